@@ -1,0 +1,172 @@
+//! Paths relative to the course root, the only paths that records and keys know.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// A path below the course root: `/` between components, no `.`, `..` or empty component, never absolute.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RelPath(String);
+
+/// Why a text is not a [`RelPath`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RelPathError {
+    /// It starts with `/` or a drive.
+    #[error("`{0}` is absolute, but paths are relative to the course root")]
+    Absolute(String),
+    /// It has a `..` component.
+    #[error("`{0}` contains `..`, but paths must stay inside the course")]
+    Parent(String),
+    /// Nothing is left.
+    #[error("the path is empty")]
+    Empty,
+}
+
+impl RelPath {
+    /// Checks and normalises: `\` becomes `/`, empty and `.` components vanish.
+    pub fn new(text: &str) -> Result<Self, RelPathError> {
+        let slashed = text.replace('\\', "/");
+        let has_drive =
+            slashed.as_bytes().get(1) == Some(&b':') && slashed.as_bytes()[0].is_ascii_alphabetic();
+        if slashed.starts_with('/') || has_drive {
+            return Err(RelPathError::Absolute(text.to_owned()));
+        }
+        let mut parts = Vec::new();
+        for part in slashed.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => return Err(RelPathError::Parent(text.to_owned())),
+                part => parts.push(part),
+            }
+        }
+        if parts.is_empty() {
+            return Err(RelPathError::Empty);
+        }
+        Ok(Self(parts.join("/")))
+    }
+
+    /// The path of `path` below `root`, when it lies there and is valid UTF-8.
+    pub fn below(root: &Path, path: &Path) -> Option<Self> {
+        Self::new(path.strip_prefix(root).ok()?.to_str()?).ok()
+    }
+
+    /// The text, with `/` between components.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The path in the file system.
+    pub fn under(&self, root: &Path) -> PathBuf {
+        root.join(&self.0)
+    }
+
+    /// The last component.
+    pub fn file_name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+
+    /// The file name without its last suffix (`a.de.drawio` gives `a.de`).
+    pub fn stem(&self) -> &str {
+        let name = self.file_name();
+        match name.rfind('.') {
+            Some(dot) if dot > 0 => &name[..dot],
+            _ => name,
+        }
+    }
+
+    /// The last suffix of the file name without its dot, or the empty text.
+    pub fn extension(&self) -> &str {
+        let name = self.file_name();
+        match name.rfind('.') {
+            Some(dot) if dot > 0 => &name[dot + 1..],
+            _ => "",
+        }
+    }
+
+    /// The directory, or none for a path of one component.
+    pub fn parent(&self) -> Option<Self> {
+        self.0
+            .rfind('/')
+            .map(|slash| Self(self.0[..slash].to_owned()))
+    }
+
+    /// The components, first to last.
+    pub fn components(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// This path followed by another. The other one is checked like a new path.
+    pub fn join(&self, other: &str) -> Result<Self, RelPathError> {
+        Self::new(&format!("{}/{other}", self.0))
+    }
+
+    /// What follows `base/` in this path.
+    pub fn strip_prefix(&self, base: &RelPath) -> Option<Self> {
+        let rest = self.0.strip_prefix(&base.0)?.strip_prefix('/')?;
+        Some(Self(rest.to_owned()))
+    }
+
+    /// Whether this path is `base` or lies below it.
+    pub fn starts_with(&self, base: &RelPath) -> bool {
+        self == base || self.strip_prefix(base).is_some()
+    }
+}
+
+impl fmt::Display for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for RelPath {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for RelPath {
+    type Error = RelPathError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::new(&text)
+    }
+}
+
+impl From<RelPath> for String {
+    fn from(path: RelPath) -> Self {
+        path.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_normalised_and_stay_inside() {
+        assert_eq!(RelPath::new("a//b/./c").unwrap().as_str(), "a/b/c");
+        assert_eq!(RelPath::new("a\\b").unwrap().as_str(), "a/b");
+        assert!(matches!(RelPath::new("/a"), Err(RelPathError::Absolute(_))));
+        assert!(matches!(
+            RelPath::new("C:\\a"),
+            Err(RelPathError::Absolute(_))
+        ));
+        assert!(matches!(
+            RelPath::new("a/../b"),
+            Err(RelPathError::Parent(_))
+        ));
+        assert_eq!(RelPath::new("./"), Err(RelPathError::Empty));
+    }
+
+    #[test]
+    fn names_split_at_the_last_dot() {
+        let path = RelPath::new("t/drawio/emb.de.drawio").unwrap();
+        assert_eq!(path.stem(), "emb.de");
+        assert_eq!(path.extension(), "drawio");
+        assert_eq!(RelPath::new(".gitkeep").unwrap().extension(), "");
+        assert_eq!(path.parent().unwrap().as_str(), "t/drawio");
+    }
+}

@@ -1,0 +1,228 @@
+//! The small vocabularies of the course format: languages, formats, kinds, programming languages.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The language of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lang {
+    /// German.
+    De,
+    /// English.
+    En,
+}
+
+impl Lang {
+    /// Both languages, in the order in which they are listed.
+    pub const ALL: [Self; 2] = [Self::De, Self::En];
+
+    /// `de` or `en`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::De => "de",
+            Self::En => "en",
+        }
+    }
+
+    /// Reads a name as the specification and the command line write it.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|lang| lang.name() == text)
+    }
+}
+
+/// The format of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// A page with executed cells.
+    Html,
+    /// An `.ipynb` file without outputs.
+    Notebook,
+    /// A script.
+    Code,
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Self; 3] = [Self::Html, Self::Notebook, Self::Code];
+
+    /// The name in the specification and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Html => "html",
+            Self::Notebook => "notebook",
+            Self::Code => "code",
+        }
+    }
+
+    /// Reads a name as the specification and the command line write it.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == text)
+    }
+}
+
+/// For whom an output is: which cells it has and which of them are emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// For students who type along: most code cells are empty.
+    CodeAlong,
+    /// With all solutions.
+    Completed,
+    /// With solutions and notes.
+    Trainer,
+    /// With solutions, notes and what the speaker says.
+    Recording,
+    /// Completed, but workshops are empty.
+    Partial,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [
+        Self::CodeAlong,
+        Self::Completed,
+        Self::Trainer,
+        Self::Recording,
+        Self::Partial,
+    ];
+
+    /// The name in the specification and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CodeAlong => "code-along",
+            Self::Completed => "completed",
+            Self::Trainer => "trainer",
+            Self::Recording => "recording",
+            Self::Partial => "partial",
+        }
+    }
+
+    /// Reads a name as the specification and the command line write it; `speaker` is an old name of `recording`.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == "speaker" {
+            return Some(Self::Recording);
+        }
+        Self::ALL.into_iter().find(|kind| kind.name() == text)
+    }
+
+    /// Whether its HTML shows the results of an execution.
+    pub fn is_executed(self) -> bool {
+        self != Self::CodeAlong
+    }
+}
+
+/// The programming language of a deck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProgLang {
+    /// Python.
+    Python,
+    /// C++ (and C).
+    Cpp,
+    /// C#.
+    CSharp,
+    /// Java.
+    Java,
+    /// TypeScript.
+    TypeScript,
+}
+
+impl ProgLang {
+    /// All programming languages.
+    pub const ALL: [Self; 5] = [
+        Self::Python,
+        Self::Cpp,
+        Self::CSharp,
+        Self::Java,
+        Self::TypeScript,
+    ];
+
+    /// The name in the specification.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Python => "python",
+            Self::Cpp => "cpp",
+            Self::CSharp => "csharp",
+            Self::Java => "java",
+            Self::TypeScript => "typescript",
+        }
+    }
+
+    /// Reads a name as the specification writes it.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|lang| lang.name() == text)
+    }
+
+    /// The language of a deck by its extension (without the dot).
+    pub fn of_extension(extension: &str) -> Option<Self> {
+        match extension {
+            "py" => Some(Self::Python),
+            "c" | "cpp" => Some(Self::Cpp),
+            "cs" => Some(Self::CSharp),
+            "java" => Some(Self::Java),
+            "ts" => Some(Self::TypeScript),
+            _ => None,
+        }
+    }
+
+    /// The extension of its scripts, without the dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Python => "py",
+            Self::Cpp => "cpp",
+            Self::CSharp => "cs",
+            Self::Java => "java",
+            Self::TypeScript => "ts",
+        }
+    }
+
+    /// What starts a comment line, and with ` j2` a Jinja line statement.
+    pub fn comment(self) -> &'static str {
+        match self {
+            Self::Python => "#",
+            _ => "//",
+        }
+    }
+}
+
+macro_rules! display_name {
+    ($($word:ty),*) => {$(
+        impl fmt::Display for $word {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    )*};
+}
+display_name!(Lang, Format, Kind, ProgLang);
+
+/// A text in both languages.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Localized {
+    /// The German text.
+    pub de: String,
+    /// The English text.
+    pub en: String,
+}
+
+impl Localized {
+    /// The same text in both languages.
+    pub fn same(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self {
+            de: text.clone(),
+            en: text,
+        }
+    }
+
+    /// The text in one language.
+    pub fn get(&self, lang: Lang) -> &str {
+        match lang {
+            Lang::De => &self.de,
+            Lang::En => &self.en,
+        }
+    }
+}

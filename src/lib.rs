@@ -1,0 +1,18 @@
+//! clm builds courses: it knows what every output should be made of and makes only what is stale.
+//!
+//! Data flows one way: [`course`] (what the author wrote) -> [`plan`] (what should exist) -> [`store`] (what we
+//! remember) -> [`engine`] (what is stale) -> [`worker`] (who makes it) -> published outputs -> [`events`] -> [`ui`].
+//! [`tools`] finds and installs the renderers; [`cli`] is the command line over all of it.
+
+pub mod cli;
+pub mod config;
+pub mod course;
+pub mod digest;
+pub mod engine;
+pub mod error;
+pub mod events;
+pub mod plan;
+pub mod store;
+pub mod tools;
+pub mod ui;
+pub mod worker;

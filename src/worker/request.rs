@@ -1,0 +1,215 @@
+//! What workers are asked and what they answer, independent of how they do it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::course::{ProgLang, RelPath};
+use crate::events::{ActionKind, Diagnostic};
+
+/// One unit of work.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Number of the request, unique in this process.
+    pub id: u64,
+    /// The file the author edits: diagnostics name it.
+    pub source: RelPath,
+    /// The course root (absolute): what a worker may read lies below it.
+    pub root: PathBuf,
+    /// An existing empty directory (absolute) for the produced files.
+    pub out: PathBuf,
+    /// What to make.
+    pub work: Work,
+}
+
+/// What to make, one variant for each kind of worker.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Render a PlantUML diagram to `image.png` or `image.svg`.
+    Plantuml(PlantumlWork),
+    /// Render a draw.io page to `image.png` or `image.svg`.
+    Drawio(DrawioWork),
+    /// Run code cells; writes `executed.json` ([`Executed`]).
+    Execute(ExecuteWork),
+    /// Render notebooks to `<page name>.html`.
+    Html(HtmlWork),
+}
+
+impl Work {
+    /// The kind of worker that does it.
+    pub fn kind(&self) -> ActionKind {
+        match self {
+            Self::Plantuml(_) => ActionKind::Plantuml,
+            Self::Drawio(_) => ActionKind::Drawio,
+            Self::Execute(_) => ActionKind::Execute,
+            Self::Html(_) => ActionKind::Html,
+        }
+    }
+}
+
+/// The format of a rendered diagram.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageFormat {
+    /// A bitmap.
+    #[default]
+    Png,
+    /// A vector image.
+    Svg,
+}
+
+impl ImageFormat {
+    /// The file extension, without the dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Svg => "svg",
+        }
+    }
+}
+
+/// A PlantUML diagram. The text is what was hashed; relative includes resolve beside `Request::source`.
+#[derive(Clone, Debug)]
+pub struct PlantumlWork {
+    /// The diagram's text.
+    pub text: String,
+    /// Output format.
+    pub format: ImageFormat,
+    /// Dots per inch of a PNG.
+    pub dpi: u32,
+    /// `PLANTUML_LIMIT_SIZE`: the largest width and height in pixels.
+    pub limit: u32,
+}
+
+/// A draw.io document; its first page is rendered.
+#[derive(Clone, Debug)]
+pub struct DrawioWork {
+    /// The document's text.
+    pub text: String,
+    /// Output format.
+    pub format: ImageFormat,
+    /// Pixels of a PNG for each unit of the drawing.
+    pub scale: u32,
+    /// Border in units of the drawing.
+    pub border: u32,
+}
+
+/// The code cells of a deck in one language.
+#[derive(Clone, Debug)]
+pub struct ExecuteWork {
+    /// The programming language, which chooses the kernel.
+    pub prog_lang: ProgLang,
+    /// The name of the kernelspec, such as `python3`.
+    pub kernel: String,
+    /// The cells in order.
+    pub cells: Vec<CodeCell>,
+    /// Files that the cells find in their working directory: (source below the root, path in the directory).
+    pub files: Vec<(RelPath, RelPath)>,
+    /// Go on after a failing cell and drop its outputs.
+    pub skip_errors: bool,
+    /// The longest time one cell may take.
+    pub cell_timeout: Option<Duration>,
+}
+
+/// One code cell to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeCell {
+    /// Its source.
+    pub source: String,
+    /// Its number in the deck, counted from 1 over all cells of the file.
+    pub cell: u32,
+    /// The line of its first source line in the author's file, counted from 1.
+    pub line: Option<u32>,
+    /// An exception is expected (tag `raises-exception`).
+    pub may_fail: bool,
+}
+
+/// What running the cells gave: the content of `executed.json`, one entry for each cell of the request.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Executed {
+    /// Results in the order of [`ExecuteWork::cells`].
+    pub cells: Vec<ExecutedCell>,
+}
+
+/// The result of one cell, as `nbformat` 4.5 writes it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ExecutedCell {
+    /// Outputs in `nbformat` JSON (multi-line texts joined).
+    pub outputs: Vec<serde_json::Value>,
+    /// The number in the prompt.
+    pub execution_count: Option<i64>,
+}
+
+/// The pages of a deck in one language.
+#[derive(Clone, Debug)]
+pub struct HtmlWork {
+    /// The pages; all are rendered in one request.
+    pub pages: Vec<Page>,
+}
+
+/// One page.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Page {
+    /// Name of the produced file without `.html`, such as `completed`.
+    pub name: String,
+    /// The notebook as `nbformat` 4.5 JSON text, outputs included.
+    pub notebook: String,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutcomeStatus {
+    /// The files are there.
+    Ok,
+    /// The author's content has an error; diagnostics say which.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// What a worker answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// How it ended.
+    pub status: OutcomeStatus,
+    /// Names of the produced files in `Request::out`.
+    pub outputs: Vec<String>,
+    /// Files below the root that were read besides the declared ones, or looked for and not found.
+    pub discovered: Vec<RelPath>,
+    /// What the author should know.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Outcome {
+    /// Produced files and nothing to say.
+    pub fn ok(outputs: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            status: OutcomeStatus::Ok,
+            outputs: outputs.into_iter().map(Into::into).collect(),
+            discovered: Vec::new(),
+            diagnostics: Vec::new(),
+        }
+    }
+
+    /// The content has an error.
+    pub fn failed(diagnostic: Diagnostic) -> Self {
+        Self {
+            status: OutcomeStatus::Failed,
+            outputs: Vec::new(),
+            discovered: Vec::new(),
+            diagnostics: vec![diagnostic],
+        }
+    }
+
+    /// It was cancelled.
+    pub fn cancelled() -> Self {
+        Self {
+            status: OutcomeStatus::Cancelled,
+            outputs: Vec::new(),
+            discovered: Vec::new(),
+            diagnostics: Vec::new(),
+        }
+    }
+}
