@@ -379,6 +379,35 @@ async fn warming_up_starts_one_worker_ahead() {
     assert_eq!(lab.pool.slots(ActionKind::Copy), 0);
 }
 
+/// Starts itself as a second process with a busy worker, and kills that process.
+#[tokio::test]
+async fn a_killed_clm_leaves_no_worker() {
+    const LOG: &str = "CLM_TEST_PARENT_OF_A_WORKER";
+    if let Some(log) = std::env::var_os(LOG) {
+        let log = log.to_str().unwrap();
+        let lab = Lab::new(&["--log", log], |_| {});
+        let _ = lab.run(1, "fake: hang").await;
+        panic!("it should have been killed");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let name = std::thread::current().name().unwrap().to_owned();
+    let mut clm = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([name.as_str(), "--exact"])
+        .env(LOG, &log)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let read = || std::fs::read_to_string(&log).unwrap_or_default();
+    assert!(eventually(|| read().contains("work topic/1.pu")).await);
+    let pid: u32 = read().split(' ').next().unwrap().parse().unwrap();
+    assert!(!is_gone(pid));
+    clm.kill().unwrap();
+    clm.wait().unwrap();
+    assert!(eventually(|| is_gone(pid)).await);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thirty_two_workers_do_four_hundred_requests() {
     let lab = Lab::new(&[], |config| config.slots.plantuml = 32);

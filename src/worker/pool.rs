@@ -111,6 +111,9 @@ impl Pool {
         };
         let mut moves = 0;
         loop {
+            if cancel.is_cancelled() {
+                return Ok(Outcome::cancelled());
+            }
             let result = self.0.attempt(request, &progress, &cancel).await;
             match result {
                 Err(_) if cancel.is_cancelled() => return Ok(Outcome::cancelled()),

@@ -28,6 +28,8 @@ import net.sourceforge.plantuml.core.Diagram;
 import net.sourceforge.plantuml.core.ImageData;
 import net.sourceforge.plantuml.dot.GraphvizUtils;
 import net.sourceforge.plantuml.error.PSystemError;
+import net.sourceforge.plantuml.json.Json;
+import net.sourceforge.plantuml.json.ParseException;
 import net.sourceforge.plantuml.preproc.Defines;
 import net.sourceforge.plantuml.security.SFile;
 
@@ -157,8 +159,8 @@ public final class DiagramRenderer implements Worker.Renderer {
                 return null;
             }
             if (isUnreadableData(diagram)) {
-                error(source, startLine, "the data between `@start" + type + "` and `@end" + type + "` is not valid "
-                        + type.toUpperCase(Locale.ROOT));
+                error(source, lineOfBrokenJson(), "the data between `@start" + type + "` and `@end" + type
+                        + "` is not valid " + type.toUpperCase(Locale.ROOT));
                 return null;
             }
             String processed = diagram.getSource().getPlainString("\n");
@@ -207,8 +209,34 @@ public final class DiagramRenderer implements Worker.Renderer {
             if (cause instanceof OutOfMemoryError) {
                 throw (OutOfMemoryError) cause;
             }
-            error(source, startLine, "PlantUML could not draw it" + (cause == null ? "" : ": " + cause));
+            if (smetana && type.equals("dot")) {
+                error(source, startLine, "a diagram of the type `dot` needs Graphviz, which was not found");
+            } else {
+                error(source, startLine, "PlantUML could not draw it" + (cause == null ? "" : ": " + cause));
+            }
             return null;
+        }
+
+        /** Where PlantUML's own JSON reader stumbles, or the start of the diagram when that cannot be found out. */
+        private int lineOfBrokenJson() {
+            StringBuilder data = new StringBuilder("\n".repeat(startLine));
+            boolean isData = false;
+            for (String line : text.lines().skip(startLine).toArray(String[]::new)) {
+                if (line.startsWith("@end")) {
+                    break;
+                }
+                // Settings may stand before the data.
+                isData |= line.stripLeading().startsWith("{") || line.stripLeading().startsWith("[");
+                data.append(isData ? line : "").append('\n');
+            }
+            try {
+                Json.parse(data.toString());
+            } catch (ParseException e) {
+                return Math.min(e.getLocation().line, (int) text.lines().count());
+            } catch (RuntimeException e) {
+                // Not the place to insist.
+            }
+            return startLine;
         }
 
         private void reportErrors(PSystemError diagram) {
