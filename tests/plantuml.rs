@@ -405,9 +405,9 @@ async fn diagrams_read_nothing_outside_the_course_and_no_network() {
         .error(&uml("!import ../../../secret.zip\nclass A"))
         .await;
     assert_eq!(import.line, Some(2));
-    let path = std::env::var("PATH").unwrap();
-    let variable = lab.svg(&uml("A -> B: path %getenv(\"PATH\")")).await;
-    assert!(variable.contains("path") && !variable.contains(&path));
+    let home = std::env::var("HOME").unwrap();
+    let variable = lab.svg(&uml("A -> B: home %getenv(\"HOME\")")).await;
+    assert!(variable.contains("home") && !variable.contains(&home));
     let graphviz = "@startdot\ndigraph x {\n a [image=\"/etc/x.png\"]\n}\n@enddot\n";
     assert!(lab.error(graphviz).await.message.contains("read files"));
     let formula = "@startlatex\n\\includegraphics{/etc/x.png}\n@endlatex\n";

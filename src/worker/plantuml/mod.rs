@@ -22,17 +22,17 @@ const KIND: &str = "plantuml";
 const HEAP_MB: usize = 512;
 const HEAP_PER_THREAD_MB: usize = 128;
 
-/// Variables that would change how Java or PlantUML behave.
-const UNWANTED_VARIABLES: [&str; 9] = [
-    "CLASSPATH",
-    "GRAPHVIZ_DOT",
-    "JAVA_TOOL_OPTIONS",
-    "JDK_JAVA_OPTIONS",
-    "PLANTUML_INCLUDE_PATH",
-    "PLANTUML_LIMIT_SIZE",
-    "PLANTUML_SECURITY_PROFILE",
-    "PLANTUML_STATS",
-    "_JAVA_OPTIONS",
+/// All that the worker gets to know of the environment: diagrams can print variables, and others change how Java,
+/// PlantUML and Graphviz behave.
+const KEPT_VARIABLES: [&str; 8] = [
+    "FONTCONFIG_FILE",
+    "FONTCONFIG_PATH",
+    "HOME",
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+    "XDG_DATA_DIRS",
 ];
 
 /// Where the worker reads and what is kept for it.
@@ -102,10 +102,12 @@ fn command(
     let capacity = capacity.max(1);
     let heap = HEAP_MB + (capacity - 1) * HEAP_PER_THREAD_MB;
     let mut command = Command::new(&tool.java);
-    for variable in UNWANTED_VARIABLES {
-        command.env_remove(variable);
-    }
+    let kept = KEPT_VARIABLES
+        .iter()
+        .filter_map(|name| Some((name, std::env::var_os(name)?)));
     command
+        .env_clear()
+        .envs(kept)
         // Java reads file names in the encoding of the locale.
         .env("LC_ALL", "C.UTF-8")
         // Graphviz that knows this variable opens no pictures.

@@ -117,11 +117,10 @@ public final class DiagramRenderer implements Worker.Renderer {
         Map<String, Object> run() throws IOException {
             byte[] image;
             try {
-                GraphvizUtils.setLocalImageLimit(limit);
+                setLimit(limit);
                 FileSystem.getInstance().setCurrentDir(SFile.fromFile(file.getParentFile()));
                 image = image();
             } finally {
-                GraphvizUtils.removeLocalLimitSize();
                 FileSystem.getInstance().reset();
                 Guard.end();
             }
@@ -163,7 +162,7 @@ public final class DiagramRenderer implements Worker.Renderer {
                         + "` is not valid " + type.toUpperCase(Locale.ROOT));
                 return null;
             }
-            String processed = diagram.getSource().getPlainString("\n");
+            String processed = processedText(diagram);
             if (isGraphviz(diagram) && DOT_OPENS_FILES.matcher(processed).find()) {
                 error(source, startLine, "Graphviz attributes that read files are not supported");
                 return null;
@@ -377,6 +376,22 @@ public final class DiagramRenderer implements Worker.Renderer {
         } catch (ReflectiveOperationException e) {
             return false;
         }
+    }
+
+    /** Sets the largest width and height of the pictures of this thread. */
+    private static void setLimit(int limit) {
+        try {
+            GraphvizUtils.setLocalImageLimit(limit);
+        } catch (LinkageError e) {
+            // Older versions have the class elsewhere; all requests of a course have the same limit anyway.
+            System.setProperty("PLANTUML_LIMIT_SIZE", Integer.toString(limit));
+        }
+    }
+
+    /** The text after macros and includes, as lines. */
+    @SuppressWarnings("deprecation") // what replaces the method is not there in older versions
+    private static String processedText(Diagram diagram) {
+        return diagram.getSource().getPlainString();
     }
 
     private static boolean isGraphviz(Diagram diagram) {
