@@ -18,6 +18,7 @@
 //! | `nonsense` | answers with JSON that is not of the protocol |
 //! | `huge` | answers with a line without end |
 //! | `no-file` | claims to have written a file |
+//! | `child` | starts a process, then hangs |
 //! | `children` | starts a process in another group, then hangs |
 //! | `once PATH BEHAVIOUR [ARGUMENT]` | misbehaves only if PATH is not there, and creates it |
 //!
@@ -167,13 +168,8 @@ fn answer(shared: &Shared, id: u64, work: &WorkMessage) {
             print(&"{".repeat(1 << 20));
         },
         "no-file" => result.outputs.push(output("nothing.png")),
-        "children" => {
-            let child = std::process::Command::new("setsid")
-                .args(["sleep", "600"])
-                .spawn();
-            shared.log(&format!("child {}", child.map_or(0, |child| child.id())));
-            hang();
-        }
+        "child" => start_and_hang(shared, "sleep", &["600"]),
+        "children" => start_and_hang(shared, "setsid", &["sleep", "600"]),
         _ => {}
     }
     if lock(&shared.cancelled).contains(&id) {
@@ -260,6 +256,16 @@ fn output(name: &str) -> OutputMessage {
 fn crash() {
     let _ = writeln!(std::io::stderr(), "fake worker crashes");
     std::process::exit(3);
+}
+
+/// Starts a program, logs its process id, and never ends.
+fn start_and_hang(shared: &Shared, program: &str, arguments: &[&str]) {
+    let child = std::process::Command::new(program)
+        .args(arguments)
+        .stdin(std::process::Stdio::null())
+        .spawn();
+    shared.log(&format!("child {}", child.map_or(0, |child| child.id())));
+    hang();
 }
 
 fn hang() {

@@ -379,14 +379,13 @@ async fn warming_up_starts_one_worker_ahead() {
     assert_eq!(lab.pool.slots(ActionKind::Copy), 0);
 }
 
-/// Starts itself as a second process with a busy worker, and kills that process.
+/// Starts itself as a second process with a busy worker that has a child, and kills that second process.
 #[tokio::test]
 async fn a_killed_clm_leaves_no_worker() {
     const LOG: &str = "CLM_TEST_PARENT_OF_A_WORKER";
     if let Some(log) = std::env::var_os(LOG) {
-        let log = log.to_str().unwrap();
-        let lab = Lab::new(&["--log", log], |_| {});
-        let _ = lab.run(1, "fake: hang").await;
+        let lab = Lab::new(&["--log", log.to_str().unwrap()], |_| {});
+        let _ = lab.run(1, "fake: child").await;
         panic!("it should have been killed");
     }
     let dir = tempfile::tempdir().unwrap();
@@ -399,13 +398,19 @@ async fn a_killed_clm_leaves_no_worker() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let read = || std::fs::read_to_string(&log).unwrap_or_default();
-    assert!(eventually(|| read().contains("work topic/1.pu")).await);
-    let pid: u32 = read().split(' ').next().unwrap().parse().unwrap();
-    assert!(!is_gone(pid));
+    // `WORKER child CHILD`
+    let find = || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let line = text.lines().find(|line| line.contains(" child "))?;
+        let (worker, child) = line.split_once(" child ")?;
+        Some([worker.parse().ok()?, child.parse().ok()?])
+    };
+    assert!(eventually(|| find().is_some()).await);
+    let pids: [u32; 2] = find().unwrap();
+    assert!(pids.iter().all(|pid| !is_gone(*pid)));
     clm.kill().unwrap();
     clm.wait().unwrap();
-    assert!(eventually(|| is_gone(pid)).await);
+    assert!(eventually(|| pids.iter().all(|pid| is_gone(*pid))).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 // The one module with unsafe code: the hook between fork and exec that asks for the parent-death signal.
 #![allow(unsafe_code)]
 
+mod guardian;
 mod log;
 mod tree;
 
@@ -19,9 +20,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use super::WorkerError;
+use guardian::Guarded;
 pub use log::Log;
 
-/// A child process and all processes it started. Dropping it kills them all.
+/// A child process and all processes it started. Dropping it kills them all; so does the end of clm, however it ends.
 #[derive(Debug)]
 pub struct ChildTree {
     what: String,
@@ -182,8 +184,9 @@ impl std::fmt::Display for Exit {
 
 /// Reaps the child, sweeps what it left in its process group, and tells the exit.
 async fn watch_exit(mut child: Child, pid: u32, sender: watch::Sender<Option<Exit>>) {
+    let group = Guarded::new(pid);
     let exit = child.wait().await.map_or(Exit::Unknown, Exit::Status);
-    let _ = signal::killpg(raw_pid(pid), Signal::SIGKILL);
+    drop(group);
     tracing::debug!(pid, %exit, "ended");
     // Nobody may be interested any more.
     let _ = sender.send(Some(exit));
