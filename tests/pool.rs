@@ -368,6 +368,19 @@ async fn an_idle_worker_that_was_killed_costs_nothing() {
 }
 
 #[tokio::test]
+async fn a_dead_process_shared_by_idle_workers_costs_nothing() {
+    let lab = Lab::new(&["--capacity", "16"], |config| config.slots.plantuml = 16);
+    let runs = (1..=16).map(|id| lab.run(id, "fake: slow 100"));
+    assert!(futures_of(runs).await.iter().all(Result::is_ok));
+    let pid = i32::try_from(lab.pids()[0]).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL).unwrap();
+    assert!(eventually(|| is_gone(lab.pids()[0])).await);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    lab.run(17, "x").await.unwrap();
+    assert_eq!(lab.pids().len(), 2);
+}
+
+#[tokio::test]
 async fn warming_up_starts_one_worker_ahead() {
     let lab = Lab::new(&[], |_| {});
     lab.pool.warm_up(ActionKind::Plantuml);

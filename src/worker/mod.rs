@@ -74,8 +74,9 @@ pub enum WorkerError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The process was killed because of another request that it also worked on. Retried, and not this request's fault.
-    #[error("{what} was stopped because of another request")]
+    /// The process had ended before it worked on the request, or was killed because of another request. Retried, by the
+    /// pool already: it is not this request's fault.
+    #[error("{what} ended before it worked on the request")]
     Disturbed {
         /// The tool.
         what: String,

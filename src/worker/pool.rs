@@ -20,7 +20,8 @@ use shelf::Shelf;
 const CANCEL_LIMIT: Duration = Duration::from_millis(900);
 /// How much later than a worker's own time-out the pool gives up on it.
 const TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
-/// How often one request is moved to a new process because a neighbour brought down the old one.
+/// How often one request is moved to another worker because a neighbour brought down its process, besides once for each
+/// idle worker whose process may have ended unnoticed.
 const MOVES: usize = 5;
 
 /// What became of a worker process.
@@ -117,7 +118,7 @@ impl Pool {
             let result = self.0.attempt(request, &progress, &cancel).await;
             match result {
                 Err(_) if cancel.is_cancelled() => return Ok(Outcome::cancelled()),
-                Err(WorkerError::Disturbed { what }) if moves < MOVES => {
+                Err(WorkerError::Disturbed { what }) if moves < shelf.slots + MOVES => {
                     tracing::debug!(what, id = request.id, "moved to another process");
                     moves += 1;
                 }
@@ -204,16 +205,10 @@ impl Inner {
         Ok(outcome)
     }
 
-    /// A warm worker that still lives and has not grown too much.
+    /// A warm worker.
     fn borrow_idle(self: &Arc<Self>, kind: ActionKind) -> Option<Lent> {
         let shelf = self.shelves.get(kind)?;
-        while let Some(worker) = shelf.take() {
-            let lent = Lent::new(self, kind, worker);
-            if lent.is_alive() {
-                return Some(lent);
-            }
-        }
-        None
+        Some(Lent::new(self, kind, shelf.take()?))
     }
 
     /// A new worker, after a pause when the last starts failed.
@@ -272,13 +267,6 @@ impl Lent {
         worker
             .expect("a lent worker is there until it is put back, which consumes the loan")
             .as_mut()
-    }
-
-    fn is_alive(&self) -> bool {
-        let Some(pid) = self.pid.and_then(|pid| i32::try_from(pid).ok()) else {
-            return true;
-        };
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).is_ok()
     }
 
     /// Keeps the worker for the next request, unless it has grown too much or the pool is closed.

@@ -58,6 +58,9 @@ impl Worker for ProtocolWorker {
     ) -> Result<Outcome, WorkerError> {
         let started = Instant::now();
         let message = ToWorker::work(request)?;
+        if !self.process.is_usable() {
+            return Err(WorkerError::Disturbed { what: self.what() });
+        }
         let mut answers = self.process.converse(request.id);
         // From here on the process works for us: whoever leaves early leaves it in an unknown state.
         let mut unfinished = KillUnlessFinished {
