@@ -211,7 +211,8 @@ public final class DiagramRenderer implements Worker.Renderer {
             if (smetana && type.equals("dot")) {
                 error(source, startLine, "a diagram of the type `dot` needs Graphviz, which was not found");
             } else {
-                error(source, startLine, "PlantUML could not draw it" + (cause == null ? "" : ": " + cause));
+                String reason = cause instanceof Throwable ? ": " + rootOf((Throwable) cause) : "";
+                error(source, startLine, "PlantUML could not draw it" + reason);
             }
             return null;
         }
@@ -396,6 +397,10 @@ public final class DiagramRenderer implements Worker.Renderer {
 
     private static boolean isGraphviz(Diagram diagram) {
         return diagram.getClass().getSimpleName().equals("PSystemDot");
+    }
+
+    private static Throwable rootOf(Throwable error) {
+        return error.getCause() == null || error.getCause() == error ? error : rootOf(error.getCause());
     }
 
     /** Calls a public method that has another type, or is not there, in other versions of PlantUML. */

@@ -54,11 +54,16 @@ public final class Worker {
         this.out = out;
         this.root = root;
         this.renderer = renderer;
-        this.threads = Executors.newFixedThreadPool(capacity, work -> {
-            Thread thread = new Thread(null, work, "diagram", STACK_BYTES);
-            thread.setDaemon(true);
-            return thread;
-        });
+        this.threads = Executors.newFixedThreadPool(capacity, work -> thread("diagram", work));
+    }
+
+    /** A thread on which PlantUML can be called. */
+    private Thread thread(String name, Runnable work) {
+        Thread thread = new Thread(null, work, name, STACK_BYTES);
+        thread.setDaemon(true);
+        // Layout engines look for their parts through it.
+        thread.setContextClassLoader(renderer.getClass().getClassLoader());
+        return thread;
     }
 
     public static void main(String[] args) throws Exception {
@@ -99,11 +104,7 @@ public final class Worker {
     }
 
     private void warmUpWhenIdle() {
-        Executors.newSingleThreadScheduledExecutor(work -> {
-            Thread thread = new Thread(null, work, "warm-up", STACK_BYTES);
-            thread.setDaemon(true);
-            return thread;
-        }).schedule(() -> {
+        Executors.newSingleThreadScheduledExecutor(work -> thread("warm-up", work)).schedule(() -> {
             if (!hasWorked.get()) {
                 renderer.warmUp();
             }
