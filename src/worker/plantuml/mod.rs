@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     /// The sources, in the order in which `build.sh` lists them.
-    const SOURCES: [(&str, &str); 6] = [
+    const SOURCES: [(&str, &str); 7] = [
         (
             "DiagramRenderer.java",
             include_str!("java/DiagramRenderer.java"),
@@ -186,6 +186,7 @@ mod tests {
         ),
         ("Json.java", include_str!("java/Json.java")),
         ("References.java", include_str!("java/References.java")),
+        ("Report.java", include_str!("java/Report.java")),
         ("Worker.java", include_str!("java/Worker.java")),
     ];
 

@@ -10,7 +10,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -98,7 +97,7 @@ public final class DiagramRenderer implements Worker.Renderer {
         private final String type;
         private final int startLine;
         private final Guard guard = Guard.begin(root);
-        private final List<Map<String, Object>> diagnostics = new ArrayList<>();
+        private final Report report;
 
         Job(String source, Path out, Map<String, Object> params) {
             this.source = source;
@@ -112,6 +111,7 @@ public final class DiagramRenderer implements Worker.Renderer {
             boolean hasStart = start.find();
             this.type = hasStart ? start.group(1) : "";
             this.startLine = hasStart ? References.lineAt(text, start.start(1)) : 1;
+            this.report = new Report(root, source, startLine);
         }
 
         Map<String, Object> run() throws IOException {
@@ -125,8 +125,8 @@ public final class DiagramRenderer implements Worker.Renderer {
                 Guard.end();
             }
             References references = new References(root, file.toPath(), text, guard.filesRead());
-            reportReferences(references);
-            boolean failed = image == null || diagnostics.stream().anyMatch(d -> d.get("severity").equals("error"));
+            report.unreadable(references.problems(), guard.filesRefused());
+            boolean failed = image == null || report.hasErrors();
             List<Map<String, Object>> outputs = new ArrayList<>();
             if (!failed) {
                 String name = "image." + format;
@@ -137,7 +137,7 @@ public final class DiagramRenderer implements Worker.Renderer {
                     "status", failed ? "failed" : "ok",
                     "outputs", outputs,
                     "discovered", discovered(references.missing()),
-                    "diagnostics", diagnostics);
+                    "diagnostics", report.diagnostics());
         }
 
         /** The picture of the first page of the first diagram, or null after an error. */
@@ -147,7 +147,7 @@ public final class DiagramRenderer implements Worker.Renderer {
                             Defines.createWithFileName(file), text, StandardCharsets.UTF_8, config(), folder)
                     .getBlocks();
             if (blocks.isEmpty()) {
-                error(source, startLine, type.isEmpty()
+                report.error(type.isEmpty()
                         ? "there is no diagram: a line such as `@startuml` is missing"
                         : "the diagram has no end: `@end" + type + "` is missing");
                 return null;
@@ -158,17 +158,17 @@ public final class DiagramRenderer implements Worker.Renderer {
                 return null;
             }
             if (isUnreadableData(diagram)) {
-                error(source, lineOfBrokenJson(), "the data between `@start" + type + "` and `@end" + type
+                report.error(source, lineOfBrokenJson(), "the data between `@start" + type + "` and `@end" + type
                         + "` is not valid " + type.toUpperCase(Locale.ROOT));
                 return null;
             }
             String processed = processedText(diagram);
             if (isGraphviz(diagram) && DOT_OPENS_FILES.matcher(processed).find()) {
-                error(source, startLine, "Graphviz attributes that read files are not supported");
+                report.error("Graphviz attributes that read files are not supported");
                 return null;
             }
             if (processed.contains(FORMULA_OPENS_FILES)) {
-                error(source, startLine, "`" + FORMULA_OPENS_FILES + "` is not supported");
+                report.error("`" + FORMULA_OPENS_FILES + "` is not supported");
                 return null;
             }
             byte[] image = draw(diagram);
@@ -198,7 +198,7 @@ public final class DiagramRenderer implements Worker.Renderer {
             // Without metadata: the source of a diagram, comments included, is not for those who get the picture.
             ImageData data = diagram.exportDiagram(bytes, 0, new FileFormatOption(fileFormat, false));
             if (data.getStatus() < 400 && fileFormat == FileFormat.SVG && bytes.toByteArray()[0] != '<') {
-                error(source, startLine, "a diagram of the type `" + type + "` cannot be made as SVG, only as PNG");
+                report.error("a diagram of the type `" + type + "` cannot be made as SVG, only as PNG");
                 return null;
             }
             if (data.getStatus() < 400) {
@@ -209,10 +209,10 @@ public final class DiagramRenderer implements Worker.Renderer {
                 throw (OutOfMemoryError) cause;
             }
             if (smetana && type.equals("dot")) {
-                error(source, startLine, "a diagram of the type `dot` needs Graphviz, which was not found");
+                report.error("a diagram of the type `dot` needs Graphviz, which was not found");
             } else {
                 String reason = cause instanceof Throwable ? ": " + rootOf((Throwable) cause) : "";
-                error(source, startLine, "PlantUML could not draw it" + reason);
+                report.error("PlantUML could not draw it" + reason);
             }
             return null;
         }
@@ -244,71 +244,20 @@ public final class DiagramRenderer implements Worker.Renderer {
                 Object location = call(each, "getLineLocation");
                 Object position = call(location, "getPosition");
                 Integer line = position == null ? null : (Integer) position + 1;
-                error(fileOf(location), line, each.getError());
+                report.error(fileOf(location), line, each.getError());
             }
-            if (diagnostics.isEmpty()) {
-                error(source, startLine, "PlantUML found an error that it does not explain");
+            if (!report.hasErrors()) {
+                report.error("PlantUML found an error that it does not explain");
             }
-        }
-
-        /** References that cannot be followed: what PlantUML says about the same line would only confuse. */
-        private void reportReferences(References references) {
-            Set<String> explained = new LinkedHashSet<>();
-            for (References.Problem problem : references.problems()) {
-                String where = nameOf(problem.file);
-                boolean isWarning = problem.kind == References.Kind.MISSING_IMAGE;
-                diagnostics.removeIf(d -> where.equals(d.get("file")) && Integer.valueOf(problem.line).equals(d.get("line")));
-                explained.add(problem.name);
-                diagnostics.add(Worker.fields(
-                        "severity", isWarning ? "warning" : "error",
-                        "file", where,
-                        "line", problem.line,
-                        "message", "`" + problem.name + "` " + whatIsWrong(problem.kind),
-                        "hint", isWarning ? null : "copy the file into the course"));
-            }
-            for (String name : new LinkedHashSet<>(guard.filesRefused())) {
-                if (explained.stream().noneMatch(name::endsWith)) {
-                    reportComputed(shortName(name));
-                }
-            }
-        }
-
-        /** A name put together by macros stands in no line; PlantUML's error about the file has the line of its use. */
-        private void reportComputed(String name) {
-            String message = "`" + name + "` " + whatIsWrong(References.Kind.OUTSIDE);
-            for (Map<String, Object> diagnostic : diagnostics) {
-                if (diagnostic.get("severity").equals("error") && !diagnostic.containsKey("hint")) {
-                    diagnostic.put("message", message);
-                    return;
-                }
-            }
-            error(source, startLine, message);
-        }
-
-        private String whatIsWrong(References.Kind kind) {
-            switch (kind) {
-                case MISSING_IMAGE:
-                    return "is not there";
-                case NETWORK:
-                    return "is on the network, which diagrams may not use";
-                default:
-                    return "lies outside the course, where diagrams may not read";
-            }
-        }
-
-        /** A refused file as an author would write it, without the way to this course. */
-        private String shortName(String name) {
-            String folder = file.getParent() + File.separator;
-            return name.startsWith(folder) ? name.substring(folder.length()) : name;
         }
 
         private void warnOfWhatIsLeftOut(int diagrams, int pages) {
             if (diagrams > 0) {
-                warn("only the first diagram of the file is used; " + diagrams + " more are ignored",
+                report.warning("only the first diagram of the file is used; " + diagrams + " more are ignored",
                         "put each diagram into a file of its own");
             }
             if (pages > 0) {
-                warn("only the first page of the diagram is used; " + pages + " more are ignored",
+                report.warning("only the first page of the diagram is used; " + pages + " more are ignored",
                         "make a diagram of its own from what follows `newpage`");
             }
         }
@@ -322,7 +271,7 @@ public final class DiagramRenderer implements Worker.Renderer {
             int width = header.getInt(16);
             int height = header.getInt(20);
             if (width >= limit || height >= limit) {
-                warn("the picture is larger than " + limit + " pixels and was cut there",
+                report.warning("the picture is larger than " + limit + " pixels and was cut there",
                         "add a line such as `scale max " + limit / 2 + " width`, or render it as SVG");
             }
         }
@@ -330,8 +279,8 @@ public final class DiagramRenderer implements Worker.Renderer {
         /** Files that were read and files that were looked for in vain, relative to the root. */
         private List<String> discovered(Set<Path> missing) {
             Set<String> names = new TreeSet<>();
-            guard.filesRead().forEach(each -> names.add(nameOf(each)));
-            missing.forEach(each -> names.add(nameOf(each)));
+            guard.filesRead().forEach(each -> names.add(report.nameOf(each)));
+            missing.forEach(each -> names.add(report.nameOf(each)));
             names.remove(source);
             return new ArrayList<>(names);
         }
@@ -345,23 +294,10 @@ public final class DiagramRenderer implements Worker.Renderer {
             String name = new File((String) description).getName();
             for (Path each : guard.filesRead()) {
                 if (each.getFileName().toString().equals(name)) {
-                    return nameOf(each);
+                    return report.nameOf(each);
                 }
             }
             return source;
-        }
-
-        private String nameOf(Path path) {
-            return root.relativize(path).toString().replace(File.separatorChar, '/');
-        }
-
-        private void error(String where, Integer line, String message) {
-            diagnostics.add(Worker.fields("severity", "error", "file", where, "line", line, "message", message));
-        }
-
-        private void warn(String message, String hint) {
-            diagnostics.add(Worker.fields(
-                    "severity", "warning", "file", source, "line", startLine, "message", message, "hint", hint));
         }
     }
 
