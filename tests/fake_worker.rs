@@ -33,7 +33,7 @@ use std::fs::OpenOptions;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clm::course::RelPath;
 use clm::digest::Digest;
@@ -217,10 +217,8 @@ fn is_first(path: &Path) -> bool {
 }
 
 fn wait(shared: &Shared, id: u64, ms: &str) {
-    for _ in 0..ms.parse::<u64>().unwrap_or(1000) / 5 {
-        if lock(&shared.cancelled).contains(&id) {
-            return;
-        }
+    let end = Instant::now() + Duration::from_millis(ms.parse().unwrap_or(1000));
+    while Instant::now() < end && !lock(&shared.cancelled).contains(&id) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -101,9 +101,9 @@ impl Lab {
     }
 }
 
-/// Waits until something is so, for up to five seconds.
+/// Waits until something is so, for up to 20 seconds.
 pub async fn eventually(mut is_so: impl FnMut() -> bool) -> bool {
-    for _ in 0..250 {
+    for _ in 0..1000 {
         if is_so() {
             return true;
         }
