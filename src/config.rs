@@ -1,1 +1,361 @@
-//! (in work)
+//! Where a course lies and how it is to be built: the course root, `clm.toml`, and the environment.
+//!
+//! Precedence: flag > environment > `clm.toml` > default. An unknown key in `clm.toml` is an error.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+
+/// Environment variables that clm honours besides those of its tools.
+pub mod env {
+    /// Directory of the store, instead of `.clm` at the course root.
+    pub const STATE_DIR: &str = "CLM_STATE_DIR";
+    /// Directory of installed renderers, instead of the one in the user's data directory.
+    pub const TOOLS_DIR: &str = "CLM_TOOLS_DIR";
+    /// Filter of clm's own log, such as `debug` or `clm::engine=trace`.
+    pub const LOG: &str = "CLM_LOG";
+    /// Seconds that one cell may run; 0 for no limit.
+    pub const CELL_TIMEOUT: &str = "CLM_CELL_TIMEOUT_SECONDS";
+    /// The interpreter or virtual environment of Python kernels.
+    pub const KERNEL_PYTHON: &str = "CLM_NOTEBOOK_KERNEL_PYTHON";
+}
+
+/// The file of project settings at the course root.
+pub const SETTINGS_FILE: &str = "clm.toml";
+
+/// Project settings: the content of `clm.toml`, with defaults for what it does not name.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// How decks are executed.
+    pub notebook: NotebookSettings,
+    /// How diagrams are rendered.
+    pub diagrams: DiagramSettings,
+    /// How many workers of each kind run at once.
+    pub workers: WorkerSettings,
+    /// Where outputs go.
+    pub output: OutputSettings,
+}
+
+/// `[notebook]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NotebookSettings {
+    /// Seconds that one cell may run; 0 for no limit.
+    pub cell_timeout: u64,
+    /// Interpreter or virtual environment of Python kernels, relative to the course root.
+    pub kernel_python: Option<String>,
+}
+
+impl Default for NotebookSettings {
+    fn default() -> Self {
+        Self {
+            cell_timeout: 300,
+            kernel_python: None,
+        }
+    }
+}
+
+impl NotebookSettings {
+    /// The time limit of a cell, or none.
+    pub fn cell_timeout(&self) -> Option<Duration> {
+        (self.cell_timeout > 0).then(|| Duration::from_secs(self.cell_timeout))
+    }
+}
+
+/// `[diagrams]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DiagramSettings {
+    /// Whether rendered diagrams are also written to `img-generated/` beside their source directory.
+    pub write_back: bool,
+    /// Dots per inch of PlantUML bitmaps.
+    pub dpi: u32,
+    /// The largest width and height of a PlantUML bitmap, in pixels.
+    pub limit: u32,
+    /// Pixels of a draw.io bitmap for each unit of the drawing.
+    pub scale: u32,
+    /// Border around a draw.io diagram, in units of the drawing.
+    pub border: u32,
+}
+
+impl Default for DiagramSettings {
+    fn default() -> Self {
+        Self {
+            write_back: true,
+            dpi: 200,
+            limit: 8192,
+            scale: 3,
+            border: 20,
+        }
+    }
+}
+
+/// `[workers]`: slots by kind; none means as many as the machine's cores suggest.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkerSettings {
+    /// Kernels at once.
+    pub notebook: Option<usize>,
+    /// HTML workers at once.
+    pub html: Option<usize>,
+    /// PlantUML diagrams at once.
+    pub plantuml: Option<usize>,
+    /// draw.io diagrams at once.
+    pub drawio: Option<usize>,
+}
+
+impl WorkerSettings {
+    /// Takes the values that `other` names.
+    pub fn override_with(&mut self, other: &Self) {
+        for (mine, theirs) in [
+            (&mut self.notebook, other.notebook),
+            (&mut self.html, other.html),
+            (&mut self.plantuml, other.plantuml),
+            (&mut self.drawio, other.drawio),
+        ] {
+            if theirs.is_some() {
+                *mine = theirs;
+            }
+        }
+    }
+
+    /// Reads `notebook=2,plantuml=1` as `--workers` gives it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut settings = Self::default();
+        for part in text.split(',').filter(|part| !part.trim().is_empty()) {
+            let (kind, number) = part
+                .split_once('=')
+                .ok_or_else(|| format!("`{part}` is not of the form `kind=number`"))?;
+            let number: usize = number
+                .trim()
+                .parse()
+                .ok()
+                .filter(|number| (1..=64).contains(number))
+                .ok_or_else(|| format!("`{number}` is not a number from 1 to 64"))?;
+            let slot = match kind.trim() {
+                "notebook" => &mut settings.notebook,
+                "html" => &mut settings.html,
+                "plantuml" => &mut settings.plantuml,
+                "drawio" => &mut settings.drawio,
+                other => {
+                    return Err(format!(
+                        "`{other}` is not a kind of worker; there are notebook, html, plantuml and drawio"
+                    ));
+                }
+            };
+            *slot = Some(number);
+        }
+        Ok(settings)
+    }
+}
+
+/// `[output]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutputSettings {
+    /// Output root: every target gets a directory of its name in it. Relative to the course root.
+    pub dir: Option<String>,
+}
+
+impl Settings {
+    /// Reads the settings file of a course; a missing file gives the defaults.
+    pub fn load(root: &Path) -> Result<Self> {
+        let path = root.join(SETTINGS_FILE);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(error) => return Err(Error::io("read", &path, &error)),
+        };
+        Self::parse(&text)
+    }
+
+    /// Reads the text of a settings file.
+    pub fn parse(text: &str) -> Result<Self> {
+        toml::from_str(text).map_err(|error| {
+            let line = error
+                .span()
+                .map(|span| text[..span.start.min(text.len())].matches('\n').count() as u32 + 1);
+            let result = Error::usage(error.message().to_owned()).at(SETTINGS_FILE, line);
+            match suggestion(error.message()) {
+                Some(name) => result.hint(format!("did you mean `{name}`?")),
+                None => result,
+            }
+        })
+    }
+
+    /// Applies what the environment says.
+    pub fn apply_env(&mut self, lookup: impl Fn(&str) -> Option<OsString>) -> Result<()> {
+        if let Some(value) = lookup(env::CELL_TIMEOUT) {
+            let text = value.to_string_lossy();
+            self.notebook.cell_timeout = text.parse().map_err(|_| {
+                Error::usage(format!(
+                    "{} is `{text}`, but it must be a number of seconds",
+                    env::CELL_TIMEOUT
+                ))
+            })?;
+        }
+        if let Some(value) = lookup(env::KERNEL_PYTHON) {
+            self.notebook.kernel_python = Some(value.to_string_lossy().into_owned());
+        }
+        Ok(())
+    }
+}
+
+/// The expected name nearest to the unknown one in a message such as
+/// ``unknown field `dip`, expected one of `dpi`, `limit` ``.
+fn suggestion(message: &str) -> Option<&str> {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let unknown = names.next()?;
+    if !message.starts_with("unknown field") {
+        return None;
+    }
+    names
+        .map(|name| (strsim::damerau_levenshtein(unknown, name), name))
+        .min()
+        .filter(|(distance, _)| *distance <= 3)
+        .map(|(_, name)| name)
+}
+
+/// Where a course is: its specification and the directory that all its paths are relative to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The specification (absolute).
+    pub spec: PathBuf,
+    /// The course root (absolute, symbolic links resolved).
+    pub root: PathBuf,
+}
+
+impl Place {
+    /// Finds the course: `spec` or the nearest `course.xml` upward from `cwd`; its root is `data_dir`, or the
+    /// specification's own directory when that holds `slides/`, or the parent of that.
+    pub fn find(spec: Option<&Path>, data_dir: Option<&Path>, cwd: &Path) -> Result<Self> {
+        let spec = match spec {
+            Some(path) => cwd.join(path),
+            None => cwd
+                .ancestors()
+                .map(|dir| dir.join("course.xml"))
+                .find(|path| path.is_file())
+                .ok_or_else(|| {
+                    Error::usage(format!(
+                        "there is no `course.xml` in `{}` or above it",
+                        cwd.display()
+                    ))
+                    .hint("name the specification: `clm build PATH/TO/course.xml`")
+                })?,
+        };
+        let spec = spec
+            .canonicalize()
+            .map_err(|error| no_spec(&spec, &error))?;
+        if !spec.is_file() {
+            return Err(Error::usage(format!("`{}` is not a file", spec.display()))
+                .hint("name the specification file, such as `course.xml`"));
+        }
+        let own = spec.parent().unwrap_or(Path::new("/"));
+        let root = match data_dir {
+            Some(dir) => cwd.join(dir).canonicalize().map_err(|error| {
+                Error::usage(format!(
+                    "cannot use the course root `{}`: {error}",
+                    dir.display()
+                ))
+            })?,
+            None => [Some(own), own.parent()]
+                .into_iter()
+                .flatten()
+                .find(|dir| dir.join("slides").is_dir())
+                .map(Path::to_path_buf)
+                .ok_or_else(|| no_root(own))?,
+        };
+        Ok(Self { spec, root })
+    }
+
+    /// The specification's path as messages show it: relative to the root when it lies inside.
+    pub fn spec_name(&self) -> String {
+        self.spec
+            .strip_prefix(&self.root)
+            .unwrap_or(&self.spec)
+            .display()
+            .to_string()
+    }
+
+    /// The directory of the store.
+    pub fn state_dir(&self) -> PathBuf {
+        match std::env::var_os(env::STATE_DIR) {
+            Some(dir) if !dir.is_empty() => PathBuf::from(dir),
+            _ => self.root.join(".clm"),
+        }
+    }
+}
+
+fn no_spec(spec: &Path, error: &std::io::Error) -> Error {
+    Error::usage(format!(
+        "cannot read the specification `{}`: {error}",
+        spec.display()
+    ))
+    .hint("name an existing specification: `clm build PATH/TO/course.xml`")
+}
+
+fn no_root(own: &Path) -> Error {
+    let parent = own.parent().unwrap_or(own);
+    Error::usage(format!(
+        "there is no `slides` directory in `{}` or in `{}`",
+        own.display(),
+        parent.display()
+    ))
+    .hint("put the specification beside `slides/` or one directory below, or name the course root with `--data-dir`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_have_defaults_and_reject_unknown_keys() {
+        let settings = Settings::parse("[diagrams]\ndpi = 100\n").unwrap();
+        assert_eq!(settings.diagrams.dpi, 100);
+        assert_eq!(settings.diagrams.limit, 8192);
+        let error = Settings::parse("[diagrams]\n\ndip = 100\n").unwrap_err();
+        let diagnostic = &error.diagnostics[0];
+        assert_eq!(diagnostic.line, Some(3));
+        assert_eq!(diagnostic.hint.as_deref(), Some("did you mean `dpi`?"));
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn worker_lists_are_checked() {
+        let workers = WorkerSettings::parse("notebook=2,drawio=1").unwrap();
+        assert_eq!(
+            (workers.notebook, workers.drawio, workers.html),
+            (Some(2), Some(1), None)
+        );
+        assert!(WorkerSettings::parse("notebook=0").is_err());
+        assert!(
+            WorkerSettings::parse("kernels=2")
+                .unwrap_err()
+                .contains("kernels")
+        );
+    }
+
+    #[test]
+    fn the_root_holds_the_slides() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("slides")).unwrap();
+        std::fs::create_dir_all(root.join("course-specs")).unwrap();
+        std::fs::write(root.join("course-specs/x.xml"), "").unwrap();
+        std::fs::write(root.join("course.xml"), "").unwrap();
+        let place = Place::find(Some(Path::new("course-specs/x.xml")), None, &root).unwrap();
+        assert_eq!(place.root, root);
+        assert_eq!(place.spec_name(), "course-specs/x.xml");
+        let nearest = Place::find(None, None, &root.join("slides")).unwrap();
+        assert_eq!(nearest.spec, root.join("course.xml"));
+        let lost = Place::find(Some(Path::new("slides/none.xml")), None, &root).unwrap_err();
+        assert_eq!(lost.exit_code(), 2);
+    }
+}

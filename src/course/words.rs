@@ -226,3 +226,24 @@ impl Localized {
         }
     }
 }
+
+/// The format of rendered diagrams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageKind {
+    /// A bitmap.
+    #[default]
+    Png,
+    /// A vector image.
+    Svg,
+}
+
+impl ImageKind {
+    /// The file extension, without the dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Svg => "svg",
+        }
+    }
+}

@@ -1,1 +1,292 @@
-//! (in work)
+//! What we remember: the only door to SQLite and to the blob files.
+//!
+//! Any number of processes may share one store. Every process has one writer thread, which commits what is
+//! waiting in groups, and one connection for reading. Nothing here knows courses, plans or workers.
+
+mod actions;
+mod blobs;
+mod files;
+mod jobs;
+mod outputs;
+mod runs;
+mod schema;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::error::Error;
+use crate::events::Diagnostic;
+
+pub use actions::{CachedResult, Latest, ResultStatus};
+pub use files::FileRecord;
+pub use jobs::{Finish, JobEnd, JobId, JobState, Lease, NewJob, Owner, Recorded};
+pub use outputs::OutputRecord;
+pub use runs::{RunRecord, WorkerRecord};
+
+/// How many waiting writes are committed together.
+const GROUP: usize = 256;
+
+/// Why the store could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite said no.
+    #[error("the database of clm cannot be used: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The file system said no.
+    #[error("cannot {what} `{path}`: {error}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The reason.
+        error: std::io::Error,
+    },
+    /// A newer clm wrote the database.
+    #[error("`{path}` was written by a newer clm (its format is {found}, this one knows {known})")]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// The writer thread is gone.
+    #[error("the database's writer ended: {0}")]
+    Writer(String),
+    /// A record is not what it should be.
+    #[error("a record in the database of clm is damaged: {0}")]
+    Damaged(String),
+}
+
+/// The result of store operations.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+impl StoreError {
+    fn io(what: &'static str, path: &Path, error: std::io::Error) -> Self {
+        Self::Io {
+            what,
+            path: path.to_path_buf(),
+            error,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Writer(reason) => reason.contains("disk is full"),
+            Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            Self::Io { error, .. } => error.kind() == std::io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+
+    fn is_read_only(&self) -> bool {
+        match self {
+            Self::Writer(reason) => {
+                reason.contains("readonly") || reason.contains("unable to open")
+            }
+            Self::Sqlite(error) => matches!(
+                error.sqlite_error_code(),
+                Some(
+                    rusqlite::ErrorCode::ReadOnly
+                        | rusqlite::ErrorCode::CannotOpen
+                        | rusqlite::ErrorCode::PermissionDenied
+                )
+            ),
+            Self::Io { error, .. } => matches!(
+                error.kind(),
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem
+            ),
+            _ => false,
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        let hint = if error.is_full() {
+            Some("free some space and build again: finished work is kept, nothing was lost")
+        } else if error.is_read_only() {
+            Some(
+                "make the state directory writable, or choose another one with the variable CLM_STATE_DIR",
+            )
+        } else if matches!(error, StoreError::Newer { .. }) {
+            Some("update clm, or remove the database: outputs and sources are not touched by that")
+        } else {
+            None
+        };
+        let result = Self::internal(error.to_string());
+        match hint {
+            Some(hint) => result.hint(hint),
+            None => result,
+        }
+    }
+}
+
+type Reply = Box<dyn FnOnce(std::result::Result<(), String>) + Send>;
+/// A write, given the open transaction or the reason why there is none.
+type Write = Box<dyn FnOnce(std::result::Result<&Connection, String>) -> Reply + Send>;
+
+/// A handle on the records of one course. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    blobs: PathBuf,
+    reader: Mutex<Connection>,
+    writer: Mutex<Option<Sender<Write>>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        drop(lock(&self.writer).take());
+        if let Some(thread) = lock(&self.thread).take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Store {
+    /// Opens (or creates) the store in a directory.
+    ///
+    /// The diagnostics tell of a database that was set aside because it was corrupt, or that lies elsewhere
+    /// because the directory is on a network file system.
+    pub fn open(dir: &Path) -> Result<(Self, Vec<Diagnostic>)> {
+        prepare_dir(dir)?;
+        let mut diagnostics = Vec::new();
+        let database = schema::place_of_database(dir, &mut diagnostics)?;
+        let (writer, reader) = schema::open(&database, &mut diagnostics)?;
+        let (sender, receiver) = channel();
+        let thread = std::thread::Builder::new()
+            .name("clm-store".to_owned())
+            .spawn(move || write_in_groups(writer, &receiver))
+            .map_err(|error| StoreError::Writer(error.to_string()))?;
+        let store = Self(Arc::new(Inner {
+            blobs: dir.join("blobs"),
+            reader: Mutex::new(reader),
+            writer: Mutex::new(Some(sender)),
+            thread: Mutex::new(Some(thread)),
+        }));
+        Ok((store, diagnostics))
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        read(&lock(&self.0.reader))
+    }
+
+    /// Runs a write on the writer thread and waits until it is committed.
+    fn write<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (sender, receiver): (SyncSender<Result<T>>, Receiver<Result<T>>) = sync_channel(1);
+        let job: Write = Box::new(move |connection| {
+            let result = connection
+                .map_err(StoreError::Writer)
+                .and_then(|connection| in_savepoint(connection, write));
+            Box::new(move |committed| {
+                let result = committed.map_err(StoreError::Writer).and(result);
+                // Whoever asked may have gone; the write counts all the same.
+                let _ = sender.send(result);
+            })
+        });
+        let gone = || StoreError::Writer("it is not running".to_owned());
+        lock(&self.0.writer)
+            .as_ref()
+            .ok_or_else(gone)?
+            .send(job)
+            .map_err(|_| gone())?;
+        receiver.recv().map_err(|_| gone())?
+    }
+}
+
+/// A panic while holding a lock cannot leave a connection half changed: transactions see to that.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn in_savepoint<T>(
+    connection: &Connection,
+    write: impl FnOnce(&Connection) -> Result<T>,
+) -> Result<T> {
+    connection.execute_batch("SAVEPOINT one")?;
+    let result = write(connection);
+    let end = if result.is_ok() {
+        "RELEASE one"
+    } else {
+        "ROLLBACK TO one; RELEASE one"
+    };
+    connection.execute_batch(end)?;
+    result
+}
+
+/// Takes what is waiting, commits it as one transaction, and only then answers.
+fn write_in_groups(mut connection: Connection, receiver: &Receiver<Write>) {
+    while let Ok(first) = receiver.recv() {
+        let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate)
+        {
+            Ok(transaction) => transaction,
+            Err(error) => {
+                let reply = first(Err(error.to_string()));
+                reply(Ok(()));
+                continue;
+            }
+        };
+        let mut replies = vec![first(Ok(&transaction))];
+        while replies.len() < GROUP {
+            match receiver.try_recv() {
+                Ok(write) => replies.push(write(Ok(&transaction))),
+                Err(_) => break,
+            }
+        }
+        let committed = transaction.commit().map_err(|error| error.to_string());
+        for reply in replies {
+            reply(committed.clone());
+        }
+    }
+}
+
+/// Creates the state directory: invisible to git and to backups.
+fn prepare_dir(dir: &Path) -> Result<()> {
+    if dir.join("CACHEDIR.TAG").exists() && dir.join(".gitignore").exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(dir).map_err(|error| StoreError::io("create", dir, error))?;
+    let tag = "Signature: 8a477f597d28d172789f06886806bc55\n# Records and results of clm; safe to delete.\n";
+    for (name, text) in [(".gitignore", "*\n"), ("CACHEDIR.TAG", tag)] {
+        let path = dir.join(name);
+        std::fs::write(&path, text).map_err(|error| StoreError::io("write", &path, error))?;
+    }
+    Ok(())
+}
+
+/// The wall clock in milliseconds since 1970, the unit of times in the database.
+fn now_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        })
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| StoreError::Damaged(error.to_string()))
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| StoreError::Damaged(error.to_string()))
+}
+
+fn digest(text: &str) -> Result<crate::digest::Digest> {
+    text.parse()
+        .map_err(|_| StoreError::Damaged(format!("`{text}` is not a digest")))
+}
+
+#[cfg(test)]
+mod tests;

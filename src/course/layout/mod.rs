@@ -1,0 +1,266 @@
+//! The output tree: which outputs there are, and where each of them goes.
+
+mod claims;
+mod groups;
+mod names;
+mod selection;
+
+use crate::course::spec::{Spec, Target};
+use crate::course::tree::{DiagramFile, Listing, Topic, Tree};
+use crate::course::{Format, Kind, Lang, RelPath};
+use crate::events::Diagnostic;
+
+use claims::Claims;
+pub use names::{course_dir, sanitize};
+pub use selection::Selection;
+
+/// Where everything goes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Layout {
+    /// The output targets that are made.
+    pub targets: Vec<TargetRoot>,
+    /// Outputs of decks, in course order.
+    pub decks: Vec<DeckOutputs>,
+    /// Rendered diagrams.
+    pub diagrams: Vec<DiagramOutputs>,
+    /// Copied files.
+    pub copies: Vec<CopyOutput>,
+    /// Directories that are made although nothing is in them.
+    pub empty_dirs: Vec<Destination>,
+}
+
+/// The directory of a target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetRoot {
+    /// The target's name.
+    pub name: String,
+    /// Its directory, relative to the course root.
+    pub path: RelPath,
+}
+
+/// A place in the output tree.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Destination {
+    /// Index of the target in [`Layout::targets`].
+    pub target: usize,
+    /// The path below the target's directory.
+    pub path: RelPath,
+}
+
+/// The outputs of a deck. The indices lead into the [`Tree`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeckOutputs {
+    /// The section.
+    pub section: usize,
+    /// The topic in it.
+    pub topic: usize,
+    /// The deck in that.
+    pub deck: usize,
+    /// What is made of it.
+    pub outputs: Vec<DeckOutput>,
+}
+
+/// One output of a deck, wherever it goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeckOutput {
+    /// Its language.
+    pub lang: Lang,
+    /// Its format.
+    pub format: Format,
+    /// For whom it is.
+    pub kind: Kind,
+    /// Where it goes: several targets may ask for it.
+    pub destinations: Vec<Destination>,
+}
+
+/// A diagram and where its image goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DiagramOutputs {
+    /// The diagram.
+    pub diagram: DiagramFile,
+    /// Where its image goes.
+    pub destinations: Vec<Destination>,
+}
+
+/// A file that is copied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CopyOutput {
+    /// The file.
+    pub source: RelPath,
+    /// Where it goes.
+    pub destinations: Vec<Destination>,
+}
+
+/// Names every output of what is selected. `is_same` tells whether two sources have the same bytes: only then may
+/// both go to one place. Fails when the selection names something that is not there.
+pub fn layout(
+    spec: &Spec,
+    tree: &Tree,
+    listing: &Listing,
+    selection: &Selection,
+    is_same: &dyn Fn(&RelPath, &RelPath) -> bool,
+) -> Result<(Layout, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let (targets, sections) = selection.apply(spec)?;
+    let mut maker = Maker {
+        spec,
+        targets: &targets,
+        claims: Claims::new(is_same),
+        layout: Layout {
+            targets: targets
+                .iter()
+                .map(|target| TargetRoot {
+                    name: target.name.clone(),
+                    path: target.path.clone(),
+                })
+                .collect(),
+            ..Layout::default()
+        },
+    };
+    for (index, section) in tree.sections.iter().enumerate() {
+        if sections.as_ref().is_some_and(|wanted| !wanted.contains(&section.index)) {
+            continue;
+        }
+        for (position, topic) in section.topics.iter().enumerate() {
+            maker.add_topic(index, section.index, position, topic);
+        }
+    }
+    if sections.is_none() {
+        groups::add(&mut maker, listing);
+    }
+    let diagnostics = maker.claims.diagnostics;
+    Ok((maker.layout, diagnostics))
+}
+
+struct Maker<'a> {
+    spec: &'a Spec,
+    targets: &'a [Target],
+    claims: Claims<'a>,
+    layout: Layout,
+}
+
+impl Maker<'_> {
+    fn add_topic(&mut self, section: usize, spec_section: usize, position: usize, topic: &Topic) {
+        let reference = &self.spec.sections[spec_section].topics[topic.topic];
+        for (deck_index, deck) in topic.decks.iter().enumerate() {
+            let mut outputs = Vec::new();
+            for lang in Lang::ALL {
+                if deck.lang.is_some_and(|only| only != lang) {
+                    continue;
+                }
+                for format in Format::ALL {
+                    if format == Format::Html && !reference.html {
+                        continue;
+                    }
+                    for kind in Kind::ALL {
+                        let name = names::deck_file(deck, lang, format);
+                        let place = names::section_dir(self.spec, spec_section, lang, format, kind);
+                        let destinations =
+                            self.destinations(lang, format, kind, &format!("{place}/{name}"), &deck.path, true);
+                        if !destinations.is_empty() {
+                            outputs.push(DeckOutput { lang, format, kind, destinations });
+                        }
+                    }
+                }
+            }
+            if !outputs.is_empty() {
+                self.layout.decks.push(DeckOutputs {
+                    section,
+                    topic: position,
+                    deck: deck_index,
+                    outputs,
+                });
+            }
+        }
+        for diagram in &topic.diagrams {
+            let destinations = match diagram.rendered.strip_prefix(&topic.home) {
+                Some(below) => self.everywhere(spec_section, &below, &diagram.path, true),
+                // A diagram directly in its topic renders outside of it, where no output comes from.
+                None => Vec::new(),
+            };
+            self.layout.diagrams.push(DiagramOutputs {
+                diagram: diagram.clone(),
+                destinations,
+            });
+        }
+        for source in topic.data.iter().chain(&topic.images) {
+            let Some(below) = source.strip_prefix(&topic.home) else {
+                continue;
+            };
+            let destinations = self.everywhere(spec_section, &below, source, false);
+            self.add_copy(source.clone(), destinations);
+        }
+    }
+
+    fn add_copy(&mut self, source: RelPath, destinations: Vec<Destination>) {
+        if destinations.is_empty() {
+            return;
+        }
+        // A file may be copied for several reasons, but it is one action.
+        match self.layout.copies.iter_mut().find(|copy| copy.source == source) {
+            Some(copy) => copy.destinations.extend(destinations),
+            None => self.layout.copies.push(CopyOutput { source, destinations }),
+        }
+    }
+
+    /// The places of a topic's file: beside the decks of every language, format and kind.
+    fn everywhere(
+        &mut self,
+        section: usize,
+        below: &RelPath,
+        source: &RelPath,
+        is_made: bool,
+    ) -> Vec<Destination> {
+        let below = names::shown_image_path(below);
+        let mut found = Vec::new();
+        for lang in Lang::ALL {
+            for format in Format::ALL {
+                for kind in Kind::ALL {
+                    let place = names::section_dir(self.spec, section, lang, format, kind);
+                    found.extend(self.destinations(
+                        lang,
+                        format,
+                        kind,
+                        &format!("{place}/{below}"),
+                        source,
+                        is_made,
+                    ));
+                }
+            }
+        }
+        found
+    }
+
+    /// The places at this path in every target that wants the language, format and kind.
+    fn destinations(
+        &mut self,
+        lang: Lang,
+        format: Format,
+        kind: Kind,
+        path: &str,
+        source: &RelPath,
+        is_made: bool,
+    ) -> Vec<Destination> {
+        let mut found = Vec::new();
+        for (index, target) in self.targets.iter().enumerate() {
+            let is_wanted = target.languages.contains(&lang)
+                && target.formats.contains(&format)
+                && target.kinds.contains(&kind);
+            if is_wanted {
+                found.extend(self.claim(index, path, source, is_made));
+            }
+        }
+        found
+    }
+
+    /// The place, unless another source has it already.
+    fn claim(&mut self, target: usize, path: &str, source: &RelPath, is_made: bool) -> Option<Destination> {
+        let path = RelPath::new(path).ok()?;
+        let name = &self.targets[target].name;
+        self.claims
+            .claim(target, name, &path, source, is_made)
+            .then_some(Destination { target, path })
+    }
+}
+
+#[cfg(test)]
+mod tests;

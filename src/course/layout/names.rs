@@ -1,0 +1,81 @@
+//! Names in the output tree.
+
+use crate::course::spec::Spec;
+use crate::course::tree::DeckFile;
+use crate::course::{Format, Kind, Lang, ProgLang, RelPath};
+
+/// Makes a text fit for a file name, as the course format defines it.
+pub fn sanitize(text: &str) -> String {
+    let text = text.replace("C#", "CSharp");
+    let name: String = text
+        .trim()
+        .chars()
+        .filter_map(|c| match c {
+            '{' | '[' => Some('('),
+            '}' | ']' => Some(')'),
+            '/' | '\\' | '$' | '#' | '%' | '&' | '<' | '>' | '*' | '=' | '^' | '€' | '|' => Some('_'),
+            ';' | '!' | '?' | '"' | '\'' | '`' | ':' => None,
+            // Not in the format, but no file system takes it.
+            '\0'..='\x1f' => None,
+            c => Some(c),
+        })
+        .collect();
+    if name.chars().all(|c| c == '.' || c == ' ') {
+        return name.replace('.', "_");
+    }
+    name
+}
+
+/// The course's directory in a language.
+pub fn course_dir(spec: &Spec, lang: Lang) -> String {
+    match &spec.slug {
+        Some(slug) => format!("{slug}-{lang}"),
+        None => format!("{}-{lang}", sanitize(spec.name.get(lang))),
+    }
+}
+
+/// The directory of a section's outputs below its target.
+pub fn section_dir(spec: &Spec, section: usize, lang: Lang, format: Format, kind: Kind) -> String {
+    let slides = match lang {
+        Lang::De => "Folien",
+        Lang::En => "Slides",
+    };
+    let format = match format {
+        Format::Html => "Html",
+        Format::Notebook => "Notebooks",
+        Format::Code => match spec.prog_lang {
+            ProgLang::Python => "Python",
+            ProgLang::Cpp => "Cpp",
+            ProgLang::CSharp => "CSharp",
+            ProgLang::Java => "Java",
+            ProgLang::TypeScript => "TypeScript",
+        },
+    };
+    let kind = match kind {
+        Kind::CodeAlong => "Code-Along",
+        Kind::Completed => "Completed",
+        Kind::Trainer => "Trainer",
+        Kind::Recording => "Recording",
+        Kind::Partial => "Partial",
+    };
+    let section = sanitize(spec.sections[section].name.get(lang));
+    format!("{}/{slides}/{format}/{kind}/{section}", course_dir(spec, lang))
+}
+
+/// The file name of a deck's output.
+pub fn deck_file(deck: &DeckFile, lang: Lang, format: Format) -> String {
+    let extension = match format {
+        Format::Html => "html",
+        Format::Notebook => "ipynb",
+        Format::Code => deck.prog_lang.extension(),
+    };
+    format!("{:02} {}.{extension}", deck.number, sanitize(deck.title.get(lang)))
+}
+
+/// Rendered diagrams are shown as if they lay in `img`.
+pub fn shown_image_path(below: &RelPath) -> String {
+    match below.as_str().strip_prefix("img-generated/") {
+        Some(rest) => format!("img/{rest}"),
+        None => below.to_string(),
+    }
+}

@@ -1,0 +1,124 @@
+//! Which part of a course is asked for.
+
+use std::collections::BTreeSet;
+
+use crate::course::spec::{Section, Spec, Target};
+use crate::course::{Format, Kind, Lang};
+use crate::events::Diagnostic;
+
+/// Which part of a course is asked for; what is none is not restricted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Languages.
+    pub languages: Option<Vec<Lang>>,
+    /// Kinds.
+    pub kinds: Option<Vec<Kind>>,
+    /// Formats.
+    pub formats: Option<Vec<Format>>,
+    /// Output targets by name.
+    pub targets: Option<Vec<String>>,
+    /// Sections by id, number or part of the name.
+    pub sections: Option<Vec<String>>,
+}
+
+type Applied = (Vec<Target>, Option<BTreeSet<usize>>);
+
+impl Selection {
+    /// The targets with what is wanted of them, and the indices of the wanted sections (none: all).
+    pub fn apply(&self, spec: &Spec) -> Result<Applied, Vec<Diagnostic>> {
+        let mut errors = Vec::new();
+        if let Some(names) = &self.targets {
+            let known: Vec<&str> = spec.targets.iter().map(|target| target.name.as_str()).collect();
+            for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
+                errors.push(
+                    Diagnostic::error(format!("there is no output target `{name}`"))
+                        .hint(format!("there are `{}`", known.join("`, `"))),
+                );
+            }
+        }
+        let mut sections = None;
+        if let Some(tokens) = &self.sections {
+            let mut wanted = BTreeSet::new();
+            for token in tokens {
+                match find_section(&spec.sections, token) {
+                    Ok(index) => {
+                        wanted.insert(index);
+                    }
+                    Err(diagnostic) => errors.push(diagnostic),
+                }
+            }
+            sections = Some(wanted);
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let targets = spec
+            .targets
+            .iter()
+            .filter(|target| self.targets.as_ref().is_none_or(|names| names.contains(&target.name)))
+            .map(|target| Target {
+                kinds: common(&target.kinds, self.kinds.as_deref()),
+                formats: common(&target.formats, self.formats.as_deref()),
+                languages: common(&target.languages, self.languages.as_deref()),
+                ..target.clone()
+            })
+            .collect();
+        Ok((targets, sections))
+    }
+}
+
+fn common<W: Copy + PartialEq>(all: &[W], wanted: Option<&[W]>) -> Vec<W> {
+    all.iter()
+        .copied()
+        .filter(|word| wanted.is_none_or(|wanted| wanted.contains(word)))
+        .collect()
+}
+
+/// A section by id, then by number, then by a part of its name that no other has.
+fn find_section(sections: &[Section], token: &str) -> Result<usize, Diagnostic> {
+    let (prefix, value) = match token.split_once(':') {
+        Some((prefix @ ("id" | "idx" | "name"), value)) => (prefix, value),
+        _ => ("", token),
+    };
+    let value = value.trim();
+    let may = |kind: &str| prefix.is_empty() || prefix == kind;
+    let by_id = || sections.iter().position(|section| section.id.as_deref() == Some(value));
+    if may("id") && let Some(index) = by_id() {
+        return Ok(index);
+    }
+    if may("idx")
+        && let Ok(number) = value.parse::<usize>()
+        && let Some(index) = sections.iter().position(|section| section.number == number)
+    {
+        return Ok(index);
+    }
+    let lower = value.to_lowercase();
+    let named: Vec<usize> = sections
+        .iter()
+        .enumerate()
+        .filter(|(_, section)| {
+            may("name")
+                && !lower.is_empty()
+                && [&section.name.de, &section.name.en]
+                    .iter()
+                    .any(|name| name.to_lowercase().contains(&lower))
+        })
+        .map(|(index, _)| index)
+        .collect();
+    match named.as_slice() {
+        [index] => Ok(*index),
+        [] => {
+            let names: Vec<String> = sections
+                .iter()
+                .map(|section| format!("{} `{}`", section.number, section.name.en))
+                .collect();
+            Err(Diagnostic::error(format!("there is no section `{token}`"))
+                .hint(format!("there are {}", names.join(", "))))
+        }
+        several => {
+            let names: Vec<&str> = several.iter().map(|index| sections[*index].name.en.as_str()).collect();
+            Err(Diagnostic::error(format!("`{token}` is part of several sections' names"))
+                .hint(format!("choose one of `{}`", names.join("`, `"))))
+        }
+    }
+}

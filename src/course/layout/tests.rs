@@ -1,0 +1,145 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::course::{spec, tree};
+
+fn path(text: &str) -> RelPath {
+    RelPath::new(text).unwrap()
+}
+
+fn listing(files: &[&str]) -> Listing {
+    let mut listing = Listing::default();
+    for file in files {
+        listing.files.insert(path(file));
+        let mut dir = path(file).parent();
+        while let Some(next) = dir {
+            dir = next.parent();
+            listing.dirs.insert(next);
+        }
+    }
+    listing
+}
+
+fn laid_out(xml: &str, files: &[&str], selection: &Selection) -> (Layout, Vec<Diagnostic>) {
+    let (spec, _) = spec::parse(xml, "course.xml").unwrap();
+    let listing = listing(files);
+    let (tree, diagnostics) = tree::discover(&spec, &listing, &|_| Some(Arc::from(&b""[..])));
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    layout(&spec, &tree, &listing, selection, &|_, _| false).unwrap()
+}
+
+const COURSE: &str = "<course><name><de>Mein Kurs</de><en>My Course</en></name><prog-lang>python</prog-lang>
+<sections><section><name><de>Woche 1</de><en>Week 1</en></name><topics><topic>a</topic><topic html='no'>b</topic></topics></section></sections>
+<dir-groups><dir-group><name>Code/Solutions</name><path>code</path><subdirs><s>one</s></subdirs></dir-group>
+<dir-group><name/><path>root</path></dir-group></dir-groups></course>";
+
+#[test]
+fn names_are_sanitised() {
+    for (text, name) in [
+        ("One: a/b [start]", "One a_b (start)"),
+        ("Was this really ML?", "Was this really ML"),
+        ("C# {x} [y] a|b*", "CSharp (x) (y) a_b_"),
+        (" ..", "__"),
+        ("Größe, 1.5 µm", "Größe, 1.5 µm"),
+    ] {
+        assert_eq!(sanitize(text), name);
+    }
+}
+
+#[test]
+fn the_usual_targets_get_36_outputs_of_a_bilingual_deck() {
+    let (layout, diagnostics) = laid_out(
+        COURSE,
+        &["slides/m/topic_1_a/slides_a.py", "slides/m/topic_2_b/slides_b.py", "slides/m/topic_2_b/data/d.csv"],
+        &Selection::default(),
+    );
+    assert_eq!(diagnostics.len(), 2, "the dir-groups' directories are not there: {diagnostics:?}");
+    let count = |deck: &DeckOutputs| deck.outputs.iter().map(|output| output.destinations.len()).sum::<usize>();
+    assert_eq!(count(&layout.decks[0]), 36);
+    assert_eq!(count(&layout.decks[1]), 24);
+    let html = &layout.decks[0].outputs[0];
+    assert_eq!((html.lang, html.format, html.kind), (Lang::De, Format::Html, Kind::CodeAlong));
+    assert_eq!(
+        html.destinations[0].path.as_str(),
+        "Mein Kurs-de/Folien/Html/Code-Along/Woche 1/01 slides_a.html"
+    );
+    // Data goes beside the decks of every format, pages or not.
+    assert_eq!(layout.copies[0].destinations.len(), 36);
+    assert_eq!(
+        layout.copies[0].destinations.last().unwrap().path.as_str(),
+        "My Course-en/Slides/Python/Recording/Week 1/data/d.csv"
+    );
+}
+
+#[test]
+fn dir_groups_go_once_to_every_target_and_language() {
+    let (layout, diagnostics) = laid_out(
+        COURSE,
+        &[
+            "slides/m/topic_1_a/slides_a.py",
+            "slides/m/topic_2_b/slides_b.py",
+            "code/one/x.py",
+            "code/one/__pycache__/x.pyc",
+            "code/two/y.py",
+            "root/readme.txt",
+        ],
+        &Selection::default(),
+    );
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    let copies: Vec<(&str, usize, &str)> = layout
+        .copies
+        .iter()
+        .map(|copy| (copy.source.as_str(), copy.destinations.len(), copy.destinations[0].path.as_str()))
+        .collect();
+    assert_eq!(
+        copies,
+        [
+            ("code/one/x.py", 6, "Mein Kurs-de/Code/Solutions/one/x.py"),
+            ("root/readme.txt", 6, "Mein Kurs-de/readme.txt"),
+        ]
+    );
+}
+
+#[test]
+fn diagrams_are_shown_in_img() {
+    let (layout, _) = laid_out(
+        COURSE,
+        &["slides/m/topic_1_a/slides_a.py", "slides/m/topic_1_a/pu/d.pu", "slides/m/topic_2_b/slides_b.py"],
+        &Selection { languages: Some(vec![Lang::En]), formats: Some(vec![Format::Html]), targets: Some(vec!["speaker".into()]), ..Selection::default() },
+    );
+    let places: Vec<&str> = layout.diagrams[0].destinations.iter().map(|d| d.path.as_str()).collect();
+    assert_eq!(places, ["My Course-en/Slides/Html/Recording/Week 1/img/d.png"]);
+}
+
+#[test]
+fn two_sources_of_one_output_are_an_error_that_names_both() {
+    let (layout, diagnostics) = laid_out(
+        COURSE,
+        &[
+            "slides/m/topic_1_a/slides_a.py",
+            "slides/m/topic_1_a/data/x.csv",
+            "slides/m/topic_2_b/slides_b.py",
+            "slides/m/topic_2_b/data/x.csv",
+            "slides/m/topic_2_b/DATA/x.csv",
+            "code/one/x.py",
+            "root/r",
+        ],
+        &Selection::default(),
+    );
+    let messages: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+    assert_eq!(messages.len(), 2, "{messages:#?}");
+    assert!(messages.iter().any(|m| m.contains("topic_2_b/data/x.csv: error: it has the same output as `slides/m/topic_1_a/data/x.csv`")), "{messages:#?}");
+    assert!(messages.iter().any(|m| m.contains("only in upper and lower case")), "{messages:#?}");
+    assert!(layout.copies.iter().all(|copy| copy.source.as_str() != "slides/m/topic_2_b/data/x.csv"));
+}
+
+#[test]
+fn selections_are_checked() {
+    let (spec, _) = spec::parse(COURSE, "course.xml").unwrap();
+    let select = |section: &str| Selection { sections: Some(vec![section.to_owned()]), ..Selection::default() }.apply(&spec);
+    assert_eq!(select("week").unwrap().1, Some([0].into()));
+    assert_eq!(select("1").unwrap().1, Some([0].into()));
+    assert!(select("idx:2").unwrap_err()[0].message.contains("no section `idx:2`"));
+    let targets = Selection { targets: Some(vec!["students".into()]), ..Selection::default() }.apply(&spec);
+    assert!(targets.unwrap_err()[0].hint.as_deref().unwrap().contains("`shared`"));
+}

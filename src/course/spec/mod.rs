@@ -1,0 +1,163 @@
+//! The specification of a course: the content of `course.xml`.
+
+mod read;
+mod targets;
+mod topics;
+mod xml;
+
+use crate::course::{Format, Kind, Lang, Localized, ProgLang, RelPath};
+use crate::course::words::ImageKind;
+use crate::events::{Diagnostic, Severity};
+
+/// A course as its author specified it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// Its title.
+    pub name: Localized,
+    /// The first part of its output directories; without it they are made of the title.
+    pub slug: Option<String>,
+    /// The language that names the directory of code outputs.
+    pub prog_lang: ProgLang,
+    /// Named on title slides.
+    pub author: String,
+    /// Named on title slides.
+    pub organization: Localized,
+    /// The enabled sections, in order.
+    pub sections: Vec<Section>,
+    /// Directories that are copied besides the sections.
+    pub dir_groups: Vec<DirGroup>,
+    /// What is written where.
+    pub targets: Vec<Target>,
+    /// How diagrams are rendered and shown.
+    pub images: ImageOptions,
+    /// The interpreter or virtual environment of Python kernels.
+    pub kernel_python: Option<String>,
+}
+
+/// A section: one directory of outputs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Section {
+    /// Its title, which names the directory.
+    pub name: Localized,
+    /// A stable id for selecting it.
+    pub id: Option<String>,
+    /// Its number among all sections of the file, disabled ones included, from 1.
+    pub number: usize,
+    /// Its topics, in order.
+    pub topics: Vec<TopicRef>,
+    /// Its line in the file.
+    pub line: u32,
+}
+
+/// A reference to a topic.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopicRef {
+    /// The topic's id.
+    pub id: String,
+    /// The module directory it must lie in.
+    pub module: Option<String>,
+    /// Whether pages are made.
+    pub html: bool,
+    /// Whether its decks are executed.
+    pub evaluate: bool,
+    /// Whether execution goes on after an error.
+    pub skip_errors: bool,
+    /// Overrides the course's author.
+    pub author: Option<String>,
+    /// Overrides the language of its decks.
+    pub prog_lang: Option<ProgLang>,
+    /// Directories that are copied because of this topic.
+    pub dir_groups: Vec<DirGroup>,
+    /// Where it stands in the file.
+    pub line: u32,
+    /// Where it stands in the line.
+    pub column: u32,
+}
+
+/// Directories that are copied as they are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DirGroup {
+    /// Where they go below the course's output directory; may be empty.
+    pub name: Localized,
+    /// Where they come from; none is the course root.
+    pub path: Option<RelPath>,
+    /// Only these directories of `path`; an empty list means all of it.
+    pub subdirs: Vec<Option<RelPath>>,
+    /// Whether plain files directly in `path` are copied too.
+    pub include_root_files: bool,
+    /// Whether directories are copied with everything below them.
+    pub recursive: bool,
+    /// Its line in the file.
+    pub line: u32,
+}
+
+/// An output directory and what goes there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Its name.
+    pub name: String,
+    /// The directory, relative to the course root.
+    pub path: RelPath,
+    /// For whom.
+    pub kinds: Vec<Kind>,
+    /// In which formats.
+    pub formats: Vec<Format>,
+    /// In which languages.
+    pub languages: Vec<Lang>,
+}
+
+/// How diagrams are rendered and shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ImageOptions {
+    /// Their format.
+    pub format: ImageKind,
+}
+
+/// Reads a specification; `file` is its name in diagnostics. On success there may be warnings, on failure all
+/// errors are listed, not only the first.
+pub fn parse(text: &str, file: &str) -> Result<(Spec, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let options = roxmltree::ParsingOptions {
+        // Without document types there are no entities, and so no entity bombs.
+        allow_dtd: false,
+        nodes_limit: 1_000_000,
+        ..Default::default()
+    };
+    let document = roxmltree::Document::parse_with_options(text, options)
+        .map_err(|error| vec![malformed(&error, file)])?;
+    let mut reader = xml::Reader::new(&document, file);
+    let spec = read::course(&mut reader);
+    let diagnostics = reader.diagnostics;
+    match spec {
+        Some(spec) if !diagnostics.iter().any(|d| d.severity == Severity::Error) => {
+            Ok((spec, diagnostics))
+        }
+        _ => Err(diagnostics),
+    }
+}
+
+fn malformed(error: &roxmltree::Error, file: &str) -> Diagnostic {
+    let position = error.pos();
+    let text = error.to_string();
+    // The parser repeats the position at the end of its message.
+    let message = text.split(" at ").next().unwrap_or(&text).to_owned();
+    let hint = match error {
+        roxmltree::Error::DtdDetected => {
+            "remove the `<!DOCTYPE …>`: a specification needs none"
+        }
+        roxmltree::Error::UnexpectedCloseTag(..) => {
+            "every opened element must be closed, innermost first"
+        }
+        roxmltree::Error::MalformedEntityReference(_) | roxmltree::Error::UnknownEntityReference(..) => {
+            "write `&amp;` for `&` and `&lt;` for `<`"
+        }
+        _ => "the place may be just after the actual mistake: look for an unclosed element or quote above it",
+    };
+    Diagnostic::error(format!("the specification is not well-formed XML: {message}"))
+        .at(file, Some(position.row))
+        .column(position.col)
+        .hint(hint)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! The top level of a specification.
+
+use roxmltree::Node;
+
+use crate::course::words::ImageKind;
+use crate::course::{Localized, ProgLang};
+
+use super::xml::{Reader, child, elements, nearest, text};
+use super::{DirGroup, ImageOptions, Spec, targets, topics};
+
+const KNOWN: &[&str] = &[
+    "name", "prog-lang", "description", "certificate", "project-slug", "author", "organization", "sections",
+    "dir-groups", "output-targets", "image-options", "jupyterlite", "kernel-python", "sidecar-layout", "github",
+    "release-channels", "tasks",
+];
+/// Parts of the format that clm reads over: they ask for outputs or services that it does not make.
+const WITHOUT_EFFECT: &[&str] = &["jupyterlite", "sidecar-layout", "release-channels", "tasks"];
+
+/// Defaults of the course format for courses that name nobody.
+const AUTHOR: &str = "Dr. Matthias Hölzl";
+const ORGANIZATION: (&str, &str) = ("Coding-Akademie München", "Coding-Academy Munich");
+
+/// Reads the whole course. None when something indispensable is wrong; the reader has the errors.
+pub fn course<'a>(reader: &mut Reader<'a>) -> Option<Spec> {
+    let root = reader.root();
+    reader.check_children(root, KNOWN);
+    for name in WITHOUT_EFFECT {
+        if let Some(node) = child(root, name) {
+            reader.warning(node, format!("`<{name}>` has no effect in clm"));
+        }
+    }
+    let name = match child(root, "name") {
+        Some(node) => reader.localized(node),
+        None => Localized::default(),
+    };
+    let slug = slug(reader, root);
+    if slug.is_none() && name.de.trim().is_empty() {
+        reader.error(root, "the course has neither `<name>` nor `<project-slug>`").hint =
+            Some("add `<name>`: it names the output directories".to_owned());
+    }
+    let prog_lang = prog_lang(reader, root);
+    let sections = match child(root, "sections") {
+        Some(node) => topics::sections(reader, node),
+        None => {
+            reader.warning(root, "the course has no `<sections>`");
+            Vec::new()
+        }
+    };
+    let dir_groups = child(root, "dir-groups")
+        .map(|node| {
+            reader.check_children(node, &["dir-group"]);
+            elements(node)
+                .filter(|child| child.tag_name().name() == "dir-group")
+                .map(|child| dir_group(reader, child))
+                .collect()
+        })
+        .unwrap_or_default();
+    let targets = targets::targets(reader, root);
+    let images = image_options(reader, root);
+    Some(Spec {
+        name,
+        slug,
+        prog_lang: prog_lang?,
+        author: child(root, "author")
+            .map(|node| text(node).trim().to_owned())
+            .filter(|author| !author.is_empty())
+            .unwrap_or_else(|| AUTHOR.to_owned()),
+        organization: match child(root, "organization") {
+            Some(node) => reader.localized(node),
+            None => Localized {
+                de: ORGANIZATION.0.to_owned(),
+                en: ORGANIZATION.1.to_owned(),
+            },
+        },
+        sections,
+        dir_groups,
+        targets,
+        images,
+        kernel_python: child(root, "kernel-python")
+            .map(|node| text(node).trim().to_owned())
+            .filter(|path| !path.is_empty()),
+    })
+}
+
+fn slug<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Option<String> {
+    let read = |node: Node<'a, 'a>| {
+        let slug = text(node).trim().to_owned();
+        (!slug.is_empty()).then_some(slug)
+    };
+    let own = child(root, "project-slug");
+    let github = child(root, "github");
+    let old = github.and_then(|github| child(github, "project-slug"));
+    for node in own.iter().chain(&old) {
+        if text(*node).contains(['/', '\\']) {
+            reader.error(*node, "`<project-slug>` contains a slash").hint =
+                Some("it is the name of a directory, such as `my-course`".to_owned());
+        }
+    }
+    if let Some(node) = old {
+        let message = if own.is_some() {
+            "`<project-slug>` in `<github>` is ignored: the one of the course counts"
+        } else {
+            "`<project-slug>` in `<github>` is an old form"
+        };
+        reader.warning(node, message).hint =
+            Some("put it directly below the course element".to_owned());
+    }
+    own.and_then(read).or_else(|| old.and_then(read))
+}
+
+fn prog_lang<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Option<ProgLang> {
+    let names = ProgLang::ALL.map(ProgLang::name);
+    let Some(node) = child(root, "prog-lang") else {
+        reader.warning(root, "the course has no `<prog-lang>`; `python` is assumed");
+        return Some(ProgLang::Python);
+    };
+    let value = text(node);
+    let value = value.trim();
+    let found = ProgLang::parse(value);
+    if found.is_none() {
+        let hint = nearest(value, &names)
+            .map(|near| format!("did you mean `{near}`?"))
+            .unwrap_or_else(|| format!("there are {}", names.join(", ")));
+        reader.error(node, format!("`{value}` is not a programming language of courses")).hint = Some(hint);
+    }
+    found
+}
+
+fn image_options<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> ImageOptions {
+    let Some(node) = child(root, "image-options") else {
+        return ImageOptions::default();
+    };
+    reader.check_children(node, &["format", "inline"]);
+    if let Some(inline) = child(node, "inline")
+        && text(inline).trim().eq_ignore_ascii_case("true")
+    {
+        reader.warning(inline, "`<inline>` is not supported yet: images stay files");
+    }
+    let format = match child(node, "format") {
+        None => ImageKind::Png,
+        Some(format) => match text(format).trim() {
+            "png" => ImageKind::Png,
+            "svg" => ImageKind::Svg,
+            other => {
+                reader.error(format, format!("`{other}` is not an image format")).hint =
+                    Some("there are `png` and `svg`".to_owned());
+                ImageKind::Png
+            }
+        },
+    };
+    ImageOptions { format }
+}
+
+/// Reads one `<dir-group>`.
+pub fn dir_group<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> DirGroup {
+    reader.check_children(node, &["name", "path", "subdirs"]);
+    reader.check_attributes(node, &["include-root-files", "recursive"]);
+    let name = child(node, "name").map_or_else(Localized::default, |name| reader.localized(name));
+    let path = child(node, "path").and_then(|path| {
+        let value = text(path);
+        reader.path(path, &value)
+    });
+    let subdirs = child(node, "subdirs").map_or_else(Vec::new, |subdirs| {
+        elements(subdirs)
+            .map(|subdir| {
+                let value = text(subdir);
+                reader.path(subdir, &value)
+            })
+            .collect()
+    });
+    DirGroup {
+        name,
+        path,
+        subdirs,
+        include_root_files: reader.flag(node, "include-root-files", false),
+        recursive: reader.flag(node, "recursive", true),
+        line: reader.position(node).0,
+    }
+}

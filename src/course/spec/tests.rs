@@ -1,0 +1,101 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn errors(text: &str) -> Vec<String> {
+    parse(text, "course.xml")
+        .map(|(_, warnings)| warnings)
+        .unwrap_or_else(|errors| errors)
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+const SMALL: &str = "<course><name><de>Kurs</de><en>Course</en></name><prog-lang>python</prog-lang>
+<sections><section><name>Week</name><topics>
+<topic>one</topic>
+<topic id='two' evaluate='no' skip-errors='1' author='A'/>
+<subsection><name>x</name><topic>three<dir-group><name/><path>code</path><subdirs><s>a</s><s/></subdirs></dir-group></topic></subsection>
+<subsection enabled='false'><topic>four</topic></subsection>
+</topics></section>
+<section enabled='false'><topics><topic>five</topic></topics></section>
+</sections></course>";
+
+#[test]
+fn a_small_course_is_read() {
+    let (spec, warnings) = parse(SMALL, "course.xml").unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!(spec.name.get(Lang::En), "Course");
+    assert_eq!(spec.sections.len(), 1);
+    let topics = &spec.sections[0].topics;
+    let ids: Vec<&str> = topics.iter().map(|topic| topic.id.as_str()).collect();
+    assert_eq!(ids, ["one", "two", "three"]);
+    assert!(topics[0].evaluate && !topics[1].evaluate && topics[1].skip_errors);
+    assert_eq!((topics[1].line, topics[1].column), (4, 1));
+    assert_eq!(topics[2].dir_groups[0].subdirs.len(), 2);
+    let names: Vec<&str> = spec.targets.iter().map(|target| target.name.as_str()).collect();
+    assert_eq!(names, ["shared", "trainer", "speaker"]);
+    assert_eq!(spec.targets[2].kinds, [Kind::Recording]);
+}
+
+#[test]
+fn every_mistake_is_listed_with_its_place() {
+    let text = "<course>
+<name>K</name><prog-lang>pyton</prog-lang>
+<secions/>
+<sections><section><name><fr>x</fr></name><topics>
+<topic id='a'>b</topic>
+<topic/>
+<topic evaluate='maybe'>c</topic>
+</topics></section></sections>
+<output-targets><output-target name='x'><path>../out</path><kinds><kind>traner</kind></kinds></output-target></output-targets>
+</course>";
+    insta::assert_snapshot!(errors(text).join("\n"), @r#"
+    course.xml:3:1: warning: the element `<secions>` is unknown here and ignored
+    hint: did you mean `<sections>`?
+    course.xml:2:15: error: `pyton` is not a programming language of courses
+    hint: did you mean `python`?
+    course.xml:4:26: error: `<fr>` cannot stand in `<name>`
+    hint: use either plain text, or `<de>` and `<en>`
+    course.xml:5:1: error: the topic has two ids, as attribute and as text
+    hint: keep one of them
+    course.xml:6:1: error: the topic has no id
+    hint: write `<topic>my_id</topic>` or `<topic id="my_id"/>`
+    course.xml:7:1: error: `evaluate="maybe"` is neither true nor false
+    hint: write `true` or `false`
+    course.xml:9:42: error: `<path>`: `../out` contains `..`, but paths must stay inside the course
+    hint: name a directory inside the course, relative to its root
+    course.xml:9:71: error: `traner` is not one of the kinds
+    hint: did you mean `trainer`?
+    "#);
+}
+
+#[test]
+fn malformed_xml_and_entity_bombs_are_refused_with_their_place() {
+    let cut = errors("<course>\n<name>K</nam>\n</course>");
+    assert!(cut[0].starts_with("course.xml:2:8: error: the specification is not well-formed XML"), "{cut:?}");
+    let bomb = errors("<!DOCTYPE c [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;'>]>\n<course>&b;</course>");
+    assert!(bomb[0].contains("hint: remove the `<!DOCTYPE"), "{bomb:?}");
+}
+
+#[test]
+fn targets_are_read_in_their_usual_order() {
+    let text = "<course><name>K</name><prog-lang>python</prog-lang><sections/><output-targets>
+<output-target name='a'><path>out/a</path><kinds><kind>speaker</kind><kind>completed</kind></kinds>
+<formats><format>code</format></formats><languages><language>en</language></languages></output-target></output-targets></course>";
+    let (spec, warnings) = parse(text, "course.xml").unwrap();
+    assert_eq!(warnings.len(), 1);
+    assert_eq!(spec.targets[0].kinds, [Kind::Completed, Kind::Recording]);
+    assert_eq!(spec.targets[0].formats, [Format::Code]);
+    assert_eq!(spec.targets[0].languages, [Lang::En]);
+}
+
+proptest! {
+    #[test]
+    fn any_text_gives_a_course_or_diagnostics(text in "(<(course|name|de|topic|section|sections|topics)( id='[a-z]')?/?>|</(course|name|topic)>|[a-z<&]){0,30}") {
+        match parse(&text, "course.xml") {
+            Ok(_) => {}
+            Err(diagnostics) => prop_assert!(!diagnostics.is_empty()),
+        }
+    }
+}

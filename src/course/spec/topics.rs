@@ -1,0 +1,188 @@
+//! Sections and topics.
+
+use roxmltree::Node;
+
+use crate::course::ProgLang;
+
+use super::xml::{Reader, child, elements, nearest, text};
+use super::{Section, TopicRef, read};
+
+const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+/// Reads `<sections>`; disabled ones vanish.
+pub fn sections<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Vec<Section> {
+    reader.check_children(node, &["section"]);
+    let mut sections = Vec::new();
+    let found = elements(node).filter(|child| child.tag_name().name() == "section");
+    for (index, node) in found.enumerate() {
+        reader.check_attributes(node, &["enabled", "id", "module", "http-replay", "optional"]);
+        if is_enabled(reader, node)
+            && let Some(section) = section(reader, node, index + 1)
+        {
+            sections.push(section);
+        }
+    }
+    sections
+}
+
+fn is_enabled<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> bool {
+    let Some(value) = node.attribute("enabled") else {
+        return true;
+    };
+    match value.trim().to_lowercase().as_str() {
+        "true" => true,
+        "false" => false,
+        _ => {
+            reader.error(node, format!("`enabled=\"{value}\"` is neither true nor false")).hint =
+                Some("write `true` or `false`".to_owned());
+            true
+        }
+    }
+}
+
+fn section<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, number: usize) -> Option<Section> {
+    reader.check_children(node, &["name", "topics", "include"]);
+    refuse_includes(reader, node);
+    let (line, _) = reader.position(node);
+    let name = match child(node, "name") {
+        Some(name) => reader.localized(name),
+        None => {
+            reader.error(node, "the section has no `<name>`").hint =
+                Some("it names a directory of the outputs".to_owned());
+            return None;
+        }
+    };
+    let Some(list) = child(node, "topics") else {
+        reader.warning(node, format!("the section `{}` has no `<topics>` and is left out", name.en));
+        return None;
+    };
+    let module = node.attribute("module").map(str::to_owned);
+    let mut topics = Vec::new();
+    add_topics(reader, list, module.as_deref(), &mut topics);
+    Some(Section {
+        name,
+        id: node.attribute("id").map(str::to_owned),
+        number,
+        topics,
+        line,
+    })
+}
+
+/// Topics in document order; subsections only group them.
+fn add_topics<'a>(
+    reader: &mut Reader<'a>,
+    list: Node<'a, 'a>,
+    module: Option<&str>,
+    topics: &mut Vec<TopicRef>,
+) {
+    reader.check_children(list, &["topic", "subsection", "activity", "name"]);
+    for node in elements(list) {
+        match node.tag_name().name() {
+            "topic" => topics.extend(topic(reader, node, module)),
+            "subsection" => {
+                reader.check_attributes(node, &["weekday", "enabled", "optional"]);
+                let weekdays = node.attribute("weekday").unwrap_or("");
+                for day in weekdays.split(',').map(str::trim).filter(|day| !day.is_empty()) {
+                    if !WEEKDAYS.contains(&day) {
+                        reader.error(node, format!("`{day}` is not a weekday")).hint =
+                            Some(format!("there are {}", WEEKDAYS.join(", ")));
+                    }
+                }
+                if is_enabled(reader, node) {
+                    add_topics(reader, node, module, topics);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn topic<'a>(
+    reader: &mut Reader<'a>,
+    node: Node<'a, 'a>,
+    section_module: Option<&str>,
+) -> Option<TopicRef> {
+    reader.check_children(node, &["include", "dir-group"]);
+    reader.check_attributes(
+        node,
+        &["id", "html", "evaluate", "skip-errors", "http-replay", "author", "prog-lang", "module", "export"],
+    );
+    refuse_includes(reader, node);
+    if reader.flag(node, "http-replay", false) {
+        reader.warning(node, "`http-replay` is not supported: the decks reach out for themselves");
+    }
+    let text_id = text(node).trim().to_owned();
+    let id = match (node.attribute("id").map(str::trim), text_id.as_str()) {
+        (Some(_), other) if !other.is_empty() => {
+            reader.error(node, "the topic has two ids, as attribute and as text").hint =
+                Some("keep one of them".to_owned());
+            return None;
+        }
+        (Some(id), _) if !id.is_empty() => id.to_owned(),
+        (_, id) if !id.is_empty() => id.to_owned(),
+        _ => {
+            reader.error(node, "the topic has no id").hint =
+                Some("write `<topic>my_id</topic>` or `<topic id=\"my_id\"/>`".to_owned());
+            return None;
+        }
+    };
+    let prog_lang = node.attribute("prog-lang").and_then(|value| {
+        let found = ProgLang::parse(value.trim());
+        if found.is_none() {
+            let names = ProgLang::ALL.map(ProgLang::name);
+            let hint = nearest(value, &names).unwrap_or("python");
+            reader.error(node, format!("`{value}` is not a programming language of courses")).hint =
+                Some(format!("did you mean `{hint}`?"));
+        }
+        found
+    });
+    let (line, column) = reader.position(node);
+    Some(TopicRef {
+        id,
+        module: node
+            .attribute("module")
+            .or(section_module)
+            .map(|module| module.trim().to_owned())
+            .filter(|module| !module.is_empty()),
+        html: html(reader, node),
+        evaluate: reader.flag(node, "evaluate", true),
+        skip_errors: reader.flag(node, "skip-errors", false),
+        author: node
+            .attribute("author")
+            .map(|author| author.trim().to_owned())
+            .filter(|author| !author.is_empty()),
+        prog_lang,
+        dir_groups: elements(node)
+            .filter(|child| child.tag_name().name() == "dir-group")
+            .map(|child| read::dir_group(reader, child))
+            .collect(),
+        line,
+        column,
+    })
+}
+
+/// In the format any value of `html` turns pages off, even `yes`; the sensible reading differs, so it is said.
+fn html<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> bool {
+    let Some(value) = node.attribute("html") else {
+        return true;
+    };
+    match value.trim().to_lowercase().as_str() {
+        "" => true,
+        "no" | "false" | "0" => false,
+        _ => {
+            reader.warning(node, format!("`html=\"{value}\"` turns pages off, as every value does")).hint =
+                Some("remove the attribute to get pages, or write `html=\"no\"`".to_owned());
+            false
+        }
+    }
+}
+
+fn refuse_includes<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) {
+    let includes: Vec<Node<'a, 'a>> = elements(node)
+        .filter(|child| child.tag_name().name() == "include")
+        .collect();
+    for include in includes {
+        reader.error(include, "`<include>` is not supported yet").hint =
+            Some("copy the files into the topic, or use a `<dir-group>`".to_owned());
+    }
+}

@@ -1,0 +1,179 @@
+//! Reading elements and attributes with the place of everything that is wrong.
+
+use roxmltree::{Document, Node};
+
+use crate::course::{Localized, RelPath};
+use crate::events::{Diagnostic, Severity};
+
+/// Reads nodes of one document and collects what is wrong with them.
+pub struct Reader<'a> {
+    document: &'a Document<'a>,
+    file: &'a str,
+    /// What was found, in the order of reading.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(document: &'a Document<'a>, file: &'a str) -> Self {
+        Self {
+            document,
+            file,
+            diagnostics: Vec::new(),
+        }
+    }
+
+    pub fn root(&self) -> Node<'a, 'a> {
+        self.document.root_element()
+    }
+
+    /// Line and column of a node, from 1.
+    pub fn position(&self, node: Node<'_, '_>) -> (u32, u32) {
+        let position = self.document.text_pos_at(node.range().start);
+        (position.row, position.col)
+    }
+
+    pub fn error(&mut self, node: Node<'_, '_>, message: impl Into<String>) -> &mut Diagnostic {
+        self.report(Severity::Error, node, message)
+    }
+
+    pub fn warning(&mut self, node: Node<'_, '_>, message: impl Into<String>) -> &mut Diagnostic {
+        self.report(Severity::Warning, node, message)
+    }
+
+    fn report(
+        &mut self,
+        severity: Severity,
+        node: Node<'_, '_>,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
+        let (line, column) = self.position(node);
+        let diagnostic = Diagnostic::new(severity, message)
+            .at(self.file, Some(line))
+            .column(column);
+        self.diagnostics.push(diagnostic);
+        let last = self.diagnostics.len() - 1;
+        &mut self.diagnostics[last]
+    }
+
+    /// Warns about elements that have no meaning here, naming the nearest one that has.
+    pub fn check_children(&mut self, node: Node<'a, 'a>, known: &[&str]) {
+        for child in elements(node) {
+            let name = child.tag_name().name();
+            if known.contains(&name) {
+                continue;
+            }
+            let hint = nearest(name, known)
+                .map(|near| format!("did you mean `<{near}>`?"))
+                .unwrap_or_else(|| format!("known here: {}", known.join(", ")));
+            self.warning(child, format!("the element `<{name}>` is unknown here and ignored"))
+                .hint = Some(hint);
+        }
+    }
+
+    /// Warns about attributes that have no meaning here.
+    pub fn check_attributes(&mut self, node: Node<'a, 'a>, known: &[&str]) {
+        for attribute in node.attributes() {
+            let name = attribute.name();
+            if known.contains(&name) {
+                continue;
+            }
+            let hint = nearest(name, known).map(|near| format!("did you mean `{near}`?"));
+            self.warning(node, format!("the attribute `{name}` is unknown here and ignored"))
+                .hint = hint;
+        }
+    }
+
+    /// A text in both languages: plain, or `<de>` and `<en>`, one of which may be missing.
+    pub fn localized(&mut self, node: Node<'a, 'a>) -> Localized {
+        let label = node.tag_name().name();
+        let mut found: [Option<String>; 2] = [None, None];
+        let children: Vec<Node<'a, 'a>> = elements(node).collect();
+        if children.is_empty() {
+            return Localized::same(text(node).trim());
+        }
+        if node.children().any(|child| child.is_text() && !child.text().unwrap_or("").trim().is_empty()) {
+            self.error(node, format!("`<{label}>` has both text and elements"))
+                .hint = Some("use either plain text, or `<de>` and `<en>`".to_owned());
+        }
+        for child in children {
+            match child.tag_name().name() {
+                "de" => found[0] = Some(text(child)),
+                "en" => found[1] = Some(text(child)),
+                other => {
+                    let message = format!("`<{other}>` cannot stand in `<{label}>`");
+                    self.error(child, message).hint =
+                        Some("use either plain text, or `<de>` and `<en>`".to_owned());
+                }
+            }
+        }
+        let [de, en] = found;
+        let fallback = de.clone().or_else(|| en.clone()).unwrap_or_default();
+        Localized {
+            de: de.unwrap_or_else(|| fallback.clone()),
+            en: en.unwrap_or(fallback),
+        }
+    }
+
+    /// An attribute that is `true`, `yes`, `1` or `false`, `no`, `0`.
+    pub fn flag(&mut self, node: Node<'a, 'a>, name: &str, default: bool) -> bool {
+        let Some(value) = node.attribute(name) else {
+            return default;
+        };
+        match value.trim().to_lowercase().as_str() {
+            "true" | "yes" | "1" => true,
+            "false" | "no" | "0" => false,
+            "" if name == "evaluate" => true,
+            "" => false,
+            _ => {
+                self.error(node, format!("`{name}=\"{value}\"` is neither true nor false"))
+                    .hint = Some("write `true` or `false`".to_owned());
+                default
+            }
+        }
+    }
+
+    /// A path inside the course; none for the course root itself.
+    pub fn path(&mut self, node: Node<'a, 'a>, value: &str) -> Option<RelPath> {
+        let value = value.trim();
+        if value.is_empty() || value == "." {
+            return None;
+        }
+        match RelPath::new(value) {
+            Ok(path) => Some(path),
+            Err(error) => {
+                let label = node.tag_name().name();
+                self.error(node, format!("`<{label}>`: {error}")).hint =
+                    Some("name a directory inside the course, relative to its root".to_owned());
+                None
+            }
+        }
+    }
+}
+
+/// The child elements of a node.
+pub fn elements<'a>(node: Node<'a, 'a>) -> impl Iterator<Item = Node<'a, 'a>> {
+    node.children().filter(Node::is_element)
+}
+
+/// The first child element of this name.
+pub fn child<'a>(node: Node<'a, 'a>, name: &str) -> Option<Node<'a, 'a>> {
+    elements(node).find(|child| child.tag_name().name() == name)
+}
+
+/// The text directly in a node.
+pub fn text(node: Node<'_, '_>) -> String {
+    node.children()
+        .filter(Node::is_text)
+        .filter_map(|child| child.text())
+        .collect()
+}
+
+/// The known name that an unknown one was probably meant to be.
+pub fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
+    known
+        .iter()
+        .map(|known| (strsim::damerau_levenshtein(name, known), *known))
+        .filter(|(distance, known)| *distance <= 2.max(known.len() / 3))
+        .min()
+        .map(|(_, known)| known)
+}

@@ -1,0 +1,43 @@
+//! What a file in a topic is, by its name alone.
+
+use crate::course::RelPath;
+
+use super::DiagramKind;
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// A notebook source.
+    Deck,
+    /// A diagram.
+    Diagram(DiagramKind),
+    /// An image.
+    Image,
+    /// Anything else.
+    Data,
+}
+
+const DECK_PREFIXES: &[&str] = &["slides_", "topic_", "project_"];
+const DECK_EXTENSIONS: &[&str] = &["c", "cpp", "cs", "java", "md", "py", "rs", "rust", "ts"];
+const IMAGE_EXTENSIONS: &[&str] = &["png", "jpg", "jpeg", "gif", "svg"];
+
+/// What a file is.
+pub fn classify(path: &RelPath) -> Class {
+    let extension = path.extension();
+    let name = path.file_name();
+    if matches!(extension, "pu" | "puml" | "plantuml") {
+        Class::Diagram(DiagramKind::Plantuml)
+    } else if extension == "drawio" {
+        Class::Diagram(DiagramKind::Drawio)
+    } else if DECK_EXTENSIONS.contains(&extension)
+        && DECK_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    {
+        Class::Deck
+    } else if IMAGE_EXTENSIONS.contains(&extension)
+        && path.components().all(|component| component != "imgdata")
+    {
+        Class::Image
+    } else {
+        Class::Data
+    }
+}

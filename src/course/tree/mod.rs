@@ -1,0 +1,190 @@
+//! The tree of sources: which topics there are, and what each file in them is.
+
+mod classify;
+mod ignore;
+mod modules;
+mod title;
+mod topic;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::course::spec::{Spec, TopicRef};
+use crate::course::{Localized, Lang, ProgLang, RelPath};
+use crate::events::Diagnostic;
+
+pub use ignore::{is_ignored_dir, is_never_output};
+
+/// All files and directories below the scan roots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The files.
+    pub files: BTreeSet<RelPath>,
+    /// The directories.
+    pub dirs: BTreeSet<RelPath>,
+}
+
+impl Listing {
+    /// The files directly in or anywhere below a directory, in order.
+    pub fn below<'a>(&'a self, dir: &'a RelPath) -> impl Iterator<Item = &'a RelPath> {
+        self.files
+            .range(dir.clone()..)
+            .skip_while(move |file| *file == dir)
+            .take_while(move |file| file.as_str().starts_with(dir.as_str()))
+            .filter(move |file| file.starts_with(dir))
+    }
+}
+
+/// The sources of a course.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tree {
+    /// The sections, in order.
+    pub sections: Vec<TreeSection>,
+}
+
+/// The sources of a section.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TreeSection {
+    /// Its index in the specification.
+    pub index: usize,
+    /// Its topics that were found, in order.
+    pub topics: Vec<Topic>,
+}
+
+/// The sources of a topic.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Topic {
+    /// Its id.
+    pub id: String,
+    /// Its index in its section of the specification.
+    pub topic: usize,
+    /// Its directory, or its only deck.
+    pub path: RelPath,
+    /// The directory that paths of its files start from.
+    pub home: RelPath,
+    /// Its decks, in the order of their numbers.
+    pub decks: Vec<DeckFile>,
+    /// Files that are copied.
+    pub data: Vec<RelPath>,
+    /// Images that are copied.
+    pub images: Vec<RelPath>,
+    /// Diagrams.
+    pub diagrams: Vec<DiagramFile>,
+}
+
+/// A deck.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeckFile {
+    /// Its file.
+    pub path: RelPath,
+    /// Its programming language.
+    pub prog_lang: ProgLang,
+    /// The only language it is in; none for a deck in both.
+    pub lang: Option<Lang>,
+    /// Its number in the section, from 1.
+    pub number: u32,
+    /// Its title, not sanitised.
+    pub title: Localized,
+}
+
+/// What a diagram is drawn with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DiagramKind {
+    /// PlantUML.
+    Plantuml,
+    /// draw.io.
+    Drawio,
+}
+
+/// A diagram.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DiagramFile {
+    /// Its file.
+    pub path: RelPath,
+    /// What it is drawn with.
+    pub kind: DiagramKind,
+    /// Where the rendered image is written back to; it is copied to outputs as if it came from there.
+    pub rendered: RelPath,
+}
+
+impl Topic {
+    /// The files that a deck's kernel finds in its working directory: (source, path there).
+    pub fn siblings(&self, deck: &DeckFile) -> Vec<(RelPath, RelPath)> {
+        let decks = self.decks.iter().map(|other| &other.path);
+        let mut found: Vec<(RelPath, RelPath)> = decks
+            .chain(&self.data)
+            .filter(|path| **path != deck.path)
+            .filter(|path| !matches!(path.extension(), "psd" | "xfc"))
+            .filter(|path| !is_never_output(path))
+            .filter_map(|path| Some((path.clone(), path.strip_prefix(&self.home)?)))
+            .collect();
+        found.sort();
+        found
+    }
+}
+
+/// The directories that hold sources of a course; none is the course root itself.
+pub fn scan_roots(spec: &Spec) -> Vec<Option<RelPath>> {
+    let mut roots: BTreeSet<Option<RelPath>> = RelPath::new("slides").ok().map(Some).into_iter().collect();
+    for group in dir_groups(spec) {
+        if group.subdirs.is_empty() || group.include_root_files || group.path.is_none() {
+            roots.insert(group.path.clone());
+        } else if let Some(path) = &group.path {
+            for subdir in &group.subdirs {
+                let dir = subdir.as_ref().map_or(Ok(path.clone()), |subdir| path.join(subdir.as_str()));
+                roots.extend(dir.ok().map(Some));
+            }
+        }
+    }
+    if roots.contains(&None) {
+        return vec![None];
+    }
+    let all: Vec<RelPath> = roots.into_iter().flatten().collect();
+    all.iter()
+        .filter(|root| !all.iter().any(|other| other != *root && root.starts_with(other)))
+        .cloned()
+        .map(Some)
+        .collect()
+}
+
+/// All dir-groups: those of topics in order, then the global ones.
+pub fn dir_groups(spec: &Spec) -> impl Iterator<Item = &crate::course::spec::DirGroup> {
+    spec.sections
+        .iter()
+        .flat_map(|section| &section.topics)
+        .flat_map(|topic: &TopicRef| &topic.dir_groups)
+        .chain(&spec.dir_groups)
+}
+
+/// Finds the sources of every topic. `read` gives the bytes of a deck.
+pub fn discover(
+    spec: &Spec,
+    listing: &Listing,
+    read: &dyn Fn(&RelPath) -> Option<Arc<[u8]>>,
+) -> (Tree, Vec<Diagnostic>) {
+    let mut diagnostics = Vec::new();
+    let modules = modules::Modules::find(listing);
+    let mut tree = Tree::default();
+    for (index, section) in spec.sections.iter().enumerate() {
+        let mut numbers = topic::Numbers::default();
+        let mut topics = Vec::new();
+        for (position, reference) in section.topics.iter().enumerate() {
+            let Some(path) = modules.resolve(reference, &mut diagnostics) else {
+                continue;
+            };
+            let found = topic::Finder {
+                spec,
+                listing,
+                read,
+                reference,
+            }
+            .find(position, path, &mut numbers, &mut diagnostics);
+            topics.push(found);
+        }
+        tree.sections.push(TreeSection { index, topics });
+    }
+    (tree, diagnostics)
+}
+
+#[cfg(test)]
+mod tests;

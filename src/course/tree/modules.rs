@@ -1,0 +1,127 @@
+//! From topic ids to directories and files.
+
+use std::collections::BTreeMap;
+
+use crate::course::RelPath;
+use crate::course::spec::TopicRef;
+use crate::events::Diagnostic;
+
+use super::Listing;
+use super::ignore::is_ignored_dir;
+
+/// The topics of all modules: `slides/<module>/<topic>`.
+pub struct Modules {
+    by_id: BTreeMap<String, Vec<RelPath>>,
+}
+
+impl Modules {
+    /// Collects the topics, modules and entries in the order of their names.
+    pub fn find(listing: &Listing) -> Self {
+        let mut by_id: BTreeMap<String, Vec<RelPath>> = BTreeMap::new();
+        let mut entries: Vec<&RelPath> = listing
+            .dirs
+            .iter()
+            .chain(&listing.files)
+            .filter(|path| is_topic_place(path))
+            .collect();
+        // By module, then by name: `/` sorts after other characters in whole paths.
+        entries.sort_by_key(|path| path.components().map(str::to_owned).collect::<Vec<_>>());
+        for path in entries {
+            if let Some(id) = topic_id(path.file_name()) {
+                by_id.entry(id).or_default().push(path.clone());
+            }
+        }
+        Self { by_id }
+    }
+
+    /// The place of a topic; diagnostics tell when there is none or more than one.
+    pub fn resolve(
+        &self,
+        reference: &TopicRef,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<&RelPath> {
+        let in_module = |path: &&RelPath| {
+            reference
+                .module
+                .as_deref()
+                .is_none_or(|module| path.components().nth(1) == Some(module))
+        };
+        let all: Vec<&RelPath> = self
+            .by_id
+            .get(&reference.id)
+            .into_iter()
+            .flatten()
+            .collect();
+        let found: Vec<&RelPath> = all.iter().copied().filter(|path| in_module(path)).collect();
+        match found.as_slice() {
+            [] => {
+                diagnostics.push(self.not_found(reference, &all));
+                None
+            }
+            [only] => Some(only),
+            [first, others @ ..] => {
+                let others: Vec<String> = others.iter().map(|path| format!("`{path}`")).collect();
+                diagnostics.push(
+                    at(reference, Diagnostic::warning(format!(
+                        "there is more than one topic `{}`: `{first}` is used, not {}",
+                        reference.id,
+                        others.join(", ")
+                    )))
+                    .hint("rename one of them, or choose with `module=\"…\"`"),
+                );
+                Some(first)
+            }
+        }
+    }
+
+    fn not_found(&self, reference: &TopicRef, elsewhere: &[&RelPath]) -> Diagnostic {
+        let id = &reference.id;
+        if let (Some(module), Some(other)) = (&reference.module, elsewhere.first()) {
+            return at(
+                reference,
+                Diagnostic::error(format!("there is no topic `{id}` in the module `{module}`")),
+            )
+            .hint(format!("there is one at `{other}`"));
+        }
+        let nearest = self
+            .by_id
+            .keys()
+            .map(|known| (strsim::damerau_levenshtein(id, known), known))
+            .min()
+            .filter(|(distance, _)| *distance <= 2.max(id.len() / 3));
+        let hint = match nearest {
+            Some((_, known)) => format!("did you mean `{known}`?"),
+            None if self.by_id.is_empty() => {
+                "there are no topics at all: they lie in `slides/<module>/topic_<number>_<id>`".to_owned()
+            }
+            None => format!("a topic `{id}` lies in `slides/<module>/topic_<number>_{id}`"),
+        };
+        at(reference, Diagnostic::error(format!("there is no topic `{id}`"))).hint(hint)
+    }
+}
+
+/// The place of the reference; the file is the specification, which the caller knows by name.
+fn at(reference: &TopicRef, diagnostic: Diagnostic) -> Diagnostic {
+    let mut diagnostic = diagnostic.column(reference.column);
+    diagnostic.line = Some(reference.line);
+    diagnostic
+}
+
+/// Whether a path is `slides/<module>/<entry>` with neither of them hidden or ignored.
+fn is_topic_place(path: &RelPath) -> bool {
+    let mut components = path.components();
+    let (Some("slides"), Some(module), Some(entry), None) =
+        (components.next(), components.next(), components.next(), components.next())
+    else {
+        return false;
+    };
+    let is_hidden = |name: &str| name.starts_with(['_', '.']);
+    !is_hidden(module) && !is_ignored_dir(module) && !is_hidden(entry)
+}
+
+/// The id in a name such as `topic_100_my_id.py`: what follows the second `_`, up to the last dot.
+pub fn topic_id(name: &str) -> Option<String> {
+    let stem = name.rfind('.').map_or(name, |dot| &name[..dot]);
+    let id = stem.splitn(3, '_').nth(2)?;
+    (!id.is_empty()).then(|| id.to_owned())
+}

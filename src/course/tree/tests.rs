@@ -1,0 +1,169 @@
+use std::collections::HashMap;
+
+use super::*;
+use crate::course::spec;
+
+fn path(text: &str) -> RelPath {
+    RelPath::new(text).unwrap()
+}
+
+/// A course with these topics and files.
+fn course(topics: &str, files: &[(&str, &str)]) -> (Tree, Vec<Diagnostic>) {
+    let text = format!(
+        "<course><name>K</name><prog-lang>python</prog-lang><sections><section><name>S</name><topics>{topics}</topics></section></sections></course>"
+    );
+    let (spec, _) = spec::parse(&text, "course.xml").unwrap();
+    let mut listing = Listing::default();
+    let contents: HashMap<RelPath, Arc<[u8]>> = files
+        .iter()
+        .map(|(name, text)| (path(name), Arc::from(text.as_bytes())))
+        .collect();
+    for file in contents.keys() {
+        listing.files.insert(file.clone());
+        let mut dir = file.parent();
+        while let Some(next) = dir {
+            dir = next.parent();
+            listing.dirs.insert(next);
+        }
+    }
+    discover(&spec, &listing, &|file| contents.get(file).cloned())
+}
+
+fn names(paths: &[RelPath]) -> Vec<&str> {
+    paths.iter().map(RelPath::as_str).collect()
+}
+
+#[test]
+fn topic_ids_follow_the_second_underscore() {
+    for (name, id) in [
+        ("topic_100_intro", Some("intro")),
+        ("topic_100_a_b.py", Some("a_b")),
+        ("helper_mod.py", None),
+        ("x_y_z", Some("z")),
+        ("topic_050_foo.bar.py", Some("foo.bar")),
+        ("topic_050_", None),
+    ] {
+        assert_eq!(modules::topic_id(name).as_deref(), id, "{name}");
+    }
+}
+
+#[test]
+fn titles_come_from_the_header() {
+    let both = title::title("# {{ header(\"Hallo Welt\", 'Hello, \"World\"') }}", "s");
+    assert_eq!((both.de.as_str(), both.en.as_str()), ("Hallo Welt", "Hello, \"World\""));
+    assert_eq!(title::title("# {{header_en( \"X\" )}}", "s"), Localized::same("X"));
+    assert_eq!(title::title("# {{ header(\"A\",\n\"B\") }}", "slides_x"), Localized::same("slides_x"));
+}
+
+#[test]
+fn files_of_a_topic_are_told_apart() {
+    let (tree, diagnostics) = course(
+        "<topic>a</topic>",
+        &[
+            ("slides/m/topic_1_a/slides_b.py", "# {{ header(\"B\", \"B\") }}"),
+            ("slides/m/topic_1_a/slides_a.py", ""),
+            ("slides/m/topic_1_a/nested/slides_z.py", ""),
+            ("slides/m/topic_1_a/data/x.csv", ""),
+            ("slides/m/topic_1_a/pu/d.de.pu", ""),
+            ("slides/m/topic_1_a/pu/common.iuml", ""),
+            ("slides/m/topic_1_a/drawio/e.drawio", ""),
+            ("slides/m/topic_1_a/img/p.png", ""),
+            ("slides/m/topic_1_a/img/e.png", ""),
+            ("slides/m/topic_1_a/imgdata/q.png", ""),
+            ("slides/m/topic_1_a/build/no.txt", ""),
+            ("slides/m/topic_1_a/w.keras", ""),
+            ("slides/m/topic_1_a/voiceover_b.py", ""),
+        ],
+    );
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    let topic = &tree.sections[0].topics[0];
+    let decks: Vec<(&str, u32)> = topic.decks.iter().map(|d| (d.path.file_name(), d.number)).collect();
+    assert_eq!(decks, [("slides_z.py", 1), ("slides_a.py", 2), ("slides_b.py", 3)]);
+    assert_eq!(names(&topic.data), ["slides/m/topic_1_a/data/x.csv", "slides/m/topic_1_a/imgdata/q.png"]);
+    assert_eq!(names(&topic.images), ["slides/m/topic_1_a/img/p.png"]);
+    let rendered: Vec<&str> = topic.diagrams.iter().map(|d| d.rendered.as_str()).collect();
+    assert_eq!(rendered, ["slides/m/topic_1_a/img/e.png", "slides/m/topic_1_a/img-generated/d.de.png"]);
+    let siblings: Vec<String> = topic.siblings(&topic.decks[1]).iter().map(|(_, at)| at.to_string()).collect();
+    assert_eq!(siblings, ["data/x.csv", "imgdata/q.png", "nested/slides_z.py", "slides_b.py"]);
+}
+
+#[test]
+fn split_decks_share_a_number_and_must_be_pairs() {
+    let (tree, diagnostics) = course(
+        "<topic>a</topic><topic>b</topic><topic>c</topic>",
+        &[
+            ("slides/m/topic_1_a/slides_x.de.py", ""),
+            ("slides/m/topic_1_a/slides_x.en.py", ""),
+            ("slides/m/topic_2_b/slides_y.de.py", ""),
+            ("slides/m/topic_3_c/slides_z.py", ""),
+            ("slides/m/topic_3_c/slides_z.en.py", ""),
+        ],
+    );
+    let decks = &tree.sections[0].topics[0].decks;
+    assert_eq!((decks[0].lang, decks[0].number), (Some(Lang::De), 1));
+    assert_eq!((decks[1].lang, decks[1].number), (Some(Lang::En), 1));
+    let messages: Vec<&str> = diagnostics.iter().map(|d| d.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        [
+            "`slides_y.py` is there in one language only",
+            "`slides_z.py` is there both for all languages and for single ones"
+        ]
+    );
+}
+
+#[test]
+fn a_file_topic_takes_what_it_names() {
+    let (tree, diagnostics) = course(
+        "<topic>x</topic>",
+        &[
+            ("slides/m/topic_040_x.py", "import helper_mod\nimport numpy\n# <img src=\"img/f.png\" />"),
+            ("slides/m/helper_mod.py", ""),
+            ("slides/m/other.py", ""),
+            ("slides/m/img/f.png", ""),
+        ],
+    );
+    assert!(diagnostics.is_empty());
+    let topic = &tree.sections[0].topics[0];
+    assert_eq!(names(&topic.data), ["slides/m/helper_mod.py"]);
+    assert_eq!(names(&topic.images), ["slides/m/img/f.png"]);
+    assert_eq!(topic.home, path("slides/m"));
+}
+
+#[test]
+fn unknown_and_ambiguous_topics_are_told_with_their_place() {
+    let (tree, diagnostics) = course(
+        "<topic>introo</topic>\n<topic>twice</topic><topic module=\"n\">twice</topic>",
+        &[
+            ("slides/m/topic_1_intro/slides_a.py", ""),
+            ("slides/m/topic_2_twice/slides_a.py", ""),
+            ("slides/n/topic_2_twice/slides_a.py", ""),
+            ("slides/_hidden/topic_3_gone/slides_a.py", ""),
+        ],
+    );
+    assert_eq!(tree.sections[0].topics[0].path, path("slides/m/topic_2_twice"));
+    assert_eq!(tree.sections[0].topics[1].path, path("slides/n/topic_2_twice"));
+    assert_eq!(diagnostics[0].message, "there is no topic `introo`");
+    assert_eq!(diagnostics[0].hint.as_deref(), Some("did you mean `intro`?"));
+    assert_eq!(diagnostics[0].line, Some(1));
+    assert!(diagnostics[1].message.starts_with("there is more than one topic `twice`"));
+    assert_eq!(diagnostics[1].line, Some(2));
+}
+
+#[test]
+fn a_deck_that_is_not_utf8_is_named_with_its_line() {
+    let (spec, _) = spec::parse(
+        "<course><name>K</name><prog-lang>python</prog-lang><sections><section><name>S</name><topics><topic>a</topic></topics></section></sections></course>",
+        "course.xml",
+    )
+    .unwrap();
+    let deck = path("slides/m/topic_1_a/slides_a.py");
+    let listing = Listing {
+        files: [deck.clone()].into(),
+        dirs: [path("slides"), path("slides/m"), path("slides/m/topic_1_a")].into(),
+    };
+    let (tree, diagnostics) = discover(&spec, &listing, &|_| Some(Arc::from(&b"# a\n# b\n# \xe4\n"[..])));
+    assert!(tree.sections[0].topics[0].decks.is_empty());
+    assert_eq!(diagnostics[0].line, Some(3));
+    assert_eq!(diagnostics[0].file.as_deref(), Some(deck.as_str()));
+}

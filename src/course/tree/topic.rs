@@ -1,0 +1,291 @@
+//! The files of one topic.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
+
+use regex::Regex;
+
+use crate::course::layout::sanitize;
+use crate::course::spec::{Spec, TopicRef};
+use crate::course::{Lang, ProgLang, RelPath};
+use crate::events::Diagnostic;
+
+use super::classify::{Class, classify};
+use super::ignore::is_ignored;
+use super::title::title;
+use super::{DeckFile, DiagramFile, DiagramKind, Listing, Topic, is_never_output};
+
+/// Numbers of the decks of a section.
+#[derive(Default)]
+pub struct Numbers(u32);
+
+impl Numbers {
+    fn next(&mut self) -> u32 {
+        self.0 += 1;
+        self.0
+    }
+}
+
+/// Finds the files of a topic.
+pub struct Finder<'a> {
+    pub spec: &'a Spec,
+    pub listing: &'a Listing,
+    pub read: &'a dyn Fn(&RelPath) -> Option<Arc<[u8]>>,
+    pub reference: &'a TopicRef,
+}
+
+impl Finder<'_> {
+    /// Finds them; decks get the next numbers.
+    pub fn find(
+        &self,
+        position: usize,
+        path: &RelPath,
+        numbers: &mut Numbers,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Topic {
+        let is_dir = self.listing.dirs.contains(path);
+        let home = if is_dir {
+            path.clone()
+        } else {
+            path.parent().unwrap_or_else(|| path.clone())
+        };
+        let mut topic = Topic {
+            id: self.reference.id.clone(),
+            topic: position,
+            path: path.clone(),
+            home,
+            decks: Vec::new(),
+            data: Vec::new(),
+            images: Vec::new(),
+            diagrams: Vec::new(),
+        };
+        if is_dir {
+            self.add_directory(&mut topic, numbers, diagnostics);
+        } else {
+            self.add_file(&mut topic, numbers, diagnostics);
+        }
+        let rendered: BTreeSet<RelPath> = topic
+            .diagrams
+            .iter()
+            .map(|diagram| diagram.rendered.clone())
+            .collect();
+        // A committed rendering of a diagram is not an image of its own.
+        topic.images.retain(|image| !rendered.contains(image));
+        topic
+    }
+
+    /// A directory: nested files first, then its own decks, then its other files.
+    fn add_directory(
+        &self,
+        topic: &mut Topic,
+        numbers: &mut Numbers,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        let home = topic.home.clone();
+        let all: Vec<&RelPath> = self
+            .listing
+            .below(&home)
+            .filter(|path| path.strip_prefix(&home).is_some_and(|below| !is_ignored(&below)))
+            .collect();
+        let is_direct = |path: &RelPath| path.parent().as_ref() == Some(&home);
+        let (direct, nested): (Vec<&RelPath>, Vec<&RelPath>) =
+            all.into_iter().partition(|path| is_direct(path));
+        for path in nested {
+            match classify(path) {
+                Class::Deck => {
+                    let number = numbers.next();
+                    topic.decks.extend(self.deck(path, None, number, diagnostics));
+                }
+                class => self.add_other(topic, path, class),
+            }
+        }
+        let (decks, others): (Vec<&RelPath>, Vec<&RelPath>) =
+            direct.into_iter().partition(|path| classify(path) == Class::Deck);
+        self.add_families(topic, &decks, numbers, diagnostics);
+        for path in others {
+            self.add_other(topic, path, classify(path));
+        }
+    }
+
+    /// Decks by family: `slides_x.de.py` and `slides_x.en.py` are the halves of one deck.
+    fn add_families(
+        &self,
+        topic: &mut Topic,
+        decks: &[&RelPath],
+        numbers: &mut Numbers,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        let mut families: BTreeMap<String, Vec<(&RelPath, Option<Lang>)>> = BTreeMap::new();
+        for path in decks {
+            let (family, lang) = family(path);
+            families.entry(family).or_default().push((path, lang));
+        }
+        for (name, members) in families {
+            let halves: Vec<Lang> = members.iter().filter_map(|(_, lang)| *lang).collect();
+            let bare = members.iter().find(|(_, lang)| lang.is_none());
+            let problem = match (bare, halves.len()) {
+                (Some(_), 0) | (None, 2) => None,
+                (Some(_), _) => Some((
+                    format!("`{name}` is there both for all languages and for single ones"),
+                    "keep either the one file, or the pair `.de` and `.en`",
+                )),
+                (None, _) => Some((
+                    format!("`{name}` is there in one language only"),
+                    "add the other half of the pair `.de` and `.en`",
+                )),
+            };
+            if let Some((message, hint)) = problem {
+                let first = members.first().map_or(topic.path.as_str(), |(path, _)| path.as_str());
+                diagnostics.push(Diagnostic::error(message).at(first, None).hint(hint));
+                continue;
+            }
+            let number = numbers.next();
+            for (path, lang) in members {
+                topic.decks.extend(self.deck(path, lang, number, diagnostics));
+            }
+        }
+    }
+
+    /// A topic that is a single file: the deck, and what it names of its module's directory.
+    fn add_file(
+        &self,
+        topic: &mut Topic,
+        numbers: &mut Numbers,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        let path = topic.path.clone();
+        if classify(&path) != Class::Deck {
+            diagnostics.push(
+                Diagnostic::error(format!("the topic `{}` is a file but not a deck", topic.id))
+                    .at(path.as_str(), None)
+                    .hint("decks are named `topic_<number>_<id>` with the extension of their language"),
+            );
+            return;
+        }
+        let number = numbers.next();
+        let Some(deck) = self.deck(&path, None, number, diagnostics) else {
+            return;
+        };
+        topic.decks.push(deck);
+        let text = (self.read)(&path).unwrap_or_else(|| Arc::from(&b""[..]));
+        let text = String::from_utf8_lossy(&text);
+        for name in named_files(&text, self.spec.prog_lang) {
+            let Ok(candidate) = topic.home.join(&name) else {
+                continue;
+            };
+            if candidate != path && self.listing.files.contains(&candidate) {
+                self.add_other(topic, &candidate, classify(&candidate));
+            }
+        }
+    }
+
+    fn add_other(&self, topic: &mut Topic, path: &RelPath, class: Class) {
+        match class {
+            Class::Diagram(kind) => topic.diagrams.extend(self.diagram(path, kind)),
+            Class::Image => topic.images.push(path.clone()),
+            // A deck named by another one is data for it.
+            Class::Data | Class::Deck if is_never_output(path) => {}
+            Class::Data | Class::Deck => topic.data.push(path.clone()),
+        }
+    }
+
+    fn diagram(&self, path: &RelPath, kind: DiagramKind) -> Option<DiagramFile> {
+        let above = path.parent()?.parent()?;
+        let name = sanitize(&format!("{}.{}", path.stem(), self.spec.images.format.extension()));
+        // Renderings that were committed in `img/`, as old courses have them, stay there.
+        let legacy = above.join(&format!("img/{name}")).ok()?;
+        let rendered = if self.listing.files.contains(&legacy) {
+            legacy
+        } else {
+            above.join(&format!("img-generated/{name}")).ok()?
+        };
+        Some(DiagramFile {
+            path: path.clone(),
+            kind,
+            rendered,
+        })
+    }
+
+    fn deck(
+        &self,
+        path: &RelPath,
+        lang: Option<Lang>,
+        number: u32,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<DeckFile> {
+        let prog_lang = self.reference.prog_lang.or_else(|| match path.extension() {
+            "md" => Some(self.spec.prog_lang),
+            extension => ProgLang::of_extension(extension),
+        });
+        let unsupported = match (path.extension(), prog_lang) {
+            ("md", _) => Some("Markdown decks are not supported yet"),
+            (_, None) => Some("decks in this language are not supported"),
+            _ => None,
+        };
+        if let Some(message) = unsupported {
+            diagnostics.push(
+                Diagnostic::error(message)
+                    .at(path.as_str(), None)
+                    .hint("rename the file so that it does not begin like a deck, or write it as `.py`"),
+            );
+            return None;
+        }
+        let bytes = (self.read)(path);
+        let Some(bytes) = bytes else {
+            diagnostics.push(
+                Diagnostic::error("the deck cannot be read")
+                    .at(path.as_str(), None)
+                    .hint("check that you may read it"),
+            );
+            return None;
+        };
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => Some(DeckFile {
+                path: path.clone(),
+                prog_lang: prog_lang?,
+                lang,
+                number,
+                title: title(text, path.stem()),
+            }),
+            Err(error) => {
+                let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() as u32 + 1;
+                diagnostics.push(
+                    Diagnostic::error("the deck is not UTF-8 text")
+                        .at(path.as_str(), Some(line))
+                        .hint("save it with the encoding UTF-8"),
+                );
+                None
+            }
+        }
+    }
+}
+
+/// The name of a deck without its language, and the language.
+fn family(path: &RelPath) -> (String, Option<Lang>) {
+    for lang in Lang::ALL {
+        if let Some(stem) = path.stem().strip_suffix(&format!(".{lang}")) {
+            return (format!("{stem}.{}", path.extension()), Some(lang));
+        }
+    }
+    (path.file_name().to_owned(), None)
+}
+
+static IMAGE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r#"<img\s+src="([^"]+)""#).ok());
+static IMPORT: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?m)^\s*(?:import\s+(\S+)|from\s+(\S+)\s+import\b)").ok());
+
+/// Files that the text of a deck names: images and imported modules.
+fn named_files(text: &str, prog_lang: ProgLang) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    if let Some(pattern) = IMAGE.as_ref() {
+        names.extend(pattern.captures_iter(text).map(|found| found[1].to_owned()));
+    }
+    if let Some(pattern) = IMPORT.as_ref() {
+        for found in pattern.captures_iter(text) {
+            let module = found.get(1).or(found.get(2)).map_or("", |module| module.as_str());
+            names.insert(format!("{module}.{}", prog_lang.extension()));
+        }
+    }
+    names
+}

@@ -1,0 +1,210 @@
+//! The action cache: what an action's key led to, and what every action was last made of.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, params};
+
+use crate::digest::Digest;
+use crate::events::{ActionKind, Diagnostic};
+
+use super::{Result, Store, StoreError, digest, from_json, now_ms, to_json};
+
+/// How many results of one action are kept: undoing an edit finds its result again.
+const KEPT: i64 = 16;
+
+/// How a remembered run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResultStatus {
+    /// With outputs.
+    Ok,
+    /// With an error in the author's content.
+    Failed,
+}
+
+impl ResultStatus {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What a run of an action gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedResult {
+    /// Files it read besides its declared inputs; none for those it looked for and did not find.
+    pub discovered: Vec<(String, Option<Digest>)>,
+    /// How it ended.
+    pub status: ResultStatus,
+    /// Name, digest and size of each result.
+    pub outputs: Vec<(String, Digest, u64)>,
+    /// What it said.
+    pub diagnostics: Vec<Diagnostic>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// What an action was last made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Latest {
+    /// Its key.
+    pub key: Digest,
+    /// The components of the key.
+    pub parts: Vec<(String, String)>,
+    /// Files it read besides its declared inputs.
+    pub discovered: Vec<(String, Option<Digest>)>,
+    /// When, in milliseconds since 1970.
+    pub finished_ms: i64,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+}
+
+impl Store {
+    /// The results known for a key, newest first; they differ in what was discovered.
+    pub fn cached(&self, key: &Digest) -> Result<Vec<CachedResult>> {
+        let key = key.to_string();
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, status, outputs, diagnostics, duration_ms FROM actions WHERE key = ?1 ORDER BY id DESC",
+            )?;
+            let mut rows = statement.query([key])?;
+            let mut results = Vec::new();
+            while let Some(row) = rows.next()? {
+                let status: String = row.get(1)?;
+                results.push(CachedResult {
+                    discovered: discovered(connection, row.get(0)?)?,
+                    status: if status == "ok" { ResultStatus::Ok } else { ResultStatus::Failed },
+                    outputs: from_json(row.get_ref(2)?.as_str().unwrap_or_default())?,
+                    diagnostics: from_json(row.get_ref(3)?.as_str().unwrap_or_default())?,
+                    duration_ms: row.get::<_, i64>(4)? as u64,
+                });
+            }
+            Ok(results)
+        })
+    }
+
+    /// Records a result; it replaces one of the same key with the same discovered files.
+    pub fn record_result(
+        &self,
+        action: &str,
+        kind: ActionKind,
+        key: &Digest,
+        result: &CachedResult,
+    ) -> Result<()> {
+        let (action, key, result) = (action.to_owned(), *key, result.clone());
+        self.write(move |connection| record(connection, &action, kind, &key, &result))
+    }
+
+    /// What every action was last made of.
+    pub fn latest(&self) -> Result<HashMap<String, Latest>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT action, key, parts, discovered, finished_ms, duration_ms FROM latest",
+            )?;
+            let mut rows = statement.query([])?;
+            let mut latest = HashMap::new();
+            while let Some(row) = rows.next()? {
+                let entry = Latest {
+                    key: digest(row.get_ref(1)?.as_str().unwrap_or_default())?,
+                    parts: from_json(row.get_ref(2)?.as_str().unwrap_or_default())?,
+                    discovered: from_json(row.get_ref(3)?.as_str().unwrap_or_default())?,
+                    finished_ms: row.get(4)?,
+                    duration_ms: row.get::<_, i64>(5)? as u64,
+                };
+                latest.insert(row.get(0)?, entry);
+            }
+            Ok(latest)
+        })
+    }
+
+    /// Records what actions were made of.
+    pub fn set_latest(&self, entries: Vec<(String, Latest)>) -> Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.write(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "INSERT OR REPLACE INTO latest (action, key, parts, discovered, finished_ms, duration_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?;
+            for (action, latest) in entries {
+                statement.execute(params![
+                    action,
+                    latest.key.to_string(),
+                    to_json(&latest.parts)?,
+                    to_json(&latest.discovered)?,
+                    latest.finished_ms,
+                    latest.duration_ms as i64
+                ])?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn discovered(connection: &Connection, result: i64) -> Result<Vec<(String, Option<Digest>)>> {
+    let mut statement =
+        connection.prepare_cached("SELECT path, digest FROM discovered WHERE result = ?1")?;
+    let mut rows = statement.query([result])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text: Option<String> = row.get(1)?;
+        let seen = text.map(|text| digest(&text)).transpose()?;
+        found.push((row.get(0)?, seen));
+    }
+    Ok(found)
+}
+
+/// Writes a result inside the caller's transaction.
+pub(super) fn record(
+    connection: &Connection,
+    action: &str,
+    kind: ActionKind,
+    key: &Digest,
+    result: &CachedResult,
+) -> Result<()> {
+    let key = key.to_string();
+    let mut statement = connection.prepare_cached("SELECT id FROM actions WHERE key = ?1")?;
+    let known: Vec<i64> = statement
+        .query_map([&key], |row| row.get(0))?
+        .collect::<Result<_, rusqlite::Error>>()?;
+    let mut wanted = result.discovered.clone();
+    wanted.sort();
+    wanted.dedup_by(|a, b| a.0 == b.0);
+    for id in known {
+        let mut other = discovered(connection, id)?;
+        other.sort();
+        if other == wanted {
+            connection.execute("DELETE FROM actions WHERE id = ?1", [id])?;
+        }
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO actions (key, action, kind, status, outputs, diagnostics, duration_ms, used_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            key,
+            action,
+            kind.name(),
+            result.status.name(),
+            to_json(&result.outputs)?,
+            to_json(&result.diagnostics)?,
+            result.duration_ms as i64,
+            now_ms()
+        ])?;
+    let id = connection.last_insert_rowid();
+    let mut insert = connection
+        .prepare_cached("INSERT INTO discovered (result, path, digest) VALUES (?1, ?2, ?3)")?;
+    for (path, seen) in wanted {
+        insert.execute(params![id, path, seen.map(|digest| digest.to_string())])?;
+    }
+    connection
+        .prepare_cached(
+            "DELETE FROM actions WHERE action = ?1 AND id NOT IN
+                 (SELECT id FROM actions WHERE action = ?1 ORDER BY id DESC LIMIT ?2)",
+        )?
+        .execute(params![action, KEPT])?;
+    Ok::<_, StoreError>(())
+}

@@ -1,0 +1,156 @@
+//! Results by digest: small ones in the database, larger ones as files; verified whenever they are read.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{OptionalExtension, params};
+
+use crate::digest::Digest;
+
+use super::{Result, Store, StoreError, now_ms};
+
+/// The largest result that is kept in the database, in bytes.
+const SMALL: u64 = 16 * 1024;
+
+impl Store {
+    /// Keeps bytes; gives their digest.
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest> {
+        let digest = Digest::of(bytes);
+        if self.has(&digest)? {
+            return Ok(digest);
+        }
+        if bytes.len() as u64 <= SMALL {
+            let bytes = bytes.to_vec();
+            self.write(move |connection| {
+                connection
+                    .prepare_cached("INSERT OR IGNORE INTO blobs (digest, bytes, stored_ms) VALUES (?1, ?2, ?3)")?
+                    .execute(params![digest.to_string(), bytes, now_ms()])?;
+                Ok(())
+            })?;
+        } else {
+            let path = self.blob_file(&digest);
+            let dir = path.parent().unwrap_or(&self.0.blobs);
+            std::fs::create_dir_all(dir).map_err(|error| StoreError::io("create", dir, error))?;
+            let io = |error: std::io::Error| StoreError::io("write", &path, error);
+            let mut file = tempfile::Builder::new()
+                .prefix(".new-")
+                .tempfile_in(dir)
+                .map_err(io)?;
+            file.write_all(bytes).map_err(io)?;
+            file.as_file().sync_all().map_err(io)?;
+            file.persist(&path).map_err(|error| io(error.error))?;
+        }
+        Ok(digest)
+    }
+
+    /// Keeps the content of a file; gives its digest and size.
+    pub fn put_file(&self, path: &Path) -> Result<(Digest, u64)> {
+        let bytes = std::fs::read(path).map_err(|error| StoreError::io("read", path, error))?;
+        Ok((self.put(&bytes)?, bytes.len() as u64))
+    }
+
+    /// Whether a result is kept (its bytes are verified when they are read).
+    pub fn has(&self, digest: &Digest) -> Result<bool> {
+        if self.blob_file(digest).is_file() {
+            return Ok(true);
+        }
+        let key = digest.to_string();
+        self.read(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1")?;
+            Ok(statement.exists([key])?)
+        })
+    }
+
+    /// The bytes of a result; none when it is not kept, or was damaged and is now dropped.
+    pub fn read_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
+        let path = self.blob_file(digest);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.small_blob(digest)?
+            }
+            Err(error) => return Err(StoreError::io("read", &path, error)),
+        };
+        match bytes {
+            Some(bytes) if Digest::of(&bytes) == *digest => Ok(Some(bytes)),
+            Some(_) => {
+                tracing::warn!(%digest, "a damaged result is dropped");
+                self.drop_blob(digest)?;
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Writes a result to a new file; false when it is not kept, or was damaged and is now dropped.
+    pub fn copy_to(&self, digest: &Digest, to: &Path) -> Result<bool> {
+        let path = self.blob_file(digest);
+        let io = |error: std::io::Error| StoreError::io("write", to, error);
+        if !path.is_file() {
+            let Some(bytes) = self.read_blob(digest)? else {
+                return Ok(false);
+            };
+            std::fs::write(to, bytes).map_err(io)?;
+            return Ok(true);
+        }
+        // A copy inside the kernel (a reflink where the file system can), never a hard link: an edited output
+        // must not reach the store.
+        std::fs::copy(&path, to).map_err(io)?;
+        // Blobs are private files; outputs have ordinary permissions.
+        let permissions = ordinary_permissions();
+        if let Some(permissions) = permissions {
+            std::fs::set_permissions(to, permissions).map_err(io)?;
+        }
+        if Digest::of_file(to).map_err(io)? == *digest {
+            return Ok(true);
+        }
+        tracing::warn!(%digest, "a damaged result is dropped");
+        self.drop_blob(digest)?;
+        Ok(false)
+    }
+
+    fn small_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
+        let key = digest.to_string();
+        self.read(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT bytes FROM blobs WHERE digest = ?1")?;
+            Ok(statement.query_row([key], |row| row.get(0)).optional()?)
+        })
+    }
+
+    fn drop_blob(&self, digest: &Digest) -> Result<()> {
+        let path = self.blob_file(digest);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::io("remove", &path, error));
+            }
+            _ => {}
+        }
+        let key = digest.to_string();
+        self.write(move |connection| {
+            connection.execute("DELETE FROM blobs WHERE digest = ?1", [key])?;
+            Ok(())
+        })
+    }
+
+    fn blob_file(&self, digest: &Digest) -> PathBuf {
+        let name = digest.to_string();
+        self.0.blobs.join(&name[..2]).join(&name[2..])
+    }
+}
+
+/// `rw-rw-rw-` less the process's umask, as an ordinary new file has.
+fn ordinary_permissions() -> Option<std::fs::Permissions> {
+    use std::os::unix::fs::PermissionsExt;
+    static MASK: std::sync::OnceLock<Option<u32>> = std::sync::OnceLock::new();
+    let mask = MASK.get_or_init(|| {
+        // Reading the umask with the system call would change it for a moment; the system also shows it here.
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Umask:"))?;
+        u32::from_str_radix(line.trim(), 8).ok()
+    });
+    mask.map(|mask| std::fs::Permissions::from_mode(0o666 & !mask))
+}

@@ -1,0 +1,351 @@
+//! The queue: one active job for each action key over all processes, leased with a fencing token.
+//!
+//! `queued -> leased -> done | failed | superseded`; a lease that expires, or whose owner is gone, is queued again.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::digest::Digest;
+use crate::events::ActionKind;
+
+use super::actions::{self, CachedResult};
+use super::{Result, Store, now_ms, to_json};
+
+/// How often a job is tried when its owners die.
+const ATTEMPTS: i64 = 3;
+/// How long ended jobs are kept, in milliseconds.
+const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// The number of a job.
+pub type JobId = i64;
+
+/// A job to be queued.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// The key of its action.
+    pub key: Digest,
+    /// The identity of its action.
+    pub action: String,
+    /// What it does.
+    pub kind: ActionKind,
+    /// Larger goes first.
+    pub priority: i32,
+    /// How long it took the last time; longer goes first.
+    pub expected_ms: u64,
+}
+
+/// A process that runs jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its number.
+    pub pid: u32,
+    /// When it was started: numbers are used again.
+    pub started: u64,
+    /// The machine it runs on.
+    pub host: String,
+}
+
+impl Owner {
+    /// This process.
+    pub fn current() -> Self {
+        let pid = std::process::id();
+        Self {
+            pid,
+            started: started(pid).unwrap_or(0),
+            host: host(),
+        }
+    }
+
+    /// Whether the process still runs; one on another machine is believed until its lease expires.
+    fn is_alive(&self) -> bool {
+        self.host != host() || started(self.pid) == Some(self.started)
+    }
+}
+
+/// The right to run a job until a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The job.
+    pub job: JobId,
+    /// The fencing number: an older one has no say any more.
+    pub token: i64,
+    /// How often the job was begun, this time included.
+    pub attempt: u32,
+}
+
+/// How a lease ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobEnd {
+    /// The result is there.
+    Done,
+    /// It failed for good.
+    Failed,
+    /// Nobody wants the result any more.
+    Superseded,
+    /// It is to be tried again.
+    Requeue {
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// Whether the end of a lease counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// It was recorded.
+    Recorded,
+    /// Somebody else holds the job meanwhile: the result must be thrown away.
+    Stale,
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// It waits for a worker.
+    Queued,
+    /// A process runs it.
+    Leased,
+    /// Its result is in the cache.
+    Done,
+    /// It failed for good.
+    Failed,
+    /// Nobody wanted it any more.
+    Superseded,
+}
+
+impl JobState {
+    fn parse(text: &str) -> Self {
+        match text {
+            "queued" => Self::Queued,
+            "leased" => Self::Leased,
+            "done" => Self::Done,
+            "failed" => Self::Failed,
+            _ => Self::Superseded,
+        }
+    }
+}
+
+/// A result that is recorded together with the end of its job.
+pub type Recorded = (String, ActionKind, Digest, CachedResult);
+
+impl Store {
+    /// Queues jobs. A key that has an active job already, of any process, gives that job.
+    pub fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<JobId>> {
+        self.write(move |connection| {
+            let mut insert = connection.prepare_cached(
+                "INSERT INTO jobs (key, action, kind, state, priority, expected_ms, queued_ms)
+                 VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+            )?;
+            let mut find = connection.prepare_cached(
+                "SELECT id FROM jobs WHERE key = ?1 AND state IN ('queued', 'leased')",
+            )?;
+            let now = now_ms();
+            jobs.iter()
+                .map(|job| {
+                    let key = job.key.to_string();
+                    let expected = job.expected_ms as i64;
+                    insert.execute(params![
+                        key,
+                        job.action,
+                        job.kind.name(),
+                        job.priority,
+                        expected,
+                        now
+                    ])?;
+                    Ok(find.query_row([key], |row| row.get(0))?)
+                })
+                .collect()
+        })
+    }
+
+    /// Leases the first of these jobs that is queued: highest priority, then expected longest.
+    pub fn claim(&self, owner: &Owner, ids: &[JobId], lease_ms: u64) -> Result<Option<Lease>> {
+        let (owner, ids) = (owner.clone(), to_json(&ids)?);
+        self.write(move |connection| {
+            let lease = connection
+                .prepare_cached(
+                    "UPDATE jobs SET state = 'leased', token = token + 1, attempts = attempts + 1,
+                         owner_pid = ?1, owner_started = ?2, owner_host = ?3, lease_until_ms = ?4
+                     WHERE id = (SELECT id FROM jobs
+                         WHERE id IN (SELECT value FROM json_each(?5)) AND state = 'queued'
+                         ORDER BY priority DESC, expected_ms DESC, id LIMIT 1)
+                     RETURNING id, token, attempts",
+                )?
+                .query_row(
+                    params![
+                        owner.pid,
+                        owner.started as i64,
+                        owner.host,
+                        now_ms() + lease_ms as i64,
+                        ids
+                    ],
+                    |row| {
+                        Ok(Lease {
+                            job: row.get(0)?,
+                            token: row.get(1)?,
+                            attempt: row.get(2)?,
+                        })
+                    },
+                )
+                .optional()?;
+            Ok(lease)
+        })
+    }
+
+    /// Holds a lease longer; false when it is no longer ours.
+    pub fn renew(&self, lease: &Lease, lease_ms: u64) -> Result<bool> {
+        let lease = lease.clone();
+        self.write(move |connection| {
+            let changed = connection
+                .prepare_cached(
+                    "UPDATE jobs SET lease_until_ms = ?3 WHERE id = ?1 AND token = ?2 AND state = 'leased'",
+                )?
+                .execute(params![lease.job, lease.token, now_ms() + lease_ms as i64])?;
+            Ok(changed == 1)
+        })
+    }
+
+    /// Ends a lease and records the result, in one transaction; an old token changes nothing.
+    pub fn finish(&self, lease: &Lease, end: JobEnd, result: Option<Recorded>) -> Result<Finish> {
+        let lease = lease.clone();
+        self.write(move |connection| {
+            let (state, reason) = match &end {
+                JobEnd::Done => ("done", ""),
+                JobEnd::Failed => ("failed", ""),
+                JobEnd::Superseded => ("superseded", ""),
+                JobEnd::Requeue { reason } => ("queued", reason.as_str()),
+            };
+            let now = now_ms();
+            let ended = (state != "queued").then_some(now);
+            let changed = connection
+                .prepare_cached(
+                    "UPDATE jobs SET state = ?3, ended_ms = ?4, lease_until_ms = NULL,
+                         story = story || iif(?5 = '', '', 'attempt ' || attempts || ': ' || ?5 || char(10))
+                     WHERE id = ?1 AND token = ?2 AND state = 'leased'",
+                )?
+                .execute(params![lease.job, lease.token, state, ended, reason])?;
+            if changed == 0 {
+                return Ok(Finish::Stale);
+            }
+            if let Some((action, kind, key, result)) = &result {
+                actions::record(connection, action, *kind, key, result)?;
+            }
+            connection
+                .prepare_cached("DELETE FROM jobs WHERE ended_ms < ?1")?
+                .execute([now - KEPT_MS])?;
+            Ok(Finish::Recorded)
+        })
+    }
+
+    /// Where jobs stand; one that is forgotten counts as superseded.
+    pub fn states(&self, ids: &[JobId]) -> Result<Vec<(JobId, JobState)>> {
+        self.read(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT state FROM jobs WHERE id = ?1")?;
+            ids.iter()
+                .map(|id| {
+                    let state: Option<String> =
+                        statement.query_row([id], |row| row.get(0)).optional()?;
+                    let state = state.map_or(JobState::Superseded, |state| JobState::parse(&state));
+                    Ok((*id, state))
+                })
+                .collect()
+        })
+    }
+
+    /// What was noted about the failed attempts of a job.
+    pub fn story(&self, id: JobId) -> Result<String> {
+        self.read(|connection| {
+            Ok(connection
+                .query_row("SELECT story FROM jobs WHERE id = ?1", [id], |row| {
+                    row.get(0)
+                })
+                .optional()?
+                .unwrap_or_default())
+        })
+    }
+
+    /// Queues jobs again whose lease expired or whose owner is gone; after the last attempt they fail.
+    /// Also forgets workers of processes that are gone. Returns how many jobs were taken back.
+    pub fn recover(&self) -> Result<usize> {
+        let leased: Vec<(Lease, Owner, i64)> = self.read(leased)?;
+        let now = now_ms();
+        let lost: Vec<Lease> = leased
+            .into_iter()
+            .filter(|(_, owner, until)| *until < now || !owner.is_alive())
+            .map(|(lease, _, _)| lease)
+            .collect();
+        let gone: Vec<u32> = self
+            .workers()?
+            .into_iter()
+            .map(|worker| worker.owner_pid)
+            .filter(|pid| started(*pid).is_none())
+            .collect();
+        if lost.is_empty() && gone.is_empty() {
+            return Ok(0);
+        }
+        self.write(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "UPDATE jobs SET token = token + 1, lease_until_ms = NULL,
+                     state = iif(attempts < ?3, 'queued', 'failed'),
+                     ended_ms = iif(attempts < ?3, NULL, ?4),
+                     story = story || 'attempt ' || attempts || ': its process ended' || char(10)
+                 WHERE id = ?1 AND token = ?2 AND state = 'leased'",
+            )?;
+            let mut count = 0;
+            for lease in &lost {
+                count += statement.execute(params![lease.job, lease.token, ATTEMPTS, now])?;
+            }
+            for pid in gone {
+                connection.execute("DELETE FROM workers WHERE owner_pid = ?1", [pid])?;
+            }
+            Ok(count)
+        })
+    }
+}
+
+fn leased(connection: &Connection) -> Result<Vec<(Lease, Owner, i64)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, token, attempts, owner_pid, owner_started, owner_host, lease_until_ms
+         FROM jobs WHERE state = 'leased'",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let lease = Lease {
+            job: row.get(0)?,
+            token: row.get(1)?,
+            attempt: row.get(2)?,
+        };
+        let owner = Owner {
+            pid: row.get(3)?,
+            started: row.get::<_, i64>(4)? as u64,
+            host: row.get(5)?,
+        };
+        Ok((lease, owner, row.get(6)?))
+    })?;
+    Ok(rows.collect::<Result<_, rusqlite::Error>>()?)
+}
+
+/// When a process was started, in the system's ticks; none when there is no such process.
+fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+    match stat {
+        // The name in parentheses may hold anything; the start time is the 20th field after it.
+        Some(stat) => stat
+            .rsplit(')')
+            .next()?
+            .split_whitespace()
+            .nth(19)?
+            .parse()
+            .ok(),
+        None if cfg!(target_os = "linux") => None,
+        None => {
+            let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).ok()?);
+            let is_alive = nix::sys::signal::kill(pid, None) != Err(nix::errno::Errno::ESRCH);
+            is_alive.then_some(0)
+        }
+    }
+}
+
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+}

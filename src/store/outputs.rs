@@ -1,0 +1,89 @@
+//! The ledger: every output that we wrote, so that we never remove or trust a file of somebody else.
+
+use std::collections::HashMap;
+
+use rusqlite::params;
+
+use crate::digest::{Digest, Stamp};
+
+use super::{Result, Store, digest};
+
+/// An output that we wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputRecord {
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// What the file system said of it afterwards; zero while it is being written.
+    pub stamp: Stamp,
+    /// When that was, in nanoseconds since 1970.
+    pub recorded_ns: i64,
+    /// The action that made it.
+    pub action: String,
+    /// The specification and output root it belongs to.
+    pub scope: String,
+}
+
+impl Store {
+    /// All outputs by path.
+    pub fn outputs(&self) -> Result<HashMap<String, OutputRecord>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT path, digest, size, mtime_ns, inode, recorded_ns, action, scope FROM outputs",
+            )?;
+            let mut rows = statement.query([])?;
+            let mut outputs = HashMap::new();
+            while let Some(row) = rows.next()? {
+                let record = OutputRecord {
+                    digest: digest(row.get_ref(1)?.as_str().unwrap_or_default())?,
+                    stamp: Stamp {
+                        size: row.get::<_, i64>(2)? as u64,
+                        mtime_ns: row.get(3)?,
+                        inode: row.get::<_, i64>(4)? as u64,
+                    },
+                    recorded_ns: row.get(5)?,
+                    action: row.get(6)?,
+                    scope: row.get(7)?,
+                };
+                outputs.insert(row.get(0)?, record);
+            }
+            Ok(outputs)
+        })
+    }
+
+    /// Records outputs.
+    pub fn record_outputs(&self, outputs: Vec<(String, OutputRecord)>) -> Result<()> {
+        self.write(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "INSERT OR REPLACE INTO outputs (path, digest, size, mtime_ns, inode, recorded_ns, action, scope)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?;
+            for (path, record) in outputs {
+                statement.execute(params![
+                    path,
+                    record.digest.to_string(),
+                    record.stamp.size as i64,
+                    record.stamp.mtime_ns,
+                    record.stamp.inode as i64,
+                    record.recorded_ns,
+                    record.action,
+                    record.scope
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets outputs that are gone or no longer ours.
+    pub fn forget_outputs(&self, paths: Vec<String>) -> Result<()> {
+        if paths.is_empty() {
+            return Ok(());
+        }
+        self.write(move |connection| {
+            let mut statement = connection.prepare_cached("DELETE FROM outputs WHERE path = ?1")?;
+            for path in paths {
+                statement.execute([path])?;
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,120 @@
+//! Runs and workers, for people who ask what happened.
+
+use rusqlite::params;
+
+use crate::events::{ActionKind, Counts};
+
+use super::{Result, Store, from_json, now_ms, to_json};
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunRecord {
+    /// Its number.
+    pub id: i64,
+    /// What caused it.
+    pub trigger: String,
+    /// When it began, in milliseconds since 1970.
+    pub started_ms: i64,
+    /// How it went; none while it runs, or when it was killed.
+    pub counts: Option<Counts>,
+}
+
+/// A worker process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerRecord {
+    /// Its process.
+    pub pid: u32,
+    /// The clm process it belongs to.
+    pub owner_pid: u32,
+    /// What it does.
+    pub kind: String,
+    /// `started`, `busy` or `idle`.
+    pub state: String,
+}
+
+impl Store {
+    /// Records that a run begins; gives its number.
+    pub fn begin_run(&self, trigger: &str) -> Result<i64> {
+        let trigger = trigger.to_owned();
+        self.write(move |connection| {
+            connection.execute(
+                "INSERT INTO runs (trigger, started_ms) VALUES (?1, ?2)",
+                params![trigger, now_ms()],
+            )?;
+            Ok(connection.last_insert_rowid())
+        })
+    }
+
+    /// Records how a run went; old runs are forgotten.
+    pub fn finish_run(&self, run: i64, counts: &Counts, duration_ms: u64) -> Result<()> {
+        let counts = to_json(counts)?;
+        self.write(move |connection| {
+            connection.execute(
+                "UPDATE runs SET ended_ms = ?2, counts = ?3, duration_ms = ?4 WHERE id = ?1",
+                params![run, now_ms(), counts, duration_ms as i64],
+            )?;
+            connection.execute("DELETE FROM runs WHERE id < ?1 - 1000", [run])?;
+            Ok(())
+        })
+    }
+
+    /// The last runs, newest first.
+    pub fn recent_runs(&self, limit: u32) -> Result<Vec<RunRecord>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, trigger, started_ms, counts FROM runs ORDER BY id DESC LIMIT ?1",
+            )?;
+            let mut rows = statement.query([limit])?;
+            let mut runs = Vec::new();
+            while let Some(row) = rows.next()? {
+                let counts: Option<String> = row.get(3)?;
+                runs.push(RunRecord {
+                    id: row.get(0)?,
+                    trigger: row.get(1)?,
+                    started_ms: row.get(2)?,
+                    counts: counts.map(|counts| from_json(&counts)).transpose()?,
+                });
+            }
+            Ok(runs)
+        })
+    }
+
+    /// Records what a worker of this process does; `stopped` forgets it.
+    pub fn note_worker(&self, kind: ActionKind, pid: u32, state: &str) -> Result<()> {
+        let (kind, state) = (kind.name(), state.to_owned());
+        let owner = std::process::id();
+        self.write(move |connection| {
+            if state == "stopped" {
+                connection.execute(
+                    "DELETE FROM workers WHERE pid = ?1 AND owner_pid = ?2",
+                    [pid, owner],
+                )?;
+            } else {
+                connection
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO workers (pid, owner_pid, kind, state, heartbeat_ms)
+                         VALUES (?1, ?2, ?3, ?4, ?5)",
+                    )?
+                    .execute(params![pid, owner, kind, state, now_ms()])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The workers of all processes.
+    pub fn workers(&self) -> Result<Vec<WorkerRecord>> {
+        self.read(|connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT pid, owner_pid, kind, state FROM workers ORDER BY pid")?;
+            let rows = statement.query_map([], |row| {
+                Ok(WorkerRecord {
+                    pid: row.get(0)?,
+                    owner_pid: row.get(1)?,
+                    kind: row.get(2)?,
+                    state: row.get(3)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, rusqlite::Error>>()?)
+        })
+    }
+}

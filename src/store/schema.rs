@@ -1,0 +1,196 @@
+//! Tables, versions, and how a database is opened.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::digest::Digest;
+use crate::events::Diagnostic;
+
+use super::{Result, StoreError};
+
+/// The version of the tables below.
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE files (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
+    digest TEXT NOT NULL, recorded_ns INTEGER NOT NULL, change INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE actions (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, action TEXT NOT NULL, kind TEXT NOT NULL, status TEXT NOT NULL,
+    outputs TEXT NOT NULL, diagnostics TEXT NOT NULL, duration_ms INTEGER NOT NULL, used_ms INTEGER NOT NULL
+);
+CREATE INDEX actions_by_key ON actions (key);
+CREATE INDEX actions_by_action ON actions (action, used_ms);
+CREATE TABLE discovered (
+    result INTEGER NOT NULL REFERENCES actions (id) ON DELETE CASCADE, path TEXT NOT NULL, digest TEXT,
+    PRIMARY KEY (result, path)
+) WITHOUT ROWID;
+CREATE TABLE latest (
+    action TEXT PRIMARY KEY, key TEXT NOT NULL, parts TEXT NOT NULL, discovered TEXT NOT NULL,
+    finished_ms INTEGER NOT NULL, duration_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE blobs (digest TEXT PRIMARY KEY, bytes BLOB NOT NULL, stored_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE outputs (
+    path TEXT NOT NULL, scope TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    inode INTEGER NOT NULL, recorded_ns INTEGER NOT NULL, action TEXT NOT NULL, PRIMARY KEY (path)
+) WITHOUT ROWID;
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, action TEXT NOT NULL, kind TEXT NOT NULL,
+    state TEXT NOT NULL, priority INTEGER NOT NULL, expected_ms INTEGER NOT NULL, token INTEGER NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0, owner_pid INTEGER, owner_started INTEGER, owner_host TEXT,
+    lease_until_ms INTEGER, story TEXT NOT NULL DEFAULT '', queued_ms INTEGER NOT NULL, ended_ms INTEGER
+);
+CREATE UNIQUE INDEX jobs_active ON jobs (key) WHERE state IN ('queued', 'leased');
+CREATE INDEX jobs_leased ON jobs (lease_until_ms) WHERE state = 'leased';
+CREATE INDEX jobs_ended ON jobs (ended_ms) WHERE ended_ms IS NOT NULL;
+CREATE TABLE workers (
+    pid INTEGER NOT NULL, owner_pid INTEGER NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL,
+    heartbeat_ms INTEGER NOT NULL, PRIMARY KEY (pid, owner_pid)
+) WITHOUT ROWID;
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, trigger TEXT NOT NULL, started_ms INTEGER NOT NULL, ended_ms INTEGER,
+    counts TEXT, duration_ms INTEGER
+);
+";
+
+/// File systems on which SQLite's shared memory does not work between machines, by their number in `statfs`.
+const NETWORK_FILE_SYSTEMS: &[(i64, &str)] = &[
+    (0x6969, "NFS"),
+    (0x517b, "SMB"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB2"),
+    (0x0102_1997, "9P"),
+    (0x5346_414f, "AFS"),
+    (0x00c3_6400, "Ceph"),
+];
+
+/// The name of the network file system that a directory lies on, if it does.
+pub fn network_file_system(dir: &Path) -> Option<&'static str> {
+    let stat = nix::sys::statfs::statfs(dir).ok()?;
+    #[allow(clippy::unnecessary_cast)] // its width differs between platforms
+    let found = stat.filesystem_type().0 as i64 & 0xffff_ffff;
+    NETWORK_FILE_SYSTEMS
+        .iter()
+        .find(|(number, _)| *number == found)
+        .map(|(_, name)| *name)
+}
+
+/// The database's file: in the state directory, or in the user's cache when that is on a network.
+pub fn place_of_database(dir: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<PathBuf> {
+    let Some(name) = network_file_system(dir) else {
+        return Ok(dir.join("clm.db"));
+    };
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .unwrap_or_else(std::env::temp_dir);
+    let real = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
+    let own = cache
+        .join("clm")
+        .join(Digest::of(real.as_os_str().as_encoded_bytes()).short());
+    std::fs::create_dir_all(&own).map_err(|error| StoreError::io("create", &own, error))?;
+    diagnostics.push(
+        Diagnostic::warning(format!(
+            "`{}` is on a network file system ({name}), where a database cannot be shared safely; it is kept in `{}`",
+            dir.display(),
+            own.display()
+        ))
+        .hint("choose a local directory with the variable CLM_STATE_DIR"),
+    );
+    Ok(own.join("clm.db"))
+}
+
+/// Opens the connections for writing and reading; a corrupt database is set aside and made anew.
+pub fn open(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<(Connection, Connection)> {
+    match connect(path) {
+        Err(StoreError::Sqlite(error)) if is_corrupt(&error) => {
+            let aside = set_aside(path)?;
+            diagnostics.push(
+                Diagnostic::warning(format!(
+                    "the database was damaged ({error}); it is kept as `{}` and made anew",
+                    aside.display()
+                ))
+                .hint("sources and outputs are safe; results are made again as they are needed"),
+            );
+            connect(path)
+        }
+        result => result,
+    }
+}
+
+fn connect(path: &Path) -> Result<(Connection, Connection)> {
+    let writer = Connection::open(path)?;
+    writer.busy_timeout(Duration::from_secs(30))?;
+    let version: i64 = writer.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version > VERSION {
+        return Err(StoreError::Newer {
+            path: path.to_path_buf(),
+            found: version,
+            known: VERSION,
+        });
+    }
+    writer.pragma_update(None, "foreign_keys", true)?;
+    writer.pragma_update(None, "synchronous", "NORMAL")?;
+    if version < VERSION {
+        migrate(&writer)?;
+    }
+    let reader = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    reader.busy_timeout(Duration::from_secs(30))?;
+    reader.pragma_update(None, "query_only", true)?;
+    // A first look at every table finds most damage now rather than in the middle of a build.
+    for table in ["files", "actions", "latest", "outputs", "jobs"] {
+        reader.query_row(
+            &format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)"),
+            [],
+            |_| Ok(()),
+        )?;
+    }
+    for connection in [&writer, &reader] {
+        connection.set_prepared_statement_cache_capacity(64);
+    }
+    Ok((writer, reader))
+}
+
+fn migrate(connection: &Connection) -> Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    // Another process may have been quicker.
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == 0 {
+        connection.execute_batch(TABLES)?;
+        connection.pragma_update(None, "user_version", VERSION)?;
+    }
+    connection.execute_batch("COMMIT")?;
+    Ok(())
+}
+
+fn is_corrupt(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+    ) || error.to_string().contains("no such table")
+}
+
+/// Renames the database and its companions to `clm.db.corrupt-N`.
+fn set_aside(path: &Path) -> Result<PathBuf> {
+    let name = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    let number = (1..)
+        .find(|number| !name(&format!(".corrupt-{number}")).exists())
+        .unwrap_or(1);
+    let aside = name(&format!(".corrupt-{number}"));
+    std::fs::rename(path, &aside).map_err(|error| StoreError::io("set aside", path, error))?;
+    for companion in ["-wal", "-shm"] {
+        // They belong to the damaged database and must not be applied to the new one.
+        let _ = std::fs::rename(
+            name(companion),
+            name(&format!(".corrupt-{number}{companion}")),
+        );
+    }
+    Ok(aside)
+}

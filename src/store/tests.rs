@@ -1,0 +1,306 @@
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::digest::{Digest, Stamp};
+use crate::events::ActionKind;
+
+fn store() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, diagnostics) = Store::open(dir.path()).unwrap();
+    assert!(diagnostics.is_empty());
+    (dir, store)
+}
+
+fn job(name: &str) -> NewJob {
+    NewJob {
+        key: Digest::of(name),
+        action: name.to_owned(),
+        kind: ActionKind::Plantuml,
+        priority: 0,
+        expected_ms: 0,
+    }
+}
+
+fn result(discovered: &[(&str, Option<&str>)]) -> CachedResult {
+    CachedResult {
+        discovered: discovered
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), text.map(Digest::of)))
+            .collect(),
+        status: ResultStatus::Ok,
+        outputs: vec![("image.png".to_owned(), Digest::of("png"), 3)],
+        diagnostics: vec![Diagnostic::warning("careful").at("a.pu", Some(3))],
+        duration_ms: 12,
+    }
+}
+
+#[test]
+fn records_survive_reopening() {
+    let (dir, store) = store();
+    let file = FileRecord {
+        stamp: Stamp {
+            size: 1,
+            mtime_ns: 2,
+            inode: u64::MAX,
+        },
+        digest: Digest::of("a"),
+        recorded_ns: 4,
+    };
+    store.record_files(vec![("a".to_owned(), file)]).unwrap();
+    let output = OutputRecord {
+        digest: Digest::of("o"),
+        stamp: file.stamp,
+        recorded_ns: 5,
+        action: "copy a".to_owned(),
+        scope: "course.xml".to_owned(),
+    };
+    store
+        .record_outputs(vec![("out/a".to_owned(), output.clone())])
+        .unwrap();
+    let latest = Latest {
+        key: Digest::of("k"),
+        parts: vec![("dpi".to_owned(), "200".to_owned())],
+        discovered: vec![("inc".to_owned(), None)],
+        finished_ms: 7,
+        duration_ms: 8,
+    };
+    store
+        .set_latest(vec![("x".to_owned(), latest.clone())])
+        .unwrap();
+    drop(store);
+    let (store, _) = Store::open(dir.path()).unwrap();
+    assert_eq!(store.files().unwrap()["a"], file);
+    assert_eq!(store.outputs().unwrap()["out/a"], output);
+    assert_eq!(store.latest().unwrap()["x"], latest);
+    store.forget_outputs(vec!["out/a".to_owned()]).unwrap();
+    store.forget_files(vec!["a".to_owned()]).unwrap();
+    assert!(store.outputs().unwrap().is_empty());
+    assert!(store.files().unwrap().is_empty());
+}
+
+#[test]
+fn results_of_one_key_differ_in_what_was_discovered() {
+    let (_dir, store) = store();
+    let key = Digest::of("key");
+    let one = result(&[("inc", Some("1")), ("lost", None)]);
+    let two = result(&[("inc", Some("2"))]);
+    for entry in [&one, &two, &one] {
+        store
+            .record_result("a", ActionKind::Plantuml, &key, entry)
+            .unwrap();
+    }
+    assert_eq!(store.cached(&key).unwrap(), [one, two]);
+    assert!(store.cached(&Digest::of("other")).unwrap().is_empty());
+}
+
+#[test]
+fn blobs_are_verified() {
+    let (dir, store) = store();
+    for size in [10, 100_000] {
+        let bytes = vec![7_u8; size];
+        let digest = store.put(&bytes).unwrap();
+        assert_eq!(store.read_blob(&digest).unwrap(), Some(bytes.clone()));
+        let copy = dir.path().join(format!("copy-{size}"));
+        assert!(store.copy_to(&digest, &copy).unwrap());
+        assert_eq!(std::fs::read(&copy).unwrap(), bytes);
+    }
+    let digest = Digest::of(vec![7_u8; 100_000]);
+    let name = digest.to_string();
+    let file = dir.path().join("blobs").join(&name[..2]).join(&name[2..]);
+    std::fs::write(&file, "damaged").unwrap();
+    assert!(!store.copy_to(&digest, &dir.path().join("copy")).unwrap());
+    assert!(!store.has(&digest).unwrap());
+}
+
+#[test]
+fn one_active_job_for_each_key() {
+    let (_dir, store) = store();
+    let first = store.enqueue(vec![job("a"), job("b")]).unwrap();
+    let again = store.enqueue(vec![job("a")]).unwrap();
+    assert_eq!(first[0], again[0]);
+    let owner = Owner::current();
+    let lease = store.claim(&owner, &first[..1], 1000).unwrap().unwrap();
+    assert_eq!((lease.job, lease.attempt), (first[0], 1));
+    assert_eq!(store.claim(&owner, &first[..1], 1000).unwrap(), None);
+    assert_eq!(store.enqueue(vec![job("a")]).unwrap()[0], first[0]);
+    let recorded = (
+        "a".to_owned(),
+        ActionKind::Plantuml,
+        Digest::of("a"),
+        result(&[]),
+    );
+    assert_eq!(
+        store.finish(&lease, JobEnd::Done, Some(recorded)).unwrap(),
+        Finish::Recorded
+    );
+    assert_eq!(store.cached(&Digest::of("a")).unwrap().len(), 1);
+    assert_ne!(store.enqueue(vec![job("a")]).unwrap()[0], first[0]);
+}
+
+/// Every state of a job and everything that can happen to it.
+#[test]
+fn a_lease_counts_once_and_only_while_it_is_the_newest() {
+    let owner = Owner::current();
+    for end in [
+        JobEnd::Done,
+        JobEnd::Failed,
+        JobEnd::Superseded,
+        JobEnd::Requeue {
+            reason: "crash".to_owned(),
+        },
+    ] {
+        let (_dir, store) = store();
+        let id = store.enqueue(vec![job("a")]).unwrap();
+        let lease = store.claim(&owner, &id, 60_000).unwrap().unwrap();
+        assert!(store.renew(&lease, 60_000).unwrap());
+        assert_eq!(
+            store.finish(&lease, end.clone(), None).unwrap(),
+            Finish::Recorded
+        );
+        let expected = match end {
+            JobEnd::Done => JobState::Done,
+            JobEnd::Failed => JobState::Failed,
+            JobEnd::Superseded => JobState::Superseded,
+            JobEnd::Requeue { .. } => JobState::Queued,
+        };
+        assert_eq!(store.states(&id).unwrap(), [(id[0], expected)]);
+        // The lease is over, whatever comes.
+        assert!(!store.renew(&lease, 60_000).unwrap());
+        let recorded = (
+            "a".to_owned(),
+            ActionKind::Plantuml,
+            Digest::of("a"),
+            result(&[]),
+        );
+        assert_eq!(
+            store.finish(&lease, JobEnd::Done, Some(recorded)).unwrap(),
+            Finish::Stale
+        );
+        assert!(store.cached(&Digest::of("a")).unwrap().is_empty());
+        let next = store.claim(&owner, &id, 60_000).unwrap();
+        assert_eq!(next.is_some(), expected == JobState::Queued);
+        if let Some(next) = next {
+            assert_eq!((next.attempt, next.token), (2, lease.token + 1));
+            assert!(store.story(id[0]).unwrap().contains("attempt 1: crash"));
+        }
+    }
+}
+
+#[test]
+fn expired_and_orphaned_leases_are_taken_back() {
+    let (_dir, store) = store();
+    let id = store.enqueue(vec![job("a")]).unwrap();
+    let dead = Owner {
+        pid: u32::MAX - 7,
+        started: 1,
+        host: host_of_this_machine(),
+    };
+    for attempt in 1..=3 {
+        let lease = store.claim(&dead, &id, 60_000).unwrap().unwrap();
+        assert_eq!(lease.attempt, attempt);
+        assert_eq!(store.recover().unwrap(), 1);
+        assert_eq!(
+            store.finish(&lease, JobEnd::Done, None).unwrap(),
+            Finish::Stale
+        );
+    }
+    assert_eq!(store.states(&id).unwrap()[0].1, JobState::Failed);
+    assert_eq!(store.story(id[0]).unwrap().lines().count(), 3);
+
+    let id = store.enqueue(vec![job("b")]).unwrap();
+    store.claim(&Owner::current(), &id, 0).unwrap().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    assert_eq!(store.recover().unwrap(), 1);
+    let lease = store
+        .claim(&Owner::current(), &id, 60_000)
+        .unwrap()
+        .unwrap();
+    assert_eq!(store.recover().unwrap(), 0);
+    assert_eq!(
+        store.finish(&lease, JobEnd::Done, None).unwrap(),
+        Finish::Recorded
+    );
+}
+
+fn host_of_this_machine() -> String {
+    Owner::current().host
+}
+
+#[test]
+fn many_stores_share_one_queue_without_errors_or_double_work() {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let jobs = 300;
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let ids = store
+        .enqueue((0..jobs).map(|number| job(&number.to_string())).collect())
+        .unwrap();
+    let ids = Arc::new(ids);
+    let claimed = Arc::new(Mutex::new(HashSet::new()));
+    let finished = Arc::new(AtomicUsize::new(0));
+    let threads: Vec<_> = (0..32)
+        .map(|_| {
+            let (dir, ids) = (Arc::clone(&dir), Arc::clone(&ids));
+            let (claimed, finished) = (Arc::clone(&claimed), Arc::clone(&finished));
+            std::thread::spawn(move || {
+                let (store, _) = Store::open(dir.path()).unwrap();
+                while let Some(lease) = store.claim(&Owner::current(), &ids, 60_000).unwrap() {
+                    assert!(claimed.lock().unwrap().insert(lease.job), "claimed twice");
+                    assert_eq!(
+                        store.finish(&lease, JobEnd::Done, None).unwrap(),
+                        Finish::Recorded
+                    );
+                    finished.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert_eq!(finished.load(Ordering::Relaxed), jobs);
+}
+
+#[test]
+fn a_damaged_database_is_set_aside_and_a_newer_one_is_refused() {
+    let (dir, store) = store();
+    store.begin_run("build").unwrap();
+    drop(store);
+    let database = dir.path().join("clm.db");
+    for damage in [
+        &b"not a database at all, but long enough to look"[..],
+        &[0xff; 4096],
+    ] {
+        std::fs::write(&database, damage).unwrap();
+        let (store, diagnostics) = Store::open(dir.path()).unwrap();
+        assert!(
+            diagnostics[0].message.contains("damaged"),
+            "{diagnostics:?}"
+        );
+        assert!(store.recent_runs(5).unwrap().is_empty());
+    }
+    assert!(dir.path().join("clm.db.corrupt-2").exists());
+    let connection = rusqlite::Connection::open(&database).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let error = Store::open(dir.path()).err().unwrap();
+    assert!(matches!(error, StoreError::Newer { found: 99, .. }));
+    assert!(Error::from(error).to_string().contains("hint: update clm"));
+}
+
+#[test]
+fn runs_and_workers_are_listed() {
+    let (_dir, store) = store();
+    let run = store.begin_run("build").unwrap();
+    let counts = crate::events::Counts {
+        built: 3,
+        ..Default::default()
+    };
+    store.finish_run(run, &counts, 10).unwrap();
+    assert_eq!(store.recent_runs(1).unwrap()[0].counts, Some(counts));
+    store.note_worker(ActionKind::Html, 77, "busy").unwrap();
+    assert_eq!(store.workers().unwrap()[0].state, "busy");
+    store.note_worker(ActionKind::Html, 77, "stopped").unwrap();
+    assert!(store.workers().unwrap().is_empty());
+}
