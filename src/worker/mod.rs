@@ -74,6 +74,13 @@ pub enum WorkerError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The process had ended before it worked on the request, or was killed because of another request. Retried, by the
+    /// pool already: it is not this request's fault.
+    #[error("{what} ended before it worked on the request")]
+    Disturbed {
+        /// The tool.
+        what: String,
+    },
     /// Files could not be written or read on our side. Final.
     #[error("{0}")]
     Io(String),
