@@ -74,6 +74,12 @@ pub enum WorkerError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The process was killed because of another request that it also worked on. Retried, and not this request's fault.
+    #[error("{what} was stopped because of another request")]
+    Disturbed {
+        /// The tool.
+        what: String,
+    },
     /// Files could not be written or read on our side. Final.
     #[error("{0}")]
     Io(String),

@@ -1,1 +1,360 @@
-//! (in work)
+//! Child processes that never outlive us: own process group, whole trees killed, exits watched, stderr recorded.
+
+// The one module with unsafe code: the hook between fork and exec that asks for the parent-death signal.
+#![allow(unsafe_code)]
+
+mod log;
+mod tree;
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+
+use super::WorkerError;
+pub use log::Log;
+
+/// A child process and all processes it started. Dropping it kills them all.
+#[derive(Debug)]
+pub struct ChildTree {
+    what: String,
+    pid: u32,
+    exit: watch::Receiver<Option<Exit>>,
+    log: Log,
+    stdin: Option<ChildStdin>,
+    stdout: Option<ChildStdout>,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With this status.
+    Status(ExitStatus),
+    /// It is gone, but the system did not say how.
+    Unknown,
+}
+
+impl ChildTree {
+    /// Starts a command in a process group of its own; `what` names the tool in messages and in the log.
+    ///
+    /// Standard input and output are as the caller set them on the command: piped ones can be taken once.
+    /// Standard error is always recorded. Must be called on a tokio runtime.
+    pub async fn spawn(what: impl Into<String>, mut command: Command) -> Result<Self, WorkerError> {
+        let what = what.into();
+        command.process_group(0).stderr(Stdio::piped());
+        die_with_parent(&mut command);
+        let mut child =
+            spawn_on_lasting_thread(command)
+                .await
+                .map_err(|error| WorkerError::Start {
+                    what: what.clone(),
+                    reason: error.to_string(),
+                })?;
+        let log = Log::default();
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(log.clone().record(what.clone(), stderr));
+        }
+        let pid = child.id().unwrap_or_default();
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let (sender, exit) = watch::channel(None);
+        tokio::spawn(watch_exit(child, pid, sender));
+        tracing::debug!(what, pid, "started");
+        Ok(Self {
+            what,
+            pid,
+            exit,
+            log,
+            stdin,
+            stdout,
+        })
+    }
+
+    /// The process id of the child, which is also the id of its process group.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The name of the tool.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// The pipe to its standard input, if piped and not taken yet.
+    pub fn take_stdin(&mut self) -> Option<ChildStdin> {
+        self.stdin.take()
+    }
+
+    /// The pipe from its standard output, if piped and not taken yet.
+    pub fn take_stdout(&mut self) -> Option<ChildStdout> {
+        self.stdout.take()
+    }
+
+    /// The last lines it printed, and the place to record more.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Resident memory of the child in bytes, while it lives and where the system tells.
+    pub fn memory(&self) -> Option<u64> {
+        if self.has_exited() {
+            return None;
+        }
+        tree::resident_bytes(self.pid)
+    }
+
+    /// Whether the child has ended.
+    pub fn has_exited(&self) -> bool {
+        self.exit.borrow().is_some()
+    }
+
+    /// Waits until the child has ended. May be called any number of times, and be dropped while waiting.
+    pub async fn wait(&self) -> Exit {
+        let mut exit = self.exit.clone();
+        match exit.wait_for(Option::is_some).await {
+            Ok(exit) => exit.unwrap_or(Exit::Unknown),
+            Err(_) => Exit::Unknown,
+        }
+    }
+
+    /// Sends a signal to the child alone, such as an interrupt.
+    pub fn signal(&self, signal: Signal) {
+        if !self.has_exited() {
+            // A child that ended meanwhile needs no signal.
+            let _ = signal::kill(raw_pid(self.pid), signal);
+        }
+    }
+
+    /// Kills the child and all its descendants, also those in other process groups. Does not wait.
+    pub fn kill_tree(&self) {
+        if !self.has_exited() {
+            tree::kill(self.pid);
+        }
+    }
+
+    /// Lets the child end by itself for a while, then kills the tree; returns when it is gone.
+    pub async fn end_within(&self, grace: Duration) -> Exit {
+        if let Ok(exit) = tokio::time::timeout(grace, self.wait()).await {
+            return exit;
+        }
+        self.kill_tree();
+        self.wait().await
+    }
+
+    /// The error for a child that ended although it was needed: exit status and its last lines.
+    pub async fn crashed(&self) -> WorkerError {
+        let exit = self.end_within(Duration::from_secs(1)).await;
+        // The recording of stderr ends a moment after the process.
+        self.log.settle(Duration::from_millis(200)).await;
+        let mut reason = exit.to_string();
+        let lines = self.log.last(12);
+        if !lines.is_empty() {
+            reason.push_str("\n");
+            reason.push_str(&lines);
+        }
+        WorkerError::Crashed {
+            what: self.what.clone(),
+            reason,
+        }
+    }
+}
+
+impl Drop for ChildTree {
+    fn drop(&mut self) {
+        self.kill_tree();
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "{status}"),
+            Self::Unknown => f.write_str("unknown exit status"),
+        }
+    }
+}
+
+/// Reaps the child, sweeps what it left in its process group, and tells the exit.
+async fn watch_exit(mut child: Child, pid: u32, sender: watch::Sender<Option<Exit>>) {
+    let exit = child.wait().await.map_or(Exit::Unknown, Exit::Status);
+    let _ = signal::killpg(raw_pid(pid), Signal::SIGKILL);
+    tracing::debug!(pid, %exit, "ended");
+    // Nobody may be interested any more.
+    let _ = sender.send(Some(exit));
+}
+
+/// A process id as the system wants it. Ids fit: Linux has at most 2^22 of them.
+fn raw_pid(pid: u32) -> Pid {
+    Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX))
+}
+
+/// Makes the kernel kill the child when the thread that started it ends, however it ends.
+#[cfg(target_os = "linux")]
+fn die_with_parent(command: &mut Command) {
+    let parent = std::process::id();
+    let hook = move || {
+        // SAFETY: prctl and getppid are plain system calls without memory arguments, safe between fork and exec.
+        let (result, parent_now) = unsafe {
+            (
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL),
+                libc::getppid(),
+            )
+        };
+        if result != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        // The parent may have died before the signal was asked for.
+        if u32::try_from(parent_now) != Ok(parent) {
+            return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        Ok(())
+    };
+    // SAFETY: the hook only makes system calls that are async-signal-safe; it does not allocate or lock.
+    unsafe {
+        command.pre_exec(hook);
+    }
+}
+
+/// Elsewhere children notice the end of their standard input.
+#[cfg(not(target_os = "linux"))]
+fn die_with_parent(_command: &mut Command) {}
+
+/// A command to start, the runtime that will own the child, and where to send it.
+type Spawn = (Command, Handle, oneshot::Sender<std::io::Result<Child>>);
+
+/// Starts a command on a thread that lives as long as this process: the parent-death signal is sent when the
+/// *thread* that forked ends, and threads of a runtime come and go.
+async fn spawn_on_lasting_thread(command: Command) -> std::io::Result<Child> {
+    static SPAWNER: OnceLock<Option<mpsc::Sender<Spawn>>> = OnceLock::new();
+    let gone = || std::io::Error::other("the thread that starts processes is not there");
+    let spawner = SPAWNER.get_or_init(|| {
+        let (sender, receiver) = mpsc::channel::<Spawn>();
+        std::thread::Builder::new()
+            .name("clm-spawner".to_owned())
+            .spawn(move || {
+                while let Ok((command, runtime, reply)) = receiver.recv() {
+                    let _context = runtime.enter();
+                    let mut command = tokio::process::Command::from(command);
+                    // When nobody waits for the child any more, dropping it kills it.
+                    let _ = reply.send(command.kill_on_drop(true).spawn());
+                }
+            })
+            .ok()
+            .map(|_| sender)
+    });
+    let (reply, child) = oneshot::channel();
+    let spawner = spawner.as_ref().ok_or_else(gone)?;
+    spawner
+        .send((command, Handle::current(), reply))
+        .map_err(|_| gone())?;
+    child.await.map_err(|_| gone())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdout(Stdio::piped());
+        command
+    }
+
+    async fn first_line(tree: &mut ChildTree) -> String {
+        use tokio::io::{AsyncBufReadExt, BufReader};
+        let stdout = tree.take_stdout().unwrap();
+        let mut lines = BufReader::new(stdout).lines();
+        lines.next_line().await.unwrap().unwrap()
+    }
+
+    async fn is_gone(pid: u32) -> bool {
+        for _ in 0..100 {
+            // A zombie waits for its parent, but runs no more.
+            match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+                Err(_) => return true,
+                Ok(stat) if stat.contains(") Z ") => return true,
+                Ok(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+        false
+    }
+
+    #[tokio::test]
+    async fn dropping_kills_descendants_in_other_groups() {
+        let mut tree = ChildTree::spawn("test", shell("setsid sleep 60 & echo $!; wait"))
+            .await
+            .unwrap();
+        let grandchild: u32 = first_line(&mut tree).await.parse().unwrap();
+        let pid = tree.pid();
+        // `setsid` must have happened for the test to mean something.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(tree);
+        assert!(is_gone(pid).await);
+        assert!(is_gone(grandchild).await);
+    }
+
+    #[tokio::test]
+    async fn what_an_ended_child_left_in_its_group_is_swept() {
+        let mut tree = ChildTree::spawn("test", shell("sleep 60 & echo $!"))
+            .await
+            .unwrap();
+        let left: u32 = first_line(&mut tree).await.parse().unwrap();
+        assert!(matches!(tree.wait().await, Exit::Status(status) if status.success()));
+        assert!(is_gone(left).await);
+    }
+
+    #[tokio::test]
+    async fn a_crash_tells_status_and_last_lines() {
+        let tree = ChildTree::spawn("Tool", shell("echo one >&2; echo two >&2; exit 3"))
+            .await
+            .unwrap();
+        let error = tree.crashed().await.to_string();
+        assert_eq!(
+            error, "Tool ended unexpectedly: exit status: 3\none\ntwo",
+            "{error}"
+        );
+        assert_eq!(tree.memory(), None);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_is_a_start_error() {
+        let error = ChildTree::spawn("Tool", Command::new("/does/not/exist"))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, WorkerError::Start { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn memory_is_known_while_it_lives() {
+        let tree = ChildTree::spawn("test", shell("sleep 60")).await.unwrap();
+        assert!(tree.memory().unwrap() > 10_000);
+        tree.kill_tree();
+        tree.wait().await;
+        assert_eq!(tree.memory(), None);
+    }
+
+    #[test]
+    fn children_outlive_the_thread_that_asked_for_them() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let handle = runtime.handle().clone();
+        let tree = std::thread::spawn(move || {
+            handle
+                .block_on(ChildTree::spawn("test", shell("sleep 60")))
+                .unwrap()
+        })
+        .join()
+        .unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(!tree.has_exited());
+    }
+}
