@@ -96,12 +96,14 @@ impl Outputs {
         *known = known.or(Some(count));
     }
 
-    /// Whether the cell shows an error.
-    pub(super) fn has_error(&self, cell: usize) -> bool {
-        self.executed.cells[cell]
-            .outputs
+    /// The exception that the cell shows, if any.
+    pub(super) fn error(&self, cell: usize) -> Option<String> {
+        let outputs = &self.executed.cells[cell].outputs;
+        let error = outputs
             .iter()
-            .any(|output| output["output_type"] == "error")
+            .find(|output| output["output_type"] == "error")?;
+        let text = |name: &str| error[name].as_str().unwrap_or_default();
+        Some(format!("{}: {}", text("ename"), text("evalue")))
     }
 
     /// Makes the cell look as if it had not run.
@@ -145,7 +147,7 @@ impl Outputs {
         }
         self.clear_if_pending(cell);
         let room = MAX_STREAM_BYTES.saturating_sub(self.stream_bytes);
-        let kept = &text[..text.floor_char_boundary(room)];
+        let kept = beginning(text, room);
         self.stream_bytes += kept.len();
         self.append_stream(cell, name, kept);
         if kept.len() < text.len() {
@@ -230,6 +232,15 @@ fn joined(data: Value) -> Value {
     Value::Object(bundle.into_iter().map(join).collect())
 }
 
+/// The first bytes of a text, cut before a character that does not fit.
+fn beginning(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// About how many bytes the value takes as JSON.
 fn size_of(value: &Value) -> usize {
     match value {
@@ -307,7 +318,10 @@ mod tests {
             (0, "clear_output", wait(true)),
             (0, "stream", stream("stdout", "b")),
         ]);
-        assert_eq!(seen[0], [json!({"output_type": "stream", "name": "stdout", "text": "b"})]);
+        assert_eq!(
+            seen[0],
+            [json!({"output_type": "stream", "name": "stdout", "text": "b"})]
+        );
     }
 
     #[test]
@@ -333,13 +347,21 @@ mod tests {
             panic!("{} outputs", cells[0].outputs.len());
         };
         assert_eq!(text["text"].as_str().map(str::len), Some(MAX_STREAM_BYTES));
-        assert!(notice["text"].as_str().is_some_and(|text| text.contains("dropped")));
+        assert!(
+            notice["text"]
+                .as_str()
+                .is_some_and(|text| text.contains("dropped"))
+        );
     }
 
     #[test]
     fn texts_in_pieces_are_joined_but_not_json() {
         let data = json!({"text/html": ["<b>", "</b>"], "application/json": ["a", "b"]});
-        let seen = outputs(&[(0, "execute_result", json!({"data": data, "execution_count": 3}))]);
+        let seen = outputs(&[(
+            0,
+            "execute_result",
+            json!({"data": data, "execution_count": 3}),
+        )]);
         assert_eq!(
             seen[0][0],
             json!({"output_type": "execute_result", "execution_count": 3, "metadata": {},

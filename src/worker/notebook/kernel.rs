@@ -1,0 +1,210 @@
+//! One kernel: its process, its channels, its directories. Used for one execution; dropping it leaves nothing.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jupyter_zmq_client::{ExecuteRequest, KernelInfoRequest};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::connection::{ChannelError, Channels, Endpoints};
+use super::launch::{Launch, Launcher, is_ipykernel, what};
+use crate::worker::WorkerError;
+use crate::worker::process::ChildTree;
+use crate::worker::renderers::KernelSpec;
+
+/// How often a starting kernel is looked at.
+const LOOK: Duration = Duration::from_millis(4);
+/// How long a started kernel may leave a question unanswered before it is asked again.
+const NUDGE: Duration = Duration::from_millis(50);
+
+/// What all kernels of a worker are started with.
+#[derive(Clone, Debug)]
+pub(super) struct KernelStart {
+    /// The name of the kernelspec.
+    pub(super) name: String,
+    /// The kernelspec.
+    pub(super) spec: KernelSpec,
+    /// Where kernels keep their directories.
+    pub(super) runtime_dir: PathBuf,
+    /// The longest time until the kernel answers.
+    pub(super) timeout: Duration,
+    /// How the process is made.
+    pub(super) launcher: Launcher,
+}
+
+/// A running kernel.
+pub(super) struct Kernel {
+    name: String,
+    interrupt_by_message: bool,
+    /// Its process and all that it started.
+    pub(super) tree: ChildTree,
+    /// What is said to it and heard from it.
+    pub(super) channels: Channels,
+    work: PathBuf,
+    /// Has the connection file, the sockets and the working directory. Dropped after the process.
+    _directory: TempDir,
+}
+
+impl Kernel {
+    /// Starts a kernel and waits until it answers on all channels.
+    pub(super) async fn start(start: &KernelStart) -> Result<Self, WorkerError> {
+        let deadline = Instant::now() + start.timeout;
+        let failure = |reason: String| WorkerError::Start {
+            what: what(&start.name),
+            reason,
+        };
+        let directory = private_directory(&start.runtime_dir).map_err(|error| {
+            WorkerError::Io(format!("cannot create a directory for a kernel: {error}"))
+        })?;
+        let work = directory.path().join("work");
+        let profile = directory.path().join("ipython");
+        for new in [&work, &profile] {
+            std::fs::create_dir_all(new).map_err(|error| {
+                WorkerError::Io(format!("cannot create `{}`: {error}", new.display()))
+            })?;
+        }
+        let mut endpoints = Endpoints::new(directory.path(), is_ipykernel(&start.spec))
+            .await
+            .map_err(failure)?;
+        let launch = Launch {
+            name: &start.name,
+            spec: &start.spec,
+            connection_file: endpoints.file(),
+            directory: &work,
+            profile: &profile,
+        };
+        let tree = start.launcher.start(&launch).await?;
+        endpoints.release();
+        while !endpoints.are_open().await {
+            give_up_when_dead_or_late(&tree, deadline, start).await?;
+            sleep(LOOK).await;
+        }
+        let channels = endpoints.connect().await.map_err(failure)?;
+        let mut kernel = Self {
+            name: start.name.clone(),
+            interrupt_by_message: start.spec.interrupt_by_message,
+            tree,
+            channels,
+            work,
+            _directory: directory,
+        };
+        kernel.wait_until_ready(deadline, start).await?;
+        tracing::debug!(kernel = start.name, pid = kernel.pid(), "a kernel is ready");
+        Ok(kernel)
+    }
+
+    /// Waits for a reply and for a published message: the latter proves that no output will be lost.
+    async fn wait_until_ready(
+        &mut self,
+        deadline: Instant,
+        start: &KernelStart,
+    ) -> Result<(), WorkerError> {
+        let (mut replied, mut published) = (false, false);
+        while !(replied && published) {
+            give_up_when_dead_or_late(&self.tree, deadline, start).await?;
+            let sent = self.channels.send(KernelInfoRequest {}).await;
+            sent.map_err(|reason| WorkerError::Start {
+                what: what(&start.name),
+                reason,
+            })?;
+            let nudge = Instant::now() + NUDGE;
+            while !(replied && published) && Instant::now() < nudge {
+                tokio::select! {
+                    Some(_) = self.channels.replies.recv() => replied = true,
+                    Some(_) = self.channels.published.recv() => published = true,
+                    () = tokio::time::sleep_until(nudge) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the code of a cell; returns the id that its replies and outputs carry.
+    pub(super) async fn execute(
+        &mut self,
+        code: &str,
+        stop_on_error: bool,
+    ) -> Result<String, ChannelError> {
+        let request = ExecuteRequest {
+            code: code.to_owned(),
+            silent: false,
+            store_history: true,
+            user_expressions: None,
+            allow_stdin: false,
+            stop_on_error,
+        };
+        self.channels.send(request).await
+    }
+
+    /// Interrupts the running cell, and the processes it started.
+    pub(super) async fn interrupt(&mut self) {
+        if self.interrupt_by_message {
+            // A kernel that does not listen is killed after the grace time.
+            let _ = timeout(NUDGE, self.channels.send_interrupt()).await;
+        } else if let (false, Ok(group)) = (self.tree.has_exited(), i32::try_from(self.pid())) {
+            // The kernel leads its own process group, as a shell's foreground job would.
+            let _ = killpg(Pid::from_raw(group), Signal::SIGINT);
+        }
+    }
+
+    /// The name of its kernelspec.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The working directory of the cells.
+    pub(super) fn work(&self) -> &Path {
+        &self.work
+    }
+
+    /// Its process id.
+    pub(super) fn pid(&self) -> u32 {
+        self.tree.pid()
+    }
+
+    /// Kills the process and all it started, waits until it is gone, then removes its directories.
+    pub(super) async fn end(self) {
+        self.tree.kill_tree();
+        // The system may keep a process in the middle of a device access; the directory is then left to it.
+        let _ = timeout(Duration::from_secs(5), self.tree.wait()).await;
+    }
+}
+
+/// An error when the kernel ended, or the time is over.
+async fn give_up_when_dead_or_late(
+    tree: &ChildTree,
+    deadline: Instant,
+    start: &KernelStart,
+) -> Result<(), WorkerError> {
+    if tree.has_exited() {
+        return Err(match tree.crashed().await {
+            WorkerError::Crashed { what, reason } => WorkerError::Start { what, reason },
+            other => other,
+        });
+    }
+    if Instant::now() < deadline {
+        return Ok(());
+    }
+    let mut reason = format!("it did not answer within {} s", start.timeout.as_secs());
+    let lines = tree.log().last(12);
+    if !lines.is_empty() {
+        reason = format!("{reason}\n{lines}");
+    }
+    Err(WorkerError::Start {
+        what: what(&start.name),
+        reason,
+    })
+}
+
+/// A new directory that only this user may enter.
+fn private_directory(parent: &Path) -> std::io::Result<TempDir> {
+    std::fs::create_dir_all(parent)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("k");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir_in(parent)
+}
