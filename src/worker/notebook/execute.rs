@@ -129,7 +129,7 @@ pub(super) async fn run(
         total,
         label: "all cells".to_owned(),
     });
-    let executed = outputs.finish();
+    let executed = outputs.finish(&kernel.accidental_names());
     End::Done { executed, skipped }
 }
 

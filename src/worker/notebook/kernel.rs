@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{ChannelError, Channels, Endpoints};
 use super::launch::{Launch, Launcher, is_ipykernel, what};
+use super::outputs::Renaming;
 use crate::worker::WorkerError;
 use crate::worker::process::ChildTree;
 use crate::worker::renderers::KernelSpec;
@@ -19,6 +20,9 @@ use crate::worker::renderers::KernelSpec;
 const LOOK: Duration = Duration::from_millis(4);
 /// How long a started kernel may leave a question unanswered before it is asked again.
 const NUDGE: Duration = Duration::from_millis(50);
+
+/// What outputs show instead of the working directory, which has another name in every run.
+const SEEN_DIRECTORY: &str = "/tmp/clm";
 
 /// What all kernels of a worker are started with.
 #[derive(Clone, Debug)]
@@ -158,6 +162,26 @@ impl Kernel {
     /// The working directory of the cells.
     pub(super) fn work(&self) -> &Path {
         &self.work
+    }
+
+    /// Names in its outputs that are an accident of this run.
+    pub(super) fn accidental_names(&self) -> Renaming {
+        let mut names = vec![(
+            format!("ipykernel_{}/", self.pid()),
+            "ipykernel/".to_owned(),
+        )];
+        let mut directories = vec![self.work.clone()];
+        directories.extend(self.work.canonicalize());
+        // IPython shortens paths below the home directory.
+        if let Some(home) = std::env::var_os("HOME").filter(|home| !home.is_empty())
+            && let Ok(below) = self.work.strip_prefix(home)
+        {
+            directories.push(Path::new("~").join(below));
+        }
+        for directory in directories {
+            names.push((directory.display().to_string(), SEEN_DIRECTORY.to_owned()));
+        }
+        Renaming(names)
     }
 
     /// Its process id.

@@ -16,6 +16,28 @@ pub const MAX_STREAM_BYTES: usize = 10 << 20;
 /// The most that all other outputs of one cell (images, tables) may take, in bytes of JSON.
 pub(super) const MAX_DISPLAY_BYTES: usize = 256 << 20;
 
+/// Names that are new in every run and show up in warnings and tracebacks: the directory that a kernel got from
+/// us, its process id. They become fixed ones, so that the same cells give the same bytes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Renaming(pub(super) Vec<(String, String)>);
+
+impl Renaming {
+    fn apply(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                for (from, to) in &self.0 {
+                    if text.contains(from.as_str()) {
+                        *text = text.replace(from.as_str(), to);
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.apply(item)),
+            Value::Object(fields) => fields.values_mut().for_each(|field| self.apply(field)),
+            _ => {}
+        }
+    }
+}
+
 /// The outputs of all cells while they run.
 pub(super) struct Outputs {
     executed: Executed,
@@ -116,8 +138,13 @@ impl Outputs {
         self.executed.cells[cell].execution_count
     }
 
-    /// What all cells gave.
-    pub(super) fn finish(self) -> Executed {
+    /// What all cells gave, with accidental names replaced (see [`Renaming`]).
+    pub(super) fn finish(mut self, renaming: &Renaming) -> Executed {
+        for cell in &mut self.executed.cells {
+            for output in &mut cell.outputs {
+                renaming.apply(output);
+            }
+        }
         self.executed
     }
 
@@ -268,7 +295,7 @@ mod tests {
             }
             outputs.take(*cell, kind, content.clone());
         }
-        let cells = outputs.finish().cells.into_iter();
+        let cells = outputs.finish(&Renaming::default()).cells.into_iter();
         cells.map(|cell| cell.outputs).collect()
     }
 
@@ -342,7 +369,7 @@ mod tests {
         for _ in 0..20 {
             all.take(0, "stream", stream("stdout", &piece));
         }
-        let cells = all.finish().cells;
+        let cells = all.finish(&Renaming::default()).cells;
         let [text, notice] = cells[0].outputs.as_slice() else {
             panic!("{} outputs", cells[0].outputs.len());
         };
@@ -367,6 +394,23 @@ mod tests {
             json!({"output_type": "execute_result", "execution_count": 3, "metadata": {},
                 "data": {"text/html": "<b></b>", "application/json": ["a", "b"]}})
         );
+    }
+
+    #[test]
+    fn accidental_names_become_fixed_ones() {
+        let mut outputs = Outputs::new(1);
+        // The name arrives in two pieces.
+        outputs.take(0, "stream", stream("stderr", "/tmp/ipykernel_1"));
+        outputs.take(0, "stream", stream("stderr", "23/4.py:1: W"));
+        let trace = json!({"ename": "E", "evalue": "", "traceback": ["/run/k1/work/a.py"]});
+        outputs.take(0, "error", trace);
+        let renaming = Renaming(vec![
+            ("ipykernel_123/".into(), "ipykernel/".into()),
+            ("/run/k1/work".into(), "/tmp/clm".into()),
+        ]);
+        let cells = outputs.finish(&renaming).cells;
+        assert_eq!(cells[0].outputs[0]["text"], "/tmp/ipykernel/4.py:1: W");
+        assert_eq!(cells[0].outputs[1]["traceback"][0], "/tmp/clm/a.py");
     }
 
     #[test]
