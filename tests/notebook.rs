@@ -439,6 +439,20 @@ async fn cells_find_copies_of_the_topics_files() {
 }
 
 #[tokio::test]
+async fn what_child_processes_print_stays_in_its_cell() {
+    let mut bench = Bench::new().await;
+    // Burning threads make the kernel read late, as a busy machine does.
+    let burn = "import os, threading\ndef burn():\n    for i in range(10**8): pass\n\
+        for _ in range(3): threading.Thread(target=burn, daemon=True).start()";
+    let mut cells = vec![burn];
+    cells.extend(["os.system('echo one; printf two')\nNone"; 12]);
+    let executed = bench.run(&cells).await;
+    for cell in 1..cells.len() {
+        assert_eq!(stdout(&executed, cell), "one\ntwo", "cell {cell}");
+    }
+}
+
+#[tokio::test]
 async fn printing_without_end_is_cut() {
     let mut bench = Bench::new().await;
     let executed = bench
@@ -552,6 +566,15 @@ const DIFFERENTIAL: &[&[&str]] = &[
         "assert False, 'no'",
         "print('still here')",
     ],
+    &[
+        "import threading\nsorted(thread.name for thread in threading.enumerate())",
+        "threading.Thread(target=print, args=['t']).name",
+        "sorted(name for name in globals() if not name.startswith('_'))",
+        "_i, _ih, In, Out, __name__",
+        "import os, subprocess, sys\nos.system('echo child; echo oops >&2')\nNone",
+        "subprocess.run(['echo', 'käse ' * 3]);",
+        "sys.stdout.write('a'), sys.stdout.isatty(), sys.argv[1:0], os.listdir('.')",
+    ],
 ];
 
 /// Runs the notebooks with nbclient, joining pieces of streams that follow each other.
@@ -560,6 +583,8 @@ import json, re, sys, nbformat, nbclient, os, tempfile
 os.environ["PYTHONHASHSEED"] = "0"
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
 os.environ["IPYTHONDIR"] = tempfile.mkdtemp()
+result = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # kernels print there too
 results = []
 for sources in json.load(sys.stdin):
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
@@ -577,7 +602,7 @@ for sources in json.load(sys.stdin):
                 outputs.append(output)
         cells.append({"outputs": outputs, "execution_count": cell.execution_count})
     results.append(cells)
-sys.stdout.write(re.sub(r"ipykernel_\d+/", "ipykernel/", json.dumps(results)))
+result.write(re.sub(r"ipykernel_\d+/", "ipykernel/", json.dumps(results)))
 "#;
 
 #[tokio::test]

@@ -21,6 +21,8 @@ const LOOK: Duration = Duration::from_millis(4);
 /// How long a started kernel may leave a question unanswered before it is asked again.
 const NUDGE: Duration = Duration::from_millis(50);
 
+/// Our own code that runs first in Python kernels.
+const PRELUDE: &str = include_str!("kernel_prelude.py");
 /// What outputs show instead of the working directory, which has another name in every run.
 const SEEN_DIRECTORY: &str = "/tmp/clm";
 
@@ -96,6 +98,9 @@ impl Kernel {
             _directory: directory,
         };
         kernel.wait_until_ready(deadline, start).await?;
+        if is_ipykernel(&start.spec) {
+            kernel.run_prelude(deadline, start).await?;
+        }
         tracing::debug!(kernel = start.name, pid = kernel.pid(), "a kernel is ready");
         Ok(kernel)
     }
@@ -124,6 +129,38 @@ impl Kernel {
             }
         }
         Ok(())
+    }
+
+    /// Runs our own first code, without leaving a name or a number in the history.
+    async fn run_prelude(
+        &mut self,
+        deadline: Instant,
+        start: &KernelStart,
+    ) -> Result<(), WorkerError> {
+        let failure = |reason: String| WorkerError::Start {
+            what: what(&start.name),
+            reason,
+        };
+        let request = ExecuteRequest {
+            code: prelude(),
+            silent: true,
+            store_history: false,
+            user_expressions: None,
+            allow_stdin: false,
+            stop_on_error: false,
+        };
+        let id = self.channels.send(request).await.map_err(failure)?;
+        loop {
+            give_up_when_dead_or_late(&self.tree, deadline, start).await?;
+            let Ok(reply) = timeout(NUDGE, self.channels.replies.recv()).await else {
+                continue;
+            };
+            let reply = reply.ok_or_else(|| failure("its channels closed".to_owned()))?;
+            if reply.parent == id {
+                tracing::debug!(kernel = start.name, reply = %reply.content, "prelude");
+                return Ok(());
+            }
+        }
     }
 
     /// Sends the code of a cell; returns the id that its replies and outputs carry.
@@ -195,6 +232,13 @@ impl Kernel {
         // The system may keep a process in the middle of a device access; the directory is then left to it.
         let _ = timeout(Duration::from_secs(5), self.tree.wait()).await;
     }
+}
+
+/// The prelude as one statement with names of its own: cells start from an empty namespace.
+fn prelude() -> String {
+    // JSON texts are Python texts.
+    let source = serde_json::Value::from(PRELUDE);
+    format!("exec({source}, {{'get_ipython': get_ipython, '__name__': 'clm'}})")
 }
 
 /// An error when the kernel ended, or the time is over.
