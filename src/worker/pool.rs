@@ -1,1 +1,330 @@
-//! (in work)
+//! The pool of warm workers: slots by kind, reuse, replacement, restart with back-off.
+
+mod config;
+mod factory;
+mod shelf;
+
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{Outcome, ProgressSink, Renderers, Request, Worker, WorkerError};
+use crate::events::ActionKind;
+pub use config::{PerKind, PoolConfig};
+pub use factory::{Factory, ToolFactory};
+use shelf::Shelf;
+
+/// A worker answers a cancellation within this time, or is killed.
+const CANCEL_LIMIT: Duration = Duration::from_millis(900);
+/// How much later than a worker's own time-out the pool gives up on it.
+const TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
+/// How often one request is moved to a new process because a neighbour brought down the old one.
+const MOVES: usize = 5;
+
+/// What became of a worker process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerState {
+    /// It is ready for its first request.
+    Started,
+    /// It works.
+    Busy,
+    /// It waits, warm.
+    Idle,
+    /// It was ended, or killed.
+    Stopped,
+}
+
+/// Something happened to a worker. Workers that share a process also share its process id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerEvent {
+    /// What it can do.
+    pub kind: ActionKind,
+    /// Its process, if it has one.
+    pub pid: Option<u32>,
+    /// What it does now.
+    pub state: WorkerState,
+}
+
+/// Told about workers.
+pub type WorkerObserver = Arc<dyn Fn(WorkerEvent) + Send + Sync>;
+
+/// The workers of one course. Clones are the same pool.
+#[derive(Clone)]
+pub struct Pool(Arc<Inner>);
+
+struct Inner {
+    shelves: PerKind<Shelf>,
+    factory: Box<dyn Factory>,
+    config: PoolConfig,
+    observer: WorkerObserver,
+    sweeper: OnceLock<()>,
+}
+
+impl Pool {
+    /// A pool that starts the given tools. No process is started before there is work or a [`Pool::warm_up`].
+    pub fn new(renderers: Arc<Renderers>, config: PoolConfig, observer: WorkerObserver) -> Self {
+        let factory = ToolFactory::new(renderers, config.clone());
+        Self::with_factory(Box::new(factory), config, observer)
+    }
+
+    /// A pool of workers of another make.
+    pub fn with_factory(
+        factory: Box<dyn Factory>,
+        config: PoolConfig,
+        observer: WorkerObserver,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            shelves: config.slots.map(|slots| Shelf::new(*slots)),
+            factory,
+            config,
+            observer,
+            sweeper: OnceLock::new(),
+        }))
+    }
+
+    /// How many requests of a kind run at once. None for kinds that need no worker.
+    pub fn slots(&self, kind: ActionKind) -> usize {
+        self.0.shelves.get(kind).map_or(0, |shelf| shelf.slots)
+    }
+
+    /// Runs one request: one attempt, on a warm worker if there is one. Waits for a slot first.
+    ///
+    /// An error leaves no process behind, and an errored attempt may be repeated if it
+    /// [is retriable](WorkerError::is_retriable). A cancelled request ends within a second.
+    pub async fn run(
+        &self,
+        request: &Request,
+        progress: ProgressSink,
+        cancel: CancellationToken,
+    ) -> Result<Outcome, WorkerError> {
+        let kind = request.work.kind();
+        let shelf = self.0.shelf(kind)?;
+        self.0.start_sweeping();
+        let permit = tokio::select! {
+            permit = shelf.permits.acquire() => permit,
+            () = cancel.cancelled() => return Ok(Outcome::cancelled()),
+        };
+        let Ok(_permit) = permit else {
+            return Ok(Outcome::cancelled()); // the pool has been shut down
+        };
+        let mut moves = 0;
+        loop {
+            if cancel.is_cancelled() {
+                return Ok(Outcome::cancelled());
+            }
+            let result = self.0.attempt(request, &progress, &cancel).await;
+            match result {
+                Err(_) if cancel.is_cancelled() => return Ok(Outcome::cancelled()),
+                Err(WorkerError::Disturbed { what }) if moves < MOVES => {
+                    tracing::debug!(what, id = request.id, "moved to another process");
+                    moves += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Starts a worker in the background, when none is there and a slot is free. Must be called on a runtime.
+    pub fn warm_up(&self, kind: ActionKind) {
+        let inner = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            let Ok(shelf) = inner.shelf(kind) else { return };
+            inner.start_sweeping();
+            let Ok(_permit) = shelf.permits.try_acquire() else {
+                return;
+            };
+            if shelf.has_idle() {
+                return;
+            }
+            match inner.start(kind).await {
+                Ok(lent) => lent.put_back(),
+                // The first request will meet the same error, and report it.
+                Err(error) => tracing::debug!(%error, "warming up failed"),
+            }
+        });
+    }
+
+    /// Ends all idle workers; requests that wait for a slot are cancelled, and no new ones are taken.
+    ///
+    /// Running requests should have been cancelled and awaited before.
+    pub async fn shutdown(&self) {
+        let mut endings = JoinSet::new();
+        for (kind, shelf) in self.0.shelves.iter() {
+            shelf.permits.close();
+            for worker in shelf.take_all() {
+                self.0.tell(kind, worker.pid(), WorkerState::Stopped);
+                endings.spawn(worker.shutdown());
+            }
+        }
+        // What does not end in time is dropped here, and so killed.
+        let _ = tokio::time::timeout(Duration::from_secs(2), endings.join_all()).await;
+    }
+}
+
+impl Inner {
+    fn shelf(&self, kind: ActionKind) -> Result<&Shelf, WorkerError> {
+        self.shelves.get(kind).ok_or_else(|| {
+            WorkerError::Io(format!(
+                "there are no workers for `{}` actions",
+                kind.name()
+            ))
+        })
+    }
+
+    fn tell(&self, kind: ActionKind, pid: Option<u32>, state: WorkerState) {
+        (self.observer)(WorkerEvent { kind, pid, state });
+    }
+
+    /// One attempt on one worker.
+    async fn attempt(
+        self: &Arc<Self>,
+        request: &Request,
+        progress: &ProgressSink,
+        cancel: &CancellationToken,
+    ) -> Result<Outcome, WorkerError> {
+        let kind = request.work.kind();
+        let lent = match self.borrow_idle(kind) {
+            Some(lent) => Ok(lent),
+            None => tokio::select! {
+                lent = self.start(kind) => lent,
+                () = cancel.cancelled() => return Ok(Outcome::cancelled()),
+            },
+        };
+        let mut lent = lent?;
+        self.tell(kind, lent.pid, WorkerState::Busy);
+        let timeout = self.config.timeouts.get(kind).copied().flatten();
+        let outcome = tokio::select! {
+            outcome = lent.worker().run(request, Arc::clone(progress), cancel.clone()) => outcome,
+            () = cancelled_for(cancel, CANCEL_LIMIT) => return Ok(Outcome::cancelled()),
+            error = passed(kind, timeout) => Err(error),
+        }?;
+        lent.put_back();
+        Ok(outcome)
+    }
+
+    /// A warm worker that still lives and has not grown too much.
+    fn borrow_idle(self: &Arc<Self>, kind: ActionKind) -> Option<Lent> {
+        let shelf = self.shelves.get(kind)?;
+        while let Some(worker) = shelf.take() {
+            let lent = Lent::new(self, kind, worker);
+            if lent.is_alive() {
+                return Some(lent);
+            }
+        }
+        None
+    }
+
+    /// A new worker, after a pause when the last starts failed.
+    async fn start(self: &Arc<Self>, kind: ActionKind) -> Result<Lent, WorkerError> {
+        let shelf = self.shelf(kind)?;
+        tokio::time::sleep(shelf.pause_before_start()).await;
+        let made = self.factory.make(kind).await;
+        shelf.record_start(made.as_ref().err());
+        let lent = Lent::new(self, kind, made?);
+        self.tell(kind, lent.pid, WorkerState::Started);
+        Ok(lent)
+    }
+
+    /// Ends workers that have been idle for long, as long as the pool lives.
+    fn start_sweeping(self: &Arc<Self>) {
+        let ttl = self.config.idle_ttl;
+        self.sweeper.get_or_init(|| {
+            let pool: Weak<Self> = Arc::downgrade(self);
+            let pause = (ttl / 4).clamp(Duration::from_millis(20), Duration::from_secs(15));
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(pause).await;
+                    let Some(pool) = pool.upgrade() else { return };
+                    for (kind, shelf) in pool.shelves.iter() {
+                        for worker in shelf.take_older_than(ttl) {
+                            pool.tell(kind, worker.pid(), WorkerState::Stopped);
+                            tokio::spawn(worker.shutdown());
+                        }
+                    }
+                }
+            });
+        });
+    }
+}
+
+/// A worker in use. Dropped without being put back, it is killed: nobody knows what it is doing.
+struct Lent {
+    pool: Arc<Inner>,
+    kind: ActionKind,
+    pid: Option<u32>,
+    worker: Option<Box<dyn Worker>>,
+}
+
+impl Lent {
+    fn new(pool: &Arc<Inner>, kind: ActionKind, worker: Box<dyn Worker>) -> Self {
+        Self {
+            pool: Arc::clone(pool),
+            kind,
+            pid: worker.pid(),
+            worker: Some(worker),
+        }
+    }
+
+    fn worker(&mut self) -> &mut dyn Worker {
+        let worker = self.worker.as_mut();
+        worker
+            .expect("a lent worker is there until it is put back, which consumes the loan")
+            .as_mut()
+    }
+
+    fn is_alive(&self) -> bool {
+        let Some(pid) = self.pid.and_then(|pid| i32::try_from(pid).ok()) else {
+            return true;
+        };
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).is_ok()
+    }
+
+    /// Keeps the worker for the next request, unless it has grown too much or the pool is closed.
+    fn put_back(mut self) {
+        let Some(worker) = self.worker.take() else {
+            return;
+        };
+        let too_big = worker.memory() > Some(self.pool.config.memory_ceiling);
+        let shelf = self.pool.shelves.get(self.kind);
+        match shelf {
+            Some(shelf) if !too_big && !shelf.permits.is_closed() => {
+                // A kernel worker may have replaced its process.
+                let pid = worker.pid();
+                shelf.put(worker);
+                self.pool.tell(self.kind, pid, WorkerState::Idle);
+            }
+            _ => {
+                self.pool.tell(self.kind, self.pid, WorkerState::Stopped);
+                tokio::spawn(worker.shutdown());
+            }
+        }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if self.worker.take().is_some() {
+            self.pool.tell(self.kind, self.pid, WorkerState::Stopped);
+        }
+    }
+}
+
+/// Waits until a request has been cancelled for some time.
+async fn cancelled_for(cancel: &CancellationToken, limit: Duration) {
+    cancel.cancelled().await;
+    tokio::time::sleep(limit).await;
+}
+
+/// Waits until a worker has missed its time-out by far, if there is one.
+async fn passed(kind: ActionKind, timeout: Option<Duration>) -> WorkerError {
+    let Some(timeout) = timeout else {
+        return std::future::pending().await;
+    };
+    tokio::time::sleep(timeout + TIMEOUT_MARGIN).await;
+    WorkerError::TimedOut {
+        what: format!("the {} worker", kind.name()),
+        seconds: timeout.as_secs(),
+    }
+}

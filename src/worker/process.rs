@@ -155,7 +155,7 @@ impl ChildTree {
         let mut reason = exit.to_string();
         let lines = self.log.last(12);
         if !lines.is_empty() {
-            reason.push_str("\n");
+            reason.push('\n');
             reason.push_str(&lines);
         }
         WorkerError::Crashed {

@@ -1,1 +1,238 @@
-//! (in work)
+//! PlantUML: one JVM with a worker program of ours renders all diagrams of a course, several at once.
+//!
+//! The program is `java/*.java`. Its compiled classes are in `worker.jar`, made by `contrib/plantuml-worker/build.sh`,
+//! because users have a Java runtime and no compiler.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::WorkerError;
+use super::protocol::{ProtocolProcess, StartLimits};
+use super::renderers::PlantumlTool;
+use crate::digest::Digest;
+
+/// The compiled worker program.
+const WORKER_JAR: &[u8] = include_bytes!("worker.jar");
+/// The name in messages.
+const WHAT: &str = "PlantUML";
+/// What the worker calls itself.
+const KIND: &str = "plantuml";
+
+/// Heap for the first diagram, and for each other one that is rendered at the same time.
+const HEAP_MB: usize = 512;
+const HEAP_PER_THREAD_MB: usize = 128;
+
+/// All that the worker gets to know of the environment: diagrams can print variables, and others change how Java,
+/// PlantUML and Graphviz behave.
+const KEPT_VARIABLES: [&str; 8] = [
+    "FONTCONFIG_FILE",
+    "FONTCONFIG_PATH",
+    "HOME",
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+    "XDG_DATA_DIRS",
+];
+
+/// Where the worker reads and what is kept for it.
+pub struct Place<'a> {
+    /// The course root, the only directory that diagrams may read.
+    pub root: &'a Path,
+    /// A directory of this user where the compiled worker program is kept.
+    pub runtime_dir: &'a Path,
+}
+
+/// The tool, or the error that says how to get it.
+pub fn found(tool: Option<&PlantumlTool>) -> Result<&PlantumlTool, WorkerError> {
+    let missing = |what: &str| WorkerError::Missing {
+        what: what.to_owned(),
+        hint: "install it with `clm setup`".to_owned(),
+    };
+    let tool = tool.ok_or_else(|| missing(WHAT))?;
+    if !tool.jar.is_file() {
+        return Err(missing(&format!("PlantUML (`{}`)", tool.jar.display())));
+    }
+    if !tool.java.is_file() {
+        return Err(missing(&format!("Java (`{}`)", tool.java.display())));
+    }
+    Ok(tool)
+}
+
+/// Starts a JVM that renders up to `capacity` diagrams of one course at once.
+pub async fn start(
+    tool: &PlantumlTool,
+    place: &Place<'_>,
+    capacity: usize,
+) -> Result<ProtocolProcess, WorkerError> {
+    let root = place.root.canonicalize().map_err(|error| {
+        WorkerError::Io(format!("cannot read `{}`: {error}", place.root.display()))
+    })?;
+    let program = worker_program(place.runtime_dir).map_err(|error| {
+        WorkerError::Io(format!(
+            "cannot write PlantUML's worker program below `{}`: {error}",
+            place.runtime_dir.display()
+        ))
+    })?;
+    let command = command(tool, &root, place.runtime_dir, &program, capacity);
+    ProtocolProcess::start(WHAT, KIND, command, &StartLimits::default()).await
+}
+
+/// Starts another program in PlantUML's place, for tests.
+pub async fn start_command(command: &[String]) -> Result<ProtocolProcess, WorkerError> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(WorkerError::Start {
+            what: WHAT.to_owned(),
+            reason: "the command is empty".to_owned(),
+        });
+    };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    ProtocolProcess::start(WHAT, KIND, command, &StartLimits::default()).await
+}
+
+/// The command line of the JVM.
+fn command(
+    tool: &PlantumlTool,
+    root: &Path,
+    runtime_dir: &Path,
+    program: &Path,
+    capacity: usize,
+) -> Command {
+    let capacity = capacity.max(1);
+    let heap = HEAP_MB + (capacity - 1) * HEAP_PER_THREAD_MB;
+    let mut command = Command::new(&tool.java);
+    let kept = KEPT_VARIABLES
+        .iter()
+        .filter_map(|name| Some((name, std::env::var_os(name)?)));
+    command
+        .env_clear()
+        .envs(kept)
+        // Java reads file names in the encoding of the locale.
+        .env("LC_ALL", "C.UTF-8")
+        // Graphviz that knows this variable opens no pictures.
+        .env("SERVER_NAME", "clm")
+        .current_dir(runtime_dir)
+        // A third of the memory and a third off the first picture, against a little speed of long-lived workers.
+        .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+        .arg(format!("-Xmx{heap}m"))
+        // Warnings of the JVM go to standard output otherwise.
+        .args(["-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr"])
+        // Pictures must not depend on the machine's language and clock.
+        .args(["-Dfile.encoding=UTF-8", "-Duser.timezone=UTC"])
+        .args(["-Duser.language=en", "-Duser.country=US"])
+        .arg("-Djava.awt.headless=true")
+        .arg(property("java.util.prefs.userRoot", runtime_dir))
+        // No network and no files elsewhere; the worker's own guard is stricter about paths.
+        .arg("-DPLANTUML_SECURITY_PROFILE=ALLOWLIST")
+        .arg(property("plantuml.allowlist.path", &root.join("")));
+    let layout = match &tool.dot {
+        Some(dot) => {
+            command.arg(property("GRAPHVIZ_DOT", dot));
+            "dot"
+        }
+        None => {
+            // PlantUML must not find a Graphviz that is not part of the fingerprint.
+            command.arg("-DGRAPHVIZ_DOT=/nonexistent/dot");
+            "smetana"
+        }
+    };
+    command.arg("-cp").arg(program).arg("clm.plantuml.Worker");
+    command.arg(&tool.jar).arg(root);
+    command.args([&capacity.to_string(), layout]);
+    command
+}
+
+/// `-Dname=path`.
+fn property(name: &str, path: &Path) -> std::ffi::OsString {
+    let mut argument = std::ffi::OsString::from(format!("-D{name}="));
+    argument.push(path);
+    argument
+}
+
+/// The path of the compiled worker program, which is written when it is not there as it should be.
+fn worker_program(runtime_dir: &Path) -> std::io::Result<PathBuf> {
+    let name = format!("plantuml-worker-{}.jar", Digest::of(WORKER_JAR).short());
+    let path = runtime_dir.join(name);
+    if std::fs::read(&path).is_ok_and(|bytes| bytes == WORKER_JAR) {
+        return Ok(path);
+    }
+    std::fs::create_dir_all(runtime_dir)?;
+    // Written beside and renamed: another clm may start the same program at this moment.
+    let temporary = tempfile::NamedTempFile::new_in(runtime_dir)?;
+    std::fs::write(temporary.path(), WORKER_JAR)?;
+    temporary.persist(&path).map_err(|error| error.error)?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+
+    /// The sources, in the order in which `build.sh` lists them.
+    const SOURCES: [(&str, &str); 6] = [
+        (
+            "DiagramRenderer.java",
+            include_str!("java/DiagramRenderer.java"),
+        ),
+        ("Guard.java", include_str!("java/Guard.java")),
+        (
+            "GuardedLoader.java",
+            include_str!("java/GuardedLoader.java"),
+        ),
+        ("Json.java", include_str!("java/Json.java")),
+        ("References.java", include_str!("java/References.java")),
+        ("Worker.java", include_str!("java/Worker.java")),
+    ];
+
+    #[test]
+    fn the_compiled_program_is_that_of_the_sources() {
+        let mut expected = String::new();
+        for (name, text) in SOURCES {
+            let digest: String = Sha256::digest(text.as_bytes())
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            expected.push_str(&format!("{digest}  {name}\n"));
+        }
+        let mut jar = zip::ZipArchive::new(std::io::Cursor::new(WORKER_JAR)).unwrap();
+        let mut recorded = String::new();
+        let mut entry = jar.by_name("sources.sha256").unwrap();
+        entry.read_to_string(&mut recorded).unwrap();
+        assert_eq!(
+            recorded, expected,
+            "run `contrib/plantuml-worker/build.sh` and commit worker.jar"
+        );
+    }
+
+    #[test]
+    fn the_program_is_written_once_and_mended() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = dir.path().join("a/b");
+        let path = worker_program(&runtime).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), WORKER_JAR);
+        std::fs::write(&path, "torn").unwrap();
+        assert_eq!(worker_program(&runtime).unwrap(), path);
+        assert_eq!(std::fs::read(&path).unwrap(), WORKER_JAR);
+        assert_eq!(std::fs::read_dir(&runtime).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let error = found(None).unwrap_err();
+        assert_eq!(error.to_string(), "PlantUML is not installed");
+        let tool = PlantumlTool {
+            java: "/nonexistent/java".into(),
+            jar: "/nonexistent/plantuml.jar".into(),
+            dot: None,
+            fingerprint: String::new(),
+        };
+        let error = found(Some(&tool)).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/plantuml.jar"));
+        assert!(!error.is_retriable());
+    }
+}

@@ -1,0 +1,414 @@
+package clm.plantuml;
+
+import java.io.ByteArrayOutputStream;
+import java.io.File;
+import java.io.IOException;
+import java.lang.reflect.Field;
+import java.lang.reflect.Method;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import net.sourceforge.plantuml.BlockUml;
+import net.sourceforge.plantuml.ErrorUml;
+import net.sourceforge.plantuml.FileFormat;
+import net.sourceforge.plantuml.FileFormatOption;
+import net.sourceforge.plantuml.FileSystem;
+import net.sourceforge.plantuml.SourceStringReader;
+import net.sourceforge.plantuml.core.Diagram;
+import net.sourceforge.plantuml.core.ImageData;
+import net.sourceforge.plantuml.dot.GraphvizUtils;
+import net.sourceforge.plantuml.error.PSystemError;
+import net.sourceforge.plantuml.json.Json;
+import net.sourceforge.plantuml.json.ParseException;
+import net.sourceforge.plantuml.preproc.Defines;
+import net.sourceforge.plantuml.security.SFile;
+
+/** Renders diagrams with PlantUML. The only class of ours that calls it. */
+public final class DiagramRenderer implements Worker.Renderer {
+    private static final Pattern START = Pattern.compile("^\\s*@start(\\w+)", Pattern.MULTILINE);
+    /** These take resolution as a `scale` line; the usual setting would be read as part of their data. */
+    private static final Set<String> SCALED = Set.of("json", "yaml", "hcl", "math", "latex");
+    private static final double DPI_OF_SCALE_1 = 96;
+    /** Ways in which a Graphviz text makes Graphviz itself open files. */
+    private static final Pattern DOT_OPENS_FILES =
+            Pattern.compile("\\b(image|shapefile|imagepath|fontpath)\\s*=|<\\s*img\\b", Pattern.CASE_INSENSITIVE);
+    /** The command of formulas that opens files. */
+    private static final String FORMULA_OPENS_FILES = "\\includegraphics";
+
+    private final Path root;
+    private final boolean smetana;
+
+    public DiagramRenderer(Path root, boolean smetana) {
+        this.root = root;
+        this.smetana = smetana;
+    }
+
+    @Override
+    public String version() {
+        try {
+            Class<?> version = Class.forName(
+                    "net.sourceforge.plantuml.version.Version", true, getClass().getClassLoader());
+            return (String) version.getMethod("versionString").invoke(null);
+        } catch (ReflectiveOperationException e) {
+            return "of unknown version";
+        }
+    }
+
+    @Override
+    public void warmUp() {
+        Guard.begin(root);
+        try {
+            List<String> config = smetana ? List.of("!pragma layout smetana") : List.of();
+            for (String text : List.of("class A\nA --> B", "A -> B: c\nB --> A")) {
+                new SourceStringReader(Defines.createEmpty(), "@startuml\n" + text + "\n@enduml\n", config)
+                        .outputImage(new ByteArrayOutputStream(), new FileFormatOption(FileFormat.PNG, false));
+            }
+        } catch (Throwable e) {
+            System.err.println("warming up failed: " + e);
+        } finally {
+            Guard.end();
+        }
+    }
+
+    @Override
+    public Map<String, Object> render(String source, Path out, Map<String, Object> params) throws IOException {
+        return new Job(source, out, params).run();
+    }
+
+    /** The rendering of one diagram. */
+    private final class Job {
+        private final String source;
+        private final Path out;
+        private final String text;
+        private final String format;
+        private final int dpi;
+        private final int limit;
+        private final File file;
+        /** The type of the first diagram: what follows `@start`. */
+        private final String type;
+        private final int startLine;
+        private final Guard guard = Guard.begin(root);
+        private final List<Map<String, Object>> diagnostics = new ArrayList<>();
+
+        Job(String source, Path out, Map<String, Object> params) {
+            this.source = source;
+            this.out = out;
+            this.text = (String) params.get("text");
+            this.format = (String) params.get("format");
+            this.dpi = ((Number) params.get("dpi")).intValue();
+            this.limit = ((Number) params.get("limit")).intValue();
+            this.file = root.resolve(source).toFile();
+            Matcher start = START.matcher(text);
+            boolean hasStart = start.find();
+            this.type = hasStart ? start.group(1) : "";
+            this.startLine = hasStart ? References.lineAt(text, start.start(1)) : 1;
+        }
+
+        Map<String, Object> run() throws IOException {
+            byte[] image;
+            try {
+                setLimit(limit);
+                FileSystem.getInstance().setCurrentDir(SFile.fromFile(file.getParentFile()));
+                image = image();
+            } finally {
+                FileSystem.getInstance().reset();
+                Guard.end();
+            }
+            References references = new References(root, file.toPath(), text, guard.filesRead());
+            reportReferences(references);
+            boolean failed = image == null || diagnostics.stream().anyMatch(d -> d.get("severity").equals("error"));
+            List<Map<String, Object>> outputs = new ArrayList<>();
+            if (!failed) {
+                String name = "image." + format;
+                Files.write(out.resolve(name), image);
+                outputs.add(Worker.fields("name", name));
+            }
+            return Worker.fields(
+                    "status", failed ? "failed" : "ok",
+                    "outputs", outputs,
+                    "discovered", discovered(references.missing()),
+                    "diagnostics", diagnostics);
+        }
+
+        /** The picture of the first page of the first diagram, or null after an error. */
+        private byte[] image() throws IOException {
+            SFile folder = SFile.fromFile(file.getParentFile());
+            List<BlockUml> blocks = new SourceStringReader(
+                            Defines.createWithFileName(file), text, StandardCharsets.UTF_8, config(), folder)
+                    .getBlocks();
+            if (blocks.isEmpty()) {
+                error(source, startLine, type.isEmpty()
+                        ? "there is no diagram: a line such as `@startuml` is missing"
+                        : "the diagram has no end: `@end" + type + "` is missing");
+                return null;
+            }
+            Diagram diagram = blocks.get(0).getDiagram();
+            if (diagram instanceof PSystemError) {
+                reportErrors((PSystemError) diagram);
+                return null;
+            }
+            if (isUnreadableData(diagram)) {
+                error(source, lineOfBrokenJson(), "the data between `@start" + type + "` and `@end" + type
+                        + "` is not valid " + type.toUpperCase(Locale.ROOT));
+                return null;
+            }
+            String processed = processedText(diagram);
+            if (isGraphviz(diagram) && DOT_OPENS_FILES.matcher(processed).find()) {
+                error(source, startLine, "Graphviz attributes that read files are not supported");
+                return null;
+            }
+            if (processed.contains(FORMULA_OPENS_FILES)) {
+                error(source, startLine, "`" + FORMULA_OPENS_FILES + "` is not supported");
+                return null;
+            }
+            byte[] image = draw(diagram);
+            if (image != null) {
+                warnOfWhatIsLeftOut(blocks.size() - 1, diagram.getNbImages() - 1);
+                warnOfCut(image);
+            }
+            return image;
+        }
+
+        private List<String> config() {
+            List<String> config = new ArrayList<>();
+            if (smetana && type.equals("uml")) {
+                config.add("!pragma layout smetana");
+            }
+            if (format.equals("png") && dpi != DPI_OF_SCALE_1) {
+                config.add(SCALED.contains(type)
+                        ? String.format(Locale.ROOT, "scale %.6f", dpi / DPI_OF_SCALE_1)
+                        : "skinparamlocked dpi " + dpi);
+            }
+            return config;
+        }
+
+        private byte[] draw(Diagram diagram) throws IOException {
+            FileFormat fileFormat = format.equals("svg") ? FileFormat.SVG : FileFormat.PNG;
+            ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+            // Without metadata: the source of a diagram, comments included, is not for those who get the picture.
+            ImageData data = diagram.exportDiagram(bytes, 0, new FileFormatOption(fileFormat, false));
+            if (data.getStatus() < 400 && fileFormat == FileFormat.SVG && bytes.toByteArray()[0] != '<') {
+                error(source, startLine, "a diagram of the type `" + type + "` cannot be made as SVG, only as PNG");
+                return null;
+            }
+            if (data.getStatus() < 400) {
+                return bytes.toByteArray();
+            }
+            Object cause = call(data, "getRootCause");
+            if (cause instanceof OutOfMemoryError) {
+                throw (OutOfMemoryError) cause;
+            }
+            if (smetana && type.equals("dot")) {
+                error(source, startLine, "a diagram of the type `dot` needs Graphviz, which was not found");
+            } else {
+                error(source, startLine, "PlantUML could not draw it" + (cause == null ? "" : ": " + cause));
+            }
+            return null;
+        }
+
+        /** Where PlantUML's own JSON reader stumbles, or the start of the diagram when that cannot be found out. */
+        private int lineOfBrokenJson() {
+            StringBuilder data = new StringBuilder("\n".repeat(startLine));
+            boolean isData = false;
+            for (String line : text.lines().skip(startLine).toArray(String[]::new)) {
+                if (line.startsWith("@end")) {
+                    break;
+                }
+                // Settings may stand before the data.
+                isData |= line.stripLeading().startsWith("{") || line.stripLeading().startsWith("[");
+                data.append(isData ? line : "").append('\n');
+            }
+            try {
+                Json.parse(data.toString());
+            } catch (ParseException e) {
+                return Math.min(e.getLocation().line, (int) text.lines().count());
+            } catch (RuntimeException e) {
+                // Not the place to insist.
+            }
+            return startLine;
+        }
+
+        private void reportErrors(PSystemError diagram) {
+            for (ErrorUml each : diagram.getErrorsUml()) {
+                Object location = call(each, "getLineLocation");
+                Object position = call(location, "getPosition");
+                Integer line = position == null ? null : (Integer) position + 1;
+                error(fileOf(location), line, each.getError());
+            }
+            if (diagnostics.isEmpty()) {
+                error(source, startLine, "PlantUML found an error that it does not explain");
+            }
+        }
+
+        /** References that cannot be followed: what PlantUML says about the same line would only confuse. */
+        private void reportReferences(References references) {
+            Set<String> explained = new LinkedHashSet<>();
+            for (References.Problem problem : references.problems()) {
+                String where = nameOf(problem.file);
+                boolean isWarning = problem.kind == References.Kind.MISSING_IMAGE;
+                diagnostics.removeIf(d -> where.equals(d.get("file")) && Integer.valueOf(problem.line).equals(d.get("line")));
+                explained.add(problem.name);
+                diagnostics.add(Worker.fields(
+                        "severity", isWarning ? "warning" : "error",
+                        "file", where,
+                        "line", problem.line,
+                        "message", "`" + problem.name + "` " + whatIsWrong(problem.kind),
+                        "hint", isWarning ? null : "copy the file into the course"));
+            }
+            for (String name : new LinkedHashSet<>(guard.filesRefused())) {
+                if (explained.stream().noneMatch(name::endsWith)) {
+                    reportComputed(shortName(name));
+                }
+            }
+        }
+
+        /** A name put together by macros stands in no line; PlantUML's error about the file has the line of its use. */
+        private void reportComputed(String name) {
+            String message = "`" + name + "` " + whatIsWrong(References.Kind.OUTSIDE);
+            for (Map<String, Object> diagnostic : diagnostics) {
+                if (diagnostic.get("severity").equals("error") && !diagnostic.containsKey("hint")) {
+                    diagnostic.put("message", message);
+                    return;
+                }
+            }
+            error(source, startLine, message);
+        }
+
+        private String whatIsWrong(References.Kind kind) {
+            switch (kind) {
+                case MISSING_IMAGE:
+                    return "is not there";
+                case NETWORK:
+                    return "is on the network, which diagrams may not use";
+                default:
+                    return "lies outside the course, where diagrams may not read";
+            }
+        }
+
+        /** A refused file as an author would write it, without the way to this course. */
+        private String shortName(String name) {
+            String folder = file.getParent() + File.separator;
+            return name.startsWith(folder) ? name.substring(folder.length()) : name;
+        }
+
+        private void warnOfWhatIsLeftOut(int diagrams, int pages) {
+            if (diagrams > 0) {
+                warn("only the first diagram of the file is used; " + diagrams + " more are ignored",
+                        "put each diagram into a file of its own");
+            }
+            if (pages > 0) {
+                warn("only the first page of the diagram is used; " + pages + " more are ignored",
+                        "make a diagram of its own from what follows `newpage`");
+            }
+        }
+
+        /** PlantUML cuts pictures at the limit without a word. */
+        private void warnOfCut(byte[] image) {
+            if (!format.equals("png") || image.length < 24) {
+                return;
+            }
+            ByteBuffer header = ByteBuffer.wrap(image);
+            int width = header.getInt(16);
+            int height = header.getInt(20);
+            if (width >= limit || height >= limit) {
+                warn("the picture is larger than " + limit + " pixels and was cut there",
+                        "add a line such as `scale max " + limit / 2 + " width`, or render it as SVG");
+            }
+        }
+
+        /** Files that were read and files that were looked for in vain, relative to the root. */
+        private List<String> discovered(Set<Path> missing) {
+            Set<String> names = new TreeSet<>();
+            guard.filesRead().forEach(each -> names.add(nameOf(each)));
+            missing.forEach(each -> names.add(nameOf(each)));
+            names.remove(source);
+            return new ArrayList<>(names);
+        }
+
+        /** The course-relative file that a location of PlantUML is in: the diagram's own, or an included one. */
+        private String fileOf(Object location) {
+            Object description = call(location, "getDescription");
+            if (!(description instanceof String)) {
+                return source;
+            }
+            String name = new File((String) description).getName();
+            for (Path each : guard.filesRead()) {
+                if (each.getFileName().toString().equals(name)) {
+                    return nameOf(each);
+                }
+            }
+            return source;
+        }
+
+        private String nameOf(Path path) {
+            return root.relativize(path).toString().replace(File.separatorChar, '/');
+        }
+
+        private void error(String where, Integer line, String message) {
+            diagnostics.add(Worker.fields("severity", "error", "file", where, "line", line, "message", message));
+        }
+
+        private void warn(String message, String hint) {
+            diagnostics.add(Worker.fields(
+                    "severity", "warning", "file", source, "line", startLine, "message", message, "hint", hint));
+        }
+    }
+
+    /** PlantUML draws a sentence, and calls it a success, when JSON or YAML cannot be read. */
+    private static boolean isUnreadableData(Diagram diagram) {
+        if (!diagram.getClass().getSimpleName().equals("JsonDiagram")) {
+            return false;
+        }
+        try {
+            Field data = diagram.getClass().getDeclaredField("root");
+            data.setAccessible(true);
+            return data.get(diagram) == null;
+        } catch (ReflectiveOperationException e) {
+            return false;
+        }
+    }
+
+    /** Sets the largest width and height of the pictures of this thread. */
+    private static void setLimit(int limit) {
+        try {
+            GraphvizUtils.setLocalImageLimit(limit);
+        } catch (LinkageError e) {
+            // Older versions have the class elsewhere; all requests of a course have the same limit anyway.
+            System.setProperty("PLANTUML_LIMIT_SIZE", Integer.toString(limit));
+        }
+    }
+
+    /** The text after macros and includes, as lines. */
+    @SuppressWarnings("deprecation") // what replaces the method is not there in older versions
+    private static String processedText(Diagram diagram) {
+        return diagram.getSource().getPlainString();
+    }
+
+    private static boolean isGraphviz(Diagram diagram) {
+        return diagram.getClass().getSimpleName().equals("PSystemDot");
+    }
+
+    /** Calls a public method that has another type, or is not there, in other versions of PlantUML. */
+    private static Object call(Object object, String name) {
+        if (object == null) {
+            return null;
+        }
+        try {
+            Method method = object.getClass().getMethod(name);
+            method.setAccessible(true);
+            return method.invoke(object);
+        } catch (ReflectiveOperationException | RuntimeException e) {
+            return null;
+        }
+    }
+}

@@ -1,0 +1,173 @@
+package clm.plantuml;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * Files that diagram texts refer to by a literal name, as far as they are a problem: not there, or out of bounds.
+ *
+ * <p>A file that is not there is worth knowing because the picture changes when it appears. Files that are read need no
+ * such guessing: {@link Guard} sees them opened, and it refuses what is out of bounds, whatever the name looks like;
+ * finding the reference tells the author the line.
+ */
+public final class References {
+    private static final Pattern REFERENCE = Pattern.compile(
+            "^[ \\t]*!include(?:url|sub|def|_many|_once)?[ \\t]+(?<include>[^<\\s].*?)[ \\t\\r]*$"
+                    + "|^[ \\t]*!theme[ \\t]+(?<theme>\\S+)[ \\t]+from[ \\t]+(?<from>[^<\\s].*?)[ \\t\\r]*$"
+                    + "|%(?:load_json|file_exists)\\([ \\t]*[\"'](?<data>[^\"']+)"
+                    + "|<img:?[ \\t]*(?:src=[\"']?)?(?<image>[^>{\"'\\s]+)"
+                    + "|^[ \\t]*sprite[ \\t]+\\S+[ \\t]+(?<sprite>[^<\\s\\[]\\S*)[ \\t\\r]*$",
+            Pattern.MULTILINE);
+    /** Larger files are data, not text with references. */
+    private static final long LARGEST_TEXT = 1 << 20;
+
+    private final Path root;
+    private final Path home;
+    private final Set<Path> missing = new LinkedHashSet<>();
+    private final List<Problem> problems = new ArrayList<>();
+
+    /** What is wrong with a reference. */
+    public enum Kind {
+        /** A picture that is not there; PlantUML draws a remark in its place. */
+        MISSING_IMAGE,
+        /** A file outside the course. */
+        OUTSIDE,
+        /** Something on the network. */
+        NETWORK
+    }
+
+    /** A reference that cannot be followed. */
+    public static final class Problem {
+        public final Kind kind;
+        /** The file that refers. */
+        public final Path file;
+        /** The line in it, counted from 1. */
+        public final int line;
+        /** What it refers to, as it says. */
+        public final String name;
+
+        Problem(Kind kind, Path file, int line, String name) {
+            this.kind = kind;
+            this.file = file;
+            this.line = line;
+            this.name = name;
+        }
+    }
+
+    /** Looks through a diagram's text and through the files that it included. */
+    public References(Path root, Path diagram, String text, Set<Path> included) {
+        this.root = root;
+        this.home = diagram.getParent();
+        scan(text, diagram);
+        included.forEach(this::scanFile);
+    }
+
+    /** Files below the root that were looked for in vain. */
+    public Set<Path> missing() {
+        return missing;
+    }
+
+    /** References that cannot be followed. */
+    public List<Problem> problems() {
+        return problems;
+    }
+
+    private void scanFile(Path file) {
+        try {
+            if (Files.size(file) <= LARGEST_TEXT) {
+                scan(new String(Files.readAllBytes(file), StandardCharsets.UTF_8), file);
+            }
+        } catch (IOException e) {
+            // Gone since: clm notices, because the file is among those that were read.
+        }
+    }
+
+    private void scan(String text, Path file) {
+        Matcher matcher = REFERENCE.matcher(text);
+        while (matcher.find()) {
+            String name = nameOf(matcher);
+            boolean isComputed = name.indexOf('$') >= 0 || name.indexOf('%') >= 0;
+            if (isComputed || name.startsWith("#") || name.startsWith("data:") || isComment(text, matcher.start())) {
+                continue;
+            }
+            int line = lineAt(text, matcher.end());
+            if (name.contains("://")) {
+                problems.add(new Problem(Kind.NETWORK, file, line, name));
+            } else {
+                lookUp(name, file, line, matcher.group("image") != null);
+            }
+        }
+    }
+
+    private static String nameOf(Matcher matcher) {
+        if (matcher.group("theme") != null) {
+            return matcher.group("from") + "/puml-theme-" + matcher.group("theme") + ".puml";
+        }
+        for (String group : new String[] {"data", "image", "sprite"}) {
+            if (matcher.group(group) != null) {
+                return matcher.group(group);
+            }
+        }
+        String include = matcher.group("include").replace("\"", "");
+        // `file!part` names a part of a file.
+        int part = include.lastIndexOf('!');
+        return part > 0 ? include.substring(0, part) : include;
+    }
+
+    private static boolean isComment(String text, int offset) {
+        int start = text.lastIndexOf('\n', Math.max(0, offset - 1)) + 1;
+        return offset >= start && text.substring(start, offset).stripLeading().startsWith("'");
+    }
+
+    /** The line of a character, counted from 1. */
+    public static int lineAt(String text, int offset) {
+        return 1 + (int) text.substring(0, offset).chars().filter(c -> c == '\n').count();
+    }
+
+    /** PlantUML looks beside the file with the reference first, then beside the diagram. */
+    private void lookUp(String name, Path file, int line, boolean isImage) {
+        Set<Path> candidates = new LinkedHashSet<>();
+        try {
+            candidates.add(file.getParent().resolve(name).normalize());
+            candidates.add(home.resolve(name).normalize());
+        } catch (InvalidPathException e) {
+            return; // no file can have this name
+        }
+        List<Path> tried = new ArrayList<>();
+        for (Path candidate : candidates) {
+            if (Files.exists(candidate)) {
+                missing.addAll(tried);
+                if (!isInside(candidate)) {
+                    problems.add(new Problem(Kind.OUTSIDE, file, line, name));
+                }
+                return;
+            }
+            if (candidate.startsWith(root)) {
+                tried.add(candidate);
+            }
+        }
+        missing.addAll(tried);
+        if (tried.isEmpty()) {
+            problems.add(new Problem(Kind.OUTSIDE, file, line, name));
+        } else if (isImage) {
+            problems.add(new Problem(Kind.MISSING_IMAGE, file, line, name));
+        }
+    }
+
+    private boolean isInside(Path existing) {
+        try {
+            return existing.startsWith(root) && existing.toRealPath().startsWith(root);
+        } catch (IOException e) {
+            return false;
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! How many workers of each kind, and what they may use.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::events::ActionKind;
+
+/// One value for each kind of worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PerKind<T> {
+    /// For kernels that run code cells.
+    pub execute: T,
+    /// For HTML pages.
+    pub html: T,
+    /// For PlantUML diagrams.
+    pub plantuml: T,
+    /// For draw.io diagrams.
+    pub drawio: T,
+}
+
+impl<T> PerKind<T> {
+    /// The value of a kind; none for kinds without workers.
+    pub fn get(&self, kind: ActionKind) -> Option<&T> {
+        match kind {
+            ActionKind::Execute => Some(&self.execute),
+            ActionKind::Html => Some(&self.html),
+            ActionKind::Plantuml => Some(&self.plantuml),
+            ActionKind::Drawio => Some(&self.drawio),
+            ActionKind::Deck | ActionKind::Copy => None,
+        }
+    }
+
+    /// All values with their kinds.
+    pub fn iter(&self) -> impl Iterator<Item = (ActionKind, &T)> {
+        [
+            (ActionKind::Execute, &self.execute),
+            (ActionKind::Html, &self.html),
+            (ActionKind::Plantuml, &self.plantuml),
+            (ActionKind::Drawio, &self.drawio),
+        ]
+        .into_iter()
+    }
+
+    /// Another value for each kind.
+    pub fn map<U>(&self, mut make: impl FnMut(&T) -> U) -> PerKind<U> {
+        PerKind {
+            execute: make(&self.execute),
+            html: make(&self.html),
+            plantuml: make(&self.plantuml),
+            drawio: make(&self.drawio),
+        }
+    }
+}
+
+/// Settings of a pool.
+#[derive(Clone, Debug)]
+pub struct PoolConfig {
+    /// The course root: the one that PlantUML may read. All requests of the pool are about this course.
+    pub root: PathBuf,
+    /// A directory of this user where workers' own programs are kept, each under its digest.
+    pub runtime_dir: PathBuf,
+    /// How many requests of a kind run at once.
+    pub slots: PerKind<usize>,
+    /// The longest time for one request; none is no limit (cells have their own).
+    pub timeouts: PerKind<Option<Duration>>,
+    /// How long a worker is kept without work.
+    pub idle_ttl: Duration,
+    /// A worker that uses more bytes of memory after a request is replaced.
+    pub memory_ceiling: u64,
+    /// For tests: the program and arguments to start as PlantUML worker, such as one that misbehaves.
+    pub plantuml_command: Option<Vec<String>>,
+}
+
+impl PoolConfig {
+    /// Settings that suit this machine.
+    pub fn new(root: impl Into<PathBuf>, runtime_dir: impl Into<PathBuf>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            root: root.into(),
+            runtime_dir: runtime_dir.into(),
+            slots: PerKind {
+                execute: cores.clamp(1, 8),
+                html: cores.clamp(1, 2),
+                plantuml: cores.clamp(1, 4),
+                drawio: cores.clamp(1, 2),
+            },
+            timeouts: PerKind {
+                execute: None,
+                html: Some(Duration::from_secs(300)),
+                plantuml: Some(Duration::from_secs(60)),
+                drawio: Some(Duration::from_secs(60)),
+            },
+            idle_ttl: Duration::from_secs(600),
+            memory_ceiling: 1500 << 20,
+            plantuml_command: None,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Where workers come from: the one place that knows how each kind is started.
+
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use tokio::sync::Mutex;
+
+use super::PoolConfig;
+use crate::events::ActionKind;
+use crate::worker::protocol::{ProtocolProcess, ProtocolWorker, RequestLimits};
+use crate::worker::{Renderers, Worker, WorkerError, plantuml};
+
+/// Makes workers.
+#[async_trait]
+pub trait Factory: Send + Sync {
+    /// A worker that is ready for its first request. Dropping the future ends what was started.
+    async fn make(&self, kind: ActionKind) -> Result<Box<dyn Worker>, WorkerError>;
+}
+
+/// Makes workers from the tools that were found.
+pub struct ToolFactory {
+    renderers: Arc<Renderers>,
+    config: PoolConfig,
+    /// PlantUML processes with places for several workers. The lock is held while one starts, so that workers
+    /// that are wanted at the same time share it.
+    plantuml: Mutex<Vec<Weak<ProtocolProcess>>>,
+}
+
+impl ToolFactory {
+    /// A factory for the given tools.
+    pub fn new(renderers: Arc<Renderers>, config: PoolConfig) -> Self {
+        Self {
+            renderers,
+            config,
+            plantuml: Mutex::default(),
+        }
+    }
+
+    /// A place in a running PlantUML process, or in a new one.
+    async fn plantuml(&self) -> Result<Box<dyn Worker>, WorkerError> {
+        let limits = RequestLimits {
+            timeout: self.config.timeouts.plantuml,
+            ..RequestLimits::default()
+        };
+        let mut processes = self.plantuml.lock().await;
+        processes.retain(|process| process.strong_count() > 0);
+        for process in processes.iter().filter_map(Weak::upgrade) {
+            if self.has_place(&process) {
+                return Ok(Box::new(ProtocolWorker::new(process, limits)));
+            }
+        }
+        let process = match &self.config.plantuml_command {
+            Some(command) => plantuml::start_command(command).await?,
+            None => {
+                let tool = plantuml::found(self.renderers.plantuml.as_ref())?;
+                let place = plantuml::Place {
+                    root: &self.config.root,
+                    runtime_dir: &self.config.runtime_dir,
+                };
+                plantuml::start(tool, &place, self.config.slots.plantuml).await?
+            }
+        };
+        let process = Arc::new(process);
+        processes.push(Arc::downgrade(&process));
+        Ok(Box::new(ProtocolWorker::new(process, limits)))
+    }
+
+    /// Whether one more worker may share the process. The caller's handle counts as well.
+    fn has_place(&self, process: &Arc<ProtocolProcess>) -> bool {
+        let users = Arc::strong_count(process) - 1;
+        process.is_usable()
+            && users < process.hello().capacity as usize
+            && process.tree().memory() <= Some(self.config.memory_ceiling)
+    }
+}
+
+#[async_trait]
+impl Factory for ToolFactory {
+    async fn make(&self, kind: ActionKind) -> Result<Box<dyn Worker>, WorkerError> {
+        match kind {
+            ActionKind::Plantuml => self.plantuml().await,
+            // The workers of these kinds are wired in here.
+            ActionKind::Drawio => Err(missing("draw.io")),
+            ActionKind::Execute => Err(missing("the Jupyter kernel")),
+            ActionKind::Html => Err(missing("nbconvert")),
+            ActionKind::Deck | ActionKind::Copy => Err(WorkerError::Io(format!(
+                "there are no workers for `{}` actions",
+                kind.name()
+            ))),
+        }
+    }
+}
+
+fn missing(what: &str) -> WorkerError {
+    WorkerError::Missing {
+        what: what.to_owned(),
+        hint: "install it with `clm setup`".to_owned(),
+    }
+}

@@ -1,0 +1,114 @@
+//! The idle workers of one kind, and the memory of failed starts.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use crate::worker::{Worker, WorkerError};
+
+/// Pauses before a start, by the number of failed starts just before.
+const PAUSES_MS: [u64; 5] = [0, 0, 100, 500, 2000];
+
+/// Idle workers of one kind.
+pub(super) struct Shelf {
+    /// How many requests of the kind run at once.
+    pub(super) slots: usize,
+    /// One for each slot.
+    pub(super) permits: Semaphore,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The most recently used last: it is used next, so that the others may grow old.
+    idle: Vec<(Box<dyn Worker>, Instant)>,
+    failed_starts: usize,
+    last_failure: Option<Instant>,
+}
+
+impl Shelf {
+    /// An empty shelf with at least one slot.
+    pub(super) fn new(slots: usize) -> Self {
+        let slots = slots.max(1);
+        Self {
+            slots,
+            permits: Semaphore::new(slots),
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn has_idle(&self) -> bool {
+        !self.state().idle.is_empty()
+    }
+
+    pub(super) fn put(&self, worker: Box<dyn Worker>) {
+        self.state().idle.push((worker, Instant::now()));
+    }
+
+    pub(super) fn take(&self) -> Option<Box<dyn Worker>> {
+        self.state().idle.pop().map(|(worker, _)| worker)
+    }
+
+    pub(super) fn take_all(&self) -> Vec<Box<dyn Worker>> {
+        self.take_older_than(Duration::ZERO)
+    }
+
+    pub(super) fn take_older_than(&self, age: Duration) -> Vec<Box<dyn Worker>> {
+        let mut state = self.state();
+        state
+            .idle
+            .extract_if(.., |(_, since)| since.elapsed() >= age)
+            .map(|(worker, _)| worker)
+            .collect()
+    }
+
+    /// How long to wait before the next start.
+    pub(super) fn pause_before_start(&self) -> Duration {
+        let state = self.state();
+        let pause = Duration::from_millis(PAUSES_MS[state.failed_starts.min(PAUSES_MS.len() - 1)]);
+        let since = state.last_failure.map_or(pause, |last| last.elapsed());
+        pause.saturating_sub(since)
+    }
+
+    /// Remembers how a start ended. A tool that is not there is not worth a pause: nobody tries again.
+    pub(super) fn record_start(&self, error: Option<&WorkerError>) {
+        let mut state = self.state();
+        match error {
+            None => state.failed_starts = 0,
+            Some(WorkerError::Missing { .. }) => {}
+            Some(_) => {
+                state.failed_starts += 1;
+                state.last_failure = Some(Instant::now());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_with_failed_starts() {
+        let shelf = Shelf::new(0);
+        assert_eq!(shelf.slots, 1);
+        assert_eq!(shelf.pause_before_start(), Duration::ZERO);
+        let failure = WorkerError::Io(String::new());
+        shelf.record_start(Some(&failure));
+        assert_eq!(shelf.pause_before_start(), Duration::ZERO);
+        shelf.record_start(Some(&failure));
+        let pause = shelf.pause_before_start();
+        assert!(pause > Duration::from_millis(50) && pause <= Duration::from_millis(100));
+        for _ in 0..10 {
+            shelf.record_start(Some(&failure));
+        }
+        assert!(shelf.pause_before_start() > Duration::from_millis(1900));
+        shelf.record_start(None);
+        assert_eq!(shelf.pause_before_start(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,513 @@
+//! PlantUML with the real JVM: pictures, errors with their lines, includes, and what diagrams may not do.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use clm::course::RelPath;
+use clm::events::{ActionKind, Diagnostic, Severity};
+use clm::worker::pool::{Pool, PoolConfig};
+use clm::worker::request::{ImageFormat, OutcomeStatus, PlantumlWork};
+use clm::worker::{Outcome, Renderers, Request, Work};
+use tokio_util::sync::CancellationToken;
+
+use crate::support;
+
+/// A course in a temporary directory with something secret beside it, and a pool that renders its diagrams.
+struct Lab {
+    dir: tempfile::TempDir,
+    pool: Pool,
+    ids: AtomicU64,
+}
+
+impl Lab {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(adjust: impl FnOnce(&mut Renderers)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("kürs ä");
+        std::fs::create_dir_all(root.join("slides")).unwrap();
+        std::fs::write(dir.path().join("secret.iuml"), "class Secret").unwrap();
+        let mut renderers = support::renderers().clone();
+        adjust(&mut renderers);
+        let mut config = PoolConfig::new(&root, dir.path().join("run"));
+        config.slots.plantuml = 2;
+        let pool = Pool::new(Arc::new(renderers), config, Arc::new(|_| {}));
+        Self {
+            dir,
+            pool,
+            ids: AtomicU64::new(1),
+        }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("kürs ä")
+    }
+
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let path = self.root().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    /// Renders a text as `slides/pu/a.pu`.
+    async fn render(&self, text: &str, format: ImageFormat) -> Rendered {
+        let work = PlantumlWork {
+            text: text.to_owned(),
+            format,
+            dpi: 200,
+            limit: 2000,
+        };
+        self.run(work).await
+    }
+
+    async fn run(&self, work: PlantumlWork) -> Rendered {
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let out = self.dir.path().join(format!("out-{id}"));
+        std::fs::create_dir(&out).unwrap();
+        let image = format!("image.{}", work.format.extension());
+        let request = Request {
+            id,
+            source: RelPath::new("slides/pu/a.pu").unwrap(),
+            root: self.root(),
+            out: out.clone(),
+            work: Work::Plantuml(work),
+        };
+        let cancel = CancellationToken::new();
+        let outcome = self
+            .pool
+            .run(&request, Arc::new(|_| {}), cancel)
+            .await
+            .unwrap();
+        Rendered {
+            outcome,
+            image: std::fs::read(out.join(image)).ok(),
+        }
+    }
+
+    /// The text of the SVG of a diagram that must be fine.
+    async fn svg(&self, text: &str) -> String {
+        let rendered = self.render(text, ImageFormat::Svg).await;
+        assert_eq!(rendered.outcome.diagnostics, [], "{text}");
+        assert_eq!(rendered.outcome.status, OutcomeStatus::Ok);
+        String::from_utf8(rendered.image.unwrap())
+            .unwrap()
+            .replace('\u{a0}', " ")
+    }
+
+    /// The only diagnostic of a diagram that must fail.
+    async fn error(&self, text: &str) -> Diagnostic {
+        let rendered = self.render(text, ImageFormat::Svg).await;
+        assert_eq!(rendered.outcome.status, OutcomeStatus::Failed, "{text}");
+        assert_eq!(rendered.outcome.outputs, [] as [String; 0]);
+        assert_eq!(rendered.image, None, "{text}");
+        assert_eq!(
+            rendered.outcome.diagnostics.len(),
+            1,
+            "{:?}",
+            rendered.outcome
+        );
+        assert_eq!(rendered.outcome.diagnostics[0].severity, Severity::Error);
+        rendered.outcome.diagnostics[0].clone()
+    }
+}
+
+struct Rendered {
+    outcome: Outcome,
+    image: Option<Vec<u8>>,
+}
+
+impl Rendered {
+    fn discovered(&self) -> Vec<&str> {
+        self.outcome
+            .discovered
+            .iter()
+            .map(RelPath::as_str)
+            .collect()
+    }
+
+    /// Width and height of a PNG.
+    fn size(&self) -> (u32, u32) {
+        let image = self.image.as_ref().unwrap();
+        assert_eq!(&image[..8], b"\x89PNG\r\n\x1a\n");
+        let number = |at: usize| u32::from_be_bytes(image[at..at + 4].try_into().unwrap());
+        (number(16), number(20))
+    }
+}
+
+fn uml(body: &str) -> String {
+    format!("@startuml\n{body}\n@enduml\n")
+}
+
+/// A red PNG of two by two pixels.
+fn picture() -> Vec<u8> {
+    use base64::Engine;
+    let text = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEElEQVR42mP4z8AARAwQCgAf7gP9Y167WwAAAABJRU5ErkJggg==";
+    base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .unwrap()
+}
+
+#[tokio::test]
+async fn diagrams_of_many_types_are_drawn() {
+    let lab = Lab::new();
+    for (text, word) in [
+        (uml("class Grüße\nclass 日本\nGrüße --> 日本"), "日本"),
+        (uml("Alice -> Bob: hello"), "hello"),
+        (uml("[*] --> Waiting"), "Waiting"),
+        (uml("start\n:work;\nstop"), "work"),
+        (uml("[Component] --> (Use)"), "Component"),
+        (
+            uml("!include <C4/C4_Context>\nPerson(p, \"Somebody\")"),
+            "Somebody",
+        ),
+        (
+            "@startmindmap\n* Root\n** Leaf\n@endmindmap\n".to_owned(),
+            "Leaf",
+        ),
+        (
+            "@startjson\n{\"key\": [1, 2]}\n@endjson\n".to_owned(),
+            "key",
+        ),
+        ("@startyaml\nkey: value\n@endyaml\n".to_owned(), "value"),
+        (
+            "@startgantt\n[Design] lasts 3 days\n@endgantt\n".to_owned(),
+            "Design",
+        ),
+        ("@startsalt\n{ [Push] }\n@endsalt\n".to_owned(), "Push"),
+        ("@startwbs\n* Top\n** Part\n@endwbs\n".to_owned(), "Part"),
+    ] {
+        assert!(lab.svg(&text).await.contains(word), "{text}");
+        let png = lab.render(&text, ImageFormat::Png).await;
+        assert_eq!(png.outcome, Outcome::ok(["image.png"]), "{text}");
+        assert!(png.size().0 > 20, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn pictures_are_the_same_each_time_and_say_nothing_of_their_source() {
+    let lab = Lab::new();
+    let text = uml("' a remark for the author only\nclass A\nA --> B");
+    for format in [ImageFormat::Png, ImageFormat::Svg] {
+        let first = lab.render(&text, format).await.image.unwrap();
+        assert_eq!(lab.render(&text, format).await.image.unwrap(), first);
+        let other = Lab::new().render(&text, format).await.image.unwrap();
+        assert_eq!(other, first, "another process draws the same");
+        let haystack = String::from_utf8_lossy(&first);
+        for secret in ["remark", "plantuml-src", "iTXt"] {
+            assert!(!haystack.contains(secret), "{secret}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn resolution_scales_all_types() {
+    let lab = Lab::new();
+    for text in [
+        uml("class A"),
+        "@startjson\n{\"key\": 1}\n@endjson\n".to_owned(),
+        "@startyaml\nkey: 1\n@endyaml\n".to_owned(),
+    ] {
+        let mut widths = Vec::new();
+        for dpi in [96, 192] {
+            let work = PlantumlWork {
+                text: text.clone(),
+                format: ImageFormat::Png,
+                dpi,
+                limit: 4000,
+            };
+            widths.push(f64::from(lab.run(work).await.size().0));
+        }
+        let factor = widths[1] / widths[0];
+        assert!((1.7..2.2).contains(&factor), "{text}: {factor}");
+    }
+}
+
+#[tokio::test]
+async fn errors_have_a_line() {
+    let lab = Lab::new();
+    for (text, line, message) in [
+        (
+            "\n\n@startuml\nA -> B\nfoo bar baz\n@enduml\n",
+            5,
+            "Syntax Error?",
+        ),
+        (
+            "@startuml\nA -> B\n!include none.iuml\n@enduml\n",
+            3,
+            "cannot include none.iuml",
+        ),
+        (
+            "@startjson\n{\n  \"a\": 1,\n  \"b\": ]\n}\n@endjson\n",
+            4,
+            "not valid JSON",
+        ),
+        (
+            "@startuml\n!while 1\n!endwhile\n@enduml\n",
+            3,
+            "Infinite loop",
+        ),
+        ("", 1, "`@startuml` is missing"),
+        ("just words", 1, "`@startuml` is missing"),
+        ("\n@startuml\nA -> B\n", 2, "`@enduml` is missing"),
+    ] {
+        let error = lab.error(text).await;
+        assert_eq!(error.file.as_deref(), Some("slides/pu/a.pu"), "{text}");
+        assert_eq!(error.line, Some(line), "{text}: {error}");
+        assert!(error.message.contains(message), "{text}: {error}");
+    }
+    let endless = lab
+        .error(&uml("!procedure $r()\n$r()\n!endprocedure\n$r()"))
+        .await;
+    assert!(
+        endless.message.contains("recurses without end"),
+        "{endless}"
+    );
+    // The worker has survived all that.
+    lab.svg(&uml("class A")).await;
+}
+
+#[tokio::test]
+async fn an_error_in_an_included_file_is_told_there() {
+    let lab = Lab::new();
+    lab.write(
+        "slides/pu/parts/bad.iuml",
+        "class Fine\n\nclass {{{ nonsense\n",
+    );
+    let rendered = lab
+        .render(&uml("!include parts/bad.iuml"), ImageFormat::Png)
+        .await;
+    let error = &rendered.outcome.diagnostics[0];
+    assert_eq!(error.file.as_deref(), Some("slides/pu/parts/bad.iuml"));
+    assert_eq!(error.line, Some(3));
+    assert_eq!(rendered.discovered(), ["slides/pu/parts/bad.iuml"]);
+}
+
+#[tokio::test]
+async fn all_that_is_read_or_missed_is_discovered() {
+    let lab = Lab::new();
+    lab.write("slides/common/one.iuml", "!include two.iuml\nclass One\n");
+    lab.write("slides/common/two.iuml", "class Two\n");
+    lab.write(
+        "slides/common/parts.iuml",
+        "class No\n!startsub P\nclass Yes\n!endsub\n",
+    );
+    lab.write(
+        "slides/common/puml-theme-ours.puml",
+        "skinparam classBackgroundColor red\n",
+    );
+    lab.write("slides/pu/data.json", "{\"name\": \"Datum\"}");
+    lab.write("slides/pu/dot.png", picture());
+    let common = "slides/common";
+    for (body, word, discovered) in [
+        (
+            "!include ../common/one.iuml",
+            "Two",
+            vec![format!("{common}/one.iuml"), format!("{common}/two.iuml")],
+        ),
+        (
+            "!includesub ../common/parts.iuml!P",
+            "Yes",
+            vec![format!("{common}/parts.iuml")],
+        ),
+        (
+            "!theme ours from ../common\nclass Themed",
+            "Themed",
+            vec![format!("{common}/puml-theme-ours.puml")],
+        ),
+        (
+            "!$d = %load_json(\"data.json\")\nclass $d.name",
+            "Datum",
+            vec!["slides/pu/data.json".to_owned()],
+        ),
+        (
+            "note \"<img:dot.png>\" as N",
+            "<image",
+            vec!["slides/pu/dot.png".to_owned()],
+        ),
+        (
+            "!if %file_exists(\"extra.iuml\")\nclass Extra\n!else\nclass Plain\n!endif",
+            "Plain",
+            vec!["slides/pu/extra.iuml".to_owned()],
+        ),
+    ] {
+        let rendered = lab.render(&uml(body), ImageFormat::Svg).await;
+        assert_eq!(
+            rendered.outcome.status,
+            OutcomeStatus::Ok,
+            "{body}: {:?}",
+            rendered.outcome
+        );
+        assert_eq!(rendered.discovered(), discovered, "{body}");
+        let svg = String::from_utf8(rendered.image.unwrap()).unwrap();
+        assert!(svg.contains(word), "{body}");
+    }
+    let missing = lab
+        .render(&uml("!include later.iuml"), ImageFormat::Svg)
+        .await;
+    assert_eq!(missing.discovered(), ["slides/pu/later.iuml"]);
+    let picture = lab
+        .render(&uml("note \"<img:gone.png>\" as N"), ImageFormat::Svg)
+        .await;
+    assert_eq!(picture.outcome.status, OutcomeStatus::Ok);
+    assert_eq!(
+        picture.outcome.diagnostics[0].message,
+        "`gone.png` is not there"
+    );
+    assert_eq!(picture.discovered(), ["slides/pu/gone.png"]);
+}
+
+#[tokio::test]
+async fn diagrams_read_nothing_outside_the_course_and_no_network() {
+    let lab = Lab::new();
+    let outside = lab.dir.path().join("secret.iuml");
+    std::fs::write(lab.dir.path().join("secret.json"), "{\"secret\": 1}").unwrap();
+    std::fs::write(lab.dir.path().join("secret.png"), picture()).unwrap();
+    // A directory whose name begins like the root's.
+    let twin = lab.dir.path().join("kürs ä twin");
+    std::fs::create_dir(&twin).unwrap();
+    std::fs::write(twin.join("x.iuml"), "class Twin").unwrap();
+    lab.write("slides/pu/a.txt", "");
+    std::os::unix::fs::symlink(&outside, lab.root().join("slides/pu/link.iuml")).unwrap();
+    for (body, line) in [
+        ("!include /etc/passwd".to_owned(), 2),
+        ("class A\n!include ../../../secret.iuml".to_owned(), 3),
+        (format!("!include {}", outside.display()), 2),
+        ("!include ../../../kürs ä twin/x.iuml".to_owned(), 2),
+        ("!include link.iuml".to_owned(), 2),
+        (
+            "!$up = \"../../..\"\n!include $up/secret.iuml".to_owned(),
+            3,
+        ),
+        ("!includesub ../../../secret.iuml!X".to_owned(), 2),
+        ("!includeurl http://127.0.0.1:1/x".to_owned(), 2),
+        ("!include https://127.0.0.1:1/x".to_owned(), 2),
+        ("!theme secret from ../../..".to_owned(), 2),
+        ("!$x = %load_json(\"/etc/passwd\")".to_owned(), 2),
+        (
+            "!$x = %load_json(\"../../../secret.json\")\nclass A".to_owned(),
+            2,
+        ),
+        ("note \"<img:/etc/hostname>\" as N".to_owned(), 2),
+        ("note \"<img:../../../secret.png>\" as N".to_owned(), 2),
+        ("note \"<img:http://127.0.0.1:1/x.png>\" as N".to_owned(), 2),
+        ("sprite $s ../../../secret.png\nclass A".to_owned(), 2),
+    ] {
+        let error = lab.error(&uml(&body)).await;
+        assert_eq!(error.line, Some(line), "{body}: {error}");
+        let explains =
+            error.message.contains("outside the course") || error.message.contains("network");
+        assert!(explains, "{body}: {error}");
+    }
+    let import = lab
+        .error(&uml("!import ../../../secret.zip\nclass A"))
+        .await;
+    assert_eq!(import.line, Some(2));
+    let home = std::env::var("HOME").unwrap();
+    let variable = lab.svg(&uml("A -> B: home %getenv(\"HOME\")")).await;
+    assert!(variable.contains("home") && !variable.contains(&home));
+    let graphviz = "@startdot\ndigraph x {\n a [image=\"/etc/x.png\"]\n}\n@enddot\n";
+    assert!(lab.error(graphviz).await.message.contains("read files"));
+    let formula = "@startlatex\n\\includegraphics{/etc/x.png}\n@endlatex\n";
+    assert!(lab.error(formula).await.message.contains("not supported"));
+}
+
+#[tokio::test]
+async fn what_is_left_out_or_cut_is_told() {
+    let lab = Lab::new();
+    let two = format!("{}{}", uml("class First"), uml("class Second"));
+    let rendered = lab.render(&two, ImageFormat::Svg).await;
+    let warning = &rendered.outcome.diagnostics[0];
+    assert_eq!(warning.severity, Severity::Warning);
+    assert!(
+        warning.message.contains("only the first diagram"),
+        "{warning}"
+    );
+    let svg = String::from_utf8(rendered.image.unwrap()).unwrap();
+    assert!(svg.contains("First") && !svg.contains("Second"));
+
+    let pages = lab
+        .render(&uml("A -> B\nnewpage\nB -> A"), ImageFormat::Svg)
+        .await;
+    assert!(
+        pages.outcome.diagnostics[0]
+            .message
+            .contains("only the first page")
+    );
+
+    let chain: Vec<String> = (0..60).map(|n| format!("C{n} --> C{}", n + 1)).collect();
+    let large = lab.render(&uml(&chain.join("\n")), ImageFormat::Png).await;
+    assert!(large.outcome.diagnostics[0].message.contains("was cut"));
+    assert_eq!(large.size().0, 2000);
+
+    let ditaa = "@startditaa\n+--+\n|a |\n+--+\n@endditaa\n";
+    assert!(lab.error(ditaa).await.message.contains("only as PNG"));
+    assert!(lab.render(ditaa, ImageFormat::Png).await.size().0 > 10);
+}
+
+#[tokio::test]
+async fn without_graphviz_classes_are_still_laid_out() {
+    let lab = Lab::with(|renderers| {
+        if let Some(tool) = &mut renderers.plantuml {
+            tool.dot = None;
+        }
+    });
+    let svg = lab.svg(&uml("class A\nclass B\nA --> B")).await;
+    assert!(svg.contains(">A<") && svg.contains(">B<"));
+    let graphviz = "@startdot\ndigraph x {\n a -> b\n}\n@enddot\n";
+    assert!(lab.error(graphviz).await.message.contains("needs Graphviz"));
+}
+
+#[tokio::test]
+async fn cancelling_and_killing_harm_no_later_diagram() {
+    let lab = Lab::new();
+    lab.pool.warm_up(ActionKind::Plantuml);
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let out = lab.dir.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    let request = Request {
+        id: 1000,
+        source: RelPath::new("slides/pu/a.pu").unwrap(),
+        root: lab.root(),
+        out,
+        work: Work::Plantuml(PlantumlWork {
+            text: uml("class A"),
+            format: ImageFormat::Png,
+            dpi: 96,
+            limit: 4000,
+        }),
+    };
+    let outcome = lab
+        .pool
+        .run(&request, Arc::new(|_| {}), cancel)
+        .await
+        .unwrap();
+    assert_eq!(outcome, Outcome::cancelled());
+    lab.svg(&uml("class A")).await;
+    let jvm = jvm_of(lab.dir.path());
+    assert_eq!(jvm.len(), 1, "both places are in one process");
+    nix::sys::signal::kill(jvm[0], nix::sys::signal::SIGKILL).unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    lab.svg(&uml("class A")).await;
+    lab.pool.shutdown().await;
+    assert_eq!(jvm_of(lab.dir.path()), []);
+}
+
+/// Worker processes that serve a course below a directory.
+fn jvm_of(dir: &Path) -> Vec<nix::unistd::Pid> {
+    let dir = dir.to_str().unwrap();
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| {
+            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let command = std::fs::read(entry.path().join("cmdline")).ok()?;
+            let command = String::from_utf8_lossy(&command);
+            let is_worker = command.contains("clm.plantuml.Worker") && command.contains(dir);
+            is_worker.then(|| nix::unistd::Pid::from_raw(pid))
+        })
+        .collect()
+}

@@ -1,0 +1,448 @@
+//! The pool and the worker protocol against workers that misbehave: `clm-fake-worker` in PlantUML's place.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use clm::course::RelPath;
+use clm::events::ActionKind;
+use clm::worker::pool::{Pool, PoolConfig, WorkerEvent, WorkerState};
+use clm::worker::request::{ImageFormat, OutcomeStatus, PlantumlWork};
+use clm::worker::{Outcome, Progress, Renderers, Request, Work, WorkerError};
+use tokio_util::sync::CancellationToken;
+
+/// A pool of fake workers and what it did.
+struct Lab {
+    dir: tempfile::TempDir,
+    pool: Pool,
+    events: Arc<Mutex<Vec<WorkerEvent>>>,
+    progress: Arc<Mutex<Vec<Progress>>>,
+}
+
+impl Lab {
+    fn new(arguments: &[&str], adjust: impl FnOnce(&mut PoolConfig)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = PoolConfig::new(dir.path(), dir.path().join("run"));
+        config.slots.plantuml = 2;
+        let log = dir.path().join("log");
+        let mut command = vec![env!("CARGO_BIN_EXE_clm-fake-worker").to_owned()];
+        command.extend(["--log".to_owned(), log.display().to_string()]);
+        command.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        config.plantuml_command = Some(command);
+        adjust(&mut config);
+        let events: Arc<Mutex<Vec<WorkerEvent>>> = Arc::default();
+        let seen = Arc::clone(&events);
+        let observer = Arc::new(move |event| seen.lock().unwrap().push(event));
+        Self {
+            pool: Pool::new(Arc::new(Renderers::default()), config, observer),
+            dir,
+            events,
+            progress: Arc::default(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn request(&self, id: u64, text: &str) -> Request {
+        let out = self.path(&format!("out-{id}"));
+        std::fs::create_dir_all(&out).unwrap();
+        Request {
+            id,
+            source: RelPath::new(&format!("topic/{id}.pu")).unwrap(),
+            root: self.dir.path().to_owned(),
+            out,
+            work: Work::Plantuml(PlantumlWork {
+                text: text.to_owned(),
+                format: ImageFormat::Svg,
+                dpi: 96,
+                limit: 4096,
+            }),
+        }
+    }
+
+    async fn run(&self, id: u64, text: &str) -> Result<Outcome, WorkerError> {
+        self.run_until(id, text, CancellationToken::new()).await
+    }
+
+    async fn run_until(
+        &self,
+        id: u64,
+        text: &str,
+        cancel: CancellationToken,
+    ) -> Result<Outcome, WorkerError> {
+        let progress = Arc::clone(&self.progress);
+        let sink = Arc::new(move |step| progress.lock().unwrap().push(step));
+        self.pool.run(&self.request(id, text), sink, cancel).await
+    }
+
+    /// How many events of a state there were.
+    fn count(&self, state: WorkerState) -> usize {
+        let events = self.events.lock().unwrap();
+        events.iter().filter(|event| event.state == state).count()
+    }
+
+    /// Lines of the workers' log that start with a word, without the process id.
+    fn logged(&self, word: &str) -> Vec<String> {
+        let log = std::fs::read_to_string(self.path("log")).unwrap_or_default();
+        log.lines()
+            .filter_map(|line| line.split_once(' '))
+            .filter(|(_, words)| words.starts_with(word))
+            .map(|(_, words)| words.to_owned())
+            .collect()
+    }
+
+    /// Process ids of all workers that were started.
+    fn pids(&self) -> Vec<u32> {
+        let log = std::fs::read_to_string(self.path("log")).unwrap_or_default();
+        log.lines()
+            .filter_map(|line| line.strip_suffix(" start")?.parse().ok())
+            .collect()
+    }
+}
+
+/// Waits until something is so, for up to five seconds.
+async fn eventually(mut is_so: impl FnMut() -> bool) -> bool {
+    for _ in 0..250 {
+        if is_so() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    false
+}
+
+/// A process that is gone, or only waits to be reaped.
+fn is_gone(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
+    stat.map_or(true, |stat| stat.contains(") Z "))
+}
+
+#[tokio::test]
+async fn a_warm_worker_is_used_again() {
+    let lab = Lab::new(&[], |_| {});
+    for id in 1..=3 {
+        let outcome = lab.run(id, "x").await.unwrap();
+        assert_eq!(outcome, Outcome::ok(["image.svg"]));
+        assert!(lab.path(&format!("out-{id}/image.svg")).is_file());
+    }
+    assert_eq!(lab.logged("start").len(), 1);
+    assert_eq!(lab.count(WorkerState::Started), 1);
+    assert_eq!(lab.count(WorkerState::Busy), 3);
+    assert_eq!(lab.count(WorkerState::Idle), 3);
+    lab.pool.shutdown().await;
+    assert_eq!(lab.count(WorkerState::Stopped), 1);
+    assert_eq!(lab.logged("end").len(), 1, "it ended by itself");
+    let outcome = lab.run(4, "x").await.unwrap();
+    assert_eq!(outcome.status, OutcomeStatus::Cancelled);
+}
+
+#[tokio::test]
+async fn progress_diagnostics_and_stray_lines_arrive() {
+    let lab = Lab::new(&[], |_| {});
+    lab.run(1, "fake: progress 2").await.unwrap();
+    let steps = lab.progress.lock().unwrap().clone();
+    assert_eq!(steps.len(), 2);
+    assert_eq!((steps[1].done, steps[1].total), (2, 2));
+    assert_eq!(steps[1].label, "step 2");
+
+    let failed = lab.run(2, "fake: fail no such arrow").await.unwrap();
+    assert_eq!(failed.status, OutcomeStatus::Failed);
+    assert_eq!(failed.diagnostics[0].message, "no such arrow");
+    assert_eq!(failed.diagnostics[0].file.as_deref(), Some("topic/2.pu"));
+    assert_eq!(failed.diagnostics[0].line, Some(2));
+
+    let stray = lab.run(3, "fake: stray [warning] old Java").await.unwrap();
+    assert_eq!(stray.status, OutcomeStatus::Ok);
+    let discovered = lab.run(4, "fake: discovered topic/a.iuml").await.unwrap();
+    assert_eq!(
+        discovered.discovered,
+        [RelPath::new("topic/a.iuml").unwrap()]
+    );
+    assert_eq!(lab.logged("start").len(), 1);
+}
+
+#[tokio::test]
+async fn faults_are_told_apart_and_the_next_request_gets_a_new_worker() {
+    let lab = Lab::new(&[], |config| {
+        config.timeouts.plantuml = Some(Duration::from_millis(400));
+    });
+    let error = lab.run(1, "fake: crash").await.unwrap_err();
+    let WorkerError::Crashed { reason, .. } = &error else {
+        panic!("{error}")
+    };
+    assert!(reason.contains("exit status: 3"), "{reason}");
+    assert!(reason.contains("fake worker crashes"), "{reason}");
+    let error = lab.run(2, "fake: die").await.unwrap_err();
+    assert!(error.to_string().contains("signal: 6"), "{error}");
+
+    for (id, fault) in (3..).zip(["garbage", "nonsense", "huge", "no-file"]) {
+        let error = lab.run(id, &format!("fake: {fault}")).await.unwrap_err();
+        assert!(
+            matches!(error, WorkerError::Garbage { .. }),
+            "{fault}: {error}"
+        );
+        assert!(error.is_retriable());
+        assert!(error.to_string().len() < 300, "{error}");
+    }
+    let error = lab.run(9, "fake: hang").await.unwrap_err();
+    assert!(matches!(error, WorkerError::TimedOut { .. }), "{error}");
+
+    assert_eq!(lab.run(10, "x").await.unwrap().status, OutcomeStatus::Ok);
+    let pids = lab.pids();
+    assert_eq!(pids.len(), 8, "a new worker after each fault");
+    let (last, broken) = pids.split_last().unwrap();
+    assert!(eventually(|| broken.iter().all(|pid| is_gone(*pid))).await);
+    assert!(!is_gone(*last));
+    assert_eq!(lab.count(WorkerState::Stopped), 7);
+}
+
+#[tokio::test]
+async fn starts_that_fail_are_told_apart() {
+    for (fault, expected) in [
+        ("crash", "could not be started: exit status: 3"),
+        ("silent-exit", "could not be started: exit status: 0"),
+        ("garbage", "not of the protocol"),
+        ("old-protocol", "version 0 of the protocol"),
+        ("wrong-kind", "a worker for `drawio`, not for `plantuml`"),
+    ] {
+        let lab = Lab::new(&["--start", fault], |_| {});
+        let error = lab.run(1, "x").await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{fault}: {error}");
+        assert!(error.is_retriable());
+        assert!(lab.events.lock().unwrap().is_empty());
+    }
+    let lab = Lab::new(&[], |config| {
+        config.plantuml_command = Some(vec!["/nonexistent/worker".to_owned()]);
+    });
+    let error = lab.run(1, "x").await.unwrap_err();
+    assert!(matches!(error, WorkerError::Start { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_tool_names_the_command_that_installs_it() {
+    let lab = Lab::new(&[], |config| config.plantuml_command = None);
+    let error = lab.run(1, "x").await.unwrap_err();
+    let WorkerError::Missing { what, hint } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(what, "PlantUML");
+    assert!(hint.contains("`clm setup`"), "{hint}");
+}
+
+#[tokio::test]
+async fn failed_starts_are_paused() {
+    let lab = Lab::new(&["--start", "crash"], |_| {});
+    let started = Instant::now();
+    for id in 1..=4 {
+        lab.run(id, "x").await.unwrap_err();
+    }
+    // 0 + 0 + 100 ms + 500 ms, counted from each failure.
+    assert!(started.elapsed() > Duration::from_millis(500));
+}
+
+#[tokio::test]
+async fn cancelling_ends_a_request_within_a_second() {
+    let lab = Lab::new(&[], |_| {});
+    lab.run(1, "x").await.unwrap();
+    let first = lab.pids();
+    // A worker that listens stops by itself, and stays warm.
+    for (id, text, is_kept) in [(2, "fake: slow 60000", true), (3, "fake: hang", false)] {
+        let cancel = CancellationToken::new();
+        let run = lab.run_until(id, text, cancel.clone());
+        let canceller = async {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            cancel.cancel();
+            Instant::now()
+        };
+        let (outcome, cancelled) = tokio::join!(run, canceller);
+        assert_eq!(outcome.unwrap().status, OutcomeStatus::Cancelled);
+        assert!(cancelled.elapsed() < Duration::from_secs(1));
+        if is_kept {
+            assert!(!is_gone(first[0]));
+        } else {
+            assert!(eventually(|| is_gone(first[0])).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_a_slot_can_be_cancelled() {
+    let lab = Lab::new(&[], |config| config.slots.plantuml = 1);
+    let cancel = CancellationToken::new();
+    let busy = lab.run(1, "fake: slow 500");
+    let waiting = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let started = Instant::now();
+        let token = cancel.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            token.cancel();
+        });
+        let outcome = lab.run_until(2, "x", cancel.clone()).await.unwrap();
+        assert!(started.elapsed() < Duration::from_millis(250));
+        outcome
+    };
+    let (busy, waiting) = tokio::join!(busy, waiting);
+    assert_eq!(busy.unwrap().status, OutcomeStatus::Ok);
+    assert_eq!(waiting.status, OutcomeStatus::Cancelled);
+    assert_eq!(lab.logged("work"), ["work topic/1.pu"]);
+}
+
+#[tokio::test]
+async fn a_dropped_request_leaves_nothing_behind() {
+    let lab = Lab::new(&[], |_| {});
+    let run = lab.run(1, "fake: children");
+    tokio::time::timeout(Duration::from_millis(400), run)
+        .await
+        .unwrap_err();
+    let child: u32 = lab.logged("child")[0]
+        .strip_prefix("child ")
+        .and_then(|pid| pid.parse().ok())
+        .unwrap();
+    assert!(eventually(|| is_gone(lab.pids()[0]) && is_gone(child)).await);
+    assert_eq!(lab.count(WorkerState::Stopped), 1);
+}
+
+#[tokio::test]
+async fn one_process_serves_as_many_requests_as_it_can() {
+    let lab = Lab::new(&["--capacity", "4"], |config| config.slots.plantuml = 4);
+    let started = Instant::now();
+    let texts = ["fake: slow 400"; 4];
+    let runs = (1..).zip(texts).map(|(id, text)| lab.run(id, text));
+    for outcome in futures_of(runs).await {
+        assert_eq!(outcome.unwrap().status, OutcomeStatus::Ok);
+    }
+    assert!(started.elapsed() < Duration::from_millis(1200));
+    assert_eq!(lab.logged("start").len(), 1);
+}
+
+#[tokio::test]
+async fn a_neighbour_of_a_hanging_request_is_moved_to_a_new_process() {
+    let lab = Lab::new(&["--capacity", "2"], |config| {
+        config.timeouts.plantuml = Some(Duration::from_millis(600));
+    });
+    let hanging = lab.run(1, "fake: hang");
+    let innocent = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        lab.run(2, "fake: slow 450").await
+    };
+    let (hanging, innocent) = tokio::join!(hanging, innocent);
+    assert!(matches!(hanging, Err(WorkerError::TimedOut { .. })));
+    assert_eq!(innocent.unwrap().status, OutcomeStatus::Ok);
+    assert_eq!(lab.logged("start").len(), 2);
+}
+
+#[tokio::test]
+async fn a_worker_that_grew_too_much_is_replaced() {
+    let lab = Lab::new(&[], |config| config.memory_ceiling = 80 << 20);
+    lab.run(1, "x").await.unwrap();
+    lab.run(2, "fake: memory 150").await.unwrap();
+    lab.run(3, "x").await.unwrap();
+    let pids = lab.pids();
+    assert_eq!(pids.len(), 2);
+    assert!(eventually(|| is_gone(pids[0])).await);
+}
+
+#[tokio::test]
+async fn idle_workers_end_after_a_while() {
+    let lab = Lab::new(&[], |config| config.idle_ttl = Duration::from_millis(100));
+    lab.run(1, "x").await.unwrap();
+    assert!(eventually(|| lab.count(WorkerState::Stopped) == 1).await);
+    assert!(eventually(|| is_gone(lab.pids()[0])).await);
+    lab.run(2, "x").await.unwrap();
+    assert_eq!(lab.pids().len(), 2);
+}
+
+#[tokio::test]
+async fn an_idle_worker_that_was_killed_costs_nothing() {
+    let lab = Lab::new(&[], |_| {});
+    lab.run(1, "x").await.unwrap();
+    let pid = i32::try_from(lab.pids()[0]).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL).unwrap();
+    assert!(eventually(|| is_gone(lab.pids()[0])).await);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let outcome = lab.run(2, "x").await.unwrap();
+    assert_eq!(outcome.status, OutcomeStatus::Ok);
+}
+
+#[tokio::test]
+async fn warming_up_starts_one_worker_ahead() {
+    let lab = Lab::new(&[], |_| {});
+    lab.pool.warm_up(ActionKind::Plantuml);
+    assert!(eventually(|| lab.count(WorkerState::Idle) == 1).await);
+    lab.pool.warm_up(ActionKind::Plantuml);
+    lab.run(1, "x").await.unwrap();
+    assert_eq!(lab.pids().len(), 1);
+    assert_eq!(lab.pool.slots(ActionKind::Plantuml), 2);
+    assert_eq!(lab.pool.slots(ActionKind::Copy), 0);
+}
+
+/// Starts itself as a second process with a busy worker, and kills that process.
+#[tokio::test]
+async fn a_killed_clm_leaves_no_worker() {
+    const LOG: &str = "CLM_TEST_PARENT_OF_A_WORKER";
+    if let Some(log) = std::env::var_os(LOG) {
+        let log = log.to_str().unwrap();
+        let lab = Lab::new(&["--log", log], |_| {});
+        let _ = lab.run(1, "fake: hang").await;
+        panic!("it should have been killed");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let name = std::thread::current().name().unwrap().to_owned();
+    let mut clm = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([name.as_str(), "--exact"])
+        .env(LOG, &log)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let read = || std::fs::read_to_string(&log).unwrap_or_default();
+    assert!(eventually(|| read().contains("work topic/1.pu")).await);
+    let pid: u32 = read().split(' ').next().unwrap().parse().unwrap();
+    assert!(!is_gone(pid));
+    clm.kill().unwrap();
+    clm.wait().unwrap();
+    assert!(eventually(|| is_gone(pid)).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thirty_two_workers_do_four_hundred_requests() {
+    let lab = Lab::new(&[], |config| config.slots.plantuml = 32);
+    let texts: Vec<String> = (0..400)
+        .map(|id| format!("fake: slow {}", id % 20))
+        .collect();
+    let runs = (0..).zip(&texts).map(|(id, text)| lab.run(id, text));
+    for outcome in futures_of(runs).await {
+        assert_eq!(outcome.unwrap(), Outcome::ok(["image.svg"]));
+    }
+    assert!(lab.pids().len() <= 32);
+    let mut work = lab.logged("work");
+    work.sort();
+    work.dedup();
+    assert_eq!(work.len(), 400);
+}
+
+/// Runs futures at the same time on one thread.
+async fn futures_of<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    use std::task::Poll;
+    let mut futures: Vec<_> = futures.map(Box::pin).collect();
+    let mut results: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (future, result) in futures.iter_mut().zip(&mut results) {
+            if result.is_none()
+                && let Poll::Ready(output) = future.as_mut().poll(context)
+            {
+                *result = Some(output);
+            }
+        }
+        match results.iter().all(Option::is_some) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    results.into_iter().flatten().collect()
+}
