@@ -712,6 +712,20 @@ async fn pages_are_those_of_nbconvert_byte_for_byte() {
     assert!(no_process_mentions(runtime.path()));
 }
 
+#[test]
+fn pages_put_together_from_cells_are_those_of_nbconvert() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = std::process::Command::new(&renderers().html.as_ref().unwrap().python)
+        .arg(root.join("tests/html_fuzz.py"))
+        .arg(root.join("src/worker/notebook"))
+        .args(["1", "300"])
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[tokio::test]
 async fn a_page_that_cannot_be_rendered_fails_alone() {
     let tool = renderers().html.as_ref().unwrap();

@@ -10,8 +10,11 @@ use crate::worker::protocol::{ProtocolProcess, ProtocolWorker, RequestLimits, St
 use crate::worker::renderers::HtmlTool;
 use crate::worker::{Worker, WorkerError};
 
-/// The program that runs in Python.
-const PROGRAM: &str = include_str!("html_worker.py");
+/// The program that runs in Python: file names and contents, the one that is started first.
+const PROGRAM: [(&str, &str); 2] = [
+    ("html_worker.py", include_str!("html_worker.py")),
+    ("html_fragments.py", include_str!("html_fragments.py")),
+];
 
 /// What it is called in messages.
 const WHAT: &str = "nbconvert";
@@ -90,18 +93,26 @@ fn command(tool: &HtmlTool, config: &HtmlConfig, program: &Path) -> Command {
     command
 }
 
-/// Writes the program under its digest, so that versions of clm that share a directory do not disturb each other.
-fn write_program(directory: &Path) -> std::io::Result<PathBuf> {
-    std::fs::create_dir_all(directory)?;
-    let digest = Digest::of(PROGRAM.as_bytes()).to_string();
-    let path = directory.join(format!("html-{}.py", &digest[..16]));
-    if std::fs::read(&path).is_ok_and(|bytes| bytes == PROGRAM.as_bytes()) {
-        return Ok(path);
+/// Writes the program into a directory named after its digest, so that versions of clm that share a runtime directory
+/// do not disturb each other. Returns the file to start.
+fn write_program(runtime_dir: &Path) -> std::io::Result<PathBuf> {
+    let all: Vec<&str> = PROGRAM
+        .iter()
+        .flat_map(|&(name, text)| [name, text])
+        .collect();
+    let digest = Digest::of(all.join("\0").as_bytes()).to_string();
+    let directory = runtime_dir.join(format!("html-{}", &digest[..16]));
+    std::fs::create_dir_all(&directory)?;
+    for (name, text) in PROGRAM {
+        let path = directory.join(name);
+        if std::fs::read(&path).is_ok_and(|bytes| bytes == text.as_bytes()) {
+            continue;
+        }
+        let new = tempfile::NamedTempFile::new_in(&directory)?;
+        std::fs::write(new.path(), text)?;
+        new.persist(&path).map_err(|error| error.error)?;
     }
-    let new = tempfile::NamedTempFile::new_in(directory)?;
-    std::fs::write(new.path(), PROGRAM)?;
-    new.persist(&path).map_err(|error| error.error)?;
-    Ok(path)
+    Ok(directory.join(PROGRAM[0].0))
 }
 
 /// A Python without nbconvert is not a crash that goes away at the next attempt.

@@ -4,12 +4,14 @@ Speaks clm's worker protocol: JSON lines on standard input and output. Whatever 
 goes to standard error, which clm records.
 """
 
+import itertools
 import json
 import os
 import queue
 import sys
 import threading
 import traceback
+import uuid
 
 PROTOCOL = 1
 TEMPLATE = "classic"
@@ -25,25 +27,44 @@ def private_stdout():
 
 
 class Renderer:
-    """Notebook text in, HTML text out, exactly as ``HTMLExporter(template_name="classic")`` makes it.
+    """Notebook text in, HTML text out, as ``HTMLExporter(template_name="classic")`` makes it.
 
-    The one place to make rendering cheaper (sharing work between the pages of a deck); the rest does not care.
+    The bytes are the same but for one thing: identifiers that nbconvert makes up at random (for JavaScript outputs)
+    are counted here, so that the same notebook always gives the same page.
     """
 
     def __init__(self):
         import nbformat
+        from html_fragments import Fragments
         from nbconvert import HTMLExporter
 
         self._read = nbformat.reads
         self._exporter = HTMLExporter(template_name=TEMPLATE)
+        self._exporter.environment.globals["uuid4"] = self._identifier
+        self._identifiers = itertools.count(1)
+        self._fragments = Fragments(TEMPLATE)
 
     def render(self, notebook):
         node = self._read(notebook, as_version=4)
+        try:
+            body = self._fragments.page(node)
+        except Exception:
+            # nbconvert itself tells what is wrong with the notebook, or makes it in its own way.
+            body = None
+        return self._render_whole(node) if body is None else body
+
+    def _render_whole(self, node):
+        self._identifiers = itertools.count(1)
         body, _resources = self._exporter.from_notebook_node(node)
         return body
 
+    def _identifier(self):
+        return uuid.UUID(int=next(self._identifiers))
 
-EMPTY = '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
+
+# Has a cell, so that all templates are loaded.
+WARM_UP = """{"cells": [{"cell_type": "code", "execution_count": 1, "id": "a", "metadata": {}, "outputs": [], "source": "1"}],
+ "metadata": {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}, "nbformat": 4, "nbformat_minor": 5}"""
 
 
 class Worker:
@@ -57,7 +78,7 @@ class Worker:
         self._send({"hello": hello()})
         threading.Thread(target=self._listen, daemon=True).start()
         # Templates are loaded at the first rendering: better now than when somebody waits.
-        self._renderer.render(EMPTY)
+        self._renderer.render(WARM_UP)
         while True:
             request = self._requests.get()
             result = self._answer(request["id"], request["work"])
