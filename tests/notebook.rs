@@ -339,6 +339,40 @@ async fn a_kernel_that_ends_is_an_error_of_the_cell() {
 }
 
 #[tokio::test]
+async fn a_kernel_that_ends_between_cells_is_noticed() {
+    let mut bench = Bench::new().await;
+    let timer = "import os, threading, time\nthreading.Timer(0.05, os._exit, [4]).start()";
+    let mut cells = vec![timer];
+    cells.extend(["time.sleep(0.01)"; 30]);
+    let diagnostic = bench.fail(work(&cells)).await;
+    assert!(
+        diagnostic.message.contains("exit status: 4"),
+        "{diagnostic}"
+    );
+    assert!(diagnostic.cell > Some(1));
+}
+
+#[tokio::test]
+async fn kernels_work_over_ports_where_paths_are_too_long_for_sockets() {
+    let long = tempfile::Builder::new()
+        .prefix(&"long".repeat(30))
+        .tempdir()
+        .unwrap();
+    let config = KernelConfig::new(long.path().to_owned());
+    let mut bench = Bench::new().await;
+    bench.worker = start_kernel_worker(&renderers().kernels, &config)
+        .await
+        .unwrap();
+    let executed = bench.run(&["print('over TCP')"]).await;
+    assert_eq!(stdout(&executed, 0), "over TCP\n");
+    assert_eq!(
+        executed.cells[0].outputs.len(),
+        1,
+        "no warning of the kernel is an output"
+    );
+}
+
+#[tokio::test]
 async fn a_killed_kernel_is_worth_another_attempt() {
     let mut bench = Bench::new().await;
     let kill = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)";
@@ -573,6 +607,7 @@ const DIFFERENTIAL: &[&[&str]] = &[
         "_i, _ih, In, Out, __name__",
         "import os, subprocess, sys\nos.system('echo child; echo oops >&2')\nNone",
         "subprocess.run(['echo', 'käse ' * 3]);",
+        "from IPython.display import display, JSON\ndisplay(JSON([float('nan'), 2.0, 0.1, 1e-300, -0.0]))",
         "sys.stdout.write('a'), sys.stdout.isatty(), sys.argv[1:0], os.listdir('.')",
     ],
 ];
@@ -723,7 +758,11 @@ fn pages_put_together_from_cells_are_those_of_nbconvert() {
         .output()
         .unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{printed}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[tokio::test]

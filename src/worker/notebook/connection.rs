@@ -25,6 +25,15 @@ const MAX_SOCKET_PATH: usize = 100;
 /// Any failure of the channels, as a sentence.
 pub(super) type ChannelError = String;
 
+/// Whether code leaves traces in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recording {
+    /// It gets a number and is in the history, as cells are.
+    History,
+    /// It has no number and no outputs.
+    Silent,
+}
+
 /// A message of the kernel.
 #[derive(Debug)]
 pub(super) struct Message {
@@ -190,6 +199,25 @@ impl Channels {
         let sent = self.shell.send(message).await;
         sent.map_err(|error| format!("cannot send to the kernel: {error}"))?;
         Ok(id)
+    }
+
+    /// Sends code to run; returns the id that its reply and its outputs carry.
+    pub(super) async fn execute(
+        &mut self,
+        code: &str,
+        recording: Recording,
+        stop_on_error: bool,
+    ) -> Result<String, ChannelError> {
+        let request = jupyter::ExecuteRequest {
+            code: code.to_owned(),
+            silent: recording == Recording::Silent,
+            store_history: recording == Recording::History,
+            user_expressions: None,
+            // Nobody is there to answer: `input()` fails at once.
+            allow_stdin: false,
+            stop_on_error,
+        };
+        self.send(request).await
     }
 
     /// Asks the kernel to interrupt itself.

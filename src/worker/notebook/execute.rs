@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::connection::Recording;
 use super::kernel::Kernel;
 use super::outputs::Outputs;
 use crate::worker::request::{CodeCell, ExecuteWork, Executed};
@@ -159,8 +160,13 @@ async fn run_cell(
     outputs: &mut Outputs,
     limits: &Limits<'_>,
 ) -> CellEnd {
-    // A kernel that ended takes no more requests.
-    let Ok(id) = kernel.execute(&cell.source, !may_fail).await else {
+    let Kernel { tree, channels, .. } = kernel;
+    let sent = tokio::select! {
+        sent = channels.execute(&cell.source, Recording::History, !may_fail) => sent,
+        _ = tree.wait() => return CellEnd::Died,
+    };
+    // Only to a kernel that is about to end nothing can be sent.
+    let Ok(id) = sent else {
         return CellEnd::Died;
     };
     let mut deadline = limits.time.map(|limit| Instant::now() + limit);

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jupyter_zmq_client::{ExecuteRequest, KernelInfoRequest};
+use jupyter_zmq_client::KernelInfoRequest;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connection::{ChannelError, Channels, Endpoints};
+use super::connection::{Channels, Endpoints, Recording};
 use super::launch::{Launch, Launcher, is_ipykernel, what};
 use super::outputs::Renaming;
 use crate::worker::WorkerError;
@@ -141,15 +141,9 @@ impl Kernel {
             what: what(&start.name),
             reason,
         };
-        let request = ExecuteRequest {
-            code: prelude(),
-            silent: true,
-            store_history: false,
-            user_expressions: None,
-            allow_stdin: false,
-            stop_on_error: false,
-        };
-        let id = self.channels.send(request).await.map_err(failure)?;
+        let code = prelude();
+        let sent = self.channels.execute(&code, Recording::Silent, false);
+        let id = sent.await.map_err(failure)?;
         loop {
             give_up_when_dead_or_late(&self.tree, deadline, start).await?;
             let Ok(reply) = timeout(NUDGE, self.channels.replies.recv()).await else {
@@ -161,23 +155,6 @@ impl Kernel {
                 return Ok(());
             }
         }
-    }
-
-    /// Sends the code of a cell; returns the id that its replies and outputs carry.
-    pub(super) async fn execute(
-        &mut self,
-        code: &str,
-        stop_on_error: bool,
-    ) -> Result<String, ChannelError> {
-        let request = ExecuteRequest {
-            code: code.to_owned(),
-            silent: false,
-            store_history: true,
-            user_expressions: None,
-            allow_stdin: false,
-            stop_on_error,
-        };
-        self.channels.send(request).await
     }
 
     /// Interrupts the running cell, and the processes it started.
