@@ -1,1 +1,105 @@
-//! (in work)
+//! Renderers: found where they are, installed without root where they are missing, tested by `clm doctor`.
+
+mod archive;
+mod dirs;
+pub mod doctor;
+mod fetch;
+mod install;
+mod kernelspecs;
+pub mod locate;
+mod pins;
+pub mod provision;
+mod python;
+mod system;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::config::env;
+
+pub use provision::{SetupEvent, SetupOptions, setup};
+
+/// Where tools are looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// The environment.
+    pub env: HashMap<OsString, OsString>,
+    /// The directory of installed renderers.
+    pub tools_dir: PathBuf,
+    /// The course they are for, if there is one.
+    pub course_root: Option<PathBuf>,
+    /// The interpreter or virtual environment of Python kernels that the course names.
+    pub kernel_python: Option<String>,
+}
+
+impl Context {
+    /// The environment of this process.
+    pub fn of_process(course_root: Option<PathBuf>) -> Self {
+        let env: HashMap<OsString, OsString> = std::env::vars_os().collect();
+        Self {
+            tools_dir: dirs::tools_dir(&env),
+            env,
+            course_root,
+            kernel_python: None,
+        }
+    }
+
+    /// With the Python of kernels that the course names.
+    #[must_use]
+    pub fn with_kernel_python(mut self, python: Option<String>) -> Self {
+        self.kernel_python = python.or(self.kernel_python);
+        self
+    }
+
+    /// A variable that is set and not empty.
+    pub fn var(&self, name: &str) -> Option<&OsString> {
+        self.env.get(&OsString::from(name)).filter(|value| !value.is_empty())
+    }
+
+    /// A program on the search path.
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        let path = self.var("PATH")?;
+        std::env::split_paths(path)
+            .map(|dir| dir.join(name))
+            .find(|file| dirs::is_executable(file))
+    }
+
+    /// The kernels' Python as the environment or the course names it.
+    fn named_python(&self) -> Option<PathBuf> {
+        let name = self
+            .var(env::KERNEL_PYTHON)
+            .map(PathBuf::from)
+            .or_else(|| self.kernel_python.as_ref().map(PathBuf::from))?;
+        let name = match &self.course_root {
+            Some(root) => root.join(name),
+            None => name,
+        };
+        Some(if name.is_dir() { name.join("bin/python") } else { name })
+    }
+}
+
+/// Which renderers are needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Pages.
+    pub html: bool,
+    /// Python kernels.
+    pub python_kernel: bool,
+    /// PlantUML diagrams.
+    pub plantuml: bool,
+    /// draw.io diagrams.
+    pub drawio: bool,
+}
+
+impl Needs {
+    /// All of them.
+    pub fn everything() -> Self {
+        Self {
+            html: true,
+            python_kernel: true,
+            plantuml: true,
+            drawio: true,
+        }
+    }
+}

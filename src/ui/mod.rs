@@ -1,1 +1,97 @@
-//! (in work)
+//! What people see: the only place that prints.
+
+mod github;
+mod json;
+mod plain;
+mod summary;
+mod text;
+mod tty;
+
+use std::io::Write;
+
+use crate::events::{Diagnostic, Event};
+
+pub use summary::Summary;
+
+/// How a run is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum MessageFormat {
+    /// Lines and progress bars for people, on stderr.
+    Human,
+    /// One JSON object a line, on stdout.
+    Json,
+    /// Annotations of GitHub's workflows, besides lines for people.
+    Github,
+}
+
+impl MessageFormat {
+    /// What suits where we run.
+    pub fn detect() -> Self {
+        if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
+            Self::Github
+        } else {
+            Self::Human
+        }
+    }
+}
+
+/// Told about everything that happens in a run.
+pub trait Reporter: Send {
+    /// Something happened.
+    fn event(&mut self, event: &Event);
+
+    /// Nothing more will happen.
+    fn finish(&mut self) {}
+}
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verbosity {
+    /// Only what went wrong, and the last line.
+    pub quiet: bool,
+    /// Also what was written and copied in this process.
+    pub verbose: bool,
+}
+
+/// The reporter for a format; progress bars only on a terminal that can show them.
+pub fn reporter(format: MessageFormat, quiet: bool, verbose: bool) -> Box<dyn Reporter> {
+    let verbosity = Verbosity { quiet, verbose };
+    match format {
+        MessageFormat::Json => Box::new(json::Json::new(std::io::stdout())),
+        MessageFormat::Github => Box::new(github::Github::new(std::io::stderr(), verbosity)),
+        MessageFormat::Human if can_draw() && !quiet => Box::new(tty::Tty::new(verbosity)),
+        MessageFormat::Human => {
+            let colours = console::colors_enabled_stderr();
+            Box::new(plain::Plain::new(std::io::stderr(), verbosity, colours))
+        }
+    }
+}
+
+fn can_draw() -> bool {
+    console::Term::stderr().features().is_attended()
+        && std::env::var_os("CI").is_none()
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Says something to people: a line on stderr.
+pub fn say(line: &str) {
+    // People who closed their terminal do not hear it.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Prints data on stdout as it is.
+pub fn data(text: &str) {
+    // A closed pipe means that the reader has enough.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Says diagnostics to people.
+pub fn say_diagnostics(diagnostics: &[Diagnostic]) {
+    let colours = console::colors_enabled_stderr();
+    for diagnostic in diagnostics {
+        say(&text::diagnostic(diagnostic, colours));
+    }
+}
+
+#[cfg(test)]
+mod tests;

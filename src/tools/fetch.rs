@@ -1,0 +1,113 @@
+//! Downloads through the ordinary clients `pip` and `npm`: the user's mirrors, proxies and certificates apply.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Error, Result};
+
+use super::pins::{Pin, Registry};
+
+/// The programs that download.
+pub struct Fetcher {
+    /// A Python with pip.
+    pub python: PathBuf,
+    /// npm: the program and its first arguments; only needed for packages of its registry.
+    pub npm: Option<Vec<PathBuf>>,
+}
+
+impl Fetcher {
+    /// Downloads a package into an empty directory and checks it.
+    pub fn fetch(&self, pin: &Pin, to: &Path) -> Result<PathBuf> {
+        std::fs::create_dir_all(to).map_err(|error| Error::io("create", to, &error))?;
+        match pin.registry {
+            Registry::Python => self.pip(pin, to)?,
+            Registry::Node => self.npm(pin, to)?,
+        }
+        let file = std::fs::read_dir(to)
+            .map_err(|error| Error::io("read", to, &error))?
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|path| path.extension().is_some_and(|e| e == "whl" || e == "tgz"))
+            .ok_or_else(|| Error::internal(format!("{} {} was not downloaded", pin.name, pin.version)))?;
+        check(&file, pin)?;
+        Ok(file)
+    }
+
+    fn pip(&self, pin: &Pin, to: &Path) -> Result<()> {
+        let list = to.join("requirements.txt");
+        let mut text = format!("{}=={}", pin.name, pin.version);
+        for sum in pin.sha256 {
+            text += &format!(" --hash=sha256:{sum}");
+        }
+        std::fs::write(&list, text).map_err(|error| Error::io("write", &list, &error))?;
+        run(
+            Command::new(&self.python)
+                .args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"])
+                .args(["--require-hashes", "--disable-pip-version-check", "--no-input", "-r"])
+                .arg(&list)
+                .arg("-d")
+                .arg(to),
+            pin.name,
+        )
+    }
+
+    fn npm(&self, pin: &Pin, to: &Path) -> Result<()> {
+        let Some([program, arguments @ ..]) = self.npm.as_deref() else {
+            return Err(Error::internal("npm is missing"));
+        };
+        run(
+            Command::new(program)
+                .args(arguments)
+                .args(["pack", "--silent", "--ignore-scripts"])
+                .arg(format!("{}@{}", pin.name, pin.version))
+                .arg("--pack-destination")
+                .arg(to)
+                .current_dir(to),
+            pin.name,
+        )
+    }
+}
+
+/// Compares the checksum of a downloaded file with the pinned ones.
+fn check(file: &Path, pin: &Pin) -> Result<()> {
+    let io = |error: std::io::Error| Error::io("read", file, &error);
+    let mut reader = std::fs::File::open(file).map_err(io)?;
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut reader, &mut hasher).map_err(io)?;
+    let sum: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    if pin.sha256.contains(&sum.as_str()) {
+        return Ok(());
+    }
+    Err(Error::internal(format!(
+        "what was downloaded as {} {} has the checksum {sum}, which is not the expected one",
+        pin.name, pin.version
+    ))
+    .hint("the mirror may be damaged or tampered with; nothing was installed"))
+}
+
+/// Runs a program; its failure is told with its last words.
+pub fn run(command: &mut Command, what: &str) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| Error::internal(format!("`{name}` cannot be run: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let mut last: Vec<&str> = text.lines().rev().take(15).collect();
+    last.reverse();
+    let mut error = Error::internal(format!("{what} could not be installed: `{name}` ended with {}", output.status))
+        .hint("look at the messages above; a proxy or a mirror is set up as for pip and npm");
+    if let Some(diagnostic) = error.diagnostics.first_mut() {
+        diagnostic.detail = Some(last.join("\n"));
+    }
+    Err(error)
+}

@@ -1,0 +1,118 @@
+//! Installed components: a directory each, complete as soon as it is there.
+
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+
+use super::pins::{self, Pin};
+use super::Context;
+
+/// Something that clm installs for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Component {
+    /// A virtual environment with nbconvert, ipykernel and common packages.
+    Python,
+    /// The PlantUML jar.
+    Plantuml,
+    /// A Java runtime.
+    Java,
+    /// The draw.io viewer.
+    Drawio,
+    /// A headless Chromium.
+    Chromium,
+    /// Node with npm, used for installing only.
+    Node,
+}
+
+impl Component {
+    /// Its name for people and directories.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Python => "python",
+            Self::Plantuml => "plantuml",
+            Self::Java => "java",
+            Self::Drawio => "drawio",
+            Self::Chromium => "chromium",
+            Self::Node => "node",
+        }
+    }
+
+    /// The packages it is made of.
+    pub fn pins(self) -> &'static [Pin] {
+        match self {
+            Self::Python => &[],
+            Self::Plantuml => &[pins::PLANTUML],
+            Self::Java => &[pins::JAVA],
+            Self::Drawio => &[pins::DRAWIO_VIEWER, pins::DRAWIO_IMAGES, pins::MATHJAX],
+            Self::Chromium => &[pins::CHROMIUM],
+            Self::Node => &[pins::NODE],
+        }
+    }
+
+    /// Its directory: other pins give another one, so that a new clm installs beside an old one.
+    fn dir(self, tools_dir: &Path) -> PathBuf {
+        let mut text = self.pins().iter().fold(String::new(), |text, pin| {
+            text + pin.name + pin.version + &pin.sha256.concat()
+        });
+        if self == Self::Python {
+            text = pins::REQUIREMENTS.to_owned();
+        }
+        tools_dir.join(format!("{}-{}", self.name(), Digest::of(text).short()))
+    }
+
+    /// Its directory, if it is installed.
+    pub fn path(self, context: &Context) -> Option<PathBuf> {
+        let dir = self.dir(&context.tools_dir);
+        dir.is_dir().then_some(dir)
+    }
+}
+
+/// The exclusive right to install; another process waits for it.
+pub struct InstallLock(std::fs::File);
+
+impl InstallLock {
+    /// Takes the lock; `waiting` is called when somebody else has it.
+    pub fn take(tools_dir: &Path, waiting: impl FnOnce()) -> Result<Self> {
+        std::fs::create_dir_all(tools_dir).map_err(|error| Error::io("create", tools_dir, &error))?;
+        let path = tools_dir.join("install.lock");
+        let io = |error: std::io::Error| Error::io("lock", &path, &error);
+        let file = std::fs::File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(io)?;
+        if file.try_lock().is_err() {
+            waiting();
+            file.lock().map_err(io)?;
+        }
+        Ok(Self(file))
+    }
+}
+
+impl Drop for InstallLock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+/// Makes a component in a temporary directory and moves it to its place when it is complete: an interrupted
+/// installation leaves nothing that counts.
+pub fn install(
+    component: Component,
+    context: &Context,
+    make: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    let tools_dir = &context.tools_dir;
+    let place = component.dir(tools_dir);
+    // Left by an installation that was killed; the lock says that nobody is at it.
+    let unfinished = tools_dir.join(format!("new-{}", component.name()));
+    let io = |error: std::io::Error| Error::io("write", &unfinished, &error);
+    if unfinished.exists() {
+        std::fs::remove_dir_all(&unfinished).map_err(io)?;
+    }
+    std::fs::create_dir_all(&unfinished).map_err(io)?;
+    make(&unfinished)?;
+    std::fs::rename(&unfinished, &place).map_err(io)
+}

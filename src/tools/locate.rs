@@ -1,0 +1,309 @@
+//! Finds renderers by looking at files: no process is started, so that a build with nothing to do starts none.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::worker::Renderers;
+use crate::worker::renderers::{DrawioTool, HtmlTool, KernelSpec, Kernels, PlantumlTool};
+
+use super::install::Component;
+use super::python::PythonEnvironment;
+use super::{Context, kernelspecs, pins};
+
+/// A tool that was found, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What it is.
+    pub what: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its version, as far as its files tell.
+    pub version: String,
+    /// How it was found, such as `installed by clm`.
+    pub origin: String,
+    /// What it is used for.
+    pub used_for: &'static str,
+}
+
+const OURS: &str = "installed by clm";
+
+/// Finds what is there.
+pub fn locate(context: &Context) -> (Renderers, Vec<Found>) {
+    let mut found = Vec::new();
+    let renderers = Renderers {
+        html: html(context, &mut found),
+        kernels: kernels(context, &mut found),
+        plantuml: plantuml(context, &mut found),
+        drawio: drawio(context, &mut found),
+    };
+    (renderers, found)
+}
+
+/// Pages are always made by our own environment: its pinned versions make their bytes the same everywhere.
+fn html(context: &Context, found: &mut Vec<Found>) -> Option<HtmlTool> {
+    let environment = PythonEnvironment::of(&Component::Python.path(context)?.join("bin/python"))?;
+    let version = environment.version_of("nbconvert")?.to_owned();
+    found.push(Found {
+        what: "nbconvert".to_owned(),
+        path: environment.python.clone(),
+        version: version.clone(),
+        origin: OURS.to_owned(),
+        used_for: "pages",
+    });
+    // The interpreter's patch version shapes no page.
+    let libraries = ["nbconvert", "nbformat", "jinja2", "mistune", "pygments", "bleach", "beautifulsoup4"];
+    let versions: Vec<String> = libraries
+        .iter()
+        .map(|name| format!("{name} {}", environment.version_of(name).unwrap_or("?")))
+        .collect();
+    Some(HtmlTool {
+        python: environment.python,
+        fingerprint: versions.join(", "),
+    })
+}
+
+fn kernels(context: &Context, found: &mut Vec<Found>) -> Kernels {
+    let python = python_for_kernels(context);
+    let bases: Vec<PathBuf> = python
+        .iter()
+        .filter_map(|(environment, _)| Some(environment.python.parent()?.parent()?.to_path_buf()))
+        .collect();
+    let mut specs: BTreeMap<String, KernelSpec> = kernelspecs::find(context, &bases);
+    // The name stands for the Python that we chose, whatever kernelspec of that name is installed.
+    specs.remove("python3");
+    if let Some((environment, origin)) = python {
+        let version = environment.version_of("ipykernel").unwrap_or_default();
+        found.push(Found {
+            what: "Python kernel".to_owned(),
+            path: environment.python.clone(),
+            version: format!("ipykernel {version}, Python {}", environment.version),
+            origin,
+            used_for: "executing Python decks",
+        });
+        let argv = [
+            environment.python.display().to_string(),
+            "-m".to_owned(),
+            "ipykernel_launcher".to_owned(),
+            "-f".to_owned(),
+            "{connection_file}".to_owned(),
+        ];
+        let spec = KernelSpec {
+            argv: argv.to_vec(),
+            env: BTreeMap::new(),
+            interrupt_by_message: false,
+            fingerprint: environment.fingerprint(),
+        };
+        specs.insert("python3".to_owned(), spec);
+    }
+    for (name, spec) in specs.iter().filter(|(name, _)| *name != "python3") {
+        found.push(Found {
+            what: format!("kernel `{name}`"),
+            path: PathBuf::from(spec.argv.first().map_or("", String::as_str)),
+            version: spec.fingerprint.clone(),
+            origin: "kernelspec".to_owned(),
+            used_for: "executing decks of its language",
+        });
+    }
+    Kernels { specs }
+}
+
+/// The Python whose packages decks see: what the course names, the project's environment, or ours.
+fn python_for_kernels(context: &Context) -> Option<(PythonEnvironment, String)> {
+    let has_kernel = |python: &Path| {
+        PythonEnvironment::of(python).filter(|environment| environment.version_of("ipykernel").is_some())
+    };
+    if let Some(python) = context.named_python() {
+        return Some((has_kernel(&python)?, "named by the course or the environment".to_owned()));
+    }
+    if let Some(root) = &context.course_root {
+        for dir in root.ancestors() {
+            if let Some(environment) = has_kernel(&dir.join(".venv/bin/python")) {
+                return Some((environment, "the project's `.venv`".to_owned()));
+            }
+            // Beyond the project begins somebody else's.
+            if dir.join(".git").exists() {
+                break;
+            }
+        }
+    }
+    let ours = Component::Python.path(context)?.join("bin/python");
+    Some((has_kernel(&ours)?, OURS.to_owned()))
+}
+
+fn plantuml(context: &Context, found: &mut Vec<Found>) -> Option<PlantumlTool> {
+    let (jar, jar_version, jar_origin) = jar(context)?;
+    let (java, java_version, java_origin) = java(context)?;
+    let dot = context.program("dot");
+    let layout = match &dot {
+        Some(dot) => program_version("graphviz", dot),
+        None => "Smetana".to_owned(),
+    };
+    found.push(Found {
+        what: "PlantUML".to_owned(),
+        path: jar.clone(),
+        version: jar_version.clone(),
+        origin: jar_origin,
+        used_for: "PlantUML diagrams",
+    });
+    found.push(Found {
+        what: "Java".to_owned(),
+        path: java.clone(),
+        version: java_version.clone(),
+        origin: java_origin,
+        used_for: "PlantUML diagrams",
+    });
+    if let Some(dot) = &dot {
+        found.push(Found {
+            what: "Graphviz".to_owned(),
+            path: dot.clone(),
+            version: layout.clone(),
+            origin: "search path".to_owned(),
+            used_for: "layout of PlantUML diagrams",
+        });
+    }
+    let java_feature = java_version.split('.').next().unwrap_or_default();
+    Some(PlantumlTool {
+        fingerprint: format!("PlantUML {jar_version}, Java {java_feature}, {layout}"),
+        java,
+        jar,
+        dot,
+    })
+}
+
+fn jar(context: &Context) -> Option<(PathBuf, String, String)> {
+    if let Some(path) = context.var("PLANTUML_JAR") {
+        let path = PathBuf::from(path);
+        let digest = Digest::of_file(&path).ok()?;
+        return Some((path, format!("jar {}", digest.short()), "PLANTUML_JAR".to_owned()));
+    }
+    let jar = Component::Plantuml.path(context)?.join("plantuml.jar");
+    Some((jar, pins::PLANTUML.version.to_owned(), OURS.to_owned()))
+}
+
+/// A Java that draws, 11 or newer.
+fn java(context: &Context) -> Option<(PathBuf, String, String)> {
+    let home = context.var("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java"));
+    let candidates = [
+        (home, "JAVA_HOME"),
+        (context.program("java"), "search path"),
+    ];
+    for (java, origin) in candidates {
+        let Some(java) = java else { continue };
+        if let Some(version) = java_version(&java) {
+            return Some((java, version, origin.to_owned()));
+        }
+    }
+    let ours = Component::Java.path(context)?.join("bin/java");
+    let version = java_version(&ours).unwrap_or_else(|| pins::JAVA.version.to_owned());
+    Some((ours, version, OURS.to_owned()))
+}
+
+/// Whether there is a Java that draws.
+pub fn has_java(context: &Context) -> bool {
+    java(context).is_some()
+}
+
+/// The version of a Java that is new enough and can draw, by the files around it.
+fn java_version(java: &Path) -> Option<String> {
+    if !super::dirs::is_executable(java) {
+        return None;
+    }
+    let home = java.canonicalize().ok()?.parent()?.parent()?.to_path_buf();
+    let release = std::fs::read_to_string(home.join("release")).ok()?;
+    let value = |key: &str| {
+        release
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value.trim_matches('"').to_owned())
+    };
+    let version = value("JAVA_VERSION")?;
+    let feature: u32 = version.split('.').next()?.parse().ok()?;
+    // Debian's headless packages name no modules, but have the one for drawing.
+    let can_draw = value("MODULES").is_none_or(|modules| modules.contains("java.desktop"));
+    (feature >= 11 && can_draw).then_some(version)
+}
+
+const BROWSERS: &[&str] = &[
+    "chromium-headless-shell", "chrome-headless-shell", "chromium", "chromium-browser", "google-chrome",
+    "google-chrome-stable", "microsoft-edge",
+];
+
+fn drawio(context: &Context, found: &mut Vec<Found>) -> Option<DrawioTool> {
+    let app = Component::Drawio.path(context);
+    let browser = browser(context);
+    if let (Some(app), Some((browser, version, origin, libraries))) = (app, browser) {
+        found.push(Found {
+            what: "draw.io viewer".to_owned(),
+            path: app.clone(),
+            version: pins::DRAWIO_VIEWER.version.to_owned(),
+            origin: OURS.to_owned(),
+            used_for: "draw.io diagrams",
+        });
+        found.push(Found {
+            what: "browser".to_owned(),
+            path: browser.clone(),
+            version: version.clone(),
+            origin,
+            used_for: "draw.io diagrams",
+        });
+        return Some(DrawioTool::Browser {
+            browser,
+            app,
+            libraries,
+            fingerprint: format!(
+                "viewer {}, images {}, MathJax {}, {version}",
+                pins::DRAWIO_VIEWER.version,
+                pins::DRAWIO_IMAGES.version,
+                pins::MATHJAX.version
+            ),
+        });
+    }
+    let executable = context
+        .var("DRAWIO_EXECUTABLE")
+        .map(PathBuf::from)
+        .or_else(|| context.program("drawio"))?;
+    let version = program_version("draw.io desktop", &executable);
+    found.push(Found {
+        what: "draw.io desktop".to_owned(),
+        path: executable.clone(),
+        version: version.clone(),
+        origin: "DRAWIO_EXECUTABLE or search path".to_owned(),
+        used_for: "draw.io diagrams",
+    });
+    Some(DrawioTool::Desktop {
+        executable,
+        fingerprint: version,
+    })
+}
+
+type Browser = (PathBuf, String, String, Option<PathBuf>);
+
+fn browser(context: &Context) -> Option<Browser> {
+    if let Some(dir) = Component::Chromium.path(context) {
+        let version = format!("Chromium {}", pins::CHROMIUM.version);
+        return Some((dir.join("chromium"), version, OURS.to_owned(), Some(dir.join("lib"))));
+    }
+    system_browser(context)
+        .map(|browser| (browser.clone(), program_version("browser", &browser), "search path".to_owned(), None))
+}
+
+/// A browser on the search path.
+pub fn system_browser(context: &Context) -> Option<PathBuf> {
+    BROWSERS.iter().find_map(|name| context.program(name))
+}
+
+/// A program's version without starting it: the size of the file (of the real one behind a starter script), which
+/// changes with nearly every version. Never its path or time: those differ between machines.
+fn program_version(what: &str, program: &Path) -> String {
+    let real = program.canonicalize().unwrap_or_else(|_| program.to_path_buf());
+    let name = real.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let behind = PathBuf::from("/usr/lib").join(&name).join(&name);
+    let bytes = match size(&behind) {
+        0 => size(&real),
+        bytes => bytes,
+    };
+    format!("{what} {name} of {bytes} bytes")
+}

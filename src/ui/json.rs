@@ -1,0 +1,31 @@
+//! JSON lines for editors, CI and tests.
+
+use std::io::Write;
+
+use crate::events::Event;
+
+use super::Reporter;
+
+/// Writes every event as a JSON object on a line of its own.
+pub struct Json<W>(W);
+
+impl<W: Write> Json<W> {
+    /// A reporter that writes to `out`.
+    pub fn new(out: W) -> Self {
+        Self(out)
+    }
+}
+
+impl<W: Write + Send> Reporter for Json<W> {
+    fn event(&mut self, event: &Event) {
+        if let Ok(mut line) = serde_json::to_string(event) {
+            line.push('\n');
+            // A closed pipe means that the reader has enough.
+            let _ = self.0.write_all(line.as_bytes());
+        }
+    }
+
+    fn finish(&mut self) {
+        let _ = self.0.flush();
+    }
+}

@@ -1,0 +1,58 @@
+//! The summary of a run as a JSON file.
+
+use serde::Serialize;
+
+use crate::events::{Counts, Diagnostic, Event, Status};
+
+/// What `--summary` writes.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Summary {
+    /// How the actions ended.
+    #[serde(flatten)]
+    counts: Counts,
+    /// How long the run took, in milliseconds; none when it did not end.
+    duration_ms: Option<u64>,
+    /// What ran.
+    built_actions: Vec<String>,
+    /// What failed.
+    failed_actions: Vec<String>,
+    /// What was written.
+    written: Vec<String>,
+    /// What was removed.
+    removed_outputs: Vec<String>,
+    /// What was said.
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Summary {
+    /// Takes note of an event.
+    pub fn add(&mut self, event: &Event) {
+        match event {
+            Event::ActionFinished { action, status: Status::Built, .. } => {
+                self.built_actions.push(action.clone());
+            }
+            Event::ActionFinished { action, status: Status::Failed, .. } => {
+                self.failed_actions.push(action.clone());
+            }
+            Event::Output { path, digest: Some(_) } => self.written.push(path.clone()),
+            Event::Output { path, digest: None } => self.removed_outputs.push(path.clone()),
+            Event::Diagnostic(diagnostic) => {
+                if !self.diagnostics.contains(diagnostic) {
+                    self.diagnostics.push(diagnostic.clone());
+                }
+            }
+            Event::RunFinished { counts, duration_ms, .. } => {
+                self.counts = *counts;
+                self.duration_ms = Some(*duration_ms);
+            }
+            _ => {}
+        }
+    }
+
+    /// The text of the file.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+}

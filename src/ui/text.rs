@@ -1,0 +1,91 @@
+//! Sentences and lines for people.
+
+use std::time::Duration;
+
+use console::{Style, strip_ansi_codes};
+
+use crate::events::{ActionKind, Counts, Diagnostic, Severity, Status};
+
+/// The last line of a run.
+pub fn counts(counts: &Counts, duration_ms: u64) -> String {
+    let superseded = match counts.superseded {
+        0 => String::new(),
+        count => format!(", superseded {count}"),
+    };
+    format!(
+        "Built {}, restored {}, fresh {}, removed {}, failed {}{superseded} in {}",
+        counts.built,
+        counts.restored,
+        counts.fresh,
+        counts.removed,
+        counts.failed,
+        duration(duration_ms)
+    )
+}
+
+/// `12 ms`, `1.2 s`, `3 min 4 s`.
+pub fn duration(ms: u64) -> String {
+    let time = Duration::from_millis(ms);
+    match time.as_secs() {
+        0 => format!("{:.2} s", time.as_secs_f64()),
+        1..=119 => format!("{:.1} s", time.as_secs_f64()),
+        seconds => format!("{} min {} s", seconds / 60, seconds % 60),
+    }
+}
+
+/// A diagnostic: place and message, the longer text indented, the hint.
+pub fn diagnostic(diagnostic: &Diagnostic, colours: bool) -> String {
+    let style = |style: Style| if colours { style.force_styling(true) } else { Style::new().force_styling(false) };
+    let mut text = String::new();
+    if let Some(file) = &diagnostic.file {
+        let mut place = file.clone();
+        for number in [diagnostic.line, diagnostic.column].into_iter().flatten() {
+            place += &format!(":{number}");
+        }
+        text += &format!("{}: ", style(Style::new().bold()).apply_to(place));
+    }
+    let (name, colour) = match diagnostic.severity {
+        Severity::Note => ("note", Style::new().cyan()),
+        Severity::Warning => ("warning", Style::new().yellow()),
+        Severity::Error => ("error", Style::new().red().bold()),
+    };
+    text += &format!("{}: {}", style(colour).apply_to(name), diagnostic.message);
+    if let Some(cell) = diagnostic.cell {
+        text += &format!(" (cell {cell})");
+    }
+    if let Some(detail) = &diagnostic.detail {
+        let detail = if colours { detail.clone() } else { strip_ansi_codes(detail).into_owned() };
+        for line in detail.trim_end().lines() {
+            text += &format!("\n    {line}");
+        }
+    }
+    if let Some(hint) = &diagnostic.hint {
+        text += &format!("\n{}: {hint}", style(Style::new().cyan()).apply_to("hint"));
+    }
+    text
+}
+
+/// What happened to an action, as a line; none for what people need not hear of.
+pub fn finished(
+    action: &str,
+    kind: ActionKind,
+    status: Status,
+    duration_ms: u64,
+    verbose: bool,
+) -> Option<String> {
+    let is_small = matches!(kind, ActionKind::Deck | ActionKind::Copy);
+    let verb = match status {
+        Status::Built => "built",
+        Status::Restored => "restored",
+        Status::Failed => "failed",
+        Status::Fresh | Status::Superseded => return None,
+    };
+    if is_small && !verbose && status != Status::Failed {
+        return None;
+    }
+    let time = match status {
+        Status::Built => format!(" ({})", duration(duration_ms)),
+        _ => String::new(),
+    };
+    Some(format!("{verb:>8} {action}{time}"))
+}

@@ -1,0 +1,143 @@
+//! Progress bars on a terminal: one for each kind of work, with what is being worked on.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::events::{ActionKind, Event, Status};
+
+use super::plain::Said;
+use super::{Reporter, Verbosity, text};
+
+/// Draws bars below the lines that are said.
+pub struct Tty {
+    bars: MultiProgress,
+    lanes: BTreeMap<ActionKind, Lane>,
+    verbosity: Verbosity,
+    colours: bool,
+    said: Said,
+}
+
+struct Lane {
+    bar: ProgressBar,
+    started: HashSet<String>,
+    running: Vec<(String, String)>,
+}
+
+impl Tty {
+    /// A reporter that draws on stderr.
+    pub fn new(verbosity: Verbosity) -> Self {
+        Self {
+            bars: MultiProgress::new(),
+            lanes: BTreeMap::new(),
+            verbosity,
+            colours: console::colors_enabled_stderr(),
+            said: Said::default(),
+        }
+    }
+
+    fn say(&self, line: &str) {
+        // A terminal that has gone away cannot be told.
+        let _ = self.bars.println(line);
+    }
+
+    fn lane(&mut self, kind: ActionKind) -> Option<&mut Lane> {
+        let name = match kind {
+            ActionKind::Execute => "Executing",
+            ActionKind::Html => "Pages",
+            ActionKind::Plantuml => "PlantUML",
+            ActionKind::Drawio => "draw.io",
+            ActionKind::Deck | ActionKind::Copy => return None,
+        };
+        let bars = &self.bars;
+        Some(self.lanes.entry(kind).or_insert_with(|| {
+            let bar = bars.add(ProgressBar::new(0));
+            let style = ProgressStyle::with_template("{prefix:>10} [{bar:24}] {pos:>3}/{len:<3} {wide_msg}");
+            if let Ok(style) = style {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar.set_prefix(name);
+            bar.enable_steady_tick(Duration::from_millis(200));
+            Lane {
+                bar,
+                started: HashSet::new(),
+                running: Vec::new(),
+            }
+        }))
+    }
+}
+
+impl Lane {
+    fn show(&self) {
+        let running: Vec<String> = self
+            .running
+            .iter()
+            .map(|(source, label)| {
+                let name = source.rsplit('/').next().unwrap_or(source);
+                if label.is_empty() { name.to_owned() } else { format!("{name} {label}") }
+            })
+            .collect();
+        self.bar.set_message(running.join(", "));
+    }
+}
+
+impl Reporter for Tty {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::ActionStarted { action, kind, .. } => {
+                if let Some(lane) = self.lane(*kind) {
+                    if lane.started.insert(action.clone()) {
+                        lane.bar.inc_length(1);
+                    }
+                    lane.running.push((action.clone(), String::new()));
+                    lane.show();
+                }
+            }
+            Event::Progress { action, kind, label, .. } => {
+                if let Some(lane) = self.lane(*kind) {
+                    for (running, text) in &mut lane.running {
+                        if running == action {
+                            text.clone_from(label);
+                        }
+                    }
+                    lane.show();
+                }
+            }
+            Event::ActionFinished { action, kind, status, duration_ms, .. } => {
+                let line = text::finished(action, *kind, *status, *duration_ms, self.verbosity.verbose);
+                let is_said = self.verbosity.verbose || *status == Status::Failed;
+                if let Some(line) = line.filter(|_| is_said) {
+                    self.say(&line);
+                }
+                if *status != Status::Fresh
+                    && let Some(lane) = self.lane(*kind)
+                {
+                    lane.running.retain(|(running, _)| running != action);
+                    if lane.started.contains(action) {
+                        lane.bar.inc(1);
+                    }
+                    lane.show();
+                }
+            }
+            Event::Diagnostic(diagnostic) => {
+                if self.said.is_new(diagnostic) {
+                    self.say(&text::diagnostic(diagnostic, self.colours));
+                }
+            }
+            Event::RunFinished { counts, duration_ms, .. } => {
+                for lane in self.lanes.values() {
+                    lane.bar.finish_and_clear();
+                }
+                self.say(&text::counts(counts, *duration_ms));
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self) {
+        for lane in self.lanes.values() {
+            lane.bar.finish_and_clear();
+        }
+    }
+}
