@@ -1,1 +1,18 @@
-//! (in work)
+//! Decks: their code cells run in Jupyter kernels driven from here, their HTML comes from a warm nbconvert process.
+//!
+//! [`start_kernel_worker`] runs cells: a kernel serves one execution and no more, and the next one is started
+//! while nobody waits for it. [`start_html_worker`] renders pages: one Python process, one exporter, many pages.
+
+mod connection;
+mod diagnose;
+mod execute;
+mod html;
+mod kernel;
+mod launch;
+mod outputs;
+mod workdir;
+mod worker;
+
+pub use html::{HtmlConfig, start_html_worker};
+pub use outputs::MAX_STREAM_BYTES;
+pub use worker::{KernelConfig, start_kernel_worker};

@@ -1,0 +1,215 @@
+//! Tells an author what went wrong in a cell: line, message, what can be done. Pure.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde_json::Value;
+
+use crate::course::ProgLang;
+use crate::events::Diagnostic;
+use crate::worker::Request;
+use crate::worker::renderers::Kernels;
+use crate::worker::request::{CodeCell, ExecuteWork};
+
+/// Colours and other terminal codes.
+static TERMINAL_CODE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"\x1b\[[0-9;?]*[A-Za-z]").ok());
+/// A frame of a traceback that lies in a cell: its prompt number and the line.
+static CELL_FRAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?:Cell |Input )?In ?\[(\d+)\], (?:line|in <cell line:) (\d+)").ok()
+});
+/// What a failed import looked for.
+static MISSING_MODULE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"No module named '([^'.]+)").ok());
+
+/// Where an exception was raised, and by what.
+pub(super) struct Raised<'a> {
+    /// The deck.
+    pub(super) file: &'a str,
+    /// The failing cell.
+    pub(super) cell: &'a CodeCell,
+    /// The number in its prompt.
+    pub(super) count: Option<i64>,
+    /// The kernelspec's name.
+    pub(super) kernel: &'a str,
+    /// The program that runs the kernel.
+    pub(super) program: &'a str,
+}
+
+impl Raised<'_> {
+    /// The diagnostic for the kernel's reply.
+    pub(super) fn diagnostic(&self, error: &Value) -> Diagnostic {
+        let field = |name: &str| {
+            let text = error.get(name).and_then(Value::as_str);
+            text.unwrap_or_default().to_owned()
+        };
+        let (name, text) = (field("ename"), field("evalue"));
+        let traceback: Vec<&str> = error
+            .get("traceback")
+            .and_then(Value::as_array)
+            .map(|lines| lines.iter().filter_map(Value::as_str).collect())
+            .unwrap_or_default();
+        let traceback = traceback.join("\n");
+        let line = line_in_cell(&traceback, self.count)
+            .and_then(|number| line_of(self.cell, number))
+            .or(self.cell.line);
+        let mut diagnostic = Diagnostic::error(headline(&name, &text))
+            .at(self.file, line)
+            .cell(self.cell.cell)
+            .hint(self.hint(&name, &text));
+        if !traceback.is_empty() {
+            diagnostic = diagnostic.detail(traceback);
+        }
+        diagnostic
+    }
+
+    fn hint(&self, name: &str, text: &str) -> String {
+        match name {
+            "ModuleNotFoundError" => {
+                let module = MISSING_MODULE.as_ref().and_then(|regex| regex.captures(text));
+                let module = module.map_or_else(String::new, |found| format!(" `{}`", &found[1]));
+                format!(
+                    "install the package that provides{module} into the environment of the kernel \
+                     `{}` (`{}`); a module of the course must lie in the topic of the deck",
+                    self.kernel, self.program
+                )
+            }
+            "NameError" => "every build runs the cells of the deck in order in a fresh kernel: define the name \
+                 in an earlier cell"
+                .to_owned(),
+            "FileNotFoundError" => "cells run in a fresh directory with copies of the other files of the topic \
+                 (images only below `imgdata`): put the file into the topic and use a relative path"
+                .to_owned(),
+            "StdinNotImplementedError" => "nobody is there to answer `input()` during a build: use a fixed value, or do \
+                 not run the deck (`evaluate=\"false\"` in `course.xml`)"
+                .to_owned(),
+            _ => "if the exception is meant to be shown, give the cell the tag `raises-exception`".to_owned(),
+        }
+    }
+}
+
+/// A deck wants a kernel that is not installed.
+pub(super) fn unknown_kernel(request: &Request, work: &ExecuteWork, known: &Kernels) -> Diagnostic {
+    let install = match work.prog_lang {
+        ProgLang::Python => "`clm setup` installs Python with this kernel",
+        ProgLang::Cpp => "install the package `xeus-cpp`, which brings it",
+        ProgLang::CSharp => "install .NET Interactive and run `dotnet interactive jupyter install`",
+        ProgLang::Java => "install a Java kernel such as JJava or IJava",
+        ProgLang::TypeScript => "install Deno and run `deno jupyter --install`",
+    };
+    let hint =
+        format!("{install}; `evaluate=\"false\"` in `course.xml` builds the course without it");
+    let names: Vec<&str> = known.specs.keys().map(String::as_str).collect();
+    let found = match names.as_slice() {
+        [] => "no kernels were found".to_owned(),
+        names => format!("kernels that were found: {}", names.join(", ")),
+    };
+    Diagnostic::error(format!("the kernel `{}` is not installed", work.kernel))
+        .at(request.source.as_str(), None)
+        .detail(found)
+        .hint(hint)
+}
+
+/// `ename: evalue`, of which only the first line.
+fn headline(name: &str, text: &str) -> String {
+    let first = text.lines().next().unwrap_or_default().trim();
+    match (name.is_empty(), first.is_empty()) {
+        (true, true) => "the cell failed".to_owned(),
+        (true, false) => first.to_owned(),
+        (false, true) => name.to_owned(),
+        (false, false) => format!("{name}: {first}"),
+    }
+}
+
+/// The last line in the cell with this prompt number that the traceback goes through.
+fn line_in_cell(traceback: &str, count: Option<i64>) -> Option<u32> {
+    let plain = TERMINAL_CODE.as_ref()?.replace_all(traceback, "");
+    let mut line = None;
+    for frame in CELL_FRAME.as_ref()?.captures_iter(&plain) {
+        if frame[1].parse::<i64>().ok() == count {
+            line = frame[2].parse().ok();
+        }
+    }
+    line
+}
+
+/// The line in the author's file of a line in the cell, if the cell has so many.
+fn line_of(cell: &CodeCell, number: u32) -> Option<u32> {
+    let lines = u32::try_from(cell.source.lines().count()).ok()?;
+    if number == 0 || number > lines {
+        return None;
+    }
+    cell.line?.checked_add(number - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn diagnose(name: &str, text: &str, traceback: &[&str]) -> Diagnostic {
+        let cell = CodeCell {
+            source: "a\nb\nc".into(),
+            cell: 7,
+            line: Some(40),
+            may_fail: false,
+        };
+        let raised = Raised {
+            file: "slides/a.py",
+            cell: &cell,
+            count: Some(3),
+            kernel: "python3",
+            program: "/env/bin/python",
+        };
+        raised.diagnostic(&json!({"ename": name, "evalue": text, "traceback": traceback}))
+    }
+
+    #[test]
+    fn the_line_is_the_last_one_inside_the_failing_cell() {
+        let colours =
+            "\x1b[36mCell\x1b[39m\x1b[36m \x1b[39m\x1b[32mIn[3]\x1b[39m\x1b[32m, line 2\x1b[39m";
+        for (traceback, line) in [
+            (
+                vec![
+                    "Cell In[3], line 3\n",
+                    "File lib.py:9",
+                    "Cell In[1], line 1",
+                ],
+                Some(42),
+            ),
+            (
+                vec!["Cell In[3], line 3", "Cell In[3], line 1, in f()"],
+                Some(40),
+            ),
+            (vec![colours], Some(41)),
+            (vec!["Input In [3], in <cell line: 2>()"], Some(41)),
+            (vec!["Cell In[3], line 99"], Some(40)),
+            (vec!["Cell In[3], line 99999999999999999999"], Some(40)),
+            (vec!["Cell In[2], line 2"], Some(40)),
+            (vec![], Some(40)),
+        ] {
+            assert_eq!(diagnose("E", "e", &traceback).line, line, "{traceback:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_line_and_the_hint_fits_it() {
+        let diagnostic = diagnose("ValueError", "bad\nworse", &["tb"]);
+        assert_eq!(diagnostic.message, "ValueError: bad");
+        assert_eq!(diagnostic.detail.as_deref(), Some("tb"));
+        assert_eq!(diagnostic.cell, Some(7));
+        assert!(diagnostic.hint.unwrap().contains("raises-exception"));
+        let hint = diagnose("ModuleNotFoundError", "No module named 'foo.bar'", &[]).hint;
+        let hint = hint.unwrap();
+        assert!(
+            hint.contains("`foo`") && hint.contains("/env/bin/python"),
+            "{hint}"
+        );
+        assert_eq!(diagnose("", "", &[]).message, "the cell failed");
+    }
+
+    #[test]
+    fn the_patterns_are_valid() {
+        assert!(TERMINAL_CODE.is_some() && CELL_FRAME.is_some() && MISSING_MODULE.is_some());
+    }
+}

@@ -1,0 +1,235 @@
+//! Runs cells one after the other in a kernel, and tells how it ended.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::connection::Recording;
+use super::kernel::Kernel;
+use super::outputs::Outputs;
+use crate::worker::request::{CodeCell, ExecuteWork, Executed};
+use crate::worker::{Progress, ProgressSink};
+
+/// How long a cell may take to end after it was interrupted because it is not wanted any more.
+const CANCEL_GRACE: Duration = Duration::from_millis(450);
+/// How long a cell may take to end after it was interrupted because of its time limit.
+const TIMEOUT_GRACE: Duration = Duration::from_secs(2);
+/// How long outputs may come after the reply of their cell (`nbclient` waits as long).
+const OUTPUT_GRACE: Duration = Duration::from_secs(4);
+/// How long what a kernel said before it ended may take to reach us.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// How running all cells ended.
+pub(super) enum End {
+    /// All ran.
+    Done {
+        /// What they gave.
+        executed: Executed,
+        /// Cells whose exception was skipped: index and exception.
+        skipped: Vec<(usize, String)>,
+    },
+    /// A cell raised an exception.
+    Raised {
+        /// The index of the cell.
+        index: usize,
+        /// The number in its prompt.
+        count: Option<i64>,
+        /// The kernel's reply: `ename`, `evalue`, `traceback`.
+        error: Value,
+    },
+    /// A cell ended the kernel with `exit()` or `quit()`, and other cells follow.
+    Quit {
+        /// The index of the cell.
+        index: usize,
+    },
+    /// The kernel ended while a cell ran.
+    Died {
+        /// The index of the cell.
+        index: usize,
+    },
+    /// A cell took longer than it may.
+    TimedOut {
+        /// The index of the cell.
+        index: usize,
+        /// What it may take.
+        limit: Duration,
+    },
+    /// The result is not wanted any more.
+    Cancelled,
+}
+
+/// How one cell ended.
+enum CellEnd {
+    /// With this reply.
+    Replied(Value),
+    Died,
+    TimedOut,
+    Cancelled,
+}
+
+/// Runs the cells of a deck.
+pub(super) async fn run(
+    kernel: &mut Kernel,
+    work: &ExecuteWork,
+    progress: &ProgressSink,
+    cancel: &CancellationToken,
+) -> End {
+    let mut outputs = Outputs::new(work.cells.len());
+    let mut skipped = Vec::new();
+    let mut ran = 0;
+    for (index, cell) in work.cells.iter().enumerate() {
+        progress(Progress {
+            done: index as u64,
+            total: work.cells.len() as u64,
+            label: format!("cell {}", cell.cell),
+        });
+        if is_blank(cell) {
+            continue;
+        }
+        ran += 1;
+        outputs.begin_cell();
+        let may_fail = work.skip_errors || cell.may_fail;
+        let limits = Limits {
+            time: work.cell_timeout,
+            cancel,
+        };
+        let reply = match run_cell(kernel, cell, index, may_fail, &mut outputs, &limits).await {
+            CellEnd::Replied(reply) => reply,
+            CellEnd::Died => return End::Died { index },
+            CellEnd::Cancelled => return End::Cancelled,
+            CellEnd::TimedOut => {
+                let limit = work.cell_timeout.unwrap_or_default();
+                return End::TimedOut { index, limit };
+            }
+        };
+        outputs.set_default_count(index, ran);
+        if reply["status"] == "error" && !may_fail {
+            let count = outputs.count(index);
+            return End::Raised {
+                index,
+                count,
+                error: reply,
+            };
+        }
+        if work.skip_errors
+            && let Some(error) = outputs.error(index)
+        {
+            skipped.push((index, error));
+            outputs.reset(index);
+        }
+        let more_follow = work.cells[index + 1..].iter().any(|cell| !is_blank(cell));
+        if asks_to_exit(&reply) && more_follow {
+            return End::Quit { index };
+        }
+    }
+    let total = work.cells.len() as u64;
+    progress(Progress {
+        done: total,
+        total,
+        label: "all cells".to_owned(),
+    });
+    let executed = outputs.finish(&kernel.accidental_names());
+    End::Done { executed, skipped }
+}
+
+/// Whether there is nothing to run: such cells are skipped and get no number.
+pub(super) fn is_blank(cell: &CodeCell) -> bool {
+    cell.source.trim().is_empty()
+}
+
+/// Whether the cell called `exit()` or `quit()`: the kernel ends after its reply.
+fn asks_to_exit(reply: &Value) -> bool {
+    let payloads = reply.get("payload").and_then(Value::as_array);
+    payloads.is_some_and(|all| all.iter().any(|payload| payload["source"] == "ask_exit"))
+}
+
+/// What ends a cell from outside.
+struct Limits<'a> {
+    time: Option<Duration>,
+    cancel: &'a CancellationToken,
+}
+
+/// Runs one cell until the kernel has replied and said that it is idle.
+async fn run_cell(
+    kernel: &mut Kernel,
+    cell: &CodeCell,
+    index: usize,
+    may_fail: bool,
+    outputs: &mut Outputs,
+    limits: &Limits<'_>,
+) -> CellEnd {
+    let Kernel { tree, channels, .. } = kernel;
+    let sent = tokio::select! {
+        sent = channels.execute(&cell.source, Recording::History, !may_fail) => sent,
+        _ = tree.wait() => return CellEnd::Died,
+    };
+    // Only to a kernel that is about to end nothing can be sent.
+    let Ok(id) = sent else {
+        return CellEnd::Died;
+    };
+    let mut deadline = limits.time.map(|limit| Instant::now() + limit);
+    let mut reply = None;
+    let (mut idle, mut gone) = (false, false);
+    while reply.is_none() || !idle {
+        tokio::select! {
+            () = limits.cancel.cancelled() => {
+                stop(kernel, &id, CANCEL_GRACE).await;
+                return CellEnd::Cancelled;
+            }
+            Some(message) = kernel.channels.published.recv() => {
+                if message.parent != id {
+                    continue;
+                }
+                let state = message.content.get("execution_state");
+                idle |= message.kind == "status" && state.is_some_and(|state| state == "idle");
+                outputs.take(index, &message.kind, message.content);
+            }
+            Some(message) = kernel.channels.replies.recv() => {
+                if message.parent == id && message.kind == "execute_reply" {
+                    reply = Some(message.content);
+                    let grace = if gone { LAST_WORDS } else { OUTPUT_GRACE };
+                    deadline = Some(Instant::now() + grace);
+                }
+            }
+            _ = kernel.tree.wait(), if !gone => {
+                // What it still said is on its way: `exit()` ends the kernel after a proper reply.
+                gone = true;
+                deadline = Some(Instant::now() + LAST_WORDS);
+            }
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                // Without a word of being idle, what has been published is all there is.
+                let Some(reply) = reply else {
+                    if gone {
+                        return CellEnd::Died;
+                    }
+                    stop(kernel, &id, TIMEOUT_GRACE).await;
+                    return CellEnd::TimedOut;
+                };
+                return CellEnd::Replied(reply);
+            }
+        }
+    }
+    reply.map_or(CellEnd::Died, CellEnd::Replied)
+}
+
+/// Interrupts a cell and gives it some time to end, so that its own child processes end in order.
+async fn stop(kernel: &mut Kernel, id: &str, grace: Duration) {
+    kernel.interrupt().await;
+    let Kernel { tree, channels, .. } = kernel;
+    let ended = async {
+        loop {
+            tokio::select! {
+                reply = channels.replies.recv() => match reply {
+                    Some(message) if message.parent != id => {}
+                    _ => return,
+                },
+                // Drained, so that the kernel can get rid of its last words.
+                Some(_) = channels.published.recv() => {}
+                _ = tree.wait() => return,
+            }
+        }
+    };
+    let _ = timeout(grace, ended).await;
+}

@@ -1,0 +1,255 @@
+//! One kernel: its process, its channels, its directories. Used for one execution; dropping it leaves nothing.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jupyter_zmq_client::KernelInfoRequest;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::connection::{Channels, Endpoints, Recording};
+use super::launch::{Launch, Launcher, is_ipykernel, what};
+use super::outputs::Renaming;
+use crate::worker::WorkerError;
+use crate::worker::process::ChildTree;
+use crate::worker::renderers::KernelSpec;
+
+/// How often a starting kernel is looked at.
+const LOOK: Duration = Duration::from_millis(4);
+/// How long a started kernel may leave a question unanswered before it is asked again.
+const NUDGE: Duration = Duration::from_millis(50);
+
+/// Our own code that runs first in Python kernels.
+const PRELUDE: &str = include_str!("kernel_prelude.py");
+/// What outputs show instead of the working directory, which has another name in every run.
+const SEEN_DIRECTORY: &str = "/tmp/clm";
+
+/// What all kernels of a worker are started with.
+#[derive(Clone, Debug)]
+pub(super) struct KernelStart {
+    /// The name of the kernelspec.
+    pub(super) name: String,
+    /// The kernelspec.
+    pub(super) spec: KernelSpec,
+    /// Where kernels keep their directories.
+    pub(super) runtime_dir: PathBuf,
+    /// The longest time until the kernel answers.
+    pub(super) timeout: Duration,
+    /// How the process is made.
+    pub(super) launcher: Launcher,
+}
+
+/// A running kernel.
+pub(super) struct Kernel {
+    name: String,
+    interrupt_by_message: bool,
+    /// Its process and all that it started.
+    pub(super) tree: ChildTree,
+    /// What is said to it and heard from it.
+    pub(super) channels: Channels,
+    work: PathBuf,
+    /// Has the connection file, the sockets and the working directory. Dropped after the process.
+    _directory: TempDir,
+}
+
+impl Kernel {
+    /// Starts a kernel and waits until it answers on all channels.
+    pub(super) async fn start(start: &KernelStart) -> Result<Self, WorkerError> {
+        let deadline = Instant::now() + start.timeout;
+        let failure = |reason: String| WorkerError::Start {
+            what: what(&start.name),
+            reason,
+        };
+        let directory = private_directory(&start.runtime_dir).map_err(|error| {
+            WorkerError::Io(format!("cannot create a directory for a kernel: {error}"))
+        })?;
+        let work = directory.path().join("work");
+        let profile = directory.path().join("ipython");
+        for new in [&work, &profile] {
+            std::fs::create_dir_all(new).map_err(|error| {
+                WorkerError::Io(format!("cannot create `{}`: {error}", new.display()))
+            })?;
+        }
+        let mut endpoints = Endpoints::new(directory.path(), is_ipykernel(&start.spec))
+            .await
+            .map_err(failure)?;
+        let launch = Launch {
+            name: &start.name,
+            spec: &start.spec,
+            connection_file: endpoints.file(),
+            directory: &work,
+            profile: &profile,
+        };
+        let tree = start.launcher.start(&launch).await?;
+        endpoints.release();
+        while !endpoints.are_open().await {
+            give_up_when_dead_or_late(&tree, deadline, start).await?;
+            sleep(LOOK).await;
+        }
+        let channels = endpoints.connect().await.map_err(failure)?;
+        let mut kernel = Self {
+            name: start.name.clone(),
+            interrupt_by_message: start.spec.interrupt_by_message,
+            tree,
+            channels,
+            work,
+            _directory: directory,
+        };
+        kernel.wait_until_ready(deadline, start).await?;
+        if is_ipykernel(&start.spec) {
+            kernel.run_prelude(deadline, start).await?;
+        }
+        tracing::debug!(kernel = start.name, pid = kernel.pid(), "a kernel is ready");
+        Ok(kernel)
+    }
+
+    /// Waits for a reply and for a published message: the latter proves that no output will be lost.
+    async fn wait_until_ready(
+        &mut self,
+        deadline: Instant,
+        start: &KernelStart,
+    ) -> Result<(), WorkerError> {
+        let (mut replied, mut published) = (false, false);
+        while !(replied && published) {
+            give_up_when_dead_or_late(&self.tree, deadline, start).await?;
+            let sent = self.channels.send(KernelInfoRequest {}).await;
+            sent.map_err(|reason| WorkerError::Start {
+                what: what(&start.name),
+                reason,
+            })?;
+            let nudge = Instant::now() + NUDGE;
+            while !(replied && published) && Instant::now() < nudge {
+                tokio::select! {
+                    Some(_) = self.channels.replies.recv() => replied = true,
+                    Some(_) = self.channels.published.recv() => published = true,
+                    () = tokio::time::sleep_until(nudge) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs our own first code, without leaving a name or a number in the history.
+    async fn run_prelude(
+        &mut self,
+        deadline: Instant,
+        start: &KernelStart,
+    ) -> Result<(), WorkerError> {
+        let failure = |reason: String| WorkerError::Start {
+            what: what(&start.name),
+            reason,
+        };
+        let code = prelude();
+        let sent = self.channels.execute(&code, Recording::Silent, false);
+        let id = sent.await.map_err(failure)?;
+        loop {
+            give_up_when_dead_or_late(&self.tree, deadline, start).await?;
+            let Ok(reply) = timeout(NUDGE, self.channels.replies.recv()).await else {
+                continue;
+            };
+            let reply = reply.ok_or_else(|| failure("its channels closed".to_owned()))?;
+            if reply.parent == id {
+                tracing::debug!(kernel = start.name, reply = %reply.content, "prelude");
+                return Ok(());
+            }
+        }
+    }
+
+    /// Interrupts the running cell, and the processes it started.
+    pub(super) async fn interrupt(&mut self) {
+        if self.interrupt_by_message {
+            // A kernel that does not listen is killed after the grace time.
+            let _ = timeout(NUDGE, self.channels.send_interrupt()).await;
+        } else if let (false, Ok(group)) = (self.tree.has_exited(), i32::try_from(self.pid())) {
+            // The kernel leads its own process group, as a shell's foreground job would.
+            let _ = killpg(Pid::from_raw(group), Signal::SIGINT);
+        }
+    }
+
+    /// The name of its kernelspec.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The working directory of the cells.
+    pub(super) fn work(&self) -> &Path {
+        &self.work
+    }
+
+    /// Names in its outputs that are an accident of this run.
+    pub(super) fn accidental_names(&self) -> Renaming {
+        let mut names = vec![(
+            format!("ipykernel_{}/", self.pid()),
+            "ipykernel/".to_owned(),
+        )];
+        let mut directories = vec![self.work.clone()];
+        directories.extend(self.work.canonicalize());
+        // IPython shortens paths below the home directory.
+        if let Some(home) = std::env::var_os("HOME").filter(|home| !home.is_empty())
+            && let Ok(below) = self.work.strip_prefix(home)
+        {
+            directories.push(Path::new("~").join(below));
+        }
+        for directory in directories {
+            names.push((directory.display().to_string(), SEEN_DIRECTORY.to_owned()));
+        }
+        Renaming(names)
+    }
+
+    /// Its process id.
+    pub(super) fn pid(&self) -> u32 {
+        self.tree.pid()
+    }
+
+    /// Kills the process and all it started, waits until it is gone, then removes its directories.
+    pub(super) async fn end(self) {
+        self.tree.kill_tree();
+        // The system may keep a process in the middle of a device access; the directory is then left to it.
+        let _ = timeout(Duration::from_secs(5), self.tree.wait()).await;
+    }
+}
+
+/// The prelude as one statement with names of its own: cells start from an empty namespace.
+fn prelude() -> String {
+    // JSON texts are Python texts.
+    let source = serde_json::Value::from(PRELUDE);
+    format!("exec({source}, {{'get_ipython': get_ipython, '__name__': 'clm'}})")
+}
+
+/// An error when the kernel ended, or the time is over.
+async fn give_up_when_dead_or_late(
+    tree: &ChildTree,
+    deadline: Instant,
+    start: &KernelStart,
+) -> Result<(), WorkerError> {
+    if tree.has_exited() {
+        return Err(match tree.crashed().await {
+            WorkerError::Crashed { what, reason } => WorkerError::Start { what, reason },
+            other => other,
+        });
+    }
+    if Instant::now() < deadline {
+        return Ok(());
+    }
+    let mut reason = format!("it did not answer within {} s", start.timeout.as_secs());
+    let lines = tree.log().last(12);
+    if !lines.is_empty() {
+        reason = format!("{reason}\n{lines}");
+    }
+    Err(WorkerError::Start {
+        what: what(&start.name),
+        reason,
+    })
+}
+
+/// A new directory that only this user may enter.
+fn private_directory(parent: &Path) -> std::io::Result<TempDir> {
+    std::fs::create_dir_all(parent)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("k");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir_in(parent)
+}

@@ -1,0 +1,132 @@
+//! How the process of a kernel comes to life, and the environment it gets.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::worker::WorkerError;
+use crate::worker::process::ChildTree;
+use crate::worker::renderers::KernelSpec;
+
+/// Variables of the person's terminal that would change what cells print, or where plots go.
+const NOT_INHERITED: [&str; 6] = [
+    "COLUMNS",
+    "LINES",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "MPLBACKEND",
+    "PYTHONSTARTUP",
+];
+
+/// A way to get the process of a kernel.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Launcher {
+    /// Starts the command of the kernelspec. Slow for Python (imports), but right for every kernel. A process
+    /// that forks kernels with all imports done would be another variant; nothing else has to know.
+    #[default]
+    Command,
+}
+
+/// What a kernel is started with.
+pub(super) struct Launch<'a> {
+    /// The name of the kernelspec.
+    pub(super) name: &'a str,
+    /// The kernelspec.
+    pub(super) spec: &'a KernelSpec,
+    /// The connection file.
+    pub(super) connection_file: &'a Path,
+    /// The working directory of the cells.
+    pub(super) directory: &'a Path,
+    /// Where IPython keeps its profile: not in the person's home, whose settings must not change outputs.
+    pub(super) profile: &'a Path,
+}
+
+impl Launcher {
+    /// Starts the process.
+    pub(super) async fn start(self, launch: &Launch<'_>) -> Result<ChildTree, WorkerError> {
+        match self {
+            Self::Command => {
+                let command = command(launch)?;
+                let mut tree = ChildTree::spawn(what(launch.name), command).await?;
+                if let Some(stdout) = tree.take_stdout() {
+                    tokio::spawn(tree.log().clone().record(what(launch.name), stdout));
+                }
+                Ok(tree)
+            }
+        }
+    }
+}
+
+/// What a kernel is called in messages.
+pub(super) fn what(kernel: &str) -> String {
+    format!("the kernel `{kernel}`")
+}
+
+/// Whether the kernel is `ipykernel`, which takes sockets and options that others do not.
+pub(super) fn is_ipykernel(spec: &KernelSpec) -> bool {
+    spec.argv.iter().any(|word| word.contains("ipykernel"))
+}
+
+fn command(launch: &Launch<'_>) -> Result<Command, WorkerError> {
+    let file = launch.connection_file.to_str().unwrap_or_default();
+    let mut words = launch.spec.argv.iter();
+    let program = words.next().ok_or_else(|| WorkerError::Start {
+        what: what(launch.name),
+        reason: "its kernelspec names no program".to_owned(),
+    })?;
+    let mut command = Command::new(program);
+    command.args(words.map(|word| word.replace("{connection_file}", file)));
+    if is_ipykernel(launch.spec) {
+        // No history file: cells of many decks must not meet in a database.
+        command.arg("--HistoryManager.hist_file=:memory:");
+        command.env("IPYTHONDIR", launch.profile);
+    }
+    for name in NOT_INHERITED {
+        command.env_remove(name);
+    }
+    command
+        .current_dir(launch.directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        // Sets print in the same order in every run.
+        .env("PYTHONHASHSEED", "0")
+        // Silences a warning of the debugger about frozen modules, which would be an output.
+        .env("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+        // `ipykernel` ends when this process is gone.
+        .env("JPY_PARENT_PID", std::process::id().to_string());
+    for (name, value) in &launch.spec.env {
+        command.env(name, expanded(value));
+    }
+    Ok(command)
+}
+
+/// A value of the kernelspec with `${NAME}` replaced by variables of our own environment; unknown ones stay.
+fn expanded(value: &str) -> String {
+    let mut result = String::new();
+    let mut rest = value;
+    while let Some(start) = rest.find("${") {
+        let Some(end) = rest[start..].find('}').map(|end| start + end) else {
+            break;
+        };
+        result.push_str(&rest[..start]);
+        match std::env::var(&rest[start + 2..end]) {
+            Ok(found) => result.push_str(&found),
+            Err(_) => result.push_str(&rest[start..=end]),
+        }
+        rest = &rest[end + 1..];
+    }
+    result + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_of_the_kernelspec_are_expanded() {
+        let path = std::env::var("PATH").unwrap();
+        assert_eq!(expanded("a:${PATH}:b"), format!("a:{path}:b"));
+        for unchanged in ["plain", "${CLM_NOT_THERE}", "${open", "$PATH", ""] {
+            assert_eq!(expanded(unchanged), unchanged);
+        }
+    }
+}

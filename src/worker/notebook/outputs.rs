@@ -1,0 +1,428 @@
+//! Turns the messages that a kernel publishes into the outputs of cells, as `nbclient` does.
+//!
+//! Pure: messages in, [`Executed`] out. The one deliberate difference to `nbclient` is that pieces of the same
+//! stream that follow each other become one output. Kernels cut streams by the clock, so that an output in
+//! pieces would differ from run to run.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::worker::request::{Executed, ExecutedCell};
+
+/// The most text of `stdout` and `stderr` that one cell may print, in bytes. What follows is dropped with a notice.
+pub const MAX_STREAM_BYTES: usize = 10 << 20;
+
+/// The most that all other outputs of one cell (images, tables) may take, in bytes of JSON.
+pub(super) const MAX_DISPLAY_BYTES: usize = 256 << 20;
+
+/// Names that are new in every run and show up in warnings and tracebacks: the directory that a kernel got from
+/// us, its process id. They become fixed ones, so that the same cells give the same bytes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Renaming(pub(super) Vec<(String, String)>);
+
+impl Renaming {
+    fn apply(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                for (from, to) in &self.0 {
+                    if text.contains(from.as_str()) {
+                        *text = text.replace(from.as_str(), to);
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.apply(item)),
+            Value::Object(fields) => fields.values_mut().for_each(|field| self.apply(field)),
+            _ => {}
+        }
+    }
+}
+
+/// The outputs of all cells while they run.
+pub(super) struct Outputs {
+    executed: Executed,
+    /// Where the outputs of a display id are: (cell, output). Later cells may update them.
+    displays: BTreeMap<String, Vec<(usize, usize)>>,
+    /// `clear_output(wait=True)`: the next output replaces all before it.
+    clear_at_next: bool,
+    stream_bytes: usize,
+    display_bytes: usize,
+    cut: bool,
+}
+
+impl Outputs {
+    /// No outputs yet, for so many cells.
+    pub(super) fn new(cells: usize) -> Self {
+        Self {
+            executed: Executed {
+                cells: vec![ExecutedCell::default(); cells],
+            },
+            displays: BTreeMap::new(),
+            clear_at_next: false,
+            stream_bytes: 0,
+            display_bytes: 0,
+            cut: false,
+        }
+    }
+
+    /// A cell begins to run: what was pending or counted for the one before is forgotten.
+    pub(super) fn begin_cell(&mut self) {
+        self.clear_at_next = false;
+        self.stream_bytes = 0;
+        self.display_bytes = 0;
+        self.cut = false;
+    }
+
+    /// Takes one published message of the running cell.
+    pub(super) fn take(&mut self, cell: usize, kind: &str, content: Value) {
+        let display_id = content
+            .pointer("/transient/display_id")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        if let Some(count) = content.get("execution_count").and_then(Value::as_i64) {
+            self.executed.cells[cell].execution_count = Some(count);
+        }
+        if let Some(id) = &display_id {
+            self.update(id, &content);
+        }
+        match kind {
+            "clear_output" if content.get("wait").and_then(Value::as_bool) == Some(true) => {
+                self.clear_at_next = true;
+            }
+            "clear_output" => self.clear(cell),
+            "stream" => self.stream(cell, content),
+            "display_data" | "execute_result" | "error" => {
+                self.display_bytes += size_of(&content);
+                if self.display_bytes > MAX_DISPLAY_BYTES {
+                    self.cut_off(cell);
+                    return;
+                }
+                let Some(output) = output_of(kind, content) else {
+                    return;
+                };
+                self.clear_if_pending(cell);
+                let outputs = &mut self.executed.cells[cell].outputs;
+                if let Some(id) = display_id {
+                    let places = self.displays.entry(id).or_default();
+                    places.push((cell, outputs.len()));
+                }
+                outputs.push(output);
+            }
+            _ => {}
+        }
+    }
+
+    /// The number in the prompt, when the kernel has not given one.
+    pub(super) fn set_default_count(&mut self, cell: usize, count: i64) {
+        let known = &mut self.executed.cells[cell].execution_count;
+        *known = known.or(Some(count));
+    }
+
+    /// The exception that the cell shows, if any.
+    pub(super) fn error(&self, cell: usize) -> Option<String> {
+        let outputs = &self.executed.cells[cell].outputs;
+        let error = outputs
+            .iter()
+            .find(|output| output["output_type"] == "error")?;
+        let text = |name: &str| error[name].as_str().unwrap_or_default();
+        Some(format!("{}: {}", text("ename"), text("evalue")))
+    }
+
+    /// Makes the cell look as if it had not run.
+    pub(super) fn reset(&mut self, cell: usize) {
+        self.executed.cells[cell] = ExecutedCell::default();
+    }
+
+    /// The number in the prompt of a cell.
+    pub(super) fn count(&self, cell: usize) -> Option<i64> {
+        self.executed.cells[cell].execution_count
+    }
+
+    /// What all cells gave, with accidental names replaced (see [`Renaming`]).
+    pub(super) fn finish(mut self, renaming: &Renaming) -> Executed {
+        for cell in &mut self.executed.cells {
+            for output in &mut cell.outputs {
+                renaming.apply(output);
+            }
+        }
+        self.executed
+    }
+
+    /// Replaces data and metadata of every output that was shown under the display id.
+    fn update(&mut self, id: &str, content: &Value) {
+        let Some(places) = self.displays.get(id) else {
+            return;
+        };
+        let Some(new) = output_of("display_data", content.clone()) else {
+            return;
+        };
+        for &(cell, output) in places {
+            if let Some(old) = self.executed.cells[cell].outputs.get_mut(output) {
+                old["data"] = new["data"].clone();
+                old["metadata"] = new["metadata"].clone();
+            }
+        }
+    }
+
+    fn stream(&mut self, cell: usize, content: Value) {
+        let name = content.get("name").and_then(Value::as_str);
+        let (Some(name), Some(text)) = (name, content.get("text").and_then(Value::as_str)) else {
+            return;
+        };
+        if self.cut {
+            return;
+        }
+        self.clear_if_pending(cell);
+        let room = MAX_STREAM_BYTES.saturating_sub(self.stream_bytes);
+        let kept = beginning(text, room);
+        self.stream_bytes += kept.len();
+        self.append_stream(cell, name, kept);
+        if kept.len() < text.len() {
+            self.cut_off(cell);
+        }
+    }
+
+    fn append_stream(&mut self, cell: usize, name: &str, text: &str) {
+        let outputs = &mut self.executed.cells[cell].outputs;
+        if let Some(last) = outputs.last_mut()
+            && last["output_type"] == "stream"
+            && last["name"] == name
+            && let Some(Value::String(old)) = last.get_mut("text")
+        {
+            old.push_str(text);
+            return;
+        }
+        outputs.push(json!({"output_type": "stream", "name": name, "text": text}));
+    }
+
+    /// Says once that the rest of the cell's output is dropped.
+    fn cut_off(&mut self, cell: usize) {
+        if !self.cut {
+            self.cut = true;
+            let notice = "\n[The rest of the output was dropped: a cell may print 10 MB.]\n";
+            self.append_stream(cell, "stderr", notice);
+        }
+    }
+
+    fn clear_if_pending(&mut self, cell: usize) {
+        if self.clear_at_next {
+            self.clear(cell);
+        }
+    }
+
+    fn clear(&mut self, cell: usize) {
+        self.clear_at_next = false;
+        self.executed.cells[cell].outputs.clear();
+        for places in self.displays.values_mut() {
+            places.retain(|&(of, _)| of != cell);
+        }
+    }
+}
+
+/// The `nbformat` output of a message, or none when the message lacks what the output needs.
+fn output_of(kind: &str, mut content: Value) -> Option<Value> {
+    let mut take = |name: &str| content.get_mut(name).map(Value::take);
+    Some(match kind {
+        "error" => json!({
+            "output_type": "error",
+            "ename": take("ename")?,
+            "evalue": take("evalue")?,
+            "traceback": take("traceback")?,
+        }),
+        _ => {
+            let data = joined(take("data")?);
+            let metadata = take("metadata").unwrap_or_else(|| Value::Object(Map::new()));
+            let mut output = json!({"output_type": kind, "data": data, "metadata": metadata});
+            if kind == "execute_result" {
+                output["execution_count"] = take("execution_count").unwrap_or(Value::Null);
+            }
+            output
+        }
+    })
+}
+
+/// A MIME bundle whose texts in pieces are joined, as `nbformat` keeps them in memory.
+fn joined(data: Value) -> Value {
+    let Value::Object(bundle) = data else {
+        return Value::Object(Map::new());
+    };
+    let join = |(mime, value): (String, Value)| {
+        let is_json = mime == "application/json" || mime.ends_with("+json");
+        let value = match value {
+            Value::Array(parts) if !is_json && parts.iter().all(Value::is_string) => {
+                Value::String(parts.iter().filter_map(Value::as_str).collect())
+            }
+            value => value,
+        };
+        (mime, value)
+    };
+    Value::Object(bundle.into_iter().map(join).collect())
+}
+
+/// The first bytes of a text, cut before a character that does not fit.
+fn beginning(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// About how many bytes the value takes as JSON.
+fn size_of(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => items.iter().map(|item| size_of(item) + 1).sum::<usize>() + 2,
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| name.len() + 4 + size_of(value);
+            fields.iter().map(field).sum::<usize>() + 2
+        }
+        _ => 8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outputs(messages: &[(usize, &str, Value)]) -> Vec<Vec<Value>> {
+        let mut outputs = Outputs::new(2);
+        let mut running = None;
+        for (cell, kind, content) in messages {
+            if running != Some(*cell) {
+                outputs.begin_cell();
+                running = Some(*cell);
+            }
+            outputs.take(*cell, kind, content.clone());
+        }
+        let cells = outputs.finish(&Renaming::default()).cells.into_iter();
+        cells.map(|cell| cell.outputs).collect()
+    }
+
+    fn stream(name: &str, text: &str) -> Value {
+        json!({"name": name, "text": text})
+    }
+
+    fn display(id: Option<&str>, text: &str) -> Value {
+        json!({"data": {"text/plain": text}, "metadata": {}, "transient": {"display_id": id}})
+    }
+
+    #[test]
+    fn pieces_of_a_stream_become_one_output_in_their_order() {
+        let seen = outputs(&[
+            (0, "stream", stream("stdout", "a")),
+            (0, "stream", stream("stdout", "b\n")),
+            (0, "stream", stream("stderr", "e")),
+            (0, "stream", stream("stdout", "c")),
+        ]);
+        let texts: Vec<_> = seen[0].iter().map(|output| &output["text"]).collect();
+        assert_eq!(texts, ["ab\n", "e", "c"]);
+    }
+
+    #[test]
+    fn a_later_cell_updates_what_an_earlier_one_displayed() {
+        let seen = outputs(&[
+            (0, "display_data", display(Some("d"), "old")),
+            (1, "update_display_data", display(Some("d"), "new")),
+        ]);
+        assert_eq!(seen[0][0]["data"]["text/plain"], "new");
+        assert!(seen[1].is_empty(), "an update is no output of its own");
+    }
+
+    #[test]
+    fn clearing_is_immediate_or_waits_for_the_next_output() {
+        let wait = |wait: bool| json!({"wait": wait});
+        let seen = outputs(&[
+            (0, "stream", stream("stdout", "a")),
+            (0, "clear_output", wait(false)),
+            (1, "stream", stream("stdout", "a")),
+            (1, "clear_output", wait(true)),
+        ]);
+        assert!(seen[0].is_empty());
+        assert_eq!(seen[1].len(), 1, "nothing came after the clearing");
+        let seen = outputs(&[
+            (0, "stream", stream("stdout", "a")),
+            (0, "clear_output", wait(true)),
+            (0, "stream", stream("stdout", "b")),
+        ]);
+        assert_eq!(
+            seen[0],
+            [json!({"output_type": "stream", "name": "stdout", "text": "b"})]
+        );
+    }
+
+    #[test]
+    fn a_cleared_display_is_not_updated() {
+        let seen = outputs(&[
+            (0, "display_data", display(Some("d"), "old")),
+            (0, "clear_output", json!({})),
+            (0, "display_data", display(None, "other")),
+            (0, "update_display_data", display(Some("d"), "new")),
+        ]);
+        assert_eq!(seen[0][0]["data"]["text/plain"], "other");
+    }
+
+    #[test]
+    fn endless_printing_is_cut_with_a_notice() {
+        let piece = "é".repeat(1 << 20);
+        let mut all = Outputs::new(1);
+        for _ in 0..20 {
+            all.take(0, "stream", stream("stdout", &piece));
+        }
+        let cells = all.finish(&Renaming::default()).cells;
+        let [text, notice] = cells[0].outputs.as_slice() else {
+            panic!("{} outputs", cells[0].outputs.len());
+        };
+        assert_eq!(text["text"].as_str().map(str::len), Some(MAX_STREAM_BYTES));
+        assert!(
+            notice["text"]
+                .as_str()
+                .is_some_and(|text| text.contains("dropped"))
+        );
+    }
+
+    #[test]
+    fn texts_in_pieces_are_joined_but_not_json() {
+        let data = json!({"text/html": ["<b>", "</b>"], "application/json": ["a", "b"]});
+        let seen = outputs(&[(
+            0,
+            "execute_result",
+            json!({"data": data, "execution_count": 3}),
+        )]);
+        assert_eq!(
+            seen[0][0],
+            json!({"output_type": "execute_result", "execution_count": 3, "metadata": {},
+                "data": {"text/html": "<b></b>", "application/json": ["a", "b"]}})
+        );
+    }
+
+    #[test]
+    fn accidental_names_become_fixed_ones() {
+        let mut outputs = Outputs::new(1);
+        // The name arrives in two pieces.
+        outputs.take(0, "stream", stream("stderr", "/tmp/ipykernel_1"));
+        outputs.take(0, "stream", stream("stderr", "23/4.py:1: W"));
+        let trace = json!({"ename": "E", "evalue": "", "traceback": ["/run/k1/work/a.py"]});
+        outputs.take(0, "error", trace);
+        let renaming = Renaming(vec![
+            ("ipykernel_123/".into(), "ipykernel/".into()),
+            ("/run/k1/work".into(), "/tmp/clm".into()),
+        ]);
+        let cells = outputs.finish(&renaming).cells;
+        assert_eq!(cells[0].outputs[0]["text"], "/tmp/ipykernel/4.py:1: W");
+        assert_eq!(cells[0].outputs[1]["traceback"][0], "/tmp/clm/a.py");
+    }
+
+    #[test]
+    fn strange_messages_are_ignored() {
+        let seen = outputs(&[
+            (0, "stream", json!({"name": 3})),
+            (0, "error", json!({})),
+            (0, "display_data", json!(null)),
+            (0, "display_data", json!({"data": "no bundle"})),
+            (0, "unheard_of", json!([1])),
+        ]);
+        assert_eq!(seen[0].len(), 1);
+        assert_eq!(seen[0][0]["data"], json!({}));
+    }
+}

@@ -1,0 +1,365 @@
+//! The worker that runs decks: a fresh kernel for each, the next one started ahead of need.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::diagnose::{Raised, unknown_kernel};
+use super::execute::{self, End, is_blank};
+use super::kernel::{Kernel, KernelStart};
+use super::launch::{Launcher, what};
+use super::workdir;
+use crate::events::Diagnostic;
+use crate::worker::process::Exit;
+use crate::worker::renderers::Kernels;
+use crate::worker::request::{CodeCell, ExecuteWork, Executed, ExecutedCell};
+use crate::worker::{Outcome, ProgressSink, Request, Work, Worker, WorkerError};
+
+/// The file that a request leaves in its directory.
+const EXECUTED: &str = "executed.json";
+
+/// How kernels are started.
+#[derive(Clone, Debug)]
+pub struct KernelConfig {
+    /// Where kernels keep their sockets and working directories. A short path, best outside the course: cells
+    /// see their working directory, and tools that they start look for settings in the directories above.
+    pub runtime_dir: PathBuf,
+    /// The longest time until a kernel answers.
+    pub startup_timeout: Duration,
+    /// Whether more executions are expected: while it is true, the kernel for the next one is started as soon as
+    /// a result is out. The owner sets it to false when nothing waits any more.
+    pub ahead: Arc<AtomicBool>,
+}
+
+impl KernelConfig {
+    /// Kernels in this directory, with the time limit that `nbclient` users are used to, and none ahead of need.
+    pub fn new(runtime_dir: PathBuf) -> Self {
+        Self {
+            runtime_dir,
+            startup_timeout: Duration::from_secs(300),
+            ahead: Arc::default(),
+        }
+    }
+}
+
+/// Makes a worker for [`Work::Execute`]. Its kernels start when they are needed.
+pub async fn start_kernel_worker(
+    kernels: &Kernels,
+    config: &KernelConfig,
+) -> Result<Box<dyn Worker>, WorkerError> {
+    Ok(Box::new(KernelWorker {
+        kernels: kernels.clone(),
+        config: config.clone(),
+        next: None,
+        ending: JoinSet::new(),
+        pid: None,
+    }))
+}
+
+/// Runs decks, one at a time.
+struct KernelWorker {
+    kernels: Kernels,
+    config: KernelConfig,
+    next: Option<NextKernel>,
+    /// Kernels that have done their work and are being cleaned up.
+    ending: JoinSet<()>,
+    /// The kernel of the last execution.
+    pid: Option<u32>,
+}
+
+/// A kernel that was started ahead of need. Dropping it kills the kernel.
+struct NextKernel {
+    name: String,
+    starting: JoinHandle<Result<Kernel, WorkerError>>,
+}
+
+impl Drop for NextKernel {
+    fn drop(&mut self) {
+        self.starting.abort();
+    }
+}
+
+#[async_trait]
+impl Worker for KernelWorker {
+    async fn run(
+        &mut self,
+        request: &Request,
+        progress: ProgressSink,
+        cancel: CancellationToken,
+    ) -> Result<Outcome, WorkerError> {
+        let Work::Execute(work) = &request.work else {
+            return Err(WorkerError::Io(format!(
+                "a kernel does not do work of the kind `{}`",
+                request.work.kind().name()
+            )));
+        };
+        if work.cells.iter().all(is_blank) {
+            let nothing = Executed {
+                cells: vec![ExecutedCell::default(); work.cells.len()],
+            };
+            return finished(request, &nothing).await;
+        }
+        let Some(start) = self.start_of(&work.kernel) else {
+            return Ok(Outcome::failed(unknown_kernel(
+                request,
+                work,
+                &self.kernels,
+            )));
+        };
+        let kernel = tokio::select! {
+            kernel = self.kernel(&start) => kernel?,
+            () = cancel.cancelled() => return Ok(Outcome::cancelled()),
+        };
+        self.pid = Some(kernel.pid());
+        let (kernel, outcome) = execution(kernel, request, work, &start, &progress, &cancel).await;
+        // Killed at once; its files are removed while the next request is on its way.
+        kernel.tree.kill_tree();
+        self.ending.spawn(kernel.end());
+        while self.ending.try_join_next().is_some() {}
+        if outcome.is_ok() && self.config.ahead.load(Ordering::Relaxed) {
+            self.start_ahead(start);
+        }
+        outcome
+    }
+
+    fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
+    async fn shutdown(mut self: Box<Self>) {
+        if let Some(mut next) = self.next.take() {
+            next.starting.abort();
+            if let Ok(Ok(kernel)) = (&mut next.starting).await {
+                kernel.end().await;
+            }
+        }
+        while self.ending.join_next().await.is_some() {}
+    }
+}
+
+impl KernelWorker {
+    fn start_of(&self, kernel: &str) -> Option<KernelStart> {
+        Some(KernelStart {
+            name: kernel.to_owned(),
+            spec: self.kernels.specs.get(kernel)?.clone(),
+            runtime_dir: self.config.runtime_dir.clone(),
+            timeout: self.config.startup_timeout,
+            launcher: Launcher::default(),
+        })
+    }
+
+    /// The kernel that was started ahead, if it is the right one and lives; else a new one.
+    async fn kernel(&mut self, start: &KernelStart) -> Result<Kernel, WorkerError> {
+        if let Some(mut next) = self.next.take()
+            && next.name == start.name
+            && let Ok(Ok(kernel)) = (&mut next.starting).await
+            && !kernel.tree.has_exited()
+        {
+            return Ok(kernel);
+        }
+        Kernel::start(start).await
+    }
+
+    fn start_ahead(&mut self, start: KernelStart) {
+        self.next = Some(NextKernel {
+            name: start.name.clone(),
+            starting: tokio::spawn(async move { Kernel::start(&start).await }),
+        });
+    }
+}
+
+/// Runs the cells of a request; gives the used kernel back.
+async fn execution(
+    mut kernel: Kernel,
+    request: &Request,
+    work: &ExecuteWork,
+    start: &KernelStart,
+    progress: &ProgressSink,
+    cancel: &CancellationToken,
+) -> (Kernel, Result<Outcome, WorkerError>) {
+    let directory = kernel.work().to_owned();
+    let filled = workdir::fill(request.root.clone(), directory, work.files.clone()).await;
+    match filled {
+        Err(error) => return (kernel, Err(error)),
+        Ok(Some(diagnostic)) => return (kernel, Ok(Outcome::failed(diagnostic))),
+        Ok(None) => {}
+    }
+    let end = execute::run(&mut kernel, work, progress, cancel).await;
+    let outcome = outcome(end, &kernel, request, work, start).await;
+    (kernel, outcome)
+}
+
+async fn outcome(
+    end: End,
+    kernel: &Kernel,
+    request: &Request,
+    work: &ExecuteWork,
+    start: &KernelStart,
+) -> Result<Outcome, WorkerError> {
+    let failed = |index: usize, message: String, hint: &str| {
+        let cell = &work.cells[index];
+        Diagnostic::error(message)
+            .at(request.source.as_str(), cell.line)
+            .cell(cell.cell)
+            .hint(hint)
+    };
+    match end {
+        End::Done { executed, skipped } => {
+            let mut outcome = finished(request, &executed).await?;
+            outcome
+                .diagnostics
+                .extend(skip_warning(request, work, &skipped));
+            Ok(outcome)
+        }
+        End::Raised {
+            index,
+            count,
+            error,
+        } => Ok(Outcome::failed(raised(
+            request, work, start, index, count, &error,
+        ))),
+        End::Quit { index } => Ok(Outcome::failed(failed(
+            index,
+            "the cell ends the kernel, but other cells follow".to_owned(),
+            "remove the call of `exit()` or `quit()`",
+        ))),
+        End::TimedOut { index, limit } => Ok(Outcome::failed(failed(
+            index,
+            format!("the cell was stopped after {} s", limit.as_secs_f32()),
+            "if it needs more time, raise `cell_timeout` in the section `[notebook]` of `clm.toml`",
+        ))),
+        End::Cancelled => Ok(Outcome::cancelled()),
+        End::Died { index } => death(kernel, request, &work.cells[index]).await,
+    }
+}
+
+fn raised(
+    request: &Request,
+    work: &ExecuteWork,
+    start: &KernelStart,
+    index: usize,
+    count: Option<i64>,
+    error: &Value,
+) -> Diagnostic {
+    let raised = Raised {
+        file: request.source.as_str(),
+        cell: &work.cells[index],
+        count,
+        kernel: &start.name,
+        program: start.spec.argv.first().map_or("", String::as_str),
+    };
+    raised.diagnostic(error)
+}
+
+/// A kernel that ended by itself is the cell's fault. One that was killed may have been killed by anybody (the
+/// system does so when memory runs out): another attempt may help.
+async fn death(
+    kernel: &Kernel,
+    request: &Request,
+    cell: &CodeCell,
+) -> Result<Outcome, WorkerError> {
+    let exit = kernel.tree.wait().await;
+    kernel.tree.log().settle(Duration::from_millis(200)).await;
+    let lines = kernel.tree.log().last(20);
+    if was_killed(exit) {
+        let place = match cell.line {
+            Some(line) => format!("cell {} (line {line})", cell.cell),
+            None => format!("cell {}", cell.cell),
+        };
+        return Err(WorkerError::Crashed {
+            what: what(kernel.name()),
+            reason: format!(
+                "{exit} while it ran {place} of `{}`\n{lines}",
+                request.source
+            )
+            .trim_end()
+            .to_owned(),
+        });
+    }
+    let mut diagnostic = Diagnostic::error(format!("the cell ended the kernel ({exit})"))
+        .at(request.source.as_str(), cell.line)
+        .cell(cell.cell)
+        .hint(
+            "something in the cell ends the process: `os._exit()`, or a crash in compiled code; \
+             run the cells in Jupyter to find the line",
+        );
+    if !lines.is_empty() {
+        diagnostic = diagnostic.detail(lines);
+    }
+    Ok(Outcome::failed(diagnostic))
+}
+
+/// Whether the process ended by a signal that others send, unlike a crash of its own.
+#[cfg(unix)]
+fn was_killed(exit: Exit) -> bool {
+    use nix::sys::signal::Signal;
+    use std::os::unix::process::ExitStatusExt;
+    let Exit::Status(status) = exit else {
+        return true;
+    };
+    let signal = status.signal().map(Signal::try_from);
+    let own = [
+        Signal::SIGSEGV,
+        Signal::SIGABRT,
+        Signal::SIGBUS,
+        Signal::SIGFPE,
+        Signal::SIGILL,
+        Signal::SIGTRAP,
+        Signal::SIGSYS,
+    ];
+    matches!(signal, Some(Ok(signal)) if !own.contains(&signal))
+}
+
+#[cfg(not(unix))]
+fn was_killed(exit: Exit) -> bool {
+    exit == Exit::Unknown
+}
+
+/// The warning about cells whose exceptions were skipped.
+fn skip_warning(
+    request: &Request,
+    work: &ExecuteWork,
+    skipped: &[(usize, String)],
+) -> Option<Diagnostic> {
+    let (first, _) = skipped.first()?;
+    let describe =
+        |(index, error): &(usize, String)| format!("cell {}: {error}", work.cells[*index].cell);
+    let numbers: Vec<String> = skipped
+        .iter()
+        .map(|(index, _)| work.cells[*index].cell.to_string())
+        .collect();
+    let (noun, verb) = if skipped.len() == 1 {
+        ("cell", "has")
+    } else {
+        ("cells", "have")
+    };
+    let message = format!(
+        "{noun} {} failed and {verb} no output, as `skip-errors` asks for",
+        numbers.join(", ")
+    );
+    let details: Vec<String> = skipped.iter().map(describe).collect();
+    let cell = &work.cells[*first];
+    Some(
+        Diagnostic::warning(message)
+            .at(request.source.as_str(), cell.line)
+            .cell(cell.cell)
+            .detail(details.join("\n")),
+    )
+}
+
+/// Writes the result of a request.
+async fn finished(request: &Request, executed: &Executed) -> Result<Outcome, WorkerError> {
+    let path = request.out.join(EXECUTED);
+    let bytes = serde_json::to_vec(executed)
+        .map_err(|error| WorkerError::Io(format!("the outputs cannot be written: {error}")))?;
+    tokio::fs::write(&path, bytes)
+        .await
+        .map_err(|error| WorkerError::Io(format!("cannot write `{}`: {error}", path.display())))?;
+    Ok(Outcome::ok([EXECUTED]))
+}
