@@ -1,6 +1,8 @@
 //! How many workers of each kind, and what they may use.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::events::ActionKind;
@@ -67,6 +69,9 @@ pub struct PoolConfig {
     pub idle_ttl: Duration,
     /// A worker that uses more bytes of memory after a request is replaced.
     pub memory_ceiling: u64,
+    /// Whether more executions are expected: while it is true, the kernel for the next one starts as soon as a result
+    /// is out. The engine sets it while executions wait.
+    pub kernels_ahead: Arc<AtomicBool>,
     /// For tests: the program and arguments to start as PlantUML worker, such as one that misbehaves.
     pub plantuml_command: Option<Vec<String>>,
 }
@@ -93,6 +98,7 @@ impl PoolConfig {
             },
             idle_ttl: Duration::from_secs(600),
             memory_ceiling: 1500 << 20,
+            kernels_ahead: Arc::default(),
             plantuml_command: None,
         }
     }
