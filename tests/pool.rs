@@ -2,16 +2,17 @@
 
 mod lab;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clm::course::RelPath;
+use clm::course::{ProgLang, RelPath};
 use clm::events::ActionKind;
-use clm::worker::pool::WorkerState;
-use clm::worker::request::OutcomeStatus;
-use clm::worker::{Outcome, WorkerError};
+use clm::worker::pool::{Pool, PoolConfig, WorkerState};
+use clm::worker::request::{CodeCell, ExecuteWork, HtmlWork, OutcomeStatus, Page};
+use clm::worker::{Outcome, Request, Work, WorkerError};
 use tokio_util::sync::CancellationToken;
 
-use lab::{Lab, eventually, is_gone};
+use lab::{Lab, eventually, futures_of, is_gone};
 
 #[tokio::test]
 async fn a_warm_worker_is_used_again() {
@@ -337,24 +338,55 @@ async fn thirty_two_workers_do_four_hundred_requests() {
     assert_eq!(work.len(), 400);
 }
 
-/// Runs futures at the same time on one thread.
-async fn futures_of<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    use std::task::Poll;
-    let mut futures: Vec<_> = futures.map(Box::pin).collect();
-    let mut results: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
-    std::future::poll_fn(|context| {
-        for (future, result) in futures.iter_mut().zip(&mut results) {
-            if result.is_none()
-                && let Poll::Ready(output) = future.as_mut().poll(context)
-            {
-                *result = Some(output);
-            }
-        }
-        match results.iter().all(Option::is_some) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    })
-    .await;
-    results.into_iter().flatten().collect()
+#[tokio::test]
+async fn real_tools_are_started_by_kind() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = PoolConfig::new(dir.path(), dir.path().join("run"));
+    let renderers = Arc::new(crate::support::renderers().clone());
+    let kernel = "python3".to_owned();
+    assert!(renderers.kernels.specs.contains_key(&kernel));
+    let pool = Pool::new(renderers, config, Arc::new(|_| {}));
+    let cell = CodeCell {
+        source: "6 * 7".to_owned(),
+        cell: 1,
+        line: Some(1),
+        may_fail: false,
+    };
+    let execute = Work::Execute(ExecuteWork {
+        prog_lang: ProgLang::Python,
+        kernel,
+        cells: vec![cell],
+        files: Vec::new(),
+        skip_errors: false,
+        cell_timeout: None,
+    });
+    let notebook = r##"{"cells":[{"id":"a","cell_type":"markdown","metadata":{},"source":"# Forty-two"}],
+        "metadata":{},"nbformat":4,"nbformat_minor":5}"##;
+    let html = Work::Html(HtmlWork {
+        pages: vec![Page {
+            name: "completed".to_owned(),
+            notebook: notebook.to_owned(),
+        }],
+    });
+    for (id, work, file, text) in [
+        (1, execute, "executed.json", "42"),
+        (2, html, "completed.html", "Forty-two"),
+    ] {
+        let out = dir.path().join(format!("out-{id}"));
+        std::fs::create_dir(&out).unwrap();
+        let request = Request {
+            id,
+            source: RelPath::new("slides_a.py").unwrap(),
+            root: dir.path().to_owned(),
+            out: out.clone(),
+            work,
+        };
+        let cancel = CancellationToken::new();
+        let outcome = pool.run(&request, Arc::new(|_| {}), cancel).await.unwrap();
+        assert_eq!(outcome.status, OutcomeStatus::Ok, "{outcome:?}");
+        assert!(outcome.outputs.contains(&file.to_owned()), "{outcome:?}");
+        let content = std::fs::read_to_string(out.join(file)).unwrap();
+        assert!(content.contains(text), "{file}");
+    }
+    pool.shutdown().await;
 }

@@ -18,9 +18,10 @@ const WHAT: &str = "PlantUML";
 /// What the worker calls itself.
 const KIND: &str = "plantuml";
 
-/// Heap for the first diagram, and for each other one that is rendered at the same time.
-const HEAP_MB: usize = 512;
-const HEAP_PER_THREAD_MB: usize = 128;
+/// Heap for the first diagram, and for each other one that is rendered at the same time. A picture of 8192 by 8192 pixels
+/// takes 256 MB while it is drawn; ordinary ones leave most of the heap unused.
+const HEAP_MB: usize = 768;
+const HEAP_PER_THREAD_MB: usize = 384;
 
 /// All that the worker gets to know of the environment: diagrams can print variables, and others change how Java,
 /// PlantUML and Graphviz behave.

@@ -1,6 +1,8 @@
 //! How many workers of each kind, and what they may use.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::events::ActionKind;
@@ -67,6 +69,9 @@ pub struct PoolConfig {
     pub idle_ttl: Duration,
     /// A worker that uses more bytes of memory after a request is replaced.
     pub memory_ceiling: u64,
+    /// Whether more executions are expected: while it is true, the kernel for the next one starts as soon as a result
+    /// is out. The engine sets it while executions wait.
+    pub kernels_ahead: Arc<AtomicBool>,
     /// For tests: the program and arguments to start as PlantUML worker, such as one that misbehaves.
     pub plantuml_command: Option<Vec<String>>,
 }
@@ -75,14 +80,15 @@ impl PoolConfig {
     /// Settings that suit this machine.
     pub fn new(root: impl Into<PathBuf>, runtime_dir: impl Into<PathBuf>) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let fitting = |most, megabytes| fitting_slots(cores.min(most), megabytes, available_mb());
         Self {
             root: root.into(),
             runtime_dir: runtime_dir.into(),
             slots: PerKind {
-                execute: cores.clamp(1, 8),
-                html: cores.clamp(1, 2),
-                plantuml: cores.clamp(1, 4),
-                drawio: cores.clamp(1, 2),
+                execute: fitting(8, 500),
+                html: fitting(2, 250),
+                plantuml: fitting(4, 200),
+                drawio: fitting(2, 300),
             },
             timeouts: PerKind {
                 execute: None,
@@ -92,7 +98,46 @@ impl PoolConfig {
             },
             idle_ttl: Duration::from_secs(600),
             memory_ceiling: 1500 << 20,
+            kernels_ahead: Arc::default(),
             plantuml_command: None,
         }
+    }
+}
+
+/// As many slots as there are cores for, when half of the memory holds workers of this size; at least one.
+fn fitting_slots(cores: usize, worker_mb: u64, available_mb: Option<u64>) -> usize {
+    let by_memory = available_mb.map_or(cores, |available| {
+        usize::try_from(available / 2 / worker_mb).unwrap_or(cores)
+    });
+    cores.min(by_memory).max(1)
+}
+
+/// Memory that can be used without swapping, where the system tells.
+fn available_mb() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_fit_cores_and_memory() {
+        for (cores, available, slots) in [
+            (8, None, 8),
+            (8, Some(64_000), 8),
+            (8, Some(4_000), 4),
+            (8, Some(100), 1),
+            (1, Some(64_000), 1),
+        ] {
+            assert_eq!(fitting_slots(cores, 500, available), slots);
+        }
+        let config = PoolConfig::new("/course", "/run");
+        assert!(config.slots.iter().all(|(_, slots)| *slots >= 1));
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 
 use super::PoolConfig;
 use crate::events::ActionKind;
+use crate::worker::notebook::{self, HtmlConfig, KernelConfig};
 use crate::worker::protocol::{ProtocolProcess, ProtocolWorker, RequestLimits};
 use crate::worker::{Renderers, Worker, WorkerError, plantuml};
 
@@ -65,6 +66,26 @@ impl ToolFactory {
         Ok(Box::new(ProtocolWorker::new(process, limits)))
     }
 
+    /// A runner of decks; each starts its own kernels.
+    async fn execute(&self) -> Result<Box<dyn Worker>, WorkerError> {
+        let config = KernelConfig {
+            ahead: Arc::clone(&self.config.kernels_ahead),
+            ..KernelConfig::new(self.config.runtime_dir.clone())
+        };
+        notebook::start_kernel_worker(&self.renderers.kernels, &config).await
+    }
+
+    /// A Python process that renders pages.
+    async fn html(&self) -> Result<Box<dyn Worker>, WorkerError> {
+        let tool = self.renderers.html.as_ref();
+        let tool = tool.ok_or_else(|| missing("nbconvert"))?;
+        let config = HtmlConfig {
+            timeout: self.config.timeouts.html,
+            ..HtmlConfig::new(self.config.runtime_dir.clone())
+        };
+        notebook::start_html_worker(tool, &config).await
+    }
+
     /// Whether one more worker may share the process. The caller's handle counts as well.
     fn has_place(&self, process: &Arc<ProtocolProcess>) -> bool {
         let users = Arc::strong_count(process) - 1;
@@ -79,10 +100,10 @@ impl Factory for ToolFactory {
     async fn make(&self, kind: ActionKind) -> Result<Box<dyn Worker>, WorkerError> {
         match kind {
             ActionKind::Plantuml => self.plantuml().await,
-            // The workers of these kinds are wired in here.
+            ActionKind::Execute => self.execute().await,
+            ActionKind::Html => self.html().await,
+            // The worker of this kind is wired in here.
             ActionKind::Drawio => Err(missing("draw.io")),
-            ActionKind::Execute => Err(missing("the Jupyter kernel")),
-            ActionKind::Html => Err(missing("nbconvert")),
             ActionKind::Deck | ActionKind::Copy => Err(WorkerError::Io(format!(
                 "there are no workers for `{}` actions",
                 kind.name()
