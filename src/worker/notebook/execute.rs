@@ -29,6 +29,8 @@ pub(super) enum End {
         executed: Executed,
         /// Cells whose exception was skipped: index and exception.
         skipped: Vec<(usize, String)>,
+        /// Indices of cells whose outputs were cut because there was too much.
+        cut: Vec<usize>,
     },
     /// A cell raised an exception.
     Raised {
@@ -76,7 +78,7 @@ pub(super) async fn run(
     progress: &ProgressSink,
     cancel: &CancellationToken,
 ) -> End {
-    let mut outputs = Outputs::new(work.cells.len());
+    let mut outputs = Outputs::new(work.cells.len(), kernel.stream_order());
     let mut skipped = Vec::new();
     let mut ran = 0;
     for (index, cell) in work.cells.iter().enumerate() {
@@ -130,8 +132,12 @@ pub(super) async fn run(
         total,
         label: "all cells".to_owned(),
     });
-    let executed = outputs.finish(&kernel.accidental_names());
-    End::Done { executed, skipped }
+    let cut = outputs.cut();
+    End::Done {
+        executed: outputs.finish(&kernel.accidental_names()),
+        skipped,
+        cut,
+    }
 }
 
 /// Whether there is nothing to run: such cells are skipped and get no number.

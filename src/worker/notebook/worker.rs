@@ -15,7 +15,7 @@ use super::execute::{self, End, is_blank};
 use super::kernel::{Kernel, KernelStart};
 use super::launch::{Launcher, what};
 use super::workdir;
-use crate::events::Diagnostic;
+use crate::events::{Diagnostic, Severity};
 use crate::worker::process::Exit;
 use crate::worker::renderers::Kernels;
 use crate::worker::request::{CodeCell, ExecuteWork, Executed, ExecutedCell};
@@ -202,7 +202,7 @@ async fn outcome(
     work: &ExecuteWork,
     start: &KernelStart,
 ) -> Result<Outcome, WorkerError> {
-    let failed = |index: usize, message: String, hint: &str| {
+    let about = |index: usize, message: String, hint: &str| {
         let cell = &work.cells[index];
         Diagnostic::error(message)
             .at(request.source.as_str(), cell.line)
@@ -210,11 +210,23 @@ async fn outcome(
             .hint(hint)
     };
     match end {
-        End::Done { executed, skipped } => {
+        End::Done {
+            executed,
+            skipped,
+            cut,
+        } => {
             let mut outcome = finished(request, &executed).await?;
             outcome
                 .diagnostics
                 .extend(skip_warning(request, work, &skipped));
+            for index in cut {
+                let message = "the cell has too much output: the rest was dropped".to_owned();
+                let hint =
+                    "print less: pages with so much output are hard to read and slow to load";
+                let mut warning = about(index, message, hint);
+                warning.severity = Severity::Warning;
+                outcome.diagnostics.push(warning);
+            }
             Ok(outcome)
         }
         End::Raised {
@@ -224,12 +236,12 @@ async fn outcome(
         } => Ok(Outcome::failed(raised(
             request, work, start, index, count, &error,
         ))),
-        End::Quit { index } => Ok(Outcome::failed(failed(
+        End::Quit { index } => Ok(Outcome::failed(about(
             index,
             "the cell ends the kernel, but other cells follow".to_owned(),
             "remove the call of `exit()` or `quit()`",
         ))),
-        End::TimedOut { index, limit } => Ok(Outcome::failed(failed(
+        End::TimedOut { index, limit } => Ok(Outcome::failed(about(
             index,
             format!("the cell was stopped after {} s", limit.as_secs_f32()),
             "if it needs more time, raise `cell_timeout` in the section `[notebook]` of `clm.toml`",
