@@ -8,7 +8,12 @@ pub fn align(rendered: &str, source: &str) -> Vec<Option<u32>> {
     let source: Vec<&str> = source.split('\n').collect();
     let mut lines = vec![None; rendered.len()];
     for op in capture_diff_slices(Algorithm::Patience, &rendered, &source) {
-        if let DiffOp::Equal { old_index, new_index, len } = op {
+        if let DiffOp::Equal {
+            old_index,
+            new_index,
+            len,
+        } = op
+        {
             for step in 0..len {
                 lines[old_index + step] = Some((new_index + step) as u32 + 1);
             }

@@ -14,7 +14,11 @@ pub fn code(notebook: &Notebook, deck: &Deck, prog_lang: ProgLang) -> String {
     for cell in notebook.cells.iter().rev() {
         let mut text = cell_lines(cell, prog_lang);
         if !lines.is_empty() {
-            let gap = if prog_lang == ProgLang::Python { gap(&text, &lines) } else { 1 };
+            let gap = if prog_lang == ProgLang::Python {
+                gap(&text, &lines)
+            } else {
+                1
+            };
             text.extend(std::iter::repeat_n(String::new(), gap));
         }
         text.append(&mut lines);
@@ -60,7 +64,10 @@ fn cell_lines(cell: &NotebookCell, prog_lang: ProgLang) -> Vec<String> {
         }
         return lines;
     }
-    let quotes = cell.metadata.get("cell_marker").and_then(|marker| marker.as_str());
+    let quotes = cell
+        .metadata
+        .get("cell_marker")
+        .and_then(|marker| marker.as_str());
     match quotes.filter(|_| prog_lang == ProgLang::Python) {
         Some(open) => {
             let close = open.trim_start_matches(['r', 'R']);
@@ -77,8 +84,27 @@ fn cell_lines(cell: &NotebookCell, prog_lang: ProgLang) -> Vec<String> {
 fn is_cell_language(text: &str) -> bool {
     matches!(
         text,
-        "bash" | "sh" | "script" | "perl" | "ruby" | "javascript" | "js" | "html" | "latex" | "markdown" | "svg"
-            | "R" | "python2" | "python3" | "python" | "pypy" | "julia" | "sql" | "cython" | "rust" | "go"
+        "bash"
+            | "sh"
+            | "script"
+            | "perl"
+            | "ruby"
+            | "javascript"
+            | "js"
+            | "html"
+            | "latex"
+            | "markdown"
+            | "svg"
+            | "R"
+            | "python2"
+            | "python3"
+            | "python"
+            | "pypy"
+            | "julia"
+            | "sql"
+            | "cython"
+            | "rust"
+            | "go"
     )
 }
 
@@ -108,7 +134,9 @@ fn gap(cell: &[String], following: &[String]) -> usize {
 }
 
 fn is_definition(line: &str) -> bool {
-    ["def ", "async ", "class "].iter().any(|word| line.starts_with(word))
+    ["def ", "async ", "class "]
+        .iter()
+        .any(|word| line.starts_with(word))
 }
 
 /// Lines up to the first pair of blank ones; the blank ones are left out.

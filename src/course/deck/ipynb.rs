@@ -26,7 +26,11 @@ impl Notebook {
     }
 
     fn value(&self, text: &dyn Fn(&str) -> Value) -> Value {
-        let cells: Vec<Value> = self.cells.iter().map(|cell| cell_value(cell, text)).collect();
+        let cells: Vec<Value> = self
+            .cells
+            .iter()
+            .map(|cell| cell_value(cell, text))
+            .collect();
         json!({
             "cells": cells,
             "metadata": self.metadata,

@@ -23,7 +23,10 @@ const LOGOS: &[(ProgLang, &str)] = &[
     (ProgLang::Cpp, include_str!("templates/cpp.svg")),
     (ProgLang::CSharp, include_str!("templates/csharp.svg")),
     (ProgLang::Java, include_str!("templates/java.svg")),
-    (ProgLang::TypeScript, include_str!("templates/typescript.svg")),
+    (
+        ProgLang::TypeScript,
+        include_str!("templates/typescript.svg"),
+    ),
 ];
 
 /// All bundled bytes that shape outputs, for keys.
@@ -137,10 +140,19 @@ fn style(prog_lang: ProgLang) -> Value {
         .find(|(language, _)| *language == prog_lang)
         .map_or("", |(_, logo)| logo);
     let (attributes, is_wrapped) = match prog_lang {
-        ProgLang::Python => (r#"style="display:block;margin:auto;width:10%" alt="Python Logo""#, true),
+        ProgLang::Python => (
+            r#"style="display:block;margin:auto;width:10%" alt="Python Logo""#,
+            true,
+        ),
         ProgLang::Cpp => (r#"style="display:block;margin:auto;width:5%""#, false),
-        ProgLang::CSharp => (r#"alt="C# Logo" style="display:block;margin:auto;width:5%""#, true),
-        ProgLang::Java => (r#"alt="Java Logo" style="display:block;margin:auto;width:5%""#, true),
+        ProgLang::CSharp => (
+            r#"alt="C# Logo" style="display:block;margin:auto;width:5%""#,
+            true,
+        ),
+        ProgLang::Java => (
+            r#"alt="Java Logo" style="display:block;margin:auto;width:5%""#,
+            true,
+        ),
         ProgLang::TypeScript => (
             r#"alt="TypeScript Logo" style="display:block;margin:auto;width:5%""#,
             true,
@@ -197,7 +209,9 @@ fn prepare(text: &str, prefix: &str) -> Prepared {
 fn diagnostic(error: &Error, source: &DeckSource<'_>, prepared: &Prepared) -> Diagnostic {
     // The innermost error is the one that the author can mend.
     let mut inner = error;
-    while let Some(next) = std::error::Error::source(inner).and_then(|next| next.downcast_ref::<Error>()) {
+    while let Some(next) =
+        std::error::Error::source(inner).and_then(|next| next.downcast_ref::<Error>())
+    {
         inner = next;
     }
     let what = match inner.kind() {

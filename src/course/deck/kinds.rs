@@ -8,7 +8,9 @@ use sha3::{Digest as _, Sha3_224};
 use crate::course::{Kind, Lang, ProgLang};
 use crate::events::Diagnostic;
 
-use super::{Cell, CellKind, Deck, ExecutionCell, Notebook, NotebookCell, languages, tags, workshops};
+use super::{
+    Cell, CellKind, Deck, ExecutionCell, Notebook, NotebookCell, languages, tags, workshops,
+};
 
 /// What happens to a cell in an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +61,11 @@ impl Reader {
                 CellKind::Markdown => cell.has_tag("answer"),
                 CellKind::Raw => false,
             };
-        if is_emptied { Fate::Emptied } else { Fate::Kept }
+        if is_emptied {
+            Fate::Emptied
+        } else {
+            Fate::Kept
+        }
     }
 }
 
@@ -146,11 +152,19 @@ fn metadata(cell: &Cell) -> Map<String, Value> {
 fn notebook_metadata(deck: &Deck, prog_lang: ProgLang) -> Map<String, Value> {
     let mut keys: BTreeSet<&str> = BTreeSet::from(["-all"]);
     for cell in &deck.cells {
-        keys.extend(cell.metadata.keys().map(String::as_str).filter(|key| *key != "cell_marker"));
+        keys.extend(
+            cell.metadata
+                .keys()
+                .map(String::as_str)
+                .filter(|key| *key != "cell_marker"),
+        );
     }
     let filter: Vec<&str> = keys.into_iter().collect();
     let mut jupytext = Map::new();
-    jupytext.insert("cell_metadata_filter".to_owned(), Value::from(filter.join(",")));
+    jupytext.insert(
+        "cell_metadata_filter".to_owned(),
+        Value::from(filter.join(",")),
+    );
     jupytext.insert("notebook_metadata_filter".to_owned(), Value::from("-all"));
     if !deck.cells.is_empty() {
         let language = languages::main_language(prog_lang);
@@ -159,7 +173,10 @@ fn notebook_metadata(deck: &Deck, prog_lang: ProgLang) -> Map<String, Value> {
     if deck.has_json_metadata {
         jupytext.insert("cell_metadata_json".to_owned(), Value::from(true));
     }
-    for (key, value) in [("encoding", &deck.encoding), ("executable", &deck.executable)] {
+    for (key, value) in [
+        ("encoding", &deck.encoding),
+        ("executable", &deck.executable),
+    ] {
         if let Some(value) = value {
             jupytext.insert(key.to_owned(), Value::from(value.as_str()));
         }
@@ -167,7 +184,10 @@ fn notebook_metadata(deck: &Deck, prog_lang: ProgLang) -> Map<String, Value> {
     Map::from_iter([
         ("jupytext".to_owned(), Value::Object(jupytext)),
         ("kernelspec".to_owned(), languages::kernelspec(prog_lang)),
-        ("language_info".to_owned(), languages::language_info(prog_lang)),
+        (
+            "language_info".to_owned(),
+            languages::language_info(prog_lang),
+        ),
     ])
 }
 
@@ -184,7 +204,10 @@ impl Ids {
         let mut index = index;
         loop {
             let digest = hasher.clone().finalize();
-            let id: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+            let id: String = digest[..8]
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
             if self.used.insert(id.clone()) {
                 return id;
             }
@@ -217,7 +240,11 @@ pub fn execution_cells(deck: &Deck, lang: Lang, _prog_lang: ProgLang) -> Vec<Exe
 }
 
 /// Puts results, one for each execution cell, into the cells of a notebook that show them.
-pub fn attach(notebook: &mut Notebook, cells: &[ExecutionCell], results: &[(Vec<Value>, Option<i64>)]) {
+pub fn attach(
+    notebook: &mut Notebook,
+    cells: &[ExecutionCell],
+    results: &[(Vec<Value>, Option<i64>)],
+) {
     let by_origin: HashMap<usize, &(Vec<Value>, Option<i64>)> = cells
         .iter()
         .zip(results)

@@ -18,12 +18,14 @@ struct Patterns {
     not_magic: Option<Regex>,
 }
 
-static PYTHON: LazyLock<Patterns> = LazyLock::new(|| Patterns {
+static PYTHON: LazyLock<Patterns> = LazyLock::new(|| {
+    Patterns {
     magic: Regex::new(&format!(
         r"^\s*(?:# |#)*(?:%{{1,3}}[a-zA-Z]|\s*[?!]\s*[A-Za-z.~$\\/{{}}])|^(?:# |#)*(?:{SHELL})(?:\s|$|\\)|^\s*(?:# |#)*\s*[a-zA-Z_][a-zA-Z_$0-9]*\s*=\s*(?:%{{1,3}}|!)[a-zA-Z]"
     ))
     .ok(),
     not_magic: Regex::new(&format!(r"^(?:# |#)*(?:{SHELL})\s*[=,(]")).ok(),
+}
 });
 static C_LIKE: LazyLock<Patterns> = LazyLock::new(|| Patterns {
     magic: Regex::new(r"^(?:// |//)*%{1,3}[a-zA-Z]").ok(),
@@ -73,7 +75,11 @@ fn convert(lines: &[&str], prog_lang: ProgLang, change: impl Fn(&str) -> String)
             let is_live = !scanner.is_quoted() && (continues || is_magic(line, prog_lang));
             scanner.read(line);
             continues = is_live && line.ends_with('\\');
-            if is_live { change(line) } else { (*line).to_owned() }
+            if is_live {
+                change(line)
+            } else {
+                (*line).to_owned()
+            }
         })
         .collect()
 }

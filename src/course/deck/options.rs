@@ -45,7 +45,11 @@ pub fn parse(text: &str, depth: usize) -> Options {
     if depth > 0 {
         metadata.insert("cell_depth".to_owned(), Value::from(depth));
     }
-    Options { kind, metadata, is_json }
+    Options {
+        kind,
+        metadata,
+        is_json,
+    }
 }
 
 /// The words before the first key, the metadata, and whether that is one JSON object.
@@ -63,7 +67,10 @@ fn split_title(text: &str) -> (&str, Map<String, Value>, bool) {
     let Some(equals) = equals else {
         return (text, Map::new(), false);
     };
-    let key_start = text[..equals].trim_end().rfind(' ').map_or(0, |space| space + 1);
+    let key_start = text[..equals]
+        .trim_end()
+        .rfind(' ')
+        .map_or(0, |space| space + 1);
     (&text[..key_start], key_values(&text[key_start..]), false)
 }
 
@@ -90,7 +97,10 @@ fn read_from_right(text: &str) -> Option<Map<String, Value>> {
     loop {
         let equals = text[..end].rfind('=')?;
         end = equals;
-        let key_start = text[..equals].trim_end().rfind(' ').map_or(0, |space| space + 1);
+        let key_start = text[..equals]
+            .trim_end()
+            .rfind(' ')
+            .map_or(0, |space| space + 1);
         let key = text[key_start..equals].trim();
         if !is_key(key) {
             continue;
@@ -113,7 +123,9 @@ fn is_identifier(text: &str) -> bool {
 /// Identifiers, also with dots, hyphens and colons in them.
 fn is_key(text: &str) -> bool {
     let mut chars = text.chars();
-    chars.next().is_some_and(|c| c.is_alphabetic() || c == '_' || c == '.')
+    chars
+        .next()
+        .is_some_and(|c| c.is_alphabetic() || c == '_' || c == '.')
         && chars.all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | ':'))
 }
 
@@ -204,7 +216,11 @@ impl Literal<'_> {
                 self.rest = rest;
                 return Some(Value::Object(entries));
             }
-            let quote = self.rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+            let quote = self
+                .rest
+                .chars()
+                .next()
+                .filter(|c| matches!(c, '"' | '\''))?;
             let key = self.text(quote)?;
             self.rest = self.rest.trim_start().strip_prefix(':')?;
             entries.insert(key, self.value(depth + 1)?);
@@ -227,7 +243,9 @@ impl Literal<'_> {
             .rest
             .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')))
             .unwrap_or(self.rest.len());
-        let value = serde_json::from_str(&self.rest[..end]).ok().filter(Value::is_number)?;
+        let value = serde_json::from_str(&self.rest[..end])
+            .ok()
+            .filter(Value::is_number)?;
         self.rest = &self.rest[end..];
         Some(value)
     }
@@ -242,17 +260,57 @@ mod tests {
     fn options_are_read() {
         for (text, kind, metadata) in [
             ("", CellKind::Code, json!({})),
-            ("[markdown] lang=\"de\" tags=[\"slide\"]", CellKind::Markdown, json!({"lang": "de", "tags": ["slide"]})),
-            ("hello world [markdown] foo", CellKind::Markdown, json!({"title": "hello world  foo"})),
-            ("tags=['slide', 'keep']", CellKind::Code, json!({"tags": ["slide", "keep"]})),
-            ("tags=[slide]", CellKind::Code, json!({"incorrectly_encoded_metadata": "tags=[slide]"})),
-            ("bare lang=\"en\"", CellKind::Code, json!({"title": "bare", "lang": "en"})),
-            ("lang=\"en\" bare", CellKind::Code, json!({"bare": null, "lang": "en"})),
+            (
+                "[markdown] lang=\"de\" tags=[\"slide\"]",
+                CellKind::Markdown,
+                json!({"lang": "de", "tags": ["slide"]}),
+            ),
+            (
+                "hello world [markdown] foo",
+                CellKind::Markdown,
+                json!({"title": "hello world  foo"}),
+            ),
+            (
+                "tags=['slide', 'keep']",
+                CellKind::Code,
+                json!({"tags": ["slide", "keep"]}),
+            ),
+            (
+                "tags=[slide]",
+                CellKind::Code,
+                json!({"incorrectly_encoded_metadata": "tags=[slide]"}),
+            ),
+            (
+                "bare lang=\"en\"",
+                CellKind::Code,
+                json!({"title": "bare", "lang": "en"}),
+            ),
+            (
+                "lang=\"en\" bare",
+                CellKind::Code,
+                json!({"bare": null, "lang": "en"}),
+            ),
             ("[raw] x={\"a\":1}", CellKind::Raw, json!({"x": {"a": 1}})),
-            ("{\"tags\": [\"a\"], \"x\": true}", CellKind::Code, json!({"tags": ["a"], "x": true})),
-            ("[md] a=1", CellKind::Markdown, json!({"a": 1, "region_name": "md"})),
-            ("[code] a=True", CellKind::Code, json!({"a": true, "title": "[code]"})),
-            ("a=\"b=c d\" e=2", CellKind::Code, json!({"a": "b=c d", "e": 2})),
+            (
+                "{\"tags\": [\"a\"], \"x\": true}",
+                CellKind::Code,
+                json!({"tags": ["a"], "x": true}),
+            ),
+            (
+                "[md] a=1",
+                CellKind::Markdown,
+                json!({"a": 1, "region_name": "md"}),
+            ),
+            (
+                "[code] a=True",
+                CellKind::Code,
+                json!({"a": true, "title": "[code]"}),
+            ),
+            (
+                "a=\"b=c d\" e=2",
+                CellKind::Code,
+                json!({"a": "b=c d", "e": 2}),
+            ),
         ] {
             let options = parse(text, 0);
             assert_eq!(options.kind, kind, "{text}");

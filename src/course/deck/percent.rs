@@ -21,7 +21,10 @@ impl Markers {
     fn new(comment: &str) -> Self {
         Self {
             with_options: Regex::new(&format!(r"^\s*{comment}\s*%%(%*)\s(.*)$")).ok(),
-            alone: Regex::new(&format!(r"^\s*{comment}\s*(?:%%|<codecell>|In\[[0-9 ]*\]:?)\s*$")).ok(),
+            alone: Regex::new(&format!(
+                r"^\s*{comment}\s*(?:%%|<codecell>|In\[[0-9 ]*\]:?)\s*$"
+            ))
+            .ok(),
         }
     }
 
@@ -67,7 +70,8 @@ pub fn read(text: &str, prog_lang: ProgLang) -> Deck {
         let end = content_end(&lines[at..next]) + at;
         let content = &lines[start.min(end.max(start))..end.max(start)];
         let number = deck.cells.len() as u32 + 1;
-        deck.cells.push(cell(options, content, start, number, prog_lang));
+        deck.cells
+            .push(cell(options, content, start, number, prog_lang));
         at = next;
     }
     deck
@@ -85,7 +89,9 @@ fn read_head(lines: &[&str], comment: &str, deck: &mut Deck) -> usize {
     if let Some(line) = lines.get(at)
         && line.starts_with(comment)
         && !line[comment.len()..].trim_start().starts_with("%%")
-        && ENCODING.as_ref().is_some_and(|pattern| pattern.is_match(line))
+        && ENCODING
+            .as_ref()
+            .is_some_and(|pattern| pattern.is_match(line))
     {
         deck.encoding = Some((*line).to_owned());
         at += 1;
@@ -99,7 +105,10 @@ fn read_front_matter(lines: &[&str], start: usize, comment: &str, deck: &mut Dec
     if lines.get(start).map(|line| line.trim_end()) != Some(rule.as_str()) {
         return start;
     }
-    let Some(length) = lines[start + 1..].iter().position(|line| line.trim_end() == rule) else {
+    let Some(length) = lines[start + 1..]
+        .iter()
+        .position(|line| line.trim_end() == rule)
+    else {
         return start;
     };
     let body = &lines[start + 1..start + 1 + length];
@@ -127,11 +136,21 @@ fn read_front_matter(lines: &[&str], start: usize, comment: &str, deck: &mut Dec
     }
     let end = start + length + 2;
     // One blank line separates the block from the cells.
-    if lines.get(end).is_some_and(|line| line.trim().is_empty()) { end + 1 } else { end }
+    if lines.get(end).is_some_and(|line| line.trim().is_empty()) {
+        end + 1
+    } else {
+        end
+    }
 }
 
 /// The next marker after line `at`: not in a multi-line string, and in prose not in a fenced block.
-fn next_marker(lines: &[&str], at: usize, kind: CellKind, comment: &str, markers: &Markers) -> usize {
+fn next_marker(
+    lines: &[&str],
+    at: usize,
+    kind: CellKind,
+    comment: &str,
+    markers: &Markers,
+) -> usize {
     let mut scanner = StringScanner::new(comment);
     let mut fenced_until = at;
     for (index, line) in lines.iter().enumerate().skip(at) {
@@ -164,7 +183,8 @@ fn fence_end(lines: &[&str], start: usize, comment: &str) -> Option<usize> {
     lines[start + 1..]
         .iter()
         .position(|line| {
-            fence(line).is_some_and(|(other, count, is_bare)| other == sign && count >= length && is_bare)
+            fence(line)
+                .is_some_and(|(other, count, is_bare)| other == sign && count >= length && is_bare)
         })
         .map(|offset| start + 1 + offset)
 }
@@ -183,8 +203,18 @@ fn content_end(lines: &[&str]) -> usize {
     }
 }
 
-fn cell(options: Options, content: &[&str], start: usize, number: u32, prog_lang: ProgLang) -> Cell {
-    let Options { mut kind, mut metadata, .. } = options;
+fn cell(
+    options: Options,
+    content: &[&str],
+    start: usize,
+    number: u32,
+    prog_lang: ProgLang,
+) -> Cell {
+    let Options {
+        mut kind,
+        mut metadata,
+        ..
+    } = options;
     let mut skipped = 0;
     let source = match kind {
         CellKind::Code => {

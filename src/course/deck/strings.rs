@@ -25,7 +25,9 @@ impl<'a> StringScanner<'a> {
 
     /// Goes over a line. Comments are skipped; a string in single quotes ends with its line.
     pub fn read(&mut self, line: &str) {
-        if !self.has_triple_quotes || (!self.is_quoted() && line.trim_start().starts_with(self.comment)) {
+        if !self.has_triple_quotes
+            || (!self.is_quoted() && line.trim_start().starts_with(self.comment))
+        {
             return;
         }
         let chars: Vec<char> = line.chars().collect();

@@ -5,9 +5,24 @@ use crate::events::Diagnostic;
 use super::{Cell, CellKind};
 
 const COMMON: &[&str] = &[
-    "slide", "subslide", "notes", "voiceover", "private", "workshop", "end-workshop", "alt", "completed", "del",
+    "slide",
+    "subslide",
+    "notes",
+    "voiceover",
+    "private",
+    "workshop",
+    "end-workshop",
+    "alt",
+    "completed",
+    "del",
 ];
-const CODE: &[&str] = &["keep", "start", "allow-untranslated", "raises-exception", "skip-execution"];
+const CODE: &[&str] = &[
+    "keep",
+    "start",
+    "allow-untranslated",
+    "raises-exception",
+    "skip-execution",
+];
 const MARKDOWN: &[&str] = &["answer", "nodataurl", "start", "keep"];
 /// Tags that make a cell a slide; if a cell has several, the first of these counts.
 const SLIDE_TYPES: &[&str] = &["slide", "subslide", "notes", "voiceover"];
@@ -44,7 +59,10 @@ pub fn check(cell: &Cell) -> Vec<Diagnostic> {
             .map(|known| (strsim::damerau_levenshtein(tag, known), *known))
             .min()
             .filter(|(distance, known)| *distance <= 2.min(known.len() / 2));
-        let mut warning = at(format!("the tag `{tag}` is unknown for {} cells", cell.kind.name()));
+        let mut warning = at(format!(
+            "the tag `{tag}` is unknown for {} cells",
+            cell.kind.name()
+        ));
         warning.hint = nearest.map(|(_, known)| format!("did you mean `{known}`?"));
         warnings.push(warning);
     }
@@ -54,10 +72,16 @@ pub fn check(cell: &Cell) -> Vec<Diagnostic> {
             slide_type(cell).unwrap_or_default()
         )));
     }
-    if let Some(text) = cell.metadata.get("incorrectly_encoded_metadata").and_then(|value| value.as_str()) {
+    if let Some(text) = cell
+        .metadata
+        .get("incorrectly_encoded_metadata")
+        .and_then(|value| value.as_str())
+    {
         warnings.push(
-            at(format!("`{text}` cannot be read, so the cell has no tags and no language"))
-                .hint("write it like `lang=\"de\" tags=[\"slide\"]`, with quotes"),
+            at(format!(
+                "`{text}` cannot be read, so the cell has no tags and no language"
+            ))
+            .hint("write it like `lang=\"de\" tags=[\"slide\"]`, with quotes"),
         );
     }
     warnings

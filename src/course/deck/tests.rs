@@ -3,13 +3,24 @@ use proptest::prelude::*;
 use super::*;
 
 fn view(lang: Lang, format: Format) -> View<'static> {
-    View { lang, format, author: "AUTHOR", organization: "ORG" }
+    View {
+        lang,
+        format,
+        author: "AUTHOR",
+        organization: "ORG",
+    }
 }
 
 fn read_text(text: &str, lang: Lang, format: Format) -> Result<Deck, Diagnostic> {
     let path = RelPath::new("slides/m/topic_1_a/slides_a.py").unwrap();
-    let source = DeckSource { path: &path, text, prog_lang: ProgLang::Python };
-    read(&source, &view(lang, format), &|name| (name == "part.txt").then(|| "# included\n".to_owned()))
+    let source = DeckSource {
+        path: &path,
+        text,
+        prog_lang: ProgLang::Python,
+    };
+    read(&source, &view(lang, format), &|name| {
+        (name == "part.txt").then(|| "# included\n".to_owned())
+    })
 }
 
 fn deck(text: &str) -> Deck {
@@ -27,9 +38,14 @@ fn the_header_becomes_two_title_cells() {
         "\n<div style=\"text-align:center; font-size:200%;\">\n <b>Titel</b>\n</div>\n<br/>\n\
          <div style=\"text-align:center;\">AUTHOR</div>\n<br/>\n\n<div style=\"text-align:center;\">ORG</div>\n<br/>"
     );
-    assert!(deck.cells[1].source.starts_with("\n<div") && deck.cells[1].source.ends_with("<br/>\n\n"));
+    assert!(
+        deck.cells[1].source.starts_with("\n<div") && deck.cells[1].source.ends_with("<br/>\n\n")
+    );
     assert!(deck.cells[1].source.contains("\n  <b>Title</b>\n"));
-    assert_eq!(deck.cells[1].metadata, serde_json::from_str(r#"{"lang":"en","tags":["slide"]}"#).unwrap());
+    assert_eq!(
+        deck.cells[1].metadata,
+        serde_json::from_str(r#"{"lang":"en","tags":["slide"]}"#).unwrap()
+    );
     assert_eq!((deck.cells[2].line, deck.cells[2].number), (Some(5), 3));
     assert_eq!(deck.cells[0].line, None);
 }
@@ -38,20 +54,38 @@ fn the_header_becomes_two_title_cells() {
 fn pages_and_notebooks_show_the_logo_and_scripts_do_not() {
     let text = format!("{HEAD}# %%\n1\n");
     let page = read_text(&text, Lang::De, Format::Html).unwrap();
-    assert!(page.cells[0].source.starts_with("\n<img src=\"data:image/svg+xml;base64,"));
-    assert!(page.cells[0].source.contains("alt=\"Python Logo\"/>\n<br>\n\n<div"));
+    assert!(
+        page.cells[0]
+            .source
+            .starts_with("\n<img src=\"data:image/svg+xml;base64,")
+    );
+    assert!(
+        page.cells[0]
+            .source
+            .contains("alt=\"Python Logo\"/>\n<br>\n\n<div")
+    );
     let script = read_text(&text, Lang::De, Format::Code).unwrap();
     assert!(!script.cells[0].source.contains("<img"));
 }
 
 #[test]
 fn jinja_errors_name_the_line_of_the_file() {
-    let error = read_text(&format!("{HEAD}# %%\nx = 1\ny = f\"{{{{z}}}}\"\n"), Lang::De, Format::Code).unwrap_err();
+    let error = read_text(
+        &format!("{HEAD}# %%\nx = 1\ny = f\"{{{{z}}}}\"\n"),
+        Lang::De,
+        Format::Code,
+    )
+    .unwrap_err();
     assert_eq!(error.line, Some(6), "{error}");
     assert!(error.hint.as_deref().unwrap().contains("raw"));
     let error = read_text("# j2 from 'lost.j2' import x\n", Lang::De, Format::Code).unwrap_err();
     assert!(error.to_string().contains("lost.j2"), "{error}");
-    let error = read_text("# {% for i in range(100000) %}{% for i in range(100000) %}{% endfor %}{% endfor %}\n", Lang::De, Format::Code).unwrap_err();
+    let error = read_text(
+        "# {% for i in range(100000) %}{% for i in range(100000) %}{% endfor %}{% endfor %}\n",
+        Lang::De,
+        Format::Code,
+    )
+    .unwrap_err();
     assert!(error.message.contains("end"), "{error}");
 }
 
@@ -73,20 +107,48 @@ fn ids_depend_on_content() {
 /// The tables of the format: what becomes of a cell with a tag, for each kind.
 #[test]
 fn tags_decide_which_cells_are_kept() {
-    let kinds = [Kind::CodeAlong, Kind::Completed, Kind::Trainer, Kind::Recording, Kind::Partial];
+    let kinds = [
+        Kind::CodeAlong,
+        Kind::Completed,
+        Kind::Trainer,
+        Kind::Recording,
+        Kind::Partial,
+    ];
     let code = [
-        ("", "EKKKE"), ("slide", "EKKKE"), ("keep", "KKKKK"), ("start", "KDDDK"), ("completed", "DKKKD"),
-        ("alt", "DKKKD"), ("notes", "DDKKD"), ("voiceover", "DDDKD"), ("del", "DDDDD"), ("private", "EKKKE"),
-        ("answer", "EKKKE"), ("end-workshop", "EKKKK"),
+        ("", "EKKKE"),
+        ("slide", "EKKKE"),
+        ("keep", "KKKKK"),
+        ("start", "KDDDK"),
+        ("completed", "DKKKD"),
+        ("alt", "DKKKD"),
+        ("notes", "DDKKD"),
+        ("voiceover", "DDDKD"),
+        ("del", "DDDDD"),
+        ("private", "EKKKE"),
+        ("answer", "EKKKE"),
+        ("end-workshop", "EKKKK"),
     ];
     let markdown = [
-        ("", "KKKKK"), ("slide", "KKKKK"), ("keep", "KKKKK"), ("start", "KDDDK"), ("completed", "DKKKD"),
-        ("alt", "DKKKD"), ("notes", "DDKKD"), ("voiceover", "DDDKD"), ("del", "DDDDD"), ("answer", "SPPPS"),
+        ("", "KKKKK"),
+        ("slide", "KKKKK"),
+        ("keep", "KKKKK"),
+        ("start", "KDDDK"),
+        ("completed", "DKKKD"),
+        ("alt", "DKKKD"),
+        ("notes", "DDKKD"),
+        ("voiceover", "DDDKD"),
+        ("del", "DDDDD"),
+        ("answer", "SPPPS"),
     ];
     for (marker, table) in [("", &code[..]), (" [markdown]", &markdown[..])] {
         for (tag, fates) in table {
-            let tags = if tag.is_empty() { String::new() } else { format!(" tags=[\"{tag}\"]") };
-            let text = format!("# %% [markdown] tags=[\"workshop\"]\n# W\n\n# %%{marker}{tags}\n# text\n");
+            let tags = if tag.is_empty() {
+                String::new()
+            } else {
+                format!(" tags=[\"{tag}\"]")
+            };
+            let text =
+                format!("# %% [markdown] tags=[\"workshop\"]\n# W\n\n# %%{marker}{tags}\n# text\n");
             let deck = deck(&text);
             let plain = if marker.is_empty() { "# text" } else { "text" };
             for (kind, fate) in kinds.iter().zip(fates.chars()) {
@@ -114,7 +176,10 @@ fn languages_notes_and_slides_are_shown_as_they_should() {
     let (notebook, _) = notebook(&deck, Kind::Trainer, Lang::En, ProgLang::Python);
     assert_eq!(notebook.cells.len(), 1);
     let cell = &notebook.cells[0];
-    assert_eq!(cell.source, "<div style='background: yellow; color: black;'>\nN\n</div>");
+    assert_eq!(
+        cell.source,
+        "<div style='background: yellow; color: black;'>\nN\n</div>"
+    );
     assert_eq!(cell.metadata["slideshow"]["slide_type"], "notes");
     assert!(!cell.metadata.contains_key("slide_id"));
     assert_eq!(
@@ -137,7 +202,9 @@ fn notebooks_are_written_sorted_and_without_results() {
     let deck = deck("# %% [markdown]\n# Ä\n# b\n\n# %%\n");
     let (notebook, _) = notebook(&deck, Kind::Completed, Lang::En, ProgLang::Python);
     let text = notebook.to_ipynb();
-    assert!(text.starts_with("{\n \"cells\": [\n  {\n   \"cell_type\": \"markdown\",\n   \"id\": "));
+    assert!(
+        text.starts_with("{\n \"cells\": [\n  {\n   \"cell_type\": \"markdown\",\n   \"id\": ")
+    );
     assert!(text.contains("\"source\": [\n    \"Ä\\n\",\n    \"b\"\n   ]"));
     assert!(text.contains("\"execution_count\": null,"));
     assert!(text.contains("\"outputs\": [],\n   \"source\": []"));
@@ -162,10 +229,16 @@ fn execution_leaves_out_what_nobody_shows() {
         "# %%\n1\n# %% tags=[\"start\"]\n2\n# %% tags=[\"del\"]\n3\n# %% lang=\"de\"\n4\n# %% tags=[\"raises-exception\"]\n5\n# %%\n\n",
     );
     let cells = execution_cells(&deck, Lang::En, ProgLang::Python);
-    let sources: Vec<(&str, bool)> = cells.iter().map(|cell| (cell.source.as_str(), cell.may_fail)).collect();
+    let sources: Vec<(&str, bool)> = cells
+        .iter()
+        .map(|cell| (cell.source.as_str(), cell.may_fail))
+        .collect();
     assert_eq!(sources, [("1", false), ("5", true)]);
     let (mut along, _) = notebook(&deck, Kind::CodeAlong, Lang::En, ProgLang::Python);
-    let results = vec![(vec![serde_json::json!({"x": 1})], Some(1)), (vec![], Some(2))];
+    let results = vec![
+        (vec![serde_json::json!({"x": 1})], Some(1)),
+        (vec![], Some(2)),
+    ];
     attach(&mut along, &cells, &results);
     assert!(along.cells.iter().all(|cell| cell.outputs.is_empty()));
     let (mut full, _) = notebook(&deck, Kind::Completed, Lang::En, ProgLang::Python);

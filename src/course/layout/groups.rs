@@ -20,14 +20,20 @@ fn add_group(maker: &mut Maker<'_>, listing: &Listing, group: &DirGroup) {
     if let Some(path) = &group.path
         && !listing.dirs.contains(path)
     {
-        let mut diagnostic = Diagnostic::warning(format!("the directory `{path}` of a dir-group is not there"))
-            .hint("check the `<path>`: it is relative to the course root");
+        let mut diagnostic = Diagnostic::warning(format!(
+            "the directory `{path}` of a dir-group is not there"
+        ))
+        .hint("check the `<path>`: it is relative to the course root");
         diagnostic.line = Some(group.line);
         maker.claims.diagnostics.push(diagnostic);
         return;
     }
     let starts: Vec<Option<RelPath>> = if group.subdirs.is_empty() {
-        if group.recursive { vec![None] } else { Vec::new() }
+        if group.recursive {
+            vec![None]
+        } else {
+            Vec::new()
+        }
     } else {
         group.subdirs.clone()
     };
@@ -40,7 +46,8 @@ fn add_group(maker: &mut Maker<'_>, listing: &Listing, group: &DirGroup) {
         if let Some(dir) = &dir
             && !listing.dirs.contains(dir)
         {
-            let mut diagnostic = Diagnostic::warning(format!("the directory `{dir}` of a dir-group is not there"));
+            let mut diagnostic =
+                Diagnostic::warning(format!("the directory `{dir}` of a dir-group is not there"));
             diagnostic.line = Some(group.line);
             maker.claims.diagnostics.push(diagnostic);
             continue;
@@ -50,7 +57,9 @@ fn add_group(maker: &mut Maker<'_>, listing: &Listing, group: &DirGroup) {
             .iter()
             .filter(|file| dir.as_ref().is_none_or(|dir| file.starts_with(dir)))
             .filter(|file| {
-                let below = dir.as_ref().map_or(Some((*file).clone()), |dir| file.strip_prefix(dir));
+                let below = dir
+                    .as_ref()
+                    .map_or(Some((*file).clone()), |dir| file.strip_prefix(dir));
                 below.is_some_and(|below| is_copied(&below, group.recursive))
             })
             .cloned()
@@ -105,12 +114,17 @@ fn copy(maker: &mut Maker<'_>, group: &DirGroup, file: &RelPath) {
 fn places(maker: &Maker<'_>, group: &DirGroup, path: &RelPath) -> Vec<Destination> {
     let below = match &group.path {
         Some(base) if base == path => String::new(),
-        Some(base) => path.strip_prefix(base).map_or_else(String::new, |below| below.to_string()),
+        Some(base) => path
+            .strip_prefix(base)
+            .map_or_else(String::new, |below| below.to_string()),
         None => path.to_string(),
     };
     let mut found = Vec::new();
     for (target, entry) in maker.targets.iter().enumerate() {
-        for lang in Lang::ALL.into_iter().filter(|lang| entry.languages.contains(lang)) {
+        for lang in Lang::ALL
+            .into_iter()
+            .filter(|lang| entry.languages.contains(lang))
+        {
             let name: Vec<String> = group
                 .name
                 .get(lang)
@@ -119,8 +133,16 @@ fn places(maker: &Maker<'_>, group: &DirGroup, path: &RelPath) -> Vec<Destinatio
                 .filter(|part| !part.is_empty() && *part != ".")
                 .map(sanitize)
                 .collect();
-            let text = format!("{}/{}/{below}", course_dir(maker.spec, lang), name.join("/"));
-            found.extend(RelPath::new(&text).ok().map(|path| Destination { target, path }));
+            let text = format!(
+                "{}/{}/{below}",
+                course_dir(maker.spec, lang),
+                name.join("/")
+            );
+            found.extend(
+                RelPath::new(&text)
+                    .ok()
+                    .map(|path| Destination { target, path }),
+            );
         }
     }
     found

@@ -117,7 +117,10 @@ pub fn layout(
         },
     };
     for (index, section) in tree.sections.iter().enumerate() {
-        if sections.as_ref().is_some_and(|wanted| !wanted.contains(&section.index)) {
+        if sections
+            .as_ref()
+            .is_some_and(|wanted| !wanted.contains(&section.index))
+        {
             continue;
         }
         for (position, topic) in section.topics.iter().enumerate() {
@@ -154,10 +157,21 @@ impl Maker<'_> {
                     for kind in Kind::ALL {
                         let name = names::deck_file(deck, lang, format);
                         let place = names::section_dir(self.spec, spec_section, lang, format, kind);
-                        let destinations =
-                            self.destinations(lang, format, kind, &format!("{place}/{name}"), &deck.path, true);
+                        let destinations = self.destinations(
+                            lang,
+                            format,
+                            kind,
+                            &format!("{place}/{name}"),
+                            &deck.path,
+                            true,
+                        );
                         if !destinations.is_empty() {
-                            outputs.push(DeckOutput { lang, format, kind, destinations });
+                            outputs.push(DeckOutput {
+                                lang,
+                                format,
+                                kind,
+                                destinations,
+                            });
                         }
                     }
                 }
@@ -196,9 +210,17 @@ impl Maker<'_> {
             return;
         }
         // A file may be copied for several reasons, but it is one action.
-        match self.layout.copies.iter_mut().find(|copy| copy.source == source) {
+        match self
+            .layout
+            .copies
+            .iter_mut()
+            .find(|copy| copy.source == source)
+        {
             Some(copy) => copy.destinations.extend(destinations),
-            None => self.layout.copies.push(CopyOutput { source, destinations }),
+            None => self.layout.copies.push(CopyOutput {
+                source,
+                destinations,
+            }),
         }
     }
 
@@ -253,7 +275,13 @@ impl Maker<'_> {
     }
 
     /// The place, unless another source has it already.
-    fn claim(&mut self, target: usize, path: &str, source: &RelPath, is_made: bool) -> Option<Destination> {
+    fn claim(
+        &mut self,
+        target: usize,
+        path: &str,
+        source: &RelPath,
+        is_made: bool,
+    ) -> Option<Destination> {
         let path = RelPath::new(path).ok()?;
         let name = &self.targets[target].name;
         self.claims

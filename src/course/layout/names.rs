@@ -13,7 +13,9 @@ pub fn sanitize(text: &str) -> String {
         .filter_map(|c| match c {
             '{' | '[' => Some('('),
             '}' | ']' => Some(')'),
-            '/' | '\\' | '$' | '#' | '%' | '&' | '<' | '>' | '*' | '=' | '^' | '€' | '|' => Some('_'),
+            '/' | '\\' | '$' | '#' | '%' | '&' | '<' | '>' | '*' | '=' | '^' | '€' | '|' => {
+                Some('_')
+            }
             ';' | '!' | '?' | '"' | '\'' | '`' | ':' => None,
             // Not in the format, but no file system takes it.
             '\0'..='\x1f' => None,
@@ -59,7 +61,10 @@ pub fn section_dir(spec: &Spec, section: usize, lang: Lang, format: Format, kind
         Kind::Partial => "Partial",
     };
     let section = sanitize(spec.sections[section].name.get(lang));
-    format!("{}/{slides}/{format}/{kind}/{section}", course_dir(spec, lang))
+    format!(
+        "{}/{slides}/{format}/{kind}/{section}",
+        course_dir(spec, lang)
+    )
 }
 
 /// The file name of a deck's output.
@@ -69,7 +74,11 @@ pub fn deck_file(deck: &DeckFile, lang: Lang, format: Format) -> String {
         Format::Notebook => "ipynb",
         Format::Code => deck.prog_lang.extension(),
     };
-    format!("{:02} {}.{extension}", deck.number, sanitize(deck.title.get(lang)))
+    format!(
+        "{:02} {}.{extension}",
+        deck.number,
+        sanitize(deck.title.get(lang))
+    )
 }
 
 /// Rendered diagrams are shown as if they lay in `img`.

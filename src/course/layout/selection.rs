@@ -28,7 +28,11 @@ impl Selection {
     pub fn apply(&self, spec: &Spec) -> Result<Applied, Vec<Diagnostic>> {
         let mut errors = Vec::new();
         if let Some(names) = &self.targets {
-            let known: Vec<&str> = spec.targets.iter().map(|target| target.name.as_str()).collect();
+            let known: Vec<&str> = spec
+                .targets
+                .iter()
+                .map(|target| target.name.as_str())
+                .collect();
             for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
                 errors.push(
                     Diagnostic::error(format!("there is no output target `{name}`"))
@@ -55,7 +59,11 @@ impl Selection {
         let targets = spec
             .targets
             .iter()
-            .filter(|target| self.targets.as_ref().is_none_or(|names| names.contains(&target.name)))
+            .filter(|target| {
+                self.targets
+                    .as_ref()
+                    .is_none_or(|names| names.contains(&target.name))
+            })
             .map(|target| Target {
                 kinds: common(&target.kinds, self.kinds.as_deref()),
                 formats: common(&target.formats, self.formats.as_deref()),
@@ -82,8 +90,14 @@ fn find_section(sections: &[Section], token: &str) -> Result<usize, Diagnostic> 
     };
     let value = value.trim();
     let may = |kind: &str| prefix.is_empty() || prefix == kind;
-    let by_id = || sections.iter().position(|section| section.id.as_deref() == Some(value));
-    if may("id") && let Some(index) = by_id() {
+    let by_id = || {
+        sections
+            .iter()
+            .position(|section| section.id.as_deref() == Some(value))
+    };
+    if may("id")
+        && let Some(index) = by_id()
+    {
         return Ok(index);
     }
     if may("idx")
@@ -116,9 +130,14 @@ fn find_section(sections: &[Section], token: &str) -> Result<usize, Diagnostic> 
                 .hint(format!("there are {}", names.join(", "))))
         }
         several => {
-            let names: Vec<&str> = several.iter().map(|index| sections[*index].name.en.as_str()).collect();
-            Err(Diagnostic::error(format!("`{token}` is part of several sections' names"))
-                .hint(format!("choose one of `{}`", names.join("`, `"))))
+            let names: Vec<&str> = several
+                .iter()
+                .map(|index| sections[*index].name.en.as_str())
+                .collect();
+            Err(
+                Diagnostic::error(format!("`{token}` is part of several sections' names"))
+                    .hint(format!("choose one of `{}`", names.join("`, `"))),
+            )
         }
     }
 }

@@ -50,15 +50,31 @@ fn names_are_sanitised() {
 fn the_usual_targets_get_36_outputs_of_a_bilingual_deck() {
     let (layout, diagnostics) = laid_out(
         COURSE,
-        &["slides/m/topic_1_a/slides_a.py", "slides/m/topic_2_b/slides_b.py", "slides/m/topic_2_b/data/d.csv"],
+        &[
+            "slides/m/topic_1_a/slides_a.py",
+            "slides/m/topic_2_b/slides_b.py",
+            "slides/m/topic_2_b/data/d.csv",
+        ],
         &Selection::default(),
     );
-    assert_eq!(diagnostics.len(), 2, "the dir-groups' directories are not there: {diagnostics:?}");
-    let count = |deck: &DeckOutputs| deck.outputs.iter().map(|output| output.destinations.len()).sum::<usize>();
+    assert_eq!(
+        diagnostics.len(),
+        2,
+        "the dir-groups' directories are not there: {diagnostics:?}"
+    );
+    let count = |deck: &DeckOutputs| {
+        deck.outputs
+            .iter()
+            .map(|output| output.destinations.len())
+            .sum::<usize>()
+    };
     assert_eq!(count(&layout.decks[0]), 36);
     assert_eq!(count(&layout.decks[1]), 24);
     let html = &layout.decks[0].outputs[0];
-    assert_eq!((html.lang, html.format, html.kind), (Lang::De, Format::Html, Kind::CodeAlong));
+    assert_eq!(
+        (html.lang, html.format, html.kind),
+        (Lang::De, Format::Html, Kind::CodeAlong)
+    );
     assert_eq!(
         html.destinations[0].path.as_str(),
         "Mein Kurs-de/Folien/Html/Code-Along/Woche 1/01 slides_a.html"
@@ -89,7 +105,13 @@ fn dir_groups_go_once_to_every_target_and_language() {
     let copies: Vec<(&str, usize, &str)> = layout
         .copies
         .iter()
-        .map(|copy| (copy.source.as_str(), copy.destinations.len(), copy.destinations[0].path.as_str()))
+        .map(|copy| {
+            (
+                copy.source.as_str(),
+                copy.destinations.len(),
+                copy.destinations[0].path.as_str(),
+            )
+        })
         .collect();
     assert_eq!(
         copies,
@@ -104,11 +126,27 @@ fn dir_groups_go_once_to_every_target_and_language() {
 fn diagrams_are_shown_in_img() {
     let (layout, _) = laid_out(
         COURSE,
-        &["slides/m/topic_1_a/slides_a.py", "slides/m/topic_1_a/pu/d.pu", "slides/m/topic_2_b/slides_b.py"],
-        &Selection { languages: Some(vec![Lang::En]), formats: Some(vec![Format::Html]), targets: Some(vec!["speaker".into()]), ..Selection::default() },
+        &[
+            "slides/m/topic_1_a/slides_a.py",
+            "slides/m/topic_1_a/pu/d.pu",
+            "slides/m/topic_2_b/slides_b.py",
+        ],
+        &Selection {
+            languages: Some(vec![Lang::En]),
+            formats: Some(vec![Format::Html]),
+            targets: Some(vec!["speaker".into()]),
+            ..Selection::default()
+        },
     );
-    let places: Vec<&str> = layout.diagrams[0].destinations.iter().map(|d| d.path.as_str()).collect();
-    assert_eq!(places, ["My Course-en/Slides/Html/Recording/Week 1/img/d.png"]);
+    let places: Vec<&str> = layout.diagrams[0]
+        .destinations
+        .iter()
+        .map(|d| d.path.as_str())
+        .collect();
+    assert_eq!(
+        places,
+        ["My Course-en/Slides/Html/Recording/Week 1/img/d.png"]
+    );
 }
 
 #[test]
@@ -128,18 +166,53 @@ fn two_sources_of_one_output_are_an_error_that_names_both() {
     );
     let messages: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
     assert_eq!(messages.len(), 2, "{messages:#?}");
-    assert!(messages.iter().any(|m| m.contains("topic_2_b/data/x.csv: error: it has the same output as `slides/m/topic_1_a/data/x.csv`")), "{messages:#?}");
-    assert!(messages.iter().any(|m| m.contains("only in upper and lower case")), "{messages:#?}");
-    assert!(layout.copies.iter().all(|copy| copy.source.as_str() != "slides/m/topic_2_b/data/x.csv"));
+    assert!(
+        messages.iter().any(|m| m.contains(
+            "topic_2_b/data/x.csv: error: it has the same output as `slides/m/topic_1_a/data/x.csv`"
+        )),
+        "{messages:#?}"
+    );
+    assert!(
+        messages
+            .iter()
+            .any(|m| m.contains("only in upper and lower case")),
+        "{messages:#?}"
+    );
+    assert!(
+        layout
+            .copies
+            .iter()
+            .all(|copy| copy.source.as_str() != "slides/m/topic_2_b/data/x.csv")
+    );
 }
 
 #[test]
 fn selections_are_checked() {
     let (spec, _) = spec::parse(COURSE, "course.xml").unwrap();
-    let select = |section: &str| Selection { sections: Some(vec![section.to_owned()]), ..Selection::default() }.apply(&spec);
+    let select = |section: &str| {
+        Selection {
+            sections: Some(vec![section.to_owned()]),
+            ..Selection::default()
+        }
+        .apply(&spec)
+    };
     assert_eq!(select("week").unwrap().1, Some([0].into()));
     assert_eq!(select("1").unwrap().1, Some([0].into()));
-    assert!(select("idx:2").unwrap_err()[0].message.contains("no section `idx:2`"));
-    let targets = Selection { targets: Some(vec!["students".into()]), ..Selection::default() }.apply(&spec);
-    assert!(targets.unwrap_err()[0].hint.as_deref().unwrap().contains("`shared`"));
+    assert!(
+        select("idx:2").unwrap_err()[0]
+            .message
+            .contains("no section `idx:2`")
+    );
+    let targets = Selection {
+        targets: Some(vec!["students".into()]),
+        ..Selection::default()
+    }
+    .apply(&spec);
+    assert!(
+        targets.unwrap_err()[0]
+            .hint
+            .as_deref()
+            .unwrap()
+            .contains("`shared`")
+    );
 }

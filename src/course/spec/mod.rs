@@ -5,8 +5,8 @@ mod targets;
 mod topics;
 mod xml;
 
-use crate::course::{Format, Kind, Lang, Localized, ProgLang, RelPath};
 use crate::course::words::ImageKind;
+use crate::course::{Format, Kind, Lang, Localized, ProgLang, RelPath};
 use crate::events::{Diagnostic, Severity};
 
 /// A course as its author specified it.
@@ -142,21 +142,24 @@ fn malformed(error: &roxmltree::Error, file: &str) -> Diagnostic {
     // The parser repeats the position at the end of its message.
     let message = text.split(" at ").next().unwrap_or(&text).to_owned();
     let hint = match error {
-        roxmltree::Error::DtdDetected => {
-            "remove the `<!DOCTYPE …>`: a specification needs none"
-        }
+        roxmltree::Error::DtdDetected => "remove the `<!DOCTYPE …>`: a specification needs none",
         roxmltree::Error::UnexpectedCloseTag(..) => {
             "every opened element must be closed, innermost first"
         }
-        roxmltree::Error::MalformedEntityReference(_) | roxmltree::Error::UnknownEntityReference(..) => {
+        roxmltree::Error::MalformedEntityReference(_)
+        | roxmltree::Error::UnknownEntityReference(..) => {
             "write `&amp;` for `&` and `&lt;` for `<`"
         }
-        _ => "the place may be just after the actual mistake: look for an unclosed element or quote above it",
+        _ => {
+            "the place may be just after the actual mistake: look for an unclosed element or quote above it"
+        }
     };
-    Diagnostic::error(format!("the specification is not well-formed XML: {message}"))
-        .at(file, Some(position.row))
-        .column(position.col)
-        .hint(hint)
+    Diagnostic::error(format!(
+        "the specification is not well-formed XML: {message}"
+    ))
+    .at(file, Some(position.row))
+    .column(position.col)
+    .hint(hint)
 }
 
 #[cfg(test)]

@@ -9,9 +9,23 @@ use super::xml::{Reader, child, elements, nearest, text};
 use super::{DirGroup, ImageOptions, Spec, targets, topics};
 
 const KNOWN: &[&str] = &[
-    "name", "prog-lang", "description", "certificate", "project-slug", "author", "organization", "sections",
-    "dir-groups", "output-targets", "image-options", "jupyterlite", "kernel-python", "sidecar-layout", "github",
-    "release-channels", "tasks",
+    "name",
+    "prog-lang",
+    "description",
+    "certificate",
+    "project-slug",
+    "author",
+    "organization",
+    "sections",
+    "dir-groups",
+    "output-targets",
+    "image-options",
+    "jupyterlite",
+    "kernel-python",
+    "sidecar-layout",
+    "github",
+    "release-channels",
+    "tasks",
 ];
 /// Parts of the format that clm reads over: they ask for outputs or services that it does not make.
 const WITHOUT_EFFECT: &[&str] = &["jupyterlite", "sidecar-layout", "release-channels", "tasks"];
@@ -35,8 +49,9 @@ pub fn course<'a>(reader: &mut Reader<'a>) -> Option<Spec> {
     };
     let slug = slug(reader, root);
     if slug.is_none() && name.de.trim().is_empty() {
-        reader.error(root, "the course has neither `<name>` nor `<project-slug>`").hint =
-            Some("add `<name>`: it names the output directories".to_owned());
+        reader
+            .error(root, "the course has neither `<name>` nor `<project-slug>`")
+            .hint = Some("add `<name>`: it names the output directories".to_owned());
     }
     let prog_lang = prog_lang(reader, root);
     let sections = match child(root, "sections") {
@@ -92,8 +107,9 @@ fn slug<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Option<String> {
     let old = github.and_then(|github| child(github, "project-slug"));
     for node in own.iter().chain(&old) {
         if text(*node).contains(['/', '\\']) {
-            reader.error(*node, "`<project-slug>` contains a slash").hint =
-                Some("it is the name of a directory, such as `my-course`".to_owned());
+            reader
+                .error(*node, "`<project-slug>` contains a slash")
+                .hint = Some("it is the name of a directory, such as `my-course`".to_owned());
         }
     }
     if let Some(node) = old {
@@ -121,7 +137,12 @@ fn prog_lang<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Option<ProgLang
         let hint = nearest(value, &names)
             .map(|near| format!("did you mean `{near}`?"))
             .unwrap_or_else(|| format!("there are {}", names.join(", ")));
-        reader.error(node, format!("`{value}` is not a programming language of courses")).hint = Some(hint);
+        reader
+            .error(
+                node,
+                format!("`{value}` is not a programming language of courses"),
+            )
+            .hint = Some(hint);
     }
     found
 }
@@ -142,8 +163,9 @@ fn image_options<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> ImageOption
             "png" => ImageKind::Png,
             "svg" => ImageKind::Svg,
             other => {
-                reader.error(format, format!("`{other}` is not an image format")).hint =
-                    Some("there are `png` and `svg`".to_owned());
+                reader
+                    .error(format, format!("`{other}` is not an image format"))
+                    .hint = Some("there are `png` and `svg`".to_owned());
                 ImageKind::Png
             }
         },

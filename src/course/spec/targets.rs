@@ -4,8 +4,8 @@ use roxmltree::Node;
 
 use crate::course::{Format, Kind, Lang, RelPath};
 
-use super::xml::{Reader, child, elements, nearest, text};
 use super::Target;
+use super::xml::{Reader, child, elements, nearest, text};
 
 /// Reads `<output-targets>`, or gives the targets of courses that name none.
 pub fn targets<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Vec<Target> {
@@ -19,16 +19,25 @@ pub fn targets<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Vec<Target> {
             continue;
         };
         if targets.iter().any(|other| other.name == target.name) {
-            reader.error(node, format!("there are two output targets named `{}`", target.name));
+            reader.error(
+                node,
+                format!("there are two output targets named `{}`", target.name),
+            );
         }
         if let Some(other) = targets.iter().find(|other| other.path == target.path) {
-            let message = format!("the output targets `{}` and `{}` have the same path", other.name, target.name);
+            let message = format!(
+                "the output targets `{}` and `{}` have the same path",
+                other.name, target.name
+            );
             reader.error(node, message);
         }
         targets.push(target);
     }
     if targets.is_empty() {
-        reader.warning(node, "`<output-targets>` names no target; the usual ones are made");
+        reader.warning(
+            node,
+            "`<output-targets>` names no target; the usual ones are made",
+        );
         return defaults();
     }
     targets
@@ -47,7 +56,10 @@ fn defaults() -> Vec<Target> {
     };
     [
         target("shared", &[Kind::CodeAlong, Kind::Completed]),
-        target("trainer", &[Kind::CodeAlong, Kind::Completed, Kind::Trainer]),
+        target(
+            "trainer",
+            &[Kind::CodeAlong, Kind::Completed, Kind::Trainer],
+        ),
         target("speaker", &[Kind::Recording]),
     ]
     .into_iter()
@@ -57,14 +69,23 @@ fn defaults() -> Vec<Target> {
 
 fn target<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Option<Target> {
     reader.check_attributes(node, &["name", "remote-path", "distribute"]);
-    reader.check_children(node, &["path", "kinds", "formats", "languages", "remote-path"]);
-    let name = node.attribute("name").unwrap_or("default").trim().to_owned();
+    reader.check_children(
+        node,
+        &["path", "kinds", "formats", "languages", "remote-path"],
+    );
+    let name = node
+        .attribute("name")
+        .unwrap_or("default")
+        .trim()
+        .to_owned();
     let path = match child(node, "path") {
         Some(path) if !text(path).trim().is_empty() => {
             let value = text(path);
             let found = reader.path(path, &value);
             if found.is_none() && value.trim() == "." {
-                reader.error(path, "an output target cannot be the course root").hint =
+                reader
+                    .error(path, "an output target cannot be the course root")
+                    .hint =
                     Some("name a directory of its own, such as `output/students`".to_owned());
             }
             found
@@ -77,17 +98,39 @@ fn target<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Option<Target> {
     if let Some(path) = &path
         && path.components().next() == Some("slides")
     {
-        reader.error(node, format!("the output target `{name}` lies in the sources")).hint =
-            Some("name a directory outside `slides/`".to_owned());
+        reader
+            .error(
+                node,
+                format!("the output target `{name}` lies in the sources"),
+            )
+            .hint = Some("name a directory outside `slides/`".to_owned());
     }
-    for (filter, item) in [("kinds", "kind"), ("formats", "format"), ("languages", "language")] {
+    for (filter, item) in [
+        ("kinds", "kind"),
+        ("formats", "format"),
+        ("languages", "language"),
+    ] {
         if let Some(list) = child(node, filter) {
             reader.check_children(list, &[item]);
         }
     }
     let kinds = words(reader, node, "kinds", &Kind::ALL, Kind::name, Kind::parse);
-    let formats = words(reader, node, "formats", &Format::ALL, Format::name, Format::parse);
-    let languages = words(reader, node, "languages", &Lang::ALL, Lang::name, Lang::parse);
+    let formats = words(
+        reader,
+        node,
+        "formats",
+        &Format::ALL,
+        Format::name,
+        Format::parse,
+    );
+    let languages = words(
+        reader,
+        node,
+        "languages",
+        &Lang::ALL,
+        Lang::name,
+        Lang::parse,
+    );
     Some(Target {
         name,
         path: path?,
@@ -122,19 +165,27 @@ fn words<'a, W: Copy + PartialEq>(
         match parse(value) {
             Some(word) => found.push(word),
             None if value == "jupyterlite" => {
-                reader.warning(item, "the format `jupyterlite` is not supported and left out");
+                reader.warning(
+                    item,
+                    "the format `jupyterlite` is not supported and left out",
+                );
             }
             None => {
                 let names: Vec<&str> = all.iter().map(|word| name(*word)).collect();
                 let hint = nearest(value, &names)
                     .map(|near| format!("did you mean `{near}`?"))
                     .unwrap_or_else(|| format!("there are {}", names.join(", ")));
-                reader.error(item, format!("`{value}` is not one of the {filter}")).hint = Some(hint);
+                reader
+                    .error(item, format!("`{value}` is not one of the {filter}"))
+                    .hint = Some(hint);
             }
         }
     }
     if found.is_empty() {
         return all.to_vec();
     }
-    all.iter().copied().filter(|word| found.contains(word)).collect()
+    all.iter()
+        .copied()
+        .filter(|word| found.contains(word))
+        .collect()
 }

@@ -33,7 +33,11 @@ fn a_small_course_is_read() {
     assert!(topics[0].evaluate && !topics[1].evaluate && topics[1].skip_errors);
     assert_eq!((topics[1].line, topics[1].column), (4, 1));
     assert_eq!(topics[2].dir_groups[0].subdirs.len(), 2);
-    let names: Vec<&str> = spec.targets.iter().map(|target| target.name.as_str()).collect();
+    let names: Vec<&str> = spec
+        .targets
+        .iter()
+        .map(|target| target.name.as_str())
+        .collect();
     assert_eq!(names, ["shared", "trainer", "speaker"]);
     assert_eq!(spec.targets[2].kinds, [Kind::Recording]);
 }
@@ -73,8 +77,12 @@ fn every_mistake_is_listed_with_its_place() {
 #[test]
 fn malformed_xml_and_entity_bombs_are_refused_with_their_place() {
     let cut = errors("<course>\n<name>K</nam>\n</course>");
-    assert!(cut[0].starts_with("course.xml:2:8: error: the specification is not well-formed XML"), "{cut:?}");
-    let bomb = errors("<!DOCTYPE c [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;'>]>\n<course>&b;</course>");
+    assert!(
+        cut[0].starts_with("course.xml:2:8: error: the specification is not well-formed XML"),
+        "{cut:?}"
+    );
+    let bomb =
+        errors("<!DOCTYPE c [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;'>]>\n<course>&b;</course>");
     assert!(bomb[0].contains("hint: remove the `<!DOCTYPE"), "{bomb:?}");
 }
 

@@ -15,7 +15,10 @@ pub fn sections<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Vec<Section>
     let mut sections = Vec::new();
     let found = elements(node).filter(|child| child.tag_name().name() == "section");
     for (index, node) in found.enumerate() {
-        reader.check_attributes(node, &["enabled", "id", "module", "http-replay", "optional"]);
+        reader.check_attributes(
+            node,
+            &["enabled", "id", "module", "http-replay", "optional"],
+        );
         if is_enabled(reader, node)
             && let Some(section) = section(reader, node, index + 1)
         {
@@ -33,8 +36,12 @@ fn is_enabled<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> bool {
         "true" => true,
         "false" => false,
         _ => {
-            reader.error(node, format!("`enabled=\"{value}\"` is neither true nor false")).hint =
-                Some("write `true` or `false`".to_owned());
+            reader
+                .error(
+                    node,
+                    format!("`enabled=\"{value}\"` is neither true nor false"),
+                )
+                .hint = Some("write `true` or `false`".to_owned());
             true
         }
     }
@@ -53,7 +60,13 @@ fn section<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, number: usize) -> Op
         }
     };
     let Some(list) = child(node, "topics") else {
-        reader.warning(node, format!("the section `{}` has no `<topics>` and is left out", name.en));
+        reader.warning(
+            node,
+            format!(
+                "the section `{}` has no `<topics>` and is left out",
+                name.en
+            ),
+        );
         return None;
     };
     let module = node.attribute("module").map(str::to_owned);
@@ -82,7 +95,11 @@ fn add_topics<'a>(
             "subsection" => {
                 reader.check_attributes(node, &["weekday", "enabled", "optional"]);
                 let weekdays = node.attribute("weekday").unwrap_or("");
-                for day in weekdays.split(',').map(str::trim).filter(|day| !day.is_empty()) {
+                for day in weekdays
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|day| !day.is_empty())
+                {
                     if !WEEKDAYS.contains(&day) {
                         reader.error(node, format!("`{day}` is not a weekday")).hint =
                             Some(format!("there are {}", WEEKDAYS.join(", ")));
@@ -105,17 +122,31 @@ fn topic<'a>(
     reader.check_children(node, &["include", "dir-group"]);
     reader.check_attributes(
         node,
-        &["id", "html", "evaluate", "skip-errors", "http-replay", "author", "prog-lang", "module", "export"],
+        &[
+            "id",
+            "html",
+            "evaluate",
+            "skip-errors",
+            "http-replay",
+            "author",
+            "prog-lang",
+            "module",
+            "export",
+        ],
     );
     refuse_includes(reader, node);
     if reader.flag(node, "http-replay", false) {
-        reader.warning(node, "`http-replay` is not supported: the decks reach out for themselves");
+        reader.warning(
+            node,
+            "`http-replay` is not supported: the decks reach out for themselves",
+        );
     }
     let text_id = text(node).trim().to_owned();
     let id = match (node.attribute("id").map(str::trim), text_id.as_str()) {
         (Some(_), other) if !other.is_empty() => {
-            reader.error(node, "the topic has two ids, as attribute and as text").hint =
-                Some("keep one of them".to_owned());
+            reader
+                .error(node, "the topic has two ids, as attribute and as text")
+                .hint = Some("keep one of them".to_owned());
             return None;
         }
         (Some(id), _) if !id.is_empty() => id.to_owned(),
@@ -131,8 +162,12 @@ fn topic<'a>(
         if found.is_none() {
             let names = ProgLang::ALL.map(ProgLang::name);
             let hint = nearest(value, &names).unwrap_or("python");
-            reader.error(node, format!("`{value}` is not a programming language of courses")).hint =
-                Some(format!("did you mean `{hint}`?"));
+            reader
+                .error(
+                    node,
+                    format!("`{value}` is not a programming language of courses"),
+                )
+                .hint = Some(format!("did you mean `{hint}`?"));
         }
         found
     });
@@ -170,7 +205,12 @@ fn html<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> bool {
         "" => true,
         "no" | "false" | "0" => false,
         _ => {
-            reader.warning(node, format!("`html=\"{value}\"` turns pages off, as every value does")).hint =
+            reader
+                .warning(
+                    node,
+                    format!("`html=\"{value}\"` turns pages off, as every value does"),
+                )
+                .hint =
                 Some("remove the attribute to get pages, or write `html=\"no\"`".to_owned());
             false
         }
@@ -182,7 +222,8 @@ fn refuse_includes<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) {
         .filter(|child| child.tag_name().name() == "include")
         .collect();
     for include in includes {
-        reader.error(include, "`<include>` is not supported yet").hint =
-            Some("copy the files into the topic, or use a `<dir-group>`".to_owned());
+        reader
+            .error(include, "`<include>` is not supported yet")
+            .hint = Some("copy the files into the topic, or use a `<dir-group>`".to_owned());
     }
 }

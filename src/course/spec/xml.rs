@@ -65,8 +65,11 @@ impl<'a> Reader<'a> {
             let hint = nearest(name, known)
                 .map(|near| format!("did you mean `<{near}>`?"))
                 .unwrap_or_else(|| format!("known here: {}", known.join(", ")));
-            self.warning(child, format!("the element `<{name}>` is unknown here and ignored"))
-                .hint = Some(hint);
+            self.warning(
+                child,
+                format!("the element `<{name}>` is unknown here and ignored"),
+            )
+            .hint = Some(hint);
         }
     }
 
@@ -78,8 +81,11 @@ impl<'a> Reader<'a> {
                 continue;
             }
             let hint = nearest(name, known).map(|near| format!("did you mean `{near}`?"));
-            self.warning(node, format!("the attribute `{name}` is unknown here and ignored"))
-                .hint = hint;
+            self.warning(
+                node,
+                format!("the attribute `{name}` is unknown here and ignored"),
+            )
+            .hint = hint;
         }
     }
 
@@ -91,7 +97,10 @@ impl<'a> Reader<'a> {
         if children.is_empty() {
             return Localized::same(text(node).trim());
         }
-        if node.children().any(|child| child.is_text() && !child.text().unwrap_or("").trim().is_empty()) {
+        if node
+            .children()
+            .any(|child| child.is_text() && !child.text().unwrap_or("").trim().is_empty())
+        {
             self.error(node, format!("`<{label}>` has both text and elements"))
                 .hint = Some("use either plain text, or `<de>` and `<en>`".to_owned());
         }
@@ -125,8 +134,11 @@ impl<'a> Reader<'a> {
             "" if name == "evaluate" => true,
             "" => false,
             _ => {
-                self.error(node, format!("`{name}=\"{value}\"` is neither true nor false"))
-                    .hint = Some("write `true` or `false`".to_owned());
+                self.error(
+                    node,
+                    format!("`{name}=\"{value}\"` is neither true nor false"),
+                )
+                .hint = Some("write `true` or `false`".to_owned());
                 default
             }
         }

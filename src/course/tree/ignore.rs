@@ -7,10 +7,37 @@ use regex::Regex;
 use crate::course::RelPath;
 
 const IGNORED_DIRS: &[&str] = &[
-    "__pycache__", ".cargo", ".clm", ".clm-cache", ".git", ".idea", ".ipynb_checkpoints", ".mypy_cache",
-    ".pytest_cache", ".tox", ".venv", ".vs", ".vscode", "bin", "build", "chroma_db", "chroma_langchain_db",
-    "chroma_rag_db", ".qdrant", "qdrant_data", "qdrant_db", "CMakeFiles", "data-local", "dist", "img-large",
-    "img-local", "localdata", "obj", "out", "target", "voiceover",
+    "__pycache__",
+    ".cargo",
+    ".clm",
+    ".clm-cache",
+    ".git",
+    ".idea",
+    ".ipynb_checkpoints",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".tox",
+    ".venv",
+    ".vs",
+    ".vscode",
+    "bin",
+    "build",
+    "chroma_db",
+    "chroma_langchain_db",
+    "chroma_rag_db",
+    ".qdrant",
+    "qdrant_data",
+    "qdrant_db",
+    "CMakeFiles",
+    "data-local",
+    "dist",
+    "img-large",
+    "img-local",
+    "localdata",
+    "obj",
+    "out",
+    "target",
+    "voiceover",
 ];
 const IGNORED_EXTENSIONS: &[&str] = &["keras", "bkp", "bin"];
 const NEVER_OUTPUT_DIRS: &[&str] = &["pu", "drawio", "cassettes", "_cassettes"];
@@ -26,7 +53,9 @@ static NEVER_OUTPUT_FILES: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 fn matches(pattern: &LazyLock<Option<Regex>>, text: &str) -> bool {
-    pattern.as_ref().is_some_and(|pattern| pattern.is_match(text))
+    pattern
+        .as_ref()
+        .is_some_and(|pattern| pattern.is_match(text))
 }
 
 /// Whether a directory of this name holds no sources.

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::course::spec::{Spec, TopicRef};
-use crate::course::{Localized, Lang, ProgLang, RelPath};
+use crate::course::{Lang, Localized, ProgLang, RelPath};
 use crate::events::Diagnostic;
 
 pub use ignore::{is_ignored_dir, is_never_output};
@@ -125,13 +125,16 @@ impl Topic {
 
 /// The directories that hold sources of a course; none is the course root itself.
 pub fn scan_roots(spec: &Spec) -> Vec<Option<RelPath>> {
-    let mut roots: BTreeSet<Option<RelPath>> = RelPath::new("slides").ok().map(Some).into_iter().collect();
+    let mut roots: BTreeSet<Option<RelPath>> =
+        RelPath::new("slides").ok().map(Some).into_iter().collect();
     for group in dir_groups(spec) {
         if group.subdirs.is_empty() || group.include_root_files || group.path.is_none() {
             roots.insert(group.path.clone());
         } else if let Some(path) = &group.path {
             for subdir in &group.subdirs {
-                let dir = subdir.as_ref().map_or(Ok(path.clone()), |subdir| path.join(subdir.as_str()));
+                let dir = subdir
+                    .as_ref()
+                    .map_or(Ok(path.clone()), |subdir| path.join(subdir.as_str()));
                 roots.extend(dir.ok().map(Some));
             }
         }
@@ -141,7 +144,10 @@ pub fn scan_roots(spec: &Spec) -> Vec<Option<RelPath>> {
     }
     let all: Vec<RelPath> = roots.into_iter().flatten().collect();
     all.iter()
-        .filter(|root| !all.iter().any(|other| other != *root && root.starts_with(other)))
+        .filter(|root| {
+            !all.iter()
+                .any(|other| other != *root && root.starts_with(other))
+        })
         .cloned()
         .map(Some)
         .collect()

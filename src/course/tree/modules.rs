@@ -62,11 +62,14 @@ impl Modules {
             [first, others @ ..] => {
                 let others: Vec<String> = others.iter().map(|path| format!("`{path}`")).collect();
                 diagnostics.push(
-                    at(reference, Diagnostic::warning(format!(
-                        "there is more than one topic `{}`: `{first}` is used, not {}",
-                        reference.id,
-                        others.join(", ")
-                    )))
+                    at(
+                        reference,
+                        Diagnostic::warning(format!(
+                            "there is more than one topic `{}`: `{first}` is used, not {}",
+                            reference.id,
+                            others.join(", ")
+                        )),
+                    )
                     .hint("rename one of them, or choose with `module=\"…\"`"),
                 );
                 Some(first)
@@ -92,11 +95,16 @@ impl Modules {
         let hint = match nearest {
             Some((_, known)) => format!("did you mean `{known}`?"),
             None if self.by_id.is_empty() => {
-                "there are no topics at all: they lie in `slides/<module>/topic_<number>_<id>`".to_owned()
+                "there are no topics at all: they lie in `slides/<module>/topic_<number>_<id>`"
+                    .to_owned()
             }
             None => format!("a topic `{id}` lies in `slides/<module>/topic_<number>_{id}`"),
         };
-        at(reference, Diagnostic::error(format!("there is no topic `{id}`"))).hint(hint)
+        at(
+            reference,
+            Diagnostic::error(format!("there is no topic `{id}`")),
+        )
+        .hint(hint)
     }
 }
 
@@ -110,9 +118,12 @@ fn at(reference: &TopicRef, diagnostic: Diagnostic) -> Diagnostic {
 /// Whether a path is `slides/<module>/<entry>` with neither of them hidden or ignored.
 fn is_topic_place(path: &RelPath) -> bool {
     let mut components = path.components();
-    let (Some("slides"), Some(module), Some(entry), None) =
-        (components.next(), components.next(), components.next(), components.next())
-    else {
+    let (Some("slides"), Some(module), Some(entry), None) = (
+        components.next(),
+        components.next(),
+        components.next(),
+        components.next(),
+    ) else {
         return false;
     };
     let is_hidden = |name: &str| name.starts_with(['_', '.']);

@@ -50,9 +50,18 @@ fn topic_ids_follow_the_second_underscore() {
 #[test]
 fn titles_come_from_the_header() {
     let both = title::title("# {{ header(\"Hallo Welt\", 'Hello, \"World\"') }}", "s");
-    assert_eq!((both.de.as_str(), both.en.as_str()), ("Hallo Welt", "Hello, \"World\""));
-    assert_eq!(title::title("# {{header_en( \"X\" )}}", "s"), Localized::same("X"));
-    assert_eq!(title::title("# {{ header(\"A\",\n\"B\") }}", "slides_x"), Localized::same("slides_x"));
+    assert_eq!(
+        (both.de.as_str(), both.en.as_str()),
+        ("Hallo Welt", "Hello, \"World\"")
+    );
+    assert_eq!(
+        title::title("# {{header_en( \"X\" )}}", "s"),
+        Localized::same("X")
+    );
+    assert_eq!(
+        title::title("# {{ header(\"A\",\n\"B\") }}", "slides_x"),
+        Localized::same("slides_x")
+    );
 }
 
 #[test]
@@ -60,7 +69,10 @@ fn files_of_a_topic_are_told_apart() {
     let (tree, diagnostics) = course(
         "<topic>a</topic>",
         &[
-            ("slides/m/topic_1_a/slides_b.py", "# {{ header(\"B\", \"B\") }}"),
+            (
+                "slides/m/topic_1_a/slides_b.py",
+                "# {{ header(\"B\", \"B\") }}",
+            ),
             ("slides/m/topic_1_a/slides_a.py", ""),
             ("slides/m/topic_1_a/nested/slides_z.py", ""),
             ("slides/m/topic_1_a/data/x.csv", ""),
@@ -77,14 +89,45 @@ fn files_of_a_topic_are_told_apart() {
     );
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
     let topic = &tree.sections[0].topics[0];
-    let decks: Vec<(&str, u32)> = topic.decks.iter().map(|d| (d.path.file_name(), d.number)).collect();
-    assert_eq!(decks, [("slides_z.py", 1), ("slides_a.py", 2), ("slides_b.py", 3)]);
-    assert_eq!(names(&topic.data), ["slides/m/topic_1_a/data/x.csv", "slides/m/topic_1_a/imgdata/q.png"]);
+    let decks: Vec<(&str, u32)> = topic
+        .decks
+        .iter()
+        .map(|d| (d.path.file_name(), d.number))
+        .collect();
+    assert_eq!(
+        decks,
+        [("slides_z.py", 1), ("slides_a.py", 2), ("slides_b.py", 3)]
+    );
+    assert_eq!(
+        names(&topic.data),
+        [
+            "slides/m/topic_1_a/data/x.csv",
+            "slides/m/topic_1_a/imgdata/q.png"
+        ]
+    );
     assert_eq!(names(&topic.images), ["slides/m/topic_1_a/img/p.png"]);
     let rendered: Vec<&str> = topic.diagrams.iter().map(|d| d.rendered.as_str()).collect();
-    assert_eq!(rendered, ["slides/m/topic_1_a/img/e.png", "slides/m/topic_1_a/img-generated/d.de.png"]);
-    let siblings: Vec<String> = topic.siblings(&topic.decks[1]).iter().map(|(_, at)| at.to_string()).collect();
-    assert_eq!(siblings, ["data/x.csv", "imgdata/q.png", "nested/slides_z.py", "slides_b.py"]);
+    assert_eq!(
+        rendered,
+        [
+            "slides/m/topic_1_a/img/e.png",
+            "slides/m/topic_1_a/img-generated/d.de.png"
+        ]
+    );
+    let siblings: Vec<String> = topic
+        .siblings(&topic.decks[1])
+        .iter()
+        .map(|(_, at)| at.to_string())
+        .collect();
+    assert_eq!(
+        siblings,
+        [
+            "data/x.csv",
+            "imgdata/q.png",
+            "nested/slides_z.py",
+            "slides_b.py"
+        ]
+    );
 }
 
 #[test]
@@ -117,7 +160,10 @@ fn a_file_topic_takes_what_it_names() {
     let (tree, diagnostics) = course(
         "<topic>x</topic>",
         &[
-            ("slides/m/topic_040_x.py", "import helper_mod\nimport numpy\n# <img src=\"img/f.png\" />"),
+            (
+                "slides/m/topic_040_x.py",
+                "import helper_mod\nimport numpy\n# <img src=\"img/f.png\" />",
+            ),
             ("slides/m/helper_mod.py", ""),
             ("slides/m/other.py", ""),
             ("slides/m/img/f.png", ""),
@@ -141,12 +187,25 @@ fn unknown_and_ambiguous_topics_are_told_with_their_place() {
             ("slides/_hidden/topic_3_gone/slides_a.py", ""),
         ],
     );
-    assert_eq!(tree.sections[0].topics[0].path, path("slides/m/topic_2_twice"));
-    assert_eq!(tree.sections[0].topics[1].path, path("slides/n/topic_2_twice"));
+    assert_eq!(
+        tree.sections[0].topics[0].path,
+        path("slides/m/topic_2_twice")
+    );
+    assert_eq!(
+        tree.sections[0].topics[1].path,
+        path("slides/n/topic_2_twice")
+    );
     assert_eq!(diagnostics[0].message, "there is no topic `introo`");
-    assert_eq!(diagnostics[0].hint.as_deref(), Some("did you mean `intro`?"));
+    assert_eq!(
+        diagnostics[0].hint.as_deref(),
+        Some("did you mean `intro`?")
+    );
     assert_eq!(diagnostics[0].line, Some(1));
-    assert!(diagnostics[1].message.starts_with("there is more than one topic `twice`"));
+    assert!(
+        diagnostics[1]
+            .message
+            .starts_with("there is more than one topic `twice`")
+    );
     assert_eq!(diagnostics[1].line, Some(2));
 }
 
@@ -162,7 +221,9 @@ fn a_deck_that_is_not_utf8_is_named_with_its_line() {
         files: [deck.clone()].into(),
         dirs: [path("slides"), path("slides/m"), path("slides/m/topic_1_a")].into(),
     };
-    let (tree, diagnostics) = discover(&spec, &listing, &|_| Some(Arc::from(&b"# a\n# b\n# \xe4\n"[..])));
+    let (tree, diagnostics) = discover(&spec, &listing, &|_| {
+        Some(Arc::from(&b"# a\n# b\n# \xe4\n"[..]))
+    });
     assert!(tree.sections[0].topics[0].decks.is_empty());
     assert_eq!(diagnostics[0].line, Some(3));
     assert_eq!(diagnostics[0].file.as_deref(), Some(deck.as_str()));

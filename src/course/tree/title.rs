@@ -7,12 +7,17 @@ use regex::Regex;
 use crate::course::Localized;
 
 static BOTH: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r#"\{\{[ \t]*header[ \t]*\([ \t]*["'](.*)["'][ \t]*,[ \t]*["'](.*)["'][ \t]*\)[ \t]*\}\}"#).ok()
+    Regex::new(
+        r#"\{\{[ \t]*header[ \t]*\([ \t]*["'](.*)["'][ \t]*,[ \t]*["'](.*)["'][ \t]*\)[ \t]*\}\}"#,
+    )
+    .ok()
 });
-static GERMAN: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r#"\{\{[ \t]*header_de[ \t]*\([ \t]*["'](.*)["'][ \t]*\)[ \t]*\}\}"#).ok());
-static ENGLISH: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r#"\{\{[ \t]*header_en[ \t]*\([ \t]*["'](.*)["'][ \t]*\)[ \t]*\}\}"#).ok());
+static GERMAN: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r#"\{\{[ \t]*header_de[ \t]*\([ \t]*["'](.*)["'][ \t]*\)[ \t]*\}\}"#).ok()
+});
+static ENGLISH: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r#"\{\{[ \t]*header_en[ \t]*\([ \t]*["'](.*)["'][ \t]*\)[ \t]*\}\}"#).ok()
+});
 
 /// The title in a deck's text, or its file stem when it has no header.
 pub fn title(text: &str, stem: &str) -> Localized {

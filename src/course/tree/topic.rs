@@ -85,7 +85,10 @@ impl Finder<'_> {
         let all: Vec<&RelPath> = self
             .listing
             .below(&home)
-            .filter(|path| path.strip_prefix(&home).is_some_and(|below| !is_ignored(&below)))
+            .filter(|path| {
+                path.strip_prefix(&home)
+                    .is_some_and(|below| !is_ignored(&below))
+            })
             .collect();
         let is_direct = |path: &RelPath| path.parent().as_ref() == Some(&home);
         let (direct, nested): (Vec<&RelPath>, Vec<&RelPath>) =
@@ -94,13 +97,16 @@ impl Finder<'_> {
             match classify(path) {
                 Class::Deck => {
                     let number = numbers.next();
-                    topic.decks.extend(self.deck(path, None, number, diagnostics));
+                    topic
+                        .decks
+                        .extend(self.deck(path, None, number, diagnostics));
                 }
                 class => self.add_other(topic, path, class),
             }
         }
-        let (decks, others): (Vec<&RelPath>, Vec<&RelPath>) =
-            direct.into_iter().partition(|path| classify(path) == Class::Deck);
+        let (decks, others): (Vec<&RelPath>, Vec<&RelPath>) = direct
+            .into_iter()
+            .partition(|path| classify(path) == Class::Deck);
         self.add_families(topic, &decks, numbers, diagnostics);
         for path in others {
             self.add_other(topic, path, classify(path));
@@ -135,13 +141,17 @@ impl Finder<'_> {
                 )),
             };
             if let Some((message, hint)) = problem {
-                let first = members.first().map_or(topic.path.as_str(), |(path, _)| path.as_str());
+                let first = members
+                    .first()
+                    .map_or(topic.path.as_str(), |(path, _)| path.as_str());
                 diagnostics.push(Diagnostic::error(message).at(first, None).hint(hint));
                 continue;
             }
             let number = numbers.next();
             for (path, lang) in members {
-                topic.decks.extend(self.deck(path, lang, number, diagnostics));
+                topic
+                    .decks
+                    .extend(self.deck(path, lang, number, diagnostics));
             }
         }
     }
@@ -191,7 +201,11 @@ impl Finder<'_> {
 
     fn diagram(&self, path: &RelPath, kind: DiagramKind) -> Option<DiagramFile> {
         let above = path.parent()?.parent()?;
-        let name = sanitize(&format!("{}.{}", path.stem(), self.spec.images.format.extension()));
+        let name = sanitize(&format!(
+            "{}.{}",
+            path.stem(),
+            self.spec.images.format.extension()
+        ));
         // Renderings that were committed in `img/`, as old courses have them, stay there.
         let legacy = above.join(&format!("img/{name}")).ok()?;
         let rendered = if self.listing.files.contains(&legacy) {
@@ -223,11 +237,9 @@ impl Finder<'_> {
             _ => None,
         };
         if let Some(message) = unsupported {
-            diagnostics.push(
-                Diagnostic::error(message)
-                    .at(path.as_str(), None)
-                    .hint("rename the file so that it does not begin like a deck, or write it as `.py`"),
-            );
+            diagnostics.push(Diagnostic::error(message).at(path.as_str(), None).hint(
+                "rename the file so that it does not begin like a deck, or write it as `.py`",
+            ));
             return None;
         }
         let bytes = (self.read)(path);
@@ -248,7 +260,11 @@ impl Finder<'_> {
                 title: title(text, path.stem()),
             }),
             Err(error) => {
-                let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() as u32 + 1;
+                let line = bytes[..error.valid_up_to()]
+                    .iter()
+                    .filter(|byte| **byte == b'\n')
+                    .count() as u32
+                    + 1;
                 diagnostics.push(
                     Diagnostic::error("the deck is not UTF-8 text")
                         .at(path.as_str(), Some(line))
@@ -283,7 +299,10 @@ fn named_files(text: &str, prog_lang: ProgLang) -> BTreeSet<String> {
     }
     if let Some(pattern) = IMPORT.as_ref() {
         for found in pattern.captures_iter(text) {
-            let module = found.get(1).or(found.get(2)).map_or("", |module| module.as_str());
+            let module = found
+                .get(1)
+                .or(found.get(2))
+                .map_or("", |module| module.as_str());
             names.insert(format!("{module}.{}", prog_lang.extension()));
         }
     }

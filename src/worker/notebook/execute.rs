@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Recording;
+use super::diagnose::Exception;
 use super::kernel::Kernel;
 use super::outputs::Outputs;
 use crate::worker::request::{CodeCell, ExecuteWork, Executed};
@@ -36,10 +37,8 @@ pub(super) enum End {
     Raised {
         /// The index of the cell.
         index: usize,
-        /// The number in its prompt.
-        count: Option<i64>,
-        /// The kernel's reply: `ename`, `evalue`, `traceback`.
-        error: Value,
+        /// What is known of the exception.
+        exception: Exception,
     },
     /// A cell ended the kernel with `exit()` or `quit()`, and other cells follow.
     Quit {
@@ -108,12 +107,12 @@ pub(super) async fn run(
         };
         outputs.set_default_count(index, ran);
         if reply["status"] == "error" && !may_fail {
-            let count = outputs.count(index);
-            return End::Raised {
-                index,
-                count,
-                error: reply,
+            let exception = Exception {
+                count: outputs.count(index),
+                reply,
+                printed: outputs.printed(index),
             };
+            return End::Raised { index, exception };
         }
         if work.skip_errors
             && let Some(error) = outputs.error(index)

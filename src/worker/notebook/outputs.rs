@@ -121,6 +121,13 @@ impl Outputs {
         Some(format!("{}: {}", text("ename"), text("evalue")))
     }
 
+    /// What the cell printed.
+    pub(super) fn printed(&self, cell: usize) -> String {
+        let outputs = self.executed.cells[cell].outputs.iter();
+        let texts = outputs.filter_map(|output| output.get("text")?.as_str());
+        texts.collect()
+    }
+
     /// Cells of whose outputs the rest was dropped.
     pub(super) fn cut(&self) -> Vec<usize> {
         self.cut.iter().copied().collect()

@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::Value;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::diagnose::{Raised, unknown_kernel};
+use super::diagnose::{Place, unknown_kernel};
 use super::execute::{self, End, is_blank};
 use super::kernel::{Kernel, KernelStart};
 use super::launch::{Launcher, what};
@@ -229,13 +228,15 @@ async fn outcome(
             }
             Ok(outcome)
         }
-        End::Raised {
-            index,
-            count,
-            error,
-        } => Ok(Outcome::failed(raised(
-            request, work, start, index, count, &error,
-        ))),
+        End::Raised { index, exception } => {
+            let place = Place {
+                file: request.source.as_str(),
+                cell: &work.cells[index],
+                kernel: &start.name,
+                program: start.spec.argv.first().map_or("", String::as_str),
+            };
+            Ok(Outcome::failed(place.diagnostic(&exception)))
+        }
         End::Quit { index } => Ok(Outcome::failed(about(
             index,
             "the cell ends the kernel, but other cells follow".to_owned(),
@@ -249,24 +250,6 @@ async fn outcome(
         End::Cancelled => Ok(Outcome::cancelled()),
         End::Died { index } => death(kernel, request, &work.cells[index]).await,
     }
-}
-
-fn raised(
-    request: &Request,
-    work: &ExecuteWork,
-    start: &KernelStart,
-    index: usize,
-    count: Option<i64>,
-    error: &Value,
-) -> Diagnostic {
-    let raised = Raised {
-        file: request.source.as_str(),
-        cell: &work.cells[index],
-        count,
-        kernel: &start.name,
-        program: start.spec.argv.first().map_or("", String::as_str),
-    };
-    raised.diagnostic(error)
 }
 
 /// A kernel that ended by itself is the cell's fault. One that was killed may have been killed by anybody (the
@@ -298,8 +281,8 @@ async fn death(
         .at(request.source.as_str(), cell.line)
         .cell(cell.cell)
         .hint(
-            "something in the cell ends the process: `os._exit()`, or a crash in compiled code; \
-             run the cells in Jupyter to find the line",
+            "something in the cell ends the process, such as `os._exit()` or a crash in compiled \
+             code; run the cells in Jupyter to find the line",
         );
     if !lines.is_empty() {
         diagnostic = diagnostic.detail(lines);
