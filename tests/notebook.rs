@@ -1,5 +1,8 @@
 //! Decks in real kernels, pages by real nbconvert: results, diagnostics, time limits, and that nothing is left over.
 
+// Failures of helpers are failures of the tests.
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -489,12 +492,18 @@ async fn what_child_processes_print_stays_in_its_cell() {
 #[tokio::test]
 async fn printing_without_end_is_cut() {
     let mut bench = Bench::new().await;
-    let executed = bench
-        .run(&[
+    let (outcome, executed) = bench
+        .try_run(work(&[
             "line = 'x' * 999\nfor i in range(30000): print(line)",
             "print('next')",
-        ])
-        .await;
+        ]))
+        .await
+        .unwrap();
+    let [warning] = <[Diagnostic; 1]>::try_from(outcome.diagnostics).unwrap();
+    assert_eq!(
+        (warning.severity, warning.cell),
+        (Severity::Warning, Some(1))
+    );
     assert_eq!(stdout(&executed, 0).len(), MAX_STREAM_BYTES);
     assert_eq!(stdout(&executed, 1), "next\n");
 }
@@ -612,9 +621,9 @@ const DIFFERENTIAL: &[&[&str]] = &[
     ],
 ];
 
-/// Runs the notebooks with nbclient, joining pieces of streams that follow each other.
+/// Runs the notebooks with nbclient, joining texts between other outputs, stdout first.
 const NBCLIENT: &str = r#"
-import json, re, sys, nbformat, nbclient, os, tempfile
+import itertools, json, re, sys, nbformat, nbclient, os, tempfile
 os.environ["PYTHONHASHSEED"] = "0"
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
 os.environ["IPYTHONDIR"] = tempfile.mkdtemp()
@@ -629,12 +638,13 @@ for sources in json.load(sys.stdin):
     cells = []
     for cell in nb.cells:
         outputs = []
-        for output in cell.outputs:
-            last = outputs[-1] if outputs else {}
-            if output["output_type"] == "stream" and last.get("name") == output["name"]:
-                last["text"] += output["text"]
-            else:
-                outputs.append(output)
+        for is_text, run in itertools.groupby(cell.outputs, lambda output: output["output_type"] == "stream"):
+            run = list(run)
+            if is_text:
+                names = sorted({output["name"] for output in run}, reverse=True)
+                texts = ["".join(output["text"] for output in run if output["name"] == name) for name in names]
+                run = [{"output_type": "stream", "name": name, "text": text} for name, text in zip(names, texts)]
+            outputs += run
         cells.append({"outputs": outputs, "execution_count": cell.execution_count})
     results.append(cells)
 result.write(re.sub(r"ipykernel_\d+/", "ipykernel/", json.dumps(results)))

@@ -22,45 +22,54 @@ static CELL_FRAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
 static MISSING_MODULE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"No module named '([^'.]+)").ok());
 
-/// Where an exception was raised, and by what.
-pub(super) struct Raised<'a> {
+/// An exception that a cell raised.
+pub(super) struct Exception {
+    /// The number in the prompt of the cell.
+    pub(super) count: Option<i64>,
+    /// The kernel's reply: `ename`, `evalue`, `traceback`.
+    pub(super) reply: Value,
+    /// What the cell had printed by then.
+    pub(super) printed: String,
+}
+
+/// Where an exception was raised.
+pub(super) struct Place<'a> {
     /// The deck.
     pub(super) file: &'a str,
     /// The failing cell.
     pub(super) cell: &'a CodeCell,
-    /// The number in its prompt.
-    pub(super) count: Option<i64>,
     /// The kernelspec's name.
     pub(super) kernel: &'a str,
     /// The program that runs the kernel.
     pub(super) program: &'a str,
 }
 
-impl Raised<'_> {
-    /// The diagnostic for the kernel's reply.
-    pub(super) fn diagnostic(&self, error: &Value) -> Diagnostic {
-        let field = |name: &str| {
-            let text = error.get(name).and_then(Value::as_str);
-            text.unwrap_or_default().to_owned()
-        };
+impl Place<'_> {
+    /// The diagnostic for an exception.
+    pub(super) fn diagnostic(&self, exception: &Exception) -> Diagnostic {
+        let reply = &exception.reply;
+        let field = |name: &str| reply.get(name).and_then(Value::as_str).unwrap_or_default();
         let (name, text) = (field("ename"), field("evalue"));
-        let traceback: Vec<&str> = error
-            .get("traceback")
-            .and_then(Value::as_array)
-            .map(|lines| lines.iter().filter_map(Value::as_str).collect())
-            .unwrap_or_default();
-        let traceback = traceback.join("\n");
-        let line = line_in_cell(&traceback, self.count)
+        let lines = reply.get("traceback").and_then(Value::as_array);
+        let lines = lines.into_iter().flatten().filter_map(Value::as_str);
+        let traceback = lines.collect::<Vec<_>>().join("\n");
+        let line = line_in_cell(&traceback, exception.count)
             .and_then(|number| line_of(self.cell, number))
             .or(self.cell.line);
-        let mut diagnostic = Diagnostic::error(headline(&name, &text))
+        let diagnostic = Diagnostic::error(headline(name, text))
             .at(self.file, line)
             .cell(self.cell.cell)
-            .hint(self.hint(&name, &text));
-        if !traceback.is_empty() {
-            diagnostic = diagnostic.detail(traceback);
+            .hint(self.hint(name, text));
+        // Compilers print their messages instead.
+        let detail = if traceback.trim().is_empty() {
+            last_lines(&exception.printed)
+        } else {
+            traceback
+        };
+        if detail.is_empty() {
+            return diagnostic;
         }
-        diagnostic
+        diagnostic.detail(detail)
     }
 
     fn hint(&self, name: &str, text: &str) -> String {
@@ -110,6 +119,12 @@ pub(super) fn unknown_kernel(request: &Request, work: &ExecuteWork, known: &Kern
         .hint(hint)
 }
 
+/// The end of a text that may be long.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}
+
 /// `ename: evalue`, of which only the first line.
 fn headline(name: &str, text: &str) -> String {
     let first = text.lines().next().unwrap_or_default().trim();
@@ -154,14 +169,17 @@ mod tests {
             line: Some(40),
             may_fail: false,
         };
-        let raised = Raised {
+        let place = Place {
             file: "slides/a.py",
             cell: &cell,
-            count: Some(3),
             kernel: "python3",
             program: "/env/bin/python",
         };
-        raised.diagnostic(&json!({"ename": name, "evalue": text, "traceback": traceback}))
+        place.diagnostic(&Exception {
+            count: Some(3),
+            reply: json!({"ename": name, "evalue": text, "traceback": traceback}),
+            printed: "a.cpp:1: error\n".into(),
+        })
     }
 
     #[test]
@@ -205,7 +223,9 @@ mod tests {
             hint.contains("`foo`") && hint.contains("/env/bin/python"),
             "{hint}"
         );
-        assert_eq!(diagnose("", "", &[]).message, "the cell failed");
+        let bare = diagnose("", "", &[]);
+        assert_eq!(bare.message, "the cell failed");
+        assert_eq!(bare.detail.as_deref(), Some("a.cpp:1: error"));
     }
 
     #[test]

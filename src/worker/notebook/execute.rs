@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Recording;
+use super::diagnose::Exception;
 use super::kernel::Kernel;
 use super::outputs::Outputs;
 use crate::worker::request::{CodeCell, ExecuteWork, Executed};
@@ -29,15 +30,15 @@ pub(super) enum End {
         executed: Executed,
         /// Cells whose exception was skipped: index and exception.
         skipped: Vec<(usize, String)>,
+        /// Indices of cells whose outputs were cut because there was too much.
+        cut: Vec<usize>,
     },
     /// A cell raised an exception.
     Raised {
         /// The index of the cell.
         index: usize,
-        /// The number in its prompt.
-        count: Option<i64>,
-        /// The kernel's reply: `ename`, `evalue`, `traceback`.
-        error: Value,
+        /// What is known of the exception.
+        exception: Exception,
     },
     /// A cell ended the kernel with `exit()` or `quit()`, and other cells follow.
     Quit {
@@ -76,7 +77,7 @@ pub(super) async fn run(
     progress: &ProgressSink,
     cancel: &CancellationToken,
 ) -> End {
-    let mut outputs = Outputs::new(work.cells.len());
+    let mut outputs = Outputs::new(work.cells.len(), kernel.stream_order());
     let mut skipped = Vec::new();
     let mut ran = 0;
     for (index, cell) in work.cells.iter().enumerate() {
@@ -106,12 +107,12 @@ pub(super) async fn run(
         };
         outputs.set_default_count(index, ran);
         if reply["status"] == "error" && !may_fail {
-            let count = outputs.count(index);
-            return End::Raised {
-                index,
-                count,
-                error: reply,
+            let exception = Exception {
+                count: outputs.count(index),
+                reply,
+                printed: outputs.printed(index),
             };
+            return End::Raised { index, exception };
         }
         if work.skip_errors
             && let Some(error) = outputs.error(index)
@@ -130,8 +131,12 @@ pub(super) async fn run(
         total,
         label: "all cells".to_owned(),
     });
-    let executed = outputs.finish(&kernel.accidental_names());
-    End::Done { executed, skipped }
+    let cut = outputs.cut();
+    End::Done {
+        executed: outputs.finish(&kernel.accidental_names()),
+        skipped,
+        cut,
+    }
 }
 
 /// Whether there is nothing to run: such cells are skipped and get no number.

@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{Channels, Endpoints, Recording};
 use super::launch::{Launch, Launcher, is_ipykernel, what};
-use super::outputs::Renaming;
+use super::outputs::StreamOrder;
+use super::renaming::Renaming;
 use crate::worker::WorkerError;
 use crate::worker::process::ChildTree;
 use crate::worker::renderers::KernelSpec;
@@ -45,6 +46,7 @@ pub(super) struct KernelStart {
 pub(super) struct Kernel {
     name: String,
     interrupt_by_message: bool,
+    stream_order: StreamOrder,
     /// Its process and all that it started.
     pub(super) tree: ChildTree,
     /// What is said to it and heard from it.
@@ -92,6 +94,11 @@ impl Kernel {
         let mut kernel = Self {
             name: start.name.clone(),
             interrupt_by_message: start.spec.interrupt_by_message,
+            stream_order: if is_ipykernel(&start.spec) {
+                StreamOrder::StdoutFirst
+            } else {
+                StreamOrder::AsPublished
+            },
             tree,
             channels,
             work,
@@ -171,6 +178,11 @@ impl Kernel {
     /// The name of its kernelspec.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What the order of its texts is worth.
+    pub(super) fn stream_order(&self) -> StreamOrder {
+        self.stream_order
     }
 
     /// The working directory of the cells.

@@ -1,6 +1,6 @@
 //! How the process of a kernel comes to life, and the environment it gets.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::worker::WorkerError;
@@ -67,7 +67,10 @@ pub(super) fn is_ipykernel(spec: &KernelSpec) -> bool {
 }
 
 fn command(launch: &Launch<'_>) -> Result<Command, WorkerError> {
-    let file = launch.connection_file.to_str().unwrap_or_default();
+    let file = launch.connection_file.to_str().ok_or_else(|| {
+        let path = launch.connection_file.display();
+        WorkerError::Io(format!("the path `{path}` is not valid Unicode"))
+    })?;
     let mut words = launch.spec.argv.iter();
     let program = words.next().ok_or_else(|| WorkerError::Start {
         what: what(launch.name),
@@ -83,6 +86,9 @@ fn command(launch: &Launch<'_>) -> Result<Command, WorkerError> {
     for name in NOT_INHERITED {
         command.env_remove(name);
     }
+    if let Some(environment) = virtual_environment(Path::new(program)) {
+        activate(&mut command, &environment);
+    }
     command
         .current_dir(launch.directory)
         .stdin(Stdio::null())
@@ -97,6 +103,26 @@ fn command(launch: &Launch<'_>) -> Result<Command, WorkerError> {
         command.env(name, expanded(value));
     }
     Ok(command)
+}
+
+/// The virtual environment that a Python belongs to, if any.
+fn virtual_environment(python: &Path) -> Option<PathBuf> {
+    let root = python.parent()?.parent()?;
+    root.join("pyvenv.cfg").is_file().then(|| root.to_owned())
+}
+
+/// Makes `python` and `pip` in cells those of the kernel, whether or not the person has activated anything.
+fn activate(command: &mut Command, environment: &Path) {
+    let mut directories = vec![environment.join("bin")];
+    if let Some(path) = std::env::var_os("PATH") {
+        directories.extend(std::env::split_paths(&path));
+    }
+    // Directories with a separator in their name cannot be in a search path: then it stays as it is.
+    if let Ok(path) = std::env::join_paths(directories) {
+        command.env("PATH", path);
+    }
+    command.env("VIRTUAL_ENV", environment);
+    command.env_remove("PYTHONHOME");
 }
 
 /// A value of the kernelspec with `${NAME}` replaced by variables of our own environment; unknown ones stay.
@@ -120,6 +146,27 @@ fn expanded(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_virtual_environments_are_activated() {
+        let root = tempfile::tempdir().unwrap();
+        let python = root.path().join("bin/python");
+        assert_eq!(virtual_environment(&python), None);
+        std::fs::write(root.path().join("pyvenv.cfg"), "").unwrap();
+        assert_eq!(virtual_environment(&python).as_deref(), Some(root.path()));
+        assert_eq!(virtual_environment(Path::new("python")), None);
+        let mut command = Command::new("x");
+        activate(&mut command, root.path());
+        let path = command
+            .get_envs()
+            .find(|(name, _)| *name == "PATH")
+            .unwrap();
+        let path = path.1.unwrap().to_owned();
+        assert_eq!(
+            std::env::split_paths(&path).next(),
+            Some(root.path().join("bin"))
+        );
+    }
 
     #[test]
     fn variables_of_the_kernelspec_are_expanded() {

@@ -3,6 +3,7 @@
 //! [`start_kernel_worker`] runs cells: a kernel serves one execution and no more, and the next one is started
 //! while nobody waits for it. [`start_html_worker`] renders pages: one Python process, one exporter, many pages.
 
+mod bundle;
 mod connection;
 mod diagnose;
 mod execute;
@@ -10,6 +11,7 @@ mod html;
 mod kernel;
 mod launch;
 mod outputs;
+mod renaming;
 mod workdir;
 mod worker;
 

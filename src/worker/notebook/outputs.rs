@@ -1,13 +1,14 @@
 //! Turns the messages that a kernel publishes into the outputs of cells, as `nbclient` does.
 //!
-//! Pure: messages in, [`Executed`] out. The one deliberate difference to `nbclient` is that pieces of the same
-//! stream that follow each other become one output. Kernels cut streams by the clock, so that an output in
-//! pieces would differ from run to run.
+//! Pure: messages in, [`Executed`] out. The one deliberate difference to `nbclient` concerns text: kernels cut what
+//! cells print by the clock, and the pieces would differ from run to run. See [`StreamOrder`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::bundle::{output_of, size_of};
+use super::renaming::Renaming;
 use crate::worker::request::{Executed, ExecutedCell};
 
 /// The most text of `stdout` and `stderr` that one cell may print, in bytes. What follows is dropped with a notice.
@@ -16,52 +17,45 @@ pub const MAX_STREAM_BYTES: usize = 10 << 20;
 /// The most that all other outputs of one cell (images, tables) may take, in bytes of JSON.
 pub(super) const MAX_DISPLAY_BYTES: usize = 256 << 20;
 
-/// Names that are new in every run and show up in warnings and tracebacks: the directory that a kernel got from
-/// us, its process id. They become fixed ones, so that the same cells give the same bytes.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Renaming(pub(super) Vec<(String, String)>);
-
-impl Renaming {
-    fn apply(&self, value: &mut Value) {
-        match value {
-            Value::String(text) => {
-                for (from, to) in &self.0 {
-                    if text.contains(from.as_str()) {
-                        *text = text.replace(from.as_str(), to);
-                    }
-                }
-            }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.apply(item)),
-            Value::Object(fields) => fields.values_mut().for_each(|field| self.apply(field)),
-            _ => {}
-        }
-    }
+/// How pieces of `stdout` and `stderr` become outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StreamOrder {
+    /// The kernel publishes texts in the order in which they were printed: pieces of the same stream that follow
+    /// each other become one output.
+    AsPublished,
+    /// The kernel collects the texts of each stream for a while (`ipykernel`): their order says little. What is
+    /// printed between two other outputs becomes one output for each stream, `stdout` first, which is what a cell
+    /// that takes no time gives anyway.
+    StdoutFirst,
 }
 
 /// The outputs of all cells while they run.
 pub(super) struct Outputs {
     executed: Executed,
+    order: StreamOrder,
     /// Where the outputs of a display id are: (cell, output). Later cells may update them.
     displays: BTreeMap<String, Vec<(usize, usize)>>,
     /// `clear_output(wait=True)`: the next output replaces all before it.
     clear_at_next: bool,
     stream_bytes: usize,
     display_bytes: usize,
-    cut: bool,
+    /// Cells that put out more than they may.
+    cut: BTreeSet<usize>,
 }
 
 impl Outputs {
     /// No outputs yet, for so many cells.
-    pub(super) fn new(cells: usize) -> Self {
+    pub(super) fn new(cells: usize, order: StreamOrder) -> Self {
         Self {
             executed: Executed {
                 cells: vec![ExecutedCell::default(); cells],
             },
+            order,
             displays: BTreeMap::new(),
             clear_at_next: false,
             stream_bytes: 0,
             display_bytes: 0,
-            cut: false,
+            cut: BTreeSet::new(),
         }
     }
 
@@ -70,7 +64,6 @@ impl Outputs {
         self.clear_at_next = false;
         self.stream_bytes = 0;
         self.display_bytes = 0;
-        self.cut = false;
     }
 
     /// Takes one published message of the running cell.
@@ -128,6 +121,18 @@ impl Outputs {
         Some(format!("{}: {}", text("ename"), text("evalue")))
     }
 
+    /// What the cell printed.
+    pub(super) fn printed(&self, cell: usize) -> String {
+        let outputs = self.executed.cells[cell].outputs.iter();
+        let texts = outputs.filter_map(|output| output.get("text")?.as_str());
+        texts.collect()
+    }
+
+    /// Cells of whose outputs the rest was dropped.
+    pub(super) fn cut(&self) -> Vec<usize> {
+        self.cut.iter().copied().collect()
+    }
+
     /// Makes the cell look as if it had not run.
     pub(super) fn reset(&mut self, cell: usize) {
         self.executed.cells[cell] = ExecutedCell::default();
@@ -169,7 +174,7 @@ impl Outputs {
         let (Some(name), Some(text)) = (name, content.get("text").and_then(Value::as_str)) else {
             return;
         };
-        if self.cut {
+        if self.cut.contains(&cell) {
             return;
         }
         self.clear_if_pending(cell);
@@ -184,22 +189,34 @@ impl Outputs {
 
     fn append_stream(&mut self, cell: usize, name: &str, text: &str) {
         let outputs = &mut self.executed.cells[cell].outputs;
-        if let Some(last) = outputs.last_mut()
-            && last["output_type"] == "stream"
-            && last["name"] == name
-            && let Some(Value::String(old)) = last.get_mut("text")
-        {
+        // The streams at the end; displays before them keep their places.
+        let others = outputs
+            .iter()
+            .rposition(|output| output["output_type"] != "stream");
+        let streams = others.map_or(0, |last| last + 1);
+        let first = match self.order {
+            StreamOrder::AsPublished => streams.max(outputs.len().saturating_sub(1)),
+            StreamOrder::StdoutFirst => streams,
+        };
+        let same = outputs[first..]
+            .iter_mut()
+            .find(|output| output["name"] == name);
+        if let Some(Value::String(old)) = same.and_then(|output| output.get_mut("text")) {
             old.push_str(text);
             return;
         }
-        outputs.push(json!({"output_type": "stream", "name": name, "text": text}));
+        let place = match (self.order, name) {
+            (StreamOrder::StdoutFirst, "stdout") => streams,
+            _ => outputs.len(),
+        };
+        let output = json!({"output_type": "stream", "name": name, "text": text});
+        outputs.insert(place, output);
     }
 
     /// Says once that the rest of the cell's output is dropped.
     fn cut_off(&mut self, cell: usize) {
-        if !self.cut {
-            self.cut = true;
-            let notice = "\n[The rest of the output was dropped: a cell may print 10 MB.]\n";
+        if self.cut.insert(cell) {
+            let notice = "\n[The rest of the output was dropped: there is too much of it.]\n";
             self.append_stream(cell, "stderr", notice);
         }
     }
@@ -219,46 +236,6 @@ impl Outputs {
     }
 }
 
-/// The `nbformat` output of a message, or none when the message lacks what the output needs.
-fn output_of(kind: &str, mut content: Value) -> Option<Value> {
-    let mut take = |name: &str| content.get_mut(name).map(Value::take);
-    Some(match kind {
-        "error" => json!({
-            "output_type": "error",
-            "ename": take("ename")?,
-            "evalue": take("evalue")?,
-            "traceback": take("traceback")?,
-        }),
-        _ => {
-            let data = joined(take("data")?);
-            let metadata = take("metadata").unwrap_or_else(|| Value::Object(Map::new()));
-            let mut output = json!({"output_type": kind, "data": data, "metadata": metadata});
-            if kind == "execute_result" {
-                output["execution_count"] = take("execution_count").unwrap_or(Value::Null);
-            }
-            output
-        }
-    })
-}
-
-/// A MIME bundle whose texts in pieces are joined, as `nbformat` keeps them in memory.
-fn joined(data: Value) -> Value {
-    let Value::Object(bundle) = data else {
-        return Value::Object(Map::new());
-    };
-    let join = |(mime, value): (String, Value)| {
-        let is_json = mime == "application/json" || mime.ends_with("+json");
-        let value = match value {
-            Value::Array(parts) if !is_json && parts.iter().all(Value::is_string) => {
-                Value::String(parts.iter().filter_map(Value::as_str).collect())
-            }
-            value => value,
-        };
-        (mime, value)
-    };
-    Value::Object(bundle.into_iter().map(join).collect())
-}
-
 /// The first bytes of a text, cut before a character that does not fit.
 fn beginning(text: &str, bytes: usize) -> &str {
     let mut end = bytes.min(text.len());
@@ -268,25 +245,12 @@ fn beginning(text: &str, bytes: usize) -> &str {
     &text[..end]
 }
 
-/// About how many bytes the value takes as JSON.
-fn size_of(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len() + 2,
-        Value::Array(items) => items.iter().map(|item| size_of(item) + 1).sum::<usize>() + 2,
-        Value::Object(fields) => {
-            let field = |(name, value): (&String, &Value)| name.len() + 4 + size_of(value);
-            fields.iter().map(field).sum::<usize>() + 2
-        }
-        _ => 8,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn outputs(messages: &[(usize, &str, Value)]) -> Vec<Vec<Value>> {
-        let mut outputs = Outputs::new(2);
+        let mut outputs = Outputs::new(2, StreamOrder::AsPublished);
         let mut running = None;
         for (cell, kind, content) in messages {
             if running != Some(*cell) {
@@ -317,6 +281,36 @@ mod tests {
         ]);
         let texts: Vec<_> = seen[0].iter().map(|output| &output["text"]).collect();
         assert_eq!(texts, ["ab\n", "e", "c"]);
+    }
+
+    #[test]
+    fn streams_that_are_cut_by_the_clock_are_put_together() {
+        let mut outputs = Outputs::new(1, StreamOrder::StdoutFirst);
+        for (name, text) in [
+            ("stderr", "e"),
+            ("stdout", "a"),
+            ("stderr", "f"),
+            ("stdout", "b"),
+        ] {
+            outputs.take(0, "stream", stream(name, text));
+        }
+        outputs.take(0, "display_data", display(Some("d"), "1"));
+        outputs.take(0, "stream", stream("stderr", "g"));
+        outputs.take(0, "stream", stream("stdout", "c"));
+        outputs.take(0, "update_display_data", display(Some("d"), "2"));
+        let cell = outputs.finish(&Renaming::default()).cells.remove(0);
+        let texts: Vec<_> = cell.outputs.iter().map(|output| &output["text"]).collect();
+        assert_eq!(
+            texts,
+            [
+                &json!("ab"),
+                &json!("ef"),
+                &Value::Null,
+                &json!("c"),
+                &json!("g")
+            ]
+        );
+        assert_eq!(cell.outputs[2]["data"]["text/plain"], "2");
     }
 
     #[test]
@@ -365,7 +359,7 @@ mod tests {
     #[test]
     fn endless_printing_is_cut_with_a_notice() {
         let piece = "é".repeat(1 << 20);
-        let mut all = Outputs::new(1);
+        let mut all = Outputs::new(1, StreamOrder::StdoutFirst);
         for _ in 0..20 {
             all.take(0, "stream", stream("stdout", &piece));
         }
@@ -379,38 +373,6 @@ mod tests {
                 .as_str()
                 .is_some_and(|text| text.contains("dropped"))
         );
-    }
-
-    #[test]
-    fn texts_in_pieces_are_joined_but_not_json() {
-        let data = json!({"text/html": ["<b>", "</b>"], "application/json": ["a", "b"]});
-        let seen = outputs(&[(
-            0,
-            "execute_result",
-            json!({"data": data, "execution_count": 3}),
-        )]);
-        assert_eq!(
-            seen[0][0],
-            json!({"output_type": "execute_result", "execution_count": 3, "metadata": {},
-                "data": {"text/html": "<b></b>", "application/json": ["a", "b"]}})
-        );
-    }
-
-    #[test]
-    fn accidental_names_become_fixed_ones() {
-        let mut outputs = Outputs::new(1);
-        // The name arrives in two pieces.
-        outputs.take(0, "stream", stream("stderr", "/tmp/ipykernel_1"));
-        outputs.take(0, "stream", stream("stderr", "23/4.py:1: W"));
-        let trace = json!({"ename": "E", "evalue": "", "traceback": ["/run/k1/work/a.py"]});
-        outputs.take(0, "error", trace);
-        let renaming = Renaming(vec![
-            ("ipykernel_123/".into(), "ipykernel/".into()),
-            ("/run/k1/work".into(), "/tmp/clm".into()),
-        ]);
-        let cells = outputs.finish(&renaming).cells;
-        assert_eq!(cells[0].outputs[0]["text"], "/tmp/ipykernel/4.py:1: W");
-        assert_eq!(cells[0].outputs[1]["traceback"][0], "/tmp/clm/a.py");
     }
 
     #[test]

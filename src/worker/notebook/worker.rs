@@ -6,16 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::Value;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::diagnose::{Raised, unknown_kernel};
+use super::diagnose::{Place, unknown_kernel};
 use super::execute::{self, End, is_blank};
 use super::kernel::{Kernel, KernelStart};
 use super::launch::{Launcher, what};
 use super::workdir;
-use crate::events::Diagnostic;
+use crate::events::{Diagnostic, Severity};
 use crate::worker::process::Exit;
 use crate::worker::renderers::Kernels;
 use crate::worker::request::{CodeCell, ExecuteWork, Executed, ExecutedCell};
@@ -202,7 +201,7 @@ async fn outcome(
     work: &ExecuteWork,
     start: &KernelStart,
 ) -> Result<Outcome, WorkerError> {
-    let failed = |index: usize, message: String, hint: &str| {
+    let about = |index: usize, message: String, hint: &str| {
         let cell = &work.cells[index];
         Diagnostic::error(message)
             .at(request.source.as_str(), cell.line)
@@ -210,26 +209,40 @@ async fn outcome(
             .hint(hint)
     };
     match end {
-        End::Done { executed, skipped } => {
+        End::Done {
+            executed,
+            skipped,
+            cut,
+        } => {
             let mut outcome = finished(request, &executed).await?;
             outcome
                 .diagnostics
                 .extend(skip_warning(request, work, &skipped));
+            for index in cut {
+                let message = "the cell has too much output: the rest was dropped".to_owned();
+                let hint =
+                    "print less: pages with so much output are hard to read and slow to load";
+                let mut warning = about(index, message, hint);
+                warning.severity = Severity::Warning;
+                outcome.diagnostics.push(warning);
+            }
             Ok(outcome)
         }
-        End::Raised {
-            index,
-            count,
-            error,
-        } => Ok(Outcome::failed(raised(
-            request, work, start, index, count, &error,
-        ))),
-        End::Quit { index } => Ok(Outcome::failed(failed(
+        End::Raised { index, exception } => {
+            let place = Place {
+                file: request.source.as_str(),
+                cell: &work.cells[index],
+                kernel: &start.name,
+                program: start.spec.argv.first().map_or("", String::as_str),
+            };
+            Ok(Outcome::failed(place.diagnostic(&exception)))
+        }
+        End::Quit { index } => Ok(Outcome::failed(about(
             index,
             "the cell ends the kernel, but other cells follow".to_owned(),
             "remove the call of `exit()` or `quit()`",
         ))),
-        End::TimedOut { index, limit } => Ok(Outcome::failed(failed(
+        End::TimedOut { index, limit } => Ok(Outcome::failed(about(
             index,
             format!("the cell was stopped after {} s", limit.as_secs_f32()),
             "if it needs more time, raise `cell_timeout` in the section `[notebook]` of `clm.toml`",
@@ -237,24 +250,6 @@ async fn outcome(
         End::Cancelled => Ok(Outcome::cancelled()),
         End::Died { index } => death(kernel, request, &work.cells[index]).await,
     }
-}
-
-fn raised(
-    request: &Request,
-    work: &ExecuteWork,
-    start: &KernelStart,
-    index: usize,
-    count: Option<i64>,
-    error: &Value,
-) -> Diagnostic {
-    let raised = Raised {
-        file: request.source.as_str(),
-        cell: &work.cells[index],
-        count,
-        kernel: &start.name,
-        program: start.spec.argv.first().map_or("", String::as_str),
-    };
-    raised.diagnostic(error)
 }
 
 /// A kernel that ended by itself is the cell's fault. One that was killed may have been killed by anybody (the
@@ -286,8 +281,8 @@ async fn death(
         .at(request.source.as_str(), cell.line)
         .cell(cell.cell)
         .hint(
-            "something in the cell ends the process: `os._exit()`, or a crash in compiled code; \
-             run the cells in Jupyter to find the line",
+            "something in the cell ends the process, such as `os._exit()` or a crash in compiled \
+             code; run the cells in Jupyter to find the line",
         );
     if !lines.is_empty() {
         diagnostic = diagnostic.detail(lines);
