@@ -1,1 +1,7 @@
-fn main() {}
+//! The `clm` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    clm::cli::main()
+}

@@ -1,1 +1,9 @@
+//! The integration suite: one binary, a file a story, with the real renderers.
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, unreachable_pub)]
 
+mod support;
+
+mod layering;
+mod notebook;
+mod plantuml;
+mod pool;

@@ -26,6 +26,7 @@ pub use files::FileRecord;
 pub use jobs::{Finish, JobEnd, JobId, JobState, Lease, NewJob, Owner, Recorded};
 pub use outputs::OutputRecord;
 pub use runs::{RunRecord, WorkerRecord};
+pub use schema::network_file_system;
 
 /// How many waiting writes are committed together.
 const GROUP: usize = 256;

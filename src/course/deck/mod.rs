@@ -16,7 +16,7 @@ mod workshops;
 
 use serde_json::{Map, Value};
 
-use crate::course::{Format, Kind, Lang, ProgLang, RelPath};
+use crate::course::{Format, Lang, ProgLang, RelPath};
 use crate::events::Diagnostic;
 
 pub use code::code;

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::course::Kind;
 
 fn view(lang: Lang, format: Format) -> View<'static> {
     View {

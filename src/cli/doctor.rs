@@ -1,0 +1,50 @@
+//! `clm doctor`: shows the renderers and tests each of them.
+
+use clap::Args;
+
+use crate::error::{Error, Result};
+use crate::tools::Context;
+use crate::tools::doctor::{self, Health};
+use crate::ui;
+
+use super::session::CourseArgs;
+use super::{build, session, setup};
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    course: CourseArgs,
+}
+
+/// Runs the command; the exit code is 1 when something does not work.
+pub fn run(args: &DoctorArgs) -> Result<u8> {
+    let course = args.course.course().ok();
+    let context = match &course {
+        Some(course) => session::tools_context(course, None),
+        None => Context::of_process(None),
+    };
+    let scratch = tempfile::tempdir()
+        .map_err(|error| Error::internal(format!("there is no temporary directory: {error}")))?;
+    let state_dir = course.as_ref().map(|course| course.place.state_dir());
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Error::internal(format!("cannot start: {error}")))?;
+    let config = build::pool_config_for(scratch.path(), &context);
+    let report = runtime.block_on(doctor::doctor(&context, config, scratch.path(), state_dir.as_deref()));
+    for found in &report.found {
+        ui::data(&setup::line(found));
+    }
+    for finding in &report.findings {
+        let mark = match finding.health {
+            Health::Good => "ok",
+            Health::Doubtful => "warning",
+            Health::Bad => "error",
+        };
+        ui::data(&format!("{mark:>8} {}\n", finding.message));
+        if let Some(hint) = &finding.hint {
+            ui::data(&format!("         hint: {hint}\n"));
+        }
+    }
+    Ok(u8::from(
+        report.findings.iter().any(|finding| finding.health == Health::Bad),
+    ))
+}

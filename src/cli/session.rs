@@ -1,0 +1,121 @@
+//! What every command on a course needs: the place, the settings, the tools, the records.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Place, Settings, WorkerSettings};
+use crate::engine::Engine;
+use crate::engine::load::Course;
+use crate::error::{Error, Result};
+use crate::events::{Diagnostic, Event, Events};
+use crate::store::Store;
+use crate::tools;
+
+/// Where the course is and where outputs go: the same for every command.
+#[derive(Debug, Clone, Args)]
+pub struct CourseArgs {
+    /// The course specification [default: the nearest `course.xml` upward]
+    #[arg(value_name = "SPEC")]
+    pub spec: Option<PathBuf>,
+    /// Course root, which holds `slides/` [default: the specification's directory, or its parent]
+    #[arg(short = 'd', long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Output root: each target gets a directory of its name in it
+    #[arg(short, long, value_name = "DIR")]
+    pub output_dir: Option<PathBuf>,
+}
+
+impl CourseArgs {
+    /// Finds the course and reads its settings.
+    pub fn course(&self) -> Result<Course> {
+        let cwd = current_dir()?;
+        let place = Place::find(self.spec.as_deref(), self.data_dir.as_deref(), &cwd)?;
+        let mut settings = Settings::load(&place.root)?;
+        settings.apply_env(|name| std::env::var_os(name))?;
+        let output_dir = self.output_dir.as_ref().map(|dir| cwd.join(dir));
+        if let Some(dir) = &output_dir {
+            refuse_source_dir(dir, &place)?;
+        }
+        Ok(Course {
+            place,
+            settings,
+            output_dir,
+        })
+    }
+}
+
+/// Outputs must not go into the sources, where they would be built again.
+fn refuse_source_dir(dir: &Path, place: &Place) -> Result<()> {
+    let real = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
+    if real == place.root || place.root.starts_with(&real) || real.starts_with(place.root.join("slides")) {
+        return Err(Error::usage(format!(
+            "the output directory `{}` holds sources of the course",
+            dir.display()
+        ))
+        .hint("choose a directory of its own, such as `output`"));
+    }
+    Ok(())
+}
+
+/// The working directory.
+pub fn current_dir() -> Result<PathBuf> {
+    std::env::current_dir()
+        .map_err(|error| Error::internal(format!("there is no working directory: {error}")))
+}
+
+/// The tools as they are found for a course.
+pub fn tools_context(course: &Course, kernel_python: Option<&str>) -> tools::Context {
+    tools::Context::of_process(Some(course.place.root.clone())).with_kernel_python(
+        course
+            .settings
+            .notebook
+            .kernel_python
+            .clone()
+            .or_else(|| kernel_python.map(str::to_owned)),
+    )
+}
+
+/// Opens the records; what there is to say about them goes to the reporter.
+pub fn open_store(course: &Course, events: &Events) -> Result<Store> {
+    let (store, diagnostics) = Store::open(&course.place.state_dir())?;
+    for diagnostic in diagnostics {
+        events.emit(Event::Diagnostic(diagnostic));
+    }
+    Ok(store)
+}
+
+/// An engine for a course with the tools that are there.
+pub fn engine(
+    course: Course,
+    context: &tools::Context,
+    workers: &WorkerSettings,
+    events: Events,
+    cancel: CancellationToken,
+) -> Result<Engine> {
+    let (renderers, _) = tools::locate::locate(context);
+    let store = open_store(&course, &events)?;
+    let config = super::build::pool_config(&course, context, workers);
+    Ok(Engine::new(
+        course,
+        store,
+        Arc::new(renderers),
+        config,
+        events,
+        cancel,
+    ))
+}
+
+/// Reports to a person who is not shown a whole run.
+pub fn say_all(receiver: std::sync::mpsc::Receiver<Event>) {
+    let diagnostics: Vec<Diagnostic> = receiver
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Diagnostic(diagnostic) => Some(diagnostic),
+            _ => None,
+        })
+        .collect();
+    crate::ui::say_diagnostics(&diagnostics);
+}

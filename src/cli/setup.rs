@@ -1,0 +1,87 @@
+//! `clm setup`: finds renderers and installs those that are missing.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::engine::load::{Course, Specified};
+use crate::error::Result;
+use crate::tools::locate::Found;
+use crate::tools::{self, Context, Needs, SetupOptions};
+use crate::ui;
+
+use super::session::CourseArgs;
+
+#[derive(Debug, Args)]
+pub struct SetupArgs {
+    /// Install only what this course needs
+    #[arg(value_name = "SPEC")]
+    spec: Option<PathBuf>,
+    /// Use the system's package manager where nothing else helps (as root)
+    #[arg(long)]
+    system: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &SetupArgs) -> Result<u8> {
+    let (context, needs) = match &args.spec {
+        None => (Context::of_process(None), Needs::everything()),
+        Some(_) => {
+            let course = CourseArgs {
+                spec: args.spec.clone(),
+                data_dir: None,
+                output_dir: None,
+            }
+            .course()?;
+            let specified = course.specification()?;
+            let kernel_python = specified.spec.kernel_python.clone();
+            let context = super::session::tools_context(&course, kernel_python.as_deref());
+            (context, needs_of(&course, &specified))
+        }
+    };
+    let options = SetupOptions { system: args.system };
+    let found = tools::setup(&context, &needs, &options, &mut |event| ui::say(&event.to_string()))?;
+    for entry in &found {
+        ui::data(&line(entry));
+    }
+    ui::say(&format!("The renderers are in `{}`", context.tools_dir.display()));
+    Ok(0)
+}
+
+/// Installs what a course needs and nothing more; says something only when there is something to install.
+pub fn install_for(course: &Course, specified: &Specified, context: &Context) -> Result<()> {
+    let needs = needs_of(course, specified);
+    let mut is_said = false;
+    let found = tools::setup(context, &needs, &SetupOptions::default(), &mut |event| {
+        is_said = true;
+        ui::say(&event.to_string());
+    })?;
+    if is_said {
+        for entry in &found {
+            ui::say(line(entry).trim_end());
+        }
+    }
+    Ok(())
+}
+
+fn needs_of(course: &Course, specified: &Specified) -> Needs {
+    let uses = course.uses(specified);
+    Needs {
+        html: uses.pages,
+        python_kernel: uses.python,
+        plantuml: uses.plantuml,
+        drawio: uses.drawio,
+    }
+}
+
+/// What is used for what, as a line.
+pub fn line(found: &Found) -> String {
+    format!(
+        "{}: {} {} ({}), {}\n",
+        found.used_for,
+        found.what,
+        found.version,
+        found.origin,
+        found.path.display()
+    )
+}

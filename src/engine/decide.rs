@@ -1,0 +1,248 @@
+//! What is fresh, what can be restored, what is stale, and why.
+
+use std::collections::HashMap;
+
+use crate::course::RelPath;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::events::{ActionKind, Diagnostic};
+use crate::plan::key::differences;
+use crate::plan::{Action, ActionKey, KeyParts, Make};
+use crate::store::{CachedResult, Latest, ResultStatus, Store};
+
+use super::publish::Publisher;
+use super::snapshot::Snapshot;
+
+/// Digests of an action's results by name.
+pub type Results = Vec<(String, Digest)>;
+
+/// What is to be done about an action.
+#[derive(Debug)]
+pub enum Decision {
+    /// Nothing: the outputs are there.
+    Fresh(Results),
+    /// Its result is known, but outputs are missing or differ.
+    Restorable(Results),
+    /// Its result is known to be a failure.
+    Remembered(CachedResult),
+    /// It must run, for these reasons.
+    Stale(Vec<String>),
+    /// Planning found that it cannot run.
+    Invalid(Vec<Diagnostic>),
+}
+
+/// A decision and the key that it was made for.
+#[derive(Debug)]
+pub struct Decided {
+    /// The components of the key, with those from other actions.
+    pub parts: KeyParts,
+    /// Their digest.
+    pub key: ActionKey,
+    /// What is to be done.
+    pub decision: Decision,
+    /// Warnings of the known result, to be shown again.
+    pub replayed: Vec<Diagnostic>,
+}
+
+/// Which cached results are not to be used.
+#[derive(Clone, Debug, Default)]
+pub enum Force {
+    /// All may be used.
+    #[default]
+    Nothing,
+    /// None may be used.
+    Everything,
+    /// Those of actions that read these files may not be used.
+    Sources(Vec<RelPath>),
+}
+
+impl Force {
+    fn applies_to(&self, action: &Action) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Everything => true,
+            Self::Sources(paths) => paths.iter().any(|path| action.reads(path)),
+        }
+    }
+}
+
+/// Compares actions with the records.
+pub struct Decider<'a> {
+    store: &'a Store,
+    snapshot: &'a Snapshot,
+    latest: HashMap<String, Latest>,
+    force: Force,
+}
+
+impl<'a> Decider<'a> {
+    /// A decider over the store's records as they are now.
+    pub fn new(store: &'a Store, snapshot: &'a Snapshot, force: Force) -> Result<Self> {
+        Ok(Self {
+            store,
+            snapshot,
+            latest: store.latest()?,
+            force,
+        })
+    }
+
+    /// What the action's last run found out, if it ever ran.
+    pub fn latest(&self, action: &str) -> Option<&Latest> {
+        self.latest.get(action)
+    }
+
+    /// Whether the action's cached result is not to be used.
+    pub fn forces(&self, action: &Action) -> bool {
+        self.force.applies_to(action)
+    }
+
+    /// Decides about an action; `upstream` are the results of the actions it waits for.
+    pub fn decide(
+        &self,
+        action: &Action,
+        upstream: &[&Results],
+        publisher: &mut Publisher,
+        may_force: bool,
+    ) -> Result<Decided> {
+        let mut parts = action.parts.clone();
+        for (name, digest) in upstream.iter().copied().flatten() {
+            parts.push(name.clone(), digest);
+        }
+        let key = parts.key();
+        let mut replayed = Vec::new();
+        let decision = if let Make::Invalid(diagnostics) = &action.make {
+            Decision::Invalid(diagnostics.clone())
+        } else if may_force && self.force.applies_to(action) {
+            Decision::Stale(vec!["it was asked for with --force".to_owned()])
+        } else if action.kind == ActionKind::Copy {
+            self.decide_copy(action, publisher)?
+        } else {
+            match self.known_result(&key)? {
+                Some(result) if result.status == ResultStatus::Failed => Decision::Remembered(result),
+                Some(result) => {
+                    let results: Results = result
+                        .outputs
+                        .iter()
+                        .map(|(name, digest, _)| (name.clone(), *digest))
+                        .collect();
+                    replayed = result.diagnostics;
+                    self.decide_known(action, results, publisher)?
+                }
+                None => Decision::Stale(self.reasons(action, &parts)),
+            }
+        };
+        Ok(Decided { parts, key, decision, replayed })
+    }
+
+    fn decide_copy(&self, action: &Action, publisher: &mut Publisher) -> Result<Decision> {
+        let Some((_, digest)) = action.inputs.first() else {
+            return Ok(Decision::Invalid(Vec::new()));
+        };
+        let results = vec![("file".to_owned(), *digest)];
+        if are_fresh(action, &results, publisher)? {
+            return Ok(Decision::Fresh(results));
+        }
+        Ok(match self.latest(&action.id) {
+            Some(latest) if latest.parts == action.parts.parts() => {
+                Decision::Stale(vec!["an output is missing or was changed".to_owned()])
+            }
+            _ => Decision::Stale(self.reasons(action, &action.parts)),
+        })
+    }
+
+    fn decide_known(
+        &self,
+        action: &Action,
+        results: Results,
+        publisher: &mut Publisher,
+    ) -> Result<Decision> {
+        let has_all = action
+            .outputs
+            .iter()
+            .all(|output| results.iter().any(|(name, _)| *name == output.name));
+        if !has_all {
+            return Ok(Decision::Stale(vec!["its cached result is incomplete".to_owned()]));
+        }
+        if !action.needs_worker() {
+            return Ok(if are_fresh(action, &results, publisher)? {
+                Decision::Fresh(results)
+            } else {
+                Decision::Stale(vec!["an output is missing or was changed".to_owned()])
+            });
+        }
+        // The result of an execution has no place on disk but the blob store.
+        let is_kept = |results: &Results| -> Result<bool> {
+            for (_, digest) in results {
+                if !self.store.has(digest)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        if action.kind == ActionKind::Execute {
+            return Ok(if is_kept(&results)? {
+                Decision::Fresh(results)
+            } else {
+                Decision::Stale(vec!["its cached result is lost".to_owned()])
+            });
+        }
+        if are_fresh(action, &results, publisher)? {
+            Ok(Decision::Fresh(results))
+        } else if is_kept(&results)? {
+            Ok(Decision::Restorable(results))
+        } else {
+            Ok(Decision::Stale(vec!["its cached result is lost".to_owned()]))
+        }
+    }
+
+    /// The cached result whose discovered inputs are all as they were.
+    fn known_result(&self, key: &ActionKey) -> Result<Option<CachedResult>> {
+        let candidates = self.store.cached(key)?;
+        Ok(candidates
+            .into_iter()
+            .find(|result| self.changed_discovery(&result.discovered).is_none()))
+    }
+
+    fn changed_discovery(&self, discovered: &[(String, Option<Digest>)]) -> Option<String> {
+        discovered
+            .iter()
+            .find(|(path, digest)| {
+                RelPath::new(path).map_or(None, |path| self.snapshot.digest(&path)) != *digest
+            })
+            .map(|(path, before)| {
+                let now = RelPath::new(path).ok().and_then(|path| self.snapshot.digest(&path));
+                match (before, now) {
+                    (None, _) => format!("`{path}`, which it looks for, appeared"),
+                    (_, None) => format!("`{path}`, which it reads, is gone"),
+                    _ => format!("`{path}`, which it reads, changed"),
+                }
+            })
+    }
+
+    fn reasons(&self, action: &Action, parts: &KeyParts) -> Vec<String> {
+        let Some(latest) = self.latest(&action.id) else {
+            return vec!["it was never built".to_owned()];
+        };
+        let mut reasons = differences(&latest.parts, parts.parts());
+        if reasons.is_empty() {
+            reasons.extend(self.changed_discovery(&latest.discovered));
+        }
+        if reasons.is_empty() {
+            reasons.push("its result is not in the cache".to_owned());
+        }
+        reasons
+    }
+}
+
+fn are_fresh(action: &Action, results: &Results, publisher: &mut Publisher) -> Result<bool> {
+    for output in &action.outputs {
+        let Some((_, digest)) = results.iter().find(|(name, _)| *name == output.name) else {
+            return Ok(false);
+        };
+        for destination in &output.destinations {
+            if !publisher.is_fresh(destination, *digest)? && !publisher.is_refused(destination) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}

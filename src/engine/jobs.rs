@@ -1,0 +1,165 @@
+//! From an action to what a worker is asked, and from its answer to what is remembered.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::course::deck::ExecutionCell;
+use crate::course::words::ImageKind;
+use crate::error::{Error, Result};
+use crate::events::{ActionKind, Diagnostic};
+use crate::config::DiagramSettings;
+use crate::plan::{self, Action, EXECUTED, Make};
+use crate::store::Store;
+use crate::worker::request::{
+    CodeCell, DrawioWork, ExecuteWork, Executed, HtmlWork, ImageFormat, Page, PlantumlWork,
+};
+use crate::worker::{Request, Work};
+
+use super::decide::Results;
+
+/// The request for an action, or none when a result it needs is damaged in the store.
+pub fn request(
+    id: u64,
+    action: &Action,
+    upstream: &[&Results],
+    root: PathBuf,
+    out: PathBuf,
+    settings: &DiagramSettings,
+    store: &Store,
+) -> Result<Option<Request>> {
+    let work = match &action.make {
+        Make::Execute(work) => Work::Execute(ExecuteWork {
+            prog_lang: work.prog_lang,
+            kernel: work.kernel.to_owned(),
+            cells: work.cells.iter().map(code_cell).collect(),
+            files: work.files.clone(),
+            skip_errors: work.skip_errors,
+            cell_timeout: (work.cell_timeout > 0).then(|| Duration::from_secs(work.cell_timeout)),
+        }),
+        Make::Html(work) => {
+            let results = match &work.executed {
+                None => Vec::new(),
+                Some(cells) => match executed(upstream, store)? {
+                    Some(executed) if executed.cells.len() == cells.len() => executed
+                        .cells
+                        .into_iter()
+                        .map(|cell| (cell.outputs, cell.execution_count))
+                        .collect(),
+                    _ => return Ok(None),
+                },
+            };
+            let pages = work
+                .kinds
+                .iter()
+                .map(|kind| Page {
+                    name: kind.name().to_owned(),
+                    notebook: plan::page(work, *kind, &results).to_json(),
+                })
+                .collect();
+            Work::Html(HtmlWork { pages })
+        }
+        Make::Plantuml(work) => Work::Plantuml(PlantumlWork {
+            text: work.text.to_string(),
+            format: image_format(work.format),
+            dpi: settings.dpi,
+            limit: settings.limit,
+        }),
+        Make::Drawio(work) => Work::Drawio(DrawioWork {
+            text: work.text.to_string(),
+            format: image_format(work.format),
+            scale: settings.scale,
+            border: settings.border,
+        }),
+        Make::Deck(_) | Make::Copy | Make::Invalid(_) => {
+            return Err(Error::internal(format!("`{}` is no work for a worker", action.id)));
+        }
+    };
+    Ok(Some(Request {
+        id,
+        source: action.source.clone(),
+        root,
+        out,
+        work,
+    }))
+}
+
+fn code_cell(cell: &ExecutionCell) -> CodeCell {
+    CodeCell {
+        source: cell.source.clone(),
+        cell: cell.number,
+        line: cell.line,
+        may_fail: cell.may_fail,
+    }
+}
+
+fn image_format(kind: ImageKind) -> ImageFormat {
+    match kind {
+        ImageKind::Png => ImageFormat::Png,
+        ImageKind::Svg => ImageFormat::Svg,
+    }
+}
+
+fn executed(upstream: &[&Results], store: &Store) -> Result<Option<Executed>> {
+    let digest = upstream
+        .iter()
+        .copied()
+        .flatten()
+        .find(|(name, _)| name == EXECUTED)
+        .map(|(_, digest)| *digest);
+    let Some(digest) = digest else { return Ok(None) };
+    let bytes = store.read_blob(&digest)?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// Whether a failure may be remembered: an author's error is, a tool's is not.
+///
+/// Diagnostics of an execution are kept relative to the code cells, so that an edit of the prose above does not
+/// make a remembered error point to the wrong line.
+pub fn to_remembered(action: &Action, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let Some(cells) = executed_cells(action) else {
+        return diagnostics;
+    };
+    for diagnostic in &mut diagnostics {
+        let index = cells.iter().position(|cell| Some(cell.number) == diagnostic.cell);
+        let Some(index) = index else { continue };
+        diagnostic.cell = Some(index as u32);
+        diagnostic.line = match (diagnostic.line, cells[index].line) {
+            (Some(line), Some(start)) => Some(line.saturating_sub(start)),
+            _ => None,
+        };
+    }
+    diagnostics
+}
+
+/// The reverse of [`to_remembered`], for the deck as it is now.
+pub fn from_remembered(action: &Action, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let Some(cells) = executed_cells(action) else {
+        return diagnostics;
+    };
+    for diagnostic in &mut diagnostics {
+        let cell = diagnostic.cell.and_then(|index| cells.get(index as usize));
+        let Some(cell) = cell else { continue };
+        diagnostic.cell = Some(cell.number);
+        diagnostic.line = match (diagnostic.line, cell.line) {
+            (Some(offset), Some(start)) => Some(start + offset),
+            (None, start) => start,
+            (Some(_), None) => None,
+        };
+    }
+    diagnostics
+}
+
+fn executed_cells(action: &Action) -> Option<&[ExecutionCell]> {
+    match &action.make {
+        Make::Execute(work) if action.kind == ActionKind::Execute => Some(&work.cells),
+        _ => None,
+    }
+}
+
+/// Files that the worker itself reads while it runs: if they change meanwhile, nobody knows what it made.
+pub fn files_read_by_worker(action: &Action) -> Vec<&crate::course::RelPath> {
+    match &action.make {
+        Make::Execute(work) => work.files.iter().map(|(source, _)| source).collect(),
+        _ => Vec::new(),
+    }
+}

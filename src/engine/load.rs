@@ -1,0 +1,279 @@
+//! From files to a plan: reads the specification, lists the tree, names the outputs.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Place, Settings};
+use crate::course::layout::{self, Layout, Selection};
+use crate::course::tree::{self, DiagramKind, Tree};
+use crate::course::{ProgLang, RelPath, spec};
+use crate::error::{Error, Result};
+use crate::events::{Diagnostic, Severity};
+use crate::plan::{self, Context, Fingerprints, Plan};
+use crate::worker::Renderers;
+
+use super::publish::Publisher;
+use super::snapshot::{self, Snapshot};
+
+/// Which specification is read.
+#[derive(Clone, Debug)]
+pub struct Course {
+    /// Where it is.
+    pub place: Place,
+    /// Project settings.
+    pub settings: Settings,
+    /// The output root, if it is not what the specification says (absolute).
+    pub output_dir: Option<PathBuf>,
+}
+
+/// A course that was read, and the plan for it.
+pub struct Loaded {
+    /// The actions of what was selected.
+    pub plan: Plan,
+    /// Every output path of the whole course, selected or not.
+    pub all_destinations: HashSet<String>,
+    /// Directories to be created although they are empty.
+    pub empty_dirs: Vec<String>,
+    /// What was found while reading.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Whether sources could not be read, so that nobody knows which outputs are superfluous.
+    pub is_incomplete: bool,
+}
+
+/// Which renderers a course needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Uses {
+    /// Pages.
+    pub pages: bool,
+    /// Python kernels.
+    pub python: bool,
+    /// PlantUML.
+    pub plantuml: bool,
+    /// draw.io.
+    pub drawio: bool,
+}
+
+/// The specification, read and checked.
+pub struct Specified {
+    /// Its content.
+    pub spec: spec::Spec,
+    /// Warnings about it.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Course {
+    /// Reads the specification.
+    pub fn specification(&self) -> Result<Specified> {
+        let name = self.place.spec_name();
+        let bytes = std::fs::read(&self.place.spec)
+            .map_err(|error| Error::io("read", &self.place.spec, &error))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            let line = error.as_bytes()[..valid].iter().filter(|b| **b == b'\n').count();
+            Error::usage("the specification is not UTF-8 text")
+                .at(&name, Some(line as u32 + 1))
+                .hint("save it with the encoding UTF-8")
+        })?;
+        let (spec, diagnostics) = spec::parse(&text, &name).map_err(Error::from_diagnostics)?;
+        Ok(Specified { spec, diagnostics })
+    }
+
+    /// The root of each target: as it stands in output paths (relative to the course root where it can be).
+    pub fn target_roots(&self, layout: &Layout) -> Vec<String> {
+        let under = |path: &Path| match RelPath::below(&self.place.root, path) {
+            Some(relative) => relative.to_string(),
+            None => path.display().to_string(),
+        };
+        layout
+            .targets
+            .iter()
+            .map(|target| match self.output_root() {
+                Some(dir) => under(&dir.join(&target.name)),
+                None => target.path.to_string(),
+            })
+            .collect()
+    }
+
+    /// The output root that replaces the targets' paths, if one was asked for (absolute).
+    pub fn output_root(&self) -> Option<PathBuf> {
+        self.output_dir.clone().or_else(|| {
+            let dir = self.settings.output.dir.as_ref()?;
+            Some(self.place.root.join(dir))
+        })
+    }
+
+    /// The name under which the ledger keeps the outputs of this specification and output root.
+    pub fn scope(&self) -> String {
+        let output = self
+            .output_root()
+            .map_or_else(String::new, |dir| dir.display().to_string());
+        format!("{} -> {output}", self.place.spec_name())
+    }
+
+    /// The directories that outputs lie in (absolute).
+    pub fn output_dirs(&self, spec: &spec::Spec) -> Vec<PathBuf> {
+        match self.output_root() {
+            Some(dir) => vec![dir],
+            None => spec
+                .targets
+                .iter()
+                .map(|target| target.path.under(&self.place.root))
+                .collect(),
+        }
+    }
+
+    /// Which renderers the sources need, by their files alone.
+    pub fn uses(&self, specified: &Specified) -> Uses {
+        let spec = &specified.spec;
+        let root = &self.place.root;
+        let output_dirs = self.output_dirs(spec);
+        let skip = |path: &Path| path.ends_with(".git") || output_dirs.iter().any(|dir| path == dir);
+        let (listing, _) = snapshot::scan(root, &tree::scan_roots(spec), &skip);
+        let read = |path: &RelPath| std::fs::read(path.under(root)).ok().map(Into::into);
+        let (tree, _) = tree::discover(spec, &listing, &read);
+        let mut uses = Uses::default();
+        for topic in tree.sections.iter().flat_map(|section| &section.topics) {
+            for diagram in &topic.diagrams {
+                match diagram.kind {
+                    DiagramKind::Plantuml => uses.plantuml = true,
+                    DiagramKind::Drawio => uses.drawio = true,
+                }
+            }
+            for deck in &topic.decks {
+                uses.pages = true;
+                uses.python |= deck.prog_lang == ProgLang::Python;
+            }
+        }
+        uses
+    }
+
+    /// Lists the tree and plans everything that is selected.
+    pub fn load(
+        &self,
+        specified: &Specified,
+        snapshot: &Snapshot,
+        publisher: &Publisher,
+        selection: &Selection,
+        renderers: &Renderers,
+    ) -> Result<Loaded> {
+        let spec = &specified.spec;
+        let mut diagnostics = specified.diagnostics.clone();
+        let root = &self.place.root;
+        let state_dir = self.place.state_dir();
+        let output_dirs = self.output_dirs(spec);
+        let skip = |path: &Path| {
+            path == state_dir
+                || path.file_name().is_some_and(|name| name == ".git")
+                || output_dirs.iter().any(|dir| path == dir)
+        };
+        let (mut listing, found) = snapshot::scan(root, &tree::scan_roots(spec), &skip);
+        diagnostics.extend(found);
+        // What we rendered into the tree is no source of anything.
+        for path in publisher.written_back() {
+            listing.files.remove(path.as_str());
+        }
+        let read = |path: &RelPath| snapshot.read(path).map(|source| source.bytes);
+        let (tree, found) = tree::discover(spec, &listing, &read);
+        let spec_name = self.place.spec_name();
+        diagnostics.extend(found.into_iter().map(|found| of_spec(found, &spec_name)));
+        let is_incomplete = diagnostics.iter().any(|d| d.severity == Severity::Error);
+
+        let is_same = |one: &RelPath, other: &RelPath| {
+            let digest = snapshot.digest(one);
+            digest.is_some() && digest == snapshot.digest(other)
+        };
+        let everything = Selection::default();
+        let (full, found) =
+            layout::layout(spec, &tree, &listing, &everything, &is_same).map_err(Error::from_diagnostics)?;
+        diagnostics.extend(found.into_iter().map(|found| of_spec(found, &spec_name)));
+        let all_destinations = self.all_destinations(&full);
+        let selected = if *selection == everything {
+            full
+        } else {
+            let (selected, _) =
+                layout::layout(spec, &tree, &listing, selection, &is_same).map_err(Error::from_diagnostics)?;
+            selected
+        };
+        let plan = self.plan(spec, &tree, &selected, snapshot, renderers);
+        let roots = self.target_roots(&selected);
+        Ok(Loaded {
+            plan,
+            all_destinations,
+            empty_dirs: selected
+                .empty_dirs
+                .iter()
+                .map(|dir| format!("{}/{}", roots[dir.target], dir.path))
+                .collect(),
+            diagnostics,
+            is_incomplete,
+        })
+    }
+
+    fn plan(
+        &self,
+        spec: &spec::Spec,
+        tree: &Tree,
+        layout: &Layout,
+        snapshot: &Snapshot,
+        renderers: &Renderers,
+    ) -> Plan {
+        plan::plan(&Context {
+            spec,
+            tree,
+            layout,
+            target_roots: &self.target_roots(layout),
+            settings: &self.settings,
+            tools: &fingerprints(renderers),
+            read: &|path| snapshot.read(path),
+            digest: &|path| snapshot.digest(path),
+        })
+    }
+
+    fn all_destinations(&self, layout: &Layout) -> HashSet<String> {
+        let roots = self.target_roots(layout);
+        let decks = layout.decks.iter().flat_map(|deck| &deck.outputs);
+        let places = decks
+            .flat_map(|output| &output.destinations)
+            .chain(layout.copies.iter().flat_map(|copy| &copy.destinations))
+            .chain(layout.diagrams.iter().flat_map(|diagram| &diagram.destinations));
+        let mut all: HashSet<String> = places
+            .map(|place| format!("{}/{}", roots[place.target], place.path))
+            .collect();
+        if self.settings.diagrams.write_back {
+            all.extend(
+                layout
+                    .diagrams
+                    .iter()
+                    .map(|diagram| diagram.diagram.rendered.to_string()),
+            );
+        }
+        all
+    }
+}
+
+/// A diagnostic that names no file is about the specification.
+fn of_spec(mut diagnostic: Diagnostic, spec_name: &str) -> Diagnostic {
+    diagnostic.file.get_or_insert_with(|| spec_name.to_owned());
+    diagnostic
+}
+
+/// The versions of the tools as they enter keys.
+fn fingerprints(renderers: &Renderers) -> Fingerprints {
+    Fingerprints {
+        html: renderers.html.as_ref().map(|tool| tool.fingerprint.clone()),
+        kernels: renderers
+            .kernels
+            .specs
+            .iter()
+            .map(|(name, spec)| (name.clone(), spec.fingerprint.clone()))
+            .collect(),
+        plantuml: renderers
+            .plantuml
+            .as_ref()
+            .map(|tool| tool.fingerprint.clone()),
+        drawio: renderers
+            .drawio
+            .as_ref()
+            .map(|tool| tool.fingerprint().to_owned()),
+    }
+}

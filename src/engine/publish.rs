@@ -1,0 +1,361 @@
+//! Outputs: written whole or not at all, only when their bytes differ, and remembered in the ledger.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::digest::{Digest, Stamp};
+use crate::error::{Error, Result};
+use crate::events::{Diagnostic, Event, Events};
+use crate::store::{OutputRecord, Store};
+
+use super::snapshot::now_ns;
+
+/// Where the bytes of an output come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Content<'a> {
+    /// A blob of the store.
+    Blob,
+    /// Bytes in memory.
+    Bytes(&'a [u8]),
+    /// A source file, copied with its modification time.
+    File(&'a Path),
+}
+
+/// How publishing an output went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// It was written.
+    Written,
+    /// The bytes were there already.
+    Unchanged,
+    /// The content is not what its digest says: a damaged blob, or a source that changed meanwhile.
+    Lost,
+    /// A file of the author stands there, which is never overwritten.
+    Refused,
+}
+
+/// The outputs of one course on disk.
+pub struct Publisher {
+    root: PathBuf,
+    /// Directories that outputs may lie in: the course root and the output roots.
+    allowed: Vec<PathBuf>,
+    checked_dirs: HashSet<PathBuf>,
+    staging: PathBuf,
+    staged: u64,
+    store: Store,
+    scope: String,
+    ledger: HashMap<String, OutputRecord>,
+    events: Events,
+}
+
+impl Publisher {
+    /// A publisher for the course at `root`. `scope` names the specification and output directory: outputs of
+    /// another scope are never removed. `staging` is a directory of this process in the state directory.
+    pub fn new(
+        root: &Path,
+        output_roots: &[PathBuf],
+        scope: String,
+        staging: PathBuf,
+        store: Store,
+        events: Events,
+    ) -> Result<Self> {
+        let ledger = store.outputs()?;
+        Ok(Self {
+            root: root.to_path_buf(),
+            allowed: std::iter::once(root.to_path_buf())
+                .chain(output_roots.iter().cloned())
+                .collect(),
+            checked_dirs: HashSet::new(),
+            staging,
+            staged: 0,
+            store,
+            scope,
+            ledger,
+            events,
+        })
+    }
+
+    /// The file of an output path (relative to the course root, or absolute).
+    pub fn file(&self, destination: &str) -> PathBuf {
+        self.root.join(destination)
+    }
+
+    /// Whether the ledger says that we wrote this path.
+    pub fn knows(&self, destination: &str) -> bool {
+        self.ledger.contains_key(destination)
+    }
+
+    /// Whether an output is on disk with these bytes, and known as ours. Reads the file only when its stamp
+    /// differs from that of the ledger.
+    pub fn is_fresh(&mut self, destination: &str, digest: Digest) -> Result<bool> {
+        let Some(record) = self.ledger.get(destination) else {
+            return Ok(false);
+        };
+        if record.digest != digest || record.scope != self.scope {
+            return Ok(false);
+        }
+        let file = self.file(destination);
+        let Ok(metadata) = std::fs::symlink_metadata(&file) else {
+            return Ok(false);
+        };
+        if !metadata.is_file() {
+            return Ok(false);
+        }
+        let stamp = Stamp::of(&metadata);
+        if stamp == record.stamp && stamp.is_reliable_at(record.recorded_ns) {
+            return Ok(true);
+        }
+        if !Digest::of_file(&file).is_ok_and(|now| now == digest) {
+            return Ok(false);
+        }
+        let record = OutputRecord {
+            stamp,
+            recorded_ns: now_ns(),
+            ..record.clone()
+        };
+        self.record(destination, record)?;
+        Ok(true)
+    }
+
+    /// Makes an output have these bytes.
+    pub fn publish(
+        &mut self,
+        destination: &str,
+        digest: Digest,
+        content: Content<'_>,
+        action: &str,
+    ) -> Result<Published> {
+        let file = self.file(destination);
+        let existing = std::fs::symlink_metadata(&file).ok();
+        let is_equal = existing.as_ref().is_some_and(|metadata| metadata.is_file())
+            && Digest::of_file(&file).is_ok_and(|now| now == digest);
+        let scope = self.scope.clone();
+        let record = |stamp: Stamp| OutputRecord {
+            digest,
+            stamp,
+            recorded_ns: now_ns(),
+            action: action.to_owned(),
+            scope: scope.clone(),
+        };
+        if is_equal {
+            let stamp = existing.as_ref().map_or(NO_STAMP, Stamp::of);
+            let record = record(stamp);
+            self.record(destination, record)?;
+            return Ok(Published::Unchanged);
+        }
+        if self.is_refused(destination) {
+            return Ok(Published::Refused);
+        }
+        if existing.as_ref().is_some_and(|metadata| metadata.is_dir()) {
+            return Err(Error::internal(format!(
+                "there is a directory where the output `{}` belongs",
+                file.display()
+            ))
+            .hint("move it away and build again"));
+        }
+        let parent = file.parent().unwrap_or(&self.root).to_path_buf();
+        self.make_dir(&parent)?;
+        let staged = self.stage(digest, content)?;
+        let Some(staged) = staged else {
+            return Ok(Published::Lost);
+        };
+        // The ledger speaks first: a file that we wrote is never taken for somebody else's, even after kill -9.
+        let intent = record(NO_STAMP);
+        self.record(destination, intent)?;
+        move_into_place(&staged, &file)?;
+        let stamp = std::fs::metadata(&file).map_or(NO_STAMP, |metadata| Stamp::of(&metadata));
+        let record = self.ledger.get(destination).map(|record| OutputRecord {
+            stamp,
+            recorded_ns: now_ns(),
+            ..record.clone()
+        });
+        if let Some(record) = record {
+            self.record(destination, record)?;
+        }
+        self.events.emit(Event::Output {
+            path: destination.to_owned(),
+            digest: Some(digest),
+        });
+        Ok(Published::Written)
+    }
+
+    /// Whether a file of the author stands there: one in the source tree that we did not write. Only
+    /// `img-generated` directories are ours to write in.
+    pub fn is_refused(&self, destination: &str) -> bool {
+        destination.starts_with("slides/")
+            && !destination.contains("/img-generated/")
+            && !self.ledger.contains_key(destination)
+            && self.file(destination).exists()
+    }
+
+    fn record(&mut self, destination: &str, record: OutputRecord) -> Result<()> {
+        self.ledger.insert(destination.to_owned(), record.clone());
+        self.store
+            .record_outputs(vec![(destination.to_owned(), record)])?;
+        Ok(())
+    }
+
+    /// Writes the content to a temporary file; none when it does not have the digest.
+    fn stage(&mut self, digest: Digest, content: Content<'_>) -> Result<Option<PathBuf>> {
+        self.staged += 1;
+        let path = self.staging.join(format!("out-{}", self.staged));
+        let io = |error: std::io::Error| Error::io("write", &path, &error);
+        match content {
+            Content::Bytes(bytes) => {
+                let mut file = std::fs::File::create(&path).map_err(io)?;
+                file.write_all(bytes).map_err(io)?;
+            }
+            Content::Blob => {
+                if !self.store.copy_to(&digest, &path)? {
+                    return Ok(None);
+                }
+            }
+            Content::File(source) => {
+                if std::fs::copy(source, &path).is_err() && !source.is_file() {
+                    return Ok(None);
+                }
+                if !Digest::of_file(&path).is_ok_and(|copied| copied == digest) {
+                    return Ok(None);
+                }
+                let modified = std::fs::metadata(source).and_then(|metadata| metadata.modified());
+                keep_modified(&path, modified);
+            }
+        }
+        Ok(Some(path))
+    }
+
+    /// Creates a directory of outputs and makes sure that it really lies where outputs may be.
+    fn make_dir(&mut self, dir: &Path) -> Result<()> {
+        if self.checked_dirs.contains(dir) {
+            return Ok(());
+        }
+        std::fs::create_dir_all(dir).map_err(|error| Error::io("create", dir, &error))?;
+        let real = dir
+            .canonicalize()
+            .map_err(|error| Error::io("open", dir, &error))?;
+        let is_inside = self.allowed.iter().any(|allowed| {
+            allowed
+                .canonicalize()
+                .is_ok_and(|allowed| real.starts_with(allowed))
+        });
+        if !is_inside {
+            return Err(Error::internal(format!(
+                "the output directory `{}` leads out of the output root, to `{}`",
+                dir.display(),
+                real.display()
+            ))
+            .hint("remove the symbolic link, or choose another `--output-dir`"));
+        }
+        self.checked_dirs.insert(dir.to_path_buf());
+        Ok(())
+    }
+
+    /// Creates an empty directory that the course asks for.
+    pub fn publish_dir(&mut self, destination: &str) -> Result<()> {
+        self.make_dir(&self.file(destination))
+    }
+
+    /// Removes outputs of this scope that are not `wanted`, if they are still as we wrote them.
+    ///
+    /// Returns how many were removed, and a warning for each that somebody changed.
+    pub fn remove_others(&mut self, wanted: &HashSet<&str>) -> Result<(u64, Vec<Diagnostic>)> {
+        let gone: Vec<(String, OutputRecord)> = self
+            .ledger
+            .iter()
+            .filter(|(path, record)| record.scope == self.scope && !wanted.contains(path.as_str()))
+            .map(|(path, record)| (path.clone(), record.clone()))
+            .collect();
+        let mut removed = 0;
+        let mut warnings = Vec::new();
+        for (path, record) in &gone {
+            let file = self.file(path);
+            match Digest::of_file(&file) {
+                Ok(digest) if digest == record.digest => {
+                    std::fs::remove_file(&file)
+                        .map_err(|error| Error::io("remove", &file, &error))?;
+                    self.remove_empty_dirs(&file);
+                    removed += 1;
+                    self.events.emit(Event::Output {
+                        path: path.clone(),
+                        digest: None,
+                    });
+                }
+                Ok(_) => warnings.push(
+                    Diagnostic::warning("the source of this output is gone, but somebody changed the output; it is left alone")
+                        .at(path.as_str(), None)
+                        .hint("remove it yourself if nobody needs it"),
+                ),
+                Err(_) => {}
+            }
+            self.ledger.remove(path);
+        }
+        self.store
+            .forget_outputs(gone.into_iter().map(|(path, _)| path).collect())?;
+        Ok((removed, warnings))
+    }
+
+    /// Removes the directories that became empty, up to the output root.
+    fn remove_empty_dirs(&self, file: &Path) {
+        for dir in file.ancestors().skip(1) {
+            let is_root = self.allowed.iter().any(|allowed| allowed == dir);
+            if is_root || std::fs::remove_dir(dir).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Paths in the source tree that we wrote and nobody changed since: rendered diagrams, which are no sources.
+    pub fn written_back(&self) -> HashSet<String> {
+        self.ledger
+            .iter()
+            .filter(|(path, _)| path.starts_with("slides/"))
+            .filter(|(path, record)| {
+                let file = self.file(path);
+                std::fs::metadata(&file).is_ok_and(|metadata| {
+                    let stamp = Stamp::of(&metadata);
+                    (stamp == record.stamp && stamp.is_reliable_at(record.recorded_ns))
+                        || Digest::of_file(&file).is_ok_and(|digest| digest == record.digest)
+                })
+            })
+            .map(|(path, _)| path.clone())
+            .collect()
+    }
+}
+
+const NO_STAMP: Stamp = Stamp {
+    size: 0,
+    mtime_ns: 0,
+    inode: 0,
+};
+
+fn keep_modified(path: &Path, modified: std::io::Result<SystemTime>) {
+    // Only a convenience for people: a file system without it loses nothing.
+    if let (Ok(modified), Ok(file)) = (modified, std::fs::File::options().append(true).open(path)) {
+        let _ = file.set_modified(modified);
+    }
+}
+
+/// Renames the staged file to its place; across file systems by a copy beside it.
+fn move_into_place(staged: &Path, file: &Path) -> Result<()> {
+    match std::fs::rename(staged, file) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
+            let parent = file.parent().unwrap_or(Path::new("."));
+            let io = |error: std::io::Error| Error::io("write", file, &error);
+            let mut beside = tempfile::Builder::new()
+                .prefix(".clm-")
+                .tempfile_in(parent)
+                .map_err(io)?;
+            let mut source = std::fs::File::open(staged).map_err(io)?;
+            std::io::copy(&mut source, beside.as_file_mut()).map_err(io)?;
+            let permissions = source.metadata().map_err(io)?.permissions();
+            beside.as_file().set_permissions(permissions).map_err(io)?;
+            beside.persist(file).map_err(|error| io(error.error))?;
+            let _ = std::fs::remove_file(staged);
+            Ok(())
+        }
+        Err(error) => Err(Error::io("write", file, &error)),
+    }
+}

@@ -1,0 +1,907 @@
+//! One planning round: decides about every action, runs what is stale, publishes, and says how it went.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::course::RelPath;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::events::{ActionKind, Diagnostic, Event, Events, Severity, Status};
+use crate::plan::{self, Action, ActionIndex, Make, Plan};
+use crate::store::{
+    CachedResult, Finish, JobEnd, JobId, JobState, Latest, Lease, NewJob, Owner, ResultStatus, Store,
+};
+use crate::worker::pool::Pool;
+use crate::worker::request::OutcomeStatus;
+use crate::worker::{Outcome, Progress, WorkerError};
+
+use super::decide::{Decided, Decider, Decision, Results};
+use super::jobs;
+use super::publish::{Content, Published, Publisher};
+use super::snapshot::{Snapshot, now_ns};
+use super::staging::Staging;
+
+/// How long a lease holds without being renewed.
+const LEASE_MS: u64 = 30_000;
+/// How often leases are renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// How often jobs that another process runs are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(40);
+/// How often an action is tried when its tool fails.
+const ATTEMPTS: u32 = 3;
+
+/// Everything a round works with.
+pub struct Round<'a> {
+    /// What should exist.
+    pub plan: &'a Plan,
+    /// Which actions are asked for; the others are left alone.
+    pub wanted: &'a [bool],
+    /// The course as a whole.
+    pub session: &'a Session<'a>,
+    /// The sources as this round sees them.
+    pub snapshot: &'a Snapshot,
+    /// Compares actions with the records.
+    pub decider: Decider<'a>,
+    /// Writes outputs.
+    pub publisher: &'a mut Publisher,
+    /// How actions of earlier rounds of this run ended.
+    pub statuses: &'a mut HashMap<String, Status>,
+}
+
+/// What stays the same over the rounds of a run.
+pub struct Session<'a> {
+    /// The records.
+    pub store: &'a Store,
+    /// The workers.
+    pub pool: Arc<Pool>,
+    /// Whether kernels are started ahead of need.
+    pub kernels_ahead: Arc<AtomicBool>,
+    /// Where events go.
+    pub events: Events,
+    /// Fires when the person wants to stop.
+    pub cancel: CancellationToken,
+    /// Directories for work in progress.
+    pub staging: &'a Staging,
+    /// The course.
+    pub course: &'a super::load::Course,
+    /// Stop at the first failure.
+    pub fail_fast: bool,
+    /// Whether actions may still be forced: only in the first round of a run.
+    pub may_force: bool,
+}
+
+enum State {
+    /// Waits for other actions.
+    Waiting,
+    /// Runs or waits for a slot.
+    Working,
+    /// Its results are known.
+    Done(Results),
+    /// It has none, or is not wanted.
+    Without,
+}
+
+struct Queued {
+    action: ActionIndex,
+    decided: Decided,
+    reasons: Vec<String>,
+}
+
+struct Running {
+    queued: Queued,
+    lease: Lease,
+    started: Instant,
+    started_ns: i64,
+    out: std::path::PathBuf,
+}
+
+type Answer = (JobId, Result<Outcome, WorkerError>);
+
+/// What a round leaves to do.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// Inputs changed while it ran: plan again.
+    pub again: bool,
+}
+
+struct Progressing<'r, 'a> {
+    round: &'r mut Round<'a>,
+    states: Vec<State>,
+    consumers: Vec<Vec<ActionIndex>>,
+    ready: VecDeque<ActionIndex>,
+    queued: HashMap<JobId, Queued>,
+    running: HashMap<JobId, Running>,
+    workers: JoinSet<Answer>,
+    owner: Owner,
+    requests: u64,
+    latest: Vec<(String, Latest)>,
+    ended: Ended,
+    stopping: bool,
+}
+
+impl<'a> Round<'a> {
+    /// Does everything there is to do.
+    pub async fn run(&mut self) -> Result<Ended> {
+        let count = self.plan.actions.len();
+        let mut consumers = vec![Vec::new(); count];
+        for (index, action) in self.plan.actions.iter().enumerate() {
+            for before in &action.after {
+                consumers[*before].push(index);
+            }
+        }
+        let mut progressing = Progressing {
+            states: (0..count).map(|_| State::Waiting).collect(),
+            consumers,
+            ready: (0..count)
+                .filter(|index| self.plan.actions[*index].after.is_empty())
+                .collect(),
+            queued: HashMap::new(),
+            running: HashMap::new(),
+            workers: JoinSet::new(),
+            owner: Owner::current(),
+            requests: 0,
+            latest: Vec::new(),
+            ended: Ended::default(),
+            stopping: false,
+            round: self,
+        };
+        let result = progressing.work().await;
+        progressing.workers.shutdown().await;
+        let latest = std::mem::take(&mut progressing.latest);
+        let ended = std::mem::take(&mut progressing.ended);
+        self.session.store.set_latest(latest)?;
+        self.session
+            .store
+            .record_files(self.snapshot.take_changed_records())?;
+        result.map(|()| ended)
+    }
+}
+
+impl Progressing<'_, '_> {
+    async fn work(&mut self) -> Result<()> {
+        let cancel = self.round.session.cancel.clone();
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut renewed = Instant::now();
+        loop {
+            self.settle()?;
+            self.start_jobs()?;
+            if self.running.is_empty() && (self.queued.is_empty() || self.stopping) {
+                break;
+            }
+            tokio::select! {
+                Some(answer) = self.workers.join_next() => {
+                    let (id, result) = answer.map_err(|error| {
+                        Error::internal(format!("a worker's supervisor failed: {error}"))
+                    })?;
+                    self.finish(id, result)?;
+                }
+                () = cancel.cancelled(), if !self.stopping => self.stopping = true,
+                _ = look.tick() => {
+                    if renewed.elapsed() >= RENEW_EVERY {
+                        renewed = Instant::now();
+                        for running in self.running.values() {
+                            self.round.session.store.renew(&running.lease, LEASE_MS)?;
+                        }
+                        self.round.session.store.recover()?;
+                    }
+                    self.look_at_others()?;
+                }
+            }
+        }
+        if cancel.is_cancelled() && !self.round.session.fail_fast {
+            return Err(Error::interrupted());
+        }
+        Ok(())
+    }
+
+    /// Decides about everything that waits for nothing any more.
+    fn settle(&mut self) -> Result<()> {
+        let mut new_jobs = Vec::new();
+        while let Some(index) = self.ready.pop_front() {
+            if self.stopping {
+                self.states[index] = State::Without;
+                continue;
+            }
+            if !self.round.wanted[index] {
+                self.complete(index, None);
+                continue;
+            }
+            self.states[index] = State::Working;
+            if let Some(queued) = self.decide(index)? {
+                new_jobs.push(queued);
+            }
+        }
+        if new_jobs.is_empty() {
+            return Ok(());
+        }
+        let plan = self.round.plan;
+        let jobs = new_jobs
+            .iter()
+            .map(|queued| {
+                let action = &plan.actions[queued.action];
+                NewJob {
+                    key: queued.decided.key,
+                    action: action.id.clone(),
+                    kind: action.kind,
+                    priority: 0,
+                    expected_ms: self
+                        .round
+                        .decider
+                        .latest(&action.id)
+                        .map_or(0, |latest| latest.duration_ms),
+                }
+            })
+            .collect();
+        let ids = self.round.session.store.enqueue(jobs)?;
+        for (id, queued) in ids.into_iter().zip(new_jobs) {
+            // Two actions with one key (the same diagram under two names): the second waits for the first.
+            match self.queued.contains_key(&id) || self.running.contains_key(&id) {
+                true => self.waiting_for(id, queued),
+                false => {
+                    self.queued.insert(id, queued);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides about one action and does at once what needs no worker.
+    fn decide(&mut self, index: ActionIndex) -> Result<Option<Queued>> {
+        let plan = self.round.plan;
+        let action = &plan.actions[index];
+        let mut upstream = Vec::new();
+        for before in &action.after {
+            match &self.states[*before] {
+                State::Done(results) => upstream.push(results),
+                // What it waits for failed and has said so.
+                _ => {
+                    self.end(index, Status::Failed, Duration::ZERO);
+                    self.complete(index, None);
+                    return Ok(None);
+                }
+            }
+        }
+        self.warn(&action.warnings);
+        let decided = self.round.decider.decide(
+            action,
+            &upstream,
+            self.round.publisher,
+            self.round.session.may_force,
+        )?;
+        let replayed = jobs::from_remembered(action, decided.replayed.clone());
+        match &decided.decision {
+            Decision::Fresh(results) => {
+                let results = results.clone();
+                self.warn(&replayed);
+                self.note_latest(action, &decided, &[], None);
+                self.end(index, Status::Fresh, Duration::ZERO);
+                self.complete(index, Some(results));
+            }
+            Decision::Restorable(results) => {
+                let results = results.clone();
+                let started = Instant::now();
+                if self.publish_blobs(action, &results)? {
+                    self.warn(&replayed);
+                    self.note_latest(action, &decided, &[], None);
+                    self.end(index, Status::Restored, started.elapsed());
+                    self.complete(index, Some(results));
+                } else {
+                    let reasons = vec!["its cached result is damaged".to_owned()];
+                    return Ok(Some(Queued { action: index, decided, reasons }));
+                }
+            }
+            Decision::Remembered(result) => {
+                self.warn(&jobs::from_remembered(action, result.diagnostics.clone()));
+                self.fail(index, Duration::ZERO);
+            }
+            Decision::Invalid(diagnostics) => {
+                self.warn(diagnostics);
+                self.fail(index, Duration::ZERO);
+            }
+            Decision::Stale(reasons) if action.needs_worker() => {
+                let reasons = reasons.clone();
+                return Ok(Some(Queued { action: index, decided, reasons }));
+            }
+            Decision::Stale(reasons) => {
+                let reasons = reasons.clone();
+                self.make_here(index, &decided, reasons)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a notebook, a script or a copy in this process.
+    fn make_here(&mut self, index: ActionIndex, decided: &Decided, reasons: Vec<String>) -> Result<()> {
+        let plan = self.round.plan;
+        let action = &plan.actions[index];
+        let started = Instant::now();
+        self.started(action, reasons);
+        let text;
+        let source;
+        let (name, digest, content) = match &action.make {
+            Make::Deck(work) => {
+                text = plan::written(work);
+                let name = action.outputs.first().map_or("", |output| &output.name);
+                (name, Digest::of(&text), Content::Bytes(text.as_bytes()))
+            }
+            _ => {
+                source = action.source.under(&self.round.session.course.place.root);
+                let digest = action.inputs.first().map(|(_, digest)| *digest);
+                let digest = digest.unwrap_or_else(|| Digest::of(b""));
+                ("file", digest, Content::File(&source))
+            }
+        };
+        for output in &action.outputs {
+            for destination in &output.destinations {
+                match self.round.publisher.publish(destination, digest, content, &action.id)? {
+                    Published::Written | Published::Unchanged => {}
+                    Published::Refused => self.refused(action, destination),
+                    Published::Lost => {
+                        // The source changed after it was hashed: the next round sees the new one.
+                        self.ended.again = true;
+                        self.end(index, Status::Superseded, started.elapsed());
+                        self.complete(index, None);
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        if matches!(action.make, Make::Deck(_)) {
+            let result = CachedResult {
+                discovered: Vec::new(),
+                status: ResultStatus::Ok,
+                outputs: vec![(name.to_owned(), digest, 0)],
+                diagnostics: Vec::new(),
+                duration_ms: millis(started.elapsed()),
+            };
+            self.round
+                .session
+                .store
+                .record_result(&action.id, action.kind, &decided.key, &result)?;
+        }
+        self.note_latest(action, decided, &[], Some(started.elapsed()));
+        self.end(index, Status::Built, started.elapsed());
+        self.complete(index, Some(vec![(name.to_owned(), digest)]));
+        Ok(())
+    }
+
+    /// Gives free slots to queued jobs.
+    fn start_jobs(&mut self) -> Result<()> {
+        if self.stopping {
+            return Ok(());
+        }
+        let plan = self.round.plan;
+        let waiting = |queued: &Queued| plan.actions[queued.action].kind == ActionKind::Execute;
+        let executions = self.queued.values().filter(|queued| waiting(queued)).count();
+        let slots = self.round.session.pool.slots(ActionKind::Execute);
+        // The next kernel starts while a deck runs, but none that nobody will use.
+        self.round
+            .session
+            .kernels_ahead
+            .store(executions > slots, Ordering::Relaxed);
+        for kind in [
+            ActionKind::Execute,
+            ActionKind::Plantuml,
+            ActionKind::Drawio,
+            ActionKind::Html,
+        ] {
+            loop {
+                let is_kind = |action: ActionIndex| self.round.plan.actions[action].kind == kind;
+                let busy = self
+                    .running
+                    .values()
+                    .filter(|running| is_kind(running.queued.action))
+                    .count();
+                let ids: Vec<JobId> = self
+                    .queued
+                    .iter()
+                    .filter(|(_, queued)| is_kind(queued.action))
+                    .map(|(id, _)| *id)
+                    .collect();
+                if ids.is_empty() || busy >= self.round.session.pool.slots(kind) {
+                    break;
+                }
+                let store = self.round.session.store;
+                let Some(lease) = store.claim(&self.owner, &ids, LEASE_MS)? else {
+                    break;
+                };
+                self.start(lease)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, lease: Lease) -> Result<()> {
+        let id = lease.job;
+        let Some(queued) = self.queued.remove(&id) else {
+            return Ok(());
+        };
+        let plan = self.round.plan;
+        let session = self.round.session;
+        let action = &plan.actions[queued.action];
+        // Another process may have made it between our decision and our claim.
+        if lease.attempt <= 1
+            && !matches!(&queued.decided.decision, Decision::Restorable(_))
+            && !self.is_forced(action)
+        {
+            let known = session.store.cached(&queued.decided.key)?;
+            if !known.is_empty() {
+                let decided = self.redecide(queued.action)?;
+                if !matches!(decided, Decision::Stale(_)) {
+                    session.store.finish(&lease, JobEnd::Done, None)?;
+                    self.ready.push_back(queued.action);
+                    return Ok(());
+                }
+            }
+        }
+        self.requests += 1;
+        let out = session.staging.job_dir(self.requests)?;
+        let upstream = self.upstream(action);
+        let request = jobs::request(
+            self.requests,
+            action,
+            &upstream,
+            session.course.place.root.clone(),
+            out.clone(),
+            &session.course.settings.diagrams,
+            session.store,
+        )?;
+        let Some(request) = request else {
+            // The execution's result was damaged since it was decided about: the next round runs it again.
+            session.store.finish(&lease, JobEnd::Superseded, None)?;
+            self.ended.again = true;
+            self.end(queued.action, Status::Superseded, Duration::ZERO);
+            self.complete(queued.action, None);
+            return Ok(());
+        };
+        self.started(action, queued.reasons.clone());
+        let pool = Arc::clone(&session.pool);
+        let cancel = session.cancel.clone();
+        let progress = progress_sink(&session.events, action);
+        self.workers.spawn(async move {
+            let result = pool.run(&request, progress, cancel).await;
+            (id, result)
+        });
+        self.running.insert(
+            id,
+            Running {
+                queued,
+                lease,
+                started: Instant::now(),
+                started_ns: now_ns(),
+                out,
+            },
+        );
+        Ok(())
+    }
+
+    fn is_forced(&self, action: &Action) -> bool {
+        self.round.session.may_force && self.round.decider.forces(action)
+    }
+
+    fn redecide(&mut self, index: ActionIndex) -> Result<Decision> {
+        let plan = self.round.plan;
+        let action = &plan.actions[index];
+        let upstream: Vec<&Results> = action
+            .after
+            .iter()
+            .filter_map(|before| match &self.states[*before] {
+                State::Done(results) => Some(results),
+                _ => None,
+            })
+            .collect();
+        let decided = self
+            .round
+            .decider
+            .decide(action, &upstream, self.round.publisher, false)?;
+        Ok(decided.decision)
+    }
+
+    fn upstream(&self, action: &Action) -> Vec<&Results> {
+        action
+            .after
+            .iter()
+            .filter_map(|before| match &self.states[*before] {
+                State::Done(results) => Some(results),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Takes a worker's answer.
+    fn finish(&mut self, id: JobId, answer: Result<Outcome, WorkerError>) -> Result<()> {
+        let Some(running) = self.running.remove(&id) else {
+            return Ok(());
+        };
+        let ended = match answer {
+            Ok(outcome) => match outcome.status {
+                OutcomeStatus::Ok => self.succeeded(&running, outcome),
+                OutcomeStatus::Failed => self.failed(&running, outcome),
+                OutcomeStatus::Cancelled => self.cancelled(&running),
+            },
+            Err(error) if self.round.session.cancel.is_cancelled() => {
+                tracing::debug!(%error, "cancelled");
+                self.cancelled(&running)
+            }
+            Err(error) => self.broke(&running, &error),
+        };
+        // What is in there was taken into the store.
+        let _ = std::fs::remove_dir_all(&running.out);
+        match ended? {
+            Some(queued) => {
+                self.queued.insert(id, queued_again(running.queued, queued));
+            }
+            None => {
+                if self.round.session.fail_fast
+                    && matches!(self.states[running.queued.action], State::Without)
+                {
+                    self.round.session.cancel.cancel();
+                    self.stopping = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn succeeded(&mut self, running: &Running, outcome: Outcome) -> Result<Option<String>> {
+        let plan = self.round.plan;
+        let session = self.round.session;
+        let index = running.queued.action;
+        let action = &plan.actions[index];
+        let Some(discovered) = self.discovered(action, running, &outcome) else {
+            return self.superseded(running);
+        };
+        let mut outputs = Vec::new();
+        for name in &outcome.outputs {
+            let (digest, size) = session.store.put_file(&running.out.join(name))?;
+            outputs.push((name.clone(), digest, size));
+        }
+        let results: Results = outputs
+            .iter()
+            .map(|(name, digest, _)| (name.clone(), *digest))
+            .collect();
+        let missing = action
+            .outputs
+            .iter()
+            .find(|output| !results.iter().any(|(name, _)| *name == output.name));
+        if let Some(missing) = missing {
+            let error = WorkerError::Garbage {
+                what: action.kind.name().to_owned(),
+                reason: format!("`{}` was not made", missing.name),
+            };
+            return self.broke(running, &error);
+        }
+        let result = CachedResult {
+            discovered: discovered.clone(),
+            status: ResultStatus::Ok,
+            outputs,
+            diagnostics: jobs::to_remembered(action, outcome.diagnostics.clone()),
+            duration_ms: millis(running.started.elapsed()),
+        };
+        let recorded = (action.id.clone(), action.kind, running.queued.decided.key, result);
+        let finished = session
+            .store
+            .finish(&running.lease, JobEnd::Done, Some(recorded))?;
+        if finished == Finish::Stale {
+            // Somebody else was given the job meanwhile; what they make counts.
+            self.ready.push_back(index);
+            self.states[index] = State::Waiting;
+            return Ok(None);
+        }
+        self.warn(&outcome.diagnostics);
+        if !self.publish_blobs(action, &results)? {
+            return self.superseded(running);
+        }
+        self.note_latest(
+            action,
+            &running.queued.decided,
+            &discovered,
+            Some(running.started.elapsed()),
+        );
+        self.check_inputs(action);
+        self.end(index, Status::Built, running.started.elapsed());
+        self.complete(index, Some(results));
+        Ok(None)
+    }
+
+    fn failed(&mut self, running: &Running, outcome: Outcome) -> Result<Option<String>> {
+        let plan = self.round.plan;
+        let index = running.queued.action;
+        let action = &plan.actions[index];
+        let Some(discovered) = self.discovered(action, running, &outcome) else {
+            return self.superseded(running);
+        };
+        let result = CachedResult {
+            discovered: discovered.clone(),
+            status: ResultStatus::Failed,
+            outputs: Vec::new(),
+            diagnostics: jobs::to_remembered(action, outcome.diagnostics.clone()),
+            duration_ms: millis(running.started.elapsed()),
+        };
+        let recorded = (action.id.clone(), action.kind, running.queued.decided.key, result);
+        self.round
+            .session
+            .store
+            .finish(&running.lease, JobEnd::Failed, Some(recorded))?;
+        self.warn(&outcome.diagnostics);
+        self.note_latest(
+            action,
+            &running.queued.decided,
+            &discovered,
+            Some(running.started.elapsed()),
+        );
+        self.check_inputs(action);
+        self.fail(index, running.started.elapsed());
+        Ok(None)
+    }
+
+    /// The worker failed, not the content: tries again on a new one, or gives up. Never remembered.
+    fn broke(&mut self, running: &Running, error: &WorkerError) -> Result<Option<String>> {
+        let plan = self.round.plan;
+        let store = self.round.session.store;
+        let index = running.queued.action;
+        let action = &plan.actions[index];
+        if error.is_retriable() && running.lease.attempt < ATTEMPTS {
+            let reason = error.to_string();
+            tracing::warn!(action = action.id, attempt = running.lease.attempt, %error, "trying again");
+            store.finish(&running.lease, JobEnd::Requeue { reason: reason.clone() }, None)?;
+            return Ok(Some(reason));
+        }
+        store.finish(&running.lease, JobEnd::Failed, None)?;
+        self.warn(&[failure(action, error)]);
+        self.fail(index, running.started.elapsed());
+        Ok(None)
+    }
+
+    fn cancelled(&mut self, running: &Running) -> Result<Option<String>> {
+        let store = self.round.session.store;
+        store.finish(&running.lease, JobEnd::Superseded, None)?;
+        self.end(
+            running.queued.action,
+            Status::Superseded,
+            running.started.elapsed(),
+        );
+        self.complete(running.queued.action, None);
+        Ok(None)
+    }
+
+    /// What it read changed while it ran: nobody knows what was made, so it is thrown away and planned again.
+    fn superseded(&mut self, running: &Running) -> Result<Option<String>> {
+        self.ended.again = true;
+        self.cancelled(running)
+    }
+
+    /// Digests of what was read besides the declared inputs; none when something changed while it ran.
+    fn discovered(
+        &self,
+        action: &Action,
+        running: &Running,
+        outcome: &Outcome,
+    ) -> Option<Vec<(String, Option<Digest>)>> {
+        for path in jobs::files_read_by_worker(action) {
+            let digest = self.round.snapshot.digest(path);
+            if !self.round.snapshot.is_unchanged(path, digest) {
+                return None;
+            }
+        }
+        let mut paths: Vec<&RelPath> = outcome
+            .discovered
+            .iter()
+            .filter(|path| !action.reads(path))
+            .collect();
+        paths.sort();
+        paths.dedup();
+        paths
+            .into_iter()
+            .map(|path| {
+                let digest = self.round.snapshot.discovered(path, running.started_ns);
+                digest.ok().map(|digest| (path.to_string(), digest))
+            })
+            .collect()
+    }
+
+    /// A result stays right for the inputs it was made of, but if they changed there is more to do.
+    fn check_inputs(&mut self, action: &Action) {
+        let snapshot = self.round.snapshot;
+        let is_unchanged = |(path, digest): &(RelPath, Digest)| snapshot.is_unchanged(path, Some(*digest));
+        if !action.inputs.iter().all(is_unchanged) {
+            self.ended.again = true;
+        }
+    }
+
+    /// Publishes results from the blob store; false when a blob is damaged.
+    fn publish_blobs(&mut self, action: &Action, results: &Results) -> Result<bool> {
+        for output in &action.outputs {
+            let Some((_, digest)) = results.iter().find(|(name, _)| *name == output.name) else {
+                return Ok(false);
+            };
+            for destination in &output.destinations {
+                let published =
+                    self.round
+                        .publisher
+                        .publish(destination, *digest, Content::Blob, &action.id)?;
+                match published {
+                    Published::Written | Published::Unchanged => {}
+                    Published::Refused => self.refused(action, destination),
+                    Published::Lost => return Ok(false),
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn refused(&self, action: &Action, destination: &str) {
+        self.warn(&[Diagnostic::warning(format!(
+            "`{destination}` was not made by clm and is left alone; the outputs show the rendered diagram"
+        ))
+        .at(action.source.as_str(), None)
+        .hint("remove that file, or set `write_back = false` under `[diagrams]` in `clm.toml`")]);
+    }
+
+    /// Looks whether other processes finished what we wait for.
+    fn look_at_others(&mut self) -> Result<()> {
+        if self.queued.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<JobId> = self.queued.keys().copied().collect();
+        for (id, state) in self.round.session.store.states(&ids)? {
+            if matches!(state, JobState::Queued | JobState::Leased) {
+                continue;
+            }
+            if let Some(queued) = self.queued.remove(&id) {
+                self.states[queued.action] = State::Waiting;
+                self.ready.push_back(queued.action);
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers an action whose job is that of another action of this round.
+    fn waiting_for(&mut self, id: JobId, queued: Queued) {
+        let first = self
+            .queued
+            .get(&id)
+            .map(|first| first.action)
+            .or_else(|| self.running.get(&id).map(|running| running.queued.action));
+        if let Some(first) = first {
+            self.consumers[first].push(queued.action);
+            self.states[queued.action] = State::Waiting;
+        }
+    }
+
+    /// Marks an action as over and frees those that wait for it.
+    fn complete(&mut self, index: ActionIndex, results: Option<Results>) {
+        self.states[index] = results.map_or(State::Without, State::Done);
+        for consumer in self.consumers[index].clone() {
+            let is_free = self.round.plan.actions[consumer]
+                .after
+                .iter()
+                .all(|before| matches!(self.states[*before], State::Done(_) | State::Without));
+            if is_free && matches!(self.states[consumer], State::Waiting) {
+                self.ready.push_back(consumer);
+            }
+        }
+    }
+
+    fn fail(&mut self, index: ActionIndex, duration: Duration) {
+        self.end(index, Status::Failed, duration);
+        self.complete(index, None);
+        if self.round.session.fail_fast {
+            self.round.session.cancel.cancel();
+            self.stopping = true;
+        }
+    }
+
+    fn end(&mut self, index: ActionIndex, status: Status, duration: Duration) {
+        let action = &self.round.plan.actions[index];
+        self.round.session.events.emit(Event::ActionFinished {
+            action: action.id.clone(),
+            kind: action.kind,
+            source: action.source.to_string(),
+            status,
+            duration_ms: millis(duration),
+        });
+        let before = self.round.statuses.get(&action.id);
+        let is_kept = status == Status::Fresh
+            && matches!(before, Some(Status::Built | Status::Restored));
+        if !is_kept {
+            self.round.statuses.insert(action.id.clone(), status);
+        }
+    }
+
+    fn started(&self, action: &Action, reasons: Vec<String>) {
+        self.round.session.events.emit(Event::ActionStarted {
+            action: action.id.clone(),
+            kind: action.kind,
+            source: action.source.to_string(),
+            reasons,
+        });
+    }
+
+    fn warn(&self, diagnostics: &[Diagnostic]) {
+        for diagnostic in diagnostics {
+            self.round
+                .session
+                .events
+                .emit(Event::Diagnostic(diagnostic.clone()));
+        }
+    }
+
+    /// Keeps what the action was last made of, for `explain` and for reasons; nothing to write when it is the same.
+    fn note_latest(
+        &mut self,
+        action: &Action,
+        decided: &Decided,
+        discovered: &[(String, Option<Digest>)],
+        took: Option<Duration>,
+    ) {
+        let known = self.round.decider.latest(&action.id);
+        if took.is_none() && known.is_some_and(|latest| latest.key == decided.key) {
+            return;
+        }
+        let duration_ms = match took {
+            Some(took) => millis(took),
+            None => known.map_or(0, |latest| latest.duration_ms),
+        };
+        self.latest.push((
+            action.id.clone(),
+            Latest {
+                key: decided.key,
+                parts: decided.parts.parts().to_vec(),
+                discovered: discovered.to_vec(),
+                finished_ms: now_ns() / 1_000_000,
+                duration_ms,
+            },
+        ));
+    }
+}
+
+fn queued_again(mut queued: Queued, reason: String) -> Queued {
+    queued.reasons = vec![format!("its worker failed: {reason}")];
+    queued
+}
+
+/// What the author is told when a tool failed on a source for the last time.
+fn failure(action: &Action, error: &WorkerError) -> Diagnostic {
+    let diagnostic =
+        Diagnostic::new(Severity::Error, error.to_string()).at(action.source.as_str(), None);
+    match error {
+        WorkerError::Missing { hint, .. } => diagnostic.hint(hint.clone()),
+        WorkerError::Io(_) => diagnostic,
+        WorkerError::Crashed { .. } | WorkerError::TimedOut { .. } | WorkerError::Disturbed { .. } => diagnostic.hint(format!(
+            "it was tried {ATTEMPTS} times on new processes; if it goes on, this source may be the cause"
+        )),
+        WorkerError::Start { .. } | WorkerError::Garbage { .. } => {
+            diagnostic.hint("run `clm doctor` to test the renderers")
+        }
+    }
+}
+
+fn progress_sink(events: &Events, action: &Action) -> crate::worker::ProgressSink {
+    let events = events.clone();
+    let (id, kind) = (action.id.clone(), action.kind);
+    Arc::new(move |progress: Progress| {
+        events.emit(Event::Progress {
+            action: id.clone(),
+            kind,
+            done: progress.done,
+            total: progress.total,
+            label: progress.label,
+        });
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The paths that a round's outputs are wanted at.
+pub fn wanted_destinations(all: &HashSet<String>) -> HashSet<&str> {
+    all.iter().map(String::as_str).collect()
+}

@@ -1,0 +1,139 @@
+//! Actions: the units of work of a course, with their inputs, parameters and outputs.
+
+use std::sync::Arc;
+
+use crate::course::deck::{Deck, ExecutionCell};
+use crate::course::words::ImageKind;
+use crate::course::{Format, Kind, Lang, ProgLang, RelPath};
+use crate::digest::Digest;
+use crate::events::{ActionKind, Diagnostic};
+
+use super::key::KeyParts;
+
+/// Index of an action in its [`super::Plan`].
+pub type ActionIndex = usize;
+
+/// One unit of work.
+#[derive(Clone, Debug)]
+pub struct Action {
+    /// Identity over runs, such as `execute slides/m/t/slides_x.py de`.
+    pub id: String,
+    /// What it does.
+    pub kind: ActionKind,
+    /// The file the author edits.
+    pub source: RelPath,
+    /// Files it reads, with the digests that its key was made of.
+    pub inputs: Vec<(RelPath, Digest)>,
+    /// The components of its key, without those that come from the actions in `after`.
+    pub parts: KeyParts,
+    /// Actions whose results it needs: their output digests are further components of its key.
+    pub after: Vec<ActionIndex>,
+    /// What to make.
+    pub make: Make,
+    /// What comes out, and where it goes.
+    pub outputs: Vec<Output>,
+    /// Warnings found while planning it; shown whenever it is part of a run.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// One result of an action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Its name in the action's result, such as `completed.html`.
+    pub name: String,
+    /// Where it is published: paths relative to the course root, or absolute where the output root lies outside.
+    pub destinations: Vec<String>,
+}
+
+/// What to make: one variant for each way of making things.
+#[derive(Clone, Debug)]
+pub enum Make {
+    /// Write a notebook or script in this process.
+    Deck(DeckWork),
+    /// Run code cells.
+    Execute(ExecuteWork),
+    /// Render pages.
+    Html(HtmlWork),
+    /// Render a PlantUML diagram.
+    Plantuml(DiagramWork),
+    /// Render a draw.io diagram.
+    Drawio(DiagramWork),
+    /// Copy the source.
+    Copy,
+    /// Nothing can be made: the source has errors that planning found.
+    Invalid(Vec<Diagnostic>),
+}
+
+/// A notebook or script of a deck.
+#[derive(Clone, Debug)]
+pub struct DeckWork {
+    /// The cells.
+    pub deck: Arc<Deck>,
+    /// Its programming language.
+    pub prog_lang: ProgLang,
+    /// The language of the output.
+    pub lang: Lang,
+    /// [`Format::Notebook`] or [`Format::Code`].
+    pub format: Format,
+    /// For whom it is.
+    pub kind: Kind,
+}
+
+/// The execution of a deck in one language. Its result is named [`EXECUTED`].
+#[derive(Clone, Debug)]
+pub struct ExecuteWork {
+    /// The cells to run.
+    pub cells: Arc<[ExecutionCell]>,
+    /// Its programming language.
+    pub prog_lang: ProgLang,
+    /// The name of the kernelspec.
+    pub kernel: &'static str,
+    /// Files in the working directory: (source, path there).
+    pub files: Vec<(RelPath, RelPath)>,
+    /// Go on after failing cells.
+    pub skip_errors: bool,
+    /// Seconds that one cell may run; 0 for no limit.
+    pub cell_timeout: u64,
+}
+
+/// The name of an execution's result.
+pub const EXECUTED: &str = "executed.json";
+
+/// The pages of a deck in one language.
+#[derive(Clone, Debug)]
+pub struct HtmlWork {
+    /// The cells.
+    pub deck: Arc<Deck>,
+    /// Its programming language.
+    pub prog_lang: ProgLang,
+    /// The language of the pages.
+    pub lang: Lang,
+    /// The kinds, one page each, named `<kind>.html`.
+    pub kinds: Vec<Kind>,
+    /// The cells whose results the pages show, when they show results.
+    pub executed: Option<Arc<[ExecutionCell]>>,
+}
+
+/// A diagram and how it is rendered. Its result is named `image.png` or `image.svg`.
+#[derive(Clone, Debug)]
+pub struct DiagramWork {
+    /// The diagram's text, the very bytes whose digest is in the key.
+    pub text: Arc<str>,
+    /// The format of the result.
+    pub format: ImageKind,
+}
+
+impl Action {
+    /// Whether a worker makes it; otherwise it is made in this process.
+    pub fn needs_worker(&self) -> bool {
+        matches!(
+            self.make,
+            Make::Execute(_) | Make::Html(_) | Make::Plantuml(_) | Make::Drawio(_)
+        )
+    }
+
+    /// Whether it reads this file (as far as is known before it runs).
+    pub fn reads(&self, path: &RelPath) -> bool {
+        self.source == *path || self.inputs.iter().any(|(input, _)| input == path)
+    }
+}

@@ -1,0 +1,31 @@
+//! Data files, images and dir-groups: copied as they are.
+
+use crate::course::layout::CopyOutput;
+use crate::events::ActionKind;
+use crate::plan::action::{Action, Make, Output};
+use crate::plan::{Context, KeyParts, unreadable};
+
+/// Adds the action that copies one file to all its destinations.
+pub fn add(context: &Context<'_>, copy: &CopyOutput, actions: &mut Vec<Action>) {
+    let digest = (context.digest)(&copy.source);
+    actions.push(Action {
+        id: format!("copy {}", copy.source),
+        kind: ActionKind::Copy,
+        source: copy.source.clone(),
+        inputs: digest
+            .map(|digest| (copy.source.clone(), digest))
+            .into_iter()
+            .collect(),
+        parts: KeyParts::default().with("file", digest.map_or_else(String::new, |d| d.to_string())),
+        after: Vec::new(),
+        make: match digest {
+            Some(_) => Make::Copy,
+            None => Make::Invalid(unreadable(&copy.source)),
+        },
+        outputs: vec![Output {
+            name: "file".to_owned(),
+            destinations: context.destinations(&copy.destinations),
+        }],
+        warnings: Vec::new(),
+    });
+}

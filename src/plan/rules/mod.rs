@@ -1,0 +1,5 @@
+//! One rule for each kind of source: which actions it gives.
+
+pub mod copy;
+pub mod deck;
+pub mod diagram;

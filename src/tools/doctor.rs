@@ -1,0 +1,243 @@
+//! Tests the renderers with tiny inputs, and looks at the limits of the system.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use notify::Watcher;
+use tokio_util::sync::CancellationToken;
+
+use crate::course::{ProgLang, RelPath};
+use crate::worker::pool::{Pool, PoolConfig};
+use crate::worker::request::{
+    CodeCell, DrawioWork, ExecuteWork, HtmlWork, ImageFormat, OutcomeStatus, Page, PlantumlWork,
+};
+use crate::worker::{Request, Work};
+
+use super::Context;
+use super::locate::{Found, locate};
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// As it should be.
+    Good,
+    /// It works, but not in every case.
+    Doubtful,
+    /// It does not work.
+    Bad,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How it is.
+    pub health: Health,
+    /// What was found.
+    pub message: String,
+    /// What can be done.
+    pub hint: Option<String>,
+}
+
+impl Finding {
+    fn new(health: Health, message: impl Into<String>) -> Self {
+        Self {
+            health,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Everything that was looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The tools.
+    pub found: Vec<Found>,
+    /// How they and the system are.
+    pub findings: Vec<Finding>,
+}
+
+/// Looks at everything. `scratch` is an empty directory, the root that `config` names.
+pub async fn doctor(
+    context: &Context,
+    config: PoolConfig,
+    scratch: &Path,
+    state_dir: Option<&Path>,
+) -> Report {
+    let (renderers, found) = locate(context);
+    let pool = Pool::new(Arc::new(renderers), config, Arc::new(|_| {}));
+    let mut findings = Vec::new();
+    for (id, (name, work, output)) in samples().into_iter().enumerate() {
+        findings.push(probe(&pool, id as u64 + 1, name, work, output, scratch).await);
+    }
+    pool.shutdown().await;
+    findings.extend(file_system(state_dir.unwrap_or(scratch)));
+    findings.extend(watch_limits());
+    findings.push(file_events(scratch));
+    Report { found, findings }
+}
+
+/// A tiny input for each renderer, and the file that comes out.
+fn samples() -> Vec<(&'static str, Work, &'static str)> {
+    let notebook = r#"{"cells":[{"cell_type":"markdown","id":"a","metadata":{},"source":"x"}],"metadata":{},"nbformat":4,"nbformat_minor":5}"#;
+    let drawing = r#"<mxfile><diagram name="p"><mxGraphModel><root><mxCell id="0"/><mxCell id="1" parent="0"/><mxCell id="2" value="x" vertex="1" parent="1"><mxGeometry width="40" height="20" as="geometry"/></mxCell></root></mxGraphModel></diagram></mxfile>"#;
+    vec![
+        (
+            "Python kernel",
+            Work::Execute(ExecuteWork {
+                prog_lang: ProgLang::Python,
+                kernel: "python3".to_owned(),
+                cells: vec![CodeCell {
+                    source: "6 * 7".to_owned(),
+                    cell: 1,
+                    line: None,
+                    may_fail: false,
+                }],
+                files: Vec::new(),
+                skip_errors: false,
+                cell_timeout: Some(Duration::from_secs(30)),
+            }),
+            "executed.json",
+        ),
+        (
+            "pages",
+            Work::Html(HtmlWork {
+                pages: vec![Page {
+                    name: "page".to_owned(),
+                    notebook: notebook.to_owned(),
+                }],
+            }),
+            "page.html",
+        ),
+        (
+            "PlantUML",
+            Work::Plantuml(PlantumlWork {
+                text: "@startuml\nclass A\nclass B\nA --> B\n@enduml\n".to_owned(),
+                format: ImageFormat::Png,
+                dpi: 96,
+                limit: 4096,
+            }),
+            "image.png",
+        ),
+        (
+            "draw.io",
+            Work::Drawio(DrawioWork {
+                text: drawing.to_owned(),
+                format: ImageFormat::Png,
+                scale: 1,
+                border: 0,
+            }),
+            "image.png",
+        ),
+    ]
+}
+
+async fn probe(pool: &Pool, id: u64, name: &str, work: Work, output: &str, scratch: &Path) -> Finding {
+    let out = scratch.join(format!("out-{id}"));
+    let source = match RelPath::new("probe") {
+        Ok(source) => source,
+        Err(error) => return Finding::new(Health::Bad, error.to_string()),
+    };
+    if let Err(error) = std::fs::create_dir_all(&out) {
+        return Finding::new(Health::Bad, format!("`{}` cannot be created: {error}", out.display()));
+    }
+    let request = Request {
+        id,
+        source,
+        root: scratch.to_path_buf(),
+        out: out.clone(),
+        work,
+    };
+    let started = Instant::now();
+    match pool.run(&request, Arc::new(|_| {}), CancellationToken::new()).await {
+        Ok(outcome) if outcome.status == OutcomeStatus::Ok => {
+            let size = std::fs::metadata(out.join(output)).map_or(0, |metadata| metadata.len());
+            let time = started.elapsed().as_secs_f64();
+            if size == 0 {
+                return Finding::new(Health::Bad, format!("{name} made no output"));
+            }
+            Finding::new(Health::Good, format!("{name} works ({time:.1} s to start and make {size} bytes)"))
+        }
+        Ok(outcome) => {
+            let reason = outcome.diagnostics.first().map_or_else(String::new, |d| d.message.clone());
+            Finding::new(Health::Bad, format!("{name} does not work: {reason}")).hint("run `clm setup`")
+        }
+        Err(error) => Finding::new(Health::Bad, format!("{name} does not work: {error}"))
+            .hint("run `clm setup`"),
+    }
+}
+
+/// The file system of the records: a local one with room.
+fn file_system(state_dir: &Path) -> Vec<Finding> {
+    let mut dir = state_dir;
+    while !dir.exists() {
+        match dir.parent() {
+            Some(parent) => dir = parent,
+            None => break,
+        }
+    }
+    let mut findings = Vec::new();
+    findings.push(match crate::store::network_file_system(dir) {
+        None => Finding::new(Health::Good, format!("`{}` is on a local file system", dir.display())),
+        Some(name) => Finding::new(
+            Health::Doubtful,
+            format!("`{}` is on a network file system ({name}): the database goes to your cache directory", dir.display()),
+        )
+        .hint("choose a local directory with the variable CLM_STATE_DIR"),
+    });
+    if let Ok(stat) = nix::sys::statvfs::statvfs(dir) {
+        #[allow(clippy::unnecessary_cast)] // their widths differ between platforms
+        let free = stat.blocks_available() as u64 * stat.fragment_size() as u64 / 1_000_000;
+        findings.push(if free < 1000 {
+            Finding::new(Health::Doubtful, format!("only {free} MB are free")).hint("free some space")
+        } else {
+            Finding::new(Health::Good, format!("{free} MB are free"))
+        });
+    }
+    findings
+}
+
+/// The limits of inotify, which bound how many directories can be watched.
+fn watch_limits() -> Vec<Finding> {
+    let read = |name: &str| -> Option<u64> {
+        let path = format!("/proc/sys/fs/inotify/{name}");
+        std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    };
+    [("max_user_watches", 8192, 524_288), ("max_user_instances", 64, 512)]
+        .into_iter()
+        .filter_map(|(name, least, good)| {
+            let value = read(name)?;
+            Some(if value < least {
+                Finding::new(Health::Doubtful, format!("fs.inotify.{name} is {value}, which large courses exceed"))
+                    .hint(format!("run `sudo sysctl fs.inotify.{name}={good}`"))
+            } else {
+                Finding::new(Health::Good, format!("fs.inotify.{name} is {value}"))
+            })
+        })
+        .collect()
+}
+
+/// Whether the system tells of a file that is written.
+fn file_events(scratch: &Path) -> Finding {
+    let hint = "watching will look at the files again and again instead";
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let watcher = notify::recommended_watcher(sender);
+    let mut watcher = match watcher {
+        Ok(watcher) => watcher,
+        Err(error) => {
+            return Finding::new(Health::Doubtful, format!("file events do not work: {error}")).hint(hint);
+        }
+    };
+    let watched = watcher.watch(scratch, notify::RecursiveMode::NonRecursive);
+    let written = std::fs::write(scratch.join("event"), "x");
+    match (watched, written, receiver.recv_timeout(Duration::from_secs(2))) {
+        (Ok(()), Ok(()), Ok(_)) => Finding::new(Health::Good, "file events arrive"),
+        _ => Finding::new(Health::Doubtful, "file events do not arrive").hint(hint),
+    }
+}

@@ -1,0 +1,125 @@
+//! The house: which room may import which.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// For every room the rooms it may use. Rooms at the bottom are free for all.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("cli", &["ui", "tools", "engine", "worker", "store", "plan", "course"]),
+    ("tools", &["engine", "worker", "store", "plan", "course"]),
+    ("ui", &["engine", "course"]),
+    ("engine", &["worker", "store", "plan", "course"]),
+    ("worker", &["course"]),
+    ("store", &["course"]),
+    ("plan", &["course"]),
+    ("course", &[]),
+    ("config", &[]),
+    ("digest", &[]),
+    ("error", &[]),
+    ("events", &[]),
+];
+const BOTTOM: &[&str] = &["config", "digest", "error", "events"];
+/// What the pure rooms must not know.
+const PURE: &[(&str, &[&str])] = &[
+    ("course", &["tokio", "rusqlite", "notify", "std::fs", "std::process"]),
+    ("plan", &["tokio", "rusqlite", "notify", "std::fs", "std::process"]),
+];
+
+#[test]
+fn rooms_import_only_what_the_house_allows() {
+    let mut wrong = Vec::new();
+    let mut edges = 0;
+    for (room, text, file) in sources() {
+        let allowed: &[&str] = ALLOWED
+            .iter()
+            .find(|(name, _)| *name == room)
+            .unwrap_or_else(|| panic!("`{room}` has no place in the house"))
+            .1;
+        for other in imports(&text) {
+            edges += 1;
+            let is_fine = other == room || BOTTOM.contains(&other.as_str()) || allowed.contains(&other.as_str());
+            if !is_fine {
+                wrong.push(format!("{} uses `{other}`", file.display()));
+            }
+        }
+    }
+    assert!(edges > 50, "only {edges} imports were found: the test does not see the code");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn pure_rooms_know_no_effects() {
+    let mut wrong = Vec::new();
+    for (room, text, file) in sources() {
+        let Some((_, forbidden)) = PURE.iter().find(|(name, _)| *name == room) else {
+            continue;
+        };
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for word in *forbidden {
+            if code.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(word)) {
+                wrong.push(format!("{} knows `{word}`", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn files_can_be_read_in_one_go() {
+    let long: BTreeMap<PathBuf, usize> = sources()
+        .into_iter()
+        .map(|(_, text, file)| (file, text.lines().count()))
+        .filter(|(_, lines)| *lines > 800)
+        .collect();
+    assert!(long.is_empty(), "{long:#?}");
+}
+
+/// Every source file: its room, text and path.
+fn sources() -> Vec<(String, String, PathBuf)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut dirs = vec![src.clone()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+                continue;
+            }
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
+            let relative = path.strip_prefix(&src).unwrap();
+            let room = relative.components().next().unwrap().as_os_str().to_str().unwrap();
+            let room = room.trim_end_matches(".rs").to_owned();
+            if room != "main" && room != "lib" {
+                found.push((room, std::fs::read_to_string(&path).unwrap(), path));
+            }
+        }
+    }
+    assert!(found.len() > 40);
+    found
+}
+
+/// The rooms named by `crate::…` in a file, tests included.
+fn imports(text: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for (at, _) in text.match_indices("crate::") {
+        let rest = &text[at + "crate::".len()..];
+        let names: Vec<&str> = match rest.strip_prefix('{') {
+            Some(group) => group.split('}').next().unwrap().split(',').collect(),
+            None => vec![rest],
+        };
+        for name in names {
+            let room: String = name
+                .trim()
+                .chars()
+                .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+                .collect();
+            if !room.is_empty() {
+                rooms.push(room);
+            }
+        }
+    }
+    rooms
+}

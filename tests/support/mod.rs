@@ -1,0 +1,261 @@
+//! What stories need: courses in temporary directories, the built binary, and the real renderers.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use clm::digest::Digest;
+use clm::events::{Counts, Diagnostic, Event, Severity};
+use clm::worker::Renderers;
+
+/// The renderers, installed through clm's own setup code when they are missing.
+pub fn renderers() -> &'static Renderers {
+    static RENDERERS: OnceLock<Renderers> = OnceLock::new();
+    RENDERERS.get_or_init(|| {
+        let context = clm::tools::Context::of_process(None);
+        clm::tools::provision::setup(
+            &context,
+            &clm::tools::Needs::everything(),
+            &clm::tools::SetupOptions::default(),
+            &mut |event| eprintln!("{event}"),
+        )
+        .expect("the renderers can be installed");
+        clm::tools::locate::locate(&context).0
+    })
+}
+
+/// A course in a temporary directory.
+pub struct Course {
+    dir: tempfile::TempDir,
+}
+
+/// What a run of clm printed and how it ended.
+pub struct Ran {
+    /// The exit code.
+    pub code: i32,
+    /// The JSON events, in order.
+    pub events: Vec<Event>,
+    /// What it printed for people.
+    pub stderr: String,
+    /// What it printed as data.
+    pub stdout: String,
+}
+
+impl Course {
+    /// A copy of a course in `fixtures/`, without outputs and records.
+    pub fn fixture(name: &str) -> Self {
+        renderers();
+        let dir = tempfile::tempdir().unwrap();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+        copy_tree(&source, dir.path());
+        Self { dir }
+    }
+
+    /// A course with one section whose topics are named; their files are written with [`Course::write`].
+    pub fn with_topics(topics: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let course = Self { dir };
+        let topics: String = topics.iter().map(|topic| format!("<topic>{topic}</topic>")).collect();
+        course.write(
+            "course.xml",
+            &format!(
+                "<course>\n<name><de>Kurs</de><en>Course</en></name>\n<prog-lang>python</prog-lang>\n\
+                 <project-slug>course</project-slug>\n<sections><section><name><de>Teil</de><en>Part</en></name>\n\
+                 <topics>{topics}</topics></section></sections>\n</course>\n"
+            ),
+        );
+        course.mkdir("slides");
+        course
+    }
+
+    /// The course root.
+    pub fn root(&self) -> PathBuf {
+        self.dir.path().canonicalize().unwrap()
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root().join(path)
+    }
+
+    pub fn mkdir(&self, path: &str) {
+        std::fs::create_dir_all(self.path(path)).unwrap();
+    }
+
+    pub fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+        let file = self.path(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        let file = self.path(path);
+        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    }
+
+    pub fn edit(&self, path: &str, from: &str, to: &str) {
+        let text = self.read(path);
+        assert!(text.contains(from), "{path} does not contain {from:?}");
+        self.write(path, text.replace(from, to));
+    }
+
+    pub fn remove(&self, path: &str) {
+        std::fs::remove_file(self.path(path)).unwrap();
+    }
+
+    /// The clm command in the course root.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_clm"));
+        command
+            .args(args)
+            .current_dir(self.root())
+            .env_remove("CLM_STATE_DIR")
+            .env_remove("CI")
+            .env_remove("GITHUB_ACTIONS")
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn clm(&self, args: &[&str]) -> Ran {
+        ran(self.command(args).output().unwrap())
+    }
+
+    /// `clm build --message-format json` with more arguments.
+    pub fn build(&self, args: &[&str]) -> Ran {
+        let mut all = vec!["build", "--message-format", "json"];
+        all.extend(args);
+        self.clm(&all)
+    }
+
+    /// Builds and expects success.
+    pub fn built(&self) -> Ran {
+        let ran = self.build(&[]);
+        assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
+        ran
+    }
+
+    /// Digests of all outputs by path below the course root.
+    pub fn outputs(&self) -> BTreeMap<String, Digest> {
+        tree(&self.path("output"))
+    }
+}
+
+/// Digests of all files below a directory by their path there.
+pub fn tree(dir: &Path) -> BTreeMap<String, Digest> {
+    let mut found = BTreeMap::new();
+    let mut dirs = vec![dir.to_path_buf()];
+    while let Some(next) = dirs.pop() {
+        let Ok(entries) = std::fs::read_dir(&next) else { continue };
+        for entry in entries {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                let name = path.strip_prefix(dir).unwrap().to_str().unwrap().to_owned();
+                found.insert(name, Digest::of_file(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+pub fn ran(output: Output) -> Ran {
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        events: stdout
+            .lines()
+            .filter(|line| line.starts_with('{'))
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        stdout,
+    }
+}
+
+impl Ran {
+    /// The counts of the run.
+    pub fn counts(&self) -> Counts {
+        self.events
+            .iter()
+            .find_map(|event| match event {
+                Event::RunFinished { counts, .. } => Some(*counts),
+                _ => None,
+            })
+            .unwrap_or_else(|| panic!("no run finished\n{}\n{}", self.stdout, self.stderr))
+    }
+
+    /// Identities of the actions that were started, sorted.
+    pub fn started(&self) -> Vec<&str> {
+        let mut started: Vec<&str> = self
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                Event::ActionStarted { action, .. } => Some(action.as_str()),
+                _ => None,
+            })
+            .collect();
+        started.sort_unstable();
+        started
+    }
+
+    /// Identities of started actions that need a worker.
+    pub fn jobs(&self) -> Vec<&str> {
+        self.started()
+            .into_iter()
+            .filter(|action| {
+                ["execute ", "html ", "plantuml ", "drawio "]
+                    .iter()
+                    .any(|kind| action.starts_with(kind))
+            })
+            .collect()
+    }
+
+    /// Why an action was started.
+    pub fn reasons(&self, action: &str) -> Vec<String> {
+        self.events
+            .iter()
+            .find_map(|event| match event {
+                Event::ActionStarted { action: id, reasons, .. } if id == action => Some(reasons.clone()),
+                _ => None,
+            })
+            .unwrap_or_else(|| panic!("`{action}` was not started, but {:?}", self.started()))
+    }
+
+    /// The errors that were reported.
+    pub fn errors(&self) -> Vec<&Diagnostic> {
+        self.events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Diagnostic(diagnostic) if diagnostic.severity == Severity::Error => Some(diagnostic),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The only error about a file.
+    pub fn error_in(&self, file: &str) -> &Diagnostic {
+        let errors = self.errors();
+        errors
+            .iter()
+            .find(|error| error.file.as_deref() == Some(file))
+            .unwrap_or_else(|| panic!("no error about `{file}`: {errors:#?}\n{}", self.stderr))
+    }
+}
+
+fn copy_tree(source: &Path, target: &Path) {
+    for entry in std::fs::read_dir(source).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name();
+        if ["output", ".clm", "img-generated"].iter().any(|skip| name == *skip) {
+            continue;
+        }
+        let to = target.join(&name);
+        if entry.path().is_dir() {
+            std::fs::create_dir_all(&to).unwrap();
+            copy_tree(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), &to).unwrap();
+        }
+    }
+}
