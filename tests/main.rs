@@ -3,6 +3,7 @@
 
 mod support;
 
+mod build;
 mod layering;
 mod notebook;
 mod plantuml;

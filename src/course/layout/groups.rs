@@ -17,7 +17,9 @@ pub fn add(maker: &mut Maker<'_>, listing: &Listing) {
 }
 
 fn add_group(maker: &mut Maker<'_>, listing: &Listing, group: &DirGroup) {
+    let needs_whole_path = group.subdirs.is_empty() || group.include_root_files;
     if let Some(path) = &group.path
+        && needs_whole_path
         && !listing.dirs.contains(path)
     {
         let mut diagnostic = Diagnostic::warning(format!(
