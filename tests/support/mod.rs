@@ -54,6 +54,7 @@ impl Course {
 
     /// A course with one section whose topics are named; their files are written with [`Course::write`].
     pub fn with_topics(topics: &[&str]) -> Self {
+        renderers();
         let dir = tempfile::tempdir().unwrap();
         let course = Self { dir };
         let topics: String = topics.iter().map(|topic| format!("<topic>{topic}</topic>")).collect();
