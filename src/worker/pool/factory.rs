@@ -1,12 +1,14 @@
 //! Where workers come from: the one place that knows how each kind is started.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
 use super::PoolConfig;
 use crate::events::ActionKind;
+use crate::worker::drawio::{self, DrawioConfig, SharedBrowser};
 use crate::worker::notebook::{self, HtmlConfig, KernelConfig};
 use crate::worker::protocol::{ProtocolProcess, ProtocolWorker, RequestLimits};
 use crate::worker::{Renderers, Worker, WorkerError, plantuml};
@@ -25,6 +27,8 @@ pub struct ToolFactory {
     /// PlantUML processes with places for several workers. The lock is held while one starts, so that workers
     /// that are wanted at the same time share it.
     plantuml: Mutex<Vec<Weak<ProtocolProcess>>>,
+    /// The browser that draw.io's workers share.
+    drawio: Mutex<SharedBrowser>,
 }
 
 impl ToolFactory {
@@ -34,6 +38,7 @@ impl ToolFactory {
             renderers,
             config,
             plantuml: Mutex::default(),
+            drawio: Mutex::default(),
         }
     }
 
@@ -86,6 +91,17 @@ impl ToolFactory {
         notebook::start_html_worker(tool, &config).await
     }
 
+    /// A window in the running browser, or in a new one.
+    async fn drawio(&self) -> Result<Box<dyn Worker>, WorkerError> {
+        let tool = self.renderers.drawio.as_ref();
+        let tool = tool.ok_or_else(|| missing("draw.io"))?;
+        let config = DrawioConfig {
+            timeout: self.config.timeouts.drawio.unwrap_or(Duration::MAX),
+            runtime_dir: self.config.runtime_dir.clone(),
+        };
+        drawio::start(tool, &config, &mut *self.drawio.lock().await).await
+    }
+
     /// Whether one more worker may share the process. The caller's handle counts as well.
     fn has_place(&self, process: &Arc<ProtocolProcess>) -> bool {
         let users = Arc::strong_count(process) - 1;
@@ -102,8 +118,7 @@ impl Factory for ToolFactory {
             ActionKind::Plantuml => self.plantuml().await,
             ActionKind::Execute => self.execute().await,
             ActionKind::Html => self.html().await,
-            // The worker of this kind is wired in here.
-            ActionKind::Drawio => Err(missing("draw.io")),
+            ActionKind::Drawio => self.drawio().await,
             ActionKind::Deck | ActionKind::Copy => Err(WorkerError::Io(format!(
                 "there are no workers for `{}` actions",
                 kind.name()

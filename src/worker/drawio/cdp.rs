@@ -1,0 +1,157 @@
+//! The DevTools protocol over a pipe: JSON messages that end with a zero byte.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, oneshot};
+
+/// Why a call gave no result.
+#[derive(Debug)]
+pub enum CallError {
+    /// The browser is gone.
+    Closed,
+    /// The browser refused it.
+    Refused(String),
+}
+
+type Answer = Result<Value, CallError>;
+
+#[derive(Default)]
+struct Waiting {
+    /// Calls without an answer yet; none when the browser is gone.
+    calls: Option<HashMap<u64, oneshot::Sender<Answer>>>,
+    /// Where the events of each session go.
+    sessions: HashMap<String, mpsc::UnboundedSender<Value>>,
+}
+
+/// A connection to a browser. Calls may be made from several tasks at once.
+pub struct Connection {
+    next: AtomicU64,
+    waiting: Arc<Mutex<Waiting>>,
+    outgoing: mpsc::UnboundedSender<Vec<u8>>,
+}
+
+impl Connection {
+    /// Speaks over our ends of the two pipes.
+    pub fn new(to_browser: OwnedFd, from_browser: OwnedFd) -> std::io::Result<Self> {
+        let sender = pipe::Sender::from_owned_fd(to_browser)?;
+        let receiver = pipe::Receiver::from_owned_fd(from_browser)?;
+        let waiting = Arc::new(Mutex::new(Waiting {
+            calls: Some(HashMap::new()),
+            sessions: HashMap::new(),
+        }));
+        let (outgoing, messages) = mpsc::unbounded_channel();
+        tokio::spawn(write(sender, messages));
+        tokio::spawn(read(receiver, Arc::clone(&waiting)));
+        Ok(Self {
+            next: AtomicU64::new(1),
+            waiting,
+            outgoing,
+        })
+    }
+
+    /// Calls a method of the browser, or of a session's page, and waits for the result.
+    pub async fn call(&self, session: Option<&str>, method: &str, params: Value) -> Answer {
+        let (sender, receiver) = oneshot::channel();
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        match &mut lock(&self.waiting).calls {
+            Some(calls) => calls.insert(id, sender),
+            None => return Err(CallError::Closed),
+        };
+        self.send(id, session, method, params);
+        receiver.await.unwrap_or(Err(CallError::Closed))
+    }
+
+    /// Calls a method whose result nobody needs.
+    pub fn post(&self, session: Option<&str>, method: &str, params: Value) {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.send(id, session, method, params);
+    }
+
+    /// The events of a session from now on.
+    pub fn events(&self, session: &str) -> mpsc::UnboundedReceiver<Value> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        lock(&self.waiting).sessions.insert(session.to_owned(), sender);
+        receiver
+    }
+
+    /// No more events of a session.
+    pub fn forget(&self, session: &str) {
+        lock(&self.waiting).sessions.remove(session);
+    }
+
+    /// Whether the browser is gone.
+    pub fn is_closed(&self) -> bool {
+        lock(&self.waiting).calls.is_none()
+    }
+
+    fn send(&self, id: u64, session: Option<&str>, method: &str, params: Value) {
+        let mut message = json!({ "id": id, "method": method, "params": params });
+        if let Some(session) = session {
+            message["sessionId"] = Value::from(session);
+        }
+        let mut bytes = message.to_string().into_bytes();
+        bytes.push(0);
+        // When the writer is gone, so is the browser, and the reader says so to whoever waits.
+        let _ = self.outgoing.send(bytes);
+    }
+}
+
+fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn write(mut sender: pipe::Sender, mut messages: mpsc::UnboundedReceiver<Vec<u8>>) {
+    while let Some(message) = messages.recv().await {
+        if sender.write_all(&message).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Gives every message to whom it belongs, until the browser closes its end.
+async fn read(receiver: pipe::Receiver, waiting: Arc<Mutex<Waiting>>) {
+    let mut reader = BufReader::with_capacity(1 << 16, receiver);
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        match reader.read_until(0, &mut bytes).await {
+            Ok(count) if count > 0 && bytes.last() == Some(&0) => {
+                bytes.pop();
+            }
+            _ => break,
+        }
+        match serde_json::from_slice::<Value>(&bytes) {
+            Ok(message) => deliver(message, &waiting),
+            Err(error) => tracing::warn!(%error, "the browser sent something that is not JSON"),
+        }
+    }
+    let mut waiting = lock(&waiting);
+    waiting.sessions.clear();
+    // Dropping the senders tells everyone who waits.
+    waiting.calls = None;
+}
+
+fn deliver(mut message: Value, waiting: &Mutex<Waiting>) {
+    let mut waiting = lock(waiting);
+    if let Some(id) = message.get("id").and_then(Value::as_u64) {
+        let caller = waiting.calls.as_mut().and_then(|calls| calls.remove(&id));
+        let answer = match message.get("error") {
+            Some(error) => Err(CallError::Refused(error.to_string())),
+            None => Ok(message["result"].take()),
+        };
+        if let Some(caller) = caller {
+            let _ = caller.send(answer);
+        }
+        return;
+    }
+    let session = message.get("sessionId").and_then(Value::as_str).unwrap_or("").to_owned();
+    if let Some(sender) = waiting.sessions.get(&session) {
+        let _ = sender.send(message);
+    }
+}

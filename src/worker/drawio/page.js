@@ -1,0 +1,215 @@
+// Renders the first page of a draw.io document with the viewer that is loaded in this window.
+//
+// clmRender({xml, format, scale, border}) resolves to
+//   {ok: true, width, height, svg?, missingShapes, failedImages, mathError}   for a PNG, the page shows it at (0, 0)
+//   {ok: false, stage, error}                                                 stage: xml extract decode shapes empty render
+'use strict';
+
+(function () {
+  // Shape libraries must not run code of a document.
+  mxStencilRegistry.allowEval = false;
+
+  const SHAPE_LIBRARIES = ['js/stencils.min.js', 'js/shapes.min.js'];
+  const BUILT_IN = ['image', 'ellipse', 'rhombus', 'swimlane', 'cloud', 'line', 'label', 'text', 'hexagon', 'cylinder', 'triangle'];
+
+  let graph = null;
+  let editor = null;
+  let libraries = null;
+  let math = null;
+
+  class Problem extends Error {
+    constructor(stage, error) {
+      super(String((error && error.message) || error));
+      this.stage = stage;
+    }
+  }
+
+  function attempt(stage, action) {
+    try {
+      return action();
+    } catch (error) {
+      throw error instanceof Problem ? error : new Problem(stage, error);
+    }
+  }
+
+  function loadScript(url) {
+    return new Promise((resolve, reject) => {
+      const script = document.createElement('script');
+      script.src = url;
+      script.onload = resolve;
+      script.onerror = () => reject(new Error('cannot load ' + url));
+      document.head.appendChild(script);
+    });
+  }
+
+  // Nine megabytes of shapes: only for documents that use them.
+  async function shapesFor(model) {
+    const styles = new XMLSerializer().serializeToString(model);
+    const used = Array.from(styles.matchAll(/shape=([\w.]+)/g), (match) => match[1]);
+    if (!styles.includes('mxgraph.') && used.every((shape) => BUILT_IN.includes(shape))) return;
+    libraries = libraries || SHAPE_LIBRARIES.reduce((before, url) => before.then(() => loadScript(url)), Promise.resolve());
+    await libraries;
+  }
+
+  function typesetter() {
+    if (!math) {
+      window.MathJax = {
+        startup: { pageReady: function () {}, typeset: false },
+        loader: { load: ['input/tex', 'input/asciimath', 'output/svg'] },
+        tex: { inlineMath: [['\\(', '\\)']] },
+        options: { skipHtmlTags: { '[+]': ['text'] }, ignoreHtmlClass: 'geDisableMathJax', enableMenu: false },
+        svg: { fontCache: 'none' },
+      };
+      math = loadScript('math/startup.js').then(() => window.MathJax.startup.promise);
+    }
+    return math;
+  }
+
+  async function typeset(element) {
+    await typesetter();
+    await window.MathJax.typesetPromise([element]);
+  }
+
+  // Waits for images and fonts; gives the images that cannot be shown.
+  async function settle(element) {
+    const sources = new Set();
+    element.querySelectorAll('image, img').forEach((image) => {
+      const source = image.getAttribute('xlink:href') || image.getAttribute('href') || image.getAttribute('src');
+      if (source) sources.add(source);
+    });
+    const failed = [];
+    await Promise.all(Array.from(sources, (source) => {
+      const image = new Image();
+      image.src = source;
+      return image.decode().catch(() => failed.push(source.slice(0, 120)));
+    }));
+    await document.fonts.ready;
+    return failed.sort();
+  }
+
+  function firstPage(xml) {
+    const parsed = attempt('xml', () => {
+      const result = new DOMParser().parseFromString(xml, 'text/xml');
+      const error = result.getElementsByTagName('parsererror')[0];
+      if (error) throw new Error(error.textContent);
+      return result;
+    });
+    const node = attempt('extract', () => Editor.extractGraphModel(parsed.documentElement, true));
+    if (!node) throw new Problem('extract', 'no diagram');
+    const root = (node.ownerDocument || parsed).documentElement;
+    if (root.nodeName !== 'mxfile') return { model: root, name: 'Page-1', count: 1 };
+    const pages = root.getElementsByTagName('diagram');
+    if (!pages.length) throw new Problem('extract', 'no page');
+    const model = attempt('decode', () => Editor.parseDiagramNode(pages[0]));
+    if (!model) throw new Problem('decode', 'the page has no content');
+    return { model, name: pages[0].getAttribute('name') || 'Page-1', count: pages.length };
+  }
+
+  function missingShapes() {
+    const missing = new Set();
+    Object.values(graph.getModel().cells).forEach((cell) => {
+      const style = graph.getCellStyle(cell) || {};
+      [style.shape, style.resIcon].forEach((name) => {
+        const isKnown = !name || name.startsWith('stencil(') || mxCellRenderer.defaultShapes[name] || mxStencilRegistry.getStencil(name);
+        if (!isKnown) missing.add(name);
+      });
+    });
+    return Array.from(missing).sort();
+  }
+
+  function show(page) {
+    if (graph) graph.destroy();
+    document.body.textContent = '';
+    document.body.removeAttribute('style');
+    document.body.style.margin = '0';
+    document.body.style.overflow = 'hidden';
+    const container = document.createElement('div');
+    container.style.cssText = 'width:100%;height:100%';
+    document.body.appendChild(container);
+    // Ids of gradients and clips would be random: the same document must give the same bytes.
+    let count = 0;
+    Editor.guid = () => 'clm-' + count++;
+    graph = new Graph(container);
+    graph.foldingEnabled = false;
+    graph.setEnabled(false);
+    graph.mathEnabled = page.model.getAttribute('math') === '1';
+    const variable = graph.getGlobalVariable;
+    graph.getGlobalVariable = function (name) {
+      const own = { page: page.name, pagenumber: 1, pagecount: page.count };
+      return name in own ? own[name] : variable.apply(this, arguments);
+    };
+    const background = page.model.getAttribute('backgroundImage');
+    if (background) {
+      const image = JSON.parse(background);
+      graph.setBackgroundImage(new mxImage(image.src, image.width, image.height, image.x, image.y));
+    }
+    new mxCodec(page.model.ownerDocument).decode(page.model, graph.getModel());
+    return container;
+  }
+
+  function backgroundOf(page) {
+    const colour = page.model.getAttribute('background');
+    return colour && colour !== 'none' ? colour : null;
+  }
+
+  async function asSvg(page, order) {
+    const hasShadow = page.model.getAttribute('shadow') === '1';
+    const svg = graph.getSvg(backgroundOf(page), order.scale, order.border, false, null, true, null, null, null, null, null, 'light');
+    if (hasShadow && graph.addSvgShadow) graph.addSvgShadow(svg);
+    if (graph.mathEnabled && Editor.prototype.addMathCss) Editor.prototype.addMathCss(svg);
+    const failedImages = await settle(svg);
+    editor = editor || new Editor();
+    await new Promise((resolve) => editor.convertImages(svg, resolve));
+    // MathJax numbers its parts over the life of the window.
+    const numbers = new Map();
+    const text = mxUtils.getXml(svg).replace(/MJX-(\d+)-/g, (_, number) => {
+      if (!numbers.has(number)) numbers.set(number, numbers.size);
+      return 'MJX-clm-' + numbers.get(number) + '-';
+    });
+    return {
+      svg: '<?xml version="1.0" encoding="UTF-8"?>\n' + text,
+      width: parseFloat(svg.getAttribute('width')),
+      height: parseFloat(svg.getAttribute('height')),
+      failedImages,
+    };
+  }
+
+  async function asPicture(page, order, container) {
+    const bounds = graph.getGraphBounds();
+    // The desktop program multiplies the border by the scale at the left and top only; so do we.
+    graph.view.scaleAndTranslate(order.scale, Math.floor(order.border - Math.floor(bounds.x)), Math.floor(order.border - Math.floor(bounds.y)));
+    if (graph.mathEnabled) await typeset(container).catch(() => {});
+    const shown = graph.getGraphBounds();
+    let width = Math.ceil(shown.x + Math.ceil(shown.width + order.border) + 1);
+    let height = Math.ceil(shown.y + Math.ceil(shown.height + order.border) + 1);
+    if (page.model.getAttribute('shadow') === '1' && graph.addSvgShadow) {
+      graph.addSvgShadow(graph.view.canvas.ownerSVGElement, null, true);
+      graph.setShadowVisible(true);
+      width += 7;
+      height += 7;
+    }
+    document.body.style.width = width + 'px';
+    document.body.style.height = height + 'px';
+    document.body.style.backgroundColor = backgroundOf(page) || '#ffffff';
+    return { width, height, failedImages: await settle(document.body) };
+  }
+
+  async function render(order) {
+    const page = firstPage(order.xml);
+    await shapesFor(page.model).catch((error) => { throw new Problem('shapes', error); });
+    if (window.MathJax && window.MathJax.typesetClear) window.MathJax.typesetClear();
+    const container = attempt('render', () => show(page));
+    let mathError = null;
+    if (graph.mathEnabled) await typeset(container).catch((error) => { mathError = String(error.message || error); });
+    const bounds = graph.getGraphBounds();
+    if (!(bounds.width > 0 && bounds.height > 0)) throw new Problem('empty', 'nothing to be seen');
+    const made = order.format === 'svg' ? await asSvg(page, order) : await asPicture(page, order, container);
+    return Object.assign({ ok: true, missingShapes: missingShapes(), mathError }, made);
+  }
+
+  window.clmRender = (order) => render(order).catch((error) => ({
+    ok: false,
+    stage: error.stage || 'render',
+    error: String(error.message || error),
+  }));
+})();
