@@ -31,20 +31,33 @@ fn course() -> Course {
     let course = Course::with_topics(&["one", "two"]);
     course.write(DECK, DECK_TEXT);
     course.write("slides/m/topic_010_one/data/numbers.csv", "10\n20\n30\n");
-    course.write(DIAGRAM, "@startuml\n!include common.iuml\nAlice -> Bob : hello\n@enduml\n");
-    course.write("slides/m/topic_010_one/pu/common.iuml", "skinparam monochrome true\n");
+    course.write(
+        DIAGRAM,
+        "@startuml\n!include common.iuml\nAlice -> Bob : hello\n@enduml\n",
+    );
+    course.write(
+        "slides/m/topic_010_one/pu/common.iuml",
+        "skinparam monochrome true\n",
+    );
     course.write(
         "slides/m/topic_010_one/pu/alone.pu",
         "@startuml\nclass Alone\n@enduml\n",
     );
-    course.write(OTHER, "# j2 from 'macros.j2' import header\n# {{ header(\"Zwei\", \"Two\") }}\n\n# %%\n1 + 2\n");
+    course.write(
+        OTHER,
+        "# j2 from 'macros.j2' import header\n# {{ header(\"Zwei\", \"Two\") }}\n\n# %%\n1 + 2\n",
+    );
     course
 }
 
 fn page(course: &Course, lang: &str, kind: &str, name: &str) -> String {
     let slides = if lang == "de" { "Folien" } else { "Slides" };
     let section = if lang == "de" { "Teil" } else { "Part" };
-    let target = if kind == "Recording" { "speaker" } else { "trainer" };
+    let target = if kind == "Recording" {
+        "speaker"
+    } else {
+        "trainer"
+    };
     course.read(&format!(
         "output/{target}/course-{lang}/{slides}/Html/{kind}/{section}/{name}.html"
     ))
@@ -61,7 +74,11 @@ fn a_build_makes_everything_and_a_second_one_nothing() {
     assert!(!page(&course, "de", "Code-Along", "01 Eins").contains("total 60"));
     let image = course.path("output/shared/course-de/Folien/Html/Completed/Teil/img/flow.png");
     assert!(std::fs::read(&image).unwrap().starts_with(b"\x89PNG"));
-    assert!(course.path("slides/m/topic_010_one/img-generated/flow.png").exists());
+    assert!(
+        course
+            .path("slides/m/topic_010_one/img-generated/flow.png")
+            .exists()
+    );
     let before = course.outputs();
     // 2 bilingual decks in 36 places each, 3 files beside the decks of every language, format and kind.
     assert_eq!(before.len(), 2 * 36 + 3 * 36);
@@ -71,10 +88,16 @@ fn a_build_makes_everything_and_a_second_one_nothing() {
     let took = started.elapsed();
     assert_eq!(second.started(), [""; 0]);
     let counts = second.counts();
-    assert_eq!((counts.built, counts.restored, counts.removed, counts.failed), (0, 0, 0, 0));
+    assert_eq!(
+        (counts.built, counts.restored, counts.removed, counts.failed),
+        (0, 0, 0, 0)
+    );
     assert!(counts.fresh > 30);
     assert_eq!(course.outputs(), before);
-    assert!(took < Duration::from_secs(2), "a build without work took {took:?}");
+    assert!(
+        took < Duration::from_secs(2),
+        "a build without work took {took:?}"
+    );
 }
 
 #[test]
@@ -85,7 +108,10 @@ fn a_prose_edit_renders_pages_of_its_deck_and_starts_no_kernel() {
     let ran = course.built();
     assert_eq!(
         ran.jobs(),
-        [format!("html {DECK} en executed"), format!("html {DECK} en plain")]
+        [
+            format!("html {DECK} en executed"),
+            format!("html {DECK} en plain")
+        ]
     );
     let reasons = ran.reasons(&format!("html {DECK} en executed")).join("; ");
     assert!(reasons.contains("page completed changed"), "{reasons}");
@@ -99,10 +125,18 @@ fn a_code_edit_executes_its_deck_only() {
     course.built();
     course.edit(DECK, "total * 2", "total * 3");
     let ran = course.built();
-    let executed: Vec<&str> = ran.jobs().into_iter().filter(|job| job.starts_with("execute")).collect();
+    let executed: Vec<&str> = ran
+        .jobs()
+        .into_iter()
+        .filter(|job| job.starts_with("execute"))
+        .collect();
     // The code is the same in both languages, so one run serves both.
     assert_eq!(executed, [format!("execute {DECK} de")]);
-    assert!(ran.jobs().iter().all(|job| job.contains(DECK)), "{:?}", ran.jobs());
+    assert!(
+        ran.jobs().iter().all(|job| job.contains(DECK)),
+        "{:?}",
+        ran.jobs()
+    );
     assert!(page(&course, "de", "Trainer", "01 Eins").contains("<pre>180</pre>"));
     assert!(ran.reasons(&format!("execute {DECK} de"))[0].starts_with("code changed"));
 }
@@ -113,7 +147,9 @@ fn a_data_edit_executes_the_decks_of_its_topic() {
     course.built();
     course.write("slides/m/topic_010_one/data/numbers.csv", "1\n");
     let ran = course.built();
-    assert!(ran.reasons(&format!("execute {DECK} de"))[0].starts_with("file data/numbers.csv changed"));
+    assert!(
+        ran.reasons(&format!("execute {DECK} de"))[0].starts_with("file data/numbers.csv changed")
+    );
     assert!(ran.jobs().iter().all(|job| !job.contains(OTHER)));
     assert!(page(&course, "en", "Completed", "01 One").contains("total 1"));
 }
@@ -122,13 +158,25 @@ fn a_data_edit_executes_the_decks_of_its_topic() {
 fn an_edit_of_an_included_file_renders_only_what_includes_it() {
     let course = course();
     course.built();
-    course.write("slides/m/topic_010_one/pu/common.iuml", "skinparam backgroundColor yellow\n");
+    course.write(
+        "slides/m/topic_010_one/pu/common.iuml",
+        "skinparam backgroundColor yellow\n",
+    );
     let ran = course.built();
     assert_eq!(ran.jobs(), [format!("plantuml {DIAGRAM}")]);
     let reasons = ran.reasons(&format!("plantuml {DIAGRAM}"));
-    assert_eq!(reasons, ["`slides/m/topic_010_one/pu/common.iuml`, which it reads, changed"]);
+    assert_eq!(
+        reasons,
+        ["`slides/m/topic_010_one/pu/common.iuml`, which it reads, changed"]
+    );
     let explained = course.clm(&["explain", "slides/m/topic_010_one/pu/common.iuml"]);
-    assert!(explained.stdout.contains("reads slides/m/topic_010_one/pu/common.iuml"), "{}", explained.stdout);
+    assert!(
+        explained
+            .stdout
+            .contains("reads slides/m/topic_010_one/pu/common.iuml"),
+        "{}",
+        explained.stdout
+    );
 }
 
 #[test]
@@ -136,7 +184,13 @@ fn touching_starts_nothing_and_reverting_restores() {
     let course = course();
     course.built();
     let before = course.outputs();
-    for path in [DECK, OTHER, DIAGRAM, "course.xml", "slides/m/topic_010_one/pu/common.iuml"] {
+    for path in [
+        DECK,
+        OTHER,
+        DIAGRAM,
+        "course.xml",
+        "slides/m/topic_010_one/pu/common.iuml",
+    ] {
         let text = course.read(path);
         course.write(path, text);
     }
@@ -174,9 +228,22 @@ fn deleting_a_deck_removes_its_outputs_and_nothing_else() {
     // A diagram that is gone takes its rendering in the source tree with it.
     course.remove(DIAGRAM);
     course.built();
-    assert!(!course.path("slides/m/topic_010_one/img-generated/flow.png").exists());
-    assert!(course.path("slides/m/topic_010_one/img-generated/alone.png").exists());
-    assert!(course.outputs().keys().all(|path| !path.ends_with("flow.png")));
+    assert!(
+        !course
+            .path("slides/m/topic_010_one/img-generated/flow.png")
+            .exists()
+    );
+    assert!(
+        course
+            .path("slides/m/topic_010_one/img-generated/alone.png")
+            .exists()
+    );
+    assert!(
+        course
+            .outputs()
+            .keys()
+            .all(|path| !path.ends_with("flow.png"))
+    );
 }
 
 #[test]
@@ -184,7 +251,10 @@ fn an_output_that_somebody_changed_is_restored_and_a_removed_one_too() {
     let course = course();
     course.built();
     let before = course.outputs();
-    course.write("output/shared/course-de/Folien/Html/Completed/Teil/01 Eins.html", "torn");
+    course.write(
+        "output/shared/course-de/Folien/Html/Completed/Teil/01 Eins.html",
+        "torn",
+    );
     course.remove("output/shared/course-en/Slides/Html/Completed/Part/img/flow.png");
     course.remove("output/shared/course-en/Slides/Python/Completed/Part/01 One.py");
     let ran = course.built();
@@ -208,7 +278,11 @@ fn a_copy_of_the_course_elsewhere_restores_everything_from_the_cache() {
     assert!(status.success());
     let root = elsewhere.path().join("copy");
     std::fs::remove_dir_all(root.join("output")).unwrap();
-    let output = course.command(&["build", "--message-format", "json"]).current_dir(&root).output().unwrap();
+    let output = course
+        .command(&["build", "--message-format", "json"])
+        .current_dir(&root)
+        .output()
+        .unwrap();
     let ran = crate::support::ran(output);
     assert_eq!(ran.code, 0);
     assert_eq!(ran.jobs(), [""; 0]);
@@ -223,13 +297,22 @@ fn check_and_dry_run_tell_and_write_nothing() {
     assert!(!course.path("output").exists());
     let dry = course.clm(&["build", "--dry-run"]);
     assert_eq!(dry.code, 0);
-    assert!(dry.stdout.contains(&format!("execute {DECK} de: it was never built")), "{}", dry.stdout);
+    assert!(
+        dry.stdout
+            .contains(&format!("execute {DECK} de: it was never built")),
+        "{}",
+        dry.stdout
+    );
     course.built();
     assert_eq!(course.clm(&["build", "--check"]).code, 0);
     course.edit(DECK, "total * 2", "total * 4");
     let check = course.clm(&["build", "--check"]);
     assert_eq!(check.code, 4);
-    assert!(check.stdout.contains("code changed from"), "{}", check.stdout);
+    assert!(
+        check.stdout.contains("code changed from"),
+        "{}",
+        check.stdout
+    );
     assert!(!page(&course, "en", "Completed", "01 One").contains("<pre>240</pre>"));
 }
 
@@ -238,16 +321,40 @@ fn only_force_and_fast_choose_the_work() {
     let course = course();
     let fast = course.build(&["--fast"]);
     assert_eq!(fast.code, 0);
-    assert!(fast.jobs().iter().all(|job| job.starts_with("plantuml")), "{:?}", fast.jobs());
-    assert!(course.path("output/shared/course-de/Folien/Notebooks/Completed/Teil/01 Eins.ipynb").exists());
+    assert!(
+        fast.jobs().iter().all(|job| job.starts_with("plantuml")),
+        "{:?}",
+        fast.jobs()
+    );
+    assert!(
+        course
+            .path("output/shared/course-de/Folien/Notebooks/Completed/Teil/01 Eins.ipynb")
+            .exists()
+    );
     let only = course.build(&["--only", OTHER]);
     assert_eq!(only.code, 0);
-    assert!(only.jobs().iter().all(|job| job.contains(OTHER)), "{:?}", only.jobs());
-    assert!(course.path("output/shared/course-de/Folien/Html/Completed/Teil/02 Zwei.html").exists());
-    assert!(!course.path("output/shared/course-de/Folien/Html/Completed/Teil/01 Eins.html").exists());
+    assert!(
+        only.jobs().iter().all(|job| job.contains(OTHER)),
+        "{:?}",
+        only.jobs()
+    );
+    assert!(
+        course
+            .path("output/shared/course-de/Folien/Html/Completed/Teil/02 Zwei.html")
+            .exists()
+    );
+    assert!(
+        !course
+            .path("output/shared/course-de/Folien/Html/Completed/Teil/01 Eins.html")
+            .exists()
+    );
     course.built();
     let forced = course.build(&["--force", OTHER]);
-    assert!(!forced.jobs().is_empty() && forced.jobs().iter().all(|job| job.contains(OTHER)), "{:?}", forced.jobs());
+    assert!(
+        !forced.jobs().is_empty() && forced.jobs().iter().all(|job| job.contains(OTHER)),
+        "{:?}",
+        forced.jobs()
+    );
     let lost = course.build(&["--only", "course.xml"]);
     assert_eq!(lost.code, 2, "{}", lost.stdout);
 }
@@ -257,13 +364,31 @@ fn a_selection_leaves_the_other_outputs_alone() {
     let course = course();
     course.built();
     let before = course.outputs();
-    let ran = course.build(&["--languages", "en", "--kinds", "completed", "--formats", "notebook"]);
+    let ran = course.build(&[
+        "--languages",
+        "en",
+        "--kinds",
+        "completed",
+        "--formats",
+        "notebook",
+    ]);
     assert_eq!((ran.code, ran.counts().removed), (0, 0));
     assert_eq!(course.outputs(), before);
     let elsewhere = course.build(&["--output-dir", "elsewhere", "--targets", "shared"]);
     assert_eq!(elsewhere.code, 0);
-    assert_eq!(elsewhere.jobs().iter().filter(|job| job.starts_with("execute")).count(), 0);
-    assert!(course.path("elsewhere/shared/course-de/Folien/Html/Completed/Teil/01 Eins.html").exists());
+    assert_eq!(
+        elsewhere
+            .jobs()
+            .iter()
+            .filter(|job| job.starts_with("execute"))
+            .count(),
+        0
+    );
+    assert!(
+        course
+            .path("elsewhere/shared/course-de/Folien/Html/Completed/Teil/01 Eins.html")
+            .exists()
+    );
     assert_eq!(course.outputs(), before);
 }
 
@@ -273,7 +398,10 @@ fn the_summary_is_written() {
     let ran = course.clm(&["build", "--summary", "summary.json"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let last = ran.stderr.lines().last().unwrap();
-    assert!(last.starts_with("Built ") && last.contains(", failed 0 in "), "{last}");
+    assert!(
+        last.starts_with("Built ") && last.contains(", failed 0 in "),
+        "{last}"
+    );
     let summary: serde_json::Value = serde_json::from_str(&course.read("summary.json")).unwrap();
     assert_eq!(summary["failed"], 0);
     assert!(summary["built_actions"].as_array().unwrap().len() > 20);

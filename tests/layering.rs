@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 /// For every room the rooms it may use. Rooms at the bottom are free for all.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("cli", &["ui", "tools", "engine", "worker", "store", "plan", "course"]),
+    (
+        "cli",
+        &["ui", "tools", "engine", "worker", "store", "plan", "course"],
+    ),
     ("tools", &["engine", "worker", "store", "plan", "course"]),
     ("ui", &["engine", "course"]),
     ("engine", &["worker", "store", "plan", "course"]),
@@ -21,8 +24,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const BOTTOM: &[&str] = &["config", "digest", "error", "events"];
 /// What the pure rooms must not know.
 const PURE: &[(&str, &[&str])] = &[
-    ("course", &["tokio", "rusqlite", "notify", "std::fs", "std::process"]),
-    ("plan", &["tokio", "rusqlite", "notify", "std::fs", "std::process"]),
+    (
+        "course",
+        &["tokio", "rusqlite", "notify", "std::fs", "std::process"],
+    ),
+    (
+        "plan",
+        &["tokio", "rusqlite", "notify", "std::fs", "std::process"],
+    ),
 ];
 
 #[test]
@@ -37,13 +46,18 @@ fn rooms_import_only_what_the_house_allows() {
             .1;
         for other in imports(&text) {
             edges += 1;
-            let is_fine = other == room || BOTTOM.contains(&other.as_str()) || allowed.contains(&other.as_str());
+            let is_fine = other == room
+                || BOTTOM.contains(&other.as_str())
+                || allowed.contains(&other.as_str());
             if !is_fine {
                 wrong.push(format!("{} uses `{other}`", file.display()));
             }
         }
     }
-    assert!(edges > 50, "only {edges} imports were found: the test does not see the code");
+    assert!(
+        edges > 50,
+        "only {edges} imports were found: the test does not see the code"
+    );
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
@@ -56,7 +70,10 @@ fn pure_rooms_know_no_effects() {
         };
         let code = text.split("#[cfg(test)]").next().unwrap();
         for word in *forbidden {
-            if code.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(word)) {
+            if code
+                .lines()
+                .any(|line| !line.trim_start().starts_with("//") && line.contains(word))
+            {
                 wrong.push(format!("{} knows `{word}`", file.display()));
             }
         }
@@ -90,7 +107,13 @@ fn sources() -> Vec<(String, String, PathBuf)> {
                 continue;
             }
             let relative = path.strip_prefix(&src).unwrap();
-            let room = relative.components().next().unwrap().as_os_str().to_str().unwrap();
+            let room = relative
+                .components()
+                .next()
+                .unwrap()
+                .as_os_str()
+                .to_str()
+                .unwrap();
             let room = room.trim_end_matches(".rs").to_owned();
             if room != "main" && room != "lib" {
                 found.push((room, std::fs::read_to_string(&path).unwrap(), path));

@@ -1,10 +1,18 @@
 //! The integration suite: one binary, a file a story, with the real renderers.
-#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod support;
 
+mod bad_input;
 mod build;
+mod demo;
 mod layering;
 mod notebook;
 mod plantuml;
 mod pool;
+mod processes;

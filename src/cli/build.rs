@@ -149,7 +149,11 @@ pub fn run(args: &BuildArgs) -> Result<u8> {
         Ok(Ended::Built(built)) => Ok(u8::from(built.has_errors)),
         Ok(Ended::Stale(stale)) => {
             show_stale(&stale, format);
-            Ok(if args.check && !stale.is_empty() { 4 } else { 0 })
+            Ok(if args.check && !stale.is_empty() {
+                4
+            } else {
+                0
+            })
         }
         // The reporter has said it already.
         Err(error) => Ok(error.exit_code()),
@@ -162,7 +166,11 @@ enum Ended {
 }
 
 /// Builds until it is done or the person presses Ctrl-C.
-fn build(engine: &Engine, options: &BuildOptions, cancel: &CancellationToken) -> Result<engine::Built> {
+fn build(
+    engine: &Engine,
+    options: &BuildOptions,
+    cancel: &CancellationToken,
+) -> Result<engine::Built> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -295,7 +303,9 @@ fn source_path(path: &std::path::Path, course: &Course) -> Result<RelPath> {
     let root = &course.place.root;
     let from_cwd = session::current_dir()?.join(path);
     // Not `canonicalize`: a source may be a link inside the course, and a deleted one still has a name.
-    let parent = from_cwd.parent().and_then(|parent| parent.canonicalize().ok());
+    let parent = from_cwd
+        .parent()
+        .and_then(|parent| parent.canonicalize().ok());
     let absolute = match (parent, from_cwd.file_name()) {
         (Some(parent), Some(name)) => parent.join(name),
         _ => from_cwd,

@@ -29,7 +29,12 @@ pub fn run(args: &DoctorArgs) -> Result<u8> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Error::internal(format!("cannot start: {error}")))?;
     let config = build::pool_config_for(scratch.path(), &context);
-    let report = runtime.block_on(doctor::doctor(&context, config, scratch.path(), state_dir.as_deref()));
+    let report = runtime.block_on(doctor::doctor(
+        &context,
+        config,
+        scratch.path(),
+        state_dir.as_deref(),
+    ));
     for found in &report.found {
         ui::data(&setup::line(found));
     }
@@ -45,6 +50,9 @@ pub fn run(args: &DoctorArgs) -> Result<u8> {
         }
     }
     Ok(u8::from(
-        report.findings.iter().any(|finding| finding.health == Health::Bad),
+        report
+            .findings
+            .iter()
+            .any(|finding| finding.health == Health::Bad),
     ))
 }

@@ -81,7 +81,11 @@ fn text(entry: &Explained, verbose: bool) -> String {
         text += &format!("  last run took {:.2} s\n", ms as f64 / 1000.0);
     }
     for (path, digest) in &entry.discovered {
-        let what = if digest.is_some() { "reads" } else { "looks for" };
+        let what = if digest.is_some() {
+            "reads"
+        } else {
+            "looks for"
+        };
         text += &format!("  {what} {path}\n");
     }
     if verbose {

@@ -50,7 +50,10 @@ impl CourseArgs {
 /// Outputs must not go into the sources, where they would be built again.
 fn refuse_source_dir(dir: &Path, place: &Place) -> Result<()> {
     let real = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
-    if real == place.root || place.root.starts_with(&real) || real.starts_with(place.root.join("slides")) {
+    if real == place.root
+        || place.root.starts_with(&real)
+        || real.starts_with(place.root.join("slides"))
+    {
         return Err(Error::usage(format!(
             "the output directory `{}` holds sources of the course",
             dir.display()

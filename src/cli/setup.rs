@@ -39,12 +39,19 @@ pub fn run(args: &SetupArgs) -> Result<u8> {
             (context, needs_of(&course, &specified))
         }
     };
-    let options = SetupOptions { system: args.system };
-    let found = tools::setup(&context, &needs, &options, &mut |event| ui::say(&event.to_string()))?;
+    let options = SetupOptions {
+        system: args.system,
+    };
+    let found = tools::setup(&context, &needs, &options, &mut |event| {
+        ui::say(&event.to_string())
+    })?;
     for entry in &found {
         ui::data(&line(entry));
     }
-    ui::say(&format!("The renderers are in `{}`", context.tools_dir.display()));
+    ui::say(&format!(
+        "The renderers are in `{}`",
+        context.tools_dir.display()
+    ));
     Ok(0)
 }
 

@@ -117,7 +117,9 @@ impl<'a> Decider<'a> {
             self.decide_copy(action, publisher)?
         } else {
             match self.known_result(&key)? {
-                Some(result) if result.status == ResultStatus::Failed => Decision::Remembered(result),
+                Some(result) if result.status == ResultStatus::Failed => {
+                    Decision::Remembered(result)
+                }
                 Some(result) => {
                     let results: Results = result
                         .outputs
@@ -130,7 +132,12 @@ impl<'a> Decider<'a> {
                 None => Decision::Stale(self.reasons(action, &parts)),
             }
         };
-        Ok(Decided { parts, key, decision, replayed })
+        Ok(Decided {
+            parts,
+            key,
+            decision,
+            replayed,
+        })
     }
 
     fn decide_copy(&self, action: &Action, publisher: &mut Publisher) -> Result<Decision> {
@@ -160,7 +167,9 @@ impl<'a> Decider<'a> {
             .iter()
             .all(|output| results.iter().any(|(name, _)| *name == output.name));
         if !has_all {
-            return Ok(Decision::Stale(vec!["its cached result is incomplete".to_owned()]));
+            return Ok(Decision::Stale(vec![
+                "its cached result is incomplete".to_owned(),
+            ]));
         }
         if !action.needs_worker() {
             return Ok(if are_fresh(action, &results, publisher)? {
@@ -190,7 +199,9 @@ impl<'a> Decider<'a> {
         } else if is_kept(&results)? {
             Ok(Decision::Restorable(results))
         } else {
-            Ok(Decision::Stale(vec!["its cached result is lost".to_owned()]))
+            Ok(Decision::Stale(vec![
+                "its cached result is lost".to_owned(),
+            ]))
         }
     }
 
@@ -209,7 +220,9 @@ impl<'a> Decider<'a> {
                 RelPath::new(path).map_or(None, |path| self.snapshot.digest(&path)) != *digest
             })
             .map(|(path, before)| {
-                let now = RelPath::new(path).ok().and_then(|path| self.snapshot.digest(&path));
+                let now = RelPath::new(path)
+                    .ok()
+                    .and_then(|path| self.snapshot.digest(&path));
                 match (before, now) {
                     (None, _) => format!("`{path}`, which it looks for, appeared"),
                     (_, None) => format!("`{path}`, which it reads, is gone"),

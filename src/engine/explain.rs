@@ -36,7 +36,9 @@ pub fn states(plan: &Plan, decider: &Decider<'_>, publisher: &mut Publisher) -> 
         }
         let state = match blocked {
             Some(on) => State::Blocked(on),
-            None => State::Decided(Box::new(decider.decide(action, &upstream, publisher, true)?)),
+            None => State::Decided(Box::new(
+                decider.decide(action, &upstream, publisher, true)?,
+            )),
         };
         states.push(state);
     }
@@ -85,7 +87,10 @@ pub fn about(path: &str, plan: &Plan, states: &[State], decider: &Decider<'_>) -
             let is_discovered =
                 latest.is_some_and(|latest| latest.discovered.iter().any(|(file, _)| file == path));
             let is_input = action.source.as_str() == path
-                || action.inputs.iter().any(|(input, _)| input.as_str() == path);
+                || action
+                    .inputs
+                    .iter()
+                    .any(|(input, _)| input.as_str() == path);
             if !is_discovered && !is_input && !outputs.iter().any(|output| output == path) {
                 return None;
             }
@@ -111,7 +116,12 @@ pub fn about(path: &str, plan: &Plan, states: &[State], decider: &Decider<'_>) -
         .collect()
 }
 
-type Description = (&'static str, Vec<String>, Vec<(String, String)>, Vec<Diagnostic>);
+type Description = (
+    &'static str,
+    Vec<String>,
+    Vec<(String, String)>,
+    Vec<Diagnostic>,
+);
 
 fn describe(state: &State) -> Description {
     match state {

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::DiagramSettings;
 use crate::course::deck::ExecutionCell;
 use crate::course::words::ImageKind;
 use crate::error::{Error, Result};
-use crate::events::{ActionKind, Diagnostic};
-use crate::config::DiagramSettings;
+use crate::events::{ActionKind, Diagnostic, Severity};
 use crate::plan::{self, Action, EXECUTED, Make};
 use crate::store::Store;
 use crate::worker::request::{
@@ -71,7 +71,10 @@ pub fn request(
             border: settings.border,
         }),
         Make::Deck(_) | Make::Copy | Make::Invalid(_) => {
-            return Err(Error::internal(format!("`{}` is no work for a worker", action.id)));
+            return Err(Error::internal(format!(
+                "`{}` is no work for a worker",
+                action.id
+            )));
         }
     };
     Ok(Some(Request {
@@ -106,7 +109,9 @@ fn executed(upstream: &[&Results], store: &Store) -> Result<Option<Executed>> {
         .flatten()
         .find(|(name, _)| name == EXECUTED)
         .map(|(_, digest)| *digest);
-    let Some(digest) = digest else { return Ok(None) };
+    let Some(digest) = digest else {
+        return Ok(None);
+    };
     let bytes = store.read_blob(&digest)?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
@@ -120,7 +125,9 @@ pub fn to_remembered(action: &Action, mut diagnostics: Vec<Diagnostic>) -> Vec<D
         return diagnostics;
     };
     for diagnostic in &mut diagnostics {
-        let index = cells.iter().position(|cell| Some(cell.number) == diagnostic.cell);
+        let index = cells
+            .iter()
+            .position(|cell| Some(cell.number) == diagnostic.cell);
         let Some(index) = index else { continue };
         diagnostic.cell = Some(index as u32);
         diagnostic.line = match (diagnostic.line, cells[index].line) {
@@ -145,6 +152,29 @@ pub fn from_remembered(action: &Action, mut diagnostics: Vec<Diagnostic>) -> Vec
             (None, start) => start,
             (Some(_), None) => None,
         };
+    }
+    diagnostics
+}
+
+/// What the author can do about an error that its worker gave no hint for.
+pub fn with_hints(action: &Action, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    for diagnostic in &mut diagnostics {
+        if diagnostic.severity != Severity::Error || diagnostic.hint.is_some() {
+            continue;
+        }
+        let hint = match action.kind {
+            ActionKind::Plantuml if diagnostic.message.starts_with("cannot include") => {
+                "includes are looked for beside the diagram and must lie in the course"
+            }
+            ActionKind::Plantuml => {
+                "PlantUML does not understand this line, or what comes before it"
+            }
+            ActionKind::Html => {
+                "look at the cell's outputs: they may not be what nbconvert expects"
+            }
+            _ => continue,
+        };
+        diagnostic.hint = Some(hint.to_owned());
     }
     diagnostics
 }

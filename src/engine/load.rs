@@ -69,7 +69,10 @@ impl Course {
             .map_err(|error| Error::io("read", &self.place.spec, &error))?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
-            let line = error.as_bytes()[..valid].iter().filter(|b| **b == b'\n').count();
+            let line = error.as_bytes()[..valid]
+                .iter()
+                .filter(|b| **b == b'\n')
+                .count();
             Error::usage("the specification is not UTF-8 text")
                 .at(&name, Some(line as u32 + 1))
                 .hint("save it with the encoding UTF-8")
@@ -127,7 +130,8 @@ impl Course {
         let spec = &specified.spec;
         let root = &self.place.root;
         let output_dirs = self.output_dirs(spec);
-        let skip = |path: &Path| path.ends_with(".git") || output_dirs.iter().any(|dir| path == dir);
+        let skip =
+            |path: &Path| path.ends_with(".git") || output_dirs.iter().any(|dir| path == dir);
         let (listing, _) = snapshot::scan(root, &tree::scan_roots(spec), &skip);
         let read = |path: &RelPath| std::fs::read(path.under(root)).ok().map(Into::into);
         let (tree, _) = tree::discover(spec, &listing, &read);
@@ -183,15 +187,15 @@ impl Course {
             digest.is_some() && digest == snapshot.digest(other)
         };
         let everything = Selection::default();
-        let (full, found) =
-            layout::layout(spec, &tree, &listing, &everything, &is_same).map_err(Error::from_diagnostics)?;
+        let (full, found) = layout::layout(spec, &tree, &listing, &everything, &is_same)
+            .map_err(Error::from_diagnostics)?;
         diagnostics.extend(found.into_iter().map(|found| of_spec(found, &spec_name)));
         let all_destinations = self.all_destinations(&full);
         let selected = if *selection == everything {
             full
         } else {
-            let (selected, _) =
-                layout::layout(spec, &tree, &listing, selection, &is_same).map_err(Error::from_diagnostics)?;
+            let (selected, _) = layout::layout(spec, &tree, &listing, selection, &is_same)
+                .map_err(Error::from_diagnostics)?;
             selected
         };
         let plan = self.plan(spec, &tree, &selected, snapshot, renderers);
@@ -235,7 +239,12 @@ impl Course {
         let places = decks
             .flat_map(|output| &output.destinations)
             .chain(layout.copies.iter().flat_map(|copy| &copy.destinations))
-            .chain(layout.diagrams.iter().flat_map(|diagram| &diagram.destinations));
+            .chain(
+                layout
+                    .diagrams
+                    .iter()
+                    .flat_map(|diagram| &diagram.destinations),
+            );
         let mut all: HashSet<String> = places
             .map(|place| format!("{}/{}", roots[place.target], place.path))
             .collect();

@@ -203,7 +203,11 @@ impl Engine {
         let wanted = wanted(&loaded.plan, options, &decider)?;
         let states = explain::states(&loaded.plan, &decider, &mut publisher)?;
         let mut stale = Vec::new();
-        for (index, state) in states.iter().enumerate().filter(|(index, _)| wanted[*index]) {
+        for (index, state) in states
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| wanted[*index])
+        {
             let action = &loaded.plan.actions[index];
             let reasons = match state {
                 explain::State::Blocked(on) => vec![format!("`{on}` is stale")],
@@ -213,7 +217,9 @@ impl Engine {
                         vec!["an output is missing or was changed; the cache has it".to_owned()]
                     }
                     Decision::Stale(reasons) => reasons.clone(),
-                    Decision::Remembered(_) => vec!["it failed, and nothing has changed since".to_owned()],
+                    Decision::Remembered(_) => {
+                        vec!["it failed, and nothing has changed since".to_owned()]
+                    }
                     Decision::Invalid(_) => vec!["its source has an error".to_owned()],
                 },
             };
@@ -321,9 +327,12 @@ impl Engine {
 /// Which actions are asked for.
 fn wanted(plan: &Plan, options: &BuildOptions, decider: &Decider<'_>) -> Result<Vec<bool>> {
     let reads = |action: &Action, path: &RelPath| {
-        let discovered = decider
-            .latest(&action.id)
-            .is_some_and(|latest| latest.discovered.iter().any(|(found, _)| found == path.as_str()));
+        let discovered = decider.latest(&action.id).is_some_and(|latest| {
+            latest
+                .discovered
+                .iter()
+                .any(|(found, _)| found == path.as_str())
+        });
         action.reads(path) || discovered
     };
     let is_kind = |action: &Action| {
@@ -333,15 +342,16 @@ fn wanted(plan: &Plan, options: &BuildOptions, decider: &Decider<'_>) -> Result<
         .actions
         .iter()
         .map(|action| {
-            let is_asked_for = options.only.is_empty()
-                || options.only.iter().any(|path| reads(action, path));
+            let is_asked_for =
+                options.only.is_empty() || options.only.iter().any(|path| reads(action, path));
             is_kind(action) && is_asked_for
         })
         .collect();
     for path in &options.only {
         if !plan.actions.iter().any(|action| reads(action, path)) {
-            return Err(Error::usage(format!("no output depends on `{path}`"))
-                .hint("`--only` takes sources of the course: decks, diagrams, data files, images"));
+            return Err(Error::usage(format!("no output depends on `{path}`")).hint(
+                "`--only` takes sources of the course: decks, diagrams, data files, images",
+            ));
         }
     }
     // What an action waits for must be there, and what waits for it must follow.
@@ -361,7 +371,10 @@ fn wanted(plan: &Plan, options: &BuildOptions, decider: &Decider<'_>) -> Result<
 }
 
 fn count(statuses: &HashMap<String, Status>, removed: u64) -> Counts {
-    let mut counts = Counts { removed, ..Counts::default() };
+    let mut counts = Counts {
+        removed,
+        ..Counts::default()
+    };
     for status in statuses.values() {
         match status {
             Status::Built => counts.built += 1,

@@ -45,7 +45,9 @@ impl Snapshot {
         let digest = Digest::of(&bytes);
         self.remember(path, stamp, digest);
         let source = Source { bytes, digest };
-        self.contents.borrow_mut().insert(path.clone(), source.clone());
+        self.contents
+            .borrow_mut()
+            .insert(path.clone(), source.clone());
         Some(source)
     }
 
@@ -138,7 +140,9 @@ pub struct Changed;
 pub fn now_ns() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+        .map_or(0, |since| {
+            i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+        })
 }
 
 /// Lists all files and directories below `roots` (none: the course root itself).
@@ -189,7 +193,11 @@ impl Scan<'_> {
         let entries = match std::fs::read_dir(dir) {
             Ok(entries) => entries,
             Err(error) => {
-                let shown = dir.strip_prefix(self.root).unwrap_or(dir).display().to_string();
+                let shown = dir
+                    .strip_prefix(self.root)
+                    .unwrap_or(dir)
+                    .display()
+                    .to_string();
                 self.diagnostics.push(
                     Diagnostic::error(format!("the directory cannot be read: {error}"))
                         .at(shown, None),
@@ -210,7 +218,9 @@ impl Scan<'_> {
                 );
                 continue;
             };
-            let Ok(kind) = entry.file_type() else { continue };
+            let Ok(kind) = entry.file_type() else {
+                continue;
+            };
             if kind.is_symlink() {
                 self.link(&path, relative, links);
             } else if kind.is_dir() {
@@ -243,8 +253,10 @@ impl Scan<'_> {
             self.files.insert(relative);
         } else if links.contains(&real) || path.starts_with(&real) {
             self.diagnostics.push(
-                Diagnostic::warning("the symbolic link leads back to a directory that holds it; it is ignored")
-                    .at(relative.as_str(), None),
+                Diagnostic::warning(
+                    "the symbolic link leads back to a directory that holds it; it is ignored",
+                )
+                .at(relative.as_str(), None),
             );
         } else if self.dirs.insert(relative) {
             links.push(real);
@@ -265,7 +277,8 @@ mod tests {
         std::fs::create_dir_all(root.join("slides/m")).unwrap();
         std::fs::write(root.join("slides/m/a.py"), "1").unwrap();
         std::fs::write(dir.path().join("secret"), "s").unwrap();
-        std::os::unix::fs::symlink(dir.path().join("secret"), root.join("slides/m/out.txt")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("secret"), root.join("slides/m/out.txt"))
+            .unwrap();
         std::os::unix::fs::symlink(&root, root.join("slides/loop")).unwrap();
         std::os::unix::fs::symlink("a.py", root.join("slides/m/b.py")).unwrap();
         let roots = [Some(RelPath::new("slides").unwrap())];
@@ -273,8 +286,14 @@ mod tests {
         let files: Vec<&str> = listing.files.iter().map(RelPath::as_str).collect();
         assert_eq!(files, ["slides/m/a.py", "slides/m/b.py"]);
         let messages: Vec<&str> = diagnostics.iter().map(|d| d.message.as_str()).collect();
-        assert!(messages.iter().any(|m| m.contains("out of the course")), "{messages:?}");
-        assert!(messages.iter().any(|m| m.contains("leads back")), "{messages:?}");
+        assert!(
+            messages.iter().any(|m| m.contains("out of the course")),
+            "{messages:?}"
+        );
+        assert!(
+            messages.iter().any(|m| m.contains("leads back")),
+            "{messages:?}"
+        );
     }
 
     #[test]
@@ -284,7 +303,11 @@ mod tests {
         std::fs::write(dir.path().join("a.txt"), "one").unwrap();
         let stamp = Stamp::of(&std::fs::metadata(dir.path().join("a.txt")).unwrap());
         let wrong = Digest::of("wrong");
-        let record = |recorded_ns| FileRecord { stamp, digest: wrong, recorded_ns };
+        let record = |recorded_ns| FileRecord {
+            stamp,
+            digest: wrong,
+            recorded_ns,
+        };
         let trusted = Snapshot::new(
             dir.path(),
             HashMap::from([("a.txt".to_owned(), record(stamp.mtime_ns + 10_000_000_000))]),

@@ -64,7 +64,9 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let dead = dir.path().join(format!("staging/{}", child.id()));
         child.wait().unwrap();
-        let parent = dir.path().join(format!("staging/{}", std::os::unix::process::parent_id()));
+        let parent = dir
+            .path()
+            .join(format!("staging/{}", std::os::unix::process::parent_id()));
         std::fs::create_dir_all(dead.join("job-1")).unwrap();
         std::fs::create_dir_all(&parent).unwrap();
         let staging = Staging::create(dir.path()).unwrap();

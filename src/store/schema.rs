@@ -105,6 +105,16 @@ pub fn place_of_database(dir: &Path, diagnostics: &mut Vec<Diagnostic>) -> Resul
 
 /// Opens the connections for writing and reading; a corrupt database is set aside and made anew.
 pub fn open(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<(Connection, Connection)> {
+    // One process at a time: switching a new database to WAL and setting a damaged one aside bear no company.
+    let lock = path.with_extension("lock");
+    let io = |error: std::io::Error| StoreError::io("lock", &lock, error);
+    let file = std::fs::File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock)
+        .map_err(io)?;
+    file.lock().map_err(io)?;
     match connect(path) {
         Err(StoreError::Sqlite(error)) if is_corrupt(&error) => {
             let aside = set_aside(path)?;

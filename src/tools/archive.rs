@@ -44,15 +44,23 @@ pub fn untar_gz(archive: &Path, prefix: &str, to: &Path) -> Result<()> {
 /// Unpacks a brotli-compressed tar archive.
 pub fn untar_brotli(archive: &Path, to: &Path) -> Result<()> {
     let file = std::fs::File::open(archive).map_err(|error| Error::io("open", archive, &error))?;
-    let count = untar(brotli_decompressor::Decompressor::new(file, 1 << 16), "", to)
-        .map_err(|error| Error::io("unpack", archive, &error))?;
+    let count = untar(
+        brotli_decompressor::Decompressor::new(file, 1 << 16),
+        "",
+        to,
+    )
+    .map_err(|error| Error::io("unpack", archive, &error))?;
     require(count, archive, "")
 }
 
 /// Unpacks a brotli-compressed program.
 pub fn unbrotli(compressed: &Path, to: &Path) -> Result<()> {
-    let file = std::fs::File::open(compressed).map_err(|error| Error::io("open", compressed, &error))?;
-    write(&mut brotli_decompressor::Decompressor::new(file, 1 << 16), to)?;
+    let file =
+        std::fs::File::open(compressed).map_err(|error| Error::io("open", compressed, &error))?;
+    write(
+        &mut brotli_decompressor::Decompressor::new(file, 1 << 16),
+        to,
+    )?;
     make_executable(to, true)
 }
 
@@ -65,9 +73,12 @@ fn untar(reader: impl Read, prefix: &str, to: &Path) -> std::io::Result<usize> {
         let Ok(below) = path.strip_prefix(prefix) else {
             continue;
         };
-        let is_inside = below
-            .components()
-            .all(|part| matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir));
+        let is_inside = below.components().all(|part| {
+            matches!(
+                part,
+                std::path::Component::Normal(_) | std::path::Component::CurDir
+            )
+        });
         if !is_inside || !entry.header().entry_type().is_file() {
             continue;
         }

@@ -138,14 +138,24 @@ fn samples() -> Vec<(&'static str, Work, &'static str)> {
     ]
 }
 
-async fn probe(pool: &Pool, id: u64, name: &str, work: Work, output: &str, scratch: &Path) -> Finding {
+async fn probe(
+    pool: &Pool,
+    id: u64,
+    name: &str,
+    work: Work,
+    output: &str,
+    scratch: &Path,
+) -> Finding {
     let out = scratch.join(format!("out-{id}"));
     let source = match RelPath::new("probe") {
         Ok(source) => source,
         Err(error) => return Finding::new(Health::Bad, error.to_string()),
     };
     if let Err(error) = std::fs::create_dir_all(&out) {
-        return Finding::new(Health::Bad, format!("`{}` cannot be created: {error}", out.display()));
+        return Finding::new(
+            Health::Bad,
+            format!("`{}` cannot be created: {error}", out.display()),
+        );
     }
     let request = Request {
         id,
@@ -155,18 +165,28 @@ async fn probe(pool: &Pool, id: u64, name: &str, work: Work, output: &str, scrat
         work,
     };
     let started = Instant::now();
-    match pool.run(&request, Arc::new(|_| {}), CancellationToken::new()).await {
+    match pool
+        .run(&request, Arc::new(|_| {}), CancellationToken::new())
+        .await
+    {
         Ok(outcome) if outcome.status == OutcomeStatus::Ok => {
             let size = std::fs::metadata(out.join(output)).map_or(0, |metadata| metadata.len());
             let time = started.elapsed().as_secs_f64();
             if size == 0 {
                 return Finding::new(Health::Bad, format!("{name} made no output"));
             }
-            Finding::new(Health::Good, format!("{name} works ({time:.1} s to start and make {size} bytes)"))
+            Finding::new(
+                Health::Good,
+                format!("{name} works ({time:.1} s to start and make {size} bytes)"),
+            )
         }
         Ok(outcome) => {
-            let reason = outcome.diagnostics.first().map_or_else(String::new, |d| d.message.clone());
-            Finding::new(Health::Bad, format!("{name} does not work: {reason}")).hint("run `clm setup`")
+            let reason = outcome
+                .diagnostics
+                .first()
+                .map_or_else(String::new, |d| d.message.clone());
+            Finding::new(Health::Bad, format!("{name} does not work: {reason}"))
+                .hint("run `clm setup`")
         }
         Err(error) => Finding::new(Health::Bad, format!("{name} does not work: {error}"))
             .hint("run `clm setup`"),
@@ -195,7 +215,8 @@ fn file_system(state_dir: &Path) -> Vec<Finding> {
         #[allow(clippy::unnecessary_cast)] // their widths differ between platforms
         let free = stat.blocks_available() as u64 * stat.fragment_size() as u64 / 1_000_000;
         findings.push(if free < 1000 {
-            Finding::new(Health::Doubtful, format!("only {free} MB are free")).hint("free some space")
+            Finding::new(Health::Doubtful, format!("only {free} MB are free"))
+                .hint("free some space")
         } else {
             Finding::new(Health::Good, format!("{free} MB are free"))
         });
@@ -209,18 +230,24 @@ fn watch_limits() -> Vec<Finding> {
         let path = format!("/proc/sys/fs/inotify/{name}");
         std::fs::read_to_string(path).ok()?.trim().parse().ok()
     };
-    [("max_user_watches", 8192, 524_288), ("max_user_instances", 64, 512)]
-        .into_iter()
-        .filter_map(|(name, least, good)| {
-            let value = read(name)?;
-            Some(if value < least {
-                Finding::new(Health::Doubtful, format!("fs.inotify.{name} is {value}, which large courses exceed"))
-                    .hint(format!("run `sudo sysctl fs.inotify.{name}={good}`"))
-            } else {
-                Finding::new(Health::Good, format!("fs.inotify.{name} is {value}"))
-            })
+    [
+        ("max_user_watches", 8192, 524_288),
+        ("max_user_instances", 64, 512),
+    ]
+    .into_iter()
+    .filter_map(|(name, least, good)| {
+        let value = read(name)?;
+        Some(if value < least {
+            Finding::new(
+                Health::Doubtful,
+                format!("fs.inotify.{name} is {value}, which large courses exceed"),
+            )
+            .hint(format!("run `sudo sysctl fs.inotify.{name}={good}`"))
+        } else {
+            Finding::new(Health::Good, format!("fs.inotify.{name} is {value}"))
         })
-        .collect()
+    })
+    .collect()
 }
 
 /// Whether the system tells of a file that is written.
@@ -231,12 +258,20 @@ fn file_events(scratch: &Path) -> Finding {
     let mut watcher = match watcher {
         Ok(watcher) => watcher,
         Err(error) => {
-            return Finding::new(Health::Doubtful, format!("file events do not work: {error}")).hint(hint);
+            return Finding::new(
+                Health::Doubtful,
+                format!("file events do not work: {error}"),
+            )
+            .hint(hint);
         }
     };
     let watched = watcher.watch(scratch, notify::RecursiveMode::NonRecursive);
     let written = std::fs::write(scratch.join("event"), "x");
-    match (watched, written, receiver.recv_timeout(Duration::from_secs(2))) {
+    match (
+        watched,
+        written,
+        receiver.recv_timeout(Duration::from_secs(2)),
+    ) {
         (Ok(()), Ok(()), Ok(_)) => Finding::new(Health::Good, "file events arrive"),
         _ => Finding::new(Health::Doubtful, "file events do not arrive").hint(hint),
     }

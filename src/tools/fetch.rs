@@ -31,7 +31,9 @@ impl Fetcher {
             .flatten()
             .map(|entry| entry.path())
             .find(|path| path.extension().is_some_and(|e| e == "whl" || e == "tgz"))
-            .ok_or_else(|| Error::internal(format!("{} {} was not downloaded", pin.name, pin.version)))?;
+            .ok_or_else(|| {
+                Error::internal(format!("{} {} was not downloaded", pin.name, pin.version))
+            })?;
         check(&file, pin)?;
         Ok(file)
     }
@@ -45,8 +47,21 @@ impl Fetcher {
         std::fs::write(&list, text).map_err(|error| Error::io("write", &list, &error))?;
         run(
             Command::new(&self.python)
-                .args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"])
-                .args(["--require-hashes", "--disable-pip-version-check", "--no-input", "-r"])
+                .args([
+                    "-m",
+                    "pip",
+                    "download",
+                    "--quiet",
+                    "--no-deps",
+                    "--only-binary",
+                    ":all:",
+                ])
+                .args([
+                    "--require-hashes",
+                    "--disable-pip-version-check",
+                    "--no-input",
+                    "-r",
+                ])
                 .arg(&list)
                 .arg("-d")
                 .arg(to),
@@ -84,7 +99,11 @@ fn check(file: &Path, pin: &Pin) -> Result<()> {
         }
         hasher.update(&buffer[..read]);
     }
-    let sum: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sum: String = hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     if pin.sha256.contains(&sum.as_str()) {
         return Ok(());
     }
@@ -112,8 +131,11 @@ pub fn run(command: &mut Command, what: &str) -> Result<()> {
     );
     let mut last: Vec<&str> = text.lines().rev().take(15).collect();
     last.reverse();
-    let mut error = Error::internal(format!("{what} could not be installed: `{name}` ended with {}", output.status))
-        .hint("look at the messages above; a proxy or a mirror is set up as for pip and npm");
+    let mut error = Error::internal(format!(
+        "{what} could not be installed: `{name}` ended with {}",
+        output.status
+    ))
+    .hint("look at the messages above; a proxy or a mirror is set up as for pip and npm");
     if let Some(diagnostic) = error.diagnostics.first_mut() {
         diagnostic.detail = Some(last.join("\n"));
     }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
-use super::pins::{self, Pin};
 use super::Context;
+use super::pins::{self, Pin};
 
 /// Something that clm installs for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,7 +74,8 @@ pub struct InstallLock(std::fs::File);
 impl InstallLock {
     /// Takes the lock; `waiting` is called when somebody else has it.
     pub fn take(tools_dir: &Path, waiting: impl FnOnce()) -> Result<Self> {
-        std::fs::create_dir_all(tools_dir).map_err(|error| Error::io("create", tools_dir, &error))?;
+        std::fs::create_dir_all(tools_dir)
+            .map_err(|error| Error::io("create", tools_dir, &error))?;
         let path = tools_dir.join("install.lock");
         let io = |error: std::io::Error| Error::io("lock", &path, &error);
         let file = std::fs::File::options()

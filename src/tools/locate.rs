@@ -52,7 +52,15 @@ fn html(context: &Context, found: &mut Vec<Found>) -> Option<HtmlTool> {
         used_for: "pages",
     });
     // The interpreter's patch version shapes no page.
-    let libraries = ["nbconvert", "nbformat", "jinja2", "mistune", "pygments", "bleach", "beautifulsoup4"];
+    let libraries = [
+        "nbconvert",
+        "nbformat",
+        "jinja2",
+        "mistune",
+        "pygments",
+        "bleach",
+        "beautifulsoup4",
+    ];
     let versions: Vec<String> = libraries
         .iter()
         .map(|name| format!("{name} {}", environment.version_of(name).unwrap_or("?")))
@@ -111,10 +119,14 @@ fn kernels(context: &Context, found: &mut Vec<Found>) -> Kernels {
 /// The Python whose packages decks see: what the course names, the project's environment, or ours.
 fn python_for_kernels(context: &Context) -> Option<(PythonEnvironment, String)> {
     let has_kernel = |python: &Path| {
-        PythonEnvironment::of(python).filter(|environment| environment.version_of("ipykernel").is_some())
+        PythonEnvironment::of(python)
+            .filter(|environment| environment.version_of("ipykernel").is_some())
     };
     if let Some(python) = context.named_python() {
-        return Some((has_kernel(&python)?, "named by the course or the environment".to_owned()));
+        return Some((
+            has_kernel(&python)?,
+            "named by the course or the environment".to_owned(),
+        ));
     }
     if let Some(root) = &context.course_root {
         for dir in root.ancestors() {
@@ -175,7 +187,11 @@ fn jar(context: &Context) -> Option<(PathBuf, String, String)> {
     if let Some(path) = context.var("PLANTUML_JAR") {
         let path = PathBuf::from(path);
         let digest = Digest::of_file(&path).ok()?;
-        return Some((path, format!("jar {}", digest.short()), "PLANTUML_JAR".to_owned()));
+        return Some((
+            path,
+            format!("jar {}", digest.short()),
+            "PLANTUML_JAR".to_owned(),
+        ));
     }
     let jar = Component::Plantuml.path(context)?.join("plantuml.jar");
     Some((jar, pins::PLANTUML.version.to_owned(), OURS.to_owned()))
@@ -183,7 +199,9 @@ fn jar(context: &Context) -> Option<(PathBuf, String, String)> {
 
 /// A Java that draws, 11 or newer.
 fn java(context: &Context) -> Option<(PathBuf, String, String)> {
-    let home = context.var("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java"));
+    let home = context
+        .var("JAVA_HOME")
+        .map(|home| PathBuf::from(home).join("bin/java"));
     let candidates = [
         (home, "JAVA_HOME"),
         (context.program("java"), "search path"),
@@ -226,8 +244,13 @@ fn java_version(java: &Path) -> Option<String> {
 }
 
 const BROWSERS: &[&str] = &[
-    "chromium-headless-shell", "chrome-headless-shell", "chromium", "chromium-browser", "google-chrome",
-    "google-chrome-stable", "microsoft-edge",
+    "chromium-headless-shell",
+    "chrome-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "microsoft-edge",
 ];
 
 fn drawio(context: &Context, found: &mut Vec<Found>) -> Option<DrawioTool> {
@@ -283,10 +306,21 @@ type Browser = (PathBuf, String, String, Option<PathBuf>);
 fn browser(context: &Context) -> Option<Browser> {
     if let Some(dir) = Component::Chromium.path(context) {
         let version = format!("Chromium {}", pins::CHROMIUM.version);
-        return Some((dir.join("chromium"), version, OURS.to_owned(), Some(dir.join("lib"))));
+        return Some((
+            dir.join("chromium"),
+            version,
+            OURS.to_owned(),
+            Some(dir.join("lib")),
+        ));
     }
-    system_browser(context)
-        .map(|browser| (browser.clone(), program_version("browser", &browser), "search path".to_owned(), None))
+    system_browser(context).map(|browser| {
+        (
+            browser.clone(),
+            program_version("browser", &browser),
+            "search path".to_owned(),
+            None,
+        )
+    })
 }
 
 /// A browser on the search path.
@@ -297,8 +331,13 @@ pub fn system_browser(context: &Context) -> Option<PathBuf> {
 /// A program's version without starting it: the size of the file (of the real one behind a starter script), which
 /// changes with nearly every version. Never its path or time: those differ between machines.
 fn program_version(what: &str, program: &Path) -> String {
-    let real = program.canonicalize().unwrap_or_else(|_| program.to_path_buf());
-    let name = real.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let real = program
+        .canonicalize()
+        .unwrap_or_else(|_| program.to_path_buf());
+    let name = real
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let behind = PathBuf::from("/usr/lib").join(&name).join(&name);
     let bytes = match size(&behind) {

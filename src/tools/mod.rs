@@ -54,7 +54,9 @@ impl Context {
 
     /// A variable that is set and not empty.
     pub fn var(&self, name: &str) -> Option<&OsString> {
-        self.env.get(&OsString::from(name)).filter(|value| !value.is_empty())
+        self.env
+            .get(&OsString::from(name))
+            .filter(|value| !value.is_empty())
     }
 
     /// A program on the search path.
@@ -75,7 +77,11 @@ impl Context {
             Some(root) => root.join(name),
             None => name,
         };
-        Some(if name.is_dir() { name.join("bin/python") } else { name })
+        Some(if name.is_dir() {
+            name.join("bin/python")
+        } else {
+            name
+        })
     }
 }
 

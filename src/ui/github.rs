@@ -47,7 +47,10 @@ pub fn annotation(diagnostic: &Diagnostic) -> String {
     };
     let mut properties = Vec::new();
     if let Some(file) = &diagnostic.file {
-        properties.push(format!("file={}", escape(file).replace(':', "%3A").replace(',', "%2C")));
+        properties.push(format!(
+            "file={}",
+            escape(file).replace(':', "%3A").replace(',', "%2C")
+        ));
     }
     if let Some(line) = diagnostic.line {
         properties.push(format!("line={line}"));
@@ -56,9 +59,15 @@ pub fn annotation(diagnostic: &Diagnostic) -> String {
     if let Some(hint) = &diagnostic.hint {
         message += &format!("\nhint: {hint}");
     }
-    format!("::{command} {}::{}\n", properties.join(","), escape(&message))
+    format!(
+        "::{command} {}::{}\n",
+        properties.join(","),
+        escape(&message)
+    )
 }
 
 fn escape(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    text.replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
 }

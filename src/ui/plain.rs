@@ -46,8 +46,15 @@ impl<W: Write> Plain<W> {
 impl<W: Write + Send> Reporter for Plain<W> {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::ActionFinished { action, kind, status, duration_ms, .. } => {
-                let line = text::finished(action, *kind, *status, *duration_ms, self.verbosity.verbose);
+            Event::ActionFinished {
+                action,
+                kind,
+                status,
+                duration_ms,
+                ..
+            } => {
+                let line =
+                    text::finished(action, *kind, *status, *duration_ms, self.verbosity.verbose);
                 if let Some(line) = line.filter(|_| !self.verbosity.quiet) {
                     self.line(&line);
                 }
@@ -60,7 +67,11 @@ impl<W: Write + Send> Reporter for Plain<W> {
                     self.line(&text::diagnostic(diagnostic, self.colours));
                 }
             }
-            Event::RunFinished { counts, duration_ms, .. } => {
+            Event::RunFinished {
+                counts,
+                duration_ms,
+                ..
+            } => {
                 self.line(&text::counts(counts, *duration_ms));
             }
             _ => {}

@@ -28,20 +28,35 @@ impl Summary {
     /// Takes note of an event.
     pub fn add(&mut self, event: &Event) {
         match event {
-            Event::ActionFinished { action, status: Status::Built, .. } => {
+            Event::ActionFinished {
+                action,
+                status: Status::Built,
+                ..
+            } => {
                 self.built_actions.push(action.clone());
             }
-            Event::ActionFinished { action, status: Status::Failed, .. } => {
+            Event::ActionFinished {
+                action,
+                status: Status::Failed,
+                ..
+            } => {
                 self.failed_actions.push(action.clone());
             }
-            Event::Output { path, digest: Some(_) } => self.written.push(path.clone()),
+            Event::Output {
+                path,
+                digest: Some(_),
+            } => self.written.push(path.clone()),
             Event::Output { path, digest: None } => self.removed_outputs.push(path.clone()),
             Event::Diagnostic(diagnostic) => {
                 if !self.diagnostics.contains(diagnostic) {
                     self.diagnostics.push(diagnostic.clone());
                 }
             }
-            Event::RunFinished { counts, duration_ms, .. } => {
+            Event::RunFinished {
+                counts,
+                duration_ms,
+                ..
+            } => {
                 self.counts = *counts;
                 self.duration_ms = Some(*duration_ms);
             }

@@ -35,10 +35,19 @@ fn events() -> Vec<Event> {
         Event::Diagnostic(failure.clone()),
         Event::Diagnostic(failure),
         finished("execute x.py de", ActionKind::Execute, Status::Failed),
-        Event::Output { path: "output/old.png".to_owned(), digest: None },
+        Event::Output {
+            path: "output/old.png".to_owned(),
+            digest: None,
+        },
         Event::RunFinished {
             run: 1,
-            counts: Counts { built: 12, restored: 3, fresh: 340, failed: 1, ..Counts::default() },
+            counts: Counts {
+                built: 12,
+                restored: 3,
+                fresh: 340,
+                failed: 1,
+                ..Counts::default()
+            },
             duration_ms: 1234,
         },
     ]
@@ -60,7 +69,13 @@ fn plain_lines_tell_what_happened_once() {
 
 #[test]
 fn quiet_says_only_what_went_wrong() {
-    let text = plain(&events(), Verbosity { quiet: true, verbose: false });
+    let text = plain(
+        &events(),
+        Verbosity {
+            quiet: true,
+            verbose: false,
+        },
+    );
     assert!(text.starts_with("slides/m/t"));
     assert!(!text.contains("removed output"));
 }
@@ -73,15 +88,28 @@ fn json_lines_are_events() {
         reporter.event(&event);
     }
     let text = String::from_utf8(out).unwrap();
-    let read: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let read: Vec<Event> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(read, events());
-    assert!(text.lines().last().unwrap().starts_with(r#"{"event":"run_finished","run":1,"built":12"#));
+    assert!(
+        text.lines()
+            .last()
+            .unwrap()
+            .starts_with(r#"{"event":"run_finished","run":1,"built":12"#)
+    );
 }
 
 #[test]
 fn github_gets_annotations() {
-    let diagnostic = Diagnostic::error("50 %\nwrong").at("a,b.py", Some(3)).hint("h");
-    assert_eq!(github::annotation(&diagnostic), "::error file=a%2Cb.py,line=3::50 %25%0Awrong%0Ahint: h\n");
+    let diagnostic = Diagnostic::error("50 %\nwrong")
+        .at("a,b.py", Some(3))
+        .hint("h");
+    assert_eq!(
+        github::annotation(&diagnostic),
+        "::error file=a%2Cb.py,line=3::50 %25%0Awrong%0Ahint: h\n"
+    );
 }
 
 #[test]

@@ -35,7 +35,13 @@ pub fn duration(ms: u64) -> String {
 
 /// A diagnostic: place and message, the longer text indented, the hint.
 pub fn diagnostic(diagnostic: &Diagnostic, colours: bool) -> String {
-    let style = |style: Style| if colours { style.force_styling(true) } else { Style::new().force_styling(false) };
+    let style = |style: Style| {
+        if colours {
+            style.force_styling(true)
+        } else {
+            Style::new().force_styling(false)
+        }
+    };
     let mut text = String::new();
     if let Some(file) = &diagnostic.file {
         let mut place = file.clone();
@@ -54,7 +60,11 @@ pub fn diagnostic(diagnostic: &Diagnostic, colours: bool) -> String {
         text += &format!(" (cell {cell})");
     }
     if let Some(detail) = &diagnostic.detail {
-        let detail = if colours { detail.clone() } else { strip_ansi_codes(detail).into_owned() };
+        let detail = if colours {
+            detail.clone()
+        } else {
+            strip_ansi_codes(detail).into_owned()
+        };
         for line in detail.trim_end().lines() {
             text += &format!("\n    {line}");
         }

@@ -53,7 +53,9 @@ impl Tty {
         let bars = &self.bars;
         Some(self.lanes.entry(kind).or_insert_with(|| {
             let bar = bars.add(ProgressBar::new(0));
-            let style = ProgressStyle::with_template("{prefix:>10} [{bar:24}] {pos:>3}/{len:<3} {wide_msg}");
+            let style = ProgressStyle::with_template(
+                "{prefix:>10} [{bar:24}] {pos:>3}/{len:<3} {wide_msg}",
+            );
             if let Ok(style) = style {
                 bar.set_style(style.progress_chars("=> "));
             }
@@ -75,7 +77,11 @@ impl Lane {
             .iter()
             .map(|(source, label)| {
                 let name = source.rsplit('/').next().unwrap_or(source);
-                if label.is_empty() { name.to_owned() } else { format!("{name} {label}") }
+                if label.is_empty() {
+                    name.to_owned()
+                } else {
+                    format!("{name} {label}")
+                }
             })
             .collect();
         self.bar.set_message(running.join(", "));
@@ -94,7 +100,12 @@ impl Reporter for Tty {
                     lane.show();
                 }
             }
-            Event::Progress { action, kind, label, .. } => {
+            Event::Progress {
+                action,
+                kind,
+                label,
+                ..
+            } => {
                 if let Some(lane) = self.lane(*kind) {
                     for (running, text) in &mut lane.running {
                         if running == action {
@@ -104,8 +115,15 @@ impl Reporter for Tty {
                     lane.show();
                 }
             }
-            Event::ActionFinished { action, kind, status, duration_ms, .. } => {
-                let line = text::finished(action, *kind, *status, *duration_ms, self.verbosity.verbose);
+            Event::ActionFinished {
+                action,
+                kind,
+                status,
+                duration_ms,
+                ..
+            } => {
+                let line =
+                    text::finished(action, *kind, *status, *duration_ms, self.verbosity.verbose);
                 let is_said = self.verbosity.verbose || *status == Status::Failed;
                 if let Some(line) = line.filter(|_| is_said) {
                     self.say(&line);
@@ -125,7 +143,11 @@ impl Reporter for Tty {
                     self.say(&text::diagnostic(diagnostic, self.colours));
                 }
             }
-            Event::RunFinished { counts, duration_ms, .. } => {
+            Event::RunFinished {
+                counts,
+                duration_ms,
+                ..
+            } => {
                 for lane in self.lanes.values() {
                     lane.bar.finish_and_clear();
                 }

@@ -47,7 +47,9 @@ impl Course {
     pub fn fixture(name: &str) -> Self {
         renderers();
         let dir = tempfile::tempdir().unwrap();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fixtures")
+            .join(name);
         copy_tree(&source, dir.path());
         Self { dir }
     }
@@ -57,7 +59,10 @@ impl Course {
         renderers();
         let dir = tempfile::tempdir().unwrap();
         let course = Self { dir };
-        let topics: String = topics.iter().map(|topic| format!("<topic>{topic}</topic>")).collect();
+        let topics: String = topics
+            .iter()
+            .map(|topic| format!("<topic>{topic}</topic>"))
+            .collect();
         course.write(
             "course.xml",
             &format!(
@@ -146,7 +151,9 @@ pub fn tree(dir: &Path) -> BTreeMap<String, Digest> {
     let mut found = BTreeMap::new();
     let mut dirs = vec![dir.to_path_buf()];
     while let Some(next) = dirs.pop() {
-        let Ok(entries) = std::fs::read_dir(&next) else { continue };
+        let Ok(entries) = std::fs::read_dir(&next) else {
+            continue;
+        };
         for entry in entries {
             let path = entry.unwrap().path();
             if path.is_dir() {
@@ -217,7 +224,11 @@ impl Ran {
         self.events
             .iter()
             .find_map(|event| match event {
-                Event::ActionStarted { action: id, reasons, .. } if id == action => Some(reasons.clone()),
+                Event::ActionStarted {
+                    action: id,
+                    reasons,
+                    ..
+                } if id == action => Some(reasons.clone()),
                 _ => None,
             })
             .unwrap_or_else(|| panic!("`{action}` was not started, but {:?}", self.started()))
@@ -228,7 +239,9 @@ impl Ran {
         self.events
             .iter()
             .filter_map(|event| match event {
-                Event::Diagnostic(diagnostic) if diagnostic.severity == Severity::Error => Some(diagnostic),
+                Event::Diagnostic(diagnostic) if diagnostic.severity == Severity::Error => {
+                    Some(diagnostic)
+                }
                 _ => None,
             })
             .collect()
@@ -248,7 +261,10 @@ fn copy_tree(source: &Path, target: &Path) {
     for entry in std::fs::read_dir(source).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name();
-        if ["output", ".clm", "img-generated"].iter().any(|skip| name == *skip) {
+        if ["output", ".clm", "img-generated"]
+            .iter()
+            .any(|skip| name == *skip)
+        {
             continue;
         }
         let to = target.join(&name);

@@ -14,7 +14,9 @@ pub fn targets<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Vec<Target> {
     };
     reader.check_children(node, &["output-target"]);
     let mut targets: Vec<Target> = Vec::new();
+    let mut is_empty = true;
     for node in elements(node).filter(|child| child.tag_name().name() == "output-target") {
+        is_empty = false;
         let Some(target) = target(reader, node) else {
             continue;
         };
@@ -33,7 +35,7 @@ pub fn targets<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Vec<Target> {
         }
         targets.push(target);
     }
-    if targets.is_empty() {
+    if is_empty {
         reader.warning(
             node,
             "`<output-targets>` names no target; the usual ones are made",

@@ -67,9 +67,9 @@ fn every_mistake_is_listed_with_its_place() {
     hint: write `<topic>my_id</topic>` or `<topic id="my_id"/>`
     course.xml:7:1: error: `evaluate="maybe"` is neither true nor false
     hint: write `true` or `false`
-    course.xml:9:42: error: `<path>`: `../out` contains `..`, but paths must stay inside the course
+    course.xml:9:41: error: `<path>`: `../out` contains `..`, but paths must stay inside the course
     hint: name a directory inside the course, relative to its root
-    course.xml:9:71: error: `traner` is not one of the kinds
+    course.xml:9:67: error: `traner` is not one of the kinds
     hint: did you mean `trainer`?
     "#);
 }

@@ -71,8 +71,14 @@ impl Browser {
         }
         // The browser reads commands from its descriptor 3 and answers on 4: no port that others could reach.
         let mappings = vec![
-            FdMapping { parent_fd: commands_in.into(), child_fd: 3 },
-            FdMapping { parent_fd: answers_out.into(), child_fd: 4 },
+            FdMapping {
+                parent_fd: commands_in.into(),
+                child_fd: 3,
+            },
+            FdMapping {
+                parent_fd: answers_out.into(),
+                child_fd: 4,
+            },
         ];
         command
             .fd_mappings(mappings)

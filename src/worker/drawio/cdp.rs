@@ -76,7 +76,9 @@ impl Connection {
     /// The events of a session from now on.
     pub fn events(&self, session: &str) -> mpsc::UnboundedReceiver<Value> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        lock(&self.waiting).sessions.insert(session.to_owned(), sender);
+        lock(&self.waiting)
+            .sessions
+            .insert(session.to_owned(), sender);
         receiver
     }
 
@@ -150,7 +152,11 @@ fn deliver(mut message: Value, waiting: &Mutex<Waiting>) {
         }
         return;
     }
-    let session = message.get("sessionId").and_then(Value::as_str).unwrap_or("").to_owned();
+    let session = message
+        .get("sessionId")
+        .and_then(Value::as_str)
+        .unwrap_or("")
+        .to_owned();
     if let Some(sender) = waiting.sessions.get(&session) {
         let _ = sender.send(message);
     }

@@ -24,8 +24,16 @@ impl Desktop {
         Self { executable, config }
     }
 
-    fn command(&self, input: &std::path::Path, output: &std::path::Path, format: ImageFormat, scale: u32, border: u32) -> Command {
-        let has_display = std::env::var_os("DISPLAY").is_some() || std::env::var_os("WAYLAND_DISPLAY").is_some();
+    fn command(
+        &self,
+        input: &std::path::Path,
+        output: &std::path::Path,
+        format: ImageFormat,
+        scale: u32,
+        border: u32,
+    ) -> Command {
+        let has_display =
+            std::env::var_os("DISPLAY").is_some() || std::env::var_os("WAYLAND_DISPLAY").is_some();
         let mut command = if cfg!(target_os = "linux") && !has_display && has_program("xvfb-run") {
             let mut command = Command::new("xvfb-run");
             command.arg("-a").arg(&self.executable);
@@ -122,7 +130,10 @@ mod tests {
         )
         .unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let config = DrawioConfig { timeout: Duration::from_secs(20), runtime_dir: dir.path().join("run") };
+        let config = DrawioConfig {
+            timeout: Duration::from_secs(20),
+            runtime_dir: dir.path().join("run"),
+        };
         let mut worker = Desktop::new(program, config);
         let out = dir.path().join("out");
         std::fs::create_dir(&out).unwrap();
@@ -131,10 +142,18 @@ mod tests {
             source: RelPath::new("t/drawio/a.drawio").unwrap(),
             root: dir.path().to_path_buf(),
             out: out.clone(),
-            work: Work::Drawio(DrawioWork { text: "<mxfile/>".to_owned(), format: ImageFormat::Png, scale: 3, border: 20 }),
+            work: Work::Drawio(DrawioWork {
+                text: "<mxfile/>".to_owned(),
+                format: ImageFormat::Png,
+                scale: 3,
+                border: 20,
+            }),
         };
         let progress: ProgressSink = Arc::new(|_| {});
-        let outcome = worker.run(&request, Arc::clone(&progress), CancellationToken::new()).await.unwrap();
+        let outcome = worker
+            .run(&request, Arc::clone(&progress), CancellationToken::new())
+            .await
+            .unwrap();
         assert_eq!(outcome, Outcome::ok(["image.png"]));
         let arguments = std::fs::read_to_string(dir.path().join("args")).unwrap();
         assert!(arguments.contains("--format png --output"), "{arguments}");
@@ -142,7 +161,10 @@ mod tests {
 
         std::fs::write(dir.path().join("fail"), "").unwrap();
         std::fs::remove_file(out.join("image.png")).unwrap();
-        let error = worker.run(&request, progress, CancellationToken::new()).await.unwrap_err();
+        let error = worker
+            .run(&request, progress, CancellationToken::new())
+            .await
+            .unwrap_err();
         assert!(matches!(error, WorkerError::Crashed { .. }), "{error}");
     }
 }

@@ -55,7 +55,12 @@ pub async fn start(
             executable.clone(),
             config.clone(),
         ))),
-        DrawioTool::Browser { browser, app, libraries, .. } => {
+        DrawioTool::Browser {
+            browser,
+            app,
+            libraries,
+            ..
+        } => {
             let browser = match shared.0.upgrade().filter(|browser| browser.is_alive()) {
                 Some(running) => running,
                 None => {
@@ -153,9 +158,9 @@ impl Worker for BrowserWorker {
             Picture::Made { bytes, warnings } => {
                 let name = image_name(work.format);
                 let file = request.out.join(name);
-                tokio::fs::write(&file, bytes)
-                    .await
-                    .map_err(|error| WorkerError::Io(format!("cannot write `{}`: {error}", file.display())))?;
+                tokio::fs::write(&file, bytes).await.map_err(|error| {
+                    WorkerError::Io(format!("cannot write `{}`: {error}", file.display()))
+                })?;
                 let mut outcome = Outcome::ok([name]);
                 outcome.diagnostics = warnings
                     .into_iter()

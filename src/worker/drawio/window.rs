@@ -99,7 +99,11 @@ impl Window {
             .await?;
         let target = text(&created, "targetId")?;
         let attached = connection
-            .call(None, "Target.attachToTarget", json!({ "targetId": target, "flatten": true }))
+            .call(
+                None,
+                "Target.attachToTarget",
+                json!({ "targetId": target, "flatten": true }),
+            )
             .await?;
         let session = text(&attached, "sessionId")?;
         let events = connection.events(&session);
@@ -125,9 +129,18 @@ impl Window {
         for (method, params) in [
             ("Page.enable", json!({})),
             ("Inspector.enable", json!({})),
-            ("Emulation.setFocusEmulationEnabled", json!({ "enabled": true })),
-            ("Fetch.enable", json!({ "patterns": [{ "urlPattern": "*" }] })),
-            ("Page.navigate", json!({ "url": format!("{ORIGIN}page.html") })),
+            (
+                "Emulation.setFocusEmulationEnabled",
+                json!({ "enabled": true }),
+            ),
+            (
+                "Fetch.enable",
+                json!({ "patterns": [{ "urlPattern": "*" }] }),
+            ),
+            (
+                "Page.navigate",
+                json!({ "url": format!("{ORIGIN}page.html") }),
+            ),
         ] {
             self.call(method, params).await?;
         }
@@ -193,11 +206,16 @@ impl Window {
     }
 
     async fn screenshot(&mut self, width: f64, height: f64) -> Result<Vec<u8>, WindowError> {
-        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        self.call("Emulation.setDeviceMetricsOverride", size).await?;
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.call("Emulation.setDeviceMetricsOverride", size)
+            .await?;
         let clip = json!({ "x": 0, "y": 0, "width": width, "height": height, "scale": 1 });
         let taken = self
-            .call("Page.captureScreenshot", json!({ "format": "png", "clip": clip }))
+            .call(
+                "Page.captureScreenshot",
+                json!({ "format": "png", "clip": clip }),
+            )
             .await?;
         STANDARD
             .decode(text(&taken, "data")?)
@@ -219,8 +237,11 @@ impl Window {
 impl Drop for Window {
     fn drop(&mut self) {
         self.connection.forget(&self.session);
-        self.connection
-            .post(None, "Target.closeTarget", json!({ "targetId": self.target }));
+        self.connection.post(
+            None,
+            "Target.closeTarget",
+            json!({ "targetId": self.target }),
+        );
     }
 }
 
@@ -263,7 +284,9 @@ impl PageAnswer {
             );
         }
         if let Some(error) = &self.math_error {
-            warnings.push(Diagnostic::warning(format!("a formula cannot be typeset: {error}")));
+            warnings.push(Diagnostic::warning(format!(
+                "a formula cannot be typeset: {error}"
+            )));
         }
         warnings
     }
@@ -327,7 +350,10 @@ impl Pump {
             _ => {}
         }
         let relative = Path::new(path);
-        if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
+        if !relative
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
+        {
             return None;
         }
         let bytes = tokio::fs::read(self.app.join(relative)).await.ok()?;

@@ -1,0 +1,453 @@
+//! Jobs of a round: claimed, started, and what is made of the answers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::course::RelPath;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::events::{ActionKind, Diagnostic, Event, Events, Severity, Status};
+use crate::plan::{Action, ActionIndex};
+use crate::store::{CachedResult, Finish, JobEnd, JobId, JobState, Lease, ResultStatus};
+use crate::worker::request::OutcomeStatus;
+use crate::worker::{Outcome, Progress, ProgressSink, WorkerError};
+
+use super::super::decide::{Decision, Results};
+use super::super::jobs;
+use super::super::snapshot::now_ns;
+use super::{ATTEMPTS, LEASE_MS, Progressing, Queued, Running, State, millis};
+
+impl Progressing<'_, '_> {
+    /// Gives free slots to queued jobs.
+    pub(super) fn start_jobs(&mut self) -> Result<()> {
+        if self.stopping {
+            return Ok(());
+        }
+        let plan = self.round.plan;
+        let waiting = |queued: &Queued| plan.actions[queued.action].kind == ActionKind::Execute;
+        let executions = self
+            .queued
+            .values()
+            .filter(|queued| waiting(queued))
+            .count();
+        let slots = self.round.session.pool.slots(ActionKind::Execute);
+        // The next kernel starts while a deck runs, but none that nobody will use.
+        self.round
+            .session
+            .kernels_ahead
+            .store(executions > slots, Ordering::Relaxed);
+        for kind in [
+            ActionKind::Execute,
+            ActionKind::Plantuml,
+            ActionKind::Drawio,
+            ActionKind::Html,
+        ] {
+            loop {
+                let is_kind = |action: ActionIndex| self.round.plan.actions[action].kind == kind;
+                let busy = self
+                    .running
+                    .values()
+                    .filter(|running| is_kind(running.queued.action))
+                    .count();
+                let ids: Vec<JobId> = self
+                    .queued
+                    .iter()
+                    .filter(|(_, queued)| is_kind(queued.action))
+                    .map(|(id, _)| *id)
+                    .collect();
+                if ids.is_empty() || busy >= self.round.session.pool.slots(kind) {
+                    break;
+                }
+                let store = self.round.session.store;
+                let Some(lease) = store.claim(&self.owner, &ids, LEASE_MS)? else {
+                    break;
+                };
+                self.start(lease)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn start(&mut self, lease: Lease) -> Result<()> {
+        let id = lease.job;
+        let Some(queued) = self.queued.remove(&id) else {
+            return Ok(());
+        };
+        let plan = self.round.plan;
+        let session = self.round.session;
+        let action = &plan.actions[queued.action];
+        // Another process may have made it between our decision and our claim.
+        if lease.attempt <= 1
+            && !matches!(&queued.decided.decision, Decision::Restorable(_))
+            && !self.is_forced(action)
+        {
+            let known = session.store.cached(&queued.decided.key)?;
+            if !known.is_empty() {
+                let decided = self.redecide(queued.action)?;
+                if !matches!(decided, Decision::Stale(_)) {
+                    session.store.finish(&lease, JobEnd::Done, None)?;
+                    self.ready.push_back(queued.action);
+                    return Ok(());
+                }
+            }
+        }
+        self.requests += 1;
+        let out = session.staging.job_dir(self.requests)?;
+        let upstream = self.upstream(action);
+        let request = jobs::request(
+            self.requests,
+            action,
+            &upstream,
+            session.course.place.root.clone(),
+            out.clone(),
+            &session.course.settings.diagrams,
+            session.store,
+        )?;
+        let Some(request) = request else {
+            // The execution's result was damaged since it was decided about: the next round runs it again.
+            session.store.finish(&lease, JobEnd::Superseded, None)?;
+            self.ended.again = true;
+            self.end(queued.action, Status::Superseded, Duration::ZERO);
+            self.complete(queued.action, None);
+            return Ok(());
+        };
+        self.started(action, queued.reasons.clone());
+        let pool = Arc::clone(&session.pool);
+        let cancel = session.cancel.clone();
+        let progress = progress_sink(&session.events, action);
+        self.workers.spawn(async move {
+            let result = pool.run(&request, progress, cancel).await;
+            (id, result)
+        });
+        self.running.insert(
+            id,
+            Running {
+                queued,
+                lease,
+                started: Instant::now(),
+                started_ns: now_ns(),
+                out,
+            },
+        );
+        Ok(())
+    }
+
+    fn is_forced(&self, action: &Action) -> bool {
+        self.round.session.may_force && self.round.decider.forces(action)
+    }
+
+    fn redecide(&mut self, index: ActionIndex) -> Result<Decision> {
+        let plan = self.round.plan;
+        let action = &plan.actions[index];
+        let upstream: Vec<&Results> = action
+            .after
+            .iter()
+            .filter_map(|before| match &self.states[*before] {
+                State::Done(results) => Some(results),
+                _ => None,
+            })
+            .collect();
+        let decided = self
+            .round
+            .decider
+            .decide(action, &upstream, self.round.publisher, false)?;
+        Ok(decided.decision)
+    }
+
+    pub(super) fn upstream(&self, action: &Action) -> Vec<&Results> {
+        action
+            .after
+            .iter()
+            .filter_map(|before| match &self.states[*before] {
+                State::Done(results) => Some(results),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Takes a worker's answer.
+    pub(super) fn finish(&mut self, id: JobId, answer: Result<Outcome, WorkerError>) -> Result<()> {
+        let Some(running) = self.running.remove(&id) else {
+            return Ok(());
+        };
+        let ended = match answer {
+            Ok(outcome) => match outcome.status {
+                OutcomeStatus::Ok => self.succeeded(&running, outcome),
+                OutcomeStatus::Failed => self.failed(&running, outcome),
+                OutcomeStatus::Cancelled => self.cancelled(&running),
+            },
+            Err(error) if self.round.session.cancel.is_cancelled() => {
+                tracing::debug!(%error, "cancelled");
+                self.cancelled(&running)
+            }
+            Err(error) => self.broke(&running, &error),
+        };
+        // What is in there was taken into the store.
+        let _ = std::fs::remove_dir_all(&running.out);
+        match ended? {
+            Some(queued) => {
+                self.queued.insert(id, queued_again(running.queued, queued));
+            }
+            None => {
+                if self.round.session.fail_fast
+                    && matches!(self.states[running.queued.action], State::Without)
+                {
+                    self.round.session.cancel.cancel();
+                    self.stopping = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn succeeded(&mut self, running: &Running, outcome: Outcome) -> Result<Option<String>> {
+        let plan = self.round.plan;
+        let session = self.round.session;
+        let index = running.queued.action;
+        let action = &plan.actions[index];
+        let Some(discovered) = self.discovered(action, running, &outcome) else {
+            return self.superseded(running);
+        };
+        let mut outputs = Vec::new();
+        for name in &outcome.outputs {
+            let (digest, size) = session.store.put_file(&running.out.join(name))?;
+            outputs.push((name.clone(), digest, size));
+        }
+        let results: Results = outputs
+            .iter()
+            .map(|(name, digest, _)| (name.clone(), *digest))
+            .collect();
+        let missing = action
+            .outputs
+            .iter()
+            .find(|output| !results.iter().any(|(name, _)| *name == output.name));
+        if let Some(missing) = missing {
+            let error = WorkerError::Garbage {
+                what: action.kind.name().to_owned(),
+                reason: format!("`{}` was not made", missing.name),
+            };
+            return self.broke(running, &error);
+        }
+        let result = CachedResult {
+            discovered: discovered.clone(),
+            status: ResultStatus::Ok,
+            outputs,
+            diagnostics: jobs::to_remembered(action, outcome.diagnostics.clone()),
+            duration_ms: millis(running.started.elapsed()),
+        };
+        let recorded = (
+            action.id.clone(),
+            action.kind,
+            running.queued.decided.key,
+            result,
+        );
+        let finished = session
+            .store
+            .finish(&running.lease, JobEnd::Done, Some(recorded))?;
+        if finished == Finish::Stale {
+            // Somebody else was given the job meanwhile; what they make counts.
+            self.ready.push_back(index);
+            self.states[index] = State::Waiting;
+            return Ok(None);
+        }
+        self.warn(&outcome.diagnostics);
+        if !self.publish_blobs(action, &results)? {
+            return self.superseded(running);
+        }
+        self.note_latest(
+            action,
+            &running.queued.decided,
+            &discovered,
+            Some(running.started.elapsed()),
+        );
+        self.check_inputs(action);
+        self.end(index, Status::Built, running.started.elapsed());
+        self.complete(index, Some(results));
+        Ok(None)
+    }
+
+    fn failed(&mut self, running: &Running, mut outcome: Outcome) -> Result<Option<String>> {
+        let plan = self.round.plan;
+        let index = running.queued.action;
+        let action = &plan.actions[index];
+        outcome.diagnostics = jobs::with_hints(action, outcome.diagnostics);
+        let Some(discovered) = self.discovered(action, running, &outcome) else {
+            return self.superseded(running);
+        };
+        let result = CachedResult {
+            discovered: discovered.clone(),
+            status: ResultStatus::Failed,
+            outputs: Vec::new(),
+            diagnostics: jobs::to_remembered(action, outcome.diagnostics.clone()),
+            duration_ms: millis(running.started.elapsed()),
+        };
+        let recorded = (
+            action.id.clone(),
+            action.kind,
+            running.queued.decided.key,
+            result,
+        );
+        self.round
+            .session
+            .store
+            .finish(&running.lease, JobEnd::Failed, Some(recorded))?;
+        self.warn(&outcome.diagnostics);
+        self.note_latest(
+            action,
+            &running.queued.decided,
+            &discovered,
+            Some(running.started.elapsed()),
+        );
+        self.check_inputs(action);
+        self.fail(index, running.started.elapsed());
+        Ok(None)
+    }
+
+    /// The worker failed, not the content: tries again on a new one, or gives up. Never remembered.
+    fn broke(&mut self, running: &Running, error: &WorkerError) -> Result<Option<String>> {
+        let plan = self.round.plan;
+        let store = self.round.session.store;
+        let index = running.queued.action;
+        let action = &plan.actions[index];
+        if error.is_retriable() && running.lease.attempt < ATTEMPTS {
+            let reason = error.to_string();
+            tracing::warn!(action = action.id, attempt = running.lease.attempt, %error, "trying again");
+            store.finish(
+                &running.lease,
+                JobEnd::Requeue {
+                    reason: reason.clone(),
+                },
+                None,
+            )?;
+            return Ok(Some(reason));
+        }
+        store.finish(&running.lease, JobEnd::Failed, None)?;
+        self.warn(&[failure(action, error)]);
+        self.fail(index, running.started.elapsed());
+        Ok(None)
+    }
+
+    fn cancelled(&mut self, running: &Running) -> Result<Option<String>> {
+        let store = self.round.session.store;
+        store.finish(&running.lease, JobEnd::Superseded, None)?;
+        self.end(
+            running.queued.action,
+            Status::Superseded,
+            running.started.elapsed(),
+        );
+        self.complete(running.queued.action, None);
+        Ok(None)
+    }
+
+    /// What it read changed while it ran: nobody knows what was made, so it is thrown away and planned again.
+    fn superseded(&mut self, running: &Running) -> Result<Option<String>> {
+        self.ended.again = true;
+        self.cancelled(running)
+    }
+
+    /// Digests of what was read besides the declared inputs; none when something changed while it ran.
+    fn discovered(
+        &self,
+        action: &Action,
+        running: &Running,
+        outcome: &Outcome,
+    ) -> Option<Vec<(String, Option<Digest>)>> {
+        for path in jobs::files_read_by_worker(action) {
+            let digest = self.round.snapshot.digest(path);
+            if !self.round.snapshot.is_unchanged(path, digest) {
+                return None;
+            }
+        }
+        let mut paths: Vec<&RelPath> = outcome
+            .discovered
+            .iter()
+            .filter(|path| !action.reads(path))
+            .collect();
+        paths.sort();
+        paths.dedup();
+        paths
+            .into_iter()
+            .map(|path| {
+                let digest = self.round.snapshot.discovered(path, running.started_ns);
+                digest.ok().map(|digest| (path.to_string(), digest))
+            })
+            .collect()
+    }
+
+    /// A result stays right for the inputs it was made of, but if they changed there is more to do.
+    fn check_inputs(&mut self, action: &Action) {
+        let snapshot = self.round.snapshot;
+        let is_unchanged =
+            |(path, digest): &(RelPath, Digest)| snapshot.is_unchanged(path, Some(*digest));
+        if !action.inputs.iter().all(is_unchanged) {
+            self.ended.again = true;
+        }
+    }
+
+    /// Looks whether other processes finished what we wait for.
+    pub(super) fn look_at_others(&mut self) -> Result<()> {
+        if self.queued.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<JobId> = self.queued.keys().copied().collect();
+        for (id, state) in self.round.session.store.states(&ids)? {
+            if matches!(state, JobState::Queued | JobState::Leased) {
+                continue;
+            }
+            if let Some(queued) = self.queued.remove(&id) {
+                self.states[queued.action] = State::Waiting;
+                self.ready.push_back(queued.action);
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers an action whose job is that of another action of this round.
+    pub(super) fn waiting_for(&mut self, id: JobId, queued: Queued) {
+        let first = self
+            .queued
+            .get(&id)
+            .map(|first| first.action)
+            .or_else(|| self.running.get(&id).map(|running| running.queued.action));
+        if let Some(first) = first {
+            self.consumers[first].push(queued.action);
+            self.states[queued.action] = State::Waiting;
+        }
+    }
+}
+
+fn queued_again(mut queued: Queued, reason: String) -> Queued {
+    queued.reasons = vec![format!("its worker failed: {reason}")];
+    queued
+}
+
+/// What the author is told when a tool failed on a source for the last time.
+fn failure(action: &Action, error: &WorkerError) -> Diagnostic {
+    let diagnostic =
+        Diagnostic::new(Severity::Error, error.to_string()).at(action.source.as_str(), None);
+    match error {
+        WorkerError::Missing { hint, .. } => diagnostic.hint(hint.clone()),
+        WorkerError::Io(_) => diagnostic,
+        WorkerError::Crashed { .. } | WorkerError::TimedOut { .. } | WorkerError::Disturbed { .. } => diagnostic.hint(format!(
+            "it was tried {ATTEMPTS} times on new processes; if it goes on, this source may be the cause"
+        )),
+        WorkerError::Start { .. } | WorkerError::Garbage { .. } => {
+            diagnostic.hint("run `clm doctor` to test the renderers")
+        }
+    }
+}
+
+fn progress_sink(events: &Events, action: &Action) -> ProgressSink {
+    let events = events.clone();
+    let (id, kind) = (action.id.clone(), action.kind);
+    Arc::new(move |progress: Progress| {
+        events.emit(Event::Progress {
+            action: id.clone(),
+            kind,
+            done: progress.done,
+            total: progress.total,
+            label: progress.label,
+        });
+    })
+}

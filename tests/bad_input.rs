@@ -1,0 +1,429 @@
+//! Wrong input gives an error with file, line and a hint; everything else is still built; nothing is lost.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use crate::support::{Course, Ran};
+
+const GOOD: &str = "slides/m/topic_010_good/slides_good.py";
+
+/// A course with a good deck and one more topic.
+fn course(topic: &str) -> Course {
+    let course = Course::with_topics(&["good", topic]);
+    course.write(GOOD, "# %%\nprint(\"fine\")\n");
+    course
+}
+
+/// A course with a good deck and nothing else.
+fn alone() -> Course {
+    let course = Course::with_topics(&["good"]);
+    course.write(GOOD, "# %%\nprint(\"fine\")\n");
+    course
+}
+
+/// The rest of the course is built, the exit code says that something is not.
+fn rest_is_built(course: &Course, ran: &Ran) {
+    assert_eq!(ran.code, 1, "{}\n{}", ran.stdout, ran.stderr);
+    let page =
+        course.read("output/shared/course-en/Slides/Html/Completed/Part/01 slides_good.html");
+    assert!(page.contains("fine"));
+}
+
+#[test]
+fn a_malformed_specification() {
+    let course = Course::with_topics(&["good"]);
+    course.write("course.xml", "<course>\n  <name>K</nam>\n</course>\n");
+    let ran = course.clm(&["build"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.starts_with("course.xml:2:"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint: "), "{}", ran.stderr);
+}
+
+#[test]
+fn topics_that_are_unknown_or_there_twice() {
+    let course = course("gooood");
+    course.write("slides/n/topic_020_good/slides_other.py", "# %%\n1\n");
+    let ran = course.build(&[]);
+    rest_is_built(&course, &ran);
+    let error = ran.error_in("course.xml");
+    assert_eq!(error.message, "there is no topic `gooood`");
+    assert_eq!(error.line, Some(6));
+    assert_eq!(error.hint.as_deref(), Some("did you mean `good`?"));
+    let human = course.clm(&["build"]);
+    assert!(
+        human.stderr.contains("there is more than one topic `good`"),
+        "{}",
+        human.stderr
+    );
+}
+
+#[test]
+fn paths_out_of_the_course() {
+    let course = course("other");
+    course.edit("course.xml", "</course>", "<dir-groups><dir-group><name>x</name><path>../secret</path></dir-group></dir-groups></course>");
+    let ran = course.clm(&["build"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("contains `..`"), "{}", ran.stderr);
+
+    let course = self::course("other");
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("secret.txt"), "secret").unwrap();
+    course.mkdir("slides/m/topic_020_other");
+    std::os::unix::fs::symlink(
+        outside.path().join("secret.txt"),
+        course.path("slides/m/topic_020_other/data.txt"),
+    )
+    .unwrap();
+    let ran = course.build(&[]);
+    rest_is_built(&course, &ran);
+    let error = ran.error_in("slides/m/topic_020_other/data.txt");
+    assert!(error.message.contains("out of the course"));
+    assert!(
+        course
+            .outputs()
+            .keys()
+            .all(|path| !path.ends_with("data.txt"))
+    );
+}
+
+#[test]
+fn an_output_directory_that_leads_out() {
+    let course = alone();
+    let outside = tempfile::tempdir().unwrap();
+    course.mkdir("output/shared");
+    std::os::unix::fs::symlink(outside.path(), course.path("output/shared/course-de")).unwrap();
+    let ran = course.clm(&["build"]);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("leads out of the output root"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(crate::support::tree(outside.path()).len(), 0);
+}
+
+#[test]
+fn a_deck_that_is_not_utf8() {
+    let course = course("latin");
+    let deck = "slides/m/topic_020_latin/slides_latin.py";
+    course.write(deck, b"# %%\n# gr\xfc\xdfe\n");
+    let ran = course.build(&[]);
+    rest_is_built(&course, &ran);
+    assert_eq!(ran.error_in(deck).line, Some(2));
+}
+
+#[test]
+fn jinja_in_code() {
+    let course = course("jinja");
+    let deck = "slides/m/topic_020_jinja/slides_jinja.py";
+    course.write(deck, "# %%\nx = 1\nprint(f\"{{x}}\")\n# %%\nf\"{{y}}\"\n");
+    let ran = course.build(&[]);
+    rest_is_built(&course, &ran);
+    let error = ran.error_in(deck);
+    assert_eq!(error.line, Some(3));
+    assert!(error.hint.as_deref().unwrap().contains("{% raw %}"));
+}
+
+#[test]
+fn a_failing_cell_is_told_again_until_it_is_mended() {
+    let course = course("fails");
+    let deck = "slides/m/topic_020_fails/slides_fails.py";
+    course.write(
+        deck,
+        "# %% [markdown]\n# T\n\n# %%\nx = 0\n\n# %%\ny = 1\nz = y / x\n",
+    );
+    let first = course.build(&[]);
+    rest_is_built(&course, &first);
+    let error = first.error_in(deck).clone();
+    assert_eq!((error.line, error.cell), (Some(9), Some(3)));
+    assert!(error.message.contains("ZeroDivisionError"), "{error}");
+    assert!(error.detail.as_deref().unwrap().contains("z = y / x"));
+    assert!(
+        course
+            .path("output/shared/course-en/Slides/Notebooks/Completed/Part/02 slides_fails.ipynb")
+            .exists()
+    );
+    assert!(
+        course
+            .path("output/shared/course-en/Slides/Html/Code-Along/Part/02 slides_fails.html")
+            .exists()
+    );
+
+    // From the records, without a kernel, and with the line where the cell is now.
+    course.edit(deck, "# T\n", "# T\n#\n# More prose.\n");
+    let second = course.build(&[]);
+    assert_eq!(second.code, 1);
+    assert!(
+        second.jobs().iter().all(|job| !job.starts_with("execute")),
+        "{:?}",
+        second.jobs()
+    );
+    assert_eq!(second.error_in(deck).line, Some(11));
+
+    let human = course.clm(&["build"]);
+    assert!(
+        human
+            .stderr
+            .contains(&format!("{deck}:11: error: ZeroDivisionError")),
+        "{}",
+        human.stderr
+    );
+    assert!(
+        !human.stderr.contains('\u{1b}'),
+        "colours without a terminal"
+    );
+
+    course.edit(deck, "x = 0", "x = 2");
+    assert_eq!(course.build(&[]).code, 0);
+    assert!(
+        course
+            .path("output/shared/course-en/Slides/Html/Completed/Part/02 slides_fails.html")
+            .exists()
+    );
+}
+
+#[test]
+fn diagrams_that_cannot_be_rendered() {
+    let course = course("diagrams");
+    let topic = "slides/m/topic_020_diagrams";
+    course.write(
+        &format!("{topic}/pu/bad.pu"),
+        "@startuml\nclass A\nclass B\nA -->>>>> B ???\n@enduml\n",
+    );
+    course.write(
+        &format!("{topic}/pu/lost.pu"),
+        "@startuml\n!include nowhere.iuml\nclass A\n@enduml\n",
+    );
+    course.write(
+        &format!("{topic}/drawio/cut.drawio"),
+        "<mxfile>\n  <diagram id=\"a\"\n",
+    );
+    course.write(&format!("{topic}/drawio/empty.drawio"), "");
+    let ran = course.build(&[]);
+    rest_is_built(&course, &ran);
+    assert_eq!(ran.error_in(&format!("{topic}/pu/bad.pu")).line, Some(4));
+    let lost = ran.error_in(&format!("{topic}/pu/lost.pu"));
+    assert_eq!(lost.line, Some(2), "{lost}");
+    assert!(lost.message.contains("nowhere.iuml"), "{lost}");
+    assert!(
+        ran.error_in(&format!("{topic}/drawio/cut.drawio"))
+            .line
+            .is_some()
+    );
+    assert!(
+        ran.error_in(&format!("{topic}/drawio/empty.drawio"))
+            .message
+            .contains("empty")
+    );
+    for error in ran.errors() {
+        assert!(error.hint.is_some(), "no hint: {error}");
+    }
+    // The failures are remembered, but a missing include that appears is noticed.
+    assert_eq!(course.build(&[]).jobs(), [""; 0]);
+    course.write(
+        &format!("{topic}/pu/nowhere.iuml"),
+        "skinparam monochrome true\n",
+    );
+    let ran = course.build(&[]);
+    assert_eq!(ran.jobs(), [format!("plantuml {topic}/pu/lost.pu")]);
+    assert!(ran.reasons(&format!("plantuml {topic}/pu/lost.pu"))[0].contains("appeared"));
+}
+
+#[test]
+fn a_kernel_that_is_not_installed() {
+    let course = course("java");
+    let deck = "slides/m/topic_020_java/slides_java.java";
+    course.write(deck, "// %%\nint x = 1;\n");
+    let ran = course.build(&[]);
+    rest_is_built(&course, &ran);
+    let error = ran.error_in(deck);
+    assert!(error.message.contains("`java`"), "{error}");
+    assert!(error.hint.is_some());
+}
+
+#[test]
+fn endless_cells_and_cells_that_kill_their_kernel() {
+    let course = course("deadly");
+    course.write("clm.toml", "[notebook]\ncell_timeout = 2\n");
+    let topic = "slides/m/topic_020_deadly";
+    course.write(
+        &format!("{topic}/slides_endless.py"),
+        "# %%\nx = 1\n# %%\nwhile True:\n    pass\n",
+    );
+    course.write(
+        &format!("{topic}/slides_killer.py"),
+        "# %%\nimport os\n# %%\nos._exit(3)\n",
+    );
+    course.write(
+        &format!("{topic}/slides_asks.py"),
+        "# %%\ninput(\"name?\")\n",
+    );
+    let ran = course.build(&[]);
+    rest_is_built(&course, &ran);
+    let endless = ran.error_in(&format!("{topic}/slides_endless.py"));
+    assert_eq!(endless.cell, Some(2), "{endless}");
+    assert!(
+        endless.hint.as_deref().unwrap().contains("cell_timeout"),
+        "{endless}"
+    );
+    let killer = ran.error_in(&format!("{topic}/slides_killer.py"));
+    assert_eq!(killer.cell, Some(2), "{killer}");
+    assert_eq!(
+        ran.error_in(&format!("{topic}/slides_asks.py")).cell,
+        Some(1)
+    );
+}
+
+#[test]
+fn wrong_settings() {
+    let course = alone();
+    course.write("clm.toml", "[diagrams]\nscal = 2\n");
+    let ran = course.clm(&["build"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.starts_with("clm.toml:2:"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("hint: did you mean `scale`?"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(course.clm(&["build", "--kinds", "trainr"]).code, 2);
+    assert_eq!(course.clm(&["build", "nowhere.xml"]).code, 2);
+}
+
+#[test]
+fn a_corrupted_database() {
+    let course = alone();
+    assert_eq!(course.build(&[]).code, 0);
+    let before = course.outputs();
+    course.write(".clm/clm.db", [0x5a; 8192]);
+    let ran = course.build(&[]);
+    assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
+    assert!(
+        ran.stdout.contains("the database was damaged"),
+        "{}",
+        ran.stdout
+    );
+    assert!(course.path(".clm/clm.db.corrupt-1").exists());
+    assert_eq!(course.outputs(), before);
+    assert_eq!(course.built().started(), [""; 0]);
+}
+
+/// A small file system of its own; needs root, which CI machines give.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(megabytes: u32) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let status = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"])
+            .arg(dir.path())
+            .status()
+            .unwrap();
+        assert!(status.success(), "this test mounts a tmpfs and needs root");
+        Self(dir)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk() {
+    let course = alone();
+    let disk = SmallDisk::mount(1);
+    let out = disk.0.path().to_str().unwrap().to_owned();
+    let ran = course.clm(&["build", "--output-dir", &out]);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("hint: free some space"),
+        "{}",
+        ran.stderr
+    );
+    for (path, digest) in crate::support::tree(disk.0.path()) {
+        let size = std::fs::metadata(disk.0.path().join(&path)).unwrap().len();
+        assert!(size > 0, "{path} ({}) is torn", digest.short());
+    }
+    // With room again the rest is made, and what was made counts.
+    assert_eq!(course.build(&[]).code, 0);
+}
+
+#[test]
+fn an_output_directory_that_is_read_only() {
+    let course = alone();
+    let disk = SmallDisk::mount(4);
+    let remount = Command::new("mount")
+        .args(["-o", "remount,ro"])
+        .arg(disk.0.path())
+        .status()
+        .unwrap();
+    assert!(remount.success());
+    let ran = course.clm(&["build", "--output-dir", disk.0.path().to_str().unwrap()]);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("hint: make the directory writable"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn missing_renderers_say_how_to_get_them() {
+    let course = alone();
+    course.write(
+        "slides/m/topic_010_good/pu/a.pu",
+        "@startuml\nclass A\n@enduml\n",
+    );
+    let empty = tempfile::tempdir().unwrap();
+    let output = course
+        .command(&["build", "--message-format", "json"])
+        .env("CLM_TOOLS_DIR", empty.path())
+        .env("HOME", empty.path())
+        .env_remove("PLANTUML_JAR")
+        .output()
+        .unwrap();
+    let ran = crate::support::ran(output);
+    assert_eq!(ran.code, 1);
+    let plantuml = ran.error_in("slides/m/topic_010_good/pu/a.pu");
+    assert!(plantuml.message.contains("PlantUML"), "{plantuml}");
+    assert!(
+        plantuml.hint.as_deref().unwrap().contains("clm setup"),
+        "{plantuml}"
+    );
+    assert!(
+        ran.error_in(GOOD)
+            .hint
+            .as_deref()
+            .unwrap()
+            .contains("clm setup")
+    );
+    // It is no lasting failure: with the renderers it is built.
+    assert_eq!(course.build(&[]).code, 0);
+}
+
+#[test]
+fn files_of_the_author_are_never_overwritten() {
+    let course = course("images");
+    course.write(
+        "slides/m/topic_020_images/pu/mine.pu",
+        "@startuml\nclass A\n@enduml\n",
+    );
+    course.write("slides/m/topic_020_images/img/mine.png", "drawn by hand");
+    let file = course.path("slides/m/topic_020_images/img/mine.png");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let ran = course.built();
+    assert!(
+        ran.stdout.contains("was not made by clm and is left alone"),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(
+        course.read("slides/m/topic_020_images/img/mine.png"),
+        "drawn by hand"
+    );
+    let shown = course.path("output/shared/course-en/Slides/Html/Completed/Part/img/mine.png");
+    assert!(std::fs::read(shown).unwrap().starts_with(b"\x89PNG"));
+    assert_eq!(course.built().started(), [""; 0]);
+}
