@@ -295,7 +295,9 @@ pub fn pool_config(course: &Course, context: &Context, workers: &WorkerSettings)
 
 /// Settings of workers that may read below `root`.
 pub fn pool_config_for(root: &std::path::Path, context: &Context) -> PoolConfig {
-    PoolConfig::new(root, context.tools_dir.join("run"))
+    // A directory for each process: what a killed one leaves is swept up by the next.
+    let own = std::process::id().to_string();
+    PoolConfig::new(root, context.tools_dir.join("run").join(own))
 }
 
 /// A source as the person names it: relative to the working directory, or else to the course root.

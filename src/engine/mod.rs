@@ -168,6 +168,8 @@ impl Engine {
             break;
         }
         pool.shutdown().await;
+        // Sockets and profiles of this process's workers; nobody else uses them.
+        let _ = std::fs::remove_dir_all(&self.pool.runtime_dir);
         let counts = count(&statuses, removed);
         let duration = started.elapsed();
         let duration_ms = duration.as_millis() as u64;
@@ -257,6 +259,9 @@ impl Engine {
     }
 
     fn start_pool(&self) -> Pool {
+        if let Some(all) = self.pool.runtime_dir.parent() {
+            staging::sweep(all);
+        }
         let store = self.store.clone();
         Pool::new(
             Arc::clone(&self.renderers),

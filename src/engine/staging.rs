@@ -11,15 +11,7 @@ impl Staging {
     /// Creates the directory and removes those that killed processes left behind.
     pub fn create(state_dir: &Path) -> Result<Self> {
         let all = state_dir.join("staging");
-        if let Ok(entries) = std::fs::read_dir(&all) {
-            for entry in entries.flatten() {
-                let owner = entry.file_name().to_string_lossy().parse::<i32>();
-                if owner.is_ok_and(|pid| !is_alive(pid)) {
-                    // Whoever else cleans up at the same time is welcome.
-                    let _ = std::fs::remove_dir_all(entry.path());
-                }
-            }
-        }
+        sweep(&all);
         let own = all.join(std::process::id().to_string());
         std::fs::create_dir_all(&own).map_err(|error| {
             Error::io("create", &own, &error)
@@ -44,6 +36,20 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Removes directories that are named after processes which are gone.
+pub fn sweep(all: &Path) {
+    let Ok(entries) = std::fs::read_dir(all) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let owner = entry.file_name().to_string_lossy().parse::<i32>();
+        if owner.is_ok_and(|pid| !is_alive(pid)) {
+            // Whoever else cleans up at the same time is welcome.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -334,7 +334,7 @@ fn program_version(what: &str, program: &Path) -> String {
     let real = program
         .canonicalize()
         .unwrap_or_else(|_| program.to_path_buf());
-    let name = real
+    let name = program
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();

@@ -65,7 +65,7 @@ impl Course {
             .collect();
         course.write(
             "course.xml",
-            &format!(
+            format!(
                 "<course>\n<name><de>Kurs</de><en>Course</en></name>\n<prog-lang>python</prog-lang>\n\
                  <project-slug>course</project-slug>\n<sections><section><name><de>Teil</de><en>Part</en></name>\n\
                  <topics>{topics}</topics></section></sections>\n</course>\n"

@@ -35,6 +35,9 @@ pub fn code(notebook: &Notebook, deck: &Deck, prog_lang: ProgLang) -> String {
         head.push(format!("{comment} -*- coding: utf-8 -*-"));
     }
     head.append(&mut lines);
+    if head.is_empty() {
+        return String::new();
+    }
     let mut text = head.join("\n");
     text.push('\n');
     text
@@ -54,6 +57,12 @@ fn cell_lines(cell: &NotebookCell, prog_lang: ProgLang) -> Vec<String> {
             .first()
             .and_then(|first| first.strip_prefix("%%"))
             .filter(|language| is_cell_language(language));
+        // A cell that begins indented (a fragment, no program) has its marker indented alike.
+        let first = source.first().copied().unwrap_or_default();
+        let indent = &first[..first.len() - first.trim_start().len()];
+        if !first.trim().is_empty() {
+            lines[0].insert_str(0, indent);
+        }
         match language {
             Some(language) => {
                 lines[0] = format!("{comment} %% language=\"{language}\"");

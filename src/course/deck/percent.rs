@@ -273,6 +273,7 @@ fn triple_quoted(content: &[&str], prog_lang: ProgLang) -> Option<(String, Strin
         return None;
     }
     let text = content.join("\n");
+    let text = text.trim_end_matches('\n');
     for quotes in ["\"\"\"", "'''"] {
         for prefix in ["", "r", "R"] {
             let open = format!("{prefix}{quotes}");

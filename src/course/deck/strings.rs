@@ -4,16 +4,14 @@
 #[derive(Clone, Debug)]
 pub struct StringScanner<'a> {
     comment: &'a str,
-    has_triple_quotes: bool,
     open: Option<char>,
 }
 
 impl<'a> StringScanner<'a> {
-    /// A scanner at the top of a cell. Only Python has triple-quoted strings.
+    /// A scanner at the top of a cell. The format takes triple quotes for strings in every language.
     pub fn new(comment: &'a str) -> Self {
         Self {
             comment,
-            has_triple_quotes: comment == "#",
             open: None,
         }
     }
@@ -25,9 +23,7 @@ impl<'a> StringScanner<'a> {
 
     /// Goes over a line. Comments are skipped; a string in single quotes ends with its line.
     pub fn read(&mut self, line: &str) {
-        if !self.has_triple_quotes
-            || (!self.is_quoted() && line.trim_start().starts_with(self.comment))
-        {
+        if !self.is_quoted() && line.trim_start().starts_with(self.comment) {
             return;
         }
         let chars: Vec<char> = line.chars().collect();

@@ -136,6 +136,12 @@ impl Worker for BrowserWorker {
         if let Some(problem) = document::problem(&work.text) {
             return Ok(Outcome::failed(in_file(problem, request)));
         }
+        if !self.browser.is_alive() {
+            // It ended while it was idle: nothing of this request is lost.
+            return Err(WorkerError::Disturbed {
+                what: WHAT.to_owned(),
+            });
+        }
         let timeout = self.timeout;
         let picture = tokio::select! {
             () = cancel.cancelled() => {
