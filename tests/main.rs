@@ -18,3 +18,4 @@ mod percent;
 mod plantuml;
 mod pool;
 mod processes;
+mod tools;

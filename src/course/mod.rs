@@ -8,6 +8,7 @@ pub mod path;
 pub mod spec;
 pub mod tree;
 pub mod words;
+pub mod xml;
 
 pub use path::RelPath;
 pub use words::{Format, Kind, Lang, Localized, ProgLang};

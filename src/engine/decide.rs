@@ -42,6 +42,8 @@ pub struct Decided {
     pub decision: Decision,
     /// Warnings of the known result, to be shown again.
     pub replayed: Vec<Diagnostic>,
+    /// Files that the known result was found to depend on.
+    pub discovered: Vec<(String, Option<Digest>)>,
 }
 
 /// Which cached results are not to be used.
@@ -109,6 +111,7 @@ impl<'a> Decider<'a> {
         }
         let key = parts.key();
         let mut replayed = Vec::new();
+        let mut discovered = Vec::new();
         let decision = if let Make::Invalid(diagnostics) = &action.make {
             Decision::Invalid(diagnostics.clone())
         } else if may_force && self.force.applies_to(action) {
@@ -127,6 +130,7 @@ impl<'a> Decider<'a> {
                         .map(|(name, digest, _)| (name.clone(), *digest))
                         .collect();
                     replayed = result.diagnostics;
+                    discovered = result.discovered;
                     self.decide_known(action, results, publisher)?
                 }
                 None => Decision::Stale(self.reasons(action, &parts)),
@@ -137,6 +141,7 @@ impl<'a> Decider<'a> {
             key,
             decision,
             replayed,
+            discovered,
         })
     }
 

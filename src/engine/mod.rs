@@ -75,6 +75,13 @@ pub struct Stale {
     pub reasons: Vec<String>,
 }
 
+/// A course as it is on disk, and the plan for it.
+struct Look {
+    snapshot: Snapshot,
+    publisher: Publisher,
+    loaded: Loaded,
+}
+
 /// One course with its records and tools.
 pub struct Engine {
     course: Course,
@@ -118,15 +125,11 @@ impl Engine {
         let mut has_errors = false;
         let mut result = Ok(());
         for round in 0..ROUNDS {
-            let mut publisher = self.publisher(&specified, &staging)?;
-            let snapshot = self.snapshot()?;
-            let loaded = self.course.load(
-                &specified,
-                &snapshot,
-                &publisher,
-                &options.selection,
-                &self.renderers,
-            )?;
+            let Look {
+                snapshot,
+                mut publisher,
+                loaded,
+            } = self.look(&specified, &staging, &options.selection)?;
             let decider = Decider::new(&self.store, &snapshot, options.force.clone())?;
             let wanted = wanted(&loaded.plan, options, &decider)?;
             if round == 0 {
@@ -191,15 +194,11 @@ impl Engine {
     pub fn stale(&self, options: &BuildOptions) -> Result<Vec<Stale>> {
         let specified = self.course.specification()?;
         let staging = Staging::create(&self.course.place.state_dir())?;
-        let mut publisher = self.publisher(&specified, &staging)?;
-        let snapshot = self.snapshot()?;
-        let loaded = self.course.load(
-            &specified,
-            &snapshot,
-            &publisher,
-            &options.selection,
-            &self.renderers,
-        )?;
+        let Look {
+            snapshot,
+            mut publisher,
+            loaded,
+        } = self.look(&specified, &staging, &options.selection)?;
         self.report(&loaded.diagnostics);
         let decider = Decider::new(&self.store, &snapshot, options.force.clone())?;
         let wanted = wanted(&loaded.plan, options, &decider)?;
@@ -240,15 +239,11 @@ impl Engine {
     pub fn explain(&self, path: &std::path::Path) -> Result<Vec<explain::Explained>> {
         let specified = self.course.specification()?;
         let staging = Staging::create(&self.course.place.state_dir())?;
-        let mut publisher = self.publisher(&specified, &staging)?;
-        let snapshot = self.snapshot()?;
-        let loaded = self.course.load(
-            &specified,
-            &snapshot,
-            &publisher,
-            &Selection::default(),
-            &self.renderers,
-        )?;
+        let Look {
+            snapshot,
+            mut publisher,
+            loaded,
+        } = self.look(&specified, &staging, &Selection::default())?;
         let decider = Decider::new(&self.store, &snapshot, Force::Nothing)?;
         let states = explain::states(&loaded.plan, &decider, &mut publisher)?;
         let name = match RelPath::below(&self.course.place.root, path) {
@@ -281,19 +276,30 @@ impl Engine {
         )
     }
 
-    fn publisher(&self, specified: &load::Specified, staging: &Staging) -> Result<Publisher> {
-        Publisher::new(
+    /// Looks at the course as it is on disk now.
+    fn look(
+        &self,
+        specified: &load::Specified,
+        staging: &Staging,
+        selection: &Selection,
+    ) -> Result<Look> {
+        let publisher = Publisher::new(
             &self.course.place.root,
             &self.course.output_dirs(&specified.spec),
             self.course.scope(),
             staging.path().to_path_buf(),
             self.store.clone(),
             self.events.clone(),
-        )
-    }
-
-    fn snapshot(&self) -> Result<Snapshot> {
-        Ok(Snapshot::new(&self.course.place.root, self.store.files()?))
+        )?;
+        let snapshot = Snapshot::new(&self.course.place.root, self.store.files()?);
+        let loaded =
+            self.course
+                .load(specified, &snapshot, &publisher, selection, &self.renderers)?;
+        Ok(Look {
+            snapshot,
+            publisher,
+            loaded,
+        })
     }
 
     fn report(&self, diagnostics: &[Diagnostic]) -> bool {

@@ -12,8 +12,8 @@ use super::pins::{Pin, Registry};
 
 /// The programs that download.
 pub struct Fetcher {
-    /// A Python with pip.
-    pub python: PathBuf,
+    /// A Python with pip; only needed for packages of its index.
+    pub python: Option<PathBuf>,
     /// npm: the program and its first arguments; only needed for packages of its registry.
     pub npm: Option<Vec<PathBuf>>,
 }
@@ -39,6 +39,9 @@ impl Fetcher {
     }
 
     fn pip(&self, pin: &Pin, to: &Path) -> Result<()> {
+        let Some(python) = &self.python else {
+            return Err(Error::internal("the Python environment is missing"));
+        };
         let list = to.join("requirements.txt");
         let mut text = format!("{}=={}", pin.name, pin.version);
         for sum in pin.sha256 {
@@ -46,7 +49,7 @@ impl Fetcher {
         }
         std::fs::write(&list, text).map_err(|error| Error::io("write", &list, &error))?;
         run(
-            Command::new(&self.python)
+            Command::new(python)
                 .args([
                     "-m",
                     "pip",

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use super::fetch::{self, Fetcher};
 use super::install::{Component, InstallLock, install};
 use super::locate::{Found, locate, system_browser};
-use super::pins::{self, Pin};
+use super::pins::{self, Pin, Registry};
 use super::system::{self, SystemPackage};
 use super::{Context, Needs, archive};
 
@@ -114,9 +114,15 @@ fn missing(context: &Context, needs: &Needs) -> Vec<Component> {
             components.push(Component::Chromium);
         }
     }
-    // Packages are downloaded with the environment's own pip.
-    if !components.is_empty() && !has(Component::Python) && !components.contains(&Component::Python)
-    {
+    let registries: Vec<Registry> = components
+        .iter()
+        .flat_map(|component| component.pins())
+        .map(|pin| pin.registry)
+        .collect();
+    // Packages are downloaded with the environment's own pip; so is an npm where there is none.
+    let needs_pip = registries.contains(&Registry::Python)
+        || (registries.contains(&Registry::Node) && context.program("npm").is_none());
+    if needs_pip && !has(Component::Python) && !components.contains(&Component::Python) {
         components.insert(0, Component::Python);
     }
     components
@@ -216,9 +222,8 @@ impl Setup<'_> {
     fn fetch_all(&mut self, pins: &[Pin], downloads: &Path) -> Result<Vec<PathBuf>> {
         let python = Component::Python
             .path(self.context)
-            .map(|dir| dir.join("bin/python"))
-            .ok_or_else(|| Error::internal("the Python environment is missing"))?;
-        let needs_npm = pins.iter().any(|pin| pin.registry == pins::Registry::Node);
+            .map(|dir| dir.join("bin/python"));
+        let needs_npm = pins.iter().any(|pin| pin.registry == Registry::Node);
         let npm = if needs_npm { Some(self.npm()?) } else { None };
         let fetcher = Fetcher { python, npm };
         pins.iter()

@@ -124,7 +124,7 @@ pub fn parse(text: &str, file: &str) -> Result<(Spec, Vec<Diagnostic>), Vec<Diag
         ..Default::default()
     };
     let document = roxmltree::Document::parse_with_options(text, options)
-        .map_err(|error| vec![malformed(&error, file)])?;
+        .map_err(|error| vec![malformed(&error, text, file)])?;
     let mut reader = xml::Reader::new(&document, file);
     let spec = read::course(&mut reader);
     let diagnostics = reader.diagnostics;
@@ -136,11 +136,9 @@ pub fn parse(text: &str, file: &str) -> Result<(Spec, Vec<Diagnostic>), Vec<Diag
     }
 }
 
-fn malformed(error: &roxmltree::Error, file: &str) -> Diagnostic {
-    let position = error.pos();
-    let text = error.to_string();
-    // The parser repeats the position at the end of its message.
-    let message = text.split(" at ").next().unwrap_or(&text).to_owned();
+fn malformed(error: &roxmltree::Error, text: &str, file: &str) -> Diagnostic {
+    let (line, column) = crate::course::xml::place(error, text);
+    let message = crate::course::xml::message(error);
     let hint = match error {
         roxmltree::Error::DtdDetected => "remove the `<!DOCTYPE …>`: a specification needs none",
         roxmltree::Error::UnexpectedCloseTag(..) => {
@@ -157,8 +155,8 @@ fn malformed(error: &roxmltree::Error, file: &str) -> Diagnostic {
     Diagnostic::error(format!(
         "the specification is not well-formed XML: {message}"
     ))
-    .at(file, Some(position.row))
-    .column(position.col)
+    .at(file, Some(line))
+    .column(column)
     .hint(hint)
 }
 

@@ -169,6 +169,9 @@ impl Progressing<'_, '_> {
         loop {
             self.settle()?;
             self.start_jobs()?;
+            if !self.ready.is_empty() {
+                continue;
+            }
             if self.running.is_empty() && (self.queued.is_empty() || self.stopping) {
                 break;
             }
@@ -277,7 +280,7 @@ impl Progressing<'_, '_> {
             Decision::Fresh(results) => {
                 let results = results.clone();
                 self.warn(&replayed);
-                self.note_latest(action, &decided, &[], None);
+                self.note_latest(action, &decided, &decided.discovered, None);
                 self.end(index, Status::Fresh, Duration::ZERO);
                 self.complete(index, Some(results));
             }
@@ -286,7 +289,7 @@ impl Progressing<'_, '_> {
                 let started = Instant::now();
                 if self.publish_blobs(action, &results)? {
                     self.warn(&replayed);
-                    self.note_latest(action, &decided, &[], None);
+                    self.note_latest(action, &decided, &decided.discovered, None);
                     self.end(index, Status::Restored, started.elapsed());
                     self.complete(index, Some(results));
                 } else {

@@ -229,22 +229,7 @@ impl Progressing<'_, '_> {
             };
             return self.broke(running, &error);
         }
-        let result = CachedResult {
-            discovered: discovered.clone(),
-            status: ResultStatus::Ok,
-            outputs,
-            diagnostics: jobs::to_remembered(action, outcome.diagnostics.clone()),
-            duration_ms: millis(running.started.elapsed()),
-        };
-        let recorded = (
-            action.id.clone(),
-            action.kind,
-            running.queued.decided.key,
-            result,
-        );
-        let finished = session
-            .store
-            .finish(&running.lease, JobEnd::Done, Some(recorded))?;
+        let finished = self.remember(running, &outcome, &discovered, outputs)?;
         if finished == Finish::Stale {
             // Somebody else was given the job meanwhile; what they make counts.
             self.ready.push_back(index);
@@ -267,6 +252,32 @@ impl Progressing<'_, '_> {
         Ok(None)
     }
 
+    /// Records what a run gave together with the end of its job.
+    fn remember(
+        &self,
+        running: &Running,
+        outcome: &Outcome,
+        discovered: &[(String, Option<Digest>)],
+        outputs: Vec<(String, Digest, u64)>,
+    ) -> Result<Finish> {
+        let action = &self.round.plan.actions[running.queued.action];
+        let (status, end) = match outcome.status {
+            OutcomeStatus::Ok => (ResultStatus::Ok, JobEnd::Done),
+            _ => (ResultStatus::Failed, JobEnd::Failed),
+        };
+        let result = CachedResult {
+            discovered: discovered.to_vec(),
+            status,
+            outputs,
+            diagnostics: jobs::to_remembered(action, outcome.diagnostics.clone()),
+            duration_ms: millis(running.started.elapsed()),
+        };
+        let key = running.queued.decided.key;
+        let recorded = (action.id.clone(), action.kind, key, result);
+        let store = self.round.session.store;
+        Ok(store.finish(&running.lease, end, Some(recorded))?)
+    }
+
     fn failed(&mut self, running: &Running, mut outcome: Outcome) -> Result<Option<String>> {
         let plan = self.round.plan;
         let index = running.queued.action;
@@ -275,23 +286,7 @@ impl Progressing<'_, '_> {
         let Some(discovered) = self.discovered(action, running, &outcome) else {
             return self.superseded(running);
         };
-        let result = CachedResult {
-            discovered: discovered.clone(),
-            status: ResultStatus::Failed,
-            outputs: Vec::new(),
-            diagnostics: jobs::to_remembered(action, outcome.diagnostics.clone()),
-            duration_ms: millis(running.started.elapsed()),
-        };
-        let recorded = (
-            action.id.clone(),
-            action.kind,
-            running.queued.decided.key,
-            result,
-        );
-        self.round
-            .session
-            .store
-            .finish(&running.lease, JobEnd::Failed, Some(recorded))?;
+        self.remember(running, &outcome, &discovered, Vec::new())?;
         self.warn(&outcome.diagnostics);
         self.note_latest(
             action,

@@ -1,0 +1,128 @@
+//! Installing renderers: what is needed and nothing more, once, whatever happens in between.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use clm::tools::{Context, locate};
+
+use crate::support::{Course, renderers};
+
+fn setup(course: &Course, tools: &Path) -> Child {
+    course
+        .command(&["setup", "course.xml"])
+        .env("CLM_TOOLS_DIR", tools)
+        .env_remove("PLANTUML_JAR")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn names(tools: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(tools)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn setup_survives_being_killed_and_being_run_twice_at_once() {
+    let course = Course::with_topics(&["one"]);
+    course.write(
+        "slides/m/topic_010_one/pu/a.pu",
+        "@startuml\nclass A\n@enduml\n",
+    );
+    let tools = tempfile::tempdir().unwrap();
+    let mut killed = setup(&course, tools.path());
+    std::thread::sleep(Duration::from_millis(700));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+
+    let both: Vec<Child> = (0..2).map(|_| setup(&course, tools.path())).collect();
+    let mut installed = 0;
+    for child in both {
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        installed += said.matches("Installed plantuml").count();
+        assert!(
+            String::from_utf8_lossy(&output.stdout)
+                .contains("PlantUML 1.2026.8 (installed by clm)")
+        );
+    }
+    assert_eq!(installed, 1, "it was installed more than once");
+    let found = names(tools.path());
+    assert!(
+        found.iter().any(|name| name.starts_with("plantuml-")),
+        "{found:?}"
+    );
+    // Nothing that this course does not need, and nothing unfinished.
+    for name in ["drawio-", "chromium-", "new-"] {
+        assert!(
+            !found.iter().any(|other| other.starts_with(name)),
+            "{found:?}"
+        );
+    }
+    let again = setup(&course, tools.path()).wait_with_output().unwrap();
+    assert!(
+        !String::from_utf8_lossy(&again.stderr).contains("Install"),
+        "{again:?}"
+    );
+
+    let output = course
+        .command(&["build", "--message-format", "json"])
+        .env("CLM_TOOLS_DIR", tools.path())
+        .output()
+        .unwrap();
+    assert_eq!(crate::support::ran(output).counts().failed, 0);
+}
+
+#[test]
+fn the_doctor_tests_every_renderer() {
+    renderers();
+    let output = Command::new(env!("CARGO_BIN_EXE_clm"))
+        .arg("doctor")
+        .current_dir(std::env::temp_dir())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for works in [
+        "ok Python kernel works",
+        "ok pages works",
+        "ok PlantUML works",
+        "ok draw.io works",
+        "ok file events arrive",
+    ] {
+        assert!(said.contains(works), "{works} is missing in {said}");
+    }
+    assert!(said.contains("fs.inotify.max_user_watches"), "{said}");
+}
+
+#[test]
+fn fingerprints_name_versions_and_no_paths() {
+    let tools = renderers();
+    let context = Context::of_process(None);
+    let kernel = &tools.kernels.specs["python3"].fingerprint;
+    for fingerprint in [
+        &tools.html.as_ref().unwrap().fingerprint,
+        kernel,
+        &tools.plantuml.as_ref().unwrap().fingerprint,
+        tools.drawio.as_ref().unwrap().fingerprint(),
+    ] {
+        assert!(!fingerprint.contains('/'), "{fingerprint}");
+        assert!(
+            fingerprint.chars().any(|c| c.is_ascii_digit()),
+            "{fingerprint}"
+        );
+    }
+    let (again, found) = locate::locate(&context);
+    assert_eq!(&again.kernels.specs["python3"].fingerprint, kernel);
+    assert!(
+        found.iter().all(|entry| !entry.version.is_empty()),
+        "{found:?}"
+    );
+}
