@@ -14,9 +14,7 @@ use crate::engine::load::Course;
 use crate::engine::{self, BuildOptions, Engine, Stale};
 use crate::error::{Error, Result};
 use crate::events::{Event, Events};
-use crate::tools::Context;
 use crate::ui::{self, MessageFormat, Summary};
-use crate::worker::pool::PoolConfig;
 
 use super::session::{self, CourseArgs};
 use super::setup;
@@ -270,34 +268,6 @@ impl BuildArgs {
 
 fn some<T: Clone>(items: &[T]) -> Option<Vec<T>> {
     (!items.is_empty()).then(|| items.to_vec())
-}
-
-/// Settings of the workers for a course.
-pub fn pool_config(course: &Course, context: &Context, workers: &WorkerSettings) -> PoolConfig {
-    let mut config = pool_config_for(&course.place.root, context);
-    let slots = &mut config.slots;
-    for (slot, number) in [
-        (&mut slots.execute, workers.notebook),
-        (&mut slots.html, workers.html),
-        (&mut slots.plantuml, workers.plantuml),
-        (&mut slots.drawio, workers.drawio),
-    ] {
-        if let Some(number) = number {
-            *slot = number;
-        }
-    }
-    // Tests put a misbehaving program in the place of PlantUML.
-    config.plantuml_command = std::env::var("CLM_TEST_PLANTUML_COMMAND")
-        .ok()
-        .map(|command| command.split_whitespace().map(str::to_owned).collect());
-    config
-}
-
-/// Settings of workers that may read below `root`.
-pub fn pool_config_for(root: &std::path::Path, context: &Context) -> PoolConfig {
-    // A directory for each process: what a killed one leaves is swept up by the next.
-    let own = std::process::id().to_string();
-    PoolConfig::new(root, context.tools_dir.join("run").join(own))
 }
 
 /// A source as the person names it: relative to the working directory, or else to the course root.

@@ -8,7 +8,7 @@ use crate::tools::doctor::{self, Health};
 use crate::ui;
 
 use super::session::CourseArgs;
-use super::{build, session, setup};
+use super::{session, setup};
 
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -28,7 +28,7 @@ pub fn run(args: &DoctorArgs) -> Result<u8> {
     let state_dir = course.as_ref().map(|course| course.place.state_dir());
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Error::internal(format!("cannot start: {error}")))?;
-    let config = build::pool_config_for(scratch.path(), &context);
+    let config = session::pool_config_for(scratch.path(), &context);
     let report = runtime.block_on(doctor::doctor(
         &context,
         config,

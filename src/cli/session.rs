@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Event, Events};
 use crate::store::Store;
 use crate::tools;
+use crate::worker::pool::PoolConfig;
 
 /// Where the course is and where outputs go: the same for every command.
 #[derive(Debug, Clone, Args)]
@@ -100,7 +101,7 @@ pub fn engine(
 ) -> Result<Engine> {
     let (renderers, _) = tools::locate::locate(context);
     let store = open_store(&course, &events)?;
-    let config = super::build::pool_config(&course, context, workers);
+    let config = pool_config(&course, context, workers);
     Ok(Engine::new(
         course,
         store,
@@ -109,6 +110,38 @@ pub fn engine(
         events,
         cancel,
     ))
+}
+
+/// Settings of the workers for a course.
+pub fn pool_config(
+    course: &Course,
+    context: &tools::Context,
+    workers: &WorkerSettings,
+) -> PoolConfig {
+    let mut config = pool_config_for(&course.place.root, context);
+    let slots = &mut config.slots;
+    for (slot, number) in [
+        (&mut slots.execute, workers.notebook),
+        (&mut slots.html, workers.html),
+        (&mut slots.plantuml, workers.plantuml),
+        (&mut slots.drawio, workers.drawio),
+    ] {
+        if let Some(number) = number {
+            *slot = number;
+        }
+    }
+    // Tests put a misbehaving program in the place of PlantUML.
+    config.plantuml_command = std::env::var("CLM_TEST_PLANTUML_COMMAND")
+        .ok()
+        .map(|command| command.split_whitespace().map(str::to_owned).collect());
+    config
+}
+
+/// Settings of workers that may read below `root`.
+pub fn pool_config_for(root: &std::path::Path, context: &tools::Context) -> PoolConfig {
+    // A directory for each process: what a killed one leaves is swept up by the next.
+    let own = std::process::id().to_string();
+    PoolConfig::new(root, context.tools_dir.join("run").join(own))
 }
 
 /// Reports to a person who is not shown a whole run.

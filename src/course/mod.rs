@@ -3,6 +3,7 @@
 //! Everything here is pure: it is given bytes and returns values. It knows no hashing and no processes.
 
 pub mod deck;
+pub mod file_name;
 pub mod layout;
 pub mod path;
 pub mod spec;

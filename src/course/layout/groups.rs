@@ -1,11 +1,12 @@
 //! Dir-groups: directories that are copied as they are.
 
+use crate::course::file_name::sanitize;
 use crate::course::spec::DirGroup;
 use crate::course::tree::{self, Listing, is_ignored_dir, is_never_output};
 use crate::course::{Lang, RelPath};
 use crate::events::Diagnostic;
 
-use super::names::{course_dir, sanitize};
+use super::names::course_dir;
 use super::{Destination, Maker};
 
 /// Adds the copies of all dir-groups.

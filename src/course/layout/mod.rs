@@ -11,7 +11,7 @@ use crate::course::{Format, Kind, Lang, RelPath};
 use crate::events::Diagnostic;
 
 use claims::Claims;
-pub use names::{course_dir, sanitize};
+pub use names::course_dir;
 pub use selection::Selection;
 
 /// Where everything goes.

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::course::file_name::sanitize;
 use crate::course::{spec, tree};
 
 fn path(text: &str) -> RelPath {

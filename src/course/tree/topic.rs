@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use regex::Regex;
 
-use crate::course::layout::sanitize;
+use crate::course::file_name::sanitize;
 use crate::course::spec::{Spec, TopicRef};
 use crate::course::{Lang, ProgLang, RelPath};
 use crate::events::Diagnostic;
