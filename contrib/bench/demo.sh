@@ -27,7 +27,7 @@ fresh_copy() {
 seconds() {
   local start end
   start=$(date +%s.%N)
-  "$@" > "$work/log" 2>&1 || { cat "$work/log" >&2; echo "failed: $*" >&2; exit 1; }
+  "$@" > "$work/log" 2>&1 || { tail -n 20 "$work/log" >&2; echo "failed: $*" >&2; exit 1; }
   end=$(date +%s.%N)
   echo "$end $start" | awk '{ printf "%.3f\n", $1 - $2 }'
 }
@@ -55,6 +55,9 @@ theirs() {
     build specs/course.xml -d "$work/theirs" -o "$work/theirs.out" --no-progress --no-color)
 }
 fresh_copy "$work/theirs"
+# CLM renders a copy of the diagram elsewhere, where the file that it includes is not: give it the text.
+sed -i -e "/^!include/{r $work/theirs/${diagram%/*}/style.iuml
+d}" "$work/theirs/$diagram"
 mkdir "$work/theirs/specs"
 mv "$work/theirs/course.xml" "$work/theirs/specs/"
 echo "CLM $("$python_clm" --version 2>&1 | tail -n 1)"
