@@ -1,10 +1,11 @@
 //! The template step: the whole deck is a Jinja template, with line statements in comments.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
+use regex::Regex;
 
 use super::lines::{self, Statements};
 use super::{DeckSource, View, align, macros, methods, python_text, text};
@@ -58,7 +59,7 @@ pub(super) fn render(
             siblings.insert(name, text);
             continue;
         }
-        let text = result.map_err(|error| explain(&error, source, &template.lines))?;
+        let text = result.map_err(|error| explain(&error, source, &template))?;
         let origins = environment
             .template_from_named_str(source.path.as_str(), &template.marked())
             .and_then(|template| template.render(()))
@@ -121,21 +122,26 @@ fn environment<'a>(
     environment
 }
 
-/// The error as the author should see it; `lines` are the author's numbers of the template's lines.
-fn explain(error: &Error, source: &DeckSource, lines: &[u32]) -> Diagnostic {
+/// The error as the author should see it.
+fn explain(error: &Error, source: &DeckSource, template: &lines::Template) -> Diagnostic {
+    static ORIGIN: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"(?: \(from (.+):(\d+)\)|, from line (\d+)|(?:, )?from .+:\d+)")
+            .expect("the pattern is constant")
+    });
     // The innermost error that lies in the deck has the best line, the innermost of all has the cause.
     let deck = source.path.as_str();
     let mut line = None;
     let mut cause = error;
     let mut place = None;
+    let mut in_macros = false;
     let mut current: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(inner) = current {
         if let Some(inner) = inner.downcast_ref::<Error>() {
             cause = inner;
+            in_macros = inner.name() == Some(macros::MACROS_NAME);
             if inner.name() == Some(deck) {
                 line = inner.line().or(line);
-            } else if let (Some(name), Some(line)) = (inner.name(), inner.line())
-                && name != macros::MACROS_NAME
+            } else if let (Some(name), Some(line), false) = (inner.name(), inner.line(), in_macros)
             {
                 place = Some(format!(" (in the included file `{name}`, line {line})"));
             }
@@ -145,24 +151,51 @@ fn explain(error: &Error, source: &DeckSource, lines: &[u32]) -> Diagnostic {
     let detail = cause
         .detail()
         .map_or_else(|| cause.kind().to_string(), str::to_owned);
+    // Values may remember the line of the template that they came from.
+    if let Some(origin) = ORIGIN.captures(&detail)
+        && origin.get(1).is_some_and(|name| name.as_str() == deck)
+    {
+        line = line.or_else(|| origin[2].parse().ok());
+    }
+    let detail = ORIGIN.replace_all(&detail, "").into_owned();
+    if in_macros {
+        // An undefined argument is noticed in the macro; the author's line is the one that calls it.
+        let is_call = |line: &str| line.contains("{{") && line.contains("header");
+        line = line.or_else(|| template.text.lines().position(is_call).map(|at| at + 1));
+    }
     let line = line.map(|line| {
-        let index = line.saturating_sub(1).min(lines.len().saturating_sub(1));
-        lines.get(index).copied().unwrap_or(1)
+        let last = template.lines.len().saturating_sub(1);
+        let index = line.saturating_sub(1).min(last);
+        template.lines.get(index).copied().unwrap_or(1)
     });
-    let message = match cause.kind() {
-        ErrorKind::OutOfFuel => "the deck's Jinja template does not come to an end".to_owned(),
-        ErrorKind::UndefinedError => format!("Jinja: undefined variable or attribute: {detail}"),
-        ErrorKind::TemplateNotFound => format!("Jinja: file not found: {detail}"),
-        _ => format!("Jinja: {detail}"),
+    let diagnostic = |message: &str| {
+        let place = place.as_deref().unwrap_or_default();
+        Diagnostic::error(format!("{message}{place}")).at(deck, line)
     };
-    let diagnostic = Diagnostic::error(message + &place.unwrap_or_default()).at(deck, line);
     match cause.kind() {
-        ErrorKind::OutOfFuel => diagnostic.hint("look for a loop or recursion without an end"),
-        ErrorKind::TemplateNotFound => diagnostic.hint(
+        ErrorKind::OutOfFuel => diagnostic("the deck's template does not come to an end")
+            .hint("look for a loop or recursion without an end"),
+        _ if detail.contains("recursion limit") => {
+            diagnostic("the deck's template nests too deeply")
+                .hint("look for a macro or an included file that calls itself")
+        }
+        _ if in_macros => {
+            diagnostic(&format!("the header macro was given a missing argument: {detail}"))
+                .hint("call it as `header(\"German title\", \"English title\")`, or `header_de` and `header_en` with one title")
+        }
+        ErrorKind::UnknownFunction if detail.starts_with("header") => {
+            diagnostic(&format!("Jinja: {detail}")).hint(format!(
+                "import it in a line before: `{} j2 from 'macros.j2' import header`",
+                source.prog_lang.comment()
+            ))
+        }
+        ErrorKind::TemplateNotFound => diagnostic(&format!("file not found: {detail}")).hint(
             "files are found by their path relative to the deck's topic; the header macros are in `macros.j2`",
         ),
-        _ => diagnostic.hint(
-            "`{{`, `{%` and `{#` are Jinja in the whole deck: wrap code that contains them in `{% raw %}` and `{% endraw %}`",
-        ),
+        ErrorKind::UndefinedError | ErrorKind::SyntaxError => diagnostic(&format!("Jinja: {detail}"))
+            .hint(
+                "`{{`, `{%` and `{#` are Jinja in the whole deck: wrap code that contains them in `{% raw %}` and `{% endraw %}`",
+            ),
+        _ => diagnostic(&format!("Jinja: {detail}")),
     }
 }

@@ -40,7 +40,7 @@ pub use macros::templates;
 pub use syntax::kernel_name;
 
 /// Changes whenever equal decks would be read or written differently: a part of every key made with this module.
-pub const WRITER_VERSION: &str = "1";
+pub const WRITER_VERSION: &str = "2";
 
 /// A notebook source.
 #[derive(Clone, Copy, Debug)]

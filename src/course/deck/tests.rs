@@ -457,6 +457,11 @@ fn template_errors_name_the_line_and_what_to_do() {
         missing.contains("py:2: error: ") && missing.contains("nope.txt"),
         "{missing}"
     );
+    let no_argument = error(&HEADER.replace(", \"Title\"", ""));
+    assert!(
+        no_argument.contains("py:2: error: the header macro was given a missing argument"),
+        "{no_argument}"
+    );
     let endless =
         "{% macro f(x) %}{% for i in range(99999) %}{{ f(i) }}{% endfor %}{% endmacro %}{{ f(1) }}";
     assert!(!error(endless).is_empty());
