@@ -1,191 +1,252 @@
-//! Scripts: the cells of an output in the percent format, without metadata.
+//! Writes scripts: the `code` format.
 
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::quotes::Quotes;
+use super::{CellKind, Deck, Notebook, NotebookCell, magics, syntax, text};
 use crate::course::ProgLang;
+use crate::events::Diagnostic;
 
-use super::comments::{comment_out, split_lines};
-use super::strings::StringScanner;
-use super::{CellKind, Deck, Notebook, NotebookCell, magics};
-
-/// The text of a script.
-pub fn code(notebook: &Notebook, deck: &Deck, prog_lang: ProgLang) -> String {
-    let comment = prog_lang.comment();
-    // From the last cell to the first: how much room a cell leaves depends on what follows.
-    let mut lines: Vec<String> = Vec::new();
-    for cell in notebook.cells.iter().rev() {
-        let mut text = cell_lines(cell, prog_lang);
-        if !lines.is_empty() {
-            let gap = if prog_lang == ProgLang::Python {
-                gap(&text, &lines)
-            } else {
-                1
-            };
-            text.extend(std::iter::repeat_n(String::new(), gap));
-        }
-        text.append(&mut lines);
-        lines = text;
-    }
-    let mut head = Vec::new();
-    if let Some(executable) = &deck.executable {
-        head.push(format!("#!{executable}"));
-    }
-    let is_ascii = notebook.cells.iter().all(|cell| cell.source.is_ascii());
-    if let Some(encoding) = &deck.encoding {
-        head.push(encoding.clone());
-    } else if prog_lang != ProgLang::Python && !is_ascii {
-        head.push(format!("{comment} -*- coding: utf-8 -*-"));
-    }
-    head.append(&mut lines);
-    if head.is_empty() {
-        return String::new();
-    }
-    let mut text = head.join("\n");
-    text.push('\n');
-    text
+/// What the code format of a language does not do yet, to be said once in a run.
+pub fn code_limits(prog_lang: ProgLang) -> Option<Diagnostic> {
+    (prog_lang == ProgLang::Cpp).then(|| {
+        Diagnostic::warning(
+            "C++ decks are exported as scripts with cell markers, not yet as programs",
+        )
+        .hint("the exported files do not compile as they are; notebooks and pages are not affected")
+    })
 }
 
-fn cell_lines(cell: &NotebookCell, prog_lang: ProgLang) -> Vec<String> {
-    let comment = prog_lang.comment();
-    let marker = match cell.kind {
-        CellKind::Code => format!("{comment} %%"),
-        CellKind::Markdown => format!("{comment} %% [markdown]"),
-        CellKind::Raw => format!("{comment} %% [raw]"),
-    };
-    let mut lines = vec![marker];
-    let source = source_lines(&cell.source);
-    if cell.kind == CellKind::Code {
-        let language = source
-            .first()
-            .and_then(|first| first.strip_prefix("%%"))
-            .filter(|language| is_cell_language(language));
-        // A cell that begins indented (a fragment, no program) has its marker indented alike.
-        let first = source.first().copied().unwrap_or_default();
-        let indent = &first[..first.len() - first.trim_start().len()];
-        if !first.trim().is_empty() {
-            lines[0].insert_str(0, indent);
-        }
-        match language {
-            Some(language) => {
-                lines[0] = format!("{comment} %% language=\"{language}\"");
-                lines.extend(source[1..].iter().map(|line| comment_out(line, comment)));
-            }
-            None if cell.source.is_empty() => {}
-            None => lines.extend(magics::comment_out(&source, prog_lang)),
-        }
-        return lines;
+/// The script of a notebook: cells between markers without any options.
+pub fn code(notebook: &Notebook, deck: &Deck, prog_lang: ProgLang) -> String {
+    // From the end, since the number of blank lines after a cell depends on what follows it.
+    let mut blocks: Vec<Vec<String>> = Vec::with_capacity(notebook.cells.len() + 1);
+    let without_marker = notebook
+        .cells
+        .first()
+        .and_then(front_matter)
+        .map_or(0, |_| 1);
+    for cell in notebook.cells[without_marker..].iter().rev() {
+        let mut lines = cell_lines(cell, prog_lang);
+        let following = blocks.iter().rev().flatten().map(String::as_str);
+        let blanks = match prog_lang {
+            ProgLang::Python => blank_lines(&lines, following),
+            _ => 1,
+        };
+        lines.resize(lines.len() + blanks, String::new());
+        blocks.push(lines);
     }
-    let quotes = cell
-        .metadata
-        .get("cell_marker")
-        .and_then(|marker| marker.as_str());
-    match quotes.filter(|_| prog_lang == ProgLang::Python) {
-        Some(open) => {
-            let close = open.trim_start_matches(['r', 'R']);
-            lines.push(open.to_owned());
-            lines.extend(source.iter().map(|line| (*line).to_owned()));
-            lines.push(close.to_owned());
-        }
-        None => lines.extend(source.iter().map(|line| comment_out(line, comment))),
+    blocks.push(header_lines(notebook, deck, prog_lang));
+    if notebook.cells.is_empty() && !blocks[0].is_empty() {
+        blocks[0].push(String::new());
+    }
+    let lines: Vec<&str> = blocks.iter().rev().flatten().map(String::as_str).collect();
+    lines.join("\n")
+}
+
+/// The interpreter and encoding lines of the deck.
+fn header_lines(notebook: &Notebook, deck: &Deck, prog_lang: ProgLang) -> Vec<String> {
+    let declared = |key: &str| {
+        deck.metadata
+            .get("jupytext")
+            .and_then(|jupytext| jupytext.get(key))
+            .and_then(Value::as_str)
+    };
+    let mut lines = Vec::new();
+    let front_matter = notebook.cells.first().and_then(front_matter);
+    if let Some(executable) = declared("executable") {
+        lines.push(format!("#!{executable}"));
+    }
+    if let Some(encoding) = declared("encoding") {
+        lines.push(encoding.to_owned());
+    } else if prog_lang != ProgLang::Python
+        && notebook.cells.iter().any(|cell| !cell.source.is_ascii())
+    {
+        lines.push(format!("{} -*- coding: utf-8 -*-", prog_lang.comment()));
+    }
+    if let Some(front_matter) = front_matter
+        && front_matter.len() > 2
+    {
+        let comment = prog_lang.comment();
+        lines.extend(front_matter.iter().map(|line| commented(line, comment)));
+        lines.push(String::new());
     }
     lines
 }
 
-/// Languages that a notebook cell can be in as a whole.
-fn is_cell_language(text: &str) -> bool {
-    matches!(
-        text,
-        "bash"
-            | "sh"
-            | "script"
-            | "perl"
-            | "ruby"
-            | "javascript"
-            | "js"
-            | "html"
-            | "latex"
-            | "markdown"
-            | "svg"
-            | "R"
-            | "python2"
-            | "python3"
-            | "python"
-            | "pypy"
-            | "julia"
-            | "sql"
-            | "cython"
-            | "rust"
-            | "go"
-    )
+/// The lines of a cell between two rules; as the first cell it has no marker.
+fn front_matter(cell: &NotebookCell) -> Option<Vec<&str>> {
+    let lines = text::split_lines(text::strip(&cell.source));
+    let is_between_rules = lines.len() > 1 && lines[0] == "---" && lines[lines.len() - 1] == "---";
+    (cell.kind == CellKind::Raw && is_between_rules).then_some(lines)
 }
 
+/// The lines of a cell; after a last line end there is one more line, which is empty.
 fn source_lines(source: &str) -> Vec<&str> {
-    let mut lines = split_lines(source);
-    // A trailing line end opens one more, empty line.
+    let mut lines = text::split_lines(source);
     if source.is_empty() || source.ends_with('\n') {
         lines.push("");
     }
     lines
 }
 
-/// Blank lines between a cell and the text after it: two around functions and classes, as Python's style guide
-/// asks for, else one.
-fn gap(cell: &[String], following: &[String]) -> usize {
-    if ends_with_definition(cell) {
-        return if has_code(following) { 2 } else { 1 };
+fn cell_lines(cell: &NotebookCell, prog_lang: ProgLang) -> Vec<String> {
+    let comment = prog_lang.comment();
+    let source = source_lines(&cell.source);
+    let magics = |lines: &[&str]| -> Vec<String> {
+        let lines = magics::comment(lines, prog_lang);
+        lines.into_iter().map(Cow::into_owned).collect()
+    };
+    match cell.kind {
+        CellKind::Code if cell.source.is_empty() => vec![format!("{comment} %%")],
+        CellKind::Code => {
+            if let Some(language) = CellLanguage::of(source[0], prog_lang) {
+                let mut lines = vec![format!("{comment} %%{}", language.options())];
+                if language.name == syntax::main_language(prog_lang) {
+                    lines.extend(magics(&source[1..]));
+                } else {
+                    lines.extend(source[1..].iter().map(|line| commented(line, comment)));
+                }
+                return lines;
+            }
+            // A marker stands where its code begins.
+            let code = source[0].trim_start_matches(text::is_space);
+            let indent = match code {
+                "" => "",
+                code => &source[0][..source[0].len() - code.len()],
+            };
+            let mut lines = vec![format!("{indent}{comment} %%")];
+            lines.extend(magics(&source));
+            lines
+        }
+        CellKind::Markdown | CellKind::Raw => {
+            let mut lines = vec![format!("{comment} %% [{}]", cell.kind.name())];
+            if let Some((open, close)) = quotes(cell) {
+                let text = format!("{open}{}{close}", source.join("\n"));
+                lines.extend(text.split('\n').map(str::to_owned));
+            } else if let Some(language) = CellLanguage::of(source[0], prog_lang) {
+                lines[0].push_str(&language.options());
+                lines.extend(source[1..].iter().map(|line| commented(line, comment)));
+            } else {
+                lines.extend(source.iter().map(|line| commented(line, comment)));
+            }
+            lines
+        }
     }
-    let ends_with_code = cell
-        .last()
-        .is_some_and(|line| !line.trim().is_empty() && !line.starts_with('#'));
-    if ends_with_code && begins_with_definition(following) {
-        2
+}
+
+fn commented(line: &str, comment: &str) -> String {
+    if line.is_empty() {
+        comment.to_owned()
     } else {
-        1
+        format!("{comment} {line}")
     }
+}
+
+/// The quotes that a text cell was written in, with the line ends inside of them.
+fn quotes(cell: &NotebookCell) -> Option<(String, String)> {
+    let marker = cell.metadata.get("cell_marker")?.as_str()?;
+    if let Some((open, close)) = marker.split_once(',') {
+        return is_quote(open.trim_end_matches('\n')).then(|| (open.to_owned(), close.to_owned()));
+    }
+    let close = marker.trim_start_matches(['r', 'R']);
+    is_quote(marker).then(|| (format!("{marker}\n"), format!("\n{close}")))
+}
+
+fn is_quote(marker: &str) -> bool {
+    let quote = marker.strip_prefix(['r', 'R']).unwrap_or(marker);
+    matches!(quote, "\"\"\"" | "'''")
+}
+
+/// A language other than the deck's, to which the first line of a cell hands the cell over (`%%bash`).
+struct CellLanguage<'a> {
+    name: &'a str,
+    arguments: &'a str,
+}
+
+impl<'a> CellLanguage<'a> {
+    fn of(line: &'a str, prog_lang: ProgLang) -> Option<Self> {
+        let rest = line.strip_prefix(syntax::language_sign(prog_lang))?;
+        let (name, arguments) = rest.split_once(' ').unwrap_or((rest, ""));
+        syntax::is_cell_language(name).then_some(Self { name, arguments })
+    }
+
+    fn options(&self) -> String {
+        let mut options = String::new();
+        if !self.arguments.is_empty() {
+            options.push_str(&format!(" magic_args={}", Value::from(self.arguments)));
+        }
+        options.push_str(&format!(" language={}", Value::from(self.name)));
+        options
+    }
+}
+
+/// How many blank lines follow a cell: two around functions and classes, as Python's style guide asks for.
+fn blank_lines<'a>(cell: &[String], following: impl Iterator<Item = &'a str>) -> usize {
+    let mut following = following.peekable();
+    if following.peek().is_none() {
+        return 1;
+    }
+    let wants_two = if ends_with_definition(cell) {
+        has_code(following)
+    } else {
+        ends_with_code(cell) && starts_with_definition(following)
+    };
+    if wants_two { 2 } else { 1 }
 }
 
 fn is_definition(line: &str) -> bool {
-    ["def ", "async ", "class "]
-        .iter()
-        .any(|word| line.starts_with(word))
+    static DEFINITION: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"^(def|class|async)\s").expect("the pattern is constant"));
+    DEFINITION.is_match(line)
 }
 
-/// Lines up to the first pair of blank ones; the blank ones are left out.
-fn before_a_pause<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
-    let mut was_blank = false;
-    lines
-        .take_while(move |line| {
-            let is_blank = line.trim().is_empty();
-            let is_pause = is_blank && was_blank;
-            was_blank = is_blank;
-            !is_pause
-        })
-        .filter(|line| !line.trim().is_empty())
-}
-
-/// Lines that do not begin inside of a string.
-fn unquoted(lines: &[String]) -> Vec<&str> {
-    let mut scanner = StringScanner::new("#");
-    lines
-        .iter()
-        .filter_map(|line| {
-            let is_quoted = scanner.is_quoted();
-            scanner.read(line);
-            (!is_quoted).then_some(line.as_str())
-        })
-        .collect()
-}
-
+/// Whether the last line that is neither indented nor a comment begins a function or class.
 fn ends_with_definition(cell: &[String]) -> bool {
-    before_a_pause(unquoted(cell).into_iter().rev())
+    let outside: Vec<&str> = outside_strings(cell.iter().map(String::as_str)).collect();
+    before_gap(outside.into_iter().rev())
         .find(|line| !line.starts_with(['#', ' ', ')']))
         .is_some_and(is_definition)
 }
 
-fn begins_with_definition(following: &[String]) -> bool {
-    before_a_pause(unquoted(following).into_iter())
-        .find(|line| !line.starts_with(['#', '@', ' ', ')']) || is_definition(line))
+/// The lines that do not begin inside a string.
+fn outside_strings<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+    let mut quotes = Quotes::new("#");
+    lines.filter(move |line| {
+        let is_outside = !quotes.inside();
+        quotes.read(line);
+        is_outside
+    })
+}
+
+fn ends_with_code(cell: &[String]) -> bool {
+    cell.last()
+        .is_some_and(|line| !text::is_blank(line) && !line.starts_with('#'))
+}
+
+fn has_code<'a>(following: impl Iterator<Item = &'a str>) -> bool {
+    before_gap(following).any(|line| !text::strip(line).starts_with('#'))
+}
+
+fn starts_with_definition<'a>(following: impl Iterator<Item = &'a str>) -> bool {
+    before_gap(outside_strings(following))
+        .find(|line| !line.starts_with(['#', '@', ' ', ')']))
         .is_some_and(is_definition)
 }
 
-fn has_code(following: &[String]) -> bool {
-    before_a_pause(following.iter().map(String::as_str)).any(|line| !line.starts_with('#'))
+/// The lines that are not blank, up to the first two blank lines in a row.
+fn before_gap<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+    let mut after_blank = false;
+    lines
+        .take_while(move |line| {
+            let is_blank = text::is_blank(line);
+            let is_gap = is_blank && after_blank;
+            after_blank = is_blank;
+            !is_gap
+        })
+        .filter(|line| !text::is_blank(line))
 }

@@ -1,36 +1,64 @@
-//! Notebooks as JSON text.
+//! Notebooks and their JSON texts.
 
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::comments::is_line_end;
-use super::{CellKind, Notebook, NotebookCell};
+use super::{CellKind, text};
+
+/// A notebook of one output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notebook {
+    /// The cells in order.
+    pub cells: Vec<NotebookCell>,
+    /// Metadata of the notebook.
+    pub metadata: Map<String, Value>,
+}
+
+/// A cell of a notebook.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NotebookCell {
+    /// Its type.
+    pub kind: CellKind,
+    /// Its id, unique in the notebook.
+    pub id: String,
+    /// Its text.
+    pub source: String,
+    /// Its metadata.
+    pub metadata: Map<String, Value>,
+    /// Index of the cell in [`Deck::cells`](super::Deck::cells).
+    pub origin: usize,
+    /// Results, when they were attached.
+    pub outputs: Vec<Value>,
+    /// The number in the prompt.
+    pub execution_count: Option<i64>,
+    /// It never shows results.
+    pub clear_outputs: bool,
+}
+
+/// Whether long texts are lists of lines.
+#[derive(Clone, Copy, PartialEq)]
+enum Texts {
+    Lines,
+    Whole,
+}
 
 impl Notebook {
-    /// The text of an `.ipynb` file: keys sorted, one blank for each level, sources as lists of lines.
+    /// The text of an `.ipynb` file: sorted keys, one blank of indentation, texts as lists of lines.
     pub fn to_ipynb(&self) -> String {
-        let value = self.value(&|text| Value::from(lines(text)));
-        let mut bytes = Vec::new();
-        let formatter = serde_json::ser::PrettyFormatter::with_indent(b" ");
-        let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
-        // Writing a value to memory cannot fail.
-        let written = value.serialize(&mut serializer);
-        debug_assert!(written.is_ok());
-        bytes.push(b'\n');
-        String::from_utf8(bytes).unwrap_or_default()
+        let mut out = String::new();
+        write(&self.value(Texts::Lines), Some(0), &mut out);
+        out.push('\n');
+        out
     }
 
-    /// Compact JSON with results and whole texts, for programs.
+    /// The same notebook in one line, with sorted keys and whole texts.
     pub fn to_json(&self) -> String {
-        self.value(&|text| Value::from(text)).to_string()
+        let mut out = String::new();
+        write(&self.value(Texts::Whole), None, &mut out);
+        out
     }
 
-    fn value(&self, text: &dyn Fn(&str) -> Value) -> Value {
-        let cells: Vec<Value> = self
-            .cells
-            .iter()
-            .map(|cell| cell_value(cell, text))
-            .collect();
+    fn value(&self, texts: Texts) -> Value {
+        let cells: Vec<Value> = self.cells.iter().map(|cell| cell.value(texts)).collect();
         json!({
             "cells": cells,
             "metadata": self.metadata,
@@ -40,33 +68,108 @@ impl Notebook {
     }
 }
 
-fn cell_value(cell: &NotebookCell, text: &dyn Fn(&str) -> Value) -> Value {
-    let mut value = Map::from_iter([
-        ("cell_type".to_owned(), Value::from(cell.kind.name())),
-        ("id".to_owned(), Value::from(cell.id.as_str())),
-        ("metadata".to_owned(), Value::Object(cell.metadata.clone())),
-        ("source".to_owned(), text(&cell.source)),
-    ]);
-    if cell.kind == CellKind::Code {
-        value.insert("execution_count".to_owned(), cell.execution_count.into());
-        value.insert("outputs".to_owned(), Value::from(cell.outputs.clone()));
+impl NotebookCell {
+    fn value(&self, texts: Texts) -> Value {
+        let mut metadata = self.metadata.clone();
+        metadata.remove("trusted");
+        let mut value = json!({
+            "cell_type": self.kind.name(),
+            "id": self.id,
+            "metadata": metadata,
+            "source": text_value(&self.source, texts),
+        });
+        if self.kind == CellKind::Code {
+            value["execution_count"] = json!(self.execution_count);
+            let outputs = self
+                .outputs
+                .iter()
+                .map(|output| output_value(output, texts));
+            value["outputs"] = outputs.collect();
+        }
+        value
     }
-    Value::Object(value)
 }
 
-/// A text as a list of lines with their ends.
-fn lines(text: &str) -> Vec<&str> {
-    let mut lines = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = match rest.find(is_line_end) {
-            None => rest.len(),
-            Some(at) if rest[at..].starts_with("\r\n") => at + 2,
-            Some(at) => at + rest[at..].chars().next().map_or(1, char::len_utf8),
-        };
-        let (line, next) = rest.split_at(end);
-        lines.push(line);
-        rest = next;
+fn text_value(text: &str, texts: Texts) -> Value {
+    match texts {
+        Texts::Whole => text.into(),
+        Texts::Lines => text::split_lines_with_ends(text).into(),
     }
-    lines
+}
+
+fn output_value(output: &Value, texts: Texts) -> Value {
+    let mut output = output.clone();
+    if texts == Texts::Whole {
+        return output;
+    }
+    if let Some(text) = output.get_mut("text") {
+        split(text);
+    }
+    for (mime, data) in output
+        .get_mut("data")
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flatten()
+    {
+        let is_json = mime == "application/json" || mime.ends_with("+json");
+        if !is_json {
+            split(data);
+        }
+    }
+    output
+}
+
+fn split(value: &mut Value) {
+    if let Value::String(text) = value {
+        *value = text_value(text, Texts::Lines);
+    }
+}
+
+/// Writes JSON as Python does; `indent` is the depth when lines are indented.
+fn write(value: &Value, indent: Option<usize>, out: &mut String) {
+    let inner = indent.map(|depth| depth + 1);
+    match value {
+        Value::Array(items) if items.is_empty() => out.push_str("[]"),
+        Value::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                separate(index, inner, out);
+                write(item, inner, out);
+            }
+            new_line(indent, out);
+            out.push(']');
+        }
+        Value::Object(map) if map.is_empty() => out.push_str("{}"),
+        Value::Object(map) => {
+            let mut entries: Vec<(&String, &Value)> = map.iter().collect();
+            entries.sort_by_key(|(key, _)| *key);
+            out.push('{');
+            for (index, (key, item)) in entries.into_iter().enumerate() {
+                separate(index, inner, out);
+                out.push_str(&Value::from(key.as_str()).to_string());
+                out.push_str(if indent.is_some() { ": " } else { ":" });
+                write(item, inner, out);
+            }
+            new_line(indent, out);
+            out.push('}');
+        }
+        Value::Number(number) if number.is_f64() => {
+            out.push_str(&text::float_text(number.as_f64().unwrap_or_default()));
+        }
+        other => out.push_str(&other.to_string()),
+    }
+}
+
+fn separate(index: usize, indent: Option<usize>, out: &mut String) {
+    if index > 0 {
+        out.push(',');
+    }
+    new_line(indent, out);
+}
+
+fn new_line(indent: Option<usize>, out: &mut String) {
+    if let Some(depth) = indent {
+        out.push('\n');
+        out.extend(std::iter::repeat_n(' ', depth));
+    }
 }

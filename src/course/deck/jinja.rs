@@ -1,248 +1,201 @@
-//! Jinja: the whole text of a deck is a template, with line statements and our header macros.
+//! The template step: the whole deck is a Jinja template, with line statements in comments.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Value;
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, context};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
+use regex::Regex;
 
-use crate::course::{Format, ProgLang};
+use super::lines::{self, Statements};
+use super::{DeckSource, View, align, macros, methods, python_text, text};
+use crate::course::Format;
 use crate::events::Diagnostic;
 
-use super::{DeckSource, View, normalise_newlines};
+/// How much work one deck may be; a template that loops for ever ends here.
+const FUEL: u64 = 5_000_000;
 
-/// The template that decks import their macros from.
-const MACROS: &str = "macros.j2";
-/// Steps after which a template counts as endless.
-const FUEL: u64 = 20_000_000;
+/// How many files one deck may include.
+const MAX_INCLUDES: usize = 500;
 
-static MACROS_TEXT: &str = include_str!("templates/macros.j2");
-
-const LOGOS: &[(ProgLang, &str)] = &[
-    (ProgLang::Python, include_str!("templates/python.svg")),
-    (ProgLang::Cpp, include_str!("templates/cpp.svg")),
-    (ProgLang::CSharp, include_str!("templates/csharp.svg")),
-    (ProgLang::Java, include_str!("templates/java.svg")),
-    (
-        ProgLang::TypeScript,
-        include_str!("templates/typescript.svg"),
-    ),
-];
-
-/// All bundled bytes that shape outputs, for keys.
-pub fn templates() -> &'static [u8] {
-    static ALL: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        let mut all = MACROS_TEXT.as_bytes().to_vec();
-        for (_, logo) in LOGOS {
-            all.extend_from_slice(logo.as_bytes());
-        }
-        all
-    });
-    &ALL
+/// What a template became.
+pub(super) struct Rendered {
+    pub(super) text: String,
+    /// The author's line of each line of the text, where it is known.
+    pub(super) origins: Vec<Option<u32>>,
+    /// Names of files beside the deck that were loaded, or looked for and not found.
+    pub(super) included: Vec<String>,
 }
 
-/// A template's text, and the line that each of its lines has in the file.
-struct Prepared {
-    text: String,
-    lines: Vec<u32>,
-}
+/// Files beside the deck that the template has asked for so far; none for a file that is not there.
+type Siblings = BTreeMap<String, Option<String>>;
 
-/// Renders a deck; also gives the names of topic files that were loaded or looked for.
-pub fn render(
-    source: &DeckSource<'_>,
-    text: &str,
-    view: &View<'_>,
+/// Renders a deck.
+pub(super) fn render(
+    source: &DeckSource,
+    view: &View,
     sibling: &dyn Fn(&str) -> Option<String>,
-) -> Result<(String, Vec<String>), Diagnostic> {
-    let prefix = format!("{} j2", source.prog_lang.comment());
-    let prepared = prepare(text, &prefix);
-    // The loader must own what it uses, so what a template names is found in rounds: each loads what the last
-    // one missed.
-    let loaded = Arc::new(Mutex::new(Loaded::default()));
+) -> Result<Rendered, Diagnostic> {
+    let statements = Statements::new(source.prog_lang);
+    let deck = text::normalize_newlines(source.text);
+    let template = statements.without_blanks_after(&deck);
+    let mut siblings = Siblings::new();
     loop {
-        let environment = environment(source.prog_lang, &prefix, view, &loaded)
-            .map_err(|error| diagnostic(&error, source, &prepared))?;
+        let asked = Arc::new(Mutex::new(None));
+        let environment = environment(source, view, &siblings, &asked);
         let result = environment
-            .template_from_named_str(source.path.as_str(), &prepared.text)
-            .and_then(|template| template.render(globals(view)));
-        let mut state = loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(name) = state.wanted.take() else {
-            let names = state.files.iter().map(|(name, _)| name.clone()).collect();
-            drop(state);
-            return result
-                .map(|rendered| (rendered, names))
-                .map_err(|error| diagnostic(&error, source, &prepared));
-        };
-        let file = sibling(&name).map(|text| prepare(&normalise_newlines(&text), &prefix).text);
-        state.files.push((name, file));
+            .template_from_named_str(source.path.as_str(), &template.text)
+            .and_then(|template| template.render(()));
+        let asked = asked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The engine wants its files at once and for ever, so a missing one is fetched and everything begins anew.
+        if let Some(name) = asked
+            && siblings.len() < MAX_INCLUDES
+        {
+            let text = sibling(&name).map(|text| {
+                statements
+                    .without_blanks_after(&text::normalize_newlines(&text))
+                    .text
+            });
+            siblings.insert(name, text);
+            continue;
+        }
+        let text = result.map_err(|error| explain(&error, source, &template))?;
+        let origins = environment
+            .template_from_named_str(source.path.as_str(), &template.marked())
+            .and_then(|template| template.render(()))
+            .ok()
+            .and_then(|marked| lines::origins(&text, &marked))
+            .unwrap_or_else(|| align::align(&text, &deck));
+        return Ok(Rendered {
+            text,
+            origins,
+            included: siblings.into_keys().collect(),
+        });
     }
 }
 
-#[derive(Default)]
-struct Loaded {
-    files: Vec<(String, Option<String>)>,
-    wanted: Option<String>,
-}
-
-fn globals(view: &View<'_>) -> Value {
-    context! {
-        is_notebook => view.format == Format::Notebook,
-        is_html => view.format == Format::Html,
-        lang => view.lang.name(),
-        author => view.author,
-        organization => view.organization,
-    }
-}
-
-fn environment<'e>(
-    prog_lang: ProgLang,
-    prefix: &str,
-    view: &View<'_>,
-    loaded: &Arc<Mutex<Loaded>>,
-) -> Result<Environment<'e>, Error> {
+fn environment<'a>(
+    source: &DeckSource,
+    view: &View,
+    siblings: &Siblings,
+    asked: &Arc<Mutex<Option<String>>>,
+) -> Environment<'a> {
     let mut environment = Environment::new();
+    let prefix = format!("{} j2", source.prog_lang.comment());
     let mut syntax = SyntaxConfig::builder();
     syntax
-        .line_statement_prefix(prefix.to_owned())
+        .line_statement_prefix(prefix)
         .keep_trailing_newline(true);
-    environment.set_syntax(syntax.build()?);
+    // The delimiters are the default ones, and a prefix cannot clash with them.
+    if let Ok(syntax) = syntax.build() {
+        environment.set_syntax(syntax);
+    }
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_formatter(python_text::format);
+    environment.set_unknown_method_callback(methods::call);
     environment.set_fuel(Some(FUEL));
-    // Macros do not see the caller's variables, only what is global.
     environment.add_global("is_notebook", view.format == Format::Notebook);
     environment.add_global("is_html", view.format == Format::Html);
     environment.add_global("lang", view.lang.name());
-    environment.add_global("author", view.author.to_owned());
-    environment.add_global("organization", view.organization.to_owned());
-    environment.add_global("clm", style(prog_lang));
-    let loaded = Arc::clone(loaded);
+    environment.add_global("author", view.author);
+    environment.add_global("organization", view.organization);
+    environment.add_global("_package", macros::package(source.prog_lang));
+
+    let siblings = siblings.clone();
+    let asked = Arc::clone(asked);
     environment.set_loader(move |name| {
-        if name == MACROS {
-            return Ok(Some(MACROS_TEXT.to_owned()));
+        if name == macros::MACROS_NAME {
+            return Ok(Some(macros::MACROS.to_owned()));
         }
-        let mut state = loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        match state.files.iter().find(|(known, _)| known == name) {
-            Some((_, text)) => Ok(text.clone()),
+        match siblings.get(name) {
+            Some(text) => Ok(text.clone()),
             None => {
-                state.wanted.get_or_insert_with(|| name.to_owned());
+                asked
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .get_or_insert_with(|| name.to_owned());
                 Ok(None)
             }
         }
     });
-    Ok(environment)
+    environment
 }
 
-/// What the macros need to know of a language: its comment, and how its title slides look.
-fn style(prog_lang: ProgLang) -> Value {
-    let logo = LOGOS
-        .iter()
-        .find(|(language, _)| *language == prog_lang)
-        .map_or("", |(_, logo)| logo);
-    let (attributes, is_wrapped) = match prog_lang {
-        ProgLang::Python => (
-            r#"style="display:block;margin:auto;width:10%" alt="Python Logo""#,
-            true,
-        ),
-        ProgLang::Cpp => (r#"style="display:block;margin:auto;width:5%""#, false),
-        ProgLang::CSharp => (
-            r#"alt="C# Logo" style="display:block;margin:auto;width:5%""#,
-            true,
-        ),
-        ProgLang::Java => (
-            r#"alt="Java Logo" style="display:block;margin:auto;width:5%""#,
-            true,
-        ),
-        ProgLang::TypeScript => (
-            r#"alt="TypeScript Logo" style="display:block;margin:auto;width:5%""#,
-            true,
-        ),
-    };
-    context! {
-        comment => prog_lang.comment(),
-        logo => wrapped_base64(logo.trim().as_bytes(), is_wrapped),
-        attributes => attributes,
-        author_style => if prog_lang == ProgLang::Python { "" } else { " font-size:120%;" },
-        indent_de => if prog_lang == ProgLang::TypeScript { "  " } else { " " },
-        indent_en => "  ",
-    }
-}
-
-/// Base64 in lines of 76 characters, each with its line end, or in one piece.
-fn wrapped_base64(bytes: &[u8], is_wrapped: bool) -> String {
-    use base64::Engine;
-    let text = base64::engine::general_purpose::STANDARD.encode(bytes);
-    if !is_wrapped {
-        return text;
-    }
-    let mut wrapped = String::with_capacity(text.len() + text.len() / 76 + 1);
-    let mut rest = text.as_str();
-    while !rest.is_empty() {
-        let (line, next) = rest.split_at(rest.len().min(76));
-        wrapped.push_str(line);
-        wrapped.push('\n');
-        rest = next;
-    }
-    wrapped
-}
-
-/// Drops blank lines after line statements: a Jinja line statement swallows them.
-fn prepare(text: &str, prefix: &str) -> Prepared {
-    let mut prepared = Prepared {
-        text: String::with_capacity(text.len()),
-        lines: Vec::new(),
-    };
-    let mut follows_statement = false;
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        if follows_statement && line.trim().is_empty() {
-            continue;
+/// The error as the author should see it.
+fn explain(error: &Error, source: &DeckSource, template: &lines::Template) -> Diagnostic {
+    static ORIGIN: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"(?: \(from (.+):(\d+)\)|, from line (\d+)|(?:, )?from .+:\d+)")
+            .expect("the pattern is constant")
+    });
+    // The innermost error that lies in the deck has the best line, the innermost of all has the cause.
+    let deck = source.path.as_str();
+    let mut line = None;
+    let mut cause = error;
+    let mut place = None;
+    let mut in_macros = false;
+    let mut current: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(inner) = current {
+        if let Some(inner) = inner.downcast_ref::<Error>() {
+            cause = inner;
+            in_macros = inner.name() == Some(macros::MACROS_NAME);
+            if inner.name() == Some(deck) {
+                line = inner.line().or(line);
+            } else if let (Some(name), Some(line), false) = (inner.name(), inner.line(), in_macros)
+            {
+                place = Some(format!(" (in the included file `{name}`, line {line})"));
+            }
         }
-        follows_statement = line
-            .trim_start_matches([' ', '\t', '\u{b}'])
-            .starts_with(prefix);
-        prepared.text.push_str(line);
-        prepared.lines.push(index as u32 + 1);
+        current = inner.source();
     }
-    prepared
-}
-
-fn diagnostic(error: &Error, source: &DeckSource<'_>, prepared: &Prepared) -> Diagnostic {
-    // The innermost error is the one that the author can mend.
-    let mut inner = error;
-    while let Some(next) =
-        std::error::Error::source(inner).and_then(|next| next.downcast_ref::<Error>())
+    let detail = cause
+        .detail()
+        .map_or_else(|| cause.kind().to_string(), str::to_owned);
+    // Values may remember the line of the template that they came from.
+    if let Some(origin) = ORIGIN.captures(&detail)
+        && origin.get(1).is_some_and(|name| name.as_str() == deck)
     {
-        inner = next;
+        line = line.or_else(|| origin[2].parse().ok());
     }
-    let what = match inner.kind() {
-        ErrorKind::OutOfFuel => "the template does not come to an end".to_owned(),
-        kind => match inner.detail() {
-            Some(detail) => format!("{kind}: {detail}"),
-            None => kind.to_string(),
-        },
-    };
-    let own = [error, inner]
-        .into_iter()
-        .find(|error| error.name() == Some(source.path.as_str()));
-    let line = own
-        .and_then(Error::line)
-        .and_then(|line| prepared.lines.get(line.saturating_sub(1)).copied());
-    let hint = match inner.kind() {
-        ErrorKind::UndefinedError | ErrorKind::SyntaxError | ErrorKind::UnknownFunction => {
-            "`{{`, `{%` and `{#` are Jinja also inside of code: put such code between `{% raw %}` and `{% endraw %}`"
-        }
-        ErrorKind::TemplateNotFound => {
-            "a deck may import `macros.j2` and text files of its own topic, named relative to the topic"
-        }
-        _ => "look at the Jinja expression in this line",
-    };
-    let mut diagnostic = Diagnostic::error(format!("Jinja: {what}"))
-        .at(source.path.as_str(), line)
-        .hint(hint);
-    if own.is_none()
-        && let Some(name) = inner.name()
-    {
-        diagnostic.detail = Some(format!("in `{name}`, line {}", inner.line().unwrap_or(0)));
+    let detail = ORIGIN.replace_all(&detail, "").into_owned();
+    if in_macros {
+        // An undefined argument is noticed in the macro; the author's line is the one that calls it.
+        let is_call = |line: &str| line.contains("{{") && line.contains("header");
+        line = line.or_else(|| template.text.lines().position(is_call).map(|at| at + 1));
     }
-    diagnostic
+    let line = line.map(|line| {
+        let last = template.lines.len().saturating_sub(1);
+        let index = line.saturating_sub(1).min(last);
+        template.lines.get(index).copied().unwrap_or(1)
+    });
+    let diagnostic = |message: &str| {
+        let place = place.as_deref().unwrap_or_default();
+        Diagnostic::error(format!("{message}{place}")).at(deck, line)
+    };
+    match cause.kind() {
+        ErrorKind::OutOfFuel => diagnostic("the deck's template does not come to an end")
+            .hint("look for a loop or recursion without an end"),
+        _ if detail.contains("recursion limit") => {
+            diagnostic("the deck's template nests too deeply")
+                .hint("look for a macro or an included file that calls itself")
+        }
+        _ if in_macros => {
+            diagnostic(&format!("the header macro was given a missing argument: {detail}"))
+                .hint("call it as `header(\"German title\", \"English title\")`, or `header_de` and `header_en` with one title")
+        }
+        ErrorKind::UnknownFunction if detail.starts_with("header") => {
+            diagnostic(&format!("Jinja: {detail}")).hint(format!(
+                "import it in a line before: `{} j2 from 'macros.j2' import header`",
+                source.prog_lang.comment()
+            ))
+        }
+        ErrorKind::TemplateNotFound => diagnostic(&format!("file not found: {detail}")).hint(
+            "files are found by their path relative to the deck's topic; the header macros are in `macros.j2`",
+        ),
+        ErrorKind::UndefinedError | ErrorKind::SyntaxError => diagnostic(&format!("Jinja: {detail}"))
+            .hint(
+                "`{{`, `{%` and `{#` are Jinja in the whole deck: wrap code that contains them in `{% raw %}` and `{% endraw %}`",
+            ),
+        _ => diagnostic(&format!("Jinja: {detail}")),
+    }
 }

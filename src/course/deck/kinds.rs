@@ -1,262 +1,176 @@
-//! From the cells of a deck to those of one output: which are kept, which are emptied, what is added.
+//! Which cells an output has and what becomes of them: the table of tags, cell types and kinds.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashSet;
+use std::fmt::Write as _;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha3::{Digest as _, Sha3_224};
 
+use super::{Cell, CellKind, Deck, Notebook, NotebookCell, syntax, tags};
 use crate::course::{Kind, Lang, ProgLang};
 use crate::events::Diagnostic;
 
-use super::{
-    Cell, CellKind, Deck, ExecutionCell, Notebook, NotebookCell, languages, tags, workshops,
-};
+/// How many hexadecimal digits of the hash are a cell's id.
+const ID_LENGTH: usize = 16;
 
-/// What happens to a cell in an output.
+/// What an output makes of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Dropped,
-    Emptied,
+pub(super) enum Content {
+    /// It is as it was read.
     Kept,
+    /// Participants fill it in.
+    Emptied,
+    /// It is not there.
+    Dropped,
 }
 
-/// How a cell is looked at: for whom, and for the partial kind whether it lies in a workshop.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reader {
-    CodeAlong,
-    Completed,
-    Trainer,
-    Recording,
-}
-
-impl Reader {
-    fn of(kind: Kind, is_in_workshop: bool) -> Self {
-        match kind {
-            Kind::CodeAlong => Self::CodeAlong,
-            Kind::Completed => Self::Completed,
-            Kind::Trainer => Self::Trainer,
-            Kind::Recording => Self::Recording,
-            // Students work the workshops out and read everything else.
-            Kind::Partial if is_in_workshop => Self::CodeAlong,
-            Kind::Partial => Self::Completed,
-        }
-    }
-
-    fn drops(self) -> &'static [&'static str] {
-        match self {
-            Self::CodeAlong => &["completed", "alt", "notes", "voiceover", "del"],
-            Self::Completed => &["start", "notes", "voiceover", "del"],
-            Self::Trainer => &["start", "voiceover", "del"],
-            Self::Recording => &["start", "del"],
-        }
-    }
-
-    fn fate(self, cell: &Cell) -> Fate {
-        if self.drops().iter().any(|tag| cell.has_tag(tag)) {
-            return Fate::Dropped;
-        }
-        let is_emptied = self == Self::CodeAlong
-            && match cell.kind {
-                CellKind::Code => !cell.has_tag("keep") && !cell.has_tag("start"),
-                CellKind::Markdown => cell.has_tag("answer"),
-                CellKind::Raw => false,
-            };
-        if is_emptied {
-            Fate::Emptied
-        } else {
-            Fate::Kept
-        }
-    }
-}
-
-/// The notebook of one language and kind, and warnings about the tags of its cells.
+/// Makes the notebook of one output: cells selected and transformed, with ids and the kernel's metadata.
 pub fn notebook(
     deck: &Deck,
     kind: Kind,
     lang: Lang,
     prog_lang: ProgLang,
 ) -> (Notebook, Vec<Diagnostic>) {
-    let in_workshop = workshops::ranges(&deck.cells);
-    let mut ids = Ids::default();
     let mut warnings = Vec::new();
+    let mut ids = HashSet::new();
     let mut cells = Vec::new();
-    for (origin, cell) in deck.cells.iter().enumerate() {
-        let fate = Reader::of(kind, in_workshop[origin]).fate(cell);
-        if fate == Fate::Dropped || !cell.is_in(lang) {
+    for (origin, (cell, in_workshop)) in deck.cells.iter().zip(workshops(deck)).enumerate() {
+        tags::check_options(deck, cell, &mut warnings);
+        let content = content(cell, kind, lang, in_workshop);
+        if content == Content::Dropped {
             continue;
         }
-        warnings.extend(tags::check(cell));
-        let is_for_students = kind == Kind::Partial && in_workshop[origin];
+        tags::check_tags(deck, cell, &mut warnings);
+        let id = unique_id(&cell.source, origin, &mut ids);
+        let mut metadata = cell.metadata.clone();
+        metadata.remove("slide_id");
+        metadata.remove("for_slide");
+        if let Some(slide_type) = tags::slide_type(deck, cell, &mut warnings) {
+            metadata.insert("slideshow".into(), json!({ "slide_type": slide_type }));
+        }
+        let hides_outputs = match kind {
+            Kind::CodeAlong => true,
+            Kind::Partial => in_workshop,
+            _ => false,
+        };
         cells.push(NotebookCell {
             kind: cell.kind,
-            id: ids.next(&cell.source, origin),
-            source: content(cell, fate, lang),
-            metadata: metadata(cell),
+            id,
+            source: source(cell, content, lang),
+            metadata,
             origin,
-            is_without_results: fate == Fate::Emptied || is_for_students,
             outputs: Vec::new(),
             execution_count: None,
+            clear_outputs: hides_outputs || content == Content::Emptied,
         });
     }
-    let notebook = Notebook {
-        cells,
-        metadata: notebook_metadata(deck, prog_lang),
-    };
-    (notebook, warnings)
+    let mut metadata = deck.metadata.clone();
+    metadata.insert("kernelspec".into(), syntax::kernelspec(prog_lang));
+    metadata.insert("language_info".into(), syntax::language_info(prog_lang));
+    (Notebook { cells, metadata }, warnings)
 }
 
-/// The content of a kept or emptied cell.
-fn content(cell: &Cell, fate: Fate, lang: Lang) -> String {
-    if cell.kind != CellKind::Markdown {
-        return match fate {
-            Fate::Emptied => String::new(),
-            _ => cell.source.clone(),
-        };
-    }
-    let colour = if cell.has_tag("notes") {
-        Some("yellow")
-    } else if cell.has_tag("voiceover") {
-        Some("#FFEEBA")
-    } else {
-        None
-    };
-    let mut text = match colour {
-        Some(colour) => format!(
-            "<div style='background: {colour}; color: black;'>\n{}\n</div>",
-            cell.source
-        ),
-        None => cell.source.clone(),
-    };
-    if cell.has_tag("answer") {
-        let prefix = match lang {
-            Lang::De => "*Antwort:* ",
-            Lang::En => "*Answer:* ",
-        };
-        let answer = if fate == Fate::Emptied { "" } else { &text };
-        text = format!("{prefix}{answer}");
-    }
-    text
-}
-
-fn metadata(cell: &Cell) -> Map<String, Value> {
-    let mut metadata = cell.metadata.clone();
-    for key in ["slide_id", "for_slide", "lines_to_next_cell"] {
-        metadata.remove(key);
-    }
-    if let Some(slide_type) = tags::slide_type(cell) {
-        metadata.insert("slideshow".to_owned(), json!({ "slide_type": slide_type }));
-    }
-    metadata
-}
-
-fn notebook_metadata(deck: &Deck, prog_lang: ProgLang) -> Map<String, Value> {
-    let mut keys: BTreeSet<&str> = BTreeSet::from(["-all"]);
-    for cell in &deck.cells {
-        keys.extend(
-            cell.metadata
-                .keys()
-                .map(String::as_str)
-                .filter(|key| *key != "cell_marker"),
-        );
-    }
-    let filter: Vec<&str> = keys.into_iter().collect();
-    let mut jupytext = Map::new();
-    jupytext.insert(
-        "cell_metadata_filter".to_owned(),
-        Value::from(filter.join(",")),
-    );
-    jupytext.insert("notebook_metadata_filter".to_owned(), Value::from("-all"));
-    if !deck.cells.is_empty() {
-        let language = languages::main_language(prog_lang);
-        jupytext.insert("main_language".to_owned(), Value::from(language));
-    }
-    if deck.has_json_metadata {
-        jupytext.insert("cell_metadata_json".to_owned(), Value::from(true));
-    }
-    for (key, value) in [
-        ("encoding", &deck.encoding),
-        ("executable", &deck.executable),
-    ] {
-        if let Some(value) = value {
-            jupytext.insert(key.to_owned(), Value::from(value.as_str()));
-        }
-    }
-    Map::from_iter([
-        ("jupytext".to_owned(), Value::Object(jupytext)),
-        ("kernelspec".to_owned(), languages::kernelspec(prog_lang)),
-        (
-            "language_info".to_owned(),
-            languages::language_info(prog_lang),
-        ),
-    ])
-}
-
-/// Ids that depend on the content of cells alone, as long as contents differ.
-#[derive(Default)]
-struct Ids {
-    used: HashSet<String>,
-}
-
-impl Ids {
-    fn next(&mut self, source: &str, index: usize) -> String {
-        let mut hasher = Sha3_224::new();
-        hasher.update(source.as_bytes());
-        let mut index = index;
-        loop {
-            let digest = hasher.clone().finalize();
-            let id: String = digest[..8]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-            if self.used.insert(id.clone()) {
-                return id;
-            }
-            hasher.update(format!("{index}:{source}").as_bytes());
-            index += 1;
-        }
-    }
-}
-
-/// The cells that are executed in a language: those that the recording shows.
-pub fn execution_cells(deck: &Deck, lang: Lang, _prog_lang: ProgLang) -> Vec<ExecutionCell> {
+/// For each cell whether it lies in a workshop: from an opening text cell to the cell that ends it.
+pub(super) fn workshops(deck: &Deck) -> Vec<bool> {
+    let mut inside = false;
     deck.cells
         .iter()
-        .enumerate()
-        .filter(|(_, cell)| {
-            cell.kind == CellKind::Code
-                && cell.is_in(lang)
-                && Reader::Recording.fate(cell) == Fate::Kept
-                && !cell.source.trim().is_empty()
-                && !cell.has_tag("skip-execution")
-        })
-        .map(|(origin, cell)| ExecutionCell {
-            origin,
-            source: cell.source.clone(),
-            number: cell.number,
-            line: cell.line,
-            may_fail: cell.has_tag("raises-exception"),
+        .map(|cell| {
+            if cell.has_tag("end-workshop") {
+                inside = false;
+            }
+            if opens_workshop(cell) {
+                inside = true;
+            }
+            inside
         })
         .collect()
 }
 
-/// Puts results, one for each execution cell, into the cells of a notebook that show them.
-pub fn attach(
-    notebook: &mut Notebook,
-    cells: &[ExecutionCell],
-    results: &[(Vec<Value>, Option<i64>)],
-) {
-    let by_origin: HashMap<usize, &(Vec<Value>, Option<i64>)> = cells
-        .iter()
-        .zip(results)
-        .map(|(cell, result)| (cell.origin, result))
-        .collect();
-    for cell in &mut notebook.cells {
-        if cell.is_without_results {
-            continue;
+fn opens_workshop(cell: &Cell) -> bool {
+    let is_slide = || cell.has_tag("slide") || cell.has_tag("subslide");
+    let is_named = || matches!(cell.metadata.get("slide_id"), Some(Value::String(id)) if id.starts_with("workshop-"));
+    cell.kind == CellKind::Markdown && (cell.has_tag("workshop") || (is_slide() && is_named()))
+}
+
+/// The table of the course format.
+pub(super) fn content(cell: &Cell, kind: Kind, lang: Lang, in_workshop: bool) -> Content {
+    if tags::language(cell).is_some_and(|language| language != lang.name()) {
+        return Content::Dropped;
+    }
+    let for_participants = match kind {
+        Kind::CodeAlong => true,
+        Kind::Partial => in_workshop,
+        _ => false,
+    };
+    let is_dropped = cell.tags().any(|tag| match tag {
+        "del" => true,
+        "notes" => !matches!(kind, Kind::Trainer | Kind::Recording),
+        "voiceover" => kind != Kind::Recording,
+        "start" => !for_participants,
+        "completed" | "alt" => for_participants,
+        _ => false,
+    });
+    if is_dropped {
+        return Content::Dropped;
+    }
+    let is_emptied = for_participants
+        && match cell.kind {
+            CellKind::Code => !cell.has_tag("keep") && !cell.has_tag("start"),
+            CellKind::Markdown => cell.has_tag("answer"),
+            CellKind::Raw => false,
+        };
+    if is_emptied {
+        Content::Emptied
+    } else {
+        Content::Kept
+    }
+}
+
+/// The source of a cell in an output.
+fn source(cell: &Cell, content: Content, lang: Lang) -> String {
+    if cell.kind != CellKind::Markdown {
+        return match content {
+            Content::Kept => cell.source.clone(),
+            _ => String::new(),
+        };
+    }
+    let mut source = match content {
+        Content::Kept => cell.source.clone(),
+        _ => String::new(),
+    };
+    let colour = [("notes", "yellow"), ("voiceover", "#FFEEBA")]
+        .into_iter()
+        .find(|(tag, _)| cell.has_tag(tag));
+    if let Some((_, colour)) = colour {
+        source = format!("<div style='background: {colour}; color: black;'>\n{source}\n</div>");
+    }
+    if cell.has_tag("answer") {
+        let word = match lang {
+            Lang::De => "Antwort",
+            Lang::En => "Answer",
+        };
+        source = format!("*{word}:* {source}");
+    }
+    source
+}
+
+/// The id of a cell: a hash of its source as read, fed on until no cell before has it.
+fn unique_id(source: &str, index: usize, ids: &mut HashSet<String>) -> String {
+    let mut hash = Sha3_224::new();
+    hash.update(source.as_bytes());
+    let mut number = index;
+    loop {
+        let mut id = String::with_capacity(2 * 28);
+        for byte in hash.clone().finalize() {
+            // Writing to a text cannot fail.
+            let _ = write!(id, "{byte:02x}");
         }
-        if let Some((outputs, count)) = by_origin.get(&cell.origin) {
-            cell.outputs.clone_from(outputs);
-            cell.execution_count = *count;
+        id.truncate(ID_LENGTH);
+        if ids.insert(id.clone()) {
+            return id;
         }
+        hash.update(format!("{number}:{source}").as_bytes());
+        number += 1;
     }
 }

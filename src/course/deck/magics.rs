@@ -1,85 +1,168 @@
-//! Magic commands: commented out in scripts, live in notebooks.
+//! Lines that a kernel understands and a script cannot hold: commented in scripts, bare in notebooks.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::quotes::Quotes;
 use crate::course::ProgLang;
 
-use super::strings::StringScanner;
-
-/// Words that a Python notebook passes to the shell.
-const SHELL: &str = "cat|cd|copy|cp|ddir|echo|ldir|ls|mkdir|mv|ren|rm|rmdir";
+/// Commands that IPython runs without a sign before them.
+const PYTHON_COMMANDS: &str = "cat|cd|cp|mv|rm|rmdir|mkdir|copy|ddir|echo|ls|ldir|ren";
 
 struct Patterns {
-    /// A magic line, commented out or not.
-    magic: Option<Regex>,
-    /// A line that only looks like one.
-    not_magic: Option<Regex>,
+    magic: Vec<Regex>,
+    kept: Regex,
 }
 
-static PYTHON: LazyLock<Patterns> = LazyLock::new(|| {
-    Patterns {
-    magic: Regex::new(&format!(
-        r"^\s*(?:# |#)*(?:%{{1,3}}[a-zA-Z]|\s*[?!]\s*[A-Za-z.~$\\/{{}}])|^(?:# |#)*(?:{SHELL})(?:\s|$|\\)|^\s*(?:# |#)*\s*[a-zA-Z_][a-zA-Z_$0-9]*\s*=\s*(?:%{{1,3}}|!)[a-zA-Z]"
-    ))
-    .ok(),
-    not_magic: Regex::new(&format!(r"^(?:# |#)*(?:{SHELL})\s*[=,(]")).ok(),
-}
-});
-static C_LIKE: LazyLock<Patterns> = LazyLock::new(|| Patterns {
-    magic: Regex::new(r"^(?:// |//)*%{1,3}[a-zA-Z]").ok(),
-    not_magic: None,
-});
-static CSHARP: LazyLock<Patterns> = LazyLock::new(|| Patterns {
-    magic: Regex::new(r"^(?:// |//)*#![a-zA-Z]").ok(),
-    not_magic: None,
-});
-
-fn is_magic(line: &str, prog_lang: ProgLang) -> bool {
-    let patterns = match prog_lang {
-        ProgLang::Python => &*PYTHON,
-        ProgLang::CSharp => &*CSHARP,
-        _ => &*C_LIKE,
-    };
-    let matches = |pattern: &Option<Regex>| pattern.as_ref().is_some_and(|p| p.is_match(line));
-    matches(&patterns.magic) && !matches(&patterns.not_magic)
-}
-
-/// Code cells as a notebook has them: magic lines lose their comment sign.
-pub fn uncomment(lines: &[&str], prog_lang: ProgLang) -> Vec<String> {
-    let comment = prog_lang.comment();
-    convert(lines, prog_lang, |line| {
-        let indent = line.len() - line.trim_start().len();
-        let (indent, rest) = line.split_at(indent);
-        match rest.strip_prefix(comment) {
-            Some(rest) => format!("{indent}{}", rest.strip_prefix(' ').unwrap_or(rest)),
-            None => line.to_owned(),
+impl Patterns {
+    fn new(magic: &[&str], comment: &str) -> Self {
+        let compile = |pattern: &str| Regex::new(pattern).expect("the pattern is constant");
+        Self {
+            magic: magic.iter().map(|pattern| compile(pattern)).collect(),
+            kept: compile(&format!(r"{comment}\s*no-?escape")),
         }
+    }
+
+    fn is_magic(&self, line: &str) -> bool {
+        self.magic.iter().any(|pattern| pattern.is_match(line)) && !self.kept.is_match(line)
+    }
+}
+
+fn patterns(prog_lang: ProgLang) -> &'static Patterns {
+    static PYTHON: LazyLock<Patterns> = LazyLock::new(|| {
+        let command = format!(r"^(# |#)*({PYTHON_COMMANDS})($|\s$|\s[^=,])");
+        Patterns::new(
+            &[
+                r"^\s*(# |#)*%{1,3}[a-zA-Z]",
+                r"^(# |#)*\s*[a-zA-Z_][a-zA-Z_$0-9]*\s*=\s*(%{1,3}|!)[a-zA-Z]",
+                r"^\s*(# |#)*\s*[?!]\s*[A-Za-z.~$\\/{}]",
+                r"^\s*(# )*\S*\?\s*$",
+                &command,
+            ],
+            "#",
+        )
+    });
+    static CSHARP: LazyLock<Patterns> =
+        LazyLock::new(|| Patterns::new(&[r"^(// |//)*#![a-zA-Z]"], "//"));
+    static OTHER: LazyLock<Patterns> =
+        LazyLock::new(|| Patterns::new(&[r"^\s*(// |//)*%{1,3}[a-zA-Z]"], "//"));
+    match prog_lang {
+        ProgLang::Python => &PYTHON,
+        ProgLang::CSharp => &CSHARP,
+        _ => &OTHER,
+    }
+}
+
+/// Takes the comment signs off magics (and off the lines that continue them).
+pub(super) fn uncomment<'a>(lines: &[&'a str], prog_lang: ProgLang) -> Vec<Cow<'a, str>> {
+    let comment = prog_lang.comment();
+    translate(lines, prog_lang, |line, _| uncomment_line(line, comment))
+}
+
+/// Puts comment signs before magics (and before the lines that continue them).
+pub(super) fn comment<'a>(lines: &[&'a str], prog_lang: ProgLang) -> Vec<Cow<'a, str>> {
+    let comment = prog_lang.comment();
+    translate(lines, prog_lang, |line, place| match place {
+        Place::First => comment_line(line, comment),
+        Place::Continued => format!("{comment} {line}"),
     })
 }
 
-/// Code cells as a script has them: magic lines get a comment sign.
-pub fn comment_out(lines: &[&str], prog_lang: ProgLang) -> Vec<String> {
-    let comment = prog_lang.comment();
-    convert(lines, prog_lang, |line| format!("{comment} {line}"))
+/// Which line of a magic.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    First,
+    Continued,
 }
 
-/// Converts magic lines, and those that continue one after a backslash, outside of strings.
-fn convert(lines: &[&str], prog_lang: ProgLang, change: impl Fn(&str) -> String) -> Vec<String> {
-    let mut scanner = StringScanner::new(prog_lang.comment());
-    let mut continues = false;
+fn translate<'a>(
+    lines: &[&'a str],
+    prog_lang: ProgLang,
+    change: impl Fn(&str, Place) -> String,
+) -> Vec<Cow<'a, str>> {
+    let patterns = patterns(prog_lang);
+    let mut quotes = Quotes::new(prog_lang.comment());
+    let mut place = Place::First;
     lines
         .iter()
         .map(|line| {
-            let is_live = !scanner.is_quoted() && (continues || is_magic(line, prog_lang));
-            scanner.read(line);
-            continues = is_live && line.ends_with('\\');
-            if is_live {
-                change(line)
-            } else {
-                (*line).to_owned()
+            let is_text = quotes.inside();
+            quotes.read(line);
+            if is_text || (place == Place::First && !patterns.is_magic(line)) {
+                return Cow::Borrowed(*line);
             }
+            let changed = change(line, place);
+            place = if line.ends_with('\\') {
+                Place::Continued
+            } else {
+                Place::First
+            };
+            Cow::Owned(changed)
         })
         .collect()
+}
+
+/// The line without its first comment sign (and the blank after it), or as it is when it is no comment.
+fn uncomment_line(line: &str, comment: &str) -> String {
+    let body = line.trim_start();
+    let indent = &line[..line.len() - body.len()];
+    match body.strip_prefix(comment) {
+        Some(rest) => format!("{indent}{}", rest.strip_prefix(' ').unwrap_or(rest)),
+        None => line.to_owned(),
+    }
+}
+
+/// The line as a comment, indented as before.
+fn comment_line(line: &str, comment: &str) -> String {
+    let body = line.trim_start();
+    let indent = &line[..line.len() - body.len()];
+    format!("{indent}{comment} {body}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn magics_are_bare_in_notebooks() {
+        let python = [
+            ("# %matplotlib inline", "%matplotlib inline"),
+            ("#%matplotlib", "%matplotlib"),
+            ("  # %x", "  %x"),
+            ("# !ls", "!ls"),
+            ("# x?", "x?"),
+            ("# ls -l", "ls -l"),
+            ("# x = !ls", "x = !ls"),
+            ("# # %x", "# %x"),
+            ("# cd = 1", "# cd = 1"),
+            ("# cats", "# cats"),
+            ("# % x", "# % x"),
+            ("# %x # noescape", "# %x # noescape"),
+            ("# What is this?", "# What is this?"),
+        ];
+        for (script, notebook) in python {
+            assert_eq!(
+                uncomment(&[script], ProgLang::Python),
+                [notebook],
+                "{script}"
+            );
+        }
+        assert_eq!(
+            uncomment(&["// #!share x"], ProgLang::CSharp),
+            ["#!share x"]
+        );
+        assert_eq!(uncomment(&["//%loadjava"], ProgLang::Java), ["%loadjava"]);
+    }
+
+    #[test]
+    fn continued_lines_follow_and_strings_do_not() {
+        assert_eq!(
+            uncomment(&["# %x \\", "# a \\", "# b", "# c"], ProgLang::Python),
+            ["%x \\", "a \\", "b", "# c"]
+        );
+        let text = ["x = '''", "# %x", "'''"];
+        assert_eq!(uncomment(&text, ProgLang::Python), text);
+    }
 }

@@ -1,36 +1,51 @@
-//! Decks: from the author's text to cells, and from cells to notebooks and scripts.
+//! Decks: from a notebook source to the notebooks and scripts of every language, kind and format.
+//!
+//! [`read`] renders the deck's Jinja template and reads its cells; [`notebook`] selects and transforms them for one
+//! output; [`Notebook::to_ipynb`] and [`code`] write them. [`execution_cells`] and [`attach`] connect an output with
+//! the one execution that all of its kinds share. Everything is pure, and any text gives a deck or a diagnostic.
 
 mod align;
+mod body;
 mod code;
-mod comments;
+mod execution;
+mod fences;
+mod header;
 mod ipynb;
 mod jinja;
 mod kinds;
-mod languages;
+mod lines;
+mod literal;
+mod macros;
 mod magics;
+mod methods;
 mod options;
 mod percent;
-mod strings;
+mod python_text;
+mod quotes;
+mod syntax;
 mod tags;
-mod workshops;
+mod text;
+mod yaml;
 
 use serde_json::{Map, Value};
 
 use crate::course::{Format, Lang, ProgLang, RelPath};
 use crate::events::Diagnostic;
 
-pub use code::code;
-pub use jinja::templates;
-pub use kinds::{attach, execution_cells, notebook};
-pub use languages::kernel_name;
+pub use code::{code, code_limits};
+pub use execution::{ExecutionCell, attach, execution_cells};
+pub use ipynb::{Notebook, NotebookCell};
+pub use kinds::notebook;
+pub use macros::templates;
+pub use syntax::kernel_name;
 
-/// The version of everything in here that shapes outputs: raised when the same deck gives other bytes.
-pub const WRITER_VERSION: &str = "1";
+/// Changes whenever equal decks would be read or written differently: a part of every key made with this module.
+pub const WRITER_VERSION: &str = "2";
 
-/// A deck as the author wrote it.
+/// A notebook source.
 #[derive(Clone, Copy, Debug)]
 pub struct DeckSource<'a> {
-    /// Its file, for diagnostics.
+    /// Where it lies: diagnostics name it, and its extension tells the format.
     pub path: &'a RelPath,
     /// Its text.
     pub text: &'a str,
@@ -38,27 +53,27 @@ pub struct DeckSource<'a> {
     pub prog_lang: ProgLang,
 }
 
-/// For what a deck is read: Jinja may make a difference.
+/// What a deck's template can see of the output it is rendered for.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// The language of the output.
+    /// The output's language.
     pub lang: Lang,
-    /// The format of the output.
+    /// The output's format.
     pub format: Format,
-    /// Named on title slides.
+    /// The author's name.
     pub author: &'a str,
-    /// Named on title slides; may be empty.
+    /// The organization in the output's language; the empty text for none.
     pub organization: &'a str,
 }
 
-/// What a cell is.
+/// The type of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CellKind {
-    /// Code.
+    /// Code that a kernel runs.
     Code,
-    /// Markdown.
+    /// Text.
     Markdown,
-    /// Neither.
+    /// Passed through as it is.
     Raw,
 }
 
@@ -73,126 +88,85 @@ impl CellKind {
     }
 }
 
-/// A cell of a deck, of any language and kind.
+/// A deck as it was read for one view: all cells, of both languages and all kinds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deck {
+    /// Where it lies.
+    pub path: RelPath,
+    /// The cells in order.
+    pub cells: Vec<Cell>,
+    /// Metadata of the notebook.
+    pub metadata: Map<String, Value>,
+    /// Files beside the deck that its template loaded, or looked for and did not find.
+    pub included: Vec<String>,
+}
+
+/// A cell as it was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cell {
-    /// What it is.
+    /// Its type.
     pub kind: CellKind,
-    /// Its content, without comment prefixes.
+    /// Its text, lines separated by `\n`.
     pub source: String,
-    /// Its metadata: `tags`, `lang` and whatever the author added.
+    /// Options of its marker.
     pub metadata: Map<String, Value>,
-    /// Its number among all cells, from 1.
+    /// Its number in the deck, counted from 1.
     pub number: u32,
-    /// The line of its first source line in the author's file, from 1; none for a cell that a macro made.
+    /// The line of the first source line in the author's file, counted from 1; none when a template made it.
     pub line: Option<u32>,
 }
 
 impl Cell {
     /// Its tags.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
-        let tags = self.metadata.get("tags").and_then(Value::as_array);
-        tags.into_iter().flatten().filter_map(Value::as_str)
+        percent::tags(&self.metadata)
     }
 
     /// Whether it has a tag.
     pub fn has_tag(&self, tag: &str) -> bool {
         self.tags().any(|other| other == tag)
     }
+}
 
-    /// Whether it is shown in a language.
-    pub fn is_in(&self, lang: Lang) -> bool {
-        match self.metadata.get("lang").and_then(Value::as_str) {
-            None | Some("") => true,
-            Some(own) => own == lang.name(),
-        }
+impl Deck {
+    /// A diagnostic about the marker of a cell.
+    fn at(&self, cell: &Cell, diagnostic: Diagnostic) -> Diagnostic {
+        let line = cell.line.map(|line| line.saturating_sub(1).max(1));
+        diagnostic.at(self.path.as_str(), line).cell(cell.number)
     }
 }
 
-/// A deck after Jinja, as cells.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Deck {
-    /// Its cells.
-    pub cells: Vec<Cell>,
-    /// The encoding line at its top, if it has one.
-    pub encoding: Option<String>,
-    /// What follows `#!` in its first line, if it has one.
-    pub executable: Option<String>,
-    /// Whether a cell marker has its metadata as one JSON object.
-    pub has_json_metadata: bool,
-    /// Topic files that Jinja loaded, or looked for and did not find.
-    pub included: Vec<String>,
-}
-
-/// The cells of one output.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Notebook {
-    /// The cells.
-    pub cells: Vec<NotebookCell>,
-    /// The metadata of the notebook.
-    pub metadata: Map<String, Value>,
-}
-
-/// A cell of one output.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NotebookCell {
-    /// What it is.
-    pub kind: CellKind,
-    /// Its id, the same in every output unless equal cells interfere.
-    pub id: String,
-    /// Its content.
-    pub source: String,
-    /// Its metadata.
-    pub metadata: Map<String, Value>,
-    /// Its index in [`Deck::cells`].
-    pub origin: usize,
-    /// Whether it never shows results: emptied cells, and workshops for those who work them out.
-    pub is_without_results: bool,
-    /// Results in `nbformat` JSON.
-    pub outputs: Vec<Value>,
-    /// The number in its prompt.
-    pub execution_count: Option<i64>,
-}
-
-/// A cell that is executed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExecutionCell {
-    /// Its index in [`Deck::cells`].
-    pub origin: usize,
-    /// Its content.
-    pub source: String,
-    /// Its number among all cells of the deck, from 1.
-    pub number: u32,
-    /// The line of its first source line in the author's file, from 1.
-    pub line: Option<u32>,
-    /// Whether an exception is expected.
-    pub may_fail: bool,
-}
-
-/// Applies Jinja and reads the cells. `sibling` gives the text of a file of the topic, for includes and imports.
+/// Renders a deck's template for a view and reads its cells. `sibling` gives the text of a file of the topic, by its
+/// path relative to the topic, for `{% include %}` and `{% import %}`.
 pub fn read(
-    source: &DeckSource<'_>,
-    view: &View<'_>,
+    source: &DeckSource,
+    view: &View,
     sibling: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Deck, Diagnostic> {
-    let text = normalise_newlines(source.text);
-    let (rendered, included) = jinja::render(source, &text, view, sibling)?;
-    let mut deck = percent::read(&rendered, source.prog_lang);
-    let lines = align::align(&rendered, &text);
-    for cell in &mut deck.cells {
-        // The reader gives lines of the rendered text; the author knows those of the file.
-        cell.line = cell
-            .line
-            .and_then(|line| lines.get(line as usize - 1).copied().flatten());
-    }
-    deck.included = included;
-    Ok(deck)
-}
-
-/// Line ends as everything after this expects them.
-fn normalise_newlines(text: &str) -> String {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    text.replace("\r\n", "\n").replace('\r', "\n")
+    let rendered = jinja::render(source, view, sibling)?;
+    let line_number = |at: usize| rendered.origins.get(at).copied().flatten();
+    let script = percent::read(&rendered.text, source.prog_lang).map_err(|error| {
+        Diagnostic::error(error.message)
+            .at(source.path.as_str(), line_number(error.line))
+            .hint(error.hint)
+    })?;
+    let cells = (1..)
+        .zip(script.cells)
+        .map(|(number, cell)| Cell {
+            kind: cell.kind,
+            source: cell.source,
+            metadata: cell.metadata,
+            number,
+            // A line that contains an expression differs from its source, but the marker above it does not.
+            line: line_number(cell.first).or_else(|| Some(line_number(cell.marker?)? + 1)),
+        })
+        .collect();
+    Ok(Deck {
+        path: source.path.clone(),
+        cells,
+        metadata: script.metadata,
+        included: rendered.included,
+    })
 }
 
 #[cfg(test)]

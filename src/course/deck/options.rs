@@ -1,49 +1,73 @@
-//! What stands behind a cell marker: title, cell type, and metadata.
+//! What follows `%%` in a cell marker: title, cell type and metadata.
 
 use serde_json::{Map, Value};
 
-use super::CellKind;
+use super::{CellKind, literal, text};
 
-/// What a cell marker says.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Options {
-    /// The type of the cell.
-    pub kind: CellKind,
-    /// Its metadata, the title included.
-    pub metadata: Map<String, Value>,
-    /// Whether the metadata is one JSON object.
-    pub is_json: bool,
+/// Where options that cannot be read are kept.
+pub(super) const UNREADABLE: &str = "incorrectly_encoded_metadata";
+
+/// Option texts longer than this are not read: no person wrote them.
+const MAX_LENGTH: usize = 20_000;
+
+/// The parts of a cell marker.
+#[derive(Debug, PartialEq)]
+pub(super) struct Options {
+    pub(super) kind: CellKind,
+    pub(super) metadata: Map<String, Value>,
+    /// Whether the metadata were written as one JSON object.
+    pub(super) is_json: bool,
 }
 
-/// Key of option text that could not be read.
-const INCORRECT: &str = "incorrectly_encoded_metadata";
+/// Reads the text after `%%` (and after further `%`).
+pub(super) fn parse(option_text: &str) -> Options {
+    let option_text = text::strip(option_text);
+    let mut is_json = false;
+    let (title, mut metadata) = if option_text.len() > MAX_LENGTH {
+        ("", unreadable(option_text))
+    } else {
+        let equals = option_text.find('=');
+        match option_text.find('{') {
+            Some(brace) if equals.is_none_or(|equals| brace < equals) => {
+                is_json = true;
+                let object = &option_text[brace..];
+                let metadata = match literal::parse(object) {
+                    Some(Value::Object(metadata)) => metadata,
+                    _ => unreadable(object),
+                };
+                (text::strip(&option_text[..brace]), metadata)
+            }
+            _ => {
+                let start = start_of_pairs(option_text, equals);
+                let (title, pairs) = option_text.split_at(start);
+                (text::strip(title), parse_pairs(pairs))
+            }
+        }
+    };
 
-/// Reads the text behind `%%`; `depth` is the number of further `%`.
-pub fn parse(text: &str, depth: usize) -> Options {
-    let text = text.trim();
-    let (title, mut metadata, is_json) = split_title(text);
-    let mut kind = CellKind::Code;
+    let mut kind = match metadata.remove("cell_type") {
+        None => CellKind::Code,
+        Some(Value::String(name)) if name == "code" => CellKind::Code,
+        Some(Value::String(name)) if name == "markdown" => CellKind::Markdown,
+        Some(_) => CellKind::Raw,
+    };
     let mut title = title.to_owned();
-    for (word, meaning) in [
+    for (word, of_word) in [
         ("[markdown]", CellKind::Markdown),
         ("[raw]", CellKind::Raw),
         ("[md]", CellKind::Markdown),
     ] {
         if title.contains(word) {
-            title = title.replacen(word, "", 1);
-            kind = meaning;
+            title = text::strip(&title.replace(word, "")).to_owned();
+            kind = of_word;
             if word == "[md]" {
-                metadata.insert("region_name".to_owned(), Value::from("md"));
+                metadata.insert("region_name".into(), "md".into());
             }
             break;
         }
     }
-    let title = title.trim();
     if !title.is_empty() {
-        metadata.insert("title".to_owned(), Value::from(title));
-    }
-    if depth > 0 {
-        metadata.insert("cell_depth".to_owned(), Value::from(depth));
+        metadata.insert("title".into(), title.into());
     }
     Options {
         kind,
@@ -52,203 +76,87 @@ pub fn parse(text: &str, depth: usize) -> Options {
     }
 }
 
-/// The words before the first key, the metadata, and whether that is one JSON object.
-fn split_title(text: &str) -> (&str, Map<String, Value>, bool) {
-    let brace = text.find('{');
-    let equals = text.find('=');
-    if let Some(brace) = brace
-        && equals.is_none_or(|equals| brace < equals)
-    {
-        return match value(&text[brace..]) {
-            Some(Value::Object(metadata)) => (text[..brace].trim(), metadata, true),
-            _ => (text[..brace].trim(), incorrect(&text[brace..]), false),
-        };
-    }
-    let Some(equals) = equals else {
-        return (text, Map::new(), false);
+fn unreadable(text: &str) -> Map<String, Value> {
+    let mut metadata = Map::new();
+    metadata.insert(UNREADABLE.into(), text.into());
+    metadata
+}
+
+/// Where the `key=value` pairs begin: at the word before the first `=`, or at the words with a leading dot before it.
+fn start_of_pairs(text: &str, equals: Option<usize>) -> usize {
+    let mut start = match equals {
+        Some(equals) => start_of_last_word(text[..equals].trim_end_matches(text::is_space)),
+        None => text.len(),
     };
-    let key_start = text[..equals]
-        .trim_end()
-        .rfind(' ')
-        .map_or(0, |space| space + 1);
-    (&text[..key_start], key_values(&text[key_start..]), false)
-}
-
-fn incorrect(text: &str) -> Map<String, Value> {
-    Map::from_iter([(INCORRECT.to_owned(), Value::from(text))])
-}
-
-/// Reads `key=value key=value`, from the right: a value may hold blanks and `=`.
-fn key_values(text: &str) -> Map<String, Value> {
-    read_from_right(text.trim()).unwrap_or_else(|| incorrect(text.trim()))
-}
-
-fn read_from_right(text: &str) -> Option<Map<String, Value>> {
-    if text.is_empty() {
-        return Some(Map::new());
-    }
-    let last_word = text.rfind(' ').map_or(0, |space| space + 1);
-    if is_identifier(&text[last_word..]) {
-        let mut metadata = read_from_right(text[..last_word].trim())?;
-        metadata.insert(text[last_word..].to_owned(), Value::Null);
-        return Some(metadata);
-    }
-    let mut end = text.len();
     loop {
-        let equals = text[..end].rfind('=')?;
-        end = equals;
-        let key_start = text[..equals]
-            .trim_end()
-            .rfind(' ')
-            .map_or(0, |space| space + 1);
-        let key = text[key_start..equals].trim();
-        if !is_key(key) {
+        let before = text[..start].trim_end_matches(text::is_space);
+        let word = start_of_last_word(before);
+        if !before[word..].starts_with('.') {
+            return start;
+        }
+        start = word;
+    }
+}
+
+fn start_of_last_word(text: &str) -> usize {
+    text.rfind(' ').map_or(0, |space| space + 1)
+}
+
+/// Reads `key=value` pairs and bare keys, from the right, since only the values' syntax tells where they end.
+fn parse_pairs(pairs: &str) -> Map<String, Value> {
+    let mut metadata = Map::new();
+    let mut bare_keys = Vec::new();
+    let mut rest = text::strip(pairs);
+    while !rest.is_empty() {
+        let last_word = start_of_last_word(rest);
+        if is_bare_key(&rest[last_word..]) {
+            bare_keys.push(&rest[last_word..]);
+            rest = text::strip(&rest[..last_word]);
             continue;
         }
-        let Some(found) = value(&text[equals + 1..]) else {
-            continue;
+        let Some((start, key, value)) = last_pair(rest) else {
+            metadata.entry(UNREADABLE).or_insert_with(|| rest.into());
+            break;
         };
-        let mut metadata = read_from_right(text[..key_start].trim())?;
-        metadata.insert(key.to_owned(), found);
-        return Some(metadata);
+        // Of equal keys the last one counts.
+        metadata.entry(key).or_insert(value);
+        rest = text::strip(&rest[..start]);
     }
+    for key in bare_keys {
+        metadata.entry(key).or_insert(Value::Null);
+    }
+    metadata
 }
 
-fn is_identifier(text: &str) -> bool {
-    let mut chars = text.chars();
-    chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
-        && chars.all(|c| c.is_alphanumeric() || c == '_')
+/// The shortest end of the text that is a key, `=` and a value.
+fn last_pair(text: &str) -> Option<(usize, &str, Value)> {
+    let mut end = text.len();
+    while let Some(equals) = text[..end].rfind('=') {
+        end = equals;
+        let before = text[..equals].trim_end_matches(text::is_space);
+        let start = start_of_last_word(before);
+        let key = text::strip(&text[start..equals]);
+        if is_key(key)
+            && let Some(value) = literal::parse(&text[equals + 1..])
+        {
+            return Some((start, key, value));
+        }
+    }
+    None
 }
 
-/// Identifiers, also with dots, hyphens and colons in them.
-fn is_key(text: &str) -> bool {
-    let mut chars = text.chars();
-    chars
-        .next()
-        .is_some_and(|c| c.is_alphabetic() || c == '_' || c == '.')
-        && chars.all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | ':'))
+fn is_key(word: &str) -> bool {
+    !word.is_empty()
+        && word
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
-/// A JSON value, or else a Python literal.
-fn value(text: &str) -> Option<Value> {
-    let text = text.trim();
-    if let Ok(value) = serde_json::from_str(text) {
-        return Some(value);
-    }
-    let mut literal = Literal { rest: text };
-    let value = literal.value(0)?;
-    literal.rest.trim().is_empty().then_some(value)
-}
-
-/// Reads Python literals: texts in either quotes, numbers, lists, tuples, dictionaries, `True`, `False`, `None`.
-struct Literal<'a> {
-    rest: &'a str,
-}
-
-impl Literal<'_> {
-    fn value(&mut self, depth: usize) -> Option<Value> {
-        if depth > 50 {
-            return None;
-        }
-        self.rest = self.rest.trim_start();
-        for (word, value) in [
-            ("True", Value::Bool(true)),
-            ("False", Value::Bool(false)),
-            ("None", Value::Null),
-        ] {
-            if let Some(rest) = self.rest.strip_prefix(word) {
-                self.rest = rest;
-                return Some(value);
-            }
-        }
-        match self.rest.chars().next()? {
-            quote @ ('"' | '\'') => self.text(quote).map(Value::from),
-            '[' => self.items(']', depth).map(Value::from),
-            '(' => self.items(')', depth).map(Value::from),
-            '{' => self.dictionary(depth),
-            _ => self.number(),
-        }
-    }
-
-    fn text(&mut self, quote: char) -> Option<String> {
-        let mut text = String::new();
-        let mut chars = self.rest.char_indices().skip(1);
-        while let Some((at, c)) = chars.next() {
-            if c == quote {
-                self.rest = &self.rest[at + c.len_utf8()..];
-                return Some(text);
-            }
-            if c != '\\' {
-                text.push(c);
-                continue;
-            }
-            match chars.next()?.1 {
-                'n' => text.push('\n'),
-                't' => text.push('\t'),
-                'r' => text.push('\r'),
-                c @ ('\\' | '\'' | '"') => text.push(c),
-                other => text.extend(['\\', other]),
-            }
-        }
-        None
-    }
-
-    fn items(&mut self, close: char, depth: usize) -> Option<Vec<Value>> {
-        self.rest = &self.rest[1..];
-        let mut items = Vec::new();
-        loop {
-            self.rest = self.rest.trim_start();
-            if let Some(rest) = self.rest.strip_prefix(close) {
-                self.rest = rest;
-                return Some(items);
-            }
-            items.push(self.value(depth + 1)?);
-            self.separator(close)?;
-        }
-    }
-
-    fn dictionary(&mut self, depth: usize) -> Option<Value> {
-        self.rest = &self.rest[1..];
-        let mut entries = Map::new();
-        loop {
-            self.rest = self.rest.trim_start();
-            if let Some(rest) = self.rest.strip_prefix('}') {
-                self.rest = rest;
-                return Some(Value::Object(entries));
-            }
-            let quote = self
-                .rest
-                .chars()
-                .next()
-                .filter(|c| matches!(c, '"' | '\''))?;
-            let key = self.text(quote)?;
-            self.rest = self.rest.trim_start().strip_prefix(':')?;
-            entries.insert(key, self.value(depth + 1)?);
-            self.separator('}')?;
-        }
-    }
-
-    fn separator(&mut self, close: char) -> Option<()> {
-        self.rest = self.rest.trim_start();
-        match self.rest.strip_prefix(',') {
-            Some(rest) => self.rest = rest,
-            None if self.rest.starts_with(close) => {}
-            None => return None,
-        }
-        Some(())
-    }
-
-    fn number(&mut self) -> Option<Value> {
-        let end = self
-            .rest
-            .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')))
-            .unwrap_or(self.rest.len());
-        let value = serde_json::from_str(&self.rest[..end])
-            .ok()
-            .filter(Value::is_number)?;
-        self.rest = &self.rest[end..];
-        Some(value)
-    }
+fn is_bare_key(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '.'))
+        && word
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'))
 }
 
 #[cfg(test)]
@@ -257,64 +165,71 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn options_are_read() {
-        for (text, kind, metadata) in [
-            ("", CellKind::Code, json!({})),
+    fn options_are_title_type_and_metadata() {
+        use CellKind::{Code, Markdown, Raw};
+        let cases = [
+            ("", Code, json!({})),
+            (" a b c", Code, json!({"title": "a b c"})),
             (
-                "[markdown] lang=\"de\" tags=[\"slide\"]",
-                CellKind::Markdown,
+                " [markdown] lang=\"de\" tags=[\"slide\"]",
+                Markdown,
                 json!({"lang": "de", "tags": ["slide"]}),
             ),
+            (" [md]", Markdown, json!({"region_name": "md"})),
+            (" t [raw] x", Raw, json!({"title": "t  x"})),
+            (" [raw] [markdown]", Markdown, json!({"title": "[raw]"})),
+            (" [code]", Code, json!({"title": "[code]"})),
             (
-                "hello world [markdown] foo",
-                CellKind::Markdown,
-                json!({"title": "hello world  foo"}),
-            ),
-            (
-                "tags=['slide', 'keep']",
-                CellKind::Code,
+                " tags=['slide','keep']",
+                Code,
                 json!({"tags": ["slide", "keep"]}),
             ),
+            (" tags=[slide]", Code, json!({UNREADABLE: "tags=[slide]"})),
             (
-                "tags=[slide]",
-                CellKind::Code,
-                json!({"incorrectly_encoded_metadata": "tags=[slide]"}),
+                " [markdown] lang=en",
+                Markdown,
+                json!({UNREADABLE: "lang=en"}),
             ),
             (
-                "bare lang=\"en\"",
-                CellKind::Code,
-                json!({"title": "bare", "lang": "en"}),
+                " [markdown]lang=\"de\"",
+                Code,
+                json!({UNREADABLE: "[markdown]lang=\"de\""}),
             ),
+            (" x=\"1\" y", Code, json!({"x": "1", "y": null})),
+            (" x=\"1\" x=\"2\"", Code, json!({"x": "2"})),
+            (" x=\"1\" x", Code, json!({"x": "1"})),
+            (" a= b=\"1\"", Code, json!({UNREADABLE: "a=", "b": "1"})),
             (
-                "lang=\"en\" bare",
-                CellKind::Code,
-                json!({"bare": null, "lang": "en"}),
+                " t .c x=\"1\"",
+                Code,
+                json!({"title": "t", ".c": null, "x": "1"}),
             ),
-            ("[raw] x={\"a\":1}", CellKind::Raw, json!({"x": {"a": 1}})),
-            (
-                "{\"tags\": [\"a\"], \"x\": true}",
-                CellKind::Code,
-                json!({"tags": ["a"], "x": true}),
-            ),
-            (
-                "[md] a=1",
-                CellKind::Markdown,
-                json!({"a": 1, "region_name": "md"}),
-            ),
-            (
-                "[code] a=True",
-                CellKind::Code,
-                json!({"a": true, "title": "[code]"}),
-            ),
-            (
-                "a=\"b=c d\" e=2",
-                CellKind::Code,
-                json!({"a": "b=c d", "e": 2}),
-            ),
-        ] {
-            let options = parse(text, 0);
+            (" x = \"a b=c\"", Code, json!({"x": "a b=c"})),
+            (" foo title=\"T\"", Code, json!({"title": "foo"})),
+            (" a=\"1\" 2", Code, json!({UNREADABLE: "a=\"1\" 2"})),
+        ];
+        for (text, kind, metadata) in cases {
+            let options = parse(text);
             assert_eq!(options.kind, kind, "{text}");
             assert_eq!(Value::Object(options.metadata), metadata, "{text}");
+            assert!(!options.is_json);
         }
+    }
+
+    #[test]
+    fn a_json_object_may_stand_for_the_pairs() {
+        let options = parse("t {\"tags\": [\"a\"], \"b\": \"c=d\"}");
+        assert!(options.is_json);
+        assert_eq!(
+            Value::Object(options.metadata),
+            json!({"title": "t", "tags": ["a"], "b": "c=d"})
+        );
+        assert_eq!(parse("{bad").metadata[UNREADABLE], "{bad");
+    }
+
+    #[test]
+    fn absurd_options_cost_nothing() {
+        let options = parse(&"a=[".repeat(50_000));
+        assert!(options.metadata.contains_key(UNREADABLE));
     }
 }

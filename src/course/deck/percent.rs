@@ -1,293 +1,270 @@
-//! The percent format: a script whose cells begin with `# %%`.
+//! Reads scripts in percent format: cells between `# %%` markers, text in comments.
 
-use std::sync::LazyLock;
+use std::collections::BTreeSet;
 
-use regex::Regex;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use super::quotes::Quotes;
+use super::{CellKind, body, fences::Fences, header, options, syntax, text};
 use crate::course::ProgLang;
 
-use super::comments::{split_lines, uncomment};
-use super::options::{self, Options};
-use super::strings::StringScanner;
-use super::{Cell, CellKind, Deck, magics};
-
-struct Markers {
-    with_options: Option<Regex>,
-    alone: Option<Regex>,
+/// A script as it was read.
+pub(super) struct Script {
+    pub(super) cells: Vec<ScriptCell>,
+    /// Metadata of the notebook.
+    pub(super) metadata: Map<String, Value>,
 }
 
-impl Markers {
-    fn new(comment: &str) -> Self {
-        Self {
-            with_options: Regex::new(&format!(r"^\s*{comment}\s*%%(%*)\s(.*)$")).ok(),
-            alone: Regex::new(&format!(
-                r"^\s*{comment}\s*(?:%%|<codecell>|In\[[0-9 ]*\]:?)\s*$"
-            ))
-            .ok(),
-        }
-    }
-
-    fn of(comment: &str) -> &'static Self {
-        static HASH: LazyLock<Markers> = LazyLock::new(|| Markers::new("#"));
-        static SLASHES: LazyLock<Markers> = LazyLock::new(|| Markers::new("//"));
-        if comment == "#" { &HASH } else { &SLASHES }
-    }
-
-    /// What a line says as a cell marker; none when it is none.
-    fn read(&self, line: &str) -> Option<Options> {
-        if !line.contains("%%") && !line.contains("In[") && !line.contains("<codecell>") {
-            return None;
-        }
-        if let Some(found) = self.with_options.as_ref()?.captures(line) {
-            return Some(options::parse(&found[2], found[1].len()));
-        }
-        self.alone
-            .as_ref()?
-            .is_match(line)
-            .then(|| options::parse("", 0))
-    }
+/// A cell, and where it stands in the script.
+pub(super) struct ScriptCell {
+    pub(super) kind: CellKind,
+    pub(super) source: String,
+    pub(super) metadata: Map<String, Value>,
+    /// Index of the marker line; none for text before the first marker.
+    pub(super) marker: Option<usize>,
+    /// Index of the line with the first line of the source.
+    pub(super) first: usize,
 }
 
-/// Reads the cells of a deck after Jinja; lines of cells are those of `text`.
-pub fn read(text: &str, prog_lang: ProgLang) -> Deck {
+/// Why a script cannot be read, and in which line (an index).
+#[derive(Debug)]
+pub(super) struct ScriptError {
+    pub(super) line: usize,
+    pub(super) message: String,
+    pub(super) hint: &'static str,
+}
+
+/// Reads a script whose line ends are all `\n`.
+pub(super) fn read(script: &str, prog_lang: ProgLang) -> Result<Script, ScriptError> {
+    let lines = text::split_lines(script);
     let comment = prog_lang.comment();
-    let markers = Markers::of(comment);
-    let lines = split_lines(text);
-    let mut deck = Deck::default();
-    let mut at = read_head(&lines, comment, &mut deck);
-    at = read_front_matter(&lines, at, comment, &mut deck);
-    while at < lines.len() {
-        let marker = markers.read(lines[at]);
-        let start = if marker.is_some() { at + 1 } else { at };
-        let options = marker.unwrap_or(Options {
-            kind: CellKind::Code,
-            metadata: Map::new(),
-            is_json: false,
-        });
-        deck.has_json_metadata |= options.is_json;
-        let next = next_marker(&lines, at, options.kind, comment, markers);
-        let end = content_end(&lines[at..next]) + at;
-        let content = &lines[start.min(end.max(start))..end.max(start)];
-        let number = deck.cells.len() as u32 + 1;
-        deck.cells
-            .push(cell(options, content, start, number, prog_lang));
-        at = next;
-    }
-    deck
-}
+    let header = header::read(&lines, comment).map_err(|line| ScriptError {
+        line,
+        message: "the deck declares an encoding other than UTF-8".into(),
+        hint: "save the deck as UTF-8 and remove the encoding line",
+    })?;
 
-/// The interpreter line and the encoding line at the top.
-fn read_head(lines: &[&str], comment: &str, deck: &mut Deck) -> usize {
-    static ENCODING: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"coding[:=] *utf-8").ok());
-    let mut at = 0;
-    if let Some(executable) = lines.first().and_then(|line| line.strip_prefix("#!")) {
-        deck.executable = Some(executable.to_owned());
-        at = 1;
-    }
-    if let Some(line) = lines.get(at)
-        && line.starts_with(comment)
-        && !line[comment.len()..].trim_start().starts_with("%%")
-        && ENCODING
-            .as_ref()
-            .is_some_and(|pattern| pattern.is_match(line))
-    {
-        deck.encoding = Some((*line).to_owned());
-        at += 1;
-    }
-    at
-}
-
-/// A commented YAML block at the top: what it says of Jupyter is dropped, the rest is a raw cell.
-fn read_front_matter(lines: &[&str], start: usize, comment: &str, deck: &mut Deck) -> usize {
-    let rule = format!("{comment} ---");
-    if lines.get(start).map(|line| line.trim_end()) != Some(rule.as_str()) {
-        return start;
-    }
-    let Some(length) = lines[start + 1..]
-        .iter()
-        .position(|line| line.trim_end() == rule)
-    else {
-        return start;
-    };
-    let body = &lines[start + 1..start + 1 + length];
-    if !body.iter().all(|line| line.starts_with(comment)) {
-        return start;
-    }
-    let mut kept = Vec::new();
-    let mut is_jupyter = false;
-    for line in body.iter().map(|line| uncomment(line, comment)) {
-        if !line.starts_with([' ', '\t']) {
-            is_jupyter = line.starts_with("jupyter:");
-        }
-        if !is_jupyter {
-            kept.push(line);
-        }
-    }
-    if kept.iter().any(|line| !line.trim().is_empty()) {
-        deck.cells.push(Cell {
+    let mut cells = Vec::new();
+    if let Some(source) = header.raw {
+        cells.push(ScriptCell {
             kind: CellKind::Raw,
-            source: format!("---\n{}\n---", kept.join("\n")),
+            source,
             metadata: Map::new(),
-            number: 1,
-            line: Some(start as u32 + 1),
+            marker: None,
+            first: 0,
         });
     }
-    let end = start + length + 2;
-    // One blank line separates the block from the cells.
-    if lines.get(end).is_some_and(|line| line.trim().is_empty()) {
-        end + 1
+    let fences = Fences::new(&lines, comment);
+    let mut is_json = false;
+    let mut at = header.lines;
+    while at < lines.len() {
+        let cell_start = at;
+        let options = match marker(lines[at], comment) {
+            Some(marker) => {
+                at += 1;
+                marker.options()
+            }
+            None => options::parse(""),
+        };
+        let body_start = at;
+        at = find_end(&lines, at, &options, prog_lang, &fences);
+        let body_end = without_last_blanks(&lines, cell_start, body_start, at);
+        is_json |= options.is_json;
+        cells.push(cell(
+            &lines[body_start..body_end],
+            options,
+            (cell_start < body_start).then_some(cell_start),
+            body_start,
+            prog_lang,
+        )?);
+    }
+
+    let mut metadata = match header.metadata {
+        Some(metadata) => metadata,
+        None => {
+            let filters = [
+                ("cell_metadata_filter", "-all"),
+                ("notebook_metadata_filter", "-all"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.into()));
+            let jupytext = Value::Object(Map::from_iter(filters));
+            Map::from_iter([("jupytext".to_owned(), jupytext)])
+        }
+    };
+    let found = [
+        ("cell_metadata_json", is_json.then_some(true.into())),
+        ("encoding", header.encoding.map(Value::from)),
+        ("executable", header.executable.map(Value::from)),
+    ];
+    complete(&mut metadata, &cells, prog_lang, found);
+    Ok(Script { cells, metadata })
+}
+
+/// Adds to the notebook's metadata what the script showed, and takes out what only describes the script.
+fn complete(
+    metadata: &mut Map<String, Value>,
+    cells: &[ScriptCell],
+    prog_lang: ProgLang,
+    found: [(&str, Option<Value>); 3],
+) {
+    let mut jupytext = match metadata.remove("jupytext") {
+        Some(Value::Object(jupytext)) => jupytext,
+        _ => Map::new(),
+    };
+    jupytext.remove("text_representation");
+    if let Some(Value::String(filter)) = jupytext.get("cell_metadata_filter") {
+        let mut keys: BTreeSet<&str> = filter.split(',').map(str::trim).collect();
+        keys.extend(
+            cells
+                .iter()
+                .flat_map(|cell| cell.metadata.keys().map(String::as_str))
+                .filter(|key| *key != "cell_marker" && !key.starts_with("lines_to_")),
+        );
+        let keys: Vec<&str> = keys.into_iter().collect();
+        let keys = keys.join(",");
+        jupytext.insert("cell_metadata_filter".into(), keys.into());
+    }
+    for (key, value) in found {
+        if let Some(value) = value {
+            jupytext.insert(key.into(), value);
+        }
+    }
+    let kernel_language = metadata
+        .get("kernelspec")
+        .and_then(|kernelspec| kernelspec.get("language"));
+    if kernel_language.is_none() && !cells.is_empty() {
+        let name = syntax::main_language(prog_lang);
+        jupytext.entry("main_language").or_insert(name.into());
+    }
+    if !jupytext.is_empty() {
+        metadata.insert("jupytext".into(), Value::Object(jupytext));
+    }
+}
+
+struct Marker<'a> {
+    depth: usize,
+    options: &'a str,
+}
+
+impl Marker<'_> {
+    fn options(&self) -> options::Options {
+        let mut options = options::parse(self.options);
+        if self.depth > 0 {
+            options
+                .metadata
+                .insert("cell_depth".into(), json!(self.depth));
+        }
+        options
+    }
+}
+
+/// Reads a line as a cell marker.
+fn marker<'a>(line: &'a str, comment: &str) -> Option<Marker<'a>> {
+    let rest = line
+        .trim_start_matches(text::is_space)
+        .strip_prefix(comment)?;
+    let rest = rest.trim_start_matches(text::is_space);
+    if let Some(after) = rest.strip_prefix("%%") {
+        let options = after.trim_start_matches('%');
+        let depth = after.len() - options.len();
+        let is_marker = options.starts_with(text::is_space) || (options.is_empty() && depth == 0);
+        return is_marker.then_some(Marker { depth, options });
+    }
+    let is_alone = match rest.strip_prefix("In[") {
+        Some(rest) => {
+            let rest = rest.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit());
+            rest.strip_prefix(']')
+                .is_some_and(|rest| text::is_blank(rest.strip_prefix(':').unwrap_or(rest)))
+        }
+        None => rest.strip_prefix("<codecell>").is_some_and(text::is_blank),
+    };
+    is_alone.then_some(Marker {
+        depth: 0,
+        options: "",
+    })
+}
+
+/// The index of the next marker that is neither in a string nor (in text) in a fenced code block.
+fn find_end(
+    lines: &[&str],
+    start: usize,
+    options: &options::Options,
+    prog_lang: ProgLang,
+    fences: &Fences,
+) -> usize {
+    let comment = prog_lang.comment();
+    let mut quotes = Quotes::new(comment);
+    let mut fence = None;
+    let is_text = options.kind != CellKind::Code || body::becomes_raw(&options.metadata);
+    for (at, line) in lines.iter().enumerate().skip(start) {
+        if !quotes.inside() {
+            if fence.is_none() && marker(line, comment).is_some() {
+                return at;
+            }
+            if is_text {
+                fence = fences.after(at, fence);
+            }
+        }
+        quotes.read(line);
+    }
+    lines.len()
+}
+
+/// The end of a cell's body without the blank lines that only separate it from the next cell.
+fn without_last_blanks(lines: &[&str], cell_start: usize, body_start: usize, end: usize) -> usize {
+    let blank = |at: usize| text::is_blank(lines[at]);
+    let two = end >= cell_start + 3 && blank(end - 1) && blank(end - 2) && !blank(end - 3);
+    if two {
+        end - 2
+    } else if end > body_start && lines[end - 1].is_empty() {
+        end - 1
     } else {
         end
     }
 }
 
-/// The next marker after line `at`: not in a multi-line string, and in prose not in a fenced block.
-fn next_marker(
-    lines: &[&str],
-    at: usize,
-    kind: CellKind,
-    comment: &str,
-    markers: &Markers,
-) -> usize {
-    let mut scanner = StringScanner::new(comment);
-    let mut fenced_until = at;
-    for (index, line) in lines.iter().enumerate().skip(at) {
-        let is_quoted = scanner.is_quoted();
-        scanner.read(line);
-        if is_quoted || index == at || index < fenced_until {
-            continue;
-        }
-        if markers.read(line).is_some() {
-            return index;
-        }
-        if kind != CellKind::Code
-            && let Some(end) = fence_end(lines, index, comment)
-        {
-            fenced_until = end + 1;
-        }
-    }
-    lines.len()
-}
-
-/// Where the fenced block that begins in this line ends, if it does both.
-fn fence_end(lines: &[&str], start: usize, comment: &str) -> Option<usize> {
-    let fence = |line: &str| {
-        let text = uncomment(line, comment).trim_start().to_owned();
-        let sign = text.chars().next().filter(|c| matches!(c, '`' | '~'))?;
-        let length = text.chars().take_while(|c| *c == sign).count();
-        (length >= 3).then(|| (sign, length, text[length..].trim().is_empty()))
-    };
-    let (sign, length, _) = fence(lines[start])?;
-    lines[start + 1..]
-        .iter()
-        .position(|line| {
-            fence(line)
-                .is_some_and(|(other, count, is_bare)| other == sign && count >= length && is_bare)
-        })
-        .map(|offset| start + 1 + offset)
-}
-
-/// How many lines of a cell (its marker included) are content: blank lines before the next marker belong to
-/// the layout of the file.
-fn content_end(lines: &[&str]) -> usize {
-    let count = lines.len();
-    let is_blank = |back: usize| lines[count - back].trim().is_empty();
-    if count >= 3 && is_blank(1) && is_blank(2) && !is_blank(3) {
-        count - 2
-    } else if count >= 2 && lines[count - 1].trim().is_empty() {
-        count - 1
-    } else {
-        count
-    }
-}
-
 fn cell(
-    options: Options,
-    content: &[&str],
-    start: usize,
-    number: u32,
+    body: &[&str],
+    options: options::Options,
+    marker: Option<usize>,
+    first: usize,
     prog_lang: ProgLang,
-) -> Cell {
-    let Options {
-        mut kind,
-        mut metadata,
-        ..
-    } = options;
-    let mut skipped = 0;
-    let source = match kind {
-        CellKind::Code => {
-            let mut lines = magics::uncomment(content, prog_lang);
-            if let Some(Value::String(language)) = metadata.remove("language") {
-                lines = content
-                    .iter()
-                    .map(|line| uncomment(line, prog_lang.comment()).to_owned())
-                    .collect();
-                lines.insert(0, format!("%%{language}"));
-            }
-            lines.join("\n")
-        }
-        CellKind::Markdown | CellKind::Raw => match triple_quoted(content, prog_lang) {
-            Some((marker, text, lines)) => {
-                skipped = lines;
-                metadata.insert("cell_marker".to_owned(), Value::from(marker));
-                text
-            }
-            None => content
-                .iter()
-                .map(|line| uncomment(line, prog_lang.comment()))
-                .collect::<Vec<_>>()
-                .join("\n"),
-        },
+) -> Result<ScriptCell, ScriptError> {
+    check_tags(&options.metadata, marker.unwrap_or(first))?;
+    let mut cell = ScriptCell {
+        kind: options.kind,
+        source: String::new(),
+        metadata: options.metadata,
+        marker,
+        first,
     };
-    if kind == CellKind::Code && !is_active_in_notebooks(&metadata) {
-        kind = CellKind::Raw;
-    }
-    Cell {
-        kind,
-        source,
-        metadata,
-        number,
-        line: Some((start + skipped) as u32 + 1),
-    }
+    body::read(&mut cell, body, prog_lang);
+    Ok(cell)
 }
 
-/// Cells may be active in some formats only: tag `active-py` is code for scripts alone.
-fn is_active_in_notebooks(metadata: &Map<String, Value>) -> bool {
-    let from_key = metadata.get("active").and_then(Value::as_str);
-    let tags = metadata.get("tags").and_then(Value::as_array);
-    let from_tag = tags
+/// Tags must be texts: everything that follows relies on it.
+fn check_tags(metadata: &Map<String, Value>, line: usize) -> Result<(), ScriptError> {
+    let is_good = match metadata.get("tags") {
+        None => true,
+        Some(Value::Array(tags)) => tags.iter().all(Value::is_string),
+        Some(_) => false,
+    };
+    if is_good {
+        return Ok(());
+    }
+    Err(ScriptError {
+        line,
+        message: "the tags of the cell are not a list of texts".into(),
+        hint: "write them as `tags=[\"slide\", \"keep\"]`",
+    })
+}
+
+/// The tags in a cell's metadata.
+pub(super) fn tags(metadata: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    metadata
+        .get("tags")
+        .and_then(Value::as_array)
         .into_iter()
         .flatten()
         .filter_map(Value::as_str)
-        .find_map(|tag| tag.strip_prefix("active-"));
-    from_key
-        .or(from_tag)
-        .is_none_or(|formats| formats.split([',', '-']).any(|format| format == "ipynb"))
-}
-
-/// Prose as one triple-quoted text: its quotes, its content, and how many lines the opening takes.
-fn triple_quoted(content: &[&str], prog_lang: ProgLang) -> Option<(String, String, usize)> {
-    if prog_lang != ProgLang::Python {
-        return None;
-    }
-    let text = content.join("\n");
-    let text = text.trim_end_matches('\n');
-    for quotes in ["\"\"\"", "'''"] {
-        for prefix in ["", "r", "R"] {
-            let open = format!("{prefix}{quotes}");
-            let Some(body) = text.strip_prefix(&open) else {
-                continue;
-            };
-            let Some(body) = body.strip_suffix(quotes) else {
-                continue;
-            };
-            let begins_on_next_line = body.starts_with('\n');
-            let body = body.strip_prefix('\n').unwrap_or(body);
-            let body = body.strip_suffix('\n').unwrap_or(body);
-            return Some((open, body.to_owned(), usize::from(begins_on_next_line)));
-        }
-    }
-    None
 }

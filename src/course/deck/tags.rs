@@ -1,10 +1,10 @@
-//! Tags: which there are, and what is said about others.
+//! The tags of cells: which are known, and what slides they make.
 
+use super::{Cell, CellKind, Deck, options};
+use crate::course::Lang;
 use crate::events::Diagnostic;
 
-use super::{Cell, CellKind};
-
-const COMMON: &[&str] = &[
+const CODE_TAGS: &[&str] = &[
     "slide",
     "subslide",
     "notes",
@@ -15,74 +15,109 @@ const COMMON: &[&str] = &[
     "alt",
     "completed",
     "del",
-];
-const CODE: &[&str] = &[
     "keep",
     "start",
     "allow-untranslated",
     "raises-exception",
     "skip-execution",
 ];
-const MARKDOWN: &[&str] = &["answer", "nodataurl", "start", "keep"];
-/// Tags that make a cell a slide; if a cell has several, the first of these counts.
-const SLIDE_TYPES: &[&str] = &["slide", "subslide", "notes", "voiceover"];
 
-/// The slide type of a cell.
-pub fn slide_type(cell: &Cell) -> Option<&'static str> {
-    SLIDE_TYPES.iter().copied().find(|tag| cell.has_tag(tag))
+const MARKDOWN_TAGS: &[&str] = &[
+    "slide",
+    "subslide",
+    "notes",
+    "voiceover",
+    "private",
+    "workshop",
+    "end-workshop",
+    "alt",
+    "completed",
+    "del",
+    "keep",
+    "start",
+    "answer",
+    "nodataurl",
+];
+
+/// Tags that become the type of a slide, the strongest first.
+const SLIDE_TAGS: &[&str] = &["slide", "subslide", "notes", "voiceover"];
+
+/// How alike a misspelt tag must be to the one that is proposed.
+const LIKENESS: f64 = 0.75;
+
+/// Warns about options that could not be read, and languages that no output has.
+pub(super) fn check_options(deck: &Deck, cell: &Cell, warnings: &mut Vec<Diagnostic>) {
+    if let Some(text) = cell.metadata.get(options::UNREADABLE) {
+        let text = text.as_str().unwrap_or_default();
+        let warning = Diagnostic::warning(format!(
+            "the options `{text}` of the cell cannot be read, so its tags and language are ignored"
+        ))
+        .hint("write options as `lang=\"de\" tags=[\"slide\", \"keep\"]`, with quotes around every text");
+        warnings.push(deck.at(cell, warning));
+    }
+    if let Some(language) = language(cell)
+        && Lang::parse(&language).is_none()
+    {
+        let warning = Diagnostic::warning(format!(
+            "no output has the language `{language}`, so the cell is never shown"
+        ))
+        .hint("the languages are `de` and `en`; a cell without `lang` is in both");
+        warnings.push(deck.at(cell, warning));
+    }
 }
 
-/// Warnings about the tags of a cell.
-pub fn check(cell: &Cell) -> Vec<Diagnostic> {
-    let own = match cell.kind {
-        CellKind::Code => CODE,
-        CellKind::Markdown => MARKDOWN,
-        CellKind::Raw => return Vec::new(),
+/// The language a cell is restricted to.
+pub(super) fn language(cell: &Cell) -> Option<String> {
+    match cell.metadata.get("lang")? {
+        serde_json::Value::Null => None,
+        serde_json::Value::String(text) if text.is_empty() => None,
+        serde_json::Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// Warns about unknown tags of a cell.
+pub(super) fn check_tags(deck: &Deck, cell: &Cell, warnings: &mut Vec<Diagnostic>) {
+    let known = match cell.kind {
+        CellKind::Code => CODE_TAGS,
+        CellKind::Markdown => MARKDOWN_TAGS,
+        CellKind::Raw => return,
     };
-    let at = |message: String| {
-        let mut diagnostic = Diagnostic::warning(message).cell(cell.number);
-        diagnostic.line = cell.line.map(|line| line.saturating_sub(1).max(1));
-        diagnostic
-    };
-    let mut warnings = Vec::new();
     for tag in cell.tags() {
-        let is_known = COMMON.contains(&tag)
-            || own.contains(&tag)
-            || tag.starts_with('_')
-            || tag.starts_with("active-");
-        if is_known {
+        if tag.starts_with('_') || tag.starts_with("active-") || known.contains(&tag) {
             continue;
         }
-        let nearest = COMMON
-            .iter()
-            .chain(own)
-            .map(|known| (strsim::damerau_levenshtein(tag, known), *known))
-            .min()
-            .filter(|(distance, known)| *distance <= 2.min(known.len() / 2));
-        let mut warning = at(format!(
-            "the tag `{tag}` is unknown for {} cells",
+        let mut warning = Diagnostic::warning(format!(
+            "unknown tag `{tag}` for a {} cell",
             cell.kind.name()
         ));
-        warning.hint = nearest.map(|(_, known)| format!("did you mean `{known}`?"));
-        warnings.push(warning);
+        let closest = known
+            .iter()
+            .map(|known| (strsim::jaro_winkler(tag, known), *known))
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        if let Some((likeness, known)) = closest
+            && likeness >= LIKENESS
+        {
+            warning = warning.hint(format!("did you mean `{known}`?"));
+        }
+        warnings.push(deck.at(cell, warning));
     }
-    if SLIDE_TYPES.iter().filter(|tag| cell.has_tag(tag)).count() > 1 {
-        warnings.push(at(format!(
-            "the cell has several slide tags; `{}` counts",
-            slide_type(cell).unwrap_or_default()
-        )));
+}
+
+/// The type of the slide that a cell begins; several are one warning, and the strongest counts.
+pub(super) fn slide_type(
+    deck: &Deck,
+    cell: &Cell,
+    warnings: &mut Vec<Diagnostic>,
+) -> Option<&'static str> {
+    let mut types = SLIDE_TAGS.iter().copied().filter(|tag| cell.has_tag(tag));
+    let strongest = types.next()?;
+    if let Some(other) = types.next() {
+        let warning = Diagnostic::warning(format!(
+            "the cell has the tags `{strongest}` and `{other}`, of which only `{strongest}` counts for slides"
+        ))
+        .hint("remove one of them");
+        warnings.push(deck.at(cell, warning));
     }
-    if let Some(text) = cell
-        .metadata
-        .get("incorrectly_encoded_metadata")
-        .and_then(|value| value.as_str())
-    {
-        warnings.push(
-            at(format!(
-                "`{text}` cannot be read, so the cell has no tags and no language"
-            ))
-            .hint("write it like `lang=\"de\" tags=[\"slide\"]`, with quotes"),
-        );
-    }
-    warnings
+    Some(strongest)
 }

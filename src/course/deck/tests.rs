@@ -1,123 +1,84 @@
+//! Tests of the whole pipeline: from a deck's text to notebooks, scripts and what is executed.
+
+mod headers;
+
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 use crate::course::Kind;
 
-fn view(lang: Lang, format: Format) -> View<'static> {
-    View {
+/// Reads a deck for a view with `AUTHOR` and `ORG`.
+fn read_as(
+    text: &str,
+    prog_lang: ProgLang,
+    lang: Lang,
+    format: Format,
+) -> Result<Deck, Diagnostic> {
+    let path = RelPath::new(&format!("slides/m/t/slides_x.{}", prog_lang.extension())).unwrap();
+    let source = DeckSource {
+        path: &path,
+        text,
+        prog_lang,
+    };
+    let view = View {
         lang,
         format,
         author: "AUTHOR",
         organization: "ORG",
-    }
+    };
+    read(&source, &view, &sibling)
 }
 
-fn read_text(text: &str, lang: Lang, format: Format) -> Result<Deck, Diagnostic> {
-    let path = RelPath::new("slides/m/topic_1_a/slides_a.py").unwrap();
-    let source = DeckSource {
-        path: &path,
-        text,
-        prog_lang: ProgLang::Python,
-    };
-    read(&source, &view(lang, format), &|name| {
-        (name == "part.txt").then(|| "# included\n".to_owned())
-    })
+fn sibling(name: &str) -> Option<String> {
+    (name == "part.txt").then(|| "# %%\r\nincluded()\r\n".to_owned())
 }
 
 fn deck(text: &str) -> Deck {
-    read_text(text, Lang::En, Format::Code).unwrap()
+    read_as(text, ProgLang::Python, Lang::De, Format::Notebook).unwrap()
 }
 
-const HEAD: &str = "# j2 from 'macros.j2' import header\n# {{ header(\"Titel\", \"Title\") }}\n\n";
-
-#[test]
-fn the_header_becomes_two_title_cells() {
-    let deck = deck(&format!("{HEAD}# %%\n1 + 2\n"));
-    assert_eq!(deck.cells.len(), 3);
-    assert_eq!(
-        deck.cells[0].source,
-        "\n<div style=\"text-align:center; font-size:200%;\">\n <b>Titel</b>\n</div>\n<br/>\n\
-         <div style=\"text-align:center;\">AUTHOR</div>\n<br/>\n\n<div style=\"text-align:center;\">ORG</div>\n<br/>"
-    );
-    assert!(
-        deck.cells[1].source.starts_with("\n<div") && deck.cells[1].source.ends_with("<br/>\n\n")
-    );
-    assert!(deck.cells[1].source.contains("\n  <b>Title</b>\n"));
-    assert_eq!(
-        deck.cells[1].metadata,
-        serde_json::from_str(r#"{"lang":"en","tags":["slide"]}"#).unwrap()
-    );
-    assert_eq!((deck.cells[2].line, deck.cells[2].number), (Some(5), 3));
-    assert_eq!(deck.cells[0].line, None);
+fn sources(deck: &Deck) -> Vec<&str> {
+    deck.cells.iter().map(|cell| cell.source.as_str()).collect()
 }
 
-#[test]
-fn pages_and_notebooks_show_the_logo_and_scripts_do_not() {
-    let text = format!("{HEAD}# %%\n1\n");
-    let page = read_text(&text, Lang::De, Format::Html).unwrap();
-    assert!(
-        page.cells[0]
-            .source
-            .starts_with("\n<img src=\"data:image/svg+xml;base64,")
-    );
-    assert!(
-        page.cells[0]
-            .source
-            .contains("alt=\"Python Logo\"/>\n<br>\n\n<div")
-    );
-    let script = read_text(&text, Lang::De, Format::Code).unwrap();
-    assert!(!script.cells[0].source.contains("<img"));
-}
-
-#[test]
-fn jinja_errors_name_the_line_of_the_file() {
-    let error = read_text(
-        &format!("{HEAD}# %%\nx = 1\ny = f\"{{{{z}}}}\"\n"),
-        Lang::De,
-        Format::Code,
+fn written(text: &str, kind: Kind) -> String {
+    let deck = deck(text);
+    code(
+        &notebook(&deck, kind, Lang::De, ProgLang::Python).0,
+        &deck,
+        ProgLang::Python,
     )
-    .unwrap_err();
-    assert_eq!(error.line, Some(6), "{error}");
-    assert!(error.hint.as_deref().unwrap().contains("raw"));
-    let error = read_text("# j2 from 'lost.j2' import x\n", Lang::De, Format::Code).unwrap_err();
-    assert!(error.to_string().contains("lost.j2"), "{error}");
-    let error = read_text(
-        "# {% for i in range(100000) %}{% for i in range(100000) %}{% endfor %}{% endfor %}\n",
-        Lang::De,
-        Format::Code,
-    )
-    .unwrap_err();
-    assert!(error.message.contains("end"), "{error}");
+}
+
+const HEADER: &str =
+    "# j2 from 'macros.j2' import header\n# {{ header(\"Titel\", \"Title\") }}\n\n# %%\n";
+
+#[test]
+fn ids_are_hashes_of_the_source_as_read() {
+    let deck = deck(
+        "# %%\n1 + 2\n# %% tags=[\"keep\"]\n1 + 2\n# %% [markdown] tags=[\"answer\"]\n# 1 + 2\n",
+    );
+    for kind in Kind::ALL {
+        let (notebook, _) = notebook(&deck, kind, Lang::De, ProgLang::Python);
+        let ids: Vec<&str> = notebook.cells.iter().map(|cell| cell.id.as_str()).collect();
+        assert_eq!(ids[0], "9fb2d3ad9d74409e");
+        assert_eq!(ids[1], "810d2955a0b2ce4c");
+        assert!(ids[1] != ids[2] && ids[0] != ids[2]);
+    }
 }
 
 #[test]
-fn includes_are_told() {
-    let deck = deck("# %% [markdown]\n{% include 'part.txt' %}\n");
-    assert_eq!(deck.included, ["part.txt"]);
-    assert_eq!(deck.cells[0].source, "included");
-}
-
-#[test]
-fn ids_depend_on_content() {
-    let deck = deck("# %%\n1 + 2\n# %%\n1 + 2\n");
-    let (notebook, _) = notebook(&deck, Kind::Completed, Lang::En, ProgLang::Python);
-    assert_eq!(notebook.cells[0].id, "9fb2d3ad9d74409e");
-    assert_ne!(notebook.cells[1].id, notebook.cells[0].id);
-}
-
-/// The tables of the format: what becomes of a cell with a tag, for each kind.
-#[test]
-fn tags_decide_which_cells_are_kept() {
-    let kinds = [
-        Kind::CodeAlong,
-        Kind::Completed,
-        Kind::Trainer,
-        Kind::Recording,
-        Kind::Partial,
-    ];
+fn tags_types_and_kinds_decide_as_in_the_table() {
+    // Columns: code-along, completed, trainer, recording, partial inside a workshop. K kept, E emptied, D dropped,
+    // S an answer to be written, A a given answer, Y and B notes in a box.
     let code = [
         ("", "EKKKE"),
         ("slide", "EKKKE"),
+        ("subslide", "EKKKE"),
+        ("workshop", "EKKKE"),
+        ("private", "EKKKE"),
+        ("answer", "EKKKE"),
         ("keep", "KKKKK"),
         ("start", "KDDDK"),
         ("completed", "DKKKD"),
@@ -125,143 +86,320 @@ fn tags_decide_which_cells_are_kept() {
         ("notes", "DDKKD"),
         ("voiceover", "DDDKD"),
         ("del", "DDDDD"),
-        ("private", "EKKKE"),
-        ("answer", "EKKKE"),
         ("end-workshop", "EKKKK"),
+        ("keep\",\"del", "DDDDD"),
+        ("keep\",\"slide", "KKKKK"),
     ];
     let markdown = [
         ("", "KKKKK"),
         ("slide", "KKKKK"),
         ("keep", "KKKKK"),
+        ("private", "KKKKK"),
         ("start", "KDDDK"),
         ("completed", "DKKKD"),
         ("alt", "DKKKD"),
+        ("answer", "SAAAS"),
+        ("notes", "DDYYD"),
+        ("voiceover", "DDDBD"),
+        ("del", "DDDDD"),
+    ];
+    let raw = [
+        ("", "KKKKK"),
+        ("start", "KDDDK"),
+        ("alt", "DKKKD"),
         ("notes", "DDKKD"),
         ("voiceover", "DDDKD"),
-        ("del", "DDDDD"),
-        ("answer", "SPPPS"),
+        ("answer", "KKKKK"),
     ];
-    for (marker, table) in [("", &code[..]), (" [markdown]", &markdown[..])] {
-        for (tag, fates) in table {
-            let tags = if tag.is_empty() {
-                String::new()
-            } else {
-                format!(" tags=[\"{tag}\"]")
-            };
-            let text =
-                format!("# %% [markdown] tags=[\"workshop\"]\n# W\n\n# %%{marker}{tags}\n# text\n");
+    for (cell_type, table) in [
+        ("", &code[..]),
+        (" [markdown]", &markdown),
+        (" [raw]", &raw),
+    ] {
+        for (tag, row) in table {
+            let text = format!(
+                "# %% [markdown] tags=[\"workshop\"]\n# W\n\n# %%{cell_type} tags=[\"{tag}\"]\nx\n"
+            )
+            .replace(" tags=[\"\"]", "");
             let deck = deck(&text);
-            let plain = if marker.is_empty() { "# text" } else { "text" };
-            for (kind, fate) in kinds.iter().zip(fates.chars()) {
-                let (notebook, _) = notebook(&deck, *kind, Lang::En, ProgLang::Python);
-                let source = notebook.cells.get(1).map(|cell| cell.source.as_str());
-                let found = match source {
+            for (kind, wanted) in Kind::ALL.into_iter().zip(row.chars()) {
+                let (notebook, _) = notebook(&deck, kind, Lang::De, ProgLang::Python);
+                let found = match notebook.cells.get(1).map(|cell| cell.source.as_str()) {
                     None => 'D',
+                    Some("x") => 'K',
                     Some("") => 'E',
-                    Some("*Answer:* ") => 'S',
-                    Some(text) if text == format!("*Answer:* {plain}") => 'P',
-                    Some(text) if text.contains(plain) => 'K',
-                    Some(text) => panic!("{text:?}"),
+                    Some("*Antwort:* ") => 'S',
+                    Some("*Antwort:* x") => 'A',
+                    Some("<div style='background: yellow; color: black;'>\nx\n</div>") => 'Y',
+                    Some("<div style='background: #FFEEBA; color: black;'>\nx\n</div>") => 'B',
+                    Some(other) => panic!("{other}"),
                 };
-                assert_eq!(found, fate, "{marker} {tag} {kind}");
+                assert_eq!(found, wanted, "{cell_type} {tag} {kind}");
             }
         }
     }
 }
 
 #[test]
-fn languages_notes_and_slides_are_shown_as_they_should() {
+fn workshops_reach_to_the_cell_that_ends_them() {
     let deck = deck(
-        "# %% [markdown] lang=\"de\"\n# D\n\n# %% [markdown] lang=\"en\" tags=[\"notes\"] slide_id=\"x\"\n# N\n\n# %% [markdown] lang=\"fr\"\n# F\n",
+        "# %%\n1\n# %% tags=[\"workshop\"]\n2\n# %% [markdown] tags=[\"subslide\"] slide_id=\"workshop-a\"\n# W\n\n# %%\n3\n\
+         # %% [markdown] tags=[\"end-workshop\"]\n# E\n\n# %%\n4\n",
     );
-    let (notebook, _) = notebook(&deck, Kind::Trainer, Lang::En, ProgLang::Python);
-    assert_eq!(notebook.cells.len(), 1);
-    let cell = &notebook.cells[0];
     assert_eq!(
-        cell.source,
-        "<div style='background: yellow; color: black;'>\nN\n</div>"
+        kinds::workshops(&deck),
+        [false, false, true, true, false, false]
     );
-    assert_eq!(cell.metadata["slideshow"]["slide_type"], "notes");
-    assert!(!cell.metadata.contains_key("slide_id"));
-    assert_eq!(
-        notebook.metadata["jupytext"]["cell_metadata_filter"],
-        "-all,lang,slide_id,tags"
-    );
-}
-
-#[test]
-fn unknown_tags_are_told_once_for_each_cell_that_is_shown() {
-    let deck = deck("# %% tags=[\"kep\"]\n1\n# %% tags=[\"kep\", \"del\"]\n2\n");
-    let (_, warnings) = notebook(&deck, Kind::Completed, Lang::En, ProgLang::Python);
-    assert_eq!(warnings.len(), 1);
-    assert_eq!(warnings[0].hint.as_deref(), Some("did you mean `keep`?"));
-    assert_eq!(warnings[0].line, Some(1));
-}
-
-#[test]
-fn notebooks_are_written_sorted_and_without_results() {
-    let deck = deck("# %% [markdown]\n# Ä\n# b\n\n# %%\n");
-    let (notebook, _) = notebook(&deck, Kind::Completed, Lang::En, ProgLang::Python);
-    let text = notebook.to_ipynb();
-    assert!(
-        text.starts_with("{\n \"cells\": [\n  {\n   \"cell_type\": \"markdown\",\n   \"id\": ")
-    );
-    assert!(text.contains("\"source\": [\n    \"Ä\\n\",\n    \"b\"\n   ]"));
-    assert!(text.contains("\"execution_count\": null,"));
-    assert!(text.contains("\"outputs\": [],\n   \"source\": []"));
-    assert!(text.ends_with("\"nbformat\": 4,\n \"nbformat_minor\": 5\n}\n"));
-}
-
-#[test]
-fn scripts_have_no_metadata_and_room_around_definitions() {
-    let text = "# %% [markdown] lang=\"en\"\n# T\n#\n# U\n\n# %% tags=[\"keep\"]\n# %matplotlib inline\n!ls\nx = 1\n\n# %%\ndef f():\n    pass\n\n# %%\nf()\n# %%\n";
-    let deck = deck(text);
-    let (notebook, _) = notebook(&deck, Kind::Completed, Lang::En, ProgLang::Python);
-    assert_eq!(notebook.cells[1].source, "%matplotlib inline\n!ls\nx = 1");
-    assert_eq!(
-        code(&notebook, &deck, ProgLang::Python),
-        "# %% [markdown]\n# T\n#\n# U\n\n# %%\n# %matplotlib inline\n# !ls\nx = 1\n\n\n# %%\ndef f():\n    pass\n\n\n# %%\nf()\n\n# %%\n"
-    );
-}
-
-#[test]
-fn execution_leaves_out_what_nobody_shows() {
-    let deck = deck(
-        "# %%\n1\n# %% tags=[\"start\"]\n2\n# %% tags=[\"del\"]\n3\n# %% lang=\"de\"\n4\n# %% tags=[\"raises-exception\"]\n5\n# %%\n\n",
-    );
-    let cells = execution_cells(&deck, Lang::En, ProgLang::Python);
-    let sources: Vec<(&str, bool)> = cells
+    let (partial, _) = notebook(&deck, Kind::Partial, Lang::De, ProgLang::Python);
+    let hidden: Vec<bool> = partial
+        .cells
         .iter()
-        .map(|cell| (cell.source.as_str(), cell.may_fail))
+        .map(|cell| cell.clear_outputs)
         .collect();
-    assert_eq!(sources, [("1", false), ("5", true)]);
-    let (mut along, _) = notebook(&deck, Kind::CodeAlong, Lang::En, ProgLang::Python);
-    let results = vec![
-        (vec![serde_json::json!({"x": 1})], Some(1)),
-        (vec![], Some(2)),
-    ];
-    attach(&mut along, &cells, &results);
-    assert!(along.cells.iter().all(|cell| cell.outputs.is_empty()));
-    let (mut full, _) = notebook(&deck, Kind::Completed, Lang::En, ProgLang::Python);
-    attach(&mut full, &cells, &results);
-    assert_eq!(full.cells[0].outputs.len(), 1);
-    assert_eq!(full.cells[0].execution_count, Some(1));
+    assert_eq!(hidden, [false, false, true, true, false, false]);
+    assert_eq!(
+        partial.cells[2].metadata["slideshow"],
+        json!({"slide_type": "subslide"})
+    );
+    assert!(!partial.cells[2].metadata.contains_key("slide_id"));
+}
+
+#[test]
+fn cells_of_another_language_are_not_shown() {
+    let deck =
+        deck("# %% lang=\"de\"\n1\n# %% lang=\"en\"\n2\n# %% lang=\"\"\n3\n# %% lang=\"fr\"\n4\n");
+    let (german, warnings) = notebook(&deck, Kind::Completed, Lang::De, ProgLang::Python);
+    let shown: Vec<usize> = german.cells.iter().map(|cell| cell.origin).collect();
+    assert_eq!(shown, [0, 2]);
+    assert_eq!(warnings.len(), 1);
+    assert_eq!((warnings[0].cell, warnings[0].line), (Some(4), Some(7)));
+}
+
+#[test]
+fn odd_cells_are_told_with_their_line() {
+    let deck = deck(
+        "# %%\n1\n# %% tags=[\"kep\", \"_mine\"]\n2\n# %% lang=de\n3\n# %% tags=[\"slide\", \"notes\"]\n4\n",
+    );
+    let (_, warnings) = notebook(&deck, Kind::Trainer, Lang::De, ProgLang::Python);
+    let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].starts_with("slides/m/t/slides_x.py:3: warning: unknown tag `kep`"));
+    assert!(told[0].ends_with("did you mean `keep`?"));
+    assert!(told[1].contains("py:5: warning: the options `lang=de`"));
+    assert!(told[2].contains("`slide` and `notes`"));
+}
+
+#[test]
+fn cells_end_before_the_blank_lines_that_separate_them() {
+    let deck = deck("# %%\na\n\n\n\n# %%\nb\n\n\n# %%\nc\n\n# %%\nd\n# %%\n\n\n\n# %%\n");
+    assert_eq!(sources(&deck), ["a\n\n", "b", "c", "d", "\n", ""]);
+    assert!(super::tests::deck("").cells.is_empty());
+    assert_eq!(sources(&super::tests::deck("\n# hi\n")), ["\n# hi"]);
+}
+
+#[test]
+fn markers_in_strings_and_fences_are_text() {
+    assert_eq!(deck("# %%\nx = '''\n# %%\n'''\n# %%\n").cells.len(), 2);
+    assert_eq!(
+        sources(&deck("# %% [markdown]\n# ```\n# %%\n# ```\n\n# %%\n1\n")),
+        ["```\n%%\n```", "1"]
+    );
+    assert_eq!(deck("# %% [markdown]\n# ```\n# %%\n1\n").cells.len(), 2);
+}
+
+#[test]
+fn text_may_be_one_string() {
+    let deck = deck("# %% [markdown]\n\"\"\"\n# %%\nä\n\"\"\"\n\n# %%\n1\n");
+    assert_eq!(sources(&deck), ["# %%\nä", "1"]);
+    assert_eq!(deck.cells[0].line, Some(3));
+    let script = written(
+        "# %% [markdown]\n\"\"\"\n# %%\nä\n\"\"\"\n\n# %%\n1\n",
+        Kind::Completed,
+    );
+    assert_eq!(
+        script,
+        "# %% [markdown]\n\"\"\"\n# %%\nä\n\"\"\"\n\n# %%\n1\n"
+    );
+}
+
+#[test]
+fn scripts_have_no_options_and_room_around_definitions() {
+    let text = "#!/usr/bin/env python\n# -*- coding: utf-8 -*-\n# %% title tags=[\"keep\"]\n# %matplotlib inline\nx = 1\n\
+                # %%\ndef f():\n    pass\n\n# %% [markdown] lang=\"de\"\n# T\n#\n\n# %%\nf()\n# %% [raw]\n# r\n# %% language=\"bash\"\n# ls\n";
+    assert_eq!(
+        written(text, Kind::Completed),
+        "#!/usr/bin/env python\n# -*- coding: utf-8 -*-\n# %%\n# %matplotlib inline\nx = 1\n\n\n\
+         # %%\ndef f():\n    pass\n\n\n# %% [markdown]\n# T\n#\n\n# %%\nf()\n\n# %% [raw]\n# r\n\n# %% language=\"bash\"\n# ls\n"
+    );
+    let cpp = read_as("// %%\n// ä\n", ProgLang::Cpp, Lang::De, Format::Code).unwrap();
+    let (cpp_notebook, _) = notebook(&cpp, Kind::Completed, Lang::De, ProgLang::Cpp);
+    assert_eq!(
+        code(&cpp_notebook, &cpp, ProgLang::Cpp),
+        "// -*- coding: utf-8 -*-\n// %%\n// ä\n"
+    );
+    assert!(code_limits(ProgLang::Cpp).is_some() && code_limits(ProgLang::Java).is_none());
+}
+
+#[test]
+fn notebooks_are_written_as_the_format_says() {
+    let deck = deck("# %% tags=[\"keep\"] x=1e20\n\"ä\\n\"\n\n# %% [markdown]\n");
+    let (notebook, _) = notebook(&deck, Kind::CodeAlong, Lang::De, ProgLang::Python);
+    let text = notebook.to_ipynb();
+    assert!(text.starts_with(
+        "{\n \"cells\": [\n  {\n   \"cell_type\": \"code\",\n   \"execution_count\": null,\n   \"id\": \""
+    ));
+    assert!(text.contains("\"metadata\": {\n    \"tags\": [\n     \"keep\"\n    ],\n    \"x\": 1e+20\n   },\n   \"outputs\": [],\n   \"source\": [\n    \"\\\"ä\\\\n\\\"\"\n   ]"));
+    assert!(text.contains("\"metadata\": {},\n   \"source\": []\n  }\n ],\n \"metadata\": {\n  \"jupytext\": {\n   \"cell_metadata_filter\": \"-all,tags,x\",\n   \"main_language\": \"python\",\n   \"notebook_metadata_filter\": \"-all\"\n  },\n  \"kernelspec\": {\n   \"display_name\": \"Python 3 (ipykernel)\","));
+    assert!(text.ends_with(" \"nbformat\": 4,\n \"nbformat_minor\": 5\n}\n"));
+    assert!(
+        notebook
+            .to_json()
+            .starts_with("{\"cells\":[{\"cell_type\":\"code\",\"execution_count\":null,")
+    );
+}
+
+#[test]
+fn one_execution_serves_every_kind() {
+    let deck = deck(
+        "# %%\n1\n# %% tags=[\"start\"]\n2\n# %% tags=[\"alt\", \"raises-exception\"]\n3\n# %% lang=\"en\"\n4\n# %%\n\n# %% tags=[\"del\"]\n5\n# %% [markdown] tags=[\"workshop\"]\n# %%\n6\n",
+    );
+    let cells = execution_cells(&deck, Lang::De, ProgLang::Python);
+    let run: Vec<(&str, bool, Option<u32>)> = cells
+        .iter()
+        .map(|cell| (cell.source.as_str(), cell.may_fail, cell.line))
+        .collect();
+    assert_eq!(
+        run,
+        [
+            ("1", false, Some(2)),
+            ("3", true, Some(6)),
+            ("6", false, Some(15))
+        ]
+    );
+    let results: Vec<_> = (1..=3)
+        .map(|count| (vec![json!({"n": count})], Some(count)))
+        .collect();
+    let counts = |kind| {
+        let (mut notebook, _) = notebook(&deck, kind, Lang::De, ProgLang::Python);
+        attach(&mut notebook, &cells, &results);
+        let with_outputs = notebook
+            .cells
+            .iter()
+            .filter(|cell| !cell.outputs.is_empty());
+        with_outputs
+            .map(|cell| cell.execution_count.unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert!(counts(Kind::CodeAlong).is_empty());
+    assert_eq!(counts(Kind::Completed), [1, 2, 3]);
+    assert_eq!(counts(Kind::Recording), [1, 2, 3]);
+    assert_eq!(counts(Kind::Partial), [1, 2]);
+}
+
+#[test]
+fn templates_see_the_view_and_the_files_of_the_topic() {
+    let text = "# j2 if lang == 'de'\n\n# %%\nde = {{ is_notebook }}\n# j2 endif\n{% include 'part.txt' %}\n\
+                {% include 'no.txt' ignore missing %}\n# %%\n{% raw %}f\"{{x}}\"{% endraw %}\n";
+    let deck = deck(text);
+    assert_eq!(sources(&deck), ["de = True", "included()", "f\"{{x}}\""]);
+    assert_eq!(deck.included, ["no.txt", "part.txt"]);
+    assert_eq!(deck.cells[1].line, None);
+    assert_eq!(deck.cells[2].line, Some(9));
+}
+
+#[test]
+fn template_errors_name_the_line_and_what_to_do() {
+    let error = |text: &str| {
+        read_as(text, ProgLang::Python, Lang::De, Format::Code)
+            .unwrap_err()
+            .to_string()
+    };
+    let undefined = error("# j2 set a = 1\n\n\n# %%\nx = f\"{{y}}\"\n");
+    assert!(
+        undefined.starts_with("slides/m/t/slides_x.py:5: error: Jinja: "),
+        "{undefined}"
+    );
+    assert!(undefined.contains("`{% raw %}`"), "{undefined}");
+    assert!(error("# %%\n\"{%\"\n").starts_with("slides/m/t/slides_x.py:2: error: Jinja: "));
+    assert!(error("# %%\n\n\"{#\"\n").starts_with("slides/m/t/slides_x.py:3: error: Jinja: "));
+    let missing = error("# %%\n{% include 'nope.txt' %}\n");
+    assert!(
+        missing.contains("py:2: error: ") && missing.contains("nope.txt"),
+        "{missing}"
+    );
+    let no_argument = error(&HEADER.replace(", \"Title\"", ""));
+    assert!(
+        no_argument.contains("py:2: error: the header macro was given a missing argument"),
+        "{no_argument}"
+    );
+    let endless =
+        "{% macro f(x) %}{% for i in range(99999) %}{{ f(i) }}{% endfor %}{% endmacro %}{{ f(1) }}";
+    assert!(!error(endless).is_empty());
+    let tags = error("# %%\n1\n# %% tags=\"slide\"\n2\n");
+    assert!(
+        tags.contains("py:3: error: the tags of the cell are not a list"),
+        "{tags}"
+    );
+    assert!(
+        error("# coding: latin-1\n# %%\n").contains("py:1: error: the deck declares an encoding")
+    );
+}
+
+#[test]
+fn line_ends_and_marks_of_editors_do_not_matter() {
+    let deck = deck("\u{feff}# j2 set x = 1\r\n\r\n# %% tags=[\"keep\"]\r\na = {{ x }}\r\nb\r\n");
+    assert_eq!(sources(&deck), ["a = 1\nb"]);
+    assert_eq!(deck.cells[0].line, Some(4));
+}
+
+#[test]
+fn large_decks_are_read_in_linear_time() {
+    let cell = "# %% [markdown] lang=\"en\" tags=[\"slide\"]\n#\n# ## Title\n# ```python\n#\n# text of a slide\n\n# %%\nprint(1)\nx = \"\"\"a\"\"\"\n\n";
+    let text = format!("{HEADER}{}", cell.repeat(4000));
+    let start = std::time::Instant::now();
+    let deck = deck(&text);
+    let (notebook, _) = notebook(&deck, Kind::Completed, Lang::En, ProgLang::Python);
+    let script = code(&notebook, &deck, ProgLang::Python);
+    assert!(script.len() > text.len() / 2);
+    // Debug builds are slow, but quadratic loops would take minutes.
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }
 
 proptest! {
     #[test]
-    fn any_text_gives_a_deck_or_a_diagnostic(text in "(# %%( \\[markdown\\])?( tags=\\[\"[a-z]*\"\\])?\n|# [a-z{}%\"']*\n|\"\"\"\n|[a-z ={}%#'\"\\\\]*\n|\n|\r\n|\u{2028}|ä){0,30}") {
-        match read_text(&text, Lang::En, Format::Html) {
+    fn any_text_gives_a_deck_or_a_diagnostic(
+        text in "((# %%|// %%|#%%)( \\[(markdown|raw)\\])?( tags=\\[\"[a-z\"]*\\]?)?( [a-z.]+=[^ \n]{0,4})?\n|# [a-z{}%\"'`]{0,6}\n|\"\"\"\n|```\n|# j2 [a-z =]{0,9}\n|\\PC{0,8}\n|\n|\r\n|\u{2028}|ä|\\{\\{|\\{%){0,24}",
+        index in 0..5usize,
+    ) {
+        let prog_lang = ProgLang::ALL[index];
+        match read_as(&text, prog_lang, Lang::En, Format::Html) {
             Ok(deck) => {
                 for kind in Kind::ALL {
-                    let (notebook, _) = notebook(&deck, kind, Lang::En, ProgLang::Python);
-                    let parsed: Value = serde_json::from_str(&notebook.to_ipynb()).unwrap();
-                    prop_assert_eq!(parsed["cells"].as_array().unwrap().len(), notebook.cells.len());
-                    let script = code(&notebook, &deck, ProgLang::Python);
-                    prop_assert!(script.is_empty() == notebook.cells.is_empty() || script.ends_with('\n'));
+                    let (notebook, _) = notebook(&deck, kind, Lang::En, prog_lang);
+                    let value: Value = serde_json::from_str(&notebook.to_ipynb()).unwrap();
+                    prop_assert_eq!(value["cells"].as_array().unwrap().len(), notebook.cells.len());
+                    let whole: Value = serde_json::from_str(&notebook.to_json()).unwrap();
+                    prop_assert_eq!(&whole["metadata"], &value["metadata"]);
+                    code(&notebook, &deck, prog_lang);
                 }
             }
             Err(diagnostic) => prop_assert!(diagnostic.file.is_some()),
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again(
+        cells in proptest::collection::vec(("|\\[markdown\\]|\\[raw\\]", "([a-z#][a-z# ]{0,5}\n){0,4}"), 0..8),
+    ) {
+        let text: String = cells
+            .iter()
+            .map(|(kind, source)| match kind.as_str() {
+                "" => format!("# %%\n{source}\n\n"),
+                kind => format!("# %% {kind}\n# {}\n\n", source.replace('\n', "\n# ")),
+            })
+            .collect();
+        let script = written(&text, Kind::Completed);
+        let again = written(&script, Kind::Completed);
+        prop_assert_eq!(again, script);
     }
 }

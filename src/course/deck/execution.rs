@@ -1,0 +1,64 @@
+//! The one execution that all kinds of a deck share: what runs, and where its results go.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::{CellKind, Deck, Notebook, kinds, text};
+use crate::course::{Kind, Lang, ProgLang};
+
+/// A code cell to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutionCell {
+    /// Index of the cell in [`Deck::cells`].
+    pub origin: usize,
+    /// Its source.
+    pub source: String,
+    /// Its number in the deck, counted from 1.
+    pub number: u32,
+    /// The line of its first source line in the author's file.
+    pub line: Option<u32>,
+    /// An exception is expected.
+    pub may_fail: bool,
+}
+
+/// The cells to run: the code of the recording, which has all code but the `start` cells. Cells without code never run.
+pub fn execution_cells(deck: &Deck, lang: Lang, _prog_lang: ProgLang) -> Vec<ExecutionCell> {
+    let runs = |cell: &super::Cell| {
+        cell.kind == CellKind::Code
+            && !text::is_blank(&cell.source)
+            && !cell.has_tag("skip-execution")
+            && kinds::content(cell, Kind::Recording, lang, false) == kinds::Content::Kept
+    };
+    deck.cells
+        .iter()
+        .enumerate()
+        .filter(|(_, cell)| runs(cell))
+        .map(|(origin, cell)| ExecutionCell {
+            origin,
+            source: cell.source.clone(),
+            number: cell.number,
+            line: cell.line,
+            may_fail: cell.has_tag("raises-exception"),
+        })
+        .collect()
+}
+
+/// Puts results into a notebook, one for each of the cells that ran. Cells that hide their results stay empty.
+pub fn attach(
+    notebook: &mut Notebook,
+    cells: &[ExecutionCell],
+    outputs: &[(Vec<Value>, Option<i64>)],
+) {
+    let results: HashMap<usize, &(Vec<Value>, Option<i64>)> =
+        cells.iter().map(|cell| cell.origin).zip(outputs).collect();
+    for cell in &mut notebook.cells {
+        if cell.kind != CellKind::Code || cell.clear_outputs {
+            continue;
+        }
+        if let Some((outputs, count)) = results.get(&cell.origin) {
+            cell.outputs.clone_from(outputs);
+            cell.execution_count = *count;
+        }
+    }
+}

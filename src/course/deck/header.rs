@@ -1,0 +1,98 @@
+//! What may stand before the first cell: an interpreter line, an encoding, a metadata block.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde_json::{Map, Value};
+
+use super::text;
+
+/// The lines before the first cell.
+#[derive(Default)]
+pub(super) struct Header {
+    /// How many lines they are.
+    pub(super) lines: usize,
+    /// What follows `#!` in the first line.
+    pub(super) executable: Option<String>,
+    /// The line that declares UTF-8.
+    pub(super) encoding: Option<String>,
+    /// Metadata of the notebook, when the block has a `jupyter:` section.
+    pub(super) metadata: Option<Map<String, Value>>,
+    /// Everything else of the block: it becomes a raw cell.
+    pub(super) raw: Option<String>,
+}
+
+/// Reads the header of a script; an error is the line of an encoding that is not UTF-8.
+pub(super) fn read(lines: &[&str], comment: &str) -> Result<Header, usize> {
+    static ENCODING: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"^[ \t\x0c]*(?:#|//).*?coding[:=][ \t]*([-\w.]+)")
+            .expect("the pattern is constant")
+    });
+    let mut header = Header::default();
+    if let Some(rest) = lines.first().and_then(|line| line.strip_prefix("#!")) {
+        header.executable = Some(rest.to_owned());
+        header.lines = 1;
+    }
+    if let Some(line) = lines.get(header.lines)
+        && let Some(found) = ENCODING.captures(line)
+    {
+        if &found[1] != "utf-8" {
+            return Err(header.lines);
+        }
+        header.encoding = Some((*line).to_owned());
+        header.lines += 1;
+    }
+    read_block(lines, comment, &mut header);
+    Ok(header)
+}
+
+/// Reads a block between two lines `# ---`, all of its lines being comments.
+fn read_block(lines: &[&str], comment: &str, header: &mut Header) {
+    let body = |line: &str| -> Option<String> {
+        let rest = line.strip_prefix(comment)?;
+        Some(rest.strip_prefix(' ').unwrap_or(rest).to_owned())
+    };
+    let is_rule = |line: &str| body(line).is_some_and(|body| body.trim_end() == "---");
+    let start = header.lines;
+    if !lines.get(start).is_some_and(|line| is_rule(line)) {
+        return;
+    }
+    let Some(end) = lines[start + 1..].iter().position(|line| is_rule(line)) else {
+        return;
+    };
+    let end = start + 1 + end;
+    let Some(block) = lines[start + 1..end]
+        .iter()
+        .map(|line| body(line))
+        .collect::<Option<Vec<_>>>()
+    else {
+        return;
+    };
+    header.lines = end + 1;
+    if lines
+        .get(header.lines)
+        .is_some_and(|line| text::is_blank(line))
+    {
+        header.lines += 1;
+    }
+
+    let is_section = |line: &String| line.starts_with(|c: char| !c.is_whitespace());
+    let mut other = Vec::new();
+    let mut rest = block.as_slice();
+    while let Some((line, following)) = rest.split_first() {
+        let length = following
+            .iter()
+            .take_while(|line| !is_section(line))
+            .count();
+        if line.trim_end() == "jupyter:" {
+            header.metadata = Some(super::yaml::parse(&following[..length]));
+        } else {
+            other.push(line.as_str());
+            other.extend(following[..length].iter().map(String::as_str));
+        }
+        rest = &following[length..];
+    }
+    if !other.is_empty() {
+        header.raw = Some(format!("---\n{}\n---", other.join("\n")));
+    }
+}

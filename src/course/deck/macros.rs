@@ -1,0 +1,110 @@
+//! The bundled templates: header macros and logos of each programming language.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use minijinja::Value;
+
+use crate::course::ProgLang;
+
+/// The name under which decks import the macros; files beside a deck cannot replace it.
+pub(super) const MACROS_NAME: &str = "macros.j2";
+
+/// The text of [`MACROS_NAME`].
+pub(super) const MACROS: &str = include_str!("templates/macros.j2");
+
+/// Encoded logos are broken into lines of this length.
+const LINE_LENGTH: usize = 76;
+
+/// All bytes of the bundled templates, to be a part of every key that depends on them.
+pub fn templates() -> &'static [u8] {
+    static ALL: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let logos = ProgLang::ALL.map(|prog_lang| Package::of(prog_lang).logo);
+        [&[MACROS], &logos[..]].concat().concat().into_bytes()
+    });
+    &ALL
+}
+
+/// What differs between the languages' macros.
+struct Package {
+    logo: &'static str,
+    attributes: &'static str,
+    author_style: &'static str,
+    indent_de: &'static str,
+    indent_en: &'static str,
+}
+
+impl Package {
+    fn of(prog_lang: ProgLang) -> Self {
+        let base = Self {
+            logo: include_str!("templates/python.svg"),
+            attributes: r#"style="display:block;margin:auto;width:10%" alt="Python Logo""#,
+            author_style: "text-align:center; font-size:120%;",
+            indent_de: " ",
+            indent_en: "  ",
+        };
+        match prog_lang {
+            ProgLang::Python => Self {
+                author_style: "text-align:center;",
+                ..base
+            },
+            ProgLang::Cpp => Self {
+                logo: include_str!("templates/cpp.svg"),
+                attributes: r#"style="display:block;margin:auto;width:5%""#,
+                ..base
+            },
+            ProgLang::CSharp => Self {
+                logo: include_str!("templates/csharp.svg"),
+                attributes: r#"alt="C# Logo" style="display:block;margin:auto;width:5%""#,
+                ..base
+            },
+            ProgLang::Java => Self {
+                logo: include_str!("templates/java.svg"),
+                attributes: r#"alt="Java Logo" style="display:block;margin:auto;width:5%""#,
+                ..base
+            },
+            ProgLang::TypeScript => Self {
+                logo: include_str!("templates/typescript.svg"),
+                attributes: r#"alt="TypeScript Logo" style="display:block;margin:auto;width:5%""#,
+                indent_de: "  ",
+                ..base
+            },
+        }
+    }
+}
+
+/// The template variable `_package`.
+pub(super) fn package(prog_lang: ProgLang) -> Value {
+    let package = Package::of(prog_lang);
+    let logo = encode(package.logo, prog_lang);
+    let entries = [
+        ("comment", prog_lang.comment()),
+        ("mime", "image/svg+xml"),
+        ("logo", &logo),
+        ("attributes", package.attributes),
+        ("author_style", package.author_style),
+        ("indent_de", package.indent_de),
+        ("indent_en", package.indent_en),
+    ];
+    let entries = entries.map(|(key, value)| (key, Value::from(value)));
+    Value::from(BTreeMap::from(entries))
+}
+
+/// The logo in base64: lines of equal length, each with its end; one line without an end for C++.
+fn encode(logo: &str, prog_lang: ProgLang) -> String {
+    let encoded = BASE64.encode(logo);
+    if prog_lang == ProgLang::Cpp {
+        return encoded;
+    }
+    let mut text = String::with_capacity(encoded.len() + encoded.len() / LINE_LENGTH + 1);
+    for (index, c) in encoded.chars().enumerate() {
+        if index > 0 && index % LINE_LENGTH == 0 {
+            text.push('\n');
+        }
+        text.push(c);
+    }
+    text.push('\n');
+    text
+}

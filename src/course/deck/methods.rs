@@ -1,0 +1,125 @@
+//! The methods of Python's texts and dictionaries that templates commonly call.
+
+use minijinja::value::{Value, ValueKind, from_args};
+use minijinja::{Error, ErrorKind, State};
+
+/// Calls a method that the template engine does not know.
+pub(super) fn call(
+    _state: &mut State,
+    value: &Value,
+    method: &str,
+    args: &[Value],
+) -> Result<Value, Error> {
+    match value.kind() {
+        ValueKind::String => of_text(value.as_str().unwrap_or_default(), method, args),
+        ValueKind::Map => of_map(value, method, args),
+        _ => Err(unknown(method)),
+    }
+}
+
+fn unknown(method: &str) -> Error {
+    Error::new(
+        ErrorKind::UnknownMethod,
+        format!("there is no method `{method}`"),
+    )
+}
+
+fn of_text(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
+    let no_args = || from_args::<()>(args);
+    let signs = || -> Result<Option<&str>, Error> {
+        let (signs,) = from_args::<(Option<&str>,)>(args)?;
+        Ok(signs)
+    };
+    let is_end = |signs: Option<&str>, c: char| match signs {
+        Some(signs) => signs.contains(c),
+        None => super::text::is_space(c),
+    };
+    Ok(match method {
+        "upper" => {
+            no_args()?;
+            text.to_uppercase().into()
+        }
+        "lower" => {
+            no_args()?;
+            text.to_lowercase().into()
+        }
+        "strip" => {
+            let signs = signs()?;
+            text.trim_matches(|c| is_end(signs, c)).into()
+        }
+        "lstrip" => {
+            let signs = signs()?;
+            text.trim_start_matches(|c| is_end(signs, c)).into()
+        }
+        "rstrip" => {
+            let signs = signs()?;
+            text.trim_end_matches(|c| is_end(signs, c)).into()
+        }
+        "startswith" => {
+            let (start,) = from_args::<(&str,)>(args)?;
+            text.starts_with(start).into()
+        }
+        "endswith" => {
+            let (end,) = from_args::<(&str,)>(args)?;
+            text.ends_with(end).into()
+        }
+        "replace" => {
+            let (old, new) = from_args::<(&str, &str)>(args)?;
+            if text.len().saturating_mul(new.len() + 1) > MAX_TEXT {
+                return Err(Error::new(
+                    ErrorKind::InvalidOperation,
+                    "the text grows too long",
+                ));
+            }
+            text.replace(old, new).into()
+        }
+        "split" => match signs()? {
+            None => text.split_whitespace().map(Value::from).collect(),
+            Some("") => {
+                return Err(Error::new(
+                    ErrorKind::InvalidOperation,
+                    "the separator is empty",
+                ));
+            }
+            Some(separator) => text.split(separator).map(Value::from).collect(),
+        },
+        "splitlines" => {
+            no_args()?;
+            super::text::split_lines(text)
+                .into_iter()
+                .map(Value::from)
+                .collect()
+        }
+        "join" => {
+            let (items,) = from_args::<(&Value,)>(args)?;
+            let items: Vec<String> = items.try_iter()?.map(|item| item.to_string()).collect();
+            items.join(text).into()
+        }
+        _ => return Err(unknown(method)),
+    })
+}
+
+/// No text in a deck is longer.
+const MAX_TEXT: usize = 10_000_000;
+
+fn of_map(map: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+    if method == "get" {
+        let (key, default) = from_args::<(&Value, Option<Value>)>(args)?;
+        let found = map.get_item(key)?;
+        return Ok(if found.is_undefined() {
+            default.unwrap_or(Value::from(()))
+        } else {
+            found
+        });
+    }
+    from_args::<()>(args)?;
+    let keys = map.try_iter()?;
+    match method {
+        "keys" => Ok(keys.collect()),
+        "values" => keys.map(|key| map.get_item(&key)).collect(),
+        "items" => keys
+            .map(|key| Ok(Value::from(vec![key.clone(), map.get_item(&key)?])))
+            .collect(),
+        _ => Err(unknown(method)),
+    }
+}
