@@ -166,7 +166,10 @@ impl Entry<'_> {
                 name: format!("{}.{extension}", output.kind),
                 destinations: self.context.destinations(&output.destinations),
             }],
-            warnings: Vec::new(),
+            warnings: match output.format {
+                Format::Code => deck::code_limits(self.file.prog_lang).into_iter().collect(),
+                _ => Vec::new(),
+            },
         }
     }
 
