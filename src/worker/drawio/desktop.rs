@@ -76,8 +76,8 @@ impl Worker for Desktop {
         let Work::Drawio(work) = &request.work else {
             return Err(WorkerError::Io("this is no work for draw.io".to_owned()));
         };
-        if let Some(problem) = document::problem(&work.text) {
-            return Ok(Outcome::failed(in_file(problem, request)));
+        if let Err(problem) = document::check(&work.text) {
+            return Ok(Outcome::failed(in_file(*problem, request)));
         }
         let io = |error: std::io::Error| WorkerError::Io(error.to_string());
         std::fs::create_dir_all(&self.config.runtime_dir).map_err(io)?;
