@@ -194,7 +194,7 @@ fn command(place: &Place<'_>, profile: &Profile, has_sandbox: bool) -> std::io::
     Ok(command)
 }
 
-/// The fonts that came with the browser, for machines that have none: without any font Chromium ends at once.
+/// The fonts that came with the browser, for machines that have none.
 fn own_fonts(program: &Path) -> Option<PathBuf> {
     let own = program.parent()?.join("fonts");
     let home = std::env::home_dir().unwrap_or_default();

@@ -172,6 +172,10 @@ impl BrowserWorker {
                 what: format!("draw.io's viewer (`{}`)", self.app.display()),
                 hint: "install it again with `clm setup`".to_owned(),
             },
+            WindowError::NoFont => WorkerError::Missing {
+                what: "a font for the labels of diagrams".to_owned(),
+                hint: "install fonts, such as Debian's package `fonts-liberation`".to_owned(),
+            },
             WindowError::Protocol(reason) => WorkerError::Garbage {
                 what: WHAT.to_owned(),
                 reason,

@@ -4,6 +4,8 @@
 //   {ok: true, width, height, svg?, missingShapes, failedImages, mathErrors}  for a PNG, the page shows it at (0, 0)
 //   {ok: false, stage, error}                                                 stage: xml extract decode shapes empty size render
 //
+// clmHasFont() is whether labels can be drawn at all.
+//
 // A picture must depend on its document alone: what one document leaves behind is undone before the next.
 'use strict';
 
@@ -266,6 +268,13 @@
     const made = order.format === 'svg' ? await asSvg(page, order) : await asPicture(page, order, container);
     return Object.assign({ ok: true, missingShapes: missingShapes(), mathErrors: errors }, made);
   }
+
+  // Without any font, text takes no space and is not drawn.
+  window.clmHasFont = () => {
+    const brush = document.createElement('canvas').getContext('2d');
+    brush.font = '20px Helvetica';
+    return brush.measureText('Mxg').width > 0;
+  };
 
   window.clmRender = (order) => render(order).catch((error) => ({
     ok: false,

@@ -55,6 +55,8 @@ pub enum WindowError {
     Crashed,
     /// The viewer is not there, or not complete.
     NoViewer,
+    /// The machine has no font: labels would be missing without a word.
+    NoFont,
     /// The page or the browser answered something unexpected.
     Protocol(String),
 }
@@ -158,11 +160,13 @@ impl Window {
             Err(_) => return Err(WindowError::Closed),
         }
         let is_there = self.evaluate("typeof clmRender === 'function'").await?;
-        if is_there == Value::Bool(true) {
-            Ok(())
-        } else {
-            Err(WindowError::NoViewer)
+        if is_there != Value::Bool(true) {
+            return Err(WindowError::NoViewer);
         }
+        if self.evaluate("clmHasFont()").await? != Value::Bool(true) {
+            return Err(WindowError::NoFont);
+        }
+        Ok(())
     }
 
     /// Renders the first page of a document.
