@@ -199,6 +199,12 @@ impl Worker for BrowserWorker {
             Ok(page) => page,
             Err(problem) => return Ok(Outcome::failed(in_file(*problem, request))),
         };
+        if !self.browser.is_alive() {
+            // It ended while it was idle: nothing of this request is lost.
+            return Err(WorkerError::Disturbed {
+                what: WHAT.to_owned(),
+            });
+        }
         let timeout = self.timeout;
         let picture = tokio::select! {
             () = cancel.cancelled() => {

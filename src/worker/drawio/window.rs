@@ -22,6 +22,8 @@ const MOST_PIXELS: f64 = 30_000_000.0;
 /// The longest side of a picture, in pixels: few programs show longer ones.
 const LONGEST_SIDE: f64 = 32_000.0;
 
+/// A little less than fits, because borders and lines do not shrink with the rest.
+const FITTING: f64 = 0.99;
 /// The longest time until the viewer is loaded.
 const LOADING: Duration = Duration::from_secs(60);
 
@@ -190,7 +192,7 @@ impl Window {
                     ))
                     .hint("look for shapes far away from the others, or split the diagram"),
                 );
-                scale *= fit;
+                scale *= fit * FITTING;
                 answer = self.ask(work, scale).await?;
             }
         }
