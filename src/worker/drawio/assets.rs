@@ -6,12 +6,20 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::digest::Digest;
+
 /// The made-up origin. Names below `.invalid` never resolve.
 pub const ORIGIN: &str = "http://drawio.invalid/";
 
 const PAGE: &str = include_str!("page.html");
 const SETTINGS: &str = include_str!("settings.js");
 const SCRIPT: &str = include_str!("page.js");
+
+/// Digest of our part of the renderer. It belongs into the keys of draw.io's actions: another program of ours makes
+/// other pictures with the same viewer.
+pub fn program_digest() -> Digest {
+    Digest::of([PAGE, SETTINGS, SCRIPT].join("\0"))
+}
 
 /// What a page may do at all, should the viewer ever let a piece of a document through that it ought to have removed:
 /// no script but those of the made-up origin, and nothing from anywhere else.

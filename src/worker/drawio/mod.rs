@@ -26,6 +26,7 @@ use super::renderers::DrawioTool;
 use super::request::{DrawioWork, ImageFormat};
 use super::{Outcome, ProgressSink, Request, Work, Worker, WorkerError};
 
+pub use assets::program_digest;
 use browser::Browser;
 use window::{Opening, Picture, Window, WindowError};
 
