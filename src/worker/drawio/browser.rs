@@ -18,6 +18,8 @@ use super::profile::Profile;
 
 /// The longest time until the browser answers.
 const START: Duration = Duration::from_secs(30);
+/// The viewer's program, which must be there.
+const VIEWER: &str = "js/viewer-static.min.js";
 /// How many of the last lines tell why it did not start.
 const TOLD: usize = 100;
 
@@ -44,6 +46,17 @@ pub struct Browser {
 impl Browser {
     /// Starts a browser.
     pub async fn start(place: &Place<'_>) -> Result<Self, WorkerError> {
+        for (what, path) in [
+            ("a browser", place.program),
+            ("draw.io's viewer", &place.app.join(VIEWER)),
+        ] {
+            if !path.is_file() {
+                return Err(WorkerError::Missing {
+                    what: format!("{what} for draw.io diagrams (`{}`)", path.display()),
+                    hint: "install it with `clm setup`".to_owned(),
+                });
+            }
+        }
         // Chromium refuses to make its sandbox as root, which clm is only in containers and on CI machines.
         let can_have_sandbox = !nix::unistd::geteuid().is_root();
         match Self::launch(place, can_have_sandbox).await {
@@ -262,21 +275,36 @@ mod tests {
     #[tokio::test]
     async fn programs_that_are_no_browser_are_told() {
         let dir = tempfile::tempdir().unwrap();
+        let app = dir.path().join("app");
+        let runtime_dir = dir.path().join("run");
         let start = |program: &'static str| {
             let place = Place {
                 program: Path::new(program),
-                app: dir.path(),
+                app: &app,
                 libraries: None,
-                runtime_dir: dir.path(),
+                runtime_dir: &runtime_dir,
             };
-            async move { Browser::start(&place).await.map(|_| ()) }
+            async move {
+                let error = Browser::start(&place).await.map(|_| ()).unwrap_err();
+                (error.to_string(), error.is_retriable())
+            }
         };
-        for program in ["/nonexistent/chromium", "/bin/false"] {
-            let error = start(program).await.unwrap_err();
-            assert!(matches!(error, WorkerError::Start { .. }), "{error}");
-            assert!(error.is_retriable());
-        }
-        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+        let (message, is_retriable) = start("/bin/false").await;
+        assert!(
+            message.contains("viewer") && !is_retriable,
+            "no viewer: {message}"
+        );
+        std::fs::create_dir_all(app.join("js")).unwrap();
+        std::fs::write(app.join(VIEWER), "").unwrap();
+        let (message, is_retriable) = start("/nonexistent/chromium").await;
+        assert!(
+            message.contains("`/nonexistent/chromium`") && !is_retriable,
+            "no browser: {message}"
+        );
+        let (message, is_retriable) = start("/bin/false").await;
+        assert!(message.contains("could not be started"), "{message}");
+        assert!(is_retriable);
+        let left: Vec<_> = std::fs::read_dir(&runtime_dir).unwrap().collect();
         assert!(left.is_empty(), "{left:?}");
     }
 }
