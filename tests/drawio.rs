@@ -1,81 +1,14 @@
 //! draw.io in the real browser: what is drawn, what is refused, what happens when the browser dies.
 
-use std::path::Path;
-use std::sync::Arc;
+mod studio;
 
-use clm::course::RelPath;
-use clm::worker::pool::{Pool, PoolConfig};
-use clm::worker::request::{DrawioWork, ImageFormat, Outcome, OutcomeStatus};
-use clm::worker::{Request, Work};
+use std::time::{Duration, Instant};
+
+use clm::worker::WorkerError;
+use clm::worker::request::{ImageFormat, Outcome, OutcomeStatus};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::renderers;
-
-/// A document with these cells on its first page.
-fn document(cells: &str) -> String {
-    format!(
-        "<mxfile><diagram name=\"p\"><mxGraphModel><root><mxCell id=\"0\"/><mxCell id=\"1\" parent=\"0\"/>{cells}</root></mxGraphModel></diagram></mxfile>"
-    )
-}
-
-fn cell(id: u32, value: &str, style: &str) -> String {
-    let value = value
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;");
-    format!(
-        "<mxCell id=\"{id}\" value=\"{value}\" style=\"{style}\" vertex=\"1\" parent=\"1\"><mxGeometry x=\"{}\" y=\"40\" width=\"120\" height=\"60\" as=\"geometry\"/></mxCell>",
-        id * 140
-    )
-}
-
-struct Studio {
-    pool: Pool,
-    dir: tempfile::TempDir,
-}
-
-impl Studio {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let config = PoolConfig::new(dir.path(), dir.path().join("run"));
-        let pool = Pool::new(Arc::new(renderers().clone()), config, Arc::new(|_| {}));
-        Self { pool, dir }
-    }
-
-    async fn draw(&self, id: u64, text: &str, format: ImageFormat) -> (Outcome, Vec<u8>) {
-        let out = self
-            .dir
-            .path()
-            .join(format!("out-{id}-{}", format.extension()));
-        std::fs::create_dir_all(&out).unwrap();
-        let request = Request {
-            id,
-            source: RelPath::new("t/drawio/a.drawio").unwrap(),
-            root: self.dir.path().to_path_buf(),
-            out: out.clone(),
-            work: Work::Drawio(DrawioWork {
-                text: text.to_owned(),
-                format,
-                scale: 3,
-                border: 20,
-            }),
-        };
-        let outcome = self
-            .pool
-            .run(&request, Arc::new(|_| {}), CancellationToken::new())
-            .await
-            .unwrap_or_else(|error| panic!("{error}"));
-        let bytes =
-            std::fs::read(out.join(format!("image.{}", format.extension()))).unwrap_or_default();
-        (outcome, bytes)
-    }
-
-    async fn svg(&self, id: u64, text: &str) -> (Outcome, String) {
-        let (outcome, bytes) = self.draw(id, text, ImageFormat::Svg).await;
-        (outcome, String::from_utf8(bytes).unwrap())
-    }
-}
+use studio::{Studio, cell, document, endless, packed, size_of};
 
 #[tokio::test]
 async fn labels_shapes_and_sizes() {
@@ -97,9 +30,11 @@ async fn labels_shapes_and_sizes() {
     );
     assert!(svg.contains("Größe") && svg.contains("≥ 10 µm"));
     let (_, png) = studio.draw(2, &text, ImageFormat::Png).await;
-    let width = u32::from_be_bytes(png[16..20].try_into().unwrap());
-    // 260 units of drawing at scale 3, a border of 60 at the left and of 20 at the right.
+    // 260 by 60 units of drawing at scale 3, a border of 60 at the left and top and of 20 at the right, and the label
+    // below the router.
+    let (width, height) = size_of(&png);
     assert!((850..=870).contains(&width), "{width}");
+    assert!((260..=330).contains(&height), "{height}");
     let (outcome, _) = studio
         .svg(3, &document(&cell(2, "x", "shape=mxgraph.nowhere.thing;")))
         .await;
@@ -169,6 +104,203 @@ async fn broken_documents_are_told() {
 }
 
 #[tokio::test]
+async fn a_picture_shows_the_first_page_whole() {
+    let studio = Studio::new();
+    let box_ = |label: &str| cell(2, label, "html=1;whiteSpace=wrap;strokeWidth=1;");
+    let model = |label: &str| {
+        format!(
+            "<mxGraphModel><root><mxCell id=\"0\"/><mxCell id=\"1\" parent=\"0\"/>{}</root></mxGraphModel>",
+            box_(label)
+        )
+    };
+    let pages = format!(
+        "\u{feff}<mxfile><diagram name=\"one\">{}</diagram><diagram name=\"two\">{}</diagram></mxfile>",
+        packed(&model("erste Seite: äöü → Σ")),
+        packed(&model("second page"))
+    );
+    let (outcome, svg) = studio.svg(1, &pages).await;
+    assert_eq!(outcome, Outcome::ok(["image.svg"]));
+    assert!(svg.contains("erste Seite: äöü → Σ"), "{svg}");
+    assert!(!svg.contains("second page"));
+    // The scale is one of pixels, which a vector image has none of: 120 by 60, a border of 20 on each side, a line.
+    assert!(
+        svg.contains("width=\"161px\" height=\"101px\""),
+        "{}",
+        &svg[..400]
+    );
+    let (_, png) = studio.draw(2, &pages, ImageFormat::Png).await;
+    assert_eq!(size_of(&png), (446, 266));
+    let (_, bare) = studio.svg(3, &model("bare model")).await;
+    assert!(bare.contains("bare model"));
+
+    let far = document(&format!(
+        "{}{}",
+        box_("near"),
+        cell(300, "far", "html=1;whiteSpace=wrap;")
+    ));
+    let (outcome, png) = studio.draw(4, &far, ImageFormat::Png).await;
+    assert!(
+        outcome.diagnostics[0].message.contains("made smaller"),
+        "{outcome:?}"
+    );
+    assert!(size_of(&png).0 <= 32_000);
+    let (outcome, _) = studio
+        .svg(5, &document(&cell(9_000_000, "gone", "html=1;")))
+        .await;
+    assert_eq!(outcome.status, OutcomeStatus::Failed);
+    assert!(outcome.diagnostics[0].message.contains("too large"));
+    let processes = studio.processes();
+    assert!(processes.len() > 1, "{processes:?}");
+    studio.pool.shutdown().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for (pid, line) in processes {
+        let is_left = std::fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|now| String::from_utf8_lossy(&now).replace('\0', " ") == line);
+        assert!(!is_left, "{line}");
+    }
+    let run = studio.dir.path().join("run");
+    let left: Vec<_> = std::fs::read_dir(run).unwrap().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn formulas_are_typeset_and_their_errors_told() {
+    let studio = Studio::new();
+    let math = |formula: &str| {
+        document(&cell(2, formula, "html=1;"))
+            .replace("<mxGraphModel>", "<mxGraphModel math=\"1\">")
+    };
+    let (outcome, svg) = studio.svg(1, &math("$$\\sqrt{a^2+b^2}$$")).await;
+    assert_eq!(outcome.diagnostics, []);
+    assert!(svg.contains("data-mml-node=\"msqrt\""), "{svg}");
+    for (id, formula, told) in [
+        (2, "$$\\nosuchthing x$$", "unknown command \\nosuchthing"),
+        (3, "$$\\frac{a}$$", "Missing argument for \\frac"),
+    ] {
+        let (outcome, _) = studio.svg(id, &math(formula)).await;
+        assert_eq!(outcome.status, OutcomeStatus::Ok);
+        assert!(outcome.diagnostics[0].message.contains(told), "{outcome:?}");
+    }
+    studio.pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_one_document_does_does_not_show_in_another() {
+    let math = |formula: &str| {
+        document(&cell(2, formula, "html=1;"))
+            .replace("<mxGraphModel>", "<mxGraphModel math=\"1\">")
+    };
+    let documents = [
+        math("$$\\def\\foo{FOO}\\require{physics}\\foo\\label{a}$$"),
+        math("$$\\foo+\\dv{x}{y}\\label{a}$$"),
+        // It makes the viewer stumble, even while the next document is prepared.
+        document(&cell(2, "x", "shape=constructor;html=1;")),
+        document(&cell(2, "hand-drawn", "comic=1;html=1;fillColor=#dae8fc;")),
+        document(&cell(2, "hand-drawn", "sketch=1;sketchStyle=comic;html=1;")),
+        document(&cell(
+            2,
+            "font",
+            "html=1;fontFamily=Mine;fontSource=data%3Afont/woff2%3Bbase64%2CAAAA;",
+        )),
+        document(&cell(
+            2,
+            "gradient",
+            "fillColor=#dae8fc;gradientColor=#7ea6e0;",
+        )),
+    ];
+    let mut seen = Vec::new();
+    for turn in [0, 3, 5] {
+        let studio = Studio::with(|config| config.slots.drawio = 1);
+        let mut results = vec![None; documents.len()];
+        for step in 0..documents.len() {
+            let index = (step * if turn == 3 { 6 } else { 1 } + turn) % documents.len();
+            let (outcome, svg) = studio.svg(index as u64, &documents[index]).await;
+            let (_, png) = studio
+                .draw(index as u64, &documents[index], ImageFormat::Png)
+                .await;
+            results[index] = Some((outcome.status, outcome.diagnostics, svg, png));
+        }
+        studio.pool.shutdown().await;
+        seen.push(results);
+    }
+    for (index, first) in seen[0].iter().enumerate() {
+        let (status, ..) = first.as_ref().unwrap();
+        let expected = match index {
+            2 => OutcomeStatus::Failed,
+            _ => OutcomeStatus::Ok,
+        };
+        assert_eq!(*status, expected, "document {index}");
+        assert!(*first == seen[1][index], "document {index}, backwards");
+        assert!(*first == seen[2][index], "document {index}, rotated");
+    }
+}
+
+#[tokio::test]
+async fn windows_work_side_by_side_and_give_the_same_bytes() {
+    let studio = Studio::with(|config| config.slots.drawio = 2);
+    let text = document(&cell(
+        2,
+        "twice",
+        "shape=cube;html=1;gradientColor=#7ea6e0;",
+    ));
+    for round in 0..3 {
+        let (one, two) = tokio::join!(
+            studio.draw(round * 2, &text, ImageFormat::Png),
+            studio.draw(round * 2 + 1, &text, ImageFormat::Png)
+        );
+        assert_eq!(one.0.status, OutcomeStatus::Ok);
+        assert!(one.1.len() > 500 && one.1 == two.1, "round {round}");
+    }
+    let browsers = studio.processes();
+    let browsers = browsers
+        .iter()
+        .filter(|(_, line)| !line.contains("--type=") && line.contains("--user-data-dir"));
+    assert_eq!(browsers.count(), 1, "one browser for both");
+    studio.pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn slow_documents_are_cancelled_or_given_up() {
+    let studio = Studio::with(|config| {
+        config.slots.drawio = 1;
+        config.timeouts.drawio = Some(Duration::from_secs(4));
+    });
+    let quick = document(&cell(2, "quick", "html=1;"));
+    studio.svg(1, &quick).await;
+    let slow = studio.request(2, &endless(), ImageFormat::Svg);
+    let cancel = CancellationToken::new();
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        cancel.cancel();
+        Instant::now()
+    };
+    let (outcome, since) = tokio::join!(studio.attempt(&slow, cancel.clone()), stop);
+    assert!(
+        since.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        since.elapsed()
+    );
+    assert_eq!(outcome.unwrap().status, OutcomeStatus::Cancelled);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = studio.busy_ticks();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let busy = studio.busy_ticks().saturating_sub(before);
+    assert!(busy < 25, "the page works on: {busy} of 50 ticks");
+    let (outcome, _) = studio.svg(3, &quick).await;
+    assert_eq!(outcome.status, OutcomeStatus::Ok);
+
+    let slow = studio.request(4, &endless(), ImageFormat::Svg);
+    let error = studio
+        .attempt(&slow, CancellationToken::new())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, WorkerError::TimedOut { .. }), "{error}");
+    let (outcome, _) = studio.svg(5, &quick).await;
+    assert_eq!(outcome.status, OutcomeStatus::Ok);
+    studio.pool.shutdown().await;
+}
+
+#[tokio::test]
 async fn the_same_document_gives_the_same_bytes_in_every_browser() {
     let one = document(&cell(
         2,
@@ -199,24 +331,30 @@ async fn after_the_browser_was_killed_the_next_diagram_gets_a_new_one() {
     let studio = Studio::new();
     let text = document(&cell(2, "still here", "html=1;"));
     studio.svg(1, &text).await;
-    let profile = studio.dir.path().join("run");
-    let mut killed = 0;
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if String::from_utf8_lossy(&line).contains(profile.to_str().unwrap()) {
-            let pid = entry.file_name().into_string().unwrap();
-            assert!(
-                std::process::Command::new("kill")
-                    .args(["-9", &pid])
-                    .status()
-                    .is_ok()
-            );
-            killed += 1;
-        }
-    }
-    assert!(killed > 0, "no browser of {}", Path::display(&profile));
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(studio.kill(|_| true) > 0);
+    tokio::time::sleep(Duration::from_millis(300)).await;
     let (outcome, svg) = studio.svg(2, &text).await;
+    assert_eq!(outcome.status, OutcomeStatus::Ok);
+    assert!(svg.contains("still here"));
+    studio.pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_page_that_dies_at_work_is_a_crash_and_the_next_one_works() {
+    let studio = Studio::with(|config| config.slots.drawio = 1);
+    let text = document(&cell(2, "still here", "html=1;"));
+    studio.svg(1, &text).await;
+    let slow = studio.request(2, &endless(), ImageFormat::Svg);
+    let strike = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        studio.kill(|line| line.contains("--type=renderer"))
+    };
+    let (outcome, killed) = tokio::join!(studio.attempt(&slow, CancellationToken::new()), strike);
+    assert!(killed > 0);
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, WorkerError::Crashed { .. }), "{error}");
+    assert!(error.is_retriable());
+    let (outcome, svg) = studio.svg(3, &text).await;
     assert_eq!(outcome.status, OutcomeStatus::Ok);
     assert!(svg.contains("still here"));
     studio.pool.shutdown().await;

@@ -1,5 +1,6 @@
 //! The browser process.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -13,9 +14,14 @@ use crate::worker::process::ChildTree;
 
 use super::WHAT;
 use super::cdp::Connection;
+use super::profile::Profile;
 
 /// The longest time until the browser answers.
 const START: Duration = Duration::from_secs(30);
+/// The viewer's program, which must be there.
+const VIEWER: &str = "js/viewer-static.min.js";
+/// How many of the last lines tell why it did not start.
+const TOLD: usize = 100;
 
 /// Where the browser and its files are.
 pub struct Place<'a> {
@@ -34,42 +40,48 @@ pub struct Browser {
     tree: ChildTree,
     connection: Arc<Connection>,
     app: PathBuf,
-    _profile: tempfile::TempDir,
+    _profile: Profile,
 }
 
 impl Browser {
     /// Starts a browser.
     pub async fn start(place: &Place<'_>) -> Result<Self, WorkerError> {
-        let failed = |reason: String| WorkerError::Start {
-            what: WHAT.to_owned(),
-            reason,
-        };
-        let io = |error: std::io::Error| failed(error.to_string());
-        std::fs::create_dir_all(place.runtime_dir).map_err(io)?;
-        let profile = tempfile::Builder::new()
-            .prefix("browser-")
-            .tempdir_in(place.runtime_dir)
-            .map_err(io)?;
+        for (what, path) in [
+            ("a browser", place.program),
+            ("draw.io's viewer", &place.app.join(VIEWER)),
+        ] {
+            if !path.is_file() {
+                return Err(WorkerError::Missing {
+                    what: format!("{what} for draw.io diagrams (`{}`)", path.display()),
+                    hint: "install it with `clm setup`".to_owned(),
+                });
+            }
+        }
+        // Chromium refuses to make its sandbox as root, which clm is only in containers and on CI machines.
+        let can_have_sandbox = !nix::unistd::geteuid().is_root();
+        match Self::launch(place, can_have_sandbox).await {
+            Err(Failure::NoSandbox) => {
+                // Containers, and distributions that keep user namespaces from programs they did not package, have
+                // none to offer. Pages have no network, no files and no script of their own without it, too.
+                tracing::warn!("the browser cannot make its sandbox here, and runs without it");
+                Self::launch(place, false).await
+            }
+            result => result,
+        }
+        .map_err(|failure| match failure {
+            Failure::NoSandbox => failed("it cannot make its sandbox".to_owned()),
+            Failure::Other(error) => error,
+        })
+    }
+
+    async fn launch(place: &Place<'_>, has_sandbox: bool) -> Result<Self, Failure> {
+        let io = |error: std::io::Error| Failure::Other(failed(error.to_string()));
+        let profile = Profile::new(place.runtime_dir).map_err(io)?;
         let (commands_in, commands_out) = std::io::pipe().map_err(io)?;
         let (answers_in, answers_out) = std::io::pipe().map_err(io)?;
-        let mut command = Command::new(place.program);
-        command
-            .args(FLAGS)
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
-        if nix::unistd::geteuid().is_root() {
-            // Chromium refuses to make its sandbox as root, which only containers and CI machines are.
-            command.arg("--no-sandbox");
-        }
-        command.arg("about:blank");
-        if let Some(libraries) = place.libraries {
-            command.env("LD_LIBRARY_PATH", libraries);
-        }
-        if let Some(fonts) = own_fonts(place.program) {
-            command.env("FONTCONFIG_PATH", fonts);
-        }
-        // The browser reads commands from its descriptor 3 and answers on 4: no port that others could reach.
+        let mut command = command(place, &profile, has_sandbox).map_err(io)?;
+        // The browser reads commands from its descriptor 3 and answers on 4: no port that others could reach. It ends
+        // when we do, because then the pipe is closed.
         let mappings = vec![
             FdMapping {
                 parent_fd: commands_in.into(),
@@ -82,19 +94,19 @@ impl Browser {
         ];
         command
             .fd_mappings(mappings)
-            .map_err(|error| failed(error.to_string()))?;
-        let tree = ChildTree::spawn(WHAT, command).await?;
+            .map_err(|error| Failure::Other(failed(error.to_string())))?;
+        let tree = ChildTree::spawn(WHAT, command)
+            .await
+            .map_err(Failure::Other)?;
         let connection = Connection::new(commands_out.into(), answers_in.into()).map_err(io)?;
         let version = connection.call(None, "Browser.getVersion", json!({}));
         match tokio::time::timeout(START, version).await {
-            Ok(Ok(version)) => tracing::debug!(%version, "the browser is up"),
-            Ok(Err(_)) => {
-                let WorkerError::Crashed { reason, .. } = tree.crashed().await else {
-                    return Err(failed("it ended at once".to_owned()));
-                };
-                return Err(failed(reason));
+            Ok(Ok(version)) => tracing::debug!(%version, has_sandbox, "the browser is up"),
+            Ok(Err(_)) => return Err(why(&tree, has_sandbox).await),
+            Err(_) => {
+                let reason = format!("no answer within {} s", START.as_secs());
+                return Err(Failure::Other(failed(reason)));
             }
-            Err(_) => return Err(failed(format!("no answer within {} s", START.as_secs()))),
         }
         Ok(Self {
             tree,
@@ -133,15 +145,98 @@ impl Browser {
     pub fn memory(&self) -> Option<u64> {
         self.tree.memory()
     }
+
+    /// Kills it and waits for its end, so that its profile can be removed. There is nothing in it worth saving.
+    pub async fn end(self) {
+        self.tree.end_within(Duration::ZERO).await;
+    }
+}
+
+/// Why the browser did not start.
+enum Failure {
+    /// It could not make its sandbox.
+    NoSandbox,
+    /// Anything else.
+    Other(WorkerError),
+}
+
+fn failed(reason: String) -> WorkerError {
+    WorkerError::Start {
+        what: WHAT.to_owned(),
+        reason,
+    }
+}
+
+/// Why a browser that closed the pipe at once did so.
+async fn why(tree: &ChildTree, has_sandbox: bool) -> Failure {
+    let error = tree.crashed().await;
+    if has_sandbox && tree.log().last(TOLD).to_lowercase().contains("sandbox") {
+        return Failure::NoSandbox;
+    }
+    Failure::Other(match error {
+        WorkerError::Crashed { reason, .. } => failed(reason),
+        error => error,
+    })
+}
+
+fn command(place: &Place<'_>, profile: &Profile, has_sandbox: bool) -> std::io::Result<Command> {
+    let mut command = Command::new(place.program);
+    let mut data = OsString::from("--user-data-dir=");
+    data.push(profile.data());
+    command.args(FLAGS).arg(data);
+    if !has_sandbox {
+        command.arg("--no-sandbox");
+    }
+    command
+        .arg("about:blank")
+        // Pictures must not depend on the machine's language and time zone.
+        .env("LC_ALL", "C.UTF-8")
+        .env("TZ", "UTC")
+        // It is nobody's desktop program: it has no business with the session's other programs.
+        .env("DBUS_SESSION_BUS_ADDRESS", "disabled:")
+        .env_remove("CHROMIUM_FLAGS")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    if let Some(libraries) = place.libraries {
+        command.env("LD_LIBRARY_PATH", libraries);
+    }
+    if let Some(fonts) = own_fonts(place.program) {
+        let config = profile.write("fonts.conf", &font_config(&fonts, profile.path()))?;
+        command.env("FONTCONFIG_FILE", config);
+    }
+    Ok(command)
 }
 
 /// The fonts that came with the browser, for machines that have none.
 fn own_fonts(program: &Path) -> Option<PathBuf> {
-    let has_fonts = ["/usr/share/fonts", "/usr/local/share/fonts"]
-        .iter()
-        .any(|dir| std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()));
     let own = program.parent()?.join("fonts");
-    (!has_fonts && own.join("fonts.conf").is_file()).then_some(own)
+    let home = std::env::home_dir().unwrap_or_default();
+    let has_fonts = [
+        PathBuf::from("/usr/share/fonts"),
+        PathBuf::from("/usr/local/share/fonts"),
+        home.join(".fonts"),
+        home.join(".local/share/fonts"),
+    ]
+    .iter()
+    .any(|dir| std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()));
+    (!has_fonts && own.is_dir()).then_some(own)
+}
+
+/// What fontconfig needs to know to find fonts in a directory, besides what the machine tells it.
+fn font_config(fonts: &Path, cache: &Path) -> String {
+    let escape = |path: &Path| {
+        path.display()
+            .to_string()
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+    };
+    format!(
+        "<?xml version=\"1.0\"?>\n<!DOCTYPE fontconfig SYSTEM \"fonts.dtd\">\n<fontconfig>\n\
+         <include ignore_missing=\"yes\">/etc/fonts/fonts.conf</include>\n\
+         <dir>{}</dir>\n<cachedir>{}</cachedir>\n</fontconfig>\n",
+        escape(fonts),
+        escape(&cache.join("fontconfig"))
+    )
 }
 
 const FLAGS: &[&str] = &[
@@ -149,14 +244,67 @@ const FLAGS: &[&str] = &[
     "--remote-debugging-pipe",
     "--disable-gpu",
     "--no-first-run",
+    "--no-default-browser-check",
     "--disable-extensions",
     "--disable-sync",
     "--disable-quic",
     "--disable-background-networking",
     "--disable-component-update",
+    "--disable-breakpad",
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
+    "--mute-audio",
+    "--password-store=basic",
     "--force-color-profile=srgb",
+    "--lang=en-US",
     // No name resolves, so nothing can be reached even if a request slipped through the interception.
     "--host-resolver-rules=MAP * ~NOTFOUND",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fonts_are_told_as_xml() {
+        let config = font_config(Path::new("/a&b/fonts"), Path::new("/run"));
+        assert!(config.contains("<dir>/a&amp;b/fonts</dir>"), "{config}");
+        assert!(config.contains("<cachedir>/run/fontconfig</cachedir>"));
+    }
+
+    #[tokio::test]
+    async fn programs_that_are_no_browser_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = dir.path().join("app");
+        let runtime_dir = dir.path().join("run");
+        let start = |program: &'static str| {
+            let place = Place {
+                program: Path::new(program),
+                app: &app,
+                libraries: None,
+                runtime_dir: &runtime_dir,
+            };
+            async move {
+                let error = Browser::start(&place).await.map(|_| ()).unwrap_err();
+                (error.to_string(), error.is_retriable())
+            }
+        };
+        let (message, is_retriable) = start("/bin/false").await;
+        assert!(
+            message.contains("viewer") && !is_retriable,
+            "no viewer: {message}"
+        );
+        std::fs::create_dir_all(app.join("js")).unwrap();
+        std::fs::write(app.join(VIEWER), "").unwrap();
+        let (message, is_retriable) = start("/nonexistent/chromium").await;
+        assert!(
+            message.contains("`/nonexistent/chromium`") && !is_retriable,
+            "no browser: {message}"
+        );
+        let (message, is_retriable) = start("/bin/false").await;
+        assert!(message.contains("could not be started"), "{message}");
+        assert!(is_retriable);
+        let left: Vec<_> = std::fs::read_dir(&runtime_dir).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}

@@ -161,3 +161,68 @@ fn deliver(mut message: Value, waiting: &Mutex<Waiting>) {
         let _ = sender.send(message);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write};
+
+    /// A connection, and the browser's ends of its pipes.
+    fn connected() -> (Arc<Connection>, BufReader<PipeReader>, PipeWriter) {
+        let (commands, to_browser) = std::io::pipe().unwrap();
+        let (from_browser, answers) = std::io::pipe().unwrap();
+        let connection = Connection::new(to_browser.into(), from_browser.into()).unwrap();
+        (Arc::new(connection), BufReader::new(commands), answers)
+    }
+
+    fn next(commands: &mut BufReader<PipeReader>) -> Value {
+        let mut bytes = Vec::new();
+        commands.read_until(0, &mut bytes).unwrap();
+        assert_eq!(bytes.pop(), Some(0));
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn answers_and_events_find_their_way() {
+        let (connection, mut commands, mut answers) = connected();
+        let mut events = connection.events("S1");
+        let call = |session: Option<&'static str>, method: &'static str| {
+            let connection = Arc::clone(&connection);
+            tokio::spawn(async move { connection.call(session, method, json!({})).await })
+        };
+        let one = call(None, "One");
+        let first = next(&mut commands);
+        let two = call(Some("S1"), "Two");
+        let second = next(&mut commands);
+        assert_eq!(first["method"], "One");
+        assert_eq!(first.get("sessionId"), None);
+        assert_eq!(second["sessionId"], "S1");
+
+        // Out of order, in pieces, and with strangers between.
+        let text = format!(
+            "{{\"id\":{},\"error\":{{\"message\":\"no\"}}}}\0not JSON\0{{\"method\":\"E\",\"sessionId\":\"S2\"}}\0\
+             {{\"method\":\"E\",\"sessionId\":\"S1\",\"params\":{{\"n\":1}}}}\0{{\"id\":999,\"result\":{{}}}}\0\
+             {{\"id\":{},\"result\":{{\"v\":\"ü\"}}}}\0",
+            second["id"], first["id"]
+        );
+        for piece in text.as_bytes().chunks(7) {
+            answers.write_all(piece).unwrap();
+        }
+        assert_eq!(one.await.unwrap().unwrap(), json!({ "v": "ü" }));
+        let Err(CallError::Refused(reason)) = two.await.unwrap() else {
+            panic!("it was refused");
+        };
+        assert!(reason.contains("no"));
+        assert_eq!(events.recv().await.unwrap()["params"]["n"], 1);
+
+        let last = call(None, "Last");
+        next(&mut commands);
+        assert!(!connection.is_closed());
+        drop(answers);
+        assert!(matches!(last.await.unwrap(), Err(CallError::Closed)));
+        assert!(events.recv().await.is_none());
+        assert!(connection.is_closed());
+        let after = connection.call(None, "After", json!({})).await;
+        assert!(matches!(after, Err(CallError::Closed)));
+    }
+}

@@ -1,46 +1,119 @@
 //! What can be said of a draw.io document without rendering it: whether it is one, and where it is broken.
 
+use roxmltree::{Document, Error, ParsingOptions, TextPos};
+
 use crate::course::xml;
 use crate::events::Diagnostic;
 
-/// What is wrong with a document, if anything is.
-pub fn problem(text: &str) -> Option<Diagnostic> {
-    if text.trim().is_empty() {
-        return Some(
+/// Where the first page begins in a well-formed document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstPage {
+    /// Its line, counted from 1.
+    pub line: u32,
+}
+
+/// The place of the first page, or what is wrong with the document.
+pub fn check(text: &str) -> Result<FirstPage, Box<Diagnostic>> {
+    if text
+        .trim_matches(['\u{feff}', ' ', '\t', '\r', '\n'])
+        .is_empty()
+    {
+        return Err(Box::new(
             Diagnostic::error("the diagram is empty")
                 .hint("draw something and save it, or remove the file"),
-        );
+        ));
     }
-    let options = roxmltree::ParsingOptions {
-        // Without document types there are no entities, and so no entity bombs.
-        allow_dtd: false,
-        ..Default::default()
-    };
-    let document = match roxmltree::Document::parse_with_options(text, options) {
-        Ok(document) => document,
-        Err(error) => {
-            let (line, column) = xml::place(&error, text);
-            let mut diagnostic = Diagnostic::error(format!(
-                "the diagram is not well-formed XML: {}",
-                xml::message(&error)
-            ))
-            .column(column)
-            .hint("the file may be cut off: open it in draw.io, or take an older version of it");
-            diagnostic.line = Some(line);
-            return Some(diagnostic);
-        }
-    };
+    let document = parse(text).map_err(|error| Box::new(malformed(text, &error)))?;
     let root = document.root_element();
     let name = root.tag_name().name();
-    if matches!(name, "mxfile" | "mxGraphModel") {
-        return None;
+    let place = |node: roxmltree::Node<'_, '_>| document.text_pos_at(node.range().start);
+    if !matches!(name, "mxfile" | "mxGraphModel") {
+        let problem = Diagnostic::error(format!("`<{name}>` is not a draw.io diagram"))
+            .hint("a draw.io file begins with `<mxfile>` or `<mxGraphModel>`");
+        return Err(Box::new(put(problem, place(root))));
     }
-    let position = document.text_pos_at(root.range().start);
-    let mut diagnostic = Diagnostic::error(format!("`<{name}>` is not a draw.io diagram"))
-        .column(position.col)
-        .hint("a draw.io file begins with `<mxfile>` or `<mxGraphModel>`");
-    diagnostic.line = Some(position.row);
-    Some(diagnostic)
+    let page = root
+        .children()
+        .find(|child| child.has_tag_name("diagram"))
+        .unwrap_or(root);
+    Ok(FirstPage {
+        line: place(page).row,
+    })
+}
+
+fn parse(text: &str) -> Result<Document<'_>, Error> {
+    let options = ParsingOptions {
+        // Without document types there are no entities, and so no entity bombs.
+        allow_dtd: false,
+        ..ParsingOptions::default()
+    };
+    Document::parse_with_options(text, options)
+}
+
+fn malformed(text: &str, error: &Error) -> Diagnostic {
+    match error {
+        Error::UnexpectedEndOfStream | Error::UnclosedRootNode => {
+            let (line, column) = xml::place(error, text);
+            let problem = Diagnostic::error(
+                "the diagram is not well-formed XML: it ends too early, a part of it is missing",
+            )
+            .hint("the file was cut off: take an older version of it");
+            return put(problem, TextPos::new(line, column));
+        }
+        Error::DtdDetected => {
+            let problem =
+                Diagnostic::error("the diagram has a document type, which draw.io never writes")
+                    .hint("remove the `<!DOCTYPE …>`");
+            return put(problem, place_of(text, "<!DOCTYPE"));
+        }
+        _ => {}
+    }
+    if let Some(start) = conflict(text) {
+        let problem = Diagnostic::error("the diagram contains marks of a merge conflict").hint(
+            "take one of the two versions of the file: diagrams cannot be merged line by line",
+        );
+        return put(problem, position(text, start));
+    }
+    let place = error.pos();
+    let problem = Diagnostic::error(format!(
+        "the diagram is not well-formed XML: {}",
+        error.to_string().replace(&format!(" at {place}"), "")
+    ))
+    .hint("open the file in draw.io and save it again, or take an older version of it");
+    put(problem, place)
+}
+
+fn put(mut problem: Diagnostic, place: TextPos) -> Diagnostic {
+    problem.line = Some(place.row);
+    problem.column(place.col)
+}
+
+/// Where the first mark of a merge conflict is.
+fn conflict(text: &str) -> Option<usize> {
+    let mark = "<<<<<<< ";
+    if text.starts_with(mark) {
+        return Some(0);
+    }
+    text.find("\n<<<<<<< ").map(|before| before + 1)
+}
+
+fn place_of(text: &str, part: &str) -> TextPos {
+    position(text, text.find(part).unwrap_or_default())
+}
+
+/// Line and column of a byte offset at a boundary of characters.
+fn position(text: &str, offset: usize) -> TextPos {
+    let before = &text[..offset];
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    TextPos::new(number(line), number(column))
 }
 
 #[cfg(test)]
@@ -49,12 +122,93 @@ mod tests {
 
     #[test]
     fn broken_documents_are_told_with_their_place() {
-        assert_eq!(problem("<mxfile/>"), None);
-        assert_eq!(problem("<mxGraphModel/>"), None);
-        assert_eq!(problem(" \n").unwrap().message, "the diagram is empty");
-        let cut = problem("<mxfile>\n  <diagram id=\"a\"\n").unwrap();
-        assert_eq!((cut.line, cut.column), (Some(2), Some(18)), "{cut}");
-        assert!(problem("<svg/>").unwrap().message.contains("`<svg>`"));
-        assert!(problem("<!DOCTYPE x [<!ENTITY a 'b'>]><mxfile>&a;</mxfile>").is_some());
+        for (text, line, column, message) in [
+            ("", None, None, "is empty"),
+            (" \n\u{feff}", None, None, "is empty"),
+            (
+                "<mxfile>\n  <diagram id=\"a\"\n",
+                Some(2),
+                Some(18),
+                "ends too early",
+            ),
+            (
+                "<mxfile>\n  <diagram>\n",
+                Some(2),
+                Some(12),
+                "ends too early",
+            ),
+            (
+                "<mxfile>\n<a></b></mxfile>",
+                Some(2),
+                Some(4),
+                "expected 'a' tag, not 'b'",
+            ),
+            ("<mxfile>\n<a x=1/></mxfile>", Some(2), Some(6), "not '1'"),
+            (
+                "<mxfile>\n\n<!-- a -- b --></mxfile>",
+                Some(3),
+                Some(1),
+                "comment contains '--'",
+            ),
+            (
+                "<mxfile>&nbsp;</mxfile>",
+                Some(1),
+                Some(9),
+                "unknown entity reference 'nbsp'",
+            ),
+            (
+                "\n<svg/>",
+                Some(2),
+                Some(1),
+                "`<svg>` is not a draw.io diagram",
+            ),
+            (
+                "<?xml version=\"1.0\"?>\n<!DOCTYPE x [<!ENTITY a 'b'>]><mxfile>&a;</mxfile>",
+                Some(2),
+                Some(1),
+                "document type",
+            ),
+            (
+                "<mxfile>\n<<<<<<< HEAD\n<a/>\n=======\n>>>>>>> x\n</mxfile>",
+                Some(2),
+                Some(1),
+                "merge conflict",
+            ),
+            ("no xml", Some(1), Some(1), "not well-formed"),
+            ("\u{0}", Some(1), Some(1), "not well-formed"),
+        ] {
+            let problem = check(text).expect_err(text);
+            assert!(problem.message.contains(message), "{text:?}: {problem}");
+            assert_eq!(
+                (problem.line, problem.column),
+                (line, column),
+                "{text:?}: {problem}"
+            );
+            assert!(problem.hint.is_some(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn documents_have_a_first_page() {
+        for (text, line) in [
+            ("<mxfile/>", 1),
+            ("\u{feff}<mxGraphModel/>", 1),
+            (
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<mxfile>\n<!-- x -->\n<diagram/>\n<diagram/></mxfile>",
+                4,
+            ),
+        ] {
+            assert_eq!(check(text).map(|page| page.line), Ok(line), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn deep_documents_do_no_harm() {
+        let deep = format!(
+            "<mxfile>{}{}</mxfile>",
+            "<a>".repeat(200_000),
+            "</a>".repeat(200_000)
+        );
+        assert!(check(&deep).is_ok());
     }
 }

@@ -4,10 +4,13 @@
 //! the viewer's directory or from us, everything else is refused. Without a browser, the user's draw.io desktop
 //! program is started for each diagram.
 
+mod answer;
+mod assets;
 mod browser;
 mod cdp;
 mod desktop;
 mod document;
+mod profile;
 mod window;
 
 use std::path::PathBuf;
@@ -23,8 +26,9 @@ use super::renderers::DrawioTool;
 use super::request::{DrawioWork, ImageFormat};
 use super::{Outcome, ProgressSink, Request, Work, Worker, WorkerError};
 
+pub use assets::program_digest;
 use browser::Browser;
-use window::{Picture, Window, WindowError};
+use window::{Opening, Picture, Window, WindowError};
 
 /// The name in messages.
 const WHAT: &str = "draw.io";
@@ -75,9 +79,12 @@ pub async fn start(
                     started
                 }
             };
+            // The viewer loads while the caller does other things, such as starting a second worker.
+            let opening = Window::opening(Arc::clone(&browser));
             Ok(Box::new(BrowserWorker {
                 browser,
-                window: None,
+                app: app.clone(),
+                place: Place::Opening(opening),
                 pictures: 0,
                 timeout: config.timeout,
             }))
@@ -85,26 +92,74 @@ pub async fn start(
     }
 }
 
-/// A window of the shared browser.
+/// A worker in a window of the shared browser.
 struct BrowserWorker {
     browser: Arc<Browser>,
-    window: Option<Window>,
+    app: PathBuf,
+    place: Place,
+    /// Pictures made in the open window.
     pictures: u32,
     timeout: Duration,
 }
 
+/// Where a worker makes its next picture.
+enum Place {
+    /// In a new window.
+    None,
+    /// In a window that is being opened.
+    Opening(Opening),
+    /// In a window that is open.
+    Open(Window),
+}
+
 impl BrowserWorker {
+    /// Makes the picture of a document. A document that fails does so on its own account: the viewer has not
+    /// seen another one before, or none that could have spoilt it.
     async fn picture(&mut self, work: &DrawioWork) -> Result<Picture, WindowError> {
         if self.pictures >= PICTURES {
-            self.window = None;
-            self.pictures = 0;
+            self.close_window();
         }
-        let window = match &mut self.window {
-            Some(window) => window,
-            empty => empty.insert(Window::open(&self.browser).await?),
+        loop {
+            let is_first = self.pictures == 0;
+            let picture = self.window().await?.render(work).await?;
+            self.pictures += 1;
+            if !matches!(
+                picture,
+                Picture::Failed {
+                    is_stumble: true,
+                    ..
+                }
+            ) {
+                return Ok(picture);
+            }
+            self.close_window();
+            if is_first {
+                return Ok(picture);
+            }
+        }
+    }
+
+    async fn window(&mut self) -> Result<&mut Window, WindowError> {
+        let opened = match &mut self.place {
+            Place::Open(_) => None,
+            Place::Opening(opening) => Some(opening.await),
+            Place::None => Some(Window::opening(Arc::clone(&self.browser)).await),
         };
-        self.pictures += 1;
-        window.render(work).await
+        if let Some(opened) = opened {
+            self.place = Place::None;
+            let window = opened.unwrap_or(Err(WindowError::Closed))?;
+            self.place = Place::Open(window);
+        }
+        match &mut self.place {
+            Place::Open(window) => Ok(window),
+            Place::None | Place::Opening(_) => Err(WindowError::Closed),
+        }
+    }
+
+    /// Closes the window with whatever its page is doing.
+    fn close_window(&mut self) {
+        self.place = Place::None;
+        self.pictures = 0;
     }
 
     async fn broken(&self, error: WindowError) -> WorkerError {
@@ -113,6 +168,14 @@ impl BrowserWorker {
             WindowError::Crashed => WorkerError::Crashed {
                 what: WHAT.to_owned(),
                 reason: "the page of the browser crashed".to_owned(),
+            },
+            WindowError::NoViewer => WorkerError::Missing {
+                what: format!("draw.io's viewer (`{}`)", self.app.display()),
+                hint: "install it again with `clm setup`".to_owned(),
+            },
+            WindowError::NoFont => WorkerError::Missing {
+                what: "a font for the labels of diagrams".to_owned(),
+                hint: "install fonts, such as Debian's package `fonts-liberation`".to_owned(),
             },
             WindowError::Protocol(reason) => WorkerError::Garbage {
                 what: WHAT.to_owned(),
@@ -133,9 +196,10 @@ impl Worker for BrowserWorker {
         let Work::Drawio(work) = &request.work else {
             return Err(WorkerError::Io("this is no work for draw.io".to_owned()));
         };
-        if let Some(problem) = document::problem(&work.text) {
-            return Ok(Outcome::failed(in_file(problem, request)));
-        }
+        let page = match document::check(&work.text) {
+            Ok(page) => page,
+            Err(problem) => return Ok(Outcome::failed(in_file(*problem, request))),
+        };
         if !self.browser.is_alive() {
             // It ended while it was idle: nothing of this request is lost.
             return Err(WorkerError::Disturbed {
@@ -145,36 +209,34 @@ impl Worker for BrowserWorker {
         let timeout = self.timeout;
         let picture = tokio::select! {
             () = cancel.cancelled() => {
-                // Whatever the page is doing goes with its window.
-                self.window = None;
+                self.close_window();
                 return Ok(Outcome::cancelled());
             }
             () = tokio::time::sleep(timeout) => {
-                self.window = None;
+                self.close_window();
                 return Err(WorkerError::TimedOut { what: WHAT.to_owned(), seconds: timeout.as_secs() });
             }
             picture = self.picture(work) => picture,
         };
-        let picture = match picture {
-            Ok(picture) => picture,
+        let (bytes, warnings) = match picture {
             Err(error) => return Err(self.broken(error).await),
-        };
-        match picture {
-            Picture::Failed(problem) => Ok(Outcome::failed(in_file(problem, request))),
-            Picture::Made { bytes, warnings } => {
-                let name = image_name(work.format);
-                let file = request.out.join(name);
-                tokio::fs::write(&file, bytes).await.map_err(|error| {
-                    WorkerError::Io(format!("cannot write `{}`: {error}", file.display()))
-                })?;
-                let mut outcome = Outcome::ok([name]);
-                outcome.diagnostics = warnings
-                    .into_iter()
-                    .map(|warning| in_file(warning, request))
-                    .collect();
-                Ok(outcome)
+            Ok(Picture::Failed { mut problem, .. }) => {
+                problem.line = Some(page.line);
+                return Ok(Outcome::failed(in_file(problem, request)));
             }
-        }
+            Ok(Picture::Made { bytes, warnings }) => (bytes, warnings),
+        };
+        let name = image_name(work.format);
+        let file = request.out.join(name);
+        tokio::fs::write(&file, bytes).await.map_err(|error| {
+            WorkerError::Io(format!("cannot write `{}`: {error}", file.display()))
+        })?;
+        let mut outcome = Outcome::ok([name]);
+        outcome.diagnostics = warnings
+            .into_iter()
+            .map(|warning| in_file(warning, request))
+            .collect();
+        Ok(outcome)
     }
 
     fn pid(&self) -> Option<u32> {
@@ -183,6 +245,15 @@ impl Worker for BrowserWorker {
 
     fn memory(&self) -> Option<u64> {
         self.browser.memory()
+    }
+
+    async fn shutdown(mut self: Box<Self>) {
+        self.close_window();
+        // The last worker ends the browser; the others only close their windows.
+        let Self { browser, .. } = *self;
+        if let Some(browser) = Arc::into_inner(browser) {
+            browser.end().await;
+        }
     }
 }
 

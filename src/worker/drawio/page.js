@@ -1,8 +1,12 @@
 // Renders the first page of a draw.io document with the viewer that is loaded in this window.
 //
-// clmRender({xml, format, scale, border}) resolves to
-//   {ok: true, width, height, svg?, missingShapes, failedImages, mathError}   for a PNG, the page shows it at (0, 0)
-//   {ok: false, stage, error}                                                 stage: xml extract decode shapes empty render
+// clmRender({xml, format, scale, border, seed}) resolves to
+//   {ok: true, width, height, svg?, missingShapes, failedImages, mathErrors}  for a PNG, the page shows it at (0, 0)
+//   {ok: false, stage, error}                                                 stage: xml extract decode shapes empty size render
+//
+// clmHasFont() is whether labels can be drawn at all.
+//
+// A picture must depend on its document alone: what one document leaves behind is undone before the next.
 'use strict';
 
 (function () {
@@ -10,7 +14,9 @@
   mxStencilRegistry.allowEval = false;
 
   const SHAPE_LIBRARIES = ['js/stencils.min.js', 'js/shapes.min.js'];
-  const BUILT_IN = ['image', 'ellipse', 'rhombus', 'swimlane', 'cloud', 'line', 'label', 'text', 'hexagon', 'cylinder', 'triangle'];
+  const BUILT_IN = new Set(Object.keys(mxCellRenderer.defaultShapes));
+  // Coordinates beyond this are a slip of a program, and no browser can paint there.
+  const LARGEST_SIDE = 1e6;
 
   let graph = null;
   let editor = null;
@@ -42,11 +48,11 @@
     });
   }
 
-  // Nine megabytes of shapes: only for documents that use them.
+  // Nine megabytes of shapes: only for documents that use them. What was loaded for other documents must not matter.
   async function shapesFor(model) {
     const styles = new XMLSerializer().serializeToString(model);
     const used = Array.from(styles.matchAll(/shape=([\w.]+)/g), (match) => match[1]);
-    if (!styles.includes('mxgraph.') && used.every((shape) => BUILT_IN.includes(shape))) return;
+    if (!styles.includes('mxgraph.') && used.every((shape) => BUILT_IN.has(shape))) return;
     libraries = libraries || SHAPE_LIBRARIES.reduce((before, url) => before.then(() => loadScript(url)), Promise.resolve());
     await libraries;
   }
@@ -67,16 +73,29 @@
 
   async function typeset(element) {
     await typesetter();
+    window.MathJax.texReset();
     await window.MathJax.typesetPromise([element]);
+  }
+
+  // Formulas that MathJax draws as an error, or whose unknown commands it draws in red, without saying so.
+  function mathErrors(element) {
+    const errors = new Set();
+    element.querySelectorAll('[data-mjx-error]').forEach((part) => errors.add(part.getAttribute('data-mjx-error')));
+    element.querySelectorAll('[data-mml-node="mtext"][fill="red"]').forEach((part) => {
+      const letters = Array.from(part.querySelectorAll('[data-c]'), (glyph) => String.fromCodePoint(parseInt(glyph.getAttribute('data-c'), 16)));
+      if (letters[0] === '\\') errors.add('unknown command ' + letters.join(''));
+    });
+    return Array.from(errors).sort();
+  }
+
+  // Sources of images; those in SVG are written as links.
+  function sourceOf(image) {
+    return image.getAttribute('xlink:href') || image.getAttribute('href') || image.getAttribute('src');
   }
 
   // Waits for images and fonts; gives the images that cannot be shown.
   async function settle(element) {
-    const sources = new Set();
-    element.querySelectorAll('image, img').forEach((image) => {
-      const source = image.getAttribute('xlink:href') || image.getAttribute('href') || image.getAttribute('src');
-      if (source) sources.add(source);
-    });
+    const sources = new Set(Array.from(element.querySelectorAll('image, img'), sourceOf).filter(Boolean));
     const failed = [];
     await Promise.all(Array.from(sources, (source) => {
       const image = new Image();
@@ -91,7 +110,7 @@
     const parsed = attempt('xml', () => {
       const result = new DOMParser().parseFromString(xml, 'text/xml');
       const error = result.getElementsByTagName('parsererror')[0];
-      if (error) throw new Error(error.textContent);
+      if (error) throw new Error(((error.querySelector('div') || error).textContent).trim());
       return result;
     });
     const node = attempt('extract', () => Editor.extractGraphModel(parsed.documentElement, true));
@@ -117,18 +136,50 @@
     return Array.from(missing).sort();
   }
 
-  function show(page) {
-    if (graph) graph.destroy();
+  // Random numbers that are the same for the same document: hand-drawn lines and ids are made of them.
+  function randomFrom(seed) {
+    let state = 0;
+    for (const letter of seed) state = (Math.imul(state, 31) + letter.charCodeAt(0)) | 0;
+    return () => {
+      state = (state + 0x6d2b79f5) | 0;
+      let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+      mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+      return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+    };
+  }
+
+  function forgetLast(seed) {
+    const last = graph;
+    graph = null;
+    try {
+      if (last) last.destroy();
+    } catch (error) {
+      // It is left alone: the window is replaced after a document that breaks the viewer.
+    }
+    for (const name of Object.keys(Graph.customFontElements)) {
+      const font = Graph.customFontElements[name];
+      if (font.elt) font.elt.remove();
+      delete Graph.customFontElements[name];
+    }
+    if (math && window.MathJax.startup.document) {
+      // A new typesetter forgets the macros and labels that documents define.
+      window.MathJax.startup.getComponents();
+      window.MathJax.startup.makeMethods();
+    }
     document.body.textContent = '';
     document.body.removeAttribute('style');
+    let count = 0;
+    // Ids of gradients and clips would be random. They differ between documents: several may end on one HTML page.
+    Editor.guid = () => 'clm-' + seed + '-' + count++;
+    Math.random = randomFrom(seed);
+  }
+
+  function show(page) {
     document.body.style.margin = '0';
     document.body.style.overflow = 'hidden';
     const container = document.createElement('div');
     container.style.cssText = 'width:100%;height:100%';
     document.body.appendChild(container);
-    // Ids of gradients and clips would be random: the same document must give the same bytes.
-    let count = 0;
-    Editor.guid = () => 'clm-' + count++;
     graph = new Graph(container);
     graph.foldingEnabled = false;
     graph.setEnabled(false);
@@ -136,7 +187,7 @@
     const variable = graph.getGlobalVariable;
     graph.getGlobalVariable = function (name) {
       const own = { page: page.name, pagenumber: 1, pagecount: page.count };
-      return name in own ? own[name] : variable.apply(this, arguments);
+      return Object.hasOwn(own, name) ? own[name] : variable.apply(this, arguments);
     };
     const background = page.model.getAttribute('backgroundImage');
     if (background) {
@@ -164,7 +215,7 @@
     const numbers = new Map();
     const text = mxUtils.getXml(svg).replace(/MJX-(\d+)-/g, (_, number) => {
       if (!numbers.has(number)) numbers.set(number, numbers.size);
-      return 'MJX-clm-' + numbers.get(number) + '-';
+      return 'MJX-' + order.seed + '-' + numbers.get(number) + '-';
     });
     return {
       svg: '<?xml version="1.0" encoding="UTF-8"?>\n' + text,
@@ -194,18 +245,36 @@
     return { width, height, failedImages: await settle(document.body) };
   }
 
+  function checkSize(bounds) {
+    const sides = [bounds.width, bounds.height];
+    if (!sides.every((side) => side > 0)) throw new Problem('empty', 'nothing to be seen');
+    const edges = [bounds.x, bounds.y, bounds.x + bounds.width, bounds.y + bounds.height];
+    if (!edges.every((edge) => Math.abs(edge) <= LARGEST_SIDE)) {
+      throw new Problem('size', sides.map((side) => Math.round(side)).join(' by '));
+    }
+  }
+
   async function render(order) {
+    forgetLast(order.seed);
     const page = firstPage(order.xml);
     await shapesFor(page.model).catch((error) => { throw new Problem('shapes', error); });
-    if (window.MathJax && window.MathJax.typesetClear) window.MathJax.typesetClear();
     const container = attempt('render', () => show(page));
-    let mathError = null;
-    if (graph.mathEnabled) await typeset(container).catch((error) => { mathError = String(error.message || error); });
-    const bounds = graph.getGraphBounds();
-    if (!(bounds.width > 0 && bounds.height > 0)) throw new Problem('empty', 'nothing to be seen');
+    let errors = [];
+    if (graph.mathEnabled) {
+      await typeset(container).catch((error) => errors.push(String(error.message || error)));
+      errors = errors.concat(mathErrors(container));
+    }
+    checkSize(graph.getGraphBounds());
     const made = order.format === 'svg' ? await asSvg(page, order) : await asPicture(page, order, container);
-    return Object.assign({ ok: true, missingShapes: missingShapes(), mathError }, made);
+    return Object.assign({ ok: true, missingShapes: missingShapes(), mathErrors: errors }, made);
   }
+
+  // Without any font, text takes no space and is not drawn.
+  window.clmHasFont = () => {
+    const brush = document.createElement('canvas').getContext('2d');
+    brush.font = '20px Helvetica';
+    return brush.measureText('Mxg').width > 0;
+  };
 
   window.clmRender = (order) => render(order).catch((error) => ({
     ok: false,

@@ -1,26 +1,34 @@
 //! A window of the browser with draw.io's viewer in it.
 
-use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
+use crate::digest::Digest;
 use crate::events::Diagnostic;
 use crate::worker::request::{DrawioWork, ImageFormat};
 
+use super::answer::PageAnswer;
+use super::assets::{Assets, ORIGIN};
 use super::browser::Browser;
 use super::cdp::{CallError, Connection};
 
-/// The made-up origin of everything that a page may load.
-const ORIGIN: &str = "http://drawio.invalid/";
-const PAGE: &str = include_str!("page.html");
-const SCRIPT: &str = include_str!("page.js");
 /// The largest picture, in pixels: larger ones block the browser for many seconds.
 const MOST_PIXELS: f64 = 30_000_000.0;
+/// The longest side of a picture, in pixels: few programs show longer ones.
+const LONGEST_SIDE: f64 = 32_000.0;
+
+/// A little less than fits, because borders and lines do not shrink with the rest.
+const FITTING: f64 = 0.99;
+/// The longest time until the viewer is loaded.
+const LOADING: Duration = Duration::from_secs(60);
+
+/// A window that is being opened.
+pub type Opening = tokio::task::JoinHandle<Result<Window, WindowError>>;
 
 /// What became of a diagram.
 pub enum Picture {
@@ -32,7 +40,12 @@ pub enum Picture {
         warnings: Vec<Diagnostic>,
     },
     /// The document has an error.
-    Failed(Diagnostic),
+    Failed {
+        /// Why.
+        problem: Diagnostic,
+        /// The viewer itself stumbled over it: this window must not be used any more.
+        is_stumble: bool,
+    },
 }
 
 /// Why a window can no longer be used.
@@ -42,6 +55,10 @@ pub enum WindowError {
     Closed,
     /// The page's process ended.
     Crashed,
+    /// The viewer is not there, or not complete.
+    NoViewer,
+    /// The machine has no font: labels would be missing without a word.
+    NoFont,
     /// The page or the browser answered something unexpected.
     Protocol(String),
 }
@@ -55,7 +72,7 @@ impl From<CallError> for WindowError {
     }
 }
 
-/// An open window. Dropping it closes it.
+/// An open window. Dropping it closes it, whatever its page is doing.
 pub struct Window {
     connection: Arc<Connection>,
     target: String,
@@ -70,24 +87,25 @@ enum State {
     Crashed,
 }
 
-/// What the page answers, see `page.js`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct PageAnswer {
-    ok: bool,
-    stage: String,
-    error: String,
-    width: f64,
-    height: f64,
-    svg: String,
-    missing_shapes: Vec<String>,
-    failed_images: Vec<String>,
-    math_error: Option<String>,
-}
-
 impl Window {
-    /// Opens a window and loads the viewer.
-    pub async fn open(browser: &Browser) -> Result<Self, WindowError> {
+    /// Begins to open a window and to load the viewer.
+    ///
+    /// This goes on by itself: when nobody waits for it any more, a half-open window is still closed.
+    pub fn opening(browser: Arc<Browser>) -> Opening {
+        tokio::spawn(async move {
+            let opened = async {
+                let mut window = Self::attach(&browser).await?;
+                window.load().await?;
+                Ok(window)
+            };
+            let limit = tokio::time::timeout(LOADING, opened).await;
+            limit.unwrap_or_else(|_| {
+                Err(WindowError::Protocol("the viewer does not load".to_owned()))
+            })
+        })
+    }
+
+    async fn attach(browser: &Browser) -> Result<Self, WindowError> {
         let connection = Arc::clone(browser.connection());
         let created = connection
             .call(
@@ -108,70 +126,81 @@ impl Window {
         let session = text(&attached, "sessionId")?;
         let events = connection.events(&session);
         let (sender, state) = watch::channel(State::Loading);
-        let pump = Pump {
+        let attendant = Attendant {
             connection: Arc::clone(&connection),
             session: session.clone(),
-            app: browser.app().to_path_buf(),
+            assets: Assets::new(browser.app().to_path_buf()),
             state: sender,
         };
-        tokio::spawn(pump.run(events));
-        let mut window = Self {
+        tokio::spawn(attendant.run(events));
+        Ok(Self {
             connection,
             target,
             session,
             state,
-        };
-        window.load().await?;
-        Ok(window)
+        })
     }
 
     async fn load(&mut self) -> Result<(), WindowError> {
+        let focused = json!({ "enabled": true });
+        let everything = json!({ "patterns": [{ "urlPattern": "*" }] });
+        let page = json!({ "url": format!("{ORIGIN}page.html") });
         for (method, params) in [
             ("Page.enable", json!({})),
             ("Inspector.enable", json!({})),
-            (
-                "Emulation.setFocusEmulationEnabled",
-                json!({ "enabled": true }),
-            ),
-            (
-                "Fetch.enable",
-                json!({ "patterns": [{ "urlPattern": "*" }] }),
-            ),
-            (
-                "Page.navigate",
-                json!({ "url": format!("{ORIGIN}page.html") }),
-            ),
+            ("Emulation.setFocusEmulationEnabled", focused),
+            ("Fetch.enable", everything),
+            ("Page.navigate", page),
         ] {
             self.call(method, params).await?;
         }
-        let state = self
-            .state
-            .wait_for(|state| *state != State::Loading)
-            .await
-            .map(|state| *state);
-        match state {
-            Ok(State::Loaded) => Ok(()),
-            Ok(_) => Err(WindowError::Crashed),
-            Err(_) => Err(WindowError::Closed),
+        let state = self.state.wait_for(|state| *state != State::Loading).await;
+        match state.map(|state| *state) {
+            Ok(State::Loaded) => {}
+            Ok(_) if self.connection.is_closed() => return Err(WindowError::Closed),
+            Ok(_) => return Err(WindowError::Crashed),
+            Err(_) => return Err(WindowError::Closed),
         }
+        let is_there = self.evaluate("typeof clmRender === 'function'").await?;
+        if is_there != Value::Bool(true) {
+            return Err(WindowError::NoViewer);
+        }
+        if self.evaluate("clmHasFont()").await? != Value::Bool(true) {
+            return Err(WindowError::NoFont);
+        }
+        Ok(())
     }
 
     /// Renders the first page of a document.
     pub async fn render(&mut self, work: &DrawioWork) -> Result<Picture, WindowError> {
-        let mut scale = f64::from(work.scale);
-        let mut answer = self.ask(work, scale).await?;
         let mut warnings = Vec::new();
-        let pixels = answer.width * answer.height;
-        if answer.ok && work.format == ImageFormat::Png && pixels > MOST_PIXELS {
-            scale *= (MOST_PIXELS / pixels).sqrt();
-            warnings.push(Diagnostic::warning(format!(
-                "the picture would have {:.0} megapixels; it is made smaller",
-                pixels / 1e6
-            )));
-            answer = self.ask(work, scale).await?;
+        let mut scale = match work.format {
+            ImageFormat::Png => f64::from(work.scale),
+            // It has no pixels: one unit of the drawing is one unit of the picture.
+            ImageFormat::Svg => 1.0,
+        };
+        let mut answer = self.ask(work, scale).await?;
+        if answer.ok && work.format == ImageFormat::Png {
+            let fit = fit(answer.width, answer.height);
+            if fit < 1.0 {
+                warnings.push(
+                    Diagnostic::warning(format!(
+                        "the picture would have {:.0} by {:.0} pixels; it is made smaller by {:.1}",
+                        answer.width,
+                        answer.height,
+                        1.0 / fit
+                    ))
+                    .hint("look for shapes far away from the others, or split the diagram"),
+                );
+                scale *= fit * FITTING;
+                answer = self.ask(work, scale).await?;
+            }
         }
         if !answer.ok {
-            return Ok(Picture::Failed(failure(&answer)));
+            return Ok(Picture::Failed {
+                problem: answer.failure(),
+                is_stumble: answer.is_stumble(),
+            });
         }
         warnings.extend(answer.warnings());
         let bytes = match work.format {
@@ -187,22 +216,21 @@ impl Window {
             "format": work.format.extension(),
             "scale": scale,
             "border": work.border,
+            "seed": Digest::of(&work.text).short(),
         });
-        let result = self
-            .call(
-                "Runtime.evaluate",
-                json!({
-                    "expression": format!("clmRender({order})"),
-                    "awaitPromise": true,
-                    "returnByValue": true,
-                }),
-            )
-            .await?;
-        if let Some(exception) = result.get("exceptionDetails") {
-            return Err(WindowError::Protocol(exception.to_string()));
+        let answer = self.evaluate(&format!("clmRender({order})")).await?;
+        serde_json::from_value(answer).map_err(|error| WindowError::Protocol(error.to_string()))
+    }
+
+    /// The value of an expression in the page, or of its promise.
+    async fn evaluate(&mut self, expression: &str) -> Result<Value, WindowError> {
+        let params =
+            json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let mut result = self.call("Runtime.evaluate", params).await?;
+        match result.get("exceptionDetails") {
+            Some(exception) => Err(WindowError::Protocol(exception.to_string())),
+            None => Ok(result["result"]["value"].take()),
         }
-        serde_json::from_value(result["result"]["value"].clone())
-            .map_err(|error| WindowError::Protocol(error.to_string()))
     }
 
     async fn screenshot(&mut self, width: f64, height: f64) -> Result<Vec<u8>, WindowError> {
@@ -236,6 +264,9 @@ impl Window {
 
 impl Drop for Window {
     fn drop(&mut self) {
+        // A page that computes for ever does not hear that its window closes.
+        self.connection
+            .post(Some(&self.session), "Runtime.terminateExecution", json!({}));
         self.connection.forget(&self.session);
         self.connection.post(
             None,
@@ -243,6 +274,13 @@ impl Drop for Window {
             json!({ "targetId": self.target }),
         );
     }
+}
+
+/// By how much a picture must be made smaller.
+fn fit(width: f64, height: f64) -> f64 {
+    let by_area = (MOST_PIXELS / (width * height)).sqrt();
+    let by_side = LONGEST_SIDE / width.max(height);
+    by_area.min(by_side).min(1.0)
 }
 
 fn text(value: &Value, key: &str) -> Result<String, WindowError> {
@@ -253,54 +291,15 @@ fn text(value: &Value, key: &str) -> Result<String, WindowError> {
         .ok_or_else(|| WindowError::Protocol(format!("the browser gave no `{key}`")))
 }
 
-fn failure(answer: &PageAnswer) -> Diagnostic {
-    let error = answer.error.lines().next().unwrap_or_default();
-    match answer.stage.as_str() {
-        "decode" => Diagnostic::error(format!("the compressed page cannot be read: {error}"))
-            .hint("open the file in draw.io and save it again"),
-        "empty" => Diagnostic::error("nothing on the first page can be seen")
-            .hint("draw something on the first page, or show its layers"),
-        "extract" => Diagnostic::error("there is no page in the file")
-            .hint("open the file in draw.io and save it again"),
-        _ => Diagnostic::error(format!("the diagram cannot be rendered: {error}"))
-            .hint("open the file in draw.io and look whether it is shown there"),
-    }
-}
-
-impl PageAnswer {
-    fn warnings(&self) -> Vec<Diagnostic> {
-        let mut warnings = Vec::new();
-        if !self.missing_shapes.is_empty() {
-            let names = self.missing_shapes.join("`, `");
-            warnings.push(
-                Diagnostic::warning(format!("unknown shapes are drawn as rectangles: `{names}`"))
-                    .hint("they may belong to a library that is not part of draw.io"),
-            );
-        }
-        for image in &self.failed_images {
-            warnings.push(
-                Diagnostic::warning(format!("an image cannot be shown: `{image}`"))
-                    .hint("embed it in the diagram: there is no network and no file access here"),
-            );
-        }
-        if let Some(error) = &self.math_error {
-            warnings.push(Diagnostic::warning(format!(
-                "a formula cannot be typeset: {error}"
-            )));
-        }
-        warnings
-    }
-}
-
-/// Answers what the page asks for while it works.
-struct Pump {
+/// Answers what the page asks for, and notices when it is loaded and when it crashes.
+struct Attendant {
     connection: Arc<Connection>,
     session: String,
-    app: PathBuf,
+    assets: Assets,
     state: watch::Sender<State>,
 }
 
-impl Pump {
+impl Attendant {
     async fn run(self, mut events: mpsc::UnboundedReceiver<Value>) {
         while let Some(event) = events.recv().await {
             match event["method"].as_str() {
@@ -308,71 +307,33 @@ impl Pump {
                     let _ = self.state.send(State::Loaded);
                 }
                 Some("Inspector.targetCrashed") => break,
-                Some("Fetch.requestPaused") => self.serve(&event["params"]).await,
+                Some("Fetch.requestPaused") => {
+                    let (method, params) = self.assets.answer(&event["params"]).await;
+                    self.connection.post(Some(&self.session), method, params);
+                }
                 _ => {}
             }
         }
         // Also when the browser is gone: whoever waits for the page learns of it.
         let _ = self.state.send(State::Crashed);
     }
-
-    /// Gives the page a file of the viewer or of ours, and refuses everything else.
-    async fn serve(&self, params: &Value) {
-        let request = &params["requestId"];
-        let url = params["request"]["url"].as_str().unwrap_or_default();
-        let (method, params) = if url.starts_with("data:") || url.starts_with("blob:") {
-            ("Fetch.continueRequest", json!({ "requestId": request }))
-        } else {
-            match self.asset(url).await {
-                Some((kind, bytes)) => (
-                    "Fetch.fulfillRequest",
-                    json!({
-                        "requestId": request,
-                        "responseCode": 200,
-                        "responseHeaders": [{ "name": "Content-Type", "value": kind }],
-                        "body": STANDARD.encode(bytes),
-                    }),
-                ),
-                None => (
-                    "Fetch.failRequest",
-                    json!({ "requestId": request, "errorReason": "BlockedByClient" }),
-                ),
-            }
-        };
-        self.connection.post(Some(&self.session), method, params);
-    }
-
-    async fn asset(&self, url: &str) -> Option<(&'static str, Vec<u8>)> {
-        let path = url.strip_prefix(ORIGIN)?.split(['?', '#']).next()?;
-        match path {
-            "page.html" => return Some(("text/html", PAGE.into())),
-            "page.js" => return Some(("text/javascript", SCRIPT.into())),
-            _ => {}
-        }
-        let relative = Path::new(path);
-        if !relative
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)))
-        {
-            return None;
-        }
-        let bytes = tokio::fs::read(self.app.join(relative)).await.ok()?;
-        Some((content_type(path), bytes))
-    }
 }
 
-fn content_type(path: &str) -> &'static str {
-    match path.rsplit('.').next() {
-        Some("html") => "text/html",
-        Some("js") => "text/javascript",
-        Some("css") => "text/css",
-        Some("svg") => "image/svg+xml",
-        Some("png") => "image/png",
-        Some("gif") => "image/gif",
-        Some("xml") => "text/xml",
-        Some("woff2") => "font/woff2",
-        Some("woff") => "font/woff",
-        Some("ttf") => "font/ttf",
-        _ => "application/octet-stream",
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_made_to_fit() {
+        for (width, height, expected) in [
+            (800.0, 600.0, 1.0),
+            (6000.0, 5000.0, 1.0),
+            (12_000.0, 10_000.0, 0.5),
+            (64_000.0, 10.0, 0.5),
+            (1e9, 1e9, 30e6_f64.sqrt() / 1e9),
+        ] {
+            let fit = fit(width, height);
+            assert!((fit - expected).abs() < 1e-9, "{width} by {height}: {fit}");
+        }
     }
 }

@@ -1,0 +1,147 @@
+//! What the page answers about a document, and what the author is told of it.
+
+use serde::Deserialize;
+
+use crate::events::Diagnostic;
+
+/// Names that are listed in one warning before the rest is only counted.
+const LISTED: usize = 8;
+
+/// The answer of `page.js`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PageAnswer {
+    /// Whether there is a picture.
+    pub ok: bool,
+    /// Without a picture: where it failed.
+    pub stage: String,
+    /// Without a picture: what the viewer said.
+    pub error: String,
+    /// Width of the picture in pixels.
+    pub width: f64,
+    /// Height of the picture in pixels.
+    pub height: f64,
+    /// The picture, when an SVG was asked for.
+    pub svg: String,
+    missing_shapes: Vec<String>,
+    failed_images: Vec<String>,
+    math_errors: Vec<String>,
+}
+
+impl PageAnswer {
+    /// Whether the viewer itself stumbled: it may be left in a state that spoils later documents.
+    pub fn is_stumble(&self) -> bool {
+        !self.ok && matches!(self.stage.as_str(), "render" | "shapes" | "")
+    }
+
+    /// Why there is no picture.
+    pub fn failure(&self) -> Diagnostic {
+        let error = self.error.lines().next().unwrap_or_default();
+        match self.stage.as_str() {
+            "decode" => Diagnostic::error("the compressed page cannot be unpacked")
+                .detail(self.error.clone())
+                .hint("open the file in draw.io and save it again, or take an older version of it"),
+            "empty" => Diagnostic::error("nothing on the first page can be seen")
+                .hint("draw something on the first page, or show its layers"),
+            "extract" => Diagnostic::error("there is no page in the file")
+                .hint("open the file in draw.io and save it again"),
+            "size" => Diagnostic::error(format!(
+                "the drawing is too large: {error} units, far beyond any page"
+            ))
+            .hint("look for a shape that was moved far away, and delete it"),
+            "shapes" => Diagnostic::error(format!("draw.io's shapes cannot be loaded: {error}"))
+                .hint("install the viewer again with `clm setup`"),
+            _ => Diagnostic::error(format!("the diagram cannot be rendered: {error}"))
+                .hint("open the file in draw.io and look whether it is shown there"),
+        }
+    }
+
+    /// What is not as the author meant it.
+    pub fn warnings(&self) -> Vec<Diagnostic> {
+        let mut warnings = Vec::new();
+        if !self.missing_shapes.is_empty() {
+            warnings.push(
+                Diagnostic::warning(format!(
+                    "unknown shapes are drawn as rectangles: {}",
+                    list(&self.missing_shapes)
+                ))
+                .hint("they may belong to a library that is not part of draw.io"),
+            );
+        }
+        if !self.failed_images.is_empty() {
+            warnings.push(
+                Diagnostic::warning(format!(
+                    "images cannot be shown: {}",
+                    list(&self.failed_images)
+                ))
+                .hint("embed them in the diagram: there is no network and no file access here"),
+            );
+        }
+        if !self.math_errors.is_empty() {
+            warnings.push(Diagnostic::warning(format!(
+                "formulas cannot be typeset: {}",
+                list(&self.math_errors)
+            )));
+        }
+        warnings
+    }
+}
+
+fn list(names: &[String]) -> String {
+    let mut listed: Vec<String> = names
+        .iter()
+        .take(LISTED)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    if names.len() > LISTED {
+        listed.push(format!("and {} more", names.len() - LISTED));
+    }
+    listed.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_become_diagnostics() {
+        let answer: PageAnswer =
+            serde_json::from_str(r#"{"ok":false,"stage":"size","error":"1 by 2"}"#).unwrap();
+        assert!(!answer.is_stumble());
+        assert!(answer.failure().message.contains("1 by 2 units"));
+        let answer: PageAnswer =
+            serde_json::from_str(r#"{"ok":false,"stage":"render","error":"x is not a function"}"#)
+                .unwrap();
+        assert!(answer.is_stumble());
+        assert!(answer.failure().message.ends_with("x is not a function"));
+        for stage in [
+            "decode", "empty", "extract", "size", "shapes", "render", "?",
+        ] {
+            let answer = PageAnswer {
+                stage: stage.to_owned(),
+                ..PageAnswer::default()
+            };
+            assert!(answer.failure().hint.is_some(), "{stage}");
+        }
+    }
+
+    #[test]
+    fn warnings_name_what_is_missing() {
+        let mut answer = PageAnswer {
+            ok: true,
+            missing_shapes: (0..10).map(|n| format!("s{n}")).collect(),
+            failed_images: vec!["a.png".to_owned()],
+            math_errors: vec!["unknown command \\x".to_owned()],
+            ..PageAnswer::default()
+        };
+        let messages: Vec<String> = answer.warnings().into_iter().map(|w| w.message).collect();
+        assert!(messages[0].ends_with("`s7`, and 2 more"), "{messages:?}");
+        assert_eq!(messages[1], "images cannot be shown: `a.png`");
+        assert_eq!(
+            messages[2],
+            "formulas cannot be typeset: `unknown command \\x`"
+        );
+        answer = PageAnswer::default();
+        assert!(answer.warnings().is_empty());
+    }
+}

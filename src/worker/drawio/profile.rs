@@ -1,0 +1,109 @@
+//! The browser's profile: a directory of its own for each browser, removed when it has ended, however it ended.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// What the names of profiles begin with.
+const PREFIX: &str = "browser-";
+/// Locked while the browser's clm lives.
+const LOCK: &str = "lock";
+/// Younger profiles are left alone: their owner may not have locked them yet.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// A profile. Dropping it removes the directory.
+pub struct Profile {
+    dir: tempfile::TempDir,
+    _lock: File,
+}
+
+impl Profile {
+    /// A new profile; also removes those that killed processes have left behind.
+    pub fn new(runtime_dir: &Path) -> io::Result<Self> {
+        fs::create_dir_all(runtime_dir)?;
+        sweep(runtime_dir, SETTLED);
+        let dir = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir_in(runtime_dir)?;
+        let lock = File::create(dir.path().join(LOCK))?;
+        lock.lock()?;
+        Ok(Self { dir, _lock: lock })
+    }
+
+    /// The directory for the browser.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Writes a file beside the browser's data.
+    pub fn write(&self, name: &str, text: &str) -> io::Result<PathBuf> {
+        let path = self.dir.path().join(name);
+        fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    /// The directory of everything that is removed at the end.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// Removes profiles that no process holds any more. What cannot be removed now is removed another time.
+fn sweep(runtime_dir: &Path, settled: Duration) {
+    let Ok(entries) = fs::read_dir(runtime_dir) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let is_profile = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        let is_settled = entry
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .is_ok_and(|made| {
+                SystemTime::now()
+                    .duration_since(made)
+                    .is_ok_and(|age| age >= settled)
+            });
+        if is_profile && is_settled && is_free(&path.join(LOCK)) {
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
+
+/// Whether no living process holds the lock.
+fn is_free(lock: &Path) -> bool {
+    match File::open(lock) {
+        Ok(file) => file.try_lock().is_ok(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profiles_are_swept_when_nobody_holds_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = dir.path().join("run");
+        let held = Profile::new(&runtime).unwrap();
+        let left = runtime.join("browser-left");
+        fs::create_dir_all(left.join("data/Default")).unwrap();
+        fs::write(left.join(LOCK), "").unwrap();
+        let half = runtime.join("browser-half");
+        fs::create_dir_all(&half).unwrap();
+        let other = runtime.join("plantuml");
+        fs::create_dir_all(&other).unwrap();
+
+        sweep(&runtime, Duration::from_secs(3600));
+        assert!(left.exists() && half.exists(), "too young");
+        sweep(&runtime, Duration::ZERO);
+        assert!(!left.exists() && !half.exists());
+        assert!(held.path().exists() && other.exists());
+
+        let path = held.path().to_path_buf();
+        drop(held);
+        assert!(!path.exists());
+    }
+}
