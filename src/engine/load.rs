@@ -7,10 +7,11 @@ use crate::config::{Place, Settings};
 use crate::course::layout::{self, Layout, Selection};
 use crate::course::tree::{self, DiagramKind, Tree};
 use crate::course::{ProgLang, RelPath, spec};
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Severity};
 use crate::plan::{self, Context, Fingerprints, Plan};
-use crate::worker::Renderers;
+use crate::worker::{Renderers, drawio, notebook, plantuml};
 
 use super::publish::Publisher;
 use super::snapshot::{self, Snapshot};
@@ -266,23 +267,28 @@ fn of_spec(mut diagnostic: Diagnostic, spec_name: &str) -> Diagnostic {
     diagnostic
 }
 
-/// The versions of the tools as they enter keys.
+/// The versions of the tools as they enter keys, with those of our own programs that drive them.
 fn fingerprints(renderers: &Renderers) -> Fingerprints {
+    let with = |tool: &str, program: Digest| format!("{tool}, program {}", program.short());
+    let execution = notebook::execution_program_digest();
     Fingerprints {
-        html: renderers.html.as_ref().map(|tool| tool.fingerprint.clone()),
+        html: renderers
+            .html
+            .as_ref()
+            .map(|tool| with(&tool.fingerprint, notebook::html_program_digest())),
         kernels: renderers
             .kernels
             .specs
             .iter()
-            .map(|(name, spec)| (name.clone(), spec.fingerprint.clone()))
+            .map(|(name, spec)| (name.clone(), with(&spec.fingerprint, execution)))
             .collect(),
         plantuml: renderers
             .plantuml
             .as_ref()
-            .map(|tool| tool.fingerprint.clone()),
+            .map(|tool| with(&tool.fingerprint, plantuml::program_digest())),
         drawio: renderers
             .drawio
             .as_ref()
-            .map(|tool| tool.fingerprint().to_owned()),
+            .map(|tool| with(tool.fingerprint(), drawio::program_digest())),
     }
 }

@@ -16,6 +16,11 @@ const PROGRAM: [(&str, &str); 2] = [
     ("html_fragments.py", include_str!("html_fragments.py")),
 ];
 
+/// Digest of our part of the renderer, for keys: another program of ours may make another page.
+pub fn html_program_digest() -> Digest {
+    Digest::of(PROGRAM.map(|(_, text)| text).join("\0"))
+}
+
 /// What it is called in messages.
 const WHAT: &str = "nbconvert";
 

@@ -15,6 +15,7 @@ mod renaming;
 mod workdir;
 mod worker;
 
-pub use html::{HtmlConfig, start_html_worker};
+pub use html::{HtmlConfig, html_program_digest, start_html_worker};
+pub use kernel::execution_program_digest;
 pub use outputs::MAX_STREAM_BYTES;
 pub use worker::{KernelConfig, start_kernel_worker};

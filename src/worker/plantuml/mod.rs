@@ -36,6 +36,11 @@ const KEPT_VARIABLES: [&str; 8] = [
     "XDG_DATA_DIRS",
 ];
 
+/// Digest of our part of the renderer, for keys: another program of ours may draw another picture.
+pub fn program_digest() -> Digest {
+    Digest::of(WORKER_JAR)
+}
+
 /// Where the worker reads and what is kept for it.
 pub struct Place<'a> {
     /// The course root, the only directory that diagrams may read.
