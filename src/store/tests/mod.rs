@@ -314,3 +314,23 @@ fn runs_and_workers_are_listed() {
     store.note_worker(ActionKind::Html, 77, "stopped").unwrap();
     assert!(store.workers().unwrap().is_empty());
 }
+
+#[test]
+fn recording_takes_time_in_proportion() {
+    let (_dir, store) = store();
+    let record = FileRecord {
+        stamp: Stamp {
+            size: 1,
+            mtime_ns: 2,
+            inode: 3,
+        },
+        digest: Digest::of("a"),
+        recorded_ns: 4,
+    };
+    let begun = std::time::Instant::now();
+    let files = (0..20_000).map(|number| (format!("slides/{number}.py"), record));
+    store.record_files(files.collect()).unwrap();
+    assert_eq!(store.files().unwrap().len(), 20_000);
+    // A tenth of a second or so; a look at all files for each of them takes half a minute.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10));
+}
