@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::store;
+use super::{result, store};
 use crate::digest::{Digest, Stamp};
 use crate::error::Error;
+use crate::events::ActionKind;
 use crate::store::*;
 
 /// A closed store with so many files on record that its database has many pages.
@@ -52,17 +53,39 @@ fn a_truncated_database_is_set_aside() {
     assert!(Store::open(dir.path()).unwrap().1.is_empty());
 }
 
-#[test]
-fn damage_that_is_met_late_is_mended_by_the_next_opening() {
-    let (dir, database) = large();
-    let mut bytes = fs::read(&database).unwrap();
-    // Beyond what the first look sees.
+/// Overwrites some pages in the middle of a file.
+fn spoil(database: &std::path::Path) {
+    let mut bytes = fs::read(database).unwrap();
     let middle = bytes.len() / 2 / 4096 * 4096;
     bytes[middle..middle + 20 * 4096].fill(0xa5);
-    fs::write(&database, &bytes).unwrap();
+    fs::write(database, &bytes).unwrap();
+}
+
+#[test]
+fn damage_in_what_every_build_reads_is_found_at_once() {
+    let (dir, database) = large();
+    spoil(&database);
     let (store, diagnostics) = Store::open(dir.path()).unwrap();
-    assert!(diagnostics.is_empty());
-    let error = store.files().unwrap_err();
+    assert_eq!(diagnostics.len(), 1);
+    assert!(store.files().unwrap().is_empty());
+}
+
+#[test]
+fn damage_that_is_met_late_is_mended_by_the_next_opening() {
+    let (dir, store) = store();
+    let keys: Vec<Digest> = (0..400)
+        .map(|number: u32| Digest::of(number.to_string()))
+        .collect();
+    for key in &keys {
+        store
+            .record_result(&key.to_string(), ActionKind::Html, key, &result(&[]))
+            .unwrap();
+    }
+    drop(store);
+    spoil(&dir.path().join("clm.db"));
+    let (store, diagnostics) = Store::open(dir.path()).unwrap();
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    let error = keys.iter().find_map(|key| store.cached(key).err()).unwrap();
     assert!(error.is_damage(), "{error}");
     assert!(
         Error::from(error)
@@ -73,7 +96,7 @@ fn damage_that_is_met_late_is_mended_by_the_next_opening() {
     for warnings in [1, 0] {
         let (store, diagnostics) = Store::open(dir.path()).unwrap();
         assert_eq!(diagnostics.len(), warnings);
-        assert!(store.files().unwrap().is_empty());
+        assert!(store.cached(&keys[0]).unwrap().is_empty());
     }
     assert!(dir.path().join("clm.db.corrupt-1").exists());
 }
