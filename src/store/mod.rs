@@ -61,8 +61,8 @@ pub enum StoreError {
         /// The newest version that this program knows.
         known: i64,
     },
-    /// The writer thread is gone.
-    #[error("the database's writer ended: {0}")]
+    /// A write was not committed, or the writer thread is gone.
+    #[error("the database of clm cannot be written: {0}")]
     Writer(String),
     /// A record is not what it should be.
     #[error("a record in the database of clm is damaged: {0}")]
@@ -229,7 +229,7 @@ impl Store {
                 let _ = sender.send(result);
             })
         });
-        let gone = || StoreError::Writer("it is not running".to_owned());
+        let gone = || StoreError::Writer("its writer has ended".to_owned());
         lock(&self.0.writer)
             .as_ref()
             .ok_or_else(gone)?
