@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rusqlite::{OptionalExtension, params};
 
@@ -16,18 +17,18 @@ impl Store {
     /// Keeps bytes; gives their digest.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest> {
         let digest = Digest::of(bytes);
-        if self.has(&digest)? {
-            return Ok(digest);
-        }
         if bytes.len() as u64 <= SMALL {
+            if self.has_young(&digest, bytes)? {
+                return Ok(digest);
+            }
             let bytes = bytes.to_vec();
             self.write(move |connection| {
                 connection
-                    .prepare_cached("INSERT OR IGNORE INTO blobs (digest, bytes, stored_ms) VALUES (?1, ?2, ?3)")?
+                    .prepare_cached("INSERT OR REPLACE INTO blobs (digest, bytes, stored_ms) VALUES (?1, ?2, ?3)")?
                     .execute(params![digest.to_string(), bytes, now_ms()])?;
                 Ok(())
             })?;
-        } else {
+        } else if !self.keep_file(&digest)? {
             let path = self.blob_file(&digest);
             let dir = path.parent().unwrap_or(&self.0.blobs);
             std::fs::create_dir_all(dir).map_err(|error| StoreError::io("create", dir, error))?;
@@ -108,6 +109,34 @@ impl Store {
         tracing::warn!(%digest, "a damaged result is dropped");
         self.drop_blob(digest)?;
         Ok(false)
+    }
+
+    /// Whether a small result is kept, is good, and was put so lately that it will not be collected soon.
+    fn has_young(&self, digest: &Digest, bytes: &[u8]) -> Result<bool> {
+        let key = digest.to_string();
+        let since = now_ms() - super::garbage::YOUNG_MS / 2;
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT 1 FROM blobs WHERE digest = ?1 AND bytes = ?2 AND stored_ms > ?3",
+            )?;
+            Ok(statement.exists(params![key, bytes, since])?)
+        })
+    }
+
+    /// Whether a larger result is kept and good; then it counts as put now, so that it is not collected before its
+    /// use is recorded. One that went bad is to be written again.
+    fn keep_file(&self, digest: &Digest) -> Result<bool> {
+        let path = self.blob_file(digest);
+        match Digest::of_file(&path) {
+            Ok(found) if found == *digest => Ok(std::fs::File::options()
+                .append(true)
+                .open(&path)
+                .and_then(|file| file.set_modified(SystemTime::now()))
+                .is_ok()),
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(StoreError::io("read", &path, error)),
+        }
     }
 
     fn small_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {

@@ -50,9 +50,13 @@ impl Store {
             return Ok(());
         }
         self.write(move |connection| {
+            // Once and not for each file: it looks at all of them.
+            let change: i64 = connection
+                .prepare_cached("SELECT coalesce(max(change), 0) + 1 FROM files")?
+                .query_row([], |row| row.get(0))?;
             let mut statement = connection.prepare_cached(
                 "INSERT INTO files (path, size, mtime_ns, inode, digest, recorded_ns, change)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT coalesce(max(change), 0) + 1 FROM files))
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  ON CONFLICT (path) DO UPDATE SET size = ?2, mtime_ns = ?3, inode = ?4, recorded_ns = ?6,
                      change = iif(digest = ?5, change, excluded.change), digest = ?5",
             )?;
@@ -63,7 +67,8 @@ impl Store {
                     record.stamp.mtime_ns,
                     record.stamp.inode as i64,
                     record.digest.to_string(),
-                    record.recorded_ns
+                    record.recorded_ns,
+                    change
                 ])?;
             }
             Ok(())

@@ -8,12 +8,15 @@ use crate::digest::Digest;
 use crate::events::ActionKind;
 
 use super::actions::{self, CachedResult};
+use super::owner::{self, Owner};
 use super::{Result, Store, now_ms, to_json};
 
 /// How often a job is tried when its owners die.
-const ATTEMPTS: i64 = 3;
+const ATTEMPTS: u32 = 3;
 /// How long ended jobs are kept, in milliseconds.
 const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
+/// How many ended jobs are kept at most.
+pub(super) const KEPT_JOBS: i64 = 10_000;
 
 /// The number of a job.
 pub type JobId = i64;
@@ -31,34 +34,6 @@ pub struct NewJob {
     pub priority: i32,
     /// How long it took the last time; longer goes first.
     pub expected_ms: u64,
-}
-
-/// A process that runs jobs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// Its number.
-    pub pid: u32,
-    /// When it was started: numbers are used again.
-    pub started: u64,
-    /// The machine it runs on.
-    pub host: String,
-}
-
-impl Owner {
-    /// This process.
-    pub fn current() -> Self {
-        let pid = std::process::id();
-        Self {
-            pid,
-            started: started(pid).unwrap_or(0),
-            host: host(),
-        }
-    }
-
-    /// Whether the process still runs; one on another machine is believed until its lease expires.
-    fn is_alive(&self) -> bool {
-        self.host != host() || started(self.pid) == Some(self.started)
-    }
 }
 
 /// The right to run a job until a time.
@@ -81,7 +56,7 @@ pub enum JobEnd {
     Failed,
     /// Nobody wants the result any more.
     Superseded,
-    /// It is to be tried again.
+    /// It is to be tried again; after the last attempt it has failed.
     Requeue {
         /// What went wrong.
         reason: String,
@@ -128,7 +103,8 @@ impl JobState {
 pub type Recorded = (String, ActionKind, Digest, CachedResult);
 
 impl Store {
-    /// Queues jobs. A key that has an active job already, of any process, gives that job.
+    /// Queues jobs. A key that has an active job already, of any process, gives that job; while it waits, the higher
+    /// priority counts.
     pub fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<JobId>> {
         self.write(move |connection| {
             let mut insert = connection.prepare_cached(
@@ -137,6 +113,9 @@ impl Store {
             )?;
             let mut find = connection.prepare_cached(
                 "SELECT id FROM jobs WHERE key = ?1 AND state IN ('queued', 'leased')",
+            )?;
+            let mut raise = connection.prepare_cached(
+                "UPDATE jobs SET priority = ?2 WHERE id = ?1 AND state = 'queued' AND priority < ?2",
             )?;
             let now = now_ms();
             jobs.iter()
@@ -151,7 +130,9 @@ impl Store {
                         expected,
                         now
                     ])?;
-                    Ok(find.query_row([key], |row| row.get(0))?)
+                    let id: JobId = find.query_row([key], |row| row.get(0))?;
+                    raise.execute(params![id, job.priority])?;
+                    Ok(id)
                 })
                 .collect()
         })
@@ -212,7 +193,10 @@ impl Store {
                 JobEnd::Done => ("done", ""),
                 JobEnd::Failed => ("failed", ""),
                 JobEnd::Superseded => ("superseded", ""),
-                JobEnd::Requeue { reason } => ("queued", reason.as_str()),
+                JobEnd::Requeue { reason } if lease.attempt < ATTEMPTS => {
+                    ("queued", reason.as_str())
+                }
+                JobEnd::Requeue { reason } => ("failed", reason.as_str()),
             };
             let now = now_ms();
             let ended = (state != "queued").then_some(now);
@@ -229,9 +213,6 @@ impl Store {
             if let Some((action, kind, key, result)) = &result {
                 actions::record(connection, action, *kind, key, result)?;
             }
-            connection
-                .prepare_cached("DELETE FROM jobs WHERE ended_ms < ?1")?
-                .execute([now - KEPT_MS])?;
             Ok(Finish::Recorded)
         })
     }
@@ -269,16 +250,24 @@ impl Store {
     pub fn recover(&self) -> Result<usize> {
         let leased: Vec<(Lease, Owner, i64)> = self.read(leased)?;
         let now = now_ms();
-        let lost: Vec<Lease> = leased
+        let lost: Vec<(Lease, i64, String)> = leased
             .into_iter()
-            .filter(|(_, owner, until)| *until < now || !owner.is_alive())
-            .map(|(lease, _, _)| lease)
+            .filter_map(|(lease, owner, until)| {
+                let reason = if owner.is_gone() {
+                    format!("process {} ended", owner.pid)
+                } else if until < now {
+                    format!("process {} gave no sign of life", owner.pid)
+                } else {
+                    return None;
+                };
+                Some((lease, until, reason))
+            })
             .collect();
         let gone: Vec<u32> = self
             .workers()?
             .into_iter()
             .map(|worker| worker.owner_pid)
-            .filter(|pid| started(*pid).is_none())
+            .filter(|pid| owner::is_gone(*pid))
             .collect();
         if lost.is_empty() && gone.is_empty() {
             return Ok(0);
@@ -288,12 +277,20 @@ impl Store {
                 "UPDATE jobs SET token = token + 1, lease_until_ms = NULL,
                      state = iif(attempts < ?3, 'queued', 'failed'),
                      ended_ms = iif(attempts < ?3, NULL, ?4),
-                     story = story || 'attempt ' || attempts || ': its process ended' || char(10)
-                 WHERE id = ?1 AND token = ?2 AND state = 'leased'",
+                     story = story || 'attempt ' || attempts || ': ' || ?5 || char(10)
+                 WHERE id = ?1 AND token = ?2 AND state = 'leased' AND lease_until_ms = ?6",
             )?;
             let mut count = 0;
-            for lease in &lost {
-                count += statement.execute(params![lease.job, lease.token, ATTEMPTS, now])?;
+            for (lease, until, reason) in &lost {
+                // One that was renewed since we looked is not lost.
+                count += statement.execute(params![
+                    lease.job,
+                    lease.token,
+                    ATTEMPTS,
+                    now,
+                    reason,
+                    until
+                ])?;
             }
             for pid in gone {
                 connection.execute("DELETE FROM workers WHERE owner_pid = ?1", [pid])?;
@@ -324,28 +321,18 @@ fn leased(connection: &Connection) -> Result<Vec<(Lease, Owner, i64)>> {
     Ok(rows.collect::<Result<_, rusqlite::Error>>()?)
 }
 
-/// When a process was started, in the system's ticks; none when there is no such process.
-fn started(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
-    match stat {
-        // The name in parentheses may hold anything; the start time is the 20th field after it.
-        Some(stat) => stat
-            .rsplit(')')
-            .next()?
-            .split_whitespace()
-            .nth(19)?
-            .parse()
-            .ok(),
-        None if cfg!(target_os = "linux") => None,
-        None => {
-            let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).ok()?);
-            let is_alive = nix::sys::signal::kill(pid, None) != Err(nix::errno::Errno::ESRCH);
-            is_alive.then_some(0)
-        }
-    }
-}
-
-fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+/// Removes ended jobs that are old or too many, and those that have waited for a week: whoever still wants the result
+/// queues a new one.
+pub(super) fn prune(connection: &Connection, now: i64, kept: i64) -> Result<()> {
+    connection.execute(
+        "DELETE FROM jobs WHERE ended_ms < ?1 OR id IN (
+             SELECT id FROM jobs WHERE ended_ms IS NOT NULL
+             ORDER BY ended_ms DESC, id DESC LIMIT -1 OFFSET ?2)",
+        [now - KEPT_MS, kept],
+    )?;
+    connection.execute(
+        "DELETE FROM jobs WHERE state = 'queued' AND queued_ms < ?1",
+        [now - 7 * KEPT_MS],
+    )?;
+    Ok(())
 }

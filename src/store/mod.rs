@@ -6,8 +6,11 @@
 mod actions;
 mod blobs;
 mod files;
+mod garbage;
 mod jobs;
 mod outputs;
+mod owner;
+mod place;
 mod runs;
 mod schema;
 
@@ -23,10 +26,11 @@ use crate::events::Diagnostic;
 
 pub use actions::{CachedResult, Latest, ResultStatus};
 pub use files::FileRecord;
-pub use jobs::{Finish, JobEnd, JobId, JobState, Lease, NewJob, Owner, Recorded};
+pub use jobs::{Finish, JobEnd, JobId, JobState, Lease, NewJob, Recorded};
 pub use outputs::OutputRecord;
+pub use owner::Owner;
+pub use place::network_file_system;
 pub use runs::{RunRecord, WorkerRecord};
-pub use schema::network_file_system;
 
 /// How many waiting writes are committed together.
 const GROUP: usize = 256;
@@ -57,8 +61,8 @@ pub enum StoreError {
         /// The newest version that this program knows.
         known: i64,
     },
-    /// The writer thread is gone.
-    #[error("the database's writer ended: {0}")]
+    /// A write was not committed, or the writer thread is gone.
+    #[error("the database of clm cannot be written: {0}")]
     Writer(String),
     /// A record is not what it should be.
     #[error("a record in the database of clm is damaged: {0}")]
@@ -82,6 +86,18 @@ impl StoreError {
             Self::Writer(reason) => reason.contains("disk is full"),
             Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
             Self::Io { error, .. } => error.kind() == std::io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+
+    /// Whether the database is not sound. It is set aside and made anew when the store is next opened.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged(_) => true,
+            Self::Sqlite(error) => schema::is_corrupt(error),
+            Self::Writer(reason) => {
+                reason.contains("malformed") || reason.contains("not a database")
+            }
             _ => false,
         }
     }
@@ -118,6 +134,10 @@ impl From<StoreError> for Error {
             )
         } else if matches!(error, StoreError::Newer { .. }) {
             Some("update clm, or remove the database: outputs and sources are not touched by that")
+        } else if error.is_damage() {
+            Some(
+                "run the command again: it makes a new database; outputs and sources are not touched by that",
+            )
         } else {
             None
         };
@@ -139,6 +159,8 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     blobs: PathBuf,
+    /// Where damage is noted for the next opening, and in which file it was met.
+    damage: schema::DamageMark,
     reader: Mutex<Connection>,
     writer: Mutex<Option<Sender<Write>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -161,8 +183,9 @@ impl Store {
     pub fn open(dir: &Path) -> Result<(Self, Vec<Diagnostic>)> {
         prepare_dir(dir)?;
         let mut diagnostics = Vec::new();
-        let database = schema::place_of_database(dir, &mut diagnostics)?;
+        let database = place::place_of_database(dir, &mut diagnostics)?;
         let (writer, reader) = schema::open(&database, &mut diagnostics)?;
+        let damage = schema::DamageMark::of(&database);
         let (sender, receiver) = channel();
         let thread = std::thread::Builder::new()
             .name("clm-store".to_owned())
@@ -170,6 +193,7 @@ impl Store {
             .map_err(|error| StoreError::Writer(error.to_string()))?;
         let store = Self(Arc::new(Inner {
             blobs: dir.join("blobs"),
+            damage,
             reader: Mutex::new(reader),
             writer: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
@@ -178,7 +202,15 @@ impl Store {
     }
 
     fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        read(&lock(&self.0.reader))
+        self.noting_damage(read(&lock(&self.0.reader)))
+    }
+
+    /// Damage that a run meets is noted, so that the next one starts with a new database.
+    fn noting_damage<T>(&self, result: Result<T>) -> Result<T> {
+        if result.as_ref().is_err_and(StoreError::is_damage) {
+            self.0.damage.set();
+        }
+        result
     }
 
     /// Runs a write on the writer thread and waits until it is committed.
@@ -197,13 +229,13 @@ impl Store {
                 let _ = sender.send(result);
             })
         });
-        let gone = || StoreError::Writer("it is not running".to_owned());
+        let gone = || StoreError::Writer("its writer has ended".to_owned());
         lock(&self.0.writer)
             .as_ref()
             .ok_or_else(gone)?
             .send(job)
             .map_err(|_| gone())?;
-        receiver.recv().map_err(|_| gone())?
+        self.noting_damage(receiver.recv().map_err(|_| gone())?)
     }
 }
 
@@ -223,8 +255,10 @@ fn in_savepoint<T>(
     } else {
         "ROLLBACK TO one; RELEASE one"
     };
-    connection.execute_batch(end)?;
-    result
+    let ended = connection.execute_batch(end);
+    // SQLite gives up the whole transaction when the disk is full: then the savepoint is gone, and what the write
+    // met says more than that.
+    result.and_then(|value| Ok(ended.map(|()| value)?))
 }
 
 /// Takes what is waiting, commits it as one transaction, and only then answers.
@@ -240,7 +274,8 @@ fn write_in_groups(mut connection: Connection, receiver: &Receiver<Write>) {
             }
         };
         let mut replies = vec![first(Ok(&transaction))];
-        while replies.len() < GROUP {
+        // A transaction that SQLite gave up takes no more writes; the commit below says why.
+        while replies.len() < GROUP && !transaction.is_autocommit() {
             match receiver.try_recv() {
                 Ok(write) => replies.push(write(Ok(&transaction))),
                 Err(_) => break,

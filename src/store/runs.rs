@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use crate::events::{ActionKind, Counts};
 
-use super::{Result, Store, from_json, now_ms, to_json};
+use super::{Result, Store, from_json, jobs, now_ms, to_json};
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Store {
         })
     }
 
-    /// Records how a run went; old runs are forgotten.
+    /// Records how a run went; old runs and jobs are forgotten.
     pub fn finish_run(&self, run: i64, counts: &Counts, duration_ms: u64) -> Result<()> {
         let counts = to_json(counts)?;
         self.write(move |connection| {
@@ -54,7 +54,7 @@ impl Store {
                 params![run, now_ms(), counts, duration_ms as i64],
             )?;
             connection.execute("DELETE FROM runs WHERE id < ?1 - 1000", [run])?;
-            Ok(())
+            jobs::prune(connection, now_ms(), jobs::KEPT_JOBS)
         })
     }
 

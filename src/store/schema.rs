@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::digest::Digest;
+use crate::digest::Stamp;
 use crate::events::Diagnostic;
 
 use super::{Result, StoreError};
@@ -56,53 +56,6 @@ CREATE TABLE runs (
 );
 ";
 
-/// File systems on which SQLite's shared memory does not work between machines, by their number in `statfs`.
-const NETWORK_FILE_SYSTEMS: &[(i64, &str)] = &[
-    (0x6969, "NFS"),
-    (0x517b, "SMB"),
-    (0xff53_4d42, "CIFS"),
-    (0xfe53_4d42, "SMB2"),
-    (0x0102_1997, "9P"),
-    (0x5346_414f, "AFS"),
-    (0x00c3_6400, "Ceph"),
-];
-
-/// The name of the network file system that a directory lies on, if it does.
-pub fn network_file_system(dir: &Path) -> Option<&'static str> {
-    let stat = nix::sys::statfs::statfs(dir).ok()?;
-    #[allow(clippy::unnecessary_cast)] // its width differs between platforms
-    let found = stat.filesystem_type().0 as i64 & 0xffff_ffff;
-    NETWORK_FILE_SYSTEMS
-        .iter()
-        .find(|(number, _)| *number == found)
-        .map(|(_, name)| *name)
-}
-
-/// The database's file: in the state directory, or in the user's cache when that is on a network.
-pub fn place_of_database(dir: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<PathBuf> {
-    let Some(name) = network_file_system(dir) else {
-        return Ok(dir.join("clm.db"));
-    };
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-        .unwrap_or_else(std::env::temp_dir);
-    let real = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
-    let own = cache
-        .join("clm")
-        .join(Digest::of(real.as_os_str().as_encoded_bytes()).short());
-    std::fs::create_dir_all(&own).map_err(|error| StoreError::io("create", &own, error))?;
-    diagnostics.push(
-        Diagnostic::warning(format!(
-            "`{}` is on a network file system ({name}), where a database cannot be shared safely; it is kept in `{}`",
-            dir.display(),
-            own.display()
-        ))
-        .hint("choose a local directory with the variable CLM_STATE_DIR"),
-    );
-    Ok(own.join("clm.db"))
-}
-
 /// Opens the connections for writing and reading; a corrupt database is set aside and made anew.
 pub fn open(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<(Connection, Connection)> {
     // One process at a time: switching a new database to WAL and setting a damaged one aside bear no company.
@@ -115,19 +68,55 @@ pub fn open(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<(Connectio
         .open(&lock)
         .map_err(io)?;
     file.lock().map_err(io)?;
-    match connect(path) {
-        Err(StoreError::Sqlite(error)) if is_corrupt(&error) => {
-            let aside = set_aside(path)?;
-            diagnostics.push(
-                Diagnostic::warning(format!(
-                    "the database was damaged ({error}); it is kept as `{}` and made anew",
-                    aside.display()
-                ))
-                .hint("sources and outputs are safe; results are made again as they are needed"),
-            );
-            connect(path)
+    let mark = DamageMark::of(path);
+    let reason = if mark.is_set() {
+        "an earlier run met the damage".to_owned()
+    } else {
+        match connect(path) {
+            Err(StoreError::Sqlite(error)) if is_corrupt(&error) => error.to_string(),
+            result => return result,
         }
-        result => result,
+    };
+    let aside = set_aside(path)?;
+    mark.remove();
+    diagnostics.push(
+        Diagnostic::warning(format!(
+            "the database was damaged ({reason}); it is kept as `{}` and made anew",
+            aside.display()
+        ))
+        .hint("sources and outputs are safe; results are made again as they are needed"),
+    );
+    connect(path)
+}
+
+/// A note beside the database that a process met damage in it.
+pub struct DamageMark {
+    path: PathBuf,
+    /// The database file it is about: one that is made later is sound.
+    inode: u64,
+}
+
+impl DamageMark {
+    /// The mark for the database that is now at a path.
+    pub fn of(database: &Path) -> Self {
+        Self {
+            path: database.with_extension("damaged"),
+            inode: std::fs::metadata(database).map_or(0, |metadata| Stamp::of(&metadata).inode),
+        }
+    }
+
+    /// Notes the damage.
+    pub fn set(&self) {
+        // Without the note the next run meets the damage itself.
+        let _ = std::fs::write(&self.path, self.inode.to_string());
+    }
+
+    fn is_set(&self) -> bool {
+        std::fs::read_to_string(&self.path).is_ok_and(|text| text == self.inode.to_string())
+    }
+
+    fn remove(&self) {
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -153,13 +142,17 @@ fn connect(path: &Path) -> Result<(Connection, Connection)> {
     )?;
     reader.busy_timeout(Duration::from_secs(30))?;
     reader.pragma_update(None, "query_only", true)?;
-    // A first look at every table finds most damage now rather than in the middle of a build.
-    for table in ["files", "actions", "latest", "outputs", "jobs"] {
+    // Damage had better be found now than in the middle of a build: a first look at every table.
+    for table in ["actions", "discovered", "blobs", "jobs", "workers", "runs"] {
         reader.query_row(
             &format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)"),
             [],
             |_| Ok(()),
         )?;
+    }
+    // What every build reads anyway is walked through whole (a page at a time, without its rows).
+    for table in ["files", "latest", "outputs"] {
+        reader.query_row(&format!("SELECT count(*) FROM {table}"), [], |_| Ok(()))?;
     }
     for connection in [&writer, &reader] {
         connection.set_prepared_statement_cache_capacity(64);
@@ -168,6 +161,8 @@ fn connect(path: &Path) -> Result<(Connection, Connection)> {
 }
 
 fn migrate(connection: &Connection) -> Result<()> {
+    // Before there is any table, or it has no effect: lets removed results give their space back.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.execute_batch("BEGIN IMMEDIATE")?;
     // Another process may have been quicker.
@@ -180,11 +175,24 @@ fn migrate(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-fn is_corrupt(error: &rusqlite::Error) -> bool {
+/// Whether an error means that the file is not a sound database of ours: also when tables lack what we made, or are
+/// there although its version says that it is empty.
+pub fn is_corrupt(error: &rusqlite::Error) -> bool {
+    let is_strange = || {
+        let text = error.to_string();
+        ["no such table", "no such column", "already exists"]
+            .iter()
+            .any(|sign| text.contains(sign))
+    };
     matches!(
+        error,
+        rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+    ) || matches!(
         error.sqlite_error_code(),
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
-    ) || error.to_string().contains("no such table")
+    ) || is_strange()
 }
 
 /// Renames the database and its companions to `clm.db.corrupt-N`.

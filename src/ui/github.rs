@@ -55,7 +55,13 @@ pub fn annotation(diagnostic: &Diagnostic) -> String {
     if let Some(line) = diagnostic.line {
         properties.push(format!("line={line}"));
     }
-    let mut message = diagnostic.message.clone();
+    if let Some(column) = diagnostic.column {
+        properties.push(format!("col={column}"));
+    }
+    let mut message = console::strip_ansi_codes(&diagnostic.message).into_owned();
+    if let Some(cell) = diagnostic.cell {
+        message += &format!(" (cell {cell})");
+    }
     if let Some(hint) = &diagnostic.hint {
         message += &format!("\nhint: {hint}");
     }

@@ -103,12 +103,14 @@ fn json_lines_are_events() {
 
 #[test]
 fn github_gets_annotations() {
-    let diagnostic = Diagnostic::error("50 %\nwrong")
+    let diagnostic = Diagnostic::error("50 %\n\u{1b}[31mwrong\u{1b}[0m")
         .at("a,b.py", Some(3))
+        .column(7)
+        .cell(2)
         .hint("h");
     assert_eq!(
         github::annotation(&diagnostic),
-        "::error file=a%2Cb.py,line=3::50 %25%0Awrong%0Ahint: h\n"
+        "::error file=a%2Cb.py,line=3,col=7::50 %25%0Awrong (cell 2)%0Ahint: h\n"
     );
 }
 
@@ -130,4 +132,19 @@ fn durations_are_readable() {
     for (ms, text) in [(40, "0.04 s"), (1234, "1.2 s"), (184_000, "3 min 4 s")] {
         assert_eq!(text::duration(ms), text);
     }
+}
+
+#[test]
+fn colours_of_programs_stay_out_of_sentences() {
+    let diagnostic =
+        Diagnostic::error("\u{1b}[1mbold\u{1b}[0m move").detail("\u{1b}[31mred\u{1b}[0m");
+    assert_eq!(
+        text::diagnostic(&diagnostic, false),
+        "error: bold move\n    red"
+    );
+    let coloured = text::diagnostic(&diagnostic, true);
+    assert!(
+        coloured.contains(": bold move\n    \u{1b}[31mred"),
+        "{coloured:?}"
+    );
 }

@@ -55,7 +55,9 @@ pub fn diagnostic(diagnostic: &Diagnostic, colours: bool) -> String {
         Severity::Warning => ("warning", Style::new().yellow()),
         Severity::Error => ("error", Style::new().red().bold()),
     };
-    text += &format!("{}: {}", style(colour).apply_to(name), diagnostic.message);
+    // What a program said may bring its own colours; in a sentence of ours they are not wanted.
+    let message = strip_ansi_codes(&diagnostic.message);
+    text += &format!("{}: {message}", style(colour).apply_to(name));
     if let Some(cell) = diagnostic.cell {
         text += &format!(" (cell {cell})");
     }

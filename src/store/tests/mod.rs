@@ -1,3 +1,7 @@
+mod damage;
+mod garbage;
+mod queue;
+
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -230,6 +234,12 @@ fn host_of_this_machine() -> String {
 
 #[test]
 fn many_stores_share_one_queue_without_errors_or_double_work() {
+    for stores in [8, 32] {
+        share_one_queue(stores);
+    }
+}
+
+fn share_one_queue(stores: usize) {
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let jobs = 300;
     let (store, _) = Store::open(dir.path()).unwrap();
@@ -239,7 +249,7 @@ fn many_stores_share_one_queue_without_errors_or_double_work() {
     let ids = Arc::new(ids);
     let claimed = Arc::new(Mutex::new(HashSet::new()));
     let finished = Arc::new(AtomicUsize::new(0));
-    let threads: Vec<_> = (0..32)
+    let threads: Vec<_> = (0..stores)
         .map(|_| {
             let (dir, ids) = (Arc::clone(&dir), Arc::clone(&ids));
             let (claimed, finished) = (Arc::clone(&claimed), Arc::clone(&finished));
@@ -303,4 +313,24 @@ fn runs_and_workers_are_listed() {
     assert_eq!(store.workers().unwrap()[0].state, "busy");
     store.note_worker(ActionKind::Html, 77, "stopped").unwrap();
     assert!(store.workers().unwrap().is_empty());
+}
+
+#[test]
+fn recording_takes_time_in_proportion() {
+    let (_dir, store) = store();
+    let record = FileRecord {
+        stamp: Stamp {
+            size: 1,
+            mtime_ns: 2,
+            inode: 3,
+        },
+        digest: Digest::of("a"),
+        recorded_ns: 4,
+    };
+    let begun = std::time::Instant::now();
+    let files = (0..20_000).map(|number| (format!("slides/{number}.py"), record));
+    store.record_files(files.collect()).unwrap();
+    assert_eq!(store.files().unwrap().len(), 20_000);
+    // A tenth of a second or so; a look at all files for each of them takes half a minute.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10));
 }

@@ -1,0 +1,108 @@
+//! Where the database lies: in the state directory, or in the user's cache when that is on a network.
+
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::events::Diagnostic;
+
+use super::{Result, StoreError};
+
+/// File systems on which SQLite's shared memory does not work between machines, by their number in `statfs`.
+const NETWORK_FILE_SYSTEMS: &[(i64, &str)] = &[
+    (0x6969, "NFS"),
+    (0x517b, "SMB"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB2"),
+    (0x0102_1997, "9P"),
+    (0x5346_414f, "AFS"),
+    (0x00c3_6400, "Ceph"),
+    (0x0bd0_0bd0, "Lustre"),
+];
+/// The number of FUSE, which is anything: the mount table tells what.
+const FUSE: i64 = 0x6573_5546;
+/// What reaches over a network by FUSE.
+const NETWORK_FUSE: &[&str] = &[
+    "sshfs",
+    "rclone",
+    "s3fs",
+    "gcsfuse",
+    "glusterfs",
+    "davfs",
+    "smbnetfs",
+    "juicefs",
+    "blobfuse2",
+    "cephfs",
+];
+
+/// The name of the network file system that a directory lies on, if it does.
+pub fn network_file_system(dir: &Path) -> Option<&'static str> {
+    let stat = nix::sys::statfs::statfs(dir).ok()?;
+    #[allow(clippy::unnecessary_cast)] // its width differs between platforms
+    let found = stat.filesystem_type().0 as i64 & 0xffff_ffff;
+    if found == FUSE {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+        return network_fuse(&mounts, &dir.canonicalize().ok()?);
+    }
+    NETWORK_FILE_SYSTEMS
+        .iter()
+        .find(|(number, _)| *number == found)
+        .map(|(_, name)| *name)
+}
+
+/// The database's file: in the state directory, or in the user's cache when that is on a network.
+pub fn place_of_database(dir: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<PathBuf> {
+    let Some(name) = network_file_system(dir) else {
+        return Ok(dir.join("clm.db"));
+    };
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .unwrap_or_else(std::env::temp_dir);
+    let real = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
+    let own = cache
+        .join("clm")
+        .join(Digest::of(real.as_os_str().as_encoded_bytes()).short());
+    std::fs::create_dir_all(&own).map_err(|error| StoreError::io("create", &own, error))?;
+    diagnostics.push(
+        Diagnostic::warning(format!(
+            "`{}` is on a network file system ({name}), where a database cannot be shared safely; it is kept in `{}`",
+            dir.display(),
+            own.display()
+        ))
+        .hint("choose a local directory with the variable CLM_STATE_DIR"),
+    );
+    Ok(own.join("clm.db"))
+}
+
+/// The kind of FUSE mount that holds `dir`, if it reaches over a network.
+fn network_fuse(mounts: &str, dir: &Path) -> Option<&'static str> {
+    let (_, kind) = mounts
+        .lines()
+        .filter_map(|line| {
+            let (before, after) = line.split_once(" - ")?;
+            let point = before.split(' ').nth(4)?.replace("\\040", " ");
+            let kind = after.split(' ').next()?;
+            dir.starts_with(&point).then_some((point, kind))
+        })
+        // Of two mounts on one point the later one is seen.
+        .max_by_key(|(point, _)| point.len())?;
+    let kind = kind.strip_prefix("fuse.")?;
+    NETWORK_FUSE.iter().find(|known| **known == kind).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuse_mounts_are_told_apart() {
+        let mounts = "\
+            22 1 8:1 / / rw - ext4 /dev/vda rw\n\
+            30 22 0:40 / /mnt/far\\040away rw shared:3 - fuse.sshfs me@host: rw\n\
+            31 22 0:41 / /mnt/vault rw - fuse.gocryptfs /secret rw\n";
+        let kind = |path: &str| network_fuse(mounts, Path::new(path));
+        assert_eq!(kind("/mnt/far away/course"), Some("sshfs"));
+        assert_eq!(kind("/mnt/vault/course"), None);
+        assert_eq!(kind("/home/course"), None);
+    }
+}
