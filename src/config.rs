@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::course::words::ImageKind;
 use crate::error::{Error, Result};
 
 /// Environment variables that clm honours besides those of its tools.
@@ -35,6 +36,8 @@ pub struct Settings {
     pub notebook: NotebookSettings,
     /// How diagrams are rendered.
     pub diagrams: DiagramSettings,
+    /// How decks show images.
+    pub images: ImageSettings,
     /// How many workers of each kind run at once.
     pub workers: WorkerSettings,
     /// Where outputs go.
@@ -49,6 +52,12 @@ pub struct NotebookSettings {
     pub cell_timeout: u64,
     /// Interpreter or virtual environment of Python kernels, relative to the course root.
     pub kernel_python: Option<String>,
+    /// Directory of the course's own Jinja templates, relative to the course root. A template there takes the place
+    /// of a bundled one of its name; one in a directory named like the deck's language comes first.
+    pub templates: Option<String>,
+    /// File of environment variables for kernels; the default is the nearest `.env` above the specification, and
+    /// the empty text is none.
+    pub env_file: Option<String>,
 }
 
 impl Default for NotebookSettings {
@@ -56,6 +65,8 @@ impl Default for NotebookSettings {
         Self {
             cell_timeout: 300,
             kernel_python: None,
+            templates: None,
+            env_file: None,
         }
     }
 }
@@ -93,6 +104,29 @@ impl Default for DiagramSettings {
             border: 20,
         }
     }
+}
+
+/// `[images]`: what is not named here is as the specification says.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImageSettings {
+    /// Where images go.
+    pub mode: ImageMode,
+    /// The format of diagrams.
+    pub format: Option<ImageKind>,
+    /// Whether decks contain their images.
+    pub inline: Option<bool>,
+}
+
+/// Where images go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageMode {
+    /// Beside the decks of every section, format and kind.
+    #[default]
+    Duplicated,
+    /// Into one directory for each language.
+    Shared,
 }
 
 /// `[workers]`: slots by kind; none means as many as the machine's cores suggest.

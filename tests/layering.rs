@@ -16,7 +16,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &["course"]),
     ("plan", &["course"]),
     ("course", &[]),
-    ("config", &[]),
+    // Settings speak the words of the course format.
+    ("config", &["course"]),
     ("digest", &[]),
     ("error", &[]),
     ("events", &[]),

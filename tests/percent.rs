@@ -94,6 +94,8 @@ fn ours(text: &str, prog_lang: ProgLang) -> (Vec<Value>, String) {
         path: &path,
         text,
         prog_lang,
+        companion: None,
+        has_templates: false,
     };
     let view = View {
         lang: Lang::En,

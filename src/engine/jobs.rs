@@ -1,14 +1,18 @@
 //! From an action to what a worker is asked, and from its answer to what is remembered.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::config::DiagramSettings;
 use crate::course::deck::ExecutionCell;
 use crate::course::words::ImageKind;
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{ActionKind, Diagnostic, Severity};
-use crate::plan::{self, Action, EXECUTED, Make};
+use crate::plan::{self, Action, DataUrls, EXECUTED, ImageSource, InlineImage, Make};
 use crate::store::Store;
 use crate::worker::request::{
     CodeCell, DrawioWork, ExecuteWork, Executed, HtmlWork, ImageFormat, Page, PlantumlWork,
@@ -48,12 +52,15 @@ pub fn request(
                     _ => return Ok(None),
                 },
             };
+            let Some(images) = data_urls(&work.images, upstream, &root, store)? else {
+                return Ok(None);
+            };
             let pages = work
                 .kinds
                 .iter()
                 .map(|kind| Page {
                     name: kind.name().to_owned(),
-                    notebook: plan::page(work, *kind, &results).to_json(),
+                    notebook: plan::page(work, *kind, &results, images.clone()).to_json(),
                 })
                 .collect();
             Work::Html(HtmlWork { pages })
@@ -84,6 +91,36 @@ pub fn request(
         out,
         work,
     }))
+}
+
+/// The data URLs of images; none when one of them is not what it was when it was planned.
+pub fn data_urls(
+    images: &[InlineImage],
+    upstream: &[&Results],
+    root: &Path,
+    store: &Store,
+) -> Result<Option<DataUrls>> {
+    let mut urls = DataUrls::new();
+    for image in images {
+        let bytes = match &image.source {
+            ImageSource::File(path, digest) => std::fs::read(path.under(root))
+                .ok()
+                .filter(|bytes| Digest::of(bytes) == *digest),
+            ImageSource::Result(position) => {
+                let result = upstream.get(*position).and_then(|results| results.first());
+                match result {
+                    Some((_, digest)) => store.read_blob(digest)?,
+                    None => None,
+                }
+            }
+        };
+        let (Some(bytes), Some(mime)) = (bytes, plan::mime(&image.url)) else {
+            return Ok(None);
+        };
+        let url = format!("data:{mime};base64,{}", BASE64.encode(bytes));
+        urls.insert(image.url.clone(), url);
+    }
+    Ok(Some(urls))
 }
 
 fn code_cell(cell: &ExecutionCell) -> CodeCell {

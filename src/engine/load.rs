@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Place, Settings};
-use crate::course::layout::{self, Layout, Selection};
+use crate::config::{ImageMode, Place, Settings};
+use crate::course::layout::{self, Layout, References, Selection};
 use crate::course::tree::{self, DiagramKind, Tree};
 use crate::course::{ProgLang, RelPath, spec};
 use crate::digest::Digest;
@@ -78,7 +78,11 @@ impl Course {
                 .at(&name, Some(line as u32 + 1))
                 .hint("save it with the encoding UTF-8")
         })?;
-        let (spec, diagnostics) = spec::parse(&text, &name).map_err(Error::from_diagnostics)?;
+        let (mut spec, diagnostics) = spec::parse(&text, &name).map_err(Error::from_diagnostics)?;
+        let images = &self.settings.images;
+        spec.images.shared = images.mode == ImageMode::Shared;
+        spec.images.format = images.format.unwrap_or(spec.images.format);
+        spec.images.inline = images.inline.unwrap_or(spec.images.inline);
         Ok(Specified { spec, diagnostics })
     }
 
@@ -226,6 +230,7 @@ impl Course {
             spec,
             tree,
             layout,
+            references: &References::new(spec, tree),
             target_roots: &self.target_roots(layout),
             settings: &self.settings,
             tools: &fingerprints(renderers),

@@ -165,7 +165,10 @@ impl Engine {
             .await;
             match ended {
                 Ok(ended) if ended.again && round + 1 < ROUNDS => continue,
-                Ok(_) => removed = self.clean_up(&mut publisher, &loaded, options)?,
+                Ok(ended) => {
+                    has_errors |= ended.has_errors;
+                    removed = self.clean_up(&mut publisher, &loaded, options)?;
+                }
                 Err(error) => result = Err(error),
             }
             break;

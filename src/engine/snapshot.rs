@@ -166,6 +166,9 @@ pub fn scan(
             .as_ref()
             .map_or_else(|| root.to_path_buf(), |start| start.under(root));
         if let Some(start) = start {
+            if dir.is_file() {
+                scan.files.insert(start.clone());
+            }
             if scan.dirs.contains(start) || !dir.is_dir() {
                 continue;
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::course::deck::{Deck, ExecutionCell};
+use crate::course::deck::{Deck, ExecutionCell, Surroundings};
 use crate::course::words::ImageKind;
 use crate::course::{Format, Kind, Lang, ProgLang, RelPath};
 use crate::digest::Digest;
@@ -77,6 +77,28 @@ pub struct DeckWork {
     pub format: Format,
     /// For whom it is.
     pub kind: Kind,
+    /// How it shows images and links.
+    pub surroundings: Arc<Surroundings>,
+    /// Images that become a part of it.
+    pub images: Vec<InlineImage>,
+}
+
+/// An image that becomes a part of a notebook.
+#[derive(Clone, Debug)]
+pub struct InlineImage {
+    /// How the deck names it.
+    pub url: String,
+    /// Where its bytes are.
+    pub source: ImageSource,
+}
+
+/// Where the bytes of an image are.
+#[derive(Clone, Debug)]
+pub enum ImageSource {
+    /// In a file with this digest.
+    File(RelPath, Digest),
+    /// In the result of the action at this position of [`Action::after`].
+    Result(usize),
 }
 
 /// The execution of a deck in one language. Its result is named [`EXECUTED`].
@@ -112,6 +134,10 @@ pub struct HtmlWork {
     pub kinds: Vec<Kind>,
     /// The cells whose results the pages show, when they show results.
     pub executed: Option<Arc<[ExecutionCell]>>,
+    /// How the pages show images and links.
+    pub surroundings: Arc<Surroundings>,
+    /// Images that become a part of the pages.
+    pub images: Vec<InlineImage>,
 }
 
 /// A diagram and how it is rendered. Its result is named `image.png` or `image.svg`.

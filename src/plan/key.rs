@@ -24,6 +24,11 @@ impl KeyParts {
         self
     }
 
+    /// Adds the components of another list.
+    pub fn extend(&mut self, other: &Self) {
+        self.0.extend_from_slice(&other.0);
+    }
+
     /// The components, in order.
     pub fn parts(&self) -> &[(String, String)] {
         &self.0

@@ -10,16 +10,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::Settings;
-use crate::course::layout::{Destination, Layout};
+use crate::course::layout::{Destination, Layout, References};
 use crate::course::spec::Spec;
 use crate::course::tree::Tree;
 use crate::course::{Lang, RelPath};
 use crate::digest::Digest;
 use crate::events::Diagnostic;
 
-pub use action::{Action, ActionIndex, EXECUTED, Make, Output};
+pub use action::{Action, ActionIndex, EXECUTED, ImageSource, InlineImage, Make, Output};
 pub use key::{ActionKey, KeyParts};
-pub use rules::deck::{page, written};
+pub use rules::deck::{DataUrls, page, written};
+pub use rules::surroundings::mime;
 
 /// Everything that should exist, in an order in which every action comes after those it waits for.
 #[derive(Debug, Default)]
@@ -58,6 +59,8 @@ pub struct Context<'a> {
     pub tree: &'a Tree,
     /// Where outputs go.
     pub layout: &'a Layout,
+    /// The decks that links between decks can lead to.
+    pub references: &'a References<'a>,
     /// The root of each of the layout's targets: relative to the course root, or absolute.
     pub target_roots: &'a [String],
     /// Project settings.
@@ -95,11 +98,18 @@ pub fn plan(context: &Context<'_>) -> Plan {
     for diagram in &context.layout.diagrams {
         rules::diagram::add(context, diagram, &mut actions);
     }
+    let rendered = context
+        .layout
+        .diagrams
+        .iter()
+        .map(|entry| entry.diagram.rendered.clone())
+        .zip(0..)
+        .collect();
     for copy in &context.layout.copies {
         rules::copy::add(context, copy, &mut actions);
     }
     for deck in &context.layout.decks {
-        rules::deck::add(context, deck, &mut actions);
+        rules::deck::add(context, deck, &rendered, &mut actions);
     }
     Plan { actions }
 }

@@ -104,12 +104,14 @@ fn environment<'a>(
 
     let siblings = siblings.clone();
     let asked = Arc::clone(asked);
+    let has_templates = source.has_templates;
     environment.set_loader(move |name| {
-        if name == macros::MACROS_NAME {
-            return Ok(Some(macros::MACROS.to_owned()));
+        let bundled = (name == macros::MACROS_NAME).then(|| macros::MACROS.to_owned());
+        if bundled.is_some() && !has_templates {
+            return Ok(bundled);
         }
         match siblings.get(name) {
-            Some(text) => Ok(text.clone()),
+            Some(text) => Ok(text.clone().or(bundled)),
             None => {
                 asked
                     .lock()

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use sha3::{Digest as _, Sha3_224};
 
-use super::{Cell, CellKind, Deck, Notebook, NotebookCell, syntax, tags};
+use super::{Cell, CellKind, Deck, Notebook, NotebookCell, Surroundings, syntax, tags};
 use crate::course::{Kind, Lang, ProgLang};
 use crate::events::Diagnostic;
 
@@ -30,6 +30,17 @@ pub fn notebook(
     kind: Kind,
     lang: Lang,
     prog_lang: ProgLang,
+) -> (Notebook, Vec<Diagnostic>) {
+    notebook_within(deck, kind, lang, prog_lang, &Surroundings::default())
+}
+
+/// The same in a course, where text cells refer to images and other decks.
+pub fn notebook_within(
+    deck: &Deck,
+    kind: Kind,
+    lang: Lang,
+    prog_lang: ProgLang,
+    surroundings: &Surroundings,
 ) -> (Notebook, Vec<Diagnostic>) {
     let mut warnings = Vec::new();
     let mut ids = HashSet::new();
@@ -56,7 +67,7 @@ pub fn notebook(
         cells.push(NotebookCell {
             kind: cell.kind,
             id,
-            source: source(cell, content, lang),
+            source: source(cell, content, lang, surroundings),
             metadata,
             origin,
             outputs: Vec::new(),
@@ -128,7 +139,7 @@ pub(super) fn content(cell: &Cell, kind: Kind, lang: Lang, in_workshop: bool) ->
 }
 
 /// The source of a cell in an output.
-fn source(cell: &Cell, content: Content, lang: Lang) -> String {
+fn source(cell: &Cell, content: Content, lang: Lang, surroundings: &Surroundings) -> String {
     if cell.kind != CellKind::Markdown {
         return match content {
             Content::Kept => cell.source.clone(),
@@ -152,7 +163,7 @@ fn source(cell: &Cell, content: Content, lang: Lang) -> String {
         };
         source = format!("*{word}:* {source}");
     }
-    source
+    surroundings.shown(source, !cell.has_tag("nodataurl"))
 }
 
 /// The id of a cell: a hash of its source as read, fed on until no cell before has it.

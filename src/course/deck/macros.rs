@@ -9,8 +9,8 @@ use minijinja::Value;
 
 use crate::course::ProgLang;
 
-/// The name under which decks import the macros; files beside a deck cannot replace it.
-pub(super) const MACROS_NAME: &str = "macros.j2";
+/// The name under which decks import the macros. Files beside a deck cannot replace it, templates of the course can.
+pub const MACROS_NAME: &str = "macros.j2";
 
 /// The text of [`MACROS_NAME`].
 pub(super) const MACROS: &str = include_str!("templates/macros.j2");

@@ -7,6 +7,7 @@
 mod align;
 mod body;
 mod code;
+mod companion;
 mod execution;
 mod fences;
 mod header;
@@ -22,6 +23,7 @@ mod options;
 mod percent;
 mod python_text;
 mod quotes;
+mod surroundings;
 mod syntax;
 mod tags;
 mod text;
@@ -32,11 +34,15 @@ use serde_json::{Map, Value};
 use crate::course::{Format, Lang, ProgLang, RelPath};
 use crate::events::Diagnostic;
 
+use companion::Origin;
+
 pub use code::{code, code_limits};
+pub use companion::{Companion, companion_name};
 pub use execution::{ExecutionCell, attach, execution_cells};
 pub use ipynb::{Notebook, NotebookCell};
-pub use kinds::notebook;
-pub use macros::templates;
+pub use kinds::{notebook, notebook_within};
+pub use macros::{MACROS_NAME, templates};
+pub use surroundings::{Surroundings, image_urls, reference_parts, references};
 pub use syntax::kernel_name;
 
 /// Changes whenever equal decks would be read or written differently: a part of every key made with this module.
@@ -51,6 +57,10 @@ pub struct DeckSource<'a> {
     pub text: &'a str,
     /// Its programming language.
     pub prog_lang: ProgLang,
+    /// Narration in a file of its own.
+    pub companion: Option<Companion<'a>>,
+    /// Whether the course has templates of its own, which may take the place of the bundled ones.
+    pub has_templates: bool,
 }
 
 /// What a deck's template can see of the output it is rendered for.
@@ -97,8 +107,10 @@ pub struct Deck {
     pub cells: Vec<Cell>,
     /// Metadata of the notebook.
     pub metadata: Map<String, Value>,
-    /// Files beside the deck that its template loaded, or looked for and did not find.
+    /// Files that its template loaded, or looked for and did not find.
     pub included: Vec<String>,
+    /// Narration that belongs to no cell of the deck.
+    pub lost: Vec<Diagnostic>,
 }
 
 /// A cell as it was read.
@@ -136,14 +148,50 @@ impl Deck {
     }
 }
 
-/// Renders a deck's template for a view and reads its cells. `sibling` gives the text of a file of the topic, by its
-/// path relative to the topic, for `{% include %}` and `{% import %}`.
+/// Renders a deck's template for a view and reads its cells. `load` gives the text of a template or of a file of the
+/// topic, by its path relative to the topic, for `{% include %}` and `{% import %}`.
 pub fn read(
     source: &DeckSource,
     view: &View,
-    sibling: &dyn Fn(&str) -> Option<String>,
+    load: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Deck, Diagnostic> {
-    let rendered = jinja::render(source, view, sibling)?;
+    let Some(companion) = &source.companion else {
+        return read_text(source, view, load);
+    };
+    let text = text::normalize_newlines(source.text);
+    let narration = text::normalize_newlines(companion.text);
+    let merged = companion::merge(source.path, &text, companion, &narration, source.prog_lang);
+    let origin = |line: u32| merged.origins.get(line as usize - 1).copied();
+    let whole = DeckSource {
+        text: &merged.text,
+        ..*source
+    };
+    let mut deck = read_text(&whole, view, load).map_err(|mut diagnostic| {
+        match diagnostic.line.and_then(origin) {
+            Some(Origin::Deck(line)) => diagnostic.line = Some(line),
+            Some(Origin::Companion(line)) => {
+                diagnostic = diagnostic.at(companion.path.as_str(), Some(line));
+            }
+            None => {}
+        }
+        diagnostic
+    })?;
+    for cell in &mut deck.cells {
+        cell.line = match cell.line.and_then(origin) {
+            Some(Origin::Deck(line)) => Some(line),
+            _ => None,
+        };
+    }
+    deck.lost = merged.lost;
+    Ok(deck)
+}
+
+fn read_text(
+    source: &DeckSource,
+    view: &View,
+    load: &dyn Fn(&str) -> Option<String>,
+) -> Result<Deck, Diagnostic> {
+    let rendered = jinja::render(source, view, load)?;
     let line_number = |at: usize| rendered.origins.get(at).copied().flatten();
     let script = percent::read(&rendered.text, source.prog_lang).map_err(|error| {
         Diagnostic::error(error.message)
@@ -166,6 +214,7 @@ pub fn read(
         cells,
         metadata: script.metadata,
         included: rendered.included,
+        lost: Vec::new(),
     })
 }
 

@@ -20,6 +20,8 @@ fn read_as(
         path: &path,
         text,
         prog_lang,
+        companion: None,
+        has_templates: false,
     };
     let view = View {
         lang,

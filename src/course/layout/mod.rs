@@ -3,6 +3,7 @@
 mod claims;
 mod groups;
 mod names;
+mod references;
 mod selection;
 
 use crate::course::spec::{Spec, Target};
@@ -11,7 +12,8 @@ use crate::course::{Format, Kind, Lang, RelPath};
 use crate::events::Diagnostic;
 
 use claims::Claims;
-pub use names::course_dir;
+pub use names::{SHARED_IMAGE_DIR, course_dir};
+pub use references::{Reference, References};
 pub use selection::Selection;
 
 /// Where everything goes.
@@ -187,7 +189,7 @@ impl Maker<'_> {
         }
         for diagram in &topic.diagrams {
             let destinations = match diagram.rendered.strip_prefix(&topic.home) {
-                Some(below) => self.everywhere(spec_section, &below, &diagram.path, true),
+                Some(below) => self.image(spec_section, &below, &diagram.path, true),
                 // A diagram directly in its topic renders outside of it, where no output comes from.
                 None => Vec::new(),
             };
@@ -196,12 +198,17 @@ impl Maker<'_> {
                 destinations,
             });
         }
-        for source in topic.data.iter().chain(&topic.images) {
-            let Some(below) = source.strip_prefix(&topic.home) else {
-                continue;
-            };
-            let destinations = self.everywhere(spec_section, &below, source, false);
-            self.add_copy(source.clone(), destinations);
+        for file in &topic.data {
+            if let Some(below) = file.at.strip_prefix(&topic.home) {
+                let destinations = self.everywhere(spec_section, &below, &file.path, false);
+                self.add_copy(file.path.clone(), destinations);
+            }
+        }
+        for file in &topic.images {
+            if let Some(below) = file.at.strip_prefix(&topic.home) {
+                let destinations = self.image(spec_section, &below, &file.path, false);
+                self.add_copy(file.path.clone(), destinations);
+            }
         }
     }
 
@@ -222,6 +229,29 @@ impl Maker<'_> {
                 destinations,
             }),
         }
+    }
+
+    /// The places of an image: beside the decks, or in the course's one directory of images.
+    fn image(
+        &mut self,
+        section: usize,
+        below: &RelPath,
+        source: &RelPath,
+        is_made: bool,
+    ) -> Vec<Destination> {
+        if !self.spec.images.shared {
+            return self.everywhere(section, below, source, is_made);
+        }
+        let mut found = Vec::new();
+        for lang in Lang::ALL {
+            let path = names::shared_image(self.spec, lang, below);
+            for index in 0..self.targets.len() {
+                if self.targets[index].languages.contains(&lang) {
+                    found.extend(self.claim(index, &path, source, is_made));
+                }
+            }
+        }
+        found
     }
 
     /// The places of a topic's file: beside the decks of every language, format and kind.

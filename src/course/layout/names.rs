@@ -65,3 +65,20 @@ pub fn shown_image_path(below: &RelPath) -> String {
         None => below.to_string(),
     }
 }
+
+/// What decks write instead of `img/` where a course has one directory of images: it lies above the directories of
+/// slides, format, kind and section.
+pub const SHARED_IMAGE_DIR: &str = "../../../../img/";
+
+/// Where an image goes in a course that has one directory of images for each language.
+pub fn shared_image(spec: &Spec, lang: Lang, below: &RelPath) -> String {
+    let parts: Vec<&str> = below.components().collect();
+    let dir = parts
+        .iter()
+        .rposition(|part| matches!(*part, "img" | "img-generated"));
+    let file = match dir {
+        Some(dir) => parts[dir + 1..].join("/"),
+        None => below.file_name().to_owned(),
+    };
+    format!("{}/img/{file}", course_dir(spec, lang))
+}

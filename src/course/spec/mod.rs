@@ -68,10 +68,25 @@ pub struct TopicRef {
     pub prog_lang: Option<ProgLang>,
     /// Directories that are copied because of this topic.
     pub dir_groups: Vec<DirGroup>,
+    /// Files from elsewhere that count as the topic's own: those of the section, then its own.
+    pub includes: Vec<Include>,
     /// Where it stands in the file.
     pub line: u32,
     /// Where it stands in the line.
     pub column: u32,
+}
+
+/// A file or directory of the course that a topic shows as its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Include {
+    /// Where it lies.
+    pub source: RelPath,
+    /// Where it appears in the topic.
+    pub at: RelPath,
+    /// Whether it may be missing.
+    pub optional: bool,
+    /// Its line in the file.
+    pub line: u32,
 }
 
 /// Directories that are copied as they are.
@@ -109,8 +124,13 @@ pub struct Target {
 /// How diagrams are rendered and shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ImageOptions {
-    /// Their format.
+    /// The format of diagrams.
     pub format: ImageKind,
+    /// Whether decks contain their images instead of referring to files.
+    pub inline: bool,
+    /// Whether a course has one directory of images for each language, instead of one beside the decks of every
+    /// section, format and kind.
+    pub shared: bool,
 }
 
 /// Reads a specification; `file` is its name in diagnostics. On success there may be warnings, on failure all

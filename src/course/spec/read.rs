@@ -152,11 +152,19 @@ fn image_options<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> ImageOption
         return ImageOptions::default();
     };
     reader.check_children(node, &["format", "inline"]);
-    if let Some(inline) = child(node, "inline")
-        && text(inline).trim().eq_ignore_ascii_case("true")
-    {
-        reader.warning(inline, "`<inline>` is not supported yet: images stay files");
-    }
+    let inline = match child(node, "inline") {
+        None => false,
+        Some(inline) => match text(inline).trim().to_lowercase().as_str() {
+            "true" => true,
+            "false" | "" => false,
+            other => {
+                reader
+                    .error(inline, format!("`{other}` is neither true nor false"))
+                    .hint = Some("write `true` or `false`".to_owned());
+                false
+            }
+        },
+    };
     let format = match child(node, "format") {
         None => ImageKind::Png,
         Some(format) => match text(format).trim() {
@@ -170,7 +178,11 @@ fn image_options<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> ImageOption
             }
         },
     };
-    ImageOptions { format }
+    ImageOptions {
+        format,
+        inline,
+        shared: false,
+    }
 }
 
 /// Reads one `<dir-group>`.

@@ -155,12 +155,14 @@ fn words<'a, W: Copy + PartialEq>(
         return all.to_vec();
     };
     let mut found = Vec::new();
+    let mut is_empty = true;
     for item in elements(list) {
         let value = text(item);
         let value = value.trim();
         if value.is_empty() {
             continue;
         }
+        is_empty = false;
         if value == "speaker" {
             reader.warning(item, "the kind `speaker` is an old name of `recording`");
         }
@@ -183,7 +185,7 @@ fn words<'a, W: Copy + PartialEq>(
             }
         }
     }
-    if found.is_empty() {
+    if is_empty {
         return all.to_vec();
     }
     all.iter()

@@ -2,10 +2,10 @@
 
 use roxmltree::Node;
 
-use crate::course::ProgLang;
+use crate::course::{ProgLang, RelPath};
 
 use super::xml::{Reader, child, elements, nearest, text};
-use super::{Section, TopicRef, read};
+use super::{Include, Section, TopicRef, read};
 
 const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
@@ -49,7 +49,6 @@ fn is_enabled<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> bool {
 
 fn section<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, number: usize) -> Option<Section> {
     reader.check_children(node, &["name", "topics", "include"]);
-    refuse_includes(reader, node);
     let (line, _) = reader.position(node);
     let name = match child(node, "name") {
         Some(name) => reader.localized(name),
@@ -69,9 +68,12 @@ fn section<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, number: usize) -> Op
         );
         return None;
     };
-    let module = node.attribute("module").map(str::to_owned);
+    let defaults = Defaults {
+        module: node.attribute("module"),
+        includes: includes(reader, node),
+    };
     let mut topics = Vec::new();
-    add_topics(reader, list, module.as_deref(), &mut topics);
+    add_topics(reader, list, &defaults, &mut topics);
     Some(Section {
         name,
         id: node.attribute("id").map(str::to_owned),
@@ -81,17 +83,23 @@ fn section<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, number: usize) -> Op
     })
 }
 
+/// What a section gives to all its topics.
+struct Defaults<'a> {
+    module: Option<&'a str>,
+    includes: Vec<Include>,
+}
+
 /// Topics in document order; subsections only group them.
 fn add_topics<'a>(
     reader: &mut Reader<'a>,
     list: Node<'a, 'a>,
-    module: Option<&str>,
+    defaults: &Defaults<'a>,
     topics: &mut Vec<TopicRef>,
 ) {
     reader.check_children(list, &["topic", "subsection", "activity", "name"]);
     for node in elements(list) {
         match node.tag_name().name() {
-            "topic" => topics.extend(topic(reader, node, module)),
+            "topic" => topics.extend(topic(reader, node, defaults)),
             "subsection" => {
                 reader.check_attributes(node, &["weekday", "enabled", "optional"]);
                 let weekdays = node.attribute("weekday").unwrap_or("");
@@ -106,7 +114,7 @@ fn add_topics<'a>(
                     }
                 }
                 if is_enabled(reader, node) {
-                    add_topics(reader, node, module, topics);
+                    add_topics(reader, node, defaults, topics);
                 }
             }
             _ => {}
@@ -117,7 +125,7 @@ fn add_topics<'a>(
 fn topic<'a>(
     reader: &mut Reader<'a>,
     node: Node<'a, 'a>,
-    section_module: Option<&str>,
+    defaults: &Defaults<'a>,
 ) -> Option<TopicRef> {
     reader.check_children(node, &["include", "dir-group"]);
     reader.check_attributes(
@@ -134,7 +142,6 @@ fn topic<'a>(
             "export",
         ],
     );
-    refuse_includes(reader, node);
     if reader.flag(node, "http-replay", false) {
         reader.warning(
             node,
@@ -176,7 +183,7 @@ fn topic<'a>(
         id,
         module: node
             .attribute("module")
-            .or(section_module)
+            .or(defaults.module)
             .map(|module| module.trim().to_owned())
             .filter(|module| !module.is_empty()),
         html: html(reader, node),
@@ -191,6 +198,7 @@ fn topic<'a>(
             .filter(|child| child.tag_name().name() == "dir-group")
             .map(|child| read::dir_group(reader, child))
             .collect(),
+        includes: merged(&defaults.includes, includes(reader, node)),
         line,
         column,
     })
@@ -217,13 +225,78 @@ fn html<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> bool {
     }
 }
 
-fn refuse_includes<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) {
-    let includes: Vec<Node<'a, 'a>> = elements(node)
-        .filter(|child| child.tag_name().name() == "include")
-        .collect();
-    for include in includes {
-        reader
-            .error(include, "`<include>` is not supported yet")
-            .hint = Some("copy the files into the topic, or use a `<dir-group>`".to_owned());
+/// The `<include>`s directly in a section or topic.
+fn includes<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Vec<Include> {
+    let mut found: Vec<Include> = Vec::new();
+    for node in elements(node).filter(|child| child.tag_name().name() == "include") {
+        reader.check_attributes(node, &["source", "as", "optional"]);
+        let Some(include) = include(reader, node) else {
+            continue;
+        };
+        if let Some(other) = found.iter().find(|other| other.at == include.at) {
+            let message = format!(
+                "`{}` and `{}` are both included as `{}`",
+                other.source, include.source, include.at
+            );
+            reader.error(node, message).hint =
+                Some("give one of them another name with `as=\"…\"`".to_owned());
+        }
+        found.push(include);
     }
+    found
+}
+
+fn include<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Option<Include> {
+    let Some(source) = node
+        .attribute("source")
+        .filter(|value| !value.trim().is_empty())
+    else {
+        reader.error(node, "`<include>` has no `source`").hint =
+            Some("name a file or directory of the course, relative to its root".to_owned());
+        return None;
+    };
+    let path = |reader: &mut Reader<'a>, name: &str, value: &str| {
+        let found = RelPath::new(value.trim());
+        if let Err(error) = &found {
+            reader
+                .error(node, format!("`{name}` of `<include>`: {error}"))
+                .hint = Some("name a place inside the course, without `..`".to_owned());
+        }
+        found.ok()
+    };
+    let source = path(reader, "source", source)?;
+    let at = match node
+        .attribute("as")
+        .filter(|value| !value.trim().is_empty())
+    {
+        None => RelPath::new(source.file_name()).ok()?,
+        Some(value) if value.contains(['*', '?', '[', ']']) => {
+            reader
+                .error(
+                    node,
+                    format!("`as=\"{value}\"` of `<include>` is a pattern"),
+                )
+                .hint = Some("name one place in the topic".to_owned());
+            return None;
+        }
+        Some(value) => path(reader, "as", value)?,
+    };
+    Some(Include {
+        source,
+        at,
+        optional: reader.flag(node, "optional", false),
+        line: reader.position(node).0,
+    })
+}
+
+/// The section's includes, with the topic's in the place of those that appear under the same name.
+fn merged(section: &[Include], topic: Vec<Include>) -> Vec<Include> {
+    let mut all = section.to_vec();
+    for include in topic {
+        match all.iter_mut().find(|other| other.at == include.at) {
+            Some(other) => *other = include,
+            None => all.push(include),
+        }
+    }
+    all
 }

@@ -2,6 +2,7 @@
 
 mod classify;
 mod ignore;
+mod includes;
 mod modules;
 mod title;
 mod topic;
@@ -14,6 +15,7 @@ use crate::course::{Lang, Localized, ProgLang, RelPath};
 use crate::events::Diagnostic;
 
 pub use ignore::{is_ignored_dir, is_never_output};
+pub use modules::simplified;
 
 /// All files and directories below the scan roots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,11 +67,20 @@ pub struct Topic {
     /// Its decks, in the order of their numbers.
     pub decks: Vec<DeckFile>,
     /// Files that are copied.
-    pub data: Vec<RelPath>,
+    pub data: Vec<TopicFile>,
     /// Images that are copied.
-    pub images: Vec<RelPath>,
+    pub images: Vec<TopicFile>,
     /// Diagrams.
     pub diagrams: Vec<DiagramFile>,
+}
+
+/// A file of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TopicFile {
+    /// Where it lies.
+    pub path: RelPath,
+    /// Where it appears, relative to the course root: elsewhere for a file that the topic includes.
+    pub at: RelPath,
 }
 
 /// A deck.
@@ -77,6 +88,10 @@ pub struct Topic {
 pub struct DeckFile {
     /// Its file.
     pub path: RelPath,
+    /// Where it appears in the course, as for any [`TopicFile`].
+    pub at: RelPath,
+    /// The file with its narration.
+    pub companion: Option<RelPath>,
     /// Its programming language.
     pub prog_lang: ProgLang,
     /// The only language it is in; none for a deck in both.
@@ -101,29 +116,52 @@ pub enum DiagramKind {
 pub struct DiagramFile {
     /// Its file.
     pub path: RelPath,
+    /// Where it appears in the course, as for any [`TopicFile`].
+    pub at: RelPath,
     /// What it is drawn with.
     pub kind: DiagramKind,
     /// Where the rendered image is written back to; it is copied to outputs as if it came from there.
     pub rendered: RelPath,
 }
 
+impl TopicFile {
+    /// A file that appears where it lies.
+    pub fn own(path: &RelPath) -> Self {
+        Self {
+            path: path.clone(),
+            at: path.clone(),
+        }
+    }
+}
+
 impl Topic {
     /// The files that a deck's kernel finds in its working directory: (source, path there).
     pub fn siblings(&self, deck: &DeckFile) -> Vec<(RelPath, RelPath)> {
-        let decks = self.decks.iter().map(|other| &other.path);
+        let decks = self.decks.iter().map(|other| (&other.path, &other.at));
+        let data = self.data.iter().map(|file| (&file.path, &file.at));
         let mut found: Vec<(RelPath, RelPath)> = decks
-            .chain(&self.data)
-            .filter(|path| **path != deck.path)
-            .filter(|path| !matches!(path.extension(), "psd" | "xfc"))
-            .filter(|path| !is_never_output(path))
-            .filter_map(|path| Some((path.clone(), path.strip_prefix(&self.home)?)))
+            .chain(data)
+            .filter(|(_, at)| **at != deck.at)
+            .filter(|(_, at)| !matches!(at.extension(), "psd" | "xfc"))
+            .filter(|(_, at)| !is_never_output(at))
+            .filter_map(|(path, at)| Some((path.clone(), at.strip_prefix(&self.home)?)))
             .collect();
         found.sort();
         found
     }
+
+    /// The file that appears at a place in the topic, when it is one that the topic includes.
+    pub fn included_at(&self, at: &RelPath) -> Option<&RelPath> {
+        let decks = self.decks.iter().map(|deck| (&deck.path, &deck.at));
+        let files = self.data.iter().chain(&self.images);
+        decks
+            .chain(files.map(|file| (&file.path, &file.at)))
+            .find(|(path, place)| *place == at && path != place)
+            .map(|(path, _)| path)
+    }
 }
 
-/// The directories that hold sources of a course; none is the course root itself.
+/// The directories and files that are sources of a course; none is the course root itself.
 pub fn scan_roots(spec: &Spec) -> Vec<Option<RelPath>> {
     let mut roots: BTreeSet<Option<RelPath>> =
         RelPath::new("slides").ok().map(Some).into_iter().collect();
@@ -139,6 +177,12 @@ pub fn scan_roots(spec: &Spec) -> Vec<Option<RelPath>> {
             }
         }
     }
+    let topics = spec.sections.iter().flat_map(|section| &section.topics);
+    roots.extend(
+        topics
+            .flat_map(|topic| &topic.includes)
+            .map(|include| Some(include.source.clone())),
+    );
     if roots.contains(&None) {
         return vec![None];
     }

@@ -27,7 +27,7 @@ impl Modules {
         // By module, then by name: `/` sorts after other characters in whole paths.
         entries.sort_by_key(|path| path.components().map(str::to_owned).collect::<Vec<_>>());
         for path in entries {
-            if let Some(id) = topic_id(path.file_name()) {
+            if let Some(id) = simplified(path.file_name()) {
                 by_id.entry(id).or_default().push(path.clone());
             }
         }
@@ -131,7 +131,7 @@ fn is_topic_place(path: &RelPath) -> bool {
 }
 
 /// The id in a name such as `topic_100_my_id.py`: what follows the second `_`, up to the last dot.
-pub fn topic_id(name: &str) -> Option<String> {
+pub fn simplified(name: &str) -> Option<String> {
     let stem = name.rfind('.').map_or(name, |dot| &name[..dot]);
     let id = stem.splitn(3, '_').nth(2)?;
     (!id.is_empty()).then(|| id.to_owned())

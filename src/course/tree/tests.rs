@@ -29,8 +29,8 @@ fn course(topics: &str, files: &[(&str, &str)]) -> (Tree, Vec<Diagnostic>) {
     discover(&spec, &listing, &|file| contents.get(file).cloned())
 }
 
-fn names(paths: &[RelPath]) -> Vec<&str> {
-    paths.iter().map(RelPath::as_str).collect()
+fn names(files: &[TopicFile]) -> Vec<&str> {
+    files.iter().map(|file| file.at.as_str()).collect()
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn topic_ids_follow_the_second_underscore() {
         ("topic_050_foo.bar.py", Some("foo.bar")),
         ("topic_050_", None),
     ] {
-        assert_eq!(modules::topic_id(name).as_deref(), id, "{name}");
+        assert_eq!(modules::simplified(name).as_deref(), id, "{name}");
     }
 }
 
@@ -227,4 +227,109 @@ fn a_deck_that_is_not_utf8_is_named_with_its_line() {
     assert!(tree.sections[0].topics[0].decks.is_empty());
     assert_eq!(diagnostics[0].line, Some(3));
     assert_eq!(diagnostics[0].file.as_deref(), Some(deck.as_str()));
+}
+
+#[test]
+fn included_files_appear_in_the_topic_after_its_own() {
+    let (tree, diagnostics) = course(
+        r#"<topic id="a"><include source="shared/lib" as="lib"/><include source="shared/extra/slides_z.py"/><include source="none" optional="true"/></topic>"#,
+        &[
+            ("slides/m/topic_1_a/slides_a.py", ""),
+            ("slides/m/topic_1_a/lib/own.py", "1"),
+            ("shared/lib/own.py", "2"),
+            ("shared/lib/util.py", ""),
+            ("shared/lib/img/p.png", ""),
+            ("shared/lib/pu/d.pu", ""),
+            ("shared/lib/node_modules/x.js", ""),
+            ("shared/extra/slides_z.py", "# {{ header(\"Z\", \"Zed\") }}"),
+        ],
+    );
+    let topic = &tree.sections[0].topics[0];
+    let numbers: Vec<(&str, u32)> = topic
+        .decks
+        .iter()
+        .map(|deck| (deck.at.as_str(), deck.number))
+        .collect();
+    assert_eq!(
+        numbers,
+        [
+            ("slides/m/topic_1_a/slides_a.py", 1),
+            ("slides/m/topic_1_a/slides_z.py", 2)
+        ]
+    );
+    assert_eq!(topic.decks[1].path, path("shared/extra/slides_z.py"));
+    assert_eq!(topic.decks[1].title.en, "Zed");
+    let util = TopicFile {
+        path: path("shared/lib/util.py"),
+        at: path("slides/m/topic_1_a/lib/util.py"),
+    };
+    assert_eq!(
+        topic.data,
+        [TopicFile::own(&path("slides/m/topic_1_a/lib/own.py")), util]
+    );
+    assert_eq!(topic.images[0].at, path("slides/m/topic_1_a/lib/img/p.png"));
+    assert_eq!(
+        topic.diagrams[0].rendered,
+        path("slides/m/topic_1_a/lib/img-generated/d.png")
+    );
+    let siblings = topic.siblings(&topic.decks[0]);
+    assert!(siblings.contains(&(path("shared/lib/util.py"), path("lib/util.py"))));
+    let messages: Vec<&str> = diagnostics.iter().map(|d| d.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        ["the topic `a` has files of its own in the place of 1 of those that it includes as `lib`"]
+    );
+}
+
+#[test]
+fn a_missing_include_is_told_with_its_line() {
+    let (_, diagnostics) = course(
+        "\n<topic id=\"a\">\n<include source=\"none\"/></topic>",
+        &[("slides/m/topic_1_a/slides_a.py", "")],
+    );
+    assert_eq!(
+        diagnostics[0].message,
+        "`none`, which the topic `a` includes, is not there"
+    );
+    assert_eq!(diagnostics[0].line, Some(3));
+}
+
+#[test]
+fn copies_that_the_ledger_knows_shadow_silently() {
+    let ledger =
+        r#"{"version":1,"entries":[{"as_path":"lib","source":"shared/lib","mode":"copy"}]}"#;
+    let (_, diagnostics) = course(
+        r#"<topic id="a"><include source="shared/lib" as="lib"/></topic>"#,
+        &[
+            ("slides/m/topic_1_a/slides_a.py", ""),
+            ("slides/m/topic_1_a/lib/own.py", "1"),
+            ("slides/m/topic_1_a/.clm-include", ledger),
+            ("shared/lib/own.py", "2"),
+        ],
+    );
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+}
+
+#[test]
+fn narration_is_found_beside_the_deck_or_in_its_own_directory() {
+    let (tree, _) = course(
+        "<topic>a</topic><topic>b</topic>",
+        &[
+            ("slides/m/topic_1_a/slides_a.py", ""),
+            ("slides/m/topic_1_a/voiceover/voiceover_a.py", ""),
+            ("slides/m/topic_1_a/voiceover_a.py", ""),
+            ("slides/m/topic_2_b/slides_b.py", ""),
+            ("slides/m/topic_2_b/voiceover_b.py", ""),
+        ],
+    );
+    let companion = |topic: usize| tree.sections[0].topics[topic].decks[0].companion.clone();
+    assert_eq!(
+        companion(0),
+        Some(path("slides/m/topic_1_a/voiceover/voiceover_a.py"))
+    );
+    assert_eq!(
+        companion(1),
+        Some(path("slides/m/topic_2_b/voiceover_b.py"))
+    );
+    assert!(tree.sections[0].topics[1].data.is_empty());
 }

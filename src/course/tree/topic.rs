@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use regex::Regex;
 
+use crate::course::deck::companion_name;
 use crate::course::file_name::sanitize;
 use crate::course::spec::{Spec, TopicRef};
 use crate::course::{Lang, ProgLang, RelPath};
@@ -13,7 +14,9 @@ use crate::events::Diagnostic;
 use super::classify::{Class, classify};
 use super::ignore::is_ignored;
 use super::title::title;
-use super::{DeckFile, DiagramFile, DiagramKind, Listing, Topic, is_never_output};
+use super::{
+    DeckFile, DiagramFile, DiagramKind, Listing, Topic, TopicFile, includes, is_never_output,
+};
 
 /// Numbers of the decks of a section.
 #[derive(Default)]
@@ -64,13 +67,14 @@ impl Finder<'_> {
         } else {
             self.add_file(&mut topic, numbers, diagnostics);
         }
+        self.add_included(&mut topic, numbers, diagnostics);
         let rendered: BTreeSet<RelPath> = topic
             .diagrams
             .iter()
             .map(|diagram| diagram.rendered.clone())
             .collect();
         // A committed rendering of a diagram is not an image of its own.
-        topic.images.retain(|image| !rendered.contains(image));
+        topic.images.retain(|image| !rendered.contains(&image.at));
         topic
     }
 
@@ -94,22 +98,46 @@ impl Finder<'_> {
         let (direct, nested): (Vec<&RelPath>, Vec<&RelPath>) =
             all.into_iter().partition(|path| is_direct(path));
         for path in nested {
-            match classify(path) {
-                Class::Deck => {
-                    let number = numbers.next();
-                    topic
-                        .decks
-                        .extend(self.deck(path, None, number, diagnostics));
-                }
-                class => self.add_other(topic, path, class),
-            }
+            self.add_single(topic, TopicFile::own(path), numbers, diagnostics);
         }
         let (decks, others): (Vec<&RelPath>, Vec<&RelPath>) = direct
             .into_iter()
             .partition(|path| classify(path) == Class::Deck);
         self.add_families(topic, &decks, numbers, diagnostics);
         for path in others {
-            self.add_other(topic, path, classify(path));
+            self.add_other(topic, TopicFile::own(path), classify(path));
+        }
+    }
+
+    /// Files from elsewhere come after the topic's own.
+    fn add_included(
+        &self,
+        topic: &mut Topic,
+        numbers: &mut Numbers,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        let found = includes::included(self.reference, topic, self.listing, self.read, diagnostics);
+        for file in found {
+            self.add_single(topic, file, numbers, diagnostics);
+        }
+    }
+
+    /// A file that is no half of anything.
+    fn add_single(
+        &self,
+        topic: &mut Topic,
+        file: TopicFile,
+        numbers: &mut Numbers,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        match classify(&file.at) {
+            Class::Deck => {
+                let number = numbers.next();
+                topic
+                    .decks
+                    .extend(self.deck(file, None, number, diagnostics));
+            }
+            class => self.add_other(topic, file, class),
         }
     }
 
@@ -151,7 +179,7 @@ impl Finder<'_> {
             for (path, lang) in members {
                 topic
                     .decks
-                    .extend(self.deck(path, lang, number, diagnostics));
+                    .extend(self.deck(TopicFile::own(path), lang, number, diagnostics));
             }
         }
     }
@@ -173,7 +201,7 @@ impl Finder<'_> {
             return;
         }
         let number = numbers.next();
-        let Some(deck) = self.deck(&path, None, number, diagnostics) else {
+        let Some(deck) = self.deck(TopicFile::own(&path), None, number, diagnostics) else {
             return;
         };
         topic.decks.push(deck);
@@ -184,26 +212,26 @@ impl Finder<'_> {
                 continue;
             };
             if candidate != path && self.listing.files.contains(&candidate) {
-                self.add_other(topic, &candidate, classify(&candidate));
+                self.add_other(topic, TopicFile::own(&candidate), classify(&candidate));
             }
         }
     }
 
-    fn add_other(&self, topic: &mut Topic, path: &RelPath, class: Class) {
+    fn add_other(&self, topic: &mut Topic, file: TopicFile, class: Class) {
         match class {
-            Class::Diagram(kind) => topic.diagrams.extend(self.diagram(path, kind)),
-            Class::Image => topic.images.push(path.clone()),
+            Class::Diagram(kind) => topic.diagrams.extend(self.diagram(file, kind)),
+            Class::Image => topic.images.push(file),
             // A deck named by another one is data for it.
-            Class::Data | Class::Deck if is_never_output(path) => {}
-            Class::Data | Class::Deck => topic.data.push(path.clone()),
+            Class::Data | Class::Deck if is_never_output(&file.at) => {}
+            Class::Data | Class::Deck => topic.data.push(file),
         }
     }
 
-    fn diagram(&self, path: &RelPath, kind: DiagramKind) -> Option<DiagramFile> {
-        let above = path.parent()?.parent()?;
+    fn diagram(&self, file: TopicFile, kind: DiagramKind) -> Option<DiagramFile> {
+        let above = file.at.parent()?.parent()?;
         let name = sanitize(&format!(
             "{}.{}",
-            path.stem(),
+            file.at.stem(),
             self.spec.images.format.extension()
         ));
         // Renderings that were committed in `img/`, as old courses have them, stay there.
@@ -214,19 +242,31 @@ impl Finder<'_> {
             above.join(&format!("img-generated/{name}")).ok()?
         };
         Some(DiagramFile {
-            path: path.clone(),
+            path: file.path,
+            at: file.at,
             kind,
             rendered,
         })
     }
 
+    /// The narration of a deck: in a directory of its own, or beside the deck.
+    fn companion(&self, deck: &RelPath) -> Option<RelPath> {
+        let name = companion_name(deck.file_name());
+        let dir = deck.parent()?;
+        [format!("voiceover/{name}"), name]
+            .iter()
+            .filter_map(|place| dir.join(place).ok())
+            .find(|path| self.listing.files.contains(path))
+    }
+
     fn deck(
         &self,
-        path: &RelPath,
+        file: TopicFile,
         lang: Option<Lang>,
         number: u32,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Option<DeckFile> {
+        let path = &file.path;
         let prog_lang = self.reference.prog_lang.or_else(|| match path.extension() {
             "md" => Some(self.spec.prog_lang),
             extension => ProgLang::of_extension(extension),
@@ -253,11 +293,13 @@ impl Finder<'_> {
         };
         match std::str::from_utf8(&bytes) {
             Ok(text) => Some(DeckFile {
-                path: path.clone(),
+                title: title(text, file.at.stem()),
+                companion: self.companion(path),
                 prog_lang: prog_lang?,
                 lang,
                 number,
-                title: title(text, path.stem()),
+                path: file.path,
+                at: file.at,
             }),
             Err(error) => {
                 let line = bytes[..error.valid_up_to()]

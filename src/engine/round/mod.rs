@@ -2,6 +2,7 @@
 
 mod running;
 
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::events::{Diagnostic, Event, Events, Status};
+use crate::events::{Diagnostic, Event, Events, Severity, Status};
 use crate::plan::{self, Action, ActionIndex, Make, Plan};
 use crate::store::{CachedResult, JobId, Latest, Lease, NewJob, Owner, ResultStatus, Store};
 use crate::worker::pool::Pool;
@@ -105,6 +106,8 @@ type Answer = (JobId, Result<Outcome, WorkerError>);
 pub struct Ended {
     /// Inputs changed while it ran: plan again.
     pub again: bool,
+    /// Something was reported as an error.
+    pub has_errors: bool,
 }
 
 struct Progressing<'r, 'a> {
@@ -118,6 +121,8 @@ struct Progressing<'r, 'a> {
     owner: Owner,
     requests: u64,
     latest: Vec<(String, Latest)>,
+    told: RefCell<HashSet<Diagnostic>>,
+    has_errors: Cell<bool>,
     ended: Ended,
     stopping: bool,
 }
@@ -144,6 +149,8 @@ impl<'a> Round<'a> {
             owner: Owner::current(),
             requests: 0,
             latest: Vec::new(),
+            told: RefCell::default(),
+            has_errors: Cell::new(false),
             ended: Ended::default(),
             stopping: false,
             round: self,
@@ -151,7 +158,10 @@ impl<'a> Round<'a> {
         let result = progressing.work().await;
         progressing.workers.shutdown().await;
         let latest = std::mem::take(&mut progressing.latest);
-        let ended = std::mem::take(&mut progressing.ended);
+        let ended = Ended {
+            has_errors: progressing.has_errors.get(),
+            ..progressing.ended
+        };
         self.session.store.set_latest(latest)?;
         self.session
             .store
@@ -340,7 +350,16 @@ impl Progressing<'_, '_> {
         let source;
         let (name, digest, content) = match &action.make {
             Make::Deck(work) => {
-                text = plan::written(work);
+                let root = &self.round.session.course.place.root;
+                let store = self.round.session.store;
+                let upstream = self.upstream(action);
+                let Some(images) = jobs::data_urls(&work.images, &upstream, root, store)? else {
+                    self.ended.again = true;
+                    self.end(index, Status::Superseded, started.elapsed());
+                    self.complete(index, None);
+                    return Ok(());
+                };
+                text = plan::written(work, images);
                 let name = action.outputs.first().map_or("", |output| &output.name);
                 (name, Digest::of(&text), Content::Bytes(text.as_bytes()))
             }
@@ -471,8 +490,15 @@ impl Progressing<'_, '_> {
         });
     }
 
+    /// Tells the author something; what several outputs of a deck have to say is told once.
     fn warn(&self, diagnostics: &[Diagnostic]) {
         for diagnostic in diagnostics {
+            if !self.told.borrow_mut().insert(diagnostic.clone()) {
+                continue;
+            }
+            if diagnostic.severity == Severity::Error {
+                self.has_errors.set(true);
+            }
             self.round
                 .session
                 .events

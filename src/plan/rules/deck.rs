@@ -3,35 +3,54 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::course::deck::{self, Deck, DeckSource, ExecutionCell, Notebook, View};
+use crate::course::deck::{
+    self, Companion, Deck, DeckSource, ExecutionCell, Notebook, Surroundings, View,
+};
 use crate::course::layout::{DeckOutput, DeckOutputs};
 use crate::course::spec::TopicRef;
 use crate::course::tree::{DeckFile, Topic};
 use crate::course::{Format, Kind, Lang, RelPath};
 use crate::digest::Digest;
 use crate::events::{ActionKind, Diagnostic};
-use crate::plan::action::{Action, DeckWork, EXECUTED, ExecuteWork, HtmlWork, Make, Output};
+use crate::plan::action::{
+    Action, ActionIndex, DeckWork, EXECUTED, ExecuteWork, HtmlWork, InlineImage, Make, Output,
+};
 use crate::plan::{Context, KeyParts, MISSING, Source, unreadable};
+
+use super::surroundings::{self, Found, Rendered};
+
+/// Data URLs of images by the URLs that decks name them by.
+pub type DataUrls = BTreeMap<String, String>;
 
 /// A deck and where it stands in the course.
 struct Entry<'a> {
     context: &'a Context<'a>,
     reference: &'a TopicRef,
     topic: &'a Topic,
+    /// Index of its section in the specification.
+    section: usize,
     file: &'a DeckFile,
     source: Option<Source>,
+    rendered: &'a Rendered,
 }
 
 /// What reading a deck for one language and format gave.
 struct Reading {
     deck: Result<Arc<Deck>, Diagnostic>,
+    /// What it refers to.
+    found: Option<Found>,
     /// Key components of everything that was read.
     parts: KeyParts,
     inputs: Vec<(RelPath, Digest)>,
 }
 
 /// Adds all actions of one deck.
-pub fn add(context: &Context<'_>, outputs: &DeckOutputs, actions: &mut Vec<Action>) {
+pub fn add(
+    context: &Context<'_>,
+    outputs: &DeckOutputs,
+    rendered: &Rendered,
+    actions: &mut Vec<Action>,
+) {
     let section = &context.tree.sections[outputs.section];
     let topic = &section.topics[outputs.topic];
     let file = &topic.decks[outputs.deck];
@@ -39,8 +58,10 @@ pub fn add(context: &Context<'_>, outputs: &DeckOutputs, actions: &mut Vec<Actio
         context,
         reference: &context.spec.sections[section.index].topics[topic.topic],
         topic,
+        section: section.index,
         file,
         source: (context.read)(&file.path),
+        rendered,
     };
     let mut by_view: BTreeMap<(Lang, Format), Vec<&DeckOutput>> = BTreeMap::new();
     for output in &outputs.outputs {
@@ -87,23 +108,53 @@ impl Entry<'_> {
             let diagnostic = unreadable(&self.file.path).remove(0);
             return Reading {
                 deck: Err(diagnostic),
+                found: None,
                 parts,
                 inputs,
             };
         };
         inputs.push((self.file.path.clone(), source.digest));
+        if let Some(path) = &self.file.companion {
+            let digest = (self.context.digest)(path);
+            parts.push("narration", digest_text(digest));
+            inputs.extend(digest.map(|digest| (path.clone(), digest)));
+        }
         let deck = self.read_cells(source, lang, format, organization);
         for name in deck.as_ref().map_or(&[][..], |deck| &deck.included) {
-            let path = self.topic.home.join(name).ok();
+            let path = self.template(name);
             let digest = path.as_ref().and_then(|path| (self.context.digest)(path));
             parts.push(format!("included {name}"), digest_text(digest));
             inputs.extend(path.zip(digest));
         }
+        let found = deck.as_ref().ok().map(|deck| {
+            surroundings::find(self.context, self.topic, deck, self.section, lang, format)
+        });
         Reading {
             deck: deck.map(Arc::new),
+            found,
             parts,
             inputs,
         }
+    }
+
+    /// The file that a template of this name is: one of the course's own templates, or a file of the topic.
+    fn template(&self, name: &str) -> Option<RelPath> {
+        let is_there = |path: &RelPath| (self.context.digest)(path).is_some();
+        let own = self.context.settings.notebook.templates.iter();
+        let own = own
+            .flat_map(|dir| {
+                [
+                    format!("{dir}/{}/{name}", self.file.prog_lang),
+                    format!("{dir}/{name}"),
+                ]
+            })
+            .filter_map(|path| RelPath::new(&path).ok())
+            .find(is_there);
+        if own.is_some() || name == deck::MACROS_NAME {
+            return own;
+        }
+        let place = self.topic.home.join(name).ok()?;
+        Some(self.topic.included_at(&place).cloned().unwrap_or(place))
     }
 
     fn read_cells(
@@ -116,15 +167,28 @@ impl Entry<'_> {
         let text = std::str::from_utf8(&source.bytes).map_err(|_| {
             Diagnostic::error("the deck is not UTF-8 text").at(self.file.path.as_str(), None)
         })?;
-        let sibling = |name: &str| -> Option<String> {
-            let path = self.topic.home.join(name).ok()?;
-            String::from_utf8((self.context.read)(&path)?.bytes.to_vec()).ok()
+        let text_of = |path: &RelPath| -> Option<String> {
+            String::from_utf8((self.context.read)(path)?.bytes.to_vec()).ok()
         };
+        let load = |name: &str| text_of(&self.template(name)?);
+        let narration = self.file.companion.as_ref().map(|path| {
+            let text = text_of(path).ok_or_else(|| {
+                Diagnostic::error("the narration cannot be read")
+                    .at(path.as_str(), None)
+                    .hint("check that you may read it and that its encoding is UTF-8")
+            })?;
+            Ok((path, text))
+        });
+        let narration: Option<(&RelPath, String)> = narration.transpose()?;
         deck::read(
             &DeckSource {
                 path: &self.file.path,
                 text,
                 prog_lang: self.file.prog_lang,
+                companion: narration
+                    .as_ref()
+                    .map(|(path, text)| Companion { path, text }),
+                has_templates: self.context.settings.notebook.templates.is_some(),
             },
             &View {
                 lang,
@@ -132,8 +196,13 @@ impl Entry<'_> {
                 author: self.author(),
                 organization,
             },
-            &sibling,
+            &load,
         )
+    }
+
+    /// The deck's name in the identities of actions.
+    fn name(&self) -> &RelPath {
+        &self.file.at
     }
 
     /// The action that writes one notebook or script.
@@ -142,26 +211,20 @@ impl Entry<'_> {
             Format::Code => self.file.prog_lang.extension(),
             _ => "ipynb",
         };
-        Action {
+        let mut action = Action {
             id: format!(
                 "{} {} {} {}",
-                output.format, self.file.path, output.lang, output.kind
+                output.format,
+                self.name(),
+                output.lang,
+                output.kind
             ),
             kind: ActionKind::Deck,
             source: self.file.path.clone(),
             inputs: reading.inputs.clone(),
             parts: reading.parts.clone().with("kind", output.kind),
             after: Vec::new(),
-            make: match &reading.deck {
-                Ok(deck) => Make::Deck(DeckWork {
-                    deck: Arc::clone(deck),
-                    prog_lang: self.file.prog_lang,
-                    lang: output.lang,
-                    format: output.format,
-                    kind: output.kind,
-                }),
-                Err(diagnostic) => Make::Invalid(vec![diagnostic.clone()]),
-            },
+            make: Make::Invalid(Vec::new()),
             outputs: vec![Output {
                 name: format!("{}.{extension}", output.kind),
                 destinations: self.context.destinations(&output.destinations),
@@ -170,7 +233,47 @@ impl Entry<'_> {
                 Format::Code => deck::code_limits(self.file.prog_lang).into_iter().collect(),
                 _ => Vec::new(),
             },
-        }
+        };
+        action.make = match (&reading.deck, &reading.found) {
+            (Ok(deck), Some(found)) => {
+                action.parts.extend(&found.parts);
+                action
+                    .warnings
+                    .extend(deck.lost.iter().chain(&found.warnings).cloned());
+                let mut work = DeckWork {
+                    deck: Arc::clone(deck),
+                    prog_lang: self.file.prog_lang,
+                    lang: output.lang,
+                    format: output.format,
+                    kind: output.kind,
+                    surroundings: Arc::clone(&found.surroundings),
+                    images: Vec::new(),
+                };
+                if self.context.spec.images.inline {
+                    let notebook = notebook_of(&work, work.kind, &found.surroundings);
+                    work.images = self.inline(&mut action, std::iter::once(&notebook));
+                }
+                Make::Deck(work)
+            }
+            (Err(diagnostic), _) => Make::Invalid(vec![diagnostic.clone()]),
+            (Ok(_), None) => Make::Invalid(Vec::new()),
+        };
+        action
+    }
+
+    /// Makes an action depend on the images that become a part of its notebooks.
+    fn inline<'n>(
+        &self,
+        action: &mut Action,
+        notebooks: impl Iterator<Item = &'n Notebook>,
+    ) -> Vec<InlineImage> {
+        let first = action.after.len();
+        let inlined =
+            surroundings::inlined(self.context, self.topic, self.rendered, notebooks, first);
+        action.after.extend(inlined.after);
+        action.inputs.extend(inlined.inputs);
+        action.parts.extend(&inlined.parts);
+        inlined.images
     }
 
     /// The execution, and the pages with and without results.
@@ -184,7 +287,7 @@ impl Entry<'_> {
         let deck = match &reading.deck {
             Ok(deck) => deck,
             Err(diagnostic) => {
-                let mut action = self.pages(lang, None, outputs, reading);
+                let mut action = self.pages(lang, None, outputs, reading, Vec::new());
                 action.make = Make::Invalid(vec![diagnostic.clone()]);
                 actions.push(action);
                 return;
@@ -198,14 +301,12 @@ impl Entry<'_> {
             .partition(|output| executes && output.kind.is_executed());
 
         if !plain.is_empty() {
-            actions.push(self.pages(lang, None, &plain, reading));
+            actions.push(self.pages(lang, None, &plain, reading, Vec::new()));
         }
         if !executed.is_empty() {
             let execution = actions.len();
             actions.push(self.execution(lang, Arc::clone(&cells), reading));
-            let mut pages = self.pages(lang, Some(cells), &executed, reading);
-            pages.after.push(execution);
-            actions.push(pages);
+            actions.push(self.pages(lang, Some(cells), &executed, reading, vec![execution]));
         }
     }
 
@@ -229,7 +330,7 @@ impl Entry<'_> {
             inputs.extend(digest.map(|digest| (source.clone(), digest)));
         }
         Action {
-            id: format!("execute {} {lang}", self.file.path),
+            id: format!("execute {} {lang}", self.name()),
             kind: ActionKind::Execute,
             source: self.file.path.clone(),
             inputs,
@@ -257,14 +358,22 @@ impl Entry<'_> {
         executed: Option<Arc<[ExecutionCell]>>,
         outputs: &[&DeckOutput],
         reading: &Reading,
+        after: Vec<ActionIndex>,
     ) -> Action {
         let renderer = self.context.tools.html.as_deref().unwrap_or(MISSING);
         let mut parts = KeyParts::default().with("renderer", renderer);
         let mut warnings = Vec::new();
-        if let Ok(deck) = &reading.deck {
+        let mut notebooks = Vec::new();
+        if let (Ok(deck), Some(found)) = (&reading.deck, &reading.found) {
+            warnings.extend(deck.lost.iter().chain(&found.warnings).cloned());
             for output in outputs {
-                let (notebook, mut found) =
-                    deck::notebook(deck, output.kind, lang, self.file.prog_lang);
+                let (notebook, mut found) = deck::notebook_within(
+                    deck,
+                    output.kind,
+                    lang,
+                    self.file.prog_lang,
+                    &found.surroundings,
+                );
                 parts.push(
                     format!("page {}", output.kind),
                     Digest::of(notebook.to_json()),
@@ -281,6 +390,7 @@ impl Entry<'_> {
                         .get_or_insert_with(|| self.file.path.to_string());
                 }
                 warnings.append(&mut found);
+                notebooks.push(notebook);
             }
         } else {
             parts = reading.parts.clone();
@@ -292,23 +402,14 @@ impl Entry<'_> {
         } else {
             "plain"
         };
-        Action {
-            id: format!("html {} {lang} {what}", self.file.path),
+        let mut action = Action {
+            id: format!("html {} {lang} {what}", self.name()),
             kind: ActionKind::Html,
             source: self.file.path.clone(),
             inputs: reading.inputs.clone(),
             parts,
-            after: Vec::new(),
-            make: match &reading.deck {
-                Ok(deck) => Make::Html(HtmlWork {
-                    deck: Arc::clone(deck),
-                    prog_lang: self.file.prog_lang,
-                    lang,
-                    kinds: outputs.iter().map(|output| output.kind).collect(),
-                    executed,
-                }),
-                Err(diagnostic) => Make::Invalid(vec![diagnostic.clone()]),
-            },
+            after,
+            make: Make::Invalid(Vec::new()),
             outputs: outputs
                 .iter()
                 .map(|output| Output {
@@ -317,26 +418,54 @@ impl Entry<'_> {
                 })
                 .collect(),
             warnings,
+        };
+        if let (Ok(deck), Some(found)) = (&reading.deck, &reading.found) {
+            let images = self.inline(&mut action, notebooks.iter());
+            action.make = Make::Html(HtmlWork {
+                deck: Arc::clone(deck),
+                prog_lang: self.file.prog_lang,
+                lang,
+                kinds: outputs.iter().map(|output| output.kind).collect(),
+                executed,
+                surroundings: Arc::clone(&found.surroundings),
+                images,
+            });
         }
+        action
     }
 }
 
-/// The bytes of a notebook or script.
-pub fn written(work: &DeckWork) -> String {
-    let (notebook, _) = deck::notebook(&work.deck, work.kind, work.lang, work.prog_lang);
+/// The bytes of a notebook or script; `images` are the data URLs of the work's images.
+pub fn written(work: &DeckWork, images: DataUrls) -> String {
+    let notebook = notebook_of(work, work.kind, &with_images(&work.surroundings, images));
     match work.format {
         Format::Code => deck::code(&notebook, &work.deck, work.prog_lang),
         _ => notebook.to_ipynb(),
     }
 }
 
-/// The notebook behind one page; `results` are those of the work's execution cells, in order.
+fn notebook_of(work: &DeckWork, kind: Kind, surroundings: &Surroundings) -> Notebook {
+    deck::notebook_within(&work.deck, kind, work.lang, work.prog_lang, surroundings).0
+}
+
+fn with_images(surroundings: &Surroundings, data_urls: DataUrls) -> Surroundings {
+    Surroundings {
+        data_urls,
+        ..surroundings.clone()
+    }
+}
+
+/// The notebook behind one page; `results` are those of the work's execution cells, in order, and `images` the data
+/// URLs of its images.
 pub fn page(
     work: &HtmlWork,
     kind: Kind,
     results: &[(Vec<serde_json::Value>, Option<i64>)],
+    images: DataUrls,
 ) -> Notebook {
-    let (mut notebook, _) = deck::notebook(&work.deck, kind, work.lang, work.prog_lang);
+    let surroundings = with_images(&work.surroundings, images);
+    let (mut notebook, _) =
+        deck::notebook_within(&work.deck, kind, work.lang, work.prog_lang, &surroundings);
     if let Some(cells) = &work.executed {
         deck::attach(&mut notebook, cells, results);
     }

@@ -76,7 +76,7 @@ pub fn add(context: &Context<'_>, entry: &DiagramOutputs, actions: &mut Vec<Acti
         destinations.push(diagram.rendered.as_str().to_owned());
     }
     actions.push(Action {
-        id: format!("{} {}", kind.name(), diagram.path),
+        id: format!("{} {}", kind.name(), diagram.at),
         kind,
         source: diagram.path.clone(),
         inputs: source

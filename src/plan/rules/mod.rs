@@ -3,3 +3,4 @@
 pub mod copy;
 pub mod deck;
 pub mod diagram;
+pub mod surroundings;

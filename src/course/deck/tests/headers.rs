@@ -42,6 +42,8 @@ fn the_rendered_header_is_exact_in_every_language() {
                     path: &path,
                     text: &text,
                     prog_lang,
+                    companion: None,
+                    has_templates: false,
                 };
                 let view = View {
                     lang: Lang::De,

@@ -1,0 +1,206 @@
+//! What text cells refer to outside of their deck: images and other decks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
+
+use super::{CellKind, Deck, Notebook};
+
+/// How one output shows what its text cells refer to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Images in `img/` that are SVG files although decks name PNG files: their names without suffix.
+    pub svg_images: BTreeSet<String>,
+    /// What stands for `img/` in this output.
+    pub image_dir: Option<String>,
+    /// Where `clm:` references lead; none for a link of which only the text stays.
+    pub links: BTreeMap<String, Option<String>>,
+    /// What stands for the URLs of images.
+    pub data_urls: BTreeMap<String, String>,
+}
+
+/// `src` of an image or video in `img/`: what is before, the file, what is after.
+static MEDIA: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r#"(<(?:img|video)\s+[^>]*src=["'])img/([^"']+)(["'][^>]*>)"#));
+static IMAGE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"<img\s+[^>]*src="([^"]+)""#));
+/// A link with the scheme `clm`: its text and the reference.
+static LINK: LazyLock<Regex> = LazyLock::new(|| pattern(r"\[([^\]]*)\]\(\s*clm:\s*([^)\s]+)\s*\)"));
+
+fn pattern(text: &str) -> Regex {
+    Regex::new(text).expect("the pattern is constant")
+}
+
+impl Surroundings {
+    /// The text of a cell as the output shows it. `may_inline` is whether images become a part of the text.
+    pub(super) fn shown(&self, source: String, may_inline: bool) -> String {
+        let mut source = source;
+        if !self.svg_images.is_empty() {
+            source = replace(&MEDIA, source, |found| {
+                let stem = found[2].strip_suffix(".png")?;
+                let is_svg = self.svg_images.contains(stem);
+                is_svg.then(|| format!("{}img/{stem}.svg{}", &found[1], &found[3]))
+            });
+        }
+        if let Some(dir) = &self.image_dir {
+            source = replace(&MEDIA, source, |found| {
+                Some(format!("{}{dir}{}{}", &found[1], &found[2], &found[3]))
+            });
+        }
+        if !self.links.is_empty() {
+            source = replace(&LINK, source, |found| {
+                Some(match self.links.get(&found[2])? {
+                    Some(href) => format!("[{}]({href})", &found[1]),
+                    None => found[1].to_owned(),
+                })
+            });
+        }
+        if may_inline && !self.data_urls.is_empty() {
+            source = replace(&IMAGE, source, |found| {
+                let url = self.data_urls.get(&found[1])?;
+                Some(found[0].replace(&found[1], url))
+            });
+        }
+        source
+    }
+}
+
+/// The text with what `by` gives in the place of each match; none leaves a match as it is.
+fn replace(
+    pattern: &Regex,
+    source: String,
+    by: impl Fn(&Captures<'_>) -> Option<String>,
+) -> String {
+    if !pattern.is_match(&source) {
+        return source;
+    }
+    pattern
+        .replace_all(&source, |found: &Captures<'_>| {
+            by(found).unwrap_or_else(|| found[0].to_owned())
+        })
+        .into_owned()
+}
+
+/// The `clm:` references in the text cells of a deck.
+pub fn references(deck: &Deck) -> BTreeSet<String> {
+    let texts = deck
+        .cells
+        .iter()
+        .filter(|cell| cell.kind == CellKind::Markdown);
+    texts
+        .flat_map(|cell| LINK.captures_iter(&cell.source))
+        .map(|found| found[2].to_owned())
+        .collect()
+}
+
+/// The topic that a reference names, and the deck in it; what follows `#` has no meaning.
+pub fn reference_parts(reference: &str) -> (&str, Option<&str>) {
+    let reference = reference.split('#').next().unwrap_or(reference);
+    match reference.split_once('/') {
+        Some((topic, deck)) => (topic, Some(deck).filter(|deck| !deck.is_empty())),
+        None => (reference, None),
+    }
+}
+
+/// The URLs of images that may become a part of a notebook: those of files.
+pub fn image_urls(notebook: &Notebook) -> BTreeSet<String> {
+    let is_kept_out = |cell: &&super::NotebookCell| {
+        cell.kind == CellKind::Markdown
+            && !super::percent::tags(&cell.metadata).any(|tag| tag == "nodataurl")
+    };
+    let texts = notebook.cells.iter().filter(is_kept_out);
+    texts
+        .flat_map(|cell| IMAGE.captures_iter(&cell.source))
+        .map(|found| found[1].to_owned())
+        .filter(|url| {
+            !["data:", "http:", "https:"]
+                .iter()
+                .any(|scheme| url.starts_with(scheme))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(surroundings: &Surroundings, source: &str) -> String {
+        surroundings.shown(source.to_owned(), true)
+    }
+
+    #[test]
+    fn without_surroundings_nothing_changes() {
+        let source = r#"<img src="img/a.png"> [x](clm:y) text"#;
+        assert_eq!(shown(&Surroundings::default(), source), source);
+    }
+
+    #[test]
+    fn only_rendered_diagrams_become_svg() {
+        let surroundings = Surroundings {
+            svg_images: BTreeSet::from(["a".to_owned(), "b.de".to_owned()]),
+            ..Surroundings::default()
+        };
+        assert_eq!(
+            shown(
+                &surroundings,
+                r#"<img src="img/a.png" width="3"> <img alt='x' src='img/b.de.png'> <img src="img/c.png">"#
+            ),
+            r#"<img src="img/a.svg" width="3"> <img alt='x' src='img/b.de.svg'> <img src="img/c.png">"#
+        );
+    }
+
+    #[test]
+    fn shared_images_are_found_from_everywhere() {
+        let surroundings = Surroundings {
+            image_dir: Some("../../img/".to_owned()),
+            ..Surroundings::default()
+        };
+        assert_eq!(
+            shown(
+                &surroundings,
+                r#"<video controls src="img/a.mp4"></video><img src="other/a.png">"#
+            ),
+            r#"<video controls src="../../img/a.mp4"></video><img src="other/a.png">"#
+        );
+    }
+
+    #[test]
+    fn links_lead_to_decks_or_leave_their_text() {
+        let surroundings = Surroundings {
+            links: BTreeMap::from([
+                (
+                    "loops".to_owned(),
+                    Some("../Week%202/01%20Loops.html".to_owned()),
+                ),
+                ("gone".to_owned(), None),
+            ]),
+            ..Surroundings::default()
+        };
+        assert_eq!(
+            shown(
+                &surroundings,
+                "See [the loops](clm:loops), [it](clm: gone ) and [that](clm:other)."
+            ),
+            "See [the loops](../Week%202/01%20Loops.html), it and [that](clm:other)."
+        );
+        assert_eq!(reference_parts("a/slides_x#top"), ("a", Some("slides_x")));
+        assert_eq!(reference_parts("a#top"), ("a", None));
+    }
+
+    #[test]
+    fn images_become_a_part_of_the_text_where_they_may() {
+        let surroundings = Surroundings {
+            data_urls: BTreeMap::from([(
+                "img/a.png".to_owned(),
+                "data:image/png;base64,AA==".to_owned(),
+            )]),
+            ..Surroundings::default()
+        };
+        let source = r#"<img width="3" src="img/a.png"> <img src="img/b.png">"#;
+        assert_eq!(
+            shown(&surroundings, source),
+            r#"<img width="3" src="data:image/png;base64,AA=="> <img src="img/b.png">"#
+        );
+        assert_eq!(surroundings.shown(source.to_owned(), false), source);
+    }
+}

@@ -1,0 +1,103 @@
+//! Where `clm:` references lead: from the pages of one deck to those of another.
+
+use std::collections::BTreeMap;
+
+use crate::course::deck;
+use crate::course::file_name::sanitize;
+use crate::course::spec::Spec;
+use crate::course::tree::{DeckFile, Tree, simplified};
+use crate::course::{Format, Lang};
+
+use super::names;
+
+/// The decks that references can name, by topic.
+pub struct References<'a> {
+    spec: &'a Spec,
+    by_topic: BTreeMap<&'a str, Vec<Entry<'a>>>,
+}
+
+struct Entry<'a> {
+    deck: &'a DeckFile,
+    /// Index of its section in the specification.
+    section: usize,
+}
+
+/// Where a reference leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// To this file, relative to the directory of the page.
+    To(String),
+    /// To this file, which is the first of several decks of its topic.
+    ToFirst(String),
+    /// Nowhere.
+    Unknown,
+}
+
+impl<'a> References<'a> {
+    /// All decks of a course.
+    pub fn new(spec: &'a Spec, tree: &'a Tree) -> Self {
+        let mut by_topic: BTreeMap<&str, Vec<Entry>> = BTreeMap::new();
+        for section in &tree.sections {
+            for topic in &section.topics {
+                let entries = topic.decks.iter().map(|deck| Entry {
+                    deck,
+                    section: section.index,
+                });
+                by_topic.entry(&topic.id).or_default().extend(entries);
+            }
+        }
+        Self { spec, by_topic }
+    }
+
+    /// Follows a reference from a deck of a section (its index in the specification) for one output.
+    pub fn follow(&self, reference: &str, section: usize, lang: Lang, format: Format) -> Reference {
+        let (topic, name) = deck::reference_parts(reference);
+        let entries = self.by_topic.get(topic).map_or(&[][..], Vec::as_slice);
+        // The other half of a pair is no page in this language.
+        let is_there = |entry: &&Entry| entry.deck.lang.is_none_or(|only| only == lang);
+        let is_named = |entry: &&Entry| match name {
+            None => true,
+            Some(name) => {
+                let stem = entry.deck.at.stem();
+                let stem = stem
+                    .strip_suffix(&format!(".{lang}"))
+                    .filter(|_| entry.deck.lang.is_some())
+                    .unwrap_or(stem);
+                stem == name
+                    || entry.deck.at.stem() == name
+                    || simplified(entry.deck.at.stem()).as_deref() == Some(name)
+            }
+        };
+        let mut found: Vec<&Entry> = entries.iter().filter(is_there).filter(is_named).collect();
+        found.sort_by_key(|entry| (entry.deck.number, entry.deck.at.file_name()));
+        let Some(first) = found.first() else {
+            return Reference::Unknown;
+        };
+        let file = names::deck_file(first.deck, lang, format);
+        let dir = |section: usize| sanitize(self.spec.sections[section].name.get(lang));
+        let (from, to) = (dir(section), dir(first.section));
+        let path = if from == to {
+            encoded(&file)
+        } else {
+            format!("../{}/{}", encoded(&to), encoded(&file))
+        };
+        if found.len() > 1 && name.is_none() {
+            Reference::ToFirst(path)
+        } else {
+            Reference::To(path)
+        }
+    }
+}
+
+/// A file name as a part of a URL: everything but letters, digits and `_.-~` in percent form.
+fn encoded(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"_.-~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}

@@ -1,0 +1,96 @@
+//! Files from elsewhere in the course that a topic shows as its own.
+
+use serde_json::Value;
+
+use crate::course::RelPath;
+use crate::course::spec::{Include, TopicRef};
+use crate::events::Diagnostic;
+
+use super::ignore::{is_ignored, is_ignored_dir};
+use super::{Listing, Topic, TopicFile};
+
+/// The file in which CLM notes which files of a topic are copies of what it includes.
+const LEDGER: &str = ".clm-include";
+
+/// The files that a topic includes, with their places in it. A file that really is there has its place.
+pub fn included(
+    reference: &TopicRef,
+    topic: &Topic,
+    listing: &Listing,
+    read: &dyn Fn(&RelPath) -> Option<std::sync::Arc<[u8]>>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<TopicFile> {
+    let mut found = Vec::new();
+    for include in &reference.includes {
+        let files = files(include, listing);
+        if files.is_empty() && !include.optional && !listing.dirs.contains(&include.source) {
+            let mut diagnostic = Diagnostic::error(format!(
+                "`{}`, which the topic `{}` includes, is not there",
+                include.source, topic.id
+            ))
+            .hint("check the `source`: it is relative to the course root");
+            diagnostic.line = Some(include.line);
+            diagnostics.push(diagnostic);
+        }
+        let mut shadowed = 0;
+        for (path, below) in files {
+            let Ok(at) = topic.home.join(&below) else {
+                continue;
+            };
+            if listing.files.contains(&at) && at != path {
+                shadowed += 1;
+            } else {
+                found.push(TopicFile { path, at });
+            }
+        }
+        if shadowed > 0 && !is_copied_on_purpose(include, topic, read) {
+            let mut diagnostic = Diagnostic::warning(format!(
+                "the topic `{}` has files of its own in the place of {shadowed} of those that it includes as `{}`",
+                topic.id, include.at
+            ))
+            .hint("its own files count; remove them, or the `<include>`");
+            diagnostic.line = Some(include.line);
+            diagnostics.push(diagnostic);
+        }
+    }
+    found
+}
+
+/// The files of an include: where each lies, and where it appears below the topic.
+fn files(include: &Include, listing: &Listing) -> Vec<(RelPath, String)> {
+    if listing.files.contains(&include.source) {
+        return vec![(include.source.clone(), include.at.to_string())];
+    }
+    let is_left_out = |below: &RelPath| {
+        is_ignored(below)
+            || below.parent().is_some_and(|dir| {
+                dir.components()
+                    .any(|part| part == "node_modules" || is_ignored_dir(part))
+            })
+    };
+    listing
+        .below(&include.source)
+        .filter_map(|path| Some((path, path.strip_prefix(&include.source)?)))
+        .filter(|(_, below)| !is_left_out(below))
+        .map(|(path, below)| (path.clone(), format!("{}/{below}", include.at)))
+        .collect()
+}
+
+/// Whether the ledger of the topic says that its files are copies of the included ones.
+fn is_copied_on_purpose(
+    include: &Include,
+    topic: &Topic,
+    read: &dyn Fn(&RelPath) -> Option<std::sync::Arc<[u8]>>,
+) -> bool {
+    let ledger = topic.home.join(LEDGER).ok().and_then(|path| read(&path));
+    let ledger: Option<Value> = ledger.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let entries = ledger
+        .as_ref()
+        .and_then(|ledger| ledger.get("entries")?.as_array());
+    entries.is_some_and(|entries| {
+        entries.iter().any(|entry| {
+            entry.get("as_path").and_then(Value::as_str) == Some(include.at.as_str())
+                && entry.get("source").and_then(Value::as_str) == Some(include.source.as_str())
+        })
+    })
+}

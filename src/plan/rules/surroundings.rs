@@ -1,0 +1,204 @@
+//! What the text cells of a deck refer to: images and other decks, and what of that enters the keys.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::course::deck::{self, Deck, Notebook, Surroundings};
+use crate::course::layout::{Reference, SHARED_IMAGE_DIR};
+use crate::course::tree::Topic;
+use crate::course::words::ImageKind;
+use crate::course::{Format, Lang, RelPath};
+use crate::digest::Digest;
+use crate::events::Diagnostic;
+use crate::plan::action::{ActionIndex, ImageSource, InlineImage};
+use crate::plan::{Context, KeyParts};
+
+/// The actions that render diagrams, by the place of their images in the tree.
+pub type Rendered = HashMap<RelPath, ActionIndex>;
+
+/// The surroundings of a deck for one language and format.
+pub struct Found {
+    /// How the output shows them.
+    pub surroundings: Arc<Surroundings>,
+    /// What they add to the keys of notebooks and scripts.
+    pub parts: KeyParts,
+    /// References that lead nowhere, or not to one deck.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Finds what a deck refers to. `section` is its section's index in the specification.
+pub fn find(
+    context: &Context<'_>,
+    topic: &Topic,
+    deck: &Deck,
+    section: usize,
+    lang: Lang,
+    format: Format,
+) -> Found {
+    let images = context.spec.images;
+    let mut surroundings = Surroundings::default();
+    let mut parts = KeyParts::default();
+    let mut warnings = Vec::new();
+    if images.format == ImageKind::Svg {
+        surroundings.svg_images = topic
+            .diagrams
+            .iter()
+            .map(|diagram| diagram.at.stem().to_owned())
+            .collect();
+        let names: Vec<&str> = surroundings.svg_images.iter().map(String::as_str).collect();
+        parts.push("svg images", names.join(" "));
+    }
+    if images.shared && !images.inline {
+        surroundings.image_dir = Some(SHARED_IMAGE_DIR.to_owned());
+        parts.push("image directory", SHARED_IMAGE_DIR);
+    }
+    for reference in deck::references(deck) {
+        let followed = context.references.follow(&reference, section, lang, format);
+        let problem = match &followed {
+            Reference::To(_) => None,
+            Reference::ToFirst(_) => Some((
+                format!(
+                    "`clm:{reference}` names a topic with several decks; the link leads to the first"
+                ),
+                "add the deck: `clm:<topic>/<name of the deck's file>`",
+            )),
+            Reference::Unknown => Some((
+                format!("`clm:{reference}` names no deck of the course; the link is left out"),
+                "name a topic of the course by its id",
+            )),
+        };
+        warnings.extend(
+            problem.map(|(message, hint)| at_reference(deck, &reference, message).hint(hint)),
+        );
+        let href = match followed {
+            // Scripts have no links.
+            _ if format == Format::Code => None,
+            Reference::To(href) | Reference::ToFirst(href) => Some(href),
+            Reference::Unknown => None,
+        };
+        parts.push(
+            format!("link {reference}"),
+            href.as_deref().unwrap_or_default(),
+        );
+        surroundings.links.insert(reference, href);
+    }
+    Found {
+        surroundings: Arc::new(surroundings),
+        parts,
+        warnings,
+    }
+}
+
+fn at_reference(deck: &Deck, reference: &str, message: String) -> Diagnostic {
+    let diagnostic = Diagnostic::warning(message);
+    let place = deck.cells.iter().find_map(|cell| {
+        let at = cell
+            .source
+            .lines()
+            .position(|line| line.contains(reference))?;
+        Some((cell, at as u32))
+    });
+    match place {
+        Some((cell, at)) => diagnostic
+            .at(deck.path.as_str(), cell.line.map(|line| line + at))
+            .cell(cell.number),
+        None => diagnostic.at(deck.path.as_str(), None),
+    }
+}
+
+/// The images that become a part of notebooks, in a course that asks for that. `first` is the position that the
+/// first rendered diagram gets in [`Action::after`](crate::plan::Action::after).
+pub struct Inlined {
+    /// The images.
+    pub images: Vec<InlineImage>,
+    /// The actions that render some of them.
+    pub after: Vec<ActionIndex>,
+    /// Files among them.
+    pub inputs: Vec<(RelPath, Digest)>,
+    /// What they add to the key.
+    pub parts: KeyParts,
+}
+
+/// Finds the images in some notebooks of a deck.
+pub fn inlined<'n>(
+    context: &Context<'_>,
+    topic: &Topic,
+    rendered: &Rendered,
+    notebooks: impl Iterator<Item = &'n Notebook>,
+    first: usize,
+) -> Inlined {
+    let mut found = Inlined {
+        images: Vec::new(),
+        after: Vec::new(),
+        inputs: Vec::new(),
+        parts: KeyParts::default(),
+    };
+    if !context.spec.images.inline {
+        return found;
+    }
+    let urls: BTreeSet<String> = notebooks.flat_map(deck::image_urls).collect();
+    for url in urls {
+        if mime(&url).is_none() {
+            continue;
+        }
+        let Some((source, part)) = image(context, topic, rendered, &url) else {
+            continue;
+        };
+        let source = match source {
+            Place::File(path, digest) => {
+                found.inputs.push((path.clone(), digest));
+                ImageSource::File(path, digest)
+            }
+            Place::Rendered(action) => {
+                let known = found.after.iter().position(|other| *other == action);
+                let position = known.unwrap_or(found.after.len());
+                if known.is_none() {
+                    found.after.push(action);
+                }
+                ImageSource::Result(first + position)
+            }
+        };
+        found.parts.push(format!("image {url}"), part);
+        found.images.push(InlineImage { url, source });
+    }
+    found
+}
+
+enum Place {
+    File(RelPath, Digest),
+    Rendered(ActionIndex),
+}
+
+/// What a URL names: a file of the topic, or the image of a diagram.
+fn image(
+    context: &Context<'_>,
+    topic: &Topic,
+    rendered: &Rendered,
+    url: &str,
+) -> Option<(Place, String)> {
+    let own = topic.home.join(url).ok();
+    let made = url
+        .strip_prefix("img/")
+        .and_then(|name| topic.home.join(&format!("img-generated/{name}")).ok());
+    for place in own.iter().chain(&made) {
+        if let Some(action) = rendered.get(place) {
+            return Some((Place::Rendered(*action), "rendered".to_owned()));
+        }
+        let file = topic.included_at(place).unwrap_or(place);
+        if let Some(digest) = (context.digest)(file) {
+            return Some((Place::File(file.clone(), digest), digest.to_string()));
+        }
+    }
+    None
+}
+
+/// The type of an image that may become a part of a notebook, by its suffix.
+pub fn mime(url: &str) -> Option<&'static str> {
+    let (_, extension) = url.rsplit_once('.')?;
+    match extension.to_ascii_lowercase().as_str() {
+        "png" => Some("image/png"),
+        "jpg" | "jpeg" => Some("image/jpeg"),
+        "svg" => Some("image/svg+xml"),
+        _ => None,
+    }
+}
