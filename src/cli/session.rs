@@ -6,7 +6,8 @@ use std::sync::Arc;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Place, Settings, WorkerSettings};
+use crate::config::{ImageMode, Place, Settings, WorkerSettings};
+use crate::course::words::ImageKind;
 use crate::engine::Engine;
 use crate::engine::load::Course;
 use crate::error::{Error, Result};
@@ -16,7 +17,7 @@ use crate::tools;
 use crate::worker::pool::PoolConfig;
 
 /// Where the course is and where outputs go: the same for every command.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct CourseArgs {
     /// The course specification [default: the nearest `course.xml` upward]
     #[arg(value_name = "SPEC")]
@@ -27,6 +28,15 @@ pub struct CourseArgs {
     /// Output root: each target gets a directory of its name in it
     #[arg(short, long, value_name = "DIR")]
     pub output_dir: Option<PathBuf>,
+    /// Where images go: beside the decks of every section, format and kind, or into one directory for each language
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub image_mode: Option<ImageMode>,
+    /// The format of diagrams, whatever the specification says
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub image_format: Option<ImageKind>,
+    /// Make images a part of notebooks and pages
+    #[arg(long)]
+    pub inline_images: bool,
 }
 
 impl CourseArgs {
@@ -36,6 +46,12 @@ impl CourseArgs {
         let place = Place::find(self.spec.as_deref(), self.data_dir.as_deref(), &cwd)?;
         let mut settings = Settings::load(&place.root)?;
         settings.apply_env(|name| std::env::var_os(name))?;
+        let images = &mut settings.images;
+        images.mode = self.image_mode.unwrap_or(images.mode);
+        images.format = self.image_format.or(images.format);
+        if self.inline_images {
+            images.inline = Some(true);
+        }
         let output_dir = self.output_dir.as_ref().map(|dir| cwd.join(dir));
         if let Some(dir) = &output_dir {
             refuse_source_dir(dir, &place)?;

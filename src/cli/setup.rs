@@ -29,8 +29,7 @@ pub fn run(args: &SetupArgs) -> Result<u8> {
         Some(_) => {
             let course = CourseArgs {
                 spec: args.spec.clone(),
-                data_dir: None,
-                output_dir: None,
+                ..CourseArgs::default()
             }
             .course()?;
             let specified = course.specification()?;

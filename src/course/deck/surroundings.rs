@@ -42,6 +42,12 @@ impl Surroundings {
                 is_svg.then(|| format!("{}img/{stem}.svg{}", &found[1], &found[3]))
             });
         }
+        if may_inline && !self.data_urls.is_empty() {
+            source = replace(&IMAGE, source, |found| {
+                let url = self.data_urls.get(&found[1])?;
+                Some(found[0].replace(&found[1], url))
+            });
+        }
         if let Some(dir) = &self.image_dir {
             source = replace(&MEDIA, source, |found| {
                 Some(format!("{}{dir}{}{}", &found[1], &found[2], &found[3]))
@@ -53,12 +59,6 @@ impl Surroundings {
                     Some(href) => format!("[{}]({href})", &found[1]),
                     None => found[1].to_owned(),
                 })
-            });
-        }
-        if may_inline && !self.data_urls.is_empty() {
-            source = replace(&IMAGE, source, |found| {
-                let url = self.data_urls.get(&found[1])?;
-                Some(found[0].replace(&found[1], url))
             });
         }
         source

@@ -48,7 +48,7 @@ pub fn find(
         let names: Vec<&str> = surroundings.svg_images.iter().map(String::as_str).collect();
         parts.push("svg images", names.join(" "));
     }
-    if images.shared && !images.inline {
+    if images.shared {
         surroundings.image_dir = Some(SHARED_IMAGE_DIR.to_owned());
         parts.push("image directory", SHARED_IMAGE_DIR);
     }
@@ -136,7 +136,12 @@ pub fn inlined<'n>(
     if !context.spec.images.inline {
         return found;
     }
-    let urls: BTreeSet<String> = notebooks.flat_map(deck::image_urls).collect();
+    // As the deck names them, not as the output does.
+    let named = |url: String| match url.strip_prefix(SHARED_IMAGE_DIR) {
+        Some(file) => format!("img/{file}"),
+        None => url,
+    };
+    let urls: BTreeSet<String> = notebooks.flat_map(deck::image_urls).map(named).collect();
     for url in urls {
         if mime(&url).is_none() {
             continue;
