@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{ImageMode, Place, Settings, WorkerSettings};
+use crate::config::{EnvFile, ImageMode, Place, Settings, WorkerSettings};
 use crate::course::words::ImageKind;
 use crate::engine::Engine;
 use crate::engine::load::Course;
@@ -115,7 +115,11 @@ pub fn engine(
     events: Events,
     cancel: CancellationToken,
 ) -> Result<Engine> {
-    let (renderers, _) = tools::locate::locate(context);
+    let (mut renderers, _) = tools::locate::locate(context);
+    let env_file = EnvFile::load(&course.place, &course.settings.notebook, |name| {
+        std::env::var_os(name)
+    })?;
+    renderers.kernels.add_variables(&env_file.variables);
     let store = open_store(&course, &events)?;
     let config = pool_config(&course, context, workers);
     Ok(Engine::new(

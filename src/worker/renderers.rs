@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::digest::Digest;
+
 /// All tools that were found; what is missing is none, and only matters when something needs it.
 #[derive(Clone, Debug, Default)]
 pub struct Renderers {
@@ -33,6 +35,29 @@ pub struct HtmlTool {
 pub struct Kernels {
     /// Kernelspecs by name, such as `python3`.
     pub specs: BTreeMap<String, KernelSpec>,
+}
+
+impl Kernels {
+    /// Gives variables to all kernels. What a kernelspec sets itself counts more. Variables may change what cells
+    /// do, so that they become a part of the fingerprints.
+    pub fn add_variables(&mut self, variables: &BTreeMap<String, String>) {
+        if variables.is_empty() {
+            return;
+        }
+        let lines: Vec<String> = variables
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let digest = Digest::of(lines.join("\0")).short();
+        for spec in self.specs.values_mut() {
+            for (name, value) in variables {
+                spec.env
+                    .entry(name.clone())
+                    .or_insert_with(|| value.clone());
+            }
+            spec.fingerprint = format!("{}, variables {digest}", spec.fingerprint);
+        }
+    }
 }
 
 /// How a kernel is started.

@@ -2,6 +2,8 @@
 //!
 //! Precedence: flag > environment > `clm.toml` > default. An unknown key in `clm.toml` is an error.
 
+mod env_file;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +12,8 @@ use serde::Deserialize;
 
 use crate::course::words::ImageKind;
 use crate::error::{Error, Result};
+
+pub use env_file::EnvFile;
 
 /// Environment variables that clm honours besides those of its tools.
 pub mod env {
@@ -55,7 +59,7 @@ pub struct NotebookSettings {
     /// Directory of the course's own Jinja templates, relative to the course root. A template there takes the place
     /// of a bundled one of its name; one in a directory named like the deck's language comes first.
     pub templates: Option<String>,
-    /// File of environment variables for kernels; the default is the nearest `.env` above the specification, and
+    /// File of variables for kernels, relative to the course root; the default is the nearest `.env` above the specification, and
     /// the empty text is none.
     pub env_file: Option<String>,
 }

@@ -1,0 +1,125 @@
+//! `.env`: variables that the kernels of a course get, such as the address of a service.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::{NotebookSettings, Place};
+use crate::error::{Error, Result};
+
+/// The name of the file that is looked for.
+const NAME: &str = ".env";
+
+/// Variables from a file, without those that the process has already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EnvFile {
+    /// The file, if there is one.
+    pub path: Option<PathBuf>,
+    /// Its variables.
+    pub variables: BTreeMap<String, String>,
+}
+
+impl EnvFile {
+    /// Reads the file that the settings name, or the nearest `.env` in the specification's directory and above.
+    /// `lookup` gives variables of the process, which count more.
+    pub fn load(
+        place: &Place,
+        settings: &NotebookSettings,
+        lookup: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self> {
+        let path = match settings.env_file.as_deref() {
+            Some("") => None,
+            Some(name) => Some(place.root.join(name)),
+            None => place
+                .spec
+                .ancestors()
+                .skip(1)
+                .map(|dir| dir.join(NAME))
+                .find(|path| path.is_file()),
+        };
+        let Some(path) = path else {
+            return Ok(Self::default());
+        };
+        let variables = read(&path)?
+            .into_iter()
+            .filter(|(name, _)| lookup(name).is_none())
+            .collect();
+        Ok(Self {
+            path: Some(path),
+            variables,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<BTreeMap<String, String>> {
+    let failed = |error: dotenvy::Error| match error {
+        dotenvy::Error::Io(error) => Error::io("read", path, &error),
+        dotenvy::Error::LineParse(line, _) => {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let number = text
+                .lines()
+                .position(|other| other.contains(line.trim()))
+                .map(|index| index as u32 + 1);
+            Error::usage("this is not of the form `NAME=value`")
+                .at(&path.display().to_string(), number)
+                .hint("quote values that contain blanks or `#`: `NAME=\"a value\"`")
+        }
+        other => Error::usage(format!("{other}")).at(&path.display().to_string(), None),
+    };
+    dotenvy::from_path_iter(path)
+        .map_err(failed)?
+        .map(|item| item.map_err(failed))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn course() -> (tempfile::TempDir, Place) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("specs")).unwrap();
+        let place = Place {
+            spec: root.join("specs/x.xml"),
+            root,
+        };
+        (dir, place)
+    }
+
+    #[test]
+    fn the_nearest_file_is_read_and_the_process_counts_more() {
+        let (_dir, place) = course();
+        std::fs::write(
+            place.root.join(".env"),
+            "# keys\nexport A=1\nB=\"two words\"\nC=3\n",
+        )
+        .unwrap();
+        let lookup = |name: &str| (name == "C").then(|| OsString::from("own"));
+        let found = EnvFile::load(&place, &NotebookSettings::default(), lookup).unwrap();
+        let expected = [("A", "1"), ("B", "two words")];
+        assert_eq!(
+            found.variables,
+            expected
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into()
+        );
+        let off = NotebookSettings {
+            env_file: Some(String::new()),
+            ..NotebookSettings::default()
+        };
+        assert_eq!(
+            EnvFile::load(&place, &off, |_| None).unwrap(),
+            EnvFile::default()
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_with_its_line() {
+        let (_dir, place) = course();
+        std::fs::write(place.root.join("specs/.env"), "A=1\nnot a variable\n").unwrap();
+        let error = EnvFile::load(&place, &NotebookSettings::default(), |_| None).unwrap_err();
+        assert_eq!(error.diagnostics[0].line, Some(2));
+        assert_eq!(error.exit_code(), 2);
+    }
+}
