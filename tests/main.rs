@@ -10,8 +10,10 @@ mod support;
 
 mod bad_input;
 mod build;
+mod check_spec;
 mod demo;
 mod drawio;
+mod format;
 mod layering;
 mod notebook;
 mod percent;

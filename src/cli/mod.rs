@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod build;
+mod check_spec;
 mod completions;
 mod doctor;
 mod explain;
@@ -28,6 +29,8 @@ struct Cli {
 enum Command {
     /// Build the outputs of a course that are not up to date
     Build(Box<build::BuildArgs>),
+    /// Tell everything that is wrong in a specification and in what it names, without building
+    CheckSpec(check_spec::CheckSpecArgs),
     /// Say why the outputs of a source are up to date or not
     Explain(explain::ExplainArgs),
     /// Find the renderers and install those that are missing, without root
@@ -44,6 +47,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result: Result<u8> = match cli.command {
         Command::Build(args) => build::run(&args),
+        Command::CheckSpec(args) => check_spec::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Doctor(args) => doctor::run(&args),

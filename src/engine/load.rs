@@ -1,6 +1,6 @@
 //! From files to a plan: reads the specification, lists the tree, names the outputs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::config::{ImageMode, Place, Settings};
@@ -10,10 +10,9 @@ use crate::course::{ProgLang, RelPath, spec};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Severity};
-use crate::plan::{self, Context, Fingerprints, Plan};
+use crate::plan::{self, Context, Fingerprints, Make, Plan};
 use crate::worker::{Renderers, drawio, notebook, plantuml};
 
-use super::publish::Publisher;
 use super::snapshot::{self, Snapshot};
 
 /// Which specification is read.
@@ -65,6 +64,48 @@ pub struct Specified {
 impl Course {
     /// Reads the specification.
     pub fn specification(&self) -> Result<Specified> {
+        let (spec, diagnostics) = self.read_specification()?;
+        let has_errors = diagnostics.iter().any(|d| d.severity == Severity::Error);
+        match spec {
+            Some(spec) if !has_errors => Ok(Specified { spec, diagnostics }),
+            _ => Err(Error::from_diagnostics(diagnostics)),
+        }
+    }
+
+    /// Everything that is wrong with the specification and with what it names, without building anything.
+    pub fn check(&self) -> Result<Vec<Diagnostic>> {
+        let (spec, diagnostics) = self.read_specification()?;
+        let Some(spec) = spec else {
+            return Ok(diagnostics);
+        };
+        let specified = Specified { spec, diagnostics };
+        let snapshot = Snapshot::new(&self.place.root, HashMap::new());
+        let everything = Selection::default();
+        let loaded = self.load(
+            &specified,
+            &snapshot,
+            &HashSet::new(),
+            &everything,
+            &Renderers::default(),
+        )?;
+        let mut found = loaded.diagnostics;
+        for action in loaded.plan.actions {
+            found.extend(action.warnings);
+            if let Make::Invalid(errors) = action.make {
+                found.extend(errors);
+            }
+        }
+        let mut told = HashSet::new();
+        found.retain(|diagnostic| told.insert(diagnostic.clone()));
+        let spec_name = self.place.spec_name();
+        found.sort_by_key(|found| {
+            let is_elsewhere = found.file.as_deref() != Some(spec_name.as_str());
+            (is_elsewhere, found.file.clone(), found.line, found.column)
+        });
+        Ok(found)
+    }
+
+    fn read_specification(&self) -> Result<(Option<spec::Spec>, Vec<Diagnostic>)> {
         let name = self.place.spec_name();
         let bytes = std::fs::read(&self.place.spec)
             .map_err(|error| Error::io("read", &self.place.spec, &error))?;
@@ -78,12 +119,14 @@ impl Course {
                 .at(&name, Some(line as u32 + 1))
                 .hint("save it with the encoding UTF-8")
         })?;
-        let (mut spec, diagnostics) = spec::parse(&text, &name).map_err(Error::from_diagnostics)?;
-        let images = &self.settings.images;
-        spec.images.shared = images.mode == ImageMode::Shared;
-        spec.images.format = images.format.unwrap_or(spec.images.format);
-        spec.images.inline = images.inline.unwrap_or(spec.images.inline);
-        Ok(Specified { spec, diagnostics })
+        let (mut spec, diagnostics) = spec::parse_leniently(&text, &name);
+        if let Some(spec) = &mut spec {
+            let images = &self.settings.images;
+            spec.images.shared = images.mode == ImageMode::Shared;
+            spec.images.format = images.format.unwrap_or(spec.images.format);
+            spec.images.inline = images.inline.unwrap_or(spec.images.inline);
+        }
+        Ok((spec, diagnostics))
     }
 
     /// The root of each target: as it stands in output paths (relative to the course root where it can be).
@@ -156,12 +199,12 @@ impl Course {
         uses
     }
 
-    /// Lists the tree and plans everything that is selected.
+    /// Lists the tree and plans everything that is selected. `written_back` are files in the tree that we rendered.
     pub fn load(
         &self,
         specified: &Specified,
         snapshot: &Snapshot,
-        publisher: &Publisher,
+        written_back: &HashSet<String>,
         selection: &Selection,
         renderers: &Renderers,
     ) -> Result<Loaded> {
@@ -178,7 +221,7 @@ impl Course {
         let (mut listing, found) = snapshot::scan(root, &tree::scan_roots(spec), &skip);
         diagnostics.extend(found);
         // What we rendered into the tree is no source of anything.
-        for path in publisher.written_back() {
+        for path in written_back {
             listing.files.remove(path.as_str());
         }
         let read = |path: &RelPath| snapshot.read(path).map(|source| source.bytes);

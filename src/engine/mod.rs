@@ -295,9 +295,13 @@ impl Engine {
             self.events.clone(),
         )?;
         let snapshot = Snapshot::new(&self.course.place.root, self.store.files()?);
-        let loaded =
-            self.course
-                .load(specified, &snapshot, &publisher, selection, &self.renderers)?;
+        let loaded = self.course.load(
+            specified,
+            &snapshot,
+            &publisher.written_back(),
+            selection,
+            &self.renderers,
+        )?;
         Ok(Look {
             snapshot,
             publisher,

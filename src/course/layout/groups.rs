@@ -28,6 +28,7 @@ fn add_group(maker: &mut Maker<'_>, listing: &Listing, group: &DirGroup) {
         ))
         .hint("check the `<path>`: it is relative to the course root");
         diagnostic.line = Some(group.line);
+        diagnostic.column = Some(group.column);
         maker.claims.diagnostics.push(diagnostic);
         return;
     }
@@ -52,6 +53,7 @@ fn add_group(maker: &mut Maker<'_>, listing: &Listing, group: &DirGroup) {
             let mut diagnostic =
                 Diagnostic::warning(format!("the directory `{dir}` of a dir-group is not there"));
             diagnostic.line = Some(group.line);
+            diagnostic.column = Some(group.column);
             maker.claims.diagnostics.push(diagnostic);
             continue;
         }

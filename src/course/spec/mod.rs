@@ -85,8 +85,10 @@ pub struct Include {
     pub at: RelPath,
     /// Whether it may be missing.
     pub optional: bool,
-    /// Its line in the file.
+    /// Where it stands in the file.
     pub line: u32,
+    /// Where it stands in the line.
+    pub column: u32,
 }
 
 /// Directories that are copied as they are.
@@ -102,8 +104,10 @@ pub struct DirGroup {
     pub include_root_files: bool,
     /// Whether directories are copied with everything below them.
     pub recursive: bool,
-    /// Its line in the file.
+    /// Where it stands in the file.
     pub line: u32,
+    /// Where it stands in the line.
+    pub column: u32,
 }
 
 /// An output directory and what goes there.
@@ -136,6 +140,17 @@ pub struct ImageOptions {
 /// Reads a specification; `file` is its name in diagnostics. On success there may be warnings, on failure all
 /// errors are listed, not only the first.
 pub fn parse(text: &str, file: &str) -> Result<(Spec, Vec<Diagnostic>), Vec<Diagnostic>> {
+    match parse_leniently(text, file) {
+        (Some(spec), diagnostics) if diagnostics.iter().all(|d| d.severity != Severity::Error) => {
+            Ok((spec, diagnostics))
+        }
+        (_, diagnostics) => Err(diagnostics),
+    }
+}
+
+/// Reads as much of a specification as can be understood, for telling at once what is wrong in it and in what it
+/// names. None when nothing can be.
+pub fn parse_leniently(text: &str, file: &str) -> (Option<Spec>, Vec<Diagnostic>) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let options = roxmltree::ParsingOptions {
         // Without document types there are no entities, and so no entity bombs.
@@ -143,16 +158,13 @@ pub fn parse(text: &str, file: &str) -> Result<(Spec, Vec<Diagnostic>), Vec<Diag
         nodes_limit: 1_000_000,
         ..Default::default()
     };
-    let document = roxmltree::Document::parse_with_options(text, options)
-        .map_err(|error| vec![malformed(&error, text, file)])?;
-    let mut reader = xml::Reader::new(&document, file);
-    let spec = read::course(&mut reader);
-    let diagnostics = reader.diagnostics;
-    match spec {
-        Some(spec) if !diagnostics.iter().any(|d| d.severity == Severity::Error) => {
-            Ok((spec, diagnostics))
+    match roxmltree::Document::parse_with_options(text, options) {
+        Ok(document) => {
+            let mut reader = xml::Reader::new(&document, file);
+            let spec = read::course(&mut reader);
+            (Some(spec), reader.diagnostics)
         }
-        _ => Err(diagnostics),
+        Err(error) => (None, vec![malformed(&error, text, file)]),
     }
 }
 

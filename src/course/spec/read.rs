@@ -34,14 +34,19 @@ const WITHOUT_EFFECT: &[&str] = &["jupyterlite", "sidecar-layout", "release-chan
 const AUTHOR: &str = "Dr. Matthias Hölzl";
 const ORGANIZATION: (&str, &str) = ("Coding-Akademie München", "Coding-Academy Munich");
 
-/// Reads the whole course. None when something indispensable is wrong; the reader has the errors.
-pub fn course<'a>(reader: &mut Reader<'a>) -> Option<Spec> {
+/// Reads the whole course, as far as it can be understood; the reader has the errors.
+pub fn course<'a>(reader: &mut Reader<'a>) -> Spec {
     let root = reader.root();
     reader.check_children(root, KNOWN);
     for name in WITHOUT_EFFECT {
         if let Some(node) = child(root, name) {
             reader.warning(node, format!("`<{name}>` has no effect in clm"));
         }
+    }
+    if let Some(node) = child(root, "sidecar-layout")
+        && !matches!(text(node).trim(), "subdir" | "sibling")
+    {
+        reader.warning(node, "there are the layouts `subdir` and `sibling`");
     }
     let name = match child(root, "name") {
         Some(node) => reader.localized(node),
@@ -72,10 +77,10 @@ pub fn course<'a>(reader: &mut Reader<'a>) -> Option<Spec> {
         .unwrap_or_default();
     let targets = targets::targets(reader, root);
     let images = image_options(reader, root);
-    Some(Spec {
+    Spec {
         name,
         slug,
-        prog_lang: prog_lang?,
+        prog_lang,
         author: child(root, "author")
             .map(|node| text(node).trim().to_owned())
             .filter(|author| !author.is_empty())
@@ -94,7 +99,7 @@ pub fn course<'a>(reader: &mut Reader<'a>) -> Option<Spec> {
         kernel_python: child(root, "kernel-python")
             .map(|node| text(node).trim().to_owned())
             .filter(|path| !path.is_empty()),
-    })
+    }
 }
 
 fn slug<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Option<String> {
@@ -124,16 +129,15 @@ fn slug<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Option<String> {
     own.and_then(read).or_else(|| old.and_then(read))
 }
 
-fn prog_lang<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Option<ProgLang> {
+fn prog_lang<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> ProgLang {
     let names = ProgLang::ALL.map(ProgLang::name);
     let Some(node) = child(root, "prog-lang") else {
         reader.warning(root, "the course has no `<prog-lang>`; `python` is assumed");
-        return Some(ProgLang::Python);
+        return ProgLang::Python;
     };
     let value = text(node);
     let value = value.trim();
-    let found = ProgLang::parse(value);
-    if found.is_none() {
+    ProgLang::parse(value).unwrap_or_else(|| {
         let hint = nearest(value, &names)
             .map(|near| format!("did you mean `{near}`?"))
             .unwrap_or_else(|| format!("there are {}", names.join(", ")));
@@ -143,8 +147,8 @@ fn prog_lang<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Option<ProgLang
                 format!("`{value}` is not a programming language of courses"),
             )
             .hint = Some(hint);
-    }
-    found
+        ProgLang::Python
+    })
 }
 
 fn image_options<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> ImageOptions {
@@ -202,12 +206,14 @@ pub fn dir_group<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> DirGroup {
             })
             .collect()
     });
+    let (line, column) = reader.position(node);
     DirGroup {
         name,
         path,
         subdirs,
         include_root_files: reader.flag(node, "include-root-files", false),
         recursive: reader.flag(node, "recursive", true),
-        line: reader.position(node).0,
+        line,
+        column,
     }
 }

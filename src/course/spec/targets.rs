@@ -14,28 +14,28 @@ pub fn targets<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Vec<Target> {
     };
     reader.check_children(node, &["output-target"]);
     let mut targets: Vec<Target> = Vec::new();
-    let mut is_empty = true;
+    let mut names: Vec<String> = Vec::new();
     for node in elements(node).filter(|child| child.tag_name().name() == "output-target") {
-        is_empty = false;
-        let Some(target) = target(reader, node) else {
+        let name = node.attribute("name").unwrap_or("default").trim();
+        if names.iter().any(|other| other == name) {
+            reader
+                .error(node, format!("there are two output targets named `{name}`"))
+                .hint = Some("give each a `name` of its own".to_owned());
+        }
+        names.push(name.to_owned());
+        let Some(target) = target(reader, node, name.to_owned()) else {
             continue;
         };
-        if targets.iter().any(|other| other.name == target.name) {
-            reader.error(
-                node,
-                format!("there are two output targets named `{}`", target.name),
-            );
-        }
         if let Some(other) = targets.iter().find(|other| other.path == target.path) {
             let message = format!(
                 "the output targets `{}` and `{}` have the same path",
                 other.name, target.name
             );
-            reader.error(node, message);
+            reader.error(node, message).hint = Some("give each a directory of its own".to_owned());
         }
         targets.push(target);
     }
-    if is_empty {
+    if names.is_empty() {
         reader.warning(
             node,
             "`<output-targets>` names no target; the usual ones are made",
@@ -69,17 +69,14 @@ fn defaults() -> Vec<Target> {
     .collect()
 }
 
-fn target<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Option<Target> {
+fn target<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, name: String) -> Option<Target> {
     reader.check_attributes(node, &["name", "remote-path", "distribute"]);
     reader.check_children(
         node,
         &["path", "kinds", "formats", "languages", "remote-path"],
     );
-    let name = node
-        .attribute("name")
-        .unwrap_or("default")
-        .trim()
-        .to_owned();
+    // Both are about publishing; a wrong one is still a mistake.
+    reader.flag(node, "distribute", true);
     let path = match child(node, "path") {
         Some(path) if !text(path).trim().is_empty() => {
             let value = text(path);
@@ -93,7 +90,9 @@ fn target<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Option<Target> {
             found
         }
         _ => {
-            reader.error(node, format!("the output target `{name}` has no `<path>`"));
+            reader
+                .error(node, format!("the output target `{name}` has no `<path>`"))
+                .hint = Some("name a directory, such as `output/students`".to_owned());
             None
         }
     };

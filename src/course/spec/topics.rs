@@ -19,6 +19,9 @@ pub fn sections<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Vec<Section>
             node,
             &["enabled", "id", "module", "http-replay", "optional"],
         );
+        for name in ["http-replay", "optional"] {
+            reader.flag(node, name, false);
+        }
         if is_enabled(reader, node)
             && let Some(section) = section(reader, node, index + 1)
         {
@@ -113,8 +116,16 @@ fn add_topics<'a>(
                             Some(format!("there are {}", WEEKDAYS.join(", ")));
                     }
                 }
+                reader.flag(node, "optional", false);
                 if is_enabled(reader, node) {
                     add_topics(reader, node, defaults, topics);
+                }
+            }
+            "activity" => {
+                let name = reader.localized(node);
+                if name.de.trim().is_empty() || name.en.trim().is_empty() {
+                    reader.error(node, "the `<activity>` has no text").hint =
+                        Some("write what happens, or `<de>` and `<en>`".to_owned());
                 }
             }
             _ => {}
@@ -142,6 +153,7 @@ fn topic<'a>(
             "export",
         ],
     );
+    reader.flag(node, "export", true);
     if reader.flag(node, "http-replay", false) {
         reader.warning(
             node,
@@ -281,11 +293,13 @@ fn include<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Option<Include> {
         }
         Some(value) => path(reader, "as", value)?,
     };
+    let (line, column) = reader.position(node);
     Some(Include {
         source,
         at,
         optional: reader.flag(node, "optional", false),
-        line: reader.position(node).0,
+        line,
+        column,
     })
 }
 

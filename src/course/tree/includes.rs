@@ -30,6 +30,7 @@ pub fn included(
             ))
             .hint("check the `source`: it is relative to the course root");
             diagnostic.line = Some(include.line);
+            diagnostic.column = Some(include.column);
             diagnostics.push(diagnostic);
         }
         let mut shadowed = 0;
@@ -50,6 +51,7 @@ pub fn included(
             ))
             .hint("its own files count; remove them, or the `<include>`");
             diagnostic.line = Some(include.line);
+            diagnostic.column = Some(include.column);
             diagnostics.push(diagnostic);
         }
     }

@@ -1,0 +1,53 @@
+//! `clm check-spec`: everything that is wrong in a specification, and in what it names, in one go.
+
+use clap::Args;
+
+use crate::error::{Error, Result};
+use crate::events::{Event, Severity};
+use crate::ui::{self, MessageFormat};
+
+use super::session::CourseArgs;
+
+#[derive(Debug, Args)]
+pub struct CheckSpecArgs {
+    #[command(flatten)]
+    course: CourseArgs,
+    /// How to report: lines for people, JSON lines, or GitHub annotations
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    message_format: Option<MessageFormat>,
+    /// Fail on warnings too
+    #[arg(long)]
+    strict: bool,
+}
+
+/// Runs the command; the exit code is 0, or 2 when something is wrong.
+pub fn run(args: &CheckSpecArgs) -> Result<u8> {
+    let found = match args.course.course().and_then(|course| course.check()) {
+        Ok(found) => found,
+        // A specification that cannot be read at all is a finding like any other.
+        Err(Error { diagnostics, .. }) => diagnostics,
+    };
+    let format = args.message_format.unwrap_or_else(MessageFormat::detect);
+    let mut reporter = ui::reporter(format, false, false);
+    for diagnostic in &found {
+        reporter.event(&Event::Diagnostic(diagnostic.clone()));
+    }
+    reporter.finish();
+    let count = |severity| {
+        let all = found.iter().filter(|found| found.severity == severity);
+        all.count()
+    };
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    if format != MessageFormat::Json {
+        ui::say(&match (errors, warnings) {
+            (0, 0) => "Nothing is wrong".to_owned(),
+            _ => format!(
+                "{errors} {}, {warnings} {}",
+                if errors == 1 { "error" } else { "errors" },
+                if warnings == 1 { "warning" } else { "warnings" },
+            ),
+        });
+    }
+    let fails = errors > 0 || (args.strict && warnings > 0);
+    Ok(if fails { 2 } else { 0 })
+}
