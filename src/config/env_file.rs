@@ -61,10 +61,10 @@ fn read(path: &Path) -> Result<BTreeMap<String, String>> {
                 .position(|other| other.contains(line.trim()))
                 .map(|index| index as u32 + 1);
             Error::usage("this is not of the form `NAME=value`")
-                .at(&path.display().to_string(), number)
+                .at(path.display().to_string(), number)
                 .hint("quote values that contain blanks or `#`: `NAME=\"a value\"`")
         }
-        other => Error::usage(format!("{other}")).at(&path.display().to_string(), None),
+        other => Error::usage(format!("{other}")).at(path.display().to_string(), None),
     };
     dotenvy::from_path_iter(path)
         .map_err(failed)?
