@@ -257,3 +257,30 @@ fn kernels_get_the_variables_of_the_env_file() {
     course.built();
     assert!(page().contains("service at None"));
 }
+
+#[test]
+fn typescript_decks_are_executed_and_their_errors_told() {
+    let course = Course::with_topics(&["one"]);
+    course.edit("course.xml", ">python<", ">typescript<");
+    let deck = "slides/m/topic_010_one/slides_one.ts";
+    course.write(
+        deck,
+        "// %%\ninterface Point { x: number; y: number }\nconst p: Point = { x: 20, y: 22 };\n\n// %%\nconsole.log(\"sum\", p.x + p.y);\n",
+    );
+    course.built();
+    let page =
+        course.read("output/trainer/course-en/Slides/Html/Completed/Part/01 slides_one.html");
+    assert!(page.contains("sum 42"));
+    let script =
+        course.read("output/shared/course-en/Slides/TypeScript/Completed/Part/01 slides_one.ts");
+    assert!(script.contains("interface Point"));
+    course.edit(deck, "p.x + p.y", "missing.x");
+    let run = course.build(&[]);
+    assert_eq!(run.code, 1);
+    let error = run.error_in(deck);
+    assert!(
+        error.message.contains("missing is not defined"),
+        "{error:?}"
+    );
+    assert_eq!(error.cell, Some(2));
+}

@@ -75,6 +75,7 @@ fn needs_of(course: &Course, specified: &Specified) -> Needs {
     Needs {
         html: uses.pages,
         python_kernel: uses.python,
+        typescript_kernel: uses.typescript,
         plantuml: uses.plantuml,
         drawio: uses.drawio,
     }

@@ -47,6 +47,8 @@ pub struct Uses {
     pub pages: bool,
     /// Python kernels.
     pub python: bool,
+    /// TypeScript kernels.
+    pub typescript: bool,
     /// PlantUML.
     pub plantuml: bool,
     /// draw.io.
@@ -194,6 +196,7 @@ impl Course {
             for deck in &topic.decks {
                 uses.pages = true;
                 uses.python |= deck.prog_lang == ProgLang::Python;
+                uses.typescript |= deck.prog_lang == ProgLang::TypeScript;
             }
         }
         uses

@@ -21,6 +21,8 @@ pub enum Component {
     Drawio,
     /// A headless Chromium.
     Chromium,
+    /// Deno with its kernel for TypeScript.
+    Deno,
     /// Node with npm, used for installing only.
     Node,
 }
@@ -34,6 +36,7 @@ impl Component {
             Self::Java => "java",
             Self::Drawio => "drawio",
             Self::Chromium => "chromium",
+            Self::Deno => "deno",
             Self::Node => "node",
         }
     }
@@ -46,6 +49,7 @@ impl Component {
             Self::Java => &[pins::JAVA],
             Self::Drawio => &[pins::DRAWIO_VIEWER, pins::DRAWIO_IMAGES, pins::MATHJAX],
             Self::Chromium => &[pins::CHROMIUM],
+            Self::Deno => pins::DENO,
             Self::Node => &[pins::NODE],
         }
     }

@@ -104,6 +104,11 @@ fn kernels(context: &Context, found: &mut Vec<Found>) -> Kernels {
         };
         specs.insert("python3".to_owned(), spec);
     }
+    if let Some(dir) = Component::Deno.path(context) {
+        specs
+            .entry("deno".to_owned())
+            .or_insert_with(|| deno(&dir, &context.tools_dir));
+    }
     for (name, spec) in specs.iter().filter(|(name, _)| *name != "python3") {
         found.push(Found {
             what: format!("kernel `{name}`"),
@@ -114,6 +119,27 @@ fn kernels(context: &Context, found: &mut Vec<Found>) -> Kernels {
         });
     }
     Kernels { specs }
+}
+
+/// The kernel of our own Deno.
+fn deno(dir: &Path, tools_dir: &Path) -> KernelSpec {
+    let argv = [
+        dir.join("deno").display().to_string(),
+        "jupyter".to_owned(),
+        "--kernel".to_owned(),
+        "--conn".to_owned(),
+        "{connection_file}".to_owned(),
+    ];
+    let cache = tools_dir.join("deno-cache").display().to_string();
+    let env = [("DENO_DIR", cache.as_str()), ("DENO_NO_UPDATE_CHECK", "1")];
+    KernelSpec {
+        argv: argv.to_vec(),
+        env: env
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        interrupt_by_message: false,
+        fingerprint: format!("Deno {}", pins::DENO_VERSION),
+    }
 }
 
 /// The Python whose packages decks see: what the course names, the project's environment, or ours.

@@ -92,6 +92,8 @@ pub struct Needs {
     pub html: bool,
     /// Python kernels.
     pub python_kernel: bool,
+    /// TypeScript kernels.
+    pub typescript_kernel: bool,
     /// PlantUML diagrams.
     pub plantuml: bool,
     /// draw.io diagrams.
@@ -104,6 +106,7 @@ impl Needs {
         Self {
             html: true,
             python_kernel: true,
+            typescript_kernel: true,
             plantuml: true,
             drawio: true,
         }

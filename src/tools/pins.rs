@@ -87,6 +87,44 @@ pub const NODE: Pin = Pin {
     megabytes: 61,
 };
 
+/// Deno, whose kernel runs TypeScript (MIT): one package for each platform; none for platforms without one.
+pub const DENO: &[Pin] = &[
+    #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+    deno(
+        "@deno/linux-x64-glibc",
+        &["a6596af07f3570b4f1ffa6783bfee9942aac14a719a601baa6bf5b71bf0105e2"],
+    ),
+    #[cfg(all(target_os = "linux", target_arch = "aarch64", target_env = "gnu"))]
+    deno(
+        "@deno/linux-arm64-glibc",
+        &["8e32a9c72c84c14f91fde26efbef0b5f347286f3c68b4b7d4b8040ae9e6f42ec"],
+    ),
+    #[cfg(all(target_os = "macos", target_arch = "aarch64"))]
+    deno(
+        "@deno/darwin-arm64",
+        &["60321cf03244e275589f0d099575bfc739c72ff5aa6e9d19d47d8f0757c24bad"],
+    ),
+    #[cfg(all(target_os = "macos", target_arch = "x86_64"))]
+    deno(
+        "@deno/darwin-x64",
+        &["7de9ca51343ef2f2ef1996e4a673d37920386681c3fef4aa964638ec62df398f"],
+    ),
+];
+
+/// Deno's version on every platform.
+pub const DENO_VERSION: &str = "2.9.6";
+
+#[allow(dead_code, reason = "there are platforms without a package")]
+const fn deno(name: &'static str, sha256: &'static [&'static str]) -> Pin {
+    Pin {
+        registry: Registry::Node,
+        name,
+        version: DENO_VERSION,
+        sha256,
+        megabytes: 42,
+    }
+}
+
 const JAVA_WHEELS: &[&str] = &[
     "0667b81b3ddc60157f773e0d05d00f4d46530f82bdc59e295b322b8d33f69417",
     "1c8e37d26315dfbb603503153d3dcdd90021fda71d64ab0b6309f06f83c0d503",

