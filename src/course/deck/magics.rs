@@ -1,6 +1,7 @@
 //! Lines that a kernel understands and a script cannot hold: commented in scripts, bare in notebooks.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -55,10 +56,34 @@ fn patterns(prog_lang: ProgLang) -> &'static Patterns {
     }
 }
 
-/// Takes the comment signs off magics (and off the lines that continue them).
+/// Takes the comment signs off magics (and off the lines that continue them). Commands that install packages stay
+/// comments: authors show them, and a build must not install anything.
 pub(super) fn uncomment<'a>(lines: &[&'a str], prog_lang: ProgLang) -> Vec<Cow<'a, str>> {
     let comment = prog_lang.comment();
-    translate(lines, prog_lang, |line, _| uncomment_line(line, comment))
+    let is_kept = Cell::new(false);
+    translate(lines, prog_lang, |line, place| {
+        let bare = uncomment_line(line, comment);
+        if place == Place::First {
+            is_kept.set(prog_lang == ProgLang::Python && installs(&bare));
+        }
+        if is_kept.get() { line.to_owned() } else { bare }
+    })
+}
+
+/// Whether a line is a command of a package manager that changes what is installed.
+fn installs(line: &str) -> bool {
+    static TOOL: LazyLock<Regex> = LazyLock::new(|| {
+        let tools = "pip3?|pipx|py(?:thon)?(?:[0-9]+(?:\\.[0-9]+)?)?\\s+-m\\s+pip|uv|conda|mamba|micromamba|poetry|apt(?:-get)?|brew|npm|yarn|pnpm";
+        Regex::new(&format!(r"^\s*[!%]\s*(?:sudo\s+)?(?:{tools})(?:\s+|$)"))
+            .expect("the pattern is constant")
+    });
+    const VERBS: &[&str] = &["install", "uninstall", "add", "remove", "update", "upgrade"];
+    /// The verb stands among the first words after the tool: `uv pip install`.
+    const WORDS: usize = 4;
+    TOOL.find(line).is_some_and(|tool| {
+        let words = line[tool.end()..].split_whitespace();
+        words.take(WORDS).any(|word| VERBS.contains(&word))
+    })
 }
 
 /// Puts comment signs before magics (and before the lines that continue them).
@@ -154,6 +179,34 @@ mod tests {
             ["#!share x"]
         );
         assert_eq!(uncomment(&["//%loadjava"], ProgLang::Java), ["%loadjava"]);
+    }
+
+    #[test]
+    fn commands_that_install_stay_comments() {
+        for line in [
+            "# !pip install x",
+            "# %pip install -q x",
+            "#!uv pip install x",
+            "# !sudo apt-get -y install x",
+            "# !python3.12 -m pip install x",
+            "# !npm add x",
+        ] {
+            assert_eq!(uncomment(&[line], ProgLang::Python), [line]);
+        }
+        let shown = [
+            ("# !pip list", "!pip list"),
+            ("# !echo pip install", "!echo pip install"),
+            ("!pip install x", "!pip install x"),
+            ("# !pipenv install x", "!pipenv install x"),
+        ];
+        for (script, notebook) in shown {
+            assert_eq!(uncomment(&[script], ProgLang::Python), [notebook]);
+        }
+        let continued = ["# !pip install a \\", "# b", "# %time"];
+        assert_eq!(
+            uncomment(&continued, ProgLang::Python),
+            ["# !pip install a \\", "# b", "%time"]
+        );
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub use surroundings::{Surroundings, image_urls, reference_parts, references};
 pub use syntax::kernel_name;
 
 /// Changes whenever equal decks would be read or written differently: a part of every key made with this module.
-pub const WRITER_VERSION: &str = "2";
+pub const WRITER_VERSION: &str = "3";
 
 /// A notebook source.
 #[derive(Clone, Copy, Debug)]
