@@ -7,6 +7,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 
 /// The blake3 digest of some bytes: 32 bytes, shown as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,16 +21,11 @@ impl Digest {
 
     /// Digests a file without holding it in memory. Errors are those of opening and reading it.
     pub fn of_file(path: &Path) -> io::Result<Self> {
-        let mut file = std::fs::File::open(path)?;
         let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            let read = file.read(&mut buffer)?;
-            if read == 0 {
-                return Ok(Self(*hasher.finalize().as_bytes()));
-            }
-            hasher.update(&buffer[..read]);
-        }
+        read_in_pieces(path, |bytes| {
+            hasher.update(bytes);
+        })?;
+        Ok(Self(*hasher.finalize().as_bytes()))
     }
 
     /// The raw 32 bytes.
@@ -40,6 +36,30 @@ impl Digest {
     /// The first 12 hexadecimal digits, for people.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()
+    }
+}
+
+/// The SHA-256 of a file in hexadecimal digits, for what others check. Errors are those of opening and reading it.
+pub fn sha256_of_file(path: &Path) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    read_in_pieces(path, |bytes| hasher.update(bytes))?;
+    let digits = hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok(digits)
+}
+
+fn read_in_pieces(path: &Path, mut use_bytes: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut file = std::fs::File::open(path)?;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(());
+        }
+        use_bytes(&buffer[..read]);
     }
 }
 

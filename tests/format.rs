@@ -284,3 +284,76 @@ fn typescript_decks_are_executed_and_their_errors_told() {
     );
     assert_eq!(error.cell, Some(2));
 }
+
+#[test]
+fn every_target_lists_its_outputs_after_a_build_of_the_whole_course() {
+    let course = Course::with_topics(&["one", "two"]);
+    course.write(DECK, "# %%\n1\n");
+    course.write("slides/m/topic_010_one/data/a.csv", "1\n");
+    let two = "slides/m/topic_020_two/slides_two.py";
+    course.write(two, "# %%\n2\n");
+    course.edit(
+        "course.xml",
+        TOPICS,
+        r#"<topic>one<dir-group><name>Extra</name><path>extra</path></dir-group></topic>"#,
+    );
+    course.write("extra/x.txt", "x\n");
+    built(&course, &[]);
+    let file = "output/shared/.clm-manifest.json";
+    assert!(
+        !course.path(file).exists(),
+        "a part of the formats is not the whole course"
+    );
+
+    course.built();
+    let manifest = || serde_json::from_str::<serde_json::Value>(&course.read(file)).unwrap();
+    let listed = |manifest: &serde_json::Value| -> Vec<String> {
+        let files = manifest["files"].as_array().unwrap();
+        files
+            .iter()
+            .map(|file| file["path"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let first = manifest();
+    let there: Vec<String> = course
+        .outputs()
+        .into_keys()
+        .filter_map(|path| path.strip_prefix("shared/").map(str::to_owned))
+        .collect();
+    assert_eq!(listed(&first), there);
+    let entry = |path: &str| {
+        let files = first["files"].as_array().unwrap();
+        files
+            .iter()
+            .find(|file| file["path"] == path)
+            .unwrap()
+            .clone()
+    };
+    let deck = entry("course-en/Slides/Notebooks/Code-Along/Part/01 slides_one.ipynb");
+    assert_eq!(
+        (&deck["kind"], &deck["topic_id"]),
+        (&"code-along".into(), &"one".into())
+    );
+    let extra = entry("course-en/Extra/x.txt");
+    assert_eq!(
+        (&extra["format"], &extra["topic_id"]),
+        (&"dir-group".into(), &"one".into())
+    );
+    let sum = "sha256:73cb3858a687a8494ca3323053016282f3dad39d42cf62ca4e79dda2aac7d9ac";
+    assert_eq!(extra["content_hash"], sum);
+
+    course.built();
+    assert_eq!(manifest(), first, "nothing was built, nothing is written");
+    course.write(two, "# %%\n1 / 0\n");
+    assert_eq!(course.build(&[]).code, 1);
+    let partial = manifest();
+    assert_eq!(
+        (&partial["partial"], &partial["failed_topics"][0]),
+        (&true.into(), &"two".into())
+    );
+    assert!(
+        listed(&partial)
+            .iter()
+            .all(|path| !path.contains("slides_two"))
+    );
+}

@@ -193,11 +193,22 @@ impl WorkerSettings {
 }
 
 /// `[output]`
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputSettings {
     /// Output root: every target gets a directory of its name in it. Relative to the course root.
     pub dir: Option<String>,
+    /// Whether every target gets a list of its outputs, `.clm-manifest.json`.
+    pub manifest: bool,
+}
+
+impl Default for OutputSettings {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            manifest: true,
+        }
+    }
 }
 
 impl Settings {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::config::{ImageMode, Place, Settings};
-use crate::course::layout::{self, Layout, References, Selection};
+use crate::course::layout::{self, Layout, Placed, References, Selection};
 use crate::course::tree::{self, DiagramKind, Tree};
 use crate::course::{ProgLang, RelPath, spec};
 use crate::digest::Digest;
@@ -34,6 +34,10 @@ pub struct Loaded {
     pub all_destinations: HashSet<String>,
     /// Directories to be created although they are empty.
     pub empty_dirs: Vec<String>,
+    /// Every output of what was selected, with what it is.
+    pub placed: Vec<Placed>,
+    /// Names and directories of the targets.
+    pub targets: Vec<(String, String)>,
     /// What was found while reading.
     pub diagnostics: Vec<Diagnostic>,
     /// Whether sources could not be read, so that nobody knows which outputs are superfluous.
@@ -259,6 +263,13 @@ impl Course {
                 .iter()
                 .map(|dir| format!("{}/{}", roots[dir.target], dir.path))
                 .collect(),
+            targets: selected
+                .targets
+                .iter()
+                .map(|target| target.name.clone())
+                .zip(roots)
+                .collect(),
+            placed: selected.placed,
             diagnostics,
             is_incomplete,
         })

@@ -4,12 +4,13 @@ pub mod decide;
 pub mod explain;
 mod jobs;
 pub mod load;
+mod manifest;
 mod publish;
 mod round;
 mod snapshot;
 mod staging;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -168,6 +169,7 @@ impl Engine {
                 Ok(ended) => {
                     has_errors |= ended.has_errors;
                     removed = self.clean_up(&mut publisher, &loaded, options)?;
+                    self.write_manifests(&specified, &publisher, &loaded, options, &statuses)?;
                 }
                 Err(error) => result = Err(error),
             }
@@ -254,6 +256,56 @@ impl Engine {
             None => path.display().to_string(),
         };
         Ok(explain::about(&name, &loaded.plan, &states, &decider))
+    }
+
+    /// Writes what the targets contain, after a build of the whole course that changed something.
+    fn write_manifests(
+        &self,
+        specified: &load::Specified,
+        publisher: &Publisher,
+        loaded: &Loaded,
+        options: &BuildOptions,
+        statuses: &HashMap<String, Status>,
+    ) -> Result<()> {
+        let is_whole = options.only.is_empty()
+            && !options.fast
+            && options.selection == Selection::default()
+            && self.course.settings.output.manifest;
+        if !is_whole || loaded.is_incomplete || self.cancel.is_cancelled() {
+            return Ok(());
+        }
+        let is_there = |root: &String| publisher.file(root).join(manifest::NAME).exists();
+        let is_changed = statuses.values().any(|status| *status != Status::Fresh);
+        if !is_changed && loaded.targets.iter().all(|(_, root)| is_there(root)) {
+            return Ok(());
+        }
+        let failed: HashSet<&RelPath> = loaded
+            .plan
+            .actions
+            .iter()
+            .filter(|action| statuses.get(&action.id) == Some(&Status::Failed))
+            .map(|action| &action.source)
+            .collect();
+        let failed = loaded
+            .placed
+            .iter()
+            .filter(|placed| failed.contains(&placed.source))
+            .filter_map(|placed| Some(placed.topic.as_ref()?.1.as_str()))
+            .collect();
+        let spec_name = self.course.place.spec_name();
+        manifest::Manifests {
+            spec: &specified.spec,
+            spec_name: spec_name.rsplit('/').next().unwrap_or(&spec_name),
+            course_root: &self.course.place.root,
+            targets: loaded
+                .targets
+                .iter()
+                .map(|(name, root)| manifest::Target { name, root })
+                .collect(),
+            placed: &loaded.placed,
+            failed,
+        }
+        .write(publisher, &self.store)
     }
 
     fn start_pool(&self) -> Pool {

@@ -87,6 +87,11 @@ impl Publisher {
         self.ledger.contains_key(destination)
     }
 
+    /// The digest that an output has by the ledger.
+    pub fn digest_of(&self, destination: &str) -> Option<Digest> {
+        self.ledger.get(destination).map(|record| record.digest)
+    }
+
     /// Whether an output is on disk with these bytes, and known as ours. Reads the file only when its stamp
     /// differs from that of the ledger.
     pub fn is_fresh(&mut self, destination: &str, digest: Digest) -> Result<bool> {

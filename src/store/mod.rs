@@ -5,6 +5,7 @@
 
 mod actions;
 mod blobs;
+mod checksums;
 mod files;
 mod garbage;
 mod jobs;

@@ -11,7 +11,12 @@ use crate::events::Diagnostic;
 use super::{Result, StoreError};
 
 /// The version of the tables below.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+
+/// What the second version added.
+const CHECKSUMS: &str = "
+CREATE TABLE checksums (digest TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID;
+";
 
 const TABLES: &str = "
 CREATE TABLE files (
@@ -143,7 +148,15 @@ fn connect(path: &Path) -> Result<(Connection, Connection)> {
     reader.busy_timeout(Duration::from_secs(30))?;
     reader.pragma_update(None, "query_only", true)?;
     // Damage had better be found now than in the middle of a build: a first look at every table.
-    for table in ["actions", "discovered", "blobs", "jobs", "workers", "runs"] {
+    for table in [
+        "actions",
+        "discovered",
+        "blobs",
+        "jobs",
+        "workers",
+        "runs",
+        "checksums",
+    ] {
         reader.query_row(
             &format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)"),
             [],
@@ -167,8 +180,11 @@ fn migrate(connection: &Connection) -> Result<()> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     // Another process may have been quicker.
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version == 0 {
+    if version < 1 {
         connection.execute_batch(TABLES)?;
+    }
+    if version < 2 {
+        connection.execute_batch(CHECKSUMS)?;
         connection.pragma_update(None, "user_version", VERSION)?;
     }
     connection.execute_batch("COMMIT")?;

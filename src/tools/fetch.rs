@@ -1,11 +1,9 @@
 //! Downloads through the ordinary clients `pip` and `npm`: the user's mirrors, proxies and certificates apply.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use sha2::{Digest as _, Sha256};
-
+use crate::digest;
 use crate::error::{Error, Result};
 
 use super::pins::{Pin, Registry};
@@ -92,21 +90,7 @@ impl Fetcher {
 /// Compares the checksum of a downloaded file with the pinned ones.
 fn check(file: &Path, pin: &Pin) -> Result<()> {
     let io = |error: std::io::Error| Error::io("read", file, &error);
-    let mut reader = std::fs::File::open(file).map_err(io)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let read = reader.read(&mut buffer).map_err(io)?;
-        if read == 0 {
-            break;
-        }
-        hasher.update(&buffer[..read]);
-    }
-    let sum: String = hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let sum = digest::sha256_of_file(file).map_err(io)?;
     if pin.sha256.contains(&sum.as_str()) {
         return Ok(());
     }

@@ -2,17 +2,26 @@
 
 use crate::course::file_name::sanitize;
 use crate::course::spec::DirGroup;
-use crate::course::tree::{self, Listing, is_ignored_dir, is_never_output};
+use crate::course::tree::{Listing, is_ignored_dir, is_never_output};
 use crate::course::{Lang, RelPath};
 use crate::events::Diagnostic;
 
 use super::names::course_dir;
-use super::{Destination, Maker};
+use super::{Destination, Maker, OutputClass};
 
-/// Adds the copies of all dir-groups.
+/// Adds the copies of all dir-groups: those of topics in order, then the global ones.
 pub fn add(maker: &mut Maker<'_>, listing: &Listing) {
-    let groups: Vec<DirGroup> = tree::dir_groups(maker.spec).cloned().collect();
-    for group in &groups {
+    let spec = maker.spec;
+    for (index, section) in spec.sections.iter().enumerate() {
+        for topic in &section.topics {
+            maker.topic = Some((index, topic.id.clone()));
+            for group in &topic.dir_groups {
+                add_group(maker, listing, group);
+            }
+        }
+    }
+    maker.topic = None;
+    for group in &spec.dir_groups {
         add_group(maker, listing, group);
     }
 }
@@ -78,7 +87,7 @@ fn add_group(maker: &mut Maker<'_>, listing: &Listing, group: &DirGroup) {
                 && candidate.components().all(|part| !is_ignored_dir(part))
                 && listing.below(candidate).next().is_none()
         }) {
-            for place in places(maker, group, empty) {
+            for (_, place) in places(maker, group, empty) {
                 maker.layout.empty_dirs.push(place);
             }
         }
@@ -110,13 +119,16 @@ fn is_copied(below: &RelPath, recursive: bool) -> bool {
 fn copy(maker: &mut Maker<'_>, group: &DirGroup, file: &RelPath) {
     let claimed: Vec<Destination> = places(maker, group, file)
         .into_iter()
-        .filter_map(|place| maker.claim(place.target, place.path.as_str(), file, false))
+        .filter_map(|(lang, place)| {
+            let class = (OutputClass::DirGroup, false);
+            maker.claim(place.target, place.path.as_str(), file, lang, class)
+        })
         .collect();
     maker.add_copy(file.clone(), claimed);
 }
 
 /// Where something below the group's path goes: once for every target and language.
-fn places(maker: &Maker<'_>, group: &DirGroup, path: &RelPath) -> Vec<Destination> {
+fn places(maker: &Maker<'_>, group: &DirGroup, path: &RelPath) -> Vec<(Lang, Destination)> {
     let below = match &group.path {
         Some(base) if base == path => String::new(),
         Some(base) => path
@@ -146,7 +158,7 @@ fn places(maker: &Maker<'_>, group: &DirGroup, path: &RelPath) -> Vec<Destinatio
             found.extend(
                 RelPath::new(&text)
                     .ok()
-                    .map(|path| Destination { target, path }),
+                    .map(|path| (lang, Destination { target, path })),
             );
         }
     }

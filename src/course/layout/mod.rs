@@ -29,6 +29,37 @@ pub struct Layout {
     pub copies: Vec<CopyOutput>,
     /// Directories that are made although nothing is in them.
     pub empty_dirs: Vec<Destination>,
+    /// Every output with what it is, in no particular order.
+    pub placed: Vec<Placed>,
+}
+
+/// An output and what it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placed {
+    /// Where it goes.
+    pub destination: Destination,
+    /// What it is made of.
+    pub source: RelPath,
+    /// The section (its index in the specification) and the id of the topic that it belongs to; none for what is
+    /// copied besides the sections.
+    pub topic: Option<(usize, String)>,
+    /// Its language.
+    pub lang: Lang,
+    /// What it is.
+    pub class: OutputClass,
+}
+
+/// What an output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputClass {
+    /// A deck in a format, for an audience.
+    Deck(Format, Kind),
+    /// An image.
+    Image,
+    /// A file beside the decks.
+    Data,
+    /// A file of a dir-group.
+    DirGroup,
 }
 
 /// The directory of a target.
@@ -107,6 +138,7 @@ pub fn layout(
         spec,
         targets: &targets,
         claims: Claims::new(is_same),
+        topic: None,
         layout: Layout {
             targets: targets
                 .iter()
@@ -140,12 +172,15 @@ struct Maker<'a> {
     spec: &'a Spec,
     targets: &'a [Target],
     claims: Claims<'a>,
+    /// The topic whose outputs are being named.
+    topic: Option<(usize, String)>,
     layout: Layout,
 }
 
 impl Maker<'_> {
     fn add_topic(&mut self, section: usize, spec_section: usize, position: usize, topic: &Topic) {
         let reference = &self.spec.sections[spec_section].topics[topic.topic];
+        self.topic = Some((spec_section, topic.id.clone()));
         for (deck_index, deck) in topic.decks.iter().enumerate() {
             let mut outputs = Vec::new();
             for lang in Lang::ALL {
@@ -165,7 +200,7 @@ impl Maker<'_> {
                             kind,
                             &format!("{place}/{name}"),
                             &deck.path,
-                            true,
+                            (OutputClass::Deck(format, kind), true),
                         );
                         if !destinations.is_empty() {
                             outputs.push(DeckOutput {
@@ -200,7 +235,8 @@ impl Maker<'_> {
         }
         for file in &topic.data {
             if let Some(below) = file.at.strip_prefix(&topic.home) {
-                let destinations = self.everywhere(spec_section, &below, &file.path, false);
+                let class = (OutputClass::Data, false);
+                let destinations = self.everywhere(spec_section, &below, &file.path, class);
                 self.add_copy(file.path.clone(), destinations);
             }
         }
@@ -239,15 +275,16 @@ impl Maker<'_> {
         source: &RelPath,
         is_made: bool,
     ) -> Vec<Destination> {
+        let class = (OutputClass::Image, is_made);
         if !self.spec.images.shared {
-            return self.everywhere(section, below, source, is_made);
+            return self.everywhere(section, below, source, class);
         }
         let mut found = Vec::new();
         for lang in Lang::ALL {
             let path = names::shared_image(self.spec, lang, below);
             for index in 0..self.targets.len() {
                 if self.targets[index].languages.contains(&lang) {
-                    found.extend(self.claim(index, &path, source, is_made));
+                    found.extend(self.claim(index, &path, source, lang, class));
                 }
             }
         }
@@ -260,7 +297,7 @@ impl Maker<'_> {
         section: usize,
         below: &RelPath,
         source: &RelPath,
-        is_made: bool,
+        class: (OutputClass, bool),
     ) -> Vec<Destination> {
         let below = names::shown_image_path(below);
         let mut found = Vec::new();
@@ -274,7 +311,7 @@ impl Maker<'_> {
                         kind,
                         &format!("{place}/{below}"),
                         source,
-                        is_made,
+                        class,
                     ));
                 }
             }
@@ -290,7 +327,7 @@ impl Maker<'_> {
         kind: Kind,
         path: &str,
         source: &RelPath,
-        is_made: bool,
+        class: (OutputClass, bool),
     ) -> Vec<Destination> {
         let mut found = Vec::new();
         for (index, target) in self.targets.iter().enumerate() {
@@ -298,25 +335,36 @@ impl Maker<'_> {
                 && target.formats.contains(&format)
                 && target.kinds.contains(&kind);
             if is_wanted {
-                found.extend(self.claim(index, path, source, is_made));
+                found.extend(self.claim(index, path, source, lang, class));
             }
         }
         found
     }
 
-    /// The place, unless another source has it already.
+    /// The place, unless another source has it already. `is_made` tells whether the output is made from the source,
+    /// so that equal sources do not mean equal outputs.
     fn claim(
         &mut self,
         target: usize,
         path: &str,
         source: &RelPath,
-        is_made: bool,
+        lang: Lang,
+        (class, is_made): (OutputClass, bool),
     ) -> Option<Destination> {
         let path = RelPath::new(path).ok()?;
         let name = &self.targets[target].name;
-        self.claims
-            .claim(target, name, &path, source, is_made)
-            .then_some(Destination { target, path })
+        if !self.claims.claim(target, name, &path, source, is_made) {
+            return None;
+        }
+        let destination = Destination { target, path };
+        self.layout.placed.push(Placed {
+            destination: destination.clone(),
+            source: source.clone(),
+            topic: self.topic.clone(),
+            lang,
+            class,
+        });
+        Some(destination)
     }
 }
 

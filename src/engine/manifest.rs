@@ -1,0 +1,190 @@
+//! `.clm-manifest.json` in every target: what a build of the whole course wrote, for whoever publishes it.
+//!
+//! The format is that of CLM, whose release commands read it and whose builds take a directory with one for their own.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde::Serialize;
+
+use crate::course::layout::{OutputClass, Placed};
+use crate::course::spec::Spec;
+use crate::course::{Format, Lang};
+use crate::digest::{self, Digest};
+use crate::error::{Error, Result};
+use crate::store::Store;
+
+use super::publish::Publisher;
+
+/// The name of the file.
+pub const NAME: &str = ".clm-manifest.json";
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Manifest<'a> {
+    version: u32,
+    spec: &'a str,
+    target: &'a str,
+    source_commit: Option<String>,
+    source_dirty: Option<bool>,
+    built_at: String,
+    partial: bool,
+    failed_topics: Vec<&'a str>,
+    files: Vec<File<'a>>,
+}
+
+#[derive(Serialize)]
+struct File<'a> {
+    path: &'a str,
+    section_id: Option<&'a str>,
+    topic_id: Option<&'a str>,
+    kind: Option<&'static str>,
+    format: &'static str,
+    language: Lang,
+    content_hash: String,
+}
+
+/// The outputs of one target.
+pub struct Target<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its directory as it stands in output paths.
+    pub root: &'a str,
+}
+
+/// What manifests are made of.
+pub struct Manifests<'a> {
+    /// The specification.
+    pub spec: &'a Spec,
+    /// Its file name.
+    pub spec_name: &'a str,
+    /// The course root.
+    pub course_root: &'a Path,
+    /// The targets, in the order of the layout.
+    pub targets: Vec<Target<'a>>,
+    /// All outputs.
+    pub placed: &'a [Placed],
+    /// Topics with outputs that could not be made: they are left out.
+    pub failed: BTreeSet<&'a str>,
+}
+
+impl Manifests<'_> {
+    /// Writes the manifests of all targets that have outputs.
+    pub fn write(&self, publisher: &Publisher, store: &Store) -> Result<()> {
+        let known = store.checksums()?;
+        let mut used = HashMap::new();
+        let (source_commit, source_dirty) = commit(self.course_root);
+        let built_at = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, false);
+        for (index, target) in self.targets.iter().enumerate() {
+            let mut files = Vec::new();
+            for placed in self.placed.iter().filter(|p| p.destination.target == index) {
+                files.extend(self.file(placed, target, publisher, &known, &mut used)?);
+            }
+            if files.is_empty() {
+                continue;
+            }
+            files.sort_by_key(|file| file.path);
+            let manifest = Manifest {
+                version: VERSION,
+                spec: self.spec_name,
+                target: target.name,
+                source_commit: source_commit.clone(),
+                source_dirty,
+                built_at: built_at.clone(),
+                partial: !self.failed.is_empty(),
+                failed_topics: self.failed.iter().copied().collect(),
+                files,
+            };
+            replace(&publisher.file(target.root), &manifest)?;
+        }
+        if used != known {
+            store.set_checksums(used)?;
+        }
+        Ok(())
+    }
+
+    fn file<'p>(
+        &self,
+        placed: &'p Placed,
+        target: &Target<'_>,
+        publisher: &Publisher,
+        known: &HashMap<Digest, String>,
+        used: &mut HashMap<Digest, String>,
+    ) -> Result<Option<File<'p>>>
+    where
+        Self: 'p,
+    {
+        let topic = placed.topic.as_ref();
+        if topic.is_some_and(|(_, id)| self.failed.contains(id.as_str())) {
+            return Ok(None);
+        }
+        let path = placed.destination.path.as_str();
+        let destination = format!("{}/{path}", target.root);
+        let Some(digest) = publisher.digest_of(&destination) else {
+            return Ok(None);
+        };
+        let sha256 = match used.get(&digest).or_else(|| known.get(&digest)) {
+            Some(sha256) => sha256.clone(),
+            None => {
+                let file = publisher.file(&destination);
+                digest::sha256_of_file(&file).map_err(|error| Error::io("read", &file, &error))?
+            }
+        };
+        used.insert(digest, sha256.clone());
+        let (kind, format) = match placed.class {
+            OutputClass::Deck(Format::Html, kind) => (Some(kind.name()), "html"),
+            OutputClass::Deck(Format::Notebook, kind) => (Some(kind.name()), "notebook"),
+            OutputClass::Deck(Format::Code, kind) => (Some(kind.name()), "code"),
+            OutputClass::Image => (None, "image"),
+            OutputClass::Data => (None, "data"),
+            OutputClass::DirGroup => (None, "dir-group"),
+        };
+        Ok(Some(File {
+            path,
+            section_id: topic.and_then(|(section, _)| self.spec.sections[*section].id.as_deref()),
+            topic_id: topic.map(|(_, id)| id.as_str()),
+            kind,
+            format,
+            language: placed.lang,
+            content_hash: format!("sha256:{sha256}"),
+        }))
+    }
+}
+
+/// The commit that the sources are of, and whether they differ from it; none outside of a repository.
+fn commit(course_root: &Path) -> (Option<String>, Option<bool>) {
+    let git = |args: &[&str]| {
+        let output = Command::new("git")
+            .arg("-C")
+            .arg(course_root)
+            .args(args)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .ok()
+            .filter(|output| output.status.success())?;
+        String::from_utf8(output.stdout).ok()
+    };
+    let commit = git(&["rev-parse", "HEAD"]).map(|text| text.trim().to_owned());
+    let dirty = commit
+        .as_ref()
+        .and_then(|_| git(&["status", "--porcelain"]));
+    (commit, dirty.map(|text| !text.trim().is_empty()))
+}
+
+fn replace(dir: &Path, manifest: &Manifest<'_>) -> Result<()> {
+    let file = dir.join(NAME);
+    let io = |error: std::io::Error| Error::io("write", &file, &error);
+    let mut text = serde_json::to_string_pretty(manifest)
+        .map_err(|error| Error::internal(error.to_string()))?;
+    text.push('\n');
+    let mut staged = tempfile::Builder::new()
+        .prefix(".clm-")
+        .tempfile_in(dir)
+        .map_err(io)?;
+    staged.write_all(text.as_bytes()).map_err(io)?;
+    staged.persist(&file).map_err(|error| io(error.error))?;
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! SHA-256 of contents, for what leaves this machine. Everything here goes by our own digests.
+
+use std::collections::HashMap;
+
+use crate::digest::Digest;
+
+use super::{Result, Store, digest};
+
+impl Store {
+    /// The SHA-256 (in hexadecimal digits) of every content for which it is known.
+    pub fn checksums(&self) -> Result<HashMap<Digest, String>> {
+        self.read(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT digest, sha256 FROM checksums")?;
+            let mut rows = statement.query([])?;
+            let mut known = HashMap::new();
+            while let Some(row) = rows.next()? {
+                let key = digest(row.get_ref(0)?.as_str().unwrap_or_default())?;
+                known.insert(key, row.get(1)?);
+            }
+            Ok(known)
+        })
+    }
+
+    /// Replaces what is known: contents that nothing has any more are forgotten.
+    pub fn set_checksums(&self, checksums: HashMap<Digest, String>) -> Result<()> {
+        self.write(move |connection| {
+            connection.execute("DELETE FROM checksums", [])?;
+            let mut statement = connection
+                .prepare_cached("INSERT INTO checksums (digest, sha256) VALUES (?1, ?2)")?;
+            for (digest, sha256) in checksums {
+                statement.execute([digest.to_string(), sha256])?;
+            }
+            Ok(())
+        })
+    }
+}
