@@ -2,6 +2,7 @@
 
 pub mod decide;
 pub mod explain;
+pub mod index;
 mod jobs;
 pub mod load;
 mod manifest;

@@ -1,0 +1,157 @@
+//! What a course consists of and what is made of it, as previews and status pages show it.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use crate::course::layout::{OutputClass, Placed};
+use crate::course::spec::Spec;
+use crate::course::words::Localized;
+use crate::course::{Format, Kind, Lang};
+use crate::plan::Plan;
+
+/// A course with its sections, topics and outputs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Index {
+    /// The name of the course.
+    pub title: Localized,
+    /// Its sections in the order of the specification; disabled ones are left out.
+    pub sections: Vec<IndexSection>,
+    /// The output targets.
+    pub targets: Vec<IndexTarget>,
+    /// Every output, in the order of targets, sections and paths.
+    pub outputs: Vec<IndexOutput>,
+}
+
+/// A section.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct IndexSection {
+    /// Its name.
+    pub name: Localized,
+    /// The ids of its topics.
+    pub topics: Vec<String>,
+}
+
+/// An output target.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct IndexTarget {
+    /// Its name.
+    pub name: String,
+    /// Its directory, as it begins the paths of its outputs.
+    pub root: String,
+}
+
+/// An output and what it is made of.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct IndexOutput {
+    /// Path relative to the course root, or absolute where it lies outside; the `path` of `output` events.
+    pub path: String,
+    /// The file the author edits; the `source` of `action_finished` events.
+    pub source: String,
+    /// The action that makes it; the `action` of events.
+    pub action: Option<String>,
+    /// Its place in [`Index::targets`].
+    pub target: usize,
+    /// Its place in [`Index::sections`]; none for what is copied besides the sections.
+    pub section: Option<usize>,
+    /// The id of its topic.
+    pub topic: Option<String>,
+    /// Its language.
+    pub lang: Lang,
+    /// What it is.
+    pub class: IndexClass,
+    /// For whom it is; only decks have it.
+    pub kind: Option<Kind>,
+}
+
+/// What an output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IndexClass {
+    /// A page of a deck.
+    Html,
+    /// A notebook of a deck.
+    Notebook,
+    /// A script of a deck.
+    Code,
+    /// An image.
+    Image,
+    /// A file beside the decks.
+    Data,
+    /// A file of a dir-group.
+    DirGroup,
+}
+
+impl Index {
+    /// The index of what was selected. `targets` are names and directories in the order of the layout.
+    pub fn new(spec: &Spec, targets: &[(String, String)], placed: &[Placed], plan: &Plan) -> Self {
+        let actions: HashMap<&str, &str> = plan
+            .actions
+            .iter()
+            .flat_map(|action| {
+                let outputs = action.outputs.iter();
+                outputs
+                    .flat_map(|output| &output.destinations)
+                    .map(|destination| (destination.as_str(), action.id.as_str()))
+            })
+            .collect();
+        let sections = spec.sections.iter();
+        let sections = sections
+            .map(|section| IndexSection {
+                name: section.name.clone(),
+                topics: section
+                    .topics
+                    .iter()
+                    .map(|topic| topic.id.clone())
+                    .collect(),
+            })
+            .collect();
+        let mut outputs: Vec<IndexOutput> = placed
+            .iter()
+            .map(|placed| {
+                let root = &targets[placed.destination.target].1;
+                let path = format!("{root}/{}", placed.destination.path);
+                let (class, kind) = match placed.class {
+                    OutputClass::Deck(Format::Html, kind) => (IndexClass::Html, Some(kind)),
+                    OutputClass::Deck(Format::Notebook, kind) => (IndexClass::Notebook, Some(kind)),
+                    OutputClass::Deck(Format::Code, kind) => (IndexClass::Code, Some(kind)),
+                    OutputClass::Image => (IndexClass::Image, None),
+                    OutputClass::Data => (IndexClass::Data, None),
+                    OutputClass::DirGroup => (IndexClass::DirGroup, None),
+                };
+                IndexOutput {
+                    source: placed.source.to_string(),
+                    action: actions
+                        .get(path.as_str())
+                        .map(|action| (*action).to_owned()),
+                    target: placed.destination.target,
+                    section: placed.topic.as_ref().map(|(section, _)| *section),
+                    topic: placed.topic.as_ref().map(|(_, topic)| topic.clone()),
+                    lang: placed.lang,
+                    class,
+                    kind,
+                    path,
+                }
+            })
+            .collect();
+        outputs.sort_by(|one, other| {
+            let order = |output: &IndexOutput| (output.target, output.section);
+            order(one)
+                .cmp(&order(other))
+                .then_with(|| one.path.cmp(&other.path))
+        });
+        outputs.dedup_by(|one, other| one.path == other.path);
+        Self {
+            title: spec.name.clone(),
+            sections,
+            targets: targets
+                .iter()
+                .map(|(name, root)| IndexTarget {
+                    name: name.clone(),
+                    root: root.clone(),
+                })
+                .collect(),
+            outputs,
+        }
+    }
+}
