@@ -15,4 +15,5 @@ pub mod plan;
 pub mod store;
 pub mod tools;
 pub mod ui;
+pub mod watch;
 pub mod worker;
