@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{ImageMode, Place, Settings};
+use crate::config::{EnvFile, ImageMode, Place, SETTINGS_FILE, Settings};
 use crate::course::layout::{self, Layout, References, Selection};
 use crate::course::tree::{self, DiagramKind, Listing, Tree};
 use crate::course::{ProgLang, RelPath, spec};
@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Severity};
 use crate::plan::{self, Context, Fingerprints, Make, Plan};
+use crate::watch::Inputs;
 use crate::worker::{Renderers, drawio, notebook, plantuml};
 
 use super::index::Index;
@@ -181,6 +182,38 @@ impl Course {
             .output_root()
             .map_or_else(String::new, |dir| dir.display().to_string());
         format!("{} -> {output}", self.place.spec_name())
+    }
+
+    /// The files that settings come from, existing or not (absolute).
+    pub fn settings_files(&self) -> Vec<PathBuf> {
+        let mut files = EnvFile::candidates(&self.place, &self.settings.notebook);
+        files.push(self.place.root.join(SETTINGS_FILE));
+        files
+    }
+
+    /// What a plan was made of, for a watch.
+    pub fn inputs(&self, specified: &Specified, snapshot: &Snapshot) -> Inputs {
+        let root = &self.place.root;
+        let under = |path: &Option<RelPath>| match path {
+            Some(path) => path.under(root),
+            None => root.clone(),
+        };
+        let templates = self.settings.notebook.templates.iter();
+        Inputs {
+            scanned: tree::scan_roots(&specified.spec)
+                .iter()
+                .map(under)
+                .chain(templates.map(|dir| root.join(dir)))
+                .collect(),
+            also: Vec::new(),
+            files: snapshot
+                .paths()
+                .iter()
+                .map(|path| path.under(root))
+                .chain(self.settings_files())
+                .collect(),
+            output_dirs: self.output_dirs(&specified.spec),
+        }
     }
 
     /// The directories that outputs lie in (absolute).

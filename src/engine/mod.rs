@@ -7,6 +7,7 @@ mod jobs;
 pub mod load;
 mod manifest;
 mod publish;
+pub mod resident;
 mod round;
 mod run;
 mod scan;
@@ -23,17 +24,19 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
-use crate::course::layout::Selection;
+use crate::course::layout::{Layout, Selection};
+use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity};
 use crate::store::{Latest, Store};
-use crate::watch::ChangeSet;
+use crate::watch::{ChangeSet, Inputs};
 use crate::worker::Renderers;
 use crate::worker::pool::{Pool, PoolConfig, WorkerState};
 
 use decide::{Decider, Decision, Force};
 use index::Index;
 use load::{Course, Loaded, Specified};
+pub use publish::OwnFiles;
 use publish::Publisher;
 use round::Carried;
 use run::Run;
@@ -100,6 +103,9 @@ struct Memory {
     carried: Carried,
     /// The output paths that were planned when superfluous outputs were last removed.
     cleaned: Option<Arc<HashSet<String>>>,
+    /// What the listener was told last.
+    told_layout: Option<Arc<Layout>>,
+    told_inputs: Option<(usize, Digest)>,
     staging: Staging,
 }
 
@@ -111,11 +117,18 @@ pub struct Engine {
     pool: PoolConfig,
     events: Events,
     cancel: CancellationToken,
-    on_index: Option<OnIndex>,
+    listener: Option<Arc<dyn Listener>>,
+    own_files: OwnFiles,
 }
 
-/// Told what the course consists of whenever that may have changed.
-pub type OnIndex = Arc<dyn Fn(Index) + Send + Sync>;
+/// Told what planning found out.
+pub trait Listener: Send + Sync {
+    /// What the course consists of, when that may have changed.
+    fn indexed(&self, index: Index);
+
+    /// What the plan was made of, when that may have changed: changes elsewhere do not matter.
+    fn looked_at(&self, inputs: Inputs);
+}
 
 impl Memory {
     /// Forgets what a change set puts in doubt.
@@ -145,21 +158,57 @@ impl Engine {
             pool,
             events,
             cancel,
-            on_index: None,
+            listener: None,
+            own_files: OwnFiles::default(),
         }
     }
 
-    /// Tells a listener what the course consists of, at every planning.
+    /// Tells a listener what is found at every planning.
     #[must_use]
-    pub fn with_index(mut self, listener: OnIndex) -> Self {
-        self.on_index = Some(listener);
+    pub fn with_listener(mut self, listener: Arc<dyn Listener>) -> Self {
+        self.listener = Some(listener);
         self
     }
 
-    fn tell_index(&self, specified: &Specified, loaded: &Loaded) {
-        if let Some(listener) = &self.on_index {
-            listener(loaded.index(&specified.spec));
+    /// Files in the source tree that this engine writes.
+    pub fn own_files(&self) -> OwnFiles {
+        self.own_files.clone()
+    }
+
+    /// The course.
+    pub fn course(&self) -> &Course {
+        &self.course
+    }
+
+    /// The records.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Tells the listener what it does not know yet.
+    fn tell(&self, specified: &Specified, loaded: &Loaded, memory: &mut Memory) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        let told = memory.told_layout.as_ref();
+        if !told.is_some_and(|told| Arc::ptr_eq(told, &loaded.layout)) {
+            memory.told_layout = Some(Arc::clone(&loaded.layout));
+            listener.indexed(loaded.index(&specified.spec));
         }
+        self.tell_inputs(specified, memory);
+    }
+
+    fn tell_inputs(&self, specified: &Specified, memory: &mut Memory) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        let known = memory.sources.snapshot.known();
+        if memory.told_inputs == Some((known, specified.digest)) {
+            return;
+        }
+        memory.told_inputs = Some((known, specified.digest));
+        let snapshot = &memory.sources.snapshot;
+        listener.looked_at(self.course.inputs(specified, snapshot));
     }
 
     /// Makes everything that is asked for and not up to date.
@@ -277,6 +326,7 @@ impl Engine {
             self.course.scope(),
             staging.path().to_path_buf(),
             self.store.clone(),
+            self.own_files.clone(),
             self.events.clone(),
         )?;
         Ok(Memory {
@@ -286,6 +336,8 @@ impl Engine {
             settled: Settled::default(),
             carried: Carried::default(),
             cleaned: None,
+            told_layout: None,
+            told_inputs: None,
             staging,
         })
     }

@@ -100,12 +100,14 @@ impl Run<'_> {
         let duration = started.elapsed();
         let duration_ms = duration.as_millis() as u64;
         store.finish_run(run, &counts, duration_ms)?;
+        if result.is_ok() || !self.cancel.is_cancelled() {
+            self.engine.events.emit(Event::RunFinished {
+                run,
+                counts,
+                duration_ms,
+            });
+        }
         result?;
-        self.engine.events.emit(Event::RunFinished {
-            run,
-            counts,
-            duration_ms,
-        });
         let built = Built {
             counts,
             has_errors: totals.has_errors || counts.failed > 0,
@@ -124,6 +126,9 @@ impl Run<'_> {
     ) -> Result<bool> {
         let engine = self.engine;
         let loaded = engine.look(self.specified, memory, &self.options.selection)?;
+        if self.is_whole() {
+            engine.tell(self.specified, &loaded, memory);
+        }
         let decider = Decider::new(
             &engine.store,
             &memory.sources.snapshot,
@@ -139,7 +144,6 @@ impl Run<'_> {
                 actions,
             });
         }
-        engine.tell_index(self.specified, &loaded);
         totals.has_errors = engine.report(&loaded.diagnostics);
         if self.options.looks_at_everything {
             memory.settled.clear();
@@ -174,6 +178,8 @@ impl Run<'_> {
         totals.has_errors |= ended.has_errors;
         totals.untouched = ended.untouched;
         memory.latest.extend(ended.latest);
+        // What was found to be read while it was made.
+        engine.tell_inputs(self.specified, memory);
         if ended.interrupted {
             totals.rest = Rest::Interrupted;
             return Ok(false);

@@ -19,6 +19,8 @@ pub struct Snapshot {
     seen: RefCell<HashMap<RelPath, Option<FileRecord>>>,
     contents: RefCell<HashMap<RelPath, Source>>,
     changed_records: RefCell<Vec<(String, FileRecord)>>,
+    /// Every file that was ever looked at or looked for.
+    known: RefCell<HashSet<RelPath>>,
 }
 
 impl Snapshot {
@@ -30,6 +32,7 @@ impl Snapshot {
             seen: RefCell::default(),
             contents: RefCell::default(),
             changed_records: RefCell::default(),
+            known: RefCell::default(),
         }
     }
 
@@ -73,9 +76,25 @@ impl Snapshot {
         );
     }
 
-    /// Every file that was looked at or looked for.
+    /// Every file that was ever looked at or looked for.
     pub fn paths(&self) -> Vec<RelPath> {
-        self.seen.borrow().keys().cloned().collect()
+        self.known.borrow().iter().cloned().collect()
+    }
+
+    /// How many these are; they only become more.
+    pub fn known(&self) -> usize {
+        self.known.borrow().len()
+    }
+
+    fn saw(&self, path: &RelPath, record: Option<FileRecord>) {
+        let is_new = self
+            .seen
+            .borrow_mut()
+            .insert(path.clone(), record)
+            .is_none();
+        if is_new {
+            self.known.borrow_mut().insert(path.clone());
+        }
     }
 
     /// The bytes of a file and their digest; none when it cannot be read or lies outside the course.
@@ -107,7 +126,7 @@ impl Snapshot {
         }
         let found = self.look(path);
         if found.is_none() {
-            self.seen.borrow_mut().insert(path.clone(), None);
+            self.saw(path, None);
         }
         found
     }
@@ -123,7 +142,7 @@ impl Snapshot {
             && record.stamp == stamp
             && stamp.is_reliable_at(record.recorded_ns)
         {
-            self.seen.borrow_mut().insert(path.clone(), Some(*record));
+            self.saw(path, Some(*record));
             return Some(record.digest);
         }
         let digest = Digest::of_file(&file).ok()?;
@@ -137,7 +156,7 @@ impl Snapshot {
             digest,
             recorded_ns: now_ns(),
         };
-        self.seen.borrow_mut().insert(path.clone(), Some(record));
+        self.saw(path, Some(record));
         self.changed_records
             .borrow_mut()
             .push((path.as_str().to_owned(), record));
