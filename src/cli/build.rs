@@ -1,5 +1,6 @@
 //! `clm build`: makes what is stale.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -245,6 +246,9 @@ impl BuildArgs {
             fast: self.fast,
             fail_fast: self.fail_fast,
             trigger: "build".to_owned(),
+            focus: HashSet::new(),
+            looks_at_everything: true,
+            writes_manifests: true,
         })
     }
 

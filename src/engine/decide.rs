@@ -72,19 +72,24 @@ impl Force {
 pub struct Decider<'a> {
     store: &'a Store,
     snapshot: &'a Snapshot,
-    latest: HashMap<String, Latest>,
+    latest: &'a HashMap<String, Latest>,
     force: Force,
 }
 
 impl<'a> Decider<'a> {
-    /// A decider over the store's records as they are now.
-    pub fn new(store: &'a Store, snapshot: &'a Snapshot, force: Force) -> Result<Self> {
-        Ok(Self {
+    /// A decider over the store's records; `latest` is what every action was last made of.
+    pub fn new(
+        store: &'a Store,
+        snapshot: &'a Snapshot,
+        latest: &'a HashMap<String, Latest>,
+        force: Force,
+    ) -> Self {
+        Self {
             store,
             snapshot,
-            latest: store.latest()?,
+            latest,
             force,
-        })
+        }
     }
 
     /// What the action's last run found out, if it ever ran.

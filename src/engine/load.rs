@@ -1,11 +1,13 @@
 //! From files to a plan: reads the specification, lists the tree, names the outputs.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::{ImageMode, Place, Settings};
-use crate::course::layout::{self, Layout, Placed, References, Selection};
-use crate::course::tree::{self, DiagramKind, Tree};
+use crate::course::layout::{self, Layout, References, Selection};
+use crate::course::tree::{self, DiagramKind, Listing, Tree};
 use crate::course::{ProgLang, RelPath, spec};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -13,7 +15,10 @@ use crate::events::{Diagnostic, Severity};
 use crate::plan::{self, Context, Fingerprints, Make, Plan};
 use crate::worker::{Renderers, drawio, notebook, plantuml};
 
-use super::snapshot::{self, Snapshot};
+use super::index::Index;
+use super::scan::Scanned;
+use super::snapshot::Snapshot;
+use super::sources::{LaidOut, Sources};
 
 /// Which specification is read.
 #[derive(Clone, Debug)]
@@ -31,11 +36,11 @@ pub struct Loaded {
     /// The actions of what was selected.
     pub plan: Plan,
     /// Every output path of the whole course, selected or not.
-    pub all_destinations: HashSet<String>,
+    pub all_destinations: Arc<HashSet<String>>,
     /// Directories to be created although they are empty.
     pub empty_dirs: Vec<String>,
-    /// Every output of what was selected, with what it is.
-    pub placed: Vec<Placed>,
+    /// Where everything that was selected goes.
+    pub layout: Arc<Layout>,
     /// Names and directories of the targets.
     pub targets: Vec<(String, String)>,
     /// What was found while reading.
@@ -65,40 +70,50 @@ pub struct Specified {
     pub spec: spec::Spec,
     /// Warnings about it.
     pub diagnostics: Vec<Diagnostic>,
+    /// The digest of its bytes.
+    pub digest: Digest,
 }
 
 impl Course {
     /// Reads the specification.
     pub fn specification(&self) -> Result<Specified> {
-        let (spec, diagnostics) = self.read_specification()?;
+        let (spec, diagnostics, digest) = self.read_specification()?;
         let has_errors = diagnostics.iter().any(|d| d.severity == Severity::Error);
         match spec {
-            Some(spec) if !has_errors => Ok(Specified { spec, diagnostics }),
+            Some(spec) if !has_errors => Ok(Specified {
+                spec,
+                diagnostics,
+                digest,
+            }),
             _ => Err(Error::from_diagnostics(diagnostics)),
         }
     }
 
     /// Everything that is wrong with the specification and with what it names, without building anything.
     pub fn check(&self) -> Result<Vec<Diagnostic>> {
-        let (spec, diagnostics) = self.read_specification()?;
+        let (spec, diagnostics, digest) = self.read_specification()?;
         let Some(spec) = spec else {
             return Ok(diagnostics);
         };
-        let specified = Specified { spec, diagnostics };
-        let snapshot = Snapshot::new(&self.place.root, HashMap::new());
+        let specified = Specified {
+            spec,
+            diagnostics,
+            digest,
+        };
+        let mut sources = Sources::new(&self.place.root, HashMap::new());
         let everything = Selection::default();
         let loaded = self.load(
             &specified,
-            &snapshot,
+            &mut sources,
             &HashSet::new(),
             &everything,
             &Renderers::default(),
         )?;
         let mut found = loaded.diagnostics;
-        for action in loaded.plan.actions {
-            found.extend(action.warnings);
-            if let Make::Invalid(errors) = action.make {
-                found.extend(errors);
+        for action in &loaded.plan.actions {
+            found.extend(action.warnings.iter().cloned());
+            if let Make::Invalid(errors) = &action.make {
+                found.extend(errors.iter().cloned());
             }
         }
         let mut told = HashSet::new();
@@ -111,10 +126,11 @@ impl Course {
         Ok(found)
     }
 
-    fn read_specification(&self) -> Result<(Option<spec::Spec>, Vec<Diagnostic>)> {
+    fn read_specification(&self) -> Result<(Option<spec::Spec>, Vec<Diagnostic>, Digest)> {
         let name = self.place.spec_name();
         let bytes = std::fs::read(&self.place.spec)
             .map_err(|error| Error::io("read", &self.place.spec, &error))?;
+        let digest = Digest::of(&bytes);
         let text = String::from_utf8(bytes).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
             let line = error.as_bytes()[..valid]
@@ -132,7 +148,7 @@ impl Course {
             spec.images.format = images.format.unwrap_or(spec.images.format);
             spec.images.inline = images.inline.unwrap_or(spec.images.inline);
         }
-        Ok((spec, diagnostics))
+        Ok((spec, diagnostics, digest))
     }
 
     /// The root of each target: as it stands in output paths (relative to the course root where it can be).
@@ -186,9 +202,9 @@ impl Course {
         let output_dirs = self.output_dirs(spec);
         let skip =
             |path: &Path| path.ends_with(".git") || output_dirs.iter().any(|dir| path == dir);
-        let (listing, _) = snapshot::scan(root, &tree::scan_roots(spec), &skip);
+        let scanned = Scanned::new(root, tree::scan_roots(spec), &skip);
         let read = |path: &RelPath| std::fs::read(path.under(root)).ok().map(Into::into);
-        let (tree, _) = tree::discover(spec, &listing, &read);
+        let (tree, _) = tree::discover(spec, scanned.listing(), &read);
         let mut uses = Uses::default();
         for topic in tree.sections.iter().flat_map(|section| &section.topics) {
             for diagram in &topic.diagrams {
@@ -210,7 +226,7 @@ impl Course {
     pub fn load(
         &self,
         specified: &Specified,
-        snapshot: &Snapshot,
+        sources: &mut Sources,
         written_back: &HashSet<String>,
         selection: &Selection,
         renderers: &Renderers,
@@ -225,74 +241,113 @@ impl Course {
                 || path.file_name().is_some_and(|name| name == ".git")
                 || output_dirs.iter().any(|dir| path == dir)
         };
-        let (mut listing, found) = snapshot::scan(root, &tree::scan_roots(spec), &skip);
-        diagnostics.extend(found);
+        let (listing, found, version) = sources.list(root, tree::scan_roots(spec), &skip);
+        diagnostics.extend_from_slice(found);
+        let mut listing = listing.clone();
         // What we rendered into the tree is no source of anything.
+        let mut removed: Vec<String> = Vec::new();
         for path in written_back {
-            listing.files.remove(path.as_str());
+            if listing.files.remove(path.as_str()) {
+                removed.push(path.clone());
+            }
         }
+        removed.sort_unstable();
+        let snapshot = &sources.snapshot;
         let read = |path: &RelPath| snapshot.read(path).map(|source| source.bytes);
         let (tree, found) = tree::discover(spec, &listing, &read);
         let spec_name = self.place.spec_name();
         diagnostics.extend(found.into_iter().map(|found| of_spec(found, &spec_name)));
         let is_incomplete = diagnostics.iter().any(|d| d.severity == Severity::Error);
 
-        let is_same = |one: &RelPath, other: &RelPath| {
-            let digest = snapshot.digest(one);
-            digest.is_some() && digest == snapshot.digest(other)
+        let basis = Basis {
+            specified,
+            listing: &listing,
+            listed: (version, removed),
         };
-        let everything = Selection::default();
-        let (full, found) = layout::layout(spec, &tree, &listing, &everything, &is_same)
-            .map_err(Error::from_diagnostics)?;
-        diagnostics.extend(found.into_iter().map(|found| of_spec(found, &spec_name)));
-        let all_destinations = self.all_destinations(&full);
-        let selected = if *selection == everything {
-            full
+        let known = sources.laid_out.take();
+        let full = self.lay_out(known, basis, tree, snapshot)?;
+        let found = full.diagnostics.iter().cloned();
+        diagnostics.extend(found.map(|found| of_spec(found, &spec_name)));
+        let layout = if *selection == Selection::default() {
+            Arc::clone(&full.layout)
         } else {
-            let (selected, _) = layout::layout(spec, &tree, &listing, selection, &is_same)
+            let is_same = |one: &RelPath, other: &RelPath| is_same(snapshot, one, other);
+            let (selected, _) = layout::layout(spec, &full.tree, &listing, selection, &is_same)
                 .map_err(Error::from_diagnostics)?;
-            selected
+            Arc::new(selected)
         };
-        let plan = self.plan(spec, &tree, &selected, snapshot, renderers);
-        let roots = self.target_roots(&selected);
+        let roots = self.target_roots(&layout);
+        let snapshot = &sources.snapshot;
+        let context = Context {
+            spec,
+            tree: &full.tree,
+            layout: &layout,
+            references: &References::new(spec, &full.tree),
+            target_roots: &roots,
+            settings: &self.settings,
+            tools: &fingerprints(renderers),
+            read: &|path| snapshot.read(path),
+            digest: &|path| snapshot.digest(path),
+        };
+        let plan = plan::plan(&context, &mut sources.memo);
         Ok(Loaded {
             plan,
-            all_destinations,
-            empty_dirs: selected
+            all_destinations: Arc::clone(&sources.laid_out.insert(full).destinations),
+            empty_dirs: layout
                 .empty_dirs
                 .iter()
                 .map(|dir| format!("{}/{}", roots[dir.target], dir.path))
                 .collect(),
-            targets: selected
+            targets: layout
                 .targets
                 .iter()
                 .map(|target| target.name.clone())
                 .zip(roots)
                 .collect(),
-            placed: selected.placed,
+            layout,
             diagnostics,
             is_incomplete,
         })
     }
 
-    fn plan(
+    /// Where everything of the whole course goes: as before, if nothing that it depends on changed.
+    fn lay_out(
         &self,
-        spec: &spec::Spec,
-        tree: &Tree,
-        layout: &Layout,
+        known: Option<LaidOut>,
+        basis: Basis<'_>,
+        tree: Tree,
         snapshot: &Snapshot,
-        renderers: &Renderers,
-    ) -> Plan {
-        plan::plan(&Context {
-            spec,
+    ) -> Result<LaidOut> {
+        let specification = basis.specified.digest;
+        if let Some(known) = known
+            && known.specification == specification
+            && known.listed == basis.listed
+            && known.tree == tree
+        {
+            return Ok(known);
+        }
+        let compared = Cell::new(false);
+        let is_same = |one: &RelPath, other: &RelPath| {
+            compared.set(true);
+            is_same(snapshot, one, other)
+        };
+        let spec = &basis.specified.spec;
+        let everything = Selection::default();
+        let (layout, diagnostics) =
+            layout::layout(spec, &tree, basis.listing, &everything, &is_same)
+                .map_err(Error::from_diagnostics)?;
+        let mut listed = basis.listed;
+        if compared.get() {
+            // It also depends on the bytes of sources: no other list of files is like this one.
+            listed.0 = u64::MAX;
+        }
+        Ok(LaidOut {
+            specification,
             tree,
-            layout,
-            references: &References::new(spec, tree),
-            target_roots: &self.target_roots(layout),
-            settings: &self.settings,
-            tools: &fingerprints(renderers),
-            read: &|path| snapshot.read(path),
-            digest: &|path| snapshot.digest(path),
+            listed,
+            destinations: Arc::new(self.all_destinations(&layout)),
+            layout: Arc::new(layout),
+            diagnostics,
         })
     }
 
@@ -320,6 +375,26 @@ impl Course {
             );
         }
         all
+    }
+}
+
+/// What a layout is made of, besides the tree.
+struct Basis<'a> {
+    specified: &'a Specified,
+    listing: &'a Listing,
+    listed: (u64, Vec<String>),
+}
+
+/// Whether two sources have the same bytes.
+fn is_same(snapshot: &Snapshot, one: &RelPath, other: &RelPath) -> bool {
+    let digest = snapshot.digest(one);
+    digest.is_some() && digest == snapshot.digest(other)
+}
+
+impl Loaded {
+    /// What the course consists of.
+    pub fn index(&self, spec: &spec::Spec) -> Index {
+        Index::new(spec, &self.targets, &self.layout.placed, &self.plan)
     }
 }
 

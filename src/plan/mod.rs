@@ -4,6 +4,7 @@
 
 pub mod action;
 pub mod key;
+mod memo;
 mod rules;
 
 use std::collections::HashMap;
@@ -19,14 +20,15 @@ use crate::events::Diagnostic;
 
 pub use action::{Action, ActionIndex, EXECUTED, ImageSource, InlineImage, Make, Output};
 pub use key::{ActionKey, KeyParts};
+pub use memo::Memo;
 pub use rules::deck::{DataUrls, page, written};
 pub use rules::surroundings::mime;
 
 /// Everything that should exist, in an order in which every action comes after those it waits for.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// The actions.
-    pub actions: Vec<Action>,
+    /// The actions. One that is the same as in an earlier plan of the same [`Memo`] is the very same allocation.
+    pub actions: Vec<Arc<Action>>,
 }
 
 /// The bytes of a source file and their digest.
@@ -92,11 +94,13 @@ impl Context<'_> {
     }
 }
 
-/// Plans everything that the layout names.
-pub fn plan(context: &Context<'_>) -> Plan {
+/// Plans everything that the layout names. What `memo` remembers of decks, diagrams and copies that did not change is
+/// used again; an empty memo gives an equal plan.
+pub fn plan(context: &Context<'_>, memo: &mut Memo) -> Plan {
     let mut actions = Vec::new();
+    memo.begin(context);
     for diagram in &context.layout.diagrams {
-        rules::diagram::add(context, diagram, &mut actions);
+        memo.diagram(context, diagram, &mut actions);
     }
     let rendered = context
         .layout
@@ -106,11 +110,12 @@ pub fn plan(context: &Context<'_>) -> Plan {
         .zip(0..)
         .collect();
     for copy in &context.layout.copies {
-        rules::copy::add(context, copy, &mut actions);
+        memo.copy(context, copy, &mut actions);
     }
     for deck in &context.layout.decks {
-        rules::deck::add(context, deck, &rendered, &mut actions);
+        memo.deck(context, deck, &rendered, &mut actions);
     }
+    memo.end();
     Plan { actions }
 }
 

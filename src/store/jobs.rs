@@ -217,6 +217,22 @@ impl Store {
         })
     }
 
+    /// Takes back jobs that wait and that nobody wants any more. Another process that waits for one queues it again.
+    pub fn abandon(&self, ids: Vec<JobId>) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.write(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "UPDATE jobs SET state = 'superseded', ended_ms = ?2 WHERE id = ?1 AND state = 'queued'",
+            )?;
+            for id in ids {
+                statement.execute(params![id, now_ms()])?;
+            }
+            Ok(())
+        })
+    }
+
     /// Where jobs stand; one that is forgotten counts as superseded.
     pub fn states(&self, ids: &[JobId]) -> Result<Vec<(JobId, JobState)>> {
         self.read(|connection| {

@@ -32,6 +32,8 @@ struct Entry<'a> {
     file: &'a DeckFile,
     source: Option<Source>,
     rendered: &'a Rendered,
+    /// Index of its first action.
+    first: ActionIndex,
 }
 
 /// What reading a deck for one language and format gave.
@@ -44,13 +46,14 @@ struct Reading {
     inputs: Vec<(RelPath, Digest)>,
 }
 
-/// Adds all actions of one deck.
-pub fn add(
+/// All actions of one deck; `first` is the index of the first of them in the plan.
+pub fn actions(
     context: &Context<'_>,
     outputs: &DeckOutputs,
     rendered: &Rendered,
-    actions: &mut Vec<Action>,
-) {
+    first: ActionIndex,
+) -> Vec<Action> {
+    let mut actions = Vec::new();
     let section = &context.tree.sections[outputs.section];
     let topic = &section.topics[outputs.topic];
     let file = &topic.decks[outputs.deck];
@@ -62,6 +65,7 @@ pub fn add(
         file,
         source: (context.read)(&file.path),
         rendered,
+        first,
     };
     let mut by_view: BTreeMap<(Lang, Format), Vec<&DeckOutput>> = BTreeMap::new();
     for output in &outputs.outputs {
@@ -73,7 +77,7 @@ pub fn add(
     for ((lang, format), outputs) in by_view {
         let reading = entry.read(lang, format);
         match format {
-            Format::Html => entry.add_pages(lang, &reading, &outputs, actions),
+            Format::Html => entry.add_pages(lang, &reading, &outputs, &mut actions),
             Format::Notebook | Format::Code => {
                 for output in outputs {
                     actions.push(entry.written(output, &reading));
@@ -81,6 +85,7 @@ pub fn add(
             }
         }
     }
+    actions
 }
 
 impl Entry<'_> {
@@ -304,7 +309,7 @@ impl Entry<'_> {
             actions.push(self.pages(lang, None, &plain, reading, Vec::new()));
         }
         if !executed.is_empty() {
-            let execution = actions.len();
+            let execution = self.first + actions.len();
             actions.push(self.execution(lang, Arc::clone(&cells), reading));
             actions.push(self.pages(lang, Some(cells), &executed, reading, vec![execution]));
         }
