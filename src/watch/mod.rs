@@ -8,11 +8,23 @@
 //! been missed (a queue that ran over, a lock that was held too long, a machine that slept) becomes a change set with
 //! [`ChangeSet::rescan`]. Events prove nothing about content: a touched file is reported, and digests decide.
 
+mod clock;
+mod coverage;
+mod filter;
+mod git;
+mod marks;
+mod poll;
+mod rules;
+mod service;
 mod settle;
+mod source;
+mod temporary;
+mod tracker;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,6 +32,8 @@ use crate::config::Place;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::Diagnostic;
+
+pub use temporary::is_temporary;
 
 pub use settle::{ChangeSet, HoldId, Settle, Tuning};
 
@@ -87,9 +101,18 @@ impl WatchOptions {
     }
 }
 
-/// A running watch; it ends when this is dropped.
+/// A running watch, on a thread of its own that sleeps until something happens. It ends when this is dropped.
 pub struct Watcher {
     commands: mpsc::UnboundedSender<Command>,
+    next_hold: AtomicU64,
+    state: Arc<State>,
+}
+
+/// What the thread shows of itself.
+#[derive(Default)]
+struct State {
+    is_polling: AtomicBool,
+    wake_ups: AtomicU64,
 }
 
 enum Command {
@@ -98,6 +121,7 @@ enum Command {
     Release(HoldId),
     Rescan,
     Sync(oneshot::Sender<()>),
+    Stop,
 }
 
 /// Keeps change sets back until it is dropped, or for [`Tuning::max_hold`].
@@ -106,8 +130,14 @@ pub struct Hold {
     commands: mpsc::UnboundedSender<Command>,
 }
 
+impl Hold {
+    /// Lets go, which dropping does as well.
+    pub fn release(self) {}
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
+        // A watch that has ended holds nothing back.
         let _ = self.commands.send(Command::Release(self.id));
     }
 }
@@ -115,22 +145,32 @@ impl Drop for Hold {
 impl Watcher {
     /// Begins to watch. Every change after this returns is reported; what was before is for the caller to read.
     ///
-    /// Errors: the course root cannot be read, or no thread can be started.
+    /// Where the system tells no events, or its limits are reached, files are polled, and a diagnostic says so.
+    /// Change sets come as long as the receiver exists.
+    ///
+    /// Errors: the course root does not exist, or no thread can be started.
     pub fn start(options: WatchOptions) -> Result<(Self, mpsc::Receiver<ChangeSet>)> {
-        let _ = (options, Command::Hold(0), Command::Rescan);
-        Err(Error::internal("watching is not there yet"))
+        let state = Arc::new(State::default());
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let change_sets = service::start(options, receiver, state.clone())?;
+        let watcher = Self {
+            commands,
+            next_hold: AtomicU64::new(tracker::GIT_HOLD + 1),
+            state,
+        };
+        Ok((watcher, change_sets))
     }
 
     /// Tells what a plan looked at. What it looked at where nothing was watched before is reported as changed, since
     /// it may have changed in the meantime.
     pub fn set_inputs(&self, inputs: Inputs) {
-        let _ = self.commands.send(Command::SetInputs(inputs));
+        self.send(Command::SetInputs(inputs));
     }
 
-    /// Keeps change sets back until the hold is dropped.
+    /// Keeps change sets back until the hold is released or dropped: for a client that is writing many files.
     pub fn hold(&self) -> Hold {
-        let id = 1;
-        let _ = self.commands.send(Command::Hold(id));
+        let id = self.next_hold.fetch_add(1, Ordering::Relaxed);
+        self.send(Command::Hold(id));
         Hold {
             id,
             commands: self.commands.clone(),
@@ -139,19 +179,38 @@ impl Watcher {
 
     /// Asks for a change set with [`ChangeSet::rescan`].
     pub fn rescan(&self) {
-        let _ = self.commands.send(Command::Rescan);
+        self.send(Command::Rescan);
     }
 
     /// Waits until every change made before this call has been handed to the receiver, without waiting for files to
-    /// settle and in spite of holds. The receiver has to be read meanwhile if [`CAPACITY`] change sets wait in it.
+    /// settle and in spite of holds. The receiver has to be read meanwhile when [`CAPACITY`] change sets wait in it.
     ///
     /// Errors: the watch has ended.
     pub async fn sync(&self) -> Result<()> {
         let (done, wait) = oneshot::channel();
-        let ended = || Error::internal("the watch has ended");
-        self.commands
-            .send(Command::Sync(done))
-            .map_err(|_| ended())?;
-        wait.await.map_err(|_| ended())
+        self.send(Command::Sync(done));
+        wait.await
+            .map_err(|_| Error::internal("the watch has ended"))
+    }
+
+    /// Whether files are looked at again and again, because there are no events.
+    pub fn is_polling(&self) -> bool {
+        self.state.is_polling.load(Ordering::Relaxed)
+    }
+
+    /// How often the thread has woken up: while nothing happens, it sleeps.
+    pub fn wake_ups(&self) -> u64 {
+        self.state.wake_ups.load(Ordering::Relaxed)
+    }
+
+    fn send(&self, command: Command) {
+        // A watch that has ended takes no commands: its receiver tells.
+        let _ = self.commands.send(command);
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.send(Command::Stop);
     }
 }

@@ -22,6 +22,16 @@ impl ChangeSet {
     pub fn is_empty(&self) -> bool {
         self.paths.is_empty() && !self.rescan
     }
+
+    /// Takes in a later one. More than `max_paths` paths become a rescan.
+    pub fn merge(&mut self, later: Self, max_paths: usize) {
+        self.rescan |= later.rescan;
+        self.paths.extend(later.paths);
+        if self.paths.len() > max_paths {
+            self.paths.clear();
+            self.rescan = true;
+        }
+    }
 }
 
 /// How long to wait, and how much to keep.
@@ -58,7 +68,9 @@ pub type HoldId = u64;
 pub struct Settle {
     tuning: Tuning,
     batch: ChangeSet,
-    /// When the cap of the batch began to count.
+    /// When the first event of the batch came.
+    began: Duration,
+    /// When its cap began to count: at its first event, or when the last hold ended.
     first: Duration,
     /// When the last event came, or the last hold ended.
     last: Duration,
@@ -73,6 +85,7 @@ impl Settle {
         Self {
             tuning,
             batch: ChangeSet::default(),
+            began: Duration::ZERO,
             first: Duration::ZERO,
             last: Duration::ZERO,
             holds: BTreeMap::new(),
@@ -85,10 +98,8 @@ impl Settle {
         self.advance(now);
         self.stir();
         self.batch.paths.insert(path);
-        if self.batch.paths.len() > self.tuning.max_paths {
-            self.batch.paths.clear();
-            self.batch.rescan = true;
-        }
+        self.batch
+            .merge(ChangeSet::default(), self.tuning.max_paths);
     }
 
     /// Events may have been lost.
@@ -129,13 +140,16 @@ impl Settle {
             .values()
             .max()
             .map(|began| *began + self.tuning.max_hold);
-        Some(let_go.map_or(settled, |let_go| settled.max(let_go)))
+        let due = let_go.map_or(settled, |let_go| settled.max(let_go));
+        Some(due.min(self.limit()))
     }
 
     /// Releases the batch if it is due.
     pub fn tick(&mut self, now: Duration) -> Option<ChangeSet> {
         self.advance(now);
         let is_due = self.deadline().is_some_and(|deadline| deadline <= self.now);
+        // Many holds in turn can keep a batch for longer than one may.
+        self.batch.rescan |= is_due && self.is_held();
         is_due.then(|| std::mem::take(&mut self.batch))
     }
 
@@ -144,6 +158,11 @@ impl Settle {
         self.advance(now);
         let batch = std::mem::take(&mut self.batch);
         (!batch.is_empty()).then_some(batch)
+    }
+
+    /// When the batch is released in spite of all holds.
+    fn limit(&self) -> Duration {
+        self.began + self.tuning.max_hold + self.tuning.cap
     }
 
     /// Takes the time and ends the holds that ran out. What such a hold kept back may be the half of something, so
@@ -160,8 +179,12 @@ impl Settle {
 
     fn stir(&mut self) {
         if self.batch.is_empty() {
+            self.began = self.now;
             self.first = self.now;
         }
         self.last = self.now;
     }
 }
+
+#[cfg(test)]
+mod tests;
