@@ -15,4 +15,5 @@ pub mod plan;
 pub mod store;
 pub mod tools;
 pub mod ui;
+pub mod web;
 pub mod worker;

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 const ALLOWED: &[(&str, &[&str])] = &[
     (
         "cli",
-        &["ui", "tools", "engine", "worker", "store", "plan", "course"],
+        &[
+            "ui", "web", "tools", "engine", "worker", "store", "plan", "course",
+        ],
     ),
     ("tools", &["engine", "worker", "store", "plan", "course"]),
     ("ui", &["engine", "course"]),
+    ("web", &["engine", "course"]),
     ("engine", &["worker", "store", "plan", "course"]),
     ("worker", &["course"]),
     ("store", &["course"]),
