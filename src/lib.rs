@@ -16,4 +16,5 @@ pub mod store;
 pub mod tools;
 pub mod ui;
 pub mod watch;
+pub mod web;
 pub mod worker;

@@ -7,12 +7,16 @@ use std::path::{Path, PathBuf};
 const ALLOWED: &[(&str, &[&str])] = &[
     (
         "cli",
-        &["ui", "tools", "engine", "worker", "store", "plan", "course"],
+        &[
+            "ui", "web", "tools", "engine", "worker", "store", "plan", "course",
+        ],
     ),
     ("tools", &["engine", "worker", "store", "plan", "course"]),
     ("ui", &["engine", "course"]),
     ("engine", &["watch", "worker", "store", "plan", "course"]),
     ("watch", &["course"]),
+    ("web", &["engine", "course"]),
+    ("engine", &["worker", "store", "plan", "course"]),
     ("worker", &["course"]),
     ("store", &["course"]),
     ("plan", &["course"]),

@@ -19,5 +19,6 @@ mod notebook;
 mod percent;
 mod plantuml;
 mod pool;
+mod preview;
 mod processes;
 mod tools;
