@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod config;
 pub mod course;
+pub mod daemon;
 pub mod digest;
 pub mod engine;
 pub mod error;

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::course::RelPath;
 use crate::digest::Digest;
 use crate::error::Result;
@@ -47,7 +49,8 @@ pub struct Decided {
 }
 
 /// Which cached results are not to be used.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Force {
     /// All may be used.
     #[default]

@@ -184,6 +184,15 @@ impl Course {
         format!("{} -> {output}", self.place.spec_name())
     }
 
+    /// A digest of everything that decides what a build of this course means: two processes with the same one may do
+    /// each other's work.
+    pub fn identity(&self) -> Digest {
+        Digest::of(format!(
+            "{:?}",
+            (&self.place, &self.settings, &self.output_dir)
+        ))
+    }
+
     /// The files that settings come from, existing or not (absolute).
     pub fn settings_files(&self) -> Vec<PathBuf> {
         let mut files = EnvFile::candidates(&self.place, &self.settings.notebook);

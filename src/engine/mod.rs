@@ -21,6 +21,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
@@ -46,7 +47,8 @@ use staging::Staging;
 use wanted::wanted;
 
 /// What a build is asked to do.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BuildOptions {
     /// Which outputs.
     pub selection: Selection,
@@ -170,9 +172,11 @@ impl Engine {
         self
     }
 
-    /// Files in the source tree that this engine writes.
-    pub fn own_files(&self) -> OwnFiles {
-        self.own_files.clone()
+    /// Notes in `own_files` which files in the source tree this engine writes.
+    #[must_use]
+    pub fn with_own_files(mut self, own_files: OwnFiles) -> Self {
+        self.own_files = own_files;
+        self
     }
 
     /// The course.
@@ -220,6 +224,7 @@ impl Engine {
             engine: self,
             pool: &pool,
             specified: &specified,
+            also: &[],
             options,
             interrupt: CancellationToken::new(),
             cancel: self.cancel.child_token(),

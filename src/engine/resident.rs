@@ -212,12 +212,14 @@ impl<'e> Resident<'e> {
                 return Ok(());
             }
         };
+        let also = self.broken.clone();
         let interrupt = CancellationToken::new();
         let (engine, pool) = (self.engine, Arc::clone(&self.pool));
         let run = Run {
             engine,
             pool: &pool,
             specified: &specified,
+            also: &also,
             options: &options,
             interrupt: interrupt.clone(),
             cancel: engine.cancel.child_token(),
@@ -295,7 +297,6 @@ impl<'e> Resident<'e> {
                 Err(error) => self.broken = error.diagnostics,
             }
         }
-        self.engine.report(&self.broken);
         let specified = self.specified.clone();
         let specified = specified.ok_or_else(|| Error::internal("there is no specification"))?;
         let memory = match self.memory.take() {

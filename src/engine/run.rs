@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::course::RelPath;
 use crate::course::layout::Selection;
 use crate::error::Result;
-use crate::events::{Event, Status};
+use crate::events::{Diagnostic, Event, Status};
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
 
@@ -31,6 +31,8 @@ pub struct Run<'a> {
     pub pool: &'a Arc<Pool>,
     /// The specification.
     pub specified: &'a Specified,
+    /// Something else to report.
+    pub also: &'a [Diagnostic],
     /// What is asked for.
     pub options: &'a BuildOptions,
     /// Fires when the run is to end early and leave its work to the next one.
@@ -105,6 +107,7 @@ impl Run<'_> {
                 run,
                 counts,
                 duration_ms,
+                interrupted: totals.rest == Rest::Interrupted,
             });
         }
         result?;
@@ -144,7 +147,7 @@ impl Run<'_> {
                 actions,
             });
         }
-        totals.has_errors = engine.report(&loaded.diagnostics);
+        totals.has_errors = engine.report(self.also) | engine.report(&loaded.diagnostics);
         if self.options.looks_at_everything {
             memory.settled.clear();
         }

@@ -232,6 +232,7 @@ impl Model {
                 run,
                 counts,
                 duration_ms,
+                ..
             } => self.end_run(*run, *counts, *duration_ms, now_ms),
         }
     }
