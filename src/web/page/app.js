@@ -1,6 +1,6 @@
 // The page of the course: what there is, how it is doing, and what is wrong.
 import { CLASSES, decksOf, stateOf } from './decks.js';
-import { age, duration, element, mark, setText } from './elements.js';
+import { age, duration, elapsed, element, mark, setText } from './elements.js';
 import { drawProblems } from './problems.js';
 
 const KINDS = {
@@ -108,7 +108,7 @@ function drawRun() {
     setText(line, `${parts.join(', ') || 'Nothing to do'} in ${duration(run.duration_ms)} · ${age(now() - end)}`);
   } else {
     line.classList.add('building');
-    setText(line, `Building · ${run.finished} of ${run.actions} · ${duration(now() - run.since_ms)}`);
+    setText(line, ['Building', `${run.finished} of ${run.actions}`, elapsed(now() - run.since_ms)].filter(Boolean).join(' · '));
   }
   const isRunning = Boolean(run && !run.counts && isConnected);
   const bar = $('progress');
@@ -130,7 +130,7 @@ function drawRun() {
 
 function stepText(step) {
   const count = step.total > 1 ? `${step.done} of ${step.total}` : '';
-  return [step.label, count, duration(now() - step.since_ms)].filter(Boolean).join(' · ');
+  return [step.label, count, elapsed(now() - step.since_ms)].filter(Boolean).join(' · ');
 }
 
 function drawChoice(place, names, current, choose) {
@@ -197,12 +197,14 @@ function drawSection(section) {
     return row;
   });
   const files = section.files.filter((file) => file.output.lang === choice.lang);
+  const other = files.length ? drawFiles(files) : null;
   return {
     rows: own,
+    files: other,
     element: element('section', { className: 'section' },
       element('h2', {}, element('span', { textContent: name })),
       list,
-      files.length ? drawFiles(files) : null),
+      other?.element),
   };
 }
 
@@ -219,7 +221,7 @@ function drawRow(deck, section) {
   const byKind = new Map();
   for (const output of pages) if (!byKind.has(output.kind)) byKind.set(output.kind, output);
   const kinds = element('span', { className: 'kinds' }, ...Object.keys(KINDS).filter((kind) => byKind.has(kind)).map((kind) =>
-    element('a', { href: byKind.get(kind).address, textContent: KINDS[kind] })));
+    element('a', { href: byKind.get(kind).address, textContent: KINDS[kind], className: kind === page?.kind ? 'chosen' : '' })));
   const id = `outputs-${rows.length}`;
   const panel = element('div', { className: 'outputs', id, hidden: true });
   const more = element('button', { type: 'button', className: 'more', title: `${deck.outputs.length} outputs` },
@@ -289,17 +291,38 @@ function drawOutputs(row) {
     element('table', {}, element('thead', {}, head), element('tbody', {}, ...body))));
 }
 
+/** The other files of a section, folded; what is wrong with them is told in the heading. */
 function drawFiles(files) {
-  const summary = element('summary', { textContent: files.length === 1 ? '1 other file' : `${files.length} other files` });
+  const summary = element('summary');
   const list = element('ul');
   const details = element('details', { className: 'files' }, summary, list);
-  details.ontoggle = () => {
-    if (!details.open || list.childElementCount) return;
-    list.append(...files.map(({ output, source }) => element('li', {},
-      element('a', { href: output.address, textContent: output.path.split('/').pop() }),
-      element('code', { textContent: source }))));
+  const fill = () => {
+    if (!details.open) return;
+    list.replaceChildren(...files.map(({ output, source }) => {
+      const state = stateOf(output, known);
+      return element('li', {}, mark(state, STATE_TITLES[state]),
+        element('div', {},
+          element('a', { href: output.address, textContent: output.path.split('/').pop() }),
+          element('span', { className: 'age', textContent: output.made_ms ? age(now() - output.made_ms) : 'not built' }),
+          element('code', { textContent: source })));
+    }));
   };
-  return details;
+  let signature = '';
+  const draw = () => {
+    const states = files.map(({ output }) => stateOf(output, known));
+    const next = `${states} ${files.map(({ output }) => output.made_ms)}`;
+    if (next === signature) return;
+    signature = next;
+    const told = ['failed', 'building', 'missing']
+      .map((name) => [states.filter((state) => state === name).length, STATE_TITLES[name].toLowerCase()])
+      .filter(([count]) => count > 0)
+      .map(([count, title]) => `${count} ${title}`);
+    summary.classList.toggle('failed', states.includes('failed'));
+    setText(summary, [files.length === 1 ? '1 other file' : `${files.length} other files`, ...told].join(' · '));
+    fill();
+  };
+  details.ontoggle = fill;
+  return { element: details, draw };
 }
 
 // ---- States -----------------------------------------------------------------------------------------------------
@@ -332,6 +355,7 @@ function drawStates() {
     setText(row.note, row.text || (row.newest ? age(now() - row.newest) : ''));
     if (!row.panel.hidden) drawOutputs(row);
   }
+  for (const block of blocks) block.files?.draw();
   drawFilter(counts);
   applyFilter();
 }

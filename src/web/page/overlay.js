@@ -59,7 +59,9 @@
         ? scrollY + there.get(known.name).getBoundingClientRect().top - known.top
         : place.y;
       scrollTo({ left: place.x, top, behavior: 'instant' });
+      applied = scrollY;
     };
+    let applied = 0;
     apply();
     // Images and formulas that come later must not push the place away, until the reader moves.
     const observer = new ResizeObserver(apply);
@@ -68,9 +70,14 @@
     const release = () => {
       observer.disconnect();
       for (const move of moves) removeEventListener(move, release, true);
+      removeEventListener('scroll', scrolled);
       history.scrollRestoration = 'auto';
     };
+    const scrolled = () => {
+      if (Math.abs(scrollY - applied) > 1) release();
+    };
     for (const move of moves) addEventListener(move, release, true);
+    addEventListener('scroll', scrolled);
     setTimeout(release, HOLD);
   }
 
@@ -194,12 +201,17 @@
     bar.classList.toggle('small', isSmall);
     bar.replaceChildren(...[
       isSmall ? null : element('a', { href: '/', className: 'home', title: view.course, textContent: '← Course' }),
-      isSmall ? null : group('Language', view.languages, (name) => name.toUpperCase()),
-      isSmall ? null : group('Audience', view.kinds, (name) => KINDS[name] ?? name),
+      isSmall ? null : element('div', { className: 'where' },
+        group('Language', view.languages, (name) => name.toUpperCase()),
+        group('Audience', view.kinds, (name) => KINDS[name] ?? name)),
       status,
       problemButton,
       toggle,
     ].filter(Boolean));
+    bar.querySelectorAll('[aria-current]').forEach((link) => {
+      const place = link.closest('.where');
+      place.scrollLeft = Math.max(place.scrollLeft, link.offsetLeft + link.offsetWidth - place.clientWidth);
+    });
     if (focused) {
       const again = [...bar.querySelectorAll('a, button')];
       again.find((one) => (one.dataset.name ?? one.className) === focused)?.focus();
@@ -243,12 +255,12 @@
       onclick: dismiss,
     });
     close.setAttribute('aria-label', 'Close');
-    const shown = view.version && hasFailed() ? element('p', { className: 'old', textContent: 'Below is its last good version.' }) : null;
+    const shown = view.version && hasFailed() ? element('p', { className: 'old', textContent: 'You see its last good version.' }) : null;
     const nothing = view.diagnostics.length === 0
       ? element('p', { textContent: 'Something that it needs has failed; the course page tells what.' })
       : null;
     problems.replaceChildren(
-      element('header', {}, element('h2', { textContent: heading }), shown ?? '', close),
+      element('header', {}, element('div', {}, element('h2', { textContent: heading }), shown), close),
       ...view.diagnostics.map(problem),
       nothing ?? '',
     );
@@ -361,7 +373,7 @@
 :host, * { box-sizing: border-box; }
 [hidden] { display: none !important; }
 .bar, .problems {
-  --paper: #fffefb; --ink: #1d2228; --soft: #5d6772; --edge: #d9d5cb; --fill: #f1eee7;
+  --paper: #fffefb; --ink: #1d2228; --soft: #565f69; --edge: #d9d5cb; --fill: #f1eee7;
   --link: #1b5a94; --bad: #b02a1f; --bad-fill: #fdf0ee; --warn: #855600; --code: #f6f4ee;
   --red: #b02a1f; --green: #23703f; --yellow: #855600; --blue: #1b5a94; --magenta: #8b3a8f; --cyan: #0f6b75;
   position: fixed; z-index: 2147483646; color: var(--ink);
@@ -371,7 +383,7 @@
 }
 @media (prefers-color-scheme: dark) {
   .bar, .problems {
-    --paper: #1d2127; --ink: #e7e9ec; --soft: #a0a9b4; --edge: #39414a; --fill: #2a3038;
+    --paper: #1d2127; --ink: #e7e9ec; --soft: #a8b1bb; --edge: #39414a; --fill: #2a3038;
     --link: #8abdec; --bad: #ff958b; --bad-fill: #33211f; --warn: #e9bb6d; --code: #15181c;
     --red: #ff958b; --green: #86cc9c; --yellow: #e9bb6d; --blue: #8abdec; --magenta: #d79be0; --cyan: #7fd0d6;
   }
@@ -382,8 +394,9 @@
 @keyframes slide { from { left: -30%; } to { left: 100%; } }
 .bar {
   right: 12px; bottom: 12px; display: flex; align-items: center; gap: 4px; padding: 4px;
-  border-radius: 10px; max-width: calc(100vw - 24px); overflow-x: auto; scrollbar-width: none; white-space: nowrap;
+  border-radius: 10px; max-width: calc(100vw - 24px); white-space: nowrap;
 }
+.where { position: relative; display: flex; min-width: 0; gap: 4px; overflow-x: auto; scrollbar-width: none; }
 a, button {
   font: inherit; color: var(--ink); background: none; border: 0; border-radius: 6px; padding: 4px 8px; margin: 0;
   text-decoration: none; cursor: pointer; flex: none;
@@ -394,7 +407,7 @@ a:hover, button:hover { background: var(--fill); }
 .group a { color: var(--soft); }
 .group a[aria-current] { color: var(--ink); background: var(--fill); font-weight: 600; }
 .home { color: var(--link); }
-.status { padding: 0 8px; color: var(--soft); font-variant-numeric: tabular-nums; max-width: 45ch; overflow: hidden; text-overflow: ellipsis; }
+.status { padding: 0 8px; color: var(--soft); font-variant-numeric: tabular-nums; max-width: 45ch; min-width: 5rem; overflow: hidden; text-overflow: ellipsis; }
 .status.building::before {
   content: ""; display: inline-block; width: 8px; height: 8px; margin-right: 7px; border-radius: 50%;
   border: 2px solid var(--link); border-right-color: transparent; animation: turn .8s linear infinite;
@@ -412,6 +425,7 @@ header {
   display: flex; align-items: baseline; gap: 12px; padding: 12px 12px 10px 18px; position: sticky; top: 0;
   background: var(--paper); border-bottom: 1px solid var(--edge);
 }
+header > div { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 12px; }
 h2 { margin: 0; font-size: 15px; font-weight: 650; }
 .old { margin: 0; color: var(--soft); }
 .close { margin-left: auto; color: var(--soft); }

@@ -3,7 +3,7 @@ import { ansi } from './ansi.js';
 import { element, mark } from './elements.js';
 
 /** How many are shown at first. */
-const SHOWN = 30;
+const SHOWN = 5;
 const NAMES = { error: 'Error', warning: 'Warning', note: 'Note' };
 const order = Object.keys(NAMES);
 /** Details that were opened stay open when the list is drawn again. */
