@@ -308,19 +308,18 @@ impl Model {
             state.ended_change = self.change;
             state.duration_ms = duration;
         }
-        if self.finished.insert(id.to_owned()) {
-            if let Some(run) = &mut self.run {
-                run.finished += 1;
-                self.run_change = self.change;
-            }
+        let is_first = self.finished.insert(id.to_owned());
+        if let Some(run) = self.run.as_mut().filter(|_| is_first) {
+            run.finished += 1;
+            self.run_change = self.change;
         }
         if status == Status::Failed {
             self.problems.failed(source);
             self.problems_change = self.change;
             // All that has failed did so in this run, and what is wrong was said again: older errors are mended.
             let began = self.run.as_ref().map_or(0, |run| run.began);
-            let mut failed = self.actions_of(source);
-            let is_all_new = failed
+            let is_all_new = self
+                .actions_of(source)
                 .all(|action| action.ended != Some(Status::Failed) || action.ended_change >= began);
             if is_all_new {
                 self.problems.failed_anew(source, began);

@@ -447,6 +447,10 @@ pre { margin: 10px 0 0; padding: 10px 12px; max-height: 320px; overflow: auto; b
 .ansi-blue { color: var(--blue); } .ansi-magenta { color: var(--magenta); } .ansi-cyan { color: var(--cyan); }
 .ansi-black, .ansi-white { color: var(--soft); }
 .ansi-bold { font-weight: 700; } .ansi-faint { opacity: .75; } .ansi-italic { font-style: italic; } .ansi-underline { text-decoration: underline; }
+@media (max-width: 640px) {
+  .status.building { flex: none; min-width: 0; font-size: 0; }
+  .status.building::before { margin: 0; }
+}
 @media (prefers-reduced-motion: reduce) { .line::after, .status::before { animation: none !important; transition: none; } .line.unknown::after { left: 0; width: 100%; } }
 @media print { :host { display: none; } }
 `;
