@@ -236,15 +236,21 @@
       problemButton,
       toggle,
     ].filter(Boolean));
-    bar.querySelectorAll('[aria-current]').forEach((link) => {
-      const place = link.closest('.where');
-      place.scrollLeft = Math.max(place.scrollLeft, link.offsetLeft + link.offsetWidth - place.clientWidth);
-    });
+    showCurrent();
     if (focused) {
       const again = [...bar.querySelectorAll('a, button')];
       again.find((one) => (one.dataset.name ?? one.className) === focused)?.focus();
     }
   }
+
+  /** Where the bar is too narrow for everything, what the page is can be seen. */
+  function showCurrent() {
+    for (const link of bar.querySelectorAll('[aria-current]')) {
+      const place = link.closest('.where');
+      place.scrollLeft = Math.max(place.scrollLeft, link.offsetLeft + link.offsetWidth - place.clientWidth);
+    }
+  }
+  addEventListener('resize', showCurrent);
 
   function group(label, siblings, name) {
     if (siblings.length < 2) return null;
@@ -347,9 +353,11 @@
   }
 
   function update(next) {
+    const isOther = next.epoch !== own.epoch;
+    // Another server that does not know the course yet: what is here is better than nothing.
+    if (isOther && next.version === null) return;
     view = next;
-    const isNewer = view.version !== null && view.version !== own.version;
-    if (isNewer || view.epoch !== own.epoch) return reload();
+    if (isOther || (view.version !== null && view.version !== own.version)) return reload();
     showAssets();
     draw();
   }
