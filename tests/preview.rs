@@ -2,5 +2,7 @@
 
 mod browser;
 mod lab;
+mod large;
 mod pages;
+mod streams;
 mod wire;

@@ -122,11 +122,10 @@ fn authenticate(request: &Parts, local: SocketAddr, token: &str) -> Result<Verdi
     // Cookies are shared between the ports of a machine: each preview has its own name.
     let name = format!("clm_preview_{}", local.port());
     let query = request.uri.query().unwrap_or_default();
-    if let Some(given) = address::query_value(query, "token") {
-        if is_equal(&given, token) {
-            let cookie = format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict");
-            return Ok(Verdict::Admit { cookie });
-        }
+    let given = address::query_value(query, "token");
+    if given.is_some_and(|given| is_equal(&given, token)) {
+        let cookie = format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict");
+        return Ok(Verdict::Admit { cookie });
     }
     let is_known = request
         .headers

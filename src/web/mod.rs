@@ -14,6 +14,8 @@ mod peer;
 mod problems;
 mod server;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::path::PathBuf;

@@ -77,6 +77,8 @@ pub struct ActionState {
     pub source: String,
     /// How it ended last; none when it did not yet.
     pub ended: Option<Status>,
+    /// The change with which it ended last.
+    pub ended_change: u64,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
     /// What it is doing.
@@ -143,9 +145,18 @@ impl Model {
         });
         self.outputs = outputs.collect();
         let known: HashSet<&str> = catalog.sources.iter().map(String::as_str).collect();
+        let outputs = catalog.index.outputs.iter();
+        let made_by: HashSet<&str> = outputs.filter_map(|o| o.action.as_deref()).collect();
         let kept: Vec<ActionState> = std::mem::take(&mut self.actions)
             .into_iter()
-            .filter(|action| known.contains(action.source.as_str()))
+            .filter(|action| match action.kind {
+                // Executions have no outputs of their own. Whether one that failed is still planned is not known; the
+                // pages that wait for it are failed, too.
+                Some(ActionKind::Execute) => {
+                    known.contains(action.source.as_str()) && action.ended != Some(Status::Failed)
+                }
+                _ => made_by.contains(action.id.as_str()),
+            })
             .collect();
         self.by_id.clear();
         self.by_source.clear();
@@ -295,17 +306,25 @@ impl Model {
         // What something newer replaced is as it was before.
         if status != Status::Superseded {
             state.ended = Some(status);
+            state.ended_change = self.change;
             state.duration_ms = duration;
         }
-        if self.finished.insert(id.to_owned()) {
-            if let Some(run) = &mut self.run {
-                run.finished += 1;
-                self.run_change = self.change;
-            }
+        let is_first = self.finished.insert(id.to_owned());
+        if let Some(run) = self.run.as_mut().filter(|_| is_first) {
+            run.finished += 1;
+            self.run_change = self.change;
         }
         if status == Status::Failed {
             self.problems.failed(source);
             self.problems_change = self.change;
+            // All that has failed did so in this run, and what is wrong was said again: older errors are mended.
+            let began = self.run.as_ref().map_or(0, |run| run.began);
+            let is_all_new = self
+                .actions_of(source)
+                .all(|action| action.ended != Some(Status::Failed) || action.ended_change >= began);
+            if is_all_new {
+                self.problems.failed_anew(source, began);
+            }
         } else if !self.has_failed(source).unwrap_or(false) && self.problems.mended(source) {
             self.problems_change = self.change;
         }
@@ -344,10 +363,8 @@ impl Model {
     /// Whether one of a source's actions has failed and was not done again; none when it has no actions.
     fn has_failed(&self, source: &str) -> Option<bool> {
         self.by_source.get(source)?;
-        Some(
-            self.actions_of(source)
-                .any(|action| action.ended == Some(Status::Failed)),
-        )
+        let mut actions = self.actions_of(source);
+        Some(actions.any(|action| action.ended == Some(Status::Failed)))
     }
 
     /// Nothing runs between runs.
@@ -372,6 +389,7 @@ impl Model {
             kind,
             source: source.to_owned(),
             ended: None,
+            ended_change: 0,
             duration_ms: 0,
             running: None,
             change: self.change,

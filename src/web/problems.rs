@@ -63,6 +63,11 @@ impl Problems {
         }
     }
 
+    /// Everything of a source that has failed did so after a change: of its failures only what was said since holds.
+    pub fn failed_anew(&mut self, source: &str, since: u64) {
+        self.keep(|entry| !(entry.is_of_failure && entry.is_about(source)) || entry.said >= since);
+    }
+
     /// No action of a source is failed any more; tells whether something was taken back.
     pub fn mended(&mut self, source: &str) -> bool {
         self.keep(|entry| !(entry.is_of_failure && entry.is_about(source)))

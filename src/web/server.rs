@@ -358,13 +358,18 @@ fn nowhere() -> Answer {
 fn asset(name: &str, request: &HeaderMap) -> Answer {
     let text = match name {
         "index.html" => include_str!("page/index.html"),
-        "style.css" => include_str!("page/style.css"),
-        "app.js" => include_str!("page/app.js"),
         "ansi.js" => include_str!("page/ansi.js"),
+        "app.js" => include_str!("page/app.js"),
+        "course.js" => include_str!("page/course.js"),
         "decks.js" => include_str!("page/decks.js"),
         "elements.js" => include_str!("page/elements.js"),
-        "problems.js" => include_str!("page/problems.js"),
+        "head.js" => include_str!("page/head.js"),
+        "overlay.css" => include_str!("page/overlay.css"),
         "overlay.js" => include_str!("page/overlay.js"),
+        "problems.js" => include_str!("page/problems.js"),
+        "state.js" => include_str!("page/state.js"),
+        "states.js" => include_str!("page/states.js"),
+        "style.css" => include_str!("page/style.css"),
         "icon.svg" => include_str!("page/icon.svg"),
         _ => return nowhere(),
     };

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,14 +49,8 @@ impl Lab {
             .enable_all()
             .build()
             .unwrap();
-        let preview = Preview::new(dir.path().to_path_buf());
-        let cancel = CancellationToken::new();
-        let listener = runtime
-            .block_on(async { bind("127.0.0.1:0".parse().unwrap()) })
-            .unwrap();
-        let address = listener.local_addr().unwrap();
-        let server = serve(Arc::clone(&preview), listener, access, cancel.clone());
-        runtime.spawn(async move { server.await.unwrap() });
+        let any = "127.0.0.1:0".parse().unwrap();
+        let (preview, address, cancel) = start(&runtime, dir.path(), any, access);
         Self {
             dir,
             preview,
@@ -64,6 +58,18 @@ impl Lab {
             cancel,
             runtime,
         }
+    }
+
+    /// Another server at the same address, which knows nothing yet.
+    pub fn restart(&mut self) {
+        self.cancel.cancel();
+        let (preview, _, cancel) = start(
+            &self.runtime,
+            self.dir.path(),
+            self.address,
+            Access::Loopback,
+        );
+        (self.preview, self.cancel) = (preview, cancel);
     }
 
     pub fn path(&self, path: &str) -> PathBuf {
@@ -191,6 +197,21 @@ impl Drop for Lab {
     fn drop(&mut self) {
         self.cancel.cancel();
     }
+}
+
+fn start(
+    runtime: &tokio::runtime::Runtime,
+    root: &Path,
+    address: SocketAddr,
+    access: Access,
+) -> (Arc<Preview>, SocketAddr, CancellationToken) {
+    let preview = Preview::new(root.to_path_buf());
+    let cancel = CancellationToken::new();
+    let listener = runtime.block_on(async { bind(address) }).unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = serve(Arc::clone(&preview), listener, access, cancel.clone());
+    runtime.spawn(async move { server.await.unwrap() });
+    (preview, address, cancel)
 }
 
 /// An answer of the server.

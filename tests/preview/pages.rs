@@ -129,6 +129,9 @@ fn a_failure_covers_the_page_until_it_is_mended() {
     browser.picture("deck-failed-light");
     browser.dark(true);
     browser.picture("deck-failed-dark");
+    browser.size(390, 844);
+    browser.picture("deck-failed-narrow");
+    browser.size(1200, 900);
     browser.dark(false);
 
     // Put away, it stays away, until there is something else to say.
@@ -180,7 +183,15 @@ fn siblings_and_pages_that_are_not_there_yet() {
     let beta = "/out/shared/c-en/Html/Completed/Part%20One/02%20Beta.html";
     browser.open(&lab.url(beta));
     browser.wait(&shadow(".querySelectorAll('.group a').length === 5"));
+    // The reader is at a cell, and comes to the same cell of the other page, whatever its name is there.
+    let german = "output/shared/c-de/Html/Completed/Teil Eins/02 Beta.html";
+    let renamed = page("x", "first", 5).replace("cell-id=", "cell-id=de-");
+    lab.write(german, &renamed);
+    browser.value("document.getElementById('cell-id=25').scrollIntoView()");
     browser.value(&format!("{SHADOW}.querySelector('.group a').click()"));
+    browser.wait(
+        "Math.abs(document.getElementById('cell-id=de-25')?.getBoundingClientRect().top) < 1",
+    );
     browser.wait("decodeURIComponent(location.pathname) === '/out/shared/c-de/Html/Completed/Teil Eins/02 Beta.html'");
 
     let file = "output/shared/c-de/Html/Completed/Teil Eins/02 Beta.html";
@@ -259,4 +270,29 @@ fn the_course_at_a_glance() {
     lab.preview.set_index(std::sync::Arc::new(smaller));
     browser.wait("document.querySelectorAll('.deck').length === 1");
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn a_page_finds_the_next_server_at_its_address() {
+    let mut lab = Lab::new();
+    let mut browser = Browser::start();
+    browser.open(&lab.url(PAGE));
+    browser.wait(&shadow(".querySelector('.bar a.home') !== null"));
+    browser.value("document.getElementById('cell-id=20').scrollIntoView()");
+    lab.cancel();
+    browser.wait(&shadow(
+        ".querySelector('.status')?.textContent === 'Not connected'",
+    ));
+    lab.write(FILE, &page("x", "made meanwhile", 1));
+    lab.restart();
+    // It does not know the course at first: the old page stays.
+    browser.wait(&shadow(".querySelector('.status').hidden === true"));
+    assert_eq!(
+        browser.value("document.querySelector('.news').textContent"),
+        "first"
+    );
+    lab.preview.set_index(std::sync::Arc::new(index()));
+    browser.wait("document.querySelector('.news')?.textContent === 'made meanwhile'");
+    browser.wait("Math.abs(document.getElementById('cell-id=20').getBoundingClientRect().top) < 1");
+    browser.wait(&shadow(".querySelectorAll('.group a').length === 5"));
 }

@@ -35,6 +35,12 @@ export function duration(ms) {
   return `${Math.floor(ms / 60000)} min ${Math.floor((ms % 60000) / 1000)} s`;
 }
 
+/** `12 s`, `3 min`: for what is not over yet; nothing for the first second. */
+export function elapsed(ms) {
+  if (ms < 1000) return '';
+  return ms < 120000 ? `${Math.floor(ms / 1000)} s` : `${Math.floor(ms / 60000)} min`;
+}
+
 /** `just now`, `4 min ago`. */
 export function age(ms) {
   const steps = [[60, 's'], [60, 'min'], [24, 'h'], [Infinity, 'd']];

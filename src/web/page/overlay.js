@@ -14,7 +14,7 @@
 
   // ---- Where the reader was ------------------------------------------------------------------------------------
 
-  const PLACE = `clm-place:${location.pathname}`;
+  const PLACE = 'clm-place:';
   const ANCHORS = '.cell[id], .jp-Cell[id], [id^="cell-id="], main h1[id], main h2[id], main h3[id]';
   /** How many cells above and below are remembered: those that were edited have other names afterwards. */
   const NEIGHBOURS = 12;
@@ -30,36 +30,66 @@
     });
   }
 
-  function reload() {
+  /** Where the reader is: the cell at the top of the window and its neighbours, and how far from the top they are. */
+  function here() {
     const all = anchors().map(({ element, name }) => ({ name, top: element.getBoundingClientRect().top }));
     const below = all.findIndex(({ top }) => top > 1);
     const current = (below < 0 ? all.length : below) - 1;
     const above = all.slice(Math.max(0, current - NEIGHBOURS), current + 1).reverse();
     const next = all.slice(current + 1, current + 1 + NEIGHBOURS);
-    const place = { x: scrollX, y: scrollY, anchors: scrollY > 0 ? [...above, ...next] : [] };
+    return {
+      x: scrollX,
+      y: scrollY,
+      anchors: scrollY > 0 ? [...above, ...next] : [],
+      cell: { number: current, of: all.length, top: all[current]?.top ?? 0 },
+    };
+  }
+
+  function remember(path, place) {
     try {
-      sessionStorage.setItem(PLACE, JSON.stringify(place));
-      history.scrollRestoration = 'manual';
-    } catch { /* without storage the browser itself keeps the distance from the top */ }
+      sessionStorage.setItem(PLACE + path, JSON.stringify(place));
+      return true;
+    } catch {
+      // Without storage the browser itself keeps the distance from the top.
+      return false;
+    }
+  }
+
+  function reload() {
+    if (remember(location.pathname, here())) history.scrollRestoration = 'manual';
     closeStream();
     location.reload();
   }
 
-  function restore() {
-    let place = null;
+  function remembered() {
     try {
-      place = JSON.parse(sessionStorage.getItem(PLACE));
-      sessionStorage.removeItem(PLACE);
-    } catch { /* nothing was remembered */ }
+      const key = PLACE + location.pathname;
+      const place = JSON.parse(sessionStorage.getItem(key));
+      sessionStorage.removeItem(key);
+      return place;
+    } catch {
+      return null;
+    }
+  }
+
+  function restore() {
+    const place = remembered();
     if (!place) return;
     const apply = () => {
-      const there = new Map(anchors().map(({ element, name }) => [name, element]));
+      const all = anchors();
+      const there = new Map(all.map(({ element, name }) => [name, element]));
       const known = place.anchors.find(({ name }) => there.has(name));
-      const top = known
-        ? scrollY + there.get(known.name).getBoundingClientRect().top - known.top
-        : place.y;
+      const { number, of, top: cellTop } = place.cell;
+      // In another language cells have other names, but there are as many of them.
+      const same = place.isSibling && number >= 0 && of === all.length ? all[number].element : null;
+      const goal = known
+        ? there.get(known.name).getBoundingClientRect().top - known.top
+        : same && same.getBoundingClientRect().top - cellTop;
+      const top = goal === null ? (place.isSibling ? 0 : place.y) : scrollY + goal;
       scrollTo({ left: place.x, top, behavior: 'instant' });
+      applied = scrollY;
     };
+    let applied = 0;
     apply();
     // Images and formulas that come later must not push the place away, until the reader moves.
     const observer = new ResizeObserver(apply);
@@ -68,9 +98,14 @@
     const release = () => {
       observer.disconnect();
       for (const move of moves) removeEventListener(move, release, true);
+      removeEventListener('scroll', scrolled);
       history.scrollRestoration = 'auto';
     };
+    const scrolled = () => {
+      if (Math.abs(scrollY - applied) > 1) release();
+    };
     for (const move of moves) addEventListener(move, release, true);
+    addEventListener('scroll', scrolled);
     setTimeout(release, HOLD);
   }
 
@@ -86,16 +121,16 @@
 
   const host = document.createElement('clm-preview');
   const root = host.attachShadow({ mode: 'open' });
-  const sheet = new CSSStyleSheet();
-  sheet.replaceSync(STYLE());
-  root.adoptedStyleSheets = [sheet];
+  // Nothing is to be seen without its style.
+  host.hidden = true;
+  const style = element('link', { rel: 'stylesheet', href: '/assets/overlay.css', onload: () => { host.hidden = false; } });
   const line = element('div', { className: 'line', hidden: true });
   const problems = element('section', { className: 'problems', hidden: true });
   problems.setAttribute('role', 'alert');
   problems.setAttribute('aria-label', 'Problems of this deck');
   const bar = element('nav', { className: 'bar' });
   bar.setAttribute('aria-label', 'Preview');
-  root.append(line, problems, bar);
+  root.append(style, line, problems, bar);
   document.documentElement.append(host);
 
   const title = document.title;
@@ -194,17 +229,28 @@
     bar.classList.toggle('small', isSmall);
     bar.replaceChildren(...[
       isSmall ? null : element('a', { href: '/', className: 'home', title: view.course, textContent: '← Course' }),
-      isSmall ? null : group('Language', view.languages, (name) => name.toUpperCase()),
-      isSmall ? null : group('Audience', view.kinds, (name) => KINDS[name] ?? name),
+      isSmall ? null : element('div', { className: 'where' },
+        group('Language', view.languages, (name) => name.toUpperCase()),
+        group('Audience', view.kinds, (name) => KINDS[name] ?? name)),
       status,
       problemButton,
       toggle,
     ].filter(Boolean));
+    showCurrent();
     if (focused) {
       const again = [...bar.querySelectorAll('a, button')];
       again.find((one) => (one.dataset.name ?? one.className) === focused)?.focus();
     }
   }
+
+  /** Where the bar is too narrow for everything, what the page is can be seen. */
+  function showCurrent() {
+    for (const link of bar.querySelectorAll('[aria-current]')) {
+      const place = link.closest('.where');
+      place.scrollLeft = Math.max(place.scrollLeft, link.offsetLeft + link.offsetWidth - place.clientWidth);
+    }
+  }
+  addEventListener('resize', showCurrent);
 
   function group(label, siblings, name) {
     if (siblings.length < 2) return null;
@@ -212,7 +258,10 @@
       const link = element('a', { href: sibling.address, textContent: name(sibling.name) });
       link.dataset.name = sibling.name;
       if (sibling.is_current) link.setAttribute('aria-current', 'page');
-      // The place in the deck is about the same for another audience.
+      link.onclick = (event) => {
+        const isPlain = event.button === 0 && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
+        if (isPlain) remember(sibling.address, { ...here(), isSibling: true });
+      };
       return link;
     });
     const made = element('span', { className: 'group' }, ...links);
@@ -243,12 +292,12 @@
       onclick: dismiss,
     });
     close.setAttribute('aria-label', 'Close');
-    const shown = view.version && hasFailed() ? element('p', { className: 'old', textContent: 'Below is its last good version.' }) : null;
+    const shown = view.version && hasFailed() ? element('p', { className: 'old', textContent: 'You see its last good version.' }) : null;
     const nothing = view.diagnostics.length === 0
       ? element('p', { textContent: 'Something that it needs has failed; the course page tells what.' })
       : null;
     problems.replaceChildren(
-      element('header', {}, element('h2', { textContent: heading }), shown ?? '', close),
+      element('header', {}, element('div', {}, element('h2', { textContent: heading }), shown), close),
       ...view.diagnostics.map(problem),
       nothing ?? '',
     );
@@ -304,9 +353,11 @@
   }
 
   function update(next) {
+    const isOther = next.epoch !== own.epoch;
+    // Another server that does not know the course yet: what is here is better than nothing.
+    if (isOther && next.version === null) return;
     view = next;
-    const isNewer = view.version !== null && view.version !== own.version;
-    if (isNewer || view.epoch !== own.epoch) return reload();
+    if (isOther || (view.version !== null && view.version !== own.version)) return reload();
     showAssets();
     draw();
   }
@@ -354,87 +405,4 @@
     if (event.persisted) openStream();
   });
   if (!document.hidden) openStream();
-
-  function STYLE() {
-    return `
-:host { all: initial; }
-:host, * { box-sizing: border-box; }
-[hidden] { display: none !important; }
-.bar, .problems {
-  --paper: #fffefb; --ink: #1d2228; --soft: #5d6772; --edge: #d9d5cb; --fill: #f1eee7;
-  --link: #1b5a94; --bad: #b02a1f; --bad-fill: #fdf0ee; --warn: #855600; --code: #f6f4ee;
-  --red: #b02a1f; --green: #23703f; --yellow: #855600; --blue: #1b5a94; --magenta: #8b3a8f; --cyan: #0f6b75;
-  position: fixed; z-index: 2147483646; color: var(--ink);
-  font: 13px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "Liberation Sans", sans-serif;
-  background: var(--paper); border: 1px solid var(--edge);
-  box-shadow: 0 1px 2px rgb(0 0 0 / .08), 0 6px 24px rgb(0 0 0 / .14);
-}
-@media (prefers-color-scheme: dark) {
-  .bar, .problems {
-    --paper: #1d2127; --ink: #e7e9ec; --soft: #a0a9b4; --edge: #39414a; --fill: #2a3038;
-    --link: #8abdec; --bad: #ff958b; --bad-fill: #33211f; --warn: #e9bb6d; --code: #15181c;
-    --red: #ff958b; --green: #86cc9c; --yellow: #e9bb6d; --blue: #8abdec; --magenta: #d79be0; --cyan: #7fd0d6;
-  }
-}
-.line { position: fixed; z-index: 2147483647; inset: 0 0 auto 0; height: 3px; overflow: hidden; background: rgb(27 90 148 / .15); }
-.line::after { content: ""; position: absolute; inset: 0 auto 0 0; width: var(--done); background: #2f7cc0; transition: width .2s; }
-.line.unknown::after { width: 30%; animation: slide 1.2s ease-in-out infinite; }
-@keyframes slide { from { left: -30%; } to { left: 100%; } }
-.bar {
-  right: 12px; bottom: 12px; display: flex; align-items: center; gap: 4px; padding: 4px;
-  border-radius: 10px; max-width: calc(100vw - 24px); overflow-x: auto; scrollbar-width: none; white-space: nowrap;
-}
-a, button {
-  font: inherit; color: var(--ink); background: none; border: 0; border-radius: 6px; padding: 4px 8px; margin: 0;
-  text-decoration: none; cursor: pointer; flex: none;
-}
-a:hover, button:hover { background: var(--fill); }
-:focus-visible { outline: 2px solid var(--link); outline-offset: -1px; }
-.group { display: flex; flex: none; gap: 1px; padding-left: 5px; margin-left: 1px; border-left: 1px solid var(--edge); }
-.group a { color: var(--soft); }
-.group a[aria-current] { color: var(--ink); background: var(--fill); font-weight: 600; }
-.home { color: var(--link); }
-.status { padding: 0 8px; color: var(--soft); font-variant-numeric: tabular-nums; max-width: 45ch; overflow: hidden; text-overflow: ellipsis; }
-.status.building::before {
-  content: ""; display: inline-block; width: 8px; height: 8px; margin-right: 7px; border-radius: 50%;
-  border: 2px solid var(--link); border-right-color: transparent; animation: turn .8s linear infinite;
-}
-@keyframes turn { to { transform: rotate(1turn); } }
-.chip { font-weight: 600; }
-.chip.error { color: var(--bad); background: var(--bad-fill); }
-.chip.warning { color: var(--warn); }
-.toggle { color: var(--soft); padding: 4px 7px; }
-.problems {
-  left: 50%; transform: translateX(-50%); bottom: 60px; width: min(880px, calc(100vw - 24px)); max-height: min(70vh, 640px);
-  overflow: auto; border-radius: 12px; border-top: 3px solid var(--bad); overscroll-behavior: contain;
-}
-header {
-  display: flex; align-items: baseline; gap: 12px; padding: 12px 12px 10px 18px; position: sticky; top: 0;
-  background: var(--paper); border-bottom: 1px solid var(--edge);
-}
-h2 { margin: 0; font-size: 15px; font-weight: 650; }
-.old { margin: 0; color: var(--soft); }
-.close { margin-left: auto; color: var(--soft); }
-article { padding: 12px 18px 14px; border-top: 1px solid var(--edge); }
-header + article { border-top: 0; }
-p { margin: 0; }
-.problems > p { padding: 12px 18px; }
-.place { display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 10px; color: var(--soft); }
-.severity { font-weight: 650; color: var(--bad); }
-.warning .severity { color: var(--warn); }
-.note .severity { color: var(--soft); }
-code, pre { font: 12.5px/1.5 ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace; }
-code { color: var(--ink); overflow-wrap: anywhere; }
-.message { margin-top: 3px; font-size: 15px; overflow-wrap: anywhere; white-space: pre-wrap; }
-pre { margin: 10px 0 0; padding: 10px 12px; max-height: 320px; overflow: auto; background: var(--code); border-radius: 8px; tab-size: 4; }
-.hint { margin-top: 10px; color: var(--soft); white-space: pre-wrap; }
-.hint b { color: var(--ink); font-weight: 650; }
-.ansi-red { color: var(--red); } .ansi-green { color: var(--green); } .ansi-yellow { color: var(--yellow); }
-.ansi-blue { color: var(--blue); } .ansi-magenta { color: var(--magenta); } .ansi-cyan { color: var(--cyan); }
-.ansi-black, .ansi-white { color: var(--soft); }
-.ansi-bold { font-weight: 700; } .ansi-faint { opacity: .75; } .ansi-italic { font-style: italic; } .ansi-underline { text-decoration: underline; }
-@media (prefers-reduced-motion: reduce) { .line::after, .status::before { animation: none !important; transition: none; } .line.unknown::after { left: 0; width: 100%; } }
-@media print { :host { display: none; } }
-`;
-  }
 })();

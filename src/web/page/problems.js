@@ -3,7 +3,7 @@ import { ansi } from './ansi.js';
 import { element, mark } from './elements.js';
 
 /** How many are shown at first. */
-const SHOWN = 30;
+const SHOWN = 5;
 const NAMES = { error: 'Error', warning: 'Warning', note: 'Note' };
 const order = Object.keys(NAMES);
 /** Details that were opened stay open when the list is drawn again. */
@@ -17,6 +17,7 @@ export function drawProblems(section, list, diagnostics) {
   const others = diagnostics.filter((problem) => problem.severity !== 'error');
   others.sort((one, other) => order.indexOf(one.severity) - order.indexOf(other.severity));
   section.classList.toggle('mild', errors.length === 0);
+  section.querySelector('h2').textContent = errors.length === 1 ? '1 problem' : `${errors.length} problems`;
   list.replaceChildren(...some(errors));
   if (others.length === 0) return;
   const folded = element('details', { className: 'others', open: isWarningsOpen },
