@@ -21,3 +21,4 @@ mod plantuml;
 mod pool;
 mod processes;
 mod tools;
+mod watching;
