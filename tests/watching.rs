@@ -6,6 +6,7 @@
 mod course;
 mod editors;
 mod git;
+mod history;
 mod limits;
 mod tree;
 
