@@ -32,9 +32,9 @@ fn reading_is_no_change_and_an_idle_watch_sleeps() {
         std::fs::read_dir(course.path("slides/m")).unwrap().count();
     }
     assert_eq!(course.rest(), NOTHING);
-    // The command, the mark and its removal; no more than these.
+    // Commands, marks and their removal; nothing for what was read.
     let woken = course.watcher.wake_ups() - before;
-    assert!(woken <= 6, "woke up {woken} times");
+    assert!(woken <= 10, "woke up {woken} times");
 }
 
 #[test]
@@ -239,8 +239,9 @@ fn a_reader_that_is_slow_loses_nothing() {
         course.write(&name, "x");
         expected.push(name);
     }
-    let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
-    course.until(&expected);
+    assert!(course.waiting() <= clm::watch::CAPACITY);
+    expected.sort();
+    assert_eq!(course.rest(), expected);
 }
 
 #[test]

@@ -145,16 +145,25 @@ impl Watched {
 
     /// Everything that happened and was not told yet.
     pub fn rest(&mut self) -> Vec<String> {
-        let sets = self.rest_sets();
-        assert!(sets.iter().all(|set| !set.rescan), "nothing was lost");
-        let told: BTreeSet<String> = sets.iter().flat_map(|set| self.names(set)).collect();
-        told.into_iter().collect()
+        let set = block_on(self.watcher.catch_up(&mut self.receiver)).unwrap();
+        assert!(!set.rescan, "nothing was lost");
+        self.names(&set)
     }
 
     /// The same as change sets.
     pub fn rest_sets(&mut self) -> Vec<ChangeSet> {
-        block_on(self.watcher.sync()).unwrap();
-        std::iter::from_fn(|| self.receiver.try_recv().ok()).collect()
+        let mut sets = Vec::new();
+        block_on(async {
+            let mut sync = std::pin::pin!(self.watcher.sync());
+            loop {
+                tokio::select! {
+                    Some(set) = self.receiver.recv() => sets.push(set),
+                    result = &mut sync => return result.unwrap(),
+                }
+            }
+        });
+        sets.extend(std::iter::from_fn(|| self.receiver.try_recv().ok()));
+        sets
     }
 }
 
