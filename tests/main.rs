@@ -22,3 +22,4 @@ mod pool;
 mod preview;
 mod processes;
 mod tools;
+mod watching;

@@ -46,12 +46,16 @@ pub struct Coverage {
     awaited: BTreeSet<PathBuf>,
     /// Real paths of symbolic links.
     links: BTreeSet<PathBuf>,
+    /// Real paths that symbolic links lead to.
+    targets: BTreeSet<PathBuf>,
     /// Real paths of trees, which are wanted whether or not they exist.
     bases: BTreeSet<PathBuf>,
     /// All names in `dirs`.
     names: HashSet<PathBuf>,
     /// All names in `files`.
     single: HashSet<PathBuf>,
+    /// All names that something in `awaited` could let exist.
+    missing: HashSet<PathBuf>,
 }
 
 impl Coverage {
@@ -82,7 +86,7 @@ impl Coverage {
 
     /// Whether a file of the course is watched by itself, or awaited.
     pub fn holds_file(&self, name: &Path) -> bool {
-        self.single.contains(name)
+        self.single.contains(name) || self.missing.contains(name)
     }
 
     /// Whether a real directory is watched.
@@ -96,6 +100,12 @@ impl Coverage {
             || self.links.contains(real)
             || self.bases.contains(real)
             || self.dirs.get(real).is_some_and(BTreeSet::is_empty)
+    }
+
+    /// Whether symbolic links lead to a real path or through it. That is decisive for directories.
+    pub fn is_led_to(&self, real: &Path) -> bool {
+        let next = self.targets.range(real.to_path_buf()..).next();
+        next.is_some_and(|target| target.starts_with(real))
     }
 
     /// The watched directories.
@@ -141,6 +151,8 @@ pub struct Survey<'a> {
     pub before: Coverage,
     /// Everything found that was not watched before: it may have changed before that.
     pub found: BTreeSet<PathBuf>,
+    /// Everything that was watched before and is not there any more, or not wanted.
+    pub gone: BTreeSet<PathBuf>,
     parents: HashMap<PathBuf, Option<PathBuf>>,
 }
 
@@ -159,6 +171,7 @@ impl<'a> Survey<'a> {
             coverage,
             before: Coverage::default(),
             found: BTreeSet::new(),
+            gone: BTreeSet::new(),
             parents: HashMap::new(),
         }
     }
@@ -199,6 +212,11 @@ impl<'a> Survey<'a> {
         for dir in gone {
             self.register.unwatch(dir);
         }
+        let known = self.before.names.iter().chain(&self.before.single);
+        self.gone = known
+            .filter(|name| !self.coverage.holds(name) && !self.coverage.single.contains(*name))
+            .cloned()
+            .collect();
         Ok(())
     }
 
@@ -290,7 +308,14 @@ impl<'a> Survey<'a> {
         let Ok(target) = real.canonicalize() else {
             return Ok(());
         };
-        let leads_back = links.contains(&target) || real.starts_with(&target);
+        self.coverage.targets.insert(target.clone());
+        // As the build does: by the name under which the course sees it.
+        let seen = self
+            .filter
+            .below_root(name)
+            .map(|below| self.real_root.join(below));
+        let leads_back =
+            links.contains(&target) || seen.is_some_and(|seen| seen.starts_with(&target));
         if leads_back || !target.is_dir() || !target.starts_with(self.real_root) {
             return Ok(());
         }
@@ -313,13 +338,14 @@ impl<'a> Survey<'a> {
                 return Ok(());
             };
             let Some(dir) = self.real_dir(dir) else {
-                return Ok(());
+                return self.awaits_anyhow(&target);
             };
             link = dir.join(file);
             if !self.plain(&dir)? {
                 return Ok(());
             }
             self.depends(name, &link);
+            self.coverage.targets.insert(link.clone());
         }
         Ok(())
     }
@@ -340,14 +366,20 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
-    /// Watches for the nearest thing whose coming could let a path exist.
+    /// Watches for a file or directory to come, where no watched directory will tell of it.
     fn awaits(&mut self, path: &Path) -> Result<(), LimitReached> {
-        self.coverage.single.insert(path.to_path_buf());
+        self.coverage.missing.insert(path.to_path_buf());
+        let nearest = path.ancestors().skip(1).find(|dir| dir.is_dir());
+        if nearest.is_some_and(|dir| self.coverage.holds(dir)) {
+            return Ok(());
+        }
+        self.awaits_anyhow(path)
+    }
+
+    /// Watches for the nearest thing whose coming could let a path exist.
+    fn awaits_anyhow(&mut self, path: &Path) -> Result<(), LimitReached> {
         let mut missing = path;
         for dir in path.ancestors().skip(1) {
-            if self.coverage.holds(dir) {
-                return Ok(());
-            }
             if let (Some(real), Some(name)) = (self.real_dir(dir), missing.file_name()) {
                 self.plain(&real)?;
                 self.coverage.awaited.insert(real.join(name));

@@ -56,6 +56,11 @@ impl Filter {
         &self.inputs
     }
 
+    /// A path relative to the course root, when it lies there.
+    pub fn below_root<'a>(&self, path: &'a Path) -> Option<&'a Path> {
+        path.strip_prefix(&self.root).ok()
+    }
+
     /// The directories that are watched whole.
     pub fn trees(&self) -> impl Iterator<Item = &PathBuf> {
         self.inputs.scanned.iter().chain(&self.inputs.also)

@@ -183,7 +183,8 @@ impl Watcher {
     }
 
     /// Waits until every change made before this call has been handed to the receiver, without waiting for files to
-    /// settle and in spite of holds. The receiver has to be read meanwhile when [`CAPACITY`] change sets wait in it.
+    /// settle and in spite of holds. Somebody has to read the receiver meanwhile: when [`CAPACITY`] change sets wait
+    /// in it, this waits as well. Who reads it himself calls [`Watcher::catch_up`].
     ///
     /// Errors: the watch has ended.
     pub async fn sync(&self) -> Result<()> {
@@ -191,6 +192,28 @@ impl Watcher {
         self.send(Command::Sync(done));
         wait.await
             .map_err(|_| Error::internal("the watch has ended"))
+    }
+
+    /// Waits like [`Watcher::sync`] and reads meanwhile: everything that happened before this call and was not read
+    /// yet, in one change set. It may be empty.
+    ///
+    /// Errors: the watch has ended.
+    pub async fn catch_up(&self, receiver: &mut mpsc::Receiver<ChangeSet>) -> Result<ChangeSet> {
+        let mut all = ChangeSet::default();
+        let mut sync = std::pin::pin!(self.sync());
+        loop {
+            tokio::select! {
+                Some(set) = receiver.recv() => all.merge(set, usize::MAX),
+                result = &mut sync => {
+                    result?;
+                    break;
+                }
+            }
+        }
+        while let Ok(set) = receiver.try_recv() {
+            all.merge(set, usize::MAX);
+        }
+        Ok(all)
     }
 
     /// Whether files are looked at again and again, because there are no events.

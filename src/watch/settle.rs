@@ -11,7 +11,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChangeSet {
     /// Files and directories that were written, created, renamed or removed. Whether their content differs is for
-    /// digests to decide: a touched file is named here as well.
+    /// digests to decide: a touched file is named here as well. A directory stands for what was in it before: files
+    /// that went with it are named only when the last plan read them. What is in it now is named.
     pub paths: BTreeSet<PathBuf>,
     /// Changes may be missing from `paths`: everything has to be compared with the records.
     pub rescan: bool,

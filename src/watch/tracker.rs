@@ -180,12 +180,16 @@ impl Tracker {
     }
 
     fn vanished(&mut self, path: &Path) {
-        self.needs_survey |= self.coverage.is_decisive(path);
+        self.needs_survey |= self.is_decisive(path);
         let mut gone = self.coverage.names_below(path);
         gone.extend(self.coverage.drop_tree(path, &mut self.source));
         gone.extend(self.coverage.names_of(path));
-        for name in &gone {
-            // With a directory go the inputs in it, which nobody else tells of when it was moved away.
+        self.report_gone(&gone);
+    }
+
+    /// With a directory go the inputs in it, which nobody else tells of when it was moved away.
+    fn report_gone(&mut self, gone: &BTreeSet<PathBuf>) {
+        for name in gone {
             if name.parent().is_none_or(|dir| !gone.contains(dir)) {
                 let inputs: Vec<PathBuf> = self.filter.inputs_below(name).cloned().collect();
                 for input in inputs {
@@ -196,12 +200,20 @@ impl Tracker {
         }
     }
 
+    /// Whether the coming or going of a path may change what is watched elsewhere.
+    fn is_decisive(&self, path: &Path) -> bool {
+        let is_repository = path.ends_with(".git") && path.parent() == Some(&self.real_root);
+        let is_dir = || path.is_dir() || self.coverage.is_watched(path);
+        is_repository
+            || self.coverage.is_decisive(path)
+            || (self.coverage.is_led_to(path) && is_dir())
+    }
+
     fn appeared(&mut self, path: &Path, has_new_attributes_only: bool) {
         if has_new_attributes_only && self.coverage.is_watched(path) {
             return;
         }
-        let is_repository = path.ends_with(".git") && path.parent() == Some(&self.real_root);
-        self.needs_survey |= is_repository || self.coverage.is_decisive(path);
+        self.needs_survey |= self.is_decisive(path);
         let Ok(metadata) = path.symlink_metadata() else {
             return;
         };
@@ -214,7 +226,9 @@ impl Tracker {
         let mut survey = Survey::new(&self.filter, &self.real_root, &mut self.source, before);
         let result = survey.appeared(path);
         self.coverage = survey.coverage;
-        let found = survey.found;
+        let mut found = survey.found;
+        // Links lead to what is in it.
+        found.extend(self.coverage.names_below(path));
         self.report(found);
         self.obey(result);
     }
@@ -227,7 +241,8 @@ impl Tracker {
         if std::mem::take(&mut self.needs_survey) {
             let before = std::mem::take(&mut self.coverage);
             self.git = GitDir::find(&self.real_root);
-            let found = self.survey(before);
+            let (found, gone) = self.survey(before);
+            self.report_gone(&gone);
             self.report(found);
             self.look_for_lock();
         }
@@ -277,8 +292,9 @@ impl Tracker {
         self.plan_look(Duration::ZERO, true);
     }
 
-    /// Looks at everything that is wanted; what is in `before` is watched already. Returns what is watched anew.
-    fn survey(&mut self, before: Coverage) -> BTreeSet<PathBuf> {
+    /// Looks at everything that is wanted; what is in `before` is watched already. Returns what is watched
+    /// anew and what is watched no more.
+    fn survey(&mut self, before: Coverage) -> (BTreeSet<PathBuf>, BTreeSet<PathBuf>) {
         let mut plain: Vec<PathBuf> = self.marks_dir.iter().cloned().collect();
         plain.extend(self.git.iter().map(|git| git.path().to_path_buf()));
         let coverage = Coverage::default();
@@ -286,9 +302,9 @@ impl Tracker {
         survey.before = before;
         let result = survey.everything(&plain);
         self.coverage = survey.coverage;
-        let found = survey.found;
+        let (found, gone) = (survey.found, survey.gone);
         self.obey(result);
-        found
+        (found, gone)
     }
 
     fn obey(&mut self, result: Result<(), LimitReached>) {
