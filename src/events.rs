@@ -212,6 +212,11 @@ pub enum Event {
         /// How many actions the plan has.
         actions: u64,
     },
+    /// What the course consists of may have changed: it was planned anew.
+    Planned {
+        /// How many outputs it has.
+        outputs: u64,
+    },
     /// An action is neither fresh nor restorable, and its work begins.
     ActionStarted {
         /// Identity of the action, stable over runs.

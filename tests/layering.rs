@@ -8,7 +8,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "ui", "web", "tools", "engine", "worker", "store", "plan", "course",
+            "daemon", "ui", "web", "tools", "engine", "watch", "worker", "store", "plan", "course",
         ],
     ),
     ("tools", &["engine", "worker", "store", "plan", "course"]),
@@ -16,7 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("engine", &["watch", "worker", "store", "plan", "course"]),
     ("watch", &["course"]),
     ("web", &["engine", "course"]),
-    ("engine", &["worker", "store", "plan", "course"]),
+    ("daemon", &["engine", "watch", "course"]),
     ("worker", &["course"]),
     ("store", &["course"]),
     ("plan", &["course"]),

@@ -175,3 +175,24 @@ pub fn say_all(receiver: std::sync::mpsc::Receiver<Event>) {
         .collect();
     crate::ui::say_diagnostics(&diagnostics);
 }
+
+/// Waits for Ctrl-C or a polite request to end.
+pub async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result,
+        _ = terminate.recv() => Ok(()),
+        _ = hang_up.recv() => Ok(()),
+    }
+}
+
+/// The runtime of commands that drive workers.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::internal(format!("cannot start: {error}")))
+}

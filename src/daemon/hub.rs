@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
+use crate::engine::resident::WATCH_TRIGGER;
 use crate::events::{Counts, Diagnostic, Event, Severity};
 
 /// How many events wait for a slow client before it is let go.
@@ -89,7 +90,7 @@ impl Inner {
     fn fold(&mut self, event: &Event) {
         match event {
             Event::RunStarted { trigger, .. } => {
-                self.is_whole = trigger == super::service::TRIGGER;
+                self.is_whole = trigger == WATCH_TRIGGER;
                 self.in_run = true;
                 self.fresh_errors.clear();
             }

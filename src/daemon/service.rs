@@ -21,9 +21,6 @@ use super::lock::DaemonLock;
 use super::protocol::DaemonStatus;
 use super::server::{self, Server};
 
-/// The trigger of the runs that keep everything up to date.
-pub const TRIGGER: &str = "watch";
-
 /// Makes an engine with the settings as they are now.
 pub type MakeEngine = Box<dyn Fn(Events, CancellationToken) -> Result<Engine>>;
 

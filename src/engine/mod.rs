@@ -125,7 +125,7 @@ pub struct Engine {
 
 /// Told what planning found out.
 pub trait Listener: Send + Sync {
-    /// What the course consists of, when that may have changed.
+    /// What the course consists of, when that may have changed. [`Event::Planned`] follows, in the order of events.
     fn indexed(&self, index: Index);
 
     /// What the plan was made of, when that may have changed: changes elsewhere do not matter.
@@ -197,7 +197,10 @@ impl Engine {
         let told = memory.told_layout.as_ref();
         if !told.is_some_and(|told| Arc::ptr_eq(told, &loaded.layout)) {
             memory.told_layout = Some(Arc::clone(&loaded.layout));
-            listener.indexed(loaded.index(&specified.spec));
+            let index = loaded.index(&specified.spec);
+            let outputs = index.outputs.len() as u64;
+            listener.indexed(index);
+            self.events.emit(Event::Planned { outputs });
         }
         self.tell_inputs(specified, memory);
     }

@@ -8,13 +8,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
 use crate::error::{Error, ErrorKind, Result};
-use crate::events::{ActionKind, Diagnostic};
+use crate::events::{ActionKind, Counts, Diagnostic, Event};
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
 
 use super::load::Specified;
 use super::run::{Rest, Run};
 use super::{BuildOptions, Built, Engine, Memory};
+
+/// The trigger of the runs that keep everything up to date.
+pub const WATCH_TRIGGER: &str = "watch";
 
 /// What is asked of a resident engine.
 #[derive(Debug)]
@@ -310,8 +313,27 @@ impl<'e> Resident<'e> {
         Ok((specified, memory))
     }
 
+    /// Tells of an error as of a run that made nothing.
     fn report(&self, error: &Error) {
+        let Engine { store, events, .. } = self.engine;
+        let trigger = self.options.trigger.clone();
+        // A store that does not work may be the very error.
+        let run = store.begin_run(&trigger).unwrap_or_default();
+        let actions = 0;
+        events.emit(Event::RunStarted {
+            run,
+            trigger,
+            actions,
+        });
         self.engine.report(&error.diagnostics);
+        let counts = Counts::default();
+        let _ = store.finish_run(run, &counts, 0);
+        events.emit(Event::RunFinished {
+            run,
+            counts,
+            duration_ms: 0,
+            interrupted: false,
+        });
     }
 
     /// Has workers ready for the next change, now that there is nothing to do.

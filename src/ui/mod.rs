@@ -6,12 +6,14 @@ mod plain;
 mod summary;
 mod text;
 mod tty;
+mod watch;
 
 use std::io::Write;
 
 use crate::events::{Diagnostic, Event};
 
 pub use summary::Summary;
+pub use watch::Watch;
 
 /// How a run is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -67,7 +69,8 @@ pub fn reporter(format: MessageFormat, quiet: bool, verbose: bool) -> Box<dyn Re
     }
 }
 
-fn can_draw() -> bool {
+/// Whether stderr is a terminal that bars can be drawn on.
+pub fn can_draw() -> bool {
     console::Term::stderr().features().is_attended()
         && std::env::var_os("CI").is_none()
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")

@@ -179,6 +179,8 @@ impl Model {
     pub fn apply(&mut self, event: &Event, now_ms: u64) {
         self.change += 1;
         match event {
+            // The index itself comes beside the events.
+            Event::Planned { .. } => {}
             Event::RunStarted {
                 run,
                 trigger,
