@@ -7,11 +7,12 @@ use std::time::Duration;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use crate::daemon::client::{Client, ClientBuilt};
 use crate::engine::decide::Force;
 use crate::engine::load::Course;
 use crate::engine::{self, BuildOptions, Engine, Stale};
 use crate::error::{Error, Result};
-use crate::events::{Event, Events};
+use crate::events::{Diagnostic, Event, Events, Severity};
 use crate::ui::{self, MessageFormat, Summary};
 
 use super::options::{MakeArgs, source_paths};
@@ -51,6 +52,9 @@ pub struct BuildArgs {
     /// Also say what was copied and written
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
+    /// Work alone, although a daemon watches the course
+    #[arg(long)]
+    no_daemon: bool,
     /// Install renderers that the course needs and that are missing
     #[arg(long, conflicts_with = "offline")]
     setup: bool,
@@ -86,14 +90,20 @@ pub fn run(args: &BuildArgs) -> Result<u8> {
         reporter.finish();
         summary
     });
-    let result = session::engine(course, &context, &workers, events.clone(), cancel.clone())
-        .and_then(|engine| {
-            if args.check || args.dry_run {
-                Ok(Ended::Stale(engine.stale(&options)?))
-            } else {
-                build(&engine, &options, &cancel).map(Ended::Built)
-            }
-        });
+    let result = match args.by_daemon(&course, &options, &events) {
+        Some(result) => result,
+        None => session::engine(course, &context, &workers, events.clone(), cancel.clone())
+            .and_then(|engine| {
+                if args.check || args.dry_run {
+                    Ok(Ended::Stale(engine.stale(&options)?))
+                } else {
+                    let built = build(&engine, &options, &cancel)?;
+                    Ok(Ended::Built {
+                        has_errors: built.has_errors,
+                    })
+                }
+            }),
+    };
     if let Err(error) = &result {
         for diagnostic in &error.diagnostics {
             events.emit(Event::Diagnostic(diagnostic.clone()));
@@ -108,7 +118,8 @@ pub fn run(args: &BuildArgs) -> Result<u8> {
             .map_err(|error| Error::io("write", &file, &error))?;
     }
     match result {
-        Ok(Ended::Built(built)) => Ok(u8::from(built.has_errors)),
+        Ok(Ended::Built { has_errors }) => Ok(u8::from(has_errors)),
+        Ok(Ended::Failed(exit_code)) => Ok(exit_code),
         Ok(Ended::Stale(stale)) => {
             show_stale(&stale, format);
             Ok(if args.check && !stale.is_empty() {
@@ -123,7 +134,11 @@ pub fn run(args: &BuildArgs) -> Result<u8> {
 }
 
 enum Ended {
-    Built(engine::Built),
+    Built {
+        has_errors: bool,
+    },
+    /// In a daemon, whose errors have been said.
+    Failed(u8),
     Stale(Vec<Stale>),
 }
 
@@ -172,6 +187,54 @@ fn show_stale(stale: &[Stale], format: MessageFormat) {
 }
 
 impl BuildArgs {
+    /// Has a running daemon do the work; none when it has to be done here.
+    fn by_daemon(
+        &self,
+        course: &Course,
+        options: &BuildOptions,
+        events: &Events,
+    ) -> Option<Result<Ended>> {
+        // A daemon has workers of its own, and installs nothing.
+        let is_alone = self.no_daemon || self.check || self.dry_run || self.setup;
+        if is_alone || self.make.jobs.is_some() || self.make.workers.is_some() {
+            return None;
+        }
+        let alone = |reason: &str| {
+            events.emit(Event::Diagnostic(Diagnostic::new(
+                Severity::Note,
+                format!("this build works without the daemon: {reason}"),
+            )));
+            None
+        };
+        let mut client = match Client::connect(&course.place.state_dir()) {
+            Ok(client) => client?,
+            Err(unusable) => return alone(&unusable.0),
+        };
+        // The last run that ends is the one that counts; others were interrupted by changes.
+        let mut last = None;
+        let built = client.build(course.identity(), options, &mut |event| {
+            if matches!(event, Event::RunFinished { .. }) {
+                last = Some(event);
+            } else {
+                events.emit(event);
+            }
+        });
+        if let Some(last) = last {
+            events.emit(last);
+        }
+        match built {
+            Ok(ClientBuilt::Done { has_errors, .. }) => Some(Ok(Ended::Built { has_errors })),
+            Ok(ClientBuilt::Failed(exit_code, diagnostics)) => {
+                for diagnostic in diagnostics {
+                    events.emit(Event::Diagnostic(diagnostic));
+                }
+                Some(Ok(Ended::Failed(exit_code)))
+            }
+            Ok(ClientBuilt::Refused(reason)) => alone(&reason),
+            Err(error) => alone(&error.to_string()),
+        }
+    }
+
     fn options(&self, course: &Course) -> Result<BuildOptions> {
         Ok(BuildOptions {
             selection: self.make.selection(),
@@ -190,4 +253,3 @@ impl BuildArgs {
         })
     }
 }
-

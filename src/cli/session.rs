@@ -40,6 +40,33 @@ pub struct CourseArgs {
 }
 
 impl CourseArgs {
+    /// The arguments that mean the same course for another process, wherever that runs.
+    pub fn to_args(&self, course: &Course) -> Vec<std::ffi::OsString> {
+        let mut args: Vec<std::ffi::OsString> = vec![
+            course.place.spec.clone().into(),
+            "--data-dir".into(),
+            course.place.root.clone().into(),
+        ];
+        if let Some(dir) = &course.output_dir {
+            args.extend(["--output-dir".into(), dir.clone().into()]);
+        }
+        let values = [
+            ("--image-mode", self.image_mode.map(value_name)),
+            ("--image-format", self.image_format.map(value_name)),
+        ];
+        for (name, value) in values {
+            args.extend(
+                value
+                    .into_iter()
+                    .flat_map(|value| [name.into(), value.into()]),
+            );
+        }
+        if self.inline_images {
+            args.push("--inline-images".into());
+        }
+        args
+    }
+
     /// Finds the course and reads its settings.
     pub fn course(&self) -> Result<Course> {
         let cwd = current_dir()?;
@@ -62,6 +89,13 @@ impl CourseArgs {
             output_dir,
         })
     }
+}
+
+/// A value as it is written on the command line.
+fn value_name(value: impl clap::ValueEnum) -> String {
+    value
+        .to_possible_value()
+        .map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// Outputs must not go into the sources, where they would be built again.

@@ -276,11 +276,16 @@ impl<'e> Resident<'e> {
                 }
             }
             Err(error) => {
-                // A full disk today is none tomorrow: the next change tries again.
-                self.report(&error);
-                self.memory = None;
-                if let Some((_, answer)) = build {
-                    let _ = answer.send(Err(error));
+                if error.kind == ErrorKind::Internal {
+                    // A full disk today is none tomorrow: the next change tries again, from what is on disk.
+                    self.memory = None;
+                }
+                match build {
+                    Some((_, answer)) => {
+                        self.due.run = true;
+                        let _ = answer.send(Err(error));
+                    }
+                    None => self.report(&error),
                 }
             }
         }
@@ -327,7 +332,12 @@ impl<'e> Resident<'e> {
         });
         self.engine.report(&error.diagnostics);
         let counts = Counts::default();
-        let _ = store.finish_run(run, &counts, 0);
+        let _ = store.finish_run(
+            run,
+            &counts,
+            0,
+            error.diagnostics.first().map(ToString::to_string),
+        );
         events.emit(Event::RunFinished {
             run,
             counts,

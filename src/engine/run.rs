@@ -57,6 +57,8 @@ struct Totals {
     removed: u64,
     untouched: u64,
     has_errors: bool,
+    /// The first thing that was made, and why.
+    reason: Option<String>,
     rest: Rest,
 }
 
@@ -72,6 +74,7 @@ impl Run<'_> {
             removed: 0,
             untouched: 0,
             has_errors: false,
+            reason: None,
             rest: Rest::Nothing,
         };
         let mut result = Ok(());
@@ -101,7 +104,7 @@ impl Run<'_> {
         counts.fresh += totals.untouched;
         let duration = started.elapsed();
         let duration_ms = duration.as_millis() as u64;
-        store.finish_run(run, &counts, duration_ms)?;
+        store.finish_run(run, &counts, duration_ms, totals.reason.take())?;
         if result.is_ok() || !self.cancel.is_cancelled() {
             self.engine.events.emit(Event::RunFinished {
                 run,
@@ -180,6 +183,7 @@ impl Run<'_> {
         .await?;
         totals.has_errors |= ended.has_errors;
         totals.untouched = ended.untouched;
+        totals.reason = totals.reason.take().or(ended.reason);
         memory.latest.extend(ended.latest);
         // What was found to be read while it was made.
         engine.tell_inputs(self.specified, memory);

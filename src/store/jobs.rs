@@ -249,6 +249,19 @@ impl Store {
         })
     }
 
+    /// How many jobs wait, and how many run, in all processes.
+    pub fn queue_length(&self) -> Result<(u64, u64)> {
+        self.read(|connection| {
+            let count = |state: &str| -> Result<u64> {
+                let count: i64 = connection
+                    .prepare_cached("SELECT count(*) FROM jobs WHERE state = ?1")?
+                    .query_row([state], |row| row.get(0))?;
+                Ok(count.cast_unsigned())
+            };
+            Ok((count("queued")?, count("leased")?))
+        })
+    }
+
     /// What was noted about the failed attempts of a job.
     pub fn story(&self, id: JobId) -> Result<String> {
         self.read(|connection| {

@@ -10,7 +10,7 @@ mod watch;
 
 use std::io::Write;
 
-use crate::events::{Diagnostic, Event};
+use crate::events::{Counts, Diagnostic, Event};
 
 pub use summary::Summary;
 pub use watch::Watch;
@@ -86,6 +86,16 @@ pub fn say(line: &str) {
 pub fn data(text: &str) {
     // A closed pipe means that the reader has enough.
     let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// How a run went, in one line.
+pub fn counts(counts: &Counts, duration_ms: u64) -> String {
+    text::counts(counts, duration_ms)
+}
+
+/// A time in milliseconds as people write it.
+pub fn duration(ms: u64) -> String {
+    text::duration(ms)
 }
 
 /// Says diagnostics to people.

@@ -113,7 +113,11 @@ impl Watch {
                 return;
             }
             self.seen.push(diagnostic.clone());
-            let is_known = self.standing.values().flatten().any(|old| old == diagnostic);
+            let is_known = self
+                .standing
+                .values()
+                .flatten()
+                .any(|old| old == diagnostic);
             if is_known || matches!(self.screen, Screen::Lines(_)) && self.began {
                 return;
             }
@@ -302,4 +306,3 @@ impl Drop for Watch {
 fn clock() -> impl std::fmt::Display {
     chrono::Local::now().format("%H:%M:%S")
 }
-

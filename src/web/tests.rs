@@ -112,6 +112,7 @@ impl Story {
             run: 1,
             counts: Counts::default(),
             duration_ms: 10,
+            interrupted: false,
         });
     }
 

@@ -139,6 +139,7 @@ impl Lab {
                 ..Counts::default()
             },
             duration_ms: 20,
+            interrupted: false,
         });
     }
 

@@ -134,6 +134,8 @@ pub struct Ended {
     pub untouched: u64,
     /// What actions were made of.
     pub latest: Vec<(String, Latest)>,
+    /// The first thing that was made, and why.
+    pub reason: Option<String>,
 }
 
 struct Progressing<'r, 'a> {
@@ -152,6 +154,7 @@ struct Progressing<'r, 'a> {
     told: RefCell<HashSet<Diagnostic>>,
     has_errors: Cell<bool>,
     ended: Ended,
+    reason: Option<String>,
     stopping: bool,
 }
 
@@ -180,6 +183,7 @@ impl<'a> Round<'a> {
             told: RefCell::default(),
             has_errors: Cell::new(false),
             ended: Ended::default(),
+            reason: None,
             stopping: false,
             round: self,
         };
@@ -192,6 +196,7 @@ impl<'a> Round<'a> {
             has_errors: progressing.has_errors.get(),
             untouched: progressing.settle_states(),
             latest: std::mem::take(&mut progressing.latest),
+            reason: progressing.reason.take(),
             ..progressing.ended
         };
         self.session.store.set_latest(ended.latest.clone())?;
@@ -564,7 +569,9 @@ impl Progressing<'_, '_> {
         }
     }
 
-    fn started(&self, action: &Action, reasons: Vec<String>) {
+    fn started(&mut self, action: &Action, reasons: Vec<String>) {
+        self.reason
+            .get_or_insert_with(|| format!("{}: {}", action.id, reasons.join("; ")));
         self.round.session.events.emit(Event::ActionStarted {
             action: action.id.clone(),
             kind: action.kind,
