@@ -15,6 +15,7 @@ mod demo;
 mod drawio;
 mod format;
 mod layering;
+mod markdown;
 mod notebook;
 mod percent;
 mod plantuml;

@@ -1,5 +1,7 @@
 //! What stories need: courses in temporary directories, the built binary, and the real renderers.
 
+pub mod jupytext;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

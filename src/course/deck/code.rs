@@ -21,8 +21,13 @@ pub fn code_limits(prog_lang: ProgLang) -> Option<Diagnostic> {
     })
 }
 
-/// The script of a notebook: cells between markers without any options.
+/// The code of a notebook.
 pub fn code(notebook: &Notebook, deck: &Deck, prog_lang: ProgLang) -> String {
+    script(notebook, deck, prog_lang)
+}
+
+/// The script of a notebook: cells between markers without any options.
+pub fn script(notebook: &Notebook, deck: &Deck, prog_lang: ProgLang) -> String {
     // From the end, since the number of blank lines after a cell depends on what follows it.
     let mut blocks: Vec<Vec<String>> = Vec::with_capacity(notebook.cells.len() + 1);
     let without_marker = notebook
@@ -107,7 +112,8 @@ fn cell_lines(cell: &NotebookCell, prog_lang: ProgLang) -> Vec<String> {
             if let Some(language) = CellLanguage::of(source[0], prog_lang) {
                 let mut lines = vec![format!("{comment} %%{}", language.options())];
                 if language.name == syntax::main_language(prog_lang) {
-                    lines.extend(magics(&source[1..]));
+                    let is_empty = source[1..] == [""];
+                    lines.extend(magics(if is_empty { &[] } else { &source[1..] }));
                 } else {
                     lines.extend(source[1..].iter().map(|line| commented(line, comment)));
                 }
@@ -172,7 +178,9 @@ impl<'a> CellLanguage<'a> {
     fn of(line: &'a str, prog_lang: ProgLang) -> Option<Self> {
         let rest = line.strip_prefix(syntax::language_sign(prog_lang))?;
         let (name, arguments) = rest.split_once(' ').unwrap_or((rest, ""));
-        syntax::is_cell_language(name).then_some(Self { name, arguments })
+        // In C#, a line with arguments is a magic like any other.
+        let is_alone = arguments.is_empty() || prog_lang != ProgLang::CSharp;
+        (is_alone && syntax::is_cell_language(name)).then_some(Self { name, arguments })
     }
 
     fn options(&self) -> String {
