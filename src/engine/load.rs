@@ -245,16 +245,23 @@ impl Course {
         let (full, found) = layout::layout(spec, &tree, &listing, &everything, &is_same)
             .map_err(Error::from_diagnostics)?;
         diagnostics.extend(found.into_iter().map(|found| of_spec(found, &spec_name)));
-        let all_destinations = self.all_destinations(&full);
+        let mut all_destinations = self.all_destinations(&full);
         let selected = if *selection == everything {
             full
         } else {
+            // What only the decks' content tells of belongs to the outputs that are not selected, too.
+            if has_programs(&tree) {
+                let whole = self.plan(spec, &tree, &full, snapshot, renderers);
+                all_destinations.extend(made_texts(&whole));
+            }
             let (selected, _) = layout::layout(spec, &tree, &listing, selection, &is_same)
                 .map_err(Error::from_diagnostics)?;
             selected
         };
         let plan = self.plan(spec, &tree, &selected, snapshot, renderers);
+        all_destinations.extend(made_texts(&plan));
         let roots = self.target_roots(&selected);
+        let placed = [&selected.placed[..], &plan.placed].concat();
         Ok(Loaded {
             plan,
             all_destinations,
@@ -269,7 +276,7 @@ impl Course {
                 .map(|target| target.name.clone())
                 .zip(roots)
                 .collect(),
-            placed: selected.placed,
+            placed,
             diagnostics,
             is_incomplete,
         })
@@ -321,6 +328,24 @@ impl Course {
         }
         all
     }
+}
+
+fn has_programs(tree: &Tree) -> bool {
+    let topics = tree.sections.iter().flat_map(|section| &section.topics);
+    topics
+        .flat_map(|topic| &topic.decks)
+        .any(|deck| deck.prog_lang == ProgLang::Cpp)
+}
+
+/// Where the texts go that planning makes.
+fn made_texts(plan: &Plan) -> impl Iterator<Item = String> {
+    let texts = plan
+        .actions
+        .iter()
+        .filter(|action| matches!(action.make, Make::Text(_)));
+    texts
+        .flat_map(|action| &action.outputs)
+        .flat_map(|output| output.destinations.iter().cloned())
 }
 
 /// A diagnostic that names no file is about the specification.

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::Settings;
-use crate::course::layout::{Destination, Layout, References};
+use crate::course::layout::{Destination, Layout, Placed, References};
 use crate::course::spec::Spec;
 use crate::course::tree::Tree;
 use crate::course::{Lang, RelPath};
@@ -27,6 +27,8 @@ pub use rules::surroundings::mime;
 pub struct Plan {
     /// The actions.
     pub actions: Vec<Action>,
+    /// Outputs that the layout does not name, since only the decks' content tells of them.
+    pub placed: Vec<Placed>,
 }
 
 /// The bytes of a source file and their digest.
@@ -108,10 +110,15 @@ pub fn plan(context: &Context<'_>) -> Plan {
     for copy in &context.layout.copies {
         rules::copy::add(context, copy, &mut actions);
     }
+    let mut programs = rules::program::Programs::default();
     for deck in &context.layout.decks {
-        rules::deck::add(context, deck, &rendered, &mut actions);
+        rules::deck::add(context, deck, &rendered, &mut actions, &mut programs);
     }
-    Plan { actions }
+    rules::project::add(context, &programs, &mut actions);
+    Plan {
+        actions,
+        placed: programs.placed,
+    }
 }
 
 /// What a missing tool is called in a key: its arrival changes the key.

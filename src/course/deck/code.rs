@@ -9,22 +9,6 @@ use serde_json::Value;
 use super::quotes::Quotes;
 use super::{CellKind, Deck, Notebook, NotebookCell, magics, syntax, text};
 use crate::course::ProgLang;
-use crate::events::Diagnostic;
-
-/// What the code format of a language does not do yet, to be said once in a run.
-pub fn code_limits(prog_lang: ProgLang) -> Option<Diagnostic> {
-    (prog_lang == ProgLang::Cpp).then(|| {
-        Diagnostic::warning(
-            "C++ decks are exported as scripts with cell markers, not yet as programs",
-        )
-        .hint("the exported files do not compile as they are; notebooks and pages are not affected")
-    })
-}
-
-/// The code of a notebook.
-pub fn code(notebook: &Notebook, deck: &Deck, prog_lang: ProgLang) -> String {
-    script(notebook, deck, prog_lang)
-}
 
 /// The script of a notebook: cells between markers without any options.
 pub fn script(notebook: &Notebook, deck: &Deck, prog_lang: ProgLang) -> String {

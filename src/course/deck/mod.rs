@@ -1,13 +1,14 @@
 //! Decks: from a notebook source to the notebooks and scripts of every language, kind and format.
 //!
 //! [`read`] renders the deck's Jinja template and reads its cells; [`notebook`] selects and transforms them for one
-//! output; [`Notebook::to_ipynb`] and [`code`] write them. [`execution_cells`] and [`attach`] connect an output with
+//! output; [`Notebook::to_ipynb`], [`script`] and [`cpp::program`] write them. [`execution_cells`] and [`attach`] connect an output with
 //! the one execution that all of its kinds share. Everything is pure, and any text gives a deck or a diagnostic.
 
 mod align;
 mod body;
 mod code;
 mod companion;
+pub mod cpp;
 mod execution;
 mod fences;
 mod header;
@@ -37,7 +38,7 @@ use crate::events::Diagnostic;
 
 use companion::Origin;
 
-pub use code::{code, code_limits, script};
+pub use code::script;
 pub use companion::{Companion, companion_name};
 pub use execution::{ExecutionCell, attach, execution_cells};
 pub use ipynb::{Notebook, NotebookCell};

@@ -46,7 +46,7 @@ fn sources(deck: &Deck) -> Vec<&str> {
 
 fn written(text: &str, kind: Kind) -> String {
     let deck = deck(text);
-    code(
+    script(
         &notebook(&deck, kind, Lang::De, ProgLang::Python).0,
         &deck,
         ProgLang::Python,
@@ -239,7 +239,6 @@ fn scripts_have_no_options_and_room_around_definitions() {
         code(&cpp_notebook, &cpp, ProgLang::Cpp),
         "// -*- coding: utf-8 -*-\n// %%\n// ä\n"
     );
-    assert!(code_limits(ProgLang::Cpp).is_some() && code_limits(ProgLang::Java).is_none());
 }
 
 #[test]
