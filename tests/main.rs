@@ -11,6 +11,7 @@ mod support;
 mod bad_input;
 mod build;
 mod check_spec;
+mod cpp;
 mod demo;
 mod drawio;
 mod format;

@@ -24,6 +24,8 @@ pub(super) struct ProgramCell<'a> {
     pub(super) presence: Presence,
     /// Text of a text cell, as the output shows it.
     pub(super) text: Option<&'a str>,
+    /// Code for something else than a compiler, which begins with a magic of the kernel.
+    pub(super) magic: Option<&'a str>,
     /// What the code consists of, emptied or not.
     pub(super) items: Vec<Item<'a>>,
     /// Whether it is for all files of the deck.
@@ -43,7 +45,8 @@ impl ProgramCell<'_> {
 
     /// Whether its definitions are put into the header of the deck.
     pub(super) fn is_in_header(&self) -> bool {
-        self.is_global && self.workshop == 0 && self.text.is_none()
+        let is_there = self.presence != Presence::Withheld;
+        self.is_global && self.workshop == 0 && self.text.is_none() && is_there
     }
 }
 
@@ -91,9 +94,14 @@ pub(super) fn cells<'a>(
         } else {
             cell.source.as_str()
         };
+        let (magic, code) = match code.trim_start().starts_with('%') {
+            true => (Some(code), ""),
+            false => (None, code),
+        };
         let cell = ProgramCell {
             presence,
             text,
+            magic,
             items: Vec::new(),
             is_global: cell.has_tag("global"),
             opens_section: presence != Presence::Withheld && starts(cell),

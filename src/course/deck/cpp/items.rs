@@ -36,6 +36,8 @@ pub(super) struct Item<'a> {
     pub(super) names: Vec<&'a str>,
     /// Names of members that are defined outside of their class.
     pub(super) members: Vec<&'a str>,
+    /// The namespace that it opens to all that follows.
+    pub(super) opens_namespace: Option<&'a str>,
     /// Words in the parameters of an operator: its operands' types are among them.
     pub(super) operands: Vec<&'a str>,
 }
@@ -56,6 +58,7 @@ fn item<'a>(piece: Piece<'a>, is_variable: &dyn Fn(&str) -> bool) -> Item<'a> {
         shown: Vec::new(),
         names: Vec::new(),
         members: Vec::new(),
+        opens_namespace: None,
         operands: Vec::new(),
     };
     if piece.is_conditional {
@@ -247,6 +250,11 @@ impl<'a> Reader<'_, 'a> {
     fn read_using(&mut self) {
         self.outside();
         if self.is(1, "namespace") {
+            let name = self.tokens[2..].iter().find(|token| token.is_word());
+            self.item.opens_namespace = name.map(|token| token.text);
+            return;
+        }
+        if self.is(1, "enum") {
             return;
         }
         let end = depth_zero(self.tokens, "=").unwrap_or(self.tokens.len());
@@ -621,6 +629,9 @@ impl<'a> Reader<'_, 'a> {
             })
         };
         let shows = self.is_one_of(0, &["SHOW", "CLM_DISPLAY", "assert"]) && self.is(1, "(");
+        if self.is(0, "%") {
+            return;
+        }
         if !self.has_semicolon && !is_lambda && !writes && !shows {
             self.item.kind = ItemKind::Display;
         }

@@ -20,6 +20,3 @@ mod tokens;
 pub use names::identifier;
 pub use program::{Program, program};
 pub use support::{SUPPORT_HEADERS, SupportHeader};
-
-#[cfg(test)]
-mod tests;

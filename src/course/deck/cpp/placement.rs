@@ -70,7 +70,12 @@ impl Placement {
                 let counts = is_later || self.outside[cell][index];
                 counts
                     && (cell, index) != variable
-                    && names.iter().any(|name| refers(&item.tokens, name))
+                    && names.iter().any(|name| {
+                        // A variable of the same name is no use of this one, nor is the value of one before it.
+                        let is_before = (cell, index) < variable && item.kind == ItemKind::Variable;
+                        let is_other = is_before || (!is_later && item.names.contains(name));
+                        !is_other && refers(&item.tokens, name)
+                    })
             })
         })
     }

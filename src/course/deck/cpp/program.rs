@@ -39,8 +39,13 @@ pub fn program(deck: &Deck, notebook: &Notebook, kind: Kind, lang: Lang, stem: &
     let sections = sections(&cells, &reserved);
     let placement = Placement::of(&cells, &sections);
     let incomplete = incomplete(&cells, &sections, &placement);
+    let has_header = cells
+        .iter()
+        .any(|cell| cell.workshop > 0 || cell.is_in_header());
     let mut writer = Writer {
         cells: &cells,
+        has_header,
+        own_namespaces: own_namespaces(&cells),
         placement: &placement,
         incomplete: &incomplete,
         includes: Vec::new(),
@@ -51,9 +56,6 @@ pub fn program(deck: &Deck, notebook: &Notebook, kind: Kind, lang: Lang, stem: &
         .iter()
         .map(|section| writer.section(section))
         .collect();
-    let has_header = cells
-        .iter()
-        .any(|cell| cell.workshop > 0 || cell.is_in_header());
     if written.iter().any(|section| section.function.is_some()) {
         writer.include("#include <iostream>");
     }
@@ -104,6 +106,18 @@ pub fn program(deck: &Deck, notebook: &Notebook, kind: Kind, lang: Lang, stem: &
     }
 }
 
+fn own_namespaces<'a>(cells: &[ProgramCell<'a>]) -> Vec<&'a str> {
+    cells
+        .iter()
+        .filter(|cell| !cell.is_in_header())
+        .flat_map(|cell| &cell.items)
+        .filter_map(|item| match item.tokens.as_slice() {
+            [first, name, ..] if first.is("namespace") => Some(name.text),
+            _ => None,
+        })
+        .collect()
+}
+
 /// The parts that are not empty, with blank lines between them.
 fn file(parts: impl IntoIterator<Item = String>) -> String {
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
@@ -127,6 +141,9 @@ struct Written {
 
 struct Writer<'a> {
     cells: &'a [ProgramCell<'a>],
+    has_header: bool,
+    /// Namespaces that the deck defines itself, outside of its header.
+    own_namespaces: Vec<&'a str>,
     placement: &'a Placement,
     incomplete: &'a [bool],
     includes: Vec<String>,
@@ -152,7 +169,10 @@ impl Writer<'_> {
                         body.comment(at, comment);
                     }
                 }
-                (Presence::Shown, None) => self.code(at, &mut outside, &mut body),
+                (Presence::Shown, None) => match cell.magic {
+                    Some(magic) => body.comment(at, commented(magic)),
+                    None => self.code(at, &mut outside, &mut body),
+                },
                 (Presence::Emptied, _) => {
                     let target = if cell.is_in_header() {
                         &mut self.header
@@ -203,10 +223,17 @@ impl Writer<'_> {
                     self.shows_values = true;
                     shown(item.text)
                 }
+                // A magic of the kernel among the code.
+                _ if item.tokens.first().is_some_and(|first| first.is("%")) => commented(item.text),
                 _ => terminated(item),
             };
+            let is_opened = item
+                .opens_namespace
+                .is_some_and(|name| !self.own_namespaces.contains(&name));
             let target = match self.placement.is_outside(at, index) {
                 true if cell.is_in_header() => &mut self.header,
+                // A namespace that is opened to the deck is opened to its workshops, too.
+                true if is_opened && self.has_header && cell.workshop == 0 => &mut self.header,
                 true => &mut *outside,
                 false => &mut *body,
             };
@@ -242,11 +269,12 @@ impl Writer<'_> {
 
 /// What stands where code is to be typed.
 fn to_do(cell: &ProgramCell, heading: &str) -> String {
-    let names: Vec<&str> = cell
-        .items
-        .iter()
-        .flat_map(|item| item.shown.iter().map(String::as_str))
-        .collect();
+    let mut names: Vec<&str> = Vec::new();
+    for name in cell.items.iter().flat_map(|item| &item.shown) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
     if names.is_empty() {
         format!("// TODO: {heading}")
     } else {

@@ -20,9 +20,12 @@ pub(super) struct Section {
 /// Groups cells into sections. `reserved` are names that the deck defines itself.
 pub(super) fn sections(cells: &[ProgramCell], reserved: &[&str]) -> Vec<Section> {
     let mut starts: Vec<usize> = Vec::new();
+    let changes_file = |at: usize| {
+        let before = at.checked_sub(1).map_or(0, |before| cells[before].workshop);
+        before != cells[at].workshop
+    };
     for (at, cell) in cells.iter().enumerate() {
-        let changes_file = at > 0 && cells[at - 1].workshop != cell.workshop;
-        if at == 0 || cell.opens_section || changes_file {
+        if at == 0 || cell.opens_section || changes_file(at) {
             starts.push(at);
         }
     }
@@ -32,7 +35,9 @@ pub(super) fn sections(cells: &[ProgramCell], reserved: &[&str]) -> Vec<Section>
         .zip(starts.iter().copied().zip(ends))
         .map(|(number, (start, end))| {
             let opener = &cells[start];
-            let slide = opener.slide.filter(|_| opener.opens_section);
+            let slide = opener
+                .slide
+                .filter(|_| opener.opens_section || changes_file(start));
             let function = name(number, slide, reserved, &mut used);
             let heading = cells[start..end]
                 .iter()
