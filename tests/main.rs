@@ -15,6 +15,7 @@ mod cpp;
 mod demo;
 mod drawio;
 mod format;
+mod languages;
 mod layering;
 mod markdown;
 mod notebook;

@@ -170,7 +170,7 @@ impl Writer<'_> {
                     }
                 }
                 (Presence::Shown, None) => match cell.magic {
-                    Some(magic) => body.comment(at, commented(magic)),
+                    Some(magic) => body.code(at, &commented(magic)),
                     None => self.code(at, &mut outside, &mut body),
                 },
                 (Presence::Emptied, _) => {
