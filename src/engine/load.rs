@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{EnvFile, ImageMode, Place, SETTINGS_FILE, Settings};
-use crate::course::layout::{self, Layout, References, Selection};
+use crate::course::layout::{self, Layout, Placed, References, Selection};
 use crate::course::tree::{self, DiagramKind, Listing, Tree};
 use crate::course::{ProgLang, RelPath, spec};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Severity};
-use crate::plan::{self, Context, Fingerprints, Make, Plan};
+use crate::plan::{self, Context, Fingerprints, Make, Memo, Plan};
 use crate::watch::Inputs;
 use crate::worker::{Renderers, drawio, notebook, plantuml};
 
@@ -331,10 +331,30 @@ impl Course {
             read: &|path| snapshot.read(path),
             digest: &|path| snapshot.digest(path),
         };
-        let plan = plan::plan(&context, &mut sources.memo);
+        let is_whole = Arc::ptr_eq(&layout, &full.layout);
+        let plan = match is_whole {
+            true => plan::plan(&context, &mut sources.memo),
+            // What is known of the whole course is not to be forgotten for a part of it.
+            false => plan::plan(&context, &mut Memo::default()),
+        };
+        // What only the decks' content tells of belongs to the outputs that are not selected, too.
+        let mut texts: Vec<String> = made_texts(&plan).collect();
+        if !is_whole && has_programs(&full.tree) {
+            let whole = Context {
+                layout: &full.layout,
+                target_roots: &self.target_roots(&full.layout),
+                ..context
+            };
+            texts.extend(made_texts(&plan::plan(&whole, &mut sources.memo)));
+        }
+        let mut all_destinations = Arc::clone(&full.destinations);
+        if !texts.is_empty() {
+            Arc::make_mut(&mut all_destinations).extend(texts);
+        }
+        sources.laid_out = Some(full);
         Ok(Loaded {
             plan,
-            all_destinations: Arc::clone(&sources.laid_out.insert(full).destinations),
+            all_destinations,
             empty_dirs: layout
                 .empty_dirs
                 .iter()
@@ -436,8 +456,31 @@ fn is_same(snapshot: &Snapshot, one: &RelPath, other: &RelPath) -> bool {
 impl Loaded {
     /// What the course consists of.
     pub fn index(&self, spec: &spec::Spec) -> Index {
-        Index::new(spec, &self.targets, &self.layout.placed, &self.plan)
+        Index::new(spec, &self.targets, &self.placed(), &self.plan)
     }
+
+    /// Every output of what was selected, with what it is.
+    pub fn placed(&self) -> Vec<Placed> {
+        [&self.layout.placed[..], &self.plan.placed].concat()
+    }
+}
+
+fn has_programs(tree: &Tree) -> bool {
+    let topics = tree.sections.iter().flat_map(|section| &section.topics);
+    topics
+        .flat_map(|topic| &topic.decks)
+        .any(|deck| deck.prog_lang == ProgLang::Cpp)
+}
+
+/// Where the texts go that planning makes.
+fn made_texts(plan: &Plan) -> impl Iterator<Item = String> {
+    let texts = plan
+        .actions
+        .iter()
+        .filter(|action| matches!(action.make, Make::Text(_)));
+    texts
+        .flat_map(|action| &action.outputs)
+        .flat_map(|output| output.destinations.iter().cloned())
 }
 
 /// A diagnostic that names no file is about the specification.

@@ -195,7 +195,8 @@ impl Engine {
             return;
         };
         let told = memory.told_layout.as_ref();
-        if !told.is_some_and(|told| Arc::ptr_eq(told, &loaded.layout)) {
+        let is_told = told.is_some_and(|told| Arc::ptr_eq(told, &loaded.layout));
+        if !is_told || !loaded.plan.placed.is_empty() {
             memory.told_layout = Some(Arc::clone(&loaded.layout));
             let index = loaded.index(&specified.spec);
             let outputs = index.outputs.len() as u64;

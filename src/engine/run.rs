@@ -255,9 +255,8 @@ impl Run<'_> {
             .filter(|action| statuses.get(&action.id) == Some(&Status::Failed))
             .map(|action| &action.source)
             .collect();
-        let failed = loaded
-            .layout
-            .placed
+        let placed = loaded.placed();
+        let failed = placed
             .iter()
             .filter(|placed| failed.contains(&placed.source))
             .filter_map(|placed| Some(placed.topic.as_ref()?.1.as_str()))
@@ -272,7 +271,7 @@ impl Run<'_> {
                 .iter()
                 .map(|(name, root)| manifest::Target { name, root })
                 .collect(),
-            placed: &loaded.layout.placed,
+            placed: &placed,
             failed,
         }
         .write(publisher, &self.engine.store)

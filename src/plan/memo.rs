@@ -15,6 +15,7 @@ use crate::digest::Digest;
 
 use super::action::{Action, ActionIndex};
 use super::rules;
+use super::rules::program::Programs;
 use super::rules::surroundings::Rendered;
 use super::{Context, Source};
 
@@ -44,6 +45,7 @@ struct Entry {
     /// The index of the first of its actions.
     first: ActionIndex,
     actions: Vec<Arc<Action>>,
+    programs: Programs,
 }
 
 /// What the tree and the layout say of a source.
@@ -82,7 +84,12 @@ impl Memo {
             |basis| matches!(basis, Basis::Diagram(known) if known == diagram),
             || Basis::Diagram(diagram.clone()),
             actions,
-            |context, _| vec![rules::diagram::action(context, diagram)],
+            |context, _| {
+                (
+                    vec![rules::diagram::action(context, diagram)],
+                    Programs::default(),
+                )
+            },
         );
     }
 
@@ -99,7 +106,12 @@ impl Memo {
             |basis| matches!(basis, Basis::Copy(known) if known == copy),
             || Basis::Copy(copy.clone()),
             actions,
-            |context, _| vec![rules::copy::action(context, copy)],
+            |context, _| {
+                (
+                    vec![rules::copy::action(context, copy)],
+                    Programs::default(),
+                )
+            },
         );
     }
 
@@ -110,12 +122,13 @@ impl Memo {
         deck: &DeckOutputs,
         rendered: &Rendered,
         actions: &mut Vec<Arc<Action>>,
+        programs: &mut Programs,
     ) {
         let section = &context.tree.sections[deck.section];
         let topic = &section.topics[deck.topic];
         let reference = &context.spec.sections[section.index].topics[topic.topic];
         let at = topic.decks[deck.deck].at.clone();
-        self.add(
+        let entry = self.add(
             context,
             Place::Deck(deck.section, deck.topic, at),
             |basis| {
@@ -126,6 +139,7 @@ impl Memo {
             actions,
             |context, first| rules::deck::actions(context, deck, rendered, first),
         );
+        programs.extend(&entry.programs);
     }
 
     fn add(
@@ -135,8 +149,8 @@ impl Memo {
         is_same: impl FnOnce(&Basis) -> bool,
         basis: impl FnOnce() -> Basis,
         actions: &mut Vec<Arc<Action>>,
-        make: impl FnOnce(&Context<'_>, ActionIndex) -> Vec<Action>,
-    ) {
+        make: impl FnOnce(&Context<'_>, ActionIndex) -> (Vec<Action>, Programs),
+    ) -> &Entry {
         let first = actions.len();
         let known = self.entries.remove(&place);
         let entry = match known {
@@ -146,7 +160,7 @@ impl Memo {
             _ => self.made(context, basis(), first, make),
         };
         actions.extend(entry.actions.iter().cloned());
-        self.used.insert(place, entry);
+        self.used.entry(place).insert_entry(entry).into_mut()
     }
 
     fn still_holds(&mut self, entry: &Entry, context: &Context<'_>) -> bool {
@@ -169,7 +183,7 @@ impl Memo {
         context: &Context<'_>,
         basis: Basis,
         first: ActionIndex,
-        make: impl FnOnce(&Context<'_>, ActionIndex) -> Vec<Action>,
+        make: impl FnOnce(&Context<'_>, ActionIndex) -> (Vec<Action>, Programs),
     ) -> Entry {
         let reads = RefCell::new(BTreeMap::new());
         let read = |path: &RelPath| -> Option<Source> {
@@ -189,14 +203,15 @@ impl Memo {
             digest: &digest,
             ..*context
         };
-        let actions = make(&noting, first).into_iter().map(Arc::new).collect();
+        let (actions, programs) = make(&noting, first);
         let has_links = context.references.take_followed();
         Entry {
             basis,
             reads: reads.into_inner().into_iter().collect(),
             links: has_links.then(|| self.links(context)),
             first,
-            actions,
+            actions: actions.into_iter().map(Arc::new).collect(),
+            programs,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::Settings;
-use crate::course::layout::{Destination, Layout, References};
+use crate::course::layout::{Destination, Layout, Placed, References};
 use crate::course::spec::Spec;
 use crate::course::tree::Tree;
 use crate::course::{Lang, RelPath};
@@ -29,6 +29,8 @@ pub use rules::surroundings::mime;
 pub struct Plan {
     /// The actions. One that is the same as in an earlier plan of the same [`Memo`] is the very same allocation.
     pub actions: Vec<Arc<Action>>,
+    /// Outputs that the layout does not name, since only the decks' content tells of them.
+    pub placed: Vec<Placed>,
 }
 
 /// The bytes of a source file and their digest.
@@ -112,11 +114,18 @@ pub fn plan(context: &Context<'_>, memo: &mut Memo) -> Plan {
     for copy in &context.layout.copies {
         memo.copy(context, copy, &mut actions);
     }
+    let mut programs = rules::program::Programs::default();
     for deck in &context.layout.decks {
-        memo.deck(context, deck, &rendered, &mut actions);
+        memo.deck(context, deck, &rendered, &mut actions, &mut programs);
     }
     memo.end();
-    Plan { actions }
+    let mut projects = Vec::new();
+    rules::project::add(context, &programs, &mut projects);
+    actions.extend(projects.into_iter().map(Arc::new));
+    Plan {
+        actions,
+        placed: programs.placed,
+    }
 }
 
 /// What a missing tool is called in a key: its arrival changes the key.

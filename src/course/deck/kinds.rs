@@ -56,6 +56,7 @@ pub fn notebook_within(
         let mut metadata = cell.metadata.clone();
         metadata.remove("slide_id");
         metadata.remove("for_slide");
+        metadata.remove("section_name");
         if let Some(slide_type) = tags::slide_type(deck, cell, &mut warnings) {
             metadata.insert("slideshow".into(), json!({ "slide_type": slide_type }));
         }

@@ -447,6 +447,14 @@ impl Progressing<'_, '_> {
                 let name = action.outputs.first().map_or("", |output| &output.name);
                 (name, Digest::of(&text), Content::Bytes(text.as_bytes()))
             }
+            Make::Text(made) => {
+                let name = action.outputs.first().map_or("", |output| &output.name);
+                (
+                    name,
+                    Digest::of(made.as_ref()),
+                    Content::Bytes(made.as_bytes()),
+                )
+            }
             _ => {
                 source = action.source.under(&self.round.session.course.place.root);
                 let digest = action.inputs.first().map(|(_, digest)| *digest);
@@ -473,7 +481,7 @@ impl Progressing<'_, '_> {
                 }
             }
         }
-        if matches!(action.make, Make::Deck(_)) {
+        if matches!(action.make, Make::Deck(_) | Make::Text(_)) {
             let result = CachedResult {
                 discovered: Vec::new(),
                 status: ResultStatus::Ok,
