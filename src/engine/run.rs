@@ -184,7 +184,10 @@ impl Run<'_> {
         totals.has_errors |= ended.has_errors;
         totals.untouched = ended.untouched;
         totals.reason = totals.reason.take().or(ended.reason);
-        memory.latest.extend(ended.latest);
+        let latest = ended.latest.into_iter();
+        memory
+            .latest
+            .extend(latest.map(|(action, latest, _)| (action, latest)));
         // What was found to be read while it was made.
         engine.tell_inputs(self.specified, memory);
         if ended.interrupted {
