@@ -23,4 +23,5 @@ mod percent;
 mod plantuml;
 mod pool;
 mod processes;
+mod properties;
 mod tools;

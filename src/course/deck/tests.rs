@@ -360,7 +360,7 @@ fn large_decks_are_read_in_linear_time() {
     let start = std::time::Instant::now();
     let deck = deck(&text);
     let (notebook, _) = notebook(&deck, Kind::Completed, Lang::En, ProgLang::Python);
-    let script = code(&notebook, &deck, ProgLang::Python);
+    let script = script(&notebook, &deck, ProgLang::Python);
     assert!(script.len() > text.len() / 2);
     // Debug builds are slow, but quadratic loops would take minutes.
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
@@ -381,7 +381,7 @@ proptest! {
                     prop_assert_eq!(value["cells"].as_array().unwrap().len(), notebook.cells.len());
                     let whole: Value = serde_json::from_str(&notebook.to_json()).unwrap();
                     prop_assert_eq!(&whole["metadata"], &value["metadata"]);
-                    code(&notebook, &deck, prog_lang);
+                    script(&notebook, &deck, prog_lang);
                 }
             }
             Err(diagnostic) => prop_assert!(diagnostic.file.is_some()),
