@@ -236,7 +236,7 @@ fn scripts_have_no_options_and_room_around_definitions() {
     let cpp = read_as("// %%\n// ä\n", ProgLang::Cpp, Lang::De, Format::Code).unwrap();
     let (cpp_notebook, _) = notebook(&cpp, Kind::Completed, Lang::De, ProgLang::Cpp);
     assert_eq!(
-        code(&cpp_notebook, &cpp, ProgLang::Cpp),
+        script(&cpp_notebook, &cpp, ProgLang::Cpp),
         "// -*- coding: utf-8 -*-\n// %%\n// ä\n"
     );
 }
