@@ -123,9 +123,8 @@ impl Store {
         self.read(|connection| {
             let mut statement =
                 connection.prepare_cached("SELECT parts FROM latest WHERE action = ?1")?;
-            let text: Option<String> = statement
-                .query_row([action], |row| row.get(0))
-                .optional()?;
+            let text: Option<String> =
+                statement.query_row([action], |row| row.get(0)).optional()?;
             text.map_or(Ok(Vec::new()), |text| from_json(&text))
         })
     }
