@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Place;
-use crate::daemon::{Daemon, DaemonLock, Hub, MakeEngine, Sink};
+use crate::daemon::{Daemon, DaemonLock, Hub, MakeEngine, OnIndex, Sink};
 use crate::engine::BuildOptions;
 use crate::engine::index::Index;
 use crate::engine::resident::WATCH_TRIGGER;
@@ -131,9 +131,11 @@ async fn watch(args: &WatchArgs, place: &Place, lock: DaemonLock) -> Result<()> 
             ..Tuning::default()
         },
         poll: args.poll,
-        on_index: Some(Arc::new(move |new| {
-            *index.lock().unwrap_or_else(PoisonError::into_inner) = Some(new);
-        })),
+        on_index: address.is_some().then(|| -> OnIndex {
+            Arc::new(move |new| {
+                *index.lock().unwrap_or_else(PoisonError::into_inner) = Some(new);
+            })
+        }),
         preview: address,
         events,
         hub,

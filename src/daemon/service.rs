@@ -21,6 +21,9 @@ use super::lock::DaemonLock;
 use super::protocol::DaemonStatus;
 use super::server::{self, Server};
 
+/// Told what the course consists of.
+pub type OnIndex = Arc<dyn Fn(Index) + Send + Sync>;
+
 /// Makes an engine with the settings as they are now.
 pub type MakeEngine = Box<dyn Fn(Events, CancellationToken) -> Result<Engine>>;
 
@@ -37,7 +40,7 @@ pub struct Daemon {
     /// Whether files are polled.
     pub poll: bool,
     /// Told what the course consists of.
-    pub on_index: Option<Arc<dyn Fn(Index) + Send + Sync>>,
+    pub on_index: Option<OnIndex>,
     /// The address of the preview.
     pub preview: Option<String>,
     /// Where events go.
@@ -54,7 +57,7 @@ pub struct Daemon {
 
 /// Tells the watch and the preview what planning found out.
 struct Relay {
-    on_index: Option<Arc<dyn Fn(Index) + Send + Sync>>,
+    on_index: Option<OnIndex>,
     watcher: Arc<Watcher>,
 }
 
