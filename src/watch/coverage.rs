@@ -163,6 +163,8 @@ pub struct Survey<'a> {
     pub found: BTreeSet<PathBuf>,
     /// Everything that was watched before and is not there any more, or not wanted.
     pub gone: BTreeSet<PathBuf>,
+    /// Something came just before anybody watched for it: everything has to be looked at once more.
+    pub is_overtaken: bool,
     parents: HashMap<PathBuf, Option<PathBuf>>,
 }
 
@@ -182,6 +184,7 @@ impl<'a> Survey<'a> {
             before: Coverage::default(),
             found: BTreeSet::new(),
             gone: BTreeSet::new(),
+            is_overtaken: false,
             parents: HashMap::new(),
         }
     }
@@ -352,7 +355,7 @@ impl<'a> Survey<'a> {
             };
             link = dir.join(file);
             if !self.plain(&dir)? {
-                return Ok(());
+                return self.went(&dir);
             }
             self.depends(name, &link);
             self.coverage.targets.insert(link.clone());
@@ -368,11 +371,17 @@ impl<'a> Survey<'a> {
         let Some(dir) = self.real_dir(dir) else {
             return self.awaits(name);
         };
-        if self.plain(&dir)? {
-            let real = dir.join(file);
-            self.depends(name, &real);
-            self.hops(name, &real)?;
+        if !self.plain(&dir)? {
+            return self.went(&dir);
         }
+        let real = dir.join(file);
+        self.depends(name, &real);
+        self.hops(name, &real)
+    }
+
+    /// A directory could not be watched. One that may not be read stays so; one that went may come back.
+    fn went(&mut self, dir: &Path) -> Result<(), LimitReached> {
+        self.is_overtaken |= !dir.is_dir();
         Ok(())
     }
 
@@ -391,8 +400,12 @@ impl<'a> Survey<'a> {
         let mut missing = path;
         for dir in path.ancestors().skip(1) {
             if let (Some(real), Some(name)) = (self.real_dir(dir), missing.file_name()) {
-                self.plain(&real)?;
-                self.coverage.awaited.insert(real.join(name));
+                if !self.plain(&real)? {
+                    return self.went(&real);
+                }
+                let awaited = real.join(name);
+                self.is_overtaken |= awaited.is_dir() || (missing == path && awaited.exists());
+                self.coverage.awaited.insert(awaited);
                 return Ok(());
             }
             missing = dir;
