@@ -48,15 +48,19 @@ class Builders:
         self.their_logos = _their_logos(self.clm_program)
         self.our_logos = _our_logos()
 
-    def compared(self, course: Path, spec: str, name: str) -> tuple[Path, Path, Run, Run]:
-        """Builds copies of a course with both; gives the two course roots and the two runs."""
+    def compared(self, course: Path, spec: str, name: str, edits=(), arguments=()) -> tuple[Path, Path, Run, Run]:
+        """Builds copies of a course with both, after the same edits (path, old text, new text) and with the same
+        arguments; gives the two course roots and the two runs."""
         theirs, ours = self.work / name / "theirs", self.work / name / "ours"
         for root in (theirs, ours):
             if root.exists():
                 shutil.rmtree(root)
             shutil.copytree(course, root, ignore=NOT_COPIED, symlinks=True)
+            for path, old, new in edits:
+                text = (root / path).read_text("utf-8")
+                (root / path).write_text(text.replace(old, new), "utf-8")
         expand_includes(theirs)
-        return theirs, ours, self._run_clm(theirs, spec), self._run_ours(ours, spec)
+        return theirs, ours, self._run_clm(theirs, spec, arguments), self._run_ours(ours, spec, arguments)
 
     def sides(self, theirs: Path, ours: Path) -> tuple[Side, Side]:
         """What the comparison knows of each of the two after a build."""
@@ -65,7 +69,7 @@ class Builders:
             Side("clm", self.our_logos, rendered(ours)),
         )
 
-    def _run_clm(self, root: Path, spec: str) -> Run:
+    def _run_clm(self, root: Path, spec: str, arguments) -> Run:
         environment = self._environment()
         environment["PLANTUML_JAR"] = str(_one(self.tools, "plantuml-*/plantuml.jar"))
         environment["DRAWIO_EXECUTABLE"] = str(self.drawio)
@@ -76,11 +80,11 @@ class Builders:
             database.unlink()
         databases = ["--cache-db-path", str(state / "clm_cache.db"), "--jobs-db-path", str(state / "clm_jobs.db")]
         command = [str(self.clm_program), *databases, "build", str(root / spec), "-d", str(root)]
-        return _run([*command, "--no-progress", "--no-color"], state, environment)
+        return _run([*command, "--no-progress", "--no-color", *arguments], state, environment)
 
-    def _run_ours(self, root: Path, spec: str) -> Run:
+    def _run_ours(self, root: Path, spec: str, arguments) -> Run:
         command = [str(self.our_program), "build", str(root / spec), "-d", str(root), "--offline"]
-        return _run(command, root, self._environment())
+        return _run([*command, *arguments], root, self._environment())
 
     def _environment(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("CLM_") and name != "CI"}
@@ -88,17 +92,14 @@ class Builders:
 
 
 def rendered(root: Path) -> dict[bytes, str]:
-    """The pictures of a course's diagrams, by their bytes: the diagram that each of them shows."""
-    found = {}
-    for source in sorted(root.glob("slides/**/*")):
-        if source.suffix not in DIAGRAMS:
-            continue
-        for directory in ("img-generated", "img"):
-            for extension in ("png", "svg"):
-                picture = source.parent.parent / directory / f"{source.stem}.{extension}"
-                if picture.is_file():
-                    found.setdefault(picture.read_bytes(), source.relative_to(root).as_posix())
-    return found
+    """The pictures of a course's diagrams, by their bytes: the name of the diagram that each of them shows."""
+    sources = [source for source in root.glob("slides/**/*") if source.suffix in DIAGRAMS]
+    pictures = {f"{source.stem}.{extension}" for source in sources for extension in ("png", "svg")}
+    directories = {source.parent.parent / name for source in sources for name in ("img-generated", "img")}
+    files = [directory / name for directory in directories for name in pictures]
+    # clm never writes over a picture in `img/`: then only its outputs have the new one.
+    files += [file for file in root.glob("output*/**/img/*") if file.name in pictures]
+    return {file.read_bytes(): file.stem for file in sorted(files) if file.is_file()}
 
 
 def expand_includes(root: Path) -> None:

@@ -13,6 +13,17 @@ from outcome import Outcome, different
 
 SHARED_SPECS = [f"course-specs/test-spec-{number}.xml" for number in range(1, 6)]
 
+# CLM takes a module that a file topic imports for a file beside the topic, and stops when there is none.
+EDITS = {
+    "demo": [
+        (
+            "slides/module_010_seeing_data/topic_030_spread.py",
+            "from statistics import mean, median",
+            'mean, median = (getattr(__import__("statistics"), name) for name in ("mean", "median"))',
+        )
+    ]
+}
+
 
 @dataclass
 class Course:
@@ -24,6 +35,7 @@ class Course:
     count: int = 1
     # Topics fail on purpose: only what both made is compared.
     is_broken: bool = False
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass
@@ -63,17 +75,19 @@ def chosen(options: Namespace, project: Path) -> list[Corpus]:
 
 def compared(course: Course, builders: Builders) -> tuple[list[Outcome], tuple[Run, Run]]:
     """Builds a course with both and compares all outputs of all targets."""
-    theirs, ours, their_run, our_run = builders.compared(course.root, course.spec, course.name)
+    theirs, ours, their_run, our_run = builders.compared(
+        course.root, course.spec, course.name, EDITS.get(course.name, ()), course.arguments
+    )
     sides = builders.sides(theirs, ours)
     outcomes = []
-    for root in sorted(_output_roots(theirs) | _output_roots(ours)):
-        for outcome in compare.trees(theirs / root, ours / root, sides, course.is_broken):
-            outcome.path = f"{root}/{outcome.path}"
-            outcomes.append(outcome)
     if not course.is_broken:
         for name, run in (("CLM", their_run), ("clm", our_run)):
             if not run.succeeded:
                 outcomes.append(different("(build)", f"{name} failed with {run.code}:\n{run.said[-6000:]}"))
+    for root in sorted(_output_roots(theirs) | _output_roots(ours)):
+        for outcome in compare.trees(theirs / root, ours / root, sides, course.is_broken):
+            outcome.path = f"{root}/{outcome.path}"
+            outcomes.append(outcome)
     if not outcomes:
         outcomes.append(different("(build)", "nothing was built"))
     return outcomes, (their_run, our_run)
