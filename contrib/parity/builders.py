@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import stub
@@ -52,15 +54,29 @@ class Builders:
         """Builds copies of a course with both, after the same edits (path, old text, new text) and with the same
         arguments; gives the two course roots and the two runs."""
         theirs, ours = self.work / name / "theirs", self.work / name / "ours"
-        for root in (theirs, ours):
+        key, record = self._key(course, edits, arguments), self.work / name / "clm-run.json"
+        their_run = _recorded(record, key)
+        for root in [ours] if their_run else [theirs, ours]:
             if root.exists():
                 shutil.rmtree(root)
             shutil.copytree(course, root, ignore=NOT_COPIED, symlinks=True)
             for path, old, new in edits:
                 text = (root / path).read_text("utf-8")
                 (root / path).write_text(text.replace(old, new), "utf-8")
-        expand_includes(theirs)
-        return theirs, ours, self._run_clm(theirs, spec, arguments), self._run_ours(ours, spec, arguments)
+        if their_run is None:
+            expand_includes(theirs)
+            their_run = self._run_clm(theirs, spec, arguments)
+            record.write_text(json.dumps({"key": key, **asdict(their_run)}))
+        return theirs, ours, their_run, self._run_ours(ours, spec, arguments)
+
+    def _key(self, course: Path, edits, arguments) -> str:
+        """A digest of everything that CLM's outputs of a course depend on."""
+        digest = hashlib.sha256(repr((edits, arguments, str(self.clm_program))).encode())
+        for file in sorted(course.rglob("*")):
+            digest.update(f"{file.relative_to(course)}\0".encode())
+            if file.is_file():
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
+        return digest.hexdigest()
 
     def sides(self, theirs: Path, ours: Path) -> tuple[Side, Side]:
         """What the comparison knows of each of the two after a build."""
@@ -89,6 +105,14 @@ class Builders:
     def _environment(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("CLM_") and name != "CI"}
         return {**inherited, "NO_COLOR": "1", "CLM_TOOLS_DIR": str(self.tools)}
+
+
+def _recorded(record: Path, key: str) -> Run | None:
+    """An earlier run of CLM on the same course in the same place: its outputs are still there."""
+    if not record.exists():
+        return None
+    run = json.loads(record.read_text())
+    return Run(**run) if run.pop("key") == key else None
 
 
 def rendered(root: Path) -> dict[bytes, str]:

@@ -90,8 +90,15 @@ def _manifest(path: str, theirs: Path, ours: Path) -> Outcome:
         manifests.append(rules.manifest_times(manifest))
     if manifests[0] == manifests[1]:
         return normalised(path, ["manifest_times"])
-    lines = (json.dumps(manifest, indent=1, sort_keys=True).splitlines() for manifest in manifests)
-    return different(path, diff_of(*lines))
+    first, second = (_manifest_lines(manifest) for manifest in manifests)
+    lines = [f"- {line}" for line in first if line not in second] + [f"+ {line}" for line in second if line not in first]
+    return different(path, "\n".join(lines) or "the order of the files differs")
+
+
+def _manifest_lines(manifest: dict) -> list[str]:
+    """A line for the head and one for every file."""
+    head = {name: value for name, value in manifest.items() if name != "files"}
+    return [json.dumps(entry, sort_keys=True) for entry in (head, *manifest["files"])]
 
 
 def _wrong_digests(root: Path, manifest: dict) -> list[str]:

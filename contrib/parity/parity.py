@@ -32,7 +32,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--html-every", type=int, default=10, help="every N-th batch also makes pages")
     parser.add_argument("--batch", type=int, default=4, help="generated courses that one build makes")
     parser.add_argument("--json", type=Path, help="write a report")
-    parser.add_argument("--work", type=Path, help="where to build; kept afterwards")
+    parser.add_argument("--work", type=Path, help="where to build; kept, with CLM's outputs for a next run")
     parser.add_argument("--diffs", type=int, default=5, help="how many diffs of a course are shown")
     parser.add_argument("-q", "--quiet", action="store_true", help="show only what is different")
     return parser.parse_args()

@@ -37,7 +37,8 @@ class _CourseMaker:
             attributes += f' module="{module}"'
         if random.random() < 0.15:
             attributes += random.choice([' enabled="true"', ' enabled="True"', ' optional="true"'])
-        xml = self._include() if random.random() < 0.12 else ""
+        has_files = any(topic.is_file for topic in self.writer.topics if topic.module == module)
+        xml = self._include() if random.random() < 0.12 and not has_files else ""
         if random.random() < 0.2:
             at = random.randint(0, len(topics))
             inner = "".join(topics[at:])
@@ -87,7 +88,7 @@ class _CourseMaker:
         if random.random() < 0.1:
             attributes += f' prog-lang="{language}"'
         children = ""
-        if random.random() < 0.12:
+        if random.random() < 0.12 and not topic.is_file:
             children += self._include()
         if random.random() < 0.15:
             children += self.dir_group()
@@ -133,5 +134,5 @@ class _CourseMaker:
         first, second = random.choice(names), random.choice(names)
         name = f"<name><de>{first}</de><en>{second}</en></name>" if random.random() < 0.5 else f"<name>{first}</name>"
         subdirs = random.choice(["", "", "<subdirs><subdir>a</subdir></subdirs>", "<subdirs><subdir>a</subdir><subdir>b</subdir></subdirs>"])
-        attributes = random.choice(["", "", ' include-root-files="true"', ' recursive="false"', ' recursive="false" include-root-files="true"'])
+        attributes = random.choice(["", "", ' include-root-files="true"', ' recursive="false"', ' recursive="false" include-root-files="true"', ' lang="de"', ' lang="en" include-root-files="true"'])
         return f"<dir-group{attributes}>{name}<path>{path}</path>{subdirs}</dir-group>"

@@ -132,7 +132,7 @@ def _marker(random: Random, sign: str, kind: str, options: str) -> str:
     if random.random() < 0.08:
         marker += random.choice([" A title", " Some: title-text", " Titel mit ä"])
     if random.random() < 0.06:
-        options += random.choice([' name="value"', " number=1", " flag=true", " list=[1, 2]", ' slide_type="x"', " free"])
+        options += random.choice([' name="value"', " number=1", " flag=true", " list=[1, 2]", ' slide_type="x"', " free", ' section_name="x"'])
     return marker + kind + options + "\n"
 
 

@@ -14,7 +14,7 @@ from generate.settings import Settings
 from generate.words import word
 
 IGNORED = ["__pycache__/m.pyc", ".ipynb_checkpoints/a.ipynb", "build/a.txt", "obj/x.o", "own.egg-info/PKG", ".idea/w.xml", "img-large/a.png", "notes.bkp", "weights.keras", "blob.bin", ".clm/state.json", "old.bak/a.txt", "target/a.txt", "localdata/d.csv"]
-DATA = ["data/{t}.csv", "data/{t} with blanks.txt", "{t}_module.{e}", "a/b/{t}.txt", "{t}.psd", "Größe_{t}.txt", ".hidden_{t}", "_private/{t}.txt", "{t}.webp", "img/{t}.txt", "imgdata/{t}.png", "empty_{t}.txt", "README_{t}.md", "{t}.ipynb"]
+DATA = ["data/{t}.csv", "data/{t} with blanks.txt", "{t}_module.{e}", "a/b/{t}.txt", "{t}.psd", "Größe_{t}.txt", ".hidden_{t}", "_private/{t}.txt", "{t}.webp", "img/{t}.txt", "imgdata/{t}.png", "empty_{t}.txt", "README_{t}.md", "{t}.ipynb", "data/{t}.de.csv", "{t}.en.txt", "img/{t}.mp4", "img-generated/{t}.webm", "img/{t}.de.mp3", "data/{t}.wav", "img-generated/{t}.txt"]
 
 
 @dataclass
@@ -24,6 +24,10 @@ class Topic:
     id: str
     stems: list[str]
     module: str
+    # CLM puts what a topic includes below the name of its file, where no deck finds it.
+    is_file: bool = False
+    # Links to a half, or to a topic of halves, lead nowhere in CLM's other language.
+    has_halves: bool = False
 
 
 class TopicWriter:
@@ -60,13 +64,13 @@ class TopicWriter:
             self._decks(f"{place}/{random.choice(['more', 'extra/deep'])}", stem, extension, plan, may_split=False)
             stems.append(stem)
         self._files(place, extension)
-        topic = Topic(id, stems, module)
+        topic = Topic(id, stems, module, has_halves=any(stem.endswith((".de", ".en")) for stem in stems))
         self.topics.append(topic)
         return topic
 
     def _links(self) -> list[str]:
         links = ["clm:not_there"] if self.random.random() < 0.15 else []
-        for topic in self.topics[-3:]:
+        for topic in [it for it in self.topics[-3:] if not it.has_halves]:
             links.append(f"clm:{topic.id}")
             if topic.stems:
                 links.append(f"clm:{topic.id}/{self.random.choice(topic.stems)}{self.random.choice(['', '#part'])}")
@@ -80,9 +84,9 @@ class TopicWriter:
             sign = comment(plan.language)
             text = text.rstrip("\n") + f'\n\n{sign} %% [markdown]\n{sign} <img src="{image}" alt="x">\n'
         # A file topic is searched for imports, and CLM stops when it does not find what they name.
-        text = re.sub(r"^import math$", "math = __import__('math')", text, flags=re.MULTILINE)
+        text = re.sub(r"^import (\w+).*$", r"\1 = __import__('\1')", text, flags=re.MULTILINE)
         self.write(f"{place}.{EXTENSIONS[plan.language]}", text)
-        topic = Topic(id, [Path(place).name], module)
+        topic = Topic(id, [Path(place).name], module, is_file=True)
         self.topics.append(topic)
         return topic
 
@@ -122,7 +126,8 @@ class TopicWriter:
             self.write(f"{place}/{directory}{name}.{extension}", "\n".join(cells))
 
     def _snippet(self, place: str, language: str) -> str:
-        name = self.random.choice(["snippet.txt", "parts/snippet.txt", "text.j2"])
+        token = f"{self.token}_{place.rsplit('_', 1)[1]}"
+        name = self.random.choice(["{}.txt", "parts/{}.txt", "{}.j2"]).format(f"snippet_{token}")
         sign = comment(language)
         self.write(f"{place}/{name}", self.random.choice([f"{sign} from a snippet\n", "included = 1;", f"{sign} {{{{ lang }}}}\n"]))
         return name
@@ -132,7 +137,7 @@ class TopicWriter:
         images = []
         for directory, share in (("img", 0.8), ("img-generated", 0.2)):
             if random.random() < share:
-                name = f"{self.token}_{word(random)}{random.randint(0, 9)}.{random.choice(['png', 'png', 'jpg', 'gif', 'svg'])}"
+                name = f"{self.token}_{word(random)}{random.randint(0, 9)}{random.choice(['', '', '', '.de', '.en', '.fr'])}.{random.choice(['png', 'png', 'jpg', 'gif', 'svg'])}"
                 content = b"<svg xmlns='http://www.w3.org/2000/svg'/>" if name.endswith("svg") else png(random)
                 self.write(f"{place}/{directory}/{name}", content)
                 images.append(f"img/{name}")

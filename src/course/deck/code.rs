@@ -126,7 +126,10 @@ fn cell_lines(cell: &NotebookCell, prog_lang: ProgLang) -> Vec<String> {
         CellKind::Markdown | CellKind::Raw => {
             let mut lines = vec![format!("{comment} %% [{}]", cell.kind.name())];
             if let Some((open, close)) = quotes(cell) {
-                let text = format!("{open}{}{close}", source.join("\n"));
+                // In Python a backslash means itself only in a raw string.
+                let is_raw = open.starts_with(['r', 'R']);
+                let prefix = if !is_raw && cell.source.contains('\\') { "r" } else { "" };
+                let text = format!("{prefix}{open}{}{close}", source.join("\n"));
                 lines.extend(text.split('\n').map(str::to_owned));
             } else if let Some(language) = CellLanguage::of(source[0], prog_lang) {
                 lines[0].push_str(&language.options());
