@@ -207,10 +207,15 @@ pub enum Event {
     RunStarted {
         /// Number of the run in the store.
         run: i64,
-        /// What caused it: `build`, later `watch`.
+        /// What caused it: `build`, `watch`.
         trigger: String,
         /// How many actions the plan has.
         actions: u64,
+    },
+    /// What the course consists of may have changed: it was planned anew.
+    Planned {
+        /// How many outputs it has.
+        outputs: u64,
     },
     /// An action is neither fresh nor restorable, and its work begins.
     ActionStarted {
@@ -267,6 +272,9 @@ pub enum Event {
         counts: Counts,
         /// Time the run took, in milliseconds.
         duration_ms: u64,
+        /// Whether it ended early because something changed: the next one goes on with its work.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        interrupted: bool,
     },
 }
 

@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod config;
 pub mod course;
+pub mod daemon;
 pub mod digest;
 pub mod engine;
 pub mod error;
@@ -15,4 +16,6 @@ pub mod plan;
 pub mod store;
 pub mod tools;
 pub mod ui;
+pub mod watch;
+pub mod web;
 pub mod worker;

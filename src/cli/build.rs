@@ -1,21 +1,21 @@
 //! `clm build`: makes what is stale.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::WorkerSettings;
-use crate::course::layout::Selection;
-use crate::course::{Format, Kind, Lang, RelPath};
+use crate::daemon::client::{Client, ClientBuilt};
 use crate::engine::decide::Force;
 use crate::engine::load::Course;
 use crate::engine::{self, BuildOptions, Engine, Stale};
 use crate::error::{Error, Result};
-use crate::events::{Event, Events};
+use crate::events::{Diagnostic, Event, Events, Severity};
 use crate::ui::{self, MessageFormat, Summary};
 
+use super::options::{MakeArgs, source_paths};
 use super::session::{self, CourseArgs};
 use super::setup;
 
@@ -23,30 +23,14 @@ use super::setup;
 pub struct BuildArgs {
     #[command(flatten)]
     course: CourseArgs,
-    /// Languages to make
-    #[arg(short = 'L', long, value_delimiter = ',', value_name = "de,en", value_parser = parse_lang)]
-    languages: Vec<Lang>,
-    /// Kinds to make: code-along, completed, trainer, recording, partial
-    #[arg(long, value_delimiter = ',', value_name = "KIND,..", value_parser = parse_kind)]
-    kinds: Vec<Kind>,
-    /// Formats to make: html, notebook, code
-    #[arg(long, value_delimiter = ',', value_name = "FORMAT,..", value_parser = parse_format)]
-    formats: Vec<Format>,
-    /// Output targets to make
-    #[arg(short = 'T', long, value_delimiter = ',', value_name = "NAME,..")]
-    targets: Vec<String>,
-    /// Sections to make: id, number or part of the name
-    #[arg(long, value_delimiter = ',', value_name = "SECTION,..")]
-    only_sections: Vec<String>,
+    #[command(flatten)]
+    make: MakeArgs,
     /// Only the outputs that depend on these sources (what an editor calls after saving)
     #[arg(long, num_args = 1.., value_name = "PATH")]
     only: Vec<PathBuf>,
     /// Ignore cached results: of everything, or of what depends on these sources
     #[arg(long, num_args = 0.., value_name = "PATH")]
     force: Option<Vec<PathBuf>>,
-    /// Execute nothing now: notebooks, code, diagrams and files only
-    #[arg(long)]
-    fast: bool,
     /// Show what would be made and why, and make nothing
     #[arg(long, conflicts_with = "check")]
     dry_run: bool,
@@ -56,12 +40,6 @@ pub struct BuildArgs {
     /// Stop at the first failure
     #[arg(long)]
     fail_fast: bool,
-    /// How many things are done at once
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    jobs: Option<u16>,
-    /// Slots by kind of worker, such as `notebook=2,html=1,plantuml=2,drawio=1`
-    #[arg(long, value_name = "KIND=N,..", value_parser = WorkerSettings::parse)]
-    workers: Option<WorkerSettings>,
     /// How to report: lines for people, JSON lines, or GitHub annotations
     #[arg(long, value_enum, value_name = "FORMAT")]
     message_format: Option<MessageFormat>,
@@ -74,6 +52,9 @@ pub struct BuildArgs {
     /// Also say what was copied and written
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
+    /// Work alone, although a daemon watches the course
+    #[arg(long)]
+    no_daemon: bool,
     /// Install renderers that the course needs and that are missing
     #[arg(long, conflicts_with = "offline")]
     setup: bool,
@@ -82,23 +63,10 @@ pub struct BuildArgs {
     offline: bool,
 }
 
-fn parse_lang(text: &str) -> Result<Lang, String> {
-    Lang::parse(text).ok_or_else(|| "there are `de` and `en`".to_owned())
-}
-
-fn parse_kind(text: &str) -> Result<Kind, String> {
-    let names = Kind::ALL.map(Kind::name).join("`, `");
-    Kind::parse(text).ok_or_else(|| format!("there are `{names}`"))
-}
-
-fn parse_format(text: &str) -> Result<Format, String> {
-    Format::parse(text).ok_or_else(|| "there are `html`, `notebook` and `code`".to_owned())
-}
-
 /// Runs the command; the exit code is 0, 1 (something failed) or 4 (stale under `--check`).
 pub fn run(args: &BuildArgs) -> Result<u8> {
     let mut course = args.course.course()?;
-    if let Some(workers) = &args.workers {
+    if let Some(workers) = &args.make.workers {
         course.settings.workers.override_with(workers);
     }
     let specified = course.specification()?;
@@ -110,7 +78,7 @@ pub fn run(args: &BuildArgs) -> Result<u8> {
     let format = args.message_format.unwrap_or_else(MessageFormat::detect);
     let (events, receiver) = Events::channel();
     let cancel = CancellationToken::new();
-    let workers = args.worker_settings(&course);
+    let workers = args.make.worker_settings(&course);
     let mut reporter = ui::reporter(format, args.quiet, args.verbose);
     let summary_file = args.summary.clone();
     let report = std::thread::spawn(move || {
@@ -122,14 +90,20 @@ pub fn run(args: &BuildArgs) -> Result<u8> {
         reporter.finish();
         summary
     });
-    let result = session::engine(course, &context, &workers, events.clone(), cancel.clone())
-        .and_then(|engine| {
-            if args.check || args.dry_run {
-                Ok(Ended::Stale(engine.stale(&options)?))
-            } else {
-                build(&engine, &options, &cancel).map(Ended::Built)
-            }
-        });
+    let result = match args.by_daemon(&course, &options, &events) {
+        Some(result) => result,
+        None => session::engine(course, &context, &workers, events.clone(), cancel.clone())
+            .and_then(|engine| {
+                if args.check || args.dry_run {
+                    Ok(Ended::Stale(engine.stale(&options)?))
+                } else {
+                    let built = build(&engine, &options, &cancel)?;
+                    Ok(Ended::Built {
+                        has_errors: built.has_errors,
+                    })
+                }
+            }),
+    };
     if let Err(error) = &result {
         for diagnostic in &error.diagnostics {
             events.emit(Event::Diagnostic(diagnostic.clone()));
@@ -144,7 +118,8 @@ pub fn run(args: &BuildArgs) -> Result<u8> {
             .map_err(|error| Error::io("write", &file, &error))?;
     }
     match result {
-        Ok(Ended::Built(built)) => Ok(u8::from(built.has_errors)),
+        Ok(Ended::Built { has_errors }) => Ok(u8::from(has_errors)),
+        Ok(Ended::Failed(exit_code)) => Ok(exit_code),
         Ok(Ended::Stale(stale)) => {
             show_stale(&stale, format);
             Ok(if args.check && !stale.is_empty() {
@@ -159,7 +134,11 @@ pub fn run(args: &BuildArgs) -> Result<u8> {
 }
 
 enum Ended {
-    Built(engine::Built),
+    Built {
+        has_errors: bool,
+    },
+    /// In a daemon, whose errors have been said.
+    Failed(u8),
     Stale(Vec<Stale>),
 }
 
@@ -169,15 +148,11 @@ fn build(
     options: &BuildOptions,
     cancel: &CancellationToken,
 ) -> Result<engine::Built> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Error::internal(format!("cannot start: {error}")))?;
+    let runtime = session::runtime()?;
     let result = runtime.block_on(async {
         let cancel = cancel.clone();
         tokio::spawn(async move {
-            if stop_signal().await.is_ok() {
+            if session::stop_signal().await.is_ok() {
                 cancel.cancel();
             }
         });
@@ -185,18 +160,6 @@ fn build(
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
-}
-
-/// Waits for Ctrl-C or a polite request to end.
-async fn stop_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result,
-        _ = terminate.recv() => Ok(()),
-        _ = hang_up.recv() => Ok(()),
-    }
 }
 
 fn show_stale(stale: &[Stale], format: MessageFormat) {
@@ -224,72 +187,69 @@ fn show_stale(stale: &[Stale], format: MessageFormat) {
 }
 
 impl BuildArgs {
-    fn options(&self, course: &Course) -> Result<BuildOptions> {
-        let paths = |paths: &[PathBuf]| -> Result<Vec<RelPath>> {
-            paths.iter().map(|path| source_path(path, course)).collect()
+    /// Has a running daemon do the work; none when it has to be done here.
+    fn by_daemon(
+        &self,
+        course: &Course,
+        options: &BuildOptions,
+        events: &Events,
+    ) -> Option<Result<Ended>> {
+        // A daemon has workers of its own, and installs nothing.
+        let is_alone = self.no_daemon || self.check || self.dry_run || self.setup;
+        if is_alone || self.make.jobs.is_some() || self.make.workers.is_some() {
+            return None;
+        }
+        let alone = |reason: &str| {
+            events.emit(Event::Diagnostic(Diagnostic::new(
+                Severity::Note,
+                format!("this build works without the daemon: {reason}"),
+            )));
+            None
         };
+        let mut client = match Client::connect(&course.place.state_dir()) {
+            Ok(client) => client?,
+            Err(unusable) => return alone(&unusable.0),
+        };
+        // The last run that ends is the one that counts; others were interrupted by changes.
+        let mut last = None;
+        let built = client.build(course.identity(), options, &mut |event| {
+            if matches!(event, Event::RunFinished { .. }) {
+                last = Some(event);
+            } else {
+                events.emit(event);
+            }
+        });
+        if let Some(last) = last {
+            events.emit(last);
+        }
+        match built {
+            Ok(ClientBuilt::Done { has_errors, .. }) => Some(Ok(Ended::Built { has_errors })),
+            Ok(ClientBuilt::Failed(exit_code, diagnostics)) => {
+                for diagnostic in diagnostics {
+                    events.emit(Event::Diagnostic(diagnostic));
+                }
+                Some(Ok(Ended::Failed(exit_code)))
+            }
+            Ok(ClientBuilt::Refused(reason)) => alone(&reason),
+            Err(error) => alone(&error.to_string()),
+        }
+    }
+
+    fn options(&self, course: &Course) -> Result<BuildOptions> {
         Ok(BuildOptions {
-            selection: Selection {
-                languages: some(&self.languages),
-                kinds: some(&self.kinds),
-                formats: some(&self.formats),
-                targets: some(&self.targets),
-                sections: some(&self.only_sections),
-            },
-            only: paths(&self.only)?,
+            selection: self.make.selection(),
+            only: source_paths(&self.only, course)?,
             force: match self.force.as_deref() {
                 None => Force::Nothing,
                 Some([]) => Force::Everything,
-                Some(sources) => Force::Sources(paths(sources)?),
+                Some(sources) => Force::Sources(source_paths(sources, course)?),
             },
-            fast: self.fast,
+            fast: self.make.fast,
             fail_fast: self.fail_fast,
             trigger: "build".to_owned(),
+            focus: HashSet::new(),
+            looks_at_everything: true,
+            writes_manifests: true,
         })
     }
-
-    fn worker_settings(&self, course: &Course) -> WorkerSettings {
-        let mut settings = course.settings.workers.clone();
-        if let Some(jobs) = self.jobs {
-            let jobs = usize::from(jobs);
-            settings.override_with(&WorkerSettings {
-                notebook: Some(jobs),
-                html: Some(jobs),
-                plantuml: Some(jobs),
-                drawio: Some(jobs),
-            });
-        }
-        if let Some(workers) = &self.workers {
-            settings.override_with(workers);
-        }
-        settings
-    }
-}
-
-fn some<T: Clone>(items: &[T]) -> Option<Vec<T>> {
-    (!items.is_empty()).then(|| items.to_vec())
-}
-
-/// A source as the person names it: relative to the working directory, or else to the course root.
-fn source_path(path: &std::path::Path, course: &Course) -> Result<RelPath> {
-    let root = &course.place.root;
-    let from_cwd = session::current_dir()?.join(path);
-    // Not `canonicalize`: a source may be a link inside the course, and a deleted one still has a name.
-    let parent = from_cwd
-        .parent()
-        .and_then(|parent| parent.canonicalize().ok());
-    let absolute = match (parent, from_cwd.file_name()) {
-        (Some(parent), Some(name)) => parent.join(name),
-        _ => from_cwd,
-    };
-    if let Some(path) = RelPath::below(root, &absolute) {
-        return Ok(path);
-    }
-    RelPath::new(&path.to_string_lossy())
-        .ok()
-        .filter(|path| path.under(root).exists())
-        .ok_or_else(|| {
-            Error::usage(format!("`{}` is not a file of the course", path.display()))
-                .hint(format!("the course root is `{}`", root.display()))
-        })
 }

@@ -3,10 +3,16 @@
 mod build;
 mod check_spec;
 mod completions;
+mod daemon;
 mod doctor;
 mod explain;
+mod keys;
+mod log;
+mod options;
 mod session;
 mod setup;
+mod status;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -29,6 +35,12 @@ struct Cli {
 enum Command {
     /// Build the outputs of a course that are not up to date
     Build(Box<build::BuildArgs>),
+    /// Build, and build again whenever something changes
+    Watch(Box<watch::WatchArgs>),
+    /// Show the daemon of a course, its workers, the last runs, and what is wrong
+    Status(status::StatusArgs),
+    /// Watch a course in the background
+    Daemon(daemon::DaemonArgs),
     /// Tell everything that is wrong in a specification and in what it names, without building
     CheckSpec(check_spec::CheckSpecArgs),
     /// Say why the outputs of a source are up to date or not
@@ -47,6 +59,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result: Result<u8> = match cli.command {
         Command::Build(args) => build::run(&args),
+        Command::Watch(args) => watch::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Daemon(args) => daemon::run(&args),
         Command::CheckSpec(args) => check_spec::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Setup(args) => setup::run(&args),

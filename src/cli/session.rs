@@ -40,6 +40,33 @@ pub struct CourseArgs {
 }
 
 impl CourseArgs {
+    /// The arguments that mean the same course for another process, wherever that runs.
+    pub fn to_args(&self, course: &Course) -> Vec<std::ffi::OsString> {
+        let mut args: Vec<std::ffi::OsString> = vec![
+            course.place.spec.clone().into(),
+            "--data-dir".into(),
+            course.place.root.clone().into(),
+        ];
+        if let Some(dir) = &course.output_dir {
+            args.extend(["--output-dir".into(), dir.clone().into()]);
+        }
+        let values = [
+            ("--image-mode", self.image_mode.map(value_name)),
+            ("--image-format", self.image_format.map(value_name)),
+        ];
+        for (name, value) in values {
+            args.extend(
+                value
+                    .into_iter()
+                    .flat_map(|value| [name.into(), value.into()]),
+            );
+        }
+        if self.inline_images {
+            args.push("--inline-images".into());
+        }
+        args
+    }
+
     /// Finds the course and reads its settings.
     pub fn course(&self) -> Result<Course> {
         let cwd = current_dir()?;
@@ -62,6 +89,13 @@ impl CourseArgs {
             output_dir,
         })
     }
+}
+
+/// A value as it is written on the command line.
+fn value_name(value: impl clap::ValueEnum) -> String {
+    value
+        .to_possible_value()
+        .map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// Outputs must not go into the sources, where they would be built again.
@@ -174,4 +208,25 @@ pub fn say_all(receiver: std::sync::mpsc::Receiver<Event>) {
         })
         .collect();
     crate::ui::say_diagnostics(&diagnostics);
+}
+
+/// Waits for Ctrl-C or a polite request to end.
+pub async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result,
+        _ = terminate.recv() => Ok(()),
+        _ = hang_up.recv() => Ok(()),
+    }
+}
+
+/// The runtime of commands that drive workers.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::internal(format!("cannot start: {error}")))
 }

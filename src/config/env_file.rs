@@ -20,6 +20,18 @@ pub struct EnvFile {
 }
 
 impl EnvFile {
+    /// The files that may be it, existing or not; the first that exists is.
+    pub fn candidates(place: &Place, settings: &NotebookSettings) -> Vec<PathBuf> {
+        match settings.env_file.as_deref() {
+            Some("") => Vec::new(),
+            Some(name) => vec![place.root.join(name)],
+            None => {
+                let dirs = place.spec.ancestors().skip(1);
+                dirs.map(|dir| dir.join(NAME)).collect()
+            }
+        }
+    }
+
     /// Reads the file that the settings name, or the nearest `.env` in the specification's directory and above.
     /// `lookup` gives variables of the process, which count more.
     pub fn load(
@@ -27,15 +39,10 @@ impl EnvFile {
         settings: &NotebookSettings,
         lookup: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self> {
-        let path = match settings.env_file.as_deref() {
-            Some("") => None,
-            Some(name) => Some(place.root.join(name)),
-            None => place
-                .spec
-                .ancestors()
-                .skip(1)
-                .map(|dir| dir.join(NAME))
-                .find(|path| path.is_file()),
+        let candidates = Self::candidates(place, settings).into_iter();
+        let path = match settings.env_file {
+            Some(_) => candidates.last(),
+            None => candidates.into_iter().find(|path| path.is_file()),
         };
         let Some(path) = path else {
             return Ok(Self::default());

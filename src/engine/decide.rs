@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::course::RelPath;
 use crate::digest::Digest;
 use crate::error::Result;
@@ -47,7 +49,8 @@ pub struct Decided {
 }
 
 /// Which cached results are not to be used.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Force {
     /// All may be used.
     #[default]
@@ -72,19 +75,24 @@ impl Force {
 pub struct Decider<'a> {
     store: &'a Store,
     snapshot: &'a Snapshot,
-    latest: HashMap<String, Latest>,
+    latest: &'a HashMap<String, Latest>,
     force: Force,
 }
 
 impl<'a> Decider<'a> {
-    /// A decider over the store's records as they are now.
-    pub fn new(store: &'a Store, snapshot: &'a Snapshot, force: Force) -> Result<Self> {
-        Ok(Self {
+    /// A decider over the store's records; `latest` is what every action was last made of.
+    pub fn new(
+        store: &'a Store,
+        snapshot: &'a Snapshot,
+        latest: &'a HashMap<String, Latest>,
+        force: Force,
+    ) -> Self {
+        Self {
             store,
             snapshot,
-            latest: store.latest()?,
+            latest,
             force,
-        })
+        }
     }
 
     /// What the action's last run found out, if it ever ran.

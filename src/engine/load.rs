@@ -1,19 +1,25 @@
 //! From files to a plan: reads the specification, lists the tree, names the outputs.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::config::{ImageMode, Place, Settings};
+use crate::config::{EnvFile, ImageMode, Place, SETTINGS_FILE, Settings};
 use crate::course::layout::{self, Layout, Placed, References, Selection};
-use crate::course::tree::{self, DiagramKind, Tree};
+use crate::course::tree::{self, DiagramKind, Listing, Tree};
 use crate::course::{ProgLang, RelPath, spec};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Severity};
-use crate::plan::{self, Context, Fingerprints, Make, Plan};
+use crate::plan::{self, Context, Fingerprints, Make, Memo, Plan};
+use crate::watch::Inputs;
 use crate::worker::{Renderers, drawio, notebook, plantuml};
 
-use super::snapshot::{self, Snapshot};
+use super::index::Index;
+use super::scan::Scanned;
+use super::snapshot::Snapshot;
+use super::sources::{LaidOut, Sources};
 
 /// Which specification is read.
 #[derive(Clone, Debug)]
@@ -31,11 +37,11 @@ pub struct Loaded {
     /// The actions of what was selected.
     pub plan: Plan,
     /// Every output path of the whole course, selected or not.
-    pub all_destinations: HashSet<String>,
+    pub all_destinations: Arc<HashSet<String>>,
     /// Directories to be created although they are empty.
     pub empty_dirs: Vec<String>,
-    /// Every output of what was selected, with what it is.
-    pub placed: Vec<Placed>,
+    /// Where everything that was selected goes.
+    pub layout: Arc<Layout>,
     /// Names and directories of the targets.
     pub targets: Vec<(String, String)>,
     /// What was found while reading.
@@ -65,40 +71,50 @@ pub struct Specified {
     pub spec: spec::Spec,
     /// Warnings about it.
     pub diagnostics: Vec<Diagnostic>,
+    /// The digest of its bytes.
+    pub digest: Digest,
 }
 
 impl Course {
     /// Reads the specification.
     pub fn specification(&self) -> Result<Specified> {
-        let (spec, diagnostics) = self.read_specification()?;
+        let (spec, diagnostics, digest) = self.read_specification()?;
         let has_errors = diagnostics.iter().any(|d| d.severity == Severity::Error);
         match spec {
-            Some(spec) if !has_errors => Ok(Specified { spec, diagnostics }),
+            Some(spec) if !has_errors => Ok(Specified {
+                spec,
+                diagnostics,
+                digest,
+            }),
             _ => Err(Error::from_diagnostics(diagnostics)),
         }
     }
 
     /// Everything that is wrong with the specification and with what it names, without building anything.
     pub fn check(&self) -> Result<Vec<Diagnostic>> {
-        let (spec, diagnostics) = self.read_specification()?;
+        let (spec, diagnostics, digest) = self.read_specification()?;
         let Some(spec) = spec else {
             return Ok(diagnostics);
         };
-        let specified = Specified { spec, diagnostics };
-        let snapshot = Snapshot::new(&self.place.root, HashMap::new());
+        let specified = Specified {
+            spec,
+            diagnostics,
+            digest,
+        };
+        let mut sources = Sources::new(&self.place.root, HashMap::new());
         let everything = Selection::default();
         let loaded = self.load(
             &specified,
-            &snapshot,
+            &mut sources,
             &HashSet::new(),
             &everything,
             &Renderers::default(),
         )?;
         let mut found = loaded.diagnostics;
-        for action in loaded.plan.actions {
-            found.extend(action.warnings);
-            if let Make::Invalid(errors) = action.make {
-                found.extend(errors);
+        for action in &loaded.plan.actions {
+            found.extend(action.warnings.iter().cloned());
+            if let Make::Invalid(errors) = &action.make {
+                found.extend(errors.iter().cloned());
             }
         }
         let mut told = HashSet::new();
@@ -111,10 +127,11 @@ impl Course {
         Ok(found)
     }
 
-    fn read_specification(&self) -> Result<(Option<spec::Spec>, Vec<Diagnostic>)> {
+    fn read_specification(&self) -> Result<(Option<spec::Spec>, Vec<Diagnostic>, Digest)> {
         let name = self.place.spec_name();
         let bytes = std::fs::read(&self.place.spec)
             .map_err(|error| Error::io("read", &self.place.spec, &error))?;
+        let digest = Digest::of(&bytes);
         let text = String::from_utf8(bytes).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
             let line = error.as_bytes()[..valid]
@@ -132,7 +149,7 @@ impl Course {
             spec.images.format = images.format.unwrap_or(spec.images.format);
             spec.images.inline = images.inline.unwrap_or(spec.images.inline);
         }
-        Ok((spec, diagnostics))
+        Ok((spec, diagnostics, digest))
     }
 
     /// The root of each target: as it stands in output paths (relative to the course root where it can be).
@@ -167,6 +184,47 @@ impl Course {
         format!("{} -> {output}", self.place.spec_name())
     }
 
+    /// A digest of everything that decides what a build of this course means: two processes with the same one may do
+    /// each other's work.
+    pub fn identity(&self) -> Digest {
+        Digest::of(format!(
+            "{:?}",
+            (&self.place, &self.settings, &self.output_dir)
+        ))
+    }
+
+    /// The files that settings come from, existing or not (absolute).
+    pub fn settings_files(&self) -> Vec<PathBuf> {
+        let mut files = EnvFile::candidates(&self.place, &self.settings.notebook);
+        files.push(self.place.root.join(SETTINGS_FILE));
+        files
+    }
+
+    /// What a plan was made of, for a watch.
+    pub fn inputs(&self, specified: &Specified, snapshot: &Snapshot) -> Inputs {
+        let root = &self.place.root;
+        let under = |path: &Option<RelPath>| match path {
+            Some(path) => path.under(root),
+            None => root.clone(),
+        };
+        let templates = self.settings.notebook.templates.iter();
+        Inputs {
+            scanned: tree::scan_roots(&specified.spec)
+                .iter()
+                .map(under)
+                .chain(templates.map(|dir| root.join(dir)))
+                .collect(),
+            also: Vec::new(),
+            files: snapshot
+                .paths()
+                .iter()
+                .map(|path| path.under(root))
+                .chain(self.settings_files())
+                .collect(),
+            output_dirs: self.output_dirs(&specified.spec),
+        }
+    }
+
     /// The directories that outputs lie in (absolute).
     pub fn output_dirs(&self, spec: &spec::Spec) -> Vec<PathBuf> {
         match self.output_root() {
@@ -186,9 +244,9 @@ impl Course {
         let output_dirs = self.output_dirs(spec);
         let skip =
             |path: &Path| path.ends_with(".git") || output_dirs.iter().any(|dir| path == dir);
-        let (listing, _) = snapshot::scan(root, &tree::scan_roots(spec), &skip);
+        let scanned = Scanned::new(root, tree::scan_roots(spec), &skip);
         let read = |path: &RelPath| std::fs::read(path.under(root)).ok().map(Into::into);
-        let (tree, _) = tree::discover(spec, &listing, &read);
+        let (tree, _) = tree::discover(spec, scanned.listing(), &read);
         let mut uses = Uses::default();
         for topic in tree.sections.iter().flat_map(|section| &section.topics) {
             for diagram in &topic.diagrams {
@@ -210,7 +268,7 @@ impl Course {
     pub fn load(
         &self,
         specified: &Specified,
-        snapshot: &Snapshot,
+        sources: &mut Sources,
         written_back: &HashSet<String>,
         selection: &Selection,
         renderers: &Renderers,
@@ -225,74 +283,133 @@ impl Course {
                 || path.file_name().is_some_and(|name| name == ".git")
                 || output_dirs.iter().any(|dir| path == dir)
         };
-        let (mut listing, found) = snapshot::scan(root, &tree::scan_roots(spec), &skip);
-        diagnostics.extend(found);
+        let (listing, found, version) = sources.list(root, tree::scan_roots(spec), &skip);
+        diagnostics.extend_from_slice(found);
+        let mut listing = listing.clone();
         // What we rendered into the tree is no source of anything.
+        let mut removed: Vec<String> = Vec::new();
         for path in written_back {
-            listing.files.remove(path.as_str());
+            if listing.files.remove(path.as_str()) {
+                removed.push(path.clone());
+            }
         }
+        removed.sort_unstable();
+        let snapshot = &sources.snapshot;
         let read = |path: &RelPath| snapshot.read(path).map(|source| source.bytes);
         let (tree, found) = tree::discover(spec, &listing, &read);
         let spec_name = self.place.spec_name();
         diagnostics.extend(found.into_iter().map(|found| of_spec(found, &spec_name)));
         let is_incomplete = diagnostics.iter().any(|d| d.severity == Severity::Error);
 
-        let is_same = |one: &RelPath, other: &RelPath| {
-            let digest = snapshot.digest(one);
-            digest.is_some() && digest == snapshot.digest(other)
+        let basis = Basis {
+            specified,
+            listing: &listing,
+            listed: (version, removed),
         };
-        let everything = Selection::default();
-        let (full, found) = layout::layout(spec, &tree, &listing, &everything, &is_same)
-            .map_err(Error::from_diagnostics)?;
-        diagnostics.extend(found.into_iter().map(|found| of_spec(found, &spec_name)));
-        let all_destinations = self.all_destinations(&full);
-        let selected = if *selection == everything {
-            full
+        let known = sources.laid_out.take();
+        let full = self.lay_out(known, basis, tree, snapshot)?;
+        let found = full.diagnostics.iter().cloned();
+        diagnostics.extend(found.map(|found| of_spec(found, &spec_name)));
+        let layout = if *selection == Selection::default() {
+            Arc::clone(&full.layout)
         } else {
-            let (selected, _) = layout::layout(spec, &tree, &listing, selection, &is_same)
+            let is_same = |one: &RelPath, other: &RelPath| is_same(snapshot, one, other);
+            let (selected, _) = layout::layout(spec, &full.tree, &listing, selection, &is_same)
                 .map_err(Error::from_diagnostics)?;
-            selected
+            Arc::new(selected)
         };
-        let plan = self.plan(spec, &tree, &selected, snapshot, renderers);
-        let roots = self.target_roots(&selected);
+        let roots = self.target_roots(&layout);
+        let snapshot = &sources.snapshot;
+        let context = Context {
+            spec,
+            tree: &full.tree,
+            layout: &layout,
+            references: &References::new(spec, &full.tree),
+            target_roots: &roots,
+            settings: &self.settings,
+            tools: &fingerprints(renderers),
+            read: &|path| snapshot.read(path),
+            digest: &|path| snapshot.digest(path),
+        };
+        let is_whole = Arc::ptr_eq(&layout, &full.layout);
+        let plan = match is_whole {
+            true => plan::plan(&context, &mut sources.memo),
+            // What is known of the whole course is not to be forgotten for a part of it.
+            false => plan::plan(&context, &mut Memo::default()),
+        };
+        // What only the decks' content tells of belongs to the outputs that are not selected, too.
+        let mut texts: Vec<String> = made_texts(&plan).collect();
+        if !is_whole && has_programs(&full.tree) {
+            let whole = Context {
+                layout: &full.layout,
+                target_roots: &self.target_roots(&full.layout),
+                ..context
+            };
+            texts.extend(made_texts(&plan::plan(&whole, &mut sources.memo)));
+        }
+        let mut all_destinations = Arc::clone(&full.destinations);
+        if !texts.is_empty() {
+            Arc::make_mut(&mut all_destinations).extend(texts);
+        }
+        sources.laid_out = Some(full);
         Ok(Loaded {
             plan,
             all_destinations,
-            empty_dirs: selected
+            empty_dirs: layout
                 .empty_dirs
                 .iter()
                 .map(|dir| format!("{}/{}", roots[dir.target], dir.path))
                 .collect(),
-            targets: selected
+            targets: layout
                 .targets
                 .iter()
                 .map(|target| target.name.clone())
                 .zip(roots)
                 .collect(),
-            placed: selected.placed,
+            layout,
             diagnostics,
             is_incomplete,
         })
     }
 
-    fn plan(
+    /// Where everything of the whole course goes: as before, if nothing that it depends on changed.
+    fn lay_out(
         &self,
-        spec: &spec::Spec,
-        tree: &Tree,
-        layout: &Layout,
+        known: Option<LaidOut>,
+        basis: Basis<'_>,
+        tree: Tree,
         snapshot: &Snapshot,
-        renderers: &Renderers,
-    ) -> Plan {
-        plan::plan(&Context {
-            spec,
+    ) -> Result<LaidOut> {
+        let specification = basis.specified.digest;
+        if let Some(known) = known
+            && known.specification == specification
+            && known.listed == basis.listed
+            && known.tree == tree
+        {
+            return Ok(known);
+        }
+        let compared = Cell::new(false);
+        let is_same = |one: &RelPath, other: &RelPath| {
+            compared.set(true);
+            is_same(snapshot, one, other)
+        };
+        let spec = &basis.specified.spec;
+        let everything = Selection::default();
+        let (layout, diagnostics) =
+            layout::layout(spec, &tree, basis.listing, &everything, &is_same)
+                .map_err(Error::from_diagnostics)?;
+        let mut listed = basis.listed;
+        if compared.get() {
+            // It also depends on the bytes of sources: no other list of files is like this one.
+            listed.0 = u64::MAX;
+        }
+        Ok(LaidOut {
+            specification,
             tree,
-            layout,
-            references: &References::new(spec, tree),
-            target_roots: &self.target_roots(layout),
-            settings: &self.settings,
-            tools: &fingerprints(renderers),
-            read: &|path| snapshot.read(path),
-            digest: &|path| snapshot.digest(path),
+            listed,
+            destinations: Arc::new(self.all_destinations(&layout)),
+            layout: Arc::new(layout),
+            diagnostics,
         })
     }
 
@@ -321,6 +438,49 @@ impl Course {
         }
         all
     }
+}
+
+/// What a layout is made of, besides the tree.
+struct Basis<'a> {
+    specified: &'a Specified,
+    listing: &'a Listing,
+    listed: (u64, Vec<String>),
+}
+
+/// Whether two sources have the same bytes.
+fn is_same(snapshot: &Snapshot, one: &RelPath, other: &RelPath) -> bool {
+    let digest = snapshot.digest(one);
+    digest.is_some() && digest == snapshot.digest(other)
+}
+
+impl Loaded {
+    /// What the course consists of.
+    pub fn index(&self, spec: &spec::Spec) -> Index {
+        Index::new(spec, &self.targets, &self.placed(), &self.plan)
+    }
+
+    /// Every output of what was selected, with what it is.
+    pub fn placed(&self) -> Vec<Placed> {
+        [&self.layout.placed[..], &self.plan.placed].concat()
+    }
+}
+
+fn has_programs(tree: &Tree) -> bool {
+    let topics = tree.sections.iter().flat_map(|section| &section.topics);
+    topics
+        .flat_map(|topic| &topic.decks)
+        .any(|deck| deck.prog_lang == ProgLang::Cpp)
+}
+
+/// Where the texts go that planning makes.
+fn made_texts(plan: &Plan) -> impl Iterator<Item = String> {
+    let texts = plan
+        .actions
+        .iter()
+        .filter(|action| matches!(action.make, Make::Text(_)));
+    texts
+        .flat_map(|action| &action.outputs)
+        .flat_map(|output| output.destinations.iter().cloned())
 }
 
 /// A diagnostic that names no file is about the specification.

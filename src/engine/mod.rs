@@ -7,37 +7,48 @@ mod jobs;
 pub mod load;
 mod manifest;
 mod publish;
+pub mod resident;
 mod round;
+mod run;
+mod scan;
+mod settled;
 mod snapshot;
+pub mod sources;
 mod staging;
+mod wanted;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
-use crate::course::layout::Selection;
-use crate::error::{Error, Result};
-use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity, Status};
-use crate::plan::{Action, Plan};
-use crate::store::Store;
+use crate::course::layout::{Layout, Selection};
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity};
+use crate::store::{Latest, Store};
+use crate::watch::{ChangeSet, Inputs};
 use crate::worker::Renderers;
 use crate::worker::pool::{Pool, PoolConfig, WorkerState};
 
 use decide::{Decider, Decision, Force};
-use load::{Course, Loaded};
+use index::Index;
+use load::{Course, Loaded, Specified};
+pub use publish::OwnFiles;
 use publish::Publisher;
-use round::{Round, Session};
-use snapshot::Snapshot;
+use round::Carried;
+use run::Run;
+use settled::Settled;
+use sources::Sources;
 use staging::Staging;
-
-/// How often a run plans again because sources changed while it ran.
-const ROUNDS: usize = 5;
+use wanted::wanted;
 
 /// What a build is asked to do.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BuildOptions {
     /// Which outputs.
     pub selection: Selection,
@@ -51,6 +62,13 @@ pub struct BuildOptions {
     pub fail_fast: bool,
     /// What caused the run, as the records keep it.
     pub trigger: String,
+    /// What the author is working on: it goes first.
+    pub focus: HashSet<RelPath>,
+    /// Whether outputs are looked at that a resident process knows to be up to date, and what they have to say is said
+    /// again. A single build knows nothing, and always does.
+    pub looks_at_everything: bool,
+    /// Whether every target gets its list of outputs.
+    pub writes_manifests: bool,
 }
 
 /// How a build went.
@@ -77,11 +95,20 @@ pub struct Stale {
     pub reasons: Vec<String>,
 }
 
-/// A course as it is on disk, and the plan for it.
-struct Look {
-    snapshot: Snapshot,
+/// What an engine knows between runs.
+struct Memory {
+    sources: Sources,
     publisher: Publisher,
-    loaded: Loaded,
+    /// What every action was last made of.
+    latest: HashMap<String, Latest>,
+    settled: Settled,
+    carried: Carried,
+    /// The output paths that were planned when superfluous outputs were last removed.
+    cleaned: Option<Arc<HashSet<String>>>,
+    /// What the listener was told last.
+    told_layout: Option<Arc<Layout>>,
+    told_inputs: Option<(usize, Digest)>,
+    staging: Staging,
 }
 
 /// One course with its records and tools.
@@ -92,6 +119,28 @@ pub struct Engine {
     pool: PoolConfig,
     events: Events,
     cancel: CancellationToken,
+    listener: Option<Arc<dyn Listener>>,
+    own_files: OwnFiles,
+}
+
+/// Told what planning found out.
+pub trait Listener: Send + Sync {
+    /// What the course consists of, when that may have changed. [`Event::Planned`] follows, in the order of events.
+    fn indexed(&self, index: Index);
+
+    /// What the plan was made of, when that may have changed: changes elsewhere do not matter.
+    fn looked_at(&self, inputs: Inputs);
+}
+
+impl Memory {
+    /// Forgets what a change set puts in doubt.
+    fn apply(&mut self, changes: &ChangeSet, root: &std::path::Path) {
+        self.sources.apply(changes, root);
+        self.settled.apply(changes, root, &self.latest);
+        if changes.rescan {
+            self.cleaned = None;
+        }
+    }
 }
 
 impl Engine {
@@ -111,104 +160,96 @@ impl Engine {
             pool,
             events,
             cancel,
+            listener: None,
+            own_files: OwnFiles::default(),
         }
+    }
+
+    /// Tells a listener what is found at every planning.
+    #[must_use]
+    pub fn with_listener(mut self, listener: Arc<dyn Listener>) -> Self {
+        self.listener = Some(listener);
+        self
+    }
+
+    /// Notes in `own_files` which files in the source tree this engine writes.
+    #[must_use]
+    pub fn with_own_files(mut self, own_files: OwnFiles) -> Self {
+        self.own_files = own_files;
+        self
+    }
+
+    /// The course.
+    pub fn course(&self) -> &Course {
+        &self.course
+    }
+
+    /// The records.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Tells the listener what it does not know yet.
+    fn tell(&self, specified: &Specified, loaded: &Loaded, memory: &mut Memory) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        let told = memory.told_layout.as_ref();
+        let is_told = told.is_some_and(|told| Arc::ptr_eq(told, &loaded.layout));
+        if !is_told || !loaded.plan.placed.is_empty() {
+            memory.told_layout = Some(Arc::clone(&loaded.layout));
+            let index = loaded.index(&specified.spec);
+            let outputs = index.outputs.len() as u64;
+            listener.indexed(index);
+            self.events.emit(Event::Planned { outputs });
+        }
+        self.tell_inputs(specified, memory);
+    }
+
+    fn tell_inputs(&self, specified: &Specified, memory: &mut Memory) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        let known = memory.sources.snapshot.known();
+        if memory.told_inputs == Some((known, specified.digest)) {
+            return;
+        }
+        memory.told_inputs = Some((known, specified.digest));
+        let snapshot = &memory.sources.snapshot;
+        listener.looked_at(self.course.inputs(specified, snapshot));
     }
 
     /// Makes everything that is asked for and not up to date.
     pub async fn build(&self, options: &BuildOptions) -> Result<Built> {
-        let started = Instant::now();
         let specified = self.course.specification()?;
-        let staging = Staging::create(&self.course.place.state_dir())?;
+        let mut memory = self.remember(&specified)?;
         let pool = Arc::new(self.start_pool());
-        let run = self.store.begin_run(&options.trigger)?;
-        self.store.recover()?;
-        let mut statuses = HashMap::new();
-        let mut removed = 0;
-        let mut has_errors = false;
-        let mut result = Ok(());
-        for round in 0..ROUNDS {
-            let Look {
-                snapshot,
-                mut publisher,
-                loaded,
-            } = self.look(&specified, &staging, &options.selection)?;
-            let decider = Decider::new(&self.store, &snapshot, options.force.clone())?;
-            let wanted = wanted(&loaded.plan, options, &decider)?;
-            if round == 0 {
-                let actions = wanted.iter().filter(|wanted| **wanted).count() as u64;
-                self.events.emit(Event::RunStarted {
-                    run,
-                    trigger: options.trigger.clone(),
-                    actions,
-                });
-            }
-            has_errors = self.report(&loaded.diagnostics);
-            let session = Session {
-                store: &self.store,
-                pool: Arc::clone(&pool),
-                kernels_ahead: Arc::clone(&self.pool.kernels_ahead),
-                events: self.events.clone(),
-                cancel: self.cancel.clone(),
-                staging: &staging,
-                course: &self.course,
-                fail_fast: options.fail_fast,
-                may_force: round == 0,
-            };
-            let ended = Round {
-                plan: &loaded.plan,
-                wanted: &wanted,
-                session: &session,
-                snapshot: &snapshot,
-                decider,
-                publisher: &mut publisher,
-                statuses: &mut statuses,
-            }
-            .run()
-            .await;
-            match ended {
-                Ok(ended) if ended.again && round + 1 < ROUNDS => continue,
-                Ok(ended) => {
-                    has_errors |= ended.has_errors;
-                    removed = self.clean_up(&mut publisher, &loaded, options)?;
-                    self.write_manifests(&specified, &publisher, &loaded, options, &statuses)?;
-                }
-                Err(error) => result = Err(error),
-            }
-            break;
-        }
-        pool.shutdown().await;
-        // Sockets and profiles of this process's workers; nobody else uses them.
-        let _ = std::fs::remove_dir_all(&self.pool.runtime_dir);
-        let counts = count(&statuses, removed);
-        let duration = started.elapsed();
-        let duration_ms = duration.as_millis() as u64;
-        self.store.finish_run(run, &counts, duration_ms)?;
-        result?;
-        self.events.emit(Event::RunFinished {
-            run,
-            counts,
-            duration_ms,
-        });
-        Ok(Built {
-            counts,
-            has_errors: has_errors || counts.failed > 0,
-            duration,
-        })
+        let run = Run {
+            engine: self,
+            pool: &pool,
+            specified: &specified,
+            also: &[],
+            options,
+            interrupt: CancellationToken::new(),
+            cancel: self.cancel.child_token(),
+        };
+        let result = run.run(&mut memory).await;
+        memory.carried.shutdown().await;
+        self.end_pool(&pool).await;
+        result.map(|(built, _)| built)
     }
 
     /// What a build would have to do; nothing is written or started.
     pub fn stale(&self, options: &BuildOptions) -> Result<Vec<Stale>> {
         let specified = self.course.specification()?;
-        let staging = Staging::create(&self.course.place.state_dir())?;
-        let Look {
-            snapshot,
-            mut publisher,
-            loaded,
-        } = self.look(&specified, &staging, &options.selection)?;
+        let mut memory = self.remember(&specified)?;
+        let loaded = self.look(&specified, &mut memory, &options.selection)?;
         self.report(&loaded.diagnostics);
-        let decider = Decider::new(&self.store, &snapshot, options.force.clone())?;
+        let snapshot = &memory.sources.snapshot;
+        let force = options.force.clone();
+        let decider = Decider::new(&self.store, snapshot, &memory.latest, force);
         let wanted = wanted(&loaded.plan, options, &decider)?;
-        let states = explain::states(&loaded.plan, &decider, &mut publisher)?;
+        let states = explain::states(&loaded.plan, &decider, &mut memory.publisher)?;
         let mut stale = Vec::new();
         for (index, state) in states
             .iter()
@@ -244,69 +285,16 @@ impl Engine {
     /// Why the outputs of a source, or an output, are up to date or not.
     pub fn explain(&self, path: &std::path::Path) -> Result<Vec<explain::Explained>> {
         let specified = self.course.specification()?;
-        let staging = Staging::create(&self.course.place.state_dir())?;
-        let Look {
-            snapshot,
-            mut publisher,
-            loaded,
-        } = self.look(&specified, &staging, &Selection::default())?;
-        let decider = Decider::new(&self.store, &snapshot, Force::Nothing)?;
-        let states = explain::states(&loaded.plan, &decider, &mut publisher)?;
+        let mut memory = self.remember(&specified)?;
+        let loaded = self.look(&specified, &mut memory, &Selection::default())?;
+        let snapshot = &memory.sources.snapshot;
+        let decider = Decider::new(&self.store, snapshot, &memory.latest, Force::Nothing);
+        let states = explain::states(&loaded.plan, &decider, &mut memory.publisher)?;
         let name = match RelPath::below(&self.course.place.root, path) {
             Some(relative) => relative.to_string(),
             None => path.display().to_string(),
         };
         Ok(explain::about(&name, &loaded.plan, &states, &decider))
-    }
-
-    /// Writes what the targets contain, after a build of the whole course that changed something.
-    fn write_manifests(
-        &self,
-        specified: &load::Specified,
-        publisher: &Publisher,
-        loaded: &Loaded,
-        options: &BuildOptions,
-        statuses: &HashMap<String, Status>,
-    ) -> Result<()> {
-        let is_whole = options.only.is_empty()
-            && !options.fast
-            && options.selection == Selection::default()
-            && self.course.settings.output.manifest;
-        if !is_whole || loaded.is_incomplete || self.cancel.is_cancelled() {
-            return Ok(());
-        }
-        let is_there = |root: &String| publisher.file(root).join(manifest::NAME).exists();
-        let is_changed = statuses.values().any(|status| *status != Status::Fresh);
-        if !is_changed && loaded.targets.iter().all(|(_, root)| is_there(root)) {
-            return Ok(());
-        }
-        let failed: HashSet<&RelPath> = loaded
-            .plan
-            .actions
-            .iter()
-            .filter(|action| statuses.get(&action.id) == Some(&Status::Failed))
-            .map(|action| &action.source)
-            .collect();
-        let failed = loaded
-            .placed
-            .iter()
-            .filter(|placed| failed.contains(&placed.source))
-            .filter_map(|placed| Some(placed.topic.as_ref()?.1.as_str()))
-            .collect();
-        let spec_name = self.course.place.spec_name();
-        manifest::Manifests {
-            spec: &specified.spec,
-            spec_name: spec_name.rsplit('/').next().unwrap_or(&spec_name),
-            course_root: &self.course.place.root,
-            targets: loaded
-                .targets
-                .iter()
-                .map(|(name, root)| manifest::Target { name, root })
-                .collect(),
-            placed: &loaded.placed,
-            failed,
-        }
-        .write(publisher, &self.store)
     }
 
     fn start_pool(&self) -> Pool {
@@ -332,34 +320,51 @@ impl Engine {
         )
     }
 
-    /// Looks at the course as it is on disk now.
-    fn look(
-        &self,
-        specified: &load::Specified,
-        staging: &Staging,
-        selection: &Selection,
-    ) -> Result<Look> {
+    async fn end_pool(&self, pool: &Pool) {
+        pool.shutdown().await;
+        // Sockets and profiles of this process's workers; nobody else uses them.
+        let _ = std::fs::remove_dir_all(&self.pool.runtime_dir);
+    }
+
+    /// What is known before anything was looked at: the records of earlier runs.
+    fn remember(&self, specified: &Specified) -> Result<Memory> {
+        let staging = Staging::create(&self.course.place.state_dir())?;
         let publisher = Publisher::new(
             &self.course.place.root,
             &self.course.output_dirs(&specified.spec),
             self.course.scope(),
             staging.path().to_path_buf(),
             self.store.clone(),
+            self.own_files.clone(),
             self.events.clone(),
         )?;
-        let snapshot = Snapshot::new(&self.course.place.root, self.store.files()?);
-        let loaded = self.course.load(
+        Ok(Memory {
+            sources: Sources::new(&self.course.place.root, self.store.files()?),
+            publisher,
+            latest: self.store.latest()?,
+            settled: Settled::default(),
+            carried: Carried::default(),
+            cleaned: None,
+            told_layout: None,
+            told_inputs: None,
+            staging,
+        })
+    }
+
+    /// Looks at the course as it is on disk now, as far as it may have changed since it was last looked at.
+    fn look(
+        &self,
+        specified: &Specified,
+        memory: &mut Memory,
+        selection: &Selection,
+    ) -> Result<Loaded> {
+        self.course.load(
             specified,
-            &snapshot,
-            &publisher.written_back(),
+            &mut memory.sources,
+            &memory.publisher.written_back(),
             selection,
             &self.renderers,
-        )?;
-        Ok(Look {
-            snapshot,
-            publisher,
-            loaded,
-        })
+        )
     }
 
     fn report(&self, diagnostics: &[Diagnostic]) -> bool {
@@ -370,90 +375,4 @@ impl Engine {
             .iter()
             .any(|diagnostic| diagnostic.severity == Severity::Error)
     }
-
-    /// Creates empty directories and removes outputs whose source is gone.
-    fn clean_up(
-        &self,
-        publisher: &mut Publisher,
-        loaded: &Loaded,
-        options: &BuildOptions,
-    ) -> Result<u64> {
-        if self.cancel.is_cancelled() || !options.only.is_empty() {
-            return Ok(0);
-        }
-        for dir in &loaded.empty_dirs {
-            publisher.publish_dir(dir)?;
-        }
-        if loaded.is_incomplete {
-            // A source that could not be read still owns its outputs.
-            return Ok(0);
-        }
-        let (removed, warnings) =
-            publisher.remove_others(&round::wanted_destinations(&loaded.all_destinations))?;
-        self.report(&warnings);
-        Ok(removed)
-    }
-}
-
-/// Which actions are asked for.
-fn wanted(plan: &Plan, options: &BuildOptions, decider: &Decider<'_>) -> Result<Vec<bool>> {
-    let reads = |action: &Action, path: &RelPath| {
-        let discovered = decider.latest(&action.id).is_some_and(|latest| {
-            latest
-                .discovered
-                .iter()
-                .any(|(found, _)| found == path.as_str())
-        });
-        action.reads(path) || discovered
-    };
-    let is_kind = |action: &Action| {
-        !(options.fast && matches!(action.kind, ActionKind::Execute | ActionKind::Html))
-    };
-    let mut wanted: Vec<bool> = plan
-        .actions
-        .iter()
-        .map(|action| {
-            let is_asked_for =
-                options.only.is_empty() || options.only.iter().any(|path| reads(action, path));
-            is_kind(action) && is_asked_for
-        })
-        .collect();
-    for path in &options.only {
-        if !plan.actions.iter().any(|action| reads(action, path)) {
-            return Err(Error::usage(format!("no output depends on `{path}`")).hint(
-                "`--only` takes sources of the course: decks, diagrams, data files, images",
-            ));
-        }
-    }
-    // What an action waits for must be there, and what waits for it must follow.
-    for (index, action) in plan.actions.iter().enumerate().rev() {
-        if wanted[index] {
-            for before in &action.after {
-                wanted[*before] = true;
-            }
-        }
-    }
-    for (index, action) in plan.actions.iter().enumerate() {
-        if action.after.iter().any(|before| wanted[*before]) && is_kind(action) {
-            wanted[index] = true;
-        }
-    }
-    Ok(wanted)
-}
-
-fn count(statuses: &HashMap<String, Status>, removed: u64) -> Counts {
-    let mut counts = Counts {
-        removed,
-        ..Counts::default()
-    };
-    for status in statuses.values() {
-        match status {
-            Status::Built => counts.built += 1,
-            Status::Restored => counts.restored += 1,
-            Status::Fresh => counts.fresh += 1,
-            Status::Failed => counts.failed += 1,
-            Status::Superseded => counts.superseded += 1,
-        }
-    }
-    counts
 }

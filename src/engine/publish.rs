@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::digest::{Digest, Stamp};
@@ -47,8 +48,31 @@ pub struct Publisher {
     store: Store,
     scope: String,
     ledger: HashMap<String, OutputRecord>,
+    own: OwnFiles,
     events: Events,
 }
+
+/// Files in the source tree that we wrote, with their digests: a watch asks whether a change there is the author's.
+#[derive(Clone, Default)]
+pub struct OwnFiles(Arc<Mutex<HashMap<PathBuf, Digest>>>);
+
+impl OwnFiles {
+    fn insert(&self, file: PathBuf, digest: Digest) {
+        self.lock().insert(file, digest);
+    }
+
+    /// The digest of what we wrote there last.
+    pub fn digest(&self, file: &Path) -> Option<Digest> {
+        self.lock().get(file).copied()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Digest>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where sources are, so that files there are no outputs unless we wrote them.
+const SOURCES: &str = "slides/";
 
 impl Publisher {
     /// A publisher for the course at `root`. `scope` names the specification and output directory: outputs of
@@ -59,9 +83,15 @@ impl Publisher {
         scope: String,
         staging: PathBuf,
         store: Store,
+        own: OwnFiles,
         events: Events,
     ) -> Result<Self> {
         let ledger = store.outputs()?;
+        for (path, record) in &ledger {
+            if path.starts_with(SOURCES) {
+                own.insert(root.join(path), record.digest);
+            }
+        }
         Ok(Self {
             root: root.to_path_buf(),
             allowed: std::iter::once(root.to_path_buf())
@@ -73,8 +103,16 @@ impl Publisher {
             store,
             scope,
             ledger,
+            own,
             events,
         })
+    }
+
+    /// Takes other output roots, when the specification changed.
+    pub fn allow(&mut self, output_roots: &[PathBuf]) {
+        self.allowed.truncate(1);
+        self.allowed.extend(output_roots.iter().cloned());
+        self.checked_dirs.clear();
     }
 
     /// The file of an output path (relative to the course root, or absolute).
@@ -189,13 +227,16 @@ impl Publisher {
     /// Whether a file of the author stands there: one in the source tree that we did not write. Only
     /// `img-generated` directories are ours to write in.
     pub fn is_refused(&self, destination: &str) -> bool {
-        destination.starts_with("slides/")
+        destination.starts_with(SOURCES)
             && !destination.contains("/img-generated/")
             && !self.ledger.contains_key(destination)
             && self.file(destination).exists()
     }
 
     fn record(&mut self, destination: &str, record: OutputRecord) -> Result<()> {
+        if destination.starts_with(SOURCES) {
+            self.own.insert(self.file(destination), record.digest);
+        }
         self.ledger.insert(destination.to_owned(), record.clone());
         self.store
             .record_outputs(vec![(destination.to_owned(), record)])?;
@@ -315,7 +356,7 @@ impl Publisher {
     pub fn written_back(&self) -> HashSet<String> {
         self.ledger
             .iter()
-            .filter(|(path, _)| path.starts_with("slides/"))
+            .filter(|(path, _)| path.starts_with(SOURCES))
             .filter(|(path, record)| {
                 let file = self.file(path);
                 std::fs::metadata(&file).is_ok_and(|metadata| {

@@ -1,25 +1,26 @@
 //! The sources as they are on disk now: which files there are, their bytes and digests.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::course::RelPath;
-use crate::course::tree::Listing;
 use crate::digest::{Digest, Stamp};
-use crate::events::Diagnostic;
 use crate::plan::Source;
 use crate::store::FileRecord;
 
-/// Sources read once for a planning round, so that a whole plan sees the same bytes.
+/// Sources read once for a planning round, so that a whole plan sees the same bytes. A resident process keeps it from one
+/// round to the next, without what changed in between.
 pub struct Snapshot {
     root: PathBuf,
     records: HashMap<String, FileRecord>,
     seen: RefCell<HashMap<RelPath, Option<FileRecord>>>,
     contents: RefCell<HashMap<RelPath, Source>>,
     changed_records: RefCell<Vec<(String, FileRecord)>>,
+    /// Every file that was ever looked at or looked for.
+    known: RefCell<HashSet<RelPath>>,
 }
 
 impl Snapshot {
@@ -31,13 +32,75 @@ impl Snapshot {
             seen: RefCell::default(),
             contents: RefCell::default(),
             changed_records: RefCell::default(),
+            known: RefCell::default(),
+        }
+    }
+
+    /// Forgets what was seen of these files, and of what is below them if they are directories: they were written, or
+    /// made, or removed.
+    pub fn forget(&mut self, paths: &[RelPath]) {
+        let mut dirs: HashSet<&RelPath> = HashSet::new();
+        for path in paths {
+            let known = self.seen.get_mut().remove(path);
+            self.records.remove(path.as_str());
+            self.contents.get_mut().remove(path);
+            if !matches!(known, Some(Some(_))) {
+                dirs.insert(path);
+            }
+        }
+        if dirs.is_empty() {
+            return;
+        }
+        let is_below = |path: &RelPath| {
+            let mut above = path.parent();
+            while let Some(dir) = above {
+                if dirs.contains(&dir) {
+                    return true;
+                }
+                above = dir.parent();
+            }
+            false
+        };
+        self.seen.get_mut().retain(|path, _| !is_below(path));
+        self.contents.get_mut().retain(|path, _| !is_below(path));
+        self.records
+            .retain(|path, _| RelPath::new(path).is_ok_and(|path| !is_below(&path)));
+    }
+
+    /// Trusts nothing any more but stamps.
+    pub fn recheck(&mut self) {
+        let seen = std::mem::take(self.seen.get_mut());
+        self.records.extend(
+            seen.into_iter()
+                .filter_map(|(path, record)| Some((path.as_str().to_owned(), record?))),
+        );
+    }
+
+    /// Every file that was ever looked at or looked for.
+    pub fn paths(&self) -> Vec<RelPath> {
+        self.known.borrow().iter().cloned().collect()
+    }
+
+    /// How many these are; they only become more.
+    pub fn known(&self) -> usize {
+        self.known.borrow().len()
+    }
+
+    fn saw(&self, path: &RelPath, record: Option<FileRecord>) {
+        let is_new = self
+            .seen
+            .borrow_mut()
+            .insert(path.clone(), record)
+            .is_none();
+        if is_new {
+            self.known.borrow_mut().insert(path.clone());
         }
     }
 
     /// The bytes of a file and their digest; none when it cannot be read or lies outside the course.
     pub fn read(&self, path: &RelPath) -> Option<Source> {
-        if let Some(source) = self.contents.borrow().get(path) {
-            return Some(source.clone());
+        if let Some(source) = self.known_content(path) {
+            return Some(source);
         }
         let file = path.under(&self.root);
         let stamp = Stamp::of(&std::fs::metadata(&file).ok()?);
@@ -51,6 +114,11 @@ impl Snapshot {
         Some(source)
     }
 
+    fn known_content(&self, path: &RelPath) -> Option<Source> {
+        let source = self.contents.borrow().get(path)?.clone();
+        (self.digest(path) == Some(source.digest)).then_some(source)
+    }
+
     /// The digest of a file, without reading it when its stamp proves that it is the one of the last run.
     pub fn digest(&self, path: &RelPath) -> Option<Digest> {
         if let Some(known) = self.seen.borrow().get(path) {
@@ -58,7 +126,7 @@ impl Snapshot {
         }
         let found = self.look(path);
         if found.is_none() {
-            self.seen.borrow_mut().insert(path.clone(), None);
+            self.saw(path, None);
         }
         found
     }
@@ -74,7 +142,7 @@ impl Snapshot {
             && record.stamp == stamp
             && stamp.is_reliable_at(record.recorded_ns)
         {
-            self.seen.borrow_mut().insert(path.clone(), Some(*record));
+            self.saw(path, Some(*record));
             return Some(record.digest);
         }
         let digest = Digest::of_file(&file).ok()?;
@@ -88,7 +156,7 @@ impl Snapshot {
             digest,
             recorded_ns: now_ns(),
         };
-        self.seen.borrow_mut().insert(path.clone(), Some(record));
+        self.saw(path, Some(record));
         self.changed_records
             .borrow_mut()
             .push((path.as_str().to_owned(), record));
@@ -145,159 +213,9 @@ pub fn now_ns() -> i64 {
         })
 }
 
-/// Lists all files and directories below `roots` (none: the course root itself).
-///
-/// `skip` names directories and files that are not sources: the store, the outputs. Symbolic links are followed
-/// as long as they stay inside the course.
-pub fn scan(
-    root: &Path,
-    roots: &[Option<RelPath>],
-    skip: &dyn Fn(&Path) -> bool,
-) -> (Listing, Vec<Diagnostic>) {
-    let mut scan = Scan {
-        root,
-        skip,
-        files: BTreeSet::new(),
-        dirs: BTreeSet::new(),
-        diagnostics: Vec::new(),
-    };
-    for start in roots {
-        let dir = start
-            .as_ref()
-            .map_or_else(|| root.to_path_buf(), |start| start.under(root));
-        if let Some(start) = start {
-            if dir.is_file() {
-                scan.files.insert(start.clone());
-            }
-            if scan.dirs.contains(start) || !dir.is_dir() {
-                continue;
-            }
-            scan.dirs.insert(start.clone());
-        }
-        scan.directory(&dir, &mut Vec::new());
-    }
-    let listing = Listing {
-        files: scan.files,
-        dirs: scan.dirs,
-    };
-    (listing, scan.diagnostics)
-}
-
-struct Scan<'a> {
-    root: &'a Path,
-    skip: &'a dyn Fn(&Path) -> bool,
-    files: BTreeSet<RelPath>,
-    dirs: BTreeSet<RelPath>,
-    diagnostics: Vec<Diagnostic>,
-}
-
-impl Scan<'_> {
-    fn directory(&mut self, dir: &Path, links: &mut Vec<PathBuf>) {
-        let entries = match std::fs::read_dir(dir) {
-            Ok(entries) => entries,
-            Err(error) => {
-                let shown = dir
-                    .strip_prefix(self.root)
-                    .unwrap_or(dir)
-                    .display()
-                    .to_string();
-                self.diagnostics.push(
-                    Diagnostic::error(format!("the directory cannot be read: {error}"))
-                        .at(shown, None),
-                );
-                return;
-            }
-        };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            if (self.skip)(&path) {
-                continue;
-            }
-            let Some(relative) = RelPath::below(self.root, &path) else {
-                self.diagnostics.push(
-                    Diagnostic::warning("the file name is not UTF-8; the file is ignored")
-                        .at(path.display().to_string(), None)
-                        .hint("rename it"),
-                );
-                continue;
-            };
-            let Ok(kind) = entry.file_type() else {
-                continue;
-            };
-            if kind.is_symlink() {
-                self.link(&path, relative, links);
-            } else if kind.is_dir() {
-                if self.dirs.insert(relative) {
-                    self.directory(&path, links);
-                }
-            } else if kind.is_file() {
-                self.files.insert(relative);
-            }
-        }
-    }
-
-    fn link(&mut self, path: &Path, relative: RelPath, links: &mut Vec<PathBuf>) {
-        let Ok(real) = path.canonicalize() else {
-            self.diagnostics.push(
-                Diagnostic::warning("the symbolic link leads nowhere; it is ignored")
-                    .at(relative.as_str(), None),
-            );
-            return;
-        };
-        if !real.starts_with(self.root) {
-            self.diagnostics.push(
-                Diagnostic::error("the symbolic link leads out of the course")
-                    .at(relative.as_str(), None)
-                    .hint("copy the file into the course: other files are never read"),
-            );
-            return;
-        }
-        if !real.is_dir() {
-            self.files.insert(relative);
-        } else if links.contains(&real) || path.starts_with(&real) {
-            self.diagnostics.push(
-                Diagnostic::warning(
-                    "the symbolic link leads back to a directory that holds it; it is ignored",
-                )
-                .at(relative.as_str(), None),
-            );
-        } else if self.dirs.insert(relative) {
-            links.push(real);
-            self.directory(path, links);
-            links.pop();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn links_out_of_the_course_and_loops_are_reported() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap().join("course");
-        std::fs::create_dir_all(root.join("slides/m")).unwrap();
-        std::fs::write(root.join("slides/m/a.py"), "1").unwrap();
-        std::fs::write(dir.path().join("secret"), "s").unwrap();
-        std::os::unix::fs::symlink(dir.path().join("secret"), root.join("slides/m/out.txt"))
-            .unwrap();
-        std::os::unix::fs::symlink(&root, root.join("slides/loop")).unwrap();
-        std::os::unix::fs::symlink("a.py", root.join("slides/m/b.py")).unwrap();
-        let roots = [Some(RelPath::new("slides").unwrap())];
-        let (listing, diagnostics) = scan(&root, &roots, &|_| false);
-        let files: Vec<&str> = listing.files.iter().map(RelPath::as_str).collect();
-        assert_eq!(files, ["slides/m/a.py", "slides/m/b.py"]);
-        let messages: Vec<&str> = diagnostics.iter().map(|d| d.message.as_str()).collect();
-        assert!(
-            messages.iter().any(|m| m.contains("out of the course")),
-            "{messages:?}"
-        );
-        assert!(
-            messages.iter().any(|m| m.contains("leads back")),
-            "{messages:?}"
-        );
-    }
 
     #[test]
     fn a_record_saves_reading_only_while_its_stamp_is_reliable() {

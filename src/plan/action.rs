@@ -50,6 +50,8 @@ pub struct Output {
 pub enum Make {
     /// Write a notebook or script in this process.
     Deck(DeckWork),
+    /// Write a text that planning made.
+    Text(Arc<str>),
     /// Run code cells.
     Execute(ExecuteWork),
     /// Render pages.

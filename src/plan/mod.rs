@@ -4,13 +4,14 @@
 
 pub mod action;
 pub mod key;
+mod memo;
 mod rules;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::Settings;
-use crate::course::layout::{Destination, Layout, References};
+use crate::course::layout::{Destination, Layout, Placed, References};
 use crate::course::spec::Spec;
 use crate::course::tree::Tree;
 use crate::course::{Lang, RelPath};
@@ -19,14 +20,17 @@ use crate::events::Diagnostic;
 
 pub use action::{Action, ActionIndex, EXECUTED, ImageSource, InlineImage, Make, Output};
 pub use key::{ActionKey, KeyParts};
+pub use memo::Memo;
 pub use rules::deck::{DataUrls, page, written};
 pub use rules::surroundings::mime;
 
 /// Everything that should exist, in an order in which every action comes after those it waits for.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// The actions.
-    pub actions: Vec<Action>,
+    /// The actions. One that is the same as in an earlier plan of the same [`Memo`] is the very same allocation.
+    pub actions: Vec<Arc<Action>>,
+    /// Outputs that the layout does not name, since only the decks' content tells of them.
+    pub placed: Vec<Placed>,
 }
 
 /// The bytes of a source file and their digest.
@@ -92,11 +96,13 @@ impl Context<'_> {
     }
 }
 
-/// Plans everything that the layout names.
-pub fn plan(context: &Context<'_>) -> Plan {
+/// Plans everything that the layout names. What `memo` remembers of decks, diagrams and copies that did not change is
+/// used again; an empty memo gives an equal plan.
+pub fn plan(context: &Context<'_>, memo: &mut Memo) -> Plan {
     let mut actions = Vec::new();
+    memo.begin(context);
     for diagram in &context.layout.diagrams {
-        rules::diagram::add(context, diagram, &mut actions);
+        memo.diagram(context, diagram, &mut actions);
     }
     let rendered = context
         .layout
@@ -106,12 +112,20 @@ pub fn plan(context: &Context<'_>) -> Plan {
         .zip(0..)
         .collect();
     for copy in &context.layout.copies {
-        rules::copy::add(context, copy, &mut actions);
+        memo.copy(context, copy, &mut actions);
     }
+    let mut programs = rules::program::Programs::default();
     for deck in &context.layout.decks {
-        rules::deck::add(context, deck, &rendered, &mut actions);
+        memo.deck(context, deck, &rendered, &mut actions, &mut programs);
     }
-    Plan { actions }
+    memo.end();
+    let mut projects = Vec::new();
+    rules::project::add(context, &programs, &mut projects);
+    actions.extend(projects.into_iter().map(Arc::new));
+    Plan {
+        actions,
+        placed: programs.placed,
+    }
 }
 
 /// What a missing tool is called in a key: its arrival changes the key.

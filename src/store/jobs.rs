@@ -217,6 +217,22 @@ impl Store {
         })
     }
 
+    /// Takes back jobs that wait and that nobody wants any more. Another process that waits for one queues it again.
+    pub fn abandon(&self, ids: Vec<JobId>) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.write(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "UPDATE jobs SET state = 'superseded', ended_ms = ?2 WHERE id = ?1 AND state = 'queued'",
+            )?;
+            for id in ids {
+                statement.execute(params![id, now_ms()])?;
+            }
+            Ok(())
+        })
+    }
+
     /// Where jobs stand; one that is forgotten counts as superseded.
     pub fn states(&self, ids: &[JobId]) -> Result<Vec<(JobId, JobState)>> {
         self.read(|connection| {
@@ -230,6 +246,19 @@ impl Store {
                     Ok((*id, state))
                 })
                 .collect()
+        })
+    }
+
+    /// How many jobs wait, and how many run, in all processes.
+    pub fn queue_length(&self) -> Result<(u64, u64)> {
+        self.read(|connection| {
+            let count = |state: &str| -> Result<u64> {
+                let count: i64 = connection
+                    .prepare_cached("SELECT count(*) FROM jobs WHERE state = ?1")?
+                    .query_row([state], |row| row.get(0))?;
+                Ok(count.cast_unsigned())
+            };
+            Ok((count("queued")?, count("leased")?))
         })
     }
 

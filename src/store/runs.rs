@@ -17,6 +17,10 @@ pub struct RunRecord {
     pub started_ms: i64,
     /// How it went; none while it runs, or when it was killed.
     pub counts: Option<Counts>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: Option<u64>,
+    /// The first thing that it made, and why.
+    pub reason: Option<String>,
 }
 
 /// A worker process.
@@ -45,13 +49,19 @@ impl Store {
         })
     }
 
-    /// Records how a run went; old runs and jobs are forgotten.
-    pub fn finish_run(&self, run: i64, counts: &Counts, duration_ms: u64) -> Result<()> {
+    /// Records how a run went, and the first thing that it made with its reason; old runs and jobs are forgotten.
+    pub fn finish_run(
+        &self,
+        run: i64,
+        counts: &Counts,
+        duration_ms: u64,
+        reason: Option<String>,
+    ) -> Result<()> {
         let counts = to_json(counts)?;
         self.write(move |connection| {
             connection.execute(
-                "UPDATE runs SET ended_ms = ?2, counts = ?3, duration_ms = ?4 WHERE id = ?1",
-                params![run, now_ms(), counts, duration_ms as i64],
+                "UPDATE runs SET ended_ms = ?2, counts = ?3, duration_ms = ?4, reason = ?5 WHERE id = ?1",
+                params![run, now_ms(), counts, duration_ms as i64, reason],
             )?;
             connection.execute("DELETE FROM runs WHERE id < ?1 - 1000", [run])?;
             jobs::prune(connection, now_ms(), jobs::KEPT_JOBS)
@@ -62,7 +72,8 @@ impl Store {
     pub fn recent_runs(&self, limit: u32) -> Result<Vec<RunRecord>> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, trigger, started_ms, counts FROM runs ORDER BY id DESC LIMIT ?1",
+                "SELECT id, trigger, started_ms, counts, duration_ms, reason
+                 FROM runs ORDER BY id DESC LIMIT ?1",
             )?;
             let mut rows = statement.query([limit])?;
             let mut runs = Vec::new();
@@ -73,6 +84,8 @@ impl Store {
                     trigger: row.get(1)?,
                     started_ms: row.get(2)?,
                     counts: counts.map(|counts| from_json(&counts)).transpose()?,
+                    duration_ms: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
+                    reason: row.get(5)?,
                 });
             }
             Ok(runs)

@@ -11,11 +11,16 @@ use crate::events::Diagnostic;
 use super::{Result, StoreError};
 
 /// The version of the tables below.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// What the second version added.
 const CHECKSUMS: &str = "
 CREATE TABLE checksums (digest TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID;
+";
+
+/// What the third version added.
+const REASONS: &str = "
+ALTER TABLE runs ADD COLUMN reason TEXT;
 ";
 
 const TABLES: &str = "
@@ -185,6 +190,9 @@ fn migrate(connection: &Connection) -> Result<()> {
     }
     if version < 2 {
         connection.execute_batch(CHECKSUMS)?;
+    }
+    if version < 3 {
+        connection.execute_batch(REASONS)?;
         connection.pragma_update(None, "user_version", VERSION)?;
     }
     connection.execute_batch("COMMIT")?;

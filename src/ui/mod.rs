@@ -6,12 +6,14 @@ mod plain;
 mod summary;
 mod text;
 mod tty;
+mod watch;
 
 use std::io::Write;
 
-use crate::events::{Diagnostic, Event};
+use crate::events::{Counts, Diagnostic, Event};
 
 pub use summary::Summary;
+pub use watch::Watch;
 
 /// How a run is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -67,7 +69,8 @@ pub fn reporter(format: MessageFormat, quiet: bool, verbose: bool) -> Box<dyn Re
     }
 }
 
-fn can_draw() -> bool {
+/// Whether stderr is a terminal that bars can be drawn on.
+pub fn can_draw() -> bool {
     console::Term::stderr().features().is_attended()
         && std::env::var_os("CI").is_none()
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
@@ -83,6 +86,16 @@ pub fn say(line: &str) {
 pub fn data(text: &str) {
     // A closed pipe means that the reader has enough.
     let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// How a run went, in one line.
+pub fn counts(counts: &Counts, duration_ms: u64) -> String {
+    text::counts(counts, duration_ms)
+}
+
+/// A time in milliseconds as people write it.
+pub fn duration(ms: u64) -> String {
+    text::duration(ms)
 }
 
 /// Says diagnostics to people.

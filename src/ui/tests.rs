@@ -49,6 +49,7 @@ fn events() -> Vec<Event> {
                 ..Counts::default()
             },
             duration_ms: 1234,
+            interrupted: false,
         },
     ]
 }

@@ -117,6 +117,9 @@ pub trait Worker: Send {
         None
     }
 
+    /// Gets ready for the next request while there is nothing to do; must return at once.
+    fn prepare(&mut self) {}
+
     /// Ends the process in an orderly way.
     async fn shutdown(self: Box<Self>) {}
 }

@@ -127,7 +127,8 @@ impl Pool {
         }
     }
 
-    /// Starts a worker in the background, when none is there and a slot is free. Must be called on a runtime.
+    /// Has a worker ready for the next request: starts one in the background when none is there and a slot is free, and
+    /// lets it prepare. Must be called on a runtime.
     pub fn warm_up(&self, kind: ActionKind) {
         let inner = Arc::clone(&self.0);
         tokio::spawn(async move {
@@ -136,11 +137,15 @@ impl Pool {
             let Ok(_permit) = shelf.permits.try_acquire() else {
                 return;
             };
-            if shelf.has_idle() {
-                return;
-            }
-            match inner.start(kind).await {
-                Ok(lent) => lent.put_back(),
+            let lent = match inner.borrow_idle(kind) {
+                Some(lent) => Ok(lent),
+                None => inner.start(kind).await,
+            };
+            match lent {
+                Ok(mut lent) => {
+                    lent.worker().prepare();
+                    lent.put_back();
+                }
                 // The first request will meet the same error, and report it.
                 Err(error) => tracing::debug!(%error, "warming up failed"),
             }

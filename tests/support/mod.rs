@@ -1,5 +1,8 @@
 //! What stories need: courses in temporary directories, the built binary, and the real renderers.
 
+pub mod jupytext;
+mod watching;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -8,6 +11,8 @@ use std::sync::OnceLock;
 use clm::digest::Digest;
 use clm::events::{Counts, Diagnostic, Event, Severity};
 use clm::worker::Renderers;
+
+pub use watching::Watching;
 
 /// The renderers, installed through clm's own setup code when they are missing.
 pub fn renderers() -> &'static Renderers {
@@ -232,6 +237,19 @@ impl Ran {
                 _ => None,
             })
             .unwrap_or_else(|| panic!("`{action}` was not started, but {:?}", self.started()))
+    }
+
+    /// What was said besides errors and warnings.
+    pub fn notes(&self) -> Vec<&str> {
+        self.events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Diagnostic(diagnostic) if diagnostic.severity == Severity::Note => {
+                    Some(diagnostic.message.as_str())
+                }
+                _ => None,
+            })
+            .collect()
     }
 
     /// The errors that were reported.

@@ -9,20 +9,9 @@ use serde_json::Value;
 use super::quotes::Quotes;
 use super::{CellKind, Deck, Notebook, NotebookCell, magics, syntax, text};
 use crate::course::ProgLang;
-use crate::events::Diagnostic;
-
-/// What the code format of a language does not do yet, to be said once in a run.
-pub fn code_limits(prog_lang: ProgLang) -> Option<Diagnostic> {
-    (prog_lang == ProgLang::Cpp).then(|| {
-        Diagnostic::warning(
-            "C++ decks are exported as scripts with cell markers, not yet as programs",
-        )
-        .hint("the exported files do not compile as they are; notebooks and pages are not affected")
-    })
-}
 
 /// The script of a notebook: cells between markers without any options.
-pub fn code(notebook: &Notebook, deck: &Deck, prog_lang: ProgLang) -> String {
+pub fn script(notebook: &Notebook, deck: &Deck, prog_lang: ProgLang) -> String {
     // From the end, since the number of blank lines after a cell depends on what follows it.
     let mut blocks: Vec<Vec<String>> = Vec::with_capacity(notebook.cells.len() + 1);
     let without_marker = notebook
@@ -107,7 +96,8 @@ fn cell_lines(cell: &NotebookCell, prog_lang: ProgLang) -> Vec<String> {
             if let Some(language) = CellLanguage::of(source[0], prog_lang) {
                 let mut lines = vec![format!("{comment} %%{}", language.options())];
                 if language.name == syntax::main_language(prog_lang) {
-                    lines.extend(magics(&source[1..]));
+                    let is_empty = source[1..] == [""];
+                    lines.extend(magics(if is_empty { &[] } else { &source[1..] }));
                 } else {
                     lines.extend(source[1..].iter().map(|line| commented(line, comment)));
                 }
@@ -175,7 +165,9 @@ impl<'a> CellLanguage<'a> {
     fn of(line: &'a str, prog_lang: ProgLang) -> Option<Self> {
         let rest = line.strip_prefix(syntax::language_sign(prog_lang))?;
         let (name, arguments) = rest.split_once(' ').unwrap_or((rest, ""));
-        syntax::is_cell_language(name).then_some(Self { name, arguments })
+        // In C#, a line with arguments is a magic like any other.
+        let is_alone = arguments.is_empty() || prog_lang != ProgLang::CSharp;
+        (is_alone && syntax::is_cell_language(name)).then_some(Self { name, arguments })
     }
 
     fn options(&self) -> String {

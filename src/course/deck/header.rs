@@ -22,19 +22,50 @@ pub(super) struct Header {
     pub(super) raw: Option<String>,
 }
 
+static ENCODING: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^[ \t\x0c]*(?:#|//).*?coding[:=][ \t]*([-\w.]+)").expect("the pattern is constant")
+});
+
 /// Reads the header of a script; an error is the line of an encoding that is not UTF-8.
 pub(super) fn read(lines: &[&str], comment: &str) -> Result<Header, usize> {
-    static ENCODING: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"^[ \t\x0c]*(?:#|//).*?coding[:=][ \t]*([-\w.]+)")
+    let mut header = read_first_lines(lines, &ENCODING)?;
+    read_block(lines, comment, &mut header);
+    Ok(header)
+}
+
+/// Reads the header of a Markdown text; its block may stand in an HTML comment.
+pub(super) fn read_markdown(lines: &[&str]) -> Result<Header, usize> {
+    static IN_COMMENT: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"^[ \t\x0c]*(?:#|<!--).*?coding[:=][ \t]*([-\w.]+)")
             .expect("the pattern is constant")
     });
+    let mut header = read_first_lines(lines, &IN_COMMENT)?;
+    let start = header.lines;
+    let has_comment = lines
+        .get(start)
+        .is_some_and(|line| text::strip(line) == "<!--");
+    if has_comment {
+        header.lines += 1;
+    }
+    let before = header.lines;
+    read_block(lines, "", &mut header);
+    if header.lines == before {
+        header.lines = start;
+    } else if has_comment {
+        let ends = |line: &&str| text::strip(line) == "-->";
+        header.lines += usize::from(lines.get(header.lines).is_some_and(ends));
+    }
+    Ok(header)
+}
+
+fn read_first_lines(lines: &[&str], encoding: &Regex) -> Result<Header, usize> {
     let mut header = Header::default();
     if let Some(rest) = lines.first().and_then(|line| line.strip_prefix("#!")) {
         header.executable = Some(rest.to_owned());
         header.lines = 1;
     }
     if let Some(line) = lines.get(header.lines)
-        && let Some(found) = ENCODING.captures(line)
+        && let Some(found) = encoding.captures(line)
     {
         if &found[1] != "utf-8" {
             return Err(header.lines);
@@ -42,7 +73,6 @@ pub(super) fn read(lines: &[&str], comment: &str) -> Result<Header, usize> {
         header.encoding = Some((*line).to_owned());
         header.lines += 1;
     }
-    read_block(lines, comment, &mut header);
     Ok(header)
 }
 
@@ -50,7 +80,8 @@ pub(super) fn read(lines: &[&str], comment: &str) -> Result<Header, usize> {
 fn read_block(lines: &[&str], comment: &str, header: &mut Header) {
     let body = |line: &str| -> Option<String> {
         let rest = line.strip_prefix(comment)?;
-        Some(rest.strip_prefix(' ').unwrap_or(rest).to_owned())
+        let without_blank = rest.strip_prefix(' ').filter(|_| !comment.is_empty());
+        Some(without_blank.unwrap_or(rest).to_owned())
     };
     let is_rule = |line: &str| body(line).is_some_and(|body| body.trim_end() == "---");
     let start = header.lines;

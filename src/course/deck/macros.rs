@@ -89,7 +89,9 @@ pub(super) fn package(prog_lang: ProgLang) -> Value {
         ("indent_en", package.indent_en),
     ];
     let entries = entries.map(|(key, value)| (key, Value::from(value)));
-    Value::from(BTreeMap::from(entries))
+    let mut entries = BTreeMap::from(entries);
+    entries.insert("is_program", Value::from(prog_lang == ProgLang::Cpp));
+    Value::from(entries)
 }
 
 /// The logo in base64: lines of equal length, each with its end; one line without an end for C++.

@@ -1,13 +1,14 @@
 //! Decks: from a notebook source to the notebooks and scripts of every language, kind and format.
 //!
 //! [`read`] renders the deck's Jinja template and reads its cells; [`notebook`] selects and transforms them for one
-//! output; [`Notebook::to_ipynb`] and [`code`] write them. [`execution_cells`] and [`attach`] connect an output with
+//! output; [`Notebook::to_ipynb`], [`script`] and [`cpp::program`] write them. [`execution_cells`] and [`attach`] connect an output with
 //! the one execution that all of its kinds share. Everything is pure, and any text gives a deck or a diagnostic.
 
 mod align;
 mod body;
 mod code;
 mod companion;
+pub mod cpp;
 mod execution;
 mod fences;
 mod header;
@@ -18,6 +19,7 @@ mod lines;
 mod literal;
 mod macros;
 mod magics;
+mod markdown;
 mod methods;
 mod options;
 mod percent;
@@ -36,7 +38,7 @@ use crate::events::Diagnostic;
 
 use companion::Origin;
 
-pub use code::{code, code_limits};
+pub use code::script;
 pub use companion::{Companion, companion_name};
 pub use execution::{ExecutionCell, attach, execution_cells};
 pub use ipynb::{Notebook, NotebookCell};
@@ -46,7 +48,7 @@ pub use surroundings::{Surroundings, image_urls, reference_parts, references};
 pub use syntax::kernel_name;
 
 /// Changes whenever equal decks would be read or written differently: a part of every key made with this module.
-pub const WRITER_VERSION: &str = "3";
+pub const WRITER_VERSION: &str = "4";
 
 /// A notebook source.
 #[derive(Clone, Copy, Debug)]
@@ -193,7 +195,11 @@ fn read_text(
 ) -> Result<Deck, Diagnostic> {
     let rendered = jinja::render(source, view, load)?;
     let line_number = |at: usize| rendered.origins.get(at).copied().flatten();
-    let script = percent::read(&rendered.text, source.prog_lang).map_err(|error| {
+    let script = match source.path.extension() {
+        "md" => markdown::read(&rendered.text),
+        _ => percent::read(&rendered.text, source.prog_lang),
+    };
+    let script = script.map_err(|error| {
         Diagnostic::error(error.message)
             .at(source.path.as_str(), line_number(error.line))
             .hint(error.hint)

@@ -21,30 +21,7 @@ pub(super) struct Options {
 
 /// Reads the text after `%%` (and after further `%`).
 pub(super) fn parse(option_text: &str) -> Options {
-    let option_text = text::strip(option_text);
-    let mut is_json = false;
-    let (title, mut metadata) = if option_text.len() > MAX_LENGTH {
-        ("", unreadable(option_text))
-    } else {
-        let equals = option_text.find('=');
-        match option_text.find('{') {
-            Some(brace) if equals.is_none_or(|equals| brace < equals) => {
-                is_json = true;
-                let object = &option_text[brace..];
-                let metadata = match literal::parse(object) {
-                    Some(Value::Object(metadata)) => metadata,
-                    _ => unreadable(object),
-                };
-                (text::strip(&option_text[..brace]), metadata)
-            }
-            _ => {
-                let start = start_of_pairs(option_text, equals);
-                let (title, pairs) = option_text.split_at(start);
-                (text::strip(title), parse_pairs(pairs))
-            }
-        }
-    };
-
+    let (title, mut metadata, is_json) = title_and_metadata(option_text);
     let mut kind = match metadata.remove("cell_type") {
         None => CellKind::Code,
         Some(Value::String(name)) if name == "code" => CellKind::Code,
@@ -73,6 +50,63 @@ pub(super) fn parse(option_text: &str) -> Options {
         kind,
         metadata,
         is_json,
+    }
+}
+
+/// Reads a title and metadata, which say nothing about the type of the cell.
+pub(super) fn parse_titled(option_text: &str) -> Options {
+    let (title, mut metadata, is_json) = title_and_metadata(option_text);
+    if !title.is_empty() {
+        metadata.insert("title".into(), title.into());
+    }
+    Options {
+        kind: CellKind::Markdown,
+        metadata,
+        is_json,
+    }
+}
+
+/// Reads metadata without a title, of a code cell.
+pub(super) fn parse_untitled(option_text: &str) -> Options {
+    let option_text = text::strip(option_text);
+    let is_json = option_text.starts_with('{');
+    let metadata = if option_text.len() > MAX_LENGTH {
+        unreadable(option_text)
+    } else if is_json {
+        object(option_text)
+    } else {
+        parse_pairs(option_text)
+    };
+    Options {
+        kind: CellKind::Code,
+        metadata,
+        is_json,
+    }
+}
+
+fn title_and_metadata(option_text: &str) -> (&str, Map<String, Value>, bool) {
+    let option_text = text::strip(option_text);
+    if option_text.len() > MAX_LENGTH {
+        return ("", unreadable(option_text), false);
+    }
+    let equals = option_text.find('=');
+    match option_text.find('{') {
+        Some(brace) if equals.is_none_or(|equals| brace < equals) => {
+            let (title, metadata) = option_text.split_at(brace);
+            (text::strip(title), object(metadata), true)
+        }
+        _ => {
+            let start = start_of_pairs(option_text, equals);
+            let (title, pairs) = option_text.split_at(start);
+            (text::strip(title), parse_pairs(pairs), false)
+        }
+    }
+}
+
+fn object(text: &str) -> Map<String, Value> {
+    match literal::parse(text) {
+        Some(Value::Object(metadata)) => metadata,
+        _ => unreadable(text),
     }
 }
 

@@ -38,21 +38,11 @@ pub(super) struct ScriptError {
 pub(super) fn read(script: &str, prog_lang: ProgLang) -> Result<Script, ScriptError> {
     let lines = text::split_lines(script);
     let comment = prog_lang.comment();
-    let header = header::read(&lines, comment).map_err(|line| ScriptError {
-        line,
-        message: "the deck declares an encoding other than UTF-8".into(),
-        hint: "save the deck as UTF-8 and remove the encoding line",
-    })?;
+    let header = header::read(&lines, comment).map_err(wrong_encoding)?;
 
     let mut cells = Vec::new();
     if let Some(source) = header.raw {
-        cells.push(ScriptCell {
-            kind: CellKind::Raw,
-            source,
-            metadata: Map::new(),
-            marker: None,
-            first: 0,
-        });
+        cells.push(raw_header(source));
     }
     let fences = Fences::new(&lines, comment);
     let mut is_json = false;
@@ -79,34 +69,66 @@ pub(super) fn read(script: &str, prog_lang: ProgLang) -> Result<Script, ScriptEr
         )?);
     }
 
-    let mut metadata = match header.metadata {
-        Some(metadata) => metadata,
-        None => {
-            let filters = [
-                ("cell_metadata_filter", "-all"),
-                ("notebook_metadata_filter", "-all"),
-            ]
-            .map(|(key, value)| (key.to_owned(), value.into()));
-            let jupytext = Value::Object(Map::from_iter(filters));
-            Map::from_iter([("jupytext".to_owned(), jupytext)])
-        }
+    let kernel_language = header
+        .metadata
+        .as_ref()
+        .and_then(|metadata| metadata.get("kernelspec")?.get("language"));
+    let has_language = kernel_language.is_none() && !cells.is_empty();
+    let found = Found {
+        is_json,
+        encoding: header.encoding,
+        executable: header.executable,
+        main_language: has_language.then(|| syntax::main_language(prog_lang)),
     };
-    let found = [
-        ("cell_metadata_json", is_json.then_some(true.into())),
-        ("encoding", header.encoding.map(Value::from)),
-        ("executable", header.executable.map(Value::from)),
-    ];
-    complete(&mut metadata, &cells, prog_lang, found);
+    let metadata = notebook_metadata(header.metadata, &cells, found);
     Ok(Script { cells, metadata })
 }
 
-/// Adds to the notebook's metadata what the script showed, and takes out what only describes the script.
-fn complete(
-    metadata: &mut Map<String, Value>,
+/// The error about an encoding line (an index).
+pub(super) fn wrong_encoding(line: usize) -> ScriptError {
+    ScriptError {
+        line,
+        message: "the deck declares an encoding other than UTF-8".into(),
+        hint: "save the deck as UTF-8 and remove the encoding line",
+    }
+}
+
+/// The cell that keeps what the header says besides notebook metadata.
+pub(super) fn raw_header(source: String) -> ScriptCell {
+    ScriptCell {
+        kind: CellKind::Raw,
+        source,
+        metadata: Map::new(),
+        marker: None,
+        first: 0,
+    }
+}
+
+/// What a script shows that becomes metadata of its notebook.
+pub(super) struct Found<'a> {
+    /// Whether some cell has its metadata as one JSON object.
+    pub(super) is_json: bool,
+    pub(super) encoding: Option<String>,
+    pub(super) executable: Option<String>,
+    pub(super) main_language: Option<&'a str>,
+}
+
+/// The metadata of the notebook: those of the header or the usual ones, completed by what the script showed, without
+/// what only describes the script.
+pub(super) fn notebook_metadata(
+    header: Option<Map<String, Value>>,
     cells: &[ScriptCell],
-    prog_lang: ProgLang,
-    found: [(&str, Option<Value>); 3],
-) {
+    found: Found,
+) -> Map<String, Value> {
+    let mut metadata = header.unwrap_or_else(|| {
+        let filters = [
+            ("cell_metadata_filter", "-all"),
+            ("notebook_metadata_filter", "-all"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.into()));
+        let jupytext = Value::Object(Map::from_iter(filters));
+        Map::from_iter([("jupytext".to_owned(), jupytext)])
+    });
     let mut jupytext = match metadata.remove("jupytext") {
         Some(Value::Object(jupytext)) => jupytext,
         _ => Map::new(),
@@ -124,21 +146,23 @@ fn complete(
         let keys = keys.join(",");
         jupytext.insert("cell_metadata_filter".into(), keys.into());
     }
-    for (key, value) in found {
+    let entries = [
+        ("cell_metadata_json", found.is_json.then_some(true.into())),
+        ("encoding", found.encoding.map(Value::from)),
+        ("executable", found.executable.map(Value::from)),
+    ];
+    for (key, value) in entries {
         if let Some(value) = value {
             jupytext.insert(key.into(), value);
         }
     }
-    let kernel_language = metadata
-        .get("kernelspec")
-        .and_then(|kernelspec| kernelspec.get("language"));
-    if kernel_language.is_none() && !cells.is_empty() {
-        let name = syntax::main_language(prog_lang);
+    if let Some(name) = found.main_language {
         jupytext.entry("main_language").or_insert(name.into());
     }
     if !jupytext.is_empty() {
         metadata.insert("jupytext".into(), Value::Object(jupytext));
     }
+    metadata
 }
 
 struct Marker<'a> {
@@ -243,7 +267,7 @@ fn cell(
 }
 
 /// Tags must be texts: everything that follows relies on it.
-fn check_tags(metadata: &Map<String, Value>, line: usize) -> Result<(), ScriptError> {
+pub(super) fn check_tags(metadata: &Map<String, Value>, line: usize) -> Result<(), ScriptError> {
     let is_good = match metadata.get("tags") {
         None => true,
         Some(Value::Array(tags)) => tags.iter().all(Value::is_string),

@@ -146,18 +146,32 @@ pub(super) fn move_cell_language(
     metadata: &mut Map<String, Value>,
     source: &mut String,
 ) -> bool {
+    move_language(main_language(prog_lang), metadata, source)
+}
+
+/// The same for a deck whose main language has this name.
+pub(super) fn move_language(
+    main_language: &str,
+    metadata: &mut Map<String, Value>,
+    source: &mut String,
+) -> bool {
     let Some(Value::String(language)) = metadata.get("language") else {
         return false;
     };
-    if language == main_language(prog_lang) {
+    if language == main_language {
         metadata.remove("language");
         return false;
     }
-    let is_own = prog_lang == ProgLang::CSharp && matches!(language.as_str(), "cs" | "c#");
+    let is_own = usual_name(language) == main_language;
     if is_own || !CELL_LANGUAGES.contains(&language.as_str()) {
         return false;
     }
-    let mut line = format!("{}{language}", language_sign(prog_lang));
+    let sign = if main_language == ProgLang::CSharp.name() {
+        CSHARP_SIGN
+    } else {
+        SIGN
+    };
+    let mut line = format!("{sign}{language}");
     if let Some(Value::String(arguments)) = metadata.get("magic_args") {
         line.push(' ');
         line.push_str(arguments);
@@ -169,11 +183,38 @@ pub(super) fn move_cell_language(
     true
 }
 
+const SIGN: &str = "%%";
+const CSHARP_SIGN: &str = "#!";
+
+/// The usual one of a language's names.
+pub(super) fn usual_name(language: &str) -> String {
+    let lower = language.to_lowercase();
+    match lower.as_str() {
+        "r" => "R".into(),
+        "sas" => "SAS".into(),
+        "octave" => "matlab".into(),
+        "c#" | "cs" => "csharp".into(),
+        "f#" | "fs" => "fsharp".into(),
+        _ => lower,
+    }
+}
+
+/// The name of a language at the start of a text, as a word of its own: as cells write it, or in capitals.
+pub(super) fn leading_cell_language(text: &str) -> Option<&str> {
+    CELL_LANGUAGES.iter().find_map(|name| {
+        let start = text.get(..name.len())?;
+        let is_named = start == *name || start == name.to_uppercase();
+        let rest = &text[name.len()..];
+        let is_word = rest.is_empty() || rest.starts_with(super::text::is_space);
+        (is_named && is_word).then_some(start)
+    })
+}
+
 /// What stands before the name of another language in the first line of a cell.
 pub(super) fn language_sign(prog_lang: ProgLang) -> &'static str {
     match prog_lang {
-        ProgLang::CSharp => "#!",
-        _ => "%%",
+        ProgLang::CSharp => CSHARP_SIGN,
+        _ => SIGN,
     }
 }
 

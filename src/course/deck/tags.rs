@@ -18,6 +18,7 @@ const CODE_TAGS: &[&str] = &[
     "keep",
     "start",
     "allow-untranslated",
+    "global",
     "raises-exception",
     "skip-execution",
 ];

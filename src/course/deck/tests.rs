@@ -46,7 +46,7 @@ fn sources(deck: &Deck) -> Vec<&str> {
 
 fn written(text: &str, kind: Kind) -> String {
     let deck = deck(text);
-    code(
+    script(
         &notebook(&deck, kind, Lang::De, ProgLang::Python).0,
         &deck,
         ProgLang::Python,
@@ -236,10 +236,9 @@ fn scripts_have_no_options_and_room_around_definitions() {
     let cpp = read_as("// %%\n// ä\n", ProgLang::Cpp, Lang::De, Format::Code).unwrap();
     let (cpp_notebook, _) = notebook(&cpp, Kind::Completed, Lang::De, ProgLang::Cpp);
     assert_eq!(
-        code(&cpp_notebook, &cpp, ProgLang::Cpp),
+        script(&cpp_notebook, &cpp, ProgLang::Cpp),
         "// -*- coding: utf-8 -*-\n// %%\n// ä\n"
     );
-    assert!(code_limits(ProgLang::Cpp).is_some() && code_limits(ProgLang::Java).is_none());
 }
 
 #[test]
@@ -361,7 +360,7 @@ fn large_decks_are_read_in_linear_time() {
     let start = std::time::Instant::now();
     let deck = deck(&text);
     let (notebook, _) = notebook(&deck, Kind::Completed, Lang::En, ProgLang::Python);
-    let script = code(&notebook, &deck, ProgLang::Python);
+    let script = script(&notebook, &deck, ProgLang::Python);
     assert!(script.len() > text.len() / 2);
     // Debug builds are slow, but quadratic loops would take minutes.
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
@@ -382,7 +381,7 @@ proptest! {
                     prop_assert_eq!(value["cells"].as_array().unwrap().len(), notebook.cells.len());
                     let whole: Value = serde_json::from_str(&notebook.to_json()).unwrap();
                     prop_assert_eq!(&whole["metadata"], &value["metadata"]);
-                    code(&notebook, &deck, prog_lang);
+                    script(&notebook, &deck, prog_lang);
                 }
             }
             Err(diagnostic) => prop_assert!(diagnostic.file.is_some()),

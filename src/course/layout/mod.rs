@@ -31,6 +31,8 @@ pub struct Layout {
     pub empty_dirs: Vec<Destination>,
     /// Every output with what it is, in no particular order.
     pub placed: Vec<Placed>,
+    /// Whether the outputs of all sections are there: only then can directories be described.
+    pub has_all_sections: bool,
 }
 
 /// An output and what it is.
@@ -147,6 +149,7 @@ pub fn layout(
                     path: target.path.clone(),
                 })
                 .collect(),
+            has_all_sections: sections.is_none(),
             ..Layout::default()
         },
     };

@@ -1,5 +1,6 @@
 //! Where `clm:` references lead: from the pages of one deck to those of another.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use crate::course::deck;
@@ -14,6 +15,7 @@ use super::names;
 pub struct References<'a> {
     spec: &'a Spec,
     by_topic: BTreeMap<&'a str, Vec<Entry<'a>>>,
+    followed: Cell<bool>,
 }
 
 struct Entry<'a> {
@@ -46,11 +48,37 @@ impl<'a> References<'a> {
                 by_topic.entry(&topic.id).or_default().extend(entries);
             }
         }
-        Self { spec, by_topic }
+        Self {
+            spec,
+            by_topic,
+            followed: Cell::new(false),
+        }
+    }
+
+    /// Whether a reference was followed since this was last asked.
+    pub fn take_followed(&self) -> bool {
+        self.followed.take()
+    }
+
+    /// Everything that decides where references lead, as a text: equal texts, equal ends.
+    pub fn description(&self) -> String {
+        let mut text = String::new();
+        for (topic, entries) in &self.by_topic {
+            for entry in entries {
+                let deck = entry.deck;
+                let section = &self.spec.sections[entry.section].name;
+                text += &format!(
+                    "{topic:?} {} {:?} {} {} {:?} {section:?}\n",
+                    deck.at, deck.lang, deck.number, deck.prog_lang, deck.title
+                );
+            }
+        }
+        text
     }
 
     /// Follows a reference from a deck of a section (its index in the specification) for one output.
     pub fn follow(&self, reference: &str, section: usize, lang: Lang, format: Format) -> Reference {
+        self.followed.set(true);
         let (topic, name) = deck::reference_parts(reference);
         let entries = self.by_topic.get(topic).map_or(&[][..], Vec::as_slice);
         // The other half of a pair is no page in this language.

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::course::spec::{Section, Spec, Target};
 use crate::course::{Format, Kind, Lang};
 use crate::events::Diagnostic;
 
 /// Which part of a course is asked for; what is none is not restricted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Selection {
     /// Languages.
     pub languages: Option<Vec<Lang>>,

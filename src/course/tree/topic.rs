@@ -271,17 +271,13 @@ impl Finder<'_> {
             "md" => Some(self.spec.prog_lang),
             extension => ProgLang::of_extension(extension),
         });
-        let unsupported = match (path.extension(), prog_lang) {
-            ("md", _) => Some("Markdown decks are not supported yet"),
-            (_, None) => Some("decks in this language are not supported"),
-            _ => None,
-        };
-        if let Some(message) = unsupported {
+        let Some(prog_lang) = prog_lang else {
+            let message = "decks in this language are not supported";
             diagnostics.push(Diagnostic::error(message).at(path.as_str(), None).hint(
                 "rename the file so that it does not begin like a deck, or write it as `.py`",
             ));
             return None;
-        }
+        };
         let bytes = (self.read)(path);
         let Some(bytes) = bytes else {
             diagnostics.push(
@@ -295,7 +291,7 @@ impl Finder<'_> {
             Ok(text) => Some(DeckFile {
                 title: title(text, file.at.stem()),
                 companion: self.companion(path),
-                prog_lang: prog_lang?,
+                prog_lang,
                 lang,
                 number,
                 path: file.path,

@@ -1,5 +1,6 @@
 //! One planning round: decides about every action, runs what is stale, publishes, and says how it went.
 
+mod carried;
 mod running;
 
 use std::cell::{Cell, RefCell};
@@ -8,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::course::RelPath;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Event, Events, Severity, Status};
@@ -22,8 +23,11 @@ use crate::worker::{Outcome, WorkerError};
 use super::decide::{Decided, Decider, Decision, Results};
 use super::jobs;
 use super::publish::{Content, Published, Publisher};
+use super::settled::Settled;
 use super::snapshot::{Snapshot, now_ns};
 use super::staging::Staging;
+
+pub use carried::Carried;
 
 /// How long a lease holds without being renewed.
 const LEASE_MS: u64 = 30_000;
@@ -33,6 +37,8 @@ const RENEW_EVERY: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 /// How often an action is tried when its tool fails.
 const ATTEMPTS: u32 = 3;
+/// How many outputs are written in this process before workers are given their due.
+const SLICE: usize = 16;
 
 /// Everything a round works with.
 pub struct Round<'a> {
@@ -50,6 +56,10 @@ pub struct Round<'a> {
     pub publisher: &'a mut Publisher,
     /// How actions of earlier rounds of this run ended.
     pub statuses: &'a mut HashMap<String, Status>,
+    /// Actions that are known to be up to date, and are not looked at.
+    pub settled: &'a mut Settled,
+    /// Work of an earlier round that goes on.
+    pub carried: &'a mut Carried,
 }
 
 /// What stays the same over the rounds of a run.
@@ -72,6 +82,12 @@ pub struct Session<'a> {
     pub fail_fast: bool,
     /// Whether actions may still be forced: only in the first round of a run.
     pub may_force: bool,
+    /// Fires when something changed, so that the round is to end and leave its running work to the next one.
+    pub interrupt: CancellationToken,
+    /// What the author is working on: it goes first.
+    pub focus: &'a HashSet<RelPath>,
+    /// Whether the plan has every action of the course and all are asked for: then work for none of them is superseded.
+    pub is_whole: bool,
 }
 
 enum State {
@@ -81,12 +97,15 @@ enum State {
     Working,
     /// Its results are known.
     Done(Results),
+    /// It is as it was in the round before, with these results.
+    Untouched(Results),
     /// It has none, or is not wanted.
     Without,
 }
 
 struct Queued {
-    action: ActionIndex,
+    index: ActionIndex,
+    action: Arc<Action>,
     decided: Decided,
     reasons: Vec<String>,
 }
@@ -97,6 +116,7 @@ struct Running {
     started: Instant,
     started_ns: i64,
     out: std::path::PathBuf,
+    cancel: CancellationToken,
 }
 
 type Answer = (JobId, Result<Outcome, WorkerError>);
@@ -108,6 +128,14 @@ pub struct Ended {
     pub again: bool,
     /// Something was reported as an error.
     pub has_errors: bool,
+    /// It was interrupted before everything was done.
+    pub interrupted: bool,
+    /// Actions that were not looked at because nothing about them changed.
+    pub untouched: u64,
+    /// What actions were made of.
+    pub latest: Vec<(String, Latest)>,
+    /// The first thing that was made, and why.
+    pub reason: Option<String>,
 }
 
 struct Progressing<'r, 'a> {
@@ -115,15 +143,18 @@ struct Progressing<'r, 'a> {
     states: Vec<State>,
     consumers: Vec<Vec<ActionIndex>>,
     ready: VecDeque<ActionIndex>,
+    /// Ready as well, to be made in this process when the workers have got theirs.
+    local: VecDeque<ActionIndex>,
     queued: HashMap<JobId, Queued>,
     running: HashMap<JobId, Running>,
-    workers: JoinSet<Answer>,
+    /// Running since an earlier round, not yet wanted by this one.
+    orphans: HashMap<JobId, Running>,
     owner: Owner,
-    requests: u64,
     latest: Vec<(String, Latest)>,
     told: RefCell<HashSet<Diagnostic>>,
     has_errors: Cell<bool>,
     ended: Ended,
+    reason: Option<String>,
     stopping: bool,
 }
 
@@ -143,26 +174,32 @@ impl<'a> Round<'a> {
             ready: (0..count)
                 .filter(|index| self.plan.actions[*index].after.is_empty())
                 .collect(),
+            local: VecDeque::new(),
             queued: HashMap::new(),
             running: HashMap::new(),
-            workers: JoinSet::new(),
+            orphans: std::mem::take(&mut self.carried.running),
             owner: Owner::current(),
-            requests: 0,
             latest: Vec::new(),
             told: RefCell::default(),
             has_errors: Cell::new(false),
             ended: Ended::default(),
+            reason: None,
             stopping: false,
             round: self,
         };
         let result = progressing.work().await;
-        progressing.workers.shutdown().await;
-        let latest = std::mem::take(&mut progressing.latest);
+        if result.is_err() {
+            progressing.round.carried.workers.shutdown().await;
+        }
+        progressing.leave();
         let ended = Ended {
             has_errors: progressing.has_errors.get(),
+            untouched: progressing.settle_states(),
+            latest: std::mem::take(&mut progressing.latest),
+            reason: progressing.reason.take(),
             ..progressing.ended
         };
-        self.session.store.set_latest(latest)?;
+        self.session.store.set_latest(ended.latest.clone())?;
         self.session
             .store
             .record_files(self.snapshot.take_changed_records())?;
@@ -176,29 +213,36 @@ impl Progressing<'_, '_> {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut renewed = Instant::now();
+        let interrupt = self.round.session.interrupt.clone();
         loop {
             self.settle()?;
             self.start_jobs()?;
             if !self.ready.is_empty() {
                 continue;
             }
+            self.drop_orphans()?;
+            if interrupt.is_cancelled() && !self.stopping {
+                self.ended.interrupted = true;
+                return Ok(());
+            }
+            if self.make_some_here()? {
+                while let Some(answer) = self.round.carried.workers.try_join_next() {
+                    self.take(answer)?;
+                }
+                tokio::task::yield_now().await;
+                continue;
+            }
             if self.running.is_empty() && (self.queued.is_empty() || self.stopping) {
                 break;
             }
             tokio::select! {
-                Some(answer) = self.workers.join_next() => {
-                    let (id, result) = answer.map_err(|error| {
-                        Error::internal(format!("a worker's supervisor failed: {error}"))
-                    })?;
-                    self.finish(id, result)?;
-                }
-                () = cancel.cancelled(), if !self.stopping => self.stopping = true,
+                Some(answer) = self.round.carried.workers.join_next() => self.take(answer)?,
+                () = cancel.cancelled(), if !self.stopping => self.stop(),
+                () = interrupt.cancelled(), if !self.stopping => {}
                 _ = look.tick() => {
                     if renewed.elapsed() >= RENEW_EVERY {
                         renewed = Instant::now();
-                        for running in self.running.values() {
-                            self.round.session.store.renew(&running.lease, LEASE_MS)?;
-                        }
+                        self.renew()?;
                         self.round.session.store.recover()?;
                     }
                     self.look_at_others()?;
@@ -223,7 +267,16 @@ impl Progressing<'_, '_> {
                 self.complete(index, None);
                 continue;
             }
+            if let Some(results) = self.untouched(index) {
+                self.states[index] = State::Untouched(results);
+                self.free_consumers(index);
+                continue;
+            }
             self.states[index] = State::Working;
+            if !self.round.plan.actions[index].needs_worker() {
+                self.local.push_back(index);
+                continue;
+            }
             if let Some(queued) = self.decide(index)? {
                 new_jobs.push(queued);
             }
@@ -235,12 +288,12 @@ impl Progressing<'_, '_> {
         let jobs = new_jobs
             .iter()
             .map(|queued| {
-                let action = &plan.actions[queued.action];
+                let action = &plan.actions[queued.index];
                 NewJob {
                     key: queued.decided.key,
                     action: action.id.clone(),
                     kind: action.kind,
-                    priority: 0,
+                    priority: self.priority(action),
                     expected_ms: self
                         .round
                         .decider
@@ -251,6 +304,12 @@ impl Progressing<'_, '_> {
             .collect();
         let ids = self.round.session.store.enqueue(jobs)?;
         for (id, queued) in ids.into_iter().zip(new_jobs) {
+            if let Some(mut running) = self.orphans.remove(&id) {
+                // The change did not concern it: it goes on.
+                running.queued = queued;
+                self.running.insert(id, running);
+                continue;
+            }
             // Two actions with one key (the same diagram under two names): the second waits for the first.
             match self.queued.contains_key(&id) || self.running.contains_key(&id) {
                 true => self.waiting_for(id, queued),
@@ -262,6 +321,29 @@ impl Progressing<'_, '_> {
         Ok(())
     }
 
+    /// Makes some of what is made in this process; false when there is none.
+    fn make_some_here(&mut self) -> Result<bool> {
+        for done in 0..SLICE {
+            let Some(index) = self.local.pop_front() else {
+                return Ok(done > 0);
+            };
+            if self.stopping {
+                self.states[index] = State::Without;
+            } else if let Some(queued) = self.decide(index)? {
+                debug_assert!(false, "`{}` needs a worker", queued.action.id);
+            }
+        }
+        Ok(true)
+    }
+
+    /// How urgent an action is.
+    fn priority(&self, action: &Action) -> i32 {
+        let focus = self.round.session.focus;
+        let is_focus = focus.contains(&action.source)
+            || action.inputs.iter().any(|(input, _)| focus.contains(input));
+        i32::from(is_focus)
+    }
+
     /// Decides about one action and does at once what needs no worker.
     fn decide(&mut self, index: ActionIndex) -> Result<Option<Queued>> {
         let plan = self.round.plan;
@@ -269,7 +351,7 @@ impl Progressing<'_, '_> {
         let mut upstream = Vec::new();
         for before in &action.after {
             match &self.states[*before] {
-                State::Done(results) => upstream.push(results),
+                State::Done(results) | State::Untouched(results) => upstream.push(results),
                 // What it waits for failed and has said so.
                 _ => {
                     self.end(index, Status::Failed, Duration::ZERO);
@@ -305,7 +387,8 @@ impl Progressing<'_, '_> {
                 } else {
                     let reasons = vec!["its cached result is damaged".to_owned()];
                     return Ok(Some(Queued {
-                        action: index,
+                        index,
+                        action: Arc::clone(action),
                         decided,
                         reasons,
                     }));
@@ -322,7 +405,8 @@ impl Progressing<'_, '_> {
             Decision::Stale(reasons) if action.needs_worker() => {
                 let reasons = reasons.clone();
                 return Ok(Some(Queued {
-                    action: index,
+                    index,
+                    action: Arc::clone(action),
                     decided,
                     reasons,
                 }));
@@ -363,6 +447,14 @@ impl Progressing<'_, '_> {
                 let name = action.outputs.first().map_or("", |output| &output.name);
                 (name, Digest::of(&text), Content::Bytes(text.as_bytes()))
             }
+            Make::Text(made) => {
+                let name = action.outputs.first().map_or("", |output| &output.name);
+                (
+                    name,
+                    Digest::of(made.as_ref()),
+                    Content::Bytes(made.as_bytes()),
+                )
+            }
             _ => {
                 source = action.source.under(&self.round.session.course.place.root);
                 let digest = action.inputs.first().map(|(_, digest)| *digest);
@@ -389,7 +481,7 @@ impl Progressing<'_, '_> {
                 }
             }
         }
-        if matches!(action.make, Make::Deck(_)) {
+        if matches!(action.make, Make::Deck(_) | Make::Text(_)) {
             let result = CachedResult {
                 discovered: Vec::new(),
                 status: ResultStatus::Ok,
@@ -444,11 +536,15 @@ impl Progressing<'_, '_> {
     /// Marks an action as over and frees those that wait for it.
     fn complete(&mut self, index: ActionIndex, results: Option<Results>) {
         self.states[index] = results.map_or(State::Without, State::Done);
+        self.free_consumers(index);
+    }
+
+    fn free_consumers(&mut self, index: ActionIndex) {
         for consumer in self.consumers[index].clone() {
             let is_free = self.round.plan.actions[consumer]
                 .after
                 .iter()
-                .all(|before| matches!(self.states[*before], State::Done(_) | State::Without));
+                .all(|before| !matches!(self.states[*before], State::Waiting | State::Working));
             if is_free && matches!(self.states[consumer], State::Waiting) {
                 self.ready.push_back(consumer);
             }
@@ -460,7 +556,7 @@ impl Progressing<'_, '_> {
         self.complete(index, None);
         if self.round.session.fail_fast {
             self.round.session.cancel.cancel();
-            self.stopping = true;
+            self.stop();
         }
     }
 
@@ -481,7 +577,9 @@ impl Progressing<'_, '_> {
         }
     }
 
-    fn started(&self, action: &Action, reasons: Vec<String>) {
+    fn started(&mut self, action: &Action, reasons: Vec<String>) {
+        self.reason
+            .get_or_insert_with(|| format!("{}: {}", action.id, reasons.join("; ")));
         self.round.session.events.emit(Event::ActionStarted {
             action: action.id.clone(),
             kind: action.kind,

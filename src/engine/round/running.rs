@@ -25,7 +25,7 @@ impl Progressing<'_, '_> {
             return Ok(());
         }
         let plan = self.round.plan;
-        let waiting = |queued: &Queued| plan.actions[queued.action].kind == ActionKind::Execute;
+        let waiting = |queued: &Queued| plan.actions[queued.index].kind == ActionKind::Execute;
         let executions = self
             .queued
             .values()
@@ -48,12 +48,12 @@ impl Progressing<'_, '_> {
                 let busy = self
                     .running
                     .values()
-                    .filter(|running| is_kind(running.queued.action))
+                    .filter(|running| is_kind(running.queued.index))
                     .count();
                 let ids: Vec<JobId> = self
                     .queued
                     .iter()
-                    .filter(|(_, queued)| is_kind(queued.action))
+                    .filter(|(_, queued)| is_kind(queued.index))
                     .map(|(id, _)| *id)
                     .collect();
                 if ids.is_empty() || busy >= self.round.session.pool.slots(kind) {
@@ -74,9 +74,8 @@ impl Progressing<'_, '_> {
         let Some(queued) = self.queued.remove(&id) else {
             return Ok(());
         };
-        let plan = self.round.plan;
         let session = self.round.session;
-        let action = &plan.actions[queued.action];
+        let action = &Arc::clone(&queued.action);
         // Another process may have made it between our decision and our claim.
         if lease.attempt <= 1
             && !matches!(&queued.decided.decision, Decision::Restorable(_))
@@ -84,19 +83,20 @@ impl Progressing<'_, '_> {
         {
             let known = session.store.cached(&queued.decided.key)?;
             if !known.is_empty() {
-                let decided = self.redecide(queued.action)?;
+                let decided = self.redecide(queued.index)?;
                 if !matches!(decided, Decision::Stale(_)) {
                     session.store.finish(&lease, JobEnd::Done, None)?;
-                    self.ready.push_back(queued.action);
+                    self.ready.push_back(queued.index);
                     return Ok(());
                 }
             }
         }
-        self.requests += 1;
-        let out = session.staging.job_dir(self.requests)?;
+        self.round.carried.requests += 1;
+        let number = self.round.carried.requests;
+        let out = session.staging.job_dir(number)?;
         let upstream = self.upstream(action);
         let request = jobs::request(
-            self.requests,
+            number,
             action,
             &upstream,
             session.course.place.root.clone(),
@@ -108,16 +108,17 @@ impl Progressing<'_, '_> {
             // The execution's result was damaged since it was decided about: the next round runs it again.
             session.store.finish(&lease, JobEnd::Superseded, None)?;
             self.ended.again = true;
-            self.end(queued.action, Status::Superseded, Duration::ZERO);
-            self.complete(queued.action, None);
+            self.end(queued.index, Status::Superseded, Duration::ZERO);
+            self.complete(queued.index, None);
             return Ok(());
         };
         self.started(action, queued.reasons.clone());
         let pool = Arc::clone(&session.pool);
-        let cancel = session.cancel.clone();
+        let cancel = session.cancel.child_token();
+        let token = cancel.clone();
         let progress = progress_sink(&session.events, action);
-        self.workers.spawn(async move {
-            let result = pool.run(&request, progress, cancel).await;
+        self.round.carried.workers.spawn(async move {
+            let result = pool.run(&request, progress, token).await;
             (id, result)
         });
         self.running.insert(
@@ -128,6 +129,7 @@ impl Progressing<'_, '_> {
                 started: Instant::now(),
                 started_ns: now_ns(),
                 out,
+                cancel,
             },
         );
         Ok(())
@@ -144,7 +146,7 @@ impl Progressing<'_, '_> {
             .after
             .iter()
             .filter_map(|before| match &self.states[*before] {
-                State::Done(results) => Some(results),
+                State::Done(results) | State::Untouched(results) => Some(results),
                 _ => None,
             })
             .collect();
@@ -160,7 +162,7 @@ impl Progressing<'_, '_> {
             .after
             .iter()
             .filter_map(|before| match &self.states[*before] {
-                State::Done(results) => Some(results),
+                State::Done(results) | State::Untouched(results) => Some(results),
                 _ => None,
             })
             .collect()
@@ -191,10 +193,10 @@ impl Progressing<'_, '_> {
             }
             None => {
                 if self.round.session.fail_fast
-                    && matches!(self.states[running.queued.action], State::Without)
+                    && matches!(self.states[running.queued.index], State::Without)
                 {
                     self.round.session.cancel.cancel();
-                    self.stopping = true;
+                    self.stop();
                 }
             }
         }
@@ -203,17 +205,12 @@ impl Progressing<'_, '_> {
 
     fn succeeded(&mut self, running: &Running, outcome: Outcome) -> Result<Option<String>> {
         let plan = self.round.plan;
-        let session = self.round.session;
-        let index = running.queued.action;
+        let index = running.queued.index;
         let action = &plan.actions[index];
         let Some(discovered) = self.discovered(action, running, &outcome) else {
             return self.superseded(running);
         };
-        let mut outputs = Vec::new();
-        for name in &outcome.outputs {
-            let (digest, size) = session.store.put_file(&running.out.join(name))?;
-            outputs.push((name.clone(), digest, size));
-        }
+        let outputs = self.stored(running, &outcome)?;
         let results: Results = outputs
             .iter()
             .map(|(name, digest, _)| (name.clone(), *digest))
@@ -252,15 +249,30 @@ impl Progressing<'_, '_> {
         Ok(None)
     }
 
+    /// Puts what a worker made into the store.
+    pub(super) fn stored(
+        &self,
+        running: &Running,
+        outcome: &Outcome,
+    ) -> Result<Vec<(String, Digest, u64)>> {
+        let store = self.round.session.store;
+        let mut outputs = Vec::new();
+        for name in &outcome.outputs {
+            let (digest, size) = store.put_file(&running.out.join(name))?;
+            outputs.push((name.clone(), digest, size));
+        }
+        Ok(outputs)
+    }
+
     /// Records what a run gave together with the end of its job.
-    fn remember(
+    pub(super) fn remember(
         &self,
         running: &Running,
         outcome: &Outcome,
         discovered: &[(String, Option<Digest>)],
         outputs: Vec<(String, Digest, u64)>,
     ) -> Result<Finish> {
-        let action = &self.round.plan.actions[running.queued.action];
+        let action = &running.queued.action;
         let (status, end) = match outcome.status {
             OutcomeStatus::Ok => (ResultStatus::Ok, JobEnd::Done),
             _ => (ResultStatus::Failed, JobEnd::Failed),
@@ -280,7 +292,7 @@ impl Progressing<'_, '_> {
 
     fn failed(&mut self, running: &Running, mut outcome: Outcome) -> Result<Option<String>> {
         let plan = self.round.plan;
-        let index = running.queued.action;
+        let index = running.queued.index;
         let action = &plan.actions[index];
         outcome.diagnostics = jobs::with_hints(action, outcome.diagnostics);
         let Some(discovered) = self.discovered(action, running, &outcome) else {
@@ -303,7 +315,7 @@ impl Progressing<'_, '_> {
     fn broke(&mut self, running: &Running, error: &WorkerError) -> Result<Option<String>> {
         let plan = self.round.plan;
         let store = self.round.session.store;
-        let index = running.queued.action;
+        let index = running.queued.index;
         let action = &plan.actions[index];
         if error.is_retriable() && running.lease.attempt < ATTEMPTS {
             let reason = error.to_string();
@@ -327,11 +339,11 @@ impl Progressing<'_, '_> {
         let store = self.round.session.store;
         store.finish(&running.lease, JobEnd::Superseded, None)?;
         self.end(
-            running.queued.action,
+            running.queued.index,
             Status::Superseded,
             running.started.elapsed(),
         );
-        self.complete(running.queued.action, None);
+        self.complete(running.queued.index, None);
         Ok(None)
     }
 
@@ -342,7 +354,7 @@ impl Progressing<'_, '_> {
     }
 
     /// Digests of what was read besides the declared inputs; none when something changed while it ran.
-    fn discovered(
+    pub(super) fn discovered(
         &self,
         action: &Action,
         running: &Running,
@@ -391,8 +403,8 @@ impl Progressing<'_, '_> {
                 continue;
             }
             if let Some(queued) = self.queued.remove(&id) {
-                self.states[queued.action] = State::Waiting;
-                self.ready.push_back(queued.action);
+                self.states[queued.index] = State::Waiting;
+                self.ready.push_back(queued.index);
             }
         }
         Ok(())
@@ -403,11 +415,11 @@ impl Progressing<'_, '_> {
         let first = self
             .queued
             .get(&id)
-            .map(|first| first.action)
-            .or_else(|| self.running.get(&id).map(|running| running.queued.action));
+            .map(|first| first.index)
+            .or_else(|| self.running.get(&id).map(|running| running.queued.index));
         if let Some(first) = first {
-            self.consumers[first].push(queued.action);
-            self.states[queued.action] = State::Waiting;
+            self.consumers[first].push(queued.index);
+            self.states[queued.index] = State::Waiting;
         }
     }
 }

@@ -5,10 +5,10 @@ use crate::events::ActionKind;
 use crate::plan::action::{Action, Make, Output};
 use crate::plan::{Context, KeyParts, unreadable};
 
-/// Adds the action that copies one file to all its destinations.
-pub fn add(context: &Context<'_>, copy: &CopyOutput, actions: &mut Vec<Action>) {
+/// The action that copies one file to all its destinations.
+pub fn action(context: &Context<'_>, copy: &CopyOutput) -> Action {
     let digest = (context.digest)(&copy.source);
-    actions.push(Action {
+    Action {
         id: format!("copy {}", copy.source),
         kind: ActionKind::Copy,
         source: copy.source.clone(),
@@ -27,5 +27,5 @@ pub fn add(context: &Context<'_>, copy: &CopyOutput, actions: &mut Vec<Action>) 
             destinations: context.destinations(&copy.destinations),
         }],
         warnings: Vec::new(),
-    });
+    }
 }

@@ -9,7 +9,7 @@ use crate::course::deck::{
 use crate::course::layout::{DeckOutput, DeckOutputs};
 use crate::course::spec::TopicRef;
 use crate::course::tree::{DeckFile, Topic};
-use crate::course::{Format, Kind, Lang, RelPath};
+use crate::course::{Format, Kind, Lang, ProgLang, RelPath};
 use crate::digest::Digest;
 use crate::events::{ActionKind, Diagnostic};
 use crate::plan::action::{
@@ -17,6 +17,7 @@ use crate::plan::action::{
 };
 use crate::plan::{Context, KeyParts, MISSING, Source, unreadable};
 
+use super::program::{self, Programs};
 use super::surroundings::{self, Found, Rendered};
 
 /// Data URLs of images by the URLs that decks name them by.
@@ -32,6 +33,8 @@ struct Entry<'a> {
     file: &'a DeckFile,
     source: Option<Source>,
     rendered: &'a Rendered,
+    /// Index of its first action.
+    first: ActionIndex,
 }
 
 /// What reading a deck for one language and format gave.
@@ -44,13 +47,15 @@ struct Reading {
     inputs: Vec<(RelPath, Digest)>,
 }
 
-/// Adds all actions of one deck.
-pub fn add(
+/// All actions of one deck; `first` is the index of the first of them in the plan.
+pub fn actions(
     context: &Context<'_>,
     outputs: &DeckOutputs,
     rendered: &Rendered,
-    actions: &mut Vec<Action>,
-) {
+    first: ActionIndex,
+) -> (Vec<Action>, Programs) {
+    let mut actions = Vec::new();
+    let mut programs = Programs::default();
     let section = &context.tree.sections[outputs.section];
     let topic = &section.topics[outputs.topic];
     let file = &topic.decks[outputs.deck];
@@ -62,6 +67,7 @@ pub fn add(
         file,
         source: (context.read)(&file.path),
         rendered,
+        first,
     };
     let mut by_view: BTreeMap<(Lang, Format), Vec<&DeckOutput>> = BTreeMap::new();
     for output in &outputs.outputs {
@@ -70,17 +76,28 @@ pub fn add(
             .or_default()
             .push(output);
     }
-    for ((lang, format), outputs) in by_view {
+    for ((lang, format), views) in by_view {
         let reading = entry.read(lang, format);
         match format {
-            Format::Html => entry.add_pages(lang, &reading, &outputs, actions),
+            Format::Html => entry.add_pages(lang, &reading, &views, &mut actions),
             Format::Notebook | Format::Code => {
-                for output in outputs {
-                    actions.push(entry.written(output, &reading));
+                for output in views {
+                    let mut action = entry.written(output, &reading);
+                    if format == Format::Code && file.prog_lang == ProgLang::Cpp {
+                        let deck = program::Source {
+                            context,
+                            file,
+                            topic: (entry.section, &topic.id),
+                            bytes: entry.source.as_ref().map(|source| &source.bytes),
+                        };
+                        program::make(&deck, output, &mut action, &mut actions, &mut programs);
+                    }
+                    actions.push(action);
                 }
             }
         }
     }
+    (actions, programs)
 }
 
 impl Entry<'_> {
@@ -229,10 +246,7 @@ impl Entry<'_> {
                 name: format!("{}.{extension}", output.kind),
                 destinations: self.context.destinations(&output.destinations),
             }],
-            warnings: match output.format {
-                Format::Code => deck::code_limits(self.file.prog_lang).into_iter().collect(),
-                _ => Vec::new(),
-            },
+            warnings: Vec::new(),
         };
         action.make = match (&reading.deck, &reading.found) {
             (Ok(deck), Some(found)) => {
@@ -304,7 +318,7 @@ impl Entry<'_> {
             actions.push(self.pages(lang, None, &plain, reading, Vec::new()));
         }
         if !executed.is_empty() {
-            let execution = actions.len();
+            let execution = self.first + actions.len();
             actions.push(self.execution(lang, Arc::clone(&cells), reading));
             actions.push(self.pages(lang, Some(cells), &executed, reading, vec![execution]));
         }
@@ -439,12 +453,13 @@ impl Entry<'_> {
 pub fn written(work: &DeckWork, images: DataUrls) -> String {
     let notebook = notebook_of(work, work.kind, &with_images(&work.surroundings, images));
     match work.format {
-        Format::Code => deck::code(&notebook, &work.deck, work.prog_lang),
+        Format::Code => deck::script(&notebook, &work.deck, work.prog_lang),
         _ => notebook.to_ipynb(),
     }
 }
 
-fn notebook_of(work: &DeckWork, kind: Kind, surroundings: &Surroundings) -> Notebook {
+/// The notebook of a kind.
+pub fn notebook_of(work: &DeckWork, kind: Kind, surroundings: &Surroundings) -> Notebook {
     deck::notebook_within(&work.deck, kind, work.lang, work.prog_lang, surroundings).0
 }
 

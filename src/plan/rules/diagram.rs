@@ -9,8 +9,8 @@ use crate::events::{ActionKind, Diagnostic};
 use crate::plan::action::{Action, DiagramWork, Make, Output};
 use crate::plan::{Context, KeyParts, MISSING, unreadable};
 
-/// Adds the action that renders one diagram.
-pub fn add(context: &Context<'_>, entry: &DiagramOutputs, actions: &mut Vec<Action>) {
+/// The action that renders one diagram.
+pub fn action(context: &Context<'_>, entry: &DiagramOutputs) -> Action {
     let diagram = &entry.diagram;
     let svg = context.spec.images.format == ImageKind::Svg;
     let extension = if svg { "svg" } else { "png" };
@@ -75,7 +75,7 @@ pub fn add(context: &Context<'_>, entry: &DiagramOutputs, actions: &mut Vec<Acti
     if settings.write_back {
         destinations.push(diagram.rendered.as_str().to_owned());
     }
-    actions.push(Action {
+    Action {
         id: format!("{} {}", kind.name(), diagram.at),
         kind,
         source: diagram.path.clone(),
@@ -91,5 +91,5 @@ pub fn add(context: &Context<'_>, entry: &DiagramOutputs, actions: &mut Vec<Acti
             destinations,
         }],
         warnings: Vec::new(),
-    });
+    }
 }

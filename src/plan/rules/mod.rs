@@ -3,4 +3,6 @@
 pub mod copy;
 pub mod deck;
 pub mod diagram;
+pub mod program;
+pub mod project;
 pub mod surroundings;

@@ -307,7 +307,14 @@ fn runs_and_workers_are_listed() {
         built: 3,
         ..Default::default()
     };
-    store.finish_run(run, &counts, 10).unwrap();
+    store
+        .finish_run(
+            run,
+            &counts,
+            10,
+            Some("execute a: it was never built".to_owned()),
+        )
+        .unwrap();
     assert_eq!(store.recent_runs(1).unwrap()[0].counts, Some(counts));
     store.note_worker(ActionKind::Html, 77, "busy").unwrap();
     assert_eq!(store.workers().unwrap()[0].state, "busy");

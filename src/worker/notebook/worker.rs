@@ -22,6 +22,8 @@ use crate::worker::{Outcome, ProgressSink, Request, Work, Worker, WorkerError};
 
 /// The file that a request leaves in its directory.
 const EXECUTED: &str = "executed.json";
+/// The kernel that is started ahead of the first request.
+const FIRST: &str = "python3";
 
 /// How kernels are started.
 #[derive(Clone, Debug)]
@@ -58,6 +60,7 @@ pub async fn start_kernel_worker(
         next: None,
         ending: JoinSet::new(),
         pid: None,
+        last: FIRST.to_owned(),
     }))
 }
 
@@ -70,6 +73,8 @@ struct KernelWorker {
     ending: JoinSet<()>,
     /// The kernel of the last execution.
     pid: Option<u32>,
+    /// The name of its kernelspec; before the first one, that of the language that most courses are in.
+    last: String,
 }
 
 /// A kernel that was started ahead of need. Dropping it kills the kernel.
@@ -111,6 +116,7 @@ impl Worker for KernelWorker {
                 &self.kernels,
             )));
         };
+        self.last.clone_from(&work.kernel);
         let kernel = tokio::select! {
             kernel = self.kernel(&start) => kernel?,
             () = cancel.cancelled() => return Ok(Outcome::cancelled()),
@@ -129,6 +135,14 @@ impl Worker for KernelWorker {
 
     fn pid(&self) -> Option<u32> {
         self.pid
+    }
+
+    fn prepare(&mut self) {
+        if self.next.is_none()
+            && let Some(start) = self.start_of(&self.last)
+        {
+            self.start_ahead(start);
+        }
     }
 
     async fn shutdown(mut self: Box<Self>) {

@@ -42,10 +42,6 @@ impl Shelf {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn has_idle(&self) -> bool {
-        !self.state().idle.is_empty()
-    }
-
     pub(super) fn put(&self, worker: Box<dyn Worker>) {
         self.state().idle.push((worker, Instant::now()));
     }

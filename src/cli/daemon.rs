@@ -1,0 +1,146 @@
+//! `clm daemon`: a watch in the background.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+
+use crate::daemon::client::Client;
+use crate::daemon::protocol::{Answer, Request};
+use crate::daemon::{log_file, running};
+use crate::error::{Error, Result};
+use crate::ui;
+
+use super::session::CourseArgs;
+use super::status;
+
+/// How long a daemon may take until it answers, and until it has ended.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often that is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+#[derive(Debug, Args)]
+pub struct DaemonArgs {
+    #[command(subcommand)]
+    command: DaemonCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum DaemonCommand {
+    /// Watch the course in the background
+    Start(StartArgs),
+    /// End the watch of the course
+    Stop(CourseArgs),
+    /// Show the daemon, the workers, the last runs, and what is wrong
+    Status(status::StatusArgs),
+}
+
+#[derive(Debug, Args)]
+struct StartArgs {
+    #[command(flatten)]
+    course: CourseArgs,
+    /// End after this many minutes in which nothing changed and nobody asked
+    #[arg(long, value_name = "MINUTES", default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..))]
+    idle_exit: u64,
+    /// Further options of `clm watch`
+    #[arg(last = true, value_name = "WATCH OPTIONS")]
+    options: Vec<String>,
+}
+
+/// Runs the command.
+pub fn run(args: &DaemonArgs) -> Result<u8> {
+    match &args.command {
+        DaemonCommand::Start(args) => start(args),
+        DaemonCommand::Stop(args) => stop(args),
+        DaemonCommand::Status(args) => status::run(args),
+    }
+}
+
+fn start(args: &StartArgs) -> Result<u8> {
+    let course = args.course.course()?;
+    let state_dir = course.place.state_dir();
+    if let Some(info) = running(&state_dir) {
+        ui::say(&format!("Process {} watches this course already", info.pid));
+        return Ok(0);
+    }
+    let program = std::env::current_exe()
+        .map_err(|error| Error::internal(format!("cannot find this program: {error}")))?;
+    let log = log_file(&state_dir);
+    std::fs::create_dir_all(&state_dir).map_err(|error| Error::io("create", &state_dir, &error))?;
+    let output = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(&log)
+        .map_err(|error| Error::io("write", &log, &error))?;
+    let mut command = Command::new(program);
+    command
+        .arg("watch")
+        .args(args.course.to_args(&course))
+        .args(["--background", &args.idle_exit.to_string()])
+        .args(&args.options)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(output);
+    detach(&mut command);
+    let mut child = command
+        .spawn()
+        .map_err(|error| Error::internal(format!("cannot start the daemon: {error}")))?;
+    let begun = Instant::now();
+    loop {
+        if let Some(info) = running(&state_dir) {
+            let preview = info.preview.map_or_else(String::new, |address| {
+                format!("; the preview is at {address}")
+            });
+            ui::say(&format!(
+                "Process {} watches {}{preview}",
+                info.pid,
+                course.place.spec.display()
+            ));
+            return Ok(0);
+        }
+        let ended = child.try_wait().ok().flatten();
+        if ended.is_some() || begun.elapsed() > PATIENCE {
+            return Err(Error::internal("the daemon did not start")
+                .hint(format!("its log is `{}`", log.display())));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Lets the child outlive the terminal.
+fn detach(command: &mut Command) {
+    use std::os::unix::process::CommandExt as _;
+    command.process_group(0);
+}
+
+fn stop(args: &CourseArgs) -> Result<u8> {
+    let course = args.course()?;
+    let state_dir = course.place.state_dir();
+    let Some(info) = running(&state_dir) else {
+        ui::say("Nobody watches this course");
+        return Ok(0);
+    };
+    let answer = match Client::connect(&state_dir) {
+        Ok(Some(mut client)) => client.ask(&Request::Shutdown).ok(),
+        _ => None,
+    };
+    if !matches!(answer, Some(Answer::Ok)) {
+        // Another version, or one that does not answer: it ends in an orderly way all the same.
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(info.pid).unwrap_or(0));
+        if pid.as_raw() > 0 {
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        }
+    }
+    let begun = Instant::now();
+    while running(&state_dir).is_some_and(|other| other.pid == info.pid) {
+        if begun.elapsed() > PATIENCE {
+            return Err(Error::internal(format!(
+                "process {} does not end",
+                info.pid
+            )));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    ui::say(&format!("Process {} has ended", info.pid));
+    Ok(0)
+}

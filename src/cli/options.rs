@@ -1,0 +1,119 @@
+//! What to make and with how many workers: the same options for `build`, `watch` and the daemon.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::config::WorkerSettings;
+use crate::course::layout::Selection;
+use crate::course::{Format, Kind, Lang, RelPath};
+use crate::engine::load::Course;
+use crate::error::{Error, Result};
+
+use super::session;
+
+/// What to make, and how much at once.
+#[derive(Debug, Clone, Default, Args)]
+pub struct MakeArgs {
+    /// Languages to make
+    #[arg(short = 'L', long, value_delimiter = ',', value_name = "de,en", value_parser = parse_lang)]
+    pub languages: Vec<Lang>,
+    /// Kinds to make: code-along, completed, trainer, recording, partial
+    #[arg(long, value_delimiter = ',', value_name = "KIND,..", value_parser = parse_kind)]
+    pub kinds: Vec<Kind>,
+    /// Formats to make: html, notebook, code
+    #[arg(long, value_delimiter = ',', value_name = "FORMAT,..", value_parser = parse_format)]
+    pub formats: Vec<Format>,
+    /// Output targets to make
+    #[arg(short = 'T', long, value_delimiter = ',', value_name = "NAME,..")]
+    pub targets: Vec<String>,
+    /// Sections to make: id, number or part of the name
+    #[arg(long, value_delimiter = ',', value_name = "SECTION,..")]
+    pub only_sections: Vec<String>,
+    /// Execute nothing now: notebooks, code, diagrams and files only
+    #[arg(long)]
+    pub fast: bool,
+    /// How many things are done at once
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
+    /// Slots by kind of worker, such as `notebook=2,html=1,plantuml=2,drawio=1`
+    #[arg(long, value_name = "KIND=N,..", value_parser = WorkerSettings::parse)]
+    pub workers: Option<WorkerSettings>,
+}
+
+impl MakeArgs {
+    /// Which outputs are asked for.
+    pub fn selection(&self) -> Selection {
+        Selection {
+            languages: some(&self.languages),
+            kinds: some(&self.kinds),
+            formats: some(&self.formats),
+            targets: some(&self.targets),
+            sections: some(&self.only_sections),
+        }
+    }
+
+    /// The slots of each kind of worker.
+    pub fn worker_settings(&self, course: &Course) -> WorkerSettings {
+        let mut settings = course.settings.workers.clone();
+        if let Some(jobs) = self.jobs {
+            let jobs = usize::from(jobs);
+            settings.override_with(&WorkerSettings {
+                notebook: Some(jobs),
+                html: Some(jobs),
+                plantuml: Some(jobs),
+                drawio: Some(jobs),
+            });
+        }
+        if let Some(workers) = &self.workers {
+            settings.override_with(workers);
+        }
+        settings
+    }
+}
+
+fn some<T: Clone>(items: &[T]) -> Option<Vec<T>> {
+    (!items.is_empty()).then(|| items.to_vec())
+}
+
+fn parse_lang(text: &str) -> Result<Lang, String> {
+    Lang::parse(text).ok_or_else(|| "there are `de` and `en`".to_owned())
+}
+
+fn parse_kind(text: &str) -> Result<Kind, String> {
+    let names = Kind::ALL.map(Kind::name).join("`, `");
+    Kind::parse(text).ok_or_else(|| format!("there are `{names}`"))
+}
+
+fn parse_format(text: &str) -> Result<Format, String> {
+    Format::parse(text).ok_or_else(|| "there are `html`, `notebook` and `code`".to_owned())
+}
+
+/// Sources as the person names them.
+pub fn source_paths(paths: &[PathBuf], course: &Course) -> Result<Vec<RelPath>> {
+    paths.iter().map(|path| source_path(path, course)).collect()
+}
+
+/// A source as the person names it: relative to the working directory, or else to the course root.
+fn source_path(path: &Path, course: &Course) -> Result<RelPath> {
+    let root = &course.place.root;
+    let from_cwd = session::current_dir()?.join(path);
+    // Not `canonicalize`: a source may be a link inside the course, and a deleted one still has a name.
+    let parent = from_cwd
+        .parent()
+        .and_then(|parent| parent.canonicalize().ok());
+    let absolute = match (parent, from_cwd.file_name()) {
+        (Some(parent), Some(name)) => parent.join(name),
+        _ => from_cwd,
+    };
+    if let Some(path) = RelPath::below(root, &absolute) {
+        return Ok(path);
+    }
+    RelPath::new(&path.to_string_lossy())
+        .ok()
+        .filter(|path| path.under(root).exists())
+        .ok_or_else(|| {
+            Error::usage(format!("`{}` is not a file of the course", path.display()))
+                .hint(format!("the course root is `{}`", root.display()))
+        })
+}

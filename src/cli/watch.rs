@@ -1,0 +1,275 @@
+//! `clm watch`: builds, then builds again whenever something changes, and shows the result in a browser.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use clap::Args;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Place;
+use crate::daemon::{Daemon, DaemonLock, Hub, MakeEngine, Sink};
+use crate::engine::BuildOptions;
+use crate::engine::index::Index;
+use crate::engine::resident::WATCH_TRIGGER;
+use crate::error::{Error, Result};
+use crate::events::{Event, Events};
+use crate::ui::{self, MessageFormat, Reporter, Watch};
+use crate::watch::Tuning;
+use crate::web::{self, Access, Preview};
+
+use super::keys;
+use super::log::RotatingLog;
+use super::options::MakeArgs;
+use super::session::{self, CourseArgs};
+
+/// Where the preview is unless something else is asked for.
+const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
+
+#[derive(Debug, Clone, Args)]
+pub struct WatchArgs {
+    #[command(flatten)]
+    pub course: CourseArgs,
+    #[command(flatten)]
+    pub make: MakeArgs,
+    /// Show the course in a browser: an address, a port, or nothing for 127.0.0.1:8000
+    #[arg(long, num_args = 0..=1, value_name = "ADDR", value_parser = parse_address, default_missing_value = "127.0.0.1:8000")]
+    pub serve: Option<SocketAddr>,
+    /// How long files must be at rest before they are built, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub settle: u64,
+    /// Look at the files again and again instead of waiting for events (for file systems without them)
+    #[arg(long)]
+    pub poll: bool,
+    /// How to report: lines for people, or JSON lines
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub message_format: Option<MessageFormat>,
+    /// Also say what was copied and written
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Install renderers that the course needs and that are missing
+    #[arg(long)]
+    pub setup: bool,
+    /// In the background: write to the log, and end after this many minutes without work
+    #[arg(long, hide = true, value_name = "MINUTES")]
+    pub background: Option<u64>,
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok(SocketAddr::new(DEFAULT_ADDRESS.ip(), port));
+    }
+    if let Some(port) = text.strip_prefix("localhost:") {
+        return parse_address(port);
+    }
+    text.parse()
+        .map_err(|_| "an address is of the form `127.0.0.1:8000`".to_owned())
+}
+
+/// Runs the command until it is interrupted.
+pub fn run(args: &WatchArgs) -> Result<u8> {
+    let course = args.course.course()?;
+    let lock = DaemonLock::take(&course.place.state_dir())?;
+    if args.setup {
+        let specified = course.specification()?;
+        let context = session::tools_context(&course, specified.spec.kernel_python.as_deref());
+        super::setup::install_for(&course, &specified, &context)?;
+    }
+    let runtime = session::runtime()?;
+    let result = runtime.block_on(watch(args, &course.place, lock));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result.map(|()| 0)
+}
+
+async fn watch(args: &WatchArgs, place: &Place, lock: DaemonLock) -> Result<()> {
+    let cancel = CancellationToken::new();
+    let (events, receiver) = Events::channel();
+    let preview = args.serve.map(|_| Preview::new(place.root.clone()));
+    let address = match (args.serve, &preview) {
+        (Some(address), Some(preview)) => Some(serve(address, preview, &cancel)?),
+        _ => None,
+    };
+    let screen = Arc::new(Mutex::new(reporter(args, place)?));
+    if let Some(address) = &address {
+        lock_screen(&screen).say(&format!("The preview is at {address}"));
+    }
+    let index: Arc<Mutex<Option<Index>>> = Arc::default();
+    let hub = Hub::default();
+    let sinks = sinks(&screen, preview, &index);
+    let handed_on = hub.clone();
+    let hand_on = std::thread::spawn(move || handed_on.run(receiver, sinks));
+    let (ask, keys) = mpsc::unbounded_channel();
+    if args.background.is_none() && ui::can_draw() {
+        let keyboard = keys::Keyboard {
+            ask,
+            screen: Arc::clone(&screen),
+            preview: address.clone(),
+            is_fast: args.make.fast,
+            cancel: cancel.clone(),
+        };
+        keyboard.listen();
+    }
+    let stop = cancel.clone();
+    tokio::spawn(async move {
+        if session::stop_signal().await.is_ok() {
+            stop.cancel();
+        }
+    });
+    let daemon = Daemon {
+        lock,
+        make: make_engine(args.clone()),
+        options: BuildOptions {
+            selection: args.make.selection(),
+            fast: args.make.fast,
+            trigger: WATCH_TRIGGER.to_owned(),
+            ..BuildOptions::default()
+        },
+        tuning: Tuning {
+            quiet: Duration::from_millis(args.settle),
+            cap: Duration::from_millis(500.max(args.settle * 4)),
+            ..Tuning::default()
+        },
+        poll: args.poll,
+        on_index: Some(Arc::new(move |new| {
+            *index.lock().unwrap_or_else(PoisonError::into_inner) = Some(new);
+        })),
+        preview: address,
+        events,
+        hub,
+        cancel: cancel.clone(),
+        idle_exit: args
+            .background
+            .map(|minutes| Duration::from_secs(minutes * 60)),
+        keys,
+    };
+    let result = daemon.run().await;
+    cancel.cancel();
+    // Whoever still holds a sender must not keep the last words from being said.
+    let said = tokio::task::spawn_blocking(move || hand_on.join());
+    let _ = tokio::time::timeout(Duration::from_secs(2), said).await;
+    lock_screen(&screen).finish();
+    result
+}
+
+/// What is told on the screen, in the log, or as JSON.
+pub enum Screen {
+    /// To a person.
+    Watch(Watch),
+    /// To a program.
+    Json(Box<dyn Reporter>),
+}
+
+impl Screen {
+    /// Says something to a person.
+    pub fn say(&mut self, line: &str) {
+        match self {
+            Self::Watch(watch) => watch.say(line),
+            Self::Json(_) => ui::say(line),
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        match self {
+            Self::Watch(watch) => watch.event(event),
+            Self::Json(reporter) => reporter.event(event),
+        }
+    }
+
+    fn finish(&mut self) {
+        match self {
+            Self::Watch(watch) => watch.finish(),
+            Self::Json(reporter) => reporter.finish(),
+        }
+    }
+}
+
+/// The screen, locked.
+pub fn lock_screen(screen: &Mutex<Screen>) -> std::sync::MutexGuard<'_, Screen> {
+    screen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn reporter(args: &WatchArgs, place: &Place) -> Result<Screen> {
+    let name = place.spec_name();
+    if args.message_format == Some(MessageFormat::Json) {
+        return Ok(Screen::Json(ui::reporter(
+            MessageFormat::Json,
+            false,
+            args.verbose,
+        )));
+    }
+    Ok(Screen::Watch(if args.background.is_some() {
+        let log = RotatingLog::open(&crate::daemon::log_file(&place.state_dir()))?;
+        Watch::lines(Box::new(log), name, args.verbose, false)
+    } else if ui::can_draw() {
+        Watch::terminal(name, args.verbose)
+    } else {
+        let colours = console::colors_enabled_stderr();
+        Watch::lines(Box::new(std::io::stderr()), name, args.verbose, colours)
+    }))
+}
+
+fn sinks(
+    screen: &Arc<Mutex<Screen>>,
+    preview: Option<Arc<Preview>>,
+    index: &Arc<Mutex<Option<Index>>>,
+) -> Vec<Sink> {
+    let screen = Arc::clone(screen);
+    let mut sinks: Vec<Sink> = vec![Box::new(move |event| lock_screen(&screen).event(event))];
+    if let Some(preview) = preview {
+        let index = Arc::clone(index);
+        sinks.push(Box::new(move |event| {
+            if matches!(event, Event::Planned { .. })
+                && let Some(index) = index.lock().unwrap_or_else(PoisonError::into_inner).take()
+            {
+                preview.set_index(Arc::new(index));
+            }
+            preview.event(event);
+        }));
+    }
+    sinks
+}
+
+/// Starts the preview; gives its address.
+fn serve(
+    address: SocketAddr,
+    preview: &Arc<Preview>,
+    cancel: &CancellationToken,
+) -> Result<String> {
+    let listener = web::bind(address)?;
+    let local = listener
+        .local_addr()
+        .map_err(|error| Error::internal(format!("cannot serve the preview: {error}")))?;
+    let (access, url) = if local.ip().is_loopback() {
+        (Access::Loopback, format!("http://{local}/"))
+    } else {
+        let token = uuid::Uuid::new_v4().simple().to_string();
+        ui::say(&format!(
+            "warning: everybody in the network who knows the token can see the preview at `{local}`"
+        ));
+        let url = format!("http://{local}/?token={token}");
+        (Access::Network { token }, url)
+    };
+    let (preview, cancel) = (Arc::clone(preview), cancel.clone());
+    tokio::spawn(async move {
+        if let Err(error) = web::serve(preview, listener, access, cancel).await {
+            ui::say_diagnostics(&error.diagnostics);
+        }
+    });
+    Ok(url)
+}
+
+/// Makes an engine with the course's settings as they are now.
+fn make_engine(args: WatchArgs) -> MakeEngine {
+    Box::new(move |events, cancel| {
+        let course = args.course.course()?;
+        // A specification that is broken now still has a course to watch; its kernel is found when it is mended.
+        let kernel = course
+            .specification()
+            .ok()
+            .and_then(|specified| specified.spec.kernel_python);
+        let context = session::tools_context(&course, kernel.as_deref());
+        let workers = args.make.worker_settings(&course);
+        session::engine(course, &context, &workers, events, cancel)
+    })
+}

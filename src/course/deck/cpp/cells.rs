@@ -1,0 +1,135 @@
+//! The cells of one output as the program sees them: what is shown, what is to be typed, what is missing.
+
+use serde_json::Value;
+
+use super::items::{Item, ItemKind, items};
+use crate::course::deck::kinds::{self, Content};
+use crate::course::deck::{Cell, CellKind, Deck, Notebook, tags};
+use crate::course::{Kind, Lang};
+
+/// What has become of a cell in an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// It is there.
+    Shown,
+    /// Its place is there: participants type it.
+    Emptied,
+    /// A solution that participants do not get.
+    Withheld,
+}
+
+/// A cell of a program.
+#[derive(Debug)]
+pub(super) struct ProgramCell<'a> {
+    pub(super) presence: Presence,
+    /// Text of a text cell, as the output shows it.
+    pub(super) text: Option<&'a str>,
+    /// Code for something else than a compiler, which begins with a magic of the kernel.
+    pub(super) magic: Option<&'a str>,
+    /// What the code consists of, emptied or not.
+    pub(super) items: Vec<Item<'a>>,
+    /// Whether it is for all files of the deck.
+    pub(super) is_global: bool,
+    /// Whether a slide begins with it.
+    pub(super) opens_section: bool,
+    /// What the author calls the slide.
+    pub(super) slide: Option<&'a str>,
+    /// The number of the workshop that it belongs to, counted from 1; 0 outside of workshops.
+    pub(super) workshop: usize,
+}
+
+impl ProgramCell<'_> {
+    pub(super) fn is_shown(&self) -> bool {
+        self.presence == Presence::Shown
+    }
+
+    /// Whether its definitions are put into the header of the deck.
+    pub(super) fn is_in_header(&self) -> bool {
+        let is_there = self.presence != Presence::Withheld;
+        self.is_global && self.workshop == 0 && self.text.is_none() && is_there
+    }
+}
+
+/// The cells of an output, in order.
+pub(super) fn cells<'a>(
+    deck: &'a Deck,
+    notebook: &'a Notebook,
+    kind: Kind,
+    lang: Lang,
+) -> Vec<ProgramCell<'a>> {
+    let in_workshops = kinds::workshops(deck);
+    let mut shown = notebook.cells.iter().peekable();
+    let mut found: Vec<(ProgramCell, &str)> = Vec::new();
+    let mut workshop = 0;
+    let mut was_inside = false;
+    for ((index, cell), inside) in deck.cells.iter().enumerate().zip(in_workshops) {
+        let written = shown.next_if(|written| written.origin == index);
+        let presence = match written {
+            Some(written) if cell.kind == CellKind::Code => {
+                let is_emptied = written.source.is_empty() && !cell.source.trim().is_empty();
+                if is_emptied {
+                    Presence::Emptied
+                } else {
+                    Presence::Shown
+                }
+            }
+            Some(_) => Presence::Shown,
+            None if is_withheld(cell, kind, lang, inside) => Presence::Withheld,
+            None => continue,
+        };
+        if cell.kind == CellKind::Raw {
+            continue;
+        }
+        workshop += usize::from(inside && !was_inside);
+        was_inside = inside;
+        let starts = |cell: &Cell| cell.has_tag("slide") || cell.has_tag("subslide");
+        let named = |key: &str| match cell.metadata.get(key) {
+            Some(Value::String(name)) if !name.is_empty() => Some(name.as_str()),
+            _ => None,
+        };
+        let text = (cell.kind == CellKind::Markdown)
+            .then(|| written.map_or("", |written| written.source.as_str()));
+        let code = if text.is_some() {
+            ""
+        } else {
+            cell.source.as_str()
+        };
+        let (magic, code) = match code.trim_start().starts_with('%') {
+            true => (Some(code), ""),
+            false => (None, code),
+        };
+        let cell = ProgramCell {
+            presence,
+            text,
+            magic,
+            items: Vec::new(),
+            is_global: cell.has_tag("global"),
+            opens_section: presence != Presence::Withheld && starts(cell),
+            slide: named("section_name").or_else(|| named("slide_id")),
+            workshop: if inside { workshop } else { 0 },
+        };
+        found.push((cell, code));
+    }
+    let variables: Vec<&str> = found
+        .iter()
+        .flat_map(|(_, code)| items(code, &|_| false))
+        .filter(|item| matches!(item.kind, ItemKind::Variable | ItemKind::StaticVariable))
+        .flat_map(|item| item.names)
+        .collect();
+    found
+        .into_iter()
+        .map(|(cell, code)| ProgramCell {
+            items: items(code, &|name| variables.contains(&name)),
+            ..cell
+        })
+        .collect()
+}
+
+/// Whether participants are to write what this cell holds, without being given a cell for it.
+fn is_withheld(cell: &Cell, kind: Kind, lang: Lang, in_workshop: bool) -> bool {
+    cell.kind == CellKind::Code
+        && kinds::content(cell, kind, lang, in_workshop) == Content::Dropped
+        && tags::language(cell).is_none_or(|language| language == lang.name())
+        && (cell.has_tag("completed") || cell.has_tag("alt"))
+        && !cell.has_tag("del")
+}

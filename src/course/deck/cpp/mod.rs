@@ -1,0 +1,22 @@
+//! The code format of C++ decks: a program that compiles, with a function for each slide.
+//!
+//! Notebooks mix what C++ keeps apart: definitions, statements, and expressions whose value is shown. [`program`]
+//! sorts them into a translation unit, or into several when there are workshops. It reads C++ by its tokens and never
+//! fails: what it does not understand becomes a statement.
+
+mod cells;
+mod items;
+mod names;
+mod pieces;
+mod placement;
+mod program;
+mod prose;
+mod sections;
+mod skeleton;
+mod stream;
+mod support;
+mod tokens;
+
+pub use names::identifier;
+pub use program::{Program, program};
+pub use support::{SUPPORT_HEADERS, SupportHeader};

@@ -1,0 +1,71 @@
+//! Which cells cannot be compiled before participants have typed what they use.
+
+use super::cells::{Presence, ProgramCell};
+use super::items::ItemKind;
+use super::names::{uses, uses_member};
+use super::placement::Placement;
+use super::sections::Section;
+
+/// For each cell whether it uses something that is missing.
+pub(super) fn incomplete(
+    cells: &[ProgramCell],
+    sections: &[Section],
+    placement: &Placement,
+) -> Vec<bool> {
+    let types: Vec<&str> = cells
+        .iter()
+        .flat_map(|cell| &cell.items)
+        .filter(|item| item.kind == ItemKind::Outside)
+        .flat_map(|item| item.names.iter().copied())
+        .collect();
+    let mut incomplete = vec![false; cells.len()];
+    let mut missing: Vec<&str> = Vec::new();
+    let mut missing_members: Vec<&str> = Vec::new();
+    for section in sections {
+        // Names that are defined in the function of this section alone.
+        let mut local: Vec<&str> = Vec::new();
+        for at in section.cells.clone() {
+            let cell = &cells[at];
+            let own = |name: &str| cell.items.iter().any(|item| item.names.contains(&name));
+            let lacks = |name: &&str| {
+                let is_used = || cell.items.iter().any(|item| uses(&item.tokens, name));
+                !local.contains(name) && !own(name) && is_used()
+            };
+            let lacks_member = |name: &&str| {
+                cell.items
+                    .iter()
+                    .any(|item| uses_member(&item.tokens, name))
+            };
+            let is_there = cell.presence == Presence::Shown
+                && !missing.iter().any(lacks)
+                && !missing_members.iter().any(lacks_member);
+            incomplete[at] = cell.is_shown() && !is_there;
+            for (index, item) in cell.items.iter().enumerate() {
+                let is_outside = placement.is_outside(at, index);
+                for name in &item.names {
+                    local.retain(|other| other != name);
+                    match (is_there, is_outside) {
+                        (true, true) => missing.retain(|other| other != name),
+                        (true, false) => local.push(name),
+                        (false, _) => missing.push(name),
+                    }
+                }
+                for name in &item.members {
+                    missing_members.retain(|other| other != name);
+                    if !is_there {
+                        missing_members.push(name);
+                    }
+                }
+                // An operator has no name that its uses show: without it, its operands are of no use.
+                let operands = item.operands.iter().filter(|name| types.contains(name));
+                if is_there {
+                    continue;
+                }
+                missing.extend(operands);
+            }
+            missing.sort_unstable();
+            missing.dedup();
+        }
+    }
+    incomplete
+}

@@ -1,0 +1,189 @@
+//! Talking to a daemon.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::digest::Digest;
+use crate::engine::BuildOptions;
+use crate::error::{Error, Result};
+use crate::events::{Counts, Event};
+
+use super::lock::{DaemonInfo, running};
+use super::protocol::{Answer, DaemonStatus, Line, PROTOCOL, Request};
+
+/// How long the daemon may take for a short answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection to a daemon of the same version.
+pub struct Client {
+    info: DaemonInfo,
+    stream: BufReader<UnixStream>,
+}
+
+/// Why a daemon that runs cannot be used.
+#[derive(Debug)]
+pub struct Unusable(pub String);
+
+/// How a build went.
+#[derive(Debug)]
+pub enum ClientBuilt {
+    /// It was done.
+    Done {
+        /// How the actions ended.
+        counts: Counts,
+        /// Whether anything was reported as an error.
+        has_errors: bool,
+    },
+    /// It was begun and came to nothing.
+    Failed(u8, Vec<crate::events::Diagnostic>),
+    /// The daemon does not do it.
+    Refused(String),
+}
+
+impl Client {
+    /// Connects to the daemon of a course; none when there is none.
+    pub fn connect(state_dir: &Path) -> Result<Option<Self>, Unusable> {
+        let Some(info) = running(state_dir) else {
+            return Ok(None);
+        };
+        let unusable = |reason: String| {
+            Unusable(format!(
+                "process {} watches this course, but {reason}",
+                info.pid
+            ))
+        };
+        let stream = UnixStream::connect(&info.socket)
+            .map_err(|error| unusable(format!("cannot be reached: {error}")))?;
+        let mut client = Self {
+            info: info.clone(),
+            stream: BufReader::new(stream),
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        let hello = Request::Hello {
+            version: version.to_owned(),
+            protocol: PROTOCOL,
+        };
+        let answer = client
+            .ask(&hello)
+            .map_err(|error| unusable(error.to_string()))?;
+        match answer {
+            Answer::Hello {
+                version: other,
+                protocol,
+                ..
+            } if other == version && protocol == PROTOCOL => Ok(Some(client)),
+            Answer::Hello { version: other, .. } => Err(unusable(format!(
+                "it is clm {other}, and this is clm {version}"
+            ))),
+            other => Err(unusable(format!("it answers {other:?}"))),
+        }
+    }
+
+    /// The daemon.
+    pub fn info(&self) -> &DaemonInfo {
+        &self.info
+    }
+
+    /// Has outputs made fresh; `told` gets the events.
+    pub fn build(
+        &mut self,
+        course: Digest,
+        options: &BuildOptions,
+        told: &mut dyn FnMut(Event),
+    ) -> Result<ClientBuilt> {
+        self.say(&Request::Build {
+            course,
+            options: Box::new(options.clone()),
+        })?;
+        // A run may take long; while it does, the connection tells whether the daemon lives.
+        self.patience(None)?;
+        loop {
+            match self.hear()? {
+                Line::Event(event) => told(event),
+                Line::Answer(Answer::Built {
+                    counts, has_errors, ..
+                }) => return Ok(ClientBuilt::Done { counts, has_errors }),
+                Line::Answer(Answer::Failed {
+                    exit_code,
+                    diagnostics,
+                }) => return Ok(ClientBuilt::Failed(exit_code, diagnostics)),
+                Line::Answer(Answer::Refused { reason }) => {
+                    return Ok(ClientBuilt::Refused(reason));
+                }
+                Line::Answer(other) => return Err(strange(&other)),
+            }
+        }
+    }
+
+    /// How the daemon is.
+    pub fn status(&mut self) -> Result<DaemonStatus> {
+        match self.ask(&Request::Status)? {
+            Answer::Status(status) => Ok(*status),
+            other => Err(strange(&other)),
+        }
+    }
+
+    /// Everything that happens from now on, until `told` returns false or the daemon ends.
+    pub fn subscribe(&mut self, told: &mut dyn FnMut(Event) -> bool) -> Result<()> {
+        self.ask(&Request::Subscribe)?;
+        self.patience(None)?;
+        while let Ok(line) = self.hear() {
+            let Line::Event(event) = line else { break };
+            if !told(event) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for something that is answered at once.
+    pub fn ask(&mut self, request: &Request) -> Result<Answer> {
+        self.patience(Some(PATIENCE))?;
+        self.say(request)?;
+        match self.hear()? {
+            Line::Answer(answer) => Ok(answer),
+            Line::Event(_) => Err(Error::internal("the daemon did not answer")),
+        }
+    }
+
+    fn patience(&self, patience: Option<Duration>) -> Result<()> {
+        self.stream
+            .get_ref()
+            .set_read_timeout(patience)
+            .map_err(|error| gone(&error))
+    }
+
+    fn say(&mut self, request: &Request) -> Result<()> {
+        let mut line = serde_json::to_string(request)
+            .map_err(|error| Error::internal(format!("cannot ask the daemon: {error}")))?;
+        line.push('\n');
+        let stream = self.stream.get_mut();
+        stream
+            .write_all(line.as_bytes())
+            .map_err(|error| gone(&error))
+    }
+
+    fn hear(&mut self) -> Result<Line> {
+        let mut line = String::new();
+        let read = self
+            .stream
+            .read_line(&mut line)
+            .map_err(|error| gone(&error))?;
+        if read == 0 {
+            return Err(Error::internal("the daemon has ended"));
+        }
+        serde_json::from_str(&line)
+            .map_err(|error| Error::internal(format!("the daemon said something strange: {error}")))
+    }
+}
+
+fn gone(error: &std::io::Error) -> Error {
+    Error::internal(format!("the daemon does not answer: {error}"))
+        .hint("`clm daemon stop` ends it; `--no-daemon` works without it")
+}
+
+fn strange(answer: &Answer) -> Error {
+    Error::internal(format!("the daemon answered something else: {answer:?}"))
+}

@@ -1,0 +1,80 @@
+//! Where changes and requests come together, in the order in which they happened.
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::engine::resident::Ask;
+use crate::error::{Error, Result};
+use crate::watch::{ChangeSet, Watcher};
+
+/// A way to ask the engine for something after everything that changed before.
+#[derive(Clone)]
+pub struct Gate(mpsc::UnboundedSender<Passage>);
+
+type Passage = (Option<Ask>, oneshot::Sender<()>);
+
+/// The other end.
+pub struct Passages(mpsc::UnboundedReceiver<Passage>);
+
+/// A gate and its other end.
+pub fn gate() -> (Gate, Passages) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (Gate(sender), Passages(receiver))
+}
+
+impl Gate {
+    /// Returns when the engine has been told every change made before this call, and then the ask.
+    pub async fn pass(&self, ask: Option<Ask>) -> Result<()> {
+        let (done, wait) = oneshot::channel();
+        let ended = || Error::internal("the daemon is ending");
+        self.0.send((ask, done)).map_err(|_| ended())?;
+        wait.await.map_err(|_| ended())
+    }
+}
+
+/// Hands on changes and asks until the watch or the engine ends.
+pub async fn forward(
+    watcher: &Watcher,
+    mut changes: mpsc::Receiver<ChangeSet>,
+    mut passages: Passages,
+    asks: mpsc::UnboundedSender<Ask>,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            change = changes.recv() => {
+                let Some(change) = change else { return };
+                if asks.send(Ask::Changed(change)).is_err() {
+                    return;
+                }
+            }
+            passage = passages.0.recv() => {
+                let Some((ask, done)) = passage else { return };
+                let mut synced = std::pin::pin!(watcher.sync());
+                let result = loop {
+                    tokio::select! {
+                        biased;
+                        change = changes.recv() => {
+                            let Some(change) = change else { return };
+                            if asks.send(Ask::Changed(change)).is_err() {
+                                return;
+                            }
+                        }
+                        result = &mut synced => break result,
+                    }
+                };
+                while let Ok(change) = changes.try_recv() {
+                    if asks.send(Ask::Changed(change)).is_err() {
+                        return;
+                    }
+                }
+                if result.is_err() {
+                    return;
+                }
+                if let Some(ask) = ask && asks.send(ask).is_err() {
+                    return;
+                }
+                let _ = done.send(());
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Which process is the daemon of a course: an advisory lock for as long as it lives, and where it listens.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+
+const LOCK: &str = "daemon.lock";
+const INFO: &str = "daemon.json";
+const LOOKS: usize = 10;
+
+/// What a daemon says of itself to whoever looks for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonInfo {
+    /// Its process.
+    pub pid: u32,
+    /// The version of clm.
+    pub version: String,
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// When it started, in seconds since 1970.
+    pub started: u64,
+    /// The address of its preview.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<String>,
+}
+
+/// The right to be the daemon of a course; given up on drop, and by the system when the process ends in any way.
+pub struct DaemonLock {
+    state_dir: PathBuf,
+    socket: PathBuf,
+    _file: File,
+}
+
+impl DaemonLock {
+    /// Takes the lock. Fails when another process is the daemon already.
+    pub fn take(state_dir: &Path) -> Result<Self> {
+        std::fs::create_dir_all(state_dir)
+            .map_err(|error| Error::io("create", state_dir, &error))?;
+        let path = state_dir.join(LOCK);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|error| Error::io("open", &path, &error))?;
+        let mut locked = file.try_lock();
+        for _ in 0..LOOKS {
+            // Somebody may only be looking whether there is a daemon.
+            if !matches!(locked, Err(std::fs::TryLockError::WouldBlock)) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+            locked = file.try_lock();
+        }
+        match locked {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => {
+                let who = match info(state_dir) {
+                    Some(info) => format!("process {}", info.pid),
+                    None => "another process".to_owned(),
+                };
+                return Err(
+                    Error::usage(format!("this course is watched already, by {who}"))
+                        .hint("`clm status` shows what it does, `clm daemon stop` ends it"),
+                );
+            }
+            Err(std::fs::TryLockError::Error(error)) => {
+                return Err(Error::io("lock", &path, &error));
+            }
+        }
+        let socket = socket_path(state_dir)?;
+        // Of a daemon that was killed: nobody listens there, since we have the lock.
+        let _ = std::fs::remove_file(&socket);
+        Ok(Self {
+            state_dir: state_dir.to_path_buf(),
+            socket,
+            _file: file,
+        })
+    }
+
+    /// Where to listen.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Tells where the daemon listens.
+    pub fn announce(&self, preview: Option<String>) -> Result<()> {
+        let info = DaemonInfo {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            socket: self.socket.clone(),
+            started: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
+            preview,
+        };
+        let path = self.state_dir.join(INFO);
+        let io = |error: std::io::Error| Error::io("write", &path, &error);
+        let mut file = tempfile::NamedTempFile::new_in(&self.state_dir).map_err(io)?;
+        file.write_all(&serde_json::to_vec(&info).unwrap_or_default())
+            .map_err(io)?;
+        file.persist(&path).map_err(|error| io(error.error))?;
+        Ok(())
+    }
+}
+
+impl Drop for DaemonLock {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.state_dir.join(INFO));
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+fn info(state_dir: &Path) -> Option<DaemonInfo> {
+    let text = std::fs::read(state_dir.join(INFO)).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// The daemon of a course, if one runs.
+pub fn running(state_dir: &Path) -> Option<DaemonInfo> {
+    let info = info(state_dir)?;
+    let file = File::open(state_dir.join(LOCK)).ok()?;
+    // Whoever gets the lock sees that nobody has it; it is let go at once.
+    matches!(
+        file.try_lock_shared(),
+        Err(std::fs::TryLockError::WouldBlock)
+    )
+    .then_some(info)
+}
+
+/// A short path in a directory that only this user can enter: socket paths are limited to about 100 bytes.
+fn socket_path(state_dir: &Path) -> Result<PathBuf> {
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+    let user = nix::unistd::Uid::effective();
+    let dir = match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
+        Some(dir) if dir.is_dir() => dir.join("clm"),
+        _ => std::env::temp_dir().join(format!("clm-{user}")),
+    };
+    let _ = std::fs::DirBuilder::new().mode(0o700).create(&dir);
+    let metadata =
+        std::fs::symlink_metadata(&dir).map_err(|error| Error::io("create", &dir, &error))?;
+    let is_ours = metadata.is_dir()
+        && metadata.uid() == user.as_raw()
+        && metadata.permissions().mode() & 0o077 == 0;
+    if !is_ours {
+        return Err(Error::internal(format!(
+            "`{}` is not a directory that only you can enter",
+            dir.display()
+        ))
+        .hint("remove it, or name a directory of yours in XDG_RUNTIME_DIR"));
+    }
+    let real = state_dir
+        .canonicalize()
+        .unwrap_or_else(|_| state_dir.to_path_buf());
+    let name = Digest::of(real.as_os_str().as_encoded_bytes());
+    Ok(dir.join(format!("{}.sock", &name.to_string()[..16])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_daemon_for_each_course_and_it_can_be_found() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(running(dir.path()), None);
+        let lock = DaemonLock::take(dir.path()).unwrap();
+        assert_eq!(running(dir.path()), None, "it does not listen yet");
+        lock.announce(Some("http://127.0.0.1:1/".to_owned()))
+            .unwrap();
+        let info = running(dir.path()).unwrap();
+        assert_eq!(info.pid, std::process::id());
+        assert_eq!(info.socket, lock.socket());
+        let error = DaemonLock::take(dir.path()).err().unwrap();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains(&info.pid.to_string()));
+        drop(lock);
+        assert_eq!(running(dir.path()), None);
+        let text = serde_json::to_vec(&info).unwrap();
+        std::fs::write(dir.path().join(INFO), text).unwrap();
+        assert_eq!(running(dir.path()), None, "a killed one leaves its note");
+        DaemonLock::take(dir.path()).unwrap();
+    }
+}

@@ -1,0 +1,19 @@
+//! One engine, many callers: `clm watch` keeps an engine for a course, and other commands of the same user talk to it.
+//!
+//! ```text
+//! watch -> gate -> asks -> resident engine -> events -> hub -> terminal, preview, clients
+//!            ^                                                    |
+//!            +------- server <------- socket (JSON lines) <------ clients
+//! ```
+
+pub mod client;
+mod gate;
+mod hub;
+mod lock;
+pub mod protocol;
+mod server;
+mod service;
+
+pub use hub::{Hub, Sink};
+pub use lock::{DaemonInfo, DaemonLock, running};
+pub use service::{Daemon, MakeEngine, log_file};

@@ -1,0 +1,280 @@
+//! The socket: only this user is answered, each client by a task of its own.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::digest::Digest;
+use crate::engine::BuildOptions;
+use crate::engine::resident::Ask;
+use crate::error::{Error, Result};
+use crate::events::Event;
+use crate::watch::{Hold, Watcher};
+
+use super::gate::Gate;
+use super::hub::Hub;
+use super::protocol::{Answer, DaemonStatus, Line, MAX_LINE, PROTOCOL, Request};
+
+/// What clients are served with. Clones are the same server.
+#[derive(Clone)]
+pub struct Server {
+    /// What a build must mean by its course, to be done here.
+    pub course: Arc<std::sync::Mutex<Digest>>,
+    /// The way to the engine.
+    pub gate: Gate,
+    /// What happens.
+    pub hub: Hub,
+    /// The watch, for holds.
+    pub watcher: Arc<Watcher>,
+    /// Ends the daemon.
+    pub cancel: CancellationToken,
+    /// What does not change about the daemon.
+    pub about: Arc<DaemonStatus>,
+    /// When the daemon started.
+    pub started: std::time::Instant,
+    /// Raised whenever somebody comes.
+    pub visits: Arc<AtomicU64>,
+}
+
+/// Listens on a socket that only this user may open.
+pub fn listen(path: &Path) -> Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let io = |error: std::io::Error| Error::io("listen on", path, &error);
+    let listener = UnixListener::bind(path).map_err(io)?;
+    // The directory keeps others out already.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(io)?;
+    Ok(listener)
+}
+
+impl Server {
+    /// Serves clients until the daemon ends.
+    pub async fn serve(self, listener: UnixListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.cancel.cancelled() => return,
+            };
+            let Ok((stream, _)) = accepted else { continue };
+            let user = nix::unistd::Uid::effective().as_raw();
+            if !stream.peer_cred().is_ok_and(|peer| peer.uid() == user) {
+                continue;
+            }
+            self.visits.fetch_add(1, Ordering::Relaxed);
+            let server = self.clone();
+            tokio::spawn(async move {
+                let cancel = server.cancel.clone();
+                let mut client = Client::new(server, stream);
+                tokio::select! {
+                    result = client.talk() => {
+                        if let Err(error) = result {
+                            tracing::debug!(%error, "a client went");
+                        }
+                    }
+                    () = cancel.cancelled() => client.finish().await,
+                }
+            });
+        }
+    }
+}
+
+struct Client {
+    server: Server,
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    hold: Option<Hold>,
+}
+
+impl Client {
+    fn new(server: Server, stream: UnixStream) -> Self {
+        let (reader, writer) = stream.into_split();
+        Self {
+            server,
+            reader: BufReader::new(reader),
+            writer,
+            hold: None,
+        }
+    }
+
+    async fn talk(&mut self) -> std::io::Result<()> {
+        loop {
+            let mut line = String::new();
+            let read = (&mut self.reader)
+                .take(MAX_LINE as u64)
+                .read_line(&mut line)
+                .await?;
+            if read == 0 {
+                return Ok(());
+            }
+            if !line.ends_with('\n') {
+                return self.refuse("the line is too long").await;
+            }
+            match serde_json::from_str(&line) {
+                Ok(request) => self.answer(request).await?,
+                Err(error) => self.refuse(&format!("not a request: {error}")).await?,
+            }
+        }
+    }
+
+    async fn answer(&mut self, request: Request) -> std::io::Result<()> {
+        match request {
+            Request::Hello { .. } => {
+                let about = &self.server.about;
+                let hello = Answer::Hello {
+                    version: about.version.clone(),
+                    protocol: PROTOCOL,
+                    pid: about.pid,
+                };
+                self.say(&hello).await
+            }
+            Request::Build { course, options } => self.build(course, options).await,
+            Request::Status => {
+                let status = self.status();
+                self.say(&Answer::Status(Box::new(status))).await
+            }
+            Request::Subscribe => {
+                let mut events = self.server.hub.subscribe(None);
+                self.say(&Answer::Ok).await?;
+                while let Some(event) = events.recv().await {
+                    self.tell(&event).await?;
+                }
+                self.refuse("you did not read for too long").await
+            }
+            Request::Focus { path } => self.pass(Some(Ask::Focus(path))).await,
+            Request::Hold => {
+                self.hold = Some(self.server.watcher.hold());
+                self.say(&Answer::Ok).await
+            }
+            Request::Release => {
+                self.hold = None;
+                self.say(&Answer::Ok).await
+            }
+            Request::Sync => self.pass(None).await,
+            Request::Shutdown => {
+                self.say(&Answer::Ok).await?;
+                self.server.cancel.cancel();
+                Ok(())
+            }
+        }
+    }
+
+    async fn pass(&mut self, ask: Option<Ask>) -> std::io::Result<()> {
+        match self.server.gate.pass(ask).await {
+            Ok(()) => self.say(&Answer::Ok).await,
+            Err(error) => self.refuse(&error.to_string()).await,
+        }
+    }
+
+    async fn build(
+        &mut self,
+        course: Digest,
+        mut options: Box<BuildOptions>,
+    ) -> std::io::Result<()> {
+        let is_same = {
+            let known = self.server.course.lock();
+            known.is_ok_and(|known| *known == course)
+        };
+        if !is_same {
+            let reason = "it watches the course with other settings or another output directory";
+            return self.refuse(reason).await;
+        }
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        options.trigger = format!("build {number}");
+        let mut events = self.server.hub.subscribe(Some(options.trigger.clone()));
+        let (sender, mut answer) = oneshot::channel();
+        let asked = self.server.gate.pass(Some(Ask::Build(options, sender)));
+        if let Err(error) = asked.await {
+            return self.refuse(&error.to_string()).await;
+        }
+        let result = loop {
+            tokio::select! {
+                biased;
+                event = events.recv() => match event {
+                    Some(event) => self.tell(&event).await?,
+                    None => return self.refuse("you did not read for too long").await,
+                },
+                result = &mut answer => break result,
+            }
+        };
+        match result {
+            Ok(Ok(built)) => {
+                self.rest(&mut events).await?;
+                let built = Answer::Built {
+                    counts: built.counts,
+                    has_errors: built.has_errors,
+                    duration_ms: built.duration.as_millis() as u64,
+                };
+                self.say(&built).await
+            }
+            Ok(Err(error)) => {
+                let failed = Answer::Failed {
+                    exit_code: error.exit_code(),
+                    diagnostics: error.diagnostics,
+                };
+                self.say(&failed).await
+            }
+            Err(_) => self.refuse("the daemon is ending").await,
+        }
+    }
+
+    /// The events of a run that is over and that are still on their way: the last one says so.
+    async fn rest(&mut self, events: &mut mpsc::Receiver<Arc<Event>>) -> std::io::Result<()> {
+        let patience = std::time::Duration::from_secs(5);
+        while let Ok(Some(event)) = tokio::time::timeout(patience, events.recv()).await {
+            self.tell(&event).await?;
+            if matches!(
+                *event,
+                Event::RunFinished {
+                    interrupted: false,
+                    ..
+                }
+            ) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn status(&self) -> DaemonStatus {
+        let (running, last_run, errors) = self.server.hub.state();
+        DaemonStatus {
+            uptime_s: self.server.started.elapsed().as_secs(),
+            is_polling: self.server.watcher.is_polling(),
+            running,
+            last_run,
+            errors,
+            ..(*self.server.about).clone()
+        }
+    }
+
+    async fn tell(&mut self, event: &Event) -> std::io::Result<()> {
+        self.write(serde_json::to_string(event)).await
+    }
+
+    async fn say(&mut self, answer: &Answer) -> std::io::Result<()> {
+        self.write(serde_json::to_string(&Line::Answer(answer.clone())))
+            .await
+    }
+
+    async fn refuse(&mut self, reason: &str) -> std::io::Result<()> {
+        let reason = reason.to_owned();
+        self.say(&Answer::Refused { reason }).await
+    }
+
+    async fn write(&mut self, line: serde_json::Result<String>) -> std::io::Result<()> {
+        let mut line = line?;
+        line.push('\n');
+        self.writer.write_all(line.as_bytes()).await
+    }
+
+    /// What was said last reaches the client although the daemon ends.
+    async fn finish(&mut self) {
+        let _ = self.writer.shutdown().await;
+    }
+}

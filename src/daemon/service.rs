@@ -1,0 +1,219 @@
+//! The daemon itself: watch, engine and server together, for as long as somebody needs them.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::index::Index;
+use crate::engine::resident::{Ask, Left, Resident};
+use crate::engine::{BuildOptions, Engine, Listener, OwnFiles};
+use crate::error::Result;
+use crate::events::{Event, Events};
+use crate::watch::{Inputs, Tuning, WatchOptions, Watcher};
+
+use super::gate::{self, Gate};
+use super::hub::Hub;
+use super::lock::DaemonLock;
+use super::protocol::DaemonStatus;
+use super::server::{self, Server};
+
+/// Makes an engine with the settings as they are now.
+pub type MakeEngine = Box<dyn Fn(Events, CancellationToken) -> Result<Engine>>;
+
+/// A daemon that is about to begin.
+pub struct Daemon {
+    /// The right to be it.
+    pub lock: DaemonLock,
+    /// Makes its engine, and a new one when settings change.
+    pub make: MakeEngine,
+    /// What it keeps up to date.
+    pub options: BuildOptions,
+    /// How long files must be at rest.
+    pub tuning: Tuning,
+    /// Whether files are polled.
+    pub poll: bool,
+    /// Told what the course consists of.
+    pub on_index: Option<Arc<dyn Fn(Index) + Send + Sync>>,
+    /// The address of the preview.
+    pub preview: Option<String>,
+    /// Where events go.
+    pub events: Events,
+    /// Who hears of them.
+    pub hub: Hub,
+    /// Fires when it is to end.
+    pub cancel: CancellationToken,
+    /// Ends it when nothing changed and nobody came for this long.
+    pub idle_exit: Option<Duration>,
+    /// What is asked at the keyboard.
+    pub keys: mpsc::UnboundedReceiver<Ask>,
+}
+
+/// Tells the watch and the preview what planning found out.
+struct Relay {
+    on_index: Option<Arc<dyn Fn(Index) + Send + Sync>>,
+    watcher: Arc<Watcher>,
+}
+
+impl Listener for Relay {
+    fn indexed(&self, index: Index) {
+        if let Some(tell) = &self.on_index {
+            tell(index);
+        }
+    }
+
+    fn looked_at(&self, inputs: Inputs) {
+        self.watcher.set_inputs(inputs);
+    }
+}
+
+impl Daemon {
+    /// Works until it is cancelled.
+    pub async fn run(mut self) -> Result<()> {
+        let own_files = OwnFiles::default();
+        let mut engine = self.engine(&own_files)?;
+        let (watcher, changes) = Watcher::start(self.watch_options(&engine, &own_files))?;
+        let watcher = Arc::new(watcher);
+        let (asks, mut asked) = mpsc::unbounded_channel();
+        let (gate, passages) = gate::gate();
+        let forwarded = asks.clone();
+        let for_gate = Arc::clone(&watcher);
+        tokio::spawn(async move {
+            gate::forward(&for_gate, changes, passages, forwarded).await;
+        });
+        let identity = Arc::new(Mutex::new(engine.course().identity()));
+        let visits = Arc::new(AtomicU64::new(0));
+        self.serve(&engine, &watcher, gate, &identity, &visits)?;
+        self.listen_to_keys(asks);
+        self.end_when_idle(&visits);
+        loop {
+            let relay = Relay {
+                on_index: self.on_index.clone(),
+                watcher: Arc::clone(&watcher),
+            };
+            engine = engine.with_listener(Arc::new(relay));
+            let next = self.stay(&engine, &mut asked, &own_files).await?;
+            let Some(next) = next else { return Ok(()) };
+            engine = next;
+            *identity.lock().unwrap_or_else(PoisonError::into_inner) = engine.course().identity();
+        }
+    }
+
+    /// Lets an engine work; gives the one that is to take its place, or none at the end.
+    async fn stay(
+        &self,
+        engine: &Engine,
+        asked: &mut mpsc::UnboundedReceiver<Ask>,
+        own_files: &OwnFiles,
+    ) -> Result<Option<Engine>> {
+        let mut resident = Resident::new(engine, self.options.clone());
+        let next = loop {
+            match resident.serve(asked).await {
+                Ok(Left::Done) => break Ok(None),
+                Ok(Left::Reload) => match self.engine(own_files) {
+                    Ok(next) => break Ok(Some(next)),
+                    // The old settings stay in force until the new ones are right.
+                    Err(error) => {
+                        for diagnostic in error.diagnostics {
+                            self.events.emit(Event::Diagnostic(diagnostic));
+                        }
+                    }
+                },
+                Err(error) => break Err(error),
+            }
+        };
+        resident.end().await;
+        next
+    }
+
+    fn engine(&self, own_files: &OwnFiles) -> Result<Engine> {
+        let engine = (self.make)(self.events.clone(), self.cancel.clone())?;
+        Ok(engine.with_own_files(own_files.clone()))
+    }
+
+    fn watch_options(&self, engine: &Engine, own_files: &OwnFiles) -> WatchOptions {
+        let own_files = own_files.clone();
+        let events = self.events.clone();
+        let mut options = WatchOptions::new(&engine.course().place);
+        options
+            .inputs
+            .files
+            .extend(engine.course().settings_files());
+        options.tuning = self.tuning;
+        options.poll = self.poll;
+        options.own_output = Arc::new(move |path| own_files.digest(path));
+        options.tell = Arc::new(move |diagnostic| events.emit(Event::Diagnostic(diagnostic)));
+        options
+    }
+
+    fn serve(
+        &self,
+        engine: &Engine,
+        watcher: &Arc<Watcher>,
+        gate: Gate,
+        identity: &Arc<Mutex<crate::digest::Digest>>,
+        visits: &Arc<AtomicU64>,
+    ) -> Result<()> {
+        let listener = server::listen(self.lock.socket())?;
+        let about = DaemonStatus {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            spec: engine.course().place.spec.display().to_string(),
+            preview: self.preview.clone(),
+            ..DaemonStatus::default()
+        };
+        let server = Server {
+            course: Arc::clone(identity),
+            gate,
+            hub: self.hub.clone(),
+            watcher: Arc::clone(watcher),
+            cancel: self.cancel.clone(),
+            about: Arc::new(about),
+            started: Instant::now(),
+            visits: Arc::clone(visits),
+        };
+        tokio::spawn(server.serve(listener));
+        self.lock.announce(self.preview.clone())
+    }
+
+    fn listen_to_keys(&mut self, asks: mpsc::UnboundedSender<Ask>) {
+        let (_, closed) = mpsc::unbounded_channel();
+        let mut keys = std::mem::replace(&mut self.keys, closed);
+        tokio::spawn(async move {
+            while let Some(ask) = keys.recv().await {
+                if asks.send(ask).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Ends the daemon when nobody has needed it for long.
+    fn end_when_idle(&self, visits: &Arc<AtomicU64>) {
+        let Some(limit) = self.idle_exit else { return };
+        let (visits, cancel, hub) = (Arc::clone(visits), self.cancel.clone(), self.hub.clone());
+        let mut events = hub.subscribe(None);
+        tokio::spawn(async move {
+            loop {
+                let before = visits.load(Ordering::Relaxed);
+                match tokio::time::timeout(limit, events.recv()).await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => events = hub.subscribe(None),
+                    Err(_) if visits.load(Ordering::Relaxed) == before => {
+                        cancel.cancel();
+                        return;
+                    }
+                    Err(_) => {}
+                }
+            }
+        });
+    }
+}
+
+/// Where a background daemon writes what a terminal would show.
+pub fn log_file(state_dir: &std::path::Path) -> PathBuf {
+    state_dir.join("daemon.log")
+}

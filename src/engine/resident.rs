@@ -1,0 +1,360 @@
+//! An engine that stays: it plans again when something changed, and builds for whoever asks.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::course::RelPath;
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::{ActionKind, Counts, Diagnostic, Event};
+use crate::watch::ChangeSet;
+use crate::worker::pool::Pool;
+
+use super::load::Specified;
+use super::run::{Rest, Run};
+use super::{BuildOptions, Built, Engine, Memory};
+
+/// The trigger of the runs that keep everything up to date.
+pub const WATCH_TRIGGER: &str = "watch";
+
+/// What is asked of a resident engine.
+#[derive(Debug)]
+pub enum Ask {
+    /// Files changed.
+    Changed(ChangeSet),
+    /// A build, with where to say how it went.
+    Build(Box<BuildOptions>, oneshot::Sender<Result<Built>>),
+    /// Look at everything again, and try again what failed.
+    Rebuild,
+    /// Execute nothing from now on, or do so again.
+    Fast(bool),
+    /// What the author is working on, from an editor.
+    Focus(RelPath),
+}
+
+/// Why a resident engine stopped serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nobody can ask any more, or the engine was cancelled.
+    Done,
+    /// Settings changed: an engine with the new ones should take its place. If there cannot be one, this one goes on.
+    Reload,
+}
+
+/// The engine with what it knows, its workers, and what is to be done.
+pub struct Resident<'e> {
+    engine: &'e Engine,
+    pool: Arc<Pool>,
+    memory: Option<Memory>,
+    /// The specification as it was when it last was right.
+    specified: Option<Arc<Specified>>,
+    /// Whether it may have changed since.
+    respecify: bool,
+    /// What is wrong with it now.
+    broken: Vec<Diagnostic>,
+    options: BuildOptions,
+    due: Due,
+    is_warm: bool,
+}
+
+#[derive(Default)]
+struct Due {
+    changes: ChangeSet,
+    builds: VecDeque<(Box<BuildOptions>, oneshot::Sender<Result<Built>>)>,
+    /// Whether the whole course is to be looked at.
+    run: bool,
+    /// Whether even what is known to be up to date is to be looked at.
+    everything: bool,
+}
+
+impl<'e> Resident<'e> {
+    /// A resident engine that keeps up to date what `options` name. Nothing is read or started yet.
+    pub fn new(engine: &'e Engine, options: BuildOptions) -> Self {
+        Self {
+            engine,
+            pool: Arc::new(engine.start_pool()),
+            memory: None,
+            specified: None,
+            respecify: true,
+            broken: Vec::new(),
+            options,
+            due: Due {
+                run: true,
+                ..Due::default()
+            },
+            is_warm: false,
+        }
+    }
+
+    /// Builds what is stale, then waits for asks and serves them, until there is a reason to leave.
+    pub async fn serve(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) -> Result<Left> {
+        loop {
+            while let Ok(ask) = asks.try_recv() {
+                self.note(ask);
+            }
+            if self.engine.cancel.is_cancelled() {
+                return Ok(Left::Done);
+            }
+            let must_reload = self.changes_settings();
+            let is_due =
+                self.due.run || !self.due.changes.is_empty() || !self.due.builds.is_empty();
+            if !is_due {
+                self.warm_up();
+                let ask = tokio::select! {
+                    ask = asks.recv() => ask,
+                    () = self.engine.cancel.cancelled() => None,
+                };
+                let Some(ask) = ask else {
+                    return Ok(Left::Done);
+                };
+                self.note(ask);
+                continue;
+            }
+            self.take_changes();
+            if must_reload {
+                return Ok(Left::Reload);
+            }
+            self.work(asks).await?;
+        }
+    }
+
+    /// Ends the workers.
+    pub async fn end(mut self) {
+        if let Some(memory) = &mut self.memory {
+            memory.carried.shutdown().await;
+        }
+        self.engine.end_pool(&self.pool).await;
+    }
+
+    /// Puts an ask on the list; true when what is being done now should make room for it.
+    fn note(&mut self, ask: Ask) -> bool {
+        match ask {
+            Ask::Changed(changes) => {
+                self.due.changes.paths.extend(changes.paths);
+                self.due.changes.rescan |= changes.rescan;
+                true
+            }
+            Ask::Build(options, answer) => {
+                self.due.builds.push_back((options, answer));
+                true
+            }
+            Ask::Rebuild => {
+                self.due.changes.rescan = true;
+                self.due.run = true;
+                self.due.everything = true;
+                true
+            }
+            Ask::Fast(fast) => {
+                self.options.fast = fast;
+                self.due.run = true;
+                true
+            }
+            Ask::Focus(path) => {
+                self.options.focus = HashSet::from([path]);
+                false
+            }
+        }
+    }
+
+    fn changes_settings(&self) -> bool {
+        let files = self.engine.course.settings_files();
+        files
+            .iter()
+            .any(|file| self.due.changes.paths.contains(file))
+    }
+
+    /// Forgets what the changes put in doubt.
+    fn take_changes(&mut self) {
+        let changes = std::mem::take(&mut self.due.changes);
+        if changes.is_empty() {
+            return;
+        }
+        self.due.run = true;
+        let root = &self.engine.course.place.root;
+        if let Some(memory) = &mut self.memory {
+            memory.apply(&changes, root);
+        }
+        if changes.rescan || changes.paths.contains(&self.engine.course.place.spec) {
+            self.respecify = true;
+        }
+        let named: HashSet<RelPath> = changes
+            .paths
+            .iter()
+            .filter_map(|path| RelPath::below(root, path))
+            .collect();
+        if !named.is_empty() {
+            self.options.focus = named;
+        }
+    }
+
+    /// Does one run, and notes what is asked meanwhile.
+    async fn work(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) -> Result<()> {
+        let build = self.due.builds.pop_front();
+        let mut options = match &build {
+            Some((options, _)) => (**options).clone(),
+            None => {
+                self.due.run = false;
+                BuildOptions {
+                    looks_at_everything: std::mem::take(&mut self.due.everything),
+                    ..self.options.clone()
+                }
+            }
+        };
+        if build.is_some() {
+            options.focus = options.only.iter().cloned().collect();
+        }
+        let (specified, mut memory) = match self.prepare() {
+            Ok(ready) => ready,
+            Err(error) => {
+                self.report(&error);
+                if let Some((_, answer)) = build {
+                    let _ = answer.send(Err(error));
+                }
+                return Ok(());
+            }
+        };
+        let also = self.broken.clone();
+        let interrupt = CancellationToken::new();
+        let (engine, pool) = (self.engine, Arc::clone(&self.pool));
+        let run = Run {
+            engine,
+            pool: &pool,
+            specified: &specified,
+            also: &also,
+            options: &options,
+            interrupt: interrupt.clone(),
+            cancel: engine.cancel.child_token(),
+        };
+        let result = {
+            let mut running = std::pin::pin!(run.run(&mut memory));
+            loop {
+                tokio::select! {
+                    result = &mut running => break result,
+                    Some(ask) = asks.recv() => {
+                        if self.note(ask) {
+                            interrupt.cancel();
+                        }
+                    }
+                }
+            }
+        };
+        self.is_warm = false;
+        self.memory = Some(memory);
+        self.conclude(result, build, &options)
+    }
+
+    /// What a run leaves to do, and the answer to whoever asked for it.
+    fn conclude(
+        &mut self,
+        result: Result<(Built, Rest)>,
+        build: Option<(Box<BuildOptions>, oneshot::Sender<Result<Built>>)>,
+        options: &BuildOptions,
+    ) -> Result<()> {
+        match result {
+            Ok((_, Rest::Interrupted)) => match build {
+                Some(build) => self.due.builds.push_back(build),
+                None => {
+                    self.due.run = true;
+                    self.due.everything |= options.looks_at_everything;
+                }
+            },
+            Ok((built, rest)) => {
+                if rest == Rest::Unsteady {
+                    self.due.changes.rescan = true;
+                }
+                if let Some((_, answer)) = build {
+                    // What was interrupted for it goes on.
+                    self.due.run = true;
+                    let _ = answer.send(Ok(built));
+                }
+            }
+            Err(error) if error.kind == ErrorKind::Interrupted => {
+                if let Some((_, answer)) = build {
+                    let _ = answer.send(Err(error));
+                }
+            }
+            Err(error) => {
+                if error.kind == ErrorKind::Internal {
+                    // A full disk today is none tomorrow: the next change tries again, from what is on disk.
+                    self.memory = None;
+                }
+                match build {
+                    Some((_, answer)) => {
+                        self.due.run = true;
+                        let _ = answer.send(Err(error));
+                    }
+                    None => self.report(&error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The specification as it is now, or as it was when it last was right; and what is known.
+    fn prepare(&mut self) -> Result<(Arc<Specified>, Memory)> {
+        if self.respecify {
+            match self.engine.course.specification() {
+                Ok(specified) => {
+                    self.specified = Some(Arc::new(specified));
+                    self.respecify = false;
+                    self.broken.clear();
+                }
+                Err(error) if self.specified.is_none() => return Err(error),
+                Err(error) => self.broken = error.diagnostics,
+            }
+        }
+        let specified = self.specified.clone();
+        let specified = specified.ok_or_else(|| Error::internal("there is no specification"))?;
+        let memory = match self.memory.take() {
+            Some(mut memory) => {
+                let dirs = self.engine.course.output_dirs(&specified.spec);
+                memory.publisher.allow(&dirs);
+                memory
+            }
+            None => self.engine.remember(&specified)?,
+        };
+        Ok((specified, memory))
+    }
+
+    /// Tells of an error as of a run that made nothing.
+    fn report(&self, error: &Error) {
+        let Engine { store, events, .. } = self.engine;
+        let trigger = self.options.trigger.clone();
+        // A store that does not work may be the very error.
+        let run = store.begin_run(&trigger).unwrap_or_default();
+        let actions = 0;
+        events.emit(Event::RunStarted {
+            run,
+            trigger,
+            actions,
+        });
+        self.engine.report(&error.diagnostics);
+        let counts = Counts::default();
+        let _ = store.finish_run(
+            run,
+            &counts,
+            0,
+            error.diagnostics.first().map(ToString::to_string),
+        );
+        events.emit(Event::RunFinished {
+            run,
+            counts,
+            duration_ms: 0,
+            interrupted: false,
+        });
+    }
+
+    /// Has workers ready for the next change, now that there is nothing to do.
+    fn warm_up(&mut self) {
+        if std::mem::replace(&mut self.is_warm, true) {
+            return;
+        }
+        for kind in [ActionKind::Execute, ActionKind::Html] {
+            if !self.options.fast {
+                self.pool.warm_up(kind);
+            }
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! One run: rounds of planning and working until everything that is asked for is up to date.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::course::RelPath;
+use crate::course::layout::Selection;
+use crate::error::Result;
+use crate::events::{Diagnostic, Event, Status};
+use crate::watch::ChangeSet;
+use crate::worker::pool::Pool;
+
+use super::decide::Decider;
+use super::load::{Loaded, Specified};
+use super::publish::Publisher;
+use super::round::{self, Round, Session};
+use super::wanted::{count, wanted};
+use super::{BuildOptions, Built, Engine, Memory, manifest};
+
+/// How often a run plans again because sources changed while it ran.
+const ROUNDS: usize = 5;
+
+/// A run that is about to begin.
+pub struct Run<'a> {
+    /// The course and its tools.
+    pub engine: &'a Engine,
+    /// The workers.
+    pub pool: &'a Arc<Pool>,
+    /// The specification.
+    pub specified: &'a Specified,
+    /// Something else to report.
+    pub also: &'a [Diagnostic],
+    /// What is asked for.
+    pub options: &'a BuildOptions,
+    /// Fires when the run is to end early and leave its work to the next one.
+    pub interrupt: CancellationToken,
+    /// Fires when the run is to stop.
+    pub cancel: CancellationToken,
+}
+
+/// What remains to be done after a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing.
+    Nothing,
+    /// It was interrupted.
+    Interrupted,
+    /// Sources went on changing while they were used.
+    Unsteady,
+}
+
+struct Totals {
+    statuses: HashMap<String, Status>,
+    removed: u64,
+    untouched: u64,
+    has_errors: bool,
+    /// The first thing that was made, and why.
+    reason: Option<String>,
+    rest: Rest,
+}
+
+impl Run<'_> {
+    /// Makes everything that is asked for and not up to date.
+    pub async fn run(&self, memory: &mut Memory) -> Result<(Built, Rest)> {
+        let started = Instant::now();
+        let store = &self.engine.store;
+        let run = store.begin_run(&self.options.trigger)?;
+        store.recover()?;
+        let mut totals = Totals {
+            statuses: HashMap::new(),
+            removed: 0,
+            untouched: 0,
+            has_errors: false,
+            reason: None,
+            rest: Rest::Nothing,
+        };
+        let mut result = Ok(());
+        for round in 0..ROUNDS {
+            match self.round(round, run, memory, &mut totals).await {
+                Ok(true) if round + 1 < ROUNDS => {
+                    // What changed is not known here, only that something did.
+                    let everything = ChangeSet {
+                        rescan: true,
+                        ..ChangeSet::default()
+                    };
+                    memory.apply(&everything, &self.engine.course.place.root);
+                }
+                Ok(again) => {
+                    if again {
+                        totals.rest = Rest::Unsteady;
+                    }
+                    break;
+                }
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        let mut counts = count(&totals.statuses, totals.removed);
+        counts.fresh += totals.untouched;
+        let duration = started.elapsed();
+        let duration_ms = duration.as_millis() as u64;
+        store.finish_run(run, &counts, duration_ms, totals.reason.take())?;
+        if result.is_ok() || !self.cancel.is_cancelled() {
+            self.engine.events.emit(Event::RunFinished {
+                run,
+                counts,
+                duration_ms,
+                interrupted: totals.rest == Rest::Interrupted,
+            });
+        }
+        result?;
+        let built = Built {
+            counts,
+            has_errors: totals.has_errors || counts.failed > 0,
+            duration,
+        };
+        Ok((built, totals.rest))
+    }
+
+    /// One round; true when sources changed meanwhile, so that another one is due.
+    async fn round(
+        &self,
+        number: usize,
+        run: i64,
+        memory: &mut Memory,
+        totals: &mut Totals,
+    ) -> Result<bool> {
+        let engine = self.engine;
+        let loaded = engine.look(self.specified, memory, &self.options.selection)?;
+        if self.is_whole() {
+            engine.tell(self.specified, &loaded, memory);
+        }
+        let decider = Decider::new(
+            &engine.store,
+            &memory.sources.snapshot,
+            &memory.latest,
+            self.options.force.clone(),
+        );
+        let wanted = wanted(&loaded.plan, self.options, &decider)?;
+        if number == 0 {
+            let actions = wanted.iter().filter(|wanted| **wanted).count() as u64;
+            engine.events.emit(Event::RunStarted {
+                run,
+                trigger: self.options.trigger.clone(),
+                actions,
+            });
+        }
+        totals.has_errors = engine.report(self.also) | engine.report(&loaded.diagnostics);
+        if self.options.looks_at_everything {
+            memory.settled.clear();
+        }
+        let session = Session {
+            store: &engine.store,
+            pool: Arc::clone(self.pool),
+            kernels_ahead: Arc::clone(&engine.pool.kernels_ahead),
+            events: engine.events.clone(),
+            cancel: self.cancel.clone(),
+            staging: &memory.staging,
+            course: &engine.course,
+            fail_fast: self.options.fail_fast,
+            may_force: number == 0,
+            interrupt: self.interrupt.clone(),
+            focus: &self.options.focus,
+            is_whole: self.is_whole(),
+        };
+        let ended = Round {
+            plan: &loaded.plan,
+            wanted: &wanted,
+            session: &session,
+            snapshot: &memory.sources.snapshot,
+            decider,
+            publisher: &mut memory.publisher,
+            statuses: &mut totals.statuses,
+            settled: &mut memory.settled,
+            carried: &mut memory.carried,
+        }
+        .run()
+        .await?;
+        totals.has_errors |= ended.has_errors;
+        totals.untouched = ended.untouched;
+        totals.reason = totals.reason.take().or(ended.reason);
+        memory.latest.extend(ended.latest);
+        // What was found to be read while it was made.
+        engine.tell_inputs(self.specified, memory);
+        if ended.interrupted {
+            totals.rest = Rest::Interrupted;
+            return Ok(false);
+        }
+        if ended.again && number + 1 < ROUNDS {
+            return Ok(true);
+        }
+        totals.removed += self.clean_up(memory, &loaded)?;
+        self.write_manifests(&memory.publisher, &loaded, &totals.statuses)?;
+        Ok(ended.again)
+    }
+
+    /// Whether the plan has every action of the course, and all that can be asked for are.
+    fn is_whole(&self) -> bool {
+        self.options.only.is_empty() && self.options.selection == Selection::default()
+    }
+
+    /// Creates empty directories and removes outputs whose source is gone.
+    fn clean_up(&self, memory: &mut Memory, loaded: &Loaded) -> Result<u64> {
+        if self.cancel.is_cancelled() || !self.options.only.is_empty() {
+            return Ok(0);
+        }
+        let known = memory.cleaned.as_ref();
+        if known.is_some_and(|known| Arc::ptr_eq(known, &loaded.all_destinations)) {
+            return Ok(0);
+        }
+        let publisher = &mut memory.publisher;
+        for dir in &loaded.empty_dirs {
+            publisher.publish_dir(dir)?;
+        }
+        if loaded.is_incomplete {
+            // A source that could not be read still owns its outputs.
+            return Ok(0);
+        }
+        let (removed, warnings) =
+            publisher.remove_others(&round::wanted_destinations(&loaded.all_destinations))?;
+        self.engine.report(&warnings);
+        memory.cleaned = Some(Arc::clone(&loaded.all_destinations));
+        Ok(removed)
+    }
+
+    /// Writes what the targets contain, after a build of the whole course that changed something.
+    fn write_manifests(
+        &self,
+        publisher: &Publisher,
+        loaded: &Loaded,
+        statuses: &HashMap<String, Status>,
+    ) -> Result<()> {
+        let course = &self.engine.course;
+        let is_whole = self.is_whole()
+            && !self.options.fast
+            && self.options.writes_manifests
+            && course.settings.output.manifest;
+        if !is_whole || loaded.is_incomplete || self.cancel.is_cancelled() {
+            return Ok(());
+        }
+        let is_there = |root: &String| publisher.file(root).join(manifest::NAME).exists();
+        let is_changed = statuses.values().any(|status| *status != Status::Fresh);
+        if !is_changed && loaded.targets.iter().all(|(_, root)| is_there(root)) {
+            return Ok(());
+        }
+        let failed: HashSet<&RelPath> = loaded
+            .plan
+            .actions
+            .iter()
+            .filter(|action| statuses.get(&action.id) == Some(&Status::Failed))
+            .map(|action| &action.source)
+            .collect();
+        let placed = loaded.placed();
+        let failed = placed
+            .iter()
+            .filter(|placed| failed.contains(&placed.source))
+            .filter_map(|placed| Some(placed.topic.as_ref()?.1.as_str()))
+            .collect();
+        let spec_name = course.place.spec_name();
+        manifest::Manifests {
+            spec: &self.specified.spec,
+            spec_name: spec_name.rsplit('/').next().unwrap_or(&spec_name),
+            course_root: &course.place.root,
+            targets: loaded
+                .targets
+                .iter()
+                .map(|(name, root)| manifest::Target { name, root })
+                .collect(),
+            placed: &placed,
+            failed,
+        }
+        .write(publisher, &self.engine.store)
+    }
+}

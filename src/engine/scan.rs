@@ -1,0 +1,377 @@
+//! Which files and directories a course consists of, kept up to date from one planning to the next.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::course::RelPath;
+use crate::course::tree::Listing;
+use crate::events::Diagnostic;
+
+/// What is not a source: the store, the outputs.
+pub type Skip<'a> = dyn Fn(&Path) -> bool + 'a;
+
+/// The files and directories below some roots, as they were when they were last looked at.
+pub struct Scanned {
+    roots: Vec<Option<RelPath>>,
+    listing: Listing,
+    /// What is wrong with some of them.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Whether one file may have several names.
+    has_links: bool,
+    /// Raised whenever the listing changes.
+    pub version: u64,
+}
+
+impl Scanned {
+    /// Lists everything below `roots` (none: the course root itself).
+    pub fn new(root: &Path, roots: Vec<Option<RelPath>>, skip: &Skip<'_>) -> Self {
+        let (listing, diagnostics, has_links) = scan_all(root, &roots, skip);
+        Self {
+            roots,
+            listing,
+            diagnostics,
+            has_links,
+            version: 0,
+        }
+    }
+
+    /// The files and directories.
+    pub fn listing(&self) -> &Listing {
+        &self.listing
+    }
+
+    /// Looks again at everything.
+    pub fn refresh(&mut self, root: &Path, roots: Vec<Option<RelPath>>, skip: &Skip<'_>) {
+        let new = Self::new(root, roots, skip);
+        if self.listing != new.listing || self.roots != new.roots {
+            self.version += 1;
+        }
+        *self = Self {
+            version: self.version,
+            ..new
+        };
+    }
+
+    /// Looks again at what may have changed: these paths and everything below them.
+    pub fn update(
+        &mut self,
+        root: &Path,
+        roots: Vec<Option<RelPath>>,
+        skip: &Skip<'_>,
+        paths: &[RelPath],
+    ) {
+        let is_simple = self.roots == roots && self.diagnostics.is_empty() && !self.has_links;
+        if !is_simple || !paths.iter().all(|path| self.look_again(root, skip, path)) {
+            self.refresh(root, roots, skip);
+        }
+    }
+
+    /// Looks again at one path; false when that is not enough.
+    fn look_again(&mut self, root: &Path, skip: &Skip<'_>, path: &RelPath) -> bool {
+        let is_above = |start: &Option<RelPath>| match start {
+            Some(start) => start != path && start.starts_with(path),
+            None => false,
+        };
+        if self.roots.iter().any(is_above) {
+            return false;
+        }
+        let start = self.roots.iter().find(|start| match start {
+            Some(start) => path.starts_with(start),
+            None => true,
+        });
+        let Some(start) = start else {
+            return true;
+        };
+        let file = path.under(root);
+        if file.ancestors().take_while(|dir| *dir != root).any(skip) {
+            return true;
+        }
+        let metadata = std::fs::symlink_metadata(&file);
+        if let Ok(metadata) = &metadata {
+            if metadata.is_symlink() {
+                return false;
+            }
+            if metadata.is_file() && self.listing.files.contains(path) {
+                return true;
+            }
+        }
+        let old_files: Vec<RelPath> = self.listing.below(path).cloned().collect();
+        let old_dirs: Vec<RelPath> = below(&self.listing.dirs, path);
+        let was_file = self.listing.files.remove(path);
+        for file in &old_files {
+            self.listing.files.remove(file);
+        }
+        for dir in &old_dirs {
+            self.listing.dirs.remove(dir);
+        }
+        let mut scan = Scan::new(root, skip);
+        match metadata {
+            Ok(metadata) if metadata.is_dir() => {
+                scan.dirs.insert(path.clone());
+                scan.directory(&file, &mut Vec::new());
+            }
+            Ok(metadata) if metadata.is_file() => {
+                scan.files.insert(path.clone());
+            }
+            _ => {}
+        }
+        if scan.has_links || !scan.diagnostics.is_empty() {
+            return false;
+        }
+        let is_same =
+            !was_file && scan.files.iter().eq(&old_files) && scan.dirs.iter().eq(&old_dirs);
+        if !is_same {
+            self.version += 1;
+        }
+        if !(scan.files.is_empty() && scan.dirs.is_empty()) {
+            let mut above = path.parent();
+            while let Some(dir) = above {
+                let is_inside = start.as_ref().is_none_or(|start| dir.starts_with(start));
+                if !is_inside || !self.listing.dirs.insert(dir.clone()) {
+                    break;
+                }
+                above = dir.parent();
+            }
+        }
+        self.listing.files.extend(scan.files);
+        self.listing.dirs.extend(scan.dirs);
+        true
+    }
+}
+
+/// A directory and those below it.
+fn below(dirs: &BTreeSet<RelPath>, dir: &RelPath) -> Vec<RelPath> {
+    let from = dirs.range(dir.clone()..);
+    from.take_while(|other| other.as_str().starts_with(dir.as_str()))
+        .filter(|other| other.starts_with(dir))
+        .cloned()
+        .collect()
+}
+
+/// Lists all files and directories below `roots`. Symbolic links are followed as long as they stay inside the course.
+/// Also tells whether there are any.
+fn scan_all(
+    root: &Path,
+    roots: &[Option<RelPath>],
+    skip: &Skip<'_>,
+) -> (Listing, Vec<Diagnostic>, bool) {
+    let mut scan = Scan::new(root, skip);
+    for start in roots {
+        let dir = start
+            .as_ref()
+            .map_or_else(|| root.to_path_buf(), |start| start.under(root));
+        if let Some(start) = start {
+            if dir.is_file() {
+                scan.files.insert(start.clone());
+            }
+            if scan.dirs.contains(start) || !dir.is_dir() {
+                continue;
+            }
+            scan.dirs.insert(start.clone());
+        }
+        scan.directory(&dir, &mut Vec::new());
+    }
+    let listing = Listing {
+        files: scan.files,
+        dirs: scan.dirs,
+    };
+    (listing, scan.diagnostics, scan.has_links)
+}
+
+struct Scan<'a> {
+    root: &'a Path,
+    skip: &'a Skip<'a>,
+    files: BTreeSet<RelPath>,
+    dirs: BTreeSet<RelPath>,
+    diagnostics: Vec<Diagnostic>,
+    has_links: bool,
+}
+
+impl<'a> Scan<'a> {
+    fn new(root: &'a Path, skip: &'a Skip<'a>) -> Self {
+        Self {
+            root,
+            skip,
+            files: BTreeSet::new(),
+            dirs: BTreeSet::new(),
+            diagnostics: Vec::new(),
+            has_links: false,
+        }
+    }
+
+    fn directory(&mut self, dir: &Path, links: &mut Vec<PathBuf>) {
+        let entries = match std::fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(error) => {
+                let shown = dir
+                    .strip_prefix(self.root)
+                    .unwrap_or(dir)
+                    .display()
+                    .to_string();
+                self.diagnostics.push(
+                    Diagnostic::error(format!("the directory cannot be read: {error}"))
+                        .at(shown, None),
+                );
+                return;
+            }
+        };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if (self.skip)(&path) {
+                continue;
+            }
+            let Some(relative) = RelPath::below(self.root, &path) else {
+                self.diagnostics.push(
+                    Diagnostic::warning("the file name is not UTF-8; the file is ignored")
+                        .at(path.display().to_string(), None)
+                        .hint("rename it"),
+                );
+                continue;
+            };
+            let Ok(kind) = entry.file_type() else {
+                continue;
+            };
+            if kind.is_symlink() {
+                self.link(&path, relative, links);
+            } else if kind.is_dir() {
+                if self.dirs.insert(relative) {
+                    self.directory(&path, links);
+                }
+            } else if kind.is_file() {
+                self.files.insert(relative);
+            }
+        }
+    }
+
+    fn link(&mut self, path: &Path, relative: RelPath, links: &mut Vec<PathBuf>) {
+        self.has_links = true;
+        let Ok(real) = path.canonicalize() else {
+            self.diagnostics.push(
+                Diagnostic::warning("the symbolic link leads nowhere; it is ignored")
+                    .at(relative.as_str(), None),
+            );
+            return;
+        };
+        if !real.starts_with(self.root) {
+            self.diagnostics.push(
+                Diagnostic::error("the symbolic link leads out of the course")
+                    .at(relative.as_str(), None)
+                    .hint("copy the file into the course: other files are never read"),
+            );
+            return;
+        }
+        if !real.is_dir() {
+            self.files.insert(relative);
+        } else if links.contains(&real) || path.starts_with(&real) {
+            self.diagnostics.push(
+                Diagnostic::warning(
+                    "the symbolic link leads back to a directory that holds it; it is ignored",
+                )
+                .at(relative.as_str(), None),
+            );
+        } else if self.dirs.insert(relative) {
+            links.push(real);
+            self.directory(path, links);
+            links.pop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_out_of_the_course_and_loops_are_reported() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap().join("course");
+        std::fs::create_dir_all(root.join("slides/m")).unwrap();
+        std::fs::write(root.join("slides/m/a.py"), "1").unwrap();
+        std::fs::write(dir.path().join("secret"), "s").unwrap();
+        std::os::unix::fs::symlink(dir.path().join("secret"), root.join("slides/m/out.txt"))
+            .unwrap();
+        std::os::unix::fs::symlink(&root, root.join("slides/loop")).unwrap();
+        std::os::unix::fs::symlink("a.py", root.join("slides/m/b.py")).unwrap();
+        let roots = [Some(RelPath::new("slides").unwrap())];
+        let (listing, diagnostics, has_links) = scan_all(&root, &roots, &|_| false);
+        assert!(has_links);
+        let files: Vec<&str> = listing.files.iter().map(RelPath::as_str).collect();
+        assert_eq!(files, ["slides/m/a.py", "slides/m/b.py"]);
+        let messages: Vec<&str> = diagnostics.iter().map(|d| d.message.as_str()).collect();
+        assert!(
+            messages.iter().any(|m| m.contains("out of the course")),
+            "{messages:?}"
+        );
+        assert!(
+            messages.iter().any(|m| m.contains("leads back")),
+            "{messages:?}"
+        );
+    }
+
+    /// Whatever happens to a tree, looking again at what changed gives what a new look at everything gives.
+    #[test]
+    fn updates_equal_a_new_scan() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("slides/m/t")).unwrap();
+        std::fs::create_dir_all(root.join("output")).unwrap();
+        let roots = || vec![Some(RelPath::new("slides").unwrap())];
+        let skip = |path: &Path| path.ends_with("skipped");
+        let mut scanned = Scanned::new(&root, roots(), &skip);
+        let write = |path: &str| {
+            let file = root.join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, "x").unwrap();
+        };
+        let steps: &[(&dyn Fn(), &[&str])] = &[
+            (&|| write("slides/m/t/a.py"), &["slides/m/t/a.py"]),
+            (&|| write("slides/m/t/a.py"), &["slides/m/t/a.py"]),
+            (
+                &|| write("slides/m/new/deep/b.py"),
+                &["slides/m/new/deep/b.py"],
+            ),
+            (
+                &|| write("slides/m/skipped/b.py"),
+                &["slides/m/skipped/b.py"],
+            ),
+            (&|| write("output/x"), &["output/x"]),
+            (
+                &|| std::fs::rename(root.join("slides/m/new"), root.join("slides/m/old")).unwrap(),
+                &["slides/m/new", "slides/m/old"],
+            ),
+            (
+                &|| {
+                    std::fs::remove_file(root.join("slides/m/t/a.py")).unwrap();
+                    write("slides/m/t/a.py/inner");
+                },
+                &["slides/m/t/a.py"],
+            ),
+            (
+                &|| std::fs::remove_dir_all(root.join("slides/m/old")).unwrap(),
+                &["slides/m/old/deep/b.py", "slides/m/old"],
+            ),
+            (
+                &|| std::fs::rename(root.join("slides"), root.join("away")).unwrap(),
+                &["slides", "away"],
+            ),
+            (
+                &|| std::fs::rename(root.join("away"), root.join("slides")).unwrap(),
+                &["slides", "away"],
+            ),
+        ];
+        for (number, (step, paths)) in steps.iter().enumerate() {
+            let before = scanned.listing().clone();
+            let version = scanned.version;
+            step();
+            let paths: Vec<RelPath> = paths.iter().map(|p| RelPath::new(p).unwrap()).collect();
+            scanned.update(&root, roots(), &skip, &paths);
+            let (expected, _, _) = scan_all(&root, &roots(), &skip);
+            assert_eq!(scanned.listing(), &expected, "step {number}");
+            assert_eq!(
+                version != scanned.version,
+                before != expected,
+                "step {number}"
+            );
+        }
+    }
+}

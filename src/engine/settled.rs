@@ -1,0 +1,83 @@
+//! Actions that are known to be up to date. A resident process does not look at them again until something about them
+//! changes: what they are made of, what they were found to read, or one of their outputs.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::course::RelPath;
+use crate::plan::Action;
+use crate::store::Latest;
+use crate::watch::ChangeSet;
+
+use super::decide::Results;
+
+/// Actions with their results, by identity.
+#[derive(Default)]
+pub struct Settled(HashMap<String, (Arc<Action>, Results)>);
+
+impl Settled {
+    /// The results of an action, if it is the very one that settled.
+    pub fn results(&self, action: &Arc<Action>) -> Option<&Results> {
+        let (known, results) = self.0.get(&action.id)?;
+        Arc::ptr_eq(known, action).then_some(results)
+    }
+
+    /// An action came out up to date.
+    pub fn settle(&mut self, action: &Arc<Action>, results: Results) {
+        self.0
+            .insert(action.id.clone(), (Arc::clone(action), results));
+    }
+
+    /// An action is not up to date.
+    pub fn unsettle(&mut self, action: &str) {
+        self.0.remove(action);
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Forgets the actions of the past that are not planned any more.
+    pub fn keep(&mut self, actions: &[Arc<Action>]) {
+        if self.0.len() > actions.len() {
+            let planned: std::collections::HashSet<&str> =
+                actions.iter().map(|action| action.id.as_str()).collect();
+            self.0.retain(|id, _| planned.contains(id.as_str()));
+        }
+    }
+
+    /// Forgets what a change set puts in doubt besides declared inputs, whose digests are in the actions: files that were
+    /// found to be read, and outputs.
+    pub fn apply(&mut self, changes: &ChangeSet, root: &Path, latest: &HashMap<String, Latest>) {
+        if changes.rescan {
+            self.clear();
+            return;
+        }
+        let paths: Vec<String> = changes
+            .paths
+            .iter()
+            .map(|path| match RelPath::below(root, path) {
+                Some(relative) => relative.to_string(),
+                None => path.display().to_string(),
+            })
+            .collect();
+        let is_hit = |file: &str| {
+            paths.iter().any(|path| {
+                let rest = file.strip_prefix(path.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+        };
+        self.0.retain(|id, (action, _)| {
+            let discovered = latest
+                .get(id)
+                .is_some_and(|latest| latest.discovered.iter().any(|(file, _)| is_hit(file)));
+            let mut destinations = action
+                .outputs
+                .iter()
+                .flat_map(|output| &output.destinations);
+            !discovered && !destinations.any(|destination| is_hit(destination))
+        });
+    }
+}

@@ -1,0 +1,259 @@
+//! Plans of sources that did not change: a resident process plans only what an edit touches.
+//!
+//! An entry says what it was made of: the tree and layout of its source, every file that was read (by its digest), the
+//! links of other decks if it has any, and the world: settings, tools, what the specification says for all decks.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::course::RelPath;
+use crate::course::layout::{CopyOutput, DeckOutputs, DiagramOutputs};
+use crate::course::spec::TopicRef;
+use crate::course::tree::Topic;
+use crate::digest::Digest;
+
+use super::action::{Action, ActionIndex};
+use super::rules;
+use super::rules::program::Programs;
+use super::rules::surroundings::Rendered;
+use super::{Context, Source};
+
+/// Remembered plans, to be kept from one planning to the next.
+#[derive(Default)]
+pub struct Memo {
+    world: Option<Digest>,
+    links: Option<Digest>,
+    entries: HashMap<Place, Entry>,
+    used: HashMap<Place, Entry>,
+}
+
+/// Where a source stands: a topic may be part of several sections, and a file may be copied and be a deck.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Place {
+    Diagram(RelPath),
+    Copy(RelPath),
+    Deck(usize, usize, RelPath),
+}
+
+struct Entry {
+    basis: Basis,
+    /// Files that were read, with their digests; none for those that were looked for and not found.
+    reads: Vec<(RelPath, Option<Digest>)>,
+    /// What links between decks could lead to, if this one has links.
+    links: Option<Digest>,
+    /// The index of the first of its actions.
+    first: ActionIndex,
+    actions: Vec<Arc<Action>>,
+    programs: Programs,
+}
+
+/// What the tree and the layout say of a source.
+enum Basis {
+    Diagram(DiagramOutputs),
+    Copy(CopyOutput),
+    Deck(Box<(DeckOutputs, Topic, TopicRef)>),
+}
+
+impl Memo {
+    /// Forgets everything when something changed that any source may depend on.
+    pub(super) fn begin(&mut self, context: &Context<'_>) {
+        let world = world(context);
+        if self.world != Some(world) {
+            self.entries.clear();
+        }
+        self.world = Some(world);
+        self.links = None;
+    }
+
+    /// Forgets sources that are no longer planned.
+    pub(super) fn end(&mut self) {
+        self.entries = std::mem::take(&mut self.used);
+    }
+
+    /// Adds the action of a diagram.
+    pub(super) fn diagram(
+        &mut self,
+        context: &Context<'_>,
+        diagram: &DiagramOutputs,
+        actions: &mut Vec<Arc<Action>>,
+    ) {
+        self.add(
+            context,
+            Place::Diagram(diagram.diagram.at.clone()),
+            |basis| matches!(basis, Basis::Diagram(known) if known == diagram),
+            || Basis::Diagram(diagram.clone()),
+            actions,
+            |context, _| {
+                (
+                    vec![rules::diagram::action(context, diagram)],
+                    Programs::default(),
+                )
+            },
+        );
+    }
+
+    /// Adds the action of a copied file.
+    pub(super) fn copy(
+        &mut self,
+        context: &Context<'_>,
+        copy: &CopyOutput,
+        actions: &mut Vec<Arc<Action>>,
+    ) {
+        self.add(
+            context,
+            Place::Copy(copy.source.clone()),
+            |basis| matches!(basis, Basis::Copy(known) if known == copy),
+            || Basis::Copy(copy.clone()),
+            actions,
+            |context, _| {
+                (
+                    vec![rules::copy::action(context, copy)],
+                    Programs::default(),
+                )
+            },
+        );
+    }
+
+    /// Adds all actions of a deck.
+    pub(super) fn deck(
+        &mut self,
+        context: &Context<'_>,
+        deck: &DeckOutputs,
+        rendered: &Rendered,
+        actions: &mut Vec<Arc<Action>>,
+        programs: &mut Programs,
+    ) {
+        let section = &context.tree.sections[deck.section];
+        let topic = &section.topics[deck.topic];
+        let reference = &context.spec.sections[section.index].topics[topic.topic];
+        let at = topic.decks[deck.deck].at.clone();
+        let entry = self.add(
+            context,
+            Place::Deck(deck.section, deck.topic, at),
+            |basis| {
+                matches!(basis, Basis::Deck(known)
+                    if known.0 == *deck && known.1 == *topic && known.2 == *reference)
+            },
+            || Basis::Deck(Box::new((deck.clone(), topic.clone(), reference.clone()))),
+            actions,
+            |context, first| rules::deck::actions(context, deck, rendered, first),
+        );
+        programs.extend(&entry.programs);
+    }
+
+    fn add(
+        &mut self,
+        context: &Context<'_>,
+        place: Place,
+        is_same: impl FnOnce(&Basis) -> bool,
+        basis: impl FnOnce() -> Basis,
+        actions: &mut Vec<Arc<Action>>,
+        make: impl FnOnce(&Context<'_>, ActionIndex) -> (Vec<Action>, Programs),
+    ) -> &Entry {
+        let first = actions.len();
+        let known = self.entries.remove(&place);
+        let entry = match known {
+            Some(entry) if is_same(&entry.basis) && self.still_holds(&entry, context) => {
+                moved(entry, first)
+            }
+            _ => self.made(context, basis(), first, make),
+        };
+        actions.extend(entry.actions.iter().cloned());
+        self.used.entry(place).insert_entry(entry).into_mut()
+    }
+
+    fn still_holds(&mut self, entry: &Entry, context: &Context<'_>) -> bool {
+        let are_same = entry
+            .reads
+            .iter()
+            .all(|(path, digest)| (context.digest)(path) == *digest);
+        are_same && (entry.links.is_none() || entry.links == Some(self.links(context)))
+    }
+
+    fn links(&mut self, context: &Context<'_>) -> Digest {
+        *self
+            .links
+            .get_or_insert_with(|| Digest::of(context.references.description()))
+    }
+
+    /// Plans a source and notes what that took.
+    fn made(
+        &mut self,
+        context: &Context<'_>,
+        basis: Basis,
+        first: ActionIndex,
+        make: impl FnOnce(&Context<'_>, ActionIndex) -> (Vec<Action>, Programs),
+    ) -> Entry {
+        let reads = RefCell::new(BTreeMap::new());
+        let read = |path: &RelPath| -> Option<Source> {
+            let source = (context.read)(path);
+            let digest = source.as_ref().map(|source| source.digest);
+            reads.borrow_mut().insert(path.clone(), digest);
+            source
+        };
+        let digest = |path: &RelPath| -> Option<Digest> {
+            let digest = (context.digest)(path);
+            reads.borrow_mut().insert(path.clone(), digest);
+            digest
+        };
+        context.references.take_followed();
+        let noting = Context {
+            read: &read,
+            digest: &digest,
+            ..*context
+        };
+        let (actions, programs) = make(&noting, first);
+        let has_links = context.references.take_followed();
+        Entry {
+            basis,
+            reads: reads.into_inner().into_iter().collect(),
+            links: has_links.then(|| self.links(context)),
+            first,
+            actions: actions.into_iter().map(Arc::new).collect(),
+            programs,
+        }
+    }
+}
+
+/// The entry with its actions at other indices. Those that it waits for are its own, or diagrams, which are part of the
+/// world where decks wait for them.
+fn moved(mut entry: Entry, first: ActionIndex) -> Entry {
+    let before = std::mem::replace(&mut entry.first, first);
+    if before != first {
+        for action in &mut entry.actions {
+            if action.after.iter().any(|index| *index >= before) {
+                for index in &mut Arc::make_mut(action).after {
+                    if *index >= before {
+                        *index = *index - before + first;
+                    }
+                }
+            }
+        }
+    }
+    entry
+}
+
+/// A digest of what any source may depend on besides files.
+fn world(context: &Context<'_>) -> Digest {
+    let spec = context.spec;
+    let tools = context.tools;
+    let kernels: BTreeMap<_, _> = tools.kernels.iter().collect();
+    let diagrams: Vec<&RelPath> = match spec.images.inline {
+        true => {
+            let diagrams = context.layout.diagrams.iter();
+            diagrams.map(|diagram| &diagram.diagram.rendered).collect()
+        }
+        false => Vec::new(),
+    };
+    Digest::of(format!(
+        "{:?}",
+        (
+            (&spec.author, &spec.organization, &spec.images),
+            (&context.settings.notebook, &context.settings.diagrams),
+            context.target_roots,
+            (&tools.html, kernels, &tools.plantuml, &tools.drawio),
+            diagrams,
+        )
+    ))
+}

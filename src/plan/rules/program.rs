@@ -1,0 +1,188 @@
+//! The code format of C++ decks: a program, which may have a header and files of its workshops.
+
+use std::sync::Arc;
+
+use crate::course::deck::cpp::{self, Program};
+use crate::course::layout::{DeckOutput, Destination, OutputClass, Placed};
+use crate::course::tree::DeckFile;
+use crate::course::{Format, Kind, RelPath};
+use crate::plan::Context;
+use crate::plan::action::{Action, Make, Output};
+
+use super::deck::notebook_of;
+
+/// The programs of a course, or of one of its decks.
+#[derive(Clone, Default)]
+pub struct Programs {
+    /// Source files and headers, wherever they go.
+    pub files: Vec<ProgramFile>,
+    /// Outputs besides the decks' own.
+    pub placed: Vec<Placed>,
+}
+
+impl Programs {
+    /// Adds those of a deck.
+    pub fn extend(&mut self, other: &Self) {
+        self.files.extend_from_slice(&other.files);
+        self.placed.extend_from_slice(&other.placed);
+    }
+}
+
+/// A program in one place.
+#[derive(Clone)]
+pub struct ProgramFile {
+    /// The place of the deck's source file.
+    pub destination: Destination,
+    /// Its deck.
+    pub deck: RelPath,
+    /// The digest of the deck.
+    pub action_inputs: Vec<(RelPath, crate::digest::Digest)>,
+    /// The audience.
+    pub kind: Kind,
+    /// The numbers of its workshops.
+    pub workshops: Vec<usize>,
+    /// All of its text.
+    pub text: Arc<str>,
+    /// Whether the author says that it does not compile.
+    pub is_excluded: bool,
+}
+
+/// A deck whose programs are made.
+pub struct Source<'a> {
+    /// The course.
+    pub context: &'a Context<'a>,
+    /// Its file.
+    pub file: &'a DeckFile,
+    /// The section (its index in the specification) and the id of its topic.
+    pub topic: (usize, &'a str),
+    /// Its bytes.
+    pub bytes: Option<&'a Arc<[u8]>>,
+}
+
+/// Makes the action of a code output write a program, and adds the actions for its further files.
+pub fn make(
+    source: &Source<'_>,
+    output: &DeckOutput,
+    action: &mut Action,
+    actions: &mut Vec<Action>,
+    programs: &mut Programs,
+) {
+    let Make::Deck(work) = &action.make else {
+        return;
+    };
+    let Some(first) = output.destinations.first() else {
+        return;
+    };
+    let notebook = notebook_of(work, work.kind, &work.surroundings);
+    let stem = first.path.stem();
+    let program = cpp::program(&work.deck, &notebook, work.kind, work.lang, stem);
+    let parts = action.parts.clone().with("name", stem);
+    // Each of the files has the whole key: what they hold depends on all cells of the deck.
+    action.parts = parts.clone().with("file", "main");
+    let text: Arc<str> = whole_text(&program).into();
+    for destination in &output.destinations {
+        programs.files.push(ProgramFile {
+            destination: destination.clone(),
+            deck: source.file.path.clone(),
+            action_inputs: action.inputs.clone(),
+            kind: output.kind,
+            workshops: program
+                .workshops
+                .iter()
+                .map(|(number, _)| *number)
+                .collect(),
+            text: Arc::clone(&text),
+            is_excluded: is_excluded(source.bytes.map_or(&[][..], |bytes| bytes)),
+        });
+    }
+    action.make = Make::Text(program.main.into());
+    let header = program
+        .header
+        .map(|text| ("header".to_owned(), ".hpp".to_owned(), text));
+    let workshops = program.workshops.into_iter().map(|(number, text)| {
+        (
+            format!("workshop {number}"),
+            format!("_workshop_{number}.cpp"),
+            text,
+        )
+    });
+    for (name, ending, text) in header.into_iter().chain(workshops) {
+        let destinations: Vec<Destination> = output
+            .destinations
+            .iter()
+            .filter_map(|destination| beside(destination, stem, &ending))
+            .collect();
+        programs
+            .placed
+            .extend(destinations.iter().map(|destination| Placed {
+                destination: destination.clone(),
+                source: source.file.path.clone(),
+                topic: Some((source.topic.0, source.topic.1.to_owned())),
+                lang: output.lang,
+                class: OutputClass::Deck(Format::Code, output.kind),
+            }));
+        actions.push(Action {
+            id: format!("{} {name}", action.id),
+            kind: action.kind,
+            source: action.source.clone(),
+            inputs: action.inputs.clone(),
+            parts: parts.clone().with("file", &name),
+            after: Vec::new(),
+            make: Make::Text(text.into()),
+            outputs: vec![Output {
+                name: format!("{}{ending}", output.kind),
+                destinations: source.context.destinations(&destinations),
+            }],
+            warnings: Vec::new(),
+        });
+    }
+}
+
+/// The place of a file beside the source file of a deck.
+pub fn beside(destination: &Destination, stem: &str, ending: &str) -> Option<Destination> {
+    let dir = destination.path.parent()?;
+    Some(Destination {
+        target: destination.target,
+        path: dir.join(&format!("{stem}{ending}")).ok()?,
+    })
+}
+
+fn whole_text(program: &Program) -> String {
+    let workshops = program.workshops.iter().map(|(_, text)| text.as_str());
+    let header = program.header.as_deref().into_iter();
+    let texts: Vec<&str> = header
+        .chain([program.main.as_str()])
+        .chain(workshops)
+        .collect();
+    texts.concat()
+}
+
+/// Whether the lines before the first cell say `// clm: no-compile`.
+fn is_excluded(deck: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(deck);
+    text.lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("// %%") && !line.starts_with("//%%"))
+        .filter_map(|line| line.strip_prefix("//"))
+        .any(|line| {
+            let words: String = line.split_whitespace().collect();
+            words == "clm:no-compile"
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_stands_before_the_first_cell() {
+        for (deck, excluded) in [
+            ("// clm: no-compile\n// %%\nf();", true),
+            ("// {{ header('a', 'b') }}\n//clm:no-compile\n// %%\n", true),
+            ("// %%\nf();\n// clm: no-compile\n", false),
+            ("// clm: no-compile because\n// %%\n", false),
+        ] {
+            assert_eq!(is_excluded(deck.as_bytes()), excluded, "{deck}");
+        }
+    }
+}

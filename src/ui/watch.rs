@@ -1,0 +1,308 @@
+//! What a person sees of a watch: every run in a line, errors until they are mended, and one line at rest.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::Write;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::engine::resident::WATCH_TRIGGER;
+use crate::events::{Counts, Diagnostic, Event, Severity, Status};
+
+use super::{Reporter, text};
+
+/// Tells of a watch.
+pub struct Watch {
+    screen: Screen,
+    verbose: bool,
+    colours: bool,
+    /// What is watched, as the line at rest names it.
+    name: String,
+    /// Errors by file that are not mended yet.
+    standing: BTreeMap<String, Vec<Diagnostic>>,
+    /// Errors of this run.
+    seen: Vec<Diagnostic>,
+    /// Warnings that were said, by the source that they are about.
+    warned: HashSet<Diagnostic>,
+    is_whole: bool,
+    is_first: bool,
+    is_fast: bool,
+    began: bool,
+    made: Vec<String>,
+    running: Vec<(String, String)>,
+}
+
+enum Screen {
+    /// Lines one after the other.
+    Lines(Box<dyn Write + Send>),
+    /// A terminal, with a line at the bottom.
+    Terminal(ProgressBar),
+}
+
+/// How many sources the line of a run names.
+const NAMED: usize = 3;
+
+impl Watch {
+    /// Writes lines to `out`: no line at rest, and all errors again with every run, between lines that programs can
+    /// recognise.
+    pub fn lines(out: Box<dyn Write + Send>, name: String, verbose: bool, colours: bool) -> Self {
+        Self::new(Screen::Lines(out), name, verbose, colours)
+    }
+
+    /// Draws on the terminal at stderr.
+    pub fn terminal(name: String, verbose: bool) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
+            bar.set_style(style);
+        }
+        let colours = console::colors_enabled_stderr();
+        Self::new(Screen::Terminal(bar), name, verbose, colours)
+    }
+
+    fn new(screen: Screen, name: String, verbose: bool, colours: bool) -> Self {
+        Self {
+            screen,
+            verbose,
+            colours,
+            name,
+            standing: BTreeMap::new(),
+            seen: Vec::new(),
+            warned: HashSet::new(),
+            is_whole: false,
+            is_first: true,
+            is_fast: false,
+            began: false,
+            made: Vec::new(),
+            running: Vec::new(),
+        }
+    }
+
+    /// Says something.
+    pub fn say(&mut self, line: &str) {
+        match &mut self.screen {
+            // Nobody reads it any more: the work goes on.
+            Screen::Lines(out) => {
+                let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+            }
+            Screen::Terminal(bar) => bar.println(line),
+        }
+    }
+
+    /// Says all errors again that are not mended.
+    pub fn say_errors(&mut self) {
+        let errors: Vec<Diagnostic> = self.standing.values().flatten().cloned().collect();
+        if errors.is_empty() {
+            self.say("There are no errors");
+        }
+        for error in errors {
+            self.say(&text::diagnostic(&error, self.colours));
+        }
+    }
+
+    /// Shows whether decks are executed.
+    pub fn set_fast(&mut self, is_fast: bool) {
+        self.is_fast = is_fast;
+        self.say(match is_fast {
+            true => "Executing nothing: notebooks, scripts, diagrams and files only",
+            false => "Executing again",
+        });
+    }
+
+    fn diagnostic(&mut self, diagnostic: &Diagnostic) {
+        if diagnostic.severity == Severity::Error {
+            if self.seen.contains(diagnostic) {
+                return;
+            }
+            self.seen.push(diagnostic.clone());
+            let is_known = self
+                .standing
+                .values()
+                .flatten()
+                .any(|old| old == diagnostic);
+            if is_known || matches!(self.screen, Screen::Lines(_)) && self.began {
+                return;
+            }
+        } else if !self.warned.insert(diagnostic.clone()) {
+            return;
+        }
+        let line = text::diagnostic(diagnostic, self.colours);
+        if matches!(self.screen, Screen::Lines(_)) && diagnostic.severity == Severity::Error {
+            // They come together at the end of the run.
+            return;
+        }
+        self.say(&line);
+    }
+
+    fn begin(&mut self, source: &str) {
+        if std::mem::replace(&mut self.began, true) {
+            return;
+        }
+        if matches!(self.screen, Screen::Lines(_)) {
+            self.say(&format!("{} Building {source} ...", clock()));
+        }
+    }
+
+    fn end(&mut self, counts: &Counts, duration_ms: u64, interrupted: bool) {
+        if interrupted {
+            return;
+        }
+        let seen = std::mem::take(&mut self.seen);
+        let is_news = seen
+            .iter()
+            .any(|error| !self.standing.values().flatten().any(|old| old == error));
+        let mut now: BTreeMap<String, Vec<Diagnostic>> = BTreeMap::new();
+        for error in seen {
+            let file = error.file.clone().unwrap_or_default();
+            now.entry(file).or_default().push(error);
+        }
+        let mended: Vec<String> = match self.is_whole {
+            true => self
+                .standing
+                .keys()
+                .filter(|file| !now.contains_key(*file))
+                .cloned()
+                .collect(),
+            false => Vec::new(),
+        };
+        let has_made = counts.built + counts.restored + counts.removed > 0;
+        let is_worth_telling =
+            has_made || self.began || self.is_first || is_news || !mended.is_empty();
+        if matches!(self.screen, Screen::Lines(_)) && is_worth_telling {
+            self.begin("the course");
+            let lines: Vec<String> = now
+                .values()
+                .flatten()
+                .map(|error| text::diagnostic(error, self.colours))
+                .collect();
+            for line in lines {
+                self.say(&line);
+            }
+        }
+        if self.is_whole {
+            self.standing = now;
+        } else {
+            self.standing.extend(now);
+        }
+        for file in &mended {
+            self.say(&format!("  mended {file}"));
+        }
+        if is_worth_telling {
+            let made = std::mem::take(&mut self.made);
+            let names = match made.len() {
+                0 => String::new(),
+                1..=NAMED => format!(": {}", made.join(", ")),
+                more => format!(": {} and {} more", made[..NAMED].join(", "), more - NAMED),
+            };
+            let line = format!("{} {}{names}", clock(), text::counts(counts, duration_ms));
+            self.say(&line);
+            self.is_first = false;
+        }
+        self.began = false;
+        self.running.clear();
+        self.rest(counts);
+    }
+
+    /// The line at rest.
+    fn rest(&mut self, counts: &Counts) {
+        let Screen::Terminal(bar) = &self.screen else {
+            return;
+        };
+        let fresh = counts.fresh + counts.built + counts.restored;
+        let errors = match self.standing.values().flatten().count() {
+            0 => String::new(),
+            1 => ", 1 error".to_owned(),
+            count => format!(", {count} errors"),
+        };
+        let fast = if self.is_fast { ", fast" } else { "" };
+        bar.set_message(format!(
+            "watching {}: {fresh} up to date{errors}{fast}   r rebuild  f fast  e errors  o open  q quit",
+            self.name
+        ));
+        bar.tick();
+    }
+
+    fn show_running(&self) {
+        let Screen::Terminal(bar) = &self.screen else {
+            return;
+        };
+        let shown: Vec<String> = self
+            .running
+            .iter()
+            .take(NAMED)
+            .map(|(action, label)| {
+                let name = action.rsplit('/').next().unwrap_or(action);
+                format!("{name} {label}").trim_end().to_owned()
+            })
+            .collect();
+        bar.set_message(format!("building {}", shown.join(" | ")));
+    }
+}
+
+impl Reporter for Watch {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted { trigger, .. } => {
+                self.is_whole = trigger == WATCH_TRIGGER;
+                self.seen.clear();
+            }
+            Event::ActionStarted { action, source, .. } => {
+                self.begin(source);
+                self.warned
+                    .retain(|warning| warning.file.as_deref() != Some(source));
+                self.running.push((action.clone(), String::new()));
+                self.show_running();
+            }
+            Event::Progress { action, label, .. } => {
+                for (running, text) in &mut self.running {
+                    if running == action {
+                        text.clone_from(label);
+                    }
+                }
+                self.show_running();
+            }
+            Event::ActionFinished {
+                action,
+                kind,
+                source,
+                status,
+                duration_ms,
+            } => {
+                self.running.retain(|(running, _)| running != action);
+                if matches!(status, Status::Built | Status::Restored | Status::Failed)
+                    && !self.made.contains(source)
+                {
+                    self.made.push(source.clone());
+                }
+                if self.verbose
+                    && let Some(line) = text::finished(action, *kind, *status, *duration_ms, true)
+                {
+                    self.say(&line);
+                }
+            }
+            Event::Output { path, digest: None } => self.say(&format!(" removed {path}")),
+            Event::Diagnostic(diagnostic) => self.diagnostic(diagnostic),
+            Event::RunFinished {
+                counts,
+                duration_ms,
+                interrupted,
+                ..
+            } => self.end(counts, *duration_ms, *interrupted),
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Screen::Terminal(bar) = &self.screen {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn clock() -> impl std::fmt::Display {
+    chrono::Local::now().format("%H:%M:%S")
+}

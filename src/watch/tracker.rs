@@ -1,0 +1,366 @@
+//! Follows the tree: takes raw events, keeps the watched directories right, and feeds the settle machine.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::digest::Digest;
+use crate::events::Diagnostic;
+
+use super::coverage::{Coverage, LimitReached, Survey};
+use super::filter::Filter;
+use super::git::GitDir;
+use super::poll::{Pace, wall_clock_ns};
+use super::settle::{ChangeSet, HoldId, Settle};
+use super::source::{Arrivals, Raw, Source, too_many_directories};
+use super::{Inputs, WatchOptions};
+
+/// The hold of git's lock; clients have others.
+pub const GIT_HOLD: HoldId = 0;
+
+/// What is watched and what has been seen of it.
+pub struct Tracker {
+    options: WatchOptions,
+    /// The course root, symbolic links resolved.
+    real_root: PathBuf,
+    /// Where the marks of [`super::marks`] are written (real path).
+    marks_dir: Option<PathBuf>,
+    git: Option<GitDir>,
+    filter: Filter,
+    coverage: Coverage,
+    source: Source,
+    /// Events of the source.
+    pub arrivals: Arrivals,
+    /// What has been seen.
+    pub settle: Settle,
+    origin: Instant,
+    needs_survey: bool,
+    needs_renewal: bool,
+    pace: Pace,
+    next_look: Option<Instant>,
+}
+
+impl Tracker {
+    /// Watches everything that is wanted. `marks_dir` is a directory whose files [`Tracker::take`] gives back.
+    pub fn start(options: WatchOptions, real_root: PathBuf, marks_dir: Option<PathBuf>) -> Self {
+        let filter = Filter::new(
+            &options.root,
+            &options.spec,
+            &options.state_dir,
+            options.inputs.clone(),
+        );
+        let (source, arrivals) = if options.poll {
+            Source::poll()
+        } else {
+            Source::system().unwrap_or_else(|diagnostic| {
+                (options.tell)(diagnostic);
+                Source::poll()
+            })
+        };
+        let mut tracker = Self {
+            settle: Settle::new(options.tuning),
+            git: GitDir::find(&real_root),
+            options,
+            real_root,
+            marks_dir,
+            filter,
+            coverage: Coverage::default(),
+            source,
+            arrivals,
+            origin: Instant::now(),
+            needs_survey: false,
+            needs_renewal: false,
+            pace: Pace::default(),
+            next_look: None,
+        };
+        tracker.survey(Coverage::default());
+        tracker.look_for_lock();
+        tracker.plan_look(Duration::ZERO, true);
+        tracker
+    }
+
+    /// The time as the settle machine counts it.
+    pub fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// The moment of a time of the settle machine.
+    pub fn moment(&self, time: Duration) -> Instant {
+        self.origin + time
+    }
+
+    /// Whether files are looked at instead of waiting for events.
+    pub fn is_polling(&self) -> bool {
+        matches!(self.source, Source::Poll(_))
+    }
+
+    /// When the files are to be looked at next; never while the system tells events.
+    pub fn next_look(&self) -> Option<Instant> {
+        self.next_look
+    }
+
+    /// Looks at the files, where the system tells no events.
+    pub fn look(&mut self) {
+        let Source::Poll(poller) = &mut self.source else {
+            return;
+        };
+        let began = Instant::now();
+        let found = poller.look(wall_clock_ns());
+        let found_something = !found.is_empty();
+        for raw in found {
+            self.take(raw);
+        }
+        self.plan_look(began.elapsed(), found_something);
+    }
+
+    fn plan_look(&mut self, took: Duration, found: bool) {
+        self.next_look = self
+            .is_polling()
+            .then(|| Instant::now() + self.pace.next(took, found));
+    }
+
+    /// Takes what a plan looked at.
+    pub fn set_inputs(&mut self, inputs: Inputs) {
+        let options = &self.options;
+        let filter = Filter::new(&options.root, &options.spec, &options.state_dir, inputs);
+        let (old, new) = (self.filter.inputs(), filter.inputs());
+        let is_same_shape = old.scanned == new.scanned
+            && old.also == new.also
+            && old.output_dirs == new.output_dirs;
+        let coverage = &self.coverage;
+        let is_covered = |file: &PathBuf| {
+            coverage.holds_file(file) || file.parent().is_some_and(|dir| coverage.holds(dir))
+        };
+        self.needs_survey |= !is_same_shape || !new.files.iter().all(is_covered);
+        self.filter = filter;
+    }
+
+    /// Takes a raw event. Gives back a path in the directory of marks.
+    pub fn take(&mut self, raw: Raw) -> Option<PathBuf> {
+        let (path, is_new, is_gone) = match &raw {
+            Raw::Content(path) => (path, false, false),
+            Raw::Attributes(path) | Raw::Appeared(path) => (path, true, false),
+            Raw::Vanished(path) => (path, false, true),
+            Raw::Lost => {
+                self.lose();
+                return None;
+            }
+        };
+        if self.marks_dir.is_some() && path.parent() == self.marks_dir.as_deref() {
+            return Some(path.clone());
+        }
+        if self.git.as_ref().is_some_and(|git| git.is_lock(path)) {
+            self.look_for_lock();
+            return None;
+        }
+        if is_gone {
+            self.vanished(path);
+        }
+        if is_new || is_gone {
+            self.appeared(path, matches!(raw, Raw::Attributes(_)));
+        }
+        // What is gone and was no input is taken for a directory: those of the ignored names count least.
+        let is_dir = path.is_dir() || (is_gone && path.symlink_metadata().is_err());
+        for name in self.coverage.names_of(path) {
+            self.changed(name, is_dir);
+        }
+        None
+    }
+
+    /// Events were lost: the directories themselves may be others than we know.
+    pub fn lose(&mut self) {
+        self.needs_renewal = true;
+        let now = self.now();
+        self.settle.rescan(now);
+    }
+
+    /// Whether events were lost and the watches have not begun anew.
+    pub fn has_lost(&self) -> bool {
+        self.needs_renewal
+    }
+
+    fn vanished(&mut self, path: &Path) {
+        self.needs_survey |= self.is_decisive(path);
+        let mut gone = self.coverage.names_below(path);
+        gone.extend(self.coverage.drop_tree(path, &mut self.source));
+        gone.extend(self.coverage.names_of(path));
+        self.report_gone(&gone);
+    }
+
+    /// With a directory go the inputs in it, which nobody else tells of when it was moved away.
+    fn report_gone(&mut self, gone: &BTreeSet<PathBuf>) {
+        for name in gone {
+            if name.parent().is_none_or(|dir| !gone.contains(dir)) {
+                let inputs: Vec<PathBuf> = self.filter.inputs_below(name).cloned().collect();
+                for input in inputs {
+                    self.changed(input, false);
+                }
+            }
+            self.changed(name.clone(), true);
+        }
+    }
+
+    /// Whether the coming or going of a path may change what is watched elsewhere.
+    fn is_decisive(&self, path: &Path) -> bool {
+        let is_repository = path.ends_with(".git") && path.parent() == Some(&self.real_root);
+        let is_dir = || path.is_dir() || self.coverage.is_watched(path);
+        is_repository
+            || self.coverage.is_decisive(path)
+            || (self.coverage.is_led_to(path) && is_dir())
+    }
+
+    fn appeared(&mut self, path: &Path, has_new_attributes_only: bool) {
+        if has_new_attributes_only && self.coverage.is_watched(path) {
+            return;
+        }
+        self.needs_survey |= self.is_decisive(path);
+        let Ok(metadata) = path.symlink_metadata() else {
+            return;
+        };
+        if metadata.is_file() {
+            return;
+        }
+        // What we knew under this name is something else now.
+        self.coverage.drop_tree(path, &mut self.source);
+        let before = std::mem::take(&mut self.coverage);
+        let mut survey = Survey::new(&self.filter, &self.real_root, &mut self.source, before);
+        let result = survey.appeared(path);
+        self.coverage = survey.coverage;
+        let mut found = survey.found;
+        // Links lead to what is in it.
+        found.extend(self.coverage.names_below(path));
+        self.report(found);
+        self.obey(result);
+    }
+
+    /// Does what has become necessary after a number of events.
+    pub fn catch_up(&mut self) {
+        if self.arrivals.were_lost() {
+            self.lose();
+        }
+        if std::mem::take(&mut self.needs_survey) {
+            let before = std::mem::take(&mut self.coverage);
+            self.git = GitDir::find(&self.real_root);
+            let (found, gone) = self.survey(before);
+            self.report_gone(&gone);
+            self.report(found);
+            self.look_for_lock();
+        }
+    }
+
+    /// Releases a batch that is due, without our own outputs.
+    pub fn tick(&mut self) -> Option<ChangeSet> {
+        let is_due = self.settle.deadline().is_some_and(|due| due <= self.now());
+        if !is_due {
+            return None;
+        }
+        self.renew();
+        let now = self.now();
+        let set = self.settle.tick(now)?;
+        self.without_own(set)
+    }
+
+    /// Releases the batch at once.
+    pub fn flush(&mut self) -> Option<ChangeSet> {
+        self.catch_up();
+        self.renew();
+        let now = self.now();
+        let set = self.settle.flush(now)?;
+        self.without_own(set)
+    }
+
+    /// After lost events the watches begin anew, before anybody compares files: nothing falls between the two.
+    fn renew(&mut self) {
+        if !std::mem::take(&mut self.needs_renewal) {
+            return;
+        }
+        if !self.is_polling() {
+            match Source::system() {
+                Ok((source, arrivals)) => (self.source, self.arrivals) = (source, arrivals),
+                Err(diagnostic) => self.fall_back(diagnostic),
+            }
+        }
+        self.coverage = Coverage::default();
+        self.filter.forget_rules();
+        self.survey(Coverage::default());
+        self.look_for_lock();
+    }
+
+    fn fall_back(&mut self, diagnostic: Diagnostic) {
+        (self.options.tell)(diagnostic);
+        (self.source, self.arrivals) = Source::poll();
+        self.plan_look(Duration::ZERO, true);
+    }
+
+    /// Looks at everything that is wanted; what is in `before` is watched already. Returns what is watched
+    /// anew and what is watched no more.
+    fn survey(&mut self, before: Coverage) -> (BTreeSet<PathBuf>, BTreeSet<PathBuf>) {
+        let mut plain: Vec<PathBuf> = self.marks_dir.iter().cloned().collect();
+        plain.extend(self.git.iter().map(|git| git.path().to_path_buf()));
+        let coverage = Coverage::default();
+        let mut survey = Survey::new(&self.filter, &self.real_root, &mut self.source, coverage);
+        survey.before = before;
+        let result = survey.everything(&plain);
+        self.coverage = survey.coverage;
+        let (found, gone) = (survey.found, survey.gone);
+        self.obey(result);
+        (found, gone)
+    }
+
+    fn obey(&mut self, result: Result<(), LimitReached>) {
+        if result == Err(LimitReached) {
+            self.fall_back(too_many_directories());
+            self.survey(Coverage::default());
+            let now = self.now();
+            self.settle.rescan(now);
+        }
+    }
+
+    fn report(&mut self, found: BTreeSet<PathBuf>) {
+        for name in found {
+            let is_dir = self.coverage.holds(&name);
+            self.changed(name, is_dir);
+        }
+    }
+
+    fn changed(&mut self, name: PathBuf, is_dir: bool) {
+        if self.filter.is_rule_file(&name) {
+            self.filter.forget_rules();
+        }
+        if self.filter.is_relevant(&name, is_dir) {
+            let now = self.now();
+            self.settle.event(name, now);
+        }
+    }
+
+    fn look_for_lock(&mut self) {
+        let now = self.now();
+        let limit = self.options.tuning.max_hold;
+        if self.git.as_ref().is_some_and(|git| git.is_locked(limit)) {
+            self.settle.hold(GIT_HOLD, now);
+        } else {
+            self.settle.release(GIT_HOLD, now);
+        }
+    }
+
+    fn without_own(&self, mut set: ChangeSet) -> Option<ChangeSet> {
+        set.paths.retain(|path| !self.is_own(path));
+        (!set.is_empty()).then_some(set)
+    }
+
+    /// Whether a file is as clm wrote it, or a directory holds only such files.
+    fn is_own(&self, path: &Path) -> bool {
+        let Ok(metadata) = path.symlink_metadata() else {
+            return false;
+        };
+        if metadata.is_dir() {
+            let Ok(entries) = std::fs::read_dir(path) else {
+                return false;
+            };
+            let mut entries = entries.flatten().peekable();
+            return entries.peek().is_some() && entries.all(|entry| self.is_own(&entry.path()));
+        }
+        (self.options.own_output)(path)
+            .is_some_and(|written| Digest::of_file(path).is_ok_and(|found| found == written))
+    }
+}

@@ -1,0 +1,259 @@
+//! Answers: bodies, headers, and what browsers are told to allow.
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::Read;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName,
+    HeaderValue, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{HeaderMap, Response, StatusCode};
+use tokio::sync::mpsc;
+
+/// How much of a file is read at once.
+const PIECE: usize = 64 * 1024;
+/// How many pieces wait for a slow reader.
+const PIECES: usize = 4;
+
+/// The answer to a request.
+pub type Answer = Response<Body>;
+
+/// What an answer contains.
+pub enum Body {
+    /// Bytes, until they are taken.
+    Full(Option<Bytes>),
+    /// What somebody sends, and its length where that is known.
+    Stream(mpsc::Receiver<Bytes>, Option<u64>),
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Stream(receiver, _) => receiver
+                .poll_recv(context)
+                .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Full(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Stream(_, Some(size)) => SizeHint::with_exact(*size),
+            Self::Stream(_, None) => SizeHint::default(),
+        }
+    }
+}
+
+/// Whose page an answer is, which decides what it may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Our own pages, styles and programs: nothing but what we serve, no script in the page, in nobody's frame.
+    Own,
+    /// A page of a course. It brings its own scripts and libraries from the web, as it will for students.
+    ///
+    /// It has the preview's origin (without it neither its relative files nor its libraries' storage would work as they
+    /// will later), so a script of it can read what the preview shows. It cannot change anything, because nothing here
+    /// can be changed; nor act in our pages (they are not to be framed, and a window with one is cut off from who opened
+    /// it); nor stay (no service workers); nor call other servers of this machine (only `https:` besides ourselves).
+    Course,
+    /// A drawing: looked at directly it may not run what is in it.
+    Drawing,
+    /// Anything else.
+    Plain,
+}
+
+const OWN: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'";
+const COURSE: &str = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob: https:; \
+    worker-src blob:; object-src 'none'; base-uri 'self'; form-action 'none'; frame-ancestors 'self'";
+const DRAWING: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; sandbox";
+
+/// An answer with a body.
+pub fn answer(
+    status: StatusCode,
+    content_type: &'static str,
+    policy: Policy,
+    body: Body,
+) -> Answer {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    let mut set = |name, value| headers.insert(name, HeaderValue::from_static(value));
+    set(CONTENT_TYPE, content_type);
+    set(CACHE_CONTROL, "no-cache");
+    set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    // No other site may use anything of ours as an image or a script.
+    set(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    );
+    match policy {
+        Policy::Own => {
+            set(CONTENT_SECURITY_POLICY, OWN);
+            set(REFERRER_POLICY, "no-referrer");
+            set(
+                HeaderName::from_static("cross-origin-opener-policy"),
+                "same-origin",
+            );
+        }
+        Policy::Course => {
+            set(CONTENT_SECURITY_POLICY, COURSE);
+            // Players of videos want to know that somebody embeds them; they learn no more than our address.
+            set(REFERRER_POLICY, "strict-origin-when-cross-origin");
+        }
+        Policy::Drawing => {
+            set(CONTENT_SECURITY_POLICY, DRAWING);
+            set(REFERRER_POLICY, "no-referrer");
+        }
+        Policy::Plain => {
+            set(REFERRER_POLICY, "no-referrer");
+        }
+    }
+    answer
+}
+
+/// An answer of bytes.
+pub fn bytes(
+    status: StatusCode,
+    content_type: &'static str,
+    policy: Policy,
+    bytes: impl Into<Bytes>,
+) -> Answer {
+    answer(status, content_type, policy, Body::Full(Some(bytes.into())))
+}
+
+/// A sentence.
+pub fn text(status: StatusCode, text: &str) -> Answer {
+    let line = format!("{text}\n");
+    bytes(status, "text/plain; charset=utf-8", Policy::Own, line)
+}
+
+/// A page of ours for people whose address leads nowhere. The texts are put into it as text.
+pub fn message(status: StatusCode, title: &str, text: &str) -> Answer {
+    let page = include_str!("page/message.html")
+        .replace("{title}", &escape(title))
+        .replace("{text}", &escape(text));
+    bytes(status, "text/html; charset=utf-8", Policy::Own, page)
+}
+
+/// What the browser has already; none when the answer must be sent.
+pub fn unchanged(request: &HeaderMap, version: &str, policy: Policy) -> Option<Answer> {
+    let etag = format!("\"{version}\"");
+    let is_known = request
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|known| known.trim().trim_start_matches("W/"))
+        .any(|known| known == etag || known == "*");
+    is_known.then(|| {
+        let unchanged = bytes(StatusCode::NOT_MODIFIED, "text/plain", policy, Bytes::new());
+        let mut unchanged = with_version(unchanged, version);
+        unchanged.headers_mut().remove(CONTENT_TYPE);
+        unchanged
+    })
+}
+
+/// Names the version of what is sent.
+pub fn with_version(mut answer: Answer, version: &str) -> Answer {
+    if let Ok(value) = HeaderValue::from_str(&format!("\"{version}\"")) {
+        answer.headers_mut().insert(ETAG, value);
+    }
+    answer
+}
+
+/// The same answer without its body, as `HEAD` wants it.
+pub fn without_body(answer: Answer) -> Answer {
+    let (mut parts, body) = answer.into_parts();
+    if let Some(size) = hyper::body::Body::size_hint(&body).exact() {
+        parts
+            .headers
+            .insert(CONTENT_LENGTH, HeaderValue::from(size));
+    }
+    Response::from_parts(parts, Body::Full(None))
+}
+
+/// The content of a file, piece by piece, in a thread that may wait for a disk. A file that becomes shorter meanwhile
+/// breaks the connection.
+pub fn file(mut file: File, size: u64) -> Body {
+    let (sender, receiver) = mpsc::channel(PIECES);
+    tokio::task::spawn_blocking(move || {
+        let mut left = size;
+        while left > 0 {
+            let mut piece = vec![0; PIECE.min(usize::try_from(left).unwrap_or(PIECE))];
+            match file.read(&mut piece) {
+                Ok(count) if count > 0 => {
+                    piece.truncate(count);
+                    left -= count as u64;
+                    if sender.blocking_send(Bytes::from(piece)).is_err() {
+                        return;
+                    }
+                }
+                _ => return,
+            }
+        }
+    });
+    Body::Stream(receiver, Some(size))
+}
+
+/// Text as it is written in HTML.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_stay_texts() {
+        assert_eq!(
+            escape("<a href=\"x\" o='y'>&"),
+            "&lt;a href=&quot;x&quot; o=&#39;y&#39;&gt;&amp;"
+        );
+    }
+
+    #[test]
+    fn versions_are_compared_as_browsers_send_them() {
+        for (sent, is_known) in [
+            ("\"1-2\"", true),
+            ("W/\"1-2\"", true),
+            ("\"x\", \"1-2\"", true),
+            ("*", true),
+            ("\"1-2", false),
+            ("1-2", false),
+            ("\"1-3\"", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_NONE_MATCH, HeaderValue::from_str(sent).unwrap());
+            assert_eq!(
+                unchanged(&headers, "1-2", Policy::Own).is_some(),
+                is_known,
+                "{sent}"
+            );
+        }
+        assert!(unchanged(&HeaderMap::new(), "1-2", Policy::Own).is_none());
+    }
+}

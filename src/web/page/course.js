@@ -1,0 +1,199 @@
+// The course: its sections, their decks, and what is made of them.
+import { CLASSES, decksOf, stateOf } from './decks.js';
+import { age, element, mark, setText } from './elements.js';
+import { KINDS, LANGUAGES, STATES, byId, choice, known, now, shown, store } from './state.js';
+import { drawStates } from './states.js';
+
+/** Keys of decks whose outputs are shown. */
+const expanded = new Set();
+
+/** Shows the course anew. */
+export function drawCourse() {
+  const focused = shown.rows.find((row) => row.element.contains(document.activeElement))?.deck.key;
+  shown.decks = decksOf(known.course);
+  drawChoices();
+  const title = known.course.title[choice.lang] || known.course.title.en;
+  document.title = title;
+  setText(byId('title'), title);
+  shown.rows = [];
+  shown.blocks = shown.decks.sections.map(drawSection).filter(Boolean);
+  const list = shown.blocks.map((block) => block.element);
+  byId('course').replaceChildren(...(list.length ? list : [element('p', { className: 'empty', textContent: 'This course has no outputs yet.' })]),
+    element('p', { className: 'empty', id: 'no-match', hidden: true, textContent: 'No deck matches the filter.' }));
+  shown.rows.find((row) => row.deck.key === focused)?.link.focus({ preventScroll: true });
+}
+
+function drawSection(section) {
+  const made = section.decks.filter((deck) => deck.outputs.some((output) => output.lang === choice.lang));
+  if (made.length === 0 && section.files.length === 0) return null;
+  const name = section.name ? section.name[choice.lang] || section.name.en : 'Other files';
+  const list = element('ul', { className: 'decks' });
+  const own = made.map((deck) => {
+    const row = drawRow(deck, name);
+    list.append(row.element);
+    shown.rows.push(row);
+    return row;
+  });
+  const files = section.files.filter((file) => file.output.lang === choice.lang);
+  const other = files.length ? drawFiles(files) : null;
+  return {
+    rows: own,
+    files: other,
+    element: element('section', { className: 'section' },
+      element('h2', {}, element('span', { textContent: name })),
+      list,
+      other?.element),
+  };
+}
+
+function drawRow(deck, section) {
+  const pages = deck.outputs.filter((output) => output.class === 'html' && output.lang === choice.lang);
+  const page = pages.find((output) => output.kind === choice.kind) ?? pages[0];
+  const title = deck.title[choice.lang];
+  const [, number, rest] = title.match(/^(\d+)\s+(.*)$/) ?? [null, '', title];
+  const state = element('span', { className: 'state' });
+  const note = element('span', { className: 'note' });
+  const titles = element(page ? 'a' : 'span', { className: 'title' },
+    element('span', { className: 'number', textContent: number }), rest);
+  if (page) titles.href = page.address;
+  const byKind = new Map();
+  for (const output of pages) if (!byKind.has(output.kind)) byKind.set(output.kind, output);
+  const kinds = element('span', { className: 'kinds' }, ...Object.keys(KINDS).filter((kind) => byKind.has(kind)).map((kind) =>
+    element('a', { href: byKind.get(kind).address, textContent: KINDS[kind], className: kind === page?.kind ? 'chosen' : '' })));
+  const id = `outputs-${shown.rows.length}`;
+  const panel = element('div', { className: 'outputs', id, hidden: true });
+  const more = element('button', { type: 'button', className: 'more', title: `${deck.outputs.length} outputs` },
+    element('span', { className: 'unseen', textContent: `Outputs of ${title}` }));
+  more.setAttribute('aria-expanded', 'false');
+  more.setAttribute('aria-controls', id);
+  const row = {
+    deck, state, note, panel, more, signature: '',
+    link: page ? titles : more,
+    words: [deck.title.de, deck.title.en, deck.topic, section, ...deck.sources].join('\n').toLowerCase(),
+    element: element('li', { className: 'deck' },
+      element('div', { className: 'row' }, state,
+        element('span', { className: 'names' }, titles, element('span', { className: 'topic', textContent: deck.topic ?? '' })),
+        kinds, note, more),
+      panel),
+  };
+  more.onclick = () => expand(row, panel.hidden);
+  if (expanded.has(deck.key)) expand(row, true);
+  return row;
+}
+
+/** Shows or hides the outputs of a deck. */
+export function expand(row, is) {
+  row.panel.hidden = !is;
+  row.more.setAttribute('aria-expanded', String(is));
+  if (is) expanded.add(row.deck.key);
+  else expanded.delete(row.deck.key);
+  if (is) drawOutputs(row);
+  else row.panel.replaceChildren();
+}
+
+/** A table: targets and audiences down, languages and formats across. */
+export function drawOutputs(row) {
+  const { outputs } = row.deck;
+  const columns = [];
+  for (const lang of Object.keys(LANGUAGES)) {
+    for (const name of ['html', 'notebook', 'code']) {
+      if (outputs.some((output) => output.lang === lang && output.class === name)) columns.push([lang, name]);
+    }
+  }
+  const lines = new Map();
+  for (const output of outputs) {
+    const key = `${output.target} ${output.kind}`;
+    if (!lines.has(key)) lines.set(key, { target: output.target, kind: output.kind, cells: new Map() });
+    lines.get(key).cells.set(`${output.lang} ${output.class}`, output);
+  }
+  const order = Object.keys(KINDS);
+  const sorted = [...lines.values()].sort((one, other) =>
+    one.target - other.target || order.indexOf(one.kind) - order.indexOf(other.kind));
+  const heading = (text) => Object.assign(element('th', { textContent: text }), { scope: 'col' });
+  const head = element('tr', {}, heading('Target'), heading('Audience'),
+    ...columns.map(([lang, name]) => heading(`${lang.toUpperCase()} ${CLASSES[name]}`)));
+  const body = sorted.map((line) => element('tr', {},
+    element('td', { textContent: known.course.targets[line.target].name }),
+    element('td', { textContent: KINDS[line.kind] ?? '' }),
+    ...columns.map(([lang, name]) => {
+      const output = line.cells.get(`${lang} ${name}`);
+      if (!output) return element('td', { className: 'none' });
+      const state = stateOf(output, known);
+      const text = output.made_ms ? age(now() - output.made_ms) : 'not built';
+      const link = element('a', { href: output.address, title: `${STATES[state]}: ${output.path}` }, mark(state, STATES[state]), text);
+      if (name === 'notebook') link.download = output.path.split('/').pop();
+      return element('td', {}, link);
+    })));
+  const sources = element('p', { className: 'sources' }, 'Made of ',
+    ...[...row.deck.sources].flatMap((source, at) => [at ? ', ' : '', element('code', { textContent: source })]));
+  row.panel.replaceChildren(sources, element('div', { className: 'scroll' },
+    element('table', {}, element('thead', {}, head), element('tbody', {}, ...body))));
+}
+
+/** The other files of a section, folded; what is wrong with them is told in the heading. */
+function drawFiles(files) {
+  const summary = element('summary');
+  const list = element('ul');
+  const details = element('details', { className: 'files' }, summary, list);
+  const fill = () => {
+    if (!details.open) return;
+    list.replaceChildren(...files.map(({ output, source }) => {
+      const state = stateOf(output, known);
+      return element('li', {}, mark(state, STATES[state]),
+        element('div', {},
+          element('a', { href: output.address, textContent: output.path.split('/').pop() }),
+          element('span', { className: 'age', textContent: output.made_ms ? age(now() - output.made_ms) : 'not built' }),
+          element('code', { textContent: source })));
+    }));
+  };
+  let signature = '';
+  const draw = () => {
+    const states = files.map(({ output }) => stateOf(output, known));
+    const next = `${states} ${files.map(({ output }) => output.made_ms)}`;
+    if (next === signature) return;
+    signature = next;
+    const told = ['failed', 'building', 'missing']
+      .map((name) => [states.filter((state) => state === name).length, STATES[name].toLowerCase()])
+      .filter(([count]) => count > 0)
+      .map(([count, title]) => `${count} ${title}`);
+    summary.classList.toggle('failed', states.includes('failed'));
+    setText(summary, [files.length === 1 ? '1 other file' : `${files.length} other files`, ...told].join(' · '));
+    fill();
+  };
+  details.ontoggle = fill;
+  return { element: details, draw };
+}
+
+// ---- What the reader chooses ------------------------------------------------------------------------------------
+
+function drawChoice(place, names, current, choose) {
+  place.replaceChildren(...Object.entries(names).map(([name, label]) => {
+    const button = element('button', { type: 'button', textContent: label, onclick: () => choose(name) });
+    button.setAttribute('aria-pressed', String(name === current));
+    return button;
+  }));
+  place.hidden = Object.keys(names).length < 2;
+}
+
+function drawChoices() {
+  const { languages, kinds } = shown.decks;
+  const pick = (all, some) => Object.fromEntries(Object.entries(all).filter(([name]) => some.has(name)));
+  if (!languages.has(choice.lang) && languages.size > 0) [choice.lang] = languages;
+  if (!kinds.has(choice.kind)) choice.kind = ['completed', 'trainer', ...kinds].find((kind) => kinds.has(kind)) ?? null;
+  drawChoice(byId('languages'), pick(LANGUAGES, languages), choice.lang, (lang) => {
+    store('clm-lang', lang);
+    choice.lang = lang;
+    drawAgain('languages');
+  });
+  drawChoice(byId('kinds'), pick(KINDS, kinds), choice.kind, (kind) => {
+    store('clm-kind', kind);
+    choice.kind = kind;
+    drawAgain('kinds');
+  });
+}
+
+function drawAgain(focused) {
+  drawCourse();
+  drawStates();
+  byId(focused).querySelector('[aria-pressed="true"]')?.focus();
+}

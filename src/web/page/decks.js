@@ -1,0 +1,69 @@
+// The outputs of a course as people think of them: sections, and in them decks and other files.
+
+/** What people call the formats. */
+export const CLASSES = { html: 'page', notebook: 'notebook', code: 'script' };
+
+/** Sections with their decks and files, and the languages and audiences that there are. */
+export function decksOf(course) {
+  const sections = course.sections.map((section) => ({ name: section.name, decks: [], files: [] }));
+  const rest = { name: null, decks: [], files: [] };
+  const known = new Map();
+  const files = new Set();
+  const languages = new Set();
+  const kinds = new Set();
+  for (const output of course.outputs) {
+    const place = sections[output.section] ?? rest;
+    const source = course.sources[output.source];
+    output.address = addressOf(course.targets[output.target].name, output.path);
+    if (!(output.class in CLASSES)) {
+      // The same file goes to many places: one of each language is enough to look at it.
+      const key = `${output.section} ${output.lang} ${source}`;
+      if (!files.has(key)) place.files.push({ output, source });
+      files.add(key);
+      continue;
+    }
+    languages.add(output.lang);
+    if (output.kind) kinds.add(output.kind);
+    const key = `${output.section} ${output.topic} ${familyOf(source)}`;
+    let deck = known.get(key);
+    if (!deck) {
+      deck = { key, topic: output.topic, outputs: [], sources: new Set(), title: {} };
+      known.set(key, deck);
+      place.decks.push(deck);
+    }
+    deck.outputs.push(output);
+    deck.sources.add(source);
+    deck.title[output.lang] ??= nameOf(output.path);
+  }
+  for (const deck of known.values()) {
+    deck.title.de ??= deck.title.en;
+    deck.title.en ??= deck.title.de;
+  }
+  const number = (deck) => deck.title.en;
+  for (const section of sections) {
+    section.decks.sort((one, other) => number(one).localeCompare(number(other), 'en', { numeric: true }));
+  }
+  return { sections: [...sections, rest], languages, kinds };
+}
+
+/** How an output is doing: `failed`, `building`, `missing`, `unchecked` or `fresh`. */
+export function stateOf(output, { actions }) {
+  const action = output.action === null ? null : actions[output.action];
+  if (action?.running) return 'building';
+  if (action?.status === 'failed') return 'failed';
+  if (!output.made_ms) return 'missing';
+  return action?.status ? 'fresh' : 'unchecked';
+}
+
+/** The source without the mark of its language: both halves of a deck are one. */
+function familyOf(source) {
+  return source.replace(/\.(?:de|en)(\.[^./]+)$/, '$1');
+}
+
+function nameOf(path) {
+  return path.split('/').pop().replace(/\.[^.]+$/, '');
+}
+
+function addressOf(target, path) {
+  return `/out/${[target, ...path.split('/')].map(encodeURIComponent).join('/')}`;
+}

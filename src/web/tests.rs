@@ -1,0 +1,435 @@
+//! What is known after what has happened.
+
+use std::sync::Arc;
+
+use crate::course::words::Localized;
+use crate::course::{Kind, Lang};
+use crate::digest::Digest;
+use crate::engine::index::{Index, IndexClass, IndexOutput, IndexSection, IndexTarget};
+use crate::events::{ActionKind, Counts, Diagnostic, Event, Status};
+
+use super::model::{Made, Model};
+
+const DECK: &str = "slides/m/t/slides_a.py";
+const OTHER: &str = "slides/m/t/slides_b.de.py";
+const HALF: &str = "slides/m/t/slides_b.en.py";
+
+fn index() -> Index {
+    let mut outputs = Vec::new();
+    let all = [
+        (0, DECK, Lang::De, Kind::CodeAlong, "plain"),
+        (0, DECK, Lang::De, Kind::Completed, "executed"),
+        (0, DECK, Lang::En, Kind::Completed, "executed"),
+        (1, DECK, Lang::En, Kind::Completed, "executed"),
+        (1, DECK, Lang::En, Kind::Trainer, "executed"),
+        (1, OTHER, Lang::De, Kind::Trainer, "executed"),
+        (1, HALF, Lang::En, Kind::Trainer, "executed"),
+    ];
+    for (target, source, lang, kind, group) in all {
+        let name = if source == DECK { "01 A" } else { "02 B" };
+        outputs.push(IndexOutput {
+            path: format!("output/t{target}/{lang}/{kind}/{name}.html"),
+            source: source.to_owned(),
+            action: Some(format!("html {source} {lang} {group}")),
+            target,
+            section: Some(0),
+            topic: Some("t".to_owned()),
+            lang,
+            class: IndexClass::Html,
+            kind: Some(kind),
+        });
+    }
+    Index {
+        title: Localized::same("Course"),
+        sections: vec![IndexSection {
+            name: Localized::same("Section"),
+            topics: vec!["t".to_owned()],
+        }],
+        targets: (0..2)
+            .map(|target| IndexTarget {
+                name: format!("t{target}"),
+                root: format!("output/t{target}"),
+            })
+            .collect(),
+        outputs,
+    }
+}
+
+struct Story(Model);
+
+impl Story {
+    fn new() -> Self {
+        let mut model = Model::default();
+        model.set_index(Arc::new(index()));
+        Self(model)
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.0.apply(&event, 1000);
+    }
+
+    /// A run; `false` in its parts means a failure.
+    fn run(&mut self, diagnostics: &[Diagnostic], parts: &[(&str, &str, Status)]) {
+        self.begin();
+        for diagnostic in diagnostics {
+            self.tell(Event::Diagnostic(diagnostic.clone()));
+        }
+        for (action, source, status) in parts {
+            self.finish(action, source, *status);
+        }
+        self.end();
+    }
+
+    fn begin(&mut self) {
+        self.tell(Event::RunStarted {
+            run: 1,
+            trigger: "watch".to_owned(),
+            actions: 9,
+        });
+    }
+
+    fn start(&mut self, action: &str, source: &str) {
+        self.tell(Event::ActionStarted {
+            action: action.to_owned(),
+            kind: kind(action),
+            source: source.to_owned(),
+            reasons: Vec::new(),
+        });
+    }
+
+    fn finish(&mut self, action: &str, source: &str, status: Status) {
+        self.tell(Event::ActionFinished {
+            action: action.to_owned(),
+            kind: kind(action),
+            source: source.to_owned(),
+            status,
+            duration_ms: 5,
+        });
+    }
+
+    fn end(&mut self) {
+        self.tell(Event::RunFinished {
+            run: 1,
+            counts: Counts::default(),
+            duration_ms: 10,
+            interrupted: false,
+        });
+    }
+
+    fn problems(&self) -> Vec<&str> {
+        let problems = self.0.problems.iter();
+        problems.map(|problem| problem.message.as_str()).collect()
+    }
+
+    fn ended(&self, id: &str) -> Option<Status> {
+        let mut actions = self.0.actions.iter();
+        actions.find(|action| action.id == id)?.ended
+    }
+}
+
+fn kind(action: &str) -> ActionKind {
+    if action.starts_with("execute") {
+        ActionKind::Execute
+    } else {
+        ActionKind::Html
+    }
+}
+
+fn error(message: &str, file: &str) -> Diagnostic {
+    Diagnostic::error(message).at(file, Some(1))
+}
+
+const EXECUTE: (&str, &str) = ("execute slides/m/t/slides_a.py de", DECK);
+const PAGE: (&str, &str) = ("html slides/m/t/slides_a.py de executed", DECK);
+const PLAIN: (&str, &str) = ("html slides/m/t/slides_a.py de plain", DECK);
+
+fn with(
+    action: (&'static str, &'static str),
+    status: Status,
+) -> (&'static str, &'static str, Status) {
+    (action.0, action.1, status)
+}
+
+#[test]
+fn an_error_holds_until_what_failed_is_done() {
+    let mut story = Story::new();
+    let trouble = error("broken", DECK);
+    let failed = [with(EXECUTE, Status::Failed), with(PAGE, Status::Failed)];
+    story.run(std::slice::from_ref(&trouble), &failed);
+    assert_eq!(story.problems(), ["broken"]);
+    // What does not depend on it is built first.
+    story.begin();
+    story.finish(PLAIN.0, DECK, Status::Built);
+    story.start(EXECUTE.0, DECK);
+    assert_eq!(story.problems(), ["broken"]);
+    story.finish(EXECUTE.0, DECK, Status::Built);
+    assert_eq!(
+        story.problems(),
+        ["broken"],
+        "its page is still the old one"
+    );
+    story.finish(PAGE.0, DECK, Status::Built);
+    assert!(story.problems().is_empty(), "it goes before the run ends");
+    story.end();
+
+    story.run(&[trouble], &failed);
+    // A run that does not come to what failed proves nothing, nor does one in which it was replaced.
+    story.run(&[], &[with(PLAIN, Status::Built)]);
+    story.run(
+        &[],
+        &[
+            with(EXECUTE, Status::Superseded),
+            with(PAGE, Status::Superseded),
+        ],
+    );
+    assert_eq!(story.problems(), ["broken"]);
+    assert_eq!(story.ended(PAGE.0), Some(Status::Failed));
+    // Another error takes its place as soon as everything has failed again.
+    story.begin();
+    story.tell(Event::Diagnostic(error("another", DECK)));
+    story.finish(EXECUTE.0, DECK, Status::Failed);
+    assert_eq!(story.problems(), ["broken", "another"]);
+    story.finish(PAGE.0, DECK, Status::Failed);
+    assert_eq!(story.problems(), ["another"]);
+    story.end();
+    assert_eq!(story.problems(), ["another"]);
+}
+
+#[test]
+fn a_failure_that_is_said_while_others_succeed_stays() {
+    let mut story = Story::new();
+    story.run(
+        &[],
+        &[with(PAGE, Status::Fresh), with(PLAIN, Status::Fresh)],
+    );
+    story.begin();
+    story.tell(Event::Diagnostic(error("broken", DECK)));
+    story.finish(PLAIN.0, DECK, Status::Built);
+    assert_eq!(story.problems(), ["broken"], "said, and not yet failed");
+    story.finish(EXECUTE.0, DECK, Status::Failed);
+    story.finish(PLAIN.0, DECK, Status::Built);
+    assert_eq!(story.problems(), ["broken"], "failed, and its page not yet");
+}
+
+#[test]
+fn warnings_hold_until_their_source_is_done_again() {
+    let mut story = Story::new();
+    let warning = Diagnostic::warning("odd").at(DECK, Some(3));
+    story.run(std::slice::from_ref(&warning), &[with(PAGE, Status::Built)]);
+    story.run(&[], &[("html b", OTHER, Status::Built)]);
+    assert_eq!(story.problems(), ["odd"]);
+    story.run(&[warning], &[with(PAGE, Status::Fresh)]);
+    assert_eq!(story.problems(), ["odd"], "said again, and not twice");
+    story.run(&[], &[with(PAGE, Status::Built)]);
+    assert!(story.problems().is_empty());
+}
+
+#[test]
+fn what_planning_says_holds_until_the_next_planning() {
+    let mut story = Story::new();
+    let spec = error("no such topic", "course.xml");
+    let general = Diagnostic::error("too many");
+    let clash = error("two decks for one output", DECK);
+    let all = [spec, general, clash.clone()];
+    story.run(&all, &[with(PAGE, Status::Fresh)]);
+    assert_eq!(story.problems().len(), 3);
+    // A run of the same plan does not say it again.
+    story.run(&[], &[with(PAGE, Status::Built)]);
+    assert_eq!(story.problems().len(), 3);
+    story.0.set_index(Arc::new(index()));
+    story.run(&[clash], &[]);
+    assert_eq!(story.problems(), ["two decks for one output"]);
+    // A specification that cannot be read: there is no new index, and nothing is taken back.
+    story.run(&[error("broken", "course.xml")], &[]);
+    assert_eq!(story.problems().len(), 2);
+    story.0.set_index(Arc::new(index()));
+    story.run(&[], &[]);
+    assert!(story.problems().is_empty());
+}
+
+#[test]
+fn a_source_that_is_gone_takes_its_problems_along() {
+    let mut story = Story::new();
+    story.run(
+        &[error("broken", DECK)],
+        &[with(EXECUTE, Status::Failed), with(PAGE, Status::Failed)],
+    );
+    let mut smaller = index();
+    smaller.outputs.retain(|output| output.source != DECK);
+    story.0.set_index(Arc::new(smaller));
+    assert_eq!(story.ended(PAGE.0), None);
+    story.run(&[], &[]);
+    assert!(story.problems().is_empty());
+}
+
+#[test]
+fn running_things_and_progress() {
+    let mut story = Story::new();
+    story.begin();
+    story.start(PAGE.0, DECK);
+    story.tell(Event::Progress {
+        action: PAGE.0.to_owned(),
+        kind: ActionKind::Html,
+        done: 1,
+        total: 3,
+        label: "trainer".to_owned(),
+    });
+    let page = story.0.page("/out/t0/de/completed/01%20A.html", 0, 7);
+    assert_eq!((page.running[0].done, page.running[0].total), (1, 3));
+    assert!(
+        story
+            .0
+            .page("/out/t1/de/trainer/02%20B.html", 0, 7)
+            .running
+            .is_empty()
+    );
+    story.finish(PAGE.0, DECK, Status::Built);
+    story.finish(PAGE.0, DECK, Status::Fresh);
+    assert_eq!(
+        story.0.run.as_ref().map(|run| run.finished),
+        Some(1),
+        "an action counts once"
+    );
+    // A run that was cancelled leaves nothing running.
+    story.start(EXECUTE.0, DECK);
+    story.end();
+    assert!(
+        story
+            .0
+            .actions
+            .iter()
+            .all(|action| action.running.is_none())
+    );
+}
+
+#[test]
+fn outputs_keep_their_age_over_plannings() {
+    let mut story = Story::new();
+    let path = index().outputs[1].path.clone();
+    story.tell(Event::Output {
+        path: path.clone(),
+        digest: Some(Digest::of("x")),
+    });
+    assert_eq!(story.0.outputs[1].made, Made::At(1000));
+    assert_eq!(story.0.unseen().len(), 6);
+    let catalog = story.0.catalog.clone().unwrap();
+    story
+        .0
+        .seen(&catalog, &[(0, Made::Missing), (1, Made::At(5))]);
+    assert_eq!(
+        (story.0.outputs[0].made, story.0.outputs[1].made),
+        (Made::Missing, Made::At(1000))
+    );
+    let mut changed = index();
+    changed.outputs.remove(0);
+    story.0.set_index(Arc::new(changed));
+    assert_eq!(story.0.outputs[0].made, Made::At(1000));
+    // Who looked at the files of the old course comes too late.
+    story.0.seen(&catalog, &[(2, Made::Missing)]);
+    assert_eq!(story.0.outputs[2].made, Made::Unknown);
+    story.tell(Event::Output { path, digest: None });
+    assert_eq!(story.0.outputs[0].made, Made::Missing);
+}
+
+#[test]
+fn only_what_has_changed_is_told() {
+    let mut story = Story::new();
+    story.run(&[], &[with(PAGE, Status::Built)]);
+    let known = story.0.change;
+    let nothing = story.0.since(Some(known), 1, 0);
+    assert!(nothing.course.is_none() && nothing.actions.is_empty() && nothing.run.is_none());
+    assert!(nothing.diagnostics.is_none() && nothing.made.is_empty());
+    story.finish(PLAIN.0, DECK, Status::Built);
+    let told = story.0.since(Some(known), 1, 0);
+    let told: Vec<&str> = told
+        .actions
+        .iter()
+        .map(|action| action.id.as_str())
+        .collect();
+    assert_eq!(told, [PLAIN.0]);
+    assert!(
+        story.0.since(Some(known + 1000), 1, 0).course.is_some(),
+        "a change of the future"
+    );
+    let mut changed = index();
+    changed.outputs.remove(0);
+    story.0.set_index(Arc::new(changed));
+    let told = story.0.since(Some(known), 1, 0);
+    assert_eq!(told.course.map(|course| course.outputs.len()), Some(6));
+    assert_eq!(
+        told.actions.len(),
+        story.0.actions.len(),
+        "numbers of actions are new"
+    );
+}
+
+#[test]
+fn siblings_of_pages() {
+    let story = Story::new();
+    let siblings = |address: &str| {
+        let page = story.0.page(address, 0, 1);
+        let addresses = |of: &[super::view::Sibling]| {
+            let told = of.iter().map(|sibling| {
+                let mark = if sibling.is_current { "*" } else { "" };
+                format!("{mark}{}", sibling.address.trim_start_matches("/out/"))
+            });
+            told.collect::<Vec<_>>().join(" ")
+        };
+        (addresses(&page.languages), addresses(&page.kinds))
+    };
+    // In the same target where it can be, else where it is.
+    assert_eq!(
+        siblings("/out/t0/en/completed/01%20A.html"),
+        (
+            "t0/de/completed/01%20A.html *t0/en/completed/01%20A.html".to_owned(),
+            "*t0/en/completed/01%20A.html t1/en/trainer/01%20A.html".to_owned()
+        )
+    );
+    // There is no German page for trainers: another one is better than none.
+    let (languages, _) = siblings("/out/t1/en/trainer/01%20A.html");
+    assert_eq!(
+        languages,
+        "t0/de/code-along/01%20A.html *t1/en/trainer/01%20A.html"
+    );
+    // A deck of two files.
+    let (languages, _) = siblings("/out/t1/de/trainer/02%20B.html");
+    assert_eq!(
+        languages,
+        "*t1/de/trainer/02%20B.html t1/en/trainer/02%20B.html"
+    );
+    assert!(!story.0.page("/out/t1/de/trainer/03.html", 0, 1).is_known);
+}
+
+#[test]
+fn a_page_says_why_it_failed() {
+    let mut story = Story::new();
+    let address = "/out/t0/de/completed/01%20A.html";
+    story.run(
+        &[
+            error("in a macro", "slides/macros.j2"),
+            error("other deck", OTHER),
+        ],
+        &[
+            with(PAGE, Status::Failed),
+            (
+                "html slides/m/t/slides_b.de.py de executed",
+                OTHER,
+                Status::Failed,
+            ),
+        ],
+    );
+    let told = |story: &Story, address| {
+        let page = story.0.page(address, 0, 1);
+        page.diagnostics
+            .into_iter()
+            .map(|told| told.message)
+            .collect::<Vec<_>>()
+    };
+    // Nothing is said about the deck itself: what belongs to no other source may be the reason.
+    assert_eq!(told(&story, address), ["in a macro"]);
+    assert_eq!(
+        told(&story, "/out/t1/de/trainer/02%20B.html"),
+        ["other deck"]
+    );
+    assert!(told(&story, "/out/t0/de/code-along/01%20A.html").is_empty());
+}

@@ -1,0 +1,377 @@
+//! What readers are told, as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::course::words::Localized;
+use crate::course::{Kind, Lang};
+use crate::engine::index::{IndexClass, IndexSection, IndexTarget};
+use crate::events::{ActionKind, Counts, Diagnostic, Severity, Status};
+
+use super::model::{ActionState, Made, Model, RunState};
+
+/// Everything, or what has changed since some change.
+#[derive(Serialize)]
+pub struct State {
+    /// Names this server: numbers of changes mean nothing to another one.
+    pub epoch: u64,
+    /// The last change that is told.
+    pub change: u64,
+    /// The server's clock, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// The course; left out when it has not changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub course: Option<Course>,
+    /// Actions that changed.
+    pub actions: Vec<Action>,
+    /// Outputs of the course that changed; left out beside a course, which has them all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub made: Vec<MadeOutput>,
+    /// Everything that holds; left out when it has not changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagnostics: Option<Vec<Diagnostic>>,
+    /// The last run; left out when it has not changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
+}
+
+/// A course.
+#[derive(Serialize)]
+pub struct Course {
+    /// Its name.
+    pub title: Localized,
+    /// Its sections.
+    pub sections: Vec<IndexSection>,
+    /// Its targets.
+    pub targets: Vec<IndexTarget>,
+    /// The sources of its outputs.
+    pub sources: Vec<String>,
+    /// Its outputs.
+    pub outputs: Vec<Output>,
+}
+
+/// An output. What it refers to is named by its position in the course, and for actions by their number.
+#[derive(Serialize)]
+pub struct Output {
+    /// Its path below its target's directory.
+    pub path: String,
+    /// Its source.
+    pub source: usize,
+    /// The number of its action.
+    pub action: Option<usize>,
+    /// Its target.
+    pub target: usize,
+    /// Its section.
+    pub section: Option<usize>,
+    /// Its topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// Its language.
+    pub lang: Lang,
+    /// What it is.
+    pub class: IndexClass,
+    /// For whom it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// When it was made, in milliseconds since 1970; none when it is not there.
+    pub made_ms: Option<u64>,
+}
+
+/// When an output was made.
+#[derive(Serialize)]
+pub struct MadeOutput {
+    /// Its position in the course.
+    pub output: usize,
+    /// When, in milliseconds since 1970; none when it is not there.
+    pub made_ms: Option<u64>,
+}
+
+/// An action.
+#[derive(Serialize)]
+pub struct Action {
+    /// Its number, by which outputs refer to it.
+    pub number: usize,
+    /// Its identity.
+    pub id: String,
+    /// What it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ActionKind>,
+    /// The file the author edits.
+    pub source: String,
+    /// How it ended last; none when it was not heard of.
+    pub status: Option<Status>,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// What it is doing; none when it does not run.
+    pub running: Option<Step>,
+}
+
+/// What a running action is doing.
+#[derive(Serialize)]
+pub struct Step {
+    /// What the action does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ActionKind>,
+    /// When it began, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Steps done.
+    pub done: u64,
+    /// Steps in all; 0 when not known.
+    pub total: u64,
+    /// The step.
+    pub label: String,
+}
+
+/// A run.
+#[derive(Serialize)]
+pub struct Run {
+    /// Its number.
+    pub run: i64,
+    /// What caused it.
+    pub trigger: String,
+    /// How many actions it has.
+    pub actions: u64,
+    /// How many of them have ended.
+    pub finished: u64,
+    /// When it began, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// How its actions ended; none while it runs.
+    pub counts: Option<Counts>,
+    /// How long it took; none while it runs.
+    pub duration_ms: Option<u64>,
+}
+
+/// What a page of a deck shows about itself.
+#[derive(PartialEq, Serialize)]
+pub struct Page {
+    /// Names this server.
+    pub epoch: u64,
+    /// Whether the course has this page.
+    pub is_known: bool,
+    /// Names the content of its file; none when that is not there. Filled in by who can look.
+    pub version: Option<String>,
+    /// How its action ended last.
+    pub status: Option<Status>,
+    /// The file the author edits.
+    pub source: Option<String>,
+    /// The name of the course.
+    pub course: String,
+    /// What the deck's actions are doing.
+    pub running: Vec<Step>,
+    /// What is wrong with the deck.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The page of this deck in every language.
+    pub languages: Vec<Sibling>,
+    /// The page of this deck for every audience.
+    pub kinds: Vec<Sibling>,
+    /// Addresses of images and such that have changed, and the number of the change.
+    pub assets: BTreeMap<String, u64>,
+}
+
+/// Another page of a deck.
+#[derive(PartialEq, Serialize)]
+pub struct Sibling {
+    /// The language or kind.
+    pub name: &'static str,
+    /// Its address.
+    pub address: String,
+    /// Whether it is this page.
+    pub is_current: bool,
+}
+
+impl PartialEq for Step {
+    fn eq(&self, other: &Self) -> bool {
+        let told = |step: &Self| (step.kind, step.since_ms, step.done, step.total);
+        told(self) == told(other) && self.label == other.label
+    }
+}
+
+impl Model {
+    /// What has changed since a change; everything without one.
+    pub fn since(&self, since: Option<u64>, epoch: u64, now_ms: u64) -> State {
+        let since = since.filter(|since| *since >= self.catalog_change && *since <= self.change);
+        let is_new = |change: u64| since.is_none_or(|since| change > since);
+        let actions = self.actions.iter().enumerate();
+        State {
+            epoch,
+            change: self.change,
+            now_ms,
+            course: if since.is_none() { self.course() } else { None },
+            actions: actions
+                .filter(|(_, action)| is_new(action.change))
+                .map(|(number, action)| told_action(number, action))
+                .collect(),
+            made: match since {
+                None => Vec::new(),
+                Some(_) => self
+                    .outputs
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, output)| is_new(output.change))
+                    .map(|(position, output)| MadeOutput {
+                        output: position,
+                        made_ms: time(output.made),
+                    })
+                    .collect(),
+            },
+            diagnostics: is_new(self.problems_change)
+                .then(|| self.problems.iter().cloned().collect()),
+            run: self
+                .run
+                .as_ref()
+                .filter(|_| is_new(self.run_change))
+                .map(told_run),
+        }
+    }
+
+    fn course(&self) -> Option<Course> {
+        let catalog = self.catalog.as_ref()?;
+        let outputs = catalog.index.outputs.iter().enumerate();
+        Some(Course {
+            title: catalog.index.title.clone(),
+            sections: catalog.index.sections.clone(),
+            targets: catalog.index.targets.clone(),
+            sources: catalog.sources.clone(),
+            outputs: outputs
+                .map(|(position, output)| Output {
+                    path: catalog.below(position).to_owned(),
+                    source: catalog.source_of[position],
+                    action: self.action_of[position],
+                    target: output.target,
+                    section: output.section,
+                    topic: output.topic.clone(),
+                    lang: output.lang,
+                    class: output.class,
+                    kind: output.kind,
+                    made_ms: time(self.outputs[position].made),
+                })
+                .collect(),
+        })
+    }
+
+    /// What the page at an address shows about itself. Assets are those that changed after `since`.
+    pub fn page(&self, address: &str, since: u64, epoch: u64) -> Page {
+        let mut page = Page {
+            epoch,
+            is_known: false,
+            version: None,
+            status: None,
+            source: None,
+            course: String::new(),
+            running: Vec::new(),
+            diagnostics: Vec::new(),
+            languages: Vec::new(),
+            kinds: Vec::new(),
+            assets: BTreeMap::new(),
+        };
+        let Some(catalog) = &self.catalog else {
+            return page;
+        };
+        let Some(position) = catalog.by_address(address) else {
+            return page;
+        };
+        let output = &catalog.index.outputs[position];
+        page.is_known = true;
+        page.course = catalog.index.title.get(output.lang).to_owned();
+        page.status = self.action_of[position].and_then(|action| self.actions[action].ended);
+        page.source = Some(output.source.clone());
+        page.running = self
+            .actions_of(&output.source)
+            .filter_map(step_of)
+            .collect();
+        page.diagnostics = self.problems_of(&output.source, page.status);
+        let sibling = |name, lang, kind| {
+            let found = catalog.sibling(position, lang, kind)?;
+            Some(Sibling {
+                name,
+                address: catalog.address(found),
+                is_current: found == position,
+            })
+        };
+        for lang in Lang::ALL {
+            // A deck may have fewer audiences in its other language: any page is better than none.
+            let found = sibling(lang.name(), lang, output.kind).or_else(|| {
+                let kinds = Kind::ALL.into_iter();
+                kinds
+                    .filter_map(|kind| sibling(lang.name(), lang, Some(kind)))
+                    .next()
+            });
+            page.languages.extend(found);
+        }
+        page.kinds = Kind::ALL
+            .into_iter()
+            .filter_map(|kind| sibling(kind.name(), output.lang, Some(kind)))
+            .collect();
+        for (other, state) in self.outputs.iter().enumerate() {
+            let asset = &catalog.index.outputs[other];
+            let is_asset = state.file_change > since
+                && matches!(state.made, Made::At(_))
+                && asset.kind.is_none()
+                && (asset.target, asset.lang) == (output.target, output.lang)
+                && (asset.section == output.section || asset.section.is_none());
+            if is_asset {
+                page.assets
+                    .insert(catalog.address(other), state.file_change);
+            }
+        }
+        page
+    }
+
+    /// What is said about a source; when it failed and nothing is, every error that is not about another source.
+    fn problems_of(&self, source: &str, status: Option<Status>) -> Vec<Diagnostic> {
+        let is_about = |problem: &&Diagnostic| problem.file.as_deref() == Some(source);
+        let found: Vec<Diagnostic> = self.problems.iter().filter(is_about).cloned().collect();
+        let has_error = found.iter().any(|found| found.severity == Severity::Error);
+        if has_error || status != Some(Status::Failed) {
+            return found;
+        }
+        let of_nobody = self.problems.iter().filter(|problem| {
+            let file = problem.file.as_deref().unwrap_or_default();
+            problem.severity == Severity::Error && self.actions_of(file).next().is_none()
+        });
+        found.iter().chain(of_nobody).cloned().collect()
+    }
+}
+
+fn time(made: Made) -> Option<u64> {
+    match made {
+        Made::At(ms) => Some(ms),
+        Made::Unknown | Made::Missing => None,
+    }
+}
+
+fn step_of(action: &ActionState) -> Option<Step> {
+    let running = action.running.as_ref()?;
+    Some(Step {
+        kind: action.kind,
+        since_ms: running.since_ms,
+        done: running.done,
+        total: running.total,
+        label: running.label.clone(),
+    })
+}
+
+fn told_action(number: usize, action: &ActionState) -> Action {
+    Action {
+        number,
+        id: action.id.clone(),
+        kind: action.kind,
+        source: action.source.clone(),
+        status: action.ended,
+        duration_ms: action.duration_ms,
+        running: step_of(action),
+    }
+}
+
+fn told_run(run: &RunState) -> Run {
+    Run {
+        run: run.run,
+        trigger: run.trigger.clone(),
+        actions: run.actions,
+        finished: run.finished,
+        since_ms: run.since_ms,
+        counts: run.ended.map(|(counts, _)| counts),
+        duration_ms: run.ended.map(|(_, duration)| duration),
+    }
+}

@@ -1,0 +1,299 @@
+//! `clm watch` and the daemon: a save is built, an error stays until it is mended, others may ask.
+
+use std::time::Duration;
+
+use clm::events::Status;
+
+use crate::support::{Course, Watching};
+
+const DECK: &str = "slides/m/topic_010_a/slides_a.py";
+
+fn deck(code: &str) -> String {
+    format!(
+        "# j2 from 'macros.j2' import header\n# {{{{ header(\"Titel\", \"Title\") }}}}\n\n\
+         # %% [markdown] lang=\"en\"\n#\n# Some prose\n\n# %% tags=[\"keep\"]\n{code}\n"
+    )
+}
+
+fn course() -> Course {
+    let course = Course::with_topics(&["a", "b"]);
+    course.write(DECK, deck("print('one')"));
+    course.write("slides/m/topic_020_b/slides_b.py", deck("print('other')"));
+    course
+}
+
+fn page(course: &Course) -> String {
+    course.read("output/shared/course-en/Slides/Html/Completed/Part/01 Title.html")
+}
+
+fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = std::time::Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "it did not happen"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_save_is_built_and_nothing_else() {
+    let course = course();
+    let watching = Watching::start(&course, &[]);
+    let first = watching.run();
+    assert!(first.counts().built > 0, "{first:?}");
+    assert!(page(&course).contains("Some prose"));
+
+    course.edit(DECK, "Some prose", "Other prose");
+    let run = watching.run();
+    let kinds = run.built_kinds();
+    assert!(!kinds.contains(&"execute".to_owned()), "{kinds:?}");
+    assert!(
+        run.sources().iter().all(|source| *source == DECK),
+        "{run:?}"
+    );
+    assert!(page(&course).contains("Other prose"));
+
+    course.edit(DECK, "'one'", "'two'");
+    let run = watching.run();
+    assert!(run.built_kinds().contains(&"execute".to_owned()), "{run:?}");
+    assert!(page(&course).contains("two"));
+
+    // Undone: everything comes from the cache.
+    course.edit(DECK, "'two'", "'one'");
+    let run = watching.run();
+    let kinds = run.built_kinds();
+    assert!(
+        !kinds.contains(&"execute".to_owned()) && !kinds.contains(&"html".to_owned()),
+        "{kinds:?}"
+    );
+    assert!(run.counts().restored > 0, "{run:?}");
+    assert!(page(&course).contains("one"));
+
+    // Touched: nothing to do.
+    course.write(DECK, course.read(DECK));
+    let run = watching.run();
+    assert_eq!(run.counts().built + run.counts().restored, 0, "{run:?}");
+}
+
+#[test]
+fn files_come_and_go() {
+    let course = course();
+    let watching = Watching::start(&course, &[]);
+    watching.run();
+    course.write("slides/m/topic_010_a/data/x.txt", "x");
+    watching.run();
+    let copied = "output/shared/course-en/Slides/Html/Completed/Part/data/x.txt";
+    assert_eq!(course.read(copied), "x");
+    course.remove("slides/m/topic_010_a/data/x.txt");
+    let run = watching.run();
+    assert!(run.counts().removed > 0, "{run:?}");
+    assert!(!course.path(copied).exists());
+
+    course.write(
+        "slides/m/topic_010_a/slides_z.py",
+        deck("print('z')").replace("Title", "New"),
+    );
+    watching.run();
+    let page = "output/shared/course-en/Slides/Html/Completed/Part/02 New.html";
+    assert!(course.path(page).exists());
+
+    // Another topic in the specification.
+    course.write(
+        "slides/m/topic_030_c/slides_c.py",
+        deck("print('c')").replace("Title", "Third"),
+    );
+    course.edit(
+        "course.xml",
+        "<topic>b</topic>",
+        "<topic>b</topic><topic>c</topic>",
+    );
+    watching.run_until(|_| {
+        course
+            .path("output/shared/course-en/Slides/Html/Completed/Part/04 Third.html")
+            .exists()
+    });
+}
+
+#[test]
+fn an_error_stays_until_it_is_mended() {
+    let course = course();
+    let watching = Watching::start(&course, &[]);
+    watching.run();
+    course.edit(DECK, "print('one')", "1 / 0");
+    let run = watching.run();
+    let error = &run.errors()[0];
+    assert_eq!(error.file.as_deref(), Some(DECK));
+    assert_eq!(error.line, Some(9));
+    assert!(
+        run.finished(Status::Failed)
+            .iter()
+            .any(|action| action.starts_with("execute"))
+    );
+
+    // The rest of the course goes on, and the error is told again.
+    course.edit(
+        "slides/m/topic_020_b/slides_b.py",
+        "Some prose",
+        "More prose",
+    );
+    let run = watching.run();
+    assert!(run.counts().built > 0);
+    assert_eq!(run.errors()[0].file.as_deref(), Some(DECK));
+
+    course.edit(DECK, "1 / 0", "1 / 1");
+    let run = watching.run();
+    assert!(run.errors().is_empty(), "{run:?}");
+}
+
+#[test]
+fn a_broken_specification_keeps_the_last_good_plan() {
+    let course = course();
+    let watching = Watching::start(&course, &[]);
+    watching.run();
+    course.edit("course.xml", "</sections>", "</section>");
+    let run = watching.run();
+    assert_eq!(run.errors()[0].file.as_deref(), Some("course.xml"));
+    course.edit(DECK, "Some prose", "Still built");
+    let run = watching.run();
+    assert!(page(&course).contains("Still built"));
+    assert_eq!(run.errors()[0].file.as_deref(), Some("course.xml"));
+    course.edit("course.xml", "</course>", "</course>");
+    course.edit(
+        "course.xml",
+        "</section></section>",
+        "</section></sections>",
+    );
+    let run = watching.run_until(|run| run.errors().is_empty());
+    assert!(run.errors().is_empty());
+}
+
+#[test]
+fn saving_again_stops_what_runs() {
+    let course = course();
+    let watching = Watching::start(&course, &["--workers", "notebook=1"]);
+    watching.run();
+    let note = course.path("pid");
+    let slow = format!(
+        "import os, time; open({:?}, 'w').write(str(os.getpid())); time.sleep(60)",
+        note.display().to_string()
+    );
+    course.edit(DECK, "print('one')", &slow);
+    let kernel = wait_for(|| {
+        std::fs::read_to_string(&note)
+            .ok()
+            .filter(|pid| !pid.is_empty())
+    });
+    let begun = std::time::Instant::now();
+    course.edit(DECK, &slow, "print('three')");
+    watching.run_until(|_| page(&course).contains("three"));
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+    let process = std::path::PathBuf::from(format!("/proc/{kernel}"));
+    wait_for(|| (!process.exists()).then_some(()));
+}
+
+#[test]
+fn settings_are_read_again() {
+    let course = course();
+    let watching = Watching::start(&course, &[]);
+    watching.run();
+    course.edit(DECK, "print('one')", "import time; time.sleep(2)");
+    watching.run();
+    course.write("clm.toml", "[notebook]\ncell_timeout = 1\n");
+    let run = watching.run_until(|run| !run.errors().is_empty());
+    assert!(run.errors()[0].message.contains("stopped after"), "{run:?}");
+    course.write("clm.toml", "[notebook]\ncell_timeoutt = 1\n");
+    watching.until_diagnostic("cell_timeoutt");
+    course.write("clm.toml", "[notebook]\ncell_timeout = 30\n");
+    watching.run_until(|run| run.errors().is_empty() && run.counts().built > 0);
+}
+
+#[test]
+fn a_build_goes_through_the_daemon_and_is_the_same_without() {
+    let course = course();
+    let watching = Watching::start(&course, &[]);
+    watching.run();
+    let hook = |args: &[&str]| course.build(&[&["--only", DECK], args].concat());
+    course.edit(DECK, "print('one')", "undefined_name");
+    let with = hook(&[]);
+    assert_eq!(with.code, 1, "{}", with.stderr);
+    assert_eq!(with.errors()[0].line, Some(9));
+    let without = hook(&["--no-daemon"]);
+    assert_eq!(without.code, 1);
+    assert_eq!(with.errors(), without.errors());
+
+    course.edit(DECK, "undefined_name", "print('four')");
+    let with = hook(&[]);
+    assert_eq!(with.code, 0, "{}", with.stderr);
+    assert!(
+        page(&course).contains("four"),
+        "it waits until the outputs are fresh"
+    );
+    assert_eq!(hook(&["--no-daemon"]).counts().built, 0);
+
+    // Other settings mean another course.
+    let other = course.build(&["--image-mode", "shared"]);
+    assert!(
+        other
+            .notes()
+            .iter()
+            .any(|note| note.contains("without the daemon"))
+    );
+
+    let status = course.command(&["status", "--json"]).output().unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["daemon"]["pid"], watching.pid());
+    assert!(status["runs"].as_array().unwrap().len() > 3);
+    let second = course.command(&["watch"]).output().unwrap();
+    assert_eq!(second.status.code(), Some(2));
+}
+
+#[test]
+fn changes_made_while_it_was_down_are_built_and_only_those() {
+    let course = course();
+    let mut watching = Watching::start(&course, &[]);
+    watching.run();
+    watching.kill();
+    course.edit(DECK, "Some prose", "Changed while down");
+    let watching = Watching::start(&course, &[]);
+    let run = watching.run();
+    assert!(page(&course).contains("Changed while down"));
+    assert!(
+        run.sources().iter().all(|source| *source == DECK),
+        "{run:?}"
+    );
+    assert!(
+        !run.built_kinds().contains(&"execute".to_owned()),
+        "{run:?}"
+    );
+}
+
+#[test]
+fn a_daemon_works_in_the_background() {
+    let course = course();
+    let start = course.command(&["daemon", "start"]).output().unwrap();
+    assert!(
+        start.status.success(),
+        "{}",
+        String::from_utf8_lossy(&start.stderr)
+    );
+    let done = course.build(&[]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(page(&course).contains("Some prose"));
+    let log = course.read(".clm/daemon.log");
+    assert!(log.contains("Built"), "{log}");
+    let stop = course.command(&["daemon", "stop"]).output().unwrap();
+    assert!(stop.status.success());
+    let status = course.command(&["status", "--json"]).output().unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["daemon"], serde_json::Value::Null);
+    assert_eq!(status["workers"].as_array().unwrap().len(), 0, "{status}");
+}

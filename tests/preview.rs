@@ -1,0 +1,8 @@
+//! The preview in the browser and on the wire.
+
+mod browser;
+mod lab;
+mod large;
+mod pages;
+mod streams;
+mod wire;

@@ -1,0 +1,199 @@
+//! A running `clm watch`, told by its JSON lines.
+
+use std::cell::RefCell;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use clm::events::{Counts, Diagnostic, Event, Severity, Status};
+
+use super::Course;
+
+/// No run of a test takes longer.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The process and what it says.
+pub struct Watching {
+    child: RefCell<Child>,
+    events: Receiver<Event>,
+    /// What was said since the last run that was taken.
+    pending: RefCell<Vec<Event>>,
+}
+
+/// The events of one run that ended.
+#[derive(Debug)]
+pub struct WatchRun(Vec<Event>);
+
+impl Watching {
+    /// Starts a watch of a course.
+    pub fn start(course: &Course, args: &[&str]) -> Self {
+        let mut all = vec!["watch", "--message-format", "json"];
+        all.extend(args);
+        let mut child = course.command(&all).stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let (sender, events) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines() {
+                let Ok(line) = line else { return };
+                let event = serde_json::from_str(&line);
+                if sender
+                    .send(event.unwrap_or_else(|_| panic!("{line}")))
+                    .is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Self {
+            child: RefCell::new(child),
+            events,
+            pending: RefCell::default(),
+        }
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.borrow().id()
+    }
+
+    /// Waits for the end of the next run that was not interrupted.
+    pub fn run(&self) -> WatchRun {
+        self.run_until(|_| true)
+    }
+
+    /// Waits for the end of a run after which `is_enough` holds.
+    pub fn run_until(&self, is_enough: impl Fn(&WatchRun) -> bool) -> WatchRun {
+        let begun = Instant::now();
+        loop {
+            let event = self.next(begun);
+            let ended = matches!(
+                event,
+                Event::RunFinished {
+                    interrupted: false,
+                    ..
+                }
+            );
+            self.pending.borrow_mut().push(event);
+            if ended {
+                let run = WatchRun(self.pending.take());
+                if is_enough(&run) {
+                    return run;
+                }
+            }
+        }
+    }
+
+    /// Waits for a diagnostic that contains a text.
+    pub fn until_diagnostic(&self, text: &str) {
+        let begun = Instant::now();
+        loop {
+            let event = self.next(begun);
+            let found = matches!(&event, Event::Diagnostic(diagnostic) if diagnostic.message.contains(text));
+            self.pending.borrow_mut().push(event);
+            if found {
+                return;
+            }
+        }
+    }
+
+    fn next(&self, begun: Instant) -> Event {
+        let left = PATIENCE.saturating_sub(begun.elapsed());
+        match self.events.recv_timeout(left) {
+            Ok(event) => event,
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("nothing more was said: {:#?}", self.pending.borrow())
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                let ended = self.child.borrow_mut().wait();
+                panic!("the watch ended ({ended:?}): {:#?}", self.pending.borrow())
+            }
+        }
+    }
+
+    /// Kills it as nothing else can: it cannot clean up.
+    pub fn kill(&mut self) {
+        let child = self.child.get_mut();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let child = self.child.get_mut();
+        if matches!(child.try_wait(), Ok(None)) {
+            let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+            let begun = Instant::now();
+            while matches!(child.try_wait(), Ok(None)) && begun.elapsed() < Duration::from_secs(10)
+            {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl WatchRun {
+    /// How the actions ended.
+    pub fn counts(&self) -> Counts {
+        self.0
+            .iter()
+            .rev()
+            .find_map(|event| match event {
+                Event::RunFinished { counts, .. } => Some(*counts),
+                _ => None,
+            })
+            .unwrap()
+    }
+
+    /// What was reported as an error.
+    pub fn errors(&self) -> Vec<&Diagnostic> {
+        self.0
+            .iter()
+            .filter_map(|event| match event {
+                Event::Diagnostic(diagnostic) if diagnostic.severity == Severity::Error => {
+                    Some(diagnostic)
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The kinds of the actions that ran, with repetitions.
+    pub fn built_kinds(&self) -> Vec<String> {
+        self.0
+            .iter()
+            .filter_map(|event| match event {
+                Event::ActionStarted { kind, .. } => Some(kind.name().to_owned()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The sources of the actions that ran.
+    pub fn sources(&self) -> Vec<&str> {
+        self.0
+            .iter()
+            .filter_map(|event| match event {
+                Event::ActionStarted { source, .. } => Some(source.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The actions that ended in some way.
+    pub fn finished(&self, wanted: Status) -> Vec<&str> {
+        self.0
+            .iter()
+            .filter_map(|event| match event {
+                Event::ActionFinished { action, status, .. } if *status == wanted => {
+                    Some(action.as_str())
+                }
+                _ => None,
+            })
+            .collect()
+    }
+}
