@@ -29,7 +29,7 @@ def batches(options: Namespace, work: Path) -> Iterator:
 
 def write(root: Path, numbers: range, has_pages: bool) -> tuple[str, ...]:
     """Writes the courses with these numbers as one; gives the arguments that a build of it needs."""
-    batch = settings(Random(f"settings {numbers[0]} {has_pages}"), has_pages, has_cpp_code=False)
+    batch = settings(Random(f"settings {numbers[0]} {has_pages}"), has_pages)
     sections, groups = [], []
     for number in numbers:
         own_sections, own_groups = body(Random(f"course {number} {has_pages}"), root, number, batch)

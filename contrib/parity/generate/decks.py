@@ -24,6 +24,8 @@ class DeckPlan:
     snippets: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     has_companion: bool = False
+    # CLM spoils all `<img src="img/...">` of a topic with diagrams in a course with SVG pictures.
+    shows_tags: bool = True
 
 
 def deck(random: Random, plan: DeckPlan) -> str:
@@ -95,7 +97,11 @@ def _workshop(random: Random, plan: DeckPlan, sign: str, number: int, is_open: b
         options = 'tags=["workshop"]'
     else:
         options = f'tags=["{random.choice(["slide", "subslide"])}"] slide_id="workshop-{number}"'
-    return f"{sign} %% [markdown]{_language(random, plan)} {options}\n{sign} ## Workshop {number}\n"
+    language = _language(random, plan)
+    if plan.is_executed:
+        # CLM's pages know no workshop that a cell of the other language opens; its notebooks do.
+        language = ""
+    return f"{sign} %% [markdown]{language} {options}\n{sign} ## Workshop {number}\n"
 
 
 def _language(random: Random, plan: DeckPlan) -> str:
@@ -194,7 +200,8 @@ def _text(random: Random, plan: DeckPlan, number: int) -> list[str]:
     lines = [f"## {heading(random)} {number}", "", *prose(random, plan.language)]
     if plan.images and random.random() < 0.5:
         image = random.choice(plan.images)
-        lines += ["", random.choice(['<img src="{}">', '<img src="{}" alt="x" width="50%"/>', "![alt]({})"]).format(image)]
+        form = random.choice(['<img src="{}">', '<img src="{}" alt="x" width="50%"/>', "![alt]({})"])
+        lines += ["", (form if plan.shows_tags else "![alt]({})").format(image)]
     if plan.links and random.random() < 0.5:
         lines.append(f"See [the other]({random.choice(plan.links)}) and [this](https://example.org).")
     if random.random() < 0.05:

@@ -22,12 +22,12 @@ class Settings:
     is_svg: bool
 
 
-def settings(random: Random, has_pages: bool, has_cpp_code: bool) -> Settings:
+def settings(random: Random, has_pages: bool) -> Settings:
     """Draws settings. With `has_pages` decks are Python and are executed."""
     language = "python"
     if not has_pages and random.random() < 0.35:
         language = random.choice(["cpp", "csharp", "java", "typescript"])
-    targets, formats = _targets(random, has_pages, language == "cpp" and not has_cpp_code)
+    targets, formats = _targets(random, has_pages)
     shares_images = random.random() < 0.1
     is_svg = random.random() < 0.25
     elements = [_multilang(random, "name", ["Kurs {x}", "C# {y} [z] a|b*", "Ein Kurs: Teil 1", "Course"])]
@@ -69,10 +69,10 @@ def _multilang(random: Random, tag: str, texts: list[str]) -> str:
     return f"<{tag}><de>{first}</de><en>{second}</en></{tag}>"
 
 
-def _targets(random: Random, has_pages: bool, no_code: bool) -> tuple[list[str], set[str]]:
+def _targets(random: Random, has_pages: bool) -> tuple[list[str], set[str]]:
     """Output targets, and all formats in them."""
-    allowed = ["notebook"] + ([] if no_code else ["code"]) + (["html"] if has_pages else [])
-    if not no_code and random.random() < 0.3:
+    allowed = ["notebook", "code"] + (["html"] if has_pages else [])
+    if random.random() < 0.3:
         return [], {"html", "notebook", "code"}
     used: set[str] = set()
     targets = []

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 from generate.decks import DeckPlan, deck
+from generate.markdown import markdown_deck
 from generate.languages import EXTENSIONS, comment
 from generate.pictures import drawing, plantuml, png
 from generate.settings import Settings
@@ -54,7 +55,7 @@ class TopicWriter:
         if random.random() < 0.3:
             plan.snippets.append(self._snippet(place, language))
         if random.random() < 0.45:
-            plan.images += self._images(place)
+            plan.images += self._images(place, plan)
         stems = []
         for index in range(random.choice([1, 1, 1, 2])):
             stem = f"{random.choice(['slides', 'slides', 'slides', 'topic', 'project'])}_{word(random)}{index}"
@@ -93,6 +94,9 @@ class TopicWriter:
     def _decks(self, place: str, stem: str, extension: str, plan: DeckPlan, may_split: bool = True) -> list[str]:
         """Writes a deck, as a whole or in two halves, and perhaps its narration; gives the stems."""
         random = self.random
+        if may_split and random.random() < 0.06 and plan.language == self.settings.language:
+            self.write(f"{place}/{stem}.md", markdown_deck(random, plan))
+            return [stem]
         if may_split and random.random() < 0.15:
             for half in ("de", "en"):
                 text = deck(random, DeckPlan(**{**vars(plan), "half": half}))
@@ -109,7 +113,7 @@ class TopicWriter:
     def _narration(self, place: str, stem: str, extension: str, text: str, half: str) -> None:
         random = self.random
         sign = "#" if extension == "py" else "//"
-        slides = re.findall(r"^\S* ?%%(?! A| S| T).*? \[(?:markdown|md)\](.*?) slide_id=\"(s\d+)\"$", text, re.MULTILINE)
+        slides = re.findall(r"^\S+ ?%% \[(?:markdown|md)\]((?: lang=\"..\")?(?: tags=\[[^\]]*\])?) slide_id=\"(s\d+)\"$", text, re.MULTILINE)
         if not slides or random.random() < 0.3:
             return
         cells = []
@@ -132,7 +136,7 @@ class TopicWriter:
         self.write(f"{place}/{name}", self.random.choice([f"{sign} from a snippet\n", "included = 1;", f"{sign} {{{{ lang }}}}\n"]))
         return name
 
-    def _images(self, place: str) -> list[str]:
+    def _images(self, place: str, plan: DeckPlan) -> list[str]:
         random = self.random
         images = []
         for directory, share in (("img", 0.8), ("img-generated", 0.2)):
@@ -142,8 +146,10 @@ class TopicWriter:
                 self.write(f"{place}/{directory}/{name}", content)
                 images.append(f"img/{name}")
         if random.random() < 0.3:
+            plan.shows_tags = not self.settings.is_svg
             images.append(self._diagram(place, "pu", random.choice(["pu", "pu", "puml", "plantuml"]), plantuml(random)))
         if random.random() < 0.25:
+            plan.shows_tags = not self.settings.is_svg
             images.append(self._diagram(place, "drawio", "drawio", drawing(random)))
         return images
 
