@@ -51,6 +51,12 @@ def one(path: str, theirs: Path, ours: Path, sides: tuple[Side, Side]) -> Outcom
         return notebooks.compare(path, *texts, sides)
     if suffix == ".html":
         return pages.compare(path, *texts, sides)
+    if theirs.name == "CMakeLists.txt":
+        commands = [rules.cmake_commands(text) for text in texts]
+        same = commands[0] == commands[1]
+        return normalised(path, ["cmake_commands"]) if same else different(path, diff_of(*commands))
+    if path.endswith("include/clm/display.hpp") and rules.support_header(*texts):
+        return normalised(path, ["support_header"])
     return different(path, diff_of(*(_shown(text) for text in texts)))
 
 

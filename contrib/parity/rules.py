@@ -109,6 +109,20 @@ def manifest_times(manifest: dict) -> dict:
     return {**manifest, "built_at": "time", "files": files}
 
 
+def cmake_commands(text: str) -> list[str]:
+    """clm's CMake files are written by clm: comments and the test for a top project are other, commands must not be."""
+    text = re.sub(r"^ *#.*$", "", text, flags=re.MULTILINE)
+    text = text.replace("if(NOT CLM_CODE_EXPORT_CONFIGURED)", "if(PROJECT_IS_TOP_LEVEL)")
+    lines = (line.strip() for line in text.replace("set(CLM_CODE_EXPORT_CONFIGURED ON)", "").splitlines())
+    return [line for line in lines if line]
+
+
+def support_header(theirs: str, ours: str) -> bool:
+    """clm's `display.hpp` is its own: it must offer the names that exported programs use."""
+    names = [set(re.findall(r"^#define (\w+)\(", text, re.MULTILINE)) for text in (theirs, ours)]
+    return bool(names[0]) and names[0] <= names[1]
+
+
 def _substituted(pattern: re.Pattern, name: str, text: str) -> tuple[str, bool]:
     replaced, count = pattern.subn(name, text)
     return replaced, count > 0

@@ -220,6 +220,22 @@ class PictureTest(ComparisonTest):
         self.assertEqual(self.verdict("a.svg", stub.SVG + b"</title></svg>", b"").verdict, DIFFERENT)
 
 
+class ProgramTest(ComparisonTest):
+    def test_cmake_files_may_differ_in_comments_only(self):
+        theirs = "# Theirs\nif(NOT CLM_CODE_EXPORT_CONFIGURED)\n  # why\nendif()\n\nadd_executable(a \"a.cpp\")\n"
+        ours = 'if(PROJECT_IS_TOP_LEVEL)\nendif()\nadd_executable(a "a.cpp")\n'
+        self.assertEqual(self.verdict("CMakeLists.txt", theirs, ours).rules, ["cmake_commands"])
+        for changed in (ours.replace("a.cpp", "b.cpp"), ours.replace('add_executable(a "a.cpp")\n', "")):
+            self.assertEqual(self.verdict("CMakeLists.txt", theirs, changed).verdict, DIFFERENT)
+
+    def test_the_support_header_must_offer_the_same_names(self):
+        theirs = "#define SHOW(x) x\nnamespace clm {}\n"
+        name = "include/clm/display.hpp"
+        self.assertEqual(self.verdict(name, theirs, theirs + "// ours\n").rules, ["support_header"])
+        self.assertEqual(self.verdict(name, theirs, "namespace clm {}\n").verdict, DIFFERENT)
+        self.assertEqual(self.verdict("include/other.hpp", theirs, theirs + "// ours\n").verdict, DIFFERENT)
+
+
 class TreeTest(unittest.TestCase):
     def setUp(self):
         self.directory = tempfile.TemporaryDirectory()

@@ -114,10 +114,12 @@ class TopicWriter:
         random = self.random
         sign = "#" if extension == "py" else "//"
         slides = re.findall(r"^\S+ ?%% \[(?:markdown|md)\]((?: lang=\"..\")?(?: tags=\[[^\]]*\])?) slide_id=\"(s\d+)\"$", text, re.MULTILINE)
-        if not slides or random.random() < 0.3:
+        if random.random() < 0.3:
             return
+        # Narration belongs to what is shown, not to other narration.
+        slides = [it for it in slides if "notes" not in it[0] and "voiceover" not in it[0]]
         cells = []
-        for options, slide in random.sample(slides, random.randint(1, len(slides))):
+        for options, slide in random.sample(slides, random.randint(min(1, len(slides)), len(slides))):
             language = re.search(r' lang="(de|en)"', options)
             if "{" in options or " lang=" in options and not language:
                 continue

@@ -118,7 +118,11 @@ fn cell_lines(cell: &NotebookCell, prog_lang: ProgLang) -> Vec<String> {
             if let Some((open, close)) = quotes(cell) {
                 // In Python a backslash means itself only in a raw string.
                 let is_raw = open.starts_with(['r', 'R']);
-                let prefix = if !is_raw && cell.source.contains('\\') { "r" } else { "" };
+                let prefix = if !is_raw && cell.source.contains('\\') {
+                    "r"
+                } else {
+                    ""
+                };
                 // The quotes stay on one line with the text beside them: that is how blank lines between cells are
                 // counted, and what decides whether this cell ends with code.
                 let start = lines.len();

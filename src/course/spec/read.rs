@@ -193,14 +193,19 @@ fn image_options<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> ImageOption
 pub fn dir_group<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> DirGroup {
     reader.check_children(node, &["name", "path", "subdirs"]);
     reader.check_attributes(node, &["include-root-files", "recursive", "lang"]);
-    let lang = node.attribute("lang").map(str::trim).filter(|lang| !lang.is_empty()).and_then(|name| {
-        let lang = Lang::parse(name);
-        if lang.is_none() {
-            reader.error(node, format!("`lang=\"{name}\"` is no language of courses")).hint =
-                Some("write `de` or `en`, or leave it out for both".to_owned());
-        }
-        lang
-    });
+    let lang = node
+        .attribute("lang")
+        .map(str::trim)
+        .filter(|lang| !lang.is_empty())
+        .and_then(|name| {
+            let lang = Lang::parse(name);
+            if lang.is_none() {
+                reader
+                    .error(node, format!("`lang=\"{name}\"` is no language of courses"))
+                    .hint = Some("write `de` or `en`, or leave it out for both".to_owned());
+            }
+            lang
+        });
     let name = child(node, "name").map_or_else(Localized::default, |name| reader.localized(name));
     let path = child(node, "path").and_then(|path| {
         let value = text(path);
