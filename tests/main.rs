@@ -25,5 +25,6 @@ mod plantuml;
 mod pool;
 mod preview;
 mod processes;
+mod properties;
 mod tools;
 mod watching;

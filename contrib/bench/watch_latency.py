@@ -116,16 +116,18 @@ class Watch:
         picture = source.stem + ".png"
         output = next(iter(sorted((self.root / "output").glob(f"**/img/{picture}"))))
         original = source.read_text()
-        word = max(re.findall(r"[A-Za-z]{3,}", re.sub(r"<[^>]*>|@\w+", " ", original)) or ["Box"], key=len)
-        if suffix == "drawio":
-            word = max(re.findall(r'value="([A-Za-z][A-Za-z ]+)', original), key=len)
+        first, _, rest = original.partition("\n")
         for number in range(edits):
             before = digest(output)
-            source.write_text(original.replace(word, f"{word}{number}"))
+            if suffix == "pu":
+                source.write_text(f"{first}\ntitle edit {number}\n{rest}")
+            else:
+                source.write_text(re.sub(r'value="([A-Za-z])', rf'value="{number} \1', original, count=1))
             saved = time.monotonic()
             while digest(output) == before:
                 if time.monotonic() - saved > LIMIT:
-                    sys.exit(f"{name}: {output} did not change")
+                    print(f"{name}: {output} did not change", file=sys.stderr)
+                    return
                 time.sleep(0.001)
             results.setdefault(name, []).append(time.monotonic() - saved)
             time.sleep(self.pause)

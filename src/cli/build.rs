@@ -248,7 +248,7 @@ impl BuildArgs {
             fail_fast: self.fail_fast,
             trigger: "build".to_owned(),
             focus: HashSet::new(),
-            looks_at_everything: true,
+            looks_at_everything: self.only.is_empty(),
             writes_manifests: true,
         })
     }

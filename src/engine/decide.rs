@@ -141,7 +141,7 @@ impl<'a> Decider<'a> {
                     discovered = result.discovered;
                     self.decide_known(action, results, publisher)?
                 }
-                None => Decision::Stale(self.reasons(action, &parts)),
+                None => Decision::Stale(self.reasons(action, &parts)?),
             }
         };
         Ok(Decided {
@@ -162,10 +162,10 @@ impl<'a> Decider<'a> {
             return Ok(Decision::Fresh(results));
         }
         Ok(match self.latest(&action.id) {
-            Some(latest) if latest.parts == action.parts.parts() => {
+            Some(latest) if latest.key == action.parts.key() => {
                 Decision::Stale(vec!["an output is missing or was changed".to_owned()])
             }
-            _ => Decision::Stale(self.reasons(action, &action.parts)),
+            _ => Decision::Stale(self.reasons(action, &action.parts)?),
         })
     }
 
@@ -244,18 +244,19 @@ impl<'a> Decider<'a> {
             })
     }
 
-    fn reasons(&self, action: &Action, parts: &KeyParts) -> Vec<String> {
+    fn reasons(&self, action: &Action, parts: &KeyParts) -> Result<Vec<String>> {
         let Some(latest) = self.latest(&action.id) else {
-            return vec!["it was never built".to_owned()];
+            return Ok(vec!["it was never built".to_owned()]);
         };
-        let mut reasons = differences(&latest.parts, parts.parts());
+        let before = self.store.latest_parts(&action.id)?;
+        let mut reasons = differences(&before, parts.parts());
         if reasons.is_empty() {
             reasons.extend(self.changed_discovery(&latest.discovered));
         }
         if reasons.is_empty() {
             reasons.push("its result is not in the cache".to_owned());
         }
-        reasons
+        Ok(reasons)
     }
 }
 

@@ -77,7 +77,7 @@ pub fn request(
             scale: settings.scale,
             border: settings.border,
         }),
-        Make::Deck(_) | Make::Text(_) | Make::Copy | Make::Invalid(_) => {
+        Make::Deck(_) | Make::Text(_) | Make::Copy | Make::UpToDate | Make::Invalid(_) => {
             return Err(Error::internal(format!(
                 "`{}` is no work for a worker",
                 action.id

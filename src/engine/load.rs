@@ -18,6 +18,7 @@ use crate::worker::{Renderers, drawio, notebook, plantuml};
 
 use super::index::Index;
 use super::scan::Scanned;
+use super::settled::Settled;
 use super::snapshot::Snapshot;
 use super::sources::{LaidOut, Sources};
 
@@ -106,6 +107,7 @@ impl Course {
         let loaded = self.load(
             &specified,
             &mut sources,
+            &Settled::default(),
             &HashSet::new(),
             &everything,
             &Renderers::default(),
@@ -269,6 +271,7 @@ impl Course {
         &self,
         specified: &Specified,
         sources: &mut Sources,
+        settled: &Settled,
         written_back: &HashSet<String>,
         selection: &Selection,
         renderers: &Renderers,
@@ -330,6 +333,7 @@ impl Course {
             tools: &fingerprints(renderers),
             read: &|path| snapshot.read(path),
             digest: &|path| snapshot.digest(path),
+            is_settled: &|action| settled.results(action).is_some(),
         };
         let is_whole = Arc::ptr_eq(&layout, &full.layout);
         let plan = match is_whole {

@@ -361,6 +361,7 @@ impl Engine {
         self.course.load(
             specified,
             &mut memory.sources,
+            &memory.settled,
             &memory.publisher.written_back(),
             selection,
             &self.renderers,

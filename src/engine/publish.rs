@@ -46,7 +46,7 @@ pub struct Publisher {
     staging: PathBuf,
     staged: u64,
     store: Store,
-    scope: String,
+    scope: Arc<str>,
     ledger: HashMap<String, OutputRecord>,
     own: OwnFiles,
     events: Events,
@@ -101,7 +101,7 @@ impl Publisher {
             staging,
             staged: 0,
             store,
-            scope,
+            scope: scope.into(),
             ledger,
             own,
             events,
@@ -174,12 +174,12 @@ impl Publisher {
         let existing = std::fs::symlink_metadata(&file).ok();
         let is_equal = existing.as_ref().is_some_and(|metadata| metadata.is_file())
             && Digest::of_file(&file).is_ok_and(|now| now == digest);
-        let scope = self.scope.clone();
+        let scope = Arc::clone(&self.scope);
         let record = |stamp: Stamp| OutputRecord {
             digest,
             stamp,
             recorded_ns: now_ns(),
-            action: action.to_owned(),
+            action: action.into(),
             scope: scope.clone(),
         };
         if is_equal {

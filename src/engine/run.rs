@@ -131,6 +131,11 @@ impl Run<'_> {
         totals: &mut Totals,
     ) -> Result<bool> {
         let engine = self.engine;
+        if self.options.looks_at_everything {
+            memory.settled.clear();
+        }
+        let only = &self.options.only;
+        memory.settled.unsettle_readers(only, &memory.latest);
         let loaded = engine.look(self.specified, memory, &self.options.selection)?;
         if self.is_whole() {
             engine.tell(self.specified, &loaded, memory);
@@ -151,9 +156,6 @@ impl Run<'_> {
             });
         }
         totals.has_errors = engine.report(self.also) | engine.report(&loaded.diagnostics);
-        if self.options.looks_at_everything {
-            memory.settled.clear();
-        }
         let session = Session {
             store: &engine.store,
             pool: Arc::clone(self.pool),
@@ -184,7 +186,10 @@ impl Run<'_> {
         totals.has_errors |= ended.has_errors;
         totals.untouched = ended.untouched;
         totals.reason = totals.reason.take().or(ended.reason);
-        memory.latest.extend(ended.latest);
+        let latest = ended.latest.into_iter();
+        memory
+            .latest
+            .extend(latest.map(|(action, latest, _)| (action, latest)));
         // What was found to be read while it was made.
         engine.tell_inputs(self.specified, memory);
         if ended.interrupted {

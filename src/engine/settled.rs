@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::course::RelPath;
-use crate::plan::Action;
+use crate::plan::{Action, Slim};
 use crate::store::Latest;
 use crate::watch::ChangeSet;
 
@@ -27,6 +27,19 @@ impl Settled {
     pub fn settle(&mut self, action: &Arc<Action>, results: Results) {
         self.0
             .insert(action.id.clone(), (Arc::clone(action), results));
+    }
+
+    /// Forgets the actions that read one of these files, as far as is known.
+    pub fn unsettle_readers(&mut self, files: &[RelPath], latest: &HashMap<String, Latest>) {
+        self.0.retain(|id, (action, _)| {
+            let discovered = latest.get(id).map(|latest| &latest.discovered);
+            let is_discovered = |file: &RelPath| {
+                discovered.is_some_and(|found| found.iter().any(|(path, _)| path == file.as_str()))
+            };
+            !files
+                .iter()
+                .any(|file| action.reads(file) || is_discovered(file))
+        });
     }
 
     /// An action is not up to date.
@@ -79,5 +92,21 @@ impl Settled {
                 .flat_map(|output| &output.destinations);
             !discovered && !destinations.any(|destination| is_hit(destination))
         });
+    }
+}
+
+impl Slim for Settled {
+    fn is_settled(&self, action: &Arc<Action>) -> bool {
+        self.results(action).is_some()
+    }
+
+    fn replace(&mut self, action: &mut Arc<Action>, change: &mut dyn FnMut(&mut Arc<Action>)) {
+        // Given up first, so that nothing has to be copied.
+        let known = self.0.remove(&action.id);
+        let results = known.map(|(_, results)| results);
+        change(action);
+        if let Some(results) = results {
+            self.settle(action, results);
+        }
     }
 }

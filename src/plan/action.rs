@@ -62,6 +62,8 @@ pub enum Make {
     Drawio(DiagramWork),
     /// Copy the source.
     Copy,
+    /// Nothing: its outputs are up to date, and what they were made of was forgotten to save memory.
+    UpToDate,
     /// Nothing can be made: the source has errors that planning found.
     Invalid(Vec<Diagnostic>),
 }

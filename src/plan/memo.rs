@@ -13,7 +13,8 @@ use crate::course::spec::TopicRef;
 use crate::course::tree::Topic;
 use crate::digest::Digest;
 
-use super::action::{Action, ActionIndex};
+use super::action::{Action, ActionIndex, Make};
+use super::key::KeyParts;
 use super::rules;
 use super::rules::program::Programs;
 use super::rules::surroundings::Rendered;
@@ -46,6 +47,8 @@ struct Entry {
     first: ActionIndex,
     actions: Vec<Arc<Action>>,
     programs: Programs,
+    /// Whether the actions know no more what to make and of what.
+    is_slim: bool,
 }
 
 /// What the tree and the layout say of a source.
@@ -64,6 +67,33 @@ impl Memo {
         }
         self.world = Some(world);
         self.links = None;
+    }
+
+    /// Forgets what to make of sources whose actions are all up to date, and of what: an action is the larger part of a
+    /// deck. `settled` gives up its hold on an action that is up to date, and takes the smaller one when it is ready.
+    pub fn slim(&mut self, settled: &mut dyn Slim) {
+        for entry in self.entries.values_mut() {
+            let first = entry.first;
+            let is_own = |action: &Arc<Action>| action.after.iter().all(|index| *index >= first);
+            // Something else may ask for the whole action again: the result of another source that it waits for.
+            let can_be = entry.actions.iter().all(is_own)
+                && entry
+                    .actions
+                    .iter()
+                    .all(|action| settled.is_settled(action));
+            if entry.is_slim || !can_be {
+                continue;
+            }
+            entry.is_slim = true;
+            for action in &mut entry.actions {
+                settled.replace(action, &mut |action| {
+                    let action = Arc::make_mut(action);
+                    action.make = Make::UpToDate;
+                    action.parts = KeyParts::default();
+                    action.warnings = Vec::new();
+                });
+            }
+        }
     }
 
     /// Forgets sources that are no longer planned.
@@ -154,7 +184,15 @@ impl Memo {
         let first = actions.len();
         let known = self.entries.remove(&place);
         let entry = match known {
-            Some(entry) if is_same(&entry.basis) && self.still_holds(&entry, context) => {
+            Some(entry)
+                if (!entry.is_slim
+                    || entry
+                        .actions
+                        .iter()
+                        .all(|action| (context.is_settled)(action)))
+                    && is_same(&entry.basis)
+                    && self.still_holds(&entry, context) =>
+            {
                 moved(entry, first)
             }
             _ => self.made(context, basis(), first, make),
@@ -212,8 +250,18 @@ impl Memo {
             first,
             actions: actions.into_iter().map(Arc::new).collect(),
             programs,
+            is_slim: false,
         }
     }
+}
+
+/// What knows which actions are up to date.
+pub trait Slim {
+    /// Whether an action is.
+    fn is_settled(&self, action: &Arc<Action>) -> bool;
+
+    /// Changes an action that is, here and in the plan.
+    fn replace(&mut self, action: &mut Arc<Action>, change: &mut dyn FnMut(&mut Arc<Action>));
 }
 
 /// The entry with its actions at other indices. Those that it waits for are its own, or diagrams, which are part of the

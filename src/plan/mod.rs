@@ -20,7 +20,7 @@ use crate::events::Diagnostic;
 
 pub use action::{Action, ActionIndex, EXECUTED, ImageSource, InlineImage, Make, Output};
 pub use key::{ActionKey, KeyParts};
-pub use memo::Memo;
+pub use memo::{Memo, Slim};
 pub use rules::deck::{DataUrls, page, written};
 pub use rules::surroundings::mime;
 
@@ -75,6 +75,8 @@ pub struct Context<'a> {
     pub read: &'a dyn Fn(&RelPath) -> Option<Source>,
     /// Digests a source file.
     pub digest: &'a dyn Fn(&RelPath) -> Option<Digest>,
+    /// Whether an action is known to be up to date, so that nobody will ask what it makes.
+    pub is_settled: &'a dyn Fn(&Arc<Action>) -> bool,
 }
 
 impl Context<'_> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::digest::Digest;
 use crate::events::{ActionKind, Diagnostic};
@@ -48,10 +48,8 @@ pub struct CachedResult {
 /// What an action was last made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Latest {
-    /// Its key.
+    /// Its key; [`Store::latest_parts`] gives the components.
     pub key: Digest,
-    /// The components of the key.
-    pub parts: Vec<(String, String)>,
     /// Files it read besides its declared inputs.
     pub discovered: Vec<(String, Option<Digest>)>,
     /// When, in milliseconds since 1970.
@@ -59,6 +57,9 @@ pub struct Latest {
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
 }
+
+/// The components of a key: name and value of each.
+pub type Parts = Vec<(String, String)>;
 
 impl Store {
     /// The results known for a key, newest first; they differ in what was discovered.
@@ -100,17 +101,16 @@ impl Store {
     pub fn latest(&self) -> Result<HashMap<String, Latest>> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT action, key, parts, discovered, finished_ms, duration_ms FROM latest",
+                "SELECT action, key, discovered, finished_ms, duration_ms FROM latest",
             )?;
             let mut rows = statement.query([])?;
             let mut latest = HashMap::new();
             while let Some(row) = rows.next()? {
                 let entry = Latest {
                     key: digest(row.get_ref(1)?.as_str().unwrap_or_default())?,
-                    parts: from_json(row.get_ref(2)?.as_str().unwrap_or_default())?,
-                    discovered: from_json(row.get_ref(3)?.as_str().unwrap_or_default())?,
-                    finished_ms: row.get(4)?,
-                    duration_ms: row.get::<_, i64>(5)? as u64,
+                    discovered: from_json(row.get_ref(2)?.as_str().unwrap_or_default())?,
+                    finished_ms: row.get(3)?,
+                    duration_ms: row.get::<_, i64>(4)? as u64,
                 };
                 latest.insert(row.get(0)?, entry);
             }
@@ -118,8 +118,19 @@ impl Store {
         })
     }
 
-    /// Records what actions were made of.
-    pub fn set_latest(&self, entries: Vec<(String, Latest)>) -> Result<()> {
+    /// The components of the key that an action was last made with; empty when it was never made.
+    pub fn latest_parts(&self, action: &str) -> Result<Vec<(String, String)>> {
+        self.read(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT parts FROM latest WHERE action = ?1")?;
+            let text: Option<String> =
+                statement.query_row([action], |row| row.get(0)).optional()?;
+            text.map_or(Ok(Vec::new()), |text| from_json(&text))
+        })
+    }
+
+    /// Records what actions were made of, with the components of their keys.
+    pub fn set_latest(&self, entries: Vec<(String, Latest, Parts)>) -> Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -128,11 +139,11 @@ impl Store {
                 "INSERT OR REPLACE INTO latest (action, key, parts, discovered, finished_ms, duration_ms)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
-            for (action, latest) in entries {
+            for (action, latest, parts) in entries {
                 statement.execute(params![
                     action,
                     latest.key.to_string(),
-                    to_json(&latest.parts)?,
+                    to_json(&parts)?,
                     to_json(&latest.discovered)?,
                     latest.finished_ms,
                     latest.duration_ms as i64

@@ -25,7 +25,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::error::Error;
 use crate::events::Diagnostic;
 
-pub use actions::{CachedResult, Latest, ResultStatus};
+pub use actions::{CachedResult, Latest, Parts, ResultStatus};
 pub use files::FileRecord;
 pub use jobs::{Finish, JobEnd, JobId, JobState, Lease, NewJob, Recorded};
 pub use outputs::OutputRecord;

@@ -1,6 +1,7 @@
 //! The ledger: every output that we wrote, so that we never remove or trust a file of somebody else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use rusqlite::params;
 
@@ -18,9 +19,9 @@ pub struct OutputRecord {
     /// When that was, in nanoseconds since 1970.
     pub recorded_ns: i64,
     /// The action that made it.
-    pub action: String,
+    pub action: Arc<str>,
     /// The specification and output root it belongs to.
-    pub scope: String,
+    pub scope: Arc<str>,
 }
 
 impl Store {
@@ -32,6 +33,16 @@ impl Store {
             )?;
             let mut rows = statement.query([])?;
             let mut outputs = HashMap::new();
+            // A few scopes and actions for very many outputs.
+            let mut names: HashSet<Arc<str>> = HashSet::new();
+            let mut shared = |name: &str| -> Arc<str> {
+                if let Some(known) = names.get(name) {
+                    return Arc::clone(known);
+                }
+                let name: Arc<str> = name.into();
+                names.insert(Arc::clone(&name));
+                name
+            };
             while let Some(row) = rows.next()? {
                 let record = OutputRecord {
                     digest: digest(row.get_ref(1)?.as_str().unwrap_or_default())?,
@@ -41,8 +52,8 @@ impl Store {
                         inode: row.get::<_, i64>(4)? as u64,
                     },
                     recorded_ns: row.get(5)?,
-                    action: row.get(6)?,
-                    scope: row.get(7)?,
+                    action: shared(row.get_ref(6)?.as_str().unwrap_or_default()),
+                    scope: shared(row.get_ref(7)?.as_str().unwrap_or_default()),
                 };
                 outputs.insert(row.get(0)?, record);
             }
@@ -65,8 +76,8 @@ impl Store {
                     record.stamp.mtime_ns,
                     record.stamp.inode as i64,
                     record.recorded_ns,
-                    record.action,
-                    record.scope
+                    &*record.action,
+                    &*record.scope
                 ])?;
             }
             Ok(())

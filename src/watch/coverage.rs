@@ -20,6 +20,10 @@ pub trait Register {
     fn watch(&mut self, dir: &Path) -> Result<(), Refused>;
     /// Ends to watch a directory.
     fn unwatch(&mut self, dir: &Path);
+    /// Ends to watch a directory that was found to be gone before its going was told.
+    fn found_missing(&mut self, dir: &Path) {
+        self.unwatch(dir);
+    }
 }
 
 /// Why a directory cannot be watched.
@@ -97,15 +101,15 @@ impl Coverage {
     /// Whether the coming or going of a real path may change what is watched elsewhere.
     pub fn is_decisive(&self, real: &Path) -> bool {
         self.awaited.contains(real)
-            || self.links.contains(real)
+            // What a link in it led to is not below it.
+            || holds_in(&self.links, real)
             || self.bases.contains(real)
             || self.dirs.get(real).is_some_and(BTreeSet::is_empty)
     }
 
     /// Whether symbolic links lead to a real path or through it. That is decisive for directories.
     pub fn is_led_to(&self, real: &Path) -> bool {
-        let next = self.targets.range(real.to_path_buf()..).next();
-        next.is_some_and(|target| target.starts_with(real))
+        holds_in(&self.targets, real)
     }
 
     /// The watched directories.
@@ -133,6 +137,12 @@ impl Coverage {
         self.links.retain(|link| !link.starts_with(real));
         names
     }
+}
+
+/// Whether a path, or one below it, is in a set.
+fn holds_in(set: &BTreeSet<PathBuf>, path: &Path) -> bool {
+    let next = set.range(path.to_path_buf()..).next();
+    next.is_some_and(|next| next.starts_with(path))
 }
 
 /// Extends a coverage by looking at the file system: first a directory is watched and then it is read, so that
@@ -210,7 +220,7 @@ impl<'a> Survey<'a> {
             .dirs()
             .filter(|dir| !self.coverage.is_watched(dir));
         for dir in gone {
-            self.register.unwatch(dir);
+            self.register.found_missing(dir);
         }
         let known = self.before.names.iter().chain(&self.before.single);
         self.gone = known

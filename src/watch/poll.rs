@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,6 +39,15 @@ struct Entry {
 }
 
 impl Entry {
+    fn of(metadata: &Metadata, target: Option<Stamp>, now_ns: i64) -> Self {
+        Self {
+            own: Stamp::of(metadata),
+            target,
+            is_dir: metadata.is_dir(),
+            since_ns: now_ns,
+        }
+    }
+
     /// Whether two entries differ in what they say of a file.
     fn differs(&self, other: &Self) -> bool {
         if self.is_dir && other.is_dir {
@@ -110,6 +120,17 @@ impl Register for Poller {
     fn unwatch(&mut self, dir: &Path) {
         self.dirs.remove(dir);
     }
+
+    /// What has its name at the next look is another directory, even with the number of the old one.
+    fn found_missing(&mut self, dir: &Path) {
+        self.dirs.remove(dir);
+        if let (Some(parent), Some(name)) = (dir.parent(), dir.file_name())
+            && let Some(listing) = self.dirs.get_mut(parent)
+            && let Some(entry) = listing.entries.get_mut(name)
+        {
+            entry.own.inode = u64::MAX;
+        }
+    }
 }
 
 /// The wall clock in nanoseconds since 1970.
@@ -133,13 +154,7 @@ fn read(dir: &Path, now_ns: i64) -> Option<Listing> {
             .then(|| std::fs::metadata(entry.path()).ok())
             .flatten()
             .map(|metadata| Stamp::of(&metadata));
-        let found = Entry {
-            own: Stamp::of(&metadata),
-            target,
-            is_dir: metadata.is_dir(),
-            since_ns: now_ns,
-        };
-        entries.insert(entry.file_name(), found);
+        entries.insert(entry.file_name(), Entry::of(&metadata, target, now_ns));
     }
     Some(Listing {
         entries,

@@ -115,6 +115,13 @@ impl Register for Source {
             Self::System(watcher) => drop(watcher.unwatch(dir)),
         }
     }
+
+    fn found_missing(&mut self, dir: &Path) {
+        match self {
+            Self::Poll(poller) => poller.found_missing(dir),
+            Self::System(_) => self.unwatch(dir),
+        }
+    }
 }
 
 /// The directories that can be watched are used up.

@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Event, Events, Severity, Status};
 use crate::plan::{self, Action, ActionIndex, Make, Plan};
-use crate::store::{CachedResult, JobId, Latest, Lease, NewJob, Owner, ResultStatus, Store};
+use crate::store::{CachedResult, JobId, Latest, Lease, NewJob, Owner, Parts, ResultStatus, Store};
 use crate::worker::pool::Pool;
 use crate::worker::{Outcome, WorkerError};
 
@@ -133,7 +133,7 @@ pub struct Ended {
     /// Actions that were not looked at because nothing about them changed.
     pub untouched: u64,
     /// What actions were made of.
-    pub latest: Vec<(String, Latest)>,
+    pub latest: Vec<(String, Latest, Parts)>,
     /// The first thing that was made, and why.
     pub reason: Option<String>,
 }
@@ -150,7 +150,7 @@ struct Progressing<'r, 'a> {
     /// Running since an earlier round, not yet wanted by this one.
     orphans: HashMap<JobId, Running>,
     owner: Owner,
-    latest: Vec<(String, Latest)>,
+    latest: Vec<(String, Latest, Parts)>,
     told: RefCell<HashSet<Diagnostic>>,
     has_errors: Cell<bool>,
     ended: Ended,
@@ -624,11 +624,11 @@ impl Progressing<'_, '_> {
             action.id.clone(),
             Latest {
                 key: decided.key,
-                parts: decided.parts.parts().to_vec(),
                 discovered: discovered.to_vec(),
                 finished_ms: now_ns() / 1_000_000,
                 duration_ms,
             },
+            decided.parts.parts().to_vec(),
         ));
     }
 }

@@ -56,8 +56,8 @@ fn only_what_nothing_refers_to_is_collected() {
                 inode: 1,
             },
             recorded_ns: 1,
-            action: name.clone(),
-            scope: String::new(),
+            action: name.as_str().into(),
+            scope: "".into(),
         };
         store.record_outputs(vec![(name, output)]).unwrap();
         kept.extend([cached, written]);

@@ -57,27 +57,29 @@ fn records_survive_reopening() {
         digest: Digest::of("o"),
         stamp: file.stamp,
         recorded_ns: 5,
-        action: "copy a".to_owned(),
-        scope: "course.xml".to_owned(),
+        action: "copy a".into(),
+        scope: "course.xml".into(),
     };
     store
         .record_outputs(vec![("out/a".to_owned(), output.clone())])
         .unwrap();
     let latest = Latest {
         key: Digest::of("k"),
-        parts: vec![("dpi".to_owned(), "200".to_owned())],
         discovered: vec![("inc".to_owned(), None)],
         finished_ms: 7,
         duration_ms: 8,
     };
+    let parts = vec![("dpi".to_owned(), "200".to_owned())];
     store
-        .set_latest(vec![("x".to_owned(), latest.clone())])
+        .set_latest(vec![("x".to_owned(), latest.clone(), parts.clone())])
         .unwrap();
     drop(store);
     let (store, _) = Store::open(dir.path()).unwrap();
     assert_eq!(store.files().unwrap()["a"], file);
     assert_eq!(store.outputs().unwrap()["out/a"], output);
     assert_eq!(store.latest().unwrap()["x"], latest);
+    assert_eq!(store.latest_parts("x").unwrap(), parts);
+    assert!(store.latest_parts("y").unwrap().is_empty());
     store.forget_outputs(vec!["out/a".to_owned()]).unwrap();
     store.forget_files(vec!["a".to_owned()]).unwrap();
     assert!(store.outputs().unwrap().is_empty());

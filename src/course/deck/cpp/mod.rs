@@ -5,6 +5,8 @@
 //! fails: what it does not understand becomes a statement.
 
 mod cells;
+mod declarations;
+mod declarators;
 mod items;
 mod names;
 mod pieces;

@@ -348,7 +348,11 @@ pub(super) fn angle_end(tokens: &[Token], open: usize) -> Option<usize> {
     let mut depth = 0_u32;
     let mut at = open;
     while let Some(token) = tokens.get(at) {
-        if token.is("<") {
+        let is_shift = token.is("<") && tokens.get(at + 1).is_some_and(|next| next.is("<"));
+        let is_no_argument = token.is_one_of(&[";", ")", "]", "}", "|"]);
+        if is_shift || is_no_argument || token.kind == TokenKind::Directive {
+            return None;
+        } else if token.is("<") {
             depth += 1;
         } else if token.is(">") {
             depth -= 1;
@@ -358,11 +362,6 @@ pub(super) fn angle_end(tokens: &[Token], open: usize) -> Option<usize> {
         } else if token.is_one_of(&["(", "[", "{"]) {
             at = bracket_end(tokens, at);
             continue;
-        } else if token.is_one_of(&[";", ")", "]", "}"]) || token.kind == TokenKind::Directive {
-            return None;
-        } else if token.is("|") || (token.is("<") && tokens.get(at + 1).is_some_and(|t| t.is("<")))
-        {
-            return None;
         }
         at += 1;
     }

@@ -103,7 +103,7 @@ pub(super) fn comments(code: &str) -> Vec<Range<usize>> {
             gap
         })
         .collect::<Vec<_>>();
-    for gap in gaps.into_iter().chain([end..code.len()]) {
+    for gap in gaps.into_iter().chain(std::iter::once(end..code.len())) {
         let mut at = gap.start;
         while at < gap.end {
             let rest = &code[at..gap.end];

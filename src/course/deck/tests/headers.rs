@@ -90,10 +90,14 @@ fn expected_header(prog_lang: ProgLang, format: Format, organization: &str) -> S
     };
     let style = format!("\"display:block;margin:auto;width:{width}\"");
     let attributes = alt.replace('W', &style);
+    // The one language whose code format is a program has a title without HTML there.
+    let is_program = prog_lang == ProgLang::Cpp;
+    let end_gap = if is_program { "\n" } else { "" };
+    let gap = if is_program { "" } else { "\n" };
     let image = match format {
         Format::Code => String::new(),
         _ => format!(
-            "{c} <img src=\"data:image/svg+xml;base64,LOGO{end}\"\n{c}      {attributes}/>\n{c} <br>\n\n"
+            "{c} <img src=\"data:image/svg+xml;base64,LOGO{end}\"\n{c}      {attributes}/>\n{c} <br>\n{gap}"
         ),
     };
     let author_style = match prog_lang {
@@ -105,10 +109,19 @@ fn expected_header(prog_lang: ProgLang, format: Format, organization: &str) -> S
         name => format!("{c} <div style=\"text-align:center;\">{name}</div>\n{c} <br/>\n\n"),
     };
     let cell = |lang: &str, title: &str, indent: &str| {
+        if is_program && format == Format::Code {
+            let name = match organization {
+                "" => String::new(),
+                name => format!(" — {name}"),
+            };
+            return format!(
+                "{c} %% [markdown] lang=\"{lang}\" tags=[\"slide\"]\n\n\n{c} # {title}\n{c}\n{c} AUTHOR{name}\n\n"
+            );
+        }
         format!(
             "{c} %% [markdown] lang=\"{lang}\" tags=[\"slide\"]\n\n{image}\
              {c} <div style=\"text-align:center; font-size:200%;\">\n{c} {indent}<b>{title}</b>\n{c} </div>\n{c} <br/>\n\
-             {c} <div style=\"{author_style}\">AUTHOR</div>\n{c} <br/>\n\n{block}"
+             {c} <div style=\"{author_style}\">AUTHOR</div>\n{c} <br/>\n\n{block}{end_gap}"
         )
     };
     let indent = if prog_lang == ProgLang::TypeScript {

@@ -1,0 +1,314 @@
+//! Variables and functions, and how they differ from expressions.
+
+use super::declarations::{BUILTIN, Reader, SPECIFIERS};
+use super::items::ItemKind;
+use super::pieces::{angle_end, bracket_end, depth_zero, name_end};
+use super::tokens::Token;
+
+impl<'a> Reader<'_, 'a> {
+    /// A declaration of variables or of a function; everything else is an expression.
+    pub(super) fn read_declarators(&mut self) {
+        let mut at = 0;
+        let mut is_static = false;
+        while self.is_one_of(at, &SPECIFIERS) {
+            is_static |= self.is(at, "constinit");
+            at += 1;
+        }
+        let type_start = at;
+        let is_builtin = self.is_one_of(at, &BUILTIN);
+        if is_builtin || self.is(at, "decltype") {
+            while self.is_one_of(at, &BUILTIN) || self.is_one_of(at, &["const", "volatile"]) {
+                at += 1;
+            }
+            if self.is(at, "decltype") {
+                at += 1;
+            }
+            if self.is(at, "(") && (self.is(at + 1, "auto") || self.is(at - 1, "decltype")) {
+                at = bracket_end(self.tokens, at);
+            }
+        } else {
+            at = name_end(self.tokens, at);
+        }
+        if at == type_start {
+            // `static x = 1` is not C++, and `~x` no declaration.
+            return self.expression();
+        }
+        let type_end = at;
+        if type_start == 0 && !is_builtin && self.is_member_definition(type_end) {
+            return self.function(0, type_end);
+        }
+        while self.is_one_of(at, &["const", "volatile"]) {
+            at += 1;
+        }
+        let signs = at;
+        while self.is_one_of(at, &["*", "&", "const", "volatile"]) {
+            at += 1;
+        }
+        let kind = if is_static {
+            ItemKind::StaticVariable
+        } else {
+            ItemKind::Variable
+        };
+        if self.is(at, "[")
+            && self.tokens[type_start..type_end]
+                .iter()
+                .any(|token| token.is("auto"))
+        {
+            let end = bracket_end(self.tokens, at);
+            for index in at..end {
+                if let Some(name) = self
+                    .at(index)
+                    .filter(|token| token.is_word())
+                    .map(|token| token.text)
+                {
+                    self.define(name);
+                }
+            }
+            self.item.kind = kind;
+            return;
+        }
+        let is_inner = self.is(at, "(")
+            && self.is_one_of(at + 1, &["*", "&"])
+            && self.at(at + 2).is_some_and(Token::is_word);
+        if is_inner && self.is(at + 3, ")") && (is_builtin || self.is_one_of(at + 4, &["(", "["])) {
+            let name = self.tokens[at + 2].text;
+            self.define(name);
+            self.item.kind = kind;
+            return;
+        }
+        let name_start = at;
+        let name_end = name_end(self.tokens, at);
+        if self.is(at, "operator") || self.qualified_operator(at) {
+            return self.function(at, name_end);
+        }
+        let is_name = name_end > name_start
+            && !self.is_one_of(
+                at,
+                &[
+                    "and", "or", "xor", "bitand", "bitor", "not_eq", "and_eq", "or_eq", "xor_eq",
+                ],
+            );
+        if !is_name || self.is_product(signs, name_start, name_end) {
+            return self.expression();
+        }
+        if self.is(name_end, "(") {
+            let end = bracket_end(self.tokens, name_end);
+            let rest_is_function = self.is_one_of(
+                end,
+                &[
+                    "{", "const", "noexcept", "override", "final", "->", "requires", "try", ":",
+                    "&",
+                ],
+            ) || (self.is(end, "=")
+                && self.is_one_of(end + 1, &["default", "delete", "0"]));
+            if rest_is_function
+                || (end == self.tokens.len() && self.are_parameters(name_end + 1, end - 1))
+            {
+                return self.function(name_start, name_end);
+            }
+        }
+        self.variables(name_start, kind);
+    }
+
+    /// `A::A(…) {`, `A::~A() {`, `A::operator bool() {`: definitions without a type before the name.
+    fn is_member_definition(&self, end: usize) -> bool {
+        let is_qualified = self.tokens[..end].iter().any(|token| token.is("::"));
+        let names_special = self.is(end, "::") && self.is_one_of(end + 1, &["~", "operator"])
+            || self.tokens[..end].iter().any(|token| token.is("operator"));
+        let open = self.tokens.iter().position(|token| token.is("("));
+        let Some(open) = open else { return false };
+        let after = bracket_end(self.tokens, open);
+        let has_body = self.is_one_of(after, &["{", ":", "try", "noexcept", "const"])
+            || (self.is(after, "=") && self.is_one_of(after + 1, &["default", "delete"]));
+        (names_special || (is_qualified && open == end)) && has_body
+    }
+
+    fn qualified_operator(&self, at: usize) -> bool {
+        let end = name_end(self.tokens, at);
+        self.tokens[at..end]
+            .iter()
+            .any(|token| token.is("operator"))
+            || (end > at && self.is(end, "::") && self.is_one_of(end + 1, &["operator", "~"]))
+    }
+
+    /// `a * b` with equal blanks around the sign is a product, unless it is initialized.
+    fn is_product(&self, signs: usize, name_start: usize, name_end: usize) -> bool {
+        if signs == name_start || self.is_one_of(name_end, &["=", "{", "[", "("]) {
+            return false;
+        }
+        let (Some(sign), Some(name), Some(before)) = (
+            self.at(signs),
+            self.at(name_start),
+            signs.checked_sub(1).and_then(|at| self.at(at)),
+        ) else {
+            return false;
+        };
+        if before.is_one_of(&BUILTIN) || before.is("const") {
+            return false;
+        }
+        let is_even = (sign.start > before.end()) == (name.start > sign.end());
+        !self.has_semicolon
+            || (is_even && name_start == signs + 1)
+            || (self.is_variable)(before.text)
+    }
+
+    /// Whether what stands between parentheses declares parameters; values would initialize a variable.
+    fn are_parameters(&self, start: usize, end: usize) -> bool {
+        if start >= end {
+            return true;
+        }
+        let mut at = start;
+        loop {
+            let next = depth_zero(&self.tokens[at..end], ",").map_or(end, |comma| at + comma);
+            if !self.is_parameter(at, next) {
+                return false;
+            }
+            if next == end {
+                return true;
+            }
+            at = next + 1;
+        }
+    }
+
+    fn is_parameter(&self, start: usize, end: usize) -> bool {
+        let mut at = start;
+        if self.is(at, "...") {
+            return true;
+        }
+        let mut is_typed = false;
+        while self.is_one_of(at, &SPECIFIERS) || self.is_one_of(at, &BUILTIN) {
+            is_typed = true;
+            at += 1;
+        }
+        if is_typed {
+            return true;
+        }
+        let type_start = at;
+        at = name_end(&self.tokens[..end], at);
+        if at == type_start {
+            return false;
+        }
+        if at == end {
+            // One name alone: of a type, or of a variable.
+            let name = &self.tokens[type_start];
+            let is_lower = name.text.starts_with(char::is_lowercase) && end == type_start + 1;
+            return !is_lower && !(self.is_variable)(name.text);
+        }
+        let signs = at;
+        while self.is_one_of(at, &["*", "&", "const", "..."]) && at < end {
+            at += 1;
+        }
+        if at == end {
+            return true;
+        }
+        let is_named = self.at(at).is_some_and(Token::is_word)
+            && (at + 1 == end || self.is_one_of(at + 1, &["=", "["]));
+        is_named && !(signs < at && self.is_product(signs, at, at + 1))
+    }
+
+    /// A function whose name stands at these positions.
+    fn function(&mut self, start: usize, end: usize) {
+        self.outside();
+        let tokens = &self.tokens[start..];
+        let open = tokens
+            .iter()
+            .position(|token| token.is("("))
+            .unwrap_or(tokens.len());
+        let joined =
+            |tokens: &[Token]| -> String { tokens.iter().map(|token| token.text).collect() };
+        if let Some(operator) = tokens.iter().position(|token| token.is("operator")) {
+            // The name of the call operator is a pair of parentheses itself.
+            let is_call = tokens.get(operator + 1).is_some_and(|token| token.is("("));
+            let open = if is_call { operator + 3 } else { open };
+            let open = open.clamp(operator, tokens.len());
+            self.item.shown.push(joined(&tokens[..open]));
+            let close = bracket_end(tokens, open);
+            let words = tokens[..operator].iter().chain(&tokens[open..close]);
+            let words = words
+                .filter(|token| token.is_word())
+                .map(|token| token.text);
+            self.item.operands.extend(words);
+            return;
+        }
+        let name_tokens = &tokens[..open.max(end - start).min(tokens.len())];
+        self.item.shown.push(joined(name_tokens));
+        let last = name_tokens
+            .iter()
+            .rfind(|token| token.is_word())
+            .map(|token| token.text);
+        if name_tokens.iter().any(|token| token.is("::")) {
+            self.item.members.extend(last);
+        } else {
+            // Of a specialization `f<int>`, the name comes first.
+            self.item
+                .names
+                .extend(name_tokens.first().map(|token| token.text));
+        }
+    }
+
+    /// The variables of a declaration, from the name of the first one on.
+    fn variables(&mut self, start: usize, kind: ItemKind) {
+        self.item.kind = kind;
+        let mut at = start;
+        loop {
+            while self.is_one_of(at, &["*", "&", "const"]) {
+                at += 1;
+            }
+            let end = name_end(self.tokens, at);
+            let name = self.tokens[at..end]
+                .iter()
+                .rfind(|token| token.is_word())
+                .map(|token| token.text);
+            // `int A::count = 0;` defines a member, which stands outside.
+            if self.tokens[at..end].iter().any(|token| token.is("::")) {
+                self.item.kind = ItemKind::Outside;
+                self.item.shown.extend(name.map(str::to_owned));
+                self.item.members.extend(name);
+            } else if let Some(name) = name {
+                let first = self.tokens[at].text;
+                self.define(if end > at + 1 { first } else { name });
+            }
+            let Some(comma) = self.next_declarator(end.max(at)) else {
+                return;
+            };
+            at = comma + 1;
+        }
+    }
+
+    /// The comma before the next variable.
+    fn next_declarator(&self, from: usize) -> Option<usize> {
+        let mut at = from;
+        while let Some(token) = self.at(at) {
+            if token.is(",") {
+                return Some(at);
+            }
+            at = match token.text {
+                "(" | "[" | "{" => bracket_end(self.tokens, at),
+                "<" => angle_end(self.tokens, at).unwrap_or(at + 1),
+                _ => at + 1,
+            };
+        }
+        None
+    }
+
+    pub(super) fn expression(&mut self) {
+        let is_lambda = self.is(0, "[");
+        let writes = {
+            let name = self
+                .tokens
+                .iter()
+                .position(|token| token.is_one_of(&["cout", "cerr", "clog"]));
+            name.is_some_and(|name| {
+                let is_first = name == 0 || (name == 2 && self.is(0, "std") && self.is(1, "::"));
+                is_first && self.is(name + 1, "<") && self.is(name + 2, "<")
+            })
+        };
+        let shows = self.is_one_of(0, &["SHOW", "CLM_DISPLAY", "assert"]) && self.is(1, "(");
+        if self.is(0, "%") {
+            return;
+        }
+        if !self.has_semicolon && !is_lambda && !writes && !shows {
+            self.item.kind = ItemKind::Display;
+        }
+    }
+}
