@@ -116,8 +116,21 @@ fn cell_lines(cell: &NotebookCell, prog_lang: ProgLang) -> Vec<String> {
         CellKind::Markdown | CellKind::Raw => {
             let mut lines = vec![format!("{comment} %% [{}]", cell.kind.name())];
             if let Some((open, close)) = quotes(cell) {
-                let text = format!("{open}{}{close}", source.join("\n"));
-                lines.extend(text.split('\n').map(str::to_owned));
+                // In Python a backslash means itself only in a raw string.
+                let is_raw = open.starts_with(['r', 'R']);
+                let prefix = if !is_raw && cell.source.contains('\\') {
+                    "r"
+                } else {
+                    ""
+                };
+                // The quotes stay on one line with the text beside them: that is how blank lines between cells are
+                // counted, and what decides whether this cell ends with code.
+                let start = lines.len();
+                lines.extend(source.iter().map(|line| (*line).to_owned()));
+                lines[start].insert_str(0, &format!("{prefix}{open}"));
+                if let Some(last) = lines.last_mut() {
+                    last.push_str(&close);
+                }
             } else if let Some(language) = CellLanguage::of(source[0], prog_lang) {
                 lines[0].push_str(&language.options());
                 lines.extend(source[1..].iter().map(|line| commented(line, comment)));

@@ -57,6 +57,10 @@ pub fn notebook_within(
         metadata.remove("slide_id");
         metadata.remove("for_slide");
         metadata.remove("section_name");
+        if kind == Kind::Partial && in_workshop {
+            // CLM marks these cells with a tag and takes it off again: the list stays.
+            metadata.entry("tags").or_insert_with(|| json!([]));
+        }
         if let Some(slide_type) = tags::slide_type(deck, cell, &mut warnings) {
             metadata.insert("slideshow".into(), json!({ "slide_type": slide_type }));
         }

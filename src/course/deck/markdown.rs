@@ -146,7 +146,9 @@ fn end_of_text(lines: &[&str], start: usize) -> (usize, usize) {
         let block = CodeStart::of(line);
         let is_code = block.as_ref().is_some_and(|block| !block.is_shown());
         if at > start && (is_code || region_start(line).is_some()) {
-            let has_separator = lines[at - 1].is_empty() || (at > start + 1 && blank(at - 1));
+            // A blank line after indented code is a part of it.
+            let has_separator =
+                !is_indented && (lines[at - 1].is_empty() || (at > start + 1 && blank(at - 1)));
             return (if has_separator { at - 1 } else { at }, at);
         }
         if !blank(at) {

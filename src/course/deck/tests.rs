@@ -242,6 +242,55 @@ fn scripts_have_no_options_and_room_around_definitions() {
 }
 
 #[test]
+fn quoted_text_cells_stay_quoted() {
+    // A backslash needs a raw string.
+    assert_eq!(
+        written("# %% [markdown]\n\"\"\"\na\\_b\n\"\"\"\n", Kind::Completed),
+        "# %% [markdown]\nr\"\"\"\na\\_b\n\"\"\"\n"
+    );
+    // A last line that looks like a comment is none of code, whatever the quotes below it.
+    let function = "\n# %%\ndef f():\n    pass\n";
+    let text = |last: &str, blanks: &str| {
+        format!("# %% [markdown]\n'''\ntext\n{last}\n'''\n{blanks}{function}")
+    };
+    for (last, blanks) in [("## heading", ""), ("words", "\n")] {
+        assert_eq!(
+            written(&text(last, ""), Kind::Completed),
+            text(last, blanks)
+        );
+    }
+}
+
+#[test]
+fn cells_of_a_workshop_have_a_list_of_tags_in_partial_outputs() {
+    let text = "# %%\n1\n# %% [markdown] tags=[\"workshop\"] section_name=\"s\"\n# W\n# %%\n2\n# %% tags=[\"keep\"]\n3\n";
+    let metadata = |kind| {
+        let cells = notebook(&deck(text), kind, Lang::De, ProgLang::Python)
+            .0
+            .cells;
+        let metadata: Vec<_> = cells.into_iter().map(|cell| cell.metadata).collect();
+        serde_json::to_value(metadata).unwrap()
+    };
+    assert_eq!(
+        metadata(Kind::Partial),
+        json!([{}, {"tags": ["workshop"]}, {"tags": []}, {"tags": ["keep"]}])
+    );
+    assert_eq!(
+        metadata(Kind::Completed),
+        json!([{}, {"tags": ["workshop"]}, {}, {"tags": ["keep"]}])
+    );
+}
+
+#[test]
+fn a_raw_cell_may_begin_a_slide_of_a_program() {
+    let text = "// %% tags=[\"slide\"]\nint a = 1;\n// %% [raw] tags=[\"slide\"]\n// raw\n// %% tags=[\"slide\"]\nfoo();\n";
+    let deck = read_as(text, ProgLang::Cpp, Lang::De, Format::Code).unwrap();
+    let (notebook, _) = notebook(&deck, Kind::CodeAlong, Lang::De, ProgLang::Cpp);
+    let program = script(&notebook, &deck, ProgLang::Cpp);
+    assert!(program.contains("// TODO: slide_03"), "{program}");
+}
+
+#[test]
 fn notebooks_are_written_as_the_format_says() {
     let deck = deck("# %% tags=[\"keep\"] x=1e20\n\"ä\\n\"\n\n# %% [markdown]\n");
     let (notebook, _) = notebook(&deck, Kind::CodeAlong, Lang::De, ProgLang::Python);

@@ -141,6 +141,7 @@ fn places(maker: &Maker<'_>, group: &DirGroup, path: &RelPath) -> Vec<(Lang, Des
         for lang in Lang::ALL
             .into_iter()
             .filter(|lang| entry.languages.contains(lang))
+            .filter(|lang| group.lang.is_none_or(|only| only == *lang))
         {
             let name: Vec<String> = group
                 .name

@@ -283,7 +283,7 @@ impl Maker<'_> {
             return self.everywhere(section, below, source, class);
         }
         let mut found = Vec::new();
-        for lang in Lang::ALL {
+        for lang in languages_of(below) {
             let path = names::shared_image(self.spec, lang, below);
             for index in 0..self.targets.len() {
                 if self.targets[index].languages.contains(&lang) {
@@ -302,17 +302,24 @@ impl Maker<'_> {
         source: &RelPath,
         class: (OutputClass, bool),
     ) -> Vec<Destination> {
-        let below = names::shown_image_path(below);
+        let is_for_scripts = !names::is_shown_media(below);
+        let shown = match class.0 {
+            OutputClass::Image => names::shown_image_path(below),
+            _ => below.to_string(),
+        };
         let mut found = Vec::new();
-        for lang in Lang::ALL {
+        for lang in languages_of(below) {
             for format in Format::ALL {
+                if format == Format::Code && !is_for_scripts {
+                    continue;
+                }
                 for kind in Kind::ALL {
                     let place = names::section_dir(self.spec, section, lang, format, kind);
                     found.extend(self.destinations(
                         lang,
                         format,
                         kind,
-                        &format!("{place}/{below}"),
+                        &format!("{place}/{shown}"),
                         source,
                         class,
                     ));
@@ -369,6 +376,14 @@ impl Maker<'_> {
         });
         Some(destination)
     }
+}
+
+/// The languages that a topic's file is for.
+fn languages_of(below: &RelPath) -> impl Iterator<Item = Lang> {
+    let only = names::file_lang(below);
+    Lang::ALL
+        .into_iter()
+        .filter(move |lang| only.is_none_or(|only| only == *lang))
 }
 
 #[cfg(test)]

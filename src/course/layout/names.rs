@@ -58,6 +58,24 @@ pub fn deck_file(deck: &DeckFile, lang: Lang, format: Format) -> String {
     )
 }
 
+/// The only language that an image or data file is for: `map.de.png` is for German outputs.
+pub fn file_lang(path: &RelPath) -> Option<Lang> {
+    let (stem, tag) = path.stem().rsplit_once('.')?;
+    Lang::parse(tag).filter(|_| !stem.is_empty())
+}
+
+const MEDIA_EXTENSIONS: &[&str] = &[
+    "mp4", "webm", "ogv", "mov", "m4v", "mkv", "avi", "mp3", "wav", "ogg", "oga", "m4a", "aac",
+    "flac", "opus",
+];
+
+/// Whether a file, by its path in its topic, is a film or sound that decks show: scripts cannot.
+pub fn is_shown_media(below: &RelPath) -> bool {
+    let dir = below.components().next();
+    matches!(dir, Some("img" | "img-generated"))
+        && MEDIA_EXTENSIONS.contains(&below.extension().to_lowercase().as_str())
+}
+
 /// Rendered diagrams are shown as if they lay in `img`.
 pub fn shown_image_path(below: &RelPath) -> String {
     match below.as_str().strip_prefix("img-generated/") {

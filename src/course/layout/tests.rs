@@ -217,3 +217,79 @@ fn selections_are_checked() {
             .contains("`shared`")
     );
 }
+
+#[test]
+fn tagged_files_go_to_their_language_and_films_to_no_scripts() {
+    let files = [
+        "slides/m/topic_1_a/slides_a.py",
+        "slides/m/topic_1_a/img/map.de.png",
+        "slides/m/topic_1_a/img/other.fr.png",
+        "slides/m/topic_1_a/data/text.en.txt",
+        "slides/m/topic_1_a/img/film.MP4",
+        "slides/m/topic_1_a/data/sound.wav",
+        "slides/m/topic_1_a/img-generated/film.webm",
+        "slides/m/topic_1_a/drawio/plan.en.drawio",
+    ];
+    let course =
+        "<course><name>C</name><prog-lang>python</prog-lang><sections><section><name>S</name>
+        <topics><topic>a</topic></topics></section></sections></course>";
+    let (layout, _) = laid_out(course, &files, &Selection::default());
+    let places = |name: &str| -> Vec<String> {
+        layout
+            .copies
+            .iter()
+            .filter(|copy| copy.source.file_name() == name)
+            .flat_map(|copy| &copy.destinations)
+            .map(|place| place.path.to_string())
+            .collect()
+    };
+    for (name, count) in [
+        ("map.de.png", 18),
+        ("other.fr.png", 36),
+        ("text.en.txt", 18),
+        ("film.MP4", 24),
+        ("sound.wav", 36),
+        ("film.webm", 24),
+    ] {
+        assert_eq!(places(name).len(), count, "{name}");
+    }
+    assert!(
+        places("map.de.png")
+            .iter()
+            .all(|place| place.starts_with("C-de/"))
+    );
+    assert!(
+        places("film.MP4")
+            .iter()
+            .all(|place| !place.contains("/Python/"))
+    );
+    // Only pictures move to `img`.
+    assert!(places("film.webm")[0].ends_with("/img-generated/film.webm"));
+    let drawn = &layout.diagrams[0].destinations;
+    assert_eq!(drawn.len(), 18);
+    assert!(
+        drawn
+            .iter()
+            .all(|place| place.path.as_str().starts_with("C-en/"))
+    );
+}
+
+#[test]
+fn a_dir_group_may_be_for_one_language() {
+    let course = COURSE.replace("<dir-group><name/>", "<dir-group lang='en'><name/>");
+    let files = [
+        "slides/m/topic_1_a/slides_a.py",
+        "slides/m/topic_2_b/slides_b.py",
+        "code/one/x.py",
+        "root/r.txt",
+    ];
+    let (layout, _) = laid_out(&course, &files, &Selection::default());
+    let copied = |name: &str| {
+        let mut copies = layout.copies.iter();
+        let copy = copies.find(|copy| copy.source.as_str() == name).unwrap();
+        copy.destinations.len()
+    };
+    assert_eq!((copied("code/one/x.py"), copied("root/r.txt")), (6, 3));
+    let wrong = COURSE.replace("<dir-group><name/>", "<dir-group lang='fr'><name/>");
+    assert!(spec::parse(&wrong, "course.xml").is_err());
+}

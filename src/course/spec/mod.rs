@@ -104,6 +104,8 @@ pub struct DirGroup {
     pub include_root_files: bool,
     /// Whether directories are copied with everything below them.
     pub recursive: bool,
+    /// The only language it is for.
+    pub lang: Option<Lang>,
     /// Where it stands in the file.
     pub line: u32,
     /// Where it stands in the line.

@@ -3,7 +3,7 @@
 use roxmltree::Node;
 
 use crate::course::words::ImageKind;
-use crate::course::{Localized, ProgLang};
+use crate::course::{Lang, Localized, ProgLang};
 
 use super::xml::{Reader, child, elements, nearest, text};
 use super::{DirGroup, ImageOptions, Spec, targets, topics};
@@ -192,7 +192,20 @@ fn image_options<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> ImageOption
 /// Reads one `<dir-group>`.
 pub fn dir_group<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> DirGroup {
     reader.check_children(node, &["name", "path", "subdirs"]);
-    reader.check_attributes(node, &["include-root-files", "recursive"]);
+    reader.check_attributes(node, &["include-root-files", "recursive", "lang"]);
+    let lang = node
+        .attribute("lang")
+        .map(str::trim)
+        .filter(|lang| !lang.is_empty())
+        .and_then(|name| {
+            let lang = Lang::parse(name);
+            if lang.is_none() {
+                reader
+                    .error(node, format!("`lang=\"{name}\"` is no language of courses"))
+                    .hint = Some("write `de` or `en`, or leave it out for both".to_owned());
+            }
+            lang
+        });
     let name = child(node, "name").map_or_else(Localized::default, |name| reader.localized(name));
     let path = child(node, "path").and_then(|path| {
         let value = text(path);
@@ -213,6 +226,7 @@ pub fn dir_group<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> DirGroup {
         subdirs,
         include_root_files: reader.flag(node, "include-root-files", false),
         recursive: reader.flag(node, "recursive", true),
+        lang,
         line,
         column,
     }

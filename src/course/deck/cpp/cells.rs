@@ -77,9 +77,6 @@ pub(super) fn cells<'a>(
             None if is_withheld(cell, kind, lang, inside) => Presence::Withheld,
             None => continue,
         };
-        if cell.kind == CellKind::Raw {
-            continue;
-        }
         workshop += usize::from(inside && !was_inside);
         was_inside = inside;
         let starts = |cell: &Cell| cell.has_tag("slide") || cell.has_tag("subslide");
@@ -89,10 +86,10 @@ pub(super) fn cells<'a>(
         };
         let text = (cell.kind == CellKind::Markdown)
             .then(|| written.map_or("", |written| written.source.as_str()));
-        let code = if text.is_some() {
-            ""
-        } else {
-            cell.source.as_str()
+        // A raw cell is not shown, but a slide may begin with it.
+        let code = match cell.kind {
+            CellKind::Code => cell.source.as_str(),
+            CellKind::Markdown | CellKind::Raw => "",
         };
         let (magic, code) = match code.trim_start().starts_with('%') {
             true => (Some(code), ""),
