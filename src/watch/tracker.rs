@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use crate::digest::Digest;
 use crate::events::Diagnostic;
 
-use super::coverage::{Coverage, LimitReached, Survey};
+use super::coverage::{Coverage, LimitReached};
 use super::filter::Filter;
 use super::git::GitDir;
 use super::poll::{Pace, wall_clock_ns};
 use super::settle::{ChangeSet, HoldId, Settle};
 use super::source::{Arrivals, Raw, Source, too_many_directories};
+use super::survey::Survey;
 use super::{Inputs, WatchOptions};
 
 /// The hold of git's lock; clients have others.
