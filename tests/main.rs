@@ -10,6 +10,7 @@ mod support;
 
 mod bad_input;
 mod build;
+mod chaos;
 mod check_spec;
 mod cpp;
 mod daemon;

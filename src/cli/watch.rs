@@ -15,6 +15,7 @@ use crate::engine::index::Index;
 use crate::engine::resident::WATCH_TRIGGER;
 use crate::error::{Error, Result};
 use crate::events::{Event, Events};
+use crate::store::network_file_system;
 use crate::ui::{self, MessageFormat, Reporter, Watch};
 use crate::watch::Tuning;
 use crate::web::{self, Access, Preview};
@@ -130,7 +131,8 @@ async fn watch(args: &WatchArgs, place: &Place, lock: DaemonLock) -> Result<()> 
             cap: Duration::from_millis(500.max(args.settle * 4)),
             ..Tuning::default()
         },
-        poll: args.poll,
+        // Such file systems tell no events of other machines.
+        poll: args.poll || network_file_system(&place.root).is_some(),
         on_index: address.is_some().then(|| -> OnIndex {
             Arc::new(move |new| {
                 *index.lock().unwrap_or_else(PoisonError::into_inner) = Some(new);
