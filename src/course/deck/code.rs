@@ -30,8 +30,10 @@ pub fn script(notebook: &Notebook, deck: &Deck, prog_lang: ProgLang) -> String {
         blocks.push(lines);
     }
     blocks.push(header_lines(notebook, deck, prog_lang));
-    if notebook.cells.is_empty() && !blocks[0].is_empty() {
-        blocks[0].push(String::new());
+    if notebook.cells.is_empty() {
+        // A script of no cells is an empty line.
+        let blanks = if blocks[0].is_empty() { 2 } else { 1 };
+        blocks[0].extend(vec![String::new(); blanks]);
     }
     let lines: Vec<&str> = blocks.iter().rev().flatten().map(String::as_str).collect();
     lines.join("\n")

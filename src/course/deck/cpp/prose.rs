@@ -55,9 +55,6 @@ fn from_html(text: &str) -> Cow<'_, str> {
         end = code.end();
     }
     result.push_str(&without_tags(&text[end..]));
-    if result == text {
-        return Cow::Borrowed(text);
-    }
     Cow::Owned(without_gaps(&result))
 }
 
