@@ -86,6 +86,13 @@ impl Watching {
         }
     }
 
+    /// Expects that nothing is said for some time.
+    pub fn expect_silence(&self, time: Duration) {
+        if let Ok(event) = self.events.recv_timeout(time) {
+            panic!("{event:?}");
+        }
+    }
+
     /// Waits until nothing was said for some time.
     pub fn until_quiet(&self, quiet: Duration) {
         while let Ok(event) = self.events.recv_timeout(quiet) {
