@@ -202,7 +202,9 @@ fn nothing_is_lost_whatever_a_random_author_does() {
     let theirs: Vec<_> = theirs.into_iter().collect();
     similar_asserts::assert_eq!(ours, theirs, "seed {seed}\n{}", built.stderr);
     let again = course.build(&["--languages", "en"]);
-    assert!(again.jobs().is_empty(), "{:?}", again.jobs());
+    let jobs = again.jobs();
+    let reasons: Vec<_> = jobs.iter().map(|job| again.reasons(job)).collect();
+    assert!(jobs.is_empty(), "{jobs:?} run again: {reasons:?}");
 }
 
 fn copy(from: &Path, to: &Path) {

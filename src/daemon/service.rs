@@ -62,6 +62,10 @@ struct Relay {
 }
 
 impl Listener for Relay {
+    fn wants_index(&self) -> bool {
+        self.on_index.is_some()
+    }
+
     fn indexed(&self, index: Index) {
         if let Some(tell) = &self.on_index {
             tell(index);
