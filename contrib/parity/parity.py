@@ -30,7 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=300, help="generated courses")
     parser.add_argument("--seed", type=int, default=1, help="number of the first generated course")
     parser.add_argument("--html-every", type=int, default=10, help="every N-th batch also makes pages")
-    parser.add_argument("--batch", type=int, default=4, help="generated courses that one build makes")
+    parser.add_argument("--batch", type=int, default=10, help="generated courses that one build makes")
     parser.add_argument("--json", type=Path, help="write a report")
     parser.add_argument("--work", type=Path, help="where to build; kept, with CLM's outputs for a next run")
     parser.add_argument("--diffs", type=int, default=5, help="how many diffs of a course are shown")

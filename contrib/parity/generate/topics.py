@@ -113,7 +113,7 @@ class TopicWriter:
     def _narration(self, place: str, stem: str, extension: str, text: str, half: str) -> None:
         random = self.random
         sign = "#" if extension == "py" else "//"
-        slides = re.findall(r"^\S+ ?%% \[(?:markdown|md)\]((?: lang=\"..\")?(?: tags=\[[^\]]*\])?) slide_id=\"(s\d+)\"$", text, re.MULTILINE)
+        slides = re.findall(r"^(?:#|//) %% \[(?:markdown|md)\]((?: lang=\"..\")?(?: tags=\[[^\]]*\])?) slide_id=\"(s\d+)\"$", text, re.MULTILINE)
         if random.random() < 0.3:
             return
         # Narration belongs to what is shown, not to other narration.
