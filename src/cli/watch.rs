@@ -16,7 +16,7 @@ use crate::engine::resident::WATCH_TRIGGER;
 use crate::error::{Error, Result};
 use crate::events::{Event, Events};
 use crate::store::network_file_system;
-use crate::ui::{self, MessageFormat, Reporter, Watch};
+use crate::ui::{self, MessageFormat, Reporter, Verbosity, Watch};
 use crate::watch::Tuning;
 use crate::web::{self, Access, Preview};
 
@@ -43,7 +43,7 @@ pub struct WatchArgs {
     /// Look at the files again and again instead of waiting for events (for file systems without them)
     #[arg(long)]
     pub poll: bool,
-    /// How to report: lines for people, or JSON lines
+    /// How to report: lines for people, JSON lines, or a line for each error with an absolute path, for editors
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub message_format: Option<MessageFormat>,
     /// Also say what was copied and written
@@ -70,6 +70,14 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
 
 /// Runs the command until it is interrupted.
 pub fn run(args: &WatchArgs) -> Result<u8> {
+    run_here(args).or_else(|error| {
+        let place = args.course.place().ok();
+        ui::say_error(&error, args.message_format, place.as_ref());
+        Ok(error.exit_code())
+    })
+}
+
+fn run_here(args: &WatchArgs) -> Result<u8> {
     let course = args.course.course()?;
     let lock = DaemonLock::take(&course.place.state_dir())?;
     if args.setup {
@@ -101,7 +109,8 @@ async fn watch(args: &WatchArgs, place: &Place, lock: DaemonLock) -> Result<()> 
     let handed_on = hub.clone();
     let hand_on = std::thread::spawn(move || handed_on.run(receiver, sinks));
     let (ask, keys) = mpsc::unbounded_channel();
-    if args.background.is_none() && ui::can_draw() {
+    let is_short = args.message_format == Some(MessageFormat::Short);
+    if args.background.is_none() && !is_short && ui::can_draw() {
         let keyboard = keys::Keyboard {
             ask,
             screen: Arc::clone(&screen),
@@ -198,13 +207,19 @@ fn reporter(args: &WatchArgs, place: &Place) -> Result<Screen> {
     if args.message_format == Some(MessageFormat::Json) {
         return Ok(Screen::Json(ui::reporter(
             MessageFormat::Json,
-            false,
-            args.verbose,
+            Some(place),
+            Verbosity {
+                quiet: false,
+                verbose: args.verbose,
+            },
         )));
     }
+    let is_short = args.message_format == Some(MessageFormat::Short);
     Ok(Screen::Watch(if args.background.is_some() {
         let log = RotatingLog::open(&crate::daemon::log_file(&place.state_dir()))?;
         Watch::lines(Box::new(log), name, args.verbose, false)
+    } else if is_short {
+        Watch::short(Box::new(std::io::stdout()), place.clone(), args.verbose)
     } else if ui::can_draw() {
         Watch::terminal(name, args.verbose)
     } else {
