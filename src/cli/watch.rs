@@ -168,7 +168,7 @@ async fn watch(args: &WatchArgs, place: &Place, lock: DaemonLock) -> Result<()> 
 /// What is told on the screen, in the log, or as JSON.
 pub enum Screen {
     /// To a person.
-    Watch(Watch),
+    Watch(Box<Watch>),
     /// To a program.
     Json(Box<dyn Reporter>),
 }
@@ -215,7 +215,7 @@ fn reporter(args: &WatchArgs, place: &Place) -> Result<Screen> {
         )));
     }
     let is_short = args.message_format == Some(MessageFormat::Short);
-    Ok(Screen::Watch(if args.background.is_some() {
+    Ok(Screen::Watch(Box::new(if args.background.is_some() {
         let log = RotatingLog::open(&crate::daemon::log_file(&place.state_dir()))?;
         Watch::lines(Box::new(log), name, args.verbose, false)
     } else if is_short {
@@ -225,7 +225,7 @@ fn reporter(args: &WatchArgs, place: &Place) -> Result<Screen> {
     } else {
         let colours = console::colors_enabled_stderr();
         Watch::lines(Box::new(std::io::stderr()), name, args.verbose, colours)
-    }))
+    })))
 }
 
 fn sinks(
