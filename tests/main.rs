@@ -16,6 +16,7 @@ mod cpp;
 mod daemon;
 mod demo;
 mod drawio;
+mod editors;
 mod format;
 mod languages;
 mod layering;
