@@ -316,7 +316,7 @@ fn a_watch_tells_an_editor_with_every_run_all_that_holds() {
     );
 
     // Nothing is new: an editor goes on showing what it shows.
-    run_of(&mut watch, &[error.clone()]);
+    run_of(&mut watch, std::slice::from_ref(&error));
     assert_eq!(written.take(), Vec::<String>::new());
 
     run_of(&mut watch, &[error, a_is_looked_at]);
