@@ -249,7 +249,10 @@ fn tasks_of_vs_code_match_what_a_build_says() {
         problems(&task, &lines)
     };
     let error = (deck.clone(), 9, None, "error".to_owned());
-    assert_eq!(run("clm: build the saved file"), [error.clone()]);
+    assert_eq!(
+        run("clm: build the saved file"),
+        std::slice::from_ref(&error)
+    );
     let mut all = run("clm: build");
     all.sort();
     assert_eq!(all, [error, (other, 8, None, "warning".to_owned())]);

@@ -18,7 +18,7 @@ pub struct Watch {
     verbose: bool,
     colours: bool,
     /// For an editor: diagnostics in one line each, and all of them with every run.
-    short: Option<(Place, StandingWarnings)>,
+    short: Option<Box<(Place, StandingWarnings)>>,
     /// What is watched, as the line at rest names it.
     name: String,
     /// Errors by file that are not mended yet.
@@ -56,7 +56,7 @@ impl Watch {
     /// Writes lines to `out` as [`Watch::lines`] does, for an editor: a line for each error and warning.
     pub fn short(out: Box<dyn Write + Send>, place: Place, verbose: bool) -> Self {
         let mut watch = Self::new(Screen::Lines(out), place.spec_name(), verbose, false);
-        watch.short = Some((place, StandingWarnings::default()));
+        watch.short = Some(Box::new((place, StandingWarnings::default())));
         watch
     }
 
@@ -114,14 +114,14 @@ impl Watch {
 
     fn text(&self, diagnostic: &Diagnostic) -> String {
         match &self.short {
-            Some((place, _)) => short::line(diagnostic, Some(place)),
+            Some(short) => short::line(diagnostic, Some(&short.0)),
             None => text::diagnostic(diagnostic, self.colours),
         }
     }
 
     /// Warnings that are said with every run.
     fn warnings(&self) -> &[Diagnostic] {
-        self.short.as_ref().map_or(&[], |(_, known)| known.all())
+        self.short.as_ref().map_or(&[], |short| short.1.all())
     }
 
     /// Shows whether decks are executed.
@@ -168,10 +168,7 @@ impl Watch {
         let is_known =
             |error: &Diagnostic| self.standing.values().flatten().any(|old| old == error);
         let is_news = !seen.iter().all(is_known)
-            || self
-                .short
-                .as_ref()
-                .is_some_and(|(_, known)| known.is_news());
+            || self.short.as_ref().is_some_and(|short| short.1.is_news());
         let mut now: BTreeMap<String, Vec<Diagnostic>> = BTreeMap::new();
         for error in seen {
             let file = error.file.clone().unwrap_or_default();
@@ -262,8 +259,8 @@ impl Watch {
 
 impl Reporter for Watch {
     fn event(&mut self, event: &Event) {
-        if let Some((_, warnings)) = &mut self.short {
-            warnings.add(event);
+        if let Some(short) = &mut self.short {
+            short.1.add(event);
         }
         match event {
             Event::RunStarted { trigger, .. } => {

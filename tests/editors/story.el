@@ -4,7 +4,7 @@
 
 (load (getenv "PLUGIN"))
 (setq clm-program (getenv "CLM"))
-(setq clm-options '("--languages" "en" "--kinds" "completed"))
+(setq clm-options '("--languages" "en"))
 (setq make-backup-files nil)
 
 (defvar story-course (getenv "COURSE"))

@@ -2,7 +2,7 @@
 " goes to $RESULT, with `end` after it.
 
 let g:clm_program = $CLM
-let g:clm_options = ['--languages', 'en', '--kinds', 'completed']
+let g:clm_options = ['--languages', 'en']
 execute 'source' fnameescape($PLUGIN)
 let s:deck = $COURSE . '/slides/m/topic_010_a/slides_a.py'
 let s:other = $COURSE . '/slides/m/topic_020_b/slides_b.py'
