@@ -354,7 +354,7 @@ fn the_watch_of_vs_code_shows_what_is_wrong_until_it_is_mended() {
     assert_eq!(watch.run(), []);
     let warning = (other, 8, None, "warning".to_owned());
     course.edit(OTHER, "\"keep\"", "\"keeep\"");
-    assert_eq!(watch.run(), [warning.clone()]);
+    assert_eq!(watch.run(), std::slice::from_ref(&warning));
     let error = (deck, 9, None, "error".to_owned());
     course.edit(DECK, "print('one')", "1 / 0");
     assert_eq!(watch.run(), [error.clone(), warning.clone()]);
