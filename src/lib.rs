@@ -2,7 +2,7 @@
 //!
 //! Data flows one way: [`course`] (what the author wrote) -> [`plan`] (what should exist) -> [`store`] (what we
 //! remember) -> [`engine`] (what is stale) -> [`worker`] (who makes it) -> published outputs -> [`events`] -> [`ui`].
-//! [`tools`] finds and installs the renderers; [`cli`] is the command line over all of it.
+//! [`watch`] tells when to look again; [`tools`] finds and installs the renderers; [`cli`] is the command line over all of it.
 
 pub mod cli;
 pub mod config;

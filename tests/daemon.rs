@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use clm::events::Status;
+use clm::daemon::client::Client;
+use clm::daemon::protocol::{Answer, Request};
+use clm::events::{Event, Status};
 
 use crate::support::{Course, Watching};
 
@@ -296,4 +298,68 @@ fn a_daemon_works_in_the_background() {
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
     assert_eq!(status["daemon"], serde_json::Value::Null);
     assert_eq!(status["workers"].as_array().unwrap().len(), 0, "{status}");
+}
+
+#[test]
+fn clients_hold_changes_back_listen_and_cannot_confuse_it() {
+    use std::io::{BufRead as _, Write as _};
+    let course = course();
+    let watching = Watching::start(&course, &[]);
+    watching.run();
+    let state_dir = course.path(".clm");
+    let connect = || Client::connect(&state_dir).unwrap().unwrap();
+
+    let mut holder = connect();
+    assert!(matches!(holder.ask(&Request::Hold).unwrap(), Answer::Ok));
+    course.edit(DECK, "Some prose", "Held prose");
+    watching.expect_silence(Duration::from_millis(800));
+    assert!(!page(&course).contains("Held prose"));
+    // A client that goes lets go.
+    drop(holder);
+    watching.run();
+    assert!(page(&course).contains("Held prose"));
+
+    let mut listener = connect();
+    let heard = std::thread::spawn(move || {
+        let mut heard = Vec::new();
+        let told = &mut |event: Event| {
+            let is_over = matches!(event, Event::RunFinished { .. });
+            heard.push(event);
+            !is_over
+        };
+        listener.subscribe(told).unwrap();
+        heard
+    });
+    // Until it listens, edits may go by.
+    let mut number = 0;
+    while !heard.is_finished() {
+        number += 1;
+        let (from, to) = match number {
+            1 => ("Held prose".to_owned(), "prose 1".to_owned()),
+            _ => (format!("prose {}", number - 1), format!("prose {number}")),
+        };
+        course.edit(DECK, &from, &to);
+        watching.run();
+    }
+    let heard = heard.join().unwrap();
+    assert!(matches!(heard.last(), Some(Event::RunFinished { .. })));
+
+    let info = connect().info().clone();
+    let mut stream = std::os::unix::net::UnixStream::connect(&info.socket).unwrap();
+    stream
+        .write_all(b"not json\n{\"ask\":\"dance\"}\n")
+        .unwrap();
+    let mut reader = std::io::BufReader::new(stream.try_clone().unwrap());
+    for _ in 0..2 {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        assert!(line.contains("refused"), "{line}");
+    }
+    stream.write_all(&vec![b'x'; 2 << 20]).unwrap_or_default();
+    drop(stream);
+    assert!(matches!(connect().ask(&Request::Sync).unwrap(), Answer::Ok));
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(&info.socket).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o077, 0);
 }

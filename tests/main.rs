@@ -10,11 +10,13 @@ mod support;
 
 mod bad_input;
 mod build;
+mod chaos;
 mod check_spec;
 mod cpp;
 mod daemon;
 mod demo;
 mod drawio;
+mod editors;
 mod format;
 mod languages;
 mod layering;

@@ -11,11 +11,12 @@ use crate::daemon::client::{Client, ClientBuilt};
 use crate::engine::decide::Force;
 use crate::engine::load::Course;
 use crate::engine::{self, BuildOptions, Engine, Stale};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Diagnostic, Event, Events, Severity};
-use crate::ui::{self, MessageFormat, Summary};
+use crate::ui::{self, MessageFormat, Summary, Verbosity};
 
 use super::options::{MakeArgs, source_paths};
+use super::saved::{self, Saved};
 use super::session::{self, CourseArgs};
 use super::setup;
 
@@ -25,9 +26,12 @@ pub struct BuildArgs {
     course: CourseArgs,
     #[command(flatten)]
     make: MakeArgs,
-    /// Only the outputs that depend on these sources (what an editor calls after saving)
+    /// Only the outputs that depend on these sources
     #[arg(long, num_args = 1.., value_name = "PATH")]
     only: Vec<PathBuf>,
+    /// The file that an editor just saved: like `--only`, but a file without outputs is no error
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "check", "dry_run"])]
+    saved: Option<PathBuf>,
     /// Ignore cached results: of everything, or of what depends on these sources
     #[arg(long, num_args = 0.., value_name = "PATH")]
     force: Option<Vec<PathBuf>>,
@@ -40,7 +44,8 @@ pub struct BuildArgs {
     /// Stop at the first failure
     #[arg(long)]
     fail_fast: bool,
-    /// How to report: lines for people, JSON lines, or GitHub annotations
+    /// How to report: lines for people, JSON lines, GitHub annotations, or a line for each error with an absolute path,
+    /// for editors
     #[arg(long, value_enum, value_name = "FORMAT")]
     message_format: Option<MessageFormat>,
     /// Write a JSON summary of the run to this file
@@ -65,7 +70,29 @@ pub struct BuildArgs {
 
 /// Runs the command; the exit code is 0, 1 (something failed) or 4 (stale under `--check`).
 pub fn run(args: &BuildArgs) -> Result<u8> {
-    let mut course = args.course.course()?;
+    let course_args = match &args.saved {
+        None => args.course.clone(),
+        Some(file) => match saved::course_of(&args.course, file)? {
+            Some(course_args) => course_args,
+            None => return Ok(0),
+        },
+    };
+    run_for(args, &course_args).or_else(|error| {
+        let place = course_args.place().ok();
+        ui::say_error(&error, args.message_format, place.as_ref());
+        Ok(error.exit_code())
+    })
+}
+
+fn run_for(args: &BuildArgs, course_args: &CourseArgs) -> Result<u8> {
+    let mut course = course_args.course()?;
+    let saved = match &args.saved {
+        None => None,
+        Some(file) => match Saved::of(file, &course.place)? {
+            Some(saved) => Some(saved),
+            None => return Ok(0),
+        },
+    };
     if let Some(workers) = &args.make.workers {
         course.settings.workers.override_with(workers);
     }
@@ -74,12 +101,16 @@ pub fn run(args: &BuildArgs) -> Result<u8> {
     if args.setup {
         setup::install_for(&course, &specified, &context)?;
     }
-    let options = args.options(&course)?;
+    let options = args.options(&course, saved.as_ref())?;
     let format = args.message_format.unwrap_or_else(MessageFormat::detect);
     let (events, receiver) = Events::channel();
     let cancel = CancellationToken::new();
     let workers = args.make.worker_settings(&course);
-    let mut reporter = ui::reporter(format, args.quiet, args.verbose);
+    let verbosity = Verbosity {
+        quiet: args.quiet,
+        verbose: args.verbose,
+    };
+    let mut reporter = ui::reporter(format, Some(&course.place), verbosity);
     let summary_file = args.summary.clone();
     let report = std::thread::spawn(move || {
         let mut summary = Summary::default();
@@ -90,20 +121,34 @@ pub fn run(args: &BuildArgs) -> Result<u8> {
         reporter.finish();
         summary
     });
-    let result = match args.by_daemon(&course, &options, &events) {
-        Some(result) => result,
-        None => session::engine(course, &context, &workers, events.clone(), cancel.clone())
-            .and_then(|engine| {
-                if args.check || args.dry_run {
-                    Ok(Ended::Stale(engine.stale(&options)?))
-                } else {
-                    let built = build(&engine, &options, &cancel)?;
-                    Ok(Ended::Built {
-                        has_errors: built.has_errors,
-                    })
-                }
-            }),
+    let checked = match &saved {
+        Some(saved) => saved.check(&course, &events),
+        None => Ok(false),
     };
+    let result = match checked {
+        Err(error) => Err(error),
+        Ok(true) => Ok(Ended::Built { has_errors: false }),
+        Ok(false) => match args.by_daemon(&course, &options, &events) {
+            Some(result) => result,
+            None => session::engine(course, &context, &workers, events.clone(), cancel.clone())
+                .and_then(|engine| {
+                    if args.check || args.dry_run {
+                        Ok(Ended::Stale(engine.stale(&options)?))
+                    } else {
+                        let built = build(&engine, &options, &cancel)?;
+                        Ok(Ended::Built {
+                            has_errors: built.has_errors,
+                        })
+                    }
+                }),
+        },
+    };
+    let result = result.or_else(|error| match &saved {
+        Some(saved) if saved.is_without_outputs(&error.diagnostics) => {
+            Ok(Ended::Built { has_errors: false })
+        }
+        _ => Err(error),
+    });
     if let Err(error) = &result {
         for diagnostic in &error.diagnostics {
             events.emit(Event::Diagnostic(diagnostic.clone()));
@@ -119,7 +164,6 @@ pub fn run(args: &BuildArgs) -> Result<u8> {
     }
     match result {
         Ok(Ended::Built { has_errors }) => Ok(u8::from(has_errors)),
-        Ok(Ended::Failed(exit_code)) => Ok(exit_code),
         Ok(Ended::Stale(stale)) => {
             show_stale(&stale, format);
             Ok(if args.check && !stale.is_empty() {
@@ -134,11 +178,7 @@ pub fn run(args: &BuildArgs) -> Result<u8> {
 }
 
 enum Ended {
-    Built {
-        has_errors: bool,
-    },
-    /// In a daemon, whose errors have been said.
-    Failed(u8),
+    Built { has_errors: bool },
     Stale(Vec<Stale>),
 }
 
@@ -224,21 +264,25 @@ impl BuildArgs {
         }
         match built {
             Ok(ClientBuilt::Done { has_errors, .. }) => Some(Ok(Ended::Built { has_errors })),
-            Ok(ClientBuilt::Failed(exit_code, diagnostics)) => {
-                for diagnostic in diagnostics {
-                    events.emit(Event::Diagnostic(diagnostic));
-                }
-                Some(Ok(Ended::Failed(exit_code)))
-            }
+            Ok(ClientBuilt::Failed(exit_code, diagnostics)) => Some(Err(Error {
+                kind: match exit_code {
+                    2 => ErrorKind::Usage,
+                    130 => ErrorKind::Interrupted,
+                    _ => ErrorKind::Internal,
+                },
+                diagnostics,
+            })),
             Ok(ClientBuilt::Refused(reason)) => alone(&reason),
             Err(error) => alone(&error.to_string()),
         }
     }
 
-    fn options(&self, course: &Course) -> Result<BuildOptions> {
+    fn options(&self, course: &Course, saved: Option<&Saved>) -> Result<BuildOptions> {
+        let mut only = source_paths(&self.only, course)?;
+        only.extend(saved.map(|saved| saved.path.clone()));
         Ok(BuildOptions {
             selection: self.make.selection(),
-            only: source_paths(&self.only, course)?,
+            only,
             force: match self.force.as_deref() {
                 None => Force::Nothing,
                 Some([]) => Force::Everything,

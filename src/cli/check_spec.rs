@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::error::{Error, Result};
 use crate::events::{Event, Severity};
-use crate::ui::{self, MessageFormat};
+use crate::ui::{self, MessageFormat, Verbosity};
 
 use super::session::CourseArgs;
 
@@ -12,7 +12,7 @@ use super::session::CourseArgs;
 pub struct CheckSpecArgs {
     #[command(flatten)]
     course: CourseArgs,
-    /// How to report: lines for people, JSON lines, or GitHub annotations
+    /// How to report: lines for people, JSON lines, GitHub annotations, or lines for editors
     #[arg(long, value_enum, value_name = "FORMAT")]
     message_format: Option<MessageFormat>,
     /// Fail on warnings too
@@ -28,7 +28,11 @@ pub fn run(args: &CheckSpecArgs) -> Result<u8> {
         Err(Error { diagnostics, .. }) => diagnostics,
     };
     let format = args.message_format.unwrap_or_else(MessageFormat::detect);
-    let mut reporter = ui::reporter(format, false, false);
+    let mut reporter = ui::reporter(
+        format,
+        args.course.place().ok().as_ref(),
+        Verbosity::default(),
+    );
     for diagnostic in &found {
         reporter.event(&Event::Diagnostic(diagnostic.clone()));
     }

@@ -9,6 +9,7 @@ mod explain;
 mod keys;
 mod log;
 mod options;
+mod saved;
 mod session;
 mod setup;
 mod status;

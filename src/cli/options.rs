@@ -94,19 +94,23 @@ pub fn source_paths(paths: &[PathBuf], course: &Course) -> Result<Vec<RelPath>> 
     paths.iter().map(|path| source_path(path, course)).collect()
 }
 
-/// A source as the person names it: relative to the working directory, or else to the course root.
-fn source_path(path: &Path, course: &Course) -> Result<RelPath> {
-    let root = &course.place.root;
+/// An absolute path without symbolic links but in its last part: a source may be a link inside the course, and a deleted
+/// one still has a name.
+pub fn real_path(path: &Path) -> Result<PathBuf> {
     let from_cwd = session::current_dir()?.join(path);
-    // Not `canonicalize`: a source may be a link inside the course, and a deleted one still has a name.
     let parent = from_cwd
         .parent()
         .and_then(|parent| parent.canonicalize().ok());
-    let absolute = match (parent, from_cwd.file_name()) {
+    Ok(match (parent, from_cwd.file_name()) {
         (Some(parent), Some(name)) => parent.join(name),
         _ => from_cwd,
-    };
-    if let Some(path) = RelPath::below(root, &absolute) {
+    })
+}
+
+/// A source as the person names it: relative to the working directory, or else to the course root.
+fn source_path(path: &Path, course: &Course) -> Result<RelPath> {
+    let root = &course.place.root;
+    if let Some(path) = RelPath::below(root, &real_path(path)?) {
         return Ok(path);
     }
     RelPath::new(&path.to_string_lossy())

@@ -67,10 +67,16 @@ impl CourseArgs {
         args
     }
 
+    /// Finds the course.
+    pub fn place(&self) -> Result<Place> {
+        let cwd = current_dir()?;
+        Place::find(self.spec.as_deref(), self.data_dir.as_deref(), &cwd)
+    }
+
     /// Finds the course and reads its settings.
     pub fn course(&self) -> Result<Course> {
         let cwd = current_dir()?;
-        let place = Place::find(self.spec.as_deref(), self.data_dir.as_deref(), &cwd)?;
+        let place = self.place()?;
         let mut settings = Settings::load(&place.root)?;
         settings.apply_env(|name| std::env::var_os(name))?;
         let images = &mut settings.images;

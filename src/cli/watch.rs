@@ -9,13 +9,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Place;
-use crate::daemon::{Daemon, DaemonLock, Hub, MakeEngine, Sink};
+use crate::daemon::{Daemon, DaemonLock, Hub, MakeEngine, OnIndex, Sink};
 use crate::engine::BuildOptions;
 use crate::engine::index::Index;
 use crate::engine::resident::WATCH_TRIGGER;
 use crate::error::{Error, Result};
 use crate::events::{Event, Events};
-use crate::ui::{self, MessageFormat, Reporter, Watch};
+use crate::store::network_file_system;
+use crate::ui::{self, MessageFormat, Reporter, Verbosity, Watch};
 use crate::watch::Tuning;
 use crate::web::{self, Access, Preview};
 
@@ -42,7 +43,7 @@ pub struct WatchArgs {
     /// Look at the files again and again instead of waiting for events (for file systems without them)
     #[arg(long)]
     pub poll: bool,
-    /// How to report: lines for people, or JSON lines
+    /// How to report: lines for people, JSON lines, or a line for each error with an absolute path, for editors
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub message_format: Option<MessageFormat>,
     /// Also say what was copied and written
@@ -69,6 +70,14 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
 
 /// Runs the command until it is interrupted.
 pub fn run(args: &WatchArgs) -> Result<u8> {
+    run_here(args).or_else(|error| {
+        let place = args.course.place().ok();
+        ui::say_error(&error, args.message_format, place.as_ref());
+        Ok(error.exit_code())
+    })
+}
+
+fn run_here(args: &WatchArgs) -> Result<u8> {
     let course = args.course.course()?;
     let lock = DaemonLock::take(&course.place.state_dir())?;
     if args.setup {
@@ -100,7 +109,8 @@ async fn watch(args: &WatchArgs, place: &Place, lock: DaemonLock) -> Result<()> 
     let handed_on = hub.clone();
     let hand_on = std::thread::spawn(move || handed_on.run(receiver, sinks));
     let (ask, keys) = mpsc::unbounded_channel();
-    if args.background.is_none() && ui::can_draw() {
+    let is_short = args.message_format == Some(MessageFormat::Short);
+    if args.background.is_none() && !is_short && ui::can_draw() {
         let keyboard = keys::Keyboard {
             ask,
             screen: Arc::clone(&screen),
@@ -130,10 +140,13 @@ async fn watch(args: &WatchArgs, place: &Place, lock: DaemonLock) -> Result<()> 
             cap: Duration::from_millis(500.max(args.settle * 4)),
             ..Tuning::default()
         },
-        poll: args.poll,
-        on_index: Some(Arc::new(move |new| {
-            *index.lock().unwrap_or_else(PoisonError::into_inner) = Some(new);
-        })),
+        // Such file systems tell no events of other machines.
+        poll: args.poll || network_file_system(&place.root).is_some(),
+        on_index: address.is_some().then(|| -> OnIndex {
+            Arc::new(move |new| {
+                *index.lock().unwrap_or_else(PoisonError::into_inner) = Some(new);
+            })
+        }),
         preview: address,
         events,
         hub,
@@ -155,7 +168,7 @@ async fn watch(args: &WatchArgs, place: &Place, lock: DaemonLock) -> Result<()> 
 /// What is told on the screen, in the log, or as JSON.
 pub enum Screen {
     /// To a person.
-    Watch(Watch),
+    Watch(Box<Watch>),
     /// To a program.
     Json(Box<dyn Reporter>),
 }
@@ -194,19 +207,25 @@ fn reporter(args: &WatchArgs, place: &Place) -> Result<Screen> {
     if args.message_format == Some(MessageFormat::Json) {
         return Ok(Screen::Json(ui::reporter(
             MessageFormat::Json,
-            false,
-            args.verbose,
+            Some(place),
+            Verbosity {
+                quiet: false,
+                verbose: args.verbose,
+            },
         )));
     }
-    Ok(Screen::Watch(if args.background.is_some() {
+    let is_short = args.message_format == Some(MessageFormat::Short);
+    Ok(Screen::Watch(Box::new(if args.background.is_some() {
         let log = RotatingLog::open(&crate::daemon::log_file(&place.state_dir()))?;
         Watch::lines(Box::new(log), name, args.verbose, false)
+    } else if is_short {
+        Watch::short(Box::new(std::io::stdout()), place.clone(), args.verbose)
     } else if ui::can_draw() {
         Watch::terminal(name, args.verbose)
     } else {
         let colours = console::colors_enabled_stderr();
         Watch::lines(Box::new(std::io::stderr()), name, args.verbose, colours)
-    }))
+    })))
 }
 
 fn sinks(

@@ -3,13 +3,14 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// A path below the course root: `/` between components, no `.`, `..` or empty component, never absolute.
+/// A path below the course root, cheap to clone: `/` between components, no `.`, `..` or empty component, never absolute.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct RelPath(String);
+pub struct RelPath(Arc<str>);
 
 /// Why a text is not a [`RelPath`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +46,7 @@ impl RelPath {
         if parts.is_empty() {
             return Err(RelPathError::Empty);
         }
-        Ok(Self(parts.join("/")))
+        Ok(Self(parts.join("/").into()))
     }
 
     /// The path of `path` below `root`, when it lies there and is valid UTF-8.
@@ -60,7 +61,7 @@ impl RelPath {
 
     /// The path in the file system.
     pub fn under(&self, root: &Path) -> PathBuf {
-        root.join(&self.0)
+        root.join(&*self.0)
     }
 
     /// The last component.
@@ -88,9 +89,7 @@ impl RelPath {
 
     /// The directory, or none for a path of one component.
     pub fn parent(&self) -> Option<Self> {
-        self.0
-            .rfind('/')
-            .map(|slash| Self(self.0[..slash].to_owned()))
+        self.0.rfind('/').map(|slash| Self(self.0[..slash].into()))
     }
 
     /// The components, first to last.
@@ -105,13 +104,14 @@ impl RelPath {
 
     /// What follows `base/` in this path.
     pub fn strip_prefix(&self, base: &RelPath) -> Option<Self> {
-        let rest = self.0.strip_prefix(&base.0)?.strip_prefix('/')?;
-        Some(Self(rest.to_owned()))
+        let rest = self.0.strip_prefix(&*base.0)?.strip_prefix('/')?;
+        Some(Self(rest.into()))
     }
 
     /// Whether this path is `base` or lies below it.
     pub fn starts_with(&self, base: &RelPath) -> bool {
-        self == base || self.strip_prefix(base).is_some()
+        let rest = self.0.strip_prefix(&*base.0);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -137,7 +137,7 @@ impl TryFrom<String> for RelPath {
 
 impl From<RelPath> for String {
     fn from(path: RelPath) -> Self {
-        path.0
+        path.0.as_ref().to_owned()
     }
 }
 

@@ -39,42 +39,24 @@ pub async fn forward(
     asks: mpsc::UnboundedSender<Ask>,
 ) {
     loop {
-        tokio::select! {
+        let ask = tokio::select! {
             biased;
-            change = changes.recv() => {
-                let Some(change) = change else { return };
-                if asks.send(Ask::Changed(change)).is_err() {
-                    return;
-                }
-            }
+            change = changes.recv() => change.map(Ask::Changed),
             passage = passages.0.recv() => {
                 let Some((ask, done)) = passage else { return };
-                let mut synced = std::pin::pin!(watcher.sync());
-                let result = loop {
-                    tokio::select! {
-                        biased;
-                        change = changes.recv() => {
-                            let Some(change) = change else { return };
-                            if asks.send(Ask::Changed(change)).is_err() {
-                                return;
-                            }
-                        }
-                        result = &mut synced => break result,
-                    }
-                };
-                while let Ok(change) = changes.try_recv() {
-                    if asks.send(Ask::Changed(change)).is_err() {
-                        return;
-                    }
-                }
-                if result.is_err() {
+                let Ok(before) = watcher.catch_up(&mut changes).await else { return };
+                let before = (!before.is_empty()).then_some(Ask::Changed(before));
+                if before.into_iter().chain(ask).any(|ask| asks.send(ask).is_err()) {
                     return;
                 }
-                if let Some(ask) = ask && asks.send(ask).is_err() {
-                    return;
-                }
+                // Whoever asked may be gone.
                 let _ = done.send(());
+                continue;
             }
+        };
+        let Some(ask) = ask else { return };
+        if asks.send(ask).is_err() {
+            return;
         }
     }
 }

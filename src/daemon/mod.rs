@@ -16,4 +16,4 @@ mod service;
 
 pub use hub::{Hub, Sink};
 pub use lock::{DaemonInfo, DaemonLock, running};
-pub use service::{Daemon, MakeEngine, log_file};
+pub use service::{Daemon, MakeEngine, OnIndex, log_file};

@@ -21,6 +21,9 @@ use super::lock::DaemonLock;
 use super::protocol::DaemonStatus;
 use super::server::{self, Server};
 
+/// Told what the course consists of.
+pub type OnIndex = Arc<dyn Fn(Index) + Send + Sync>;
+
 /// Makes an engine with the settings as they are now.
 pub type MakeEngine = Box<dyn Fn(Events, CancellationToken) -> Result<Engine>>;
 
@@ -37,7 +40,7 @@ pub struct Daemon {
     /// Whether files are polled.
     pub poll: bool,
     /// Told what the course consists of.
-    pub on_index: Option<Arc<dyn Fn(Index) + Send + Sync>>,
+    pub on_index: Option<OnIndex>,
     /// The address of the preview.
     pub preview: Option<String>,
     /// Where events go.
@@ -54,11 +57,15 @@ pub struct Daemon {
 
 /// Tells the watch and the preview what planning found out.
 struct Relay {
-    on_index: Option<Arc<dyn Fn(Index) + Send + Sync>>,
+    on_index: Option<OnIndex>,
     watcher: Arc<Watcher>,
 }
 
 impl Listener for Relay {
+    fn wants_index(&self) -> bool {
+        self.on_index.is_some()
+    }
+
     fn indexed(&self, index: Index) {
         if let Some(tell) = &self.on_index {
             tell(index);

@@ -125,6 +125,9 @@ pub struct Engine {
 
 /// Told what planning found out.
 pub trait Listener: Send + Sync {
+    /// Whether it wants to know what the course consists of.
+    fn wants_index(&self) -> bool;
+
     /// What the course consists of, when that may have changed. [`Event::Planned`] follows, in the order of events.
     fn indexed(&self, index: Index);
 
@@ -196,7 +199,7 @@ impl Engine {
         };
         let told = memory.told_layout.as_ref();
         let is_told = told.is_some_and(|told| Arc::ptr_eq(told, &loaded.layout));
-        if !is_told || !loaded.plan.placed.is_empty() {
+        if listener.wants_index() && (!is_told || !loaded.plan.placed.is_empty()) {
             memory.told_layout = Some(Arc::clone(&loaded.layout));
             let index = loaded.index(&specified.spec);
             let outputs = index.outputs.len() as u64;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::course::RelPath;
 use crate::course::tree::Listing;
 use crate::events::Diagnostic;
+use crate::watch::is_temporary;
 
 /// What is not a source: the store, the outputs.
 pub type Skip<'a> = dyn Fn(&Path) -> bool + 'a;
@@ -83,6 +84,9 @@ impl Scanned {
             return true;
         };
         let file = path.under(root);
+        if is_temporary_name(file.file_name().unwrap_or_default()) && !file.is_dir() {
+            return true;
+        }
         if file.ancestors().take_while(|dir| *dir != root).any(skip) {
             return true;
         }
@@ -137,6 +141,12 @@ impl Scanned {
         self.listing.dirs.extend(scan.dirs);
         true
     }
+}
+
+/// Whether a file is an editor's and not the author's: such a file is no part of a course, or an open editor would
+/// change it.
+fn is_temporary_name(name: &std::ffi::OsStr) -> bool {
+    is_temporary(&name.to_string_lossy())
 }
 
 /// A directory and those below it.
@@ -218,6 +228,10 @@ impl<'a> Scan<'a> {
         for entry in entries.flatten() {
             let path = entry.path();
             if (self.skip)(&path) {
+                continue;
+            }
+            let is_dir = || entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if path.file_name().is_some_and(is_temporary_name) && !is_dir() {
                 continue;
             }
             let Some(relative) = RelPath::below(self.root, &path) else {
@@ -335,6 +349,7 @@ mod tests {
                 &["slides/m/skipped/b.py"],
             ),
             (&|| write("output/x"), &["output/x"]),
+            (&|| write("slides/m/t/.a.py.swp"), &["slides/m/t/.a.py.swp"]),
             (
                 &|| std::fs::rename(root.join("slides/m/new"), root.join("slides/m/old")).unwrap(),
                 &["slides/m/new", "slides/m/old"],

@@ -180,15 +180,26 @@ impl Snapshot {
         Digest::of_file(&file).is_ok_and(|now| now == digest)
     }
 
+    /// Whether a file has this content (`None`: does not exist), and was not written, replaced or renamed since a time:
+    /// then whoever read it since has read this.
+    pub fn was_at_rest(&self, path: &RelPath, digest: Option<Digest>, since_ns: i64) -> bool {
+        let file = path.under(&self.root);
+        match (std::fs::metadata(&file), digest) {
+            (Ok(metadata), Some(digest)) => {
+                !changed_since(&metadata, since_ns)
+                    && Digest::of_file(&file).is_ok_and(|now| now == digest)
+            }
+            (Err(_), None) => true,
+            _ => false,
+        }
+    }
+
     /// The digest of a file found while an action ran, or none when it does not exist. The error says that the
     /// file changed after `since_ns`, so that nobody knows what the action read.
     pub fn discovered(&self, path: &RelPath, since_ns: i64) -> Result<Option<Digest>, Changed> {
         let digest = self.digest(path);
-        let modified = std::fs::metadata(path.under(&self.root))
-            .ok()
-            .map(|metadata| Stamp::of(&metadata).mtime_ns);
-        match modified {
-            Some(modified) if modified >= since_ns => Err(Changed),
+        match std::fs::metadata(path.under(&self.root)) {
+            Ok(metadata) if changed_since(&metadata, since_ns) => Err(Changed),
             _ if !self.is_unchanged(path, digest) => Err(Changed),
             _ => Ok(digest),
         }
@@ -198,6 +209,19 @@ impl Snapshot {
     pub fn take_changed_records(&self) -> Vec<(String, FileRecord)> {
         self.changed_records.take()
     }
+}
+
+/// File systems take the time from a clock that ticks in steps: a file may seem to be older than it is by this much.
+const TICK_NS: i64 = 20_000_000;
+
+/// Whether a file may have changed in any way since a time: also by a rename, which keeps the modification time.
+fn changed_since(metadata: &std::fs::Metadata, since_ns: i64) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let changed = metadata
+        .ctime()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(metadata.ctime_nsec());
+    changed >= since_ns - TICK_NS
 }
 
 /// A file changed while it was being used.

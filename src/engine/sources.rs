@@ -37,7 +37,7 @@ pub struct LaidOut {
     pub specification: Digest,
     /// The sources.
     pub tree: Tree,
-    /// [`Scanned::version`] of the files, and those that we rendered.
+    /// The version of the list of files, and those that we rendered.
     pub listed: (u64, Vec<String>),
     /// What was concluded.
     pub layout: Arc<Layout>,

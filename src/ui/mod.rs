@@ -3,6 +3,8 @@
 mod github;
 mod json;
 mod plain;
+mod short;
+mod standing;
 mod summary;
 mod text;
 mod tty;
@@ -10,6 +12,8 @@ mod watch;
 
 use std::io::Write;
 
+use crate::config::Place;
+use crate::error::Error;
 use crate::events::{Counts, Diagnostic, Event};
 
 pub use summary::Summary;
@@ -24,6 +28,8 @@ pub enum MessageFormat {
     Json,
     /// Annotations of GitHub's workflows, besides lines for people.
     Github,
+    /// One line a diagnostic with an absolute path, on stdout: for editors.
+    Short,
 }
 
 impl MessageFormat {
@@ -55,13 +61,25 @@ pub struct Verbosity {
     pub verbose: bool,
 }
 
-/// The reporter for a format; progress bars only on a terminal that can show them.
-pub fn reporter(format: MessageFormat, quiet: bool, verbose: bool) -> Box<dyn Reporter> {
-    let verbosity = Verbosity { quiet, verbose };
+/// The reporter for a format; progress bars only on a terminal that can show them. `place` is the course, if there is
+/// one.
+pub fn reporter(
+    format: MessageFormat,
+    place: Option<&Place>,
+    verbosity: Verbosity,
+) -> Box<dyn Reporter> {
     match format {
         MessageFormat::Json => Box::new(json::Json::new(std::io::stdout())),
         MessageFormat::Github => Box::new(github::Github::new(std::io::stderr(), verbosity)),
-        MessageFormat::Human if can_draw() && !quiet => Box::new(tty::Tty::new(verbosity)),
+        MessageFormat::Short => Box::new(short::Short::new(
+            std::io::stdout(),
+            std::io::stderr(),
+            place.cloned(),
+            verbosity,
+        )),
+        MessageFormat::Human if can_draw() && !verbosity.quiet => {
+            Box::new(tty::Tty::new(verbosity))
+        }
         MessageFormat::Human => {
             let colours = console::colors_enabled_stderr();
             Box::new(plain::Plain::new(std::io::stderr(), verbosity, colours))
@@ -103,6 +121,17 @@ pub fn say_diagnostics(diagnostics: &[Diagnostic]) {
     let colours = console::colors_enabled_stderr();
     for diagnostic in diagnostics {
         say(&text::diagnostic(diagnostic, colours));
+    }
+}
+
+/// Says why a command came to nothing: to people, or to an editor where that was asked for.
+pub fn say_error(error: &Error, format: Option<MessageFormat>, place: Option<&Place>) {
+    if format != Some(MessageFormat::Short) {
+        say_diagnostics(&error.diagnostics);
+        return;
+    }
+    for diagnostic in &error.diagnostics {
+        data(&format!("{}\n", short::line(diagnostic, place)));
     }
 }
 

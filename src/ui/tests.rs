@@ -1,5 +1,10 @@
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
 use super::*;
-use crate::events::{ActionKind, Counts, Diagnostic, Status};
+use crate::engine::resident::WATCH_TRIGGER;
+use crate::events::{ActionKind, Counts, Diagnostic, Severity, Status};
 
 fn plain(events: &[Event], verbosity: Verbosity) -> String {
     let mut out = Vec::new();
@@ -148,4 +153,207 @@ fn colours_of_programs_stay_out_of_sentences() {
         coloured.contains(": bold move\n    \u{1b}[31mred"),
         "{coloured:?}"
     );
+}
+
+fn place() -> Place {
+    Place {
+        spec: PathBuf::from("/home/me/my course/course.xml"),
+        root: PathBuf::from("/home/me/my course"),
+    }
+}
+
+#[test]
+fn editors_get_a_line_for_each_diagnostic() {
+    let line = |diagnostic: &Diagnostic| short::line(diagnostic, Some(&place()));
+    let error = Diagnostic::error("\u{1b}[31mone\u{1b}[0m\n  two")
+        .at("slides/a b.py", Some(12))
+        .column(7)
+        .cell(4)
+        .detail("Traceback\n  /elsewhere.py:1: error: not this")
+        .hint("mend\nit");
+    assert_eq!(
+        line(&error),
+        "/home/me/my course/slides/a b.py:12:7: error: one two (cell 4); hint: mend it"
+    );
+    let outside = Diagnostic::warning("odd").at("/tmp/x.env", Some(3));
+    assert_eq!(line(&outside), "/tmp/x.env:3: warning: odd");
+    let without_line = Diagnostic::warning("odd").at("a.drawio", None);
+    assert_eq!(
+        line(&without_line),
+        "/home/me/my course/a.drawio:1: warning: odd"
+    );
+    let without_file = Diagnostic::error("the disk is full");
+    assert_eq!(
+        line(&without_file),
+        "/home/me/my course/course.xml:1: error: the disk is full"
+    );
+    assert_eq!(
+        short::line(&without_file, None),
+        "clm: error: the disk is full"
+    );
+    let note = Diagnostic::new(Severity::Note, "alone");
+    assert_eq!(line(&note), "clm: note: alone");
+}
+
+#[test]
+fn data_for_editors_is_apart_from_what_people_read() {
+    let (mut data, mut people) = (Vec::new(), Vec::new());
+    {
+        let verbosity = Verbosity::default();
+        let mut reporter = short::Short::new(&mut data, &mut people, Some(place()), verbosity);
+        for event in events() {
+            reporter.event(&event);
+        }
+        reporter.finish();
+    }
+    assert_eq!(
+        String::from_utf8(data).unwrap(),
+        "/home/me/my course/slides/m/t/slides_x.py:12: error: ZeroDivisionError: division by zero (cell 4); \
+         hint: mend the cell\n"
+    );
+    assert_eq!(
+        String::from_utf8(people).unwrap(),
+        " removed output/old.png\nBuilt 12, restored 3, fresh 340, removed 0, failed 1 in 1.2 s\n"
+    );
+}
+
+/// What was written, while it is being written.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Written {
+    /// What was written since the last look, without the time of day.
+    fn take(&self) -> Vec<String> {
+        let bytes = std::mem::take(&mut *self.0.lock().unwrap());
+        let without_time = |line: &str| match line.split_once(' ') {
+            Some((time, rest)) if time.len() == 8 && time.matches(':').count() == 2 => {
+                format!("TIME {rest}")
+            }
+            _ => line.to_owned(),
+        };
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines().map(without_time).collect()
+    }
+}
+
+/// A run of a watch: what happens between its begin and its end.
+fn run_of(watch: &mut Watch, events: &[Event]) {
+    watch.event(&Event::RunStarted {
+        run: 1,
+        trigger: WATCH_TRIGGER.to_owned(),
+        actions: 1,
+    });
+    for event in events {
+        watch.event(event);
+    }
+    watch.event(&run_finished());
+}
+
+fn run_finished() -> Event {
+    Event::RunFinished {
+        run: 1,
+        counts: Counts::default(),
+        duration_ms: 1,
+        interrupted: false,
+    }
+}
+
+fn action_of(source: &str, status: Status) -> Event {
+    Event::ActionFinished {
+        action: format!("html {source}"),
+        kind: ActionKind::Html,
+        source: source.to_owned(),
+        status,
+        duration_ms: 1,
+    }
+}
+
+const NOTHING: &str = "TIME Built 0, restored 0, fresh 0, removed 0, failed 0 in 0.00 s";
+
+#[test]
+fn a_watch_tells_an_editor_with_every_run_all_that_holds() {
+    let written = Written::default();
+    let mut watch = Watch::short(Box::new(written.clone()), place(), false);
+    let warning = Event::Diagnostic(Diagnostic::warning("odd").at("a.py", Some(1)));
+    let about_spec = Event::Diagnostic(Diagnostic::warning("old").at("course.xml", Some(2)));
+    let error = Event::Diagnostic(Diagnostic::error("wrong").at("b.py", Some(3)));
+    let [warned, told, failed] = [
+        "/home/me/my course/a.py:1: warning: odd",
+        "/home/me/my course/course.xml:2: warning: old",
+        "/home/me/my course/b.py:3: error: wrong",
+    ];
+    let a_is_looked_at = action_of("a.py", Status::Fresh);
+    let events = [about_spec, warning, a_is_looked_at.clone()];
+    run_of(&mut watch, &events);
+    assert_eq!(
+        written.take(),
+        ["TIME Building the course ...", told, warned, NOTHING]
+    );
+
+    // `a.py` is known to be up to date and says nothing; the specification was mended.
+    run_of(
+        &mut watch,
+        &[error.clone(), action_of("b.py", Status::Failed)],
+    );
+    assert_eq!(
+        written.take(),
+        [
+            "TIME Building the course ...",
+            failed,
+            warned,
+            &format!("{NOTHING}: b.py")
+        ]
+    );
+
+    // Nothing is new: an editor goes on showing what it shows.
+    run_of(&mut watch, std::slice::from_ref(&error));
+    assert_eq!(written.take(), Vec::<String>::new());
+
+    run_of(&mut watch, &[error, a_is_looked_at]);
+    assert_eq!(
+        written.take(),
+        ["TIME Building the course ...", failed, NOTHING]
+    );
+    run_of(&mut watch, &[action_of("b.py", Status::Fresh)]);
+    assert_eq!(
+        written.take(),
+        ["TIME Building the course ...", "  mended b.py", NOTHING]
+    );
+}
+
+#[test]
+fn a_watch_says_at_once_what_happens_between_runs() {
+    let written = Written::default();
+    let mut watch = Watch::lines(
+        Box::new(written.clone()),
+        "course.xml".to_owned(),
+        false,
+        false,
+    );
+    let wrong_settings = Diagnostic::error("unknown field `x`").at("clm.toml", Some(1));
+    watch.event(&Event::Diagnostic(wrong_settings));
+    assert_eq!(written.take(), ["clm.toml:1: error: unknown field `x`"]);
+    let error = Event::Diagnostic(Diagnostic::error("wrong").at("b.py", Some(3)));
+    run_of(&mut watch, &[error]);
+    assert_eq!(
+        written.take(),
+        [
+            "TIME Building the course ...",
+            "b.py:3: error: wrong",
+            NOTHING
+        ]
+    );
+    // A run that was refused before it began mends nothing.
+    watch.event(&run_finished());
+    assert_eq!(written.take(), Vec::<String>::new());
 }

@@ -5,16 +5,20 @@ use std::io::Write;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::config::Place;
 use crate::engine::resident::WATCH_TRIGGER;
 use crate::events::{Counts, Diagnostic, Event, Severity, Status};
 
-use super::{Reporter, text};
+use super::standing::StandingWarnings;
+use super::{Reporter, short, text};
 
 /// Tells of a watch.
 pub struct Watch {
     screen: Screen,
     verbose: bool,
     colours: bool,
+    /// For an editor: diagnostics in one line each, and all of them with every run.
+    short: Option<(Place, StandingWarnings)>,
     /// What is watched, as the line at rest names it.
     name: String,
     /// Errors by file that are not mended yet.
@@ -26,6 +30,7 @@ pub struct Watch {
     is_whole: bool,
     is_first: bool,
     is_fast: bool,
+    in_run: bool,
     began: bool,
     made: Vec<String>,
     running: Vec<(String, String)>,
@@ -48,6 +53,13 @@ impl Watch {
         Self::new(Screen::Lines(out), name, verbose, colours)
     }
 
+    /// Writes lines to `out` as [`Watch::lines`] does, for an editor: a line for each error and warning.
+    pub fn short(out: Box<dyn Write + Send>, place: Place, verbose: bool) -> Self {
+        let mut watch = Self::new(Screen::Lines(out), place.spec_name(), verbose, false);
+        watch.short = Some((place, StandingWarnings::default()));
+        watch
+    }
+
     /// Draws on the terminal at stderr.
     pub fn terminal(name: String, verbose: bool) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
@@ -63,6 +75,7 @@ impl Watch {
             screen,
             verbose,
             colours,
+            short: None,
             name,
             standing: BTreeMap::new(),
             seen: Vec::new(),
@@ -70,6 +83,7 @@ impl Watch {
             is_whole: false,
             is_first: true,
             is_fast: false,
+            in_run: false,
             began: false,
             made: Vec::new(),
             running: Vec::new(),
@@ -94,8 +108,20 @@ impl Watch {
             self.say("There are no errors");
         }
         for error in errors {
-            self.say(&text::diagnostic(&error, self.colours));
+            self.say(&self.text(&error));
         }
+    }
+
+    fn text(&self, diagnostic: &Diagnostic) -> String {
+        match &self.short {
+            Some((place, _)) => short::line(diagnostic, Some(place)),
+            None => text::diagnostic(diagnostic, self.colours),
+        }
+    }
+
+    /// Warnings that are said with every run.
+    fn warnings(&self) -> &[Diagnostic] {
+        self.short.as_ref().map_or(&[], |(_, known)| known.all())
     }
 
     /// Shows whether decks are executed.
@@ -108,28 +134,21 @@ impl Watch {
     }
 
     fn diagnostic(&mut self, diagnostic: &Diagnostic) {
+        // They come together at the end of the run. What is said between runs would never be said.
+        let comes_later = self.in_run && matches!(self.screen, Screen::Lines(_));
         if diagnostic.severity == Severity::Error {
             if self.seen.contains(diagnostic) {
                 return;
             }
             self.seen.push(diagnostic.clone());
-            let is_known = self
-                .standing
-                .values()
-                .flatten()
-                .any(|old| old == diagnostic);
-            if is_known || matches!(self.screen, Screen::Lines(_)) && self.began {
+            let mut standing = self.standing.values().flatten();
+            if comes_later || standing.any(|old| old == diagnostic) {
                 return;
             }
-        } else if !self.warned.insert(diagnostic.clone()) {
+        } else if comes_later && self.short.is_some() || !self.warned.insert(diagnostic.clone()) {
             return;
         }
-        let line = text::diagnostic(diagnostic, self.colours);
-        if matches!(self.screen, Screen::Lines(_)) && diagnostic.severity == Severity::Error {
-            // They come together at the end of the run.
-            return;
-        }
-        self.say(&line);
+        self.say(&self.text(diagnostic));
     }
 
     fn begin(&mut self, source: &str) {
@@ -146,9 +165,13 @@ impl Watch {
             return;
         }
         let seen = std::mem::take(&mut self.seen);
-        let is_news = seen
-            .iter()
-            .any(|error| !self.standing.values().flatten().any(|old| old == error));
+        let is_known =
+            |error: &Diagnostic| self.standing.values().flatten().any(|old| old == error);
+        let is_news = !seen.iter().all(is_known)
+            || self
+                .short
+                .as_ref()
+                .is_some_and(|(_, known)| known.is_news());
         let mut now: BTreeMap<String, Vec<Diagnostic>> = BTreeMap::new();
         for error in seen {
             let file = error.file.clone().unwrap_or_default();
@@ -166,21 +189,21 @@ impl Watch {
         let has_made = counts.built + counts.restored + counts.removed > 0;
         let is_worth_telling =
             has_made || self.began || self.is_first || is_news || !mended.is_empty();
-        if matches!(self.screen, Screen::Lines(_)) && is_worth_telling {
-            self.begin("the course");
-            let lines: Vec<String> = now
-                .values()
-                .flatten()
-                .map(|error| text::diagnostic(error, self.colours))
-                .collect();
-            for line in lines {
-                self.say(&line);
-            }
-        }
         if self.is_whole {
             self.standing = now;
         } else {
             self.standing.extend(now);
+        }
+        if matches!(self.screen, Screen::Lines(_)) && is_worth_telling {
+            self.begin("the course");
+            let standing = self.standing.values().flatten();
+            let lines: Vec<String> = standing
+                .chain(self.warnings())
+                .map(|diagnostic| self.text(diagnostic))
+                .collect();
+            for line in lines {
+                self.say(&line);
+            }
         }
         for file in &mended {
             self.say(&format!("  mended {file}"));
@@ -239,8 +262,12 @@ impl Watch {
 
 impl Reporter for Watch {
     fn event(&mut self, event: &Event) {
+        if let Some((_, warnings)) = &mut self.short {
+            warnings.add(event);
+        }
         match event {
             Event::RunStarted { trigger, .. } => {
+                self.in_run = true;
                 self.is_whole = trigger == WATCH_TRIGGER;
                 self.seen.clear();
             }
@@ -280,12 +307,15 @@ impl Reporter for Watch {
             }
             Event::Output { path, digest: None } => self.say(&format!(" removed {path}")),
             Event::Diagnostic(diagnostic) => self.diagnostic(diagnostic),
+            // A run that never began had nothing to do with the course.
             Event::RunFinished {
                 counts,
                 duration_ms,
                 interrupted,
                 ..
-            } => self.end(counts, *duration_ms, *interrupted),
+            } if std::mem::take(&mut self.in_run) => {
+                self.end(counts, *duration_ms, *interrupted);
+            }
             _ => {}
         }
     }

@@ -18,6 +18,7 @@ mod rules;
 mod service;
 mod settle;
 mod source;
+mod survey;
 mod temporary;
 mod tracker;
 

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use crate::digest::Digest;
 use crate::events::Diagnostic;
 
-use super::coverage::{Coverage, LimitReached, Survey};
+use super::coverage::{Coverage, LimitReached};
 use super::filter::Filter;
 use super::git::GitDir;
 use super::poll::{Pace, wall_clock_ns};
 use super::settle::{ChangeSet, HoldId, Settle};
 use super::source::{Arrivals, Raw, Source, too_many_directories};
+use super::survey::Survey;
 use super::{Inputs, WatchOptions};
 
 /// The hold of git's lock; clients have others.
@@ -74,6 +75,7 @@ impl Tracker {
             next_look: None,
         };
         tracker.survey(Coverage::default());
+        tracker.catch_up();
         tracker.look_for_lock();
         tracker.plan_look(Duration::ZERO, true);
         tracker
@@ -226,6 +228,7 @@ impl Tracker {
         let mut survey = Survey::new(&self.filter, &self.real_root, &mut self.source, before);
         let result = survey.appeared(path);
         self.coverage = survey.coverage;
+        self.needs_survey |= survey.is_overtaken;
         let mut found = survey.found;
         // Links lead to what is in it.
         found.extend(self.coverage.names_below(path));
@@ -238,7 +241,7 @@ impl Tracker {
         if self.arrivals.were_lost() {
             self.lose();
         }
-        if std::mem::take(&mut self.needs_survey) {
+        while std::mem::take(&mut self.needs_survey) {
             let before = std::mem::take(&mut self.coverage);
             self.git = GitDir::find(&self.real_root);
             let (found, gone) = self.survey(before);
@@ -283,6 +286,7 @@ impl Tracker {
         self.coverage = Coverage::default();
         self.filter.forget_rules();
         self.survey(Coverage::default());
+        self.catch_up();
         self.look_for_lock();
     }
 
@@ -302,6 +306,7 @@ impl Tracker {
         survey.before = before;
         let result = survey.everything(&plain);
         self.coverage = survey.coverage;
+        self.needs_survey |= survey.is_overtaken;
         let (found, gone) = (survey.found, survey.gone);
         self.obey(result);
         (found, gone)

@@ -6,6 +6,8 @@ use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use clm::daemon::client::Client;
+use clm::daemon::protocol::Request;
 use clm::events::{Counts, Diagnostic, Event, Severity, Status};
 
 use super::Course;
@@ -81,6 +83,54 @@ impl Watching {
                     return run;
                 }
             }
+        }
+    }
+
+    /// Expects that nothing is said for some time.
+    pub fn expect_silence(&self, time: Duration) {
+        if let Ok(event) = self.events.recv_timeout(time) {
+            panic!("{event:?}");
+        }
+    }
+
+    /// Waits until nothing was said for some time.
+    pub fn until_quiet(&self, quiet: Duration) {
+        while let Ok(event) = self.events.recv_timeout(quiet) {
+            self.pending.borrow_mut().push(event);
+        }
+    }
+
+    /// Waits until the daemon has seen everything that changed so far and has nothing left to do.
+    pub fn until_settled(&self, course: &Course) {
+        let begun = Instant::now();
+        loop {
+            let state_dir = course.path(".clm");
+            if let Ok(Some(mut client)) = Client::connect(&state_dir)
+                && client.ask(&Request::Sync).is_ok()
+            {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "the daemon does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // What was seen is being built: the engine says so at once, and says when it is over.
+        loop {
+            self.until_quiet(Duration::from_secs(2));
+            let pending = self.pending.borrow();
+            let last = pending.iter().rev().find(|event| {
+                matches!(event, Event::RunStarted { .. } | Event::RunFinished { .. })
+            });
+            let is_over = matches!(
+                last,
+                Some(Event::RunFinished {
+                    interrupted: false,
+                    ..
+                })
+            );
+            if is_over {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it does not come to rest");
         }
     }
 

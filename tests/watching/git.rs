@@ -79,6 +79,41 @@ fn a_branch_switch_is_one_change_set() {
 }
 
 #[test]
+fn a_slow_branch_switch_is_one_change_set_as_well() {
+    let mut course = watched_with(|options| {
+        // Far shorter than the time between two files.
+        options.tuning.quiet = std::time::Duration::from_millis(2);
+        options.tuning.cap = std::time::Duration::from_millis(4);
+        let root = &options.root;
+        let write = |text: &str| {
+            for number in 0..10 {
+                let path = root.join(deck(number));
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, text).unwrap();
+            }
+        };
+        git(root, &["init", "-q"]);
+        std::fs::write(root.join(".gitattributes"), "*.py filter=slow\n").unwrap();
+        write("one");
+        git(root, &["add", "."]);
+        git(root, &["commit", "-qm", "one"]);
+        git(root, &["checkout", "-qb", "other"]);
+        write("two");
+        git(root, &["commit", "-qam", "two"]);
+        git(root, &["config", "filter.slow.smudge", "sleep 0.05; cat"]);
+        git(root, &["config", "filter.slow.clean", "cat"]);
+    });
+    git(&course.root(), &["checkout", "-q", "main"]);
+    let set = course.next();
+    let names = course.names(&set);
+    assert!(
+        (0..10).all(|number| names.contains(&deck(number))),
+        "{names:?}"
+    );
+    assert!(!set.rescan);
+}
+
+#[test]
 fn a_stash_is_told_both_ways() {
     let mut course = repository();
     course.write(&deck(3), "edited");

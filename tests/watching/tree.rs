@@ -200,6 +200,74 @@ fn a_directory_behind_a_link_is_told_under_both_names() {
 }
 
 #[test]
+fn links_into_a_directory_that_is_replaced_are_told() {
+    let mut course = watched_with(|options| {
+        let root = &options.root;
+        std::fs::create_dir_all(root.join("spare/deep")).unwrap();
+        std::fs::write(root.join("spare/slides_b.py"), "spare").unwrap();
+        std::fs::write(root.join("spare/deep/x.csv"), "spare").unwrap();
+        symlink(
+            "../topic_2_b/slides_b.py",
+            root.join("slides/m/topic_1_a/b.py"),
+        )
+        .unwrap();
+        symlink("../topic_2_b", root.join("slides/m/topic_1_a/b")).unwrap();
+    });
+    for (from, to) in [
+        ("slides/m/topic_2_b", "parked"),
+        ("spare", "slides/m/topic_2_b"),
+    ] {
+        course.rename(from, to);
+        // The links lead nowhere in between.
+        course.until(&["slides/m/topic_1_a/b.py", "slides/m/topic_1_a/b"]);
+        course.rest();
+    }
+    course.write("slides/m/topic_2_b/deep/x.csv", "2");
+    assert_eq!(
+        course.rest(),
+        [
+            "slides/m/topic_1_a/b/deep/x.csv",
+            "slides/m/topic_2_b/deep/x.csv"
+        ]
+    );
+    // Made piece by piece, where a link waits for something deep.
+    symlink(
+        "../topic_7/deep/down/x.csv",
+        course.path("slides/m/topic_1_a/late.csv"),
+    )
+    .unwrap();
+    course.rest();
+    course.mkdir("slides/m/topic_7");
+    course.rest();
+    course.mkdir("slides/m/topic_7/deep");
+    course.rest();
+    course.write("slides/m/topic_7/deep/down/x.csv", "1");
+    course.until(&["slides/m/topic_1_a/late.csv"]);
+    course.rest();
+    course.write("slides/m/topic_7/deep/down/x.csv", "2");
+    assert_eq!(
+        course.rest(),
+        [
+            "slides/m/topic_1_a/late.csv",
+            "slides/m/topic_7/deep/down/x.csv"
+        ]
+    );
+}
+
+#[test]
+fn a_directory_may_take_the_place_of_an_empty_one() {
+    let mut course = watched();
+    course.mkdir("slides/m/topic_3_c");
+    course.write("elsewhere/slides_c.py", "1");
+    course.rest();
+    course.rename("elsewhere", "slides/m/topic_3_c");
+    course.until(&["slides/m/topic_3_c/slides_c.py"]);
+    course.rest();
+    course.write("slides/m/topic_3_c/slides_c.py", "2");
+    assert_eq!(course.rest(), ["slides/m/topic_3_c/slides_c.py"]);
+}
+
+#[test]
 fn a_course_root_behind_a_link_is_told_under_the_name_it_was_given() {
     let outer = tempfile::tempdir().unwrap();
     let link = outer.path().canonicalize().unwrap().join("course");

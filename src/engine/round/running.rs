@@ -360,9 +360,12 @@ impl Progressing<'_, '_> {
         running: &Running,
         outcome: &Outcome,
     ) -> Option<Vec<(String, Option<Digest>)>> {
+        let snapshot = self.round.snapshot;
         for path in jobs::files_read_by_worker(action) {
-            let digest = self.round.snapshot.digest(path);
-            if !self.round.snapshot.is_unchanged(path, digest) {
+            // What counts is what the key was made of, which an earlier round may have seen.
+            let expected = action.inputs.iter().find(|(input, _)| input == path);
+            let expected = expected.map(|(_, digest)| *digest);
+            if !snapshot.was_at_rest(path, expected, running.started_ns) {
                 return None;
             }
         }
@@ -376,7 +379,7 @@ impl Progressing<'_, '_> {
         paths
             .into_iter()
             .map(|path| {
-                let digest = self.round.snapshot.discovered(path, running.started_ns);
+                let digest = snapshot.discovered(path, running.started_ns);
                 digest.ok().map(|digest| (path.to_string(), digest))
             })
             .collect()

@@ -1,0 +1,96 @@
+//! One line a diagnostic, for editors: `FILE:LINE:COLUMN: SEVERITY: MESSAGE` or `FILE:LINE: SEVERITY: MESSAGE`.
+
+use std::io::Write;
+
+use console::strip_ansi_codes;
+
+use crate::config::Place;
+use crate::events::{Diagnostic, Event, Severity};
+
+use super::plain::{Plain, Said};
+use super::{Reporter, Verbosity};
+
+/// Diagnostics as data; everything else as lines for people.
+pub struct Short<D, P> {
+    data: D,
+    place: Option<Place>,
+    said: Said,
+    plain: Plain<P>,
+    is_verbose: bool,
+}
+
+impl<D: Write, P: Write> Short<D, P> {
+    /// A reporter that writes diagnostics to `data` and the rest to `people`; `place` is the course, if there is one.
+    pub fn new(data: D, people: P, place: Option<Place>, verbosity: Verbosity) -> Self {
+        Self {
+            data,
+            place,
+            said: Said::default(),
+            plain: Plain::new(people, verbosity, false),
+            is_verbose: verbosity.verbose,
+        }
+    }
+}
+
+impl<D: Write + Send, P: Write + Send> Reporter for Short<D, P> {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Diagnostic(diagnostic) => {
+                if self.said.is_new(diagnostic) {
+                    let line = line(diagnostic, self.place.as_ref());
+                    // A closed pipe means that the reader has enough.
+                    let _ = writeln!(self.data, "{line}");
+                }
+            }
+            Event::ActionFinished { .. } if !self.is_verbose => {}
+            other => self.plain.event(other),
+        }
+    }
+
+    fn finish(&mut self) {
+        let _ = self.data.flush();
+        self.plain.finish();
+    }
+}
+
+/// A diagnostic in one line. The path is absolute, since an editor has a working directory of its own, and there is
+/// always a line, since an editor cannot go to a file without one. What is wrong with no file in particular is told at
+/// the specification.
+pub fn line(diagnostic: &Diagnostic, place: Option<&Place>) -> String {
+    let severity = match diagnostic.severity {
+        Severity::Note => "note",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    };
+    let file = match (&diagnostic.file, place) {
+        (Some(file), Some(place)) => Some(place.root.join(file).display().to_string()),
+        (Some(file), None) => Some(file.clone()),
+        (None, Some(place)) if diagnostic.severity > Severity::Note => {
+            Some(place.spec.display().to_string())
+        }
+        (None, _) => None,
+    };
+    let at = match file {
+        Some(file) => {
+            let column = diagnostic
+                .column
+                .map_or_else(String::new, |column| format!(":{column}"));
+            format!("{file}:{}{column}", diagnostic.line.unwrap_or(1))
+        }
+        None => "clm".to_owned(),
+    };
+    let mut message = in_one_line(&diagnostic.message);
+    if let Some(cell) = diagnostic.cell {
+        message += &format!(" (cell {cell})");
+    }
+    if let Some(hint) = &diagnostic.hint {
+        message += &format!("; hint: {}", in_one_line(hint));
+    }
+    format!("{at}: {severity}: {message}")
+}
+
+fn in_one_line(text: &str) -> String {
+    let text = strip_ansi_codes(text);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ")
+}
