@@ -249,7 +249,10 @@ fn tasks_of_vs_code_match_what_a_build_says() {
         problems(&task, &lines)
     };
     let error = (deck.clone(), 9, None, "error".to_owned());
-    assert_eq!(run("clm: build the saved file"), [error.clone()]);
+    assert_eq!(
+        run("clm: build the saved file"),
+        std::slice::from_ref(&error)
+    );
     let mut all = run("clm: build");
     all.sort();
     assert_eq!(all, [error, (other, 8, None, "warning".to_owned())]);
@@ -351,7 +354,7 @@ fn the_watch_of_vs_code_shows_what_is_wrong_until_it_is_mended() {
     assert_eq!(watch.run(), []);
     let warning = (other, 8, None, "warning".to_owned());
     course.edit(OTHER, "\"keep\"", "\"keeep\"");
-    assert_eq!(watch.run(), [warning.clone()]);
+    assert_eq!(watch.run(), std::slice::from_ref(&warning));
     let error = (deck, 9, None, "error".to_owned());
     course.edit(DECK, "print('one')", "1 / 0");
     assert_eq!(watch.run(), [error.clone(), warning.clone()]);
