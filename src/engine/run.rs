@@ -57,6 +57,8 @@ struct Totals {
     removed: u64,
     untouched: u64,
     has_errors: bool,
+    /// Whether it was announced.
+    has_begun: bool,
     /// The first thing that was made, and why.
     reason: Option<String>,
     rest: Rest,
@@ -74,6 +76,7 @@ impl Run<'_> {
             removed: 0,
             untouched: 0,
             has_errors: false,
+            has_begun: false,
             reason: None,
             rest: Rest::Nothing,
         };
@@ -105,7 +108,9 @@ impl Run<'_> {
         let duration = started.elapsed();
         let duration_ms = duration.as_millis() as u64;
         store.finish_run(run, &counts, duration_ms, totals.reason.take())?;
-        if result.is_ok() || !self.cancel.is_cancelled() {
+        let is_over = result.is_ok() || !self.cancel.is_cancelled();
+        // A run that was refused before it began does not end either.
+        if totals.has_begun && is_over {
             self.engine.events.emit(Event::RunFinished {
                 run,
                 counts,
@@ -149,6 +154,7 @@ impl Run<'_> {
         let wanted = wanted(&loaded.plan, self.options, &decider)?;
         if number == 0 {
             let actions = wanted.iter().filter(|wanted| **wanted).count() as u64;
+            totals.has_begun = true;
             engine.events.emit(Event::RunStarted {
                 run,
                 trigger: self.options.trigger.clone(),
