@@ -1,6 +1,6 @@
 //! Everything that happens, told to everybody who wants to know.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,7 +22,7 @@ pub struct Hub(Arc<Mutex<Inner>>);
 #[derive(Default)]
 struct Inner {
     subscribers: Vec<Subscriber>,
-    running: BTreeMap<String, ()>,
+    running: BTreeSet<String>,
     last_run: Option<(Counts, u64)>,
     /// Errors by the run in which they were reported: those of the last whole run count.
     errors: Vec<Diagnostic>,
@@ -63,7 +63,7 @@ impl Hub {
     /// What runs now, how the last run went, and what is wrong.
     pub fn state(&self) -> (Vec<String>, Option<(Counts, u64)>, Vec<Diagnostic>) {
         let inner = self.lock();
-        let running = inner.running.keys().cloned().collect();
+        let running = inner.running.iter().cloned().collect();
         (running, inner.last_run, inner.errors.clone())
     }
 
@@ -95,7 +95,7 @@ impl Inner {
                 self.fresh_errors.clear();
             }
             Event::ActionStarted { action, .. } => {
-                self.running.insert(action.clone(), ());
+                self.running.insert(action.clone());
             }
             Event::ActionFinished { action, .. } => {
                 self.running.remove(action);

@@ -102,7 +102,7 @@ impl Daemon {
                 watcher: Arc::clone(&watcher),
             };
             engine = engine.with_listener(Arc::new(relay));
-            let next = self.stay(&engine, &mut asked, &own_files).await?;
+            let next = self.stay(&engine, &mut asked, &own_files).await;
             let Some(next) = next else { return Ok(()) };
             engine = next;
             *identity.lock().unwrap_or_else(PoisonError::into_inner) = engine.course().identity();
@@ -115,13 +115,13 @@ impl Daemon {
         engine: &Engine,
         asked: &mut mpsc::UnboundedReceiver<Ask>,
         own_files: &OwnFiles,
-    ) -> Result<Option<Engine>> {
+    ) -> Option<Engine> {
         let mut resident = Resident::new(engine, self.options.clone());
         let next = loop {
             match resident.serve(asked).await {
-                Ok(Left::Done) => break Ok(None),
-                Ok(Left::Reload) => match self.engine(own_files) {
-                    Ok(next) => break Ok(Some(next)),
+                Left::Done => break None,
+                Left::Reload => match self.engine(own_files) {
+                    Ok(next) => break Some(next),
                     // The old settings stay in force until the new ones are right.
                     Err(error) => {
                         for diagnostic in error.diagnostics {
@@ -129,7 +129,6 @@ impl Daemon {
                         }
                     }
                 },
-                Err(error) => break Err(error),
             }
         };
         resident.end().await;

@@ -89,13 +89,13 @@ impl<'e> Resident<'e> {
     }
 
     /// Builds what is stale, then waits for asks and serves them, until there is a reason to leave.
-    pub async fn serve(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) -> Result<Left> {
+    pub async fn serve(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) -> Left {
         loop {
             while let Ok(ask) = asks.try_recv() {
                 self.note(ask);
             }
             if self.engine.cancel.is_cancelled() {
-                return Ok(Left::Done);
+                return Left::Done;
             }
             let must_reload = self.changes_settings();
             let is_due =
@@ -107,16 +107,16 @@ impl<'e> Resident<'e> {
                     () = self.engine.cancel.cancelled() => None,
                 };
                 let Some(ask) = ask else {
-                    return Ok(Left::Done);
+                    return Left::Done;
                 };
                 self.note(ask);
                 continue;
             }
             self.take_changes();
             if must_reload {
-                return Ok(Left::Reload);
+                return Left::Reload;
             }
-            self.work(asks).await?;
+            self.work(asks).await;
         }
     }
 
@@ -190,7 +190,7 @@ impl<'e> Resident<'e> {
     }
 
     /// Does one run, and notes what is asked meanwhile.
-    async fn work(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) -> Result<()> {
+    async fn work(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) {
         let build = self.due.builds.pop_front();
         let mut options = match &build {
             Some((options, _)) => (**options).clone(),
@@ -212,7 +212,7 @@ impl<'e> Resident<'e> {
                 if let Some((_, answer)) = build {
                     let _ = answer.send(Err(error));
                 }
-                return Ok(());
+                return;
             }
         };
         let also = self.broken.clone();
@@ -243,7 +243,7 @@ impl<'e> Resident<'e> {
         self.is_warm = false;
         memory.sources.memo.slim(&mut memory.settled);
         self.memory = Some(memory);
-        self.conclude(result, build, &options)
+        self.conclude(result, build, &options);
     }
 
     /// What a run leaves to do, and the answer to whoever asked for it.
@@ -252,7 +252,7 @@ impl<'e> Resident<'e> {
         result: Result<(Built, Rest)>,
         build: Option<(Box<BuildOptions>, oneshot::Sender<Result<Built>>)>,
         options: &BuildOptions,
-    ) -> Result<()> {
+    ) {
         match result {
             Ok((_, Rest::Interrupted)) => match build {
                 Some(build) => self.due.builds.push_back(build),
@@ -290,7 +290,6 @@ impl<'e> Resident<'e> {
                 }
             }
         }
-        Ok(())
     }
 
     /// The specification as it is now, or as it was when it last was right; and what is known.
