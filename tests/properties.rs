@@ -41,8 +41,9 @@ impl Written {
 }
 
 fn text() -> impl Strategy<Value = String> {
-    // No braces, which are Jinja's; everything else that JSON can hold.
-    "[a-zA-Z0-9 _=,;:.\"'\\\\/<>%#äß€\\[\\]()-]{0,12}"
+    // No braces, which are Jinja's, and no equals sign, from which jupytext (and so we) may
+    // start a new option inside a text; everything else that JSON can hold.
+    "[a-zA-Z0-9 _,;:.\"'\\\\/<>%#äß€\\[\\]()-]{0,12}"
 }
 
 fn json_value() -> impl Strategy<Value = Value> {
@@ -383,6 +384,10 @@ proptest! {
             wanted.remove("slide_id");
             let mut metadata = json["metadata"].as_object().unwrap().clone();
             let slideshow = metadata.remove("slideshow");
+            if Kind::ALL[kind] == Kind::Partial && !wanted.contains_key("tags") {
+                // In a workshop, CLM leaves the list behind that its own tag was in.
+                prop_assert!(metadata.remove("tags").is_none_or(|tags| tags == json!([])));
+            }
             prop_assert_eq!(&metadata, &wanted);
             let tags = wanted.get("tags").cloned().unwrap_or(json!([]));
             let is_slide = tags.as_array().unwrap().iter().any(|tag| {
