@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from contenders import EDITED, Builder, Contender
+from contenders import EDITED, LIMIT, Builder, Contender
 from edits import EDITS
 
 
@@ -67,10 +67,12 @@ def _once(one: Contender, scenario: str):
 
 
 def _shown(one: Contender, scenario: str) -> str:
-    return " ".join(_short(str(part), one) for part in one.command(scenario))
+    return shown(one.command(scenario), one)
 
 
-def _short(part: str, one: Contender) -> str:
-    for directory, name in [(one.site, "SITE"), (one.setting.work, "WORK"), (one.setting.tools, "TOOLS")]:
-        part = part.replace(str(directory), name)
-    return part
+def shown(command: list, one: Contender) -> str:
+    """A command without the places of this machine."""
+    text = " ".join(map(str, command))
+    for directory, name in [(one.site, "SITE"), (one.setting.work, "WORK"), (one.setting.tools, "TOOLS"), (LIMIT.parents[2], ".")]:
+        text = text.replace(str(directory), name)
+    return text
