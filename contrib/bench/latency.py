@@ -6,6 +6,7 @@ those that do. Which outputs do is learnt from one edit that does not count. Out
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import urllib.request
 from pathlib import Path
 
 import measure
-from contenders import Builder, Clm, PythonClm, Setting
+from contenders import LIMIT, Builder, Clm, PythonClm, Setting
 from edits import EDITS, Trace
 from gen import Shape
 from scenarios import shown
@@ -38,7 +39,22 @@ def measure_all(setting: Setting, shape: Shape, edits: int, budget: float, say) 
         name = watch.one.name
         count = edits if name == "clm" else min(edits, 3)
         found[name] = watch.measure(count, budget / len(watches), say)
+    found["limit"] = warm(watches[0].one, edits, say)
     return {"topics": shape.topics, "contenders": found}
+
+
+def warm(clm: Builder, edits: int, say) -> dict:
+    """What edits take when all tools wait for them: `limit/warm.py`."""
+    out = clm.site.with_name("limit") / "warm"
+    command = [clm.setting.kernel_python, LIMIT / "warm.py", "--course", clm.root, "--tools", clm.setting.tools]
+    words = [str(word) for word in [*command, "--out", out, "--rounds", edits]]
+    said = subprocess.run(words, capture_output=True, text=True, env=clm.environment(), timeout=600)
+    if said.returncode != 0:
+        return {"problem": said.stderr[-500:]}
+    times = json.loads(said.stdout)
+    for kind, found in times.items():
+        say(f"limit, {kind}: {1000 * measure.median(found):.0f} ms")
+    return {"command": shown(words, clm), "edits": {kind: {"last": times[kind]} for kind in KINDS}}
 
 
 class Watch:
