@@ -3,19 +3,23 @@
 //! SQLite lets a process that finds the database busy sleep and try again, longer each time: the unlucky one waits for
 //! seconds while others write a thousand times. Here those who wait note in a file since when they do, and the one who
 //! has waited longest tries again and again while the others sleep. Nothing but fairness hangs on it: what is right is
-//! up to SQLite's own locks. Whoever finds the database free knows nothing of the file.
+//! up to SQLite's own locks. Whoever finds the database free knows nothing of the file, but for one thing: after some
+//! time in a row whoever had to wait steps back behind those who wait now.
 
 use std::fs::File;
 use std::io::Result as IoResult;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
+use super::lock;
+
 /// How long the first one sleeps before it tries again: shorter than a turn should be.
-const TRY_AGAIN: Duration = Duration::from_micros(50);
+const TRY_AGAIN: Duration = Duration::from_micros(150);
 /// How much longer each further one sleeps, about the length of a turn, and how long at most.
-const STEP: Duration = Duration::from_micros(300);
+const STEP: Duration = Duration::from_micros(400);
 const LONGEST: Duration = Duration::from_millis(10);
 /// Whoever waits longer than this is waited for no more: it may have been stopped, or have died.
 const FORGOTTEN_NS: u64 = 1_000_000_000;
@@ -26,9 +30,14 @@ const GIVE_UP: Duration = Duration::from_secs(30);
 const PLACES: usize = 1024;
 const PLACE: usize = size_of::<u64>();
 
+/// How long a process that had to wait may go on before it steps back.
+const TURN: Duration = Duration::from_millis(1);
+
 /// The queue in front of a database.
 pub struct Turn {
     path: PathBuf,
+    /// Since when it is ours, if we had to wait for it.
+    ours: Mutex<Option<Instant>>,
 }
 
 impl Turn {
@@ -36,15 +45,18 @@ impl Turn {
     pub fn of(database: &Path) -> Self {
         Self {
             path: database.with_extension("turn"),
+            ours: Mutex::new(None),
         }
     }
 
     /// Begins a transaction that writes; the connection itself must not wait for a busy database.
     pub fn begin<'a>(&self, connection: &'a Connection) -> rusqlite::Result<Transaction<'a>> {
         let begin = || Transaction::new_unchecked(connection, TransactionBehavior::Immediate);
-        match begin() {
-            Err(error) if is_busy(&error) => {}
-            result => return result,
+        if !self.steps_back() {
+            match begin() {
+                Err(error) if is_busy(&error) => {}
+                result => return result,
+            }
         }
         let started = Instant::now();
         // Where there can be no file, everybody tries again now and then.
@@ -54,11 +66,24 @@ impl Turn {
             if ahead == 0 || waiting.is_none() {
                 match begin() {
                     Err(error) if is_busy(&error) && started.elapsed() < GIVE_UP => {}
-                    result => return result,
+                    result => {
+                        *lock(&self.ours) = Some(Instant::now());
+                        return result;
+                    }
                 }
             }
             std::thread::sleep((TRY_AGAIN + STEP * ahead).min(LONGEST));
         }
+    }
+
+    /// Whether our turn is over, and others wait.
+    fn steps_back(&self) -> bool {
+        let mut ours = lock(&self.ours);
+        if ours.is_none_or(|since| since.elapsed() < TURN) {
+            return false;
+        }
+        *ours = None;
+        File::open(&self.path).is_ok_and(|file| waiting_before(&file, now_ns()) > 0)
     }
 }
 
@@ -87,15 +112,18 @@ impl Waiting {
 
     /// How many have waited longer than we have.
     fn ahead(&self) -> u32 {
-        let mut notes = [0; PLACES * PLACE];
-        let length = read(&self.file, &mut notes).unwrap_or(0);
-        let oldest = now_ns().saturating_sub(FORGOTTEN_NS);
-        let (places, _) = notes[..length].as_chunks::<PLACE>();
-        let since = places.iter().map(|place| u64::from_le_bytes(*place));
-        since
-            .filter(|since| (oldest..self.since).contains(since))
-            .count() as u32
+        waiting_before(&self.file, self.since)
     }
+}
+
+/// How many noted an earlier time, and are not forgotten.
+fn waiting_before(file: &File, time: u64) -> u32 {
+    let mut notes = [0; PLACES * PLACE];
+    let length = read(file, &mut notes).unwrap_or(0);
+    let oldest = now_ns().saturating_sub(FORGOTTEN_NS);
+    let (places, _) = notes[..length].as_chunks::<PLACE>();
+    let since = places.iter().map(|place| u64::from_le_bytes(*place));
+    since.filter(|since| (oldest..time).contains(since)).count() as u32
 }
 
 impl Drop for Waiting {
