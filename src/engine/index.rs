@@ -92,7 +92,7 @@ impl Index {
                 let outputs = action.outputs.iter();
                 outputs
                     .flat_map(|output| &output.destinations)
-                    .map(|destination| (destination.as_str(), action.id.as_str()))
+                    .map(|destination| (&**destination, &*action.id))
             })
             .collect();
         let sections = spec.sections.iter();

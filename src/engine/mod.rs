@@ -25,10 +25,11 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
-use crate::course::layout::{Layout, Selection};
+use crate::course::layout::{Layout, References, Selection};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity};
+use crate::plan::Recipes;
 use crate::store::{Latest, Store};
 use crate::watch::{ChangeSet, Inputs};
 use crate::worker::Renderers;
@@ -104,7 +105,7 @@ struct Memory {
     settled: Settled,
     carried: Carried,
     /// The output paths that were planned when superfluous outputs were last removed.
-    cleaned: Option<Arc<HashSet<String>>>,
+    cleaned: Option<Arc<HashSet<Arc<str>>>>,
     /// What the listener was told last.
     told_layout: Option<Arc<Layout>>,
     told_inputs: Option<(usize, Digest)>,
@@ -250,7 +251,18 @@ impl Engine {
         self.report(&loaded.diagnostics);
         let snapshot = &memory.sources.snapshot;
         let force = options.force.clone();
-        let decider = Decider::new(&self.store, snapshot, &memory.latest, force);
+        let references = References::new(&specified.spec, &loaded.tree);
+        let settings = &self.course.settings;
+        let context = loaded.context(&specified, settings, &references, &memory.sources);
+        let recipes = Recipes::new(context, &loaded.plan);
+        let decider = Decider::new(
+            &self.store,
+            snapshot,
+            &memory.latest,
+            force,
+            &loaded.plan,
+            &recipes,
+        );
         let wanted = wanted(&loaded.plan, options, &decider)?;
         let states = explain::states(&loaded.plan, &decider, &mut memory.publisher)?;
         let mut stale = Vec::new();
@@ -275,7 +287,7 @@ impl Engine {
                 },
             };
             stale.push(Stale {
-                action: action.id.clone(),
+                action: action.id.to_string(),
                 kind: action.kind,
                 source: action.source.clone(),
                 reasons,
@@ -291,13 +303,30 @@ impl Engine {
         let mut memory = self.remember(&specified)?;
         let loaded = self.look(&specified, &mut memory, &Selection::default())?;
         let snapshot = &memory.sources.snapshot;
-        let decider = Decider::new(&self.store, snapshot, &memory.latest, Force::Nothing);
+        let references = References::new(&specified.spec, &loaded.tree);
+        let settings = &self.course.settings;
+        let context = loaded.context(&specified, settings, &references, &memory.sources);
+        let recipes = Recipes::new(context, &loaded.plan);
+        let decider = Decider::new(
+            &self.store,
+            snapshot,
+            &memory.latest,
+            Force::Nothing,
+            &loaded.plan,
+            &recipes,
+        );
         let states = explain::states(&loaded.plan, &decider, &mut memory.publisher)?;
         let name = match RelPath::below(&self.course.place.root, path) {
             Some(relative) => relative.to_string(),
             None => path.display().to_string(),
         };
-        Ok(explain::about(&name, &loaded.plan, &states, &decider))
+        Ok(explain::about(
+            &name,
+            &loaded.plan,
+            &states,
+            &decider,
+            &recipes,
+        ))
     }
 
     fn start_pool(&self) -> Pool {
@@ -332,17 +361,21 @@ impl Engine {
     /// What is known before anything was looked at: the records of earlier runs.
     fn remember(&self, specified: &Specified) -> Result<Memory> {
         let staging = Staging::create(&self.course.place.state_dir())?;
+        let sources = Sources::new(&self.course.place.root, self.store.files()?);
         let publisher = Publisher::new(
-            &self.course.place.root,
-            &self.course.output_dirs(&specified.spec),
-            self.course.scope(),
-            staging.path().to_path_buf(),
+            publish::Place {
+                root: &self.course.place.root,
+                output_roots: &self.course.output_dirs(&specified.spec),
+                scope: self.course.scope(),
+                staging: staging.path().to_path_buf(),
+            },
             self.store.clone(),
             self.own_files.clone(),
             self.events.clone(),
+            &sources.names,
         )?;
         Ok(Memory {
-            sources: Sources::new(&self.course.place.root, self.store.files()?),
+            sources,
             publisher,
             latest: self.store.latest()?,
             settled: Settled::default(),
@@ -364,7 +397,6 @@ impl Engine {
         self.course.load(
             specified,
             &mut memory.sources,
-            &memory.settled,
             &memory.publisher.written_back(),
             selection,
             &self.renderers,

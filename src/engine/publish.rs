@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use crate::digest::{Digest, Stamp};
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Event, Events};
+use crate::plan::Names;
 use crate::store::{OutputRecord, Store};
 
 use super::snapshot::now_ns;
@@ -37,6 +38,18 @@ pub enum Published {
     Refused,
 }
 
+/// Where a publisher works.
+pub struct Place<'a> {
+    /// The course root.
+    pub root: &'a Path,
+    /// Where outputs may lie besides.
+    pub output_roots: &'a [PathBuf],
+    /// The name of the specification and output directory: outputs of another scope are never removed.
+    pub scope: String,
+    /// A directory of this process in the state directory.
+    pub staging: PathBuf,
+}
+
 /// The outputs of one course on disk.
 pub struct Publisher {
     root: PathBuf,
@@ -47,7 +60,9 @@ pub struct Publisher {
     staged: u64,
     store: Store,
     scope: Arc<str>,
-    ledger: HashMap<String, OutputRecord>,
+    ledger: HashMap<Arc<str>, OutputRecord>,
+    /// The paths of it that lie among the sources.
+    among_sources: HashSet<Arc<str>>,
     own: OwnFiles,
     events: Events,
 }
@@ -75,34 +90,34 @@ impl OwnFiles {
 const SOURCES: &str = "slides/";
 
 impl Publisher {
-    /// A publisher for the course at `root`. `scope` names the specification and output directory: outputs of
-    /// another scope are never removed. `staging` is a directory of this process in the state directory.
+    /// A publisher with the ledger of earlier runs.
     pub fn new(
-        root: &Path,
-        output_roots: &[PathBuf],
-        scope: String,
-        staging: PathBuf,
+        place: Place<'_>,
         store: Store,
         own: OwnFiles,
         events: Events,
+        names: &Names,
     ) -> Result<Self> {
-        let ledger = store.outputs()?;
+        let ledger = store.outputs(&mut |path| names.of(path))?;
+        let mut among_sources = HashSet::new();
         for (path, record) in &ledger {
             if path.starts_with(SOURCES) {
-                own.insert(root.join(path), record.digest);
+                own.insert(place.root.join(&**path), record.digest);
+                among_sources.insert(Arc::clone(path));
             }
         }
         Ok(Self {
-            root: root.to_path_buf(),
-            allowed: std::iter::once(root.to_path_buf())
-                .chain(output_roots.iter().cloned())
+            root: place.root.to_path_buf(),
+            allowed: std::iter::once(place.root.to_path_buf())
+                .chain(place.output_roots.iter().cloned())
                 .collect(),
             checked_dirs: HashSet::new(),
-            staging,
+            staging: place.staging,
             staged: 0,
             store,
-            scope: scope.into(),
+            scope: place.scope.into(),
             ledger,
+            among_sources,
             own,
             events,
         })
@@ -132,7 +147,7 @@ impl Publisher {
 
     /// Whether an output is on disk with these bytes, and known as ours. Reads the file only when its stamp
     /// differs from that of the ledger.
-    pub fn is_fresh(&mut self, destination: &str, digest: Digest) -> Result<bool> {
+    pub fn is_fresh(&mut self, destination: &Arc<str>, digest: Digest) -> Result<bool> {
         let Some(record) = self.ledger.get(destination) else {
             return Ok(false);
         };
@@ -165,7 +180,7 @@ impl Publisher {
     /// Makes an output have these bytes.
     pub fn publish(
         &mut self,
-        destination: &str,
+        destination: &Arc<str>,
         digest: Digest,
         content: Content<'_>,
         action: &str,
@@ -218,7 +233,7 @@ impl Publisher {
             self.record(destination, record)?;
         }
         self.events.emit(Event::Output {
-            path: destination.to_owned(),
+            path: destination.to_string(),
             digest: Some(digest),
         });
         Ok(Published::Written)
@@ -233,13 +248,14 @@ impl Publisher {
             && self.file(destination).exists()
     }
 
-    fn record(&mut self, destination: &str, record: OutputRecord) -> Result<()> {
+    fn record(&mut self, destination: &Arc<str>, record: OutputRecord) -> Result<()> {
         if destination.starts_with(SOURCES) {
             self.own.insert(self.file(destination), record.digest);
+            self.among_sources.insert(Arc::clone(destination));
         }
-        self.ledger.insert(destination.to_owned(), record.clone());
+        self.ledger.insert(Arc::clone(destination), record.clone());
         self.store
-            .record_outputs(vec![(destination.to_owned(), record)])?;
+            .record_outputs(vec![(Arc::clone(destination), record)])?;
         Ok(())
     }
 
@@ -306,12 +322,12 @@ impl Publisher {
     /// Removes outputs of this scope that are not `wanted`, if they are still as we wrote them.
     ///
     /// Returns how many were removed, and a warning for each that somebody changed.
-    pub fn remove_others(&mut self, wanted: &HashSet<&str>) -> Result<(u64, Vec<Diagnostic>)> {
-        let gone: Vec<(String, OutputRecord)> = self
+    pub fn remove_others(&mut self, wanted: &HashSet<Arc<str>>) -> Result<(u64, Vec<Diagnostic>)> {
+        let gone: Vec<(Arc<str>, OutputRecord)> = self
             .ledger
             .iter()
-            .filter(|(path, record)| record.scope == self.scope && !wanted.contains(path.as_str()))
-            .map(|(path, record)| (path.clone(), record.clone()))
+            .filter(|(path, record)| record.scope == self.scope && !wanted.contains(&**path))
+            .map(|(path, record)| (Arc::clone(path), record.clone()))
             .collect();
         let mut removed = 0;
         let mut warnings = Vec::new();
@@ -324,18 +340,19 @@ impl Publisher {
                     self.remove_empty_dirs(&file);
                     removed += 1;
                     self.events.emit(Event::Output {
-                        path: path.clone(),
+                        path: path.to_string(),
                         digest: None,
                     });
                 }
                 Ok(_) => warnings.push(
                     Diagnostic::warning("the source of this output is gone, but somebody changed the output; it is left alone")
-                        .at(path.as_str(), None)
+                        .at(&**path, None)
                         .hint("remove it yourself if nobody needs it"),
                 ),
                 Err(_) => {}
             }
-            self.ledger.remove(path);
+            self.ledger.remove(&**path);
+            self.among_sources.remove(&**path);
         }
         self.store
             .forget_outputs(gone.into_iter().map(|(path, _)| path).collect())?;
@@ -354,9 +371,9 @@ impl Publisher {
 
     /// Paths in the source tree that we wrote and nobody changed since: rendered diagrams, which are no sources.
     pub fn written_back(&self) -> HashSet<String> {
-        self.ledger
+        self.among_sources
             .iter()
-            .filter(|(path, _)| path.starts_with(SOURCES))
+            .filter_map(|path| Some((path, self.ledger.get(path)?)))
             .filter(|(path, record)| {
                 let file = self.file(path);
                 std::fs::metadata(&file).is_ok_and(|metadata| {
@@ -365,7 +382,7 @@ impl Publisher {
                         || Digest::of_file(&file).is_ok_and(|digest| digest == record.digest)
                 })
             })
-            .map(|(path, _)| path.clone())
+            .map(|(path, _)| path.to_string())
             .collect()
     }
 }

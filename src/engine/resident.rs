@@ -241,7 +241,6 @@ impl<'e> Resident<'e> {
             }
         };
         self.is_warm = false;
-        memory.sources.memo.slim(&mut memory.settled);
         self.memory = Some(memory);
         self.conclude(result, build, &options);
     }

@@ -7,16 +7,17 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
-use crate::course::layout::Selection;
+use crate::course::layout::{References, Selection};
 use crate::error::Result;
 use crate::events::{Diagnostic, Event, Status};
+use crate::plan::Recipes;
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
 
 use super::decide::Decider;
 use super::load::{Loaded, Specified};
 use super::publish::Publisher;
-use super::round::{self, Round, Session};
+use super::round::{Round, Session};
 use super::wanted::{count, wanted};
 use super::{BuildOptions, Built, Engine, Memory, manifest};
 
@@ -145,11 +146,23 @@ impl Run<'_> {
         if self.is_whole() {
             engine.tell(self.specified, &loaded, memory);
         }
+        let references = References::new(&self.specified.spec, &loaded.tree);
+        let recipes = Recipes::new(
+            loaded.context(
+                self.specified,
+                &engine.course.settings,
+                &references,
+                &memory.sources,
+            ),
+            &loaded.plan,
+        );
         let decider = Decider::new(
             &engine.store,
             &memory.sources.snapshot,
             &memory.latest,
             self.options.force.clone(),
+            &loaded.plan,
+            &recipes,
         );
         let wanted = wanted(&loaded.plan, self.options, &decider)?;
         if number == 0 {
@@ -178,6 +191,7 @@ impl Run<'_> {
         };
         let ended = Round {
             plan: &loaded.plan,
+            recipes: &recipes,
             wanted: &wanted,
             session: &session,
             snapshot: &memory.sources.snapshot,
@@ -232,8 +246,7 @@ impl Run<'_> {
             // A source that could not be read still owns its outputs.
             return Ok(0);
         }
-        let (removed, warnings) =
-            publisher.remove_others(&round::wanted_destinations(&loaded.all_destinations))?;
+        let (removed, warnings) = publisher.remove_others(&loaded.all_destinations)?;
         self.engine.report(&warnings);
         memory.cleaned = Some(Arc::clone(&loaded.all_destinations));
         Ok(removed)
@@ -256,14 +269,14 @@ impl Run<'_> {
         }
         let is_there = |root: &String| publisher.file(root).join(manifest::NAME).exists();
         let is_changed = statuses.values().any(|status| *status != Status::Fresh);
-        if !is_changed && loaded.targets.iter().all(|(_, root)| is_there(root)) {
+        if !is_changed && loaded.target_roots.iter().all(is_there) {
             return Ok(());
         }
         let failed: HashSet<&RelPath> = loaded
             .plan
             .actions
             .iter()
-            .filter(|action| statuses.get(&action.id) == Some(&Status::Failed))
+            .filter(|action| statuses.get(&*action.id) == Some(&Status::Failed))
             .map(|action| &action.source)
             .collect();
         let placed = loaded.placed();
@@ -273,12 +286,12 @@ impl Run<'_> {
             .filter_map(|placed| Some(placed.topic.as_ref()?.1.as_str()))
             .collect();
         let spec_name = course.place.spec_name();
+        let targets = loaded.targets();
         manifest::Manifests {
             spec: &self.specified.spec,
             spec_name: spec_name.rsplit('/').next().unwrap_or(&spec_name),
             course_root: &course.place.root,
-            targets: loaded
-                .targets
+            targets: targets
                 .iter()
                 .map(|(name, root)| manifest::Target { name, root })
                 .collect(),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::course::RelPath;
-use crate::plan::{Action, Slim};
+use crate::plan::Action;
 use crate::store::Latest;
 use crate::watch::ChangeSet;
 
@@ -14,7 +14,7 @@ use super::decide::Results;
 
 /// Actions with their results, by identity.
 #[derive(Default)]
-pub struct Settled(HashMap<String, (Arc<Action>, Results)>);
+pub struct Settled(HashMap<Arc<str>, (Arc<Action>, Results)>);
 
 impl Settled {
     /// The results of an action, if it is the very one that settled.
@@ -32,7 +32,7 @@ impl Settled {
     /// Forgets the actions that read one of these files, as far as is known.
     pub fn unsettle_readers(&mut self, files: &[RelPath], latest: &HashMap<String, Latest>) {
         self.0.retain(|id, (action, _)| {
-            let discovered = latest.get(id).map(|latest| &latest.discovered);
+            let discovered = latest.get(&**id).map(|latest| &latest.discovered);
             let is_discovered = |file: &RelPath| {
                 discovered.is_some_and(|found| found.iter().any(|(path, _)| path == file.as_str()))
             };
@@ -56,8 +56,8 @@ impl Settled {
     pub fn keep(&mut self, actions: &[Arc<Action>]) {
         if self.0.len() > actions.len() {
             let planned: std::collections::HashSet<&str> =
-                actions.iter().map(|action| action.id.as_str()).collect();
-            self.0.retain(|id, _| planned.contains(id.as_str()));
+                actions.iter().map(|action| &*action.id).collect();
+            self.0.retain(|id, _| planned.contains(&**id));
         }
     }
 
@@ -84,7 +84,7 @@ impl Settled {
         };
         self.0.retain(|id, (action, _)| {
             let discovered = latest
-                .get(id)
+                .get(&**id)
                 .is_some_and(|latest| latest.discovered.iter().any(|(file, _)| is_hit(file)));
             let mut destinations = action
                 .outputs
@@ -92,21 +92,5 @@ impl Settled {
                 .flat_map(|output| &output.destinations);
             !discovered && !destinations.any(|destination| is_hit(destination))
         });
-    }
-}
-
-impl Slim for Settled {
-    fn is_settled(&self, action: &Arc<Action>) -> bool {
-        self.results(action).is_some()
-    }
-
-    fn replace(&mut self, action: &mut Arc<Action>, change: &mut dyn FnMut(&mut Arc<Action>)) {
-        // Given up first, so that nothing has to be copied.
-        let known = self.0.remove(&action.id);
-        let results = known.map(|(_, results)| results);
-        change(action);
-        if let Some(results) = results {
-            self.settle(action, results);
-        }
     }
 }

@@ -25,8 +25,11 @@ pub struct OutputRecord {
 }
 
 impl Store {
-    /// All outputs by path.
-    pub fn outputs(&self) -> Result<HashMap<String, OutputRecord>> {
+    /// All outputs by path. `name` gives the text of a path to be kept, which others may hold as well.
+    pub fn outputs(
+        &self,
+        name: &mut dyn FnMut(&str) -> Arc<str>,
+    ) -> Result<HashMap<Arc<str>, OutputRecord>> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT path, digest, size, mtime_ns, inode, recorded_ns, action, scope FROM outputs",
@@ -55,14 +58,15 @@ impl Store {
                     action: shared(row.get_ref(6)?.as_str().unwrap_or_default()),
                     scope: shared(row.get_ref(7)?.as_str().unwrap_or_default()),
                 };
-                outputs.insert(row.get(0)?, record);
+                let path = row.get_ref(0)?.as_str().unwrap_or_default();
+                outputs.insert(name(path), record);
             }
             Ok(outputs)
         })
     }
 
     /// Records outputs.
-    pub fn record_outputs(&self, outputs: Vec<(String, OutputRecord)>) -> Result<()> {
+    pub fn record_outputs(&self, outputs: Vec<(Arc<str>, OutputRecord)>) -> Result<()> {
         self.write(move |connection| {
             let mut statement = connection.prepare_cached(
                 "INSERT OR REPLACE INTO outputs (path, digest, size, mtime_ns, inode, recorded_ns, action, scope)
@@ -70,7 +74,7 @@ impl Store {
             )?;
             for (path, record) in outputs {
                 statement.execute(params![
-                    path,
+                    &*path,
                     record.digest.to_string(),
                     record.stamp.size as i64,
                     record.stamp.mtime_ns,
@@ -85,14 +89,14 @@ impl Store {
     }
 
     /// Forgets outputs that are gone or no longer ours.
-    pub fn forget_outputs(&self, paths: Vec<String>) -> Result<()> {
+    pub fn forget_outputs(&self, paths: Vec<Arc<str>>) -> Result<()> {
         if paths.is_empty() {
             return Ok(());
         }
         self.write(move |connection| {
             let mut statement = connection.prepare_cached("DELETE FROM outputs WHERE path = ?1")?;
             for path in paths {
-                statement.execute([path])?;
+                statement.execute([&*path])?;
             }
             Ok(())
         })

@@ -63,7 +63,7 @@ impl Progressing<'_, '_> {
             return Ok(());
         }
         for (id, running) in std::mem::take(&mut self.orphans) {
-            tracing::debug!(action = running.queued.action.id, "superseded");
+            tracing::debug!(action = %running.queued.action.id, "superseded");
             running.cancel.cancel();
             self.superseded_event(&running);
             self.round.carried.dying.insert(id, running);
@@ -78,7 +78,7 @@ impl Progressing<'_, '_> {
     fn superseded_event(&self, running: &Running) {
         let action = &running.queued.action;
         self.round.session.events.emit(Event::ActionFinished {
-            action: action.id.clone(),
+            action: action.id.to_string(),
             kind: action.kind,
             source: action.source.to_string(),
             status: Status::Superseded,

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::course::RelPath;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::events::{Diagnostic, Event, Events, Severity, Status};
-use crate::plan::{self, Action, ActionIndex, Make, Plan};
+use crate::events::{ActionKind, Diagnostic, Event, Events, Severity, Status};
+use crate::plan::{self, Action, ActionIndex, Make, Plan, Recipe, Recipes};
 use crate::store::{CachedResult, JobId, Latest, Lease, NewJob, Owner, Parts, ResultStatus, Store};
 use crate::worker::pool::Pool;
 use crate::worker::{Outcome, WorkerError};
@@ -44,6 +44,8 @@ const SLICE: usize = 16;
 pub struct Round<'a> {
     /// What should exist.
     pub plan: &'a Plan,
+    /// How its actions are made.
+    pub recipes: &'a Recipes<'a>,
     /// Which actions are asked for; the others are left alone.
     pub wanted: &'a [bool],
     /// The course as a whole.
@@ -112,6 +114,8 @@ struct Queued {
 
 struct Running {
     queued: Queued,
+    /// What it was started with.
+    recipe: Arc<Recipe>,
     lease: Lease,
     started: Instant,
     started_ns: i64,
@@ -291,7 +295,7 @@ impl Progressing<'_, '_> {
                 let action = &plan.actions[queued.index];
                 NewJob {
                     key: queued.decided.key,
-                    action: action.id.clone(),
+                    action: action.id.to_string(),
                     kind: action.kind,
                     priority: self.priority(action),
                     expected_ms: self
@@ -362,17 +366,17 @@ impl Progressing<'_, '_> {
         }
         self.warn(&action.warnings);
         let decided = self.round.decider.decide(
-            action,
+            index,
             &upstream,
             self.round.publisher,
             self.round.session.may_force,
         )?;
-        let replayed = jobs::from_remembered(action, decided.replayed.clone());
+        let replayed = self.remembered(index, decided.replayed.clone());
         match &decided.decision {
             Decision::Fresh(results) => {
                 let results = results.clone();
                 self.warn(&replayed);
-                self.note_latest(action, &decided, &decided.discovered, None);
+                self.note_latest(index, &decided, &decided.discovered, None);
                 self.end(index, Status::Fresh, Duration::ZERO);
                 self.complete(index, Some(results));
             }
@@ -381,7 +385,7 @@ impl Progressing<'_, '_> {
                 let started = Instant::now();
                 if self.publish_blobs(action, &results)? {
                     self.warn(&replayed);
-                    self.note_latest(action, &decided, &decided.discovered, None);
+                    self.note_latest(index, &decided, &decided.discovered, None);
                     self.end(index, Status::Restored, started.elapsed());
                     self.complete(index, Some(results));
                 } else {
@@ -395,7 +399,7 @@ impl Progressing<'_, '_> {
                 }
             }
             Decision::Remembered(result) => {
-                self.warn(&jobs::from_remembered(action, result.diagnostics.clone()));
+                self.warn(&self.remembered(index, result.diagnostics.clone()));
                 self.fail(index, Duration::ZERO);
             }
             Decision::Invalid(diagnostics) => {
@@ -432,22 +436,26 @@ impl Progressing<'_, '_> {
         self.started(action, reasons);
         let text;
         let source;
-        let (name, digest, content) = match &action.make {
-            Make::Deck(work) => {
+        let recipe = match action.kind {
+            ActionKind::Copy => None,
+            _ => match self.round.recipes.recipe(index) {
+                Some(recipe) => Some(recipe),
+                None => return self.changed(index, started),
+            },
+        };
+        let (name, digest, content) = match recipe.as_ref().map(|recipe| &recipe.make) {
+            Some(Make::Deck(work)) => {
                 let root = &self.round.session.course.place.root;
                 let store = self.round.session.store;
                 let upstream = self.upstream(action);
                 let Some(images) = jobs::data_urls(&work.images, &upstream, root, store)? else {
-                    self.ended.again = true;
-                    self.end(index, Status::Superseded, started.elapsed());
-                    self.complete(index, None);
-                    return Ok(());
+                    return self.changed(index, started);
                 };
                 text = plan::written(work, images);
                 let name = action.outputs.first().map_or("", |output| &output.name);
                 (name, Digest::of(&text), Content::Bytes(text.as_bytes()))
             }
-            Make::Text(made) => {
+            Some(Make::Text(made)) => {
                 let name = action.outputs.first().map_or("", |output| &output.name);
                 (
                     name,
@@ -472,16 +480,12 @@ impl Progressing<'_, '_> {
                     Published::Written | Published::Unchanged => {}
                     Published::Refused => self.refused(action, destination),
                     Published::Lost => {
-                        // The source changed after it was hashed: the next round sees the new one.
-                        self.ended.again = true;
-                        self.end(index, Status::Superseded, started.elapsed());
-                        self.complete(index, None);
-                        return Ok(());
+                        return self.changed(index, started);
                     }
                 }
             }
         }
-        if matches!(action.make, Make::Deck(_) | Make::Text(_)) {
+        if recipe.is_some() {
             let result = CachedResult {
                 discovered: Vec::new(),
                 status: ResultStatus::Ok,
@@ -496,10 +500,23 @@ impl Progressing<'_, '_> {
                 &result,
             )?;
         }
-        self.note_latest(action, decided, &[], Some(started.elapsed()));
+        self.note_latest(index, decided, &[], Some(started.elapsed()));
         self.end(index, Status::Built, started.elapsed());
-        self.complete(index, Some(vec![(name.to_owned(), digest)]));
+        self.complete(index, Some([(name.to_owned(), digest)].into()));
         Ok(())
+    }
+
+    /// A source changed after it was hashed: the next round sees the new one.
+    fn changed(&mut self, index: ActionIndex, started: Instant) -> Result<()> {
+        self.ended.again = true;
+        self.end(index, Status::Superseded, started.elapsed());
+        self.complete(index, None);
+        Ok(())
+    }
+
+    /// Diagnostics of a known result, for the source as it is now.
+    fn remembered(&self, index: ActionIndex, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        jobs::from_remembered(self.round.recipes, index, diagnostics)
     }
 
     /// Publishes results from the blob store; false when a blob is damaged.
@@ -563,17 +580,17 @@ impl Progressing<'_, '_> {
     fn end(&mut self, index: ActionIndex, status: Status, duration: Duration) {
         let action = &self.round.plan.actions[index];
         self.round.session.events.emit(Event::ActionFinished {
-            action: action.id.clone(),
+            action: action.id.to_string(),
             kind: action.kind,
             source: action.source.to_string(),
             status,
             duration_ms: millis(duration),
         });
-        let before = self.round.statuses.get(&action.id);
+        let before = self.round.statuses.get(&*action.id);
         let is_kept =
             status == Status::Fresh && matches!(before, Some(Status::Built | Status::Restored));
         if !is_kept {
-            self.round.statuses.insert(action.id.clone(), status);
+            self.round.statuses.insert(action.id.to_string(), status);
         }
     }
 
@@ -581,7 +598,7 @@ impl Progressing<'_, '_> {
         self.reason
             .get_or_insert_with(|| format!("{}: {}", action.id, reasons.join("; ")));
         self.round.session.events.emit(Event::ActionStarted {
-            action: action.id.clone(),
+            action: action.id.to_string(),
             kind: action.kind,
             source: action.source.to_string(),
             reasons,
@@ -607,11 +624,13 @@ impl Progressing<'_, '_> {
     /// Keeps what the action was last made of, for `explain` and for reasons; nothing to write when it is the same.
     fn note_latest(
         &mut self,
-        action: &Action,
+        index: ActionIndex,
         decided: &Decided,
         discovered: &[(String, Option<Digest>)],
         took: Option<Duration>,
     ) {
+        let plan = self.round.plan;
+        let action = &plan.actions[index];
         let known = self.round.decider.latest(&action.id);
         if took.is_none() && known.is_some_and(|latest| latest.key == decided.key) {
             return;
@@ -620,24 +639,20 @@ impl Progressing<'_, '_> {
             Some(took) => millis(took),
             None => known.map_or(0, |latest| latest.duration_ms),
         };
+        let parts = self.round.decider.parts(index, &self.upstream(action));
         self.latest.push((
-            action.id.clone(),
+            action.id.to_string(),
             Latest {
                 key: decided.key,
                 discovered: discovered.to_vec(),
                 finished_ms: now_ns() / 1_000_000,
                 duration_ms,
             },
-            decided.parts.parts().to_vec(),
+            parts,
         ));
     }
 }
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The paths that a round's outputs are wanted at.
-pub fn wanted_destinations(all: &HashSet<String>) -> HashSet<&str> {
-    all.iter().map(String::as_str).collect()
 }

@@ -94,18 +94,23 @@ impl Progressing<'_, '_> {
         self.round.carried.requests += 1;
         let number = self.round.carried.requests;
         let out = session.staging.job_dir(number)?;
+        let recipe = self.round.recipes.recipe(queued.index);
         let upstream = self.upstream(action);
-        let request = jobs::request(
-            number,
-            action,
-            &upstream,
-            session.course.place.root.clone(),
-            out.clone(),
-            &session.course.settings.diagrams,
-            session.store,
-        )?;
-        let Some(request) = request else {
-            // The execution's result was damaged since it was decided about: the next round runs it again.
+        let request = match &recipe {
+            None => None,
+            Some(recipe) => jobs::request(
+                number,
+                recipe,
+                &upstream,
+                session.course.place.root.clone(),
+                out.clone(),
+                &session.course.settings.diagrams,
+                session.store,
+            )?,
+        };
+        let Some((request, recipe)) = request.zip(recipe) else {
+            // The source changed, or the execution's result was damaged since it was decided about: the next round
+            // sees that.
             session.store.finish(&lease, JobEnd::Superseded, None)?;
             self.ended.again = true;
             self.end(queued.index, Status::Superseded, Duration::ZERO);
@@ -125,6 +130,7 @@ impl Progressing<'_, '_> {
             id,
             Running {
                 queued,
+                recipe,
                 lease,
                 started: Instant::now(),
                 started_ns: now_ns(),
@@ -153,7 +159,7 @@ impl Progressing<'_, '_> {
         let decided = self
             .round
             .decider
-            .decide(action, &upstream, self.round.publisher, false)?;
+            .decide(index, &upstream, self.round.publisher, false)?;
         Ok(decided.decision)
     }
 
@@ -233,12 +239,12 @@ impl Progressing<'_, '_> {
             self.states[index] = State::Waiting;
             return Ok(None);
         }
-        self.warn(&outcome.diagnostics);
+        self.warn(&self.as_now(running, outcome.diagnostics));
         if !self.publish_blobs(action, &results)? {
             return self.superseded(running);
         }
         self.note_latest(
-            action,
+            index,
             &running.queued.decided,
             &discovered,
             Some(running.started.elapsed()),
@@ -247,6 +253,14 @@ impl Progressing<'_, '_> {
         self.end(index, Status::Built, running.started.elapsed());
         self.complete(index, Some(results));
         Ok(None)
+    }
+
+    /// What a worker said, at the lines of the deck as it is now: its prose may have changed since the job began.
+    fn as_now(&self, running: &Running, said: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        self.remembered(
+            running.queued.index,
+            jobs::to_remembered(&running.recipe, said),
+        )
     }
 
     /// Puts what a worker made into the store.
@@ -281,11 +295,11 @@ impl Progressing<'_, '_> {
             discovered: discovered.to_vec(),
             status,
             outputs,
-            diagnostics: jobs::to_remembered(action, outcome.diagnostics.clone()),
+            diagnostics: jobs::to_remembered(&running.recipe, outcome.diagnostics.clone()),
             duration_ms: millis(running.started.elapsed()),
         };
         let key = running.queued.decided.key;
-        let recorded = (action.id.clone(), action.kind, key, result);
+        let recorded = (action.id.to_string(), action.kind, key, result);
         let store = self.round.session.store;
         Ok(store.finish(&running.lease, end, Some(recorded))?)
     }
@@ -294,14 +308,14 @@ impl Progressing<'_, '_> {
         let plan = self.round.plan;
         let index = running.queued.index;
         let action = &plan.actions[index];
-        outcome.diagnostics = jobs::with_hints(action, outcome.diagnostics);
+        outcome.diagnostics = jobs::with_hints(action.kind, outcome.diagnostics);
         let Some(discovered) = self.discovered(action, running, &outcome) else {
             return self.superseded(running);
         };
         self.remember(running, &outcome, &discovered, Vec::new())?;
-        self.warn(&outcome.diagnostics);
+        self.warn(&self.as_now(running, outcome.diagnostics));
         self.note_latest(
-            action,
+            index,
             &running.queued.decided,
             &discovered,
             Some(running.started.elapsed()),
@@ -319,7 +333,7 @@ impl Progressing<'_, '_> {
         let action = &plan.actions[index];
         if error.is_retriable() && running.lease.attempt < ATTEMPTS {
             let reason = error.to_string();
-            tracing::warn!(action = action.id, attempt = running.lease.attempt, %error, "trying again");
+            tracing::warn!(action = %action.id, attempt = running.lease.attempt, %error, "trying again");
             store.finish(
                 &running.lease,
                 JobEnd::Requeue {
@@ -361,7 +375,7 @@ impl Progressing<'_, '_> {
         outcome: &Outcome,
     ) -> Option<Vec<(String, Option<Digest>)>> {
         let snapshot = self.round.snapshot;
-        for path in jobs::files_read_by_worker(action) {
+        for path in jobs::files_read_by_worker(&running.recipe) {
             // What counts is what the key was made of, which an earlier round may have seen.
             let expected = action.inputs.iter().find(|(input, _)| input == path);
             let expected = expected.map(|(_, digest)| *digest);
@@ -450,7 +464,7 @@ fn failure(action: &Action, error: &WorkerError) -> Diagnostic {
 
 fn progress_sink(events: &Events, action: &Action) -> ProgressSink {
     let events = events.clone();
-    let (id, kind) = (action.id.clone(), action.kind);
+    let (id, kind) = (action.id.to_string(), action.kind);
     Arc::new(move |progress: Progress| {
         events.emit(Event::Progress {
             action: id.clone(),

@@ -7,7 +7,7 @@ use crate::course::layout::{DeckOutput, Destination, OutputClass, Placed};
 use crate::course::tree::DeckFile;
 use crate::course::{Format, Kind, RelPath};
 use crate::plan::Context;
-use crate::plan::action::{Action, Make, Output};
+use crate::plan::action::{Make, Output, Recipe};
 
 use super::deck::notebook_of;
 
@@ -63,8 +63,8 @@ pub struct Source<'a> {
 pub fn make(
     source: &Source<'_>,
     output: &DeckOutput,
-    action: &mut Action,
-    actions: &mut Vec<Action>,
+    action: &mut Recipe,
+    actions: &mut Vec<Recipe>,
     programs: &mut Programs,
 ) {
     let Make::Deck(work) = &action.make else {
@@ -121,7 +121,7 @@ pub fn make(
                 lang: output.lang,
                 class: OutputClass::Deck(Format::Code, output.kind),
             }));
-        actions.push(Action {
+        actions.push(Recipe {
             id: format!("{} {name}", action.id),
             kind: action.kind,
             source: action.source.clone(),
