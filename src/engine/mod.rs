@@ -140,7 +140,8 @@ impl Memory {
     /// Forgets what a change set puts in doubt.
     fn apply(&mut self, changes: &ChangeSet, root: &std::path::Path) {
         self.sources.apply(changes, root);
-        self.settled.apply(changes, root, &self.latest);
+        let is_output = |path: &str| self.publisher.has_outputs_at(path);
+        self.settled.apply(changes, root, &self.latest, &is_output);
         if changes.rescan {
             self.cleaned = None;
         }

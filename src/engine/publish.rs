@@ -25,17 +25,23 @@ pub enum Content<'a> {
     File(&'a Path),
 }
 
-/// How publishing an output went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Published {
-    /// It was written.
-    Written,
+/// An output that is ready, or that will not be written.
+pub enum Prepared {
+    /// It is to be moved to its place.
+    Staged(Staged),
     /// The bytes were there already.
     Unchanged,
     /// The content is not what its digest says: a damaged blob, or a source that changed meanwhile.
     Lost,
     /// A file of the author stands there, which is never overwritten.
     Refused,
+}
+
+/// An output beside the output tree.
+pub struct Staged {
+    destination: Arc<str>,
+    path: PathBuf,
+    record: OutputRecord,
 }
 
 /// Where a publisher works.
@@ -140,6 +146,18 @@ impl Publisher {
         self.ledger.contains_key(destination)
     }
 
+    /// Whether a path may be an output, or a directory with outputs in it.
+    pub fn has_outputs_at(&self, path: &str) -> bool {
+        let file = self.file(path);
+        let mut output_roots = self.allowed.iter().skip(1);
+        let is_below = |below: &str| {
+            let rest = below.strip_prefix(path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        output_roots.any(|root| file.starts_with(root) || root.starts_with(&file))
+            || self.among_sources.iter().any(|below| is_below(below))
+    }
+
     /// The digest that an output has by the ledger.
     pub fn digest_of(&self, destination: &str) -> Option<Digest> {
         self.ledger.get(destination).map(|record| record.digest)
@@ -173,38 +191,36 @@ impl Publisher {
             recorded_ns: now_ns(),
             ..record.clone()
         };
-        self.record(destination, record)?;
+        self.record(vec![(Arc::clone(destination), record)])?;
         Ok(true)
     }
 
-    /// Makes an output have these bytes.
-    pub fn publish(
+    /// Gets ready to make an output have these bytes: writes them beside the output tree, unless they are there already.
+    pub fn prepare(
         &mut self,
         destination: &Arc<str>,
         digest: Digest,
         content: Content<'_>,
         action: &str,
-    ) -> Result<Published> {
+    ) -> Result<Prepared> {
         let file = self.file(destination);
         let existing = std::fs::symlink_metadata(&file).ok();
         let is_equal = existing.as_ref().is_some_and(|metadata| metadata.is_file())
             && Digest::of_file(&file).is_ok_and(|now| now == digest);
-        let scope = Arc::clone(&self.scope);
-        let record = |stamp: Stamp| OutputRecord {
+        let mut record = OutputRecord {
             digest,
-            stamp,
+            stamp: NO_STAMP,
             recorded_ns: now_ns(),
             action: action.into(),
-            scope: scope.clone(),
+            scope: Arc::clone(&self.scope),
         };
         if is_equal {
-            let stamp = existing.as_ref().map_or(NO_STAMP, Stamp::of);
-            let record = record(stamp);
-            self.record(destination, record)?;
-            return Ok(Published::Unchanged);
+            record.stamp = existing.as_ref().map_or(NO_STAMP, Stamp::of);
+            self.record(vec![(Arc::clone(destination), record)])?;
+            return Ok(Prepared::Unchanged);
         }
         if self.is_refused(destination) {
-            return Ok(Published::Refused);
+            return Ok(Prepared::Refused);
         }
         if existing.as_ref().is_some_and(|metadata| metadata.is_dir()) {
             return Err(Error::internal(format!(
@@ -215,28 +231,47 @@ impl Publisher {
         }
         let parent = file.parent().unwrap_or(&self.root).to_path_buf();
         self.make_dir(&parent)?;
-        let staged = self.stage(digest, content)?;
-        let Some(staged) = staged else {
-            return Ok(Published::Lost);
-        };
-        // The ledger speaks first: a file that we wrote is never taken for somebody else's, even after kill -9.
-        let intent = record(NO_STAMP);
-        self.record(destination, intent)?;
-        move_into_place(&staged, &file)?;
-        let stamp = std::fs::metadata(&file).map_or(NO_STAMP, |metadata| Stamp::of(&metadata));
-        let record = self.ledger.get(destination).map(|record| OutputRecord {
-            stamp,
-            recorded_ns: now_ns(),
-            ..record.clone()
-        });
-        if let Some(record) = record {
-            self.record(destination, record)?;
+        Ok(match self.stage(digest, content)? {
+            Some(path) => Prepared::Staged(Staged {
+                destination: Arc::clone(destination),
+                path,
+                record,
+            }),
+            None => Prepared::Lost,
+        })
+    }
+
+    /// Moves prepared outputs to their places, with two writes to the ledger for all of them.
+    pub fn place(&mut self, staged: Vec<Staged>) -> Result<()> {
+        if staged.is_empty() {
+            return Ok(());
         }
-        self.events.emit(Event::Output {
-            path: destination.to_string(),
-            digest: Some(digest),
-        });
-        Ok(Published::Written)
+        // The ledger speaks first: a file that we wrote is never taken for somebody else's, even after kill -9.
+        let intents = staged
+            .iter()
+            .map(|staged| (Arc::clone(&staged.destination), staged.record.clone()))
+            .collect();
+        self.record(intents)?;
+        let mut placed = Vec::with_capacity(staged.len());
+        for output in staged {
+            let file = self.file(&output.destination);
+            move_into_place(&output.path, &file)?;
+            let record = OutputRecord {
+                stamp: std::fs::metadata(&file).map_or(NO_STAMP, |metadata| Stamp::of(&metadata)),
+                recorded_ns: now_ns(),
+                ..output.record
+            };
+            self.events.emit(Event::Output {
+                path: output.destination.to_string(),
+                digest: Some(record.digest),
+            });
+            self.ledger
+                .insert(Arc::clone(&output.destination), record.clone());
+            placed.push((output.destination, record));
+        }
+        // Nobody waits for the stamps: without them the files are read again.
+        self.store.record_outputs_later(placed);
+        Ok(())
     }
 
     /// Whether a file of the author stands there: one in the source tree that we did not write. Only
@@ -248,15 +283,15 @@ impl Publisher {
             && self.file(destination).exists()
     }
 
-    fn record(&mut self, destination: &Arc<str>, record: OutputRecord) -> Result<()> {
-        if destination.starts_with(SOURCES) {
-            self.own.insert(self.file(destination), record.digest);
-            self.among_sources.insert(Arc::clone(destination));
+    fn record(&mut self, outputs: Vec<(Arc<str>, OutputRecord)>) -> Result<()> {
+        for (destination, record) in &outputs {
+            if destination.starts_with(SOURCES) {
+                self.own.insert(self.file(destination), record.digest);
+                self.among_sources.insert(Arc::clone(destination));
+            }
+            self.ledger.insert(Arc::clone(destination), record.clone());
         }
-        self.ledger.insert(Arc::clone(destination), record.clone());
-        self.store
-            .record_outputs(vec![(Arc::clone(destination), record)])?;
-        Ok(())
+        Ok(self.store.record_outputs(outputs)?)
     }
 
     /// Writes the content to a temporary file; none when it does not have the digest.

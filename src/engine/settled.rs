@@ -62,8 +62,14 @@ impl Settled {
     }
 
     /// Forgets what a change set puts in doubt besides declared inputs, whose digests are in the actions: files that were
-    /// found to be read, and outputs.
-    pub fn apply(&mut self, changes: &ChangeSet, root: &Path, latest: &HashMap<String, Latest>) {
+    /// found to be read, and outputs. `is_output` tells whether a path is an output, or a directory of some.
+    pub fn apply(
+        &mut self,
+        changes: &ChangeSet,
+        root: &Path,
+        latest: &HashMap<String, Latest>,
+        is_output: &dyn Fn(&str) -> bool,
+    ) {
         if changes.rescan {
             self.clear();
             return;
@@ -76,21 +82,21 @@ impl Settled {
                 None => path.display().to_string(),
             })
             .collect();
-        let is_hit = |file: &str| {
-            paths.iter().any(|path| {
-                let rest = file.strip_prefix(path.as_str());
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
+        let outputs: Vec<&String> = paths.iter().filter(|path| is_output(path)).collect();
+        let is_in = |file: &str, path: &str| {
+            let rest = file.strip_prefix(path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
+        let is_hit = |(file, _): &(String, _)| paths.iter().any(|path| is_in(file, path));
         self.0.retain(|id, (action, _)| {
-            let discovered = latest
-                .get(&**id)
-                .is_some_and(|latest| latest.discovered.iter().any(|(file, _)| is_hit(file)));
+            let discovered = latest.get(&**id).map(|latest| &latest.discovered);
             let mut destinations = action
                 .outputs
                 .iter()
                 .flat_map(|output| &output.destinations);
-            !discovered && !destinations.any(|destination| is_hit(destination))
+            !discovered.is_some_and(|found| found.iter().any(is_hit))
+                && (outputs.is_empty()
+                    || !destinations.any(|file| outputs.iter().any(|path| is_in(file, path))))
         });
     }
 }

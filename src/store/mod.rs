@@ -238,6 +238,25 @@ impl Store {
             .map_err(|_| gone())?;
         self.noting_damage(receiver.recv().map_err(|_| gone())?)
     }
+
+    /// Runs a write on the writer thread, after those before it, without waiting for it. Only for what can be found out
+    /// again: if it fails, that is logged and the next write that somebody waits for says why.
+    fn write_later(&self, write: impl FnOnce(&Connection) -> Result<()> + Send + 'static) {
+        let job: Write = Box::new(move |connection| {
+            let result = connection
+                .map_err(StoreError::Writer)
+                .and_then(|connection| in_savepoint(connection, write));
+            Box::new(move |committed| {
+                if let Err(error) = committed.map_err(StoreError::Writer).and(result) {
+                    tracing::warn!(%error, "something is not in the records");
+                }
+            })
+        });
+        if let Some(writer) = lock(&self.0.writer).as_ref() {
+            // Whoever waits for a write is told that the writer is gone.
+            let _ = writer.send(job);
+        }
+    }
 }
 
 /// A panic while holding a lock cannot leave a connection half changed: transactions see to that.

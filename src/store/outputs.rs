@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use crate::digest::{Digest, Stamp};
 
@@ -67,25 +67,12 @@ impl Store {
 
     /// Records outputs.
     pub fn record_outputs(&self, outputs: Vec<(Arc<str>, OutputRecord)>) -> Result<()> {
-        self.write(move |connection| {
-            let mut statement = connection.prepare_cached(
-                "INSERT OR REPLACE INTO outputs (path, digest, size, mtime_ns, inode, recorded_ns, action, scope)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?;
-            for (path, record) in outputs {
-                statement.execute(params![
-                    &*path,
-                    record.digest.to_string(),
-                    record.stamp.size as i64,
-                    record.stamp.mtime_ns,
-                    record.stamp.inode as i64,
-                    record.recorded_ns,
-                    &*record.action,
-                    &*record.scope
-                ])?;
-            }
-            Ok(())
-        })
+        self.write(move |connection| insert(connection, &outputs))
+    }
+
+    /// Records outputs some time soon, before anything that is written after this.
+    pub fn record_outputs_later(&self, outputs: Vec<(Arc<str>, OutputRecord)>) {
+        self.write_later(move |connection| insert(connection, &outputs));
     }
 
     /// Forgets outputs that are gone or no longer ours.
@@ -101,4 +88,24 @@ impl Store {
             Ok(())
         })
     }
+}
+
+fn insert(connection: &Connection, outputs: &[(Arc<str>, OutputRecord)]) -> Result<()> {
+    let mut statement = connection.prepare_cached(
+                "INSERT OR REPLACE INTO outputs (path, digest, size, mtime_ns, inode, recorded_ns, action, scope)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?;
+    for (path, record) in outputs {
+        statement.execute(params![
+            &**path,
+            record.digest.to_string(),
+            record.stamp.size as i64,
+            record.stamp.mtime_ns,
+            record.stamp.inode as i64,
+            record.recorded_ns,
+            &*record.action,
+            &*record.scope
+        ])?;
+    }
+    Ok(())
 }

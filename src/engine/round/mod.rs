@@ -1,6 +1,7 @@
 //! One planning round: decides about every action, runs what is stale, publishes, and says how it went.
 
 mod carried;
+mod local;
 mod running;
 
 use std::cell::{Cell, RefCell};
@@ -14,20 +15,21 @@ use tokio_util::sync::CancellationToken;
 use crate::course::RelPath;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::events::{ActionKind, Diagnostic, Event, Events, Severity, Status};
-use crate::plan::{self, Action, ActionIndex, Make, Plan, Recipe, Recipes};
-use crate::store::{CachedResult, JobId, Latest, Lease, NewJob, Owner, Parts, ResultStatus, Store};
+use crate::events::{Diagnostic, Event, Events, Severity, Status};
+use crate::plan::{Action, ActionIndex, Output, Plan, Recipe, Recipes};
+use crate::store::{JobId, Latest, Lease, NewJob, Owner, Parts, Store};
 use crate::worker::pool::Pool;
 use crate::worker::{Outcome, WorkerError};
 
 use super::decide::{Decided, Decider, Decision, Results};
 use super::jobs;
-use super::publish::{Content, Published, Publisher};
+use super::publish::{Content, Prepared, Publisher, Staged};
 use super::settled::Settled;
 use super::snapshot::{Snapshot, now_ns};
 use super::staging::Staging;
 
 pub use carried::Carried;
+use local::Made;
 
 /// How long a lease holds without being renewed.
 const LEASE_MS: u64 = 30_000;
@@ -37,8 +39,6 @@ const RENEW_EVERY: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 /// How often an action is tried when its tool fails.
 const ATTEMPTS: u32 = 3;
-/// How many outputs are written in this process before workers are given their due.
-const SLICE: usize = 16;
 
 /// Everything a round works with.
 pub struct Round<'a> {
@@ -149,6 +149,8 @@ struct Progressing<'r, 'a> {
     ready: VecDeque<ActionIndex>,
     /// Ready as well, to be made in this process when the workers have got theirs.
     local: VecDeque<ActionIndex>,
+    /// What was made in this process and is not yet in its place.
+    made: Vec<Made>,
     queued: HashMap<JobId, Queued>,
     running: HashMap<JobId, Running>,
     /// Running since an earlier round, not yet wanted by this one.
@@ -179,6 +181,7 @@ impl<'a> Round<'a> {
                 .filter(|index| self.plan.actions[*index].after.is_empty())
                 .collect(),
             local: VecDeque::new(),
+            made: Vec::new(),
             queued: HashMap::new(),
             running: HashMap::new(),
             orphans: std::mem::take(&mut self.carried.running),
@@ -325,21 +328,6 @@ impl Progressing<'_, '_> {
         Ok(())
     }
 
-    /// Makes some of what is made in this process; false when there is none.
-    fn make_some_here(&mut self) -> Result<bool> {
-        for done in 0..SLICE {
-            let Some(index) = self.local.pop_front() else {
-                return Ok(done > 0);
-            };
-            if self.stopping {
-                self.states[index] = State::Without;
-            } else if let Some(queued) = self.decide(index)? {
-                debug_assert!(false, "`{}` needs a worker", queued.action.id);
-            }
-        }
-        Ok(true)
-    }
-
     /// How urgent an action is.
     fn priority(&self, action: &Action) -> i32 {
         let focus = self.round.session.focus;
@@ -417,101 +405,10 @@ impl Progressing<'_, '_> {
             }
             Decision::Stale(reasons) => {
                 let reasons = reasons.clone();
-                self.make_here(index, &decided, reasons)?;
+                self.make_here(index, decided, reasons)?;
             }
         }
         Ok(None)
-    }
-
-    /// Makes a notebook, a script or a copy in this process.
-    fn make_here(
-        &mut self,
-        index: ActionIndex,
-        decided: &Decided,
-        reasons: Vec<String>,
-    ) -> Result<()> {
-        let plan = self.round.plan;
-        let action = &plan.actions[index];
-        let started = Instant::now();
-        self.started(action, reasons);
-        let text;
-        let source;
-        let recipe = match action.kind {
-            ActionKind::Copy => None,
-            _ => match self.round.recipes.recipe(index) {
-                Some(recipe) => Some(recipe),
-                None => return self.changed(index, started),
-            },
-        };
-        let (name, digest, content) = match recipe.as_ref().map(|recipe| &recipe.make) {
-            Some(Make::Deck(work)) => {
-                let root = &self.round.session.course.place.root;
-                let store = self.round.session.store;
-                let upstream = self.upstream(action);
-                let Some(images) = jobs::data_urls(&work.images, &upstream, root, store)? else {
-                    return self.changed(index, started);
-                };
-                text = plan::written(work, images);
-                let name = action.outputs.first().map_or("", |output| &output.name);
-                (name, Digest::of(&text), Content::Bytes(text.as_bytes()))
-            }
-            Some(Make::Text(made)) => {
-                let name = action.outputs.first().map_or("", |output| &output.name);
-                (
-                    name,
-                    Digest::of(made.as_ref()),
-                    Content::Bytes(made.as_bytes()),
-                )
-            }
-            _ => {
-                source = action.source.under(&self.round.session.course.place.root);
-                let digest = action.inputs.first().map(|(_, digest)| *digest);
-                let digest = digest.unwrap_or_else(|| Digest::of(b""));
-                ("file", digest, Content::File(&source))
-            }
-        };
-        for output in &action.outputs {
-            for destination in &output.destinations {
-                match self
-                    .round
-                    .publisher
-                    .publish(destination, digest, content, &action.id)?
-                {
-                    Published::Written | Published::Unchanged => {}
-                    Published::Refused => self.refused(action, destination),
-                    Published::Lost => {
-                        return self.changed(index, started);
-                    }
-                }
-            }
-        }
-        if recipe.is_some() {
-            let result = CachedResult {
-                discovered: Vec::new(),
-                status: ResultStatus::Ok,
-                outputs: vec![(name.to_owned(), digest, 0)],
-                diagnostics: Vec::new(),
-                duration_ms: millis(started.elapsed()),
-            };
-            self.round.session.store.record_result(
-                &action.id,
-                action.kind,
-                &decided.key,
-                &result,
-            )?;
-        }
-        self.note_latest(index, decided, &[], Some(started.elapsed()));
-        self.end(index, Status::Built, started.elapsed());
-        self.complete(index, Some([(name.to_owned(), digest)].into()));
-        Ok(())
-    }
-
-    /// A source changed after it was hashed: the next round sees the new one.
-    fn changed(&mut self, index: ActionIndex, started: Instant) -> Result<()> {
-        self.ended.again = true;
-        self.end(index, Status::Superseded, started.elapsed());
-        self.complete(index, None);
-        Ok(())
     }
 
     /// Diagnostics of a known result, for the source as it is now.
@@ -521,22 +418,35 @@ impl Progressing<'_, '_> {
 
     /// Publishes results from the blob store; false when a blob is damaged.
     fn publish_blobs(&mut self, action: &Action, results: &Results) -> Result<bool> {
+        let mut staged = Vec::new();
         for output in &action.outputs {
             let Some((_, digest)) = results.iter().find(|(name, _)| *name == output.name) else {
                 return Ok(false);
             };
-            for destination in &output.destinations {
-                let published = self.round.publisher.publish(
-                    destination,
-                    *digest,
-                    Content::Blob,
-                    &action.id,
-                )?;
-                match published {
-                    Published::Written | Published::Unchanged => {}
-                    Published::Refused => self.refused(action, destination),
-                    Published::Lost => return Ok(false),
-                }
+            if !self.prepare(action, output, *digest, Content::Blob, &mut staged)? {
+                return Ok(false);
+            }
+        }
+        self.round.publisher.place(staged)?;
+        Ok(true)
+    }
+
+    /// Gets an output ready for all its places; false when the content is not what it should be.
+    fn prepare(
+        &mut self,
+        action: &Action,
+        output: &Output,
+        digest: Digest,
+        content: Content<'_>,
+        staged: &mut Vec<Staged>,
+    ) -> Result<bool> {
+        for destination in &output.destinations {
+            let publisher = &mut *self.round.publisher;
+            match publisher.prepare(destination, digest, content, &action.id)? {
+                Prepared::Staged(output) => staged.push(output),
+                Prepared::Unchanged => {}
+                Prepared::Refused => self.refused(action, destination),
+                Prepared::Lost => return Ok(false),
             }
         }
         Ok(true)
