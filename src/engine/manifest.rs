@@ -117,7 +117,7 @@ impl Manifests<'_> {
         Self: 'p,
     {
         let topic = placed.topic.as_ref();
-        if topic.is_some_and(|(_, id)| self.failed.contains(id.as_str())) {
+        if topic.is_some_and(|(_, id)| self.failed.contains(&**id)) {
             return Ok(None);
         }
         let path = placed.destination.path.as_str();
@@ -144,7 +144,7 @@ impl Manifests<'_> {
         Ok(Some(File {
             path,
             section_id: topic.and_then(|(section, _)| self.spec.sections[*section].id.as_deref()),
-            topic_id: topic.map(|(_, id)| id.as_str()),
+            topic_id: topic.map(|(_, id)| &**id),
             kind,
             format,
             language: placed.lang,

@@ -66,7 +66,7 @@ pub struct Publisher {
     staged: u64,
     store: Store,
     scope: Arc<str>,
-    ledger: HashMap<Arc<str>, OutputRecord>,
+    ledger: HashMap<Arc<str>, Box<OutputRecord>>,
     /// The paths of it that lie among the sources.
     among_sources: HashSet<Arc<str>>,
     own: OwnFiles,
@@ -189,7 +189,7 @@ impl Publisher {
         let record = OutputRecord {
             stamp,
             recorded_ns: now_ns(),
-            ..record.clone()
+            ..(**record).clone()
         };
         self.record(vec![(Arc::clone(destination), record)])?;
         Ok(true)
@@ -266,7 +266,7 @@ impl Publisher {
                 digest: Some(record.digest),
             });
             self.ledger
-                .insert(Arc::clone(&output.destination), record.clone());
+                .insert(Arc::clone(&output.destination), Box::new(record.clone()));
             placed.push((output.destination, record));
         }
         // Nobody waits for the stamps: without them the files are read again.
@@ -289,7 +289,8 @@ impl Publisher {
                 self.own.insert(self.file(destination), record.digest);
                 self.among_sources.insert(Arc::clone(destination));
             }
-            self.ledger.insert(Arc::clone(destination), record.clone());
+            self.ledger
+                .insert(Arc::clone(destination), Box::new(record.clone()));
         }
         Ok(self.store.record_outputs(outputs)?)
     }
@@ -362,7 +363,7 @@ impl Publisher {
             .ledger
             .iter()
             .filter(|(path, record)| record.scope == self.scope && !wanted.contains(&**path))
-            .map(|(path, record)| (Arc::clone(path), record.clone()))
+            .map(|(path, record)| (Arc::clone(path), (**record).clone()))
             .collect();
         let mut removed = 0;
         let mut warnings = Vec::new();

@@ -283,7 +283,7 @@ impl Run<'_> {
         let failed = placed
             .iter()
             .filter(|placed| failed.contains(&placed.source))
-            .filter_map(|placed| Some(placed.topic.as_ref()?.1.as_str()))
+            .filter_map(|placed| Some(&*placed.topic.as_ref()?.1))
             .collect();
         let spec_name = course.place.spec_name();
         let targets = loaded.targets();

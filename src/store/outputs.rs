@@ -29,7 +29,7 @@ impl Store {
     pub fn outputs(
         &self,
         name: &mut dyn FnMut(&str) -> Arc<str>,
-    ) -> Result<HashMap<Arc<str>, OutputRecord>> {
+    ) -> Result<HashMap<Arc<str>, Box<OutputRecord>>> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT path, digest, size, mtime_ns, inode, recorded_ns, action, scope FROM outputs",
@@ -59,7 +59,7 @@ impl Store {
                     scope: shared(row.get_ref(7)?.as_str().unwrap_or_default()),
                 };
                 let path = row.get_ref(0)?.as_str().unwrap_or_default();
-                outputs.insert(name(path), record);
+                outputs.insert(name(path), Box::new(record));
             }
             Ok(outputs)
         })

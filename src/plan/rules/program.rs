@@ -117,7 +117,7 @@ pub fn make(
             .extend(destinations.iter().map(|destination| Placed {
                 destination: destination.clone(),
                 source: source.file.path.clone(),
-                topic: Some((source.topic.0, source.topic.1.to_owned())),
+                topic: Some((source.topic.0, source.topic.1.into())),
                 lang: output.lang,
                 class: OutputClass::Deck(Format::Code, output.kind),
             }));

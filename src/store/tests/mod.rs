@@ -78,7 +78,7 @@ fn records_survive_reopening() {
     assert_eq!(store.files().unwrap()["a"], file);
     assert_eq!(
         store.outputs(&mut |path| path.into()).unwrap()["out/a"],
-        output
+        Box::new(output)
     );
     assert_eq!(store.latest().unwrap()["x"], latest);
     assert_eq!(store.latest_parts("x").unwrap(), parts);
