@@ -9,10 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::daemon::client::{Client, ClientBuilt};
 use crate::engine::decide::Force;
-use crate::engine::load::Course;
+use crate::engine::load::{Course, Specified};
+use crate::engine::seal::Seal;
 use crate::engine::{self, BuildOptions, Engine, Stale};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Diagnostic, Event, Events, Severity};
+use crate::tools;
 use crate::ui::{self, MessageFormat, Summary, Verbosity};
 
 use super::options::{MakeArgs, source_paths};
@@ -104,8 +106,6 @@ fn run_for(args: &BuildArgs, course_args: &CourseArgs) -> Result<u8> {
     let options = args.options(&course, saved.as_ref())?;
     let format = args.message_format.unwrap_or_else(MessageFormat::detect);
     let (events, receiver) = Events::channel();
-    let cancel = CancellationToken::new();
-    let workers = args.make.worker_settings(&course);
     let verbosity = Verbosity {
         quiet: args.quiet,
         verbose: args.verbose,
@@ -130,17 +130,7 @@ fn run_for(args: &BuildArgs, course_args: &CourseArgs) -> Result<u8> {
         Ok(true) => Ok(Ended::Built { has_errors: false }),
         Ok(false) => match args.by_daemon(&course, &options, &events) {
             Some(result) => result,
-            None => session::engine(course, &context, &workers, events.clone(), cancel.clone())
-                .and_then(|engine| {
-                    if args.check || args.dry_run {
-                        Ok(Ended::Stale(engine.stale(&options)?))
-                    } else {
-                        let built = build(&engine, &options, &cancel)?;
-                        Ok(Ended::Built {
-                            has_errors: built.has_errors,
-                        })
-                    }
-                }),
+            None => args.alone(course, &specified, &context, &options, &events),
         },
     };
     let result = result.or_else(|error| match &saved {
@@ -277,6 +267,40 @@ impl BuildArgs {
         }
     }
 
+    /// Does the work in this process.
+    fn alone(
+        &self,
+        course: Course,
+        specified: &Specified,
+        context: &tools::Context,
+        options: &BuildOptions,
+        events: &Events,
+    ) -> Result<Ended> {
+        let renderers = session::renderers(&course, context)?;
+        let only_looks = self.check || self.dry_run;
+        let seal = Seal::new(&course, specified, &renderers);
+        if !only_looks && options.is_ordinary() && seal.holds(&options.trigger, events).is_some() {
+            return Ok(Ended::Built { has_errors: false });
+        }
+        let workers = self.make.worker_settings(&course);
+        let cancel = CancellationToken::new();
+        let engine = session::engine(
+            course,
+            renderers,
+            context,
+            &workers,
+            events.clone(),
+            cancel.clone(),
+        )?;
+        if only_looks {
+            return Ok(Ended::Stale(engine.stale(options)?));
+        }
+        let built = build(&engine, options, &cancel)?;
+        Ok(Ended::Built {
+            has_errors: built.has_errors,
+        })
+    }
+
     fn options(&self, course: &Course, saved: Option<&Saved>) -> Result<BuildOptions> {
         let mut only = source_paths(&self.only, course)?;
         only.extend(saved.map(|saved| saved.path.clone()));
@@ -292,7 +316,8 @@ impl BuildArgs {
             fail_fast: self.fail_fast,
             trigger: "build".to_owned(),
             focus: HashSet::new(),
-            looks_at_everything: self.only.is_empty(),
+            looks_at_everything: false,
+            says_everything: self.only.is_empty(),
             writes_manifests: true,
         })
     }

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Event, Events};
 use crate::store::Store;
 use crate::tools;
+use crate::worker::Renderers;
 use crate::worker::pool::PoolConfig;
 
 /// Where the course is and where outputs go: the same for every command.
@@ -147,19 +148,25 @@ pub fn open_store(course: &Course, events: &Events) -> Result<Store> {
     Ok(store)
 }
 
-/// An engine for a course with the tools that are there.
-pub fn engine(
-    course: Course,
-    context: &tools::Context,
-    workers: &WorkerSettings,
-    events: Events,
-    cancel: CancellationToken,
-) -> Result<Engine> {
+/// The tools that are there, and what kernels get of the `.env` files.
+pub fn renderers(course: &Course, context: &tools::Context) -> Result<Renderers> {
     let (mut renderers, _) = tools::locate::locate(context);
     let env_file = EnvFile::load(&course.place, &course.settings.notebook, |name| {
         std::env::var_os(name)
     })?;
     renderers.kernels.add_variables(&env_file.variables);
+    Ok(renderers)
+}
+
+/// An engine for a course with these tools.
+pub fn engine(
+    course: Course,
+    renderers: Renderers,
+    context: &tools::Context,
+    workers: &WorkerSettings,
+    events: Events,
+    cancel: CancellationToken,
+) -> Result<Engine> {
     let store = open_store(&course, &events)?;
     let config = pool_config(&course, context, workers);
     Ok(Engine::new(

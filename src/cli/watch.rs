@@ -289,6 +289,7 @@ fn make_engine(args: WatchArgs) -> MakeEngine {
             .and_then(|specified| specified.spec.kernel_python);
         let context = session::tools_context(&course, kernel.as_deref());
         let workers = args.make.worker_settings(&course);
-        session::engine(course, &context, &workers, events, cancel)
+        let renderers = session::renderers(&course, &context)?;
+        session::engine(course, renderers, &context, &workers, events, cancel)
     })
 }

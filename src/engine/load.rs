@@ -510,7 +510,7 @@ fn of_spec(mut diagnostic: Diagnostic, spec_name: &str) -> Diagnostic {
 }
 
 /// The versions of the tools as they enter keys, with those of our own programs that drive them.
-fn fingerprints(renderers: &Renderers) -> Fingerprints {
+pub fn fingerprints(renderers: &Renderers) -> Fingerprints {
     let with = |tool: &str, program: Digest| format!("{tool}, program {}", program.short());
     let execution = notebook::execution_program_digest();
     Fingerprints {

@@ -6,11 +6,14 @@ pub mod index;
 mod jobs;
 pub mod load;
 mod manifest;
+mod parallel;
 mod publish;
 pub mod resident;
+mod rest;
 mod round;
 mod run;
 mod scan;
+pub mod seal;
 mod settled;
 mod snapshot;
 pub mod sources;
@@ -40,8 +43,10 @@ use index::Index;
 use load::{Course, Loaded, Specified};
 pub use publish::OwnFiles;
 use publish::Publisher;
+use rest::AtRest;
 use round::Carried;
 use run::Run;
+use seal::{Parts, Seal};
 use settled::Settled;
 use sources::Sources;
 use staging::Staging;
@@ -65,9 +70,11 @@ pub struct BuildOptions {
     pub trigger: String,
     /// What the author is working on: it goes first.
     pub focus: HashSet<RelPath>,
-    /// Whether outputs are looked at that a resident process knows to be up to date, and what they have to say is said
-    /// again. A single build knows nothing, and always does.
+    /// Whether outputs are looked at that a resident process knows to be up to date. A single build knows nothing, and
+    /// always does.
     pub looks_at_everything: bool,
+    /// Whether what there is to say about them is said again.
+    pub says_everything: bool,
     /// Whether every target gets its list of outputs.
     pub writes_manifests: bool,
 }
@@ -103,6 +110,8 @@ struct Memory {
     /// What every action was last made of.
     latest: HashMap<String, Latest>,
     settled: Settled,
+    /// What a build of everything has to say, if there is nothing to do.
+    rest: Option<AtRest>,
     carried: Carried,
     /// The output paths that were planned when superfluous outputs were last removed.
     cleaned: Option<Arc<HashSet<Arc<str>>>>,
@@ -139,12 +148,23 @@ pub trait Listener: Send + Sync {
 impl Memory {
     /// Forgets what a change set puts in doubt.
     fn apply(&mut self, changes: &ChangeSet, root: &std::path::Path) {
+        self.rest = None;
         self.sources.apply(changes, root);
         let is_output = |path: &str| self.publisher.has_outputs_at(path);
         self.settled.apply(changes, root, &self.latest, &is_output);
         if changes.rescan {
             self.cleaned = None;
         }
+    }
+}
+
+impl BuildOptions {
+    /// Whether everything is asked for that a course has, and results of earlier runs may be used.
+    pub fn is_ordinary(&self) -> bool {
+        self.only.is_empty()
+            && self.selection == Selection::default()
+            && matches!(self.force, Force::Nothing)
+            && !self.fast
     }
 }
 
@@ -239,9 +259,27 @@ impl Engine {
             cancel: self.cancel.child_token(),
         };
         let result = run.run(&mut memory).await;
+        if result.is_ok() {
+            self.seal(&specified, &mut memory);
+        }
         memory.carried.shutdown().await;
         self.end_pool(&pool).await;
         result.map(|(built, _)| built)
+    }
+
+    /// Seals a course at rest.
+    fn seal(&self, specified: &Specified, memory: &mut Memory) {
+        let Some(rest) = &memory.rest else { return };
+        memory.publisher.confirm();
+        let sealed = memory.sources.listed().and_then(|listed| {
+            Seal::new(&self.course, specified, &self.renderers).write(&Parts {
+                rest,
+                listed,
+                snapshot: &memory.sources.snapshot,
+                publisher: &memory.publisher,
+            })
+        });
+        tracing::debug!(sealed = sealed.is_some(), "at rest");
     }
 
     /// What a build would have to do; nothing is written or started.
@@ -380,6 +418,7 @@ impl Engine {
             publisher,
             latest: self.store.latest()?,
             settled: Settled::default(),
+            rest: None,
             carried: Carried::default(),
             cleaned: None,
             told_layout: None,

@@ -12,6 +12,7 @@ use crate::events::{Diagnostic, Event, Events};
 use crate::plan::Names;
 use crate::store::{OutputRecord, Store};
 
+use super::parallel;
 use super::snapshot::now_ns;
 
 /// Where the bytes of an output come from.
@@ -156,6 +157,46 @@ impl Publisher {
         };
         output_roots.any(|root| file.starts_with(root) || root.starts_with(&file))
             || self.among_sources.iter().any(|below| is_below(below))
+    }
+
+    /// Every output of this scope with its record.
+    pub fn outputs(&self) -> impl Iterator<Item = (&Arc<str>, &OutputRecord)> {
+        let all = self.ledger.iter().map(|(path, record)| (path, &**record));
+        all.filter(|(_, record)| record.scope == self.scope)
+    }
+
+    /// Looks at the outputs again that were written so shortly before they were recorded that their stamps prove nothing,
+    /// so that the next run can rely on them.
+    pub fn confirm(&mut self) {
+        let doubtful: Vec<(Arc<str>, OutputRecord)> = self
+            .outputs()
+            .filter(|(_, record)| !record.stamp.is_reliable_at(record.recorded_ns))
+            .map(|(path, record)| (Arc::clone(path), record.clone()))
+            .collect();
+        let confirmed = parallel::map(&doubtful, |(path, record)| {
+            let file = self.file(path);
+            let recorded_ns = now_ns();
+            let stamp = Stamp::of(&std::fs::symlink_metadata(&file).ok()?);
+            let is_ours = stamp.is_reliable_at(recorded_ns)
+                && Digest::of_file(&file).is_ok_and(|digest| digest == record.digest);
+            is_ours.then(|| OutputRecord {
+                stamp,
+                recorded_ns,
+                ..record.clone()
+            })
+        });
+        let outputs: Vec<_> = doubtful
+            .into_iter()
+            .zip(confirmed)
+            .filter_map(|((path, _), record)| Some((path, record?)))
+            .collect();
+        for (path, record) in &outputs {
+            self.ledger
+                .insert(Arc::clone(path), Box::new(record.clone()));
+        }
+        if !outputs.is_empty() {
+            self.store.record_outputs_later(outputs);
+        }
     }
 
     /// The digest that an output has by the ledger.

@@ -17,6 +17,7 @@ use crate::worker::pool::Pool;
 use super::decide::Decider;
 use super::load::{Loaded, Specified};
 use super::publish::Publisher;
+use super::rest::AtRest;
 use super::round::{Round, Session};
 use super::wanted::{count, wanted};
 use super::{BuildOptions, Built, Engine, Memory, manifest};
@@ -71,6 +72,22 @@ impl Run<'_> {
         let started = Instant::now();
         let store = &self.engine.store;
         let run = store.begin_run(&self.options.trigger)?;
+        if let Some(rest) = memory.rest.take()
+            && self.options.is_ordinary()
+            && !self.options.looks_at_everything
+            && !(self.options.writes_manifests && manifest::is_due(&self.engine.course))
+        {
+            let (counts, duration) = (rest.counts(), started.elapsed());
+            store.finish_run(run, &counts, duration.as_millis() as u64, None)?;
+            rest.tell(&self.engine.events, run, &self.options.trigger, duration);
+            memory.rest = Some(rest);
+            let built = Built {
+                counts,
+                has_errors: false,
+                duration,
+            };
+            return Ok((built, Rest::Nothing));
+        }
         store.recover()?;
         let mut totals = Totals {
             statuses: HashMap::new(),
@@ -187,6 +204,7 @@ impl Run<'_> {
             may_force: number == 0,
             interrupt: self.interrupt.clone(),
             focus: &self.options.focus,
+            says_everything: self.options.says_everything,
             is_whole: self.is_whole(),
         };
         let ended = Round {
@@ -220,7 +238,10 @@ impl Run<'_> {
             return Ok(true);
         }
         totals.removed += self.clean_up(memory, &loaded)?;
-        self.write_manifests(&memory.publisher, &loaded, &totals.statuses)?;
+        self.write_manifests(&memory.publisher, &loaded, totals)?;
+        if self.options.is_ordinary() && !ended.again && !totals.has_errors {
+            memory.rest = AtRest::of(&loaded, &memory.settled);
+        }
         Ok(ended.again)
     }
 
@@ -257,19 +278,21 @@ impl Run<'_> {
         &self,
         publisher: &Publisher,
         loaded: &Loaded,
-        statuses: &HashMap<String, Status>,
+        totals: &Totals,
     ) -> Result<()> {
         let course = &self.engine.course;
-        let is_whole = self.is_whole()
-            && !self.options.fast
-            && self.options.writes_manifests
-            && course.settings.output.manifest;
+        let statuses = &totals.statuses;
+        let is_changed = statuses.values().any(|status| *status != Status::Fresh);
+        if is_changed || totals.removed > 0 {
+            manifest::set_due(course)?;
+        }
+        let is_whole = self.options.writes_manifests && self.is_whole() && !self.options.fast;
         if !is_whole || loaded.is_incomplete || self.cancel.is_cancelled() {
             return Ok(());
         }
         let is_there = |root: &String| publisher.file(root).join(manifest::NAME).exists();
-        let is_changed = statuses.values().any(|status| *status != Status::Fresh);
-        if !is_changed && loaded.target_roots.iter().all(is_there) {
+        let is_due = manifest::is_due(course) || !loaded.target_roots.iter().all(is_there);
+        if !is_due || !course.settings.output.manifest {
             return Ok(());
         }
         let failed: HashSet<&RelPath> = loaded
@@ -298,6 +321,7 @@ impl Run<'_> {
             placed: &placed,
             failed,
         }
-        .write(publisher, &self.engine.store)
+        .write(publisher, &self.engine.store)?;
+        manifest::set_done(course)
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::course::RelPath;
+use crate::events::Diagnostic;
 use crate::plan::Action;
 use crate::store::Latest;
 use crate::watch::ChangeSet;
@@ -14,24 +15,44 @@ use super::decide::Results;
 
 /// Actions with their results, by identity.
 #[derive(Default)]
-pub struct Settled(HashMap<Arc<str>, (Arc<Action>, Results)>);
+pub struct Settled(HashMap<Arc<str>, Entry>);
+
+struct Entry {
+    action: Arc<Action>,
+    results: Results,
+    /// What was said about it, besides the warnings of its planning.
+    said: Box<[Diagnostic]>,
+}
 
 impl Settled {
     /// The results of an action, if it is the very one that settled.
     pub fn results(&self, action: &Arc<Action>) -> Option<&Results> {
-        let (known, results) = self.0.get(&action.id)?;
-        Arc::ptr_eq(known, action).then_some(results)
+        self.entry(action).map(|entry| &entry.results)
+    }
+
+    /// What was said about it, besides the warnings of its planning.
+    pub fn said(&self, action: &Arc<Action>) -> &[Diagnostic] {
+        self.entry(action).map_or(&[], |entry| &entry.said)
+    }
+
+    fn entry(&self, action: &Arc<Action>) -> Option<&Entry> {
+        let entry = self.0.get(&action.id)?;
+        Arc::ptr_eq(&entry.action, action).then_some(entry)
     }
 
     /// An action came out up to date.
-    pub fn settle(&mut self, action: &Arc<Action>, results: Results) {
-        self.0
-            .insert(action.id.clone(), (Arc::clone(action), results));
+    pub fn settle(&mut self, action: &Arc<Action>, results: Results, said: Vec<Diagnostic>) {
+        let entry = Entry {
+            action: Arc::clone(action),
+            results,
+            said: said.into(),
+        };
+        self.0.insert(Arc::clone(&action.id), entry);
     }
 
     /// Forgets the actions that read one of these files, as far as is known.
     pub fn unsettle_readers(&mut self, files: &[RelPath], latest: &HashMap<String, Latest>) {
-        self.0.retain(|id, (action, _)| {
+        self.0.retain(|id, Entry { action, .. }| {
             let discovered = latest.get(&**id).map(|latest| &latest.discovered);
             let is_discovered = |file: &RelPath| {
                 discovered.is_some_and(|found| found.iter().any(|(path, _)| path == file.as_str()))
@@ -88,7 +109,7 @@ impl Settled {
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         let is_hit = |(file, _): &(String, _)| paths.iter().any(|path| is_in(file, path));
-        self.0.retain(|id, (action, _)| {
+        self.0.retain(|id, Entry { action, .. }| {
             let discovered = latest.get(&**id).map(|latest| &latest.discovered);
             let mut destinations = action
                 .outputs

@@ -86,6 +86,14 @@ impl Snapshot {
         self.known.borrow().iter().cloned().collect()
     }
 
+    /// What is known of every file that was looked at or looked for.
+    pub fn seen(&self) -> Vec<(RelPath, Option<FileRecord>)> {
+        let seen = self.seen.borrow();
+        seen.iter()
+            .map(|(path, record)| (path.clone(), *record))
+            .collect()
+    }
+
     /// How many these are; they only become more.
     pub fn known(&self) -> usize {
         self.known.borrow().len()

@@ -78,6 +78,11 @@ impl Sources {
         self.changed.extend(paths);
     }
 
+    /// The files and directories as they were last listed.
+    pub fn listed(&self) -> Option<&Scanned> {
+        self.scanned.as_ref()
+    }
+
     /// The files and directories below `roots`, with what is wrong with them, and the version of that list.
     pub fn list(
         &mut self,

@@ -30,8 +30,8 @@ pub use files::FileRecord;
 pub use jobs::{Finish, JobEnd, JobId, JobState, Lease, NewJob, Recorded};
 pub use outputs::OutputRecord;
 pub use owner::Owner;
-pub use place::network_file_system;
-pub use runs::{RunRecord, WorkerRecord};
+pub use place::{database_inode, network_file_system};
+pub use runs::{RunRecord, WorkerRecord, record_idle_run};
 
 /// How many waiting writes are committed together.
 const GROUP: usize = 256;

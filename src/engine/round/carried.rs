@@ -164,7 +164,9 @@ impl Progressing<'_, '_> {
             match state {
                 State::Untouched(_) => untouched += 1,
                 State::Done(results) => {
-                    self.round.settled.settle(action, std::mem::take(results));
+                    let said = self.said.remove(&index).unwrap_or_default();
+                    let results = std::mem::take(results);
+                    self.round.settled.settle(action, results, said);
                 }
                 // An action that was not asked for may be up to date all the same; one that began and did not end is not.
                 State::Without if !self.round.wanted[index] => {}

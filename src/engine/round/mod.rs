@@ -88,6 +88,8 @@ pub struct Session<'a> {
     pub interrupt: CancellationToken,
     /// What the author is working on: it goes first.
     pub focus: &'a HashSet<RelPath>,
+    /// Whether what is known about actions that are not looked at is said again.
+    pub says_everything: bool,
     /// Whether the plan has every action of the course and all are asked for: then work for none of them is superseded.
     pub is_whole: bool,
 }
@@ -158,6 +160,8 @@ struct Progressing<'r, 'a> {
     owner: Owner,
     latest: Vec<(String, Latest, Parts)>,
     told: RefCell<HashSet<Diagnostic>>,
+    /// What was said about actions, besides the warnings of their planning.
+    said: HashMap<ActionIndex, Vec<Diagnostic>>,
     has_errors: Cell<bool>,
     ended: Ended,
     reason: Option<String>,
@@ -188,6 +192,7 @@ impl<'a> Round<'a> {
             owner: Owner::current(),
             latest: Vec::new(),
             told: RefCell::default(),
+            said: HashMap::new(),
             has_errors: Cell::new(false),
             ended: Ended::default(),
             reason: None,
@@ -276,6 +281,11 @@ impl Progressing<'_, '_> {
             }
             if let Some(results) = self.untouched(index) {
                 self.states[index] = State::Untouched(results);
+                if self.round.session.says_everything {
+                    let action = &self.round.plan.actions[index];
+                    self.warn(&action.warnings);
+                    self.warn(self.round.settled.said(action));
+                }
                 self.free_consumers(index);
                 continue;
             }
@@ -363,7 +373,7 @@ impl Progressing<'_, '_> {
         match &decided.decision {
             Decision::Fresh(results) => {
                 let results = results.clone();
-                self.warn(&replayed);
+                self.say(index, replayed);
                 self.note_latest(index, &decided, &decided.discovered, None);
                 self.end(index, Status::Fresh, Duration::ZERO);
                 self.complete(index, Some(results));
@@ -372,7 +382,7 @@ impl Progressing<'_, '_> {
                 let results = results.clone();
                 let started = Instant::now();
                 if self.publish_blobs(action, &results)? {
-                    self.warn(&replayed);
+                    self.say(index, replayed);
                     self.note_latest(index, &decided, &decided.discovered, None);
                     self.end(index, Status::Restored, started.elapsed());
                     self.complete(index, Some(results));
@@ -513,6 +523,14 @@ impl Progressing<'_, '_> {
             source: action.source.to_string(),
             reasons,
         });
+    }
+
+    /// Tells what there is to say about an action, and keeps it, to be said again.
+    fn say(&mut self, index: ActionIndex, diagnostics: Vec<Diagnostic>) {
+        self.warn(&diagnostics);
+        if !diagnostics.is_empty() {
+            self.said.insert(index, diagnostics);
+        }
     }
 
     /// Tells the author something; what several outputs of a deck have to say is told once.

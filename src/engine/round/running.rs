@@ -239,7 +239,8 @@ impl Progressing<'_, '_> {
             self.states[index] = State::Waiting;
             return Ok(None);
         }
-        self.warn(&self.as_now(running, outcome.diagnostics));
+        let said = self.as_now(running, outcome.diagnostics);
+        self.say(index, said);
         if !self.publish_blobs(action, &results)? {
             return self.superseded(running);
         }
