@@ -139,6 +139,7 @@ pub fn tools_context(course: &Course, kernel_python: Option<&str>) -> tools::Con
 }
 
 /// Opens the records; what there is to say about them goes to the reporter.
+#[tracing::instrument(level = "debug", name = "open records", skip_all)]
 pub fn open_store(course: &Course, events: &Events) -> Result<Store> {
     let (store, diagnostics) = Store::open(&course.place.state_dir())?;
     for diagnostic in diagnostics {
@@ -155,7 +156,8 @@ pub fn engine(
     events: Events,
     cancel: CancellationToken,
 ) -> Result<Engine> {
-    let (mut renderers, _) = tools::locate::locate(context);
+    let locate = || tools::locate::locate(context);
+    let (mut renderers, _) = tracing::debug_span!("find renderers").in_scope(locate);
     let env_file = EnvFile::load(&course.place, &course.settings.notebook, |name| {
         std::env::var_os(name)
     })?;

@@ -353,6 +353,7 @@ impl Publisher {
     }
 
     /// Paths in the source tree that we wrote and nobody changed since: rendered diagrams, which are no sources.
+    #[tracing::instrument(level = "debug", name = "stat", skip_all)]
     pub fn written_back(&self) -> HashSet<String> {
         self.ledger
             .iter()

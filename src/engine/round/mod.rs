@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
+use tracing::{Span, debug_span};
 
 use crate::course::RelPath;
 use crate::digest::Digest;
@@ -108,6 +109,8 @@ struct Queued {
     action: Arc<Action>,
     decided: Decided,
     reasons: Vec<String>,
+    /// From when it is ready until it starts.
+    waiting: Span,
 }
 
 struct Running {
@@ -117,6 +120,8 @@ struct Running {
     started_ns: i64,
     out: std::path::PathBuf,
     cancel: CancellationToken,
+    /// From when it starts until its outputs are published.
+    span: Span,
 }
 
 type Answer = (JobId, Result<Outcome, WorkerError>);
@@ -199,6 +204,7 @@ impl<'a> Round<'a> {
             reason: progressing.reason.take(),
             ..progressing.ended
         };
+        let _span = debug_span!("commit").entered();
         self.session.store.set_latest(ended.latest.clone())?;
         self.session
             .store
@@ -257,6 +263,10 @@ impl Progressing<'_, '_> {
 
     /// Decides about everything that waits for nothing any more.
     fn settle(&mut self) -> Result<()> {
+        if self.ready.is_empty() {
+            return Ok(());
+        }
+        let _span = debug_span!("decide").entered();
         let mut new_jobs = Vec::new();
         while let Some(index) = self.ready.pop_front() {
             if self.stopping {
@@ -302,8 +312,9 @@ impl Progressing<'_, '_> {
                 }
             })
             .collect();
-        let ids = self.round.session.store.enqueue(jobs)?;
-        for (id, queued) in ids.into_iter().zip(new_jobs) {
+        let enqueue = || self.round.session.store.enqueue(jobs);
+        let ids = debug_span!("enqueue").in_scope(enqueue)?;
+        for (id, mut queued) in ids.into_iter().zip(new_jobs) {
             if let Some(mut running) = self.orphans.remove(&id) {
                 // The change did not concern it: it goes on.
                 running.queued = queued;
@@ -314,6 +325,7 @@ impl Progressing<'_, '_> {
             match self.queued.contains_key(&id) || self.running.contains_key(&id) {
                 true => self.waiting_for(id, queued),
                 false => {
+                    queued.waiting = waiting(&queued.action);
                     self.queued.insert(id, queued);
                 }
             }
@@ -323,6 +335,10 @@ impl Progressing<'_, '_> {
 
     /// Makes some of what is made in this process; false when there is none.
     fn make_some_here(&mut self) -> Result<bool> {
+        if self.local.is_empty() {
+            return Ok(false);
+        }
+        let _span = debug_span!("make here").entered();
         for done in 0..SLICE {
             let Some(index) = self.local.pop_front() else {
                 return Ok(done > 0);
@@ -379,18 +395,22 @@ impl Progressing<'_, '_> {
             Decision::Restorable(results) => {
                 let results = results.clone();
                 let started = Instant::now();
+                let span = self.action_span(action, &[], 0);
+                let _inside = span.enter();
                 if self.publish_blobs(action, &results)? {
                     self.warn(&replayed);
                     self.note_latest(action, &decided, &decided.discovered, None);
                     self.end(index, Status::Restored, started.elapsed());
                     self.complete(index, Some(results));
                 } else {
+                    span.record("status", "damaged");
                     let reasons = vec!["its cached result is damaged".to_owned()];
                     return Ok(Some(Queued {
                         index,
                         action: Arc::clone(action),
                         decided,
                         reasons,
+                        waiting: Span::none(),
                     }));
                 }
             }
@@ -409,6 +429,7 @@ impl Progressing<'_, '_> {
                     action: Arc::clone(action),
                     decided,
                     reasons,
+                    waiting: Span::none(),
                 }));
             }
             Decision::Stale(reasons) => {
@@ -429,6 +450,8 @@ impl Progressing<'_, '_> {
         let plan = self.round.plan;
         let action = &plan.actions[index];
         let started = Instant::now();
+        let span = self.action_span(action, &reasons, 1);
+        let _inside = span.enter();
         self.started(action, reasons);
         let text;
         let source;
@@ -502,7 +525,42 @@ impl Progressing<'_, '_> {
         Ok(())
     }
 
+    /// Measures the work on one action. Only what was made or restored in this run is named as what it had to wait for.
+    fn action_span(&self, action: &Action, reasons: &[String], attempt: u32) -> Span {
+        // It lasts longer than the phase that it begins in.
+        debug_span!(
+            parent: None,
+            "action",
+            action = action.id,
+            kind = action.kind.name(),
+            source = action.source.as_str(),
+            reasons = reasons.join("; "),
+            after = self.made_before(action),
+            attempt,
+            status = tracing::field::Empty,
+        )
+    }
+
+    /// Identities of the actions before this one that were made or restored in this run, one a line.
+    fn made_before(&self, action: &Action) -> String {
+        let before = action
+            .after
+            .iter()
+            .map(|before| &self.round.plan.actions[*before].id);
+        let made: Vec<&str> = before
+            .filter(|id| {
+                matches!(
+                    self.round.statuses.get(*id),
+                    Some(Status::Built | Status::Restored)
+                )
+            })
+            .map(String::as_str)
+            .collect();
+        made.join("\n")
+    }
+
     /// Publishes results from the blob store; false when a blob is damaged.
+    #[tracing::instrument(level = "debug", name = "publish", skip_all)]
     fn publish_blobs(&mut self, action: &Action, results: &Results) -> Result<bool> {
         for output in &action.outputs {
             let Some((_, digest)) = results.iter().find(|(name, _)| *name == output.name) else {
@@ -561,6 +619,8 @@ impl Progressing<'_, '_> {
     }
 
     fn end(&mut self, index: ActionIndex, status: Status, duration: Duration) {
+        // Where work was done on it, that is the current span.
+        Span::current().record("status", status.name());
         let action = &self.round.plan.actions[index];
         self.round.session.events.emit(Event::ActionFinished {
             action: action.id.clone(),
@@ -631,6 +691,11 @@ impl Progressing<'_, '_> {
             decided.parts.parts().to_vec(),
         ));
     }
+}
+
+/// Measures how long an action waits for its start.
+fn waiting(action: &Action) -> Span {
+    debug_span!(parent: None, "queue", action = action.id, kind = action.kind.name())
 }
 
 fn millis(duration: Duration) -> u64 {
