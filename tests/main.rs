@@ -28,5 +28,6 @@ mod pool;
 mod preview;
 mod processes;
 mod properties;
+mod timings;
 mod tools;
 mod watching;

@@ -115,7 +115,8 @@ async fn watch(
     let index: Arc<Mutex<Option<Index>>> = Arc::default();
     let hub = Hub::default();
     let mut sinks = sinks(&screen, preview, &index);
-    sinks.extend(profile.map(measure));
+    // Before anybody hears that a run is over, it can be looked at.
+    sinks.splice(0..0, profile.map(measure));
     let handed_on = hub.clone();
     let hand_on = std::thread::spawn(move || handed_on.run(receiver, sinks));
     let (ask, keys) = mpsc::unbounded_channel();

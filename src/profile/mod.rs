@@ -42,6 +42,8 @@ pub struct Profile {
 struct Tally {
     counts: Counts,
     is_over: bool,
+    /// Whether anything was made or restored, in interrupted runs as well.
+    did_something: bool,
 }
 
 impl Profile {
@@ -90,7 +92,7 @@ impl Profile {
         else {
             return Ok(());
         };
-        if !self.tally.did_something() {
+        if !self.tally.did_something {
             // What was measured last is more telling.
             self.forget();
             return Ok(());
@@ -138,13 +140,17 @@ impl Files {
 impl Tally {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::ActionFinished { status, .. } if !self.is_over => match status {
-                Status::Built => self.counts.built += 1,
-                Status::Restored => self.counts.restored += 1,
-                Status::Fresh => self.counts.fresh += 1,
-                Status::Failed => self.counts.failed += 1,
-                Status::Superseded => self.counts.superseded += 1,
-            },
+            Event::ActionFinished { status, .. } => {
+                let counts = &mut self.counts;
+                *match status {
+                    Status::Built => &mut counts.built,
+                    Status::Restored => &mut counts.restored,
+                    Status::Fresh => &mut counts.fresh,
+                    Status::Failed => &mut counts.failed,
+                    Status::Superseded => &mut counts.superseded,
+                } += 1;
+                self.did_something |= !matches!(status, Status::Fresh | Status::Superseded);
+            }
             Event::RunFinished {
                 counts,
                 interrupted,
@@ -155,10 +161,6 @@ impl Tally {
             }
             _ => {}
         }
-    }
-
-    fn did_something(&self) -> bool {
-        self.counts.built + self.counts.restored + self.counts.failed > 0
     }
 }
 

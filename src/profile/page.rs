@@ -229,16 +229,16 @@ fn slowest(timeline: &Timeline) -> String {
     actions.sort_by_key(|(_, action)| std::cmp::Reverse(action.duration()));
     let mut text = String::new();
     for (place, action) in actions.into_iter().take(SLOWEST) {
+        let status = escape(&action.status);
         let mark = match timeline.critical.contains(&place) {
             true => " class=\"critical\"",
             false => "",
         };
         let _ = write!(
             text,
-            "<tr{mark}><th scope=\"row\">{}</th><td>{}</td><td class=\"{1}\">{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"text\">{}</td></tr>",
+            "<tr{mark}><th scope=\"row\">{}</th><td>{}</td><td class=\"{status}\">{status}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"text\">{}</td></tr>",
             button(place, action),
             escape(&action.kind),
-            escape(&action.status),
             time(action.duration()),
             time(action.waited),
             time(action.start),

@@ -43,6 +43,8 @@ struct Shared {
 #[derive(Default)]
 struct Spans {
     count: u64,
+    /// When everything was taken last.
+    taken: Duration,
     open: HashMap<u64, Record>,
     done: Vec<Record>,
 }
@@ -66,11 +68,12 @@ impl Recorder {
         self.0.origin.elapsed()
     }
 
-    /// When the first run began that is recorded.
+    /// When the first run began since everything was taken last.
     pub fn first_run(&self) -> Option<Duration> {
         let spans = self.spans();
         let runs = spans.done.iter().chain(spans.open.values());
-        runs.filter(|record| record.name == RUN)
+        // One that was open then is recorded anew, but it is not the first.
+        runs.filter(|record| record.name == RUN && record.start >= spans.taken)
             .map(|record| record.start)
             .min()
     }
@@ -82,7 +85,9 @@ impl Recorder {
 
     /// Everything that was recorded since this was called last, by start; what goes on has no end.
     pub fn take(&self) -> Vec<Record> {
+        let now = self.now();
         let mut spans = self.spans();
+        spans.taken = now;
         let mut records = std::mem::take(&mut spans.done);
         records.extend(spans.open.values().cloned());
         drop(spans);

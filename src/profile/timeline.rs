@@ -328,6 +328,8 @@ fn bars(
                 }
                 "start kernel" => (Group::Kernels, 0, Class::Start),
                 "work" => (workers(record)?, number(record), Class::Work),
+                // Its kernels start by themselves.
+                "start worker" if record.field("kind") == "execute" => return None,
                 "start worker" => (workers(record)?, number(record), Class::Start),
                 "wait for kernel" => {
                     let work = record.parent.and_then(|parent| parents.get(&parent))?;

@@ -147,6 +147,8 @@ struct Progressing<'r, 'a> {
     round: &'r mut Round<'a>,
     states: Vec<State>,
     consumers: Vec<Vec<ActionIndex>>,
+    /// Actions whose result is that of another one of this round, which is made instead.
+    same_as: HashMap<ActionIndex, ActionIndex>,
     ready: VecDeque<ActionIndex>,
     /// Ready as well, to be made in this process when the workers have got theirs.
     local: VecDeque<ActionIndex>,
@@ -176,6 +178,7 @@ impl<'a> Round<'a> {
         let mut progressing = Progressing {
             states: (0..count).map(|_| State::Waiting).collect(),
             consumers,
+            same_as: HashMap::new(),
             ready: (0..count)
                 .filter(|index| self.plan.actions[*index].after.is_empty())
                 .collect(),
@@ -543,19 +546,14 @@ impl Progressing<'_, '_> {
 
     /// Identities of the actions before this one that were made or restored in this run, one a line.
     fn made_before(&self, action: &Action) -> String {
-        let before = action
-            .after
-            .iter()
-            .map(|before| &self.round.plan.actions[*before].id);
-        let made: Vec<&str> = before
-            .filter(|id| {
-                matches!(
-                    self.round.statuses.get(*id),
-                    Some(Status::Built | Status::Restored)
-                )
-            })
-            .map(String::as_str)
-            .collect();
+        let statuses = &self.round.statuses;
+        let is_made =
+            |id: &&str| matches!(statuses.get(*id), Some(Status::Built | Status::Restored));
+        let before = action.after.iter().map(|before| {
+            let made = self.same_as.get(before).unwrap_or(before);
+            self.round.plan.actions[*made].id.as_str()
+        });
+        let made: Vec<&str> = before.filter(is_made).collect();
         made.join("\n")
     }
 

@@ -438,6 +438,7 @@ impl Progressing<'_, '_> {
             .or_else(|| self.running.get(&id).map(|running| running.queued.index));
         if let Some(first) = first {
             self.consumers[first].push(queued.index);
+            self.same_as.insert(queued.index, first);
             self.states[queued.index] = State::Waiting;
         }
     }

@@ -18,9 +18,10 @@ for (const bar of bars) {
   lane.bars.push(bar);
   lane.rows = Math.max(lane.rows, bar.depth + 1);
 }
+const longest = Math.max(...data.queue.map(([, lengths]) => lengths.reduce((a, b) => a + b, 0)), 1);
 const charts = [];
-if (data.cpu.length) charts.push({ name: "processors", draw: drawProcessors });
-if (data.queue.length) charts.push({ name: "waiting", draw: drawQueue });
+if (data.cpu.length) charts.push({ name: "processors", note: `${data.processors}; line: everybody`, draw: drawProcessors });
+if (data.queue.length) charts.push({ name: "waiting", note: `at most ${longest}`, draw: drawQueue });
 let height = AXIS;
 for (const chart of charts) { chart.top = height; height += CHART + GAP; }
 for (const lane of lanes) { lane.top = height; height += lane.rows * ROW + GAP; }
@@ -71,10 +72,9 @@ function draw() {
   });
   drawAxis();
   pen.fillStyle = colours.text;
-  for (const named of [...charts.map((c) => ({ name: c.name, y: c.top + 8 })),
-    ...lanes.map((l) => ({ name: l.name, y: l.top + ROW / 2 }))]) {
-    pen.fillText(named.name, 8, named.y, GUTTER - 14);
-  }
+  for (const { name, top } of [...charts, ...lanes]) pen.fillText(name, 8, top + ROW / 2, GUTTER - 14);
+  pen.fillStyle = colours.faint;
+  for (const { note, top } of charts) pen.fillText(note, 8, top + ROW * 1.5, GUTTER - 14);
   pen.save();
   pen.beginPath();
   pen.rect(GUTTER, 0, width() + RIGHT, height);
@@ -115,7 +115,7 @@ function drawLane(lane) {
     if (bar.end < view.from || bar.start > view.to) continue;
     const left = x(bar.start), right = Math.max(x(bar.end), left + 1);
     const isMarked = bar === selected || bar === hovered;
-    const isCritical = bar.type === "work" && onPath.has(bar.action);
+    const isCritical = bar.action !== null && bar.type !== "wait" && onPath.has(bar.action);
     if (!isMarked && !isCritical && right <= (drawn[bar.depth] || 0)) continue;
     drawn[bar.depth] = Math.max(right, Math.ceil(left));
     const top = lane.top + bar.depth * ROW;
@@ -186,12 +186,6 @@ function steps(points, top, most, fill) {
     pen.fill();
   }
 }
-function most(value, unit, top) {
-  pen.fillStyle = colours.faint;
-  pen.font = "11px system-ui, sans-serif";
-  pen.fillText(`${value} ${unit}`, GUTTER + 3, top + 7);
-  pen.font = "12px system-ui, sans-serif";
-}
 function drawProcessors(top) {
   const points = (place) => data.cpu.map((sample, index) =>
     [index ? data.cpu[index - 1][0] : 0, sample[0], sample[place]]);
@@ -202,10 +196,8 @@ function drawProcessors(top) {
   pen.strokeStyle = colours.all;
   pen.lineWidth = 1.5;
   pen.stroke();
-  most(data.processors, "in all; line: with everybody else", top);
 }
 function drawQueue(top) {
-  const longest = Math.max(...data.queue.map(([, lengths]) => lengths.reduce((a, b) => a + b, 0)), 1);
   const after = (index) => index + 1 < data.queue.length ? data.queue[index + 1][0] : total;
   // The kinds lie upon one another.
   for (let kind = data.kinds.length - 1; kind >= 0; kind -= 1) {
@@ -213,7 +205,6 @@ function drawQueue(top) {
     steps(data.queue.map(([from, lengths], index) => [from, after(index), sum(lengths)]), top, longest,
       colours[data.kinds[kind]]);
   }
-  most(longest, "at most", top);
 }
 
 function show(bar) {
@@ -369,7 +360,7 @@ const legend = document.getElementById("legend");
 const kinds = new Set(actions.map((action) => action.kind));
 for (const [name, text] of [
   ...["execute", "html", "plantuml", "drawio", "deck", "copy"].filter((kind) => kinds.has(kind)).map((kind) => [kind, kind]),
-  ["failed", "failed"], ["start", "cold start"], ["wait", "waits for its kernel"], ["phase", "phase of clm"],
+  ["failed", "failed"], ["start", "cold start (striped)"], ["wait", "waits for its kernel"], ["phase", "phase of clm"],
   ["critical", "critical path"]]) {
   const item = document.createElement("li"), box = document.createElement("i");
   box.style.background = `var(--${name})`;
