@@ -158,7 +158,7 @@ fn kinds(timeline: &Timeline) -> String {
             time(sum),
             time(sum / count.max(1)),
             time(durations().max().unwrap_or(0)),
-            time(waited / count.max(1)),
+            wait(waited / count.max(1)),
         );
     }
     or_none(text, 6, "nothing was made")
@@ -240,7 +240,7 @@ fn slowest(timeline: &Timeline) -> String {
             button(place, action),
             escape(&action.kind),
             time(action.duration()),
-            time(action.waited),
+            wait(action.waited),
             time(action.start),
             escape(&action.reasons),
         );
@@ -341,6 +341,14 @@ fn time(micros: u64) -> String {
         10_000..1_000_000 => format!("{:.0} ms", seconds * 1000.0),
         1_000_000..100_000_000 => format!("{seconds:.2} s"),
         _ => format!("{seconds:.0} s"),
+    }
+}
+
+/// A wait; what is made in this process has none.
+fn wait(micros: u64) -> String {
+    match micros {
+        0 => "–".to_owned(),
+        _ => time(micros),
     }
 }
 

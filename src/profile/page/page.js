@@ -223,7 +223,8 @@ function show(bar) {
   line(`${lanes[bar.lane].name}: ${time(bar.took)}, from ${time(bar.start)} to ${time(bar.end)}`);
   if (!action || bar.type !== "work") return;
   line(`${action.status}${onPath.has(bar.action) ? ", on the critical path" : ""}; `
-    + `with publishing ${time(action.took)}; waited ${time(action.waited)} before`);
+    + `from its start until it was published ${time(action.took)}`
+    + (action.waited ? `; waited ${time(action.waited)} before` : ""));
   if (action.reasons) line(`because: ${action.reasons}`);
   if (action.after.length) line(`needed: ${action.after.map((place) => actions[place].id).join("; ")}`);
 }
