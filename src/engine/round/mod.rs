@@ -38,9 +38,8 @@ const RENEW_EVERY: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 /// How often an action is tried when its tool fails.
 const ATTEMPTS: u32 = 3;
-/// How long outputs are written in this process before workers are given their due. A slow disk takes a second for what a
-/// fast one does in a millisecond.
-const SLICE: Duration = Duration::from_millis(10);
+/// How many outputs are written in this process before workers are given their due.
+const SLICE: usize = 16;
 
 /// Everything a round works with.
 pub struct Round<'a> {
@@ -343,15 +342,14 @@ impl Progressing<'_, '_> {
             return Ok(false);
         }
         let _span = debug_span!("make here").entered();
-        let begun = Instant::now();
-        while let Some(index) = self.local.pop_front() {
+        for done in 0..SLICE {
+            let Some(index) = self.local.pop_front() else {
+                return Ok(done > 0);
+            };
             if self.stopping {
                 self.states[index] = State::Without;
             } else if let Some(queued) = self.decide(index)? {
                 debug_assert!(false, "`{}` needs a worker", queued.action.id);
-            }
-            if begun.elapsed() >= SLICE {
-                break;
             }
         }
         Ok(true)
