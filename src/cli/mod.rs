@@ -16,6 +16,7 @@ mod setup;
 mod status;
 mod watch;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -107,7 +108,9 @@ fn start_log(profile: Option<&Profile>) {
     let log = EnvFilter::try_from_env(env::LOG).ok().map(|filter| {
         let spans = FmtSpan::CLOSE;
         let layer = tracing_subscriber::fmt::layer().with_span_events(spans);
-        layer.with_writer(std::io::stderr).with_filter(filter)
+        let colours = std::io::stderr().is_terminal();
+        let layer = layer.with_writer(std::io::stderr).with_ansi(colours);
+        layer.with_filter(filter)
     });
     let recorder = profile.map(|profile| {
         let layer = profile.recorder();

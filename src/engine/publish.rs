@@ -163,6 +163,7 @@ impl Publisher {
     }
 
     /// Makes an output have these bytes.
+    #[tracing::instrument(level = "debug", name = "write", skip_all)]
     pub fn publish(
         &mut self,
         destination: &str,
@@ -233,6 +234,7 @@ impl Publisher {
             && self.file(destination).exists()
     }
 
+    #[tracing::instrument(level = "debug", name = "record", skip_all)]
     fn record(&mut self, destination: &str, record: OutputRecord) -> Result<()> {
         if destination.starts_with(SOURCES) {
             self.own.insert(self.file(destination), record.digest);
