@@ -29,5 +29,6 @@ mod preview;
 mod processes;
 mod properties;
 mod seal;
+mod timings;
 mod tools;
 mod watching;

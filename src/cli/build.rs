@@ -14,10 +14,12 @@ use crate::engine::seal::Seal;
 use crate::engine::{self, BuildOptions, Engine, Stale};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Diagnostic, Event, Events, Severity};
+use crate::profile::Profile;
 use crate::tools;
 use crate::ui::{self, MessageFormat, Summary, Verbosity};
 
 use super::options::{MakeArgs, source_paths};
+use super::profile::ProfileArgs;
 use super::saved::{self, Saved};
 use super::session::{self, CourseArgs};
 use super::setup;
@@ -53,6 +55,8 @@ pub struct BuildArgs {
     /// Write a JSON summary of the run to this file
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
+    #[command(flatten)]
+    pub profile: ProfileArgs,
     /// Say only what went wrong
     #[arg(short, long)]
     quiet: bool,
@@ -71,7 +75,19 @@ pub struct BuildArgs {
 }
 
 /// Runs the command; the exit code is 0, 1 (something failed) or 4 (stale under `--check`).
-pub fn run(args: &BuildArgs) -> Result<u8> {
+pub fn run(args: &BuildArgs, mut profile: Option<Profile>) -> Result<u8> {
+    let result = run_measured(args, &mut profile);
+    // However it went: that it failed or was interrupted is a reason to look.
+    match profile.map_or(Ok(()), Profile::finish) {
+        Ok(()) => result,
+        Err(error) => {
+            ui::say_error(&error, args.message_format, None);
+            result.map(|code| code.max(error.exit_code()))
+        }
+    }
+}
+
+fn run_measured(args: &BuildArgs, profile: &mut Option<Profile>) -> Result<u8> {
     let course_args = match &args.saved {
         None => args.course.clone(),
         Some(file) => match saved::course_of(&args.course, file)? {
@@ -79,14 +95,18 @@ pub fn run(args: &BuildArgs) -> Result<u8> {
             None => return Ok(0),
         },
     };
-    run_for(args, &course_args).or_else(|error| {
+    run_for(args, &course_args, profile).or_else(|error| {
         let place = course_args.place().ok();
         ui::say_error(&error, args.message_format, place.as_ref());
         Ok(error.exit_code())
     })
 }
 
-fn run_for(args: &BuildArgs, course_args: &CourseArgs) -> Result<u8> {
+fn run_for(
+    args: &BuildArgs,
+    course_args: &CourseArgs,
+    profile: &mut Option<Profile>,
+) -> Result<u8> {
     let mut course = course_args.course()?;
     let saved = match &args.saved {
         None => None,
@@ -112,14 +132,18 @@ fn run_for(args: &BuildArgs, course_args: &CourseArgs) -> Result<u8> {
     };
     let mut reporter = ui::reporter(format, Some(&course.place), verbosity);
     let summary_file = args.summary.clone();
+    let mut measured = profile.take();
     let report = std::thread::spawn(move || {
         let mut summary = Summary::default();
         for event in receiver {
             summary.add(&event);
+            if let Some(profile) = &mut measured {
+                profile.event(&event);
+            }
             reporter.event(&event);
         }
         reporter.finish();
-        summary
+        (summary, measured)
     });
     let checked = match &saved {
         Some(saved) => saved.check(&course, &events),
@@ -145,9 +169,10 @@ fn run_for(args: &BuildArgs, course_args: &CourseArgs) -> Result<u8> {
         }
     }
     drop(events);
-    let summary = report
+    let (summary, measured) = report
         .join()
         .map_err(|_| Error::internal("the reporter failed"))?;
+    *profile = measured;
     if let Some(file) = summary_file {
         std::fs::write(&file, summary.to_json())
             .map_err(|error| Error::io("write", &file, &error))?;
@@ -224,8 +249,9 @@ impl BuildArgs {
         options: &BuildOptions,
         events: &Events,
     ) -> Option<Result<Ended>> {
-        // A daemon has workers of its own, and installs nothing.
-        let is_alone = self.no_daemon || self.check || self.dry_run || self.setup;
+        // A daemon has workers of its own, installs nothing, and does not tell where its time goes.
+        let is_alone =
+            self.no_daemon || self.check || self.dry_run || self.setup || self.profile.is_wanted();
         if is_alone || self.make.jobs.is_some() || self.make.workers.is_some() {
             return None;
         }

@@ -140,6 +140,7 @@ pub fn tools_context(course: &Course, kernel_python: Option<&str>) -> tools::Con
 }
 
 /// Opens the records; what there is to say about them goes to the reporter.
+#[tracing::instrument(level = "debug", name = "open records", skip_all)]
 pub fn open_store(course: &Course, events: &Events) -> Result<Store> {
     let (store, diagnostics) = Store::open(&course.place.state_dir())?;
     for diagnostic in diagnostics {
@@ -150,7 +151,8 @@ pub fn open_store(course: &Course, events: &Events) -> Result<Store> {
 
 /// The tools that are there, and what kernels get of the `.env` files.
 pub fn renderers(course: &Course, context: &tools::Context) -> Result<Renderers> {
-    let (mut renderers, _) = tools::locate::locate(context);
+    let locate = || tools::locate::locate(context);
+    let (mut renderers, _) = tracing::debug_span!("find renderers").in_scope(locate);
     let env_file = EnvFile::load(&course.place, &course.settings.notebook, |name| {
         std::env::var_os(name)
     })?;

@@ -81,6 +81,7 @@ pub struct Specified {
 
 impl Course {
     /// Reads the specification.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub fn specification(&self) -> Result<Specified> {
         let (spec, diagnostics, digest) = self.read_specification()?;
         let has_errors = diagnostics.iter().any(|d| d.severity == Severity::Error);
@@ -298,7 +299,8 @@ impl Course {
         removed.sort_unstable();
         let snapshot = &sources.snapshot;
         let read = |path: &RelPath| snapshot.read(path).map(|source| source.bytes);
-        let (tree, found) = tree::discover(spec, &listing, &read);
+        let (tree, found) =
+            tracing::debug_span!("discover").in_scope(|| tree::discover(spec, &listing, &read));
         let spec_name = self.place.spec_name();
         diagnostics.extend(found.into_iter().map(|found| of_spec(found, &spec_name)));
         let is_incomplete = diagnostics.iter().any(|d| d.severity == Severity::Error);
@@ -375,6 +377,7 @@ impl Course {
     }
 
     /// Where everything of the whole course goes: as before, if nothing that it depends on changed.
+    #[tracing::instrument(level = "debug", name = "layout", skip_all)]
     fn lay_out(
         &self,
         known: Option<LaidOut>,

@@ -398,6 +398,7 @@ impl Engine {
     }
 
     /// What is known before anything was looked at: the records of earlier runs.
+    #[tracing::instrument(level = "debug", name = "remember", skip_all)]
     fn remember(&self, specified: &Specified) -> Result<Memory> {
         let staging = Staging::create(&self.course.place.state_dir())?;
         let sources = Sources::new(&self.course.place.root, self.store.files()?);
@@ -428,6 +429,7 @@ impl Engine {
     }
 
     /// Looks at the course as it is on disk now, as far as it may have changed since it was last looked at.
+    #[tracing::instrument(level = "debug", name = "load", skip_all)]
     fn look(
         &self,
         specified: &Specified,

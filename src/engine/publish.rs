@@ -237,6 +237,7 @@ impl Publisher {
     }
 
     /// Gets ready to make an output have these bytes: writes them beside the output tree, unless they are there already.
+    #[tracing::instrument(level = "debug", name = "write", skip_all)]
     pub fn prepare(
         &mut self,
         destination: &Arc<str>,
@@ -324,6 +325,7 @@ impl Publisher {
             && self.file(destination).exists()
     }
 
+    #[tracing::instrument(level = "debug", name = "record", skip_all)]
     fn record(&mut self, outputs: Vec<(Arc<str>, OutputRecord)>) -> Result<()> {
         for (destination, record) in &outputs {
             if destination.starts_with(SOURCES) {
@@ -447,6 +449,7 @@ impl Publisher {
     }
 
     /// Paths in the source tree that we wrote and nobody changed since: rendered diagrams, which are no sources.
+    #[tracing::instrument(level = "debug", name = "stat", skip_all)]
     pub fn written_back(&self) -> HashSet<String> {
         self.among_sources
             .iter()

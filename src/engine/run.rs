@@ -68,6 +68,7 @@ struct Totals {
 
 impl Run<'_> {
     /// Makes everything that is asked for and not up to date.
+    #[tracing::instrument(level = "debug", skip_all, fields(trigger = self.options.trigger))]
     pub async fn run(&self, memory: &mut Memory) -> Result<(Built, Rest)> {
         let started = Instant::now();
         let store = &self.engine.store;
@@ -146,6 +147,7 @@ impl Run<'_> {
     }
 
     /// One round; true when sources changed meanwhile, so that another one is due.
+    #[tracing::instrument(level = "debug", skip_all, fields(number))]
     async fn round(
         &self,
         number: usize,
@@ -251,6 +253,7 @@ impl Run<'_> {
     }
 
     /// Creates empty directories and removes outputs whose source is gone.
+    #[tracing::instrument(level = "debug", name = "clean up", skip_all)]
     fn clean_up(&self, memory: &mut Memory, loaded: &Loaded) -> Result<u64> {
         if self.cancel.is_cancelled() || !self.options.only.is_empty() {
             return Ok(0);
@@ -274,6 +277,7 @@ impl Run<'_> {
     }
 
     /// Writes what the targets contain, after a build of the whole course that changed something.
+    #[tracing::instrument(level = "debug", name = "manifests", skip_all)]
     fn write_manifests(
         &self,
         publisher: &Publisher,

@@ -123,6 +123,7 @@ impl<'a> Seal<'a> {
 
     /// If everything is as it was when the seal was made: tells that a build has nothing to do, and gives how long it
     /// took to see that.
+    #[tracing::instrument(level = "debug", name = "seal", skip_all)]
     pub fn holds(&self, trigger: &str, events: &Events) -> Option<Duration> {
         let started = Instant::now();
         let bytes = std::fs::read(self.file()).ok()?;

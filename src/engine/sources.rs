@@ -84,6 +84,7 @@ impl Sources {
     }
 
     /// The files and directories below `roots`, with what is wrong with them, and the version of that list.
+    #[tracing::instrument(level = "debug", name = "scan", skip_all)]
     pub fn list(
         &mut self,
         root: &Path,

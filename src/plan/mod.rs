@@ -126,6 +126,7 @@ impl Context<'_> {
 
 /// Plans everything that the layout names. What `memo` remembers of decks, diagrams and copies that did not change is
 /// used again; an empty memo gives an equal plan.
+#[tracing::instrument(level = "debug", skip_all)]
 pub fn plan(context: &Context<'_>, memo: &mut Memo) -> Plan {
     let layout = context.layout;
     let mut plan = Plan::default();

@@ -76,6 +76,7 @@ impl Progressing<'_, '_> {
     }
 
     fn superseded_event(&self, running: &Running) {
+        running.span.record("status", Status::Superseded.name());
         let action = &running.queued.action;
         self.round.session.events.emit(Event::ActionFinished {
             action: action.id.to_string(),

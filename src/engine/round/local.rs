@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tracing::debug_span;
+
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Status};
@@ -29,6 +31,10 @@ pub(super) struct Made {
 impl Progressing<'_, '_> {
     /// Makes some of what is made in this process; false when there is none.
     pub(super) fn make_some_here(&mut self) -> Result<bool> {
+        if self.local.is_empty() {
+            return Ok(false);
+        }
+        let _span = debug_span!("make here").entered();
         let mut done = 0;
         while done < SLICE
             && let Some(index) = self.local.pop_front()
@@ -41,7 +47,7 @@ impl Progressing<'_, '_> {
             }
         }
         self.place_made()?;
-        Ok(done > 0)
+        Ok(true)
     }
 
     /// Makes a notebook, a script or a copy in this process.
@@ -56,6 +62,8 @@ impl Progressing<'_, '_> {
         let session = self.round.session;
         let root = &session.course.place.root;
         let started = Instant::now();
+        let span = self.action_span(action, &reasons, 1);
+        let _inside = span.enter();
         self.started(action, reasons);
         let text;
         let source;
@@ -92,6 +100,7 @@ impl Progressing<'_, '_> {
                 return self.changed(index, started);
             }
         }
+        span.record("status", Status::Built.name());
         let name = action.outputs.first().map(|output| output.name.clone());
         self.made.push(Made {
             index,
@@ -105,6 +114,7 @@ impl Progressing<'_, '_> {
     }
 
     /// Publishes what was made.
+    #[tracing::instrument(level = "debug", name = "publish", skip_all)]
     fn place_made(&mut self) -> Result<()> {
         let mut made = std::mem::take(&mut self.made);
         let staged = made.iter_mut().flat_map(|made| made.staged.drain(..));

@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
+use tracing::{Span, debug_span};
 
 use crate::course::RelPath;
 use crate::digest::Digest;
@@ -112,6 +113,8 @@ struct Queued {
     action: Arc<Action>,
     decided: Decided,
     reasons: Vec<String>,
+    /// From when it is ready until it starts.
+    waiting: Span,
 }
 
 struct Running {
@@ -123,6 +126,8 @@ struct Running {
     started_ns: i64,
     out: std::path::PathBuf,
     cancel: CancellationToken,
+    /// From when it starts until its outputs are published.
+    span: Span,
 }
 
 type Answer = (JobId, Result<Outcome, WorkerError>);
@@ -148,6 +153,8 @@ struct Progressing<'r, 'a> {
     round: &'r mut Round<'a>,
     states: Vec<State>,
     consumers: Vec<Vec<ActionIndex>>,
+    /// Actions whose result is that of another one of this round, which is made instead.
+    same_as: HashMap<ActionIndex, ActionIndex>,
     ready: VecDeque<ActionIndex>,
     /// Ready as well, to be made in this process when the workers have got theirs.
     local: VecDeque<ActionIndex>,
@@ -181,6 +188,7 @@ impl<'a> Round<'a> {
         let mut progressing = Progressing {
             states: (0..count).map(|_| State::Waiting).collect(),
             consumers,
+            same_as: HashMap::new(),
             ready: (0..count)
                 .filter(|index| self.plan.actions[*index].after.is_empty())
                 .collect(),
@@ -211,6 +219,7 @@ impl<'a> Round<'a> {
             reason: progressing.reason.take(),
             ..progressing.ended
         };
+        let _span = debug_span!("commit").entered();
         self.session.store.set_latest(ended.latest.clone())?;
         self.session
             .store
@@ -269,6 +278,10 @@ impl Progressing<'_, '_> {
 
     /// Decides about everything that waits for nothing any more.
     fn settle(&mut self) -> Result<()> {
+        if self.ready.is_empty() {
+            return Ok(());
+        }
+        let _span = debug_span!("decide").entered();
         let mut new_jobs = Vec::new();
         while let Some(index) = self.ready.pop_front() {
             if self.stopping {
@@ -319,8 +332,9 @@ impl Progressing<'_, '_> {
                 }
             })
             .collect();
-        let ids = self.round.session.store.enqueue(jobs)?;
-        for (id, queued) in ids.into_iter().zip(new_jobs) {
+        let enqueue = || self.round.session.store.enqueue(jobs);
+        let ids = debug_span!("enqueue").in_scope(enqueue)?;
+        for (id, mut queued) in ids.into_iter().zip(new_jobs) {
             if let Some(mut running) = self.orphans.remove(&id) {
                 // The change did not concern it: it goes on.
                 running.queued = queued;
@@ -331,6 +345,7 @@ impl Progressing<'_, '_> {
             match self.queued.contains_key(&id) || self.running.contains_key(&id) {
                 true => self.waiting_for(id, queued),
                 false => {
+                    queued.waiting = waiting(&queued.action);
                     self.queued.insert(id, queued);
                 }
             }
@@ -381,18 +396,22 @@ impl Progressing<'_, '_> {
             Decision::Restorable(results) => {
                 let results = results.clone();
                 let started = Instant::now();
+                let span = self.action_span(action, &[], 0);
+                let _inside = span.enter();
                 if self.publish_blobs(action, &results)? {
                     self.say(index, replayed);
                     self.note_latest(index, &decided, &decided.discovered, None);
                     self.end(index, Status::Restored, started.elapsed());
                     self.complete(index, Some(results));
                 } else {
+                    span.record("status", "damaged");
                     let reasons = vec!["its cached result is damaged".to_owned()];
                     return Ok(Some(Queued {
                         index,
                         action: Arc::clone(action),
                         decided,
                         reasons,
+                        waiting: Span::none(),
                     }));
                 }
             }
@@ -411,6 +430,7 @@ impl Progressing<'_, '_> {
                     action: Arc::clone(action),
                     decided,
                     reasons,
+                    waiting: Span::none(),
                 }));
             }
             Decision::Stale(reasons) => {
@@ -426,7 +446,37 @@ impl Progressing<'_, '_> {
         jobs::from_remembered(self.round.recipes, index, diagnostics)
     }
 
+    /// Measures the work on one action. Only what was made or restored in this run is named as what it had to wait for.
+    fn action_span(&self, action: &Action, reasons: &[String], attempt: u32) -> Span {
+        // It lasts longer than the phase that it begins in.
+        debug_span!(
+            parent: None,
+            "action",
+            action = &*action.id,
+            kind = action.kind.name(),
+            source = action.source.as_str(),
+            reasons = reasons.join("; "),
+            after = self.made_before(action),
+            attempt,
+            status = tracing::field::Empty,
+        )
+    }
+
+    /// Identities of the actions before this one that were made or restored in this run, one a line.
+    fn made_before(&self, action: &Action) -> String {
+        let statuses = &self.round.statuses;
+        let is_made =
+            |id: &&str| matches!(statuses.get(*id), Some(Status::Built | Status::Restored));
+        let before = action.after.iter().map(|before| {
+            let made = self.same_as.get(before).unwrap_or(before);
+            &*self.round.plan.actions[*made].id
+        });
+        let made: Vec<&str> = before.filter(is_made).collect();
+        made.join("\n")
+    }
+
     /// Publishes results from the blob store; false when a blob is damaged.
+    #[tracing::instrument(level = "debug", name = "publish", skip_all)]
     fn publish_blobs(&mut self, action: &Action, results: &Results) -> Result<bool> {
         let mut staged = Vec::new();
         for output in &action.outputs {
@@ -498,6 +548,8 @@ impl Progressing<'_, '_> {
     }
 
     fn end(&mut self, index: ActionIndex, status: Status, duration: Duration) {
+        // Where work was done on it, that is the current span.
+        Span::current().record("status", status.name());
         let action = &self.round.plan.actions[index];
         self.round.session.events.emit(Event::ActionFinished {
             action: action.id.to_string(),
@@ -579,6 +631,11 @@ impl Progressing<'_, '_> {
             parts,
         ));
     }
+}
+
+/// Measures how long an action waits for its start.
+fn waiting(action: &Action) -> Span {
+    debug_span!(parent: None, "queue", action = &*action.id, kind = action.kind.name())
 }
 
 fn millis(duration: Duration) -> u64 {

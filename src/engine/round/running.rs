@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use tracing::{Instrument as _, Span, debug_span};
+
 use crate::course::RelPath;
 use crate::digest::Digest;
 use crate::error::Result;
@@ -16,7 +18,7 @@ use crate::worker::{Outcome, Progress, ProgressSink, WorkerError};
 use super::super::decide::{Decision, Results};
 use super::super::jobs;
 use super::super::snapshot::now_ns;
-use super::{ATTEMPTS, LEASE_MS, Progressing, Queued, Running, State, millis};
+use super::{ATTEMPTS, LEASE_MS, Progressing, Queued, Running, State, millis, waiting};
 
 impl Progressing<'_, '_> {
     /// Gives free slots to queued jobs.
@@ -25,11 +27,11 @@ impl Progressing<'_, '_> {
             return Ok(());
         }
         let plan = self.round.plan;
-        let waiting = |queued: &Queued| plan.actions[queued.index].kind == ActionKind::Execute;
+        let is_execution = |queued: &Queued| plan.actions[queued.index].kind == ActionKind::Execute;
         let executions = self
             .queued
             .values()
-            .filter(|queued| waiting(queued))
+            .filter(|queued| is_execution(queued))
             .count();
         let slots = self.round.session.pool.slots(ActionKind::Execute);
         // The next kernel starts while a deck runs, but none that nobody will use.
@@ -60,7 +62,8 @@ impl Progressing<'_, '_> {
                     break;
                 }
                 let store = self.round.session.store;
-                let Some(lease) = store.claim(&self.owner, &ids, LEASE_MS)? else {
+                let claim = || store.claim(&self.owner, &ids, LEASE_MS);
+                let Some(lease) = debug_span!("claim").in_scope(claim)? else {
                     break;
                 };
                 self.start(lease)?;
@@ -69,11 +72,13 @@ impl Progressing<'_, '_> {
         Ok(())
     }
 
+    #[tracing::instrument(level = "debug", name = "start", skip_all)]
     pub(super) fn start(&mut self, lease: Lease) -> Result<()> {
         let id = lease.job;
-        let Some(queued) = self.queued.remove(&id) else {
+        let Some(mut queued) = self.queued.remove(&id) else {
             return Ok(());
         };
+        queued.waiting = Span::none();
         let session = self.round.session;
         let action = &Arc::clone(&queued.action);
         // Another process may have made it between our decision and our claim.
@@ -117,15 +122,20 @@ impl Progressing<'_, '_> {
             self.complete(queued.index, None);
             return Ok(());
         };
+        let span = self.action_span(action, &queued.reasons, lease.attempt);
         self.started(action, queued.reasons.clone());
         let pool = Arc::clone(&session.pool);
         let cancel = session.cancel.child_token();
         let token = cancel.clone();
         let progress = progress_sink(&session.events, action);
-        self.round.carried.workers.spawn(async move {
+        let work = async move {
             let result = pool.run(&request, progress, token).await;
             (id, result)
-        });
+        };
+        self.round
+            .carried
+            .workers
+            .spawn(work.instrument(span.clone()));
         self.running.insert(
             id,
             Running {
@@ -136,6 +146,7 @@ impl Progressing<'_, '_> {
                 started_ns: now_ns(),
                 out,
                 cancel,
+                span,
             },
         );
         Ok(())
@@ -179,6 +190,8 @@ impl Progressing<'_, '_> {
         let Some(running) = self.running.remove(&id) else {
             return Ok(());
         };
+        let span = running.span.clone();
+        let _inside = span.enter();
         let ended = match answer {
             Ok(outcome) => match outcome.status {
                 OutcomeStatus::Ok => self.succeeded(&running, outcome),
@@ -265,6 +278,7 @@ impl Progressing<'_, '_> {
     }
 
     /// Puts what a worker made into the store.
+    #[tracing::instrument(level = "debug", name = "store", skip_all)]
     pub(super) fn stored(
         &self,
         running: &Running,
@@ -280,6 +294,7 @@ impl Progressing<'_, '_> {
     }
 
     /// Records what a run gave together with the end of its job.
+    #[tracing::instrument(level = "debug", name = "commit", skip_all)]
     pub(super) fn remember(
         &self,
         running: &Running,
@@ -334,6 +349,7 @@ impl Progressing<'_, '_> {
         let action = &plan.actions[index];
         if error.is_retriable() && running.lease.attempt < ATTEMPTS {
             let reason = error.to_string();
+            running.span.record("status", "retried");
             tracing::warn!(action = %action.id, attempt = running.lease.attempt, %error, "trying again");
             store.finish(
                 &running.lease,
@@ -437,6 +453,7 @@ impl Progressing<'_, '_> {
             .or_else(|| self.running.get(&id).map(|running| running.queued.index));
         if let Some(first) = first {
             self.consumers[first].push(queued.index);
+            self.same_as.insert(queued.index, first);
             self.states[queued.index] = State::Waiting;
         }
     }
@@ -444,6 +461,7 @@ impl Progressing<'_, '_> {
 
 fn queued_again(mut queued: Queued, reason: String) -> Queued {
     queued.reasons = vec![format!("its worker failed: {reason}")];
+    queued.waiting = waiting(&queued.action);
     queued
 }
 

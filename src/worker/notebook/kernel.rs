@@ -66,6 +66,7 @@ pub(super) struct Kernel {
 
 impl Kernel {
     /// Starts a kernel and waits until it answers on all channels.
+    #[tracing::instrument(level = "debug", name = "start kernel", skip_all, fields(kernel = start.name))]
     pub(super) async fn start(start: &KernelStart) -> Result<Self, WorkerError> {
         let deadline = Instant::now() + start.timeout;
         let failure = |reason: String| WorkerError::Start {

@@ -168,6 +168,7 @@ impl KernelWorker {
     }
 
     /// The kernel that was started ahead, if it is the right one and lives; else a new one.
+    #[tracing::instrument(level = "debug", name = "wait for kernel", skip_all)]
     async fn kernel(&mut self, start: &KernelStart) -> Result<Kernel, WorkerError> {
         if let Some(mut next) = self.next.take()
             && next.name == start.name
