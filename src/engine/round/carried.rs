@@ -70,7 +70,7 @@ impl Progressing<'_, '_> {
         }
         let abandoned: Vec<JobId> = queued
             .into_iter()
-            .filter(|id| !self.queued.contains_key(id) && !self.running.contains_key(id))
+            .filter(|id| !self.queued.contains(*id) && !self.running.contains_key(id))
             .collect();
         Ok(self.round.session.store.abandon(abandoned)?)
     }
@@ -151,7 +151,7 @@ impl Progressing<'_, '_> {
     /// Leaves to the next round what is not done.
     pub(super) fn leave(&mut self) {
         let carried = &mut *self.round.carried;
-        carried.queued.extend(self.queued.keys());
+        carried.queued.extend(self.queued.ids());
         carried.running.extend(self.orphans.drain());
         carried.running.extend(self.running.drain());
     }

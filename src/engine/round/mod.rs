@@ -2,6 +2,7 @@
 
 mod carried;
 mod local;
+mod queue;
 mod running;
 
 use std::cell::{Cell, RefCell};
@@ -31,6 +32,7 @@ use super::staging::Staging;
 
 pub use carried::Carried;
 use local::Made;
+use queue::Queue;
 
 /// How long a lease holds without being renewed.
 const LEASE_MS: u64 = 30_000;
@@ -113,6 +115,8 @@ struct Queued {
     action: Arc<Action>,
     decided: Decided,
     reasons: Vec<String>,
+    priority: i32,
+    expected_ms: u64,
     /// From when it is ready until it starts.
     waiting: Span,
 }
@@ -160,7 +164,7 @@ struct Progressing<'r, 'a> {
     local: VecDeque<ActionIndex>,
     /// What was made in this process and is not yet in its place.
     made: Vec<Made>,
-    queued: HashMap<JobId, Queued>,
+    queued: Queue,
     running: HashMap<JobId, Running>,
     /// Running since an earlier round, not yet wanted by this one.
     orphans: HashMap<JobId, Running>,
@@ -194,7 +198,7 @@ impl<'a> Round<'a> {
                 .collect(),
             local: VecDeque::new(),
             made: Vec::new(),
-            queued: HashMap::new(),
+            queued: Queue::default(),
             running: HashMap::new(),
             orphans: std::mem::take(&mut self.carried.running),
             owner: Owner::current(),
@@ -323,12 +327,8 @@ impl Progressing<'_, '_> {
                     key: queued.decided.key,
                     action: action.id.to_string(),
                     kind: action.kind,
-                    priority: self.priority(action),
-                    expected_ms: self
-                        .round
-                        .decider
-                        .latest(&action.id)
-                        .map_or(0, |latest| latest.duration_ms),
+                    priority: queued.priority,
+                    expected_ms: queued.expected_ms,
                 }
             })
             .collect();
@@ -342,7 +342,7 @@ impl Progressing<'_, '_> {
                 continue;
             }
             // Two actions with one key (the same diagram under two names): the second waits for the first.
-            match self.queued.contains_key(&id) || self.running.contains_key(&id) {
+            match self.queued.contains(id) || self.running.contains_key(&id) {
                 true => self.waiting_for(id, queued),
                 false => {
                     queued.waiting = waiting(&queued.action);
@@ -351,6 +351,20 @@ impl Progressing<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    fn to_be_queued(&self, index: ActionIndex, decided: Decided, reasons: Vec<String>) -> Queued {
+        let action = &self.round.plan.actions[index];
+        let latest = self.round.decider.latest(&action.id);
+        Queued {
+            index,
+            action: Arc::clone(action),
+            decided,
+            reasons,
+            priority: self.priority(action),
+            expected_ms: latest.map_or(0, |latest| latest.duration_ms),
+            waiting: Span::none(),
+        }
     }
 
     /// How urgent an action is.
@@ -406,13 +420,7 @@ impl Progressing<'_, '_> {
                 } else {
                     span.record("status", "damaged");
                     let reasons = vec!["its cached result is damaged".to_owned()];
-                    return Ok(Some(Queued {
-                        index,
-                        action: Arc::clone(action),
-                        decided,
-                        reasons,
-                        waiting: Span::none(),
-                    }));
+                    return Ok(Some(self.to_be_queued(index, decided, reasons)));
                 }
             }
             Decision::Remembered(result) => {
@@ -425,13 +433,7 @@ impl Progressing<'_, '_> {
             }
             Decision::Stale(reasons) if action.needs_worker() => {
                 let reasons = reasons.clone();
-                return Ok(Some(Queued {
-                    index,
-                    action: Arc::clone(action),
-                    decided,
-                    reasons,
-                    waiting: Span::none(),
-                }));
+                return Ok(Some(self.to_be_queued(index, decided, reasons)));
             }
             Decision::Stale(reasons) => {
                 let reasons = reasons.clone();

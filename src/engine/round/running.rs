@@ -20,62 +20,61 @@ use super::super::jobs;
 use super::super::snapshot::now_ns;
 use super::{ATTEMPTS, LEASE_MS, Progressing, Queued, Running, State, millis, waiting};
 
+/// The kinds of work that workers do.
+const WORKERS: [ActionKind; 4] = [
+    ActionKind::Execute,
+    ActionKind::Plantuml,
+    ActionKind::Drawio,
+    ActionKind::Html,
+];
+/// Among how many jobs the store chooses one.
+const CLAIMED_AMONG: usize = 16;
+/// How many jobs of a kind are looked at, to see whether another process has done them.
+const LOOKED_AT: usize = 64;
+
 impl Progressing<'_, '_> {
     /// Gives free slots to queued jobs.
     pub(super) fn start_jobs(&mut self) -> Result<()> {
         if self.stopping {
             return Ok(());
         }
-        let plan = self.round.plan;
-        let is_execution = |queued: &Queued| plan.actions[queued.index].kind == ActionKind::Execute;
-        let executions = self
-            .queued
-            .values()
-            .filter(|queued| is_execution(queued))
-            .count();
+        let executions = self.queued.count(ActionKind::Execute);
         let slots = self.round.session.pool.slots(ActionKind::Execute);
         // The next kernel starts while a deck runs, but none that nobody will use.
         self.round
             .session
             .kernels_ahead
             .store(executions > slots, Ordering::Relaxed);
-        for kind in [
-            ActionKind::Execute,
-            ActionKind::Plantuml,
-            ActionKind::Drawio,
-            ActionKind::Html,
-        ] {
-            loop {
-                let is_kind = |action: ActionIndex| self.round.plan.actions[action].kind == kind;
-                let busy = self
-                    .running
-                    .values()
-                    .filter(|running| is_kind(running.queued.index))
-                    .count();
-                let ids: Vec<JobId> = self
-                    .queued
-                    .iter()
-                    .filter(|(_, queued)| is_kind(queued.index))
-                    .map(|(id, _)| *id)
-                    .collect();
-                if ids.is_empty() || busy >= self.round.session.pool.slots(kind) {
+        for kind in WORKERS {
+            // Jobs that other processes have are passed over.
+            let mut passed = 0;
+            while self.count_running(kind) < self.round.session.pool.slots(kind) {
+                let ids = self.queued.most_urgent(kind, passed, CLAIMED_AMONG);
+                if ids.is_empty() {
                     break;
                 }
                 let store = self.round.session.store;
                 let claim = || store.claim(&self.owner, &ids, LEASE_MS);
-                let Some(lease) = debug_span!("claim").in_scope(claim)? else {
-                    break;
-                };
-                self.start(lease)?;
+                match debug_span!("claim").in_scope(claim)? {
+                    Some(lease) => self.start(lease)?,
+                    None => passed += ids.len(),
+                }
             }
         }
         Ok(())
     }
 
+    fn count_running(&self, kind: ActionKind) -> usize {
+        let running = self.running.values();
+        running
+            .filter(|running| running.queued.action.kind == kind)
+            .count()
+    }
+
     #[tracing::instrument(level = "debug", name = "start", skip_all)]
     pub(super) fn start(&mut self, lease: Lease) -> Result<()> {
         let id = lease.job;
-        let Some(mut queued) = self.queued.remove(&id) else {
+        let Some(mut queued) = self.queued.remove(id) else {
             return Ok(());
         };
         queued.waiting = Span::none();
@@ -431,12 +430,14 @@ impl Progressing<'_, '_> {
         if self.queued.is_empty() {
             return Ok(());
         }
-        let ids: Vec<JobId> = self.queued.keys().copied().collect();
+        // Those behind them are looked at when these are done.
+        let front = |kind| self.queued.most_urgent(kind, 0, LOOKED_AT);
+        let ids: Vec<JobId> = WORKERS.into_iter().flat_map(front).collect();
         for (id, state) in self.round.session.store.states(&ids)? {
             if matches!(state, JobState::Queued | JobState::Leased) {
                 continue;
             }
-            if let Some(queued) = self.queued.remove(&id) {
+            if let Some(queued) = self.queued.remove(id) {
                 self.states[queued.index] = State::Waiting;
                 self.ready.push_back(queued.index);
             }
@@ -448,7 +449,7 @@ impl Progressing<'_, '_> {
     pub(super) fn waiting_for(&mut self, id: JobId, queued: Queued) {
         let first = self
             .queued
-            .get(&id)
+            .get(id)
             .map(|first| first.index)
             .or_else(|| self.running.get(&id).map(|running| running.queued.index));
         if let Some(first) = first {
