@@ -179,6 +179,7 @@ pub fn pool_config(
     workers: &WorkerSettings,
 ) -> PoolConfig {
     let mut config = pool_config_for(&course.place.root, context);
+    config.zygote = course.settings.notebook.zygote;
     let slots = &mut config.slots;
     for (slot, number) in [
         (&mut slots.execute, workers.notebook),

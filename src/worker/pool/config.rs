@@ -72,6 +72,8 @@ pub struct PoolConfig {
     /// Whether more executions are expected: while it is true, the kernel for the next one starts as soon as a result
     /// is out. The engine sets it while executions wait.
     pub kernels_ahead: Arc<AtomicBool>,
+    /// Whether kernels of Python are forked from processes that have done their imports already. On Linux only.
+    pub zygote: bool,
     /// For tests: the program and arguments to start as PlantUML worker, such as one that misbehaves.
     pub plantuml_command: Option<Vec<String>>,
 }
@@ -99,6 +101,7 @@ impl PoolConfig {
             idle_ttl: Duration::from_secs(600),
             memory_ceiling: 1500 << 20,
             kernels_ahead: Arc::default(),
+            zygote: true,
             plantuml_command: None,
         }
     }
