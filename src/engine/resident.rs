@@ -348,13 +348,13 @@ impl<'e> Resident<'e> {
 
     /// Has workers ready for the next change, now that there is nothing to do.
     fn warm_up(&mut self) {
-        if self.options.fast {
+        if std::mem::replace(&mut self.is_warm, true) {
             return;
         }
-        // A kernel is used up by every execution.
-        self.pool.warm_up(ActionKind::Execute);
-        if !std::mem::replace(&mut self.is_warm, true) {
-            self.pool.warm_up(ActionKind::Html);
+        for kind in [ActionKind::Execute, ActionKind::Html] {
+            if !self.options.fast {
+                self.pool.warm_up(kind);
+            }
         }
     }
 }

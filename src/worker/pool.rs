@@ -129,22 +129,21 @@ impl Pool {
         }
     }
 
-    /// Has workers ready for the next requests: starts one in the background when none is there and a slot is free, and
-    /// lets the last used ones prepare, as many as a deck has languages. Must be called on a runtime.
+    /// Has workers ready for the next requests, as many as a deck has languages, if there are as many slots: starts in the
+    /// background those that are not there, and lets them prepare. Must be called on a runtime.
     pub fn warm_up(&self, kind: ActionKind) {
         let inner = Arc::clone(&self.0);
         tokio::spawn(async move {
             let Ok(shelf) = inner.shelf(kind) else { return };
             inner.start_sweeping();
             let mut prepared = Vec::new();
-            for number in 0..WARM_WORKERS {
+            for _ in 0..WARM_WORKERS {
                 let Ok(permit) = shelf.permits.try_acquire() else {
                     break;
                 };
                 let lent = match inner.borrow_idle(kind) {
                     Some(lent) => Ok(lent),
-                    None if number == 0 => inner.start(kind).await,
-                    None => break,
+                    None => inner.start(kind).await,
                 };
                 match lent {
                     Ok(mut lent) => {
