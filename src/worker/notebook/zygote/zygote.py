@@ -19,6 +19,7 @@ import builtins
 import ctypes
 import gc
 import importlib.util
+import itertools
 import json
 import os
 import random
@@ -474,10 +475,16 @@ class Zygote:
         warnings.resetwarnings()
         warnings.filters[:] = base
 
+        named = threads_named() - THREADS_NAMED
+        threading._counter = itertools.count(THREADS_NAMED).__next__
+
         def finish():
             for action, message, category, module, line in reversed(added):
                 warnings.filterwarnings(action, str_of(message) or "", category, str_of(module) or "", line)
             streams = dict(zip(map(id, STREAMS), (sys.stdin, sys.stdout, sys.stderr)))
+            # Threads that modules created, without starting them, had numbers.
+            for _ in range(named):
+                threading._counter()
             if "__mp_main__" in sys.modules:
                 sys.modules["__mp_main__"] = sys.modules["__main__"]
             for function in default_streams:
@@ -508,7 +515,13 @@ def fresh_random_states():
         sys.modules["numpy.random.mtrand"].seed()
 
 
+def threads_named():
+    """The number that the next thread without a name will get."""
+    return int(repr(threading._counter.__self__).strip("count()"))
+
+
 ZYGOTE = os.getpid()
+THREADS_NAMED = threads_named()
 control = Control()
 (order,) = control.receive()
 _, launcher_spec, launcher = runpy._get_module_details(order["module"])
