@@ -34,6 +34,10 @@ import time
 import types
 import warnings
 
+# Kernels have not loaded these.
+del sys.modules["gc"], sys.modules["resource"]
+sys.path_importer_cache.pop(__file__, None)
+
 CONTROL = 3
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
@@ -47,8 +51,6 @@ LOADED_BY_KERNELS = (
     "IPython.extensions.storemagic",
     "faulthandler",
     "ipykernel.debugger",
-    "psutil",
-    "resource",
     "sqlite3",
     "tornado.platform.asyncio",
     "tornado.queues",
