@@ -181,6 +181,133 @@ mod zygote {
 #[cfg(target_os = "linux")]
 mod forked;
 
+/// Notebooks that exercise what kernels can publish, each a list of cells.
+const DIFFERENTIAL: &[&[&str]] = &[
+    &[
+        "print('a')\nprint('b')",
+        "1 + 1",
+        "'text'",
+        "None",
+        "x = 3",
+        "x;",
+    ],
+    &[
+        "from IPython.display import display, HTML, Markdown, JSON, Latex",
+        "display(HTML('<b>b</b>'), Markdown('*m*'), JSON({'a': [1, 2.5, None, 1e300]}), Latex('$x$'))",
+        "h = display('first', display_id=True)\nprint('between')",
+        "h.update('second')\nprint('updated')",
+        "h2 = display('one', display_id='same'); display('two', display_id='same')",
+        "h2.update('three')\nh2.display('four')",
+    ],
+    &[
+        "from IPython.display import clear_output",
+        "print('gone')\nclear_output()\nprint('stays')",
+        "print('gone')\nclear_output(wait=True)\nprint('stays')",
+        "print('stays')\nclear_output(wait=True)",
+        "display(1)\nclear_output(wait=True)\ndisplay(2)\n3",
+    ],
+    &[
+        "import sys\nsys.stderr.write('only stderr\\n');",
+        "import warnings\nwarnings.warn('careful')",
+        "%%bash\necho hello\necho oops >&2",
+        "%%html\n<i>magic</i>",
+        "!echo shell",
+        "?len",
+        "# only a comment",
+        "def f():\n    '''Doc.'''\nf.__doc__",
+    ],
+    &[
+        "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.plot([1, 2, 3], [3, 1, 2])\nax.set_title('T')",
+        "ax.hist([1, 1, 2]);\nfig",
+        "import numpy as np\nnp.arange(12).reshape(3, 4)",
+        "import pandas as pd\ndf = pd.DataFrame({'x': range(100), 'y': np.linspace(0, 1, 100)})\ndf",
+        "df.describe()",
+        "df.plot(); plt.show()\nprint('after')",
+    ],
+    &[
+        "class A:\n    def _repr_html_(self): return '<p>A</p>'\n    def __repr__(self): return 'A!'\nA()",
+        "class B:\n    def _repr_mimebundle_(self, **k): return {'text/plain': 'B', 'application/x-b+json': {'k': [1]}}, {'text/plain': {'m': 1}}\nB()",
+        "import asyncio\nawait asyncio.sleep(0.01)\n'awaited'",
+        "for c in 'äöü€😀\\x00\\x1b[31mred\\x1b[0m': print(c, end='')",
+        "print('a\\rb\\b c')",
+        "_, In[1][:5], len(Out)",
+        "%history -l 2",
+    ],
+    &[
+        "1 / 0",
+        "print('out')\nraise KeyError('k')",
+        "def f(): return undefined\nf()",
+        "if True print()",
+        "try:\n    1 / 0\nexcept Exception as e:\n    raise ValueError('b') from e",
+        "raise SystemExit(3)",
+        "input('?')",
+        "assert False, 'no'",
+        "print('still here')",
+    ],
+    &[
+        "import threading\nsorted(thread.name for thread in threading.enumerate())",
+        "threading.Thread(target=print, args=['t']).name",
+        "sorted(name for name in globals() if not name.startswith('_'))",
+        "_i, _ih, In, Out, __name__",
+        "import os, subprocess, sys\nos.system('echo child; echo oops >&2')\nNone",
+        "subprocess.run(['echo', 'käse ' * 3]);",
+        "from IPython.display import display, JSON\ndisplay(JSON([float('nan'), 2.0, 0.1, 1e-300, -0.0]))",
+        "sys.stdout.write('a'), sys.stdout.isatty(), sys.argv[1:0], os.listdir('.')",
+    ],
+];
+
+/// Runs the notebooks with nbclient, joining texts between other outputs, stdout first.
+const NBCLIENT: &str = r#"
+import itertools, json, re, sys, nbformat, nbclient, os, tempfile
+os.environ["PYTHONHASHSEED"] = "0"
+os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+os.environ["IPYTHONDIR"] = tempfile.mkdtemp()
+result = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # kernels print there too
+results = []
+for sources in json.load(sys.stdin):
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    nb.metadata["kernelspec"] = {"name": "python3", "display_name": "", "language": "python"}
+    with tempfile.TemporaryDirectory() as cwd:
+        nbclient.NotebookClient(nb, allow_errors=True, resources={"metadata": {"path": cwd}}).execute()
+    cells = []
+    for cell in nb.cells:
+        outputs = []
+        for is_text, run in itertools.groupby(cell.outputs, lambda output: output["output_type"] == "stream"):
+            run = list(run)
+            if is_text:
+                names = sorted({output["name"] for output in run}, reverse=True)
+                texts = ["".join(output["text"] for output in run if output["name"] == name) for name in names]
+                run = [{"output_type": "stream", "name": name, "text": text} for name, text in zip(names, texts)]
+            outputs += run
+        cells.append({"outputs": outputs, "execution_count": cell.execution_count})
+    results.append(cells)
+result.write(re.sub(r"ipykernel_\d+/", "ipykernel/", json.dumps(results)))
+"#;
+
+#[tokio::test]
+async fn outputs_are_those_of_nbclient() {
+    let python = &renderers().html.as_ref().unwrap().python;
+    let expected = python_says(
+        python,
+        NBCLIENT,
+        &serde_json::to_string(DIFFERENTIAL).unwrap(),
+    );
+    let expected: Vec<Vec<Value>> = serde_json::from_slice(&expected).unwrap();
+    let mut bench = Bench::new(true).await;
+    for (sources, expected) in DIFFERENTIAL.iter().zip(expected) {
+        let mut work = work(sources);
+        for cell in &mut work.cells {
+            cell.may_fail = true;
+        }
+        let (_, executed) = bench.try_run(work).await.unwrap();
+        for (index, (cell, expected)) in executed.cells.iter().zip(expected).enumerate() {
+            let seen = serde_json::to_value(cell).unwrap();
+            similar_asserts::assert_eq!(seen, expected, "{}", sources[index]);
+        }
+    }
+}
+
 /// What a Python program prints, given an input.
 fn python_says(python: &Path, program: &str, input: &str) -> Vec<u8> {
     use std::io::Write;

@@ -265,7 +265,9 @@ impl Settings {
                 "1" => true,
                 other => {
                     let name = env::ZYGOTE;
-                    return Err(Error::usage(format!("{name} is `{other}`, but it must be 0 or 1")));
+                    return Err(Error::usage(format!(
+                        "{name} is `{other}`, but it must be 0 or 1"
+                    )));
                 }
             };
         }

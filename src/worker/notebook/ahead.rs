@@ -85,15 +85,20 @@ pub(super) async fn start_kernel(
     needs: &Needs,
     zygotes: Option<&Zygotes>,
 ) -> Result<Kernel, WorkerError> {
-    if let Some(zygotes) = zygotes {
+    // The second attempt is for a zygote that ended unnoticed.
+    for _ in 0..2 {
+        let Some(zygotes) = zygotes else { break };
         let launcher = zygotes.launcher(&start.name, &start.spec, needs).await;
-        if let Launcher::Zygote(zygote) = &launcher {
-            match Kernel::start(start, &launcher).await {
-                Ok(kernel) => return Ok(kernel),
-                Err(error) => {
-                    let reason = error.to_string();
-                    zygotes.distrust(&start.name, &start.spec, zygote, &reason).await;
-                }
+        let Launcher::Zygote(zygote) = &launcher else {
+            break;
+        };
+        match Kernel::start(start, &launcher).await {
+            Ok(kernel) => return Ok(kernel),
+            Err(error) => {
+                let reason = error.to_string();
+                zygotes
+                    .distrust(&start.name, &start.spec, zygote, &reason)
+                    .await;
             }
         }
     }

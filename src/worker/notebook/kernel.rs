@@ -248,7 +248,9 @@ fn prelude() -> String {
     // JSON texts are Python texts.
     let source = serde_json::Value::from(PRELUDE);
     let finish = serde_json::Value::from(FINISH);
-    format!("exec({finish}, {{}}); exec({source}, {{'get_ipython': get_ipython, '__name__': 'clm'}})")
+    format!(
+        "exec({finish}, {{}}); exec({source}, {{'get_ipython': get_ipython, '__name__': 'clm'}})"
+    )
 }
 
 /// An error when the kernel ended, or the time is over.

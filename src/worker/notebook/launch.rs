@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use super::zygote::Zygote;
 use super::zygote::Needs;
+use super::zygote::Zygote;
 use crate::worker::WorkerError;
 use crate::worker::process::ChildTree;
 use crate::worker::renderers::KernelSpec;
@@ -109,14 +109,10 @@ fn command(launch: &Launch<'_>) -> Result<Command, WorkerError> {
         let path = launch.connection_file.display();
         WorkerError::Io(format!("the path `{path}` is not valid Unicode"))
     })?;
-    let program = launch
-        .spec
-        .argv
-        .first()
-        .ok_or_else(|| WorkerError::Start {
-            what: what(launch.name),
-            reason: "its kernelspec names no program".to_owned(),
-        })?;
+    let program = launch.spec.argv.first().ok_or_else(|| WorkerError::Start {
+        what: what(launch.name),
+        reason: "its kernelspec names no program".to_owned(),
+    })?;
     let mut command = Command::new(program);
     command.args(arguments(launch.spec, file));
     set_environment(&mut command, launch.spec, program, launch.profile);

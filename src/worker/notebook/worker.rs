@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::ahead::{KernelAhead, start_kernel};
 use super::diagnose::{Place, unknown_kernel};
 use super::execute::{self, End, is_blank};
-use super::ahead::{KernelAhead, start_kernel};
 use super::kernel::{Kernel, KernelStart};
 use super::launch::what;
 use super::workdir;
@@ -142,7 +142,11 @@ impl Worker for KernelWorker {
         if self.next.is_none()
             && let Some(start) = self.start_of(name)
         {
-            self.next = Some(KernelAhead::start(start, needs.clone(), self.zygotes.clone()));
+            self.next = Some(KernelAhead::start(
+                start,
+                needs.clone(),
+                self.zygotes.clone(),
+            ));
         }
     }
 

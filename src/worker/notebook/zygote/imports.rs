@@ -59,17 +59,27 @@ impl Needs {
         };
         let cells = &work.cells;
         // What comes after all imports changes none.
-        let last = cells.iter().rposition(|cell| cell.source.contains("import"));
+        let last = cells
+            .iter()
+            .rposition(|cell| cell.source.contains("import"));
         let until_last = &cells[..last.map_or(0, |last| last + 1)];
-        let trust = if cells.iter().any(|cell| matches(&LOOKS_AT_INTERPRETER, cell)) {
+        let trust = if cells
+            .iter()
+            .any(|cell| matches(&LOOKS_AT_INTERPRETER, cell))
+        {
             Trust::Nothing
-        } else if until_last.iter().any(|cell| matches(&CHANGES_IMPORTS, cell)) {
+        } else if until_last
+            .iter()
+            .any(|cell| matches(&CHANGES_IMPORTS, cell))
+        {
             Trust::Kernel
         } else {
             Trust::Imports
         };
         // Cells in other languages begin with two signs.
-        let python = cells.iter().filter(|cell| !cell.source.trim_start().starts_with("%%"));
+        let python = cells
+            .iter()
+            .filter(|cell| !cell.source.trim_start().starts_with("%%"));
         let lines = python.flat_map(|cell| cell.source.lines());
         let first = |path: &str| {
             let name = path.split('/').next().unwrap_or_default();
@@ -78,7 +88,11 @@ impl Needs {
         Self {
             imports: lines.flat_map(imported).collect(),
             trust,
-            own: work.files.iter().map(|(_, path)| first(path.as_str())).collect(),
+            own: work
+                .files
+                .iter()
+                .map(|(_, path)| first(path.as_str()))
+                .collect(),
         }
     }
 }
@@ -92,7 +106,12 @@ fn imported(line: &str) -> Vec<String> {
     };
     let is_path = |text: &str| text.split('.').all(is_name);
     // `a as b` is `a`.
-    let original = |text: &str| text.split_whitespace().next().unwrap_or_default().to_owned();
+    let original = |text: &str| {
+        text.split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
     if let Some(modules) = line.strip_prefix("import ") {
         let modules = modules.split(',').map(original);
         return modules.filter(|module| is_path(module)).collect();
@@ -131,7 +150,10 @@ mod tests {
             prog_lang: ProgLang::Python,
             kernel: "python3".to_owned(),
             cells: cells.iter().map(cell).collect(),
-            files: vec![(path("a/stats.py"), path("stats.py")), (path("b/d/e.csv"), path("data/e.csv"))],
+            files: vec![
+                (path("a/stats.py"), path("stats.py")),
+                (path("b/d/e.csv"), path("data/e.csv")),
+            ],
             skip_errors: false,
             cell_timeout: None,
         })
@@ -155,7 +177,10 @@ mod tests {
     fn decks_that_could_notice_are_told_apart() {
         for (cell, trust) in [
             ("import numpy\nprint(numpy.pi)", Trust::Imports),
-            ("import warnings\nwarnings.filterwarnings('ignore')", Trust::Imports),
+            (
+                "import warnings\nwarnings.filterwarnings('ignore')",
+                Trust::Imports,
+            ),
             ("warnings.simplefilter('error')", Trust::Kernel),
             ("os.environ['A'] = 'b'", Trust::Kernel),
             ("sys.path.insert(0, 'x')", Trust::Kernel),
@@ -167,11 +192,17 @@ mod tests {
             ("import gc\ngc.collect()", Trust::Nothing),
             ("'numpy' in sys.modules", Trust::Nothing),
             ("inspect.stack()", Trust::Nothing),
-            ("magic = 1\npipeline = environment = logic = 2", Trust::Imports),
+            (
+                "magic = 1\npipeline = environment = logic = 2",
+                Trust::Imports,
+            ),
         ] {
             assert_eq!(needs(&["1", cell, "import b"]).trust, trust, "{cell}");
         }
         assert_eq!(needs(&["import a", "os.environ"]).trust, Trust::Imports);
-        assert_eq!(needs(&["sys.path", "import a", "gc.collect()"]).trust, Trust::Nothing);
+        assert_eq!(
+            needs(&["sys.path", "import a", "gc.collect()"]).trust,
+            Trust::Nothing
+        );
     }
 }

@@ -38,7 +38,8 @@ impl Learning {
 
     /// Remembers which of the wanted imports were made, and what they cost.
     pub(super) fn imported(&mut self, wanted: &BTreeSet<String>, made: &BTreeMap<String, f64>) {
-        self.costs.extend(made.iter().map(|(unit, cost)| (unit.clone(), *cost)));
+        self.costs
+            .extend(made.iter().map(|(unit, cost)| (unit.clone(), *cost)));
         let missing = wanted.iter().filter(|unit| !made.contains_key(*unit));
         self.rejected.extend(missing.cloned());
     }
@@ -52,8 +53,16 @@ impl Learning {
     /// The imports that save the most time, if they save enough more than the current ones.
     ///
     /// Only decks that import all of them can use them: so these are the imports of one deck, or what two have in common.
-    pub(super) fn better_than(&self, current: &BTreeSet<String>, is_busy: bool) -> Option<BTreeSet<String>> {
-        let decks: Vec<BTreeSet<String>> = self.decks.iter().map(|deck| deck - &self.rejected).collect();
+    pub(super) fn better_than(
+        &self,
+        current: &BTreeSet<String>,
+        is_busy: bool,
+    ) -> Option<BTreeSet<String>> {
+        let decks: Vec<BTreeSet<String>> = self
+            .decks
+            .iter()
+            .map(|deck| deck - &self.rejected)
+            .collect();
         let mut best: Option<(f64, BTreeSet<String>)> = None;
         for (index, first) in decks.iter().enumerate() {
             for second in &decks[index..] {
@@ -65,7 +74,9 @@ impl Learning {
             }
         }
         let (saved, best) = best?;
-        let misses = decks.iter().filter(|deck| best.is_subset(deck) && !(!current.is_empty() && current.is_subset(deck)));
+        let misses = decks.iter().filter(|deck| {
+            best.is_subset(deck) && !(!current.is_empty() && current.is_subset(deck))
+        });
         let is_worth_it = saved > self.saved(&decks, current) + WORTH;
         (is_worth_it && (!is_busy || misses.count() >= MISSES)).then_some(best)
     }
@@ -108,7 +119,10 @@ mod tests {
         learning.note(set(&["b", "c"]));
         learning.note(set(&["b", "c"]));
         learning.note(set(&["b", "c"]));
-        assert_eq!(learning.better_than(&set(&["a"]), false), Some(set(&["b", "c"])));
+        assert_eq!(
+            learning.better_than(&set(&["a"]), false),
+            Some(set(&["b", "c"]))
+        );
         learning.reject("c".to_owned());
         assert_eq!(learning.better_than(&set(&["a"]), false), Some(set(&["b"])));
     }
@@ -116,7 +130,10 @@ mod tests {
     #[test]
     fn what_decks_have_in_common_serves_more_of_them() {
         let mut learning = Learning::default();
-        learning.imported(&set(&[]), &[("a".to_owned(), 500.0), ("b".to_owned(), 10.0)].into());
+        learning.imported(
+            &set(&[]),
+            &[("a".to_owned(), 500.0), ("b".to_owned(), 10.0)].into(),
+        );
         learning.note(set(&["a", "x"]));
         learning.note(set(&["a", "b"]));
         learning.reject("x".to_owned());

@@ -21,8 +21,8 @@ use crate::worker::renderers::KernelSpec;
 pub(super) use imports::Needs;
 use imports::Trust;
 use learning::Learning;
-pub(super) use process::Zygote;
 use process::Unusable;
+pub(super) use process::Zygote;
 
 /// How often zygotes of a kernelspec may fail before they are left alone.
 const FAILURES: u32 = 3;
@@ -125,11 +125,25 @@ impl Zygotes {
     }
 
     /// Gives up a zygote whose kernel could not be used.
-    pub(super) async fn distrust(&self, name: &str, spec: &KernelSpec, zygote: &Arc<Zygote>, reason: &str) {
-        tracing::warn!(kernel = name, reason, "a forked kernel could not be used; it is started anew");
+    pub(super) async fn distrust(
+        &self,
+        name: &str,
+        spec: &KernelSpec,
+        zygote: &Arc<Zygote>,
+        reason: &str,
+    ) {
+        tracing::warn!(
+            kernel = name,
+            reason,
+            "a forked kernel could not be used; it is started anew"
+        );
         let environment = self.environment(name, spec);
         let mut base = environment.base.lock().await;
-        let is_same = |other: &Option<Arc<Zygote>>| other.as_ref().is_some_and(|other| Arc::ptr_eq(other, zygote));
+        let is_same = |other: &Option<Arc<Zygote>>| {
+            other
+                .as_ref()
+                .is_some_and(|other| Arc::ptr_eq(other, zygote))
+        };
         if is_same(&base) {
             *base = None;
         }
@@ -143,7 +157,10 @@ impl Zygotes {
 
     /// Ends all zygotes, and waits until they are gone.
     pub(super) async fn end(self) {
-        let environments = self.environments.lock().map(|mut all| std::mem::take(&mut *all));
+        let environments = self
+            .environments
+            .lock()
+            .map(|mut all| std::mem::take(&mut *all));
         for environment in environments.unwrap_or_default().into_values() {
             let (building, learned) = {
                 let mut state = environment.state();
@@ -154,14 +171,21 @@ impl Zygotes {
                 let _ = building.process.await;
             }
             let base = environment.base.lock().await.take();
-            for zygote in [base, learned].into_iter().flatten().filter_map(Arc::into_inner) {
+            for zygote in [base, learned]
+                .into_iter()
+                .flatten()
+                .filter_map(Arc::into_inner)
+            {
                 zygote.end().await;
             }
         }
     }
 
     fn environment(&self, name: &str, spec: &KernelSpec) -> Arc<Environment> {
-        let mut all = self.environments.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self
+            .environments
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let new = || Environment {
             name: name.to_owned(),
             spec: spec.clone(),
@@ -169,13 +193,19 @@ impl Zygotes {
             base: tokio::sync::Mutex::default(),
             state: Mutex::default(),
         };
-        Arc::clone(all.entry(name.to_owned()).or_insert_with(|| Arc::new(new())))
+        Arc::clone(
+            all.entry(name.to_owned())
+                .or_insert_with(|| Arc::new(new())),
+        )
     }
 }
 
 impl Drop for Zygotes {
     fn drop(&mut self) {
-        let all = self.environments.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let all = self
+            .environments
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         for environment in all.values() {
             if let Some(building) = environment.state().building.take() {
                 building.process.abort();
@@ -198,13 +228,18 @@ impl Environment {
         if self.state().failures >= FAILURES {
             return None;
         }
-        let started = Zygote::start(&self.name, &self.spec, &self.runtime_dir, &BTreeSet::new()).await;
+        let started =
+            Zygote::start(&self.name, &self.spec, &self.runtime_dir, &BTreeSet::new()).await;
         *base = match started {
             Ok(zygote) => Some(Arc::new(zygote)),
             Err(Unusable::Zygote(reason) | Unusable::Import { reason, .. }) => {
                 // What keeps one from working is there for the next one as well.
                 self.state().failures = FAILURES;
-                tracing::info!(kernel = self.name, reason, "kernels are not forked, but started by their command");
+                tracing::info!(
+                    kernel = self.name,
+                    reason,
+                    "kernels are not forked, but started by their command"
+                );
                 None
             }
         };
@@ -225,7 +260,9 @@ impl Environment {
         }
         let learned = state.learned.as_ref().filter(|zygote| zygote.is_alive());
         let current = learned.map(|zygote| zygote.imports().keys().cloned().collect());
-        let wanted = state.learning.better_than(&current.unwrap_or_default(), is_busy)?;
+        let wanted = state
+            .learning
+            .better_than(&current.unwrap_or_default(), is_busy)?;
         let (sender, done) = watch::channel(());
         let environment = Arc::clone(self);
         let process = tokio::spawn(async move {

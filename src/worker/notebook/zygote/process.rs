@@ -141,8 +141,10 @@ impl Zygote {
             .map_err(|error| unusable(&error))?;
         let program = directory.path().join("zygote.py");
         std::fs::write(&program, PROGRAM).map_err(|error| unusable(&error))?;
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(|error| unusable(&error))?;
-        ours.set_nonblocking(true).map_err(|error| unusable(&error))?;
+        let (ours, theirs) =
+            std::os::unix::net::UnixStream::pair().map_err(|error| unusable(&error))?;
+        ours.set_nonblocking(true)
+            .map_err(|error| unusable(&error))?;
         let mut command = Command::new(python.program);
         command.args(python.options).arg(&program);
         launch::set_environment(&mut command, spec, python.program, directory.path());
@@ -172,8 +174,17 @@ impl Zygote {
         let state = Arc::new(State::default());
         let (orders, to_send) = mpsc::unbounded_channel();
         tokio::spawn(send(to_send, writer));
-        tokio::spawn(listen(lines, orders.clone().downgrade(), Arc::clone(&state)));
-        tracing::debug!(kernel = name, pid = tree.pid(), ?imports, "a zygote is ready");
+        tokio::spawn(listen(
+            lines,
+            orders.clone().downgrade(),
+            Arc::clone(&state),
+        ));
+        tracing::debug!(
+            kernel = name,
+            pid = tree.pid(),
+            ?imports,
+            "a zygote is ready"
+        );
         Ok(Self {
             tree,
             orders,
@@ -207,18 +218,31 @@ impl Zygote {
     }
 
     /// Forks a kernel.
-    pub(in crate::worker::notebook) async fn fork(&self, launch: &Launch<'_>) -> Result<ChildTree, String> {
-        let python = Interpreter::of(launch.spec).ok_or("its kernelspec is not of the usual form")?;
-        let directory = launch.connection_file.parent().ok_or("the connection file is nowhere")?;
+    pub(in crate::worker::notebook) async fn fork(
+        &self,
+        launch: &Launch<'_>,
+    ) -> Result<ChildTree, String> {
+        let python =
+            Interpreter::of(launch.spec).ok_or("its kernelspec is not of the usual form")?;
+        let directory = launch
+            .connection_file
+            .parent()
+            .ok_or("the connection file is nowhere")?;
         let log = Log::default();
         let what = what(launch.name);
         let mut outputs = Vec::new();
         let mut streams = Vec::new();
         for name in ["stdout", "stderr"] {
             let path = directory.join(name);
-            let failed = |error: &dyn std::fmt::Display| format!("cannot use `{}`: {error}", path.display());
-            nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|error| failed(&error))?;
-            streams.push(pipe::OpenOptions::new().open_receiver(&path).map_err(|error| failed(&error))?);
+            let failed =
+                |error: &dyn std::fmt::Display| format!("cannot use `{}`: {error}", path.display());
+            nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR)
+                .map_err(|error| failed(&error))?;
+            streams.push(
+                pipe::OpenOptions::new()
+                    .open_receiver(&path)
+                    .map_err(|error| failed(&error))?,
+            );
             outputs.push(text(&path)?.to_owned());
         }
         let mut arguments = launch::arguments(launch.spec, text(launch.connection_file)?);
@@ -251,7 +275,9 @@ impl Zygote {
             "stdout": outputs[0],
             "stderr": outputs[1],
         }});
-        self.orders.send(request).map_err(|_| "it is gone".to_owned())?;
+        self.orders
+            .send(request)
+            .map_err(|_| "it is gone".to_owned())?;
         let answer = timeout(FORK_LIMIT, answer).await;
         let tree = answer
             .map_err(|_| format!("it did not fork within {} s", FORK_LIMIT.as_secs()))?
@@ -287,7 +313,9 @@ impl<'a> Interpreter<'a> {
         let module = words.get(at + 1)?;
         let options = &words[..at];
         let is_usual = ["ipykernel_launcher", "ipykernel"].contains(&module.as_str())
-            && options.iter().all(|option| option.starts_with("-X") && option.len() > 2);
+            && options
+                .iter()
+                .all(|option| option.starts_with("-X") && option.len() > 2);
         is_usual.then_some(Self {
             program,
             options,
