@@ -395,6 +395,20 @@ mod tests {
     }
 
     #[test]
+    fn the_environment_wins_over_the_settings() {
+        let with = |name: &'static str, value: &'static str| {
+            let mut settings = Settings::parse("[notebook]\nzygote = true\n").unwrap();
+            let result = settings.apply_env(|asked| (asked == name).then(|| value.into()));
+            result.map(|()| settings.notebook)
+        };
+        assert!(with("OTHER", "0").unwrap().zygote);
+        assert!(!with(env::ZYGOTE, "0").unwrap().zygote);
+        assert!(with(env::ZYGOTE, "1").unwrap().zygote);
+        assert_eq!(with(env::ZYGOTE, "off").unwrap_err().exit_code(), 2);
+        assert_eq!(with(env::CELL_TIMEOUT, "7").unwrap().cell_timeout, 7);
+    }
+
+    #[test]
     fn worker_lists_are_checked() {
         let workers = WorkerSettings::parse("notebook=2,drawio=1").unwrap();
         assert_eq!(

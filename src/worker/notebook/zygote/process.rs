@@ -23,8 +23,11 @@ use super::imports::{Needs, Trust};
 use crate::worker::process::{ChildTree, Exit, ForkedEnd, Log};
 use crate::worker::renderers::KernelSpec;
 
-/// The program that runs in Python.
-const PROGRAM: &str = include_str!("zygote.py");
+/// The program that runs in Python: file names and contents, the one that is started first.
+const PROGRAM: [(&str, &str); 2] = [
+    ("zygote.py", include_str!("zygote.py")),
+    ("preload.py", include_str!("preload.py")),
+];
 /// How long one import, or the kernel's own imports, may take.
 const IMPORT_LIMIT: Duration = Duration::from_secs(60);
 /// How long a fork may take.
@@ -139,8 +142,11 @@ impl Zygote {
             .prefix("z")
             .tempdir_in(runtime_dir)
             .map_err(|error| unusable(&error))?;
-        let program = directory.path().join("zygote.py");
-        std::fs::write(&program, PROGRAM).map_err(|error| unusable(&error))?;
+        for (name, text) in PROGRAM {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).map_err(|error| unusable(&error))?;
+        }
+        let program = directory.path().join(PROGRAM[0].0);
         let (ours, theirs) =
             std::os::unix::net::UnixStream::pair().map_err(|error| unusable(&error))?;
         ours.set_nonblocking(true)
