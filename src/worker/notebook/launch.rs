@@ -71,6 +71,11 @@ impl Launcher {
         }
     }
 
+    /// Whether kernels are forked.
+    pub(super) fn is_zygote(&self) -> bool {
+        matches!(self, Self::Zygote(_))
+    }
+
     /// Whether both make the same kernels.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::task::JoinSet;
@@ -13,7 +13,7 @@ use super::ahead::{KernelAhead, start_kernel};
 use super::diagnose::{Place, unknown_kernel};
 use super::execute::{self, End, is_blank};
 use super::kernel::{Kernel, KernelStart};
-use super::launch::what;
+use super::launch::{Launcher, what};
 use super::workdir;
 use super::zygote::{Needs, SharedZygotes, Zygotes};
 use crate::events::{Diagnostic, Severity};
@@ -122,7 +122,21 @@ impl Worker for KernelWorker {
             () = cancel.cancelled() => return Ok(Outcome::cancelled()),
         };
         self.pid = Some(kernel.pid());
-        let (kernel, outcome) = execution(kernel, request, work, &start, &progress, &cancel).await;
+        let began = Instant::now();
+        let (mut kernel, mut outcome) =
+            execution(kernel, request, work, &start, &progress, &cancel).await;
+        if kernel.launcher().is_zygote() && crashed(&kernel).await && !cancel.is_cancelled() {
+            // A crash in compiled code is the deck's only if it also happens in a process that was not forked.
+            tracing::info!(source = %request.source, "a forked kernel crashed: the deck runs in another one");
+            self.ending.spawn(kernel.end());
+            kernel = tokio::select! {
+                kernel = Kernel::start(&start, &Launcher::Command) => kernel?,
+                () = cancel.cancelled() => return Ok(Outcome::cancelled()),
+            };
+            self.pid = Some(kernel.pid());
+            (kernel, outcome) = execution(kernel, request, work, &start, &progress, &cancel).await;
+        }
+        tracing::debug!(source = %request.source, took = ?began.elapsed(), "executed");
         // Killed at once; its files are removed while the next request is on its way.
         kernel.tree.kill_tree();
         self.ending.spawn(kernel.end());
@@ -318,6 +332,16 @@ async fn death(
         diagnostic = diagnostic.detail(lines);
     }
     Ok(Outcome::failed(diagnostic))
+}
+
+/// Whether the kernel ended by a signal of its own doing.
+async fn crashed(kernel: &Kernel) -> bool {
+    if !kernel.tree.has_exited() {
+        return false;
+    }
+    let exit = kernel.tree.wait().await;
+    let by_signal = matches!(exit, Exit::Status(status) if status.code().is_none());
+    by_signal && !was_killed(exit)
 }
 
 /// Whether the process ended by a signal that others send, unlike a crash of its own.
