@@ -48,6 +48,14 @@ impl Bench {
         }
     }
 
+    /// A new worker that keeps in a file what decks import.
+    async fn remember(&mut self, file: &Path) {
+        self.config.imports_file = Some(file.to_owned());
+        self.config.zygotes = Default::default();
+        let kernels = &renderers().kernels;
+        self.worker = start_kernel_worker(kernels, &self.config).await.unwrap();
+    }
+
     fn config(runtime: &Path, zygote: bool) -> KernelConfig {
         KernelConfig {
             zygote,

@@ -180,6 +180,7 @@ pub fn pool_config(
 ) -> PoolConfig {
     let mut config = pool_config_for(&course.place.root, context);
     config.zygote = course.settings.notebook.zygote;
+    config.imports_file = Some(course.place.state_dir().join("imports.json"));
     let slots = &mut config.slots;
     for (slot, number) in [
         (&mut slots.execute, workers.notebook),

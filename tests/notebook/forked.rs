@@ -280,3 +280,25 @@ async fn kernels_die_with_their_zygote_and_that_is_worth_another_attempt() {
     bench.run(&["1"]).await;
     assert!(bench.leaves_nothing().await);
 }
+
+#[tokio::test]
+async fn what_decks_import_is_known_to_the_next_process() {
+    let course = tempfile::tempdir().unwrap();
+    let file = course.path().join("imports.json");
+    let mut bench = Bench::new(true).await;
+    bench.remember(&file).await;
+    bench.run(&["import statistics, xml.dom.minidom"]).await;
+    while !file.exists() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(bench.leaves_nothing().await);
+    let mut bench = Bench::new(true).await;
+    bench.remember(&file).await;
+    bench.worker.prepare();
+    let started = Instant::now();
+    while zygotes(bench.runtime.path()).len() < 2 {
+        assert!(started.elapsed() < LEARNING, "nothing was remembered");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(bench.leaves_nothing().await);
+}

@@ -76,6 +76,11 @@ impl Launcher {
         matches!(self, Self::Zygote(_))
     }
 
+    /// Whether kernels have imported what decks import.
+    pub(super) fn has_imports(&self) -> bool {
+        matches!(self, Self::Zygote(zygote) if zygote.has_imports())
+    }
+
     /// Whether both make the same kernels.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {

@@ -42,6 +42,8 @@ pub struct KernelConfig {
     pub zygote: bool,
     /// Those processes: the workers of a pool share them.
     pub zygotes: SharedZygotes,
+    /// A file of this course where what decks import is kept between processes, if anywhere.
+    pub imports_file: Option<PathBuf>,
 }
 
 impl KernelConfig {
@@ -53,6 +55,7 @@ impl KernelConfig {
             ahead: Arc::default(),
             zygote: true,
             zygotes: SharedZygotes::default(),
+            imports_file: None,
         }
     }
 }
@@ -66,11 +69,14 @@ pub async fn start_kernel_worker(
     Ok(Box::new(KernelWorker {
         kernels: kernels.clone(),
         config: config.clone(),
-        zygotes: is_possible.then(|| config.zygotes.get(&config.runtime_dir)),
+        zygotes: is_possible.then(|| {
+            let record = config.imports_file.as_deref();
+            config.zygotes.get(&config.runtime_dir, record)
+        }),
         next: None,
         ending: JoinSet::new(),
         pid: None,
-        last: (FIRST.to_owned(), Needs::default()),
+        last: (FIRST.to_owned(), None),
     }))
 }
 
@@ -85,7 +91,7 @@ struct KernelWorker {
     /// The kernel of the last execution.
     pid: Option<u32>,
     /// The name of its kernelspec, and what the deck needed; before the first one, the language that most courses are in.
-    last: (String, Needs),
+    last: (String, Option<Needs>),
 }
 
 #[async_trait]
@@ -116,7 +122,7 @@ impl Worker for KernelWorker {
             )));
         };
         let needs = Needs::of(work);
-        self.last = (work.kernel.clone(), needs.clone());
+        self.last = (work.kernel.clone(), Some(needs.clone()));
         let kernel = tokio::select! {
             kernel = self.kernel(&start, &needs) => kernel?,
             () = cancel.cancelled() => return Ok(Outcome::cancelled()),
@@ -156,11 +162,12 @@ impl Worker for KernelWorker {
         if self.next.is_none()
             && let Some(start) = self.start_of(name)
         {
-            self.next = Some(KernelAhead::start(
-                start,
-                needs.clone(),
-                self.zygotes.clone(),
-            ));
+            let expected = || {
+                let zygotes = self.zygotes.as_ref();
+                zygotes.map(|zygotes| zygotes.expected(&start.name, &start.spec))
+            };
+            let needs = needs.clone().or_else(expected).unwrap_or_default();
+            self.next = Some(KernelAhead::start(start, needs, self.zygotes.clone()));
         }
     }
 
@@ -192,12 +199,22 @@ impl KernelWorker {
             && next.name() == start.name
             && let Some(kernel) = next.take().await
         {
-            if kernel.launcher().suits(needs) && !kernel.tree.has_exited() {
+            let is_usable = kernel.launcher().suits(needs) && !kernel.tree.has_exited();
+            if is_usable && !self.is_surpassed(&kernel, start, needs).await {
                 return Ok(kernel);
             }
             self.ending.spawn(kernel.end());
         }
         start_kernel(start, needs, self.zygotes.as_deref()).await
+    }
+
+    /// Whether a kernel that has the imports of the deck can be forked, and this one has them not.
+    async fn is_surpassed(&self, kernel: &Kernel, start: &KernelStart, needs: &Needs) -> bool {
+        let Some(zygotes) = &self.zygotes else {
+            return false;
+        };
+        let best = zygotes.launcher(&start.name, &start.spec, needs).await;
+        best.has_imports() && !kernel.launcher().has_imports()
     }
 
     /// Does, after a result, what will help the next requests.

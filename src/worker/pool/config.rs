@@ -74,6 +74,8 @@ pub struct PoolConfig {
     pub kernels_ahead: Arc<AtomicBool>,
     /// Whether kernels of Python are forked from processes that have done their imports already. On Linux only.
     pub zygote: bool,
+    /// A file of this course where what decks import is kept between processes, if anywhere.
+    pub imports_file: Option<PathBuf>,
     /// For tests: the program and arguments to start as PlantUML worker, such as one that misbehaves.
     pub plantuml_command: Option<Vec<String>>,
 }
@@ -102,6 +104,7 @@ impl PoolConfig {
             memory_ceiling: 1500 << 20,
             kernels_ahead: Arc::default(),
             zygote: true,
+            imports_file: None,
             plantuml_command: None,
         }
     }

@@ -79,6 +79,7 @@ impl ToolFactory {
         let config = KernelConfig {
             ahead: Arc::clone(&self.config.kernels_ahead),
             zygote: self.config.zygote,
+            imports_file: self.config.imports_file.clone(),
             zygotes: self.zygotes.clone(),
             ..KernelConfig::new(self.config.runtime_dir.clone())
         };

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 /// How many executed decks are remembered.
 const MEMORY: usize = 12;
 /// What a deck counts in comparison to the one that was executed after it.
@@ -14,7 +16,7 @@ const WORTH: f64 = 20.0;
 const MISSES: usize = 3;
 
 /// What the decks of late imported, and what is known of imports.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Learning {
     /// The latest first.
     decks: VecDeque<BTreeSet<String>>,
@@ -29,6 +31,11 @@ impl Learning {
     pub(super) fn note(&mut self, imports: BTreeSet<String>) {
         self.decks.push_front(imports);
         self.decks.truncate(MEMORY);
+    }
+
+    /// What the latest deck imports.
+    pub(super) fn latest(&self) -> Option<&BTreeSet<String>> {
+        self.decks.front()
     }
 
     /// Remembers that an import cannot be made ahead.
@@ -75,7 +82,7 @@ impl Learning {
         }
         let (saved, best) = best?;
         let misses = decks.iter().filter(|deck| {
-            best.is_subset(deck) && !(!current.is_empty() && current.is_subset(deck))
+            best.is_subset(deck) && (current.is_empty() || !current.is_subset(deck))
         });
         let is_worth_it = saved > self.saved(&decks, current) + WORTH;
         (is_worth_it && (!is_busy || misses.count() >= MISSES)).then_some(best)

@@ -8,6 +8,7 @@
 mod imports;
 mod learning;
 mod process;
+mod record;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use imports::Trust;
 use learning::Learning;
 use process::Unusable;
 pub(super) use process::Zygote;
+use record::Record;
 
 /// How often zygotes of a kernelspec may fail before they are left alone.
 const FAILURES: u32 = 3;
@@ -35,13 +37,14 @@ pub struct SharedZygotes(Arc<Mutex<Weak<Zygotes>>>);
 
 impl SharedZygotes {
     /// Those that other workers use, or new ones.
-    pub(super) fn get(&self, runtime_dir: &Path) -> Arc<Zygotes> {
+    pub(super) fn get(&self, runtime_dir: &Path, record: Option<&Path>) -> Arc<Zygotes> {
         let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(zygotes) = shared.upgrade() {
             return zygotes;
         }
         let zygotes = Arc::new(Zygotes {
             runtime_dir: runtime_dir.to_owned(),
+            record: record.map(|path| Arc::new(Record::new(path.to_owned()))),
             environments: Mutex::default(),
         });
         *shared = Arc::downgrade(&zygotes);
@@ -53,6 +56,7 @@ impl SharedZygotes {
 #[derive(Debug)]
 pub(super) struct Zygotes {
     runtime_dir: PathBuf,
+    record: Option<Arc<Record>>,
     environments: Mutex<HashMap<String, Arc<Environment>>>,
 }
 
@@ -62,6 +66,7 @@ struct Environment {
     name: String,
     spec: KernelSpec,
     runtime_dir: PathBuf,
+    record: Option<Arc<Record>>,
     /// The one without imports of decks. Locked while it starts, so that decks that run at once wait for one process.
     base: tokio::sync::Mutex<Option<Arc<Zygote>>>,
     state: Mutex<State>,
@@ -107,7 +112,17 @@ impl Zygotes {
     pub(super) fn note(&self, name: &str, spec: &KernelSpec, needs: &Needs) {
         if needs.trust == Trust::Imports {
             let environment = self.environment(name, spec);
-            environment.state().learning.note(needs.imports.clone());
+            environment.learn_of(|learning| learning.note(needs.imports.clone()));
+        }
+    }
+
+    /// What the next deck probably needs, as far as is known: what the latest one did, maybe in an earlier process.
+    pub(super) fn expected(&self, name: &str, spec: &KernelSpec) -> Needs {
+        let environment = self.environment(name, spec);
+        let imports = environment.state().learning.latest().cloned();
+        Needs {
+            imports: imports.unwrap_or_default(),
+            ..Needs::default()
         }
     }
 
@@ -190,8 +205,16 @@ impl Zygotes {
             name: name.to_owned(),
             spec: spec.clone(),
             runtime_dir: self.runtime_dir.clone(),
+            record: self.record.clone(),
             base: tokio::sync::Mutex::default(),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                learning: self
+                    .record
+                    .as_ref()
+                    .and_then(|record| record.read(name, &spec.fingerprint))
+                    .unwrap_or_default(),
+                ..State::default()
+            }),
         };
         Arc::clone(
             all.entry(name.to_owned())
@@ -217,6 +240,20 @@ impl Drop for Zygotes {
 impl Environment {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is known of imports, and records it for later processes.
+    fn learn_of(&self, change: impl FnOnce(&mut Learning)) {
+        let mut state = self.state();
+        let before = state.learning.clone();
+        change(&mut state.learning);
+        if let Some(record) = &self.record
+            && state.learning != before
+        {
+            let (record, learning) = (Arc::clone(record), state.learning.clone());
+            let (name, fingerprint) = (self.name.clone(), self.spec.fingerprint.clone());
+            tokio::task::spawn_blocking(move || record.write(&name, &fingerprint, learning));
+        }
     }
 
     /// The zygote without imports of decks, started if need be.
@@ -284,16 +321,15 @@ impl Environment {
             }
             match Zygote::start(&self.name, &self.spec, &self.runtime_dir, &wanted).await {
                 Ok(zygote) => {
-                    let mut state = self.state();
-                    state.learning.imported(&wanted, zygote.imports());
+                    self.learn_of(|learning| learning.imported(&wanted, zygote.imports()));
                     // Its predecessor lives as long as it has kernels.
-                    state.learned = Some(Arc::new(zygote));
+                    self.state().learned = Some(Arc::new(zygote));
                     return;
                 }
                 Err(Unusable::Import { unit, reason }) => {
                     tracing::debug!(unit, reason, "kernels import it themselves");
                     wanted.remove(&unit);
-                    self.state().learning.reject(unit);
+                    self.learn_of(|learning| learning.reject(unit));
                 }
                 Err(Unusable::Zygote(reason)) => {
                     tracing::info!(kernel = self.name, reason, "no imports are made ahead");

@@ -206,6 +206,11 @@ impl Zygote {
         &self.imports
     }
 
+    /// Whether it has imported anything for decks.
+    pub(in crate::worker::notebook) fn has_imports(&self) -> bool {
+        !self.imports.is_empty()
+    }
+
     /// Whether it can fork.
     pub(super) fn is_alive(&self) -> bool {
         !self.tree.has_exited() && !self.state.lock().is_over
