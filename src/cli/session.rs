@@ -188,6 +188,8 @@ pub fn pool_config(
     workers: &WorkerSettings,
 ) -> PoolConfig {
     let mut config = pool_config_for(&course.place.root, context);
+    config.zygote = course.settings.notebook.zygote;
+    config.imports_file = Some(course.place.state_dir().join("imports.json"));
     let slots = &mut config.slots;
     for (slot, number) in [
         (&mut slots.execute, workers.notebook),

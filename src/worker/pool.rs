@@ -19,6 +19,8 @@ pub use factory::{Factory, ToolFactory};
 use number::Number;
 use shelf::Shelf;
 
+/// How many workers of a kind get ready for what comes next.
+const WARM_WORKERS: usize = 2;
 /// A worker answers a cancellation within this time, or is killed.
 const CANCEL_LIMIT: Duration = Duration::from_millis(900);
 /// How much later than a worker's own time-out the pool gives up on it.
@@ -130,27 +132,34 @@ impl Pool {
         }
     }
 
-    /// Has a worker ready for the next request: starts one in the background when none is there and a slot is free, and
-    /// lets it prepare. Must be called on a runtime.
+    /// Has workers ready for the next requests, as many as a deck has languages, if there are as many slots: starts in the
+    /// background those that are not there, and lets them prepare. Must be called on a runtime.
     pub fn warm_up(&self, kind: ActionKind) {
         let inner = Arc::clone(&self.0);
         tokio::spawn(async move {
             let Ok(shelf) = inner.shelf(kind) else { return };
             inner.start_sweeping();
-            let Ok(_permit) = shelf.permits.try_acquire() else {
-                return;
-            };
-            let lent = match inner.borrow_idle(kind) {
-                Some(lent) => Ok(lent),
-                None => inner.start(kind).await,
-            };
-            match lent {
-                Ok(mut lent) => {
-                    lent.worker().prepare();
-                    lent.put_back();
+            let mut prepared = Vec::new();
+            for _ in 0..WARM_WORKERS {
+                let Ok(permit) = shelf.permits.try_acquire() else {
+                    break;
+                };
+                let lent = match inner.borrow_idle(kind) {
+                    Some(lent) => Ok(lent),
+                    None => inner.start(kind).await,
+                };
+                match lent {
+                    Ok(mut lent) => {
+                        lent.worker().prepare();
+                        prepared.push((lent, permit));
+                    }
+                    // The first request will meet the same error, and report it.
+                    Err(error) => tracing::debug!(%error, "warming up failed"),
                 }
-                // The first request will meet the same error, and report it.
-                Err(error) => tracing::debug!(%error, "warming up failed"),
+            }
+            // The one that was used last stays the next one.
+            for (lent, _permit) in prepared.into_iter().rev() {
+                lent.put_back();
             }
         });
     }
