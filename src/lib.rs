@@ -12,6 +12,7 @@ pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod events;
+mod memory;
 pub mod plan;
 pub mod profile;
 pub mod store;

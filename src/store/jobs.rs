@@ -18,6 +18,9 @@ const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 /// How many ended jobs are kept at most.
 pub(super) const KEPT_JOBS: i64 = 10_000;
 
+/// So many jobs are looked up one by one; among more, the waiting ones are walked through.
+const FEW: usize = 32;
+
 /// The number of a job.
 pub type JobId = i64;
 
@@ -140,16 +143,17 @@ impl Store {
 
     /// Leases the first of these jobs that is queued: highest priority, then expected longest.
     pub fn claim(&self, owner: &Owner, ids: &[JobId], lease_ms: u64) -> Result<Option<Lease>> {
-        let (owner, ids) = (owner.clone(), to_json(&ids)?);
+        let (owner, mut ids) = (owner.clone(), ids.to_vec());
+        ids.sort_unstable();
         self.write(move |connection| {
+            let Some(id) = first_waiting(connection, &ids)? else {
+                return Ok(None);
+            };
             let lease = connection
                 .prepare_cached(
                     "UPDATE jobs SET state = 'leased', token = token + 1, attempts = attempts + 1,
                          owner_pid = ?1, owner_started = ?2, owner_host = ?3, lease_until_ms = ?4
-                     WHERE id = (SELECT id FROM jobs
-                         WHERE id IN (SELECT value FROM json_each(?5)) AND state = 'queued'
-                         ORDER BY priority DESC, expected_ms DESC, id LIMIT 1)
-                     RETURNING id, token, attempts",
+                     WHERE id = ?5 RETURNING id, token, attempts",
                 )?
                 .query_row(
                     params![
@@ -157,7 +161,7 @@ impl Store {
                         owner.started as i64,
                         owner.host,
                         now_ms() + lease_ms as i64,
-                        ids
+                        id
                     ],
                     |row| {
                         Ok(Lease {
@@ -166,9 +170,8 @@ impl Store {
                             attempt: row.get(2)?,
                         })
                     },
-                )
-                .optional()?;
-            Ok(lease)
+                )?;
+            Ok(Some(lease))
         })
     }
 
@@ -235,17 +238,27 @@ impl Store {
 
     /// Where jobs stand; one that is forgotten counts as superseded.
     pub fn states(&self, ids: &[JobId]) -> Result<Vec<(JobId, JobState)>> {
+        let (Some(first), Some(last)) = (ids.iter().min(), ids.iter().max()) else {
+            return Ok(Vec::new());
+        };
         self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT state FROM jobs WHERE id = ?1")?;
-            ids.iter()
-                .map(|id| {
-                    let state: Option<String> =
-                        statement.query_row([id], |row| row.get(0)).optional()?;
-                    let state = state.map_or(JobState::Superseded, |state| JobState::parse(&state));
-                    Ok((*id, state))
-                })
-                .collect()
+            // Jobs of a run have numbers near one another: one walk instead of a look-up for each.
+            let mut statement = connection.prepare_cached(
+                "SELECT id, state FROM jobs WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
+            )?;
+            let rows = statement.query_map([first, last], |row| {
+                let state = row
+                    .get_ref(1)?
+                    .as_str()
+                    .map_or(JobState::Superseded, JobState::parse);
+                Ok((row.get(0)?, state))
+            })?;
+            let found = rows.collect::<Result<Vec<(JobId, JobState)>, rusqlite::Error>>()?;
+            let state_of = |id: &JobId| {
+                let at = found.binary_search_by_key(id, |(id, _)| *id);
+                (*id, at.map_or(JobState::Superseded, |at| found[at].1))
+            };
+            Ok(ids.iter().map(state_of).collect())
         })
     }
 
@@ -327,6 +340,31 @@ impl Store {
             Ok(count)
         })
     }
+}
+
+/// The first job that waits and is one of these (sorted).
+fn first_waiting(connection: &Connection, ids: &[JobId]) -> Result<Option<JobId>> {
+    if ids.len() <= FEW {
+        return Ok(connection
+            .prepare_cached(
+                "SELECT id FROM jobs WHERE id IN (SELECT value FROM json_each(?1)) AND state = 'queued'
+                 ORDER BY priority DESC, expected_ms DESC, id LIMIT 1",
+            )?
+            .query_row([to_json(&ids)?], |row| row.get(0))
+            .optional()?);
+    }
+    // Nearly all that waits is ours: the first one in the index is likely to be what we look for.
+    let mut statement = connection.prepare_cached(
+        "SELECT id FROM jobs WHERE state = 'queued' ORDER BY priority DESC, expected_ms DESC, id",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let id = row.get(0)?;
+        if ids.binary_search(&id).is_ok() {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
 }
 
 fn leased(connection: &Connection) -> Result<Vec<(Lease, Owner, i64)>> {

@@ -14,16 +14,21 @@ mod owner;
 mod place;
 mod runs;
 mod schema;
+mod turn;
+mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 
 use crate::error::Error;
 use crate::events::Diagnostic;
+
+use writer::{Write, Writer, in_savepoint};
 
 pub use actions::{CachedResult, Latest, Parts, ResultStatus};
 pub use files::FileRecord;
@@ -32,9 +37,6 @@ pub use outputs::OutputRecord;
 pub use owner::Owner;
 pub use place::{database_inode, network_file_system};
 pub use runs::{RunRecord, WorkerRecord, record_idle_run};
-
-/// How many waiting writes are committed together.
-const GROUP: usize = 256;
 
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -150,10 +152,6 @@ impl From<StoreError> for Error {
     }
 }
 
-type Reply = Box<dyn FnOnce(std::result::Result<(), String>) + Send>;
-/// A write, given the open transaction or the reason why there is none.
-type Write = Box<dyn FnOnce(std::result::Result<&Connection, String>) -> Reply + Send>;
-
 /// A handle on the records of one course. Cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
@@ -163,13 +161,14 @@ struct Inner {
     /// Where damage is noted for the next opening, and in which file it was met.
     damage: schema::DamageMark,
     reader: Mutex<Connection>,
-    writer: Mutex<Option<Sender<Write>>>,
+    writer: Arc<Writer>,
+    sender: Mutex<Option<Sender<Write>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        drop(lock(&self.writer).take());
+        drop(lock(&self.sender).take());
         if let Some(thread) = lock(&self.thread).take() {
             let _ = thread.join();
         }
@@ -187,16 +186,19 @@ impl Store {
         let database = place::place_of_database(dir, &mut diagnostics)?;
         let (writer, reader) = schema::open(&database, &mut diagnostics)?;
         let damage = schema::DamageMark::of(&database);
+        let writer = Arc::new(Writer::new(writer, turn::Turn::of(&database))?);
+        let waiting = Arc::clone(&writer);
         let (sender, receiver) = channel();
         let thread = std::thread::Builder::new()
             .name("clm-store".to_owned())
-            .spawn(move || write_in_groups(writer, &receiver))
+            .spawn(move || waiting.serve(&receiver))
             .map_err(|error| StoreError::Writer(error.to_string()))?;
         let store = Self(Arc::new(Inner {
             blobs: dir.join("blobs"),
             damage,
             reader: Mutex::new(reader),
-            writer: Mutex::new(Some(sender)),
+            writer,
+            sender: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
         }));
         Ok((store, diagnostics))
@@ -214,11 +216,14 @@ impl Store {
         result
     }
 
-    /// Runs a write on the writer thread and waits until it is committed.
+    /// Runs a write and waits until it is committed: here when nobody else writes, else on the writer thread.
     fn write<T: Send + 'static>(
         &self,
         write: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        if let Some(connection) = self.0.writer.alone() {
+            return self.noting_damage(self.0.writer.in_transaction(&connection, write));
+        }
         let (sender, receiver): (SyncSender<Result<T>>, Receiver<Result<T>>) = sync_channel(1);
         let job: Write = Box::new(move |connection| {
             let result = connection
@@ -231,11 +236,7 @@ impl Store {
             })
         });
         let gone = || StoreError::Writer("its writer has ended".to_owned());
-        lock(&self.0.writer)
-            .as_ref()
-            .ok_or_else(gone)?
-            .send(job)
-            .map_err(|_| gone())?;
+        self.send(job).ok_or_else(gone)?;
         self.noting_damage(receiver.recv().map_err(|_| gone())?)
     }
 
@@ -252,60 +253,32 @@ impl Store {
                 }
             })
         });
-        if let Some(writer) = lock(&self.0.writer).as_ref() {
-            // Whoever waits for a write is told that the writer is gone.
-            let _ = writer.send(job);
+        // Whoever waits for a write is told that the writer is gone.
+        self.send(job);
+    }
+
+    /// Forgets pages of the database that are only kept in case somebody asks for them again.
+    pub fn release_memory(&self) {
+        let shrink = |connection: &Connection| connection.execute_batch("PRAGMA shrink_memory");
+        // It is about memory alone: if it fails, nothing is lost.
+        let _ = shrink(&lock(&self.0.reader));
+        if let Some(connection) = self.0.writer.alone() {
+            let _ = shrink(&connection);
         }
+    }
+
+    /// Gives a write to the writer thread; `None` when that is gone.
+    fn send(&self, job: Write) -> Option<()> {
+        let sender = lock(&self.0.sender);
+        self.0.writer.waiting.fetch_add(1, Ordering::SeqCst);
+        let sent = sender.as_ref()?.send(job);
+        sent.ok()
     }
 }
 
 /// A panic while holding a lock cannot leave a connection half changed: transactions see to that.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn in_savepoint<T>(
-    connection: &Connection,
-    write: impl FnOnce(&Connection) -> Result<T>,
-) -> Result<T> {
-    connection.execute_batch("SAVEPOINT one")?;
-    let result = write(connection);
-    let end = if result.is_ok() {
-        "RELEASE one"
-    } else {
-        "ROLLBACK TO one; RELEASE one"
-    };
-    let ended = connection.execute_batch(end);
-    // SQLite gives up the whole transaction when the disk is full: then the savepoint is gone, and what the write
-    // met says more than that.
-    result.and_then(|value| Ok(ended.map(|()| value)?))
-}
-
-/// Takes what is waiting, commits it as one transaction, and only then answers.
-fn write_in_groups(mut connection: Connection, receiver: &Receiver<Write>) {
-    while let Ok(first) = receiver.recv() {
-        let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate)
-        {
-            Ok(transaction) => transaction,
-            Err(error) => {
-                let reply = first(Err(error.to_string()));
-                reply(Ok(()));
-                continue;
-            }
-        };
-        let mut replies = vec![first(Ok(&transaction))];
-        // A transaction that SQLite gave up takes no more writes; the commit below says why.
-        while replies.len() < GROUP && !transaction.is_autocommit() {
-            match receiver.try_recv() {
-                Ok(write) => replies.push(write(Ok(&transaction))),
-                Err(_) => break,
-            }
-        }
-        let committed = transaction.commit().map_err(|error| error.to_string());
-        for reply in replies {
-            reply(committed.clone());
-        }
-    }
 }
 
 /// Creates the state directory: invisible to git and to backups.

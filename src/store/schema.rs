@@ -11,7 +11,7 @@ use crate::events::Diagnostic;
 use super::{Result, StoreError};
 
 /// The version of the tables below.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// What the second version added.
 const CHECKSUMS: &str = "
@@ -21,6 +21,11 @@ CREATE TABLE checksums (digest TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT R
 /// What the third version added.
 const REASONS: &str = "
 ALTER TABLE runs ADD COLUMN reason TEXT;
+";
+
+/// What the fourth version added: the jobs that wait, in the order in which they are claimed.
+const WAITING: &str = "
+CREATE INDEX jobs_waiting ON jobs (priority DESC, expected_ms DESC, id) WHERE state = 'queued';
 ";
 
 const TABLES: &str = "
@@ -198,6 +203,9 @@ fn migrate(connection: &Connection) -> Result<()> {
     }
     if version < 3 {
         connection.execute_batch(REASONS)?;
+    }
+    if version < 4 {
+        connection.execute_batch(WAITING)?;
         connection.pragma_update(None, "user_version", VERSION)?;
     }
     connection.execute_batch("COMMIT")?;

@@ -1,6 +1,7 @@
 mod damage;
 mod garbage;
 mod queue;
+mod turn;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
