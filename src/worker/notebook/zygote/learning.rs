@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// How many executed decks are remembered.
 const MEMORY: usize = 12;
 /// What a deck counts in comparison to the one that was executed after it.
-const AGEING: f64 = 0.7;
+const AGEING: f64 = 0.9;
 /// What an import is taken to cost that has never been made, in milliseconds.
 const UNKNOWN_COST: f64 = 100.0;
 /// What must be saved, in milliseconds for the decks of late, for a new process to be worth it.
@@ -24,6 +24,9 @@ pub(super) struct Learning {
     costs: BTreeMap<String, f64>,
     /// What cannot be imported ahead.
     rejected: BTreeSet<String>,
+    /// Whether the latest deck was executed by this process.
+    #[serde(skip)]
+    is_current: bool,
 }
 
 impl Learning {
@@ -31,11 +34,12 @@ impl Learning {
     pub(super) fn note(&mut self, imports: BTreeSet<String>) {
         self.decks.push_front(imports);
         self.decks.truncate(MEMORY);
+        self.is_current = true;
     }
 
-    /// What the latest deck imports.
-    pub(super) fn latest(&self) -> Option<&BTreeSet<String>> {
-        self.decks.front()
+    /// All that the decks of late imported.
+    pub(super) fn all(&self) -> BTreeSet<String> {
+        self.decks.iter().flatten().cloned().collect()
     }
 
     /// Remembers that an import cannot be made ahead.
@@ -60,16 +64,16 @@ impl Learning {
     /// The imports that save the most time, if they save enough more than the current ones.
     ///
     /// Only decks that import all of them can use them: so these are the imports of one deck, or what two have in common.
+    /// When nobody waits for a kernel, the latest deck is the one that is being edited, and the only one that counts.
     pub(super) fn better_than(
         &self,
         current: &BTreeSet<String>,
         is_busy: bool,
     ) -> Option<BTreeSet<String>> {
-        let decks: Vec<BTreeSet<String>> = self
-            .decks
-            .iter()
-            .map(|deck| deck - &self.rejected)
-            .collect();
+        let is_edited = self.is_current && !is_busy;
+        let count = if is_edited { 1 } else { MEMORY };
+        let counting = self.decks.iter().take(count);
+        let decks: Vec<BTreeSet<String>> = counting.map(|deck| deck - &self.rejected).collect();
         let mut best: Option<(f64, BTreeSet<String>)> = None;
         for (index, first) in decks.iter().enumerate() {
             for second in &decks[index..] {
@@ -124,8 +128,6 @@ mod tests {
         learning.imported(&wanted, &[("a".to_owned(), 300.0)].into());
         assert_eq!(learning.better_than(&set(&["a"]), false), None);
         learning.note(set(&["b", "c"]));
-        learning.note(set(&["b", "c"]));
-        learning.note(set(&["b", "c"]));
         assert_eq!(
             learning.better_than(&set(&["a"]), false),
             Some(set(&["b", "c"]))
@@ -137,14 +139,21 @@ mod tests {
     #[test]
     fn what_decks_have_in_common_serves_more_of_them() {
         let mut learning = Learning::default();
-        learning.imported(
-            &set(&[]),
-            &[("a".to_owned(), 500.0), ("b".to_owned(), 10.0)].into(),
-        );
+        let costs = [("a".to_owned(), 500.0), ("b".to_owned(), 10.0)];
+        learning.imported(&set(&[]), &costs.into());
         learning.note(set(&["a", "x"]));
+        learning.note(set(&["a", "c"]));
         learning.note(set(&["a", "b"]));
         learning.reject("x".to_owned());
-        assert_eq!(learning.better_than(&set(&[]), false), Some(set(&["a"])));
+        assert_eq!(learning.better_than(&set(&[]), true), Some(set(&["a"])));
+        assert_eq!(learning.all(), set(&["a", "b", "c", "x"]));
+        // Nobody knows which deck a new session is about.
+        let text = serde_json::to_string(&learning).unwrap();
+        let mut next: Learning = serde_json::from_str(&text).unwrap();
+        assert_eq!(next.better_than(&set(&[]), false), Some(set(&["a"])));
+        next.note(set(&["a", "b", "d"]));
+        let edited = next.better_than(&set(&["a"]), false);
+        assert_eq!(edited, Some(set(&["a", "b", "d"])));
     }
 
     #[test]

@@ -116,12 +116,12 @@ impl Zygotes {
         }
     }
 
-    /// What the next deck probably needs, as far as is known: what the latest one did, maybe in an earlier process.
+    /// What a deck of this course needs, for a kernel before the first one: all that earlier processes have seen.
     pub(super) fn expected(&self, name: &str, spec: &KernelSpec) -> Needs {
         let environment = self.environment(name, spec);
-        let imports = environment.state().learning.latest().cloned();
+        let imports = environment.state().learning.all();
         Needs {
-            imports: imports.unwrap_or_default(),
+            imports,
             ..Needs::default()
         }
     }

@@ -75,7 +75,6 @@ mod tests {
         let path = dir.path().join("imports.json");
         std::fs::write(&path, "{ torn").unwrap();
         let mut learning = Learning::default();
-        learning.note(["a".to_owned()].into());
         learning.reject("b".to_owned());
         let record = Record::new(path.clone());
         assert_eq!(record.read("python3", "3.11"), None);
