@@ -2,6 +2,8 @@
 //!
 //! `queued -> leased -> done | failed | superseded`; a lease that expires, or whose owner is gone, is queued again.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::digest::Digest;
@@ -20,6 +22,9 @@ pub(super) const KEPT_JOBS: i64 = 10_000;
 
 /// So many jobs are looked up one by one; among more, the waiting ones are walked through.
 const FEW: usize = 32;
+
+/// Among so many numbers one must be asked for, or they are looked up one by one.
+const DENSE: i64 = 4;
 
 /// The number of a job.
 pub type JobId = i64;
@@ -125,7 +130,7 @@ impl Store {
                 .map(|job| {
                     let key = job.key.to_string();
                     let expected = job.expected_ms as i64;
-                    insert.execute(params![
+                    let inserted = insert.execute(params![
                         key,
                         job.action,
                         job.kind.name(),
@@ -133,6 +138,9 @@ impl Store {
                         expected,
                         now
                     ])?;
+                    if inserted == 1 {
+                        return Ok(connection.last_insert_rowid());
+                    }
                     let id: JobId = find.query_row([key], |row| row.get(0))?;
                     raise.execute(params![id, job.priority])?;
                     Ok(id)
@@ -241,22 +249,18 @@ impl Store {
         let (Some(first), Some(last)) = (ids.iter().min(), ids.iter().max()) else {
             return Ok(Vec::new());
         };
+        // Jobs of a run have numbers near one another: then one walk is quicker than a look-up for each.
+        let is_dense = (last - first) / DENSE <= ids.len() as i64;
         self.read(|connection| {
-            // Jobs of a run have numbers near one another: one walk instead of a look-up for each.
-            let mut statement = connection.prepare_cached(
-                "SELECT id, state FROM jobs WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
-            )?;
-            let rows = statement.query_map([first, last], |row| {
-                let state = row
-                    .get_ref(1)?
-                    .as_str()
-                    .map_or(JobState::Superseded, JobState::parse);
-                Ok((row.get(0)?, state))
-            })?;
-            let found = rows.collect::<Result<Vec<(JobId, JobState)>, rusqlite::Error>>()?;
+            let found = match is_dense {
+                true => states_between(connection, *first, *last)?,
+                false => states_of(connection, ids)?,
+            };
             let state_of = |id: &JobId| {
-                let at = found.binary_search_by_key(id, |(id, _)| *id);
-                (*id, at.map_or(JobState::Superseded, |at| found[at].1))
+                (
+                    *id,
+                    found.get(id).map_or(JobState::Superseded, |state| *state),
+                )
             };
             Ok(ids.iter().map(state_of).collect())
         })
@@ -340,6 +344,34 @@ impl Store {
             Ok(count)
         })
     }
+}
+
+fn states_between(
+    connection: &Connection,
+    first: JobId,
+    last: JobId,
+) -> Result<HashMap<JobId, JobState>> {
+    let mut statement =
+        connection.prepare_cached("SELECT id, state FROM jobs WHERE id BETWEEN ?1 AND ?2")?;
+    let rows = statement.query_map([first, last], id_and_state)?;
+    Ok(rows.collect::<Result<_, rusqlite::Error>>()?)
+}
+
+fn states_of(connection: &Connection, ids: &[JobId]) -> Result<HashMap<JobId, JobState>> {
+    let mut statement = connection.prepare_cached("SELECT id, state FROM jobs WHERE id = ?1")?;
+    let mut found = HashMap::with_capacity(ids.len());
+    for id in ids {
+        found.extend(statement.query_row([id], id_and_state).optional()?);
+    }
+    Ok(found)
+}
+
+fn id_and_state(row: &rusqlite::Row<'_>) -> rusqlite::Result<(JobId, JobState)> {
+    let state = row
+        .get_ref(1)?
+        .as_str()
+        .map_or(JobState::Superseded, JobState::parse);
+    Ok((row.get(0)?, state))
 }
 
 /// The first job that waits and is one of these (sorted).

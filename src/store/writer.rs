@@ -56,10 +56,12 @@ impl Writer {
     pub fn serve(&self, receiver: &Receiver<Write>) {
         while let Ok(first) = receiver.recv() {
             let (replies, committed) = self.commit_group(first, receiver);
-            self.waiting.fetch_sub(replies.len(), Ordering::SeqCst);
+            let count = replies.len();
             for reply in replies {
                 reply(committed.clone());
             }
+            // Not before all have their replies: those that have theirs already would write one by one.
+            self.waiting.fetch_sub(count, Ordering::SeqCst);
         }
     }
 

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use clm::digest::Digest;
+use clm::store::Owner;
+
 use crate::contest::Participant;
 
 const TABLES: &str = "
@@ -24,6 +27,7 @@ CREATE INDEX waiting ON jobs (priority DESC, expected_ms DESC, id) WHERE state =
 /// A connection, and the job that was taken last.
 pub struct Bare {
     connection: Connection,
+    owner: Owner,
     job: i64,
 }
 
@@ -51,16 +55,20 @@ impl Bare {
         connection
             .pragma_update(None, "synchronous", "NORMAL")
             .unwrap();
-        Self { connection, job: 0 }
+        Self {
+            connection,
+            owner: Owner::current(),
+            job: 0,
+        }
     }
 
     fn insert(&self, key: &str, expected: i64) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached(
                 "INSERT INTO jobs (key, action, kind, state, priority, expected_ms, queued_ms)
-                 VALUES (?1, ?1, 'plantuml', 'queued', 0, ?2, 0)",
+                 VALUES (?1, ?2, 'plantuml', 'queued', 0, ?3, 1800000000000)",
             )?
-            .execute(params![key, expected])
+            .execute(params![Digest::of(key).to_string(), key, expected])
             .map(|_| ())
     }
 }
@@ -71,14 +79,17 @@ impl Participant for Bare {
             .connection
             .prepare_cached(
                 "UPDATE jobs SET state = 'leased', token = token + 1, attempts = attempts + 1, owner_pid = ?1,
-                     owner_started = ?1, owner_host = 'here', lease_until_ms = ?1
+                     owner_started = ?2, owner_host = ?3, lease_until_ms = 1800000060000
                  WHERE id = (SELECT id FROM jobs WHERE state = 'queued'
                      ORDER BY priority DESC, expected_ms DESC, id LIMIT 1)
                  RETURNING id",
             )
             .and_then(|mut statement| {
                 statement
-                    .query_row([std::process::id()], |row| row.get(0))
+                    .query_row(
+                        params![self.owner.pid, self.owner.started as i64, self.owner.host],
+                        |row| row.get(0),
+                    )
                     .optional()
             })
             .map_err(|error| error.to_string())?;
@@ -89,9 +100,10 @@ impl Participant for Bare {
     fn finish(&mut self) -> Result<(), String> {
         self.connection
             .prepare_cached(
-                "UPDATE jobs SET state = 'done', ended_ms = ?2, lease_until_ms = NULL WHERE id = ?1 AND state = 'leased'",
+                "UPDATE jobs SET state = 'done', ended_ms = ?2, lease_until_ms = NULL, story = story || ''
+                 WHERE id = ?1 AND state = 'leased'",
             )
-            .and_then(|mut statement| statement.execute([self.job, 1]))
+            .and_then(|mut statement| statement.execute([self.job, 1_800_000_000_000]))
             .map(|_| ())
             .map_err(|error| error.to_string())
     }
