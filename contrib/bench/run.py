@@ -50,6 +50,10 @@ class Part:
 def main() -> int:
     """Runs the command line."""
     arguments = command_line().parse_args()
+    if arguments.what == "list":
+        for part in parts_of(arguments, None):
+            print(f"{part.name:28} at most about {part.budget:.0f} s of rounds")
+        return 0
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     if arguments.what == "report":
@@ -60,10 +64,6 @@ def main() -> int:
     os.chdir(arguments.work)
     measure.become_subreaper()
     parts = parts_of(arguments, setting_of(arguments))
-    if arguments.what == "list":
-        for part in parts:
-            print(f"{part.name:28} at most about {part.budget:.0f} s of rounds")
-        return 0
     wanted = arguments.parts.split(",") if arguments.parts else None
     failed = []
     for part in parts:
@@ -114,7 +114,7 @@ def setting_of(arguments: argparse.Namespace) -> contenders.Setting:
     )
 
 
-def parts_of(arguments: argparse.Namespace, setting: contenders.Setting) -> list[Part]:
+def parts_of(arguments: argparse.Namespace, setting: contenders.Setting | None) -> list[Part]:
     """All parts, in the order in which they are measured."""
     names = arguments.contenders.split(",") if arguments.contenders else None
     parts = []
