@@ -29,8 +29,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("digest", &[]),
     ("error", &[]),
     ("events", &[]),
+    ("memory", &[]),
 ];
-const BOTTOM: &[&str] = &["config", "digest", "error", "events"];
+const BOTTOM: &[&str] = &["config", "digest", "error", "events", "memory"];
 /// What the pure rooms and files must not know.
 const PURE: &[(&str, &[&str])] = &[
     (
