@@ -182,6 +182,19 @@ pub enum Status {
     Superseded,
 }
 
+impl Status {
+    /// The name used in JSON, tables and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Built => "built",
+            Self::Restored => "restored",
+            Self::Fresh => "fresh",
+            Self::Failed => "failed",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
 /// What is known about a whole run: the last JSON line and the summary line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {

@@ -2,7 +2,7 @@
 //!
 //! Data flows one way: [`course`] (what the author wrote) -> [`plan`] (what should exist) -> [`store`] (what we
 //! remember) -> [`engine`] (what is stale) -> [`worker`] (who makes it) -> published outputs -> [`events`] -> [`ui`].
-//! [`watch`] tells when to look again; [`tools`] finds and installs the renderers; [`cli`] is the command line over all of it.
+//! [`watch`] tells when to look again; [`tools`] finds and installs the renderers; [`profile`] measures; [`cli`] is the command line over all of it.
 
 pub mod cli;
 pub mod config;
@@ -12,7 +12,9 @@ pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod events;
+mod memory;
 pub mod plan;
+pub mod profile;
 pub mod store;
 pub mod tools;
 pub mod ui;

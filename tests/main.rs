@@ -28,5 +28,7 @@ mod pool;
 mod preview;
 mod processes;
 mod properties;
+mod seal;
+mod timings;
 mod tools;
 mod watching;

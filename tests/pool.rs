@@ -276,15 +276,18 @@ async fn a_dead_process_shared_by_idle_workers_costs_nothing() {
 }
 
 #[tokio::test]
-async fn warming_up_starts_one_worker_ahead() {
-    let lab = Lab::new(&[], |_| {});
-    lab.pool.warm_up(ActionKind::Plantuml);
-    assert!(eventually(|| lab.count(WorkerState::Idle) == 1).await);
-    lab.pool.warm_up(ActionKind::Plantuml);
-    lab.run(1, "x").await.unwrap();
-    assert_eq!(lab.pids().len(), 1);
-    assert_eq!(lab.pool.slots(ActionKind::Plantuml), 2);
-    assert_eq!(lab.pool.slots(ActionKind::Copy), 0);
+async fn warming_up_starts_as_many_workers_as_a_deck_has_languages() {
+    for (slots, warm) in [(1, 1), (2, 2), (8, 2)] {
+        let lab = Lab::new(&[], |config| config.slots.plantuml = slots);
+        lab.pool.warm_up(ActionKind::Plantuml);
+        assert!(eventually(|| lab.count(WorkerState::Idle) == warm).await);
+        lab.pool.warm_up(ActionKind::Plantuml);
+        assert!(eventually(|| lab.count(WorkerState::Idle) == 2 * warm).await);
+        lab.run(1, "x").await.unwrap();
+        assert_eq!(lab.pids().len(), warm, "no more are started");
+        assert_eq!(lab.pool.slots(ActionKind::Plantuml), slots);
+        assert_eq!(lab.pool.slots(ActionKind::Copy), 0);
+    }
 }
 
 /// Starts itself as a second process with a busy worker that has a child, and kills that second process.

@@ -1,6 +1,6 @@
 //! The preview in the browser and on the wire.
 
-mod browser;
+pub mod browser;
 mod lab;
 mod large;
 mod pages;

@@ -53,9 +53,15 @@ fn processes_of(course: &Course) -> HashMap<u32, String> {
 
 /// Starts a build whose processes can be told from those of other tests.
 fn start(course: &Course) -> Child {
+    start_with(course, "1")
+}
+
+/// The same with or without kernels that are forked.
+fn start_with(course: &Course, zygote: &str) -> Child {
     course
         .command(&["build", "--message-format", "json"])
         .env("CLM_TEST_COURSE", course.root())
+        .env("CLM_ZYGOTE", zygote)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -142,9 +148,15 @@ fn killing_clm_anywhere_loses_nothing() {
 fn killing_workers_costs_an_attempt_and_nothing_else() {
     let reference = course();
     reference.built();
-    for victim in ["ipykernel_launcher", "html_worker", "java", "chrom"] {
+    for (victim, zygote) in [
+        ("ipykernel_launcher", "0"),
+        ("zygote.py", "1"),
+        ("html_worker", "1"),
+        ("java", "1"),
+        ("chrom", "1"),
+    ] {
         let course = course();
-        let child = start(&course);
+        let child = start_with(&course, zygote);
         let mut killed = 0;
         wait_until(&format!("a worker `{victim}`"), || {
             for (pid, line) in processes_of(&course) {
@@ -166,26 +178,28 @@ fn killing_workers_costs_an_attempt_and_nothing_else() {
 
 #[test]
 fn ctrl_c_ends_everything_and_the_next_build_goes_on() {
-    let course = course();
-    let child = start(&course);
-    wait_until("a kernel", || {
-        processes_of(&course)
-            .values()
-            .any(|line| line.contains("ipykernel"))
-    });
-    let status = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(status.success());
-    let started = Instant::now();
-    let run = ran(child.wait_with_output().unwrap());
-    assert_eq!(run.code, 130, "{}\n{}", run.stdout, run.stderr);
-    assert!(started.elapsed() < Duration::from_secs(3));
-    wait_until("the end of all workers", || {
-        processes_of(&course).is_empty()
-    });
-    assert_eq!(course.built().counts().failed, 0);
+    for (kernel, zygote) in [("ipykernel_launcher", "0"), ("zygote.py", "1")] {
+        let course = course();
+        let child = start_with(&course, zygote);
+        wait_until("a kernel", || {
+            processes_of(&course)
+                .values()
+                .any(|line| line.contains(kernel))
+        });
+        let status = Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let started = Instant::now();
+        let run = ran(child.wait_with_output().unwrap());
+        assert_eq!(run.code, 130, "{}\n{}", run.stdout, run.stderr);
+        assert!(started.elapsed() < Duration::from_secs(3));
+        wait_until("the end of all workers", || {
+            processes_of(&course).is_empty()
+        });
+        assert_eq!(course.built().counts().failed, 0);
+    }
 }
 
 #[test]

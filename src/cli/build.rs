@@ -9,13 +9,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::daemon::client::{Client, ClientBuilt};
 use crate::engine::decide::Force;
-use crate::engine::load::Course;
+use crate::engine::load::{Course, Specified};
+use crate::engine::seal::Seal;
 use crate::engine::{self, BuildOptions, Engine, Stale};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Diagnostic, Event, Events, Severity};
+use crate::profile::Profile;
+use crate::tools;
 use crate::ui::{self, MessageFormat, Summary, Verbosity};
 
 use super::options::{MakeArgs, source_paths};
+use super::profile::ProfileArgs;
 use super::saved::{self, Saved};
 use super::session::{self, CourseArgs};
 use super::setup;
@@ -51,6 +55,8 @@ pub struct BuildArgs {
     /// Write a JSON summary of the run to this file
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
+    #[command(flatten)]
+    pub profile: ProfileArgs,
     /// Say only what went wrong
     #[arg(short, long)]
     quiet: bool,
@@ -69,7 +75,19 @@ pub struct BuildArgs {
 }
 
 /// Runs the command; the exit code is 0, 1 (something failed) or 4 (stale under `--check`).
-pub fn run(args: &BuildArgs) -> Result<u8> {
+pub fn run(args: &BuildArgs, mut profile: Option<Profile>) -> Result<u8> {
+    let result = run_measured(args, &mut profile);
+    // However it went: that it failed or was interrupted is a reason to look.
+    match profile.map_or(Ok(()), Profile::finish) {
+        Ok(()) => result,
+        Err(error) => {
+            ui::say_error(&error, args.message_format, None);
+            result.map(|code| code.max(error.exit_code()))
+        }
+    }
+}
+
+fn run_measured(args: &BuildArgs, profile: &mut Option<Profile>) -> Result<u8> {
     let course_args = match &args.saved {
         None => args.course.clone(),
         Some(file) => match saved::course_of(&args.course, file)? {
@@ -77,14 +95,18 @@ pub fn run(args: &BuildArgs) -> Result<u8> {
             None => return Ok(0),
         },
     };
-    run_for(args, &course_args).or_else(|error| {
+    run_for(args, &course_args, profile).or_else(|error| {
         let place = course_args.place().ok();
         ui::say_error(&error, args.message_format, place.as_ref());
         Ok(error.exit_code())
     })
 }
 
-fn run_for(args: &BuildArgs, course_args: &CourseArgs) -> Result<u8> {
+fn run_for(
+    args: &BuildArgs,
+    course_args: &CourseArgs,
+    profile: &mut Option<Profile>,
+) -> Result<u8> {
     let mut course = course_args.course()?;
     let saved = match &args.saved {
         None => None,
@@ -104,22 +126,24 @@ fn run_for(args: &BuildArgs, course_args: &CourseArgs) -> Result<u8> {
     let options = args.options(&course, saved.as_ref())?;
     let format = args.message_format.unwrap_or_else(MessageFormat::detect);
     let (events, receiver) = Events::channel();
-    let cancel = CancellationToken::new();
-    let workers = args.make.worker_settings(&course);
     let verbosity = Verbosity {
         quiet: args.quiet,
         verbose: args.verbose,
     };
     let mut reporter = ui::reporter(format, Some(&course.place), verbosity);
     let summary_file = args.summary.clone();
+    let mut measured = profile.take();
     let report = std::thread::spawn(move || {
         let mut summary = Summary::default();
         for event in receiver {
             summary.add(&event);
+            if let Some(profile) = &mut measured {
+                profile.event(&event);
+            }
             reporter.event(&event);
         }
         reporter.finish();
-        summary
+        (summary, measured)
     });
     let checked = match &saved {
         Some(saved) => saved.check(&course, &events),
@@ -130,17 +154,7 @@ fn run_for(args: &BuildArgs, course_args: &CourseArgs) -> Result<u8> {
         Ok(true) => Ok(Ended::Built { has_errors: false }),
         Ok(false) => match args.by_daemon(&course, &options, &events) {
             Some(result) => result,
-            None => session::engine(course, &context, &workers, events.clone(), cancel.clone())
-                .and_then(|engine| {
-                    if args.check || args.dry_run {
-                        Ok(Ended::Stale(engine.stale(&options)?))
-                    } else {
-                        let built = build(&engine, &options, &cancel)?;
-                        Ok(Ended::Built {
-                            has_errors: built.has_errors,
-                        })
-                    }
-                }),
+            None => args.alone(course, &specified, &context, &options, &events),
         },
     };
     let result = result.or_else(|error| match &saved {
@@ -155,9 +169,10 @@ fn run_for(args: &BuildArgs, course_args: &CourseArgs) -> Result<u8> {
         }
     }
     drop(events);
-    let summary = report
+    let (summary, measured) = report
         .join()
         .map_err(|_| Error::internal("the reporter failed"))?;
+    *profile = measured;
     if let Some(file) = summary_file {
         std::fs::write(&file, summary.to_json())
             .map_err(|error| Error::io("write", &file, &error))?;
@@ -234,8 +249,9 @@ impl BuildArgs {
         options: &BuildOptions,
         events: &Events,
     ) -> Option<Result<Ended>> {
-        // A daemon has workers of its own, and installs nothing.
-        let is_alone = self.no_daemon || self.check || self.dry_run || self.setup;
+        // A daemon has workers of its own, installs nothing, and does not tell where its time goes.
+        let is_alone =
+            self.no_daemon || self.check || self.dry_run || self.setup || self.profile.is_wanted();
         if is_alone || self.make.jobs.is_some() || self.make.workers.is_some() {
             return None;
         }
@@ -277,6 +293,40 @@ impl BuildArgs {
         }
     }
 
+    /// Does the work in this process.
+    fn alone(
+        &self,
+        course: Course,
+        specified: &Specified,
+        context: &tools::Context,
+        options: &BuildOptions,
+        events: &Events,
+    ) -> Result<Ended> {
+        let renderers = session::renderers(&course, context)?;
+        let only_looks = self.check || self.dry_run;
+        let seal = Seal::new(&course, specified, &renderers);
+        if !only_looks && options.is_ordinary() && seal.holds(&options.trigger, events).is_some() {
+            return Ok(Ended::Built { has_errors: false });
+        }
+        let workers = self.make.worker_settings(&course);
+        let cancel = CancellationToken::new();
+        let engine = session::engine(
+            course,
+            renderers,
+            context,
+            &workers,
+            events.clone(),
+            cancel.clone(),
+        )?;
+        if only_looks {
+            return Ok(Ended::Stale(engine.stale(options)?));
+        }
+        let built = build(&engine, options, &cancel)?;
+        Ok(Ended::Built {
+            has_errors: built.has_errors,
+        })
+    }
+
     fn options(&self, course: &Course, saved: Option<&Saved>) -> Result<BuildOptions> {
         let mut only = source_paths(&self.only, course)?;
         only.extend(saved.map(|saved| saved.path.clone()));
@@ -292,7 +342,8 @@ impl BuildArgs {
             fail_fast: self.fail_fast,
             trigger: "build".to_owned(),
             focus: HashSet::new(),
-            looks_at_everything: self.only.is_empty(),
+            looks_at_everything: false,
+            says_everything: self.only.is_empty(),
             writes_manifests: true,
         })
     }

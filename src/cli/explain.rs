@@ -44,7 +44,9 @@ pub fn run(args: &ExplainArgs) -> Result<u8> {
     let context = session::tools_context(&course, specified.spec.kernel_python.as_deref());
     let (events, receiver) = Events::channel();
     let workers = course.settings.workers.clone();
-    let engine = session::engine(course, &context, &workers, events, CancellationToken::new())?;
+    let renderers = session::renderers(&course, &context)?;
+    let cancel = CancellationToken::new();
+    let engine = session::engine(course, renderers, &context, &workers, events, cancel)?;
     let real = path
         .parent()
         .and_then(|parent| parent.canonicalize().ok())

@@ -9,18 +9,25 @@ mod explain;
 mod keys;
 mod log;
 mod options;
+mod profile;
 mod saved;
 mod session;
 mod setup;
 mod status;
 mod watch;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::env;
 use crate::error::Result;
+use crate::profile::{Profile, Recorder};
 use crate::ui;
 
 /// Builds courses: decks become notebooks, scripts and executed pages; PlantUML and draw.io diagrams become
@@ -56,19 +63,11 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    start_log();
     let cli = Cli::parse();
-    let result: Result<u8> = match cli.command {
-        Command::Build(args) => build::run(&args),
-        Command::Watch(args) => watch::run(&args),
-        Command::Status(args) => status::run(&args),
-        Command::Daemon(args) => daemon::run(&args),
-        Command::CheckSpec(args) => check_spec::run(&args),
-        Command::Explain(args) => explain::run(&args),
-        Command::Setup(args) => setup::run(&args),
-        Command::Doctor(args) => doctor::run(&args),
-        Command::Completions(args) => completions::run::<Cli>(&args),
-    };
+    let result = cli.command.profile().and_then(|profile| {
+        start_log(profile.as_ref());
+        run(cli.command, profile)
+    });
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -78,14 +77,51 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Our own log goes to stderr when `CLM_LOG` asks for it, and nowhere else.
-fn start_log() {
-    let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env(env::LOG) else {
+impl Command {
+    /// Begins to measure, if the command is to be measured.
+    fn profile(&self) -> Result<Option<Profile>> {
+        match self {
+            Self::Build(args) => args.profile.begin(),
+            Self::Watch(args) => args.profile.begin(),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn run(command: Command, profile: Option<Profile>) -> Result<u8> {
+    match command {
+        Command::Build(args) => build::run(&args, profile),
+        Command::Watch(args) => watch::run(&args, profile),
+        Command::Status(args) => status::run(&args),
+        Command::Daemon(args) => daemon::run(&args),
+        Command::CheckSpec(args) => check_spec::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Setup(args) => setup::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => completions::run::<Cli>(&args),
+    }
+}
+
+/// Our own log goes to stderr when `CLM_LOG` asks for it, and nowhere else; what is measured goes to its recorder.
+/// With neither, spans and lines cost nothing.
+fn start_log(profile: Option<&Profile>) {
+    let log = EnvFilter::try_from_env(env::LOG).ok().map(|filter| {
+        let spans = FmtSpan::CLOSE;
+        let layer = tracing_subscriber::fmt::layer().with_span_events(spans);
+        let colours = std::io::stderr().is_terminal();
+        let layer = layer.with_writer(std::io::stderr).with_ansi(colours);
+        layer.with_filter(filter)
+    });
+    let recorder = profile.map(|profile| {
+        let layer = profile.recorder();
+        layer.with_filter(filter_fn(Recorder::wants))
+    });
+    if log.is_none() && recorder.is_none() {
         return;
-    };
+    }
     // A second subscriber can only be a test's: then that one counts.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+    let _ = tracing_subscriber::registry()
+        .with(log)
+        .with(recorder)
         .try_init();
 }

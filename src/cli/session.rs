@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Event, Events};
 use crate::store::Store;
 use crate::tools;
+use crate::worker::Renderers;
 use crate::worker::pool::PoolConfig;
 
 /// Where the course is and where outputs go: the same for every command.
@@ -139,6 +140,7 @@ pub fn tools_context(course: &Course, kernel_python: Option<&str>) -> tools::Con
 }
 
 /// Opens the records; what there is to say about them goes to the reporter.
+#[tracing::instrument(level = "debug", name = "open records", skip_all)]
 pub fn open_store(course: &Course, events: &Events) -> Result<Store> {
     let (store, diagnostics) = Store::open(&course.place.state_dir())?;
     for diagnostic in diagnostics {
@@ -147,19 +149,26 @@ pub fn open_store(course: &Course, events: &Events) -> Result<Store> {
     Ok(store)
 }
 
-/// An engine for a course with the tools that are there.
+/// The tools that are there, and what kernels get of the `.env` files.
+pub fn renderers(course: &Course, context: &tools::Context) -> Result<Renderers> {
+    let locate = || tools::locate::locate(context);
+    let (mut renderers, _) = tracing::debug_span!("find renderers").in_scope(locate);
+    let env_file = EnvFile::load(&course.place, &course.settings.notebook, |name| {
+        std::env::var_os(name)
+    })?;
+    renderers.kernels.add_variables(&env_file.variables);
+    Ok(renderers)
+}
+
+/// An engine for a course with these tools.
 pub fn engine(
     course: Course,
+    renderers: Renderers,
     context: &tools::Context,
     workers: &WorkerSettings,
     events: Events,
     cancel: CancellationToken,
 ) -> Result<Engine> {
-    let (mut renderers, _) = tools::locate::locate(context);
-    let env_file = EnvFile::load(&course.place, &course.settings.notebook, |name| {
-        std::env::var_os(name)
-    })?;
-    renderers.kernels.add_variables(&env_file.variables);
     let store = open_store(&course, &events)?;
     let config = pool_config(&course, context, workers);
     Ok(Engine::new(
@@ -179,6 +188,8 @@ pub fn pool_config(
     workers: &WorkerSettings,
 ) -> PoolConfig {
     let mut config = pool_config_for(&course.place.root, context);
+    config.zygote = course.settings.notebook.zygote;
+    config.imports_file = Some(course.place.state_dir().join("imports.json"));
     let slots = &mut config.slots;
     for (slot, number) in [
         (&mut slots.execute, workers.notebook),

@@ -15,6 +15,7 @@ use crate::engine::index::Index;
 use crate::engine::resident::WATCH_TRIGGER;
 use crate::error::{Error, Result};
 use crate::events::{Event, Events};
+use crate::profile::Profile;
 use crate::store::network_file_system;
 use crate::ui::{self, MessageFormat, Reporter, Verbosity, Watch};
 use crate::watch::Tuning;
@@ -23,6 +24,7 @@ use crate::web::{self, Access, Preview};
 use super::keys;
 use super::log::RotatingLog;
 use super::options::MakeArgs;
+use super::profile::ProfileArgs;
 use super::session::{self, CourseArgs};
 
 /// Where the preview is unless something else is asked for.
@@ -52,6 +54,8 @@ pub struct WatchArgs {
     /// Install renderers that the course needs and that are missing
     #[arg(long)]
     pub setup: bool,
+    #[command(flatten)]
+    pub profile: ProfileArgs,
     /// In the background: write to the log, and end after this many minutes without work
     #[arg(long, hide = true, value_name = "MINUTES")]
     pub background: Option<u64>,
@@ -69,15 +73,15 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// Runs the command until it is interrupted.
-pub fn run(args: &WatchArgs) -> Result<u8> {
-    run_here(args).or_else(|error| {
+pub fn run(args: &WatchArgs, profile: Option<Profile>) -> Result<u8> {
+    run_here(args, profile).or_else(|error| {
         let place = args.course.place().ok();
         ui::say_error(&error, args.message_format, place.as_ref());
         Ok(error.exit_code())
     })
 }
 
-fn run_here(args: &WatchArgs) -> Result<u8> {
+fn run_here(args: &WatchArgs, profile: Option<Profile>) -> Result<u8> {
     let course = args.course.course()?;
     let lock = DaemonLock::take(&course.place.state_dir())?;
     if args.setup {
@@ -86,12 +90,17 @@ fn run_here(args: &WatchArgs) -> Result<u8> {
         super::setup::install_for(&course, &specified, &context)?;
     }
     let runtime = session::runtime()?;
-    let result = runtime.block_on(watch(args, &course.place, lock));
+    let result = runtime.block_on(watch(args, &course.place, lock, profile));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result.map(|()| 0)
 }
 
-async fn watch(args: &WatchArgs, place: &Place, lock: DaemonLock) -> Result<()> {
+async fn watch(
+    args: &WatchArgs,
+    place: &Place,
+    lock: DaemonLock,
+    profile: Option<Profile>,
+) -> Result<()> {
     let cancel = CancellationToken::new();
     let (events, receiver) = Events::channel();
     let preview = args.serve.map(|_| Preview::new(place.root.clone()));
@@ -105,7 +114,9 @@ async fn watch(args: &WatchArgs, place: &Place, lock: DaemonLock) -> Result<()> 
     }
     let index: Arc<Mutex<Option<Index>>> = Arc::default();
     let hub = Hub::default();
-    let sinks = sinks(&screen, preview, &index);
+    let mut sinks = sinks(&screen, preview, &index);
+    // Before anybody hears that a run is over, it can be looked at.
+    sinks.splice(0..0, profile.map(measure));
     let handed_on = hub.clone();
     let hand_on = std::thread::spawn(move || handed_on.run(receiver, sinks));
     let (ask, keys) = mpsc::unbounded_channel();
@@ -249,6 +260,15 @@ fn sinks(
     sinks
 }
 
+/// Writes where the time of every run went.
+fn measure(mut profile: Profile) -> Sink {
+    Box::new(move |event| {
+        if let Err(error) = profile.watch(event) {
+            ui::say_diagnostics(&error.diagnostics);
+        }
+    })
+}
+
 /// Starts the preview; gives its address.
 fn serve(
     address: SocketAddr,
@@ -289,6 +309,7 @@ fn make_engine(args: WatchArgs) -> MakeEngine {
             .and_then(|specified| specified.spec.kernel_python);
         let context = session::tools_context(&course, kernel.as_deref());
         let workers = args.make.worker_settings(&course);
-        session::engine(course, &context, &workers, events, cancel)
+        let renderers = session::renderers(&course, &context)?;
+        session::engine(course, renderers, &context, &workers, events, cancel)
     })
 }

@@ -27,6 +27,8 @@ pub mod env {
     pub const CELL_TIMEOUT: &str = "CLM_CELL_TIMEOUT_SECONDS";
     /// The interpreter or virtual environment of Python kernels.
     pub const KERNEL_PYTHON: &str = "CLM_NOTEBOOK_KERNEL_PYTHON";
+    /// 0: every kernel of Python is a process started anew; 1: they are forked from one that has done the imports.
+    pub const ZYGOTE: &str = "CLM_ZYGOTE";
 }
 
 /// The file of project settings at the course root.
@@ -62,6 +64,9 @@ pub struct NotebookSettings {
     /// File of variables for kernels, relative to the course root; the default is the nearest `.env` above the specification, and
     /// the empty text is none.
     pub env_file: Option<String>,
+    /// Whether kernels of Python are forked from processes that have loaded what decks import, where the system can (Linux).
+    /// Results are the same either way.
+    pub zygote: bool,
 }
 
 impl Default for NotebookSettings {
@@ -71,6 +76,7 @@ impl Default for NotebookSettings {
             kernel_python: None,
             templates: None,
             env_file: None,
+            zygote: true,
         }
     }
 }
@@ -253,6 +259,18 @@ impl Settings {
         if let Some(value) = lookup(env::KERNEL_PYTHON) {
             self.notebook.kernel_python = Some(value.to_string_lossy().into_owned());
         }
+        if let Some(value) = lookup(env::ZYGOTE) {
+            self.notebook.zygote = match value.to_string_lossy().as_ref() {
+                "0" => false,
+                "1" => true,
+                other => {
+                    let name = env::ZYGOTE;
+                    return Err(Error::usage(format!(
+                        "{name} is `{other}`, but it must be 0 or 1"
+                    )));
+                }
+            };
+        }
         Ok(())
     }
 }
@@ -374,6 +392,20 @@ mod tests {
         assert_eq!(diagnostic.line, Some(3));
         assert_eq!(diagnostic.hint.as_deref(), Some("did you mean `dpi`?"));
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_settings() {
+        let with = |name: &'static str, value: &'static str| {
+            let mut settings = Settings::parse("[notebook]\nzygote = true\n").unwrap();
+            let result = settings.apply_env(|asked| (asked == name).then(|| value.into()));
+            result.map(|()| settings.notebook)
+        };
+        assert!(with("OTHER", "0").unwrap().zygote);
+        assert!(!with(env::ZYGOTE, "0").unwrap().zygote);
+        assert!(with(env::ZYGOTE, "1").unwrap().zygote);
+        assert_eq!(with(env::ZYGOTE, "off").unwrap_err().exit_code(), 2);
+        assert_eq!(with(env::CELL_TIMEOUT, "7").unwrap().cell_timeout, 7);
     }
 
     #[test]

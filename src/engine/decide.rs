@@ -1,6 +1,7 @@
 //! What is fresh, what can be restored, what is stale, and why.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,15 +9,15 @@ use crate::course::RelPath;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Diagnostic};
-use crate::plan::key::differences;
-use crate::plan::{Action, ActionKey, KeyParts, Make};
-use crate::store::{CachedResult, Latest, ResultStatus, Store};
+use crate::plan::key::{differences, with_results};
+use crate::plan::{Action, ActionIndex, ActionKey, Files as _, Plan, Recipes};
+use crate::store::{CachedResult, Latest, Parts, ResultStatus, Store};
 
 use super::publish::Publisher;
 use super::snapshot::Snapshot;
 
 /// Digests of an action's results by name.
-pub type Results = Vec<(String, Digest)>;
+pub type Results = Arc<[(String, Digest)]>;
 
 /// What is to be done about an action.
 #[derive(Debug)]
@@ -36,9 +37,7 @@ pub enum Decision {
 /// A decision and the key that it was made for.
 #[derive(Debug)]
 pub struct Decided {
-    /// The components of the key, with those from other actions.
-    pub parts: KeyParts,
-    /// Their digest.
+    /// The key, with the results of other actions.
     pub key: ActionKey,
     /// What is to be done.
     pub decision: Decision,
@@ -77,6 +76,8 @@ pub struct Decider<'a> {
     snapshot: &'a Snapshot,
     latest: &'a HashMap<String, Latest>,
     force: Force,
+    plan: &'a Plan,
+    recipes: &'a Recipes<'a>,
 }
 
 impl<'a> Decider<'a> {
@@ -86,12 +87,16 @@ impl<'a> Decider<'a> {
         snapshot: &'a Snapshot,
         latest: &'a HashMap<String, Latest>,
         force: Force,
+        plan: &'a Plan,
+        recipes: &'a Recipes<'a>,
     ) -> Self {
         Self {
             store,
             snapshot,
             latest,
             force,
+            plan,
+            recipes,
         }
     }
 
@@ -105,27 +110,36 @@ impl<'a> Decider<'a> {
         self.force.applies_to(action)
     }
 
+    /// The components of an action's key, with those from other actions; none of its own when its files changed since it
+    /// was planned.
+    pub fn parts(&self, index: ActionIndex, upstream: &[&Results]) -> Parts {
+        let recipe = self.recipes.recipe(index);
+        let own = recipe.map(|recipe| recipe.parts.parts().to_vec());
+        let mut parts = own.unwrap_or_default();
+        let results = upstream.iter().flat_map(|results| results.iter());
+        parts.extend(results.map(|(name, digest)| (name.clone(), digest.to_string())));
+        parts
+    }
+
     /// Decides about an action; `upstream` are the results of the actions it waits for.
     pub fn decide(
         &self,
-        action: &Action,
+        index: ActionIndex,
         upstream: &[&Results],
         publisher: &mut Publisher,
         may_force: bool,
     ) -> Result<Decided> {
-        let mut parts = action.parts.clone();
-        for (name, digest) in upstream.iter().copied().flatten() {
-            parts.push(name.clone(), digest);
-        }
-        let key = parts.key();
+        let action = &self.plan.actions[index];
+        let results = upstream.iter().flat_map(|results| results.iter());
+        let key = with_results(action.key, results);
         let mut replayed = Vec::new();
         let mut discovered = Vec::new();
-        let decision = if let Make::Invalid(diagnostics) = &action.make {
-            Decision::Invalid(diagnostics.clone())
+        let decision = if let Some(errors) = &action.errors {
+            Decision::Invalid(errors.clone())
         } else if may_force && self.force.applies_to(action) {
             Decision::Stale(vec!["it was asked for with --force".to_owned()])
         } else if action.kind == ActionKind::Copy {
-            self.decide_copy(action, publisher)?
+            self.decide_copy(index, action, publisher)?
         } else {
             match self.known_result(&key)? {
                 Some(result) if result.status == ResultStatus::Failed => {
@@ -141,11 +155,10 @@ impl<'a> Decider<'a> {
                     discovered = result.discovered;
                     self.decide_known(action, results, publisher)?
                 }
-                None => Decision::Stale(self.reasons(action, &parts)?),
+                None => Decision::Stale(self.reasons(index, action, upstream)?),
             }
         };
         Ok(Decided {
-            parts,
             key,
             decision,
             replayed,
@@ -153,19 +166,24 @@ impl<'a> Decider<'a> {
         })
     }
 
-    fn decide_copy(&self, action: &Action, publisher: &mut Publisher) -> Result<Decision> {
+    fn decide_copy(
+        &self,
+        index: ActionIndex,
+        action: &Action,
+        publisher: &mut Publisher,
+    ) -> Result<Decision> {
         let Some((_, digest)) = action.inputs.first() else {
             return Ok(Decision::Invalid(Vec::new()));
         };
-        let results = vec![("file".to_owned(), *digest)];
+        let results: Results = [("file".to_owned(), *digest)].into();
         if are_fresh(action, &results, publisher)? {
             return Ok(Decision::Fresh(results));
         }
         Ok(match self.latest(&action.id) {
-            Some(latest) if latest.key == action.parts.key() => {
+            Some(latest) if latest.key == action.key => {
                 Decision::Stale(vec!["an output is missing or was changed".to_owned()])
             }
-            _ => Decision::Stale(self.reasons(action, &action.parts)?),
+            _ => Decision::Stale(self.reasons(index, action, &[])?),
         })
     }
 
@@ -193,7 +211,7 @@ impl<'a> Decider<'a> {
         }
         // The result of an execution has no place on disk but the blob store.
         let is_kept = |results: &Results| -> Result<bool> {
-            for (_, digest) in results {
+            for (_, digest) in results.iter() {
                 if !self.store.has(digest)? {
                     return Ok(false);
                 }
@@ -244,12 +262,17 @@ impl<'a> Decider<'a> {
             })
     }
 
-    fn reasons(&self, action: &Action, parts: &KeyParts) -> Result<Vec<String>> {
+    fn reasons(
+        &self,
+        index: ActionIndex,
+        action: &Action,
+        upstream: &[&Results],
+    ) -> Result<Vec<String>> {
         let Some(latest) = self.latest(&action.id) else {
             return Ok(vec!["it was never built".to_owned()]);
         };
         let before = self.store.latest_parts(&action.id)?;
-        let mut reasons = differences(&before, parts.parts());
+        let mut reasons = differences(&before, &self.parts(index, upstream));
         if reasons.is_empty() {
             reasons.extend(self.changed_discovery(&latest.discovered));
         }

@@ -3,7 +3,7 @@
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Diagnostic};
-use crate::plan::Plan;
+use crate::plan::{Action, Plan, Recipes};
 
 use super::decide::{Decided, Decider, Decision, Results};
 use super::jobs::from_remembered;
@@ -20,7 +20,7 @@ pub enum State {
 /// Decides about every action without doing anything.
 pub fn states(plan: &Plan, decider: &Decider<'_>, publisher: &mut Publisher) -> Result<Vec<State>> {
     let mut states: Vec<State> = Vec::with_capacity(plan.actions.len());
-    for action in &plan.actions {
+    for (index, action) in plan.actions.iter().enumerate() {
         let mut upstream: Vec<&Results> = Vec::new();
         let mut blocked = None;
         for before in &action.after {
@@ -29,16 +29,14 @@ pub fn states(plan: &Plan, decider: &Decider<'_>, publisher: &mut Publisher) -> 
                     Decision::Fresh(results) | Decision::Restorable(results) => {
                         upstream.push(results);
                     }
-                    _ => blocked = Some(plan.actions[*before].id.clone()),
+                    _ => blocked = Some(plan.actions[*before].id.to_string()),
                 },
                 State::Blocked(on) => blocked = Some(on.clone()),
             }
         }
         let state = match blocked {
             Some(on) => State::Blocked(on),
-            None => State::Decided(Box::new(
-                decider.decide(action, &upstream, publisher, true)?,
-            )),
+            None => State::Decided(Box::new(decider.decide(index, &upstream, publisher, true)?)),
         };
         states.push(state);
     }
@@ -73,16 +71,23 @@ pub struct Explained {
 }
 
 /// What is known about the actions that read a file or write it.
-pub fn about(path: &str, plan: &Plan, states: &[State], decider: &Decider<'_>) -> Vec<Explained> {
+pub fn about(
+    path: &str,
+    plan: &Plan,
+    states: &[State],
+    decider: &Decider<'_>,
+    recipes: &Recipes<'_>,
+) -> Vec<Explained> {
     plan.actions
         .iter()
+        .enumerate()
         .zip(states)
-        .filter_map(|(action, state)| {
+        .filter_map(|((index, action), state)| {
             let latest = decider.latest(&action.id);
             let outputs: Vec<String> = action
                 .outputs
                 .iter()
-                .flat_map(|output| output.destinations.iter().cloned())
+                .flat_map(|output| output.destinations.iter().map(ToString::to_string))
                 .collect();
             let is_discovered =
                 latest.is_some_and(|latest| latest.discovered.iter().any(|(file, _)| file == path));
@@ -94,21 +99,18 @@ pub fn about(path: &str, plan: &Plan, states: &[State], decider: &Decider<'_>) -
             if !is_discovered && !is_input && !outputs.iter().any(|output| output == path) {
                 return None;
             }
-            let (state, reasons, parts, diagnostics) = describe(state);
+            let upstream = upstream(action, states);
+            let (state, reasons, diagnostics) = describe(state);
             Some(Explained {
-                action: action.id.clone(),
+                action: action.id.to_string(),
                 kind: action.kind,
                 source: action.source.to_string(),
                 state,
                 reasons,
-                parts: if parts.is_empty() {
-                    action.parts.parts().to_vec()
-                } else {
-                    parts
-                },
+                parts: decider.parts(index, &upstream),
                 discovered: latest.map_or_else(Vec::new, |latest| latest.discovered.clone()),
                 outputs,
-                diagnostics: from_remembered(action, diagnostics),
+                diagnostics: from_remembered(recipes, index, diagnostics),
                 duration_ms: latest.map(|latest| latest.duration_ms),
                 finished_ms: latest.map(|latest| latest.finished_ms),
             })
@@ -116,42 +118,42 @@ pub fn about(path: &str, plan: &Plan, states: &[State], decider: &Decider<'_>) -
         .collect()
 }
 
-type Description = (
-    &'static str,
-    Vec<String>,
-    Vec<(String, String)>,
-    Vec<Diagnostic>,
-);
+/// The results of the actions that one waits for, as far as they are known.
+fn upstream<'s>(action: &Action, states: &'s [State]) -> Vec<&'s Results> {
+    let decided = action
+        .after
+        .iter()
+        .filter_map(|before| match &states[*before] {
+            State::Decided(decided) => Some(&decided.decision),
+            State::Blocked(_) => None,
+        });
+    decided
+        .filter_map(|decision| match decision {
+            Decision::Fresh(results) | Decision::Restorable(results) => Some(results),
+            _ => None,
+        })
+        .collect()
+}
+
+type Description = (&'static str, Vec<String>, Vec<Diagnostic>);
 
 fn describe(state: &State) -> Description {
     match state {
-        State::Blocked(on) => (
-            "blocked",
-            vec![format!("`{on}` comes first")],
-            Vec::new(),
-            Vec::new(),
-        ),
-        State::Decided(decided) => {
-            let parts = decided.parts.parts().to_vec();
-            match &decided.decision {
-                Decision::Fresh(_) => ("fresh", Vec::new(), parts, decided.replayed.clone()),
-                Decision::Restorable(_) => (
-                    "restorable",
-                    vec!["an output is missing or was changed; the cache has it".to_owned()],
-                    parts,
-                    decided.replayed.clone(),
-                ),
-                Decision::Stale(reasons) => ("stale", reasons.clone(), parts, Vec::new()),
-                Decision::Remembered(result) => (
-                    "failed",
-                    vec!["it failed, and nothing has changed since".to_owned()],
-                    parts,
-                    result.diagnostics.clone(),
-                ),
-                Decision::Invalid(diagnostics) => {
-                    ("invalid", Vec::new(), parts, diagnostics.clone())
-                }
-            }
-        }
+        State::Blocked(on) => ("blocked", vec![format!("`{on}` comes first")], Vec::new()),
+        State::Decided(decided) => match &decided.decision {
+            Decision::Fresh(_) => ("fresh", Vec::new(), decided.replayed.clone()),
+            Decision::Restorable(_) => (
+                "restorable",
+                vec!["an output is missing or was changed; the cache has it".to_owned()],
+                decided.replayed.clone(),
+            ),
+            Decision::Stale(reasons) => ("stale", reasons.clone(), Vec::new()),
+            Decision::Remembered(result) => (
+                "failed",
+                vec!["it failed, and nothing has changed since".to_owned()],
+                result.diagnostics.clone(),
+            ),
+            Decision::Invalid(diagnostics) => ("invalid", Vec::new(), diagnostics.clone()),
+        },
     }
 }

@@ -1,13 +1,14 @@
 //! What a course consists of and what is made of it, as previews and status pages show it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::course::layout::{OutputClass, Placed};
 use crate::course::spec::Spec;
 use crate::course::words::Localized;
-use crate::course::{Format, Kind, Lang};
+use crate::course::{Format, Kind, Lang, RelPath};
 use crate::plan::Plan;
 
 /// A course with its sections, topics and outputs.
@@ -45,17 +46,17 @@ pub struct IndexTarget {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct IndexOutput {
     /// Path relative to the course root, or absolute where it lies outside; the `path` of `output` events.
-    pub path: String,
+    pub path: Arc<str>,
     /// The file the author edits; the `source` of `action_finished` events.
-    pub source: String,
+    pub source: RelPath,
     /// The action that makes it; the `action` of events.
-    pub action: Option<String>,
+    pub action: Option<Arc<str>>,
     /// Its place in [`Index::targets`].
     pub target: usize,
     /// Its place in [`Index::sections`]; none for what is copied besides the sections.
     pub section: Option<usize>,
     /// The id of its topic.
-    pub topic: Option<String>,
+    pub topic: Option<Arc<str>>,
     /// Its language.
     pub lang: Lang,
     /// What it is.
@@ -85,14 +86,14 @@ pub enum IndexClass {
 impl Index {
     /// The index of what was selected. `targets` are names and directories in the order of the layout.
     pub fn new(spec: &Spec, targets: &[(String, String)], placed: &[Placed], plan: &Plan) -> Self {
-        let actions: HashMap<&str, &str> = plan
+        let actions: HashMap<&str, (&Arc<str>, &Arc<str>)> = plan
             .actions
             .iter()
             .flat_map(|action| {
                 let outputs = action.outputs.iter();
                 outputs
                     .flat_map(|output| &output.destinations)
-                    .map(|destination| (destination.as_str(), action.id.as_str()))
+                    .map(|destination| (&**destination, (destination, &action.id)))
             })
             .collect();
         let sections = spec.sections.iter();
@@ -119,18 +120,17 @@ impl Index {
                     OutputClass::Data => (IndexClass::Data, None),
                     OutputClass::DirGroup => (IndexClass::DirGroup, None),
                 };
+                let made = actions.get(path.as_str());
                 IndexOutput {
-                    source: placed.source.to_string(),
-                    action: actions
-                        .get(path.as_str())
-                        .map(|action| (*action).to_owned()),
+                    source: placed.source.clone(),
+                    action: made.map(|(_, action)| Arc::clone(action)),
                     target: placed.destination.target,
                     section: placed.topic.as_ref().map(|(section, _)| *section),
                     topic: placed.topic.as_ref().map(|(_, topic)| topic.clone()),
                     lang: placed.lang,
                     class,
                     kind,
-                    path,
+                    path: made.map_or_else(|| path.into(), |(path, _)| Arc::clone(path)),
                 }
             })
             .collect();

@@ -12,7 +12,9 @@ use crate::course::words::ImageKind;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{ActionKind, Diagnostic, Severity};
-use crate::plan::{self, Action, DataUrls, EXECUTED, ImageSource, InlineImage, Make};
+use crate::plan::{
+    self, ActionIndex, DataUrls, EXECUTED, ImageSource, InlineImage, Make, Recipe, Recipes,
+};
 use crate::store::Store;
 use crate::worker::request::{
     CodeCell, DrawioWork, ExecuteWork, Executed, HtmlWork, ImageFormat, Page, PlantumlWork,
@@ -21,17 +23,17 @@ use crate::worker::{Request, Work};
 
 use super::decide::Results;
 
-/// The request for an action, or none when a result it needs is damaged in the store.
+/// The request for the action of a recipe, or none when a result it needs is damaged in the store.
 pub fn request(
     id: u64,
-    action: &Action,
+    recipe: &Recipe,
     upstream: &[&Results],
     root: PathBuf,
     out: PathBuf,
     settings: &DiagramSettings,
     store: &Store,
 ) -> Result<Option<Request>> {
-    let work = match &action.make {
+    let work = match &recipe.make {
         Make::Execute(work) => Work::Execute(ExecuteWork {
             prog_lang: work.prog_lang,
             kernel: work.kernel.to_owned(),
@@ -77,16 +79,16 @@ pub fn request(
             scale: settings.scale,
             border: settings.border,
         }),
-        Make::Deck(_) | Make::Text(_) | Make::Copy | Make::UpToDate | Make::Invalid(_) => {
+        Make::Deck(_) | Make::Text(_) | Make::Copy | Make::Invalid(_) => {
             return Err(Error::internal(format!(
                 "`{}` is no work for a worker",
-                action.id
+                recipe.id
             )));
         }
     };
     Ok(Some(Request {
         id,
-        source: action.source.clone(),
+        source: recipe.source.clone(),
         root,
         out,
         work,
@@ -142,8 +144,7 @@ fn image_format(kind: ImageKind) -> ImageFormat {
 fn executed(upstream: &[&Results], store: &Store) -> Result<Option<Executed>> {
     let digest = upstream
         .iter()
-        .copied()
-        .flatten()
+        .flat_map(|results| results.iter())
         .find(|(name, _)| name == EXECUTED)
         .map(|(_, digest)| *digest);
     let Some(digest) = digest else {
@@ -157,8 +158,8 @@ fn executed(upstream: &[&Results], store: &Store) -> Result<Option<Executed>> {
 ///
 /// Diagnostics of an execution are kept relative to the code cells, so that an edit of the prose above does not
 /// make a remembered error point to the wrong line.
-pub fn to_remembered(action: &Action, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    let Some(cells) = executed_cells(action) else {
+pub fn to_remembered(recipe: &Recipe, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let Some(cells) = executed_cells(recipe) else {
         return diagnostics;
     };
     for diagnostic in &mut diagnostics {
@@ -176,8 +177,16 @@ pub fn to_remembered(action: &Action, mut diagnostics: Vec<Diagnostic>) -> Vec<D
 }
 
 /// The reverse of [`to_remembered`], for the deck as it is now.
-pub fn from_remembered(action: &Action, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    let Some(cells) = executed_cells(action) else {
+pub fn from_remembered(
+    recipes: &Recipes<'_>,
+    index: ActionIndex,
+    mut diagnostics: Vec<Diagnostic>,
+) -> Vec<Diagnostic> {
+    if diagnostics.is_empty() {
+        return diagnostics;
+    }
+    let recipe = recipes.recipe(index);
+    let Some(cells) = recipe.as_deref().and_then(executed_cells) else {
         return diagnostics;
     };
     for diagnostic in &mut diagnostics {
@@ -194,12 +203,12 @@ pub fn from_remembered(action: &Action, mut diagnostics: Vec<Diagnostic>) -> Vec
 }
 
 /// What the author can do about an error that its worker gave no hint for.
-pub fn with_hints(action: &Action, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+pub fn with_hints(kind: ActionKind, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     for diagnostic in &mut diagnostics {
         if diagnostic.severity != Severity::Error || diagnostic.hint.is_some() {
             continue;
         }
-        let hint = match action.kind {
+        let hint = match kind {
             ActionKind::Plantuml if diagnostic.message.starts_with("cannot include") => {
                 "includes are looked for beside the diagram and must lie in the course"
             }
@@ -216,16 +225,16 @@ pub fn with_hints(action: &Action, mut diagnostics: Vec<Diagnostic>) -> Vec<Diag
     diagnostics
 }
 
-fn executed_cells(action: &Action) -> Option<&[ExecutionCell]> {
-    match &action.make {
-        Make::Execute(work) if action.kind == ActionKind::Execute => Some(&work.cells),
+fn executed_cells(recipe: &Recipe) -> Option<&[ExecutionCell]> {
+    match &recipe.make {
+        Make::Execute(work) if recipe.kind == ActionKind::Execute => Some(&work.cells),
         _ => None,
     }
 }
 
 /// Files that the worker itself reads while it runs: if they change meanwhile, nobody knows what it made.
-pub fn files_read_by_worker(action: &Action) -> Vec<&crate::course::RelPath> {
-    match &action.make {
+pub fn files_read_by_worker(recipe: &Recipe) -> Vec<&crate::course::RelPath> {
+    match &recipe.make {
         Make::Execute(work) => work.files.iter().map(|(source, _)| source).collect(),
         _ => Vec::new(),
     }

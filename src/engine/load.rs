@@ -12,13 +12,12 @@ use crate::course::{ProgLang, RelPath, spec};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Severity};
-use crate::plan::{self, Context, Fingerprints, Make, Memo, Plan};
+use crate::plan::{self, Context, Files as _, Fingerprints, Memo, Names, Plan};
 use crate::watch::Inputs;
 use crate::worker::{Renderers, drawio, notebook, plantuml};
 
 use super::index::Index;
 use super::scan::Scanned;
-use super::settled::Settled;
 use super::snapshot::Snapshot;
 use super::sources::{LaidOut, Sources};
 
@@ -38,13 +37,17 @@ pub struct Loaded {
     /// The actions of what was selected.
     pub plan: Plan,
     /// Every output path of the whole course, selected or not.
-    pub all_destinations: Arc<HashSet<String>>,
+    pub all_destinations: Arc<HashSet<Arc<str>>>,
     /// Directories to be created although they are empty.
     pub empty_dirs: Vec<String>,
     /// Where everything that was selected goes.
     pub layout: Arc<Layout>,
-    /// Names and directories of the targets.
-    pub targets: Vec<(String, String)>,
+    /// The sources.
+    pub tree: Arc<Tree>,
+    /// The directory of each target: relative to the course root, or absolute.
+    pub target_roots: Vec<String>,
+    /// Versions of the tools.
+    tools: Fingerprints,
     /// What was found while reading.
     pub diagnostics: Vec<Diagnostic>,
     /// Whether sources could not be read, so that nobody knows which outputs are superfluous.
@@ -78,6 +81,7 @@ pub struct Specified {
 
 impl Course {
     /// Reads the specification.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub fn specification(&self) -> Result<Specified> {
         let (spec, diagnostics, digest) = self.read_specification()?;
         let has_errors = diagnostics.iter().any(|d| d.severity == Severity::Error);
@@ -107,7 +111,6 @@ impl Course {
         let loaded = self.load(
             &specified,
             &mut sources,
-            &Settled::default(),
             &HashSet::new(),
             &everything,
             &Renderers::default(),
@@ -115,9 +118,7 @@ impl Course {
         let mut found = loaded.diagnostics;
         for action in &loaded.plan.actions {
             found.extend(action.warnings.iter().cloned());
-            if let Make::Invalid(errors) = &action.make {
-                found.extend(errors.iter().cloned());
-            }
+            found.extend(action.errors.iter().flatten().cloned());
         }
         let mut told = HashSet::new();
         found.retain(|diagnostic| told.insert(diagnostic.clone()));
@@ -271,7 +272,6 @@ impl Course {
         &self,
         specified: &Specified,
         sources: &mut Sources,
-        settled: &Settled,
         written_back: &HashSet<String>,
         selection: &Selection,
         renderers: &Renderers,
@@ -299,7 +299,8 @@ impl Course {
         removed.sort_unstable();
         let snapshot = &sources.snapshot;
         let read = |path: &RelPath| snapshot.read(path).map(|source| source.bytes);
-        let (tree, found) = tree::discover(spec, &listing, &read);
+        let (tree, found) =
+            tracing::debug_span!("discover").in_scope(|| tree::discover(spec, &listing, &read));
         let spec_name = self.place.spec_name();
         diagnostics.extend(found.into_iter().map(|found| of_spec(found, &spec_name)));
         let is_incomplete = diagnostics.iter().any(|d| d.severity == Severity::Error);
@@ -310,7 +311,7 @@ impl Course {
             listed: (version, removed),
         };
         let known = sources.laid_out.take();
-        let full = self.lay_out(known, basis, tree, snapshot)?;
+        let full = self.lay_out(known, basis, tree, snapshot, &sources.names)?;
         let found = full.diagnostics.iter().cloned();
         diagnostics.extend(found.map(|found| of_spec(found, &spec_name)));
         let layout = if *selection == Selection::default() {
@@ -323,6 +324,7 @@ impl Course {
         };
         let roots = self.target_roots(&layout);
         let snapshot = &sources.snapshot;
+        let tools = fingerprints(renderers);
         let context = Context {
             spec,
             tree: &full.tree,
@@ -330,10 +332,9 @@ impl Course {
             references: &References::new(spec, &full.tree),
             target_roots: &roots,
             settings: &self.settings,
-            tools: &fingerprints(renderers),
-            read: &|path| snapshot.read(path),
-            digest: &|path| snapshot.digest(path),
-            is_settled: &|action| settled.results(action).is_some(),
+            tools: &tools,
+            files: snapshot,
+            names: &sources.names,
         };
         let is_whole = Arc::ptr_eq(&layout, &full.layout);
         let plan = match is_whole {
@@ -342,20 +343,22 @@ impl Course {
             false => plan::plan(&context, &mut Memo::default()),
         };
         // What only the decks' content tells of belongs to the outputs that are not selected, too.
-        let mut texts: Vec<String> = made_texts(&plan).collect();
+        let mut texts = plan.texts.clone();
         if !is_whole && has_programs(&full.tree) {
             let whole = Context {
                 layout: &full.layout,
                 target_roots: &self.target_roots(&full.layout),
                 ..context
             };
-            texts.extend(made_texts(&plan::plan(&whole, &mut sources.memo)));
+            texts.extend(plan::plan(&whole, &mut sources.memo).texts);
         }
         let mut all_destinations = Arc::clone(&full.destinations);
         if !texts.is_empty() {
             Arc::make_mut(&mut all_destinations).extend(texts);
         }
+        let tree = Arc::clone(&full.tree);
         sources.laid_out = Some(full);
+        sources.snapshot.forget_contents();
         Ok(Loaded {
             plan,
             all_destinations,
@@ -364,12 +367,9 @@ impl Course {
                 .iter()
                 .map(|dir| format!("{}/{}", roots[dir.target], dir.path))
                 .collect(),
-            targets: layout
-                .targets
-                .iter()
-                .map(|target| target.name.clone())
-                .zip(roots)
-                .collect(),
+            tree,
+            target_roots: roots,
+            tools,
             layout,
             diagnostics,
             is_incomplete,
@@ -377,18 +377,20 @@ impl Course {
     }
 
     /// Where everything of the whole course goes: as before, if nothing that it depends on changed.
+    #[tracing::instrument(level = "debug", name = "layout", skip_all)]
     fn lay_out(
         &self,
         known: Option<LaidOut>,
         basis: Basis<'_>,
         tree: Tree,
         snapshot: &Snapshot,
+        names: &Names,
     ) -> Result<LaidOut> {
         let specification = basis.specified.digest;
         if let Some(known) = known
             && known.specification == specification
             && known.listed == basis.listed
-            && known.tree == tree
+            && *known.tree == tree
         {
             return Ok(known);
         }
@@ -397,6 +399,7 @@ impl Course {
             compared.set(true);
             is_same(snapshot, one, other)
         };
+        names.sweep();
         let spec = &basis.specified.spec;
         let everything = Selection::default();
         let (layout, diagnostics) =
@@ -409,15 +412,15 @@ impl Course {
         }
         Ok(LaidOut {
             specification,
-            tree,
+            tree: Arc::new(tree),
             listed,
-            destinations: Arc::new(self.all_destinations(&layout)),
+            destinations: Arc::new(self.all_destinations(&layout, names)),
             layout: Arc::new(layout),
             diagnostics,
         })
     }
 
-    fn all_destinations(&self, layout: &Layout) -> HashSet<String> {
+    fn all_destinations(&self, layout: &Layout, names: &Names) -> HashSet<Arc<str>> {
         let roots = self.target_roots(layout);
         let decks = layout.decks.iter().flat_map(|deck| &deck.outputs);
         let places = decks
@@ -429,15 +432,15 @@ impl Course {
                     .iter()
                     .flat_map(|diagram| &diagram.destinations),
             );
-        let mut all: HashSet<String> = places
-            .map(|place| format!("{}/{}", roots[place.target], place.path))
+        let mut all: HashSet<Arc<str>> = places
+            .map(|place| names.of(&format!("{}/{}", roots[place.target], place.path)))
             .collect();
         if self.settings.diagrams.write_back {
             all.extend(
                 layout
                     .diagrams
                     .iter()
-                    .map(|diagram| diagram.diagram.rendered.to_string()),
+                    .map(|diagram| names.of(diagram.diagram.rendered.as_str())),
             );
         }
         all
@@ -460,7 +463,34 @@ fn is_same(snapshot: &Snapshot, one: &RelPath, other: &RelPath) -> bool {
 impl Loaded {
     /// What the course consists of.
     pub fn index(&self, spec: &spec::Spec) -> Index {
-        Index::new(spec, &self.targets, &self.placed(), &self.plan)
+        Index::new(spec, &self.targets(), &self.placed(), &self.plan)
+    }
+
+    /// Names and directories of the targets.
+    pub fn targets(&self) -> Vec<(String, String)> {
+        let names = self.layout.targets.iter().map(|target| target.name.clone());
+        names.zip(self.target_roots.iter().cloned()).collect()
+    }
+
+    /// What the plan was made in, to make recipes in.
+    pub fn context<'a>(
+        &'a self,
+        specified: &'a Specified,
+        settings: &'a Settings,
+        references: &'a References<'a>,
+        sources: &'a Sources,
+    ) -> Context<'a> {
+        Context {
+            spec: &specified.spec,
+            tree: &self.tree,
+            layout: &self.layout,
+            references,
+            target_roots: &self.target_roots,
+            settings,
+            tools: &self.tools,
+            files: &sources.snapshot,
+            names: &sources.names,
+        }
     }
 
     /// Every output of what was selected, with what it is.
@@ -476,17 +506,6 @@ fn has_programs(tree: &Tree) -> bool {
         .any(|deck| deck.prog_lang == ProgLang::Cpp)
 }
 
-/// Where the texts go that planning makes.
-fn made_texts(plan: &Plan) -> impl Iterator<Item = String> {
-    let texts = plan
-        .actions
-        .iter()
-        .filter(|action| matches!(action.make, Make::Text(_)));
-    texts
-        .flat_map(|action| &action.outputs)
-        .flat_map(|output| output.destinations.iter().cloned())
-}
-
 /// A diagnostic that names no file is about the specification.
 fn of_spec(mut diagnostic: Diagnostic, spec_name: &str) -> Diagnostic {
     diagnostic.file.get_or_insert_with(|| spec_name.to_owned());
@@ -494,7 +513,7 @@ fn of_spec(mut diagnostic: Diagnostic, spec_name: &str) -> Diagnostic {
 }
 
 /// The versions of the tools as they enter keys, with those of our own programs that drive them.
-fn fingerprints(renderers: &Renderers) -> Fingerprints {
+pub fn fingerprints(renderers: &Renderers) -> Fingerprints {
     let with = |tool: &str, program: Digest| format!("{tool}, program {}", program.short());
     let execution = notebook::execution_program_digest();
     Fingerprints {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::Serialize;
@@ -16,6 +16,7 @@ use crate::digest::{self, Digest};
 use crate::error::{Error, Result};
 use crate::store::Store;
 
+use super::load::Course;
 use super::publish::Publisher;
 
 /// The name of the file.
@@ -117,7 +118,7 @@ impl Manifests<'_> {
         Self: 'p,
     {
         let topic = placed.topic.as_ref();
-        if topic.is_some_and(|(_, id)| self.failed.contains(id.as_str())) {
+        if topic.is_some_and(|(_, id)| self.failed.contains(&**id)) {
             return Ok(None);
         }
         let path = placed.destination.path.as_str();
@@ -144,13 +145,43 @@ impl Manifests<'_> {
         Ok(Some(File {
             path,
             section_id: topic.and_then(|(section, _)| self.spec.sections[*section].id.as_deref()),
-            topic_id: topic.map(|(_, id)| id.as_str()),
+            topic_id: topic.map(|(_, id)| &**id),
             kind,
             format,
             language: placed.lang,
             content_hash: format!("sha256:{sha256}"),
         }))
     }
+}
+
+/// Whether outputs changed since manifests were last written, by a watch or by a build of a part of the course.
+pub fn is_due(course: &Course) -> bool {
+    course.settings.output.manifest && due_mark(course).exists()
+}
+
+/// Notes that outputs changed.
+pub fn set_due(course: &Course) -> Result<()> {
+    let mark = due_mark(course);
+    if !course.settings.output.manifest || mark.exists() {
+        return Ok(());
+    }
+    std::fs::write(&mark, "").map_err(|error| Error::io("write", &mark, &error))
+}
+
+/// Notes that manifests tell of all outputs.
+pub fn set_done(course: &Course) -> Result<()> {
+    let mark = due_mark(course);
+    match std::fs::remove_file(&mark) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", &mark, &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn due_mark(course: &Course) -> PathBuf {
+    let name = format!("manifests-due-{}", Digest::of(course.scope()).short());
+    course.place.state_dir().join(name)
 }
 
 /// The commit that the sources are of, and whether they differ from it; none outside of a repository.

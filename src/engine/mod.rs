@@ -6,11 +6,14 @@ pub mod index;
 mod jobs;
 pub mod load;
 mod manifest;
+mod parallel;
 mod publish;
 pub mod resident;
+mod rest;
 mod round;
 mod run;
 mod scan;
+pub mod seal;
 mod settled;
 mod snapshot;
 pub mod sources;
@@ -25,10 +28,11 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
-use crate::course::layout::{Layout, Selection};
+use crate::course::layout::{Layout, References, Selection};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity};
+use crate::plan::Recipes;
 use crate::store::{Latest, Store};
 use crate::watch::{ChangeSet, Inputs};
 use crate::worker::Renderers;
@@ -39,8 +43,10 @@ use index::Index;
 use load::{Course, Loaded, Specified};
 pub use publish::OwnFiles;
 use publish::Publisher;
+use rest::AtRest;
 use round::Carried;
 use run::Run;
+use seal::{Parts, Seal};
 use settled::Settled;
 use sources::Sources;
 use staging::Staging;
@@ -64,9 +70,11 @@ pub struct BuildOptions {
     pub trigger: String,
     /// What the author is working on: it goes first.
     pub focus: HashSet<RelPath>,
-    /// Whether outputs are looked at that a resident process knows to be up to date, and what they have to say is said
-    /// again. A single build knows nothing, and always does.
+    /// Whether outputs are looked at that a resident process knows to be up to date. A single build knows nothing, and
+    /// always does.
     pub looks_at_everything: bool,
+    /// Whether what there is to say about them is said again.
+    pub says_everything: bool,
     /// Whether every target gets its list of outputs.
     pub writes_manifests: bool,
 }
@@ -102,9 +110,11 @@ struct Memory {
     /// What every action was last made of.
     latest: HashMap<String, Latest>,
     settled: Settled,
+    /// What a build of everything has to say, if there is nothing to do.
+    rest: Option<AtRest>,
     carried: Carried,
     /// The output paths that were planned when superfluous outputs were last removed.
-    cleaned: Option<Arc<HashSet<String>>>,
+    cleaned: Option<Arc<HashSet<Arc<str>>>>,
     /// What the listener was told last.
     told_layout: Option<Arc<Layout>>,
     told_inputs: Option<(usize, Digest)>,
@@ -138,11 +148,23 @@ pub trait Listener: Send + Sync {
 impl Memory {
     /// Forgets what a change set puts in doubt.
     fn apply(&mut self, changes: &ChangeSet, root: &std::path::Path) {
+        self.rest = None;
         self.sources.apply(changes, root);
-        self.settled.apply(changes, root, &self.latest);
+        let is_output = |path: &str| self.publisher.has_outputs_at(path);
+        self.settled.apply(changes, root, &self.latest, &is_output);
         if changes.rescan {
             self.cleaned = None;
         }
+    }
+}
+
+impl BuildOptions {
+    /// Whether everything is asked for that a course has, and results of earlier runs may be used.
+    pub fn is_ordinary(&self) -> bool {
+        self.only.is_empty()
+            && self.selection == Selection::default()
+            && matches!(self.force, Force::Nothing)
+            && !self.fast
     }
 }
 
@@ -237,9 +259,27 @@ impl Engine {
             cancel: self.cancel.child_token(),
         };
         let result = run.run(&mut memory).await;
+        if result.is_ok() {
+            self.seal(&specified, &mut memory);
+        }
         memory.carried.shutdown().await;
         self.end_pool(&pool).await;
         result.map(|(built, _)| built)
+    }
+
+    /// Seals a course at rest.
+    fn seal(&self, specified: &Specified, memory: &mut Memory) {
+        let Some(rest) = &memory.rest else { return };
+        memory.publisher.confirm();
+        let sealed = memory.sources.listed().and_then(|listed| {
+            Seal::new(&self.course, specified, &self.renderers).write(&Parts {
+                rest,
+                listed,
+                snapshot: &memory.sources.snapshot,
+                publisher: &memory.publisher,
+            })
+        });
+        tracing::debug!(sealed = sealed.is_some(), "at rest");
     }
 
     /// What a build would have to do; nothing is written or started.
@@ -250,7 +290,18 @@ impl Engine {
         self.report(&loaded.diagnostics);
         let snapshot = &memory.sources.snapshot;
         let force = options.force.clone();
-        let decider = Decider::new(&self.store, snapshot, &memory.latest, force);
+        let references = References::new(&specified.spec, &loaded.tree);
+        let settings = &self.course.settings;
+        let context = loaded.context(&specified, settings, &references, &memory.sources);
+        let recipes = Recipes::new(context, &loaded.plan);
+        let decider = Decider::new(
+            &self.store,
+            snapshot,
+            &memory.latest,
+            force,
+            &loaded.plan,
+            &recipes,
+        );
         let wanted = wanted(&loaded.plan, options, &decider)?;
         let states = explain::states(&loaded.plan, &decider, &mut memory.publisher)?;
         let mut stale = Vec::new();
@@ -275,7 +326,7 @@ impl Engine {
                 },
             };
             stale.push(Stale {
-                action: action.id.clone(),
+                action: action.id.to_string(),
                 kind: action.kind,
                 source: action.source.clone(),
                 reasons,
@@ -291,13 +342,30 @@ impl Engine {
         let mut memory = self.remember(&specified)?;
         let loaded = self.look(&specified, &mut memory, &Selection::default())?;
         let snapshot = &memory.sources.snapshot;
-        let decider = Decider::new(&self.store, snapshot, &memory.latest, Force::Nothing);
+        let references = References::new(&specified.spec, &loaded.tree);
+        let settings = &self.course.settings;
+        let context = loaded.context(&specified, settings, &references, &memory.sources);
+        let recipes = Recipes::new(context, &loaded.plan);
+        let decider = Decider::new(
+            &self.store,
+            snapshot,
+            &memory.latest,
+            Force::Nothing,
+            &loaded.plan,
+            &recipes,
+        );
         let states = explain::states(&loaded.plan, &decider, &mut memory.publisher)?;
         let name = match RelPath::below(&self.course.place.root, path) {
             Some(relative) => relative.to_string(),
             None => path.display().to_string(),
         };
-        Ok(explain::about(&name, &loaded.plan, &states, &decider))
+        Ok(explain::about(
+            &name,
+            &loaded.plan,
+            &states,
+            &decider,
+            &recipes,
+        ))
     }
 
     fn start_pool(&self) -> Pool {
@@ -330,22 +398,28 @@ impl Engine {
     }
 
     /// What is known before anything was looked at: the records of earlier runs.
+    #[tracing::instrument(level = "debug", name = "remember", skip_all)]
     fn remember(&self, specified: &Specified) -> Result<Memory> {
         let staging = Staging::create(&self.course.place.state_dir())?;
+        let sources = Sources::new(&self.course.place.root, self.store.files()?);
         let publisher = Publisher::new(
-            &self.course.place.root,
-            &self.course.output_dirs(&specified.spec),
-            self.course.scope(),
-            staging.path().to_path_buf(),
+            publish::Place {
+                root: &self.course.place.root,
+                output_roots: &self.course.output_dirs(&specified.spec),
+                scope: self.course.scope(),
+                staging: staging.path().to_path_buf(),
+            },
             self.store.clone(),
             self.own_files.clone(),
             self.events.clone(),
+            &sources.names,
         )?;
         Ok(Memory {
-            sources: Sources::new(&self.course.place.root, self.store.files()?),
+            sources,
             publisher,
             latest: self.store.latest()?,
             settled: Settled::default(),
+            rest: None,
             carried: Carried::default(),
             cleaned: None,
             told_layout: None,
@@ -355,6 +429,7 @@ impl Engine {
     }
 
     /// Looks at the course as it is on disk now, as far as it may have changed since it was last looked at.
+    #[tracing::instrument(level = "debug", name = "load", skip_all)]
     fn look(
         &self,
         specified: &Specified,
@@ -364,7 +439,6 @@ impl Engine {
         self.course.load(
             specified,
             &mut memory.sources,
-            &memory.settled,
             &memory.publisher.written_back(),
             selection,
             &self.renderers,

@@ -9,8 +9,10 @@ use std::time::SystemTime;
 use crate::digest::{Digest, Stamp};
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Event, Events};
+use crate::plan::Names;
 use crate::store::{OutputRecord, Store};
 
+use super::parallel;
 use super::snapshot::now_ns;
 
 /// Where the bytes of an output come from.
@@ -24,17 +26,35 @@ pub enum Content<'a> {
     File(&'a Path),
 }
 
-/// How publishing an output went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Published {
-    /// It was written.
-    Written,
+/// An output that is ready, or that will not be written.
+pub enum Prepared {
+    /// It is to be moved to its place.
+    Staged(Staged),
     /// The bytes were there already.
     Unchanged,
     /// The content is not what its digest says: a damaged blob, or a source that changed meanwhile.
     Lost,
     /// A file of the author stands there, which is never overwritten.
     Refused,
+}
+
+/// An output beside the output tree.
+pub struct Staged {
+    destination: Arc<str>,
+    path: PathBuf,
+    record: OutputRecord,
+}
+
+/// Where a publisher works.
+pub struct Place<'a> {
+    /// The course root.
+    pub root: &'a Path,
+    /// Where outputs may lie besides.
+    pub output_roots: &'a [PathBuf],
+    /// The name of the specification and output directory: outputs of another scope are never removed.
+    pub scope: String,
+    /// A directory of this process in the state directory.
+    pub staging: PathBuf,
 }
 
 /// The outputs of one course on disk.
@@ -47,7 +67,9 @@ pub struct Publisher {
     staged: u64,
     store: Store,
     scope: Arc<str>,
-    ledger: HashMap<String, OutputRecord>,
+    ledger: HashMap<Arc<str>, Box<OutputRecord>>,
+    /// The paths of it that lie among the sources.
+    among_sources: HashSet<Arc<str>>,
     own: OwnFiles,
     events: Events,
 }
@@ -75,34 +97,34 @@ impl OwnFiles {
 const SOURCES: &str = "slides/";
 
 impl Publisher {
-    /// A publisher for the course at `root`. `scope` names the specification and output directory: outputs of
-    /// another scope are never removed. `staging` is a directory of this process in the state directory.
+    /// A publisher with the ledger of earlier runs.
     pub fn new(
-        root: &Path,
-        output_roots: &[PathBuf],
-        scope: String,
-        staging: PathBuf,
+        place: Place<'_>,
         store: Store,
         own: OwnFiles,
         events: Events,
+        names: &Names,
     ) -> Result<Self> {
-        let ledger = store.outputs()?;
+        let ledger = store.outputs(&mut |path| names.of(path))?;
+        let mut among_sources = HashSet::new();
         for (path, record) in &ledger {
             if path.starts_with(SOURCES) {
-                own.insert(root.join(path), record.digest);
+                own.insert(place.root.join(&**path), record.digest);
+                among_sources.insert(Arc::clone(path));
             }
         }
         Ok(Self {
-            root: root.to_path_buf(),
-            allowed: std::iter::once(root.to_path_buf())
-                .chain(output_roots.iter().cloned())
+            root: place.root.to_path_buf(),
+            allowed: std::iter::once(place.root.to_path_buf())
+                .chain(place.output_roots.iter().cloned())
                 .collect(),
             checked_dirs: HashSet::new(),
-            staging,
+            staging: place.staging,
             staged: 0,
             store,
-            scope: scope.into(),
+            scope: place.scope.into(),
             ledger,
+            among_sources,
             own,
             events,
         })
@@ -125,6 +147,58 @@ impl Publisher {
         self.ledger.contains_key(destination)
     }
 
+    /// Whether a path may be an output, or a directory with outputs in it.
+    pub fn has_outputs_at(&self, path: &str) -> bool {
+        let file = self.file(path);
+        let mut output_roots = self.allowed.iter().skip(1);
+        let is_below = |below: &str| {
+            let rest = below.strip_prefix(path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        output_roots.any(|root| file.starts_with(root) || root.starts_with(&file))
+            || self.among_sources.iter().any(|below| is_below(below))
+    }
+
+    /// Every output of this scope with its record.
+    pub fn outputs(&self) -> impl Iterator<Item = (&Arc<str>, &OutputRecord)> {
+        let all = self.ledger.iter().map(|(path, record)| (path, &**record));
+        all.filter(|(_, record)| record.scope == self.scope)
+    }
+
+    /// Looks at the outputs again that were written so shortly before they were recorded that their stamps prove nothing,
+    /// so that the next run can rely on them.
+    pub fn confirm(&mut self) {
+        let doubtful: Vec<(Arc<str>, OutputRecord)> = self
+            .outputs()
+            .filter(|(_, record)| !record.stamp.is_reliable_at(record.recorded_ns))
+            .map(|(path, record)| (Arc::clone(path), record.clone()))
+            .collect();
+        let confirmed = parallel::map(&doubtful, |(path, record)| {
+            let file = self.file(path);
+            let recorded_ns = now_ns();
+            let stamp = Stamp::of(&std::fs::symlink_metadata(&file).ok()?);
+            let is_ours = stamp.is_reliable_at(recorded_ns)
+                && Digest::of_file(&file).is_ok_and(|digest| digest == record.digest);
+            is_ours.then(|| OutputRecord {
+                stamp,
+                recorded_ns,
+                ..record.clone()
+            })
+        });
+        let outputs: Vec<_> = doubtful
+            .into_iter()
+            .zip(confirmed)
+            .filter_map(|((path, _), record)| Some((path, record?)))
+            .collect();
+        for (path, record) in &outputs {
+            self.ledger
+                .insert(Arc::clone(path), Box::new(record.clone()));
+        }
+        if !outputs.is_empty() {
+            self.store.record_outputs_later(outputs);
+        }
+    }
+
     /// The digest that an output has by the ledger.
     pub fn digest_of(&self, destination: &str) -> Option<Digest> {
         self.ledger.get(destination).map(|record| record.digest)
@@ -132,7 +206,7 @@ impl Publisher {
 
     /// Whether an output is on disk with these bytes, and known as ours. Reads the file only when its stamp
     /// differs from that of the ledger.
-    pub fn is_fresh(&mut self, destination: &str, digest: Digest) -> Result<bool> {
+    pub fn is_fresh(&mut self, destination: &Arc<str>, digest: Digest) -> Result<bool> {
         let Some(record) = self.ledger.get(destination) else {
             return Ok(false);
         };
@@ -156,40 +230,39 @@ impl Publisher {
         let record = OutputRecord {
             stamp,
             recorded_ns: now_ns(),
-            ..record.clone()
+            ..(**record).clone()
         };
-        self.record(destination, record)?;
+        self.record(vec![(Arc::clone(destination), record)])?;
         Ok(true)
     }
 
-    /// Makes an output have these bytes.
-    pub fn publish(
+    /// Gets ready to make an output have these bytes: writes them beside the output tree, unless they are there already.
+    #[tracing::instrument(level = "debug", name = "write", skip_all)]
+    pub fn prepare(
         &mut self,
-        destination: &str,
+        destination: &Arc<str>,
         digest: Digest,
         content: Content<'_>,
         action: &str,
-    ) -> Result<Published> {
+    ) -> Result<Prepared> {
         let file = self.file(destination);
         let existing = std::fs::symlink_metadata(&file).ok();
         let is_equal = existing.as_ref().is_some_and(|metadata| metadata.is_file())
             && Digest::of_file(&file).is_ok_and(|now| now == digest);
-        let scope = Arc::clone(&self.scope);
-        let record = |stamp: Stamp| OutputRecord {
+        let mut record = OutputRecord {
             digest,
-            stamp,
+            stamp: NO_STAMP,
             recorded_ns: now_ns(),
             action: action.into(),
-            scope: scope.clone(),
+            scope: Arc::clone(&self.scope),
         };
         if is_equal {
-            let stamp = existing.as_ref().map_or(NO_STAMP, Stamp::of);
-            let record = record(stamp);
-            self.record(destination, record)?;
-            return Ok(Published::Unchanged);
+            record.stamp = existing.as_ref().map_or(NO_STAMP, Stamp::of);
+            self.record(vec![(Arc::clone(destination), record)])?;
+            return Ok(Prepared::Unchanged);
         }
         if self.is_refused(destination) {
-            return Ok(Published::Refused);
+            return Ok(Prepared::Refused);
         }
         if existing.as_ref().is_some_and(|metadata| metadata.is_dir()) {
             return Err(Error::internal(format!(
@@ -200,28 +273,47 @@ impl Publisher {
         }
         let parent = file.parent().unwrap_or(&self.root).to_path_buf();
         self.make_dir(&parent)?;
-        let staged = self.stage(digest, content)?;
-        let Some(staged) = staged else {
-            return Ok(Published::Lost);
-        };
-        // The ledger speaks first: a file that we wrote is never taken for somebody else's, even after kill -9.
-        let intent = record(NO_STAMP);
-        self.record(destination, intent)?;
-        move_into_place(&staged, &file)?;
-        let stamp = std::fs::metadata(&file).map_or(NO_STAMP, |metadata| Stamp::of(&metadata));
-        let record = self.ledger.get(destination).map(|record| OutputRecord {
-            stamp,
-            recorded_ns: now_ns(),
-            ..record.clone()
-        });
-        if let Some(record) = record {
-            self.record(destination, record)?;
+        Ok(match self.stage(digest, content)? {
+            Some(path) => Prepared::Staged(Staged {
+                destination: Arc::clone(destination),
+                path,
+                record,
+            }),
+            None => Prepared::Lost,
+        })
+    }
+
+    /// Moves prepared outputs to their places, with two writes to the ledger for all of them.
+    pub fn place(&mut self, staged: Vec<Staged>) -> Result<()> {
+        if staged.is_empty() {
+            return Ok(());
         }
-        self.events.emit(Event::Output {
-            path: destination.to_owned(),
-            digest: Some(digest),
-        });
-        Ok(Published::Written)
+        // The ledger speaks first: a file that we wrote is never taken for somebody else's, even after kill -9.
+        let intents = staged
+            .iter()
+            .map(|staged| (Arc::clone(&staged.destination), staged.record.clone()))
+            .collect();
+        self.record(intents)?;
+        let mut placed = Vec::with_capacity(staged.len());
+        for output in staged {
+            let file = self.file(&output.destination);
+            move_into_place(&output.path, &file)?;
+            let record = OutputRecord {
+                stamp: std::fs::metadata(&file).map_or(NO_STAMP, |metadata| Stamp::of(&metadata)),
+                recorded_ns: now_ns(),
+                ..output.record
+            };
+            self.events.emit(Event::Output {
+                path: output.destination.to_string(),
+                digest: Some(record.digest),
+            });
+            self.ledger
+                .insert(Arc::clone(&output.destination), Box::new(record.clone()));
+            placed.push((output.destination, record));
+        }
+        // Nobody waits for the stamps: without them the files are read again.
+        self.store.record_outputs_later(placed);
+        Ok(())
     }
 
     /// Whether a file of the author stands there: one in the source tree that we did not write. Only
@@ -233,14 +325,17 @@ impl Publisher {
             && self.file(destination).exists()
     }
 
-    fn record(&mut self, destination: &str, record: OutputRecord) -> Result<()> {
-        if destination.starts_with(SOURCES) {
-            self.own.insert(self.file(destination), record.digest);
+    #[tracing::instrument(level = "debug", name = "record", skip_all)]
+    fn record(&mut self, outputs: Vec<(Arc<str>, OutputRecord)>) -> Result<()> {
+        for (destination, record) in &outputs {
+            if destination.starts_with(SOURCES) {
+                self.own.insert(self.file(destination), record.digest);
+                self.among_sources.insert(Arc::clone(destination));
+            }
+            self.ledger
+                .insert(Arc::clone(destination), Box::new(record.clone()));
         }
-        self.ledger.insert(destination.to_owned(), record.clone());
-        self.store
-            .record_outputs(vec![(destination.to_owned(), record)])?;
-        Ok(())
+        Ok(self.store.record_outputs(outputs)?)
     }
 
     /// Writes the content to a temporary file; none when it does not have the digest.
@@ -306,12 +401,12 @@ impl Publisher {
     /// Removes outputs of this scope that are not `wanted`, if they are still as we wrote them.
     ///
     /// Returns how many were removed, and a warning for each that somebody changed.
-    pub fn remove_others(&mut self, wanted: &HashSet<&str>) -> Result<(u64, Vec<Diagnostic>)> {
-        let gone: Vec<(String, OutputRecord)> = self
+    pub fn remove_others(&mut self, wanted: &HashSet<Arc<str>>) -> Result<(u64, Vec<Diagnostic>)> {
+        let gone: Vec<(Arc<str>, OutputRecord)> = self
             .ledger
             .iter()
-            .filter(|(path, record)| record.scope == self.scope && !wanted.contains(path.as_str()))
-            .map(|(path, record)| (path.clone(), record.clone()))
+            .filter(|(path, record)| record.scope == self.scope && !wanted.contains(&**path))
+            .map(|(path, record)| (Arc::clone(path), (**record).clone()))
             .collect();
         let mut removed = 0;
         let mut warnings = Vec::new();
@@ -324,18 +419,19 @@ impl Publisher {
                     self.remove_empty_dirs(&file);
                     removed += 1;
                     self.events.emit(Event::Output {
-                        path: path.clone(),
+                        path: path.to_string(),
                         digest: None,
                     });
                 }
                 Ok(_) => warnings.push(
                     Diagnostic::warning("the source of this output is gone, but somebody changed the output; it is left alone")
-                        .at(path.as_str(), None)
+                        .at(&**path, None)
                         .hint("remove it yourself if nobody needs it"),
                 ),
                 Err(_) => {}
             }
-            self.ledger.remove(path);
+            self.ledger.remove(&**path);
+            self.among_sources.remove(&**path);
         }
         self.store
             .forget_outputs(gone.into_iter().map(|(path, _)| path).collect())?;
@@ -353,10 +449,11 @@ impl Publisher {
     }
 
     /// Paths in the source tree that we wrote and nobody changed since: rendered diagrams, which are no sources.
+    #[tracing::instrument(level = "debug", name = "stat", skip_all)]
     pub fn written_back(&self) -> HashSet<String> {
-        self.ledger
+        self.among_sources
             .iter()
-            .filter(|(path, _)| path.starts_with(SOURCES))
+            .filter_map(|path| Some((path, self.ledger.get(path)?)))
             .filter(|(path, record)| {
                 let file = self.file(path);
                 std::fs::metadata(&file).is_ok_and(|metadata| {
@@ -365,7 +462,7 @@ impl Publisher {
                         || Digest::of_file(&file).is_ok_and(|digest| digest == record.digest)
                 })
             })
-            .map(|(path, _)| path.clone())
+            .map(|(path, _)| path.to_string())
             .collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -9,12 +10,16 @@ use tokio_util::sync::CancellationToken;
 use crate::course::RelPath;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{ActionKind, Counts, Diagnostic, Event};
+use crate::memory;
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
 
 use super::load::Specified;
 use super::run::{Rest, Run};
 use super::{BuildOptions, Built, Engine, Memory};
+
+/// How long nothing happens before memory is given back: not between two saves.
+const BEFORE_TRIM: Duration = Duration::from_secs(2);
 
 /// The trigger of the runs that keep everything up to date.
 pub const WATCH_TRIGGER: &str = "watch";
@@ -57,6 +62,8 @@ pub struct Resident<'e> {
     options: BuildOptions,
     due: Due,
     is_warm: bool,
+    /// Whether memory that only runs need was given back.
+    is_trim: bool,
 }
 
 #[derive(Default)]
@@ -85,6 +92,7 @@ impl<'e> Resident<'e> {
                 ..Due::default()
             },
             is_warm: false,
+            is_trim: false,
         }
     }
 
@@ -102,8 +110,15 @@ impl<'e> Resident<'e> {
                 self.due.run || !self.due.changes.is_empty() || !self.due.builds.is_empty();
             if !is_due {
                 self.warm_up();
+                let is_trim = self.is_trim;
                 let ask = tokio::select! {
                     ask = asks.recv() => ask,
+                    () = tokio::time::sleep(BEFORE_TRIM), if !is_trim => {
+                        self.is_trim = true;
+                        self.engine.store.release_memory();
+                        memory::release();
+                        continue;
+                    }
                     () = self.engine.cancel.cancelled() => None,
                 };
                 let Some(ask) = ask else {
@@ -241,7 +256,7 @@ impl<'e> Resident<'e> {
             }
         };
         self.is_warm = false;
-        memory.sources.memo.slim(&mut memory.settled);
+        self.is_trim = false;
         self.memory = Some(memory);
         self.conclude(result, build, &options);
     }

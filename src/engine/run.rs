@@ -7,16 +7,18 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
-use crate::course::layout::Selection;
+use crate::course::layout::{References, Selection};
 use crate::error::Result;
 use crate::events::{Diagnostic, Event, Status};
+use crate::plan::Recipes;
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
 
 use super::decide::Decider;
 use super::load::{Loaded, Specified};
 use super::publish::Publisher;
-use super::round::{self, Round, Session};
+use super::rest::AtRest;
+use super::round::{Round, Session};
 use super::wanted::{count, wanted};
 use super::{BuildOptions, Built, Engine, Memory, manifest};
 
@@ -66,10 +68,27 @@ struct Totals {
 
 impl Run<'_> {
     /// Makes everything that is asked for and not up to date.
+    #[tracing::instrument(level = "debug", skip_all, fields(trigger = self.options.trigger))]
     pub async fn run(&self, memory: &mut Memory) -> Result<(Built, Rest)> {
         let started = Instant::now();
         let store = &self.engine.store;
         let run = store.begin_run(&self.options.trigger)?;
+        if let Some(rest) = memory.rest.take()
+            && self.options.is_ordinary()
+            && !self.options.looks_at_everything
+            && !(self.options.writes_manifests && manifest::is_due(&self.engine.course))
+        {
+            let (counts, duration) = (rest.counts(), started.elapsed());
+            store.finish_run(run, &counts, duration.as_millis() as u64, None)?;
+            rest.tell(&self.engine.events, run, &self.options.trigger, duration);
+            memory.rest = Some(rest);
+            let built = Built {
+                counts,
+                has_errors: false,
+                duration,
+            };
+            return Ok((built, Rest::Nothing));
+        }
         store.recover()?;
         let mut totals = Totals {
             statuses: HashMap::new(),
@@ -128,6 +147,7 @@ impl Run<'_> {
     }
 
     /// One round; true when sources changed meanwhile, so that another one is due.
+    #[tracing::instrument(level = "debug", skip_all, fields(number))]
     async fn round(
         &self,
         number: usize,
@@ -145,11 +165,23 @@ impl Run<'_> {
         if self.is_whole() {
             engine.tell(self.specified, &loaded, memory);
         }
+        let references = References::new(&self.specified.spec, &loaded.tree);
+        let recipes = Recipes::new(
+            loaded.context(
+                self.specified,
+                &engine.course.settings,
+                &references,
+                &memory.sources,
+            ),
+            &loaded.plan,
+        );
         let decider = Decider::new(
             &engine.store,
             &memory.sources.snapshot,
             &memory.latest,
             self.options.force.clone(),
+            &loaded.plan,
+            &recipes,
         );
         let wanted = wanted(&loaded.plan, self.options, &decider)?;
         if number == 0 {
@@ -174,10 +206,12 @@ impl Run<'_> {
             may_force: number == 0,
             interrupt: self.interrupt.clone(),
             focus: &self.options.focus,
+            says_everything: self.options.says_everything,
             is_whole: self.is_whole(),
         };
         let ended = Round {
             plan: &loaded.plan,
+            recipes: &recipes,
             wanted: &wanted,
             session: &session,
             snapshot: &memory.sources.snapshot,
@@ -206,7 +240,10 @@ impl Run<'_> {
             return Ok(true);
         }
         totals.removed += self.clean_up(memory, &loaded)?;
-        self.write_manifests(&memory.publisher, &loaded, &totals.statuses)?;
+        self.write_manifests(&memory.publisher, &loaded, totals)?;
+        if self.options.is_ordinary() && !ended.again && !totals.has_errors {
+            memory.rest = AtRest::of(&loaded, &memory.settled);
+        }
         Ok(ended.again)
     }
 
@@ -216,6 +253,7 @@ impl Run<'_> {
     }
 
     /// Creates empty directories and removes outputs whose source is gone.
+    #[tracing::instrument(level = "debug", name = "clean up", skip_all)]
     fn clean_up(&self, memory: &mut Memory, loaded: &Loaded) -> Result<u64> {
         if self.cancel.is_cancelled() || !self.options.only.is_empty() {
             return Ok(0);
@@ -232,59 +270,62 @@ impl Run<'_> {
             // A source that could not be read still owns its outputs.
             return Ok(0);
         }
-        let (removed, warnings) =
-            publisher.remove_others(&round::wanted_destinations(&loaded.all_destinations))?;
+        let (removed, warnings) = publisher.remove_others(&loaded.all_destinations)?;
         self.engine.report(&warnings);
         memory.cleaned = Some(Arc::clone(&loaded.all_destinations));
         Ok(removed)
     }
 
     /// Writes what the targets contain, after a build of the whole course that changed something.
+    #[tracing::instrument(level = "debug", name = "manifests", skip_all)]
     fn write_manifests(
         &self,
         publisher: &Publisher,
         loaded: &Loaded,
-        statuses: &HashMap<String, Status>,
+        totals: &Totals,
     ) -> Result<()> {
         let course = &self.engine.course;
-        let is_whole = self.is_whole()
-            && !self.options.fast
-            && self.options.writes_manifests
-            && course.settings.output.manifest;
+        let statuses = &totals.statuses;
+        let is_changed = statuses.values().any(|status| *status != Status::Fresh);
+        if is_changed || totals.removed > 0 {
+            manifest::set_due(course)?;
+        }
+        let is_whole = self.options.writes_manifests && self.is_whole() && !self.options.fast;
         if !is_whole || loaded.is_incomplete || self.cancel.is_cancelled() {
             return Ok(());
         }
         let is_there = |root: &String| publisher.file(root).join(manifest::NAME).exists();
-        let is_changed = statuses.values().any(|status| *status != Status::Fresh);
-        if !is_changed && loaded.targets.iter().all(|(_, root)| is_there(root)) {
+        let is_due = manifest::is_due(course) || !loaded.target_roots.iter().all(is_there);
+        if !is_due || !course.settings.output.manifest {
             return Ok(());
         }
         let failed: HashSet<&RelPath> = loaded
             .plan
             .actions
             .iter()
-            .filter(|action| statuses.get(&action.id) == Some(&Status::Failed))
+            .filter(|action| statuses.get(&*action.id) == Some(&Status::Failed))
             .map(|action| &action.source)
             .collect();
         let placed = loaded.placed();
         let failed = placed
             .iter()
             .filter(|placed| failed.contains(&placed.source))
-            .filter_map(|placed| Some(placed.topic.as_ref()?.1.as_str()))
+            .filter_map(|placed| Some(&*placed.topic.as_ref()?.1))
             .collect();
         let spec_name = course.place.spec_name();
+        let targets = loaded.targets();
         manifest::Manifests {
             spec: &self.specified.spec,
             spec_name: spec_name.rsplit('/').next().unwrap_or(&spec_name),
             course_root: &course.place.root,
-            targets: loaded
-                .targets
+            targets: targets
                 .iter()
                 .map(|(name, root)| manifest::Target { name, root })
                 .collect(),
             placed: &placed,
             failed,
         }
-        .write(publisher, &self.engine.store)
+        .write(publisher, &self.engine.store)?;
+        manifest::set_done(course)
     }
 }

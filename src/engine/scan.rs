@@ -13,12 +13,13 @@ pub type Skip<'a> = dyn Fn(&Path) -> bool + 'a;
 
 /// The files and directories below some roots, as they were when they were last looked at.
 pub struct Scanned {
-    roots: Vec<Option<RelPath>>,
+    /// Where it was looked; none for the course root.
+    pub roots: Vec<Option<RelPath>>,
     listing: Listing,
     /// What is wrong with some of them.
     pub diagnostics: Vec<Diagnostic>,
     /// Whether one file may have several names.
-    has_links: bool,
+    pub has_links: bool,
     /// Raised whenever the listing changes.
     pub version: u64,
 }
@@ -145,7 +146,7 @@ impl Scanned {
 
 /// Whether a file is an editor's and not the author's: such a file is no part of a course, or an open editor would
 /// change it.
-fn is_temporary_name(name: &std::ffi::OsStr) -> bool {
+pub fn is_temporary_name(name: &std::ffi::OsStr) -> bool {
     is_temporary(&name.to_string_lossy())
 }
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::course::RelPath;
-use crate::plan::{Action, Slim};
+use crate::events::Diagnostic;
+use crate::plan::Action;
 use crate::store::Latest;
 use crate::watch::ChangeSet;
 
@@ -14,25 +15,45 @@ use super::decide::Results;
 
 /// Actions with their results, by identity.
 #[derive(Default)]
-pub struct Settled(HashMap<String, (Arc<Action>, Results)>);
+pub struct Settled(HashMap<Arc<str>, Entry>);
+
+struct Entry {
+    action: Arc<Action>,
+    results: Results,
+    /// What was said about it, besides the warnings of its planning.
+    said: Box<[Diagnostic]>,
+}
 
 impl Settled {
     /// The results of an action, if it is the very one that settled.
     pub fn results(&self, action: &Arc<Action>) -> Option<&Results> {
-        let (known, results) = self.0.get(&action.id)?;
-        Arc::ptr_eq(known, action).then_some(results)
+        self.entry(action).map(|entry| &entry.results)
+    }
+
+    /// What was said about it, besides the warnings of its planning.
+    pub fn said(&self, action: &Arc<Action>) -> &[Diagnostic] {
+        self.entry(action).map_or(&[], |entry| &entry.said)
+    }
+
+    fn entry(&self, action: &Arc<Action>) -> Option<&Entry> {
+        let entry = self.0.get(&action.id)?;
+        Arc::ptr_eq(&entry.action, action).then_some(entry)
     }
 
     /// An action came out up to date.
-    pub fn settle(&mut self, action: &Arc<Action>, results: Results) {
-        self.0
-            .insert(action.id.clone(), (Arc::clone(action), results));
+    pub fn settle(&mut self, action: &Arc<Action>, results: Results, said: Vec<Diagnostic>) {
+        let entry = Entry {
+            action: Arc::clone(action),
+            results,
+            said: said.into(),
+        };
+        self.0.insert(Arc::clone(&action.id), entry);
     }
 
     /// Forgets the actions that read one of these files, as far as is known.
     pub fn unsettle_readers(&mut self, files: &[RelPath], latest: &HashMap<String, Latest>) {
-        self.0.retain(|id, (action, _)| {
-            let discovered = latest.get(id).map(|latest| &latest.discovered);
+        self.0.retain(|id, Entry { action, .. }| {
+            let discovered = latest.get(&**id).map(|latest| &latest.discovered);
             let is_discovered = |file: &RelPath| {
                 discovered.is_some_and(|found| found.iter().any(|(path, _)| path == file.as_str()))
             };
@@ -56,14 +77,20 @@ impl Settled {
     pub fn keep(&mut self, actions: &[Arc<Action>]) {
         if self.0.len() > actions.len() {
             let planned: std::collections::HashSet<&str> =
-                actions.iter().map(|action| action.id.as_str()).collect();
-            self.0.retain(|id, _| planned.contains(id.as_str()));
+                actions.iter().map(|action| &*action.id).collect();
+            self.0.retain(|id, _| planned.contains(&**id));
         }
     }
 
     /// Forgets what a change set puts in doubt besides declared inputs, whose digests are in the actions: files that were
-    /// found to be read, and outputs.
-    pub fn apply(&mut self, changes: &ChangeSet, root: &Path, latest: &HashMap<String, Latest>) {
+    /// found to be read, and outputs. `is_output` tells whether a path is an output, or a directory of some.
+    pub fn apply(
+        &mut self,
+        changes: &ChangeSet,
+        root: &Path,
+        latest: &HashMap<String, Latest>,
+        is_output: &dyn Fn(&str) -> bool,
+    ) {
         if changes.rescan {
             self.clear();
             return;
@@ -76,37 +103,21 @@ impl Settled {
                 None => path.display().to_string(),
             })
             .collect();
-        let is_hit = |file: &str| {
-            paths.iter().any(|path| {
-                let rest = file.strip_prefix(path.as_str());
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
+        let outputs: Vec<&String> = paths.iter().filter(|path| is_output(path)).collect();
+        let is_in = |file: &str, path: &str| {
+            let rest = file.strip_prefix(path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        self.0.retain(|id, (action, _)| {
-            let discovered = latest
-                .get(id)
-                .is_some_and(|latest| latest.discovered.iter().any(|(file, _)| is_hit(file)));
+        let is_hit = |(file, _): &(String, _)| paths.iter().any(|path| is_in(file, path));
+        self.0.retain(|id, Entry { action, .. }| {
+            let discovered = latest.get(&**id).map(|latest| &latest.discovered);
             let mut destinations = action
                 .outputs
                 .iter()
                 .flat_map(|output| &output.destinations);
-            !discovered && !destinations.any(|destination| is_hit(destination))
+            !discovered.is_some_and(|found| found.iter().any(is_hit))
+                && (outputs.is_empty()
+                    || !destinations.any(|file| outputs.iter().any(|path| is_in(file, path))))
         });
-    }
-}
-
-impl Slim for Settled {
-    fn is_settled(&self, action: &Arc<Action>) -> bool {
-        self.results(action).is_some()
-    }
-
-    fn replace(&mut self, action: &mut Arc<Action>, change: &mut dyn FnMut(&mut Arc<Action>)) {
-        // Given up first, so that nothing has to be copied.
-        let known = self.0.remove(&action.id);
-        let results = known.map(|(_, results)| results);
-        change(action);
-        if let Some(results) = results {
-            self.settle(action, results);
-        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::course::RelPath;
 use crate::digest::{Digest, Stamp};
-use crate::plan::Source;
+use crate::plan::{Files, Source};
 use crate::store::FileRecord;
 
 /// Sources read once for a planning round, so that a whole plan sees the same bytes. A resident process keeps it from one
@@ -67,6 +67,11 @@ impl Snapshot {
             .retain(|path, _| RelPath::new(path).is_ok_and(|path| !is_below(&path)));
     }
 
+    /// Forgets bytes, not digests: they are wanted together while planning, and hardly ever later.
+    pub fn forget_contents(&self) {
+        self.contents.take();
+    }
+
     /// Trusts nothing any more but stamps.
     pub fn recheck(&mut self) {
         let seen = std::mem::take(self.seen.get_mut());
@@ -79,6 +84,14 @@ impl Snapshot {
     /// Every file that was ever looked at or looked for.
     pub fn paths(&self) -> Vec<RelPath> {
         self.known.borrow().iter().cloned().collect()
+    }
+
+    /// What is known of every file that was looked at or looked for.
+    pub fn seen(&self) -> Vec<(RelPath, Option<FileRecord>)> {
+        let seen = self.seen.borrow();
+        seen.iter()
+            .map(|(path, record)| (path.clone(), *record))
+            .collect()
     }
 
     /// How many these are; they only become more.
@@ -97,38 +110,9 @@ impl Snapshot {
         }
     }
 
-    /// The bytes of a file and their digest; none when it cannot be read or lies outside the course.
-    pub fn read(&self, path: &RelPath) -> Option<Source> {
-        if let Some(source) = self.known_content(path) {
-            return Some(source);
-        }
-        let file = path.under(&self.root);
-        let stamp = Stamp::of(&std::fs::metadata(&file).ok()?);
-        let bytes: Arc<[u8]> = std::fs::read(&file).ok()?.into();
-        let digest = Digest::of(&bytes);
-        self.remember(path, stamp, digest);
-        let source = Source { bytes, digest };
-        self.contents
-            .borrow_mut()
-            .insert(path.clone(), source.clone());
-        Some(source)
-    }
-
     fn known_content(&self, path: &RelPath) -> Option<Source> {
         let source = self.contents.borrow().get(path)?.clone();
         (self.digest(path) == Some(source.digest)).then_some(source)
-    }
-
-    /// The digest of a file, without reading it when its stamp proves that it is the one of the last run.
-    pub fn digest(&self, path: &RelPath) -> Option<Digest> {
-        if let Some(known) = self.seen.borrow().get(path) {
-            return known.map(|record| record.digest);
-        }
-        let found = self.look(path);
-        if found.is_none() {
-            self.saw(path, None);
-        }
-        found
     }
 
     fn look(&self, path: &RelPath) -> Option<Digest> {
@@ -208,6 +192,36 @@ impl Snapshot {
     /// Records that differ from those of earlier runs, to be stored.
     pub fn take_changed_records(&self) -> Vec<(String, FileRecord)> {
         self.changed_records.take()
+    }
+}
+
+impl Files for Snapshot {
+    fn read(&self, path: &RelPath) -> Option<Source> {
+        if let Some(source) = self.known_content(path) {
+            return Some(source);
+        }
+        let file = path.under(&self.root);
+        let stamp = Stamp::of(&std::fs::metadata(&file).ok()?);
+        let bytes: Arc<[u8]> = std::fs::read(&file).ok()?.into();
+        let digest = Digest::of(&bytes);
+        self.remember(path, stamp, digest);
+        let source = Source { bytes, digest };
+        self.contents
+            .borrow_mut()
+            .insert(path.clone(), source.clone());
+        Some(source)
+    }
+
+    /// Its stamp may prove that it is the one of the last run.
+    fn digest(&self, path: &RelPath) -> Option<Digest> {
+        if let Some(known) = self.seen.borrow().get(path) {
+            return known.map(|record| record.digest);
+        }
+        let found = self.look(path);
+        if found.is_none() {
+            self.saw(path, None);
+        }
+        found
     }
 }
 

@@ -10,7 +10,7 @@ use crate::course::layout::Layout;
 use crate::course::tree::{Listing, Tree};
 use crate::digest::Digest;
 use crate::events::Diagnostic;
-use crate::plan::Memo;
+use crate::plan::{Memo, Names};
 use crate::store::FileRecord;
 use crate::watch::ChangeSet;
 
@@ -23,6 +23,8 @@ pub struct Sources {
     pub snapshot: Snapshot,
     /// Plans of what did not change.
     pub memo: Memo,
+    /// Output paths.
+    pub names: Names,
     /// Where everything goes, as it was last laid out.
     pub laid_out: Option<LaidOut>,
     scanned: Option<Scanned>,
@@ -36,7 +38,7 @@ pub struct LaidOut {
     /// The specification and settings.
     pub specification: Digest,
     /// The sources.
-    pub tree: Tree,
+    pub tree: Arc<Tree>,
     /// The version of the list of files, and those that we rendered.
     pub listed: (u64, Vec<String>),
     /// What was concluded.
@@ -44,7 +46,7 @@ pub struct LaidOut {
     /// What was found on the way.
     pub diagnostics: Vec<Diagnostic>,
     /// Every output path.
-    pub destinations: Arc<HashSet<String>>,
+    pub destinations: Arc<HashSet<Arc<str>>>,
 }
 
 impl Sources {
@@ -53,6 +55,7 @@ impl Sources {
         Self {
             snapshot: Snapshot::new(root, records),
             memo: Memo::default(),
+            names: Names::default(),
             laid_out: None,
             scanned: None,
             changed: Vec::new(),
@@ -75,7 +78,13 @@ impl Sources {
         self.changed.extend(paths);
     }
 
+    /// The files and directories as they were last listed.
+    pub fn listed(&self) -> Option<&Scanned> {
+        self.scanned.as_ref()
+    }
+
     /// The files and directories below `roots`, with what is wrong with them, and the version of that list.
+    #[tracing::instrument(level = "debug", name = "scan", skip_all)]
     pub fn list(
         &mut self,
         root: &Path,

@@ -11,6 +11,7 @@ use super::BuildOptions;
 use super::decide::Decider;
 
 /// Which actions are asked for.
+#[tracing::instrument(level = "debug", name = "select", skip_all)]
 pub fn wanted(plan: &Plan, options: &BuildOptions, decider: &Decider<'_>) -> Result<Vec<bool>> {
     let reads = |action: &Action, path: &RelPath| {
         let discovered = decider.latest(&action.id).is_some_and(|latest| {

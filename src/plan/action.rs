@@ -8,15 +8,39 @@ use crate::course::{Format, Kind, Lang, ProgLang, RelPath};
 use crate::digest::Digest;
 use crate::events::{ActionKind, Diagnostic};
 
-use super::key::KeyParts;
+use super::key::{ActionKey, KeyParts};
 
 /// Index of an action in its [`super::Plan`].
 pub type ActionIndex = usize;
 
-/// One unit of work.
+/// One unit of work, as far as everybody has to know it. What it is made of, and how, is in its [`Recipe`], which is made
+/// again when it is needed: recipes of a whole course are large.
 #[derive(Clone, Debug)]
 pub struct Action {
     /// Identity over runs, such as `execute slides/m/t/slides_x.py de`.
+    pub id: Arc<str>,
+    /// What it does.
+    pub kind: ActionKind,
+    /// The file the author edits.
+    pub source: RelPath,
+    /// Files it reads, with the digests that its key was made of.
+    pub inputs: Arc<[(RelPath, Digest)]>,
+    /// The digest over the components of its key, without those that come from the actions in `after`.
+    pub key: ActionKey,
+    /// Actions whose results it needs: their output digests are further components of its key.
+    pub after: Vec<ActionIndex>,
+    /// What comes out, and where it goes.
+    pub outputs: Vec<Output>,
+    /// Warnings found while planning it; shown whenever it is part of a run.
+    pub warnings: Vec<Diagnostic>,
+    /// Errors that planning found in its source, so that nothing can be made.
+    pub errors: Option<Vec<Diagnostic>>,
+}
+
+/// An action with what it is made of.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// The identity of the action.
     pub id: String,
     /// What it does.
     pub kind: ActionKind,
@@ -26,13 +50,13 @@ pub struct Action {
     pub inputs: Vec<(RelPath, Digest)>,
     /// The components of its key, without those that come from the actions in `after`.
     pub parts: KeyParts,
-    /// Actions whose results it needs: their output digests are further components of its key.
+    /// Actions whose results it needs.
     pub after: Vec<ActionIndex>,
     /// What to make.
     pub make: Make,
     /// What comes out, and where it goes.
     pub outputs: Vec<Output>,
-    /// Warnings found while planning it; shown whenever it is part of a run.
+    /// Warnings found while planning it.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -42,7 +66,7 @@ pub struct Output {
     /// Its name in the action's result, such as `completed.html`.
     pub name: String,
     /// Where it is published: paths relative to the course root, or absolute where the output root lies outside.
-    pub destinations: Vec<String>,
+    pub destinations: Vec<Arc<str>>,
 }
 
 /// What to make: one variant for each way of making things.
@@ -62,8 +86,6 @@ pub enum Make {
     Drawio(DiagramWork),
     /// Copy the source.
     Copy,
-    /// Nothing: its outputs are up to date, and what they were made of was forgotten to save memory.
-    UpToDate,
     /// Nothing can be made: the source has errors that planning found.
     Invalid(Vec<Diagnostic>),
 }
@@ -153,13 +175,34 @@ pub struct DiagramWork {
     pub format: ImageKind,
 }
 
+impl Recipe {
+    /// What everybody has to know of it.
+    pub fn action(&self) -> Action {
+        Action {
+            id: self.id.as_str().into(),
+            kind: self.kind,
+            source: self.source.clone(),
+            inputs: self.inputs.as_slice().into(),
+            key: self.parts.key(),
+            after: self.after.clone(),
+            outputs: self.outputs.clone(),
+            warnings: self.warnings.clone(),
+            errors: match &self.make {
+                Make::Invalid(errors) => Some(errors.clone()),
+                _ => None,
+            },
+        }
+    }
+}
+
 impl Action {
-    /// Whether a worker makes it; otherwise it is made in this process.
+    /// Whether a worker makes it; otherwise it is made in this process, or cannot be made.
     pub fn needs_worker(&self) -> bool {
-        matches!(
-            self.make,
-            Make::Execute(_) | Make::Html(_) | Make::Plantuml(_) | Make::Drawio(_)
-        )
+        let is_workers = matches!(
+            self.kind,
+            ActionKind::Execute | ActionKind::Html | ActionKind::Plantuml | ActionKind::Drawio
+        );
+        is_workers && self.errors.is_none()
     }
 
     /// Whether it reads this file (as far as is known before it runs).

@@ -45,6 +45,21 @@ impl KeyParts {
     }
 }
 
+/// The key of an action that needs results of others: `own` is that of its own components.
+pub fn with_results<'r>(
+    own: ActionKey,
+    results: impl Iterator<Item = &'r (String, Digest)>,
+) -> ActionKey {
+    let mut parts = KeyParts::default();
+    for (name, digest) in results {
+        parts.push(name.clone(), digest);
+    }
+    if parts.0.is_empty() {
+        return own;
+    }
+    parts.with("own components", own).key()
+}
+
 /// What changed from one list of components to another, one sentence each, in the order of the new list.
 pub fn differences(old: &[(String, String)], new: &[(String, String)]) -> Vec<String> {
     let find = |parts: &[(String, String)], name: &str| {

@@ -13,12 +13,11 @@ use crate::course::spec::TopicRef;
 use crate::course::tree::Topic;
 use crate::digest::Digest;
 
-use super::action::{Action, ActionIndex, Make};
-use super::key::KeyParts;
+use super::action::{Action, ActionIndex, Recipe};
 use super::rules;
 use super::rules::program::Programs;
 use super::rules::surroundings::Rendered;
-use super::{Context, Source};
+use super::{Context, Files, Plan, Source, texts};
 
 /// Remembered plans, to be kept from one planning to the next.
 #[derive(Default)]
@@ -46,9 +45,9 @@ struct Entry {
     /// The index of the first of its actions.
     first: ActionIndex,
     actions: Vec<Arc<Action>>,
+    /// Where texts go that planning made.
+    texts: Vec<Arc<str>>,
     programs: Programs,
-    /// Whether the actions know no more what to make and of what.
-    is_slim: bool,
 }
 
 /// What the tree and the layout say of a source.
@@ -69,33 +68,6 @@ impl Memo {
         self.links = None;
     }
 
-    /// Forgets what to make of sources whose actions are all up to date, and of what: an action is the larger part of a
-    /// deck. `settled` gives up its hold on an action that is up to date, and takes the smaller one when it is ready.
-    pub fn slim(&mut self, settled: &mut dyn Slim) {
-        for entry in self.entries.values_mut() {
-            let first = entry.first;
-            let is_own = |action: &Arc<Action>| action.after.iter().all(|index| *index >= first);
-            // Something else may ask for the whole action again: the result of another source that it waits for.
-            let can_be = entry.actions.iter().all(is_own)
-                && entry
-                    .actions
-                    .iter()
-                    .all(|action| settled.is_settled(action));
-            if entry.is_slim || !can_be {
-                continue;
-            }
-            entry.is_slim = true;
-            for action in &mut entry.actions {
-                settled.replace(action, &mut |action| {
-                    let action = Arc::make_mut(action);
-                    action.make = Make::UpToDate;
-                    action.parts = KeyParts::default();
-                    action.warnings = Vec::new();
-                });
-            }
-        }
-    }
-
     /// Forgets sources that are no longer planned.
     pub(super) fn end(&mut self) {
         self.entries = std::mem::take(&mut self.used);
@@ -106,14 +78,14 @@ impl Memo {
         &mut self,
         context: &Context<'_>,
         diagram: &DiagramOutputs,
-        actions: &mut Vec<Arc<Action>>,
+        plan: &mut Plan,
     ) {
         self.add(
             context,
             Place::Diagram(diagram.diagram.at.clone()),
             |basis| matches!(basis, Basis::Diagram(known) if known == diagram),
             || Basis::Diagram(diagram.clone()),
-            actions,
+            plan,
             |context, _| {
                 (
                     vec![rules::diagram::action(context, diagram)],
@@ -124,18 +96,13 @@ impl Memo {
     }
 
     /// Adds the action of a copied file.
-    pub(super) fn copy(
-        &mut self,
-        context: &Context<'_>,
-        copy: &CopyOutput,
-        actions: &mut Vec<Arc<Action>>,
-    ) {
+    pub(super) fn copy(&mut self, context: &Context<'_>, copy: &CopyOutput, plan: &mut Plan) {
         self.add(
             context,
             Place::Copy(copy.source.clone()),
             |basis| matches!(basis, Basis::Copy(known) if known == copy),
             || Basis::Copy(copy.clone()),
-            actions,
+            plan,
             |context, _| {
                 (
                     vec![rules::copy::action(context, copy)],
@@ -151,7 +118,7 @@ impl Memo {
         context: &Context<'_>,
         deck: &DeckOutputs,
         rendered: &Rendered,
-        actions: &mut Vec<Arc<Action>>,
+        plan: &mut Plan,
         programs: &mut Programs,
     ) {
         let section = &context.tree.sections[deck.section];
@@ -166,7 +133,7 @@ impl Memo {
                     if known.0 == *deck && known.1 == *topic && known.2 == *reference)
             },
             || Basis::Deck(Box::new((deck.clone(), topic.clone(), reference.clone()))),
-            actions,
+            plan,
             |context, first| rules::deck::actions(context, deck, rendered, first),
         );
         programs.extend(&entry.programs);
@@ -178,26 +145,19 @@ impl Memo {
         place: Place,
         is_same: impl FnOnce(&Basis) -> bool,
         basis: impl FnOnce() -> Basis,
-        actions: &mut Vec<Arc<Action>>,
-        make: impl FnOnce(&Context<'_>, ActionIndex) -> (Vec<Action>, Programs),
+        plan: &mut Plan,
+        make: impl FnOnce(&Context<'_>, ActionIndex) -> (Vec<Recipe>, Programs),
     ) -> &Entry {
-        let first = actions.len();
+        let first = plan.actions.len();
         let known = self.entries.remove(&place);
         let entry = match known {
-            Some(entry)
-                if (!entry.is_slim
-                    || entry
-                        .actions
-                        .iter()
-                        .all(|action| (context.is_settled)(action)))
-                    && is_same(&entry.basis)
-                    && self.still_holds(&entry, context) =>
-            {
+            Some(entry) if is_same(&entry.basis) && self.still_holds(&entry, context) => {
                 moved(entry, first)
             }
             _ => self.made(context, basis(), first, make),
         };
-        actions.extend(entry.actions.iter().cloned());
+        plan.actions.extend(entry.actions.iter().cloned());
+        plan.texts.extend(entry.texts.iter().cloned());
         self.used.entry(place).insert_entry(entry).into_mut()
     }
 
@@ -205,7 +165,7 @@ impl Memo {
         let are_same = entry
             .reads
             .iter()
-            .all(|(path, digest)| (context.digest)(path) == *digest);
+            .all(|(path, digest)| context.files.digest(path) == *digest);
         are_same && (entry.links.is_none() || entry.links == Some(self.links(context)))
     }
 
@@ -221,47 +181,55 @@ impl Memo {
         context: &Context<'_>,
         basis: Basis,
         first: ActionIndex,
-        make: impl FnOnce(&Context<'_>, ActionIndex) -> (Vec<Action>, Programs),
+        make: impl FnOnce(&Context<'_>, ActionIndex) -> (Vec<Recipe>, Programs),
     ) -> Entry {
-        let reads = RefCell::new(BTreeMap::new());
-        let read = |path: &RelPath| -> Option<Source> {
-            let source = (context.read)(path);
-            let digest = source.as_ref().map(|source| source.digest);
-            reads.borrow_mut().insert(path.clone(), digest);
-            source
-        };
-        let digest = |path: &RelPath| -> Option<Digest> {
-            let digest = (context.digest)(path);
-            reads.borrow_mut().insert(path.clone(), digest);
-            digest
+        let noting = Noting {
+            files: context.files,
+            reads: RefCell::default(),
         };
         context.references.take_followed();
-        let noting = Context {
-            read: &read,
-            digest: &digest,
-            ..*context
-        };
-        let (actions, programs) = make(&noting, first);
+        let (recipes, programs) = make(
+            &Context {
+                files: &noting,
+                ..*context
+            },
+            first,
+        );
         let has_links = context.references.take_followed();
         Entry {
             basis,
-            reads: reads.into_inner().into_iter().collect(),
+            reads: noting.reads.into_inner().into_iter().collect(),
             links: has_links.then(|| self.links(context)),
             first,
-            actions: actions.into_iter().map(Arc::new).collect(),
+            texts: texts(&recipes).collect(),
+            actions: recipes
+                .iter()
+                .map(|recipe| Arc::new(recipe.action()))
+                .collect(),
             programs,
-            is_slim: false,
         }
     }
 }
 
-/// What knows which actions are up to date.
-pub trait Slim {
-    /// Whether an action is.
-    fn is_settled(&self, action: &Arc<Action>) -> bool;
+/// Files that note which of them are read.
+struct Noting<'a> {
+    files: &'a dyn Files,
+    reads: RefCell<BTreeMap<RelPath, Option<Digest>>>,
+}
 
-    /// Changes an action that is, here and in the plan.
-    fn replace(&mut self, action: &mut Arc<Action>, change: &mut dyn FnMut(&mut Arc<Action>));
+impl Files for Noting<'_> {
+    fn read(&self, path: &RelPath) -> Option<Source> {
+        let source = self.files.read(path);
+        let digest = source.as_ref().map(|source| source.digest);
+        self.reads.borrow_mut().insert(path.clone(), digest);
+        source
+    }
+
+    fn digest(&self, path: &RelPath) -> Option<Digest> {
+        let digest = self.files.digest(path);
+        self.reads.borrow_mut().insert(path.clone(), digest);
+        digest
+    }
 }
 
 /// The entry with its actions at other indices. Those that it waits for are its own, or diagrams, which are part of the

@@ -5,6 +5,8 @@
 pub mod action;
 pub mod key;
 mod memo;
+mod names;
+mod recipes;
 mod rules;
 
 use std::collections::HashMap;
@@ -18,9 +20,11 @@ use crate::course::{Lang, RelPath};
 use crate::digest::Digest;
 use crate::events::Diagnostic;
 
-pub use action::{Action, ActionIndex, EXECUTED, ImageSource, InlineImage, Make, Output};
+pub use action::{Action, ActionIndex, EXECUTED, ImageSource, InlineImage, Make, Output, Recipe};
 pub use key::{ActionKey, KeyParts};
-pub use memo::{Memo, Slim};
+pub use memo::Memo;
+pub use names::Names;
+pub use recipes::Recipes;
 pub use rules::deck::{DataUrls, page, written};
 pub use rules::surroundings::mime;
 
@@ -31,6 +35,29 @@ pub struct Plan {
     pub actions: Vec<Arc<Action>>,
     /// Outputs that the layout does not name, since only the decks' content tells of them.
     pub placed: Vec<Placed>,
+    /// Where the texts go that planning made from several decks or besides the decks' own outputs.
+    pub texts: Vec<Arc<str>>,
+    /// Which source the actions belong to, by the index of the first of them.
+    subjects: Vec<(ActionIndex, Subject)>,
+    /// The recipes of the last actions, which belong to no single source, and the index of the first of them.
+    projects: (ActionIndex, Vec<Arc<Recipe>>),
+}
+
+/// A source, by its index in the layout.
+#[derive(Clone, Copy, Debug)]
+enum Subject {
+    Diagram(usize),
+    Copy(usize),
+    Deck(usize),
+}
+
+/// The files of a course. A whole plan sees each of them as it was at one moment.
+pub trait Files {
+    /// The bytes of a file; none when it cannot be read or lies outside the course.
+    fn read(&self, path: &RelPath) -> Option<Source>;
+
+    /// Their digest, without reading them when it is known.
+    fn digest(&self, path: &RelPath) -> Option<Digest>;
 }
 
 /// The bytes of a source file and their digest.
@@ -56,6 +83,7 @@ pub struct Fingerprints {
 }
 
 /// What a plan is made of.
+#[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The specification.
     pub spec: &'a Spec,
@@ -71,21 +99,19 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
     /// Versions of the tools.
     pub tools: &'a Fingerprints,
-    /// Reads a source file.
-    pub read: &'a dyn Fn(&RelPath) -> Option<Source>,
-    /// Digests a source file.
-    pub digest: &'a dyn Fn(&RelPath) -> Option<Digest>,
-    /// Whether an action is known to be up to date, so that nobody will ask what it makes.
-    pub is_settled: &'a dyn Fn(&Arc<Action>) -> bool,
+    /// The source files.
+    pub files: &'a dyn Files,
+    /// Output paths.
+    pub names: &'a Names,
 }
 
 impl Context<'_> {
-    fn destinations(&self, destinations: &[Destination]) -> Vec<String> {
-        let mut paths: Vec<String> = destinations
+    fn destinations(&self, destinations: &[Destination]) -> Vec<Arc<str>> {
+        let mut paths: Vec<Arc<str>> = destinations
             .iter()
             .filter_map(|destination| {
                 let root = self.target_roots.get(destination.target)?;
-                Some(format!("{root}/{}", destination.path))
+                Some(self.names.of(&format!("{root}/{}", destination.path)))
             })
             .collect();
         paths.sort_unstable();
@@ -100,34 +126,58 @@ impl Context<'_> {
 
 /// Plans everything that the layout names. What `memo` remembers of decks, diagrams and copies that did not change is
 /// used again; an empty memo gives an equal plan.
+#[tracing::instrument(level = "debug", skip_all)]
 pub fn plan(context: &Context<'_>, memo: &mut Memo) -> Plan {
-    let mut actions = Vec::new();
-    memo.begin(context);
-    for diagram in &context.layout.diagrams {
-        memo.diagram(context, diagram, &mut actions);
-    }
-    let rendered = context
-        .layout
-        .diagrams
-        .iter()
-        .map(|entry| entry.diagram.rendered.clone())
-        .zip(0..)
-        .collect();
-    for copy in &context.layout.copies {
-        memo.copy(context, copy, &mut actions);
-    }
+    let layout = context.layout;
+    let mut plan = Plan::default();
     let mut programs = rules::program::Programs::default();
-    for deck in &context.layout.decks {
-        memo.deck(context, deck, &rendered, &mut actions, &mut programs);
+    memo.begin(context);
+    for (number, diagram) in layout.diagrams.iter().enumerate() {
+        plan.begin(Subject::Diagram(number));
+        memo.diagram(context, diagram, &mut plan);
+    }
+    let rendered = rendered(layout);
+    for (number, copy) in layout.copies.iter().enumerate() {
+        plan.begin(Subject::Copy(number));
+        memo.copy(context, copy, &mut plan);
+    }
+    for (number, deck) in layout.decks.iter().enumerate() {
+        plan.begin(Subject::Deck(number));
+        memo.deck(context, deck, &rendered, &mut plan, &mut programs);
     }
     memo.end();
     let mut projects = Vec::new();
     rules::project::add(context, &programs, &mut projects);
-    actions.extend(projects.into_iter().map(Arc::new));
-    Plan {
-        actions,
-        placed: programs.placed,
+    let first = plan.actions.len();
+    plan.texts.extend(texts(&projects));
+    plan.actions
+        .extend(projects.iter().map(|recipe| Arc::new(recipe.action())));
+    plan.projects = (first, projects.into_iter().map(Arc::new).collect());
+    plan.placed = programs.placed;
+    plan
+}
+
+impl Plan {
+    fn begin(&mut self, subject: Subject) {
+        self.subjects.push((self.actions.len(), subject));
     }
+}
+
+/// The actions that render diagrams, by the place of their images: they are the first ones of a plan, in order.
+fn rendered(layout: &Layout) -> rules::surroundings::Rendered {
+    let images = layout.diagrams.iter();
+    let images = images.map(|entry| entry.diagram.rendered.clone());
+    images.zip(0..).collect()
+}
+
+/// Where texts go that planning made.
+fn texts(recipes: &[Recipe]) -> impl Iterator<Item = Arc<str>> {
+    let texts = recipes
+        .iter()
+        .filter(|recipe| matches!(recipe.make, Make::Text(_)));
+    texts
+        .flat_map(|recipe| &recipe.outputs)
+        .flat_map(|output| output.destinations.iter().cloned())
 }
 
 /// What a missing tool is called in a key: its arrival changes the key.

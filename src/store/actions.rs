@@ -97,6 +97,18 @@ impl Store {
         self.write(move |connection| record(connection, &action, kind, &key, &result))
     }
 
+    /// The same some time soon: for what is made so quickly that its loss costs less than the waiting.
+    pub fn record_result_later(
+        &self,
+        action: &str,
+        kind: ActionKind,
+        key: &Digest,
+        result: &CachedResult,
+    ) {
+        let (action, key, result) = (action.to_owned(), *key, result.clone());
+        self.write_later(move |connection| record(connection, &action, kind, &key, &result));
+    }
+
     /// What every action was last made of.
     pub fn latest(&self) -> Result<HashMap<String, Latest>> {
         self.read(|connection| {

@@ -38,7 +38,7 @@ impl Store {
                 .tempfile_in(dir)
                 .map_err(io)?;
             file.write_all(bytes).map_err(io)?;
-            file.as_file().sync_all().map_err(io)?;
+            // Not synced: what a power failure leaves of it is noticed when it is read, and is made again.
             file.persist(&path).map_err(|error| io(error.error))?;
         }
         Ok(digest)

@@ -35,8 +35,8 @@ pub use files::FileRecord;
 pub use jobs::{Finish, JobEnd, JobId, JobState, Lease, NewJob, Recorded};
 pub use outputs::OutputRecord;
 pub use owner::Owner;
-pub use place::network_file_system;
-pub use runs::{RunRecord, WorkerRecord};
+pub use place::{database_inode, network_file_system};
+pub use runs::{RunRecord, WorkerRecord, record_idle_run};
 
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -238,6 +238,33 @@ impl Store {
         let gone = || StoreError::Writer("its writer has ended".to_owned());
         self.send(job).ok_or_else(gone)?;
         self.noting_damage(receiver.recv().map_err(|_| gone())?)
+    }
+
+    /// Runs a write on the writer thread, after those before it, without waiting for it. Only for what can be found out
+    /// again: if it fails, that is logged and the next write that somebody waits for says why.
+    fn write_later(&self, write: impl FnOnce(&Connection) -> Result<()> + Send + 'static) {
+        let job: Write = Box::new(move |connection| {
+            let result = connection
+                .map_err(StoreError::Writer)
+                .and_then(|connection| in_savepoint(connection, write));
+            Box::new(move |committed| {
+                if let Err(error) = committed.map_err(StoreError::Writer).and(result) {
+                    tracing::warn!(%error, "something is not in the records");
+                }
+            })
+        });
+        // Whoever waits for a write is told that the writer is gone.
+        self.send(job);
+    }
+
+    /// Forgets pages of the database that are only kept in case somebody asks for them again.
+    pub fn release_memory(&self) {
+        let shrink = |connection: &Connection| connection.execute_batch("PRAGMA shrink_memory");
+        // It is about memory alone: if it fails, nothing is lost.
+        let _ = shrink(&lock(&self.0.reader));
+        if let Some(connection) = self.0.writer.alone() {
+            let _ = shrink(&connection);
+        }
     }
 
     /// Gives a write to the writer thread; `None` when that is gone.

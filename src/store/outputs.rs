@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use crate::digest::{Digest, Stamp};
 
@@ -25,8 +25,11 @@ pub struct OutputRecord {
 }
 
 impl Store {
-    /// All outputs by path.
-    pub fn outputs(&self) -> Result<HashMap<String, OutputRecord>> {
+    /// All outputs by path. `name` gives the text of a path to be kept, which others may hold as well.
+    pub fn outputs(
+        &self,
+        name: &mut dyn FnMut(&str) -> Arc<str>,
+    ) -> Result<HashMap<Arc<str>, Box<OutputRecord>>> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT path, digest, size, mtime_ns, inode, recorded_ns, action, scope FROM outputs",
@@ -55,46 +58,54 @@ impl Store {
                     action: shared(row.get_ref(6)?.as_str().unwrap_or_default()),
                     scope: shared(row.get_ref(7)?.as_str().unwrap_or_default()),
                 };
-                outputs.insert(row.get(0)?, record);
+                let path = row.get_ref(0)?.as_str().unwrap_or_default();
+                outputs.insert(name(path), Box::new(record));
             }
             Ok(outputs)
         })
     }
 
     /// Records outputs.
-    pub fn record_outputs(&self, outputs: Vec<(String, OutputRecord)>) -> Result<()> {
-        self.write(move |connection| {
-            let mut statement = connection.prepare_cached(
-                "INSERT OR REPLACE INTO outputs (path, digest, size, mtime_ns, inode, recorded_ns, action, scope)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?;
-            for (path, record) in outputs {
-                statement.execute(params![
-                    path,
-                    record.digest.to_string(),
-                    record.stamp.size as i64,
-                    record.stamp.mtime_ns,
-                    record.stamp.inode as i64,
-                    record.recorded_ns,
-                    &*record.action,
-                    &*record.scope
-                ])?;
-            }
-            Ok(())
-        })
+    pub fn record_outputs(&self, outputs: Vec<(Arc<str>, OutputRecord)>) -> Result<()> {
+        self.write(move |connection| insert(connection, &outputs))
+    }
+
+    /// Records outputs some time soon, before anything that is written after this.
+    pub fn record_outputs_later(&self, outputs: Vec<(Arc<str>, OutputRecord)>) {
+        self.write_later(move |connection| insert(connection, &outputs));
     }
 
     /// Forgets outputs that are gone or no longer ours.
-    pub fn forget_outputs(&self, paths: Vec<String>) -> Result<()> {
+    pub fn forget_outputs(&self, paths: Vec<Arc<str>>) -> Result<()> {
         if paths.is_empty() {
             return Ok(());
         }
         self.write(move |connection| {
             let mut statement = connection.prepare_cached("DELETE FROM outputs WHERE path = ?1")?;
             for path in paths {
-                statement.execute([path])?;
+                statement.execute([&*path])?;
             }
             Ok(())
         })
     }
+}
+
+fn insert(connection: &Connection, outputs: &[(Arc<str>, OutputRecord)]) -> Result<()> {
+    let mut statement = connection.prepare_cached(
+                "INSERT OR REPLACE INTO outputs (path, digest, size, mtime_ns, inode, recorded_ns, action, scope)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?;
+    for (path, record) in outputs {
+        statement.execute(params![
+            &**path,
+            record.digest.to_string(),
+            record.stamp.size as i64,
+            record.stamp.mtime_ns,
+            record.stamp.inode as i64,
+            record.recorded_ns,
+            &*record.action,
+            &*record.scope
+        ])?;
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Stamp};
 use crate::events::Diagnostic;
 
 use super::{Result, StoreError};
@@ -47,6 +47,12 @@ pub fn network_file_system(dir: &Path) -> Option<&'static str> {
         .iter()
         .find(|(number, _)| *number == found)
         .map(|(_, name)| *name)
+}
+
+/// The inode of the database of a state directory; none when there is no database.
+pub fn database_inode(dir: &Path) -> Option<u64> {
+    let file = place_of_database(dir, &mut Vec::new()).ok()?;
+    Some(Stamp::of(&std::fs::metadata(file).ok()?).inode)
 }
 
 /// The database's file: in the state directory, or in the user's cache when that is on a network.

@@ -1,10 +1,13 @@
 //! Runs and workers, for people who ask what happened.
 
-use rusqlite::params;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, params};
 
 use crate::events::{ActionKind, Counts};
 
-use super::{Result, Store, from_json, jobs, now_ms, to_json};
+use super::{Result, Store, from_json, jobs, now_ms, place, to_json};
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,4 +133,27 @@ impl Store {
             Ok(rows.collect::<Result<_, rusqlite::Error>>()?)
         })
     }
+}
+
+/// Records a run that had nothing to do, in the database of a state directory that no store has open. Gives its number.
+pub fn record_idle_run(
+    dir: &Path,
+    trigger: &str,
+    counts: &Counts,
+    duration: Duration,
+) -> Result<i64> {
+    let database = place::place_of_database(dir, &mut Vec::new())?;
+    let connection = Connection::open_with_flags(
+        database,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.busy_timeout(Duration::from_secs(30))?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    let ended_ms = now_ms();
+    let duration_ms = duration.as_millis() as i64;
+    connection.execute(
+        "INSERT INTO runs (trigger, started_ms, ended_ms, counts, duration_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![trigger, ended_ms - duration_ms, ended_ms, to_json(counts)?, duration_ms],
+    )?;
+    Ok(connection.last_insert_rowid())
 }

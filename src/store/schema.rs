@@ -135,6 +135,9 @@ impl DamageMark {
     }
 }
 
+/// The page cache of a connection: records are small and mostly looked at once.
+const CACHE_KB: i64 = 1000;
+
 fn connect(path: &Path) -> Result<(Connection, Connection)> {
     let writer = Connection::open(path)?;
     writer.busy_timeout(Duration::from_secs(30))?;
@@ -146,6 +149,7 @@ fn connect(path: &Path) -> Result<(Connection, Connection)> {
             known: VERSION,
         });
     }
+    writer.pragma_update(None, "cache_size", -CACHE_KB)?;
     writer.pragma_update(None, "foreign_keys", true)?;
     writer.pragma_update(None, "synchronous", "NORMAL")?;
     if version < VERSION {
@@ -156,6 +160,7 @@ fn connect(path: &Path) -> Result<(Connection, Connection)> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     reader.busy_timeout(Duration::from_secs(30))?;
+    reader.pragma_update(None, "cache_size", -CACHE_KB)?;
     reader.pragma_update(None, "query_only", true)?;
     // Damage had better be found now than in the middle of a build: a first look at every table.
     for table in [

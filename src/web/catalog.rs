@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::course::{Kind, Lang};
+use crate::course::{Kind, Lang, RelPath};
 use crate::engine::index::{Index, IndexClass, IndexOutput};
 
 use super::address;
@@ -15,16 +15,15 @@ pub struct Catalog {
     /// What it was made from.
     pub index: Arc<Index>,
     /// Every source, once.
-    pub sources: Vec<String>,
+    pub sources: Vec<RelPath>,
     /// For every output the position of its source.
     pub source_of: Vec<usize>,
-    by_path: HashMap<String, usize>,
-    by_address: HashMap<(usize, String), usize>,
+    by_path: HashMap<Arc<str>, usize>,
     pages_of_deck: HashMap<Deck, Vec<usize>>,
 }
 
 /// What the pages of a deck have in common: its section, its topic, and its source without the mark of a language.
-type Deck = (Option<usize>, Option<String>, String);
+type Deck = (Option<usize>, Option<Arc<str>>, String);
 
 impl Catalog {
     /// A catalog of an index.
@@ -32,16 +31,12 @@ impl Catalog {
         let mut catalog = Self::default();
         let mut known: HashMap<&str, usize> = HashMap::new();
         for (position, output) in index.outputs.iter().enumerate() {
-            let source = *known.entry(&output.source).or_insert_with(|| {
+            let source = *known.entry(output.source.as_str()).or_insert_with(|| {
                 catalog.sources.push(output.source.clone());
                 catalog.sources.len() - 1
             });
             catalog.source_of.push(source);
             catalog.by_path.insert(output.path.clone(), position);
-            if let Some(below) = below(&index, output) {
-                let place = (output.target, below.to_owned());
-                catalog.by_address.entry(place).or_insert(position);
-            }
             if output.class == IndexClass::Html {
                 catalog
                     .pages_of_deck
@@ -63,8 +58,8 @@ impl Catalog {
     pub fn by_address(&self, address: &str) -> Option<usize> {
         let (name, below) = address::parse(address)?;
         let mut targets = self.index.targets.iter();
-        let target = targets.position(|target| target.name == name)?;
-        self.by_address.get(&(target, below)).copied()
+        let target = targets.find(|target| target.name == name)?;
+        self.by_path(&format!("{}/{below}", target.root))
     }
 
     /// The address of an output.
@@ -84,7 +79,7 @@ impl Catalog {
     pub fn file(&self, course_root: &Path, position: usize) -> (PathBuf, PathBuf) {
         let output = &self.index.outputs[position];
         let root = course_root.join(&self.index.targets[output.target].root);
-        (course_root.join(&output.path), root)
+        (course_root.join(&*output.path), root)
     }
 
     /// The pages of a page's deck in every language, for every audience and in every target, itself among them.
@@ -116,8 +111,9 @@ fn below<'a>(index: &Index, output: &'a IndexOutput) -> Option<&'a str> {
 fn deck(output: &IndexOutput) -> Deck {
     let (dir, name) = output
         .source
+        .as_str()
         .rsplit_once('/')
-        .unwrap_or(("", &output.source));
+        .unwrap_or(("", output.source.as_str()));
     let name = match name.rsplit_once('.') {
         Some((stem, extension)) => {
             let marks = Lang::ALL.map(|lang| format!(".{lang}"));

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::course::RelPath;
 use crate::engine::index::Index;
 use crate::events::{ActionKind, Counts, Event, Status};
 
@@ -144,7 +145,7 @@ impl Model {
             )
         });
         self.outputs = outputs.collect();
-        let known: HashSet<&str> = catalog.sources.iter().map(String::as_str).collect();
+        let known: HashSet<&str> = catalog.sources.iter().map(RelPath::as_str).collect();
         let outputs = catalog.index.outputs.iter();
         let made_by: HashSet<&str> = outputs.filter_map(|o| o.action.as_deref()).collect();
         let kept: Vec<ActionState> = std::mem::take(&mut self.actions)
@@ -168,7 +169,7 @@ impl Model {
             let action = output
                 .action
                 .as_ref()
-                .map(|id| self.action(id, None, &output.source));
+                .map(|id| self.action(id, None, output.source.as_str()));
             self.action_of.push(action);
         }
         self.catalog = Some(catalog);

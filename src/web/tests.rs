@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::course::words::Localized;
-use crate::course::{Kind, Lang};
+use crate::course::{Kind, Lang, RelPath};
 use crate::digest::Digest;
 use crate::engine::index::{Index, IndexClass, IndexOutput, IndexSection, IndexTarget};
 use crate::events::{ActionKind, Counts, Diagnostic, Event, Status};
@@ -28,12 +28,12 @@ fn index() -> Index {
     for (target, source, lang, kind, group) in all {
         let name = if source == DECK { "01 A" } else { "02 B" };
         outputs.push(IndexOutput {
-            path: format!("output/t{target}/{lang}/{kind}/{name}.html"),
-            source: source.to_owned(),
-            action: Some(format!("html {source} {lang} {group}")),
+            path: format!("output/t{target}/{lang}/{kind}/{name}.html").into(),
+            source: RelPath::new(source).unwrap(),
+            action: Some(format!("html {source} {lang} {group}").into()),
             target,
             section: Some(0),
-            topic: Some("t".to_owned()),
+            topic: Some("t".into()),
             lang,
             class: IndexClass::Html,
             kind: Some(kind),
@@ -255,7 +255,9 @@ fn a_source_that_is_gone_takes_its_problems_along() {
         &[with(EXECUTE, Status::Failed), with(PAGE, Status::Failed)],
     );
     let mut smaller = index();
-    smaller.outputs.retain(|output| output.source != DECK);
+    smaller
+        .outputs
+        .retain(|output| output.source.as_str() != DECK);
     story.0.set_index(Arc::new(smaller));
     assert_eq!(story.ended(PAGE.0), None);
     story.run(&[], &[]);
@@ -307,7 +309,7 @@ fn outputs_keep_their_age_over_plannings() {
     let mut story = Story::new();
     let path = index().outputs[1].path.clone();
     story.tell(Event::Output {
-        path: path.clone(),
+        path: path.to_string(),
         digest: Some(Digest::of("x")),
     });
     assert_eq!(story.0.outputs[1].made, Made::At(1000));
@@ -327,7 +329,10 @@ fn outputs_keep_their_age_over_plannings() {
     // Who looked at the files of the old course comes too late.
     story.0.seen(&catalog, &[(2, Made::Missing)]);
     assert_eq!(story.0.outputs[2].made, Made::Unknown);
-    story.tell(Event::Output { path, digest: None });
+    story.tell(Event::Output {
+        path: path.to_string(),
+        digest: None,
+    });
     assert_eq!(story.0.outputs[0].made, Made::Missing);
 }
 

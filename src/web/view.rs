@@ -232,7 +232,7 @@ impl Model {
             title: catalog.index.title.clone(),
             sections: catalog.index.sections.clone(),
             targets: catalog.index.targets.clone(),
-            sources: catalog.sources.clone(),
+            sources: catalog.sources.iter().map(ToString::to_string).collect(),
             outputs: outputs
                 .map(|(position, output)| Output {
                     path: catalog.below(position).to_owned(),
@@ -240,7 +240,7 @@ impl Model {
                     action: self.action_of[position],
                     target: output.target,
                     section: output.section,
-                    topic: output.topic.clone(),
+                    topic: output.topic.as_deref().map(str::to_owned),
                     lang: output.lang,
                     class: output.class,
                     kind: output.kind,
@@ -275,12 +275,12 @@ impl Model {
         page.is_known = true;
         page.course = catalog.index.title.get(output.lang).to_owned();
         page.status = self.action_of[position].and_then(|action| self.actions[action].ended);
-        page.source = Some(output.source.clone());
+        page.source = Some(output.source.to_string());
         page.running = self
-            .actions_of(&output.source)
+            .actions_of(output.source.as_str())
             .filter_map(step_of)
             .collect();
-        page.diagnostics = self.problems_of(&output.source, page.status);
+        page.diagnostics = self.problems_of(output.source.as_str(), page.status);
         let sibling = |name, lang, kind| {
             let found = catalog.sibling(position, lang, kind)?;
             Some(Sibling {

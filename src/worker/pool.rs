@@ -2,6 +2,7 @@
 
 mod config;
 mod factory;
+mod number;
 mod shelf;
 
 use std::sync::{Arc, OnceLock, Weak};
@@ -9,13 +10,17 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug_span};
 
 use super::{Outcome, ProgressSink, Renderers, Request, Worker, WorkerError};
 use crate::events::ActionKind;
 pub use config::{PerKind, PoolConfig};
 pub use factory::{Factory, ToolFactory};
+use number::Number;
 use shelf::Shelf;
 
+/// How many workers of a kind get ready for what comes next.
+const WARM_WORKERS: usize = 2;
 /// A worker answers a cancellation within this time, or is killed.
 const CANCEL_LIMIT: Duration = Duration::from_millis(900);
 /// How much later than a worker's own time-out the pool gives up on it.
@@ -127,27 +132,34 @@ impl Pool {
         }
     }
 
-    /// Has a worker ready for the next request: starts one in the background when none is there and a slot is free, and
-    /// lets it prepare. Must be called on a runtime.
+    /// Has workers ready for the next requests, as many as a deck has languages, if there are as many slots: starts in the
+    /// background those that are not there, and lets them prepare. Must be called on a runtime.
     pub fn warm_up(&self, kind: ActionKind) {
         let inner = Arc::clone(&self.0);
         tokio::spawn(async move {
             let Ok(shelf) = inner.shelf(kind) else { return };
             inner.start_sweeping();
-            let Ok(_permit) = shelf.permits.try_acquire() else {
-                return;
-            };
-            let lent = match inner.borrow_idle(kind) {
-                Some(lent) => Ok(lent),
-                None => inner.start(kind).await,
-            };
-            match lent {
-                Ok(mut lent) => {
-                    lent.worker().prepare();
-                    lent.put_back();
+            let mut prepared = Vec::new();
+            for _ in 0..WARM_WORKERS {
+                let Ok(permit) = shelf.permits.try_acquire() else {
+                    break;
+                };
+                let lent = match inner.borrow_idle(kind) {
+                    Some(lent) => Ok(lent),
+                    None => inner.start(kind).await,
+                };
+                match lent {
+                    Ok(mut lent) => {
+                        lent.worker().prepare();
+                        prepared.push((lent, permit));
+                    }
+                    // The first request will meet the same error, and report it.
+                    Err(error) => tracing::debug!(%error, "warming up failed"),
                 }
-                // The first request will meet the same error, and report it.
-                Err(error) => tracing::debug!(%error, "warming up failed"),
+            }
+            // The one that was used last stays the next one.
+            for (lent, _permit) in prepared.into_iter().rev() {
+                lent.put_back();
             }
         });
     }
@@ -201,8 +213,12 @@ impl Inner {
         let mut lent = lent?;
         self.tell(kind, lent.pid, WorkerState::Busy);
         let timeout = self.config.timeouts.get(kind).copied().flatten();
+        let span = debug_span!("work", kind = kind.name(), worker = lent.number);
+        let work = lent
+            .worker()
+            .run(request, Arc::clone(progress), cancel.clone());
         let outcome = tokio::select! {
-            outcome = lent.worker().run(request, Arc::clone(progress), cancel.clone()) => outcome,
+            outcome = work.instrument(span) => outcome,
             () = cancelled_for(cancel, CANCEL_LIMIT) => return Ok(Outcome::cancelled()),
             error = passed(kind, timeout) => Err(error),
         }?;
@@ -213,16 +229,19 @@ impl Inner {
     /// A warm worker.
     fn borrow_idle(self: &Arc<Self>, kind: ActionKind) -> Option<Lent> {
         let shelf = self.shelves.get(kind)?;
-        Some(Lent::new(self, kind, shelf.take()?))
+        let (worker, number) = shelf.take()?;
+        Some(Lent::new(self, kind, worker, number))
     }
 
     /// A new worker, after a pause when the last starts failed.
     async fn start(self: &Arc<Self>, kind: ActionKind) -> Result<Lent, WorkerError> {
         let shelf = self.shelf(kind)?;
         tokio::time::sleep(shelf.pause_before_start()).await;
-        let made = self.factory.make(kind).await;
+        let number = shelf.numbers.take();
+        let span = debug_span!("start worker", kind = kind.name(), worker = number.value());
+        let made = self.factory.make(kind).instrument(span).await;
         shelf.record_start(made.as_ref().err());
-        let lent = Lent::new(self, kind, made?);
+        let lent = Lent::new(self, kind, made?, number);
         self.tell(kind, lent.pid, WorkerState::Started);
         Ok(lent)
     }
@@ -254,29 +273,31 @@ struct Lent {
     pool: Arc<Inner>,
     kind: ActionKind,
     pid: Option<u32>,
-    worker: Option<Box<dyn Worker>>,
+    worker: Option<(Box<dyn Worker>, Number)>,
+    number: usize,
 }
 
 impl Lent {
-    fn new(pool: &Arc<Inner>, kind: ActionKind, worker: Box<dyn Worker>) -> Self {
+    fn new(pool: &Arc<Inner>, kind: ActionKind, worker: Box<dyn Worker>, number: Number) -> Self {
         Self {
             pool: Arc::clone(pool),
             kind,
             pid: worker.pid(),
-            worker: Some(worker),
+            number: number.value(),
+            worker: Some((worker, number)),
         }
     }
 
     fn worker(&mut self) -> &mut dyn Worker {
         let worker = self.worker.as_mut();
-        worker
-            .expect("a lent worker is there until it is put back, which consumes the loan")
-            .as_mut()
+        let (worker, _) =
+            worker.expect("a lent worker is there until it is put back, which consumes the loan");
+        worker.as_mut()
     }
 
     /// Keeps the worker for the next request, unless it has grown too much or the pool is closed.
     fn put_back(mut self) {
-        let Some(worker) = self.worker.take() else {
+        let Some((worker, number)) = self.worker.take() else {
             return;
         };
         let too_big = worker.memory() > Some(self.pool.config.memory_ceiling);
@@ -285,7 +306,7 @@ impl Lent {
             Some(shelf) if !too_big && !shelf.permits.is_closed() => {
                 // A kernel worker may have replaced its process.
                 let pid = worker.pid();
-                shelf.put(worker);
+                shelf.put(worker, number);
                 self.pool.tell(self.kind, pid, WorkerState::Idle);
             }
             _ => {

@@ -78,6 +78,28 @@ impl ChildTree {
         })
     }
 
+    /// A process in a process group of its own that another child of ours forked, and reaps: `log` has what it prints. How
+    /// it ends is told with [`ForkedEnd`], which must be done before it is reaped: until then its id is not used again.
+    pub(super) fn forked(what: impl Into<String>, pid: u32, log: Log) -> (Self, ForkedEnd) {
+        let what = what.into();
+        let (sender, exit) = watch::channel(None);
+        let end = ForkedEnd {
+            pid,
+            group: Guarded::new(pid),
+            sender,
+        };
+        tracing::debug!(what, pid, "forked");
+        let tree = Self {
+            what,
+            pid,
+            exit,
+            log,
+            stdin: None,
+            stdout: None,
+        };
+        (tree, end)
+    }
+
     /// The process id of the child, which is also the id of its process group.
     pub fn pid(&self) -> u32 {
         self.pid
@@ -164,6 +186,24 @@ impl ChildTree {
             what: self.what.clone(),
             reason,
         }
+    }
+}
+
+/// The way to tell how a process ended that is not our own child. Dropping it kills the process.
+#[derive(Debug)]
+pub(super) struct ForkedEnd {
+    pid: u32,
+    group: Guarded,
+    sender: watch::Sender<Option<Exit>>,
+}
+
+impl ForkedEnd {
+    /// Sweeps what the ended process left in its process group, and tells the exit.
+    pub(super) fn tell(self, exit: Exit) {
+        drop(self.group);
+        tracing::debug!(pid = self.pid, %exit, "ended");
+        // Nobody may be interested any more.
+        let _ = self.sender.send(Some(exit));
     }
 }
 

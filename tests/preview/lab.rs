@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clm::course::words::Localized;
-use clm::course::{Kind, Lang};
+use clm::course::{Kind, Lang, RelPath};
 use clm::digest::Digest;
 use clm::engine::index::{Index, IndexClass, IndexOutput, IndexSection, IndexTarget};
 use clm::events::{ActionKind, Counts, Event, Status};
@@ -88,17 +88,17 @@ impl Lab {
     /// A run that writes an output with a text.
     pub fn build(&self, path: &str, text: &str) {
         let index = index();
-        let output = index.outputs.iter().find(|output| output.path == path);
+        let output = index.outputs.iter().find(|output| *output.path == *path);
         let output = output.unwrap_or_else(|| panic!("no output {path}"));
         let action = output.action.clone().unwrap();
-        self.start(&action, &output.source);
+        self.start(&action, output.source.as_str());
         let content = content(output, text);
         self.write(path, &content);
         self.event(Event::Output {
             path: path.to_owned(),
             digest: Some(Digest::of(content)),
         });
-        self.finish(&action, &output.source, Status::Built);
+        self.finish(&action, output.source.as_str(), Status::Built);
         self.end_run();
     }
 
@@ -322,12 +322,12 @@ pub fn index() -> Index {
                 };
                 let mut add = |path: String, source: &str, action: String, topic: &str, class| {
                     outputs.push(IndexOutput {
-                        path,
-                        source: source.to_owned(),
-                        action: Some(action),
+                        path: path.into(),
+                        source: RelPath::new(source).unwrap(),
+                        action: Some(action.into()),
                         target,
                         section: Some(0),
-                        topic: Some(topic.to_owned()),
+                        topic: Some(topic.into()),
                         lang,
                         class,
                         kind: match class {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clm::course::words::Localized;
-use clm::course::{Kind, Lang};
+use clm::course::{Kind, Lang, RelPath};
 use clm::digest::Digest;
 use clm::engine::index::{Index, IndexClass, IndexOutput, IndexSection, IndexTarget};
 use clm::events::{ActionKind, Diagnostic, Event, Status};
@@ -100,12 +100,12 @@ fn large(topics: usize) -> Index {
                         let name = names[topic % names.len()];
                         let number = topic % 20 + 1;
                         course.outputs.push(IndexOutput {
-                            path: format!("output/{target_name}/c-{lang}/{extension}/{kind}/Week {}/{number:02} {name}.{extension}", section + 1),
-                            source: source.clone(),
-                            action: Some(format!("{action} {source} {lang} {kind}")),
+                            path: format!("output/{target_name}/c-{lang}/{extension}/{kind}/Week {}/{number:02} {name}.{extension}", section + 1).into(),
+                            source: RelPath::new(&source).unwrap(),
+                            action: Some(format!("{action} {source} {lang} {kind}").into()),
                             target,
                             section: Some(section),
-                            topic: Some(id.clone()),
+                            topic: Some(id.as_str().into()),
                             lang,
                             class,
                             kind: Some(*kind),
@@ -174,7 +174,7 @@ fn history() -> Vec<Event> {
         let topic: usize = output.topic.as_ref().unwrap()[6..].parse().unwrap();
         if topic < 102 && topic != 7 {
             events.push(Event::Output {
-                path: output.path,
+                path: output.path.to_string(),
                 digest: Some(Digest::of("x")),
             });
         }

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use crate::course::RelPath;
+use crate::digest::Digest;
 use crate::events::Diagnostic;
 
 /// Which source has which place.
 pub struct Claims<'a> {
-    by_place: HashMap<(usize, String), Claim>,
+    /// By the digest of target and path: one entry for every output of the course.
+    by_place: HashMap<Digest, Claim>,
     is_same: &'a dyn Fn(&RelPath, &RelPath) -> bool,
     /// Conflicts, one for each pair of sources.
     pub diagnostics: Vec<Diagnostic>,
@@ -42,7 +44,7 @@ impl<'a> Claims<'a> {
         is_made: bool,
     ) -> bool {
         // File systems that ignore case would let one overwrite the other.
-        let place = (target, path.as_str().to_lowercase());
+        let place = Digest::of(format!("{target}/{}", path.as_str().to_lowercase()));
         let Some(first) = self.by_place.get(&place) else {
             let claim = Claim {
                 path: path.clone(),

@@ -14,7 +14,7 @@ pub fn add(maker: &mut Maker<'_>, listing: &Listing) {
     let spec = maker.spec;
     for (index, section) in spec.sections.iter().enumerate() {
         for topic in &section.topics {
-            maker.topic = Some((index, topic.id.clone()));
+            maker.topic = Some((index, topic.id.as_str().into()));
             for group in &topic.dir_groups {
                 add_group(maker, listing, group);
             }

@@ -6,6 +6,8 @@ mod names;
 mod references;
 mod selection;
 
+use std::sync::Arc;
+
 use crate::course::spec::{Spec, Target};
 use crate::course::tree::{DiagramFile, Listing, Topic, Tree};
 use crate::course::{Format, Kind, Lang, RelPath};
@@ -44,7 +46,7 @@ pub struct Placed {
     pub source: RelPath,
     /// The section (its index in the specification) and the id of the topic that it belongs to; none for what is
     /// copied besides the sections.
-    pub topic: Option<(usize, String)>,
+    pub topic: Option<(usize, Arc<str>)>,
     /// Its language.
     pub lang: Lang,
     /// What it is.
@@ -176,14 +178,14 @@ struct Maker<'a> {
     targets: &'a [Target],
     claims: Claims<'a>,
     /// The topic whose outputs are being named.
-    topic: Option<(usize, String)>,
+    topic: Option<(usize, Arc<str>)>,
     layout: Layout,
 }
 
 impl Maker<'_> {
     fn add_topic(&mut self, section: usize, spec_section: usize, position: usize, topic: &Topic) {
         let reference = &self.spec.sections[spec_section].topics[topic.topic];
-        self.topic = Some((spec_section, topic.id.clone()));
+        self.topic = Some((spec_section, topic.id.as_str().into()));
         for (deck_index, deck) in topic.decks.iter().enumerate() {
             let mut outputs = Vec::new();
             for lang in Lang::ALL {

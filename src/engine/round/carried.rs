@@ -63,22 +63,23 @@ impl Progressing<'_, '_> {
             return Ok(());
         }
         for (id, running) in std::mem::take(&mut self.orphans) {
-            tracing::debug!(action = running.queued.action.id, "superseded");
+            tracing::debug!(action = %running.queued.action.id, "superseded");
             running.cancel.cancel();
             self.superseded_event(&running);
             self.round.carried.dying.insert(id, running);
         }
         let abandoned: Vec<JobId> = queued
             .into_iter()
-            .filter(|id| !self.queued.contains_key(id) && !self.running.contains_key(id))
+            .filter(|id| !self.queued.contains(*id) && !self.running.contains_key(id))
             .collect();
         Ok(self.round.session.store.abandon(abandoned)?)
     }
 
     fn superseded_event(&self, running: &Running) {
+        running.span.record("status", Status::Superseded.name());
         let action = &running.queued.action;
         self.round.session.events.emit(Event::ActionFinished {
-            action: action.id.clone(),
+            action: action.id.to_string(),
             kind: action.kind,
             source: action.source.to_string(),
             status: Status::Superseded,
@@ -150,7 +151,7 @@ impl Progressing<'_, '_> {
     /// Leaves to the next round what is not done.
     pub(super) fn leave(&mut self) {
         let carried = &mut *self.round.carried;
-        carried.queued.extend(self.queued.keys());
+        carried.queued.extend(self.queued.ids());
         carried.running.extend(self.orphans.drain());
         carried.running.extend(self.running.drain());
     }
@@ -164,7 +165,9 @@ impl Progressing<'_, '_> {
             match state {
                 State::Untouched(_) => untouched += 1,
                 State::Done(results) => {
-                    self.round.settled.settle(action, std::mem::take(results));
+                    let said = self.said.remove(&index).unwrap_or_default();
+                    let results = std::mem::take(results);
+                    self.round.settled.settle(action, results, said);
                 }
                 // An action that was not asked for may be up to date all the same; one that began and did not end is not.
                 State::Without if !self.round.wanted[index] => {}

@@ -1,6 +1,8 @@
 //! One planning round: decides about every action, runs what is stale, publishes, and says how it went.
 
 mod carried;
+mod local;
+mod queue;
 mod running;
 
 use std::cell::{Cell, RefCell};
@@ -10,24 +12,27 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
+use tracing::{Span, debug_span};
 
 use crate::course::RelPath;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Event, Events, Severity, Status};
-use crate::plan::{self, Action, ActionIndex, Make, Plan};
-use crate::store::{CachedResult, JobId, Latest, Lease, NewJob, Owner, Parts, ResultStatus, Store};
+use crate::plan::{Action, ActionIndex, Output, Plan, Recipe, Recipes};
+use crate::store::{JobId, Latest, Lease, NewJob, Owner, Parts, Store};
 use crate::worker::pool::Pool;
 use crate::worker::{Outcome, WorkerError};
 
 use super::decide::{Decided, Decider, Decision, Results};
 use super::jobs;
-use super::publish::{Content, Published, Publisher};
+use super::publish::{Content, Prepared, Publisher, Staged};
 use super::settled::Settled;
 use super::snapshot::{Snapshot, now_ns};
 use super::staging::Staging;
 
 pub use carried::Carried;
+use local::Made;
+use queue::Queue;
 
 /// How long a lease holds without being renewed.
 const LEASE_MS: u64 = 30_000;
@@ -37,13 +42,13 @@ const RENEW_EVERY: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 /// How often an action is tried when its tool fails.
 const ATTEMPTS: u32 = 3;
-/// How many outputs are written in this process before workers are given their due.
-const SLICE: usize = 16;
 
 /// Everything a round works with.
 pub struct Round<'a> {
     /// What should exist.
     pub plan: &'a Plan,
+    /// How its actions are made.
+    pub recipes: &'a Recipes<'a>,
     /// Which actions are asked for; the others are left alone.
     pub wanted: &'a [bool],
     /// The course as a whole.
@@ -86,6 +91,8 @@ pub struct Session<'a> {
     pub interrupt: CancellationToken,
     /// What the author is working on: it goes first.
     pub focus: &'a HashSet<RelPath>,
+    /// Whether what is known about actions that are not looked at is said again.
+    pub says_everything: bool,
     /// Whether the plan has every action of the course and all are asked for: then work for none of them is superseded.
     pub is_whole: bool,
 }
@@ -108,15 +115,23 @@ struct Queued {
     action: Arc<Action>,
     decided: Decided,
     reasons: Vec<String>,
+    priority: i32,
+    expected_ms: u64,
+    /// From when it is ready until it starts.
+    waiting: Span,
 }
 
 struct Running {
     queued: Queued,
+    /// What it was started with.
+    recipe: Arc<Recipe>,
     lease: Lease,
     started: Instant,
     started_ns: i64,
     out: std::path::PathBuf,
     cancel: CancellationToken,
+    /// From when it starts until its outputs are published.
+    span: Span,
 }
 
 type Answer = (JobId, Result<Outcome, WorkerError>);
@@ -142,16 +157,22 @@ struct Progressing<'r, 'a> {
     round: &'r mut Round<'a>,
     states: Vec<State>,
     consumers: Vec<Vec<ActionIndex>>,
+    /// Actions whose result is that of another one of this round, which is made instead.
+    same_as: HashMap<ActionIndex, ActionIndex>,
     ready: VecDeque<ActionIndex>,
     /// Ready as well, to be made in this process when the workers have got theirs.
     local: VecDeque<ActionIndex>,
-    queued: HashMap<JobId, Queued>,
+    /// What was made in this process and is not yet in its place.
+    made: Vec<Made>,
+    queued: Queue,
     running: HashMap<JobId, Running>,
     /// Running since an earlier round, not yet wanted by this one.
     orphans: HashMap<JobId, Running>,
     owner: Owner,
     latest: Vec<(String, Latest, Parts)>,
     told: RefCell<HashSet<Diagnostic>>,
+    /// What was said about actions, besides the warnings of their planning.
+    said: HashMap<ActionIndex, Vec<Diagnostic>>,
     has_errors: Cell<bool>,
     ended: Ended,
     reason: Option<String>,
@@ -171,16 +192,19 @@ impl<'a> Round<'a> {
         let mut progressing = Progressing {
             states: (0..count).map(|_| State::Waiting).collect(),
             consumers,
+            same_as: HashMap::new(),
             ready: (0..count)
                 .filter(|index| self.plan.actions[*index].after.is_empty())
                 .collect(),
             local: VecDeque::new(),
-            queued: HashMap::new(),
+            made: Vec::new(),
+            queued: Queue::default(),
             running: HashMap::new(),
             orphans: std::mem::take(&mut self.carried.running),
             owner: Owner::current(),
             latest: Vec::new(),
             told: RefCell::default(),
+            said: HashMap::new(),
             has_errors: Cell::new(false),
             ended: Ended::default(),
             reason: None,
@@ -199,6 +223,7 @@ impl<'a> Round<'a> {
             reason: progressing.reason.take(),
             ..progressing.ended
         };
+        let _span = debug_span!("commit").entered();
         self.session.store.set_latest(ended.latest.clone())?;
         self.session
             .store
@@ -257,6 +282,10 @@ impl Progressing<'_, '_> {
 
     /// Decides about everything that waits for nothing any more.
     fn settle(&mut self) -> Result<()> {
+        if self.ready.is_empty() {
+            return Ok(());
+        }
+        let _span = debug_span!("decide").entered();
         let mut new_jobs = Vec::new();
         while let Some(index) = self.ready.pop_front() {
             if self.stopping {
@@ -269,6 +298,11 @@ impl Progressing<'_, '_> {
             }
             if let Some(results) = self.untouched(index) {
                 self.states[index] = State::Untouched(results);
+                if self.round.session.says_everything {
+                    let action = &self.round.plan.actions[index];
+                    self.warn(&action.warnings);
+                    self.warn(self.round.settled.said(action));
+                }
                 self.free_consumers(index);
                 continue;
             }
@@ -291,19 +325,16 @@ impl Progressing<'_, '_> {
                 let action = &plan.actions[queued.index];
                 NewJob {
                     key: queued.decided.key,
-                    action: action.id.clone(),
+                    action: action.id.to_string(),
                     kind: action.kind,
-                    priority: self.priority(action),
-                    expected_ms: self
-                        .round
-                        .decider
-                        .latest(&action.id)
-                        .map_or(0, |latest| latest.duration_ms),
+                    priority: queued.priority,
+                    expected_ms: queued.expected_ms,
                 }
             })
             .collect();
-        let ids = self.round.session.store.enqueue(jobs)?;
-        for (id, queued) in ids.into_iter().zip(new_jobs) {
+        let enqueue = || self.round.session.store.enqueue(jobs);
+        let ids = debug_span!("enqueue").in_scope(enqueue)?;
+        for (id, mut queued) in ids.into_iter().zip(new_jobs) {
             if let Some(mut running) = self.orphans.remove(&id) {
                 // The change did not concern it: it goes on.
                 running.queued = queued;
@@ -311,9 +342,10 @@ impl Progressing<'_, '_> {
                 continue;
             }
             // Two actions with one key (the same diagram under two names): the second waits for the first.
-            match self.queued.contains_key(&id) || self.running.contains_key(&id) {
+            match self.queued.contains(id) || self.running.contains_key(&id) {
                 true => self.waiting_for(id, queued),
                 false => {
+                    queued.waiting = waiting(&queued.action);
                     self.queued.insert(id, queued);
                 }
             }
@@ -321,19 +353,18 @@ impl Progressing<'_, '_> {
         Ok(())
     }
 
-    /// Makes some of what is made in this process; false when there is none.
-    fn make_some_here(&mut self) -> Result<bool> {
-        for done in 0..SLICE {
-            let Some(index) = self.local.pop_front() else {
-                return Ok(done > 0);
-            };
-            if self.stopping {
-                self.states[index] = State::Without;
-            } else if let Some(queued) = self.decide(index)? {
-                debug_assert!(false, "`{}` needs a worker", queued.action.id);
-            }
+    fn to_be_queued(&self, index: ActionIndex, decided: Decided, reasons: Vec<String>) -> Queued {
+        let action = &self.round.plan.actions[index];
+        let latest = self.round.decider.latest(&action.id);
+        Queued {
+            index,
+            action: Arc::clone(action),
+            decided,
+            reasons,
+            priority: self.priority(action),
+            expected_ms: latest.map_or(0, |latest| latest.duration_ms),
+            waiting: Span::none(),
         }
-        Ok(true)
     }
 
     /// How urgent an action is.
@@ -362,40 +393,38 @@ impl Progressing<'_, '_> {
         }
         self.warn(&action.warnings);
         let decided = self.round.decider.decide(
-            action,
+            index,
             &upstream,
             self.round.publisher,
             self.round.session.may_force,
         )?;
-        let replayed = jobs::from_remembered(action, decided.replayed.clone());
+        let replayed = self.remembered(index, decided.replayed.clone());
         match &decided.decision {
             Decision::Fresh(results) => {
                 let results = results.clone();
-                self.warn(&replayed);
-                self.note_latest(action, &decided, &decided.discovered, None);
+                self.say(index, replayed);
+                self.note_latest(index, &decided, &decided.discovered, None);
                 self.end(index, Status::Fresh, Duration::ZERO);
                 self.complete(index, Some(results));
             }
             Decision::Restorable(results) => {
                 let results = results.clone();
                 let started = Instant::now();
+                let span = self.action_span(action, &[], 0);
+                let _inside = span.enter();
                 if self.publish_blobs(action, &results)? {
-                    self.warn(&replayed);
-                    self.note_latest(action, &decided, &decided.discovered, None);
+                    self.say(index, replayed);
+                    self.note_latest(index, &decided, &decided.discovered, None);
                     self.end(index, Status::Restored, started.elapsed());
                     self.complete(index, Some(results));
                 } else {
+                    span.record("status", "damaged");
                     let reasons = vec!["its cached result is damaged".to_owned()];
-                    return Ok(Some(Queued {
-                        index,
-                        action: Arc::clone(action),
-                        decided,
-                        reasons,
-                    }));
+                    return Ok(Some(self.to_be_queued(index, decided, reasons)));
                 }
             }
             Decision::Remembered(result) => {
-                self.warn(&jobs::from_remembered(action, result.diagnostics.clone()));
+                self.warn(&self.remembered(index, result.diagnostics.clone()));
                 self.fail(index, Duration::ZERO);
             }
             Decision::Invalid(diagnostics) => {
@@ -404,122 +433,82 @@ impl Progressing<'_, '_> {
             }
             Decision::Stale(reasons) if action.needs_worker() => {
                 let reasons = reasons.clone();
-                return Ok(Some(Queued {
-                    index,
-                    action: Arc::clone(action),
-                    decided,
-                    reasons,
-                }));
+                return Ok(Some(self.to_be_queued(index, decided, reasons)));
             }
             Decision::Stale(reasons) => {
                 let reasons = reasons.clone();
-                self.make_here(index, &decided, reasons)?;
+                self.make_here(index, decided, reasons)?;
             }
         }
         Ok(None)
     }
 
-    /// Makes a notebook, a script or a copy in this process.
-    fn make_here(
-        &mut self,
-        index: ActionIndex,
-        decided: &Decided,
-        reasons: Vec<String>,
-    ) -> Result<()> {
-        let plan = self.round.plan;
-        let action = &plan.actions[index];
-        let started = Instant::now();
-        self.started(action, reasons);
-        let text;
-        let source;
-        let (name, digest, content) = match &action.make {
-            Make::Deck(work) => {
-                let root = &self.round.session.course.place.root;
-                let store = self.round.session.store;
-                let upstream = self.upstream(action);
-                let Some(images) = jobs::data_urls(&work.images, &upstream, root, store)? else {
-                    self.ended.again = true;
-                    self.end(index, Status::Superseded, started.elapsed());
-                    self.complete(index, None);
-                    return Ok(());
-                };
-                text = plan::written(work, images);
-                let name = action.outputs.first().map_or("", |output| &output.name);
-                (name, Digest::of(&text), Content::Bytes(text.as_bytes()))
-            }
-            Make::Text(made) => {
-                let name = action.outputs.first().map_or("", |output| &output.name);
-                (
-                    name,
-                    Digest::of(made.as_ref()),
-                    Content::Bytes(made.as_bytes()),
-                )
-            }
-            _ => {
-                source = action.source.under(&self.round.session.course.place.root);
-                let digest = action.inputs.first().map(|(_, digest)| *digest);
-                let digest = digest.unwrap_or_else(|| Digest::of(b""));
-                ("file", digest, Content::File(&source))
-            }
-        };
-        for output in &action.outputs {
-            for destination in &output.destinations {
-                match self
-                    .round
-                    .publisher
-                    .publish(destination, digest, content, &action.id)?
-                {
-                    Published::Written | Published::Unchanged => {}
-                    Published::Refused => self.refused(action, destination),
-                    Published::Lost => {
-                        // The source changed after it was hashed: the next round sees the new one.
-                        self.ended.again = true;
-                        self.end(index, Status::Superseded, started.elapsed());
-                        self.complete(index, None);
-                        return Ok(());
-                    }
-                }
-            }
-        }
-        if matches!(action.make, Make::Deck(_) | Make::Text(_)) {
-            let result = CachedResult {
-                discovered: Vec::new(),
-                status: ResultStatus::Ok,
-                outputs: vec![(name.to_owned(), digest, 0)],
-                diagnostics: Vec::new(),
-                duration_ms: millis(started.elapsed()),
-            };
-            self.round.session.store.record_result(
-                &action.id,
-                action.kind,
-                &decided.key,
-                &result,
-            )?;
-        }
-        self.note_latest(action, decided, &[], Some(started.elapsed()));
-        self.end(index, Status::Built, started.elapsed());
-        self.complete(index, Some(vec![(name.to_owned(), digest)]));
-        Ok(())
+    /// Diagnostics of a known result, for the source as it is now.
+    fn remembered(&self, index: ActionIndex, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        jobs::from_remembered(self.round.recipes, index, diagnostics)
+    }
+
+    /// Measures the work on one action. Only what was made or restored in this run is named as what it had to wait for.
+    fn action_span(&self, action: &Action, reasons: &[String], attempt: u32) -> Span {
+        // It lasts longer than the phase that it begins in.
+        debug_span!(
+            parent: None,
+            "action",
+            action = &*action.id,
+            kind = action.kind.name(),
+            source = action.source.as_str(),
+            reasons = reasons.join("; "),
+            after = self.made_before(action),
+            attempt,
+            status = tracing::field::Empty,
+        )
+    }
+
+    /// Identities of the actions before this one that were made or restored in this run, one a line.
+    fn made_before(&self, action: &Action) -> String {
+        let statuses = &self.round.statuses;
+        let is_made =
+            |id: &&str| matches!(statuses.get(*id), Some(Status::Built | Status::Restored));
+        let before = action.after.iter().map(|before| {
+            let made = self.same_as.get(before).unwrap_or(before);
+            &*self.round.plan.actions[*made].id
+        });
+        let made: Vec<&str> = before.filter(is_made).collect();
+        made.join("\n")
     }
 
     /// Publishes results from the blob store; false when a blob is damaged.
+    #[tracing::instrument(level = "debug", name = "publish", skip_all)]
     fn publish_blobs(&mut self, action: &Action, results: &Results) -> Result<bool> {
+        let mut staged = Vec::new();
         for output in &action.outputs {
             let Some((_, digest)) = results.iter().find(|(name, _)| *name == output.name) else {
                 return Ok(false);
             };
-            for destination in &output.destinations {
-                let published = self.round.publisher.publish(
-                    destination,
-                    *digest,
-                    Content::Blob,
-                    &action.id,
-                )?;
-                match published {
-                    Published::Written | Published::Unchanged => {}
-                    Published::Refused => self.refused(action, destination),
-                    Published::Lost => return Ok(false),
-                }
+            if !self.prepare(action, output, *digest, Content::Blob, &mut staged)? {
+                return Ok(false);
+            }
+        }
+        self.round.publisher.place(staged)?;
+        Ok(true)
+    }
+
+    /// Gets an output ready for all its places; false when the content is not what it should be.
+    fn prepare(
+        &mut self,
+        action: &Action,
+        output: &Output,
+        digest: Digest,
+        content: Content<'_>,
+        staged: &mut Vec<Staged>,
+    ) -> Result<bool> {
+        for destination in &output.destinations {
+            let publisher = &mut *self.round.publisher;
+            match publisher.prepare(destination, digest, content, &action.id)? {
+                Prepared::Staged(output) => staged.push(output),
+                Prepared::Unchanged => {}
+                Prepared::Refused => self.refused(action, destination),
+                Prepared::Lost => return Ok(false),
             }
         }
         Ok(true)
@@ -561,19 +550,21 @@ impl Progressing<'_, '_> {
     }
 
     fn end(&mut self, index: ActionIndex, status: Status, duration: Duration) {
+        // Where work was done on it, that is the current span.
+        Span::current().record("status", status.name());
         let action = &self.round.plan.actions[index];
         self.round.session.events.emit(Event::ActionFinished {
-            action: action.id.clone(),
+            action: action.id.to_string(),
             kind: action.kind,
             source: action.source.to_string(),
             status,
             duration_ms: millis(duration),
         });
-        let before = self.round.statuses.get(&action.id);
+        let before = self.round.statuses.get(&*action.id);
         let is_kept =
             status == Status::Fresh && matches!(before, Some(Status::Built | Status::Restored));
         if !is_kept {
-            self.round.statuses.insert(action.id.clone(), status);
+            self.round.statuses.insert(action.id.to_string(), status);
         }
     }
 
@@ -581,11 +572,19 @@ impl Progressing<'_, '_> {
         self.reason
             .get_or_insert_with(|| format!("{}: {}", action.id, reasons.join("; ")));
         self.round.session.events.emit(Event::ActionStarted {
-            action: action.id.clone(),
+            action: action.id.to_string(),
             kind: action.kind,
             source: action.source.to_string(),
             reasons,
         });
+    }
+
+    /// Tells what there is to say about an action, and keeps it, to be said again.
+    fn say(&mut self, index: ActionIndex, diagnostics: Vec<Diagnostic>) {
+        self.warn(&diagnostics);
+        if !diagnostics.is_empty() {
+            self.said.insert(index, diagnostics);
+        }
     }
 
     /// Tells the author something; what several outputs of a deck have to say is told once.
@@ -607,11 +606,13 @@ impl Progressing<'_, '_> {
     /// Keeps what the action was last made of, for `explain` and for reasons; nothing to write when it is the same.
     fn note_latest(
         &mut self,
-        action: &Action,
+        index: ActionIndex,
         decided: &Decided,
         discovered: &[(String, Option<Digest>)],
         took: Option<Duration>,
     ) {
+        let plan = self.round.plan;
+        let action = &plan.actions[index];
         let known = self.round.decider.latest(&action.id);
         if took.is_none() && known.is_some_and(|latest| latest.key == decided.key) {
             return;
@@ -620,24 +621,25 @@ impl Progressing<'_, '_> {
             Some(took) => millis(took),
             None => known.map_or(0, |latest| latest.duration_ms),
         };
+        let parts = self.round.decider.parts(index, &self.upstream(action));
         self.latest.push((
-            action.id.clone(),
+            action.id.to_string(),
             Latest {
                 key: decided.key,
                 discovered: discovered.to_vec(),
                 finished_ms: now_ns() / 1_000_000,
                 duration_ms,
             },
-            decided.parts.parts().to_vec(),
+            parts,
         ));
     }
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+/// Measures how long an action waits for its start.
+fn waiting(action: &Action) -> Span {
+    debug_span!(parent: None, "queue", action = &*action.id, kind = action.kind.name())
 }
 
-/// The paths that a round's outputs are wanted at.
-pub fn wanted_destinations(all: &HashSet<String>) -> HashSet<&str> {
-    all.iter().map(String::as_str).collect()
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

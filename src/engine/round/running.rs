@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use tracing::{Instrument as _, Span, debug_span};
+
 use crate::course::RelPath;
 use crate::digest::Digest;
 use crate::error::Result;
@@ -16,7 +18,19 @@ use crate::worker::{Outcome, Progress, ProgressSink, WorkerError};
 use super::super::decide::{Decision, Results};
 use super::super::jobs;
 use super::super::snapshot::now_ns;
-use super::{ATTEMPTS, LEASE_MS, Progressing, Queued, Running, State, millis};
+use super::{ATTEMPTS, LEASE_MS, Progressing, Queued, Running, State, millis, waiting};
+
+/// The kinds of work that workers do.
+const WORKERS: [ActionKind; 4] = [
+    ActionKind::Execute,
+    ActionKind::Plantuml,
+    ActionKind::Drawio,
+    ActionKind::Html,
+];
+/// Among how many jobs the store chooses one.
+const CLAIMED_AMONG: usize = 16;
+/// How many jobs of a kind are looked at, to see whether another process has done them.
+const LOOKED_AT: usize = 64;
 
 impl Progressing<'_, '_> {
     /// Gives free slots to queued jobs.
@@ -24,56 +38,46 @@ impl Progressing<'_, '_> {
         if self.stopping {
             return Ok(());
         }
-        let plan = self.round.plan;
-        let waiting = |queued: &Queued| plan.actions[queued.index].kind == ActionKind::Execute;
-        let executions = self
-            .queued
-            .values()
-            .filter(|queued| waiting(queued))
-            .count();
+        let executions = self.queued.count(ActionKind::Execute);
         let slots = self.round.session.pool.slots(ActionKind::Execute);
         // The next kernel starts while a deck runs, but none that nobody will use.
         self.round
             .session
             .kernels_ahead
             .store(executions > slots, Ordering::Relaxed);
-        for kind in [
-            ActionKind::Execute,
-            ActionKind::Plantuml,
-            ActionKind::Drawio,
-            ActionKind::Html,
-        ] {
-            loop {
-                let is_kind = |action: ActionIndex| self.round.plan.actions[action].kind == kind;
-                let busy = self
-                    .running
-                    .values()
-                    .filter(|running| is_kind(running.queued.index))
-                    .count();
-                let ids: Vec<JobId> = self
-                    .queued
-                    .iter()
-                    .filter(|(_, queued)| is_kind(queued.index))
-                    .map(|(id, _)| *id)
-                    .collect();
-                if ids.is_empty() || busy >= self.round.session.pool.slots(kind) {
+        for kind in WORKERS {
+            // Jobs that other processes have are passed over.
+            let mut passed = 0;
+            while self.count_running(kind) < self.round.session.pool.slots(kind) {
+                let ids = self.queued.most_urgent(kind, passed, CLAIMED_AMONG);
+                if ids.is_empty() {
                     break;
                 }
                 let store = self.round.session.store;
-                let Some(lease) = store.claim(&self.owner, &ids, LEASE_MS)? else {
-                    break;
-                };
-                self.start(lease)?;
+                let claim = || store.claim(&self.owner, &ids, LEASE_MS);
+                match debug_span!("claim").in_scope(claim)? {
+                    Some(lease) => self.start(lease)?,
+                    None => passed += ids.len(),
+                }
             }
         }
         Ok(())
     }
 
+    fn count_running(&self, kind: ActionKind) -> usize {
+        let running = self.running.values();
+        running
+            .filter(|running| running.queued.action.kind == kind)
+            .count()
+    }
+
+    #[tracing::instrument(level = "debug", name = "start", skip_all)]
     pub(super) fn start(&mut self, lease: Lease) -> Result<()> {
         let id = lease.job;
-        let Some(queued) = self.queued.remove(&id) else {
+        let Some(mut queued) = self.queued.remove(id) else {
             return Ok(());
         };
+        queued.waiting = Span::none();
         let session = self.round.session;
         let action = &Arc::clone(&queued.action);
         // Another process may have made it between our decision and our claim.
@@ -94,42 +98,54 @@ impl Progressing<'_, '_> {
         self.round.carried.requests += 1;
         let number = self.round.carried.requests;
         let out = session.staging.job_dir(number)?;
+        let recipe = self.round.recipes.recipe(queued.index);
         let upstream = self.upstream(action);
-        let request = jobs::request(
-            number,
-            action,
-            &upstream,
-            session.course.place.root.clone(),
-            out.clone(),
-            &session.course.settings.diagrams,
-            session.store,
-        )?;
-        let Some(request) = request else {
-            // The execution's result was damaged since it was decided about: the next round runs it again.
+        let request = match &recipe {
+            None => None,
+            Some(recipe) => jobs::request(
+                number,
+                recipe,
+                &upstream,
+                session.course.place.root.clone(),
+                out.clone(),
+                &session.course.settings.diagrams,
+                session.store,
+            )?,
+        };
+        let Some((request, recipe)) = request.zip(recipe) else {
+            // The source changed, or the execution's result was damaged since it was decided about: the next round
+            // sees that.
             session.store.finish(&lease, JobEnd::Superseded, None)?;
             self.ended.again = true;
             self.end(queued.index, Status::Superseded, Duration::ZERO);
             self.complete(queued.index, None);
             return Ok(());
         };
+        let span = self.action_span(action, &queued.reasons, lease.attempt);
         self.started(action, queued.reasons.clone());
         let pool = Arc::clone(&session.pool);
         let cancel = session.cancel.child_token();
         let token = cancel.clone();
         let progress = progress_sink(&session.events, action);
-        self.round.carried.workers.spawn(async move {
+        let work = async move {
             let result = pool.run(&request, progress, token).await;
             (id, result)
-        });
+        };
+        self.round
+            .carried
+            .workers
+            .spawn(work.instrument(span.clone()));
         self.running.insert(
             id,
             Running {
                 queued,
+                recipe,
                 lease,
                 started: Instant::now(),
                 started_ns: now_ns(),
                 out,
                 cancel,
+                span,
             },
         );
         Ok(())
@@ -153,7 +169,7 @@ impl Progressing<'_, '_> {
         let decided = self
             .round
             .decider
-            .decide(action, &upstream, self.round.publisher, false)?;
+            .decide(index, &upstream, self.round.publisher, false)?;
         Ok(decided.decision)
     }
 
@@ -173,6 +189,8 @@ impl Progressing<'_, '_> {
         let Some(running) = self.running.remove(&id) else {
             return Ok(());
         };
+        let span = running.span.clone();
+        let _inside = span.enter();
         let ended = match answer {
             Ok(outcome) => match outcome.status {
                 OutcomeStatus::Ok => self.succeeded(&running, outcome),
@@ -233,12 +251,13 @@ impl Progressing<'_, '_> {
             self.states[index] = State::Waiting;
             return Ok(None);
         }
-        self.warn(&outcome.diagnostics);
+        let said = self.as_now(running, outcome.diagnostics);
+        self.say(index, said);
         if !self.publish_blobs(action, &results)? {
             return self.superseded(running);
         }
         self.note_latest(
-            action,
+            index,
             &running.queued.decided,
             &discovered,
             Some(running.started.elapsed()),
@@ -249,7 +268,16 @@ impl Progressing<'_, '_> {
         Ok(None)
     }
 
+    /// What a worker said, at the lines of the deck as it is now: its prose may have changed since the job began.
+    fn as_now(&self, running: &Running, said: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        self.remembered(
+            running.queued.index,
+            jobs::to_remembered(&running.recipe, said),
+        )
+    }
+
     /// Puts what a worker made into the store.
+    #[tracing::instrument(level = "debug", name = "store", skip_all)]
     pub(super) fn stored(
         &self,
         running: &Running,
@@ -265,6 +293,7 @@ impl Progressing<'_, '_> {
     }
 
     /// Records what a run gave together with the end of its job.
+    #[tracing::instrument(level = "debug", name = "commit", skip_all)]
     pub(super) fn remember(
         &self,
         running: &Running,
@@ -281,11 +310,11 @@ impl Progressing<'_, '_> {
             discovered: discovered.to_vec(),
             status,
             outputs,
-            diagnostics: jobs::to_remembered(action, outcome.diagnostics.clone()),
+            diagnostics: jobs::to_remembered(&running.recipe, outcome.diagnostics.clone()),
             duration_ms: millis(running.started.elapsed()),
         };
         let key = running.queued.decided.key;
-        let recorded = (action.id.clone(), action.kind, key, result);
+        let recorded = (action.id.to_string(), action.kind, key, result);
         let store = self.round.session.store;
         Ok(store.finish(&running.lease, end, Some(recorded))?)
     }
@@ -294,14 +323,14 @@ impl Progressing<'_, '_> {
         let plan = self.round.plan;
         let index = running.queued.index;
         let action = &plan.actions[index];
-        outcome.diagnostics = jobs::with_hints(action, outcome.diagnostics);
+        outcome.diagnostics = jobs::with_hints(action.kind, outcome.diagnostics);
         let Some(discovered) = self.discovered(action, running, &outcome) else {
             return self.superseded(running);
         };
         self.remember(running, &outcome, &discovered, Vec::new())?;
-        self.warn(&outcome.diagnostics);
+        self.warn(&self.as_now(running, outcome.diagnostics));
         self.note_latest(
-            action,
+            index,
             &running.queued.decided,
             &discovered,
             Some(running.started.elapsed()),
@@ -319,7 +348,8 @@ impl Progressing<'_, '_> {
         let action = &plan.actions[index];
         if error.is_retriable() && running.lease.attempt < ATTEMPTS {
             let reason = error.to_string();
-            tracing::warn!(action = action.id, attempt = running.lease.attempt, %error, "trying again");
+            running.span.record("status", "retried");
+            tracing::warn!(action = %action.id, attempt = running.lease.attempt, %error, "trying again");
             store.finish(
                 &running.lease,
                 JobEnd::Requeue {
@@ -361,7 +391,7 @@ impl Progressing<'_, '_> {
         outcome: &Outcome,
     ) -> Option<Vec<(String, Option<Digest>)>> {
         let snapshot = self.round.snapshot;
-        for path in jobs::files_read_by_worker(action) {
+        for path in jobs::files_read_by_worker(&running.recipe) {
             // What counts is what the key was made of, which an earlier round may have seen.
             let expected = action.inputs.iter().find(|(input, _)| input == path);
             let expected = expected.map(|(_, digest)| *digest);
@@ -400,12 +430,14 @@ impl Progressing<'_, '_> {
         if self.queued.is_empty() {
             return Ok(());
         }
-        let ids: Vec<JobId> = self.queued.keys().copied().collect();
+        // Those behind them are looked at when these are done.
+        let front = |kind| self.queued.most_urgent(kind, 0, LOOKED_AT);
+        let ids: Vec<JobId> = WORKERS.into_iter().flat_map(front).collect();
         for (id, state) in self.round.session.store.states(&ids)? {
             if matches!(state, JobState::Queued | JobState::Leased) {
                 continue;
             }
-            if let Some(queued) = self.queued.remove(&id) {
+            if let Some(queued) = self.queued.remove(id) {
                 self.states[queued.index] = State::Waiting;
                 self.ready.push_back(queued.index);
             }
@@ -417,11 +449,12 @@ impl Progressing<'_, '_> {
     pub(super) fn waiting_for(&mut self, id: JobId, queued: Queued) {
         let first = self
             .queued
-            .get(&id)
+            .get(id)
             .map(|first| first.index)
             .or_else(|| self.running.get(&id).map(|running| running.queued.index));
         if let Some(first) = first {
             self.consumers[first].push(queued.index);
+            self.same_as.insert(queued.index, first);
             self.states[queued.index] = State::Waiting;
         }
     }
@@ -429,6 +462,7 @@ impl Progressing<'_, '_> {
 
 fn queued_again(mut queued: Queued, reason: String) -> Queued {
     queued.reasons = vec![format!("its worker failed: {reason}")];
+    queued.waiting = waiting(&queued.action);
     queued
 }
 
@@ -450,7 +484,7 @@ fn failure(action: &Action, error: &WorkerError) -> Diagnostic {
 
 fn progress_sink(events: &Events, action: &Action) -> ProgressSink {
     let events = events.clone();
-    let (id, kind) = (action.id.clone(), action.kind);
+    let (id, kind) = (action.id.to_string(), action.kind);
     Arc::new(move |progress: Progress| {
         events.emit(Event::Progress {
             action: id.clone(),

@@ -2,13 +2,13 @@
 
 use crate::course::layout::CopyOutput;
 use crate::events::ActionKind;
-use crate::plan::action::{Action, Make, Output};
+use crate::plan::action::{Make, Output, Recipe};
 use crate::plan::{Context, KeyParts, unreadable};
 
 /// The action that copies one file to all its destinations.
-pub fn action(context: &Context<'_>, copy: &CopyOutput) -> Action {
-    let digest = (context.digest)(&copy.source);
-    Action {
+pub fn action(context: &Context<'_>, copy: &CopyOutput) -> Recipe {
+    let digest = context.files.digest(&copy.source);
+    Recipe {
         id: format!("copy {}", copy.source),
         kind: ActionKind::Copy,
         source: copy.source.clone(),

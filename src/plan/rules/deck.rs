@@ -13,7 +13,7 @@ use crate::course::{Format, Kind, Lang, ProgLang, RelPath};
 use crate::digest::Digest;
 use crate::events::{ActionKind, Diagnostic};
 use crate::plan::action::{
-    Action, ActionIndex, DeckWork, EXECUTED, ExecuteWork, HtmlWork, InlineImage, Make, Output,
+    ActionIndex, DeckWork, EXECUTED, ExecuteWork, HtmlWork, InlineImage, Make, Output, Recipe,
 };
 use crate::plan::{Context, KeyParts, MISSING, Source, unreadable};
 
@@ -53,7 +53,7 @@ pub fn actions(
     outputs: &DeckOutputs,
     rendered: &Rendered,
     first: ActionIndex,
-) -> (Vec<Action>, Programs) {
+) -> (Vec<Recipe>, Programs) {
     let mut actions = Vec::new();
     let mut programs = Programs::default();
     let section = &context.tree.sections[outputs.section];
@@ -65,7 +65,7 @@ pub fn actions(
         topic,
         section: section.index,
         file,
-        source: (context.read)(&file.path),
+        source: context.files.read(&file.path),
         rendered,
         first,
     };
@@ -132,14 +132,16 @@ impl Entry<'_> {
         };
         inputs.push((self.file.path.clone(), source.digest));
         if let Some(path) = &self.file.companion {
-            let digest = (self.context.digest)(path);
+            let digest = self.context.files.digest(path);
             parts.push("narration", digest_text(digest));
             inputs.extend(digest.map(|digest| (path.clone(), digest)));
         }
         let deck = self.read_cells(source, lang, format, organization);
         for name in deck.as_ref().map_or(&[][..], |deck| &deck.included) {
             let path = self.template(name);
-            let digest = path.as_ref().and_then(|path| (self.context.digest)(path));
+            let digest = path
+                .as_ref()
+                .and_then(|path| self.context.files.digest(path));
             parts.push(format!("included {name}"), digest_text(digest));
             inputs.extend(path.zip(digest));
         }
@@ -156,7 +158,7 @@ impl Entry<'_> {
 
     /// The file that a template of this name is: one of the course's own templates, or a file of the topic.
     fn template(&self, name: &str) -> Option<RelPath> {
-        let is_there = |path: &RelPath| (self.context.digest)(path).is_some();
+        let is_there = |path: &RelPath| self.context.files.digest(path).is_some();
         let own = self.context.settings.notebook.templates.iter();
         let own = own
             .flat_map(|dir| {
@@ -185,7 +187,7 @@ impl Entry<'_> {
             Diagnostic::error("the deck is not UTF-8 text").at(self.file.path.as_str(), None)
         })?;
         let text_of = |path: &RelPath| -> Option<String> {
-            String::from_utf8((self.context.read)(path)?.bytes.to_vec()).ok()
+            String::from_utf8(self.context.files.read(path)?.bytes.to_vec()).ok()
         };
         let load = |name: &str| text_of(&self.template(name)?);
         let narration = self.file.companion.as_ref().map(|path| {
@@ -223,12 +225,12 @@ impl Entry<'_> {
     }
 
     /// The action that writes one notebook or script.
-    fn written(&self, output: &DeckOutput, reading: &Reading) -> Action {
+    fn written(&self, output: &DeckOutput, reading: &Reading) -> Recipe {
         let extension = match output.format {
             Format::Code => self.file.prog_lang.extension(),
             _ => "ipynb",
         };
-        let mut action = Action {
+        let mut action = Recipe {
             id: format!(
                 "{} {} {} {}",
                 output.format,
@@ -278,7 +280,7 @@ impl Entry<'_> {
     /// Makes an action depend on the images that become a part of its notebooks.
     fn inline<'n>(
         &self,
-        action: &mut Action,
+        action: &mut Recipe,
         notebooks: impl Iterator<Item = &'n Notebook>,
     ) -> Vec<InlineImage> {
         let first = action.after.len();
@@ -296,7 +298,7 @@ impl Entry<'_> {
         lang: Lang,
         reading: &Reading,
         outputs: &[&DeckOutput],
-        actions: &mut Vec<Action>,
+        actions: &mut Vec<Recipe>,
     ) {
         let deck = match &reading.deck {
             Ok(deck) => deck,
@@ -324,7 +326,7 @@ impl Entry<'_> {
         }
     }
 
-    fn execution(&self, lang: Lang, cells: Arc<[ExecutionCell]>, reading: &Reading) -> Action {
+    fn execution(&self, lang: Lang, cells: Arc<[ExecutionCell]>, reading: &Reading) -> Recipe {
         let prog_lang = self.file.prog_lang;
         let kernel = deck::kernel_name(prog_lang);
         let cell_timeout = self.context.settings.notebook.cell_timeout;
@@ -339,11 +341,11 @@ impl Entry<'_> {
         // Prose is no input of an execution: only an edit of the code cells counts, and that is in the key.
         let mut inputs: Vec<(RelPath, Digest)> = reading.inputs.clone();
         for (source, at) in &files {
-            let digest = (self.context.digest)(source);
+            let digest = self.context.files.digest(source);
             parts.push(format!("file {at}"), digest_text(digest));
             inputs.extend(digest.map(|digest| (source.clone(), digest)));
         }
-        Action {
+        Recipe {
             id: format!("execute {} {lang}", self.name()),
             kind: ActionKind::Execute,
             source: self.file.path.clone(),
@@ -373,7 +375,7 @@ impl Entry<'_> {
         outputs: &[&DeckOutput],
         reading: &Reading,
         after: Vec<ActionIndex>,
-    ) -> Action {
+    ) -> Recipe {
         let renderer = self.context.tools.html.as_deref().unwrap_or(MISSING);
         let mut parts = KeyParts::default().with("renderer", renderer);
         let mut warnings = Vec::new();
@@ -416,7 +418,7 @@ impl Entry<'_> {
         } else {
             "plain"
         };
-        let mut action = Action {
+        let mut action = Recipe {
             id: format!("html {} {lang} {what}", self.name()),
             kind: ActionKind::Html,
             source: self.file.path.clone(),

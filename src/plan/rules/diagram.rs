@@ -6,15 +6,15 @@ use crate::course::layout::DiagramOutputs;
 use crate::course::tree::DiagramKind;
 use crate::course::words::ImageKind;
 use crate::events::{ActionKind, Diagnostic};
-use crate::plan::action::{Action, DiagramWork, Make, Output};
+use crate::plan::action::{DiagramWork, Make, Output, Recipe};
 use crate::plan::{Context, KeyParts, MISSING, unreadable};
 
 /// The action that renders one diagram.
-pub fn action(context: &Context<'_>, entry: &DiagramOutputs) -> Action {
+pub fn action(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
     let diagram = &entry.diagram;
     let svg = context.spec.images.format == ImageKind::Svg;
     let extension = if svg { "svg" } else { "png" };
-    let source = (context.read)(&diagram.path);
+    let source = context.files.read(&diagram.path);
 
     let settings = &context.settings.diagrams;
     let mut parts = KeyParts::default();
@@ -73,9 +73,9 @@ pub fn action(context: &Context<'_>, entry: &DiagramOutputs) -> Action {
 
     let mut destinations = context.destinations(&entry.destinations);
     if settings.write_back {
-        destinations.push(diagram.rendered.as_str().to_owned());
+        destinations.push(context.names.of(diagram.rendered.as_str()));
     }
-    Action {
+    Recipe {
         id: format!("{} {}", kind.name(), diagram.at),
         kind,
         source: diagram.path.clone(),

@@ -7,7 +7,7 @@ use crate::course::layout::{DeckOutput, Destination, OutputClass, Placed};
 use crate::course::tree::DeckFile;
 use crate::course::{Format, Kind, RelPath};
 use crate::plan::Context;
-use crate::plan::action::{Action, Make, Output};
+use crate::plan::action::{Make, Output, Recipe};
 
 use super::deck::notebook_of;
 
@@ -63,8 +63,8 @@ pub struct Source<'a> {
 pub fn make(
     source: &Source<'_>,
     output: &DeckOutput,
-    action: &mut Action,
-    actions: &mut Vec<Action>,
+    action: &mut Recipe,
+    actions: &mut Vec<Recipe>,
     programs: &mut Programs,
 ) {
     let Make::Deck(work) = &action.make else {
@@ -117,11 +117,11 @@ pub fn make(
             .extend(destinations.iter().map(|destination| Placed {
                 destination: destination.clone(),
                 source: source.file.path.clone(),
-                topic: Some((source.topic.0, source.topic.1.to_owned())),
+                topic: Some((source.topic.0, source.topic.1.into())),
                 lang: output.lang,
                 class: OutputClass::Deck(Format::Code, output.kind),
             }));
-        actions.push(Action {
+        actions.push(Recipe {
             id: format!("{} {name}", action.id),
             kind: action.kind,
             source: action.source.clone(),

@@ -9,7 +9,7 @@ use crate::course::RelPath;
 use crate::course::deck::cpp::{SUPPORT_HEADERS, identifier};
 use crate::course::layout::Destination;
 use crate::events::ActionKind;
-use crate::plan::action::{Action, Make, Output};
+use crate::plan::action::{Make, Output, Recipe};
 use crate::plan::{Context, KeyParts};
 
 use super::program::{ProgramFile, Programs};
@@ -34,7 +34,7 @@ struct Project<'a> {
 }
 
 /// Adds the actions that write projects.
-pub fn add(context: &Context<'_>, programs: &Programs, actions: &mut Vec<Action>) {
+pub fn add(context: &Context<'_>, programs: &Programs, actions: &mut Vec<Recipe>) {
     if context.spec.prog_lang != ProgLang::Cpp || !context.layout.has_all_sections {
         return;
     }
@@ -63,7 +63,7 @@ fn write(
     decks: &[&ProgramFile],
     path: &str,
     text: String,
-) -> Option<Action> {
+) -> Option<Recipe> {
     let destination = Destination {
         target: root.target,
         path: root.path.join(path).ok()?,
@@ -76,7 +76,7 @@ fn write(
         .collect();
     inputs.sort_unstable();
     inputs.dedup();
-    Some(Action {
+    Some(Recipe {
         id: format!("project {}", destinations.first()?),
         kind: ActionKind::Deck,
         source: decks.first()?.deck.clone(),
@@ -117,7 +117,7 @@ fn projects<'a>(context: &Context<'_>, programs: &'a Programs) -> Vec<Project<'a
         if roots.is_empty() {
             continue;
         }
-        let Some(source) = (context.read)(&copy.source) else {
+        let Some(source) = context.files.read(&copy.source) else {
             continue;
         };
         let text: Arc<str> = String::from_utf8_lossy(&source.bytes).into();

@@ -107,7 +107,7 @@ fn at_reference(deck: &Deck, reference: &str, message: String) -> Diagnostic {
 }
 
 /// The images that become a part of notebooks, in a course that asks for that. `first` is the position that the
-/// first rendered diagram gets in [`Action::after`](crate::plan::Action::after).
+/// first rendered diagram gets in [`Recipe::after`](crate::plan::Recipe::after).
 pub struct Inlined {
     /// The images.
     pub images: Vec<InlineImage>,
@@ -190,7 +190,7 @@ fn image(
             return Some((Place::Rendered(*action), "rendered".to_owned()));
         }
         let file = topic.included_at(place).unwrap_or(place);
-        if let Some(digest) = (context.digest)(file) {
+        if let Some(digest) = context.files.digest(file) {
             return Some((Place::File(file.clone(), digest), digest.to_string()));
         }
     }

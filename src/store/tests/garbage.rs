@@ -59,7 +59,7 @@ fn only_what_nothing_refers_to_is_collected() {
             action: name.as_str().into(),
             scope: "".into(),
         };
-        store.record_outputs(vec![(name, output)]).unwrap();
+        store.record_outputs(vec![(name.into(), output)]).unwrap();
         kept.extend([cached, written]);
         dropped.push(unused);
     }

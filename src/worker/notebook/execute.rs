@@ -91,6 +91,7 @@ pub(super) async fn run(
         }
         ran += 1;
         outputs.begin_cell();
+        let began = Instant::now();
         let may_fail = work.skip_errors || cell.may_fail;
         let limits = Limits {
             time: work.cell_timeout,
@@ -105,6 +106,7 @@ pub(super) async fn run(
                 return End::TimedOut { index, limit };
             }
         };
+        tracing::debug!(cell = cell.cell, took = ?began.elapsed(), "ran");
         outputs.set_default_count(index, ran);
         if reply["status"] == "error" && !may_fail {
             let exception = Exception {

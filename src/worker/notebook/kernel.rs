@@ -46,8 +46,6 @@ pub(super) struct KernelStart {
     pub(super) runtime_dir: PathBuf,
     /// The longest time until the kernel answers.
     pub(super) timeout: Duration,
-    /// How the process is made.
-    pub(super) launcher: Launcher,
 }
 
 /// A running kernel.
@@ -59,6 +57,8 @@ pub(super) struct Kernel {
     pub(super) tree: ChildTree,
     /// What is said to it and heard from it.
     pub(super) channels: Channels,
+    /// How the process was made. A zygote lives as long as its kernels.
+    launcher: Launcher,
     work: PathBuf,
     /// Has the connection file, the sockets and the working directory. Dropped after the process.
     _directory: TempDir,
@@ -66,7 +66,11 @@ pub(super) struct Kernel {
 
 impl Kernel {
     /// Starts a kernel and waits until it answers on all channels.
-    pub(super) async fn start(start: &KernelStart) -> Result<Self, WorkerError> {
+    #[tracing::instrument(level = "debug", name = "start kernel", skip_all, fields(kernel = start.name))]
+    pub(super) async fn start(
+        start: &KernelStart,
+        launcher: &Launcher,
+    ) -> Result<Self, WorkerError> {
         let deadline = Instant::now() + start.timeout;
         let failure = |reason: String| WorkerError::Start {
             what: what(&start.name),
@@ -92,7 +96,7 @@ impl Kernel {
             directory: &work,
             profile: &profile,
         };
-        let tree = start.launcher.start(&launch).await?;
+        let tree = launcher.start(&launch).await?;
         endpoints.release();
         while !endpoints.are_open().await {
             give_up_when_dead_or_late(&tree, deadline, start).await?;
@@ -109,6 +113,7 @@ impl Kernel {
             },
             tree,
             channels,
+            launcher: launcher.clone(),
             work,
             _directory: directory,
         };
@@ -188,6 +193,11 @@ impl Kernel {
         &self.name
     }
 
+    /// How its process was made.
+    pub(super) fn launcher(&self) -> &Launcher {
+        &self.launcher
+    }
+
     /// What the order of its texts is worth.
     pub(super) fn stream_order(&self) -> StreamOrder {
         self.stream_order
@@ -231,11 +241,17 @@ impl Kernel {
     }
 }
 
+/// What a zygote has left for a kernel to do when it has started. The same in all kernels, which have not all been forked.
+const FINISH: &str = "import sys\nsys.__dict__.pop('_clm_finish', lambda: None)()";
+
 /// The prelude as one statement with names of its own: cells start from an empty namespace.
 fn prelude() -> String {
     // JSON texts are Python texts.
     let source = serde_json::Value::from(PRELUDE);
-    format!("exec({source}, {{'get_ipython': get_ipython, '__name__': 'clm'}})")
+    let finish = serde_json::Value::from(FINISH);
+    format!(
+        "exec({finish}, {{}}); exec({source}, {{'get_ipython': get_ipython, '__name__': 'clm'}})"
+    )
 }
 
 /// An error when the kernel ended, or the time is over.

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
+use super::zygote::Needs;
+use super::zygote::Zygote;
 use crate::worker::WorkerError;
 use crate::worker::process::ChildTree;
 use crate::worker::renderers::KernelSpec;
@@ -18,12 +21,13 @@ const NOT_INHERITED: [&str; 6] = [
 ];
 
 /// A way to get the process of a kernel.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) enum Launcher {
-    /// Starts the command of the kernelspec. Slow for Python (imports), but right for every kernel. A process
-    /// that forks kernels with all imports done would be another variant; nothing else has to know.
+    /// Starts the command of the kernelspec. Slow for Python (imports), but right for every kernel.
     #[default]
     Command,
+    /// Has a process that has done the imports fork it.
+    Zygote(Arc<Zygote>),
 }
 
 /// What a kernel is started with.
@@ -42,7 +46,7 @@ pub(super) struct Launch<'a> {
 
 impl Launcher {
     /// Starts the process.
-    pub(super) async fn start(self, launch: &Launch<'_>) -> Result<ChildTree, WorkerError> {
+    pub(super) async fn start(&self, launch: &Launch<'_>) -> Result<ChildTree, WorkerError> {
         match self {
             Self::Command => {
                 let command = command(launch)?;
@@ -52,6 +56,37 @@ impl Launcher {
                 }
                 Ok(tree)
             }
+            Self::Zygote(zygote) => zygote.fork(launch).await.map_err(|reason| {
+                let what = what(launch.name);
+                WorkerError::Start { what, reason }
+            }),
+        }
+    }
+
+    /// Whether a deck cannot tell a kernel that was started so from one of the kernelspec's command.
+    pub(super) fn suits(&self, needs: &Needs) -> bool {
+        match self {
+            Self::Command => true,
+            Self::Zygote(zygote) => zygote.suits(needs),
+        }
+    }
+
+    /// Whether kernels are forked.
+    pub(super) fn is_zygote(&self) -> bool {
+        matches!(self, Self::Zygote(_))
+    }
+
+    /// Whether kernels have imported what decks import.
+    pub(super) fn has_imports(&self) -> bool {
+        matches!(self, Self::Zygote(zygote) if zygote.has_imports())
+    }
+
+    /// Whether both make the same kernels.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Command, Self::Command) => true,
+            (Self::Zygote(mine), Self::Zygote(others)) => Arc::ptr_eq(mine, others),
+            _ => false,
         }
     }
 }
@@ -66,43 +101,64 @@ pub(super) fn is_ipykernel(spec: &KernelSpec) -> bool {
     spec.argv.iter().any(|word| word.contains("ipykernel"))
 }
 
+/// The words after the program of a kernelspec.
+pub(super) fn arguments(spec: &KernelSpec, connection_file: &str) -> Vec<String> {
+    let words = spec.argv.iter().skip(1);
+    let mut arguments: Vec<String> = words
+        .map(|word| word.replace("{connection_file}", connection_file))
+        .collect();
+    if is_ipykernel(spec) {
+        // No history file: cells of many decks must not meet in a database.
+        arguments.push("--HistoryManager.hist_file=:memory:".to_owned());
+    }
+    arguments
+}
+
 fn command(launch: &Launch<'_>) -> Result<Command, WorkerError> {
     let file = launch.connection_file.to_str().ok_or_else(|| {
         let path = launch.connection_file.display();
         WorkerError::Io(format!("the path `{path}` is not valid Unicode"))
     })?;
-    let mut words = launch.spec.argv.iter();
-    let program = words.next().ok_or_else(|| WorkerError::Start {
+    let program = launch.spec.argv.first().ok_or_else(|| WorkerError::Start {
         what: what(launch.name),
         reason: "its kernelspec names no program".to_owned(),
     })?;
     let mut command = Command::new(program);
-    command.args(words.map(|word| word.replace("{connection_file}", file)));
-    if is_ipykernel(launch.spec) {
-        // No history file: cells of many decks must not meet in a database.
-        command.arg("--HistoryManager.hist_file=:memory:");
-        command.env("IPYTHONDIR", launch.profile);
+    command.args(arguments(launch.spec, file));
+    set_environment(&mut command, launch.spec, program, launch.profile);
+    command
+        .current_dir(launch.directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    Ok(command)
+}
+
+/// Gives the variables of a kernel to a command that starts `program`.
+pub(super) fn set_environment(
+    command: &mut Command,
+    spec: &KernelSpec,
+    program: &str,
+    profile: &Path,
+) {
+    if is_ipykernel(spec) {
+        command.env("IPYTHONDIR", profile);
     }
     for name in NOT_INHERITED {
         command.env_remove(name);
     }
     if let Some(environment) = virtual_environment(Path::new(program)) {
-        activate(&mut command, &environment);
+        activate(command, &environment);
     }
     command
-        .current_dir(launch.directory)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
         // Sets print in the same order in every run.
         .env("PYTHONHASHSEED", "0")
         // Silences a warning of the debugger about frozen modules, which would be an output.
         .env("PYDEVD_DISABLE_FILE_VALIDATION", "1")
         // `ipykernel` ends when this process is gone.
         .env("JPY_PARENT_PID", std::process::id().to_string());
-    for (name, value) in &launch.spec.env {
+    for (name, value) in &spec.env {
         command.env(name, expanded(value));
     }
-    Ok(command)
 }
 
 /// The virtual environment that a Python belongs to, if any.

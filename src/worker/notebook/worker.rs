@@ -3,17 +3,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::ahead::{KernelAhead, start_kernel};
 use super::diagnose::{Place, unknown_kernel};
 use super::execute::{self, End, is_blank};
 use super::kernel::{Kernel, KernelStart};
 use super::launch::{Launcher, what};
 use super::workdir;
+use super::zygote::{Needs, SharedZygotes, Zygotes};
 use crate::events::{Diagnostic, Severity};
 use crate::worker::process::Exit;
 use crate::worker::renderers::Kernels;
@@ -36,6 +38,12 @@ pub struct KernelConfig {
     /// Whether more executions are expected: while it is true, the kernel for the next one is started as soon as
     /// a result is out. The owner sets it to false when nothing waits any more.
     pub ahead: Arc<AtomicBool>,
+    /// Whether kernels of Python are forked from processes that have done their imports already. On Linux only.
+    pub zygote: bool,
+    /// Those processes: the workers of a pool share them.
+    pub zygotes: SharedZygotes,
+    /// A file of this course where what decks import is kept between processes, if anywhere.
+    pub imports_file: Option<PathBuf>,
 }
 
 impl KernelConfig {
@@ -45,6 +53,9 @@ impl KernelConfig {
             runtime_dir,
             startup_timeout: Duration::from_secs(300),
             ahead: Arc::default(),
+            zygote: true,
+            zygotes: SharedZygotes::default(),
+            imports_file: None,
         }
     }
 }
@@ -54,13 +65,18 @@ pub async fn start_kernel_worker(
     kernels: &Kernels,
     config: &KernelConfig,
 ) -> Result<Box<dyn Worker>, WorkerError> {
+    let is_possible = config.zygote && cfg!(target_os = "linux");
     Ok(Box::new(KernelWorker {
         kernels: kernels.clone(),
         config: config.clone(),
+        zygotes: is_possible.then(|| {
+            let record = config.imports_file.as_deref();
+            config.zygotes.get(&config.runtime_dir, record)
+        }),
         next: None,
         ending: JoinSet::new(),
         pid: None,
-        last: FIRST.to_owned(),
+        last: (FIRST.to_owned(), None),
     }))
 }
 
@@ -68,25 +84,14 @@ pub async fn start_kernel_worker(
 struct KernelWorker {
     kernels: Kernels,
     config: KernelConfig,
-    next: Option<NextKernel>,
+    zygotes: Option<Arc<Zygotes>>,
+    next: Option<KernelAhead>,
     /// Kernels that have done their work and are being cleaned up.
     ending: JoinSet<()>,
     /// The kernel of the last execution.
     pid: Option<u32>,
-    /// The name of its kernelspec; before the first one, that of the language that most courses are in.
-    last: String,
-}
-
-/// A kernel that was started ahead of need. Dropping it kills the kernel.
-struct NextKernel {
-    name: String,
-    starting: JoinHandle<Result<Kernel, WorkerError>>,
-}
-
-impl Drop for NextKernel {
-    fn drop(&mut self) {
-        self.starting.abort();
-    }
+    /// The name of its kernelspec, and what the deck needed; before the first one, the language that most courses are in.
+    last: (String, Option<Needs>),
 }
 
 #[async_trait]
@@ -116,19 +121,34 @@ impl Worker for KernelWorker {
                 &self.kernels,
             )));
         };
-        self.last.clone_from(&work.kernel);
+        let needs = Needs::of(work);
+        self.last = (work.kernel.clone(), Some(needs.clone()));
         let kernel = tokio::select! {
-            kernel = self.kernel(&start) => kernel?,
+            kernel = self.kernel(&start, &needs) => kernel?,
             () = cancel.cancelled() => return Ok(Outcome::cancelled()),
         };
         self.pid = Some(kernel.pid());
-        let (kernel, outcome) = execution(kernel, request, work, &start, &progress, &cancel).await;
+        let began = Instant::now();
+        let (mut kernel, mut outcome) =
+            execution(kernel, request, work, &start, &progress, &cancel).await;
+        if kernel.launcher().is_zygote() && crashed(&kernel).await && !cancel.is_cancelled() {
+            // A crash in compiled code is the deck's only if it also happens in a process that was not forked.
+            tracing::info!(source = %request.source, "a forked kernel crashed: the deck runs in another one");
+            self.ending.spawn(kernel.end());
+            kernel = tokio::select! {
+                kernel = Kernel::start(&start, &Launcher::Command) => kernel?,
+                () = cancel.cancelled() => return Ok(Outcome::cancelled()),
+            };
+            self.pid = Some(kernel.pid());
+            (kernel, outcome) = execution(kernel, request, work, &start, &progress, &cancel).await;
+        }
+        tracing::debug!(source = %request.source, took = ?began.elapsed(), "executed");
         // Killed at once; its files are removed while the next request is on its way.
         kernel.tree.kill_tree();
         self.ending.spawn(kernel.end());
         while self.ending.try_join_next().is_some() {}
-        if outcome.is_ok() && self.config.ahead.load(Ordering::Relaxed) {
-            self.start_ahead(start);
+        if outcome.is_ok() {
+            self.get_ahead(start, needs);
         }
         outcome
     }
@@ -138,21 +158,28 @@ impl Worker for KernelWorker {
     }
 
     fn prepare(&mut self) {
+        let (name, needs) = &self.last;
         if self.next.is_none()
-            && let Some(start) = self.start_of(&self.last)
+            && let Some(start) = self.start_of(name)
         {
-            self.start_ahead(start);
+            let expected = || {
+                let zygotes = self.zygotes.as_ref();
+                zygotes.map(|zygotes| zygotes.expected(&start.name, &start.spec))
+            };
+            let needs = needs.clone().or_else(expected).unwrap_or_default();
+            self.next = Some(KernelAhead::start(start, needs, self.zygotes.clone()));
         }
     }
 
     async fn shutdown(mut self: Box<Self>) {
-        if let Some(mut next) = self.next.take() {
-            next.starting.abort();
-            if let Ok(Ok(kernel)) = (&mut next.starting).await {
-                kernel.end().await;
-            }
+        if let Some(next) = self.next.take() {
+            next.end().await;
         }
         while self.ending.join_next().await.is_some() {}
+        // The last worker ends what all have shared.
+        if let Some(zygotes) = self.zygotes.take().and_then(Arc::into_inner) {
+            zygotes.end().await;
+        }
     }
 }
 
@@ -163,27 +190,48 @@ impl KernelWorker {
             spec: self.kernels.specs.get(kernel)?.clone(),
             runtime_dir: self.config.runtime_dir.clone(),
             timeout: self.config.startup_timeout,
-            launcher: Launcher::default(),
         })
     }
 
     /// The kernel that was started ahead, if it is the right one and lives; else a new one.
-    async fn kernel(&mut self, start: &KernelStart) -> Result<Kernel, WorkerError> {
-        if let Some(mut next) = self.next.take()
-            && next.name == start.name
-            && let Ok(Ok(kernel)) = (&mut next.starting).await
-            && !kernel.tree.has_exited()
+    #[tracing::instrument(level = "debug", name = "wait for kernel", skip_all)]
+    async fn kernel(&mut self, start: &KernelStart, needs: &Needs) -> Result<Kernel, WorkerError> {
+        if let Some(next) = self.next.take()
+            && next.name() == start.name
+            && let Some(kernel) = next.take().await
         {
-            return Ok(kernel);
+            let is_usable = kernel.launcher().suits(needs) && !kernel.tree.has_exited();
+            if is_usable && !self.is_surpassed(&kernel, start, needs).await {
+                return Ok(kernel);
+            }
+            self.ending.spawn(kernel.end());
         }
-        Kernel::start(start).await
+        start_kernel(start, needs, self.zygotes.as_deref()).await
     }
 
-    fn start_ahead(&mut self, start: KernelStart) {
-        self.next = Some(NextKernel {
-            name: start.name.clone(),
-            starting: tokio::spawn(async move { Kernel::start(&start).await }),
-        });
+    /// Whether a kernel that has the imports of the deck can be forked, and this one has them not.
+    async fn is_surpassed(&self, kernel: &Kernel, start: &KernelStart, needs: &Needs) -> bool {
+        let Some(zygotes) = &self.zygotes else {
+            return false;
+        };
+        let best = zygotes.launcher(&start.name, &start.spec, needs).await;
+        best.has_imports() && !kernel.launcher().has_imports()
+    }
+
+    /// Does, after a result, what will help the next requests.
+    fn get_ahead(&mut self, start: KernelStart, needs: Needs) {
+        let others_wait = self.config.ahead.load(Ordering::Relaxed);
+        let Some(zygotes) = &self.zygotes else {
+            if others_wait {
+                self.next = Some(KernelAhead::start(start, needs, None));
+            }
+            return;
+        };
+        zygotes.note(&start.name, &start.spec, &needs);
+        if others_wait {
+            // A kernel is forked in a moment when it is known for which deck; imports are worth more.
+            zygotes.learn_while_busy(&start.name, &start.spec);
+        }
     }
 }
 
@@ -302,6 +350,16 @@ async fn death(
         diagnostic = diagnostic.detail(lines);
     }
     Ok(Outcome::failed(diagnostic))
+}
+
+/// Whether the kernel ended by a signal of its own doing.
+async fn crashed(kernel: &Kernel) -> bool {
+    if !kernel.tree.has_exited() {
+        return false;
+    }
+    let exit = kernel.tree.wait().await;
+    let by_signal = matches!(exit, Exit::Status(status) if status.code().is_none());
+    by_signal && !was_killed(exit)
 }
 
 /// Whether the process ended by a signal that others send, unlike a crash of its own.

@@ -72,6 +72,10 @@ pub struct PoolConfig {
     /// Whether more executions are expected: while it is true, the kernel for the next one starts as soon as a result
     /// is out. The engine sets it while executions wait.
     pub kernels_ahead: Arc<AtomicBool>,
+    /// Whether kernels of Python are forked from processes that have done their imports already. On Linux only.
+    pub zygote: bool,
+    /// A file of this course where what decks import is kept between processes, if anywhere.
+    pub imports_file: Option<PathBuf>,
     /// For tests: the program and arguments to start as PlantUML worker, such as one that misbehaves.
     pub plantuml_command: Option<Vec<String>>,
 }
@@ -99,6 +103,8 @@ impl PoolConfig {
             idle_ttl: Duration::from_secs(600),
             memory_ceiling: 1500 << 20,
             kernels_ahead: Arc::default(),
+            zygote: true,
+            imports_file: None,
             plantuml_command: None,
         }
     }

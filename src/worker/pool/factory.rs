@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use super::PoolConfig;
 use crate::events::ActionKind;
 use crate::worker::drawio::{self, DrawioConfig, SharedBrowser};
-use crate::worker::notebook::{self, HtmlConfig, KernelConfig};
+use crate::worker::notebook::{self, HtmlConfig, KernelConfig, SharedZygotes};
 use crate::worker::protocol::{ProtocolProcess, ProtocolWorker, RequestLimits};
 use crate::worker::{Renderers, Worker, WorkerError, plantuml};
 
@@ -27,6 +27,8 @@ pub struct ToolFactory {
     /// PlantUML processes with places for several workers. The lock is held while one starts, so that workers
     /// that are wanted at the same time share it.
     plantuml: Mutex<Vec<Weak<ProtocolProcess>>>,
+    /// The processes that fork kernels.
+    zygotes: SharedZygotes,
     /// The browser that draw.io's workers share.
     drawio: Mutex<SharedBrowser>,
 }
@@ -38,6 +40,7 @@ impl ToolFactory {
             renderers,
             config,
             plantuml: Mutex::default(),
+            zygotes: SharedZygotes::default(),
             drawio: Mutex::default(),
         }
     }
@@ -75,6 +78,9 @@ impl ToolFactory {
     async fn execute(&self) -> Result<Box<dyn Worker>, WorkerError> {
         let config = KernelConfig {
             ahead: Arc::clone(&self.config.kernels_ahead),
+            zygote: self.config.zygote,
+            imports_file: self.config.imports_file.clone(),
+            zygotes: self.zygotes.clone(),
             ..KernelConfig::new(self.config.runtime_dir.clone())
         };
         notebook::start_kernel_worker(&self.renderers.kernels, &config).await

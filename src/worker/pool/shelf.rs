@@ -1,10 +1,11 @@
 //! The idle workers of one kind, and the memory of failed starts.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
+use super::number::{Number, Numbers};
 use crate::worker::{Worker, WorkerError};
 
 /// Pauses before a start, by the number of failed starts just before.
@@ -16,15 +17,23 @@ pub(super) struct Shelf {
     pub(super) slots: usize,
     /// One for each slot.
     pub(super) permits: Semaphore,
+    /// The numbers of the workers that live.
+    pub(super) numbers: Arc<Numbers>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     /// The most recently used last: it is used next, so that the others may grow old.
-    idle: Vec<(Box<dyn Worker>, Instant)>,
+    idle: Vec<Idle>,
     failed_starts: usize,
     last_failure: Option<Instant>,
+}
+
+struct Idle {
+    worker: Box<dyn Worker>,
+    number: Number,
+    since: Instant,
 }
 
 impl Shelf {
@@ -34,6 +43,7 @@ impl Shelf {
         Self {
             slots,
             permits: Semaphore::new(slots),
+            numbers: Arc::default(),
             state: Mutex::default(),
         }
     }
@@ -42,12 +52,17 @@ impl Shelf {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn put(&self, worker: Box<dyn Worker>) {
-        self.state().idle.push((worker, Instant::now()));
+    pub(super) fn put(&self, worker: Box<dyn Worker>, number: Number) {
+        self.state().idle.push(Idle {
+            worker,
+            number,
+            since: Instant::now(),
+        });
     }
 
-    pub(super) fn take(&self) -> Option<Box<dyn Worker>> {
-        self.state().idle.pop().map(|(worker, _)| worker)
+    pub(super) fn take(&self) -> Option<(Box<dyn Worker>, Number)> {
+        let idle = self.state().idle.pop()?;
+        Some((idle.worker, idle.number))
     }
 
     pub(super) fn take_all(&self) -> Vec<Box<dyn Worker>> {
@@ -58,8 +73,8 @@ impl Shelf {
         let mut state = self.state();
         state
             .idle
-            .extract_if(.., |(_, since)| since.elapsed() >= age)
-            .map(|(worker, _)| worker)
+            .extract_if(.., |idle| idle.since.elapsed() >= age)
+            .map(|idle| idle.worker)
             .collect()
     }
 

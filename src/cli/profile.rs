@@ -1,0 +1,38 @@
+//! Where the time goes: options of `build` and `watch`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::error::Result;
+use crate::profile::{Files, Profile};
+
+use super::session;
+
+/// What is to be measured.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ProfileArgs {
+    /// Write a page that shows where the time went; a watch writes it after every run that did something
+    #[arg(long, value_name = "FILE.html")]
+    pub timings: Option<PathBuf>,
+    /// Write a trace for Perfetto or chrome://tracing; a watch writes it after every run that did something
+    #[arg(long, value_name = "FILE.json")]
+    pub trace: Option<PathBuf>,
+}
+
+impl ProfileArgs {
+    /// Whether anything is to be measured.
+    pub fn is_wanted(&self) -> bool {
+        self.timings.is_some() || self.trace.is_some()
+    }
+
+    /// Begins to measure, if that is wanted.
+    pub fn begin(&self) -> Result<Option<Profile>> {
+        let cwd = session::current_dir()?;
+        let absolute = |file: &PathBuf| cwd.join(file);
+        Profile::begin(Files {
+            timings: self.timings.as_ref().map(absolute),
+            trace: self.trace.as_ref().map(absolute),
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! Looking at many files with all processors.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// How many threads look at files; more wait for each other in the kernel.
+const THREADS: usize = 8;
+/// How many items a thread takes at a time.
+const CHUNK: usize = 64;
+
+/// What `look` gives for every item, in their order.
+pub fn map<T: Sync, R: Send>(items: &[T], look: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let size = items.len().div_ceil(threads(items.len())).max(1);
+    std::thread::scope(|scope| {
+        let running: Vec<_> = items
+            .chunks(size)
+            .map(|chunk| scope.spawn(|| chunk.iter().map(&look).collect::<Vec<R>>()))
+            .collect();
+        let ended = running.into_iter().map(|thread| {
+            // A panic in there is one of ours.
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        ended.flatten().collect()
+    })
+}
+
+/// Whether something holds for all items; ends soon after the first one for which it does not.
+pub fn all<T: Sync>(items: &[T], holds: impl Fn(&T) -> bool + Sync) -> bool {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let work = || {
+        while !failed.load(Ordering::Relaxed) {
+            let start = next.fetch_add(CHUNK, Ordering::Relaxed);
+            if start >= items.len() {
+                return;
+            }
+            let end = items.len().min(start + CHUNK);
+            if !items[start..end].iter().all(&holds) {
+                failed.store(true, Ordering::Relaxed);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads(items.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    !failed.into_inner()
+}
+
+fn threads(items: usize) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    processors.min(THREADS).min(items.div_ceil(CHUNK)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_is_looked_at_and_keeps_its_place() {
+        for count in [0, 1, 63, 64, 65, 1000] {
+            let items: Vec<usize> = (0..count).collect();
+            let doubled = map(&items, |item| item * 2);
+            assert!(
+                doubled
+                    .iter()
+                    .enumerate()
+                    .all(|(index, item)| *item == index * 2)
+            );
+            assert_eq!(doubled.len(), count);
+            assert!(all(&items, |item| *item < count));
+            for wrong in [0, count / 2, count.saturating_sub(1)] {
+                assert_eq!(all(&items, |item| *item != wrong), count == 0);
+            }
+        }
+    }
+}

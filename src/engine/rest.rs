@@ -1,0 +1,75 @@
+//! A course at rest: everything is up to date, and what a build has to say about it is known.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use crate::events::{Counts, Diagnostic, Event, Events};
+
+use super::load::Loaded;
+use super::settled::Settled;
+
+/// What a build finds that has nothing to do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AtRest {
+    /// How many actions are up to date.
+    pub fresh: u64,
+    /// What there is to say about them and about the course.
+    pub said: Vec<Diagnostic>,
+    /// Directories that are there although nothing is in them.
+    pub empty_dirs: Vec<String>,
+    /// The directory of each target: relative to the course root, or absolute.
+    pub target_roots: Vec<String>,
+}
+
+impl AtRest {
+    /// The course as it was loaded, if all of its actions are up to date.
+    pub(super) fn of(loaded: &Loaded, settled: &Settled) -> Option<Self> {
+        let mut told = HashSet::new();
+        let mut said = Vec::new();
+        let mut say = |diagnostics: &[Diagnostic]| {
+            for diagnostic in diagnostics {
+                if told.insert(diagnostic.clone()) {
+                    said.push(diagnostic.clone());
+                }
+            }
+        };
+        say(&loaded.diagnostics);
+        for action in &loaded.plan.actions {
+            settled.results(action)?;
+            say(&action.warnings);
+            say(settled.said(action));
+        }
+        Some(Self {
+            fresh: loaded.plan.actions.len() as u64,
+            said,
+            empty_dirs: loaded.empty_dirs.clone(),
+            target_roots: loaded.target_roots.clone(),
+        })
+    }
+
+    /// How a build of it ends.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            fresh: self.fresh,
+            ..Counts::default()
+        }
+    }
+
+    /// Tells of a run that had nothing to do.
+    pub fn tell(&self, events: &Events, run: i64, trigger: &str, duration: Duration) {
+        events.emit(Event::RunStarted {
+            run,
+            trigger: trigger.to_owned(),
+            actions: self.fresh,
+        });
+        for diagnostic in &self.said {
+            events.emit(Event::Diagnostic(diagnostic.clone()));
+        }
+        events.emit(Event::RunFinished {
+            run,
+            counts: self.counts(),
+            duration_ms: duration.as_millis() as u64,
+            interrupted: false,
+        });
+    }
+}

@@ -1,0 +1,82 @@
+//! Recipes on demand: what an action is made of is found out again when somebody needs it.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::action::{ActionIndex, Recipe};
+use super::rules::surroundings::Rendered;
+use super::{Context, Plan, Subject, rendered, rules};
+
+/// How many sources' recipes are kept: neighbours are asked for one after the other.
+const KEPT: usize = 8;
+
+/// The recipes of a plan.
+pub struct Recipes<'a> {
+    context: Context<'a>,
+    plan: &'a Plan,
+    rendered: OnceCell<Rendered>,
+    /// The last ones that were asked for, by the index of the first action of their source.
+    kept: RefCell<VecDeque<(ActionIndex, Vec<Arc<Recipe>>)>>,
+}
+
+impl<'a> Recipes<'a> {
+    /// The recipes of a plan that was made in the same context.
+    pub fn new(context: Context<'a>, plan: &'a Plan) -> Self {
+        Self {
+            context,
+            plan,
+            rendered: OnceCell::new(),
+            kept: RefCell::default(),
+        }
+    }
+
+    /// The recipe of an action; none when its files changed since it was planned.
+    pub fn recipe(&self, index: ActionIndex) -> Option<Arc<Recipe>> {
+        let (first, projects) = &self.plan.projects;
+        if index >= *first {
+            return projects.get(index - first).cloned();
+        }
+        let after = self
+            .plan
+            .subjects
+            .partition_point(|(first, _)| *first <= index);
+        let (first, subject) = self.plan.subjects.get(after.checked_sub(1)?)?;
+        let recipe = self.of(*first, *subject, index - first)?;
+        let action = self.plan.actions.get(index)?;
+        (*recipe.id == *action.id && recipe.parts.key() == action.key).then_some(recipe)
+    }
+
+    fn of(&self, first: ActionIndex, subject: Subject, number: usize) -> Option<Arc<Recipe>> {
+        let mut kept = self.kept.borrow_mut();
+        if let Some((_, recipes)) = kept.iter().find(|(known, _)| *known == first) {
+            return recipes.get(number).cloned();
+        }
+        let recipes: Vec<Arc<Recipe>> = self
+            .make(first, subject)
+            .into_iter()
+            .map(Arc::new)
+            .collect();
+        let recipe = recipes.get(number).cloned();
+        if kept.len() == KEPT {
+            kept.pop_front();
+        }
+        kept.push_back((first, recipes));
+        recipe
+    }
+
+    fn make(&self, first: ActionIndex, subject: Subject) -> Vec<Recipe> {
+        let context = &self.context;
+        let layout = context.layout;
+        match subject {
+            Subject::Diagram(diagram) => {
+                vec![rules::diagram::action(context, &layout.diagrams[diagram])]
+            }
+            Subject::Copy(copy) => vec![rules::copy::action(context, &layout.copies[copy])],
+            Subject::Deck(deck) => {
+                let rendered = self.rendered.get_or_init(|| rendered(layout));
+                rules::deck::actions(context, &layout.decks[deck], rendered, first).0
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! How busy the processors are while something is measured: by this process and everything it started, and in all.
+
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::recorder::Recorder;
+
+/// How often the system is asked.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// One tick of the processor times in `/proc`: Linux shows programs 100 of them a second on every common machine.
+const TICK_MS: u64 = 10;
+
+/// Processor times at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Since the recorder was started.
+    pub at: Duration,
+    /// Used by this process and everything it started, as far as it lives or was waited for.
+    pub own: Duration,
+    /// Used by everybody, over all processors.
+    pub all: Duration,
+}
+
+/// Takes samples in a thread of its own until it is dropped.
+pub struct Sampler {
+    samples: Arc<Mutex<Vec<Sample>>>,
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sampler {
+    /// Starts to take samples whenever the recorder has something to measure. Takes none where there is no `/proc`.
+    pub fn start(recorder: Recorder) -> Self {
+        let samples = Arc::<Mutex<Vec<Sample>>>::default();
+        let taken = Arc::clone(&samples);
+        let (stop, stopped) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("cpu sampler".to_owned())
+            .spawn(move || {
+                loop {
+                    if recorder.is_busy()
+                        && let Some((own, all)) = own().zip(all())
+                    {
+                        let at = recorder.now();
+                        let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+                        taken.push(Sample { at, own, all });
+                    }
+                    if stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
+                        return;
+                    }
+                }
+            });
+        Self {
+            samples,
+            stop: Some(stop),
+            // Without a thread there are no samples, and the rest is measured all the same.
+            thread: thread.ok(),
+        }
+    }
+
+    /// The samples that were taken since this was called last.
+    pub fn take(&self) -> Vec<Sample> {
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut samples)
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The time that all processors together were busy.
+fn all() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    // user nice system idle iowait irq softirq steal; guests' times are in the first two already.
+    let times: Vec<u64> = text
+        .lines()
+        .next()?
+        .split_ascii_whitespace()
+        .skip(1)
+        .map_while(|time| time.parse().ok())
+        .collect();
+    let busy = times.iter().take(8).enumerate();
+    let busy = busy.filter(|(place, _)| ![3, 4].contains(place));
+    Some(time(busy.map(|(_, ticks)| ticks).sum()))
+}
+
+/// The time that this process, its descendants, and those of them that were waited for have used.
+fn own() -> Option<Duration> {
+    let mut next = vec![std::process::id()];
+    let mut used = time_of(next[0])?;
+    while let Some(pid) = next.pop() {
+        for child in children(pid) {
+            used += time_of(child).unwrap_or_default();
+            next.push(child);
+        }
+    }
+    Some(used)
+}
+
+/// The processes that any thread of a process started, where the kernel tells.
+fn children(pid: u32) -> Vec<u32> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for thread in threads.flatten() {
+        let text = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        found.extend(
+            text.split_ascii_whitespace()
+                .filter_map(|pid| pid.parse::<u32>().ok()),
+        );
+    }
+    found
+}
+
+/// The times in `/proc/PID/stat`: user, system, and both for the children that were waited for.
+fn time_of(pid: u32) -> Option<Duration> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    // The name in parentheses may contain anything.
+    let after_name = &stat[stat.rfind(')')? + 1..];
+    let times = after_name.split_ascii_whitespace().skip(11).take(4);
+    Some(time(
+        times.filter_map(|time| time.parse::<u64>().ok()).sum(),
+    ))
+}
+
+fn time(ticks: u64) -> Duration {
+    Duration::from_millis(ticks * TICK_MS)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::process::Command;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn work_of_this_process_and_of_its_children_is_seen() {
+        let before = own().unwrap();
+        let begun = Instant::now();
+        while own().unwrap() < before + time(5) {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+        }
+        let mut child = Command::new("sh")
+            .args(["-c", "while :; do :; done"])
+            .spawn()
+            .unwrap();
+        assert!(children(std::process::id()).contains(&child.id()));
+        while time_of(child.id()).unwrap() < time(3) {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(own().unwrap() >= before + time(8));
+        assert!(all().unwrap() > time(1));
+    }
+}

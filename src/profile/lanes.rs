@@ -1,0 +1,81 @@
+//! Lanes of a timeline: each shows one thing after the other, and what is a part of something below it.
+
+/// What is shown in a lane, in the order of lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Group {
+    /// Phases of the engine: planning, deciding, publishing.
+    Phases,
+    /// Actions made in this process, and those whose results were restored.
+    Here,
+    /// Workers of a kind, by its place in [`KINDS`].
+    Workers(usize),
+    /// Kernels that start, ahead of need or not.
+    Kernels,
+    /// Actions that no worker was found for.
+    Without,
+}
+
+/// Kinds of actions that workers do, in the order of lanes.
+pub const KINDS: [&str; 4] = ["execute", "html", "plantuml", "drawio"];
+
+impl Group {
+    /// The name of a lane of this group; `number` counts from 1.
+    pub fn name(self, number: usize) -> String {
+        match self {
+            Self::Phases => "clm".to_owned(),
+            Self::Here => "in this process".to_owned(),
+            Self::Workers(kind) => format!("{} {number}", KINDS.get(kind).unwrap_or(&"worker")),
+            Self::Kernels => format!("kernel start {number}"),
+            Self::Without => format!("no worker {number}"),
+        }
+    }
+}
+
+/// The depth of every interval in the nest of those before it that have not ended. They must be sorted by start, an
+/// outer one before its inner ones.
+pub fn depths(intervals: &[(u64, u64)]) -> Vec<usize> {
+    let mut around: Vec<u64> = Vec::new();
+    let depth = |(start, end): &(u64, u64)| {
+        while around
+            .last()
+            .is_some_and(|outer| outer <= start || outer < end)
+        {
+            around.pop();
+        }
+        around.push(*end);
+        around.len() - 1
+    };
+    intervals.iter().map(depth).collect()
+}
+
+/// Spreads intervals, sorted by start, over as few lanes as they need not to overlap; gives the lane of each.
+pub fn spread(intervals: &[(u64, u64)]) -> Vec<usize> {
+    let mut ends: Vec<u64> = Vec::new();
+    let lane = |(start, end): &(u64, u64)| {
+        let free = ends.iter().position(|last| last <= start);
+        let lane = free.unwrap_or(ends.len());
+        match ends.get_mut(lane) {
+            Some(last) => *last = *end,
+            None => ends.push(*end),
+        }
+        lane
+    };
+    intervals.iter().map(lane).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_nest_by_time() {
+        let intervals = [(0, 100), (0, 40), (10, 20), (20, 40), (40, 50), (60, 60)];
+        assert_eq!(depths(&intervals), [0, 1, 2, 2, 1, 1]);
+    }
+
+    #[test]
+    fn intervals_at_the_same_time_are_in_different_lanes() {
+        let intervals = [(0, 10), (5, 20), (10, 12), (11, 30), (20, 25)];
+        assert_eq!(spread(&intervals), [0, 1, 0, 2, 0]);
+    }
+}

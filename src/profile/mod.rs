@@ -1,0 +1,216 @@
+//! Where the time of a run went: spans of the engine and of workers are recorded, and shown as a page for people
+//! (`--timings`) or as a trace for Perfetto (`--trace`). Nothing here runs unless one of them was asked for.
+
+mod cpu;
+mod critical;
+mod lanes;
+mod page;
+mod recorder;
+mod timeline;
+mod trace;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::events::{Counts, Event, Status};
+
+use cpu::Sampler;
+pub use recorder::Recorder;
+use timeline::{Measured, Timeline};
+
+/// The files that are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// A page for people.
+    pub timings: Option<PathBuf>,
+    /// Chrome's trace event format.
+    pub trace: Option<PathBuf>,
+}
+
+/// Measures runs and writes what was measured.
+pub struct Profile {
+    files: Files,
+    recorder: Recorder,
+    sampler: Sampler,
+    tally: Tally,
+}
+
+/// What is counted from events.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    counts: Counts,
+    is_over: bool,
+    /// Whether anything was made or restored, in interrupted runs as well.
+    did_something: bool,
+}
+
+impl Profile {
+    /// Begins to measure; none when nothing is asked for. A file that could not be written later is an error now.
+    pub fn begin(files: Files) -> Result<Option<Self>> {
+        if files == Files::default() {
+            return Ok(None);
+        }
+        for file in files.all() {
+            check_place(file)?;
+        }
+        if files.timings == files.trace {
+            return Err(Error::usage("`--timings` and `--trace` name the same file"));
+        }
+        let recorder = Recorder::start();
+        Ok(Some(Self {
+            sampler: Sampler::start(recorder.clone()),
+            recorder,
+            files,
+            tally: Tally::default(),
+        }))
+    }
+
+    /// What is to be told of spans.
+    pub fn recorder(&self) -> Recorder {
+        self.recorder.clone()
+    }
+
+    /// Takes note of an event.
+    pub fn event(&mut self, event: &Event) {
+        self.tally.event(event);
+    }
+
+    /// Writes the files about everything since the beginning.
+    pub fn finish(mut self) -> Result<()> {
+        let end = self.recorder.now();
+        self.write(Duration::ZERO, end)
+    }
+
+    /// Takes note of an event of a process that goes on; after a run that did something, writes the files about that run.
+    pub fn watch(&mut self, event: &Event) -> Result<()> {
+        self.event(event);
+        let Event::RunFinished {
+            interrupted: false, ..
+        } = event
+        else {
+            return Ok(());
+        };
+        if !self.tally.did_something {
+            // What was measured last is more telling.
+            self.forget();
+            return Ok(());
+        }
+        let start = self.recorder.first_run().unwrap_or_default();
+        self.write(start, self.recorder.now())
+    }
+
+    fn write(&mut self, start: Duration, end: Duration) -> Result<()> {
+        let measured = Measured {
+            start,
+            end,
+            records: self.recorder.take(),
+            samples: self.sampler.take(),
+            counts: self.tally.counts,
+            is_over: self.tally.is_over,
+        };
+        self.tally = Tally::default();
+        let timeline = Timeline::of(measured);
+        if let Some(file) = &self.files.timings {
+            replace(file, &page::html(&timeline))?;
+        }
+        if let Some(file) = &self.files.trace {
+            replace(file, &trace::json(&timeline))?;
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.recorder.take();
+        self.sampler.take();
+        self.tally = Tally::default();
+    }
+}
+
+impl Files {
+    fn all(&self) -> impl Iterator<Item = &Path> {
+        [&self.timings, &self.trace]
+            .into_iter()
+            .flatten()
+            .map(PathBuf::as_path)
+    }
+}
+
+impl Tally {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::ActionFinished { status, .. } => {
+                let counts = &mut self.counts;
+                *match status {
+                    Status::Built => &mut counts.built,
+                    Status::Restored => &mut counts.restored,
+                    Status::Fresh => &mut counts.fresh,
+                    Status::Failed => &mut counts.failed,
+                    Status::Superseded => &mut counts.superseded,
+                } += 1;
+                self.did_something |= !matches!(status, Status::Fresh | Status::Superseded);
+            }
+            Event::RunFinished {
+                counts,
+                interrupted,
+                ..
+            } => {
+                self.counts = *counts;
+                self.is_over = !interrupted;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Refuses a file whose directory is not there, before an hour of work instead of after it.
+fn check_place(file: &Path) -> Result<()> {
+    let dir = directory(file);
+    if !dir.is_dir() {
+        return Err(Error::usage(format!(
+            "cannot write `{}`: there is no directory `{}`",
+            file.display(),
+            dir.display()
+        )));
+    }
+    if file.is_dir() {
+        return Err(Error::usage(format!(
+            "cannot write `{}`: it is a directory",
+            file.display()
+        )));
+    }
+    Ok(())
+}
+
+fn directory(file: &Path) -> &Path {
+    match file.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
+}
+
+/// Writes a file whole or not at all.
+fn replace(file: &Path, text: &str) -> Result<()> {
+    let io = |error: std::io::Error| Error::io("write", file, &error);
+    let mut beside = tempfile::Builder::new()
+        .prefix(".clm-")
+        .tempfile_in(directory(file))
+        .map_err(io)?;
+    beside.write_all(text.as_bytes()).map_err(io)?;
+    make_readable(beside.as_file()).map_err(io)?;
+    beside.persist(file).map_err(|error| io(error.error))?;
+    Ok(())
+}
+
+/// Temporary files are their owner's alone; this one is to be shown to others.
+#[cfg(unix)]
+fn make_readable(file: &std::fs::File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn make_readable(_: &std::fs::File) -> std::io::Result<()> {
+    Ok(())
+}

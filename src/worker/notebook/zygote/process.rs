@@ -1,0 +1,424 @@
+//! One zygote: a Python process that forks kernels, and what is said between it and us.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use command_fds::{CommandFdExt, FdMapping};
+use nix::sys::stat::Mode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::super::launch::{self, Launch, what};
+use super::imports::{Needs, Trust};
+use crate::worker::process::{ChildTree, Exit, ForkedEnd, Log};
+use crate::worker::renderers::KernelSpec;
+
+/// The program that runs in Python: file names and contents, the one that is started first.
+const PROGRAM: [(&str, &str); 2] = [
+    ("zygote.py", include_str!("zygote.py")),
+    ("preload.py", include_str!("preload.py")),
+];
+/// How long one import, or the kernel's own imports, may take.
+const IMPORT_LIMIT: Duration = Duration::from_secs(60);
+/// How long a fork may take.
+const FORK_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why there is no zygote.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    /// An import cannot be done ahead.
+    Import {
+        /// Which.
+        unit: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There cannot be any.
+    Zygote(String),
+}
+
+/// A Python process that forks kernels. Dropping it kills it and all its kernels.
+#[derive(Debug)]
+pub(in crate::worker::notebook) struct Zygote {
+    tree: ChildTree,
+    orders: mpsc::UnboundedSender<Value>,
+    state: Arc<State>,
+    /// First parts of the names of the modules that are loaded.
+    names: BTreeSet<String>,
+    /// What was imported for decks, and how many milliseconds it took.
+    imports: BTreeMap<String, f64>,
+    /// Has the program, and is its working directory.
+    _directory: TempDir,
+}
+
+#[derive(Debug, Default)]
+struct State(Mutex<Children>);
+
+#[derive(Debug, Default)]
+struct Children {
+    last_request: u64,
+    waiting: HashMap<u64, Waiting>,
+    living: HashMap<u32, ForkedEnd>,
+    is_over: bool,
+}
+
+/// A fork that was asked for.
+#[derive(Debug)]
+struct Waiting {
+    what: String,
+    log: Log,
+    answer: oneshot::Sender<Result<ChildTree, String>>,
+}
+
+impl State {
+    fn lock(&self) -> MutexGuard<'_, Children> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The zygote is gone: no more answers, and its kernels die with it.
+    fn end(&self) {
+        let mut children = self.lock();
+        children.is_over = true;
+        children.waiting.clear();
+        for (_, end) in children.living.drain() {
+            end.tell(Exit::Unknown);
+        }
+    }
+}
+
+/// What the program says.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Said {
+    Importing(String),
+    Ready {
+        names: BTreeSet<String>,
+        loaded: BTreeMap<String, f64>,
+    },
+    Rejected {
+        unit: Option<String>,
+        reason: String,
+    },
+    Forked {
+        id: u64,
+        pid: u32,
+    },
+    Refused {
+        id: u64,
+        reason: String,
+    },
+    Ended {
+        pid: u32,
+        status: i32,
+    },
+}
+
+type Lines = tokio::io::Lines<BufReader<OwnedReadHalf>>;
+
+impl Zygote {
+    /// Starts a zygote that has imported what is named, as far as it is installed.
+    pub(super) async fn start(
+        name: &str,
+        spec: &KernelSpec,
+        runtime_dir: &std::path::Path,
+        imports: &BTreeSet<String>,
+    ) -> Result<Self, Unusable> {
+        let unusable = |error: &dyn std::fmt::Display| Unusable::Zygote(error.to_string());
+        let python = Interpreter::of(spec).ok_or_else(|| {
+            Unusable::Zygote("its kernelspec is not of the usual form".to_owned())
+        })?;
+        std::fs::create_dir_all(runtime_dir).map_err(|error| unusable(&error))?;
+        let directory = tempfile::Builder::new()
+            .prefix("z")
+            .tempdir_in(runtime_dir)
+            .map_err(|error| unusable(&error))?;
+        for (name, text) in PROGRAM {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).map_err(|error| unusable(&error))?;
+        }
+        let program = directory.path().join(PROGRAM[0].0);
+        let (ours, theirs) =
+            std::os::unix::net::UnixStream::pair().map_err(|error| unusable(&error))?;
+        ours.set_nonblocking(true)
+            .map_err(|error| unusable(&error))?;
+        let mut command = Command::new(python.program);
+        command.args(python.options).arg(&program);
+        launch::set_environment(&mut command, spec, python.program, directory.path());
+        command
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .fd_mappings(vec![FdMapping {
+                parent_fd: theirs.into(),
+                child_fd: 3,
+            }])
+            .map_err(|error| unusable(&error))?;
+        let mut tree = ChildTree::spawn(format!("the zygote of {}", what(name)), command)
+            .await
+            .map_err(|error| unusable(&error))?;
+        if let Some(stdout) = tree.take_stdout() {
+            tokio::spawn(tree.log().clone().record(tree.what().to_owned(), stdout));
+        }
+        let (reader, mut writer) = UnixStream::from_std(ours)
+            .map_err(|error| unusable(&error))?
+            .into_split();
+        let mut lines = BufReader::new(reader).lines();
+        let order = json!({"module": python.module, "preload": imports});
+        let sent = write(&mut writer, &order).await;
+        sent.map_err(|error| unusable(&error))?;
+        let (names, imports) = readiness(&tree, &mut lines).await?;
+        let state = Arc::new(State::default());
+        let (orders, to_send) = mpsc::unbounded_channel();
+        tokio::spawn(send(to_send, writer));
+        tokio::spawn(listen(
+            lines,
+            orders.clone().downgrade(),
+            Arc::clone(&state),
+        ));
+        tracing::debug!(
+            kernel = name,
+            pid = tree.pid(),
+            ?imports,
+            "a zygote is ready"
+        );
+        Ok(Self {
+            tree,
+            orders,
+            state,
+            names,
+            imports,
+            _directory: directory,
+        })
+    }
+
+    /// What it has imported for decks, and how many milliseconds it took.
+    pub(super) fn imports(&self) -> &BTreeMap<String, f64> {
+        &self.imports
+    }
+
+    /// Whether it has imported anything for decks.
+    pub(in crate::worker::notebook) fn has_imports(&self) -> bool {
+        !self.imports.is_empty()
+    }
+
+    /// Whether it can fork.
+    pub(super) fn is_alive(&self) -> bool {
+        !self.tree.has_exited() && !self.state.lock().is_over
+    }
+
+    /// Whether a deck cannot tell one of its kernels from one that was started for it alone.
+    pub(in crate::worker::notebook) fn suits(&self, needs: &Needs) -> bool {
+        let enough = match needs.trust {
+            Trust::Nothing => false,
+            Trust::Kernel => self.imports.is_empty(),
+            Trust::Imports => self.imports.keys().all(|unit| needs.imports.contains(unit)),
+        };
+        // A module of the deck's own must be found, and no other one of its name; matplotlib reads settings beside the deck.
+        let own_settings = needs.own.contains("matplotlibrc") && self.names.contains("matplotlib");
+        enough && needs.own.is_disjoint(&self.names) && !own_settings
+    }
+
+    /// Forks a kernel.
+    pub(in crate::worker::notebook) async fn fork(
+        &self,
+        launch: &Launch<'_>,
+    ) -> Result<ChildTree, String> {
+        let python =
+            Interpreter::of(launch.spec).ok_or("its kernelspec is not of the usual form")?;
+        let directory = launch
+            .connection_file
+            .parent()
+            .ok_or("the connection file is nowhere")?;
+        let log = Log::default();
+        let what = what(launch.name);
+        let mut outputs = Vec::new();
+        let mut streams = Vec::new();
+        for name in ["stdout", "stderr"] {
+            let path = directory.join(name);
+            let failed =
+                |error: &dyn std::fmt::Display| format!("cannot use `{}`: {error}", path.display());
+            nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR)
+                .map_err(|error| failed(&error))?;
+            streams.push(
+                pipe::OpenOptions::new()
+                    .open_receiver(&path)
+                    .map_err(|error| failed(&error))?,
+            );
+            outputs.push(text(&path)?.to_owned());
+        }
+        let mut arguments = launch::arguments(launch.spec, text(launch.connection_file)?);
+        let command: Vec<String> = std::iter::once(python.program.to_owned())
+            .chain(arguments.iter().cloned())
+            .collect();
+        arguments.drain(..python.arguments);
+        let (sender, answer) = oneshot::channel();
+        let id = {
+            let mut children = self.state.lock();
+            if children.is_over {
+                return Err("it is gone".to_owned());
+            }
+            children.last_request += 1;
+            let id = children.last_request;
+            let waiting = Waiting {
+                what: what.clone(),
+                log: log.clone(),
+                answer: sender,
+            };
+            children.waiting.insert(id, waiting);
+            id
+        };
+        let request = json!({"fork": {
+            "id": id,
+            "directory": text(launch.directory)?,
+            "environment": {"IPYTHONDIR": text(launch.profile)?},
+            "command": command,
+            "arguments": arguments,
+            "stdout": outputs[0],
+            "stderr": outputs[1],
+        }});
+        self.orders
+            .send(request)
+            .map_err(|_| "it is gone".to_owned())?;
+        let answer = timeout(FORK_LIMIT, answer).await;
+        let tree = answer
+            .map_err(|_| format!("it did not fork within {} s", FORK_LIMIT.as_secs()))?
+            .map_err(|_| "it ended".to_owned())??;
+        // There are writers now: before, the pipes would have been at their end.
+        for stream in streams {
+            tokio::spawn(log.clone().record(what.clone(), stream));
+        }
+        Ok(tree)
+    }
+
+    /// Ends it and waits until it is gone.
+    pub(super) async fn end(self) {
+        self.tree.end_within(Duration::ZERO).await;
+    }
+}
+
+/// A kernelspec whose program is a Python that runs a module of `ipykernel`, taken to pieces.
+struct Interpreter<'a> {
+    program: &'a str,
+    /// Options of the interpreter.
+    options: &'a [String],
+    /// The module that it runs.
+    module: &'a str,
+    /// How many of the words after the program come before the arguments of the module.
+    arguments: usize,
+}
+
+impl<'a> Interpreter<'a> {
+    fn of(spec: &'a KernelSpec) -> Option<Self> {
+        let (program, words) = spec.argv.split_first()?;
+        let at = words.iter().position(|word| word == "-m")?;
+        let module = words.get(at + 1)?;
+        let options = &words[..at];
+        let is_usual = ["ipykernel_launcher", "ipykernel"].contains(&module.as_str())
+            && options
+                .iter()
+                .all(|option| option.starts_with("-X") && option.len() > 2);
+        is_usual.then_some(Self {
+            program,
+            options,
+            module,
+            arguments: at + 2,
+        })
+    }
+}
+
+fn text(path: &std::path::Path) -> Result<&str, String> {
+    path.to_str()
+        .ok_or_else(|| format!("the path `{}` is not valid Unicode", path.display()))
+}
+
+async fn write(writer: &mut OwnedWriteHalf, message: &Value) -> std::io::Result<()> {
+    writer.write_all(format!("{message}\n").as_bytes()).await
+}
+
+/// Sends orders until there can be no more of them.
+async fn send(mut orders: mpsc::UnboundedReceiver<Value>, mut writer: OwnedWriteHalf) {
+    while let Some(order) = orders.recv().await {
+        if let Err(error) = write(&mut writer, &order).await {
+            tracing::debug!(%error, "a zygote does not listen");
+            return;
+        }
+    }
+}
+
+/// Waits until all imports are done.
+async fn readiness(
+    tree: &ChildTree,
+    lines: &mut Lines,
+) -> Result<(BTreeSet<String>, BTreeMap<String, f64>), Unusable> {
+    let mut current = None;
+    let blame = |unit: Option<String>, reason: String| match unit {
+        Some(unit) => Unusable::Import { unit, reason },
+        None => Unusable::Zygote(reason),
+    };
+    loop {
+        let line = match timeout(IMPORT_LIMIT, lines.next_line()).await {
+            Ok(Ok(Some(line))) => line,
+            Ok(_) => return Err(blame(current, tree.crashed().await.to_string())),
+            Err(_) => {
+                let reason = format!("it took longer than {} s", IMPORT_LIMIT.as_secs());
+                return Err(blame(current, reason));
+            }
+        };
+        match serde_json::from_str(&line) {
+            Ok(Said::Importing(unit)) => current = Some(unit),
+            Ok(Said::Ready { names, loaded }) => return Ok((names, loaded)),
+            Ok(Said::Rejected { unit, reason }) => return Err(blame(unit, reason)),
+            Ok(_) => {}
+            Err(error) => return Err(Unusable::Zygote(format!("it speaks nonsense: {error}"))),
+        }
+    }
+}
+
+/// Takes what a zygote says until it is gone.
+async fn listen(mut lines: Lines, orders: mpsc::WeakUnboundedSender<Value>, state: Arc<State>) {
+    while let Ok(Some(line)) = lines.next_line().await {
+        match serde_json::from_str(&line) {
+            Ok(Said::Forked { id, pid }) => {
+                let mut children = state.lock();
+                let Some(waiting) = children.waiting.remove(&id) else {
+                    continue;
+                };
+                let (tree, end) = ChildTree::forked(waiting.what, pid, waiting.log);
+                children.living.insert(pid, end);
+                drop(children);
+                // Who does not wait any more wants no kernel: dropping it kills it.
+                let _ = waiting.answer.send(Ok(tree));
+            }
+            Ok(Said::Refused { id, reason }) => {
+                if let Some(waiting) = state.lock().waiting.remove(&id) {
+                    let _ = waiting.answer.send(Err(reason));
+                }
+            }
+            Ok(Said::Ended { pid, status }) => {
+                if let Some(end) = state.lock().living.remove(&pid) {
+                    end.tell(Exit::Status(ExitStatus::from_raw(status)));
+                }
+                // Only now its number may be given to another process.
+                if let Some(orders) = orders.upgrade() {
+                    let _ = orders.send(json!({"reap": pid}));
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "a zygote speaks nonsense");
+                break;
+            }
+        }
+    }
+    state.end();
+}

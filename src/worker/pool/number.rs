@@ -1,0 +1,68 @@
+//! Numbers for workers, so that people can follow one of them through a run.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The numbers that are taken by the living workers of one kind.
+#[derive(Debug, Default)]
+pub(super) struct Numbers(Mutex<BTreeSet<usize>>);
+
+/// The number of a worker among those of its kind, counted from 1. Free again when it is dropped.
+#[derive(Debug)]
+pub(super) struct Number {
+    value: usize,
+    numbers: Arc<Numbers>,
+}
+
+impl Numbers {
+    /// Takes the lowest number that is free.
+    pub(super) fn take(self: &Arc<Self>) -> Number {
+        let mut taken = self.taken();
+        let value = taken
+            .iter()
+            .zip(1..)
+            .find(|(number, place)| **number != *place)
+            .map_or(taken.len() + 1, |(_, place)| place);
+        taken.insert(value);
+        Number {
+            value,
+            numbers: Arc::clone(self),
+        }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, BTreeSet<usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Number {
+    /// The number itself.
+    pub(super) fn value(&self) -> usize {
+        self.value
+    }
+}
+
+impl Drop for Number {
+    fn drop(&mut self) {
+        self.numbers.taken().remove(&self.value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_free_number_is_taken() {
+        let numbers = Arc::<Numbers>::default();
+        let one = numbers.take();
+        let two = numbers.take();
+        let three = numbers.take();
+        assert_eq!([one.value(), two.value(), three.value()], [1, 2, 3]);
+        drop(two);
+        drop(one);
+        let again = numbers.take();
+        assert_eq!(again.value(), 1);
+        assert_eq!(numbers.take().value(), 2);
+    }
+}

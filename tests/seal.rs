@@ -1,0 +1,214 @@
+//! A course at rest is sealed: a build sees with a look at every file that there is nothing to do, and misses nothing.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::time::{Duration, SystemTime};
+
+use clm::events::Event;
+
+use crate::support::{Course, Ran};
+
+const DECK: &str = "slides/m/topic_010_one/slides_one.py";
+const DATA: &str = "slides/m/topic_010_one/data/numbers.csv";
+const COPY: &str = "output/shared/course-en/Slides/Notebooks/Completed/Part/data/numbers.csv";
+const MANIFEST: &str = "output/shared/.clm-manifest.json";
+
+/// A deck with a warning, a data file; without anything that needs a worker.
+fn course() -> Course {
+    let course = Course::with_topics(&["one"]);
+    course.write(
+        DECK,
+        "# j2 from 'macros.j2' import header\n# {{ header(\"Eins\", \"One\") }}\n\n# %% [markdown]\n# [there](clm:nowhere)\n\n# %%\nx = 1\n",
+    );
+    course.write(DATA, "10\n20\n30\n");
+    course
+}
+
+fn build(course: &Course) -> Ran {
+    course.build(&["--formats", "notebook,code"])
+}
+
+/// Whether a build knew from the seal that there was nothing to do: then it tells of no action.
+fn by_seal(ran: &Ran) -> bool {
+    let told = |event: &Event| matches!(event, Event::ActionFinished { .. });
+    ran.code == 0 && !ran.events.iter().any(told)
+}
+
+/// A whole course, built until it is sealed.
+fn sealed() -> Course {
+    let course = course();
+    course.write(
+        "course.xml",
+        course.read("course.xml").replace(
+            "</course>",
+            "<output-targets><output-target name=\"shared\"><path>output/shared</path>\
+             <formats><format>notebook</format><format>code</format></formats></output-target></output-targets></course>",
+        ),
+    );
+    assert_eq!(course.build(&[]).counts().failed, 0);
+    // What changed just before it was built is proved by its content.
+    assert!(by_seal(&course.build(&[])), "not sealed");
+    course
+}
+
+#[test]
+fn a_build_of_a_course_at_rest_says_what_every_build_says() {
+    let course = sealed();
+    let ran = course.build(&[]);
+    assert!(by_seal(&ran));
+    let looked = course.build(&["--force", "slides/nothing"]);
+    assert!(!by_seal(&looked));
+    assert_eq!(ran.counts(), looked.counts());
+    assert!(ran.counts().fresh > 0);
+    let warnings = |ran: &Ran| -> Vec<String> {
+        let mut found: Vec<String> = ran
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Diagnostic(diagnostic) => Some(diagnostic.to_string()),
+                _ => None,
+            })
+            .collect();
+        found.sort();
+        found
+    };
+    assert_eq!(warnings(&ran), warnings(&looked));
+    assert!(
+        warnings(&ran)
+            .iter()
+            .any(|warning| warning.contains("clm:nowhere"))
+    );
+}
+
+#[test]
+fn whatever_changes_breaks_the_seal_and_is_built() {
+    let course = sealed();
+    let output = |path: &str| course.read(path);
+    type Change<'a> = (&'a str, Box<dyn Fn() + 'a>, Box<dyn Fn() -> bool + 'a>);
+    let remove = |path: &str| std::fs::remove_file(course.path(path)).unwrap();
+    let changes: Vec<Change<'_>> = vec![
+        (
+            "a source",
+            Box::new(|| course.write(DATA, "11\n20\n30\n")),
+            Box::new(|| output(COPY).starts_with("11")),
+        ),
+        (
+            "a source, with its old size and time",
+            Box::new(|| {
+                let metadata = std::fs::metadata(course.path(DATA)).unwrap();
+                course.remove(DATA);
+                course.write(DATA, "12\n20\n30\n");
+                let file = std::fs::File::options()
+                    .append(true)
+                    .open(course.path(DATA))
+                    .unwrap();
+                file.set_modified(metadata.modified().unwrap()).unwrap();
+                // The inode is the only difference, if there is one.
+                if std::fs::metadata(course.path(DATA)).unwrap().ino() == metadata.ino() {
+                    file.set_modified(SystemTime::now() - Duration::from_secs(5))
+                        .unwrap();
+                }
+            }),
+            Box::new(|| output(COPY).starts_with("12")),
+        ),
+        (
+            "an output that is gone",
+            Box::new(|| remove(COPY)),
+            Box::new(|| output(COPY).starts_with("12")),
+        ),
+        (
+            "an output that somebody edited",
+            Box::new(|| course.write(COPY, "99\n20\n30\n")),
+            Box::new(|| output(COPY).starts_with("12")),
+        ),
+        (
+            "a new file",
+            Box::new(|| course.write("slides/m/topic_010_one/data/more.csv", "1")),
+            Box::new(|| course.path(&COPY.replace("numbers", "more")).exists()),
+        ),
+        (
+            "a file that is gone",
+            Box::new(|| course.remove("slides/m/topic_010_one/data/more.csv")),
+            Box::new(|| !course.path(&COPY.replace("numbers", "more")).exists()),
+        ),
+        (
+            "a new deck in a new directory",
+            Box::new(|| {
+                course.write("slides/m/topic_010_one/slides_two.py", "# %%\ny = 2\n");
+            }),
+            Box::new(|| {
+                let outputs = course.outputs();
+                outputs.keys().any(|path| path.contains("02 "))
+            }),
+        ),
+        (
+            "the specification",
+            Box::new(|| course.edit("course.xml", "<en>Part</en>", "<en>Piece</en>")),
+            Box::new(|| course.path(&COPY.replace("/Part/", "/Piece/")).exists()),
+        ),
+        (
+            "a manifest that is gone",
+            Box::new(|| remove(MANIFEST)),
+            Box::new(|| course.path(MANIFEST).exists()),
+        ),
+    ];
+    for (what, change, is_built) in changes {
+        change();
+        let ran = course.build(&[]);
+        assert!(!by_seal(&ran), "{what}: the seal held");
+        assert!(is_built(), "{what} was not built");
+        assert!(by_seal(&course.build(&[])), "{what}: not sealed again");
+    }
+}
+
+#[test]
+fn settings_and_damage_break_the_seal() {
+    let course = sealed();
+    course.write("clm.toml", "[notebook]\ncell_timeout = 77\n");
+    assert!(!by_seal(&course.build(&[])));
+    assert!(by_seal(&course.build(&[])));
+    let state = std::fs::read_dir(course.path(".clm")).unwrap();
+    let seals: Vec<_> = state
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with("seal-")
+        })
+        .collect();
+    assert_eq!(seals.len(), 1);
+    let whole = std::fs::read(&seals[0]).unwrap();
+    for length in [0, 10, 32, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&seals[0], &whole[..length]).unwrap();
+        assert!(!by_seal(&course.build(&[])), "cut off at {length}");
+    }
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 1;
+    std::fs::write(&seals[0], damaged).unwrap();
+    assert!(!by_seal(&course.build(&[])));
+    assert!(by_seal(&course.build(&[])));
+    // Without the records nobody knows what is ours.
+    for name in ["clm.db", "clm.db-wal", "clm.db-shm"] {
+        let _ = std::fs::remove_file(course.path(".clm").join(name));
+    }
+    assert!(!by_seal(&course.build(&[])));
+}
+
+#[test]
+fn a_part_of_a_course_is_not_sealed() {
+    let course = course();
+    build(&course);
+    assert!(!by_seal(&build(&course)));
+}
+
+/// An edit of the same size, made in the same tick of the clock as the build's end.
+#[test]
+fn an_edit_right_after_a_build_is_never_missed() {
+    let course = sealed();
+    for round in 0..25 {
+        let text = format!("{}\n20\n30\n", 10 + round % 80);
+        std::fs::write(course.path(DATA), &text).unwrap();
+        course.build(&[]);
+        assert_eq!(course.read(COPY), text, "round {round}");
+    }
+}
