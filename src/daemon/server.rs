@@ -192,11 +192,15 @@ impl Client {
         if let Err(error) = asked.await {
             return self.refuse(&error.to_string()).await;
         }
+        let mut is_over = false;
         let result = loop {
             tokio::select! {
                 biased;
                 event = events.recv() => match event {
-                    Some(event) => self.tell(&event).await?,
+                    Some(event) => {
+                        is_over |= ends(&event);
+                        self.tell(&event).await?;
+                    }
                     None => return self.refuse("you did not read for too long").await,
                 },
                 result = &mut answer => break result,
@@ -204,7 +208,9 @@ impl Client {
         };
         match result {
             Ok(Ok(built)) => {
-                self.rest(&mut events).await?;
+                if !is_over {
+                    self.rest(&mut events).await?;
+                }
                 let built = Answer::Built {
                     counts: built.counts,
                     has_errors: built.has_errors,
@@ -228,13 +234,7 @@ impl Client {
         let patience = std::time::Duration::from_secs(5);
         while let Ok(Some(event)) = tokio::time::timeout(patience, events.recv()).await {
             self.tell(&event).await?;
-            if matches!(
-                *event,
-                Event::RunFinished {
-                    interrupted: false,
-                    ..
-                }
-            ) {
+            if ends(&event) {
                 break;
             }
         }
@@ -277,4 +277,15 @@ impl Client {
     async fn finish(&mut self) {
         let _ = self.writer.shutdown().await;
     }
+}
+
+/// Whether an event is the last one of a build: after an interrupted run another one follows.
+fn ends(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::RunFinished {
+            interrupted: false,
+            ..
+        }
+    )
 }
