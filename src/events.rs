@@ -212,6 +212,20 @@ pub struct Counts {
     pub superseded: u64,
 }
 
+impl Counts {
+    /// One more action ended.
+    pub fn add(&mut self, status: Status) {
+        let count = match status {
+            Status::Built => &mut self.built,
+            Status::Restored => &mut self.restored,
+            Status::Fresh => &mut self.fresh,
+            Status::Failed => &mut self.failed,
+            Status::Superseded => &mut self.superseded,
+        };
+        *count += 1;
+    }
+}
+
 /// One thing that happened in a run. Names of events and fields are read by editors and CI: they are stable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]

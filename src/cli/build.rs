@@ -304,8 +304,10 @@ impl BuildArgs {
     ) -> Result<Ended> {
         let renderers = session::renderers(&course, context)?;
         let only_looks = self.check || self.dry_run;
-        let seal = Seal::new(&course, specified, &renderers);
-        if !only_looks && options.is_ordinary() && seal.holds(&options.trigger, events).is_some() {
+        if !only_looks
+            && options.is_ordinary()
+            && Seal::new(&course, specified, &renderers).holds(&options.trigger, events)
+        {
             return Ok(Ended::Built { has_errors: false });
         }
         let workers = self.make.worker_settings(&course);

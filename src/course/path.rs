@@ -110,9 +110,14 @@ impl RelPath {
 
     /// Whether this path is `base` or lies below it.
     pub fn starts_with(&self, base: &RelPath) -> bool {
-        let rest = self.0.strip_prefix(&*base.0);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        is_within(&self.0, &base.0)
     }
+}
+
+/// Whether a path is `base` or lies below it; both with `/` between components.
+pub fn is_within(path: &str, base: &str) -> bool {
+    let rest = path.strip_prefix(base);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl fmt::Display for RelPath {

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Diagnostic};
 use crate::plan::key::{differences, with_results};
-use crate::plan::{Action, ActionIndex, ActionKey, Files as _, Plan, Recipes};
+use crate::plan::{Action, ActionIndex, ActionKey, Files as _, Recipes};
 use crate::store::{CachedResult, Latest, Parts, ResultStatus, Store};
 
 use super::publish::Publisher;
@@ -76,7 +76,6 @@ pub struct Decider<'a> {
     snapshot: &'a Snapshot,
     latest: &'a HashMap<String, Latest>,
     force: Force,
-    plan: &'a Plan,
     recipes: &'a Recipes<'a>,
 }
 
@@ -87,7 +86,6 @@ impl<'a> Decider<'a> {
         snapshot: &'a Snapshot,
         latest: &'a HashMap<String, Latest>,
         force: Force,
-        plan: &'a Plan,
         recipes: &'a Recipes<'a>,
     ) -> Self {
         Self {
@@ -95,7 +93,6 @@ impl<'a> Decider<'a> {
             snapshot,
             latest,
             force,
-            plan,
             recipes,
         }
     }
@@ -129,7 +126,7 @@ impl<'a> Decider<'a> {
         publisher: &mut Publisher,
         may_force: bool,
     ) -> Result<Decided> {
-        let action = &self.plan.actions[index];
+        let action = &self.recipes.plan().actions[index];
         let results = upstream.iter().flat_map(|results| results.iter());
         let key = with_results(action.key, results);
         let mut replayed = Vec::new();

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::{EnvFile, ImageMode, Place, SETTINGS_FILE, Settings};
@@ -12,12 +13,12 @@ use crate::course::{ProgLang, RelPath, spec};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Severity};
-use crate::plan::{self, Context, Files as _, Fingerprints, Memo, Names, Plan};
+use crate::plan::{self, Context, Files as _, Fingerprints, Memo, Names, Plan, Recipes};
 use crate::watch::Inputs;
 use crate::worker::{Renderers, drawio, notebook, plantuml};
 
 use super::index::Index;
-use super::scan::Scanned;
+use super::scan::{Scanned, Skip};
 use super::snapshot::Snapshot;
 use super::sources::{LaidOut, Sources};
 
@@ -240,13 +241,22 @@ impl Course {
         }
     }
 
+    /// What is not a source, although it may lie among them: records, outputs, the repository.
+    pub fn skip(&self, spec: &spec::Spec) -> Box<Skip<'static>> {
+        let state_dir = self.place.state_dir();
+        let output_dirs = self.output_dirs(spec);
+        Box::new(move |path| {
+            path == state_dir
+                || path.file_name().is_some_and(|name| name == ".git")
+                || output_dirs.iter().any(|dir| path == dir)
+        })
+    }
+
     /// Which renderers the sources need, by their files alone.
     pub fn uses(&self, specified: &Specified) -> Uses {
         let spec = &specified.spec;
         let root = &self.place.root;
-        let output_dirs = self.output_dirs(spec);
-        let skip =
-            |path: &Path| path.ends_with(".git") || output_dirs.iter().any(|dir| path == dir);
+        let skip = self.skip(spec);
         let scanned = Scanned::new(root, tree::scan_roots(spec), &skip);
         let read = |path: &RelPath| std::fs::read(path.under(root)).ok().map(Into::into);
         let (tree, _) = tree::discover(spec, scanned.listing(), &read);
@@ -279,13 +289,7 @@ impl Course {
         let spec = &specified.spec;
         let mut diagnostics = specified.diagnostics.clone();
         let root = &self.place.root;
-        let state_dir = self.place.state_dir();
-        let output_dirs = self.output_dirs(spec);
-        let skip = |path: &Path| {
-            path == state_dir
-                || path.file_name().is_some_and(|name| name == ".git")
-                || output_dirs.iter().any(|dir| path == dir)
-        };
+        let skip = self.skip(spec);
         let (listing, found, version) = sources.list(root, tree::scan_roots(spec), &skip);
         diagnostics.extend_from_slice(found);
         let mut listing = listing.clone();
@@ -329,7 +333,7 @@ impl Course {
             spec,
             tree: &full.tree,
             layout: &layout,
-            references: &References::new(spec, &full.tree),
+            references: Rc::new(References::new(spec, &full.tree)),
             target_roots: &roots,
             settings: &self.settings,
             tools: &tools,
@@ -472,25 +476,25 @@ impl Loaded {
         names.zip(self.target_roots.iter().cloned()).collect()
     }
 
-    /// What the plan was made in, to make recipes in.
-    pub fn context<'a>(
+    /// The recipes of the plan, from the sources as they are now.
+    pub fn recipes<'a>(
         &'a self,
         specified: &'a Specified,
         settings: &'a Settings,
-        references: &'a References<'a>,
         sources: &'a Sources,
-    ) -> Context<'a> {
-        Context {
+    ) -> Recipes<'a> {
+        let context = Context {
             spec: &specified.spec,
             tree: &self.tree,
             layout: &self.layout,
-            references,
+            references: Rc::new(References::new(&specified.spec, &self.tree)),
             target_roots: &self.target_roots,
             settings,
             tools: &self.tools,
             files: &sources.snapshot,
             names: &sources.names,
-        }
+        };
+        Recipes::new(context, &self.plan)
     }
 
     /// Every output of what was selected, with what it is.

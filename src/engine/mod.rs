@@ -28,11 +28,10 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
-use crate::course::layout::{Layout, References, Selection};
+use crate::course::layout::{Layout, Selection};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity};
-use crate::plan::Recipes;
 use crate::store::{Latest, Store};
 use crate::watch::{ChangeSet, Inputs};
 use crate::worker::Renderers;
@@ -290,18 +289,8 @@ impl Engine {
         self.report(&loaded.diagnostics);
         let snapshot = &memory.sources.snapshot;
         let force = options.force.clone();
-        let references = References::new(&specified.spec, &loaded.tree);
-        let settings = &self.course.settings;
-        let context = loaded.context(&specified, settings, &references, &memory.sources);
-        let recipes = Recipes::new(context, &loaded.plan);
-        let decider = Decider::new(
-            &self.store,
-            snapshot,
-            &memory.latest,
-            force,
-            &loaded.plan,
-            &recipes,
-        );
+        let recipes = loaded.recipes(&specified, &self.course.settings, &memory.sources);
+        let decider = Decider::new(&self.store, snapshot, &memory.latest, force, &recipes);
         let wanted = wanted(&loaded.plan, options, &decider)?;
         let states = explain::states(&loaded.plan, &decider, &mut memory.publisher)?;
         let mut stale = Vec::new();
@@ -342,18 +331,9 @@ impl Engine {
         let mut memory = self.remember(&specified)?;
         let loaded = self.look(&specified, &mut memory, &Selection::default())?;
         let snapshot = &memory.sources.snapshot;
-        let references = References::new(&specified.spec, &loaded.tree);
-        let settings = &self.course.settings;
-        let context = loaded.context(&specified, settings, &references, &memory.sources);
-        let recipes = Recipes::new(context, &loaded.plan);
-        let decider = Decider::new(
-            &self.store,
-            snapshot,
-            &memory.latest,
-            Force::Nothing,
-            &loaded.plan,
-            &recipes,
-        );
+        let recipes = loaded.recipes(&specified, &self.course.settings, &memory.sources);
+        let force = Force::Nothing;
+        let decider = Decider::new(&self.store, snapshot, &memory.latest, force, &recipes);
         let states = explain::states(&loaded.plan, &decider, &mut memory.publisher)?;
         let name = match RelPath::below(&self.course.place.root, path) {
             Some(relative) => relative.to_string(),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use crate::course::path::is_within;
 use crate::digest::{Digest, Stamp};
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Event, Events};
@@ -142,21 +143,12 @@ impl Publisher {
         self.root.join(destination)
     }
 
-    /// Whether the ledger says that we wrote this path.
-    pub fn knows(&self, destination: &str) -> bool {
-        self.ledger.contains_key(destination)
-    }
-
     /// Whether a path may be an output, or a directory with outputs in it.
     pub fn has_outputs_at(&self, path: &str) -> bool {
         let file = self.file(path);
         let mut output_roots = self.allowed.iter().skip(1);
-        let is_below = |below: &str| {
-            let rest = below.strip_prefix(path);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
         output_roots.any(|root| file.starts_with(root) || root.starts_with(&file))
-            || self.among_sources.iter().any(|below| is_below(below))
+            || self.among_sources.iter().any(|file| is_within(file, path))
     }
 
     /// Every output of this scope with its record.
@@ -190,10 +182,7 @@ impl Publisher {
             .zip(confirmed)
             .filter_map(|((path, _), record)| Some((path, record?)))
             .collect();
-        for (path, record) in &outputs {
-            self.ledger
-                .insert(Arc::clone(path), Box::new(record.clone()));
-        }
+        self.keep(&outputs);
         if !outputs.is_empty() {
             self.store.record_outputs_later(outputs);
         }
@@ -307,10 +296,9 @@ impl Publisher {
                 path: output.destination.to_string(),
                 digest: Some(record.digest),
             });
-            self.ledger
-                .insert(Arc::clone(&output.destination), Box::new(record.clone()));
             placed.push((output.destination, record));
         }
+        self.keep(&placed);
         // Nobody waits for the stamps: without them the files are read again.
         self.store.record_outputs_later(placed);
         Ok(())
@@ -327,7 +315,13 @@ impl Publisher {
 
     #[tracing::instrument(level = "debug", name = "record", skip_all)]
     fn record(&mut self, outputs: Vec<(Arc<str>, OutputRecord)>) -> Result<()> {
-        for (destination, record) in &outputs {
+        self.keep(&outputs);
+        Ok(self.store.record_outputs(outputs)?)
+    }
+
+    /// Takes records over into the ledger in memory.
+    fn keep(&mut self, outputs: &[(Arc<str>, OutputRecord)]) {
+        for (destination, record) in outputs {
             if destination.starts_with(SOURCES) {
                 self.own.insert(self.file(destination), record.digest);
                 self.among_sources.insert(Arc::clone(destination));
@@ -335,7 +329,6 @@ impl Publisher {
             self.ledger
                 .insert(Arc::clone(destination), Box::new(record.clone()));
         }
-        Ok(self.store.record_outputs(outputs)?)
     }
 
     /// Writes the content to a temporary file; none when it does not have the digest.
@@ -403,10 +396,9 @@ impl Publisher {
     /// Returns how many were removed, and a warning for each that somebody changed.
     pub fn remove_others(&mut self, wanted: &HashSet<Arc<str>>) -> Result<(u64, Vec<Diagnostic>)> {
         let gone: Vec<(Arc<str>, OutputRecord)> = self
-            .ledger
-            .iter()
-            .filter(|(path, record)| record.scope == self.scope && !wanted.contains(&**path))
-            .map(|(path, record)| (Arc::clone(path), (**record).clone()))
+            .outputs()
+            .filter(|(path, _)| !wanted.contains(&**path))
+            .map(|(path, record)| (Arc::clone(path), record.clone()))
             .collect();
         let mut removed = 0;
         let mut warnings = Vec::new();

@@ -7,10 +7,9 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
-use crate::course::layout::{References, Selection};
+use crate::course::layout::Selection;
 use crate::error::Result;
 use crate::events::{Diagnostic, Event, Status};
-use crate::plan::Recipes;
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
 
@@ -165,22 +164,13 @@ impl Run<'_> {
         if self.is_whole() {
             engine.tell(self.specified, &loaded, memory);
         }
-        let references = References::new(&self.specified.spec, &loaded.tree);
-        let recipes = Recipes::new(
-            loaded.context(
-                self.specified,
-                &engine.course.settings,
-                &references,
-                &memory.sources,
-            ),
-            &loaded.plan,
-        );
+        let settings = &engine.course.settings;
+        let recipes = loaded.recipes(self.specified, settings, &memory.sources);
         let decider = Decider::new(
             &engine.store,
             &memory.sources.snapshot,
             &memory.latest,
             self.options.force.clone(),
-            &loaded.plan,
             &recipes,
         );
         let wanted = wanted(&loaded.plan, self.options, &decider)?;

@@ -9,7 +9,7 @@ use crate::events::Diagnostic;
 use crate::watch::is_temporary;
 
 /// What is not a source: the store, the outputs.
-pub type Skip<'a> = dyn Fn(&Path) -> bool + 'a;
+pub type Skip<'a> = dyn Fn(&Path) -> bool + Send + Sync + 'a;
 
 /// The files and directories below some roots, as they were when they were last looked at.
 pub struct Scanned {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ use crate::worker::Renderers;
 use super::load::{Course, Specified, fingerprints};
 use super::publish::Publisher;
 use super::rest::AtRest;
-use super::scan::{Scanned, is_temporary_name};
+use super::scan::{Scanned, Skip, is_temporary_name};
 use super::snapshot::{Snapshot, now_ns};
 use super::{manifest, parallel};
 
@@ -33,7 +33,7 @@ const CHECKSUM: usize = 32;
 pub struct Seal<'a> {
     course: &'a Course,
     basis: Digest,
-    output_dirs: Vec<PathBuf>,
+    skip: Box<Skip<'static>>,
 }
 
 /// What a seal is made of.
@@ -112,7 +112,7 @@ impl<'a> Seal<'a> {
         Self {
             course,
             basis: Digest::of(basis),
-            output_dirs: course.output_dirs(&specified.spec),
+            skip: course.skip(&specified.spec),
         }
     }
 
@@ -121,10 +121,13 @@ impl<'a> Seal<'a> {
         self.course.place.state_dir().join(name)
     }
 
-    /// If everything is as it was when the seal was made: tells that a build has nothing to do, and gives how long it
-    /// took to see that.
+    /// Whether everything is as it was when the seal was made: then it was told that a build has nothing to do.
     #[tracing::instrument(level = "debug", name = "seal", skip_all)]
-    pub fn holds(&self, trigger: &str, events: &Events) -> Option<Duration> {
+    pub fn holds(&self, trigger: &str, events: &Events) -> bool {
+        self.tell(trigger, events).is_some()
+    }
+
+    fn tell(&self, trigger: &str, events: &Events) -> Option<()> {
         let started = Instant::now();
         let bytes = std::fs::read(self.file()).ok()?;
         let (checksum, body) = bytes.split_at_checked(CHECKSUM)?;
@@ -148,7 +151,7 @@ impl<'a> Seal<'a> {
         let duration = started.elapsed();
         let run = store::record_idle_run(&state_dir, trigger, &rest.counts(), duration).ok()?;
         rest.tell(events, run, trigger, duration);
-        Some(duration)
+        Some(())
     }
 
     /// Writes the seal; none when the course cannot be sealed.
@@ -230,15 +233,12 @@ impl<'a> Seal<'a> {
     fn names(&self, dir: &Path) -> Option<(Digest, i64)> {
         let looked_ns = now_ns();
         let stamp = Stamp::of(&std::fs::metadata(dir).ok()?);
-        let state_dir = self.course.place.state_dir();
         let mut names = Vec::new();
         for entry in std::fs::read_dir(dir).ok()? {
             let entry = entry.ok()?;
-            let path = entry.path();
             let kind = entry.file_type().ok()?;
             let name = entry.file_name();
-            let is_ours = path == state_dir || self.output_dirs.contains(&path) || name == ".git";
-            if !is_ours && (kind.is_dir() || !is_temporary_name(&name)) {
+            if !(self.skip)(&entry.path()) && (kind.is_dir() || !is_temporary_name(&name)) {
                 names.push((name, kind.is_dir(), kind.is_symlink()));
             }
         }

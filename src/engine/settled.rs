@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::course::RelPath;
+use crate::course::path::is_within;
 use crate::events::Diagnostic;
 use crate::plan::Action;
 use crate::store::Latest;
@@ -104,11 +105,7 @@ impl Settled {
             })
             .collect();
         let outputs: Vec<&String> = paths.iter().filter(|path| is_output(path)).collect();
-        let is_in = |file: &str, path: &str| {
-            let rest = file.strip_prefix(path);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let is_hit = |(file, _): &(String, _)| paths.iter().any(|path| is_in(file, path));
+        let is_hit = |(file, _): &(String, _)| paths.iter().any(|path| is_within(file, path));
         self.0.retain(|id, Entry { action, .. }| {
             let discovered = latest.get(&**id).map(|latest| &latest.discovered);
             let mut destinations = action
@@ -117,7 +114,7 @@ impl Settled {
                 .flat_map(|output| &output.destinations);
             !discovered.is_some_and(|found| found.iter().any(is_hit))
                 && (outputs.is_empty()
-                    || !destinations.any(|file| outputs.iter().any(|path| is_in(file, path))))
+                    || !destinations.any(|file| outputs.iter().any(|path| is_within(file, path))))
         });
     }
 }

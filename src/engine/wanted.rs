@@ -64,13 +64,7 @@ pub fn count(statuses: &HashMap<String, Status>, removed: u64) -> Counts {
         ..Counts::default()
     };
     for status in statuses.values() {
-        match status {
-            Status::Built => counts.built += 1,
-            Status::Restored => counts.restored += 1,
-            Status::Fresh => counts.fresh += 1,
-            Status::Failed => counts.failed += 1,
-            Status::Superseded => counts.superseded += 1,
-        }
+        counts.add(*status);
     }
     counts
 }

@@ -191,7 +191,7 @@ impl Memo {
         let (recipes, programs) = make(
             &Context {
                 files: &noting,
-                ..*context
+                ..context.clone()
             },
             first,
         );

@@ -10,6 +10,7 @@ mod recipes;
 mod rules;
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::Settings;
@@ -83,7 +84,7 @@ pub struct Fingerprints {
 }
 
 /// What a plan is made of.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Context<'a> {
     /// The specification.
     pub spec: &'a Spec,
@@ -92,7 +93,7 @@ pub struct Context<'a> {
     /// Where outputs go.
     pub layout: &'a Layout,
     /// The decks that links between decks can lead to.
-    pub references: &'a References<'a>,
+    pub references: Rc<References<'a>>,
     /// The root of each of the layout's targets: relative to the course root, or absolute.
     pub target_roots: &'a [String],
     /// Project settings.

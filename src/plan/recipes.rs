@@ -31,6 +31,11 @@ impl<'a> Recipes<'a> {
         }
     }
 
+    /// The plan.
+    pub fn plan(&self) -> &'a Plan {
+        self.plan
+    }
+
     /// The recipe of an action; none when its files changed since it was planned.
     pub fn recipe(&self, index: ActionIndex) -> Option<Arc<Recipe>> {
         let (first, projects) = &self.plan.projects;

@@ -141,14 +141,7 @@ impl Tally {
     fn event(&mut self, event: &Event) {
         match event {
             Event::ActionFinished { status, .. } => {
-                let counts = &mut self.counts;
-                *match status {
-                    Status::Built => &mut counts.built,
-                    Status::Restored => &mut counts.restored,
-                    Status::Fresh => &mut counts.fresh,
-                    Status::Failed => &mut counts.failed,
-                    Status::Superseded => &mut counts.superseded,
-                } += 1;
+                self.counts.add(*status);
                 self.did_something |= !matches!(status, Status::Fresh | Status::Superseded);
             }
             Event::RunFinished {

@@ -85,7 +85,8 @@ impl Store {
         })
     }
 
-    /// Records a result; it replaces one of the same key with the same discovered files.
+    /// Records a result, and waits until that is done: only tests have to.
+    #[cfg(test)]
     pub fn record_result(
         &self,
         action: &str,
@@ -97,7 +98,8 @@ impl Store {
         self.write(move |connection| record(connection, &action, kind, &key, &result))
     }
 
-    /// The same some time soon: for what is made so quickly that its loss costs less than the waiting.
+    /// Records a result some time soon; it replaces one of the same key with the same discovered files. For what is made
+    /// so quickly that its loss costs less than the waiting.
     pub fn record_result_later(
         &self,
         action: &str,

@@ -13,7 +13,7 @@ use crate::store::{CachedResult, ResultStatus};
 use super::super::decide::Decided;
 use super::super::jobs;
 use super::super::publish::{Content, Staged};
-use super::{Progressing, State, millis};
+use super::{Progressing, State, millis, upstream};
 
 /// How many actions are done in this process before workers are given their due.
 const SLICE: usize = 16;
@@ -76,7 +76,7 @@ impl Progressing<'_, '_> {
         };
         let (digest, content) = match recipe.as_ref().map(|recipe| &recipe.make) {
             Some(Make::Deck(work)) => {
-                let upstream = self.upstream(action);
+                let upstream = upstream(&self.states, action);
                 let images = jobs::data_urls(&work.images, &upstream, root, session.store)?;
                 let Some(images) = images else {
                     return self.changed(index, started);

@@ -379,17 +379,12 @@ impl Progressing<'_, '_> {
     fn decide(&mut self, index: ActionIndex) -> Result<Option<Queued>> {
         let plan = self.round.plan;
         let action = &plan.actions[index];
-        let mut upstream = Vec::new();
-        for before in &action.after {
-            match &self.states[*before] {
-                State::Done(results) | State::Untouched(results) => upstream.push(results),
-                // What it waits for failed and has said so.
-                _ => {
-                    self.end(index, Status::Failed, Duration::ZERO);
-                    self.complete(index, None);
-                    return Ok(None);
-                }
-            }
+        let upstream = upstream(&self.states, action);
+        if upstream.len() < action.after.len() {
+            // What it waits for failed and has said so.
+            self.end(index, Status::Failed, Duration::ZERO);
+            self.complete(index, None);
+            return Ok(None);
         }
         self.warn(&action.warnings);
         let decided = self.round.decider.decide(
@@ -621,7 +616,10 @@ impl Progressing<'_, '_> {
             Some(took) => millis(took),
             None => known.map_or(0, |latest| latest.duration_ms),
         };
-        let parts = self.round.decider.parts(index, &self.upstream(action));
+        let parts = self
+            .round
+            .decider
+            .parts(index, &upstream(&self.states, action));
         self.latest.push((
             action.id.to_string(),
             Latest {
@@ -638,6 +636,15 @@ impl Progressing<'_, '_> {
 /// Measures how long an action waits for its start.
 fn waiting(action: &Action) -> Span {
     debug_span!(parent: None, "queue", action = &*action.id, kind = action.kind.name())
+}
+
+/// The results of the actions that one waits for, without those that have none.
+fn upstream<'s>(states: &'s [State], action: &Action) -> Vec<&'s Results> {
+    let results = action.after.iter().map(|before| match &states[*before] {
+        State::Done(results) | State::Untouched(results) => Some(results),
+        _ => None,
+    });
+    results.flatten().collect()
 }
 
 fn millis(duration: Duration) -> u64 {

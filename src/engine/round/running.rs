@@ -18,7 +18,7 @@ use crate::worker::{Outcome, Progress, ProgressSink, WorkerError};
 use super::super::decide::{Decision, Results};
 use super::super::jobs;
 use super::super::snapshot::now_ns;
-use super::{ATTEMPTS, LEASE_MS, Progressing, Queued, Running, State, millis, waiting};
+use super::{ATTEMPTS, LEASE_MS, Progressing, Queued, Running, State, millis, upstream, waiting};
 
 /// The kinds of work that workers do.
 const WORKERS: [ActionKind; 4] = [
@@ -99,7 +99,7 @@ impl Progressing<'_, '_> {
         let number = self.round.carried.requests;
         let out = session.staging.job_dir(number)?;
         let recipe = self.round.recipes.recipe(queued.index);
-        let upstream = self.upstream(action);
+        let upstream = upstream(&self.states, action);
         let request = match &recipe {
             None => None,
             Some(recipe) => jobs::request(
@@ -158,30 +158,12 @@ impl Progressing<'_, '_> {
     fn redecide(&mut self, index: ActionIndex) -> Result<Decision> {
         let plan = self.round.plan;
         let action = &plan.actions[index];
-        let upstream: Vec<&Results> = action
-            .after
-            .iter()
-            .filter_map(|before| match &self.states[*before] {
-                State::Done(results) | State::Untouched(results) => Some(results),
-                _ => None,
-            })
-            .collect();
+        let upstream = upstream(&self.states, action);
         let decided = self
             .round
             .decider
             .decide(index, &upstream, self.round.publisher, false)?;
         Ok(decided.decision)
-    }
-
-    pub(super) fn upstream(&self, action: &Action) -> Vec<&Results> {
-        action
-            .after
-            .iter()
-            .filter_map(|before| match &self.states[*before] {
-                State::Done(results) | State::Untouched(results) => Some(results),
-                _ => None,
-            })
-            .collect()
     }
 
     /// Takes a worker's answer.
