@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::daemon::client::{Client, ClientBuilt};
 use crate::engine::decide::Force;
 use crate::engine::load::{Course, Specified};
-use crate::engine::seal::Seal;
+use crate::engine::seal::{Changed, Seal, Since};
 use crate::engine::{self, BuildOptions, Engine, Stale};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Diagnostic, Event, Events, Severity};
@@ -201,6 +201,7 @@ enum Ended {
 fn build(
     engine: &Engine,
     options: &BuildOptions,
+    changed: Option<Changed>,
     cancel: &CancellationToken,
 ) -> Result<engine::Built> {
     let runtime = session::runtime()?;
@@ -211,7 +212,7 @@ fn build(
                 cancel.cancel();
             }
         });
-        engine.build(options).await
+        engine.build(options, changed).await
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -304,11 +305,18 @@ impl BuildArgs {
     ) -> Result<Ended> {
         let renderers = session::renderers(&course, context)?;
         let only_looks = self.check || self.dry_run;
-        if !only_looks
-            && options.is_ordinary()
-            && Seal::new(&course, specified, &renderers).holds(&options.trigger, events)
-        {
-            return Ok(Ended::Built { has_errors: false });
+        let mut changed = None;
+        if !only_looks && matches!(options.force, Force::Nothing) {
+            let seal = Seal::new(&course, specified, &renderers);
+            if options.is_ordinary() {
+                match seal.since(&options.trigger, events) {
+                    Since::Nothing => return Ok(Ended::Built { has_errors: false }),
+                    Since::Changed(since) => changed = Some(since),
+                    Since::Unknown => {}
+                }
+            } else {
+                changed = seal.changed();
+            }
         }
         let workers = self.make.worker_settings(&course);
         let cancel = CancellationToken::new();
@@ -323,7 +331,7 @@ impl BuildArgs {
         if only_looks {
             return Ok(Ended::Stale(engine.stale(options)?));
         }
-        let built = build(&engine, options, &cancel)?;
+        let built = build(&engine, options, changed, &cancel)?;
         Ok(Ended::Built {
             has_errors: built.has_errors,
         })

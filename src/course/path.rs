@@ -5,11 +5,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A path below the course root, cheap to clone: `/` between components, no `.`, `..` or empty component, never absolute.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct RelPath(Arc<str>);
 
 /// Why a text is not a [`RelPath`].
@@ -140,9 +140,9 @@ impl TryFrom<String> for RelPath {
     }
 }
 
-impl From<RelPath> for String {
-    fn from(path: RelPath) -> Self {
-        path.0.as_ref().to_owned()
+impl Serialize for RelPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

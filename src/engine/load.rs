@@ -13,7 +13,7 @@ use crate::course::{ProgLang, RelPath, spec};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Severity};
-use crate::plan::{self, Context, Files as _, Fingerprints, Memo, Names, Plan, Recipes};
+use crate::plan::{self, Bases, Context, Files as _, Fingerprints, Memo, Names, Plan, Recipes};
 use crate::watch::Inputs;
 use crate::worker::{Renderers, drawio, notebook, plantuml};
 
@@ -341,10 +341,12 @@ impl Course {
             names: &sources.names,
         };
         let is_whole = Arc::ptr_eq(&layout, &full.layout);
-        let plan = match is_whole {
-            true => plan::plan(&context, &mut sources.memo),
+        let plan = if is_whole {
+            plan::plan(&context, &full.bases, &mut sources.memo)
+        } else {
             // What is known of the whole course is not to be forgotten for a part of it.
-            false => plan::plan(&context, &mut Memo::default()),
+            let bases = Bases::of(spec, &full.tree, &layout);
+            plan::plan(&context, &bases, &mut Memo::default())
         };
         // What only the decks' content tells of belongs to the outputs that are not selected, too.
         let mut texts = plan.texts.clone();
@@ -354,7 +356,7 @@ impl Course {
                 target_roots: &self.target_roots(&full.layout),
                 ..context
             };
-            texts.extend(plan::plan(&whole, &mut sources.memo).texts);
+            texts.extend(plan::plan(&whole, &full.bases, &mut sources.memo).texts);
         }
         let mut all_destinations = Arc::clone(&full.destinations);
         if !texts.is_empty() {
@@ -416,6 +418,7 @@ impl Course {
         }
         Ok(LaidOut {
             specification,
+            bases: Bases::of(spec, &tree, &layout),
             tree: Arc::new(tree),
             listed,
             destinations: Arc::new(self.all_destinations(&layout, names)),

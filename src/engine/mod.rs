@@ -4,6 +4,7 @@ pub mod decide;
 pub mod explain;
 pub mod index;
 mod jobs;
+mod left;
 pub mod load;
 mod manifest;
 mod parallel;
@@ -45,7 +46,7 @@ use publish::Publisher;
 use rest::AtRest;
 use round::Carried;
 use run::Run;
-use seal::{Parts, Seal};
+use seal::{Changed, Parts, Seal};
 use settled::Settled;
 use sources::Sources;
 use staging::Staging;
@@ -145,6 +146,23 @@ pub trait Listener: Send + Sync {
 }
 
 impl Memory {
+    /// Goes on where the build that sealed the course ended.
+    fn resume(&mut self, course: &Course, changed: Changed) {
+        let Some((memo, settled)) = left::read(course, changed.left, &self.sources.names) else {
+            return;
+        };
+        self.sources.memo = memo;
+        self.settled = settled;
+        self.sources.snapshot.trust(changed.sources);
+        let changes = ChangeSet {
+            paths: changed.paths.into_iter().collect(),
+            ..ChangeSet::default()
+        };
+        let is_output = |path: &str| self.publisher.has_outputs_at(path);
+        self.settled
+            .apply(&changes, &course.place.root, &self.latest, &is_output);
+    }
+
     /// Forgets what a change set puts in doubt.
     fn apply(&mut self, changes: &ChangeSet, root: &std::path::Path) {
         self.rest = None;
@@ -243,10 +261,14 @@ impl Engine {
         listener.looked_at(self.course.inputs(specified, snapshot));
     }
 
-    /// Makes everything that is asked for and not up to date.
-    pub async fn build(&self, options: &BuildOptions) -> Result<Built> {
+    /// Makes everything that is asked for and not up to date. `changed` is what the seal told just now, if it did: then
+    /// only that is looked at.
+    pub async fn build(&self, options: &BuildOptions, changed: Option<Changed>) -> Result<Built> {
         let specified = self.course.specification()?;
         let mut memory = self.remember(&specified)?;
+        if let Some(changed) = changed {
+            memory.resume(&self.course, changed);
+        }
         let pool = Arc::new(self.start_pool());
         let run = Run {
             engine: self,
@@ -270,12 +292,14 @@ impl Engine {
     fn seal(&self, specified: &Specified, memory: &mut Memory) {
         let Some(rest) = &memory.rest else { return };
         memory.publisher.confirm();
+        let left = left::write(&self.course, &memory.sources.memo, &memory.settled);
         let sealed = memory.sources.listed().and_then(|listed| {
             Seal::new(&self.course, specified, &self.renderers).write(&Parts {
                 rest,
                 listed,
                 snapshot: &memory.sources.snapshot,
                 publisher: &memory.publisher,
+                left,
             })
         });
         tracing::debug!(sealed = sealed.is_some(), "at rest");

@@ -1,10 +1,8 @@
 //! Looking at many files with all processors.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
 /// How many threads look at files; more wait for each other in the kernel.
 const THREADS: usize = 8;
-/// How many items a thread takes at a time.
+/// How many items a thread has at least.
 const CHUNK: usize = 64;
 
 /// What `look` gives for every item, in their order.
@@ -23,31 +21,6 @@ pub fn map<T: Sync, R: Send>(items: &[T], look: impl Fn(&T) -> R + Sync) -> Vec<
         });
         ended.flatten().collect()
     })
-}
-
-/// Whether something holds for all items; ends soon after the first one for which it does not.
-pub fn all<T: Sync>(items: &[T], holds: impl Fn(&T) -> bool + Sync) -> bool {
-    let next = AtomicUsize::new(0);
-    let failed = AtomicBool::new(false);
-    let work = || {
-        while !failed.load(Ordering::Relaxed) {
-            let start = next.fetch_add(CHUNK, Ordering::Relaxed);
-            if start >= items.len() {
-                return;
-            }
-            let end = items.len().min(start + CHUNK);
-            if !items[start..end].iter().all(&holds) {
-                failed.store(true, Ordering::Relaxed);
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads(items.len()) {
-            scope.spawn(work);
-        }
-        work();
-    });
-    !failed.into_inner()
 }
 
 fn threads(items: usize) -> usize {
@@ -71,10 +44,6 @@ mod tests {
                     .all(|(index, item)| *item == index * 2)
             );
             assert_eq!(doubled.len(), count);
-            assert!(all(&items, |item| *item < count));
-            for wrong in [0, count / 2, count.saturating_sub(1)] {
-                assert_eq!(all(&items, |item| *item != wrong), count == 0);
-            }
         }
     }
 }

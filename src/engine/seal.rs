@@ -1,8 +1,8 @@
-//! The seal of a course at rest: what a later process has to look at to know that there is nothing to do.
+//! The seal of a course at rest: what a later process has to look at to know what changed since, and mostly that nothing did.
 //!
 //! A file in the state directory with everything that a build of the whole course was made of, and all that it made, by
 //! stamp: directories, files that were read or looked for, outputs. If all of it is as it was, nothing has to be read,
-//! planned or decided. A seal is never proof of more than that: as soon as one thing differs, everything is looked at.
+//! planned or decided. If some of it changed, the rest need not be: see [`super::left`].
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write as _;
@@ -25,7 +25,7 @@ use super::snapshot::{Snapshot, now_ns};
 use super::{manifest, parallel};
 
 /// The version of the format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// How many bytes of the file are the digest of the others.
 const CHECKSUM: usize = 32;
 
@@ -33,6 +33,7 @@ const CHECKSUM: usize = 32;
 pub struct Seal<'a> {
     course: &'a Course,
     basis: Digest,
+    specification: Digest,
     skip: Box<Skip<'static>>,
 }
 
@@ -42,17 +43,41 @@ pub(super) struct Parts<'a> {
     pub(super) listed: &'a Scanned,
     pub(super) snapshot: &'a Snapshot,
     pub(super) publisher: &'a Publisher,
+    /// The digest of what the build leaves to the next one, if it does.
+    pub(super) left: Option<Digest>,
+}
+
+/// What became of a course since it was sealed.
+pub enum Since {
+    /// Nothing, and it was told that a build has nothing to do.
+    Nothing,
+    /// Something.
+    Changed(Changed),
+    /// There is no seal, or none of this program, these settings and these tools.
+    Unknown,
+}
+
+/// What changed since a course was sealed, and what did not.
+pub struct Changed {
+    /// Files that are not as they were (absolute), whatever they are.
+    pub(super) paths: Vec<PathBuf>,
+    /// Files that were read, and are as they were; none for those that were looked for and are not there.
+    pub(super) sources: Vec<(RelPath, Option<FileRecord>)>,
+    /// The digest of what the build before left.
+    pub(super) left: Digest,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
-    /// Specification, settings, tools, and this very program.
-    basis: [u8; 32],
+    /// Settings, tools, and this very program.
+    basis: Digest,
+    specification: Digest,
     /// The inode of the database that the ledger is in.
     database: u64,
     fresh: u64,
     /// The diagnostics as JSON.
     said: &'a str,
+    left: Option<Digest>,
     #[serde(borrow)]
     dirs: Vec<Dir<'a>>,
 }
@@ -62,16 +87,18 @@ struct Body<'a> {
 struct Dir<'a> {
     /// Relative to the course root, or absolute.
     path: &'a str,
+    names: Names,
     #[serde(borrow)]
-    names: Names<'a>,
+    sources: Vec<Source<'a>>,
     #[serde(borrow)]
-    files: Vec<File<'a>>,
+    outputs: Vec<Output<'a>>,
 }
 
 /// Whether it matters what else is in a directory.
-#[derive(Serialize, Deserialize)]
-enum Names<'a> {
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+enum Names {
     /// It does not.
+    #[default]
     Any,
     /// Nor that, but the directory must be there.
     Exists,
@@ -79,17 +106,23 @@ enum Names<'a> {
     Absent,
     /// The names must have this digest; they have it while the directory was not changed after a time, in nanoseconds
     /// since 1970.
-    Listed(&'a [u8], i64),
+    Listed(Digest, i64),
+}
+
+/// A file that was read, or looked for.
+#[derive(Serialize, Deserialize)]
+struct Source<'a> {
+    name: &'a str,
+    /// Stamp, digest, and when these were recorded in nanoseconds since 1970; none when it must not be there.
+    record: Option<(Stamp, Digest, i64)>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct File<'a> {
+struct Output<'a> {
     name: &'a str,
-    /// Size, modification time in nanoseconds since 1970, inode; none when it must not be there.
-    stamp: Option<(u64, i64, u64)>,
+    stamp: Stamp,
     /// The digest where the stamp alone proves nothing.
-    #[serde(borrow)]
-    digest: Option<&'a [u8]>,
+    digest: Option<Digest>,
 }
 
 impl<'a> Seal<'a> {
@@ -105,13 +138,14 @@ impl<'a> Seal<'a> {
             "{:?}",
             (
                 (VERSION, env!("CARGO_PKG_VERSION"), program),
-                (course.identity(), course.scope(), specified.digest),
+                (course.identity(), course.scope()),
                 (&tools.html, kernels, &tools.plantuml, &tools.drawio),
             )
         );
         Self {
             course,
             basis: Digest::of(basis),
+            specification: specified.digest,
             skip: course.skip(&specified.spec),
         }
     }
@@ -121,37 +155,72 @@ impl<'a> Seal<'a> {
         self.course.place.state_dir().join(name)
     }
 
-    /// Whether everything is as it was when the seal was made: then it was told that a build has nothing to do.
-    #[tracing::instrument(level = "debug", name = "seal", skip_all)]
-    pub fn holds(&self, trigger: &str, events: &Events) -> bool {
-        self.tell(trigger, events).is_some()
+    /// Looks at everything that was sealed. When all of it is as it was, tells that a build has nothing to do.
+    pub fn since(&self, trigger: &str, events: &Events) -> Since {
+        let started = Instant::now();
+        let Some(looked) = self.look() else {
+            return Since::Unknown;
+        };
+        if looked.is_at_rest && self.tell(&looked.rest, started, trigger, events).is_ok() {
+            return Since::Nothing;
+        }
+        looked.changed.map_or(Since::Unknown, Since::Changed)
     }
 
-    fn tell(&self, trigger: &str, events: &Events) -> Option<()> {
-        let started = Instant::now();
+    /// What changed, for a build that does not ask for everything.
+    pub fn changed(&self) -> Option<Changed> {
+        self.look()?.changed
+    }
+
+    #[tracing::instrument(level = "debug", name = "seal", skip_all)]
+    fn look(&self) -> Option<Looked> {
         let bytes = std::fs::read(self.file()).ok()?;
         let (checksum, body) = bytes.split_at_checked(CHECKSUM)?;
         if Digest::of(body).as_bytes() != checksum {
             return None;
         }
         let body: Body<'_> = postcard::from_bytes(body).ok()?;
-        let state_dir = self.course.place.state_dir();
-        if body.basis != *self.basis.as_bytes()
-            || store::database_inode(&state_dir)? != body.database
-            || manifest::is_due(self.course)
-            || !parallel::all(&body.dirs, |dir| self.is_as_it_was(dir))
-        {
+        let database = store::database_inode(&self.course.place.state_dir())?;
+        if body.basis != self.basis || body.database != database {
             return None;
         }
-        let rest = AtRest {
-            fresh: body.fresh,
-            said: serde_json::from_str::<Vec<Diagnostic>>(body.said).ok()?,
-            ..AtRest::default()
+        let now = parallel::map(&body.dirs, |dir| self.now(dir));
+        let is_at_rest = body.specification == self.specification
+            && !manifest::is_due(self.course)
+            && now.iter().all(|dir| dir.has_names && dir.changed.is_empty());
+        let (mut paths, mut sources) = (Vec::new(), Vec::new());
+        for dir in now {
+            paths.extend(dir.changed);
+            sources.extend(dir.sources);
+        }
+        let changed = |left| Changed {
+            paths,
+            sources,
+            left,
         };
+        Some(Looked {
+            is_at_rest,
+            rest: AtRest {
+                fresh: body.fresh,
+                said: serde_json::from_str::<Vec<Diagnostic>>(body.said).ok()?,
+                ..AtRest::default()
+            },
+            changed: body.left.map(changed),
+        })
+    }
+
+    fn tell(
+        &self,
+        rest: &AtRest,
+        started: Instant,
+        trigger: &str,
+        events: &Events,
+    ) -> store::Result<()> {
+        let state_dir = self.course.place.state_dir();
         let duration = started.elapsed();
-        let run = store::record_idle_run(&state_dir, trigger, &rest.counts(), duration).ok()?;
+        let run = store::record_idle_run(&state_dir, trigger, &rest.counts(), duration)?;
         rest.tell(events, run, trigger, duration);
-        Some(())
+        Ok(())
     }
 
     /// Writes the seal; none when the course cannot be sealed.
@@ -164,10 +233,12 @@ impl<'a> Seal<'a> {
         let said = serde_json::to_string(&parts.rest.said).ok()?;
         let entries = self.entries(parts)?;
         let body = Body {
-            basis: *self.basis.as_bytes(),
+            basis: self.basis,
+            specification: self.specification,
             database,
             fresh: parts.rest.fresh,
             said: &said,
+            left: parts.left,
             dirs: entries.iter().map(|(path, dir)| dir.as_dir(path)).collect(),
         };
         let body = postcard::to_allocvec(&body).ok()?;
@@ -192,38 +263,37 @@ impl<'a> Seal<'a> {
             .extend(roots.map(|start| start.as_ref().map_or_else(String::new, RelPath::to_string)));
         for path in listed {
             let names = match self.names(&root.join(&path)) {
-                Some((digest, time)) => OwnedNames::Listed(digest, time),
+                Some((digest, time)) => Names::Listed(digest, time),
                 None if root.join(&path).exists() => return None,
-                None => OwnedNames::Absent,
+                None => Names::Absent,
             };
             dirs.entry(path).or_default().names = names;
         }
         for (path, record) in parts.snapshot.seen() {
-            add(&mut dirs, path.as_str(), record);
+            let (dir, name) = split(path.as_str());
+            let sources = &mut dirs.entry(dir.to_owned()).or_default().sources;
+            sources.insert(name.to_owned(), record);
         }
+        let mut add = |path: &str, stamp: Stamp, digest: Digest, recorded_ns: i64| {
+            let (dir, name) = split(path);
+            let digest = (!stamp.is_reliable_at(recorded_ns)).then_some(digest);
+            let outputs = &mut dirs.entry(dir.to_owned()).or_default().outputs;
+            outputs.insert(name.to_owned(), (stamp, digest));
+        };
         for (path, record) in parts.publisher.outputs() {
-            let record = FileRecord {
-                stamp: record.stamp,
-                digest: record.digest,
-                recorded_ns: record.recorded_ns,
-            };
-            add(&mut dirs, path, Some(record));
-        }
-        for dir in &parts.rest.empty_dirs {
-            dirs.entry(dir.clone()).or_default().names = OwnedNames::Exists;
+            add(path, record.stamp, record.digest, record.recorded_ns);
         }
         for target in &parts.rest.target_roots {
             let path = format!("{target}/{}", manifest::NAME);
             let recorded_ns = now_ns();
             // A target without outputs has none.
             if let Ok(metadata) = std::fs::metadata(root.join(&path)) {
-                let record = FileRecord {
-                    stamp: Stamp::of(&metadata),
-                    digest: Digest::of_file(&root.join(&path)).ok()?,
-                    recorded_ns,
-                };
-                add(&mut dirs, &path, Some(record));
+                let digest = Digest::of_file(&root.join(&path)).ok()?;
+                add(&path, Stamp::of(&metadata), digest, recorded_ns);
             }
+        }
+        for dir in &parts.rest.empty_dirs {
+            dirs.entry(dir.clone()).or_default().names = Names::Exists;
         }
         Some(dirs)
     }
@@ -248,98 +318,121 @@ impl<'a> Seal<'a> {
         Some((Digest::of(format!("{names:?}")), until))
     }
 
-    fn is_as_it_was(&self, dir: &Dir<'_>) -> bool {
+    fn now(&self, dir: &Dir<'_>) -> Now {
         let path = self.course.place.root.join(dir.path);
-        let are_names_right = match &dir.names {
+        let has_names = match dir.names {
             Names::Any => true,
             Names::Exists => path.is_dir(),
             Names::Absent => !path.exists(),
             Names::Listed(names, until) => {
-                let is_unchanged = *until != 0
+                let is_unchanged = until != 0
                     && std::fs::metadata(&path)
-                        .is_ok_and(|metadata| Stamp::of(&metadata).mtime_ns == *until);
-                is_unchanged
-                    || self
-                        .names(&path)
-                        .is_some_and(|(digest, _)| digest.as_bytes() == *names)
+                        .is_ok_and(|metadata| Stamp::of(&metadata).mtime_ns == until);
+                is_unchanged || self.names(&path).is_some_and(|(digest, _)| digest == names)
             }
         };
-        are_names_right && dir.files.iter().all(|file| file.is_as_it_was(&path))
+        let (mut changed, mut sources) = (Vec::new(), Vec::new());
+        for source in &dir.sources {
+            let file = path.join(source.name);
+            let relative = RelPath::below(&self.course.place.root, &file);
+            match source.now(&file).zip(relative) {
+                Some((record, relative)) => sources.push((relative, record)),
+                None => changed.push(file),
+            }
+        }
+        for output in &dir.outputs {
+            let file = path.join(output.name);
+            if !output.is_as_it_was(&file) {
+                changed.push(file);
+            }
+        }
+        Now {
+            has_names,
+            changed,
+            sources,
+        }
     }
 }
 
-impl File<'_> {
-    fn is_as_it_was(&self, dir: &Path) -> bool {
-        let path = dir.join(self.name);
-        let Ok(metadata) = std::fs::metadata(&path) else {
-            return self.stamp.is_none();
+/// What a course is like now.
+struct Looked {
+    /// Whether all of it is as it was.
+    is_at_rest: bool,
+    rest: AtRest,
+    changed: Option<Changed>,
+}
+
+/// What a directory is like now.
+struct Now {
+    has_names: bool,
+    changed: Vec<PathBuf>,
+    sources: Vec<(RelPath, Option<FileRecord>)>,
+}
+
+impl Source<'_> {
+    /// What is known of it (that it does not exist); none when it is not as it was.
+    fn now(&self, file: &Path) -> Option<Option<FileRecord>> {
+        let looked_ns = now_ns();
+        let metadata = std::fs::metadata(file);
+        let Some((stamp, digest, recorded_ns)) = self.record else {
+            return metadata.is_err().then_some(None);
         };
-        let Some((size, mtime_ns, inode)) = self.stamp else {
-            return false;
+        let is_same = metadata.is_ok_and(|now| now.is_file() && Stamp::of(&now) == stamp);
+        let record = |recorded_ns| FileRecord {
+            stamp,
+            digest,
+            recorded_ns,
         };
-        let stamp = Stamp {
-            size,
-            mtime_ns,
-            inode,
-        };
-        metadata.is_file()
-            && Stamp::of(&metadata) == stamp
-            && self.digest.is_none_or(|digest| {
-                Digest::of_file(&path).is_ok_and(|now| now.as_bytes() == digest)
-            })
+        if is_same && stamp.is_reliable_at(recorded_ns) {
+            return Some(Some(record(recorded_ns)));
+        }
+        let is_proved = is_same && Digest::of_file(file).is_ok_and(|now| now == digest);
+        is_proved.then(|| Some(record(looked_ns)))
+    }
+}
+
+impl Output<'_> {
+    fn is_as_it_was(&self, file: &Path) -> bool {
+        std::fs::metadata(file)
+            .is_ok_and(|metadata| metadata.is_file() && Stamp::of(&metadata) == self.stamp)
+            && self
+                .digest
+                .is_none_or(|digest| Digest::of_file(file).is_ok_and(|now| now == digest))
     }
 }
 
 #[derive(Default)]
 struct OwnedDir {
-    names: OwnedNames,
-    files: BTreeMap<String, Option<FileRecord>>,
-}
-
-#[derive(Default)]
-enum OwnedNames {
-    #[default]
-    Any,
-    Exists,
-    Absent,
-    Listed(Digest, i64),
+    names: Names,
+    sources: BTreeMap<String, Option<FileRecord>>,
+    outputs: BTreeMap<String, (Stamp, Option<Digest>)>,
 }
 
 impl OwnedDir {
     fn as_dir<'a>(&'a self, path: &'a str) -> Dir<'a> {
+        let sources = self.sources.iter().map(|(name, record)| Source {
+            name,
+            record: record.map(|record| (record.stamp, record.digest, record.recorded_ns)),
+        });
+        let outputs = self.outputs.iter().map(|(name, (stamp, digest))| Output {
+            name,
+            stamp: *stamp,
+            digest: *digest,
+        });
         Dir {
             path,
-            names: match &self.names {
-                OwnedNames::Any => Names::Any,
-                OwnedNames::Exists => Names::Exists,
-                OwnedNames::Absent => Names::Absent,
-                OwnedNames::Listed(digest, until) => Names::Listed(digest.as_bytes(), *until),
-            },
-            files: self
-                .files
-                .iter()
-                .map(|(name, record)| File {
-                    name,
-                    stamp: record
-                        .map(|record| record.stamp)
-                        .map(|stamp| (stamp.size, stamp.mtime_ns, stamp.inode)),
-                    digest: record
-                        .as_ref()
-                        .filter(|record| !record.stamp.is_reliable_at(record.recorded_ns))
-                        .map(|record| &record.digest.as_bytes()[..]),
-                })
-                .collect(),
+            names: self.names,
+            sources: sources.collect(),
+            outputs: outputs.collect(),
         }
     }
 }
 
-fn add(dirs: &mut BTreeMap<String, OwnedDir>, path: &str, record: Option<FileRecord>) {
-    let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let dir = if path.starts_with('/') && dir.is_empty() {
-        "/"
-    } else {
-        dir
-    };
-    let files = &mut dirs.entry(dir.to_owned()).or_default().files;
-    files.insert(name.to_owned(), record);
+/// A path's directory (relative to the course root, or absolute) and its name in there.
+fn split(path: &str) -> (&str, &str) {
+    match path.rsplit_once('/') {
+        None => ("", path),
+        Some(("", name)) => ("/", name),
+        Some(split) => split,
+    }
 }

@@ -1,12 +1,11 @@
 //! Actions that are known to be up to date. A resident process does not look at them again until something about them
 //! changes: what they are made of, what they were found to read, or one of their outputs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::course::RelPath;
-use crate::course::path::is_within;
 use crate::events::Diagnostic;
 use crate::plan::Action;
 use crate::store::Latest;
@@ -69,6 +68,12 @@ impl Settled {
         self.0.remove(action);
     }
 
+    /// Every entry: the identity of the action, its results, and what was said about it.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Results, &[Diagnostic])> {
+        let entries = self.0.iter();
+        entries.map(|(id, entry)| (&**id, &entry.results, &*entry.said))
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.0.clear();
@@ -96,7 +101,7 @@ impl Settled {
             self.clear();
             return;
         }
-        let paths: Vec<String> = changes
+        let paths: HashSet<String> = changes
             .paths
             .iter()
             .map(|path| match RelPath::below(root, path) {
@@ -104,17 +109,22 @@ impl Settled {
                 None => path.display().to_string(),
             })
             .collect();
-        let outputs: Vec<&String> = paths.iter().filter(|path| is_output(path)).collect();
-        let is_hit = |(file, _): &(String, _)| paths.iter().any(|path| is_within(file, path));
+        let may_be_outputs = paths.iter().any(|path| is_output(path));
         self.0.retain(|id, Entry { action, .. }| {
             let discovered = latest.get(&**id).map(|latest| &latest.discovered);
+            let is_hit = |(file, _): &(String, _)| is_among(&paths, file);
             let mut destinations = action
                 .outputs
                 .iter()
                 .flat_map(|output| &output.destinations);
             !discovered.is_some_and(|found| found.iter().any(is_hit))
-                && (outputs.is_empty()
-                    || !destinations.any(|file| outputs.iter().any(|path| is_within(file, path))))
+                && !(may_be_outputs && destinations.any(|file| is_among(&paths, file)))
         });
     }
+}
+
+/// Whether a path, or a directory above it, is one of these. Both may be many.
+fn is_among(paths: &HashSet<String>, path: &str) -> bool {
+    let above = path.match_indices('/').map(|(slash, _)| &path[..slash]);
+    paths.contains(path) || above.into_iter().any(|dir| paths.contains(dir))
 }

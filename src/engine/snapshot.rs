@@ -67,6 +67,13 @@ impl Snapshot {
             .retain(|path, _| RelPath::new(path).is_ok_and(|path| !is_below(&path)));
     }
 
+    /// Takes over what is known of files that were just looked at (none: they do not exist).
+    pub fn trust(&self, files: Vec<(RelPath, Option<FileRecord>)>) {
+        for (path, record) in files {
+            self.saw(&path, record);
+        }
+    }
+
     /// Forgets bytes, not digests: they are wanted together while planning, and hardly ever later.
     pub fn forget_contents(&self) {
         self.contents.take();

@@ -10,7 +10,7 @@ use crate::course::layout::Layout;
 use crate::course::tree::{Listing, Tree};
 use crate::digest::Digest;
 use crate::events::Diagnostic;
-use crate::plan::{Memo, Names};
+use crate::plan::{Bases, Memo, Names};
 use crate::store::FileRecord;
 use crate::watch::ChangeSet;
 
@@ -43,6 +43,8 @@ pub struct LaidOut {
     pub listed: (u64, Vec<String>),
     /// What was concluded.
     pub layout: Arc<Layout>,
+    /// What it says of every source.
+    pub bases: Bases,
     /// What was found on the way.
     pub diagnostics: Vec<Diagnostic>,
     /// Every output path.

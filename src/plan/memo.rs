@@ -2,15 +2,18 @@
 //!
 //! An entry says what it was made of: the tree and layout of its source, every file that was read (by its digest), the
 //! links of other decks if it has any, and the world: settings, tools, what the specification says for all decks.
+//! [`super::saved`] keeps a memo from one process to the next.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::course::RelPath;
-use crate::course::layout::{CopyOutput, DeckOutputs, DiagramOutputs};
-use crate::course::spec::TopicRef;
-use crate::course::tree::Topic;
+use crate::course::layout::{DeckOutputs, Layout};
+use crate::course::spec::Spec;
+use crate::course::tree::Tree;
 use crate::digest::Digest;
 
 use super::action::{Action, ActionIndex, Recipe};
@@ -22,42 +25,74 @@ use super::{Context, Files, Plan, Source, texts};
 /// Remembered plans, to be kept from one planning to the next.
 #[derive(Default)]
 pub struct Memo {
-    world: Option<Digest>,
+    pub(super) world: Option<Digest>,
     links: Option<Digest>,
-    entries: HashMap<Place, Entry>,
+    pub(super) entries: HashMap<Place, Entry>,
     used: HashMap<Place, Entry>,
 }
 
+/// What the specification, the tree and the layout say of every source, in the order of the layout, as digests.
+pub struct Bases {
+    diagrams: Vec<Option<Digest>>,
+    copies: Vec<Option<Digest>>,
+    decks: Vec<Option<Digest>>,
+}
+
+impl Bases {
+    /// Those of everything that is laid out.
+    pub fn of(spec: &Spec, tree: &Tree, layout: &Layout) -> Self {
+        let deck = |deck: &DeckOutputs| {
+            let section = &tree.sections[deck.section];
+            let topic = &section.topics[deck.topic];
+            let reference = &spec.sections[section.index].topics[topic.topic];
+            digest(&(deck, topic, reference))
+        };
+        Self {
+            diagrams: layout.diagrams.iter().map(digest).collect(),
+            copies: layout.copies.iter().map(digest).collect(),
+            decks: layout.decks.iter().map(deck).collect(),
+        }
+    }
+}
+
+/// None, which is like nothing else, for what has no bytes.
+fn digest(value: &impl Serialize) -> Option<Digest> {
+    postcard::to_allocvec(value).ok().map(Digest::of)
+}
+
 /// Where a source stands: a topic may be part of several sections, and a file may be copied and be a deck.
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Place {
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) enum Place {
     Diagram(RelPath),
     Copy(RelPath),
     Deck(usize, usize, RelPath),
 }
 
-struct Entry {
-    basis: Basis,
+pub(super) struct Entry {
+    /// What the tree and the layout say of the source.
+    pub(super) basis: Option<Digest>,
     /// Files that were read, with their digests; none for those that were looked for and not found.
-    reads: Vec<(RelPath, Option<Digest>)>,
+    pub(super) reads: Vec<(RelPath, Option<Digest>)>,
     /// What links between decks could lead to, if this one has links.
-    links: Option<Digest>,
+    pub(super) links: Option<Digest>,
     /// The index of the first of its actions.
-    first: ActionIndex,
-    actions: Vec<Arc<Action>>,
+    pub(super) first: ActionIndex,
+    pub(super) actions: Vec<Arc<Action>>,
     /// Where texts go that planning made.
-    texts: Vec<Arc<str>>,
-    programs: Programs,
-}
-
-/// What the tree and the layout say of a source.
-enum Basis {
-    Diagram(DiagramOutputs),
-    Copy(CopyOutput),
-    Deck(Box<(DeckOutputs, Topic, TopicRef)>),
+    pub(super) texts: Vec<Arc<str>>,
+    pub(super) programs: Programs,
 }
 
 impl Memo {
+    /// A memo that remembers this.
+    pub(super) fn with(world: Option<Digest>, entries: HashMap<Place, Entry>) -> Self {
+        Self {
+            world,
+            entries,
+            ..Self::default()
+        }
+    }
+
     /// Forgets everything when something changed that any source may depend on.
     pub(super) fn begin(&mut self, context: &Context<'_>) {
         let world = world(context);
@@ -77,65 +112,52 @@ impl Memo {
     pub(super) fn diagram(
         &mut self,
         context: &Context<'_>,
-        diagram: &DiagramOutputs,
+        bases: &Bases,
+        number: usize,
         plan: &mut Plan,
     ) {
-        self.add(
-            context,
-            Place::Diagram(diagram.diagram.at.clone()),
-            |basis| matches!(basis, Basis::Diagram(known) if known == diagram),
-            || Basis::Diagram(diagram.clone()),
-            plan,
-            |context, _| {
-                (
-                    vec![rules::diagram::action(context, diagram)],
-                    Programs::default(),
-                )
-            },
-        );
+        let diagram = &context.layout.diagrams[number];
+        let place = Place::Diagram(diagram.diagram.at.clone());
+        self.add(context, place, bases.diagrams[number], plan, |context, _| {
+            let recipe = rules::diagram::action(context, diagram);
+            (vec![recipe], Programs::default())
+        });
     }
 
     /// Adds the action of a copied file.
-    pub(super) fn copy(&mut self, context: &Context<'_>, copy: &CopyOutput, plan: &mut Plan) {
-        self.add(
-            context,
-            Place::Copy(copy.source.clone()),
-            |basis| matches!(basis, Basis::Copy(known) if known == copy),
-            || Basis::Copy(copy.clone()),
-            plan,
-            |context, _| {
-                (
-                    vec![rules::copy::action(context, copy)],
-                    Programs::default(),
-                )
-            },
-        );
+    pub(super) fn copy(
+        &mut self,
+        context: &Context<'_>,
+        bases: &Bases,
+        number: usize,
+        plan: &mut Plan,
+    ) {
+        let copy = &context.layout.copies[number];
+        let place = Place::Copy(copy.source.clone());
+        self.add(context, place, bases.copies[number], plan, |context, _| {
+            let recipe = rules::copy::action(context, copy);
+            (vec![recipe], Programs::default())
+        });
     }
 
     /// Adds all actions of a deck.
     pub(super) fn deck(
         &mut self,
         context: &Context<'_>,
-        deck: &DeckOutputs,
+        bases: &Bases,
+        number: usize,
         rendered: &Rendered,
         plan: &mut Plan,
         programs: &mut Programs,
     ) {
-        let section = &context.tree.sections[deck.section];
-        let topic = &section.topics[deck.topic];
-        let reference = &context.spec.sections[section.index].topics[topic.topic];
+        let deck = &context.layout.decks[number];
+        let topic = &context.tree.sections[deck.section].topics[deck.topic];
         let at = topic.decks[deck.deck].at.clone();
-        let entry = self.add(
-            context,
-            Place::Deck(deck.section, deck.topic, at),
-            |basis| {
-                matches!(basis, Basis::Deck(known)
-                    if known.0 == *deck && known.1 == *topic && known.2 == *reference)
-            },
-            || Basis::Deck(Box::new((deck.clone(), topic.clone(), reference.clone()))),
-            plan,
-            |context, first| rules::deck::actions(context, deck, rendered, first),
-        );
+        let place = Place::Deck(deck.section, deck.topic, at);
+        let basis = bases.decks[number];
+        let entry = self.add(context, place, basis, plan, |context, first| {
+            rules::deck::actions(context, deck, rendered, first)
+        });
         programs.extend(&entry.programs);
     }
 
@@ -143,18 +165,18 @@ impl Memo {
         &mut self,
         context: &Context<'_>,
         place: Place,
-        is_same: impl FnOnce(&Basis) -> bool,
-        basis: impl FnOnce() -> Basis,
+        basis: Option<Digest>,
         plan: &mut Plan,
         make: impl FnOnce(&Context<'_>, ActionIndex) -> (Vec<Recipe>, Programs),
     ) -> &Entry {
         let first = plan.actions.len();
-        let known = self.entries.remove(&place);
-        let entry = match known {
-            Some(entry) if is_same(&entry.basis) && self.still_holds(&entry, context) => {
+        let entry = match self.entries.remove(&place) {
+            Some(entry)
+                if basis.is_some() && entry.basis == basis && self.still_holds(&entry, context) =>
+            {
                 moved(entry, first)
             }
-            _ => self.made(context, basis(), first, make),
+            _ => self.made(context, basis, first, make),
         };
         plan.actions.extend(entry.actions.iter().cloned());
         plan.texts.extend(entry.texts.iter().cloned());
@@ -179,7 +201,7 @@ impl Memo {
     fn made(
         &mut self,
         context: &Context<'_>,
-        basis: Basis,
+        basis: Option<Digest>,
         first: ActionIndex,
         make: impl FnOnce(&Context<'_>, ActionIndex) -> (Vec<Recipe>, Programs),
     ) -> Entry {

@@ -8,6 +8,7 @@ mod memo;
 mod names;
 mod recipes;
 mod rules;
+pub mod saved;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -23,7 +24,7 @@ use crate::events::Diagnostic;
 
 pub use action::{Action, ActionIndex, EXECUTED, ImageSource, InlineImage, Make, Output, Recipe};
 pub use key::{ActionKey, KeyParts};
-pub use memo::Memo;
+pub use memo::{Bases, Memo};
 pub use names::Names;
 pub use recipes::Recipes;
 pub use rules::deck::{DataUrls, page, written};
@@ -126,25 +127,25 @@ impl Context<'_> {
 }
 
 /// Plans everything that the layout names. What `memo` remembers of decks, diagrams and copies that did not change is
-/// used again; an empty memo gives an equal plan.
+/// used again; an empty memo gives an equal plan. `bases` are those of the context's layout.
 #[tracing::instrument(level = "debug", skip_all)]
-pub fn plan(context: &Context<'_>, memo: &mut Memo) -> Plan {
+pub fn plan(context: &Context<'_>, bases: &Bases, memo: &mut Memo) -> Plan {
     let layout = context.layout;
     let mut plan = Plan::default();
     let mut programs = rules::program::Programs::default();
     memo.begin(context);
-    for (number, diagram) in layout.diagrams.iter().enumerate() {
+    for number in 0..layout.diagrams.len() {
         plan.begin(Subject::Diagram(number));
-        memo.diagram(context, diagram, &mut plan);
+        memo.diagram(context, bases, number, &mut plan);
     }
     let rendered = rendered(layout);
-    for (number, copy) in layout.copies.iter().enumerate() {
+    for number in 0..layout.copies.len() {
         plan.begin(Subject::Copy(number));
-        memo.copy(context, copy, &mut plan);
+        memo.copy(context, bases, number, &mut plan);
     }
-    for (number, deck) in layout.decks.iter().enumerate() {
+    for number in 0..layout.decks.len() {
         plan.begin(Subject::Deck(number));
-        memo.deck(context, deck, &rendered, &mut plan, &mut programs);
+        memo.deck(context, bases, number, &rendered, &mut plan, &mut programs);
     }
     memo.end();
     let mut projects = Vec::new();

@@ -6,7 +6,12 @@ mod names;
 mod references;
 mod selection;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::rc::Rc;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::course::spec::{Spec, Target};
 use crate::course::tree::{DiagramFile, Listing, Topic, Tree};
@@ -38,7 +43,7 @@ pub struct Layout {
 }
 
 /// An output and what it is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Placed {
     /// Where it goes.
     pub destination: Destination,
@@ -54,7 +59,7 @@ pub struct Placed {
 }
 
 /// What an output is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OutputClass {
     /// A deck in a format, for an audience.
     Deck(Format, Kind),
@@ -76,7 +81,7 @@ pub struct TargetRoot {
 }
 
 /// A place in the output tree.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Destination {
     /// Index of the target in [`Layout::targets`].
     pub target: usize,
@@ -85,7 +90,7 @@ pub struct Destination {
 }
 
 /// The outputs of a deck. The indices lead into the [`Tree`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DeckOutputs {
     /// The section.
     pub section: usize,
@@ -98,7 +103,7 @@ pub struct DeckOutputs {
 }
 
 /// One output of a deck, wherever it goes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DeckOutput {
     /// Its language.
     pub lang: Lang,
@@ -111,7 +116,7 @@ pub struct DeckOutput {
 }
 
 /// A diagram and where its image goes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DiagramOutputs {
     /// The diagram.
     pub diagram: DiagramFile,
@@ -120,7 +125,7 @@ pub struct DiagramOutputs {
 }
 
 /// A file that is copied.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CopyOutput {
     /// The file.
     pub source: RelPath,
@@ -143,6 +148,8 @@ pub fn layout(
         targets: &targets,
         claims: Claims::new(is_same),
         topic: None,
+        section_dirs: HashMap::new(),
+        copy_of: HashMap::new(),
         layout: Layout {
             targets: targets
                 .iter()
@@ -179,6 +186,9 @@ struct Maker<'a> {
     claims: Claims<'a>,
     /// The topic whose outputs are being named.
     topic: Option<(usize, Arc<str>)>,
+    section_dirs: HashMap<(usize, Lang, Format, Kind), Rc<str>>,
+    /// Where in the layout the copy of a source is.
+    copy_of: HashMap<RelPath, usize>,
     layout: Layout,
 }
 
@@ -196,9 +206,9 @@ impl Maker<'_> {
                     if format == Format::Html && !reference.html {
                         continue;
                     }
+                    let name = names::deck_file(deck, lang, format);
                     for kind in Kind::ALL {
-                        let name = names::deck_file(deck, lang, format);
-                        let place = names::section_dir(self.spec, spec_section, lang, format, kind);
+                        let place = self.section_dir(spec_section, lang, format, kind);
                         let destinations = self.destinations(
                             lang,
                             format,
@@ -258,18 +268,25 @@ impl Maker<'_> {
             return;
         }
         // A file may be copied for several reasons, but it is one action.
-        match self
-            .layout
-            .copies
-            .iter_mut()
-            .find(|copy| copy.source == source)
-        {
-            Some(copy) => copy.destinations.extend(destinations),
-            None => self.layout.copies.push(CopyOutput {
-                source,
-                destinations,
-            }),
+        let copies = &mut self.layout.copies;
+        match self.copy_of.entry(source) {
+            Entry::Occupied(known) => copies[*known.get()].destinations.extend(destinations),
+            Entry::Vacant(new) => {
+                copies.push(CopyOutput {
+                    source: new.key().clone(),
+                    destinations,
+                });
+                new.insert(copies.len() - 1);
+            }
         }
+    }
+
+    /// The directory of a section's outputs below its target.
+    fn section_dir(&mut self, section: usize, lang: Lang, format: Format, kind: Kind) -> Rc<str> {
+        let name = || names::section_dir(self.spec, section, lang, format, kind).into();
+        let dirs = &mut self.section_dirs;
+        let dir = dirs.entry((section, lang, format, kind));
+        Rc::clone(dir.or_insert_with(name))
     }
 
     /// The places of an image: beside the decks, or in the course's one directory of images.
@@ -316,7 +333,7 @@ impl Maker<'_> {
                     continue;
                 }
                 for kind in Kind::ALL {
-                    let place = names::section_dir(self.spec, section, lang, format, kind);
+                    let place = self.section_dir(section, lang, format, kind);
                     found.extend(self.destinations(
                         lang,
                         format,

@@ -5,6 +5,8 @@ mod targets;
 mod topics;
 mod xml;
 
+use serde::Serialize;
+
 use crate::course::words::ImageKind;
 use crate::course::{Format, Kind, Lang, Localized, ProgLang, RelPath};
 use crate::events::{Diagnostic, Severity};
@@ -49,8 +51,8 @@ pub struct Section {
     pub line: u32,
 }
 
-/// A reference to a topic.
-#[derive(Clone, Debug, PartialEq)]
+/// A reference to a topic. As bytes it is what plans depend on, so without its place in the file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TopicRef {
     /// The topic's id.
     pub id: String,
@@ -71,13 +73,15 @@ pub struct TopicRef {
     /// Files from elsewhere that count as the topic's own: those of the section, then its own.
     pub includes: Vec<Include>,
     /// Where it stands in the file.
+    #[serde(skip)]
     pub line: u32,
     /// Where it stands in the line.
+    #[serde(skip)]
     pub column: u32,
 }
 
 /// A file or directory of the course that a topic shows as its own.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Include {
     /// Where it lies.
     pub source: RelPath,
@@ -86,13 +90,15 @@ pub struct Include {
     /// Whether it may be missing.
     pub optional: bool,
     /// Where it stands in the file.
+    #[serde(skip)]
     pub line: u32,
     /// Where it stands in the line.
+    #[serde(skip)]
     pub column: u32,
 }
 
 /// Directories that are copied as they are.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DirGroup {
     /// Where they go below the course's output directory; may be empty.
     pub name: Localized,
@@ -107,8 +113,10 @@ pub struct DirGroup {
     /// The only language it is for.
     pub lang: Option<Lang>,
     /// Where it stands in the file.
+    #[serde(skip)]
     pub line: u32,
     /// Where it stands in the line.
+    #[serde(skip)]
     pub column: u32,
 }
 

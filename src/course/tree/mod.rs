@@ -10,6 +10,8 @@ mod topic;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::course::spec::{Spec, TopicRef};
 use crate::course::{Lang, Localized, ProgLang, RelPath};
 use crate::events::Diagnostic;
@@ -54,7 +56,7 @@ pub struct TreeSection {
 }
 
 /// The sources of a topic.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Topic {
     /// Its id.
     pub id: String,
@@ -75,7 +77,7 @@ pub struct Topic {
 }
 
 /// A file of a topic.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct TopicFile {
     /// Where it lies.
     pub path: RelPath,
@@ -84,7 +86,7 @@ pub struct TopicFile {
 }
 
 /// A deck.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DeckFile {
     /// Its file.
     pub path: RelPath,
@@ -103,7 +105,7 @@ pub struct DeckFile {
 }
 
 /// What a diagram is drawn with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum DiagramKind {
     /// PlantUML.
     Plantuml,
@@ -112,7 +114,7 @@ pub enum DiagramKind {
 }
 
 /// A diagram.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DiagramFile {
     /// Its file.
     pub path: RelPath,

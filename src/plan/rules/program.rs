@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::course::deck::cpp::{self, Program};
 use crate::course::layout::{DeckOutput, Destination, OutputClass, Placed};
 use crate::course::tree::DeckFile;
@@ -12,7 +14,7 @@ use crate::plan::action::{Make, Output, Recipe};
 use super::deck::notebook_of;
 
 /// The programs of a course, or of one of its decks.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Programs {
     /// Source files and headers, wherever they go.
     pub files: Vec<ProgramFile>,
@@ -29,7 +31,7 @@ impl Programs {
 }
 
 /// A program in one place.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct ProgramFile {
     /// The place of the deck's source file.
     pub destination: Destination,

@@ -1,0 +1,158 @@
+//! A memo as bytes: what one process planned, for the next one. The format is nobody's but this very program's.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::course::RelPath;
+use crate::digest::Digest;
+use crate::events::{ActionKind, Diagnostic};
+
+use super::action::{Action, ActionIndex, Output};
+use super::memo::{Entry, Memo, Place};
+use super::names::Names;
+use super::rules::program::Programs;
+
+#[derive(Serialize, Deserialize)]
+struct SavedMemo<'a> {
+    world: Option<Digest>,
+    #[serde(borrow)]
+    entries: Vec<(Place, SavedEntry<'a>)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedEntry<'a> {
+    basis: Option<Digest>,
+    reads: Vec<(RelPath, Option<Digest>)>,
+    links: Option<Digest>,
+    first: ActionIndex,
+    #[serde(borrow)]
+    actions: Vec<SavedAction<'a>>,
+    #[serde(borrow)]
+    texts: Vec<&'a str>,
+    programs: Programs,
+}
+
+/// Texts are borrowed, so that output paths can be shared with those who have them already.
+#[derive(Serialize, Deserialize)]
+struct SavedAction<'a> {
+    id: &'a str,
+    kind: ActionKind,
+    source: RelPath,
+    inputs: Vec<(RelPath, Digest)>,
+    key: Digest,
+    after: Vec<ActionIndex>,
+    #[serde(borrow)]
+    outputs: Vec<(&'a str, Vec<&'a str>)>,
+    /// JSON, since the absent fields of diagnostics need names.
+    warnings: String,
+}
+
+impl Memo {
+    /// The memo as bytes; none when a source has errors, since these are told anew by every process.
+    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        let entries = self.entries.iter();
+        let entries: Option<Vec<_>> = entries
+            .map(|(place, entry)| Some((place.clone(), SavedEntry::of(entry)?)))
+            .collect();
+        let saved = SavedMemo {
+            world: self.world,
+            entries: entries?,
+        };
+        postcard::to_allocvec(&saved).ok()
+    }
+
+    /// The memo that these bytes are; none when they are none.
+    pub fn from_bytes(bytes: &[u8], names: &Names) -> Option<Self> {
+        let saved: SavedMemo<'_> = postcard::from_bytes(bytes).ok()?;
+        let entries = saved.entries.into_iter();
+        let entries: Option<_> = entries
+            .map(|(place, entry)| Some((place, entry.into_entry(names)?)))
+            .collect();
+        Some(Self::with(saved.world, entries?))
+    }
+
+    /// All actions that are remembered.
+    pub fn actions(&self) -> impl Iterator<Item = &Arc<Action>> {
+        self.entries.values().flat_map(|entry| &entry.actions)
+    }
+}
+
+impl<'a> SavedEntry<'a> {
+    fn of(entry: &'a Entry) -> Option<Self> {
+        let actions: Option<Vec<_>> = entry.actions.iter().map(|a| SavedAction::of(a)).collect();
+        Some(Self {
+            basis: entry.basis,
+            reads: entry.reads.clone(),
+            links: entry.links,
+            first: entry.first,
+            actions: actions?,
+            texts: entry.texts.iter().map(|path| &**path).collect(),
+            programs: entry.programs.clone(),
+        })
+    }
+
+    fn into_entry(self, names: &Names) -> Option<Entry> {
+        let actions = self.actions.into_iter();
+        let actions: Option<Vec<_>> = actions
+            .map(|action| action.into_action(names).map(Arc::new))
+            .collect();
+        Some(Entry {
+            basis: self.basis,
+            reads: self.reads,
+            links: self.links,
+            first: self.first,
+            actions: actions?,
+            texts: self.texts.into_iter().map(|path| names.of(path)).collect(),
+            programs: self.programs,
+        })
+    }
+}
+
+impl<'a> SavedAction<'a> {
+    fn of(action: &'a Action) -> Option<Self> {
+        if action.errors.is_some() {
+            return None;
+        }
+        let outputs = action.outputs.iter().map(|output| {
+            let destinations = output.destinations.iter().map(|path| &**path);
+            (output.name.as_str(), destinations.collect())
+        });
+        let warnings = match action.warnings.as_slice() {
+            [] => String::new(),
+            warnings => serde_json::to_string(warnings).ok()?,
+        };
+        Some(Self {
+            id: &action.id,
+            kind: action.kind,
+            source: action.source.clone(),
+            inputs: action.inputs.to_vec(),
+            key: action.key,
+            after: action.after.clone(),
+            outputs: outputs.collect(),
+            warnings,
+        })
+    }
+
+    fn into_action(self, names: &Names) -> Option<Action> {
+        let warnings: Vec<Diagnostic> = match self.warnings.as_str() {
+            "" => Vec::new(),
+            json => serde_json::from_str(json).ok()?,
+        };
+        let outputs = self.outputs.into_iter().map(|(name, destinations)| Output {
+            name: name.to_owned(),
+            destinations: destinations.into_iter().map(|path| names.of(path)).collect(),
+        });
+        Some(Action {
+            id: self.id.into(),
+            kind: self.kind,
+            source: self.source,
+            inputs: self.inputs.into(),
+            key: self.key,
+            after: self.after,
+            outputs: outputs.collect(),
+            warnings,
+            errors: None,
+        })
+    }
+}
