@@ -326,7 +326,7 @@ async fn without_graphviz_classes_are_still_laid_out() {
 #[tokio::test]
 async fn cancelling_and_killing_harm_no_later_diagram() {
     let lab = Lab::new();
-    lab.pool.warm_up(ActionKind::Plantuml);
+    lab.pool.warm_up(ActionKind::Plantuml, 2);
     let cancel = CancellationToken::new();
     cancel.cancel();
     let out = lab.dir.path().join("out");

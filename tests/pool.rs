@@ -279,15 +279,28 @@ async fn a_dead_process_shared_by_idle_workers_costs_nothing() {
 async fn warming_up_starts_as_many_workers_as_a_deck_has_languages() {
     for (slots, warm) in [(1, 1), (2, 2), (8, 2)] {
         let lab = Lab::new(&[], |config| config.slots.plantuml = slots);
-        lab.pool.warm_up(ActionKind::Plantuml);
+        lab.pool.warm_up(ActionKind::Plantuml, 2);
         assert!(eventually(|| lab.count(WorkerState::Idle) == warm).await);
-        lab.pool.warm_up(ActionKind::Plantuml);
-        assert!(eventually(|| lab.count(WorkerState::Idle) == 2 * warm).await);
+        lab.pool.warm_up(ActionKind::Plantuml, 2);
         lab.run(1, "x").await.unwrap();
         assert_eq!(lab.pids().len(), warm, "no more are started");
         assert_eq!(lab.pool.slots(ActionKind::Plantuml), slots);
         assert_eq!(lab.pool.slots(ActionKind::Copy), 0);
     }
+}
+
+#[tokio::test]
+async fn a_request_takes_the_worker_that_is_getting_warm_for_it() {
+    let lab = Lab::new(&[], |config| config.slots.plantuml = 2);
+    lab.pool.warm_up(ActionKind::Plantuml, 1);
+    lab.run(1, "x").await.unwrap();
+    assert_eq!(lab.pids().len(), 1);
+    // Another one at the same time has nothing to wait for.
+    let lab = Lab::new(&[], |config| config.slots.plantuml = 2);
+    lab.pool.warm_up(ActionKind::Plantuml, 1);
+    let (one, other) = tokio::join!(lab.run(1, "x"), lab.run(2, "y"));
+    assert!(one.is_ok() && other.is_ok());
+    assert!((1..=2).contains(&lab.pids().len()));
 }
 
 /// Starts itself as a second process with a busy worker that has a child, and kills that second process.

@@ -233,7 +233,10 @@ fn a_build_after_an_edit_looks_only_at_what_it_touches() {
     let touched = |action: &&str| *action == copied || action.starts_with("execute ");
     assert!(told(&ran).iter().all(touched), "{:?}", told(&ran));
     assert!(told(&ran).contains(&&*copied));
-    assert_eq!(ran.counts().built + ran.counts().fresh, sealed_count(&course));
+    assert_eq!(
+        ran.counts().built + ran.counts().fresh,
+        sealed_count(&course)
+    );
     assert!(course.read(COPY).starts_with("14"));
     // The editor's save hook knows it as well.
     course.write(DATA, "15\n20\n30\n");

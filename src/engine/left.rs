@@ -40,7 +40,10 @@ pub(super) fn write(course: &Course, memo: &Memo, settled: &Settled) -> Option<D
             };
             Some(Left {
                 action,
-                results: results.iter().map(|(name, digest)| (name.as_str(), *digest)).collect(),
+                results: results
+                    .iter()
+                    .map(|(name, digest)| (name.as_str(), *digest))
+                    .collect(),
                 said,
             })
         })

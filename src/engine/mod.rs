@@ -21,7 +21,7 @@ pub mod sources;
 mod staging;
 mod wanted;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ use crate::course::layout::{Layout, Selection};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity};
+use crate::plan::{Action, Memo};
 use crate::store::{Latest, Store};
 use crate::watch::{ChangeSet, Inputs};
 use crate::worker::Renderers;
@@ -146,11 +147,18 @@ pub trait Listener: Send + Sync {
 }
 
 impl Memory {
-    /// Goes on where the build that sealed the course ended.
-    fn resume(&mut self, course: &Course, changed: Changed) {
-        let Some((memo, settled)) = left::read(course, changed.left, &self.sources.names) else {
-            return;
+    /// Goes on where the build that sealed the course ended. Gives the kinds of workers that will be needed.
+    fn resume(&mut self, course: &Course, changed: Changed) -> BTreeSet<ActionKind> {
+        let left = left::read(course, changed.left, &self.sources.names);
+        let Some((memo, settled)) = left else {
+            return BTreeSet::new();
         };
+        let root = &course.place.root;
+        let paths = changed.paths.iter();
+        let changed_sources: HashSet<RelPath> = paths
+            .filter_map(|path| RelPath::below(root, path))
+            .collect();
+        let kinds = ahead_of(&memo, &changed_sources);
         self.sources.memo = memo;
         self.settled = settled;
         self.sources.snapshot.trust(changed.sources);
@@ -159,8 +167,8 @@ impl Memory {
             ..ChangeSet::default()
         };
         let is_output = |path: &str| self.publisher.has_outputs_at(path);
-        self.settled
-            .apply(&changes, &course.place.root, &self.latest, &is_output);
+        self.settled.apply(&changes, root, &self.latest, &is_output);
+        kinds
     }
 
     /// Forgets what a change set puts in doubt.
@@ -173,6 +181,23 @@ impl Memory {
             self.cleaned = None;
         }
     }
+}
+
+/// The kinds of workers that an edit of these sources will need, by what was planned before: they can start while the
+/// edit is looked at. Whether it is an edit of code is not known yet, and a kernel that is not needed takes time from those
+/// who do something, unless there is a processor to spare.
+fn ahead_of(memo: &Memo, changed: &HashSet<RelPath>) -> BTreeSet<ActionKind> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let is_likely = |action: &Action| {
+        action.kind != ActionKind::Execute || processors > 2 || !changed.contains(&action.source)
+    };
+    let concerned = memo.actions().filter(|action| {
+        let mut inputs = action.inputs.iter();
+        action.needs_worker()
+            && inputs.any(|(input, _)| changed.contains(input))
+            && is_likely(action)
+    });
+    concerned.map(|action| action.kind).collect()
 }
 
 impl BuildOptions {
@@ -266,10 +291,11 @@ impl Engine {
     pub async fn build(&self, options: &BuildOptions, changed: Option<Changed>) -> Result<Built> {
         let specified = self.course.specification()?;
         let mut memory = self.remember(&specified)?;
-        if let Some(changed) = changed {
-            memory.resume(&self.course, changed);
-        }
+        let ahead = changed.map(|changed| memory.resume(&self.course, changed));
         let pool = Arc::new(self.start_pool());
+        for kind in ahead.into_iter().flatten() {
+            pool.warm_up(kind, 1);
+        }
         let run = Run {
             engine: self,
             pool: &pool,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::course::RelPath;
+use crate::course::{Lang, RelPath};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{ActionKind, Counts, Diagnostic, Event};
 use crate::memory;
@@ -368,7 +368,7 @@ impl<'e> Resident<'e> {
         }
         for kind in [ActionKind::Execute, ActionKind::Html] {
             if !self.options.fast {
-                self.pool.warm_up(kind);
+                self.pool.warm_up(kind, Lang::ALL.len());
             }
         }
     }

@@ -187,7 +187,9 @@ impl<'a> Seal<'a> {
         let now = parallel::map(&body.dirs, |dir| self.now(dir));
         let is_at_rest = body.specification == self.specification
             && !manifest::is_due(self.course)
-            && now.iter().all(|dir| dir.has_names && dir.changed.is_empty());
+            && now
+                .iter()
+                .all(|dir| dir.has_names && dir.changed.is_empty());
         let (mut paths, mut sources) = (Vec::new(), Vec::new());
         for dir in now {
             paths.extend(dir.changed);

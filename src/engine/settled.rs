@@ -117,8 +117,9 @@ impl Settled {
                 .outputs
                 .iter()
                 .flat_map(|output| &output.destinations);
-            !discovered.is_some_and(|found| found.iter().any(is_hit))
-                && !(may_be_outputs && destinations.any(|file| is_among(&paths, file)))
+            let is_in_doubt = discovered.is_some_and(|found| found.iter().any(is_hit))
+                || may_be_outputs && destinations.any(|file| is_among(&paths, file));
+            !is_in_doubt
         });
     }
 }

@@ -118,10 +118,16 @@ impl Memo {
     ) {
         let diagram = &context.layout.diagrams[number];
         let place = Place::Diagram(diagram.diagram.at.clone());
-        self.add(context, place, bases.diagrams[number], plan, |context, _| {
-            let recipe = rules::diagram::action(context, diagram);
-            (vec![recipe], Programs::default())
-        });
+        self.add(
+            context,
+            place,
+            bases.diagrams[number],
+            plan,
+            |context, _| {
+                let recipe = rules::diagram::action(context, diagram);
+                (vec![recipe], Programs::default())
+            },
+        );
     }
 
     /// Adds the action of a copied file.

@@ -141,7 +141,10 @@ impl<'a> SavedAction<'a> {
         };
         let outputs = self.outputs.into_iter().map(|(name, destinations)| Output {
             name: name.to_owned(),
-            destinations: destinations.into_iter().map(|path| names.of(path)).collect(),
+            destinations: destinations
+                .into_iter()
+                .map(|path| names.of(path))
+                .collect(),
         });
         Some(Action {
             id: self.id.into(),

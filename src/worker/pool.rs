@@ -19,8 +19,6 @@ pub use factory::{Factory, ToolFactory};
 use number::Number;
 use shelf::Shelf;
 
-/// How many workers of a kind get ready for what comes next.
-const WARM_WORKERS: usize = 2;
 /// A worker answers a cancellation within this time, or is killed.
 const CANCEL_LIMIT: Duration = Duration::from_millis(900);
 /// How much later than a worker's own time-out the pool gives up on it.
@@ -132,36 +130,29 @@ impl Pool {
         }
     }
 
-    /// Has workers ready for the next requests, as many as a deck has languages, if there are as many slots: starts in the
-    /// background those that are not there, and lets them prepare. Must be called on a runtime.
-    pub fn warm_up(&self, kind: ActionKind) {
-        let inner = Arc::clone(&self.0);
-        tokio::spawn(async move {
-            let Ok(shelf) = inner.shelf(kind) else { return };
-            inner.start_sweeping();
-            let mut prepared = Vec::new();
-            for _ in 0..WARM_WORKERS {
-                let Ok(permit) = shelf.permits.try_acquire() else {
-                    break;
-                };
-                let lent = match inner.borrow_idle(kind) {
-                    Some(lent) => Ok(lent),
-                    None => inner.start(kind).await,
-                };
-                match lent {
+    /// Has up to `count` workers ready for the next requests: starts in the background those that are not there, and lets
+    /// them prepare. Must be called on a runtime.
+    pub fn warm_up(&self, kind: ActionKind, count: usize) {
+        let Ok(shelf) = self.0.shelf(kind) else {
+            return;
+        };
+        self.0.start_sweeping();
+        for _ in 0..shelf.begin_warming(count) {
+            let inner = Arc::clone(&self.0);
+            tokio::spawn(async move {
+                match inner.start(kind).await {
                     Ok(mut lent) => {
                         lent.worker().prepare();
-                        prepared.push((lent, permit));
+                        lent.put_back();
                     }
                     // The first request will meet the same error, and report it.
                     Err(error) => tracing::debug!(%error, "warming up failed"),
                 }
-            }
-            // The one that was used last stays the next one.
-            for (lent, _permit) in prepared.into_iter().rev() {
-                lent.put_back();
-            }
-        });
+                if let Ok(shelf) = inner.shelf(kind) {
+                    shelf.end_warming();
+                }
+            });
+        }
     }
 
     /// Ends all idle workers; requests that wait for a slot are cancelled, and no new ones are taken.
@@ -203,14 +194,10 @@ impl Inner {
         cancel: &CancellationToken,
     ) -> Result<Outcome, WorkerError> {
         let kind = request.work.kind();
-        let lent = match self.borrow_idle(kind) {
-            Some(lent) => Ok(lent),
-            None => tokio::select! {
-                lent = self.start(kind) => lent,
-                () = cancel.cancelled() => return Ok(Outcome::cancelled()),
-            },
+        let mut lent = tokio::select! {
+            lent = self.borrow(kind) => lent?,
+            () = cancel.cancelled() => return Ok(Outcome::cancelled()),
         };
-        let mut lent = lent?;
         self.tell(kind, lent.pid, WorkerState::Busy);
         let timeout = self.config.timeouts.get(kind).copied().flatten();
         let span = debug_span!("work", kind = kind.name(), worker = lent.number);
@@ -224,6 +211,21 @@ impl Inner {
         }?;
         lent.put_back();
         Ok(outcome)
+    }
+
+    /// A warm worker, or one that is getting warm, or else a new one.
+    async fn borrow(self: &Arc<Self>, kind: ActionKind) -> Result<Lent, WorkerError> {
+        if let Some(lent) = self.borrow_idle(kind) {
+            return Ok(lent);
+        }
+        let shelf = self.shelf(kind)?;
+        if shelf.awaits_warming() {
+            shelf.warmed.notified().await;
+            if let Some(lent) = self.borrow_idle(kind) {
+                return Ok(lent);
+            }
+        }
+        self.start(kind).await
     }
 
     /// A warm worker.

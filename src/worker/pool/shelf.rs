@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use super::number::{Number, Numbers};
 use crate::worker::{Worker, WorkerError};
@@ -19,6 +19,8 @@ pub(super) struct Shelf {
     pub(super) permits: Semaphore,
     /// The numbers of the workers that live.
     pub(super) numbers: Arc<Numbers>,
+    /// Wakes a request for which a worker was started ahead.
+    pub(super) warmed: Notify,
     state: Mutex<State>,
 }
 
@@ -26,6 +28,10 @@ pub(super) struct Shelf {
 struct State {
     /// The most recently used last: it is used next, so that the others may grow old.
     idle: Vec<Idle>,
+    /// Workers that are being started ahead of any request.
+    warming: usize,
+    /// Requests that wait for one of these.
+    awaited: usize,
     failed_starts: usize,
     last_failure: Option<Instant>,
 }
@@ -44,6 +50,7 @@ impl Shelf {
             slots,
             permits: Semaphore::new(slots),
             numbers: Arc::default(),
+            warmed: Notify::new(),
             state: Mutex::default(),
         }
     }
@@ -63,6 +70,37 @@ impl Shelf {
     pub(super) fn take(&self) -> Option<(Box<dyn Worker>, Number)> {
         let idle = self.state().idle.pop()?;
         Some((idle.worker, idle.number))
+    }
+
+    /// Lets up to `count` idle workers prepare, those first that are used first. Gives how many more are to be started.
+    pub(super) fn begin_warming(&self, count: usize) -> usize {
+        let count = count.min(self.slots);
+        let mut state = self.state();
+        for idle in state.idle.iter_mut().rev().take(count) {
+            idle.worker.prepare();
+        }
+        let busy = self.slots - self.permits.available_permits().min(self.slots);
+        let missing = count.saturating_sub(state.idle.len() + busy + state.warming);
+        state.warming += missing;
+        missing
+    }
+
+    /// A worker that was started ahead is on the shelf, or could not be started.
+    pub(super) fn end_warming(&self) {
+        let mut state = self.state();
+        state.warming -= 1;
+        if state.awaited > 0 {
+            state.awaited -= 1;
+            self.warmed.notify_one();
+        }
+    }
+
+    /// Whether a worker is being started that nobody waits for yet: then the caller is to wait to be woken.
+    pub(super) fn awaits_warming(&self) -> bool {
+        let mut state = self.state();
+        let is_free = state.awaited < state.warming;
+        state.awaited += usize::from(is_free);
+        is_free
     }
 
     pub(super) fn take_all(&self) -> Vec<Box<dyn Worker>> {
