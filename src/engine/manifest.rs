@@ -2,7 +2,8 @@
 //!
 //! The format is that of CLM, whose release commands read it and whose builds take a directory with one for their own.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -75,13 +76,17 @@ impl Manifests<'_> {
     /// Writes the manifests of all targets that have outputs.
     pub fn write(&self, publisher: &Publisher, store: &Store) -> Result<()> {
         let known = store.checksums()?;
-        let mut used = HashMap::new();
+        let mut checksums = Checksums {
+            known: &known,
+            used: HashSet::new(),
+            new: HashMap::new(),
+        };
         let (source_commit, source_dirty) = commit(self.course_root);
         let built_at = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, false);
         for (index, target) in self.targets.iter().enumerate() {
             let mut files = Vec::new();
             for placed in self.placed.iter().filter(|p| p.destination.target == index) {
-                files.extend(self.file(placed, target, publisher, &known, &mut used)?);
+                files.extend(self.file(placed, target, publisher, &mut checksums)?);
             }
             if files.is_empty() {
                 continue;
@@ -100,9 +105,9 @@ impl Manifests<'_> {
             };
             replace(&publisher.file(target.root), &manifest)?;
         }
-        if used != known {
-            store.set_checksums(used)?;
-        }
+        let Checksums { used, new, .. } = checksums;
+        let gone = known.keys().filter(|digest| !used.contains(digest));
+        store.change_checksums(new.into_iter().collect(), gone.copied().collect())?;
         Ok(())
     }
 
@@ -111,8 +116,7 @@ impl Manifests<'_> {
         placed: &'p Placed,
         target: &Target<'_>,
         publisher: &Publisher,
-        known: &HashMap<Digest, String>,
-        used: &mut HashMap<Digest, String>,
+        checksums: &mut Checksums<'_>,
     ) -> Result<Option<File<'p>>>
     where
         Self: 'p,
@@ -126,14 +130,7 @@ impl Manifests<'_> {
         let Some(digest) = publisher.digest_of(&destination) else {
             return Ok(None);
         };
-        let sha256 = match used.get(&digest).or_else(|| known.get(&digest)) {
-            Some(sha256) => sha256.clone(),
-            None => {
-                let file = publisher.file(&destination);
-                digest::sha256_of_file(&file).map_err(|error| Error::io("read", &file, &error))?
-            }
-        };
-        used.insert(digest, sha256.clone());
+        let sha256 = checksums.of(digest, || publisher.file(&destination))?;
         let (kind, format) = match placed.class {
             OutputClass::Deck(Format::Html, kind) => (Some(kind.name()), "html"),
             OutputClass::Deck(Format::Notebook, kind) => (Some(kind.name()), "notebook"),
@@ -151,6 +148,32 @@ impl Manifests<'_> {
             language: placed.lang,
             content_hash: format!("sha256:{sha256}"),
         }))
+    }
+}
+
+/// SHA-256 of contents: found out once.
+struct Checksums<'a> {
+    known: &'a HashMap<Digest, String>,
+    used: HashSet<Digest>,
+    new: HashMap<Digest, String>,
+}
+
+impl Checksums<'_> {
+    /// The one of a content, which is that of a file.
+    fn of(&mut self, digest: Digest, file: impl FnOnce() -> PathBuf) -> Result<&str> {
+        if let Some(sha256) = self.known.get(&digest) {
+            self.used.insert(digest);
+            return Ok(sha256);
+        }
+        match self.new.entry(digest) {
+            Entry::Occupied(found) => Ok(found.into_mut()),
+            Entry::Vacant(new) => {
+                let file = file();
+                let sha256 = digest::sha256_of_file(&file)
+                    .map_err(|error| Error::io("read", &file, &error))?;
+                Ok(new.insert(sha256))
+            }
+        }
     }
 }
 

@@ -22,14 +22,22 @@ impl Store {
         })
     }
 
-    /// Replaces what is known: contents that nothing has any more are forgotten.
-    pub fn set_checksums(&self, checksums: HashMap<Digest, String>) -> Result<()> {
+    /// Adds what was found out, and forgets contents that nothing has any more.
+    pub fn change_checksums(&self, new: Vec<(Digest, String)>, gone: Vec<Digest>) -> Result<()> {
+        if new.is_empty() && gone.is_empty() {
+            return Ok(());
+        }
         self.write(move |connection| {
-            connection.execute("DELETE FROM checksums", [])?;
-            let mut statement = connection
-                .prepare_cached("INSERT INTO checksums (digest, sha256) VALUES (?1, ?2)")?;
-            for (digest, sha256) in checksums {
+            let mut statement = connection.prepare_cached(
+                "INSERT OR REPLACE INTO checksums (digest, sha256) VALUES (?1, ?2)",
+            )?;
+            for (digest, sha256) in new {
                 statement.execute([digest.to_string(), sha256])?;
+            }
+            let mut statement =
+                connection.prepare_cached("DELETE FROM checksums WHERE digest = ?1")?;
+            for digest in gone {
+                statement.execute([digest.to_string()])?;
             }
             Ok(())
         })
