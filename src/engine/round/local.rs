@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tracing::debug_span;
+use tracing::{Span, debug_span};
 
 use crate::digest::Digest;
 use crate::error::Result;
@@ -12,20 +12,23 @@ use crate::store::{CachedResult, ResultStatus};
 
 use super::super::decide::Decided;
 use super::super::jobs;
-use super::super::publish::{Content, Staged};
+use super::super::publish::Content;
+use super::restore::ToPublish;
 use super::{Progressing, State, millis, upstream};
 
-/// How many actions are done in this process before workers are given their due.
-const SLICE: usize = 16;
+/// How many actions are done in this process before workers are given their due, and for how long at most.
+const SLICE: usize = 64;
+const LONGEST: Duration = Duration::from_millis(15);
 
-/// Something that was made and waits beside the output tree.
+/// Something that was made and waits to be written.
 pub(super) struct Made {
     index: ActionIndex,
     decided: Decided,
+    started: Instant,
     took: Duration,
     name: String,
     digest: Digest,
-    staged: Vec<Staged>,
+    span: Span,
 }
 
 impl Progressing<'_, '_> {
@@ -35,8 +38,10 @@ impl Progressing<'_, '_> {
             return Ok(false);
         }
         let _span = debug_span!("make here").entered();
+        let started = Instant::now();
         let mut done = 0;
         while done < SLICE
+            && started.elapsed() < LONGEST
             && let Some(index) = self.local.pop_front()
         {
             done += 1;
@@ -63,10 +68,8 @@ impl Progressing<'_, '_> {
         let root = &session.course.place.root;
         let started = Instant::now();
         let span = self.action_span(action, &reasons, 1);
-        let _inside = span.enter();
+        let inside = span.enter();
         self.started(action, reasons);
-        let text;
-        let source;
         let recipe = match action.kind {
             ActionKind::Copy => None,
             _ => match self.round.recipes.recipe(index) {
@@ -81,45 +84,48 @@ impl Progressing<'_, '_> {
                 let Some(images) = images else {
                     return self.changed(index, started);
                 };
-                text = plan::written(work, images);
-                (Digest::of(&text), Content::Bytes(text.as_bytes()))
+                let text = plan::written(work, images);
+                (Digest::of(&text), Content::Bytes(text.into_bytes()))
             }
             Some(Make::Text(made)) => {
-                (Digest::of(made.as_bytes()), Content::Bytes(made.as_bytes()))
+                let bytes = made.as_bytes();
+                (Digest::of(bytes), Content::Bytes(bytes.to_vec()))
             }
             _ => {
-                source = action.source.under(root);
+                let source = action.source.under(root);
                 let digest = action.inputs.first().map(|(_, digest)| *digest);
                 let digest = digest.unwrap_or_else(|| Digest::of(b""));
-                (digest, Content::File(&source))
+                (digest, Content::File(source))
             }
         };
-        let mut staged = Vec::new();
-        for output in &action.outputs {
-            if !self.prepare(action, output, digest, content, &mut staged)? {
-                return self.changed(index, started);
-            }
-        }
-        span.record("status", Status::Built.name());
         let name = action.outputs.first().map(|output| output.name.clone());
-        self.made.push(Made {
+        drop(inside);
+        let made = Made {
             index,
             decided,
+            started,
             took: started.elapsed(),
             name: name.unwrap_or_default(),
             digest,
-            staged,
-        });
+            span,
+        };
+        let contents = action.outputs.iter().map(|_| (digest, content.clone()));
+        let contents = contents.collect();
+        self.made.push((made, ToPublish { index, contents }));
         Ok(())
     }
 
     /// Publishes what was made.
-    #[tracing::instrument(level = "debug", name = "publish", skip_all)]
     fn place_made(&mut self) -> Result<()> {
-        let mut made = std::mem::take(&mut self.made);
-        let staged = made.iter_mut().flat_map(|made| made.staged.drain(..));
-        self.round.publisher.place(staged.collect())?;
-        for made in made {
+        let made = std::mem::take(&mut self.made);
+        let (made, to_publish): (Vec<Made>, Vec<ToPublish>) = made.into_iter().unzip();
+        let are_done = self.publish(&to_publish)?;
+        for (made, is_done) in made.into_iter().zip(are_done) {
+            let _inside = made.span.enter();
+            if !is_done {
+                self.changed(made.index, made.started)?;
+                continue;
+            }
             let plan = self.round.plan;
             let action = &plan.actions[made.index];
             if action.kind == ActionKind::Deck {
