@@ -7,11 +7,12 @@ use tracing::{Span, debug_span};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Status};
-use crate::plan::{self, ActionIndex, Make};
+use crate::plan::{self, ActionIndex, DeckWork, Make};
 use crate::store::{CachedResult, ResultStatus};
 
 use super::super::decide::Decided;
 use super::super::jobs;
+use super::super::parallel;
 use super::super::publish::Content;
 use super::restore::ToPublish;
 use super::{Progressing, State, millis, upstream};
@@ -19,16 +20,57 @@ use super::{Progressing, State, millis, upstream};
 /// How many actions are done in this process before workers are given their due, and for how long at most.
 const SLICE: usize = 64;
 const LONGEST: Duration = Duration::from_millis(15);
+/// How many bytes of images are held for them before they are made.
+const LARGEST: usize = 16 * 1024 * 1024;
 
-/// Something that was made and waits to be written.
-pub(super) struct Made {
+/// Something that is to be made: everything for it was found.
+pub(super) struct Making {
     index: ActionIndex,
     decided: Decided,
     started: Instant,
+    /// How long it took to find everything.
     took: Duration,
-    name: String,
-    digest: Digest,
     span: Span,
+    content: ToWrite,
+}
+
+enum ToWrite {
+    /// A notebook or script, with the data URLs of its images.
+    Deck(DeckWork, plan::DataUrls),
+    /// What there is already.
+    Known(Digest, Content),
+}
+
+/// Something that was made and waits to be published.
+struct Made {
+    digest: Digest,
+    content: Content,
+    took: Duration,
+}
+
+impl Making {
+    fn size(&self) -> usize {
+        match &self.content {
+            ToWrite::Deck(_, images) => images.values().map(String::len).sum(),
+            ToWrite::Known(..) => 0,
+        }
+    }
+
+    fn make(&self) -> Made {
+        let started = Instant::now();
+        let (digest, content) = match &self.content {
+            ToWrite::Deck(work, images) => {
+                let text = plan::written(work, images.clone());
+                (Digest::of(&text), Content::Bytes(text.into_bytes()))
+            }
+            ToWrite::Known(digest, content) => (*digest, content.clone()),
+        };
+        Made {
+            digest,
+            content,
+            took: self.took + started.elapsed(),
+        }
+    }
 }
 
 impl Progressing<'_, '_> {
@@ -42,6 +84,7 @@ impl Progressing<'_, '_> {
         let mut done = 0;
         while done < SLICE
             && started.elapsed() < LONGEST
+            && self.making.iter().map(Making::size).sum::<usize>() < LARGEST
             && let Some(index) = self.local.pop_front()
         {
             done += 1;
@@ -51,7 +94,7 @@ impl Progressing<'_, '_> {
                 debug_assert!(false, "`{}` needs a worker", queued.action.id);
             }
         }
-        self.place_made()?;
+        self.publish_made()?;
         Ok(true)
     }
 
@@ -77,71 +120,80 @@ impl Progressing<'_, '_> {
                 None => return self.changed(index, started),
             },
         };
-        let (digest, content) = match recipe.as_ref().map(|recipe| &recipe.make) {
+        let content = match recipe.as_ref().map(|recipe| &recipe.make) {
             Some(Make::Deck(work)) => {
                 let upstream = upstream(&self.states, action);
                 let images = jobs::data_urls(&work.images, &upstream, root, session.store)?;
                 let Some(images) = images else {
                     return self.changed(index, started);
                 };
-                let text = plan::written(work, images);
-                (Digest::of(&text), Content::Bytes(text.into_bytes()))
+                ToWrite::Deck(work.clone(), images)
             }
             Some(Make::Text(made)) => {
                 let bytes = made.as_bytes();
-                (Digest::of(bytes), Content::Bytes(bytes.to_vec()))
+                ToWrite::Known(Digest::of(bytes), Content::Bytes(bytes.to_vec()))
             }
             _ => {
                 let source = action.source.under(root);
                 let digest = action.inputs.first().map(|(_, digest)| *digest);
                 let digest = digest.unwrap_or_else(|| Digest::of(b""));
-                (digest, Content::File(source))
+                ToWrite::Known(digest, Content::File(source))
             }
         };
-        let name = action.outputs.first().map(|output| output.name.clone());
         drop(inside);
-        let made = Made {
+        self.making.push(Making {
             index,
             decided,
             started,
             took: started.elapsed(),
-            name: name.unwrap_or_default(),
-            digest,
             span,
-        };
-        let contents = action.outputs.iter().map(|_| (digest, content.clone()));
-        let contents = contents.collect();
-        self.made.push((made, ToPublish { index, contents }));
+            content,
+        });
         Ok(())
     }
 
-    /// Publishes what was made.
-    fn place_made(&mut self) -> Result<()> {
-        let made = std::mem::take(&mut self.made);
-        let (made, to_publish): (Vec<Made>, Vec<ToPublish>) = made.into_iter().unzip();
+    /// Makes what is to be made, with all processors, and publishes it.
+    fn publish_made(&mut self) -> Result<()> {
+        let plan = self.round.plan;
+        let all = std::mem::take(&mut self.making);
+        let made = parallel::each(&all, Making::make);
+        let mut known = Vec::with_capacity(all.len());
+        let mut to_publish = Vec::with_capacity(all.len());
+        for (making, made) in all.iter().zip(made) {
+            known.push((made.digest, made.took));
+            let outputs = plan.actions[making.index].outputs.iter();
+            to_publish.push(ToPublish {
+                index: making.index,
+                contents: outputs
+                    .map(|_| (made.digest, made.content.clone()))
+                    .collect(),
+            });
+        }
         let are_done = self.publish(&to_publish)?;
-        for (made, is_done) in made.into_iter().zip(are_done) {
-            let _inside = made.span.enter();
+        for ((making, (digest, took)), is_done) in all.into_iter().zip(known).zip(are_done) {
+            let _inside = making.span.enter();
+            let index = making.index;
             if !is_done {
-                self.changed(made.index, made.started)?;
+                self.changed(index, making.started)?;
                 continue;
             }
-            let plan = self.round.plan;
-            let action = &plan.actions[made.index];
+            let action = &plan.actions[index];
+            let name = action.outputs.first().map(|output| output.name.clone());
+            let name = name.unwrap_or_default();
             if action.kind == ActionKind::Deck {
                 let result = CachedResult {
                     discovered: Vec::new(),
                     status: ResultStatus::Ok,
-                    outputs: vec![(made.name.clone(), made.digest, 0)],
+                    outputs: vec![(name.clone(), digest, 0)],
                     diagnostics: Vec::new(),
-                    duration_ms: millis(made.took),
+                    duration_ms: millis(took),
                 };
                 let store = self.round.session.store;
-                store.record_result_later(&action.id, action.kind, &made.decided.key, &result);
+                store.record_result_later(&action.id, action.kind, &making.decided.key, &result);
             }
-            self.note_latest(made.index, &made.decided, &[], Some(made.took));
-            self.end(made.index, Status::Built, made.took);
-            self.complete(made.index, Some([(made.name, made.digest)].into()));
+            self.note_latest(index, &making.decided, &[], Some(took));
+            self.end(index, Status::Built, took);
+            self.complete(index, Some([(name, digest)].into()));
         }
         Ok(())
     }
