@@ -1,4 +1,6 @@
-//! Looking at many files with all processors.
+//! Looking at many files, and making them, with all processors.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many threads look at files; more wait for each other in the kernel.
 const THREADS: usize = 8;
@@ -23,9 +25,44 @@ pub fn map<T: Sync, R: Send>(items: &[T], look: impl Fn(&T) -> R + Sync) -> Vec<
     })
 }
 
+/// What `work` gives for every item, in their order. For items that take long, and not all equally so: whoever is done
+/// with one takes the next.
+pub fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = processors().min(items.len());
+    if threads < 2 {
+        return items.iter().map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let some = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(index) else {
+                return done;
+            };
+            done.push((index, work(item)));
+        }
+    };
+    let mut done = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(some)).collect();
+        let mut done = some();
+        for thread in others {
+            let others = thread.join();
+            done.extend(others.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
 fn threads(items: usize) -> usize {
+    processors().min(items.div_ceil(CHUNK)).max(1)
+}
+
+fn processors() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    processors.min(THREADS).min(items.div_ceil(CHUNK)).max(1)
+    processors.min(THREADS)
 }
 
 #[cfg(test)]
@@ -44,6 +81,7 @@ mod tests {
                     .all(|(index, item)| *item == index * 2)
             );
             assert_eq!(doubled.len(), count);
+            assert_eq!(each(&items, |item| item * 2), doubled);
         }
     }
 }

@@ -3,6 +3,7 @@
 mod carried;
 mod local;
 mod queue;
+mod restore;
 mod running;
 
 use std::cell::{Cell, RefCell};
@@ -18,21 +19,22 @@ use crate::course::RelPath;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Event, Events, Severity, Status};
-use crate::plan::{Action, ActionIndex, Output, Plan, Recipe, Recipes};
+use crate::plan::{Action, ActionIndex, Plan, Recipe, Recipes};
 use crate::store::{JobId, Latest, Lease, NewJob, Owner, Parts, Store};
 use crate::worker::pool::Pool;
 use crate::worker::{Outcome, WorkerError};
 
 use super::decide::{Decided, Decider, Decision, Results};
 use super::jobs;
-use super::publish::{Content, Prepared, Publisher, Staged};
+use super::publish::Publisher;
 use super::settled::Settled;
 use super::snapshot::{Snapshot, now_ns};
 use super::staging::Staging;
 
 pub use carried::Carried;
-use local::Made;
+use local::Making;
 use queue::Queue;
+use restore::Restorable;
 
 /// How long a lease holds without being renewed.
 const LEASE_MS: u64 = 30_000;
@@ -162,8 +164,10 @@ struct Progressing<'r, 'a> {
     ready: VecDeque<ActionIndex>,
     /// Ready as well, to be made in this process when the workers have got theirs.
     local: VecDeque<ActionIndex>,
-    /// What was made in this process and is not yet in its place.
-    made: Vec<Made>,
+    /// What is made in this process next.
+    making: Vec<Making>,
+    /// What is known and not yet in its place.
+    restorable: Vec<Restorable>,
     queued: Queue,
     running: HashMap<JobId, Running>,
     /// Running since an earlier round, not yet wanted by this one.
@@ -197,7 +201,8 @@ impl<'a> Round<'a> {
                 .filter(|index| self.plan.actions[*index].after.is_empty())
                 .collect(),
             local: VecDeque::new(),
-            made: Vec::new(),
+            making: Vec::new(),
+            restorable: Vec::new(),
             queued: Queue::default(),
             running: HashMap::new(),
             orphans: std::mem::take(&mut self.carried.running),
@@ -315,6 +320,7 @@ impl Progressing<'_, '_> {
                 new_jobs.push(queued);
             }
         }
+        self.restore(&mut new_jobs)?;
         if new_jobs.is_empty() {
             return Ok(());
         }
@@ -404,19 +410,12 @@ impl Progressing<'_, '_> {
             }
             Decision::Restorable(results) => {
                 let results = results.clone();
-                let started = Instant::now();
-                let span = self.action_span(action, &[], 0);
-                let _inside = span.enter();
-                if self.publish_blobs(action, &results)? {
-                    self.say(index, replayed);
-                    self.note_latest(index, &decided, &decided.discovered, None);
-                    self.end(index, Status::Restored, started.elapsed());
-                    self.complete(index, Some(results));
-                } else {
-                    span.record("status", "damaged");
-                    let reasons = vec!["its cached result is damaged".to_owned()];
-                    return Ok(Some(self.to_be_queued(index, decided, reasons)));
-                }
+                self.restorable.push(Restorable {
+                    index,
+                    decided,
+                    results,
+                    replayed,
+                });
             }
             Decision::Remembered(result) => {
                 self.warn(&self.remembered(index, result.diagnostics.clone()));
@@ -470,51 +469,6 @@ impl Progressing<'_, '_> {
         });
         let made: Vec<&str> = before.filter(is_made).collect();
         made.join("\n")
-    }
-
-    /// Publishes results from the blob store; false when a blob is damaged.
-    #[tracing::instrument(level = "debug", name = "publish", skip_all)]
-    fn publish_blobs(&mut self, action: &Action, results: &Results) -> Result<bool> {
-        let mut staged = Vec::new();
-        for output in &action.outputs {
-            let Some((_, digest)) = results.iter().find(|(name, _)| *name == output.name) else {
-                return Ok(false);
-            };
-            if !self.prepare(action, output, *digest, Content::Blob, &mut staged)? {
-                return Ok(false);
-            }
-        }
-        self.round.publisher.place(staged)?;
-        Ok(true)
-    }
-
-    /// Gets an output ready for all its places; false when the content is not what it should be.
-    fn prepare(
-        &mut self,
-        action: &Action,
-        output: &Output,
-        digest: Digest,
-        content: Content<'_>,
-        staged: &mut Vec<Staged>,
-    ) -> Result<bool> {
-        for destination in &output.destinations {
-            let publisher = &mut *self.round.publisher;
-            match publisher.prepare(destination, digest, content, &action.id)? {
-                Prepared::Staged(output) => staged.push(output),
-                Prepared::Unchanged => {}
-                Prepared::Refused => self.refused(action, destination),
-                Prepared::Lost => return Ok(false),
-            }
-        }
-        Ok(true)
-    }
-
-    fn refused(&self, action: &Action, destination: &str) {
-        self.warn(&[Diagnostic::warning(format!(
-            "`{destination}` was not made by clm and is left alone; the outputs show the rendered diagram"
-        ))
-        .at(action.source.as_str(), None)
-        .hint("remove that file, or set `write_back = false` under `[diagrams]` in `clm.toml`")]);
     }
 
     /// Marks an action as over and frees those that wait for it.

@@ -235,7 +235,7 @@ impl Progressing<'_, '_> {
         }
         let said = self.as_now(running, outcome.diagnostics);
         self.say(index, said);
-        if !self.publish_blobs(action, &results)? {
+        if !self.publish_blobs(index, &results)? {
             return self.superseded(running);
         }
         self.note_latest(

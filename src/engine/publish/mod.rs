@@ -1,10 +1,10 @@
 //! Outputs: written whole or not at all, only when their bytes differ, and remembered in the ledger.
 
+mod stage;
+
 use std::collections::{HashMap, HashSet};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use crate::course::path::is_within;
 use crate::digest::{Digest, Stamp};
@@ -16,35 +16,7 @@ use crate::store::{OutputRecord, Store};
 use super::parallel;
 use super::snapshot::now_ns;
 
-/// Where the bytes of an output come from.
-#[derive(Clone, Copy, Debug)]
-pub enum Content<'a> {
-    /// A blob of the store.
-    Blob,
-    /// Bytes in memory.
-    Bytes(&'a [u8]),
-    /// A source file, copied with its modification time.
-    File(&'a Path),
-}
-
-/// An output that is ready, or that will not be written.
-pub enum Prepared {
-    /// It is to be moved to its place.
-    Staged(Staged),
-    /// The bytes were there already.
-    Unchanged,
-    /// The content is not what its digest says: a damaged blob, or a source that changed meanwhile.
-    Lost,
-    /// A file of the author stands there, which is never overwritten.
-    Refused,
-}
-
-/// An output beside the output tree.
-pub struct Staged {
-    destination: Arc<str>,
-    path: PathBuf,
-    record: OutputRecord,
-}
+pub use stage::{Content, Output, Prepared, Staged};
 
 /// Where a publisher works.
 pub struct Place<'a> {
@@ -225,83 +197,61 @@ impl Publisher {
         Ok(true)
     }
 
-    /// Gets ready to make an output have these bytes: writes them beside the output tree, unless they are there already.
-    #[tracing::instrument(level = "debug", name = "write", skip_all)]
-    pub fn prepare(
-        &mut self,
-        destination: &Arc<str>,
-        digest: Digest,
-        content: Content<'_>,
-        action: &str,
-    ) -> Result<Prepared> {
-        let file = self.file(destination);
-        let existing = std::fs::symlink_metadata(&file).ok();
-        let is_equal = existing.as_ref().is_some_and(|metadata| metadata.is_file())
-            && Digest::of_file(&file).is_ok_and(|now| now == digest);
-        let mut record = OutputRecord {
-            digest,
-            stamp: NO_STAMP,
-            recorded_ns: now_ns(),
-            action: action.into(),
-            scope: Arc::clone(&self.scope),
-        };
-        if is_equal {
-            record.stamp = existing.as_ref().map_or(NO_STAMP, Stamp::of);
-            self.record(vec![(Arc::clone(destination), record)])?;
-            return Ok(Prepared::Unchanged);
-        }
-        if self.is_refused(destination) {
-            return Ok(Prepared::Refused);
-        }
-        if existing.as_ref().is_some_and(|metadata| metadata.is_dir()) {
-            return Err(Error::internal(format!(
-                "there is a directory where the output `{}` belongs",
-                file.display()
-            ))
-            .hint("move it away and build again"));
-        }
-        let parent = file.parent().unwrap_or(&self.root).to_path_buf();
-        self.make_dir(&parent)?;
-        Ok(match self.stage(digest, content)? {
-            Some(path) => Prepared::Staged(Staged {
-                destination: Arc::clone(destination),
-                path,
-                record,
-            }),
-            None => Prepared::Lost,
-        })
-    }
-
     /// Moves prepared outputs to their places, with two writes to the ledger for all of them.
     pub fn place(&mut self, staged: Vec<Staged>) -> Result<()> {
         if staged.is_empty() {
             return Ok(());
         }
         // The ledger speaks first: a file that we wrote is never taken for somebody else's, even after kill -9.
-        let intents = staged
-            .iter()
+        let intents = staged.iter().filter(|staged| !self.knows(staged));
+        let intents: Vec<_> = intents
             .map(|staged| (Arc::clone(&staged.destination), staged.record.clone()))
             .collect();
-        self.record(intents)?;
+        if !intents.is_empty() {
+            self.record(intents)?;
+        }
+        let moved = parallel::each(&staged, |output| self.place_one(output));
         let mut placed = Vec::with_capacity(staged.len());
-        for output in staged {
-            let file = self.file(&output.destination);
-            move_into_place(&output.path, &file)?;
-            let record = OutputRecord {
-                stamp: std::fs::metadata(&file).map_or(NO_STAMP, |metadata| Stamp::of(&metadata)),
-                recorded_ns: now_ns(),
-                ..output.record
-            };
-            self.events.emit(Event::Output {
-                path: output.destination.to_string(),
-                digest: Some(record.digest),
-            });
-            placed.push((output.destination, record));
+        let mut result = Ok(());
+        for (output, record) in staged.into_iter().zip(moved) {
+            match record {
+                Ok(record) => {
+                    self.events.emit(Event::Output {
+                        path: output.destination.to_string(),
+                        digest: Some(record.digest),
+                    });
+                    placed.push((output.destination, record));
+                }
+                Err(error) => result = result.and(Err(error)),
+            }
         }
         self.keep(&placed);
         // Nobody waits for the stamps: without them the files are read again.
         self.store.record_outputs_later(placed);
-        Ok(())
+        result
+    }
+
+    /// Moves one output to its place; gives what the ledger is to say of it.
+    fn place_one(&self, output: &Staged) -> Result<OutputRecord> {
+        let file = self.file(&output.destination);
+        // While it is beside the tree nobody else writes to it: a stamp that is some time old by then can be relied on.
+        let stamp_of = |file: &Path| std::fs::metadata(file).map_or(NO_STAMP, |at| Stamp::of(&at));
+        let stamp = stamp_of(&output.path);
+        let recorded_ns = now_ns();
+        let is_same_file = move_into_place(&output.path, &file)?;
+        Ok(OutputRecord {
+            stamp: if is_same_file { stamp } else { stamp_of(&file) },
+            recorded_ns: if is_same_file { recorded_ns } else { now_ns() },
+            ..output.record.clone()
+        })
+    }
+
+    /// Whether the ledger says already what it is to say before this output is placed.
+    fn knows(&self, staged: &Staged) -> bool {
+        let known = self.ledger.get(&staged.destination);
+        known.is_some_and(|known| {
+            known.digest == staged.record.digest && known.scope == staged.record.scope
+        })
     }
 
     /// Whether a file of the author stands there: one in the source tree that we did not write. Only
@@ -329,35 +279,6 @@ impl Publisher {
             self.ledger
                 .insert(Arc::clone(destination), Box::new(record.clone()));
         }
-    }
-
-    /// Writes the content to a temporary file; none when it does not have the digest.
-    fn stage(&mut self, digest: Digest, content: Content<'_>) -> Result<Option<PathBuf>> {
-        self.staged += 1;
-        let path = self.staging.join(format!("out-{}", self.staged));
-        let io = |error: std::io::Error| Error::io("write", &path, &error);
-        match content {
-            Content::Bytes(bytes) => {
-                let mut file = std::fs::File::create(&path).map_err(io)?;
-                file.write_all(bytes).map_err(io)?;
-            }
-            Content::Blob => {
-                if !self.store.copy_to(&digest, &path)? {
-                    return Ok(None);
-                }
-            }
-            Content::File(source) => {
-                if std::fs::copy(source, &path).is_err() && !source.is_file() {
-                    return Ok(None);
-                }
-                if !Digest::of_file(&path).is_ok_and(|copied| copied == digest) {
-                    return Ok(None);
-                }
-                let modified = std::fs::metadata(source).and_then(|metadata| metadata.modified());
-                keep_modified(&path, modified);
-            }
-        }
-        Ok(Some(path))
     }
 
     /// Creates a directory of outputs and makes sure that it really lies where outputs may be.
@@ -465,17 +386,10 @@ const NO_STAMP: Stamp = Stamp {
     inode: 0,
 };
 
-fn keep_modified(path: &Path, modified: std::io::Result<SystemTime>) {
-    // Only a convenience for people: a file system without it loses nothing.
-    if let (Ok(modified), Ok(file)) = (modified, std::fs::File::options().append(true).open(path)) {
-        let _ = file.set_modified(modified);
-    }
-}
-
-/// Renames the staged file to its place; across file systems by a copy beside it.
-fn move_into_place(staged: &Path, file: &Path) -> Result<()> {
+/// Renames the staged file to its place; across file systems by a copy beside it: then it is another file, and false.
+fn move_into_place(staged: &Path, file: &Path) -> Result<bool> {
     match std::fs::rename(staged, file) {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
             let parent = file.parent().unwrap_or(Path::new("."));
             let io = |error: std::io::Error| Error::io("write", file, &error);
@@ -489,7 +403,7 @@ fn move_into_place(staged: &Path, file: &Path) -> Result<()> {
             beside.as_file().set_permissions(permissions).map_err(io)?;
             beside.persist(file).map_err(|error| io(error.error))?;
             let _ = std::fs::remove_file(staged);
-            Ok(())
+            Ok(false)
         }
         Err(error) => Err(Error::io("write", file, &error)),
     }
