@@ -200,6 +200,7 @@ enum Ended {
 /// Builds until it is done or the person presses Ctrl-C.
 fn build(
     engine: &Engine,
+    specified: &Specified,
     options: &BuildOptions,
     changed: Option<Changed>,
     cancel: &CancellationToken,
@@ -212,7 +213,7 @@ fn build(
                 cancel.cancel();
             }
         });
-        engine.build(options, changed).await
+        engine.build(specified, options, changed).await
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -331,7 +332,7 @@ impl BuildArgs {
         if only_looks {
             return Ok(Ended::Stale(engine.stale(options)?));
         }
-        let built = build(&engine, options, changed, &cancel)?;
+        let built = build(&engine, specified, options, changed, &cancel)?;
         Ok(Ended::Built {
             has_errors: built.has_errors,
         })

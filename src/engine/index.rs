@@ -85,7 +85,12 @@ pub enum IndexClass {
 
 impl Index {
     /// The index of what was selected. `targets` are names and directories in the order of the layout.
-    pub fn new(spec: &Spec, targets: &[(String, String)], placed: &[Placed], plan: &Plan) -> Self {
+    pub fn new<'p>(
+        spec: &Spec,
+        targets: &[(String, String)],
+        placed: impl Iterator<Item = &'p Placed>,
+        plan: &Plan,
+    ) -> Self {
         let actions: HashMap<&str, (&Arc<str>, &Arc<str>)> = plan
             .actions
             .iter()
@@ -108,7 +113,6 @@ impl Index {
             })
             .collect();
         let mut outputs: Vec<IndexOutput> = placed
-            .iter()
             .map(|placed| {
                 let root = &targets[placed.destination.target].1;
                 let path = format!("{root}/{}", placed.destination.path);

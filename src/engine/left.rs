@@ -2,19 +2,23 @@
 //! which tells what changed since, a build after an edit goes on as a daemon would, and plans and decides only what the
 //! edit touches.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::course::tree::Listing;
+use crate::course::{Localized, RelPath};
 use crate::digest::Digest;
 use crate::events::Diagnostic;
 use crate::plan::{Memo, Names};
 
 use super::load::Course;
+use super::scan::Scanned;
 use super::settled::Settled;
+use super::sources::{Sources, Titles};
 
 /// An action that was up to date.
 #[derive(Serialize, Deserialize)]
@@ -26,11 +30,38 @@ struct Left<'a> {
     said: String,
 }
 
+/// What was found out about the sources, besides the plan.
+#[derive(Serialize, Deserialize)]
+struct LeftSources {
+    titles: Vec<(RelPath, Digest, Option<Localized>)>,
+    roots: Vec<Option<RelPath>>,
+    files: BTreeSet<RelPath>,
+    dirs: BTreeSet<RelPath>,
+}
+
+/// What a build goes on with.
+pub(super) struct Resumed {
+    /// Plans.
+    pub(super) memo: Memo,
+    /// Titles of decks.
+    pub(super) titles: Titles,
+    /// The files and directories as they were.
+    pub(super) scanned: Scanned,
+    /// What was up to date.
+    pub(super) settled: Settled,
+}
+
 /// Writes what is known of a course at rest. Gives the digest by which it is asked for; none when there is nothing to go
 /// on with.
 #[tracing::instrument(level = "debug", name = "leave", skip_all)]
-pub(super) fn write(course: &Course, memo: &Memo, settled: &Settled) -> Option<Digest> {
-    let memo = memo.to_bytes()?;
+pub(super) fn write(course: &Course, sources: &Sources, settled: &Settled) -> Option<Digest> {
+    let listed = sources.listed()?;
+    let left_sources = LeftSources {
+        titles: sources.titles.all(),
+        roots: listed.roots.clone(),
+        files: listed.listing().files.clone(),
+        dirs: listed.listing().dirs.clone(),
+    };
     let settled: Option<Vec<Left<'_>>> = settled
         .entries()
         .map(|(action, results, said)| {
@@ -38,20 +69,26 @@ pub(super) fn write(course: &Course, memo: &Memo, settled: &Settled) -> Option<D
                 [] => String::new(),
                 said => serde_json::to_string(said).ok()?,
             };
+            let results = results.iter();
             Some(Left {
                 action,
                 results: results
-                    .iter()
                     .map(|(name, digest)| (name.as_str(), *digest))
                     .collect(),
                 said,
             })
         })
         .collect();
-    let settled = postcard::to_allocvec(&settled?).ok()?;
-    let mut bytes = (memo.len() as u64).to_le_bytes().to_vec();
-    bytes.extend(memo);
-    bytes.extend(settled);
+    let parts = [
+        sources.memo.to_bytes()?,
+        postcard::to_allocvec(&left_sources).ok()?,
+        postcard::to_allocvec(&settled?).ok()?,
+    ];
+    let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
+    for part in parts {
+        bytes.extend((part.len() as u64).to_le_bytes());
+        bytes.extend(part);
+    }
     let file = file(course);
     let mut staged = tempfile::Builder::new()
         .prefix(".left-")
@@ -64,16 +101,15 @@ pub(super) fn write(course: &Course, memo: &Memo, settled: &Settled) -> Option<D
 
 /// Reads what was left; none when it is not this.
 #[tracing::instrument(level = "debug", name = "resume", skip_all)]
-pub(super) fn read(course: &Course, digest: Digest, names: &Names) -> Option<(Memo, Settled)> {
+pub(super) fn read(course: &Course, digest: Digest, names: &Names) -> Option<Resumed> {
     let bytes = std::fs::read(file(course)).ok()?;
     if Digest::of(&bytes) != digest {
         return None;
     }
-    let (length, rest) = bytes.split_at_checked(size_of::<u64>())?;
-    let length = usize::try_from(u64::from_le_bytes(length.try_into().ok()?)).ok()?;
-    let (memo, left) = rest.split_at_checked(length)?;
-    let memo = Memo::from_bytes(memo, names)?;
-    let left: Vec<Left<'_>> = postcard::from_bytes(left).ok()?;
+    let mut bytes = &bytes[..];
+    let memo = Memo::from_bytes(part(&mut bytes)?, names)?;
+    let sources: LeftSources = postcard::from_bytes(part(&mut bytes)?).ok()?;
+    let left: Vec<Left<'_>> = postcard::from_bytes(part(&mut bytes)?).ok()?;
     let actions: HashMap<&str, _> = memo.actions().map(|action| (&*action.id, action)).collect();
     let mut settled = Settled::default();
     for entry in left {
@@ -89,7 +125,25 @@ pub(super) fn read(course: &Course, digest: Digest, names: &Names) -> Option<(Me
         let results = results.map(|(name, digest)| (name.to_owned(), digest));
         settled.settle(action, results.collect::<Arc<[_]>>(), said);
     }
-    Some((memo, settled))
+    let listing = Listing {
+        files: sources.files,
+        dirs: sources.dirs,
+    };
+    Some(Resumed {
+        memo,
+        titles: Titles::of(sources.titles),
+        scanned: Scanned::known(sources.roots, listing),
+        settled,
+    })
+}
+
+/// The next part, which its length stands before.
+fn part<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, rest) = bytes.split_at_checked(size_of::<u64>())?;
+    let length = usize::try_from(u64::from_le_bytes(length.try_into().ok()?)).ok()?;
+    let (part, rest) = rest.split_at_checked(length)?;
+    *bytes = rest;
+    Some(part)
 }
 
 fn file(course: &Course) -> PathBuf {

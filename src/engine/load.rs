@@ -20,7 +20,7 @@ use crate::worker::{Renderers, drawio, notebook, plantuml};
 use super::index::Index;
 use super::scan::{Scanned, Skip};
 use super::snapshot::Snapshot;
-use super::sources::{LaidOut, Sources};
+use super::sources::{LaidOut, Sources, Titled};
 
 /// Which specification is read.
 #[derive(Clone, Debug)]
@@ -302,9 +302,12 @@ impl Course {
         }
         removed.sort_unstable();
         let snapshot = &sources.snapshot;
-        let read = |path: &RelPath| snapshot.read(path).map(|source| source.bytes);
+        let titled = Titled {
+            snapshot,
+            titles: &sources.titles,
+        };
         let (tree, found) =
-            tracing::debug_span!("discover").in_scope(|| tree::discover(spec, &listing, &read));
+            tracing::debug_span!("discover").in_scope(|| tree::discover(spec, &listing, &titled));
         let spec_name = self.place.spec_name();
         diagnostics.extend(found.into_iter().map(|found| of_spec(found, &spec_name)));
         let is_incomplete = diagnostics.iter().any(|d| d.severity == Severity::Error);
@@ -470,7 +473,7 @@ fn is_same(snapshot: &Snapshot, one: &RelPath, other: &RelPath) -> bool {
 impl Loaded {
     /// What the course consists of.
     pub fn index(&self, spec: &spec::Spec) -> Index {
-        Index::new(spec, &self.targets(), &self.placed(), &self.plan)
+        Index::new(spec, &self.targets(), self.placed(), &self.plan)
     }
 
     /// Names and directories of the targets.
@@ -501,8 +504,8 @@ impl Loaded {
     }
 
     /// Every output of what was selected, with what it is.
-    pub fn placed(&self) -> Vec<Placed> {
-        [&self.layout.placed[..], &self.plan.placed].concat()
+    pub fn placed(&self) -> impl Iterator<Item = &Placed> {
+        self.layout.placed.iter().chain(&self.plan.placed)
     }
 }
 

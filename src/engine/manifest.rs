@@ -4,7 +4,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::io::Write as _;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -67,7 +67,7 @@ pub struct Manifests<'a> {
     /// The targets, in the order of the layout.
     pub targets: Vec<Target<'a>>,
     /// All outputs.
-    pub placed: &'a [Placed],
+    pub placed: Vec<&'a Placed>,
     /// Topics with outputs that could not be made: they are left out.
     pub failed: BTreeSet<&'a str>,
 }
@@ -231,14 +231,17 @@ fn commit(course_root: &Path) -> (Option<String>, Option<bool>) {
 fn replace(dir: &Path, manifest: &Manifest<'_>) -> Result<()> {
     let file = dir.join(NAME);
     let io = |error: std::io::Error| Error::io("write", &file, &error);
-    let mut text = serde_json::to_string_pretty(manifest)
-        .map_err(|error| Error::internal(error.to_string()))?;
-    text.push('\n');
-    let mut staged = tempfile::Builder::new()
+    let staged = tempfile::Builder::new()
         .prefix(".clm-")
         .tempfile_in(dir)
         .map_err(io)?;
-    staged.write_all(text.as_bytes()).map_err(io)?;
+    // It may be as large as a hundred thousand outputs make it.
+    let mut writer = BufWriter::new(staged);
+    serde_json::to_writer_pretty(&mut writer, manifest).map_err(|error| io(error.into()))?;
+    writer.write_all(b"\n").map_err(io)?;
+    let staged = writer
+        .into_inner()
+        .map_err(|error| io(error.into_error()))?;
     staged.persist(&file).map_err(|error| io(error.error))?;
     Ok(())
 }

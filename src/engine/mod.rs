@@ -150,7 +150,7 @@ impl Memory {
     /// Goes on where the build that sealed the course ended. Gives the kinds of workers that will be needed.
     fn resume(&mut self, course: &Course, changed: Changed) -> BTreeSet<ActionKind> {
         let left = left::read(course, changed.left, &self.sources.names);
-        let Some((memo, settled)) = left else {
+        let Some(left) = left else {
             return BTreeSet::new();
         };
         let root = &course.place.root;
@@ -158,10 +158,14 @@ impl Memory {
         let changed_sources: HashSet<RelPath> = paths
             .filter_map(|path| RelPath::below(root, path))
             .collect();
-        let kinds = ahead_of(&memo, &changed_sources);
-        self.sources.memo = memo;
-        self.settled = settled;
+        let kinds = ahead_of(&left.memo, &changed_sources);
+        self.sources.memo = left.memo;
+        self.sources.titles = left.titles;
         self.sources.snapshot.trust(changed.sources);
+        if changed.has_same_names {
+            self.sources.trust(left.scanned);
+        }
+        self.settled = left.settled;
         let changes = ChangeSet {
             paths: changed.paths.into_iter().collect(),
             ..ChangeSet::default()
@@ -288,9 +292,13 @@ impl Engine {
 
     /// Makes everything that is asked for and not up to date. `changed` is what the seal told just now, if it did: then
     /// only that is looked at.
-    pub async fn build(&self, options: &BuildOptions, changed: Option<Changed>) -> Result<Built> {
-        let specified = self.course.specification()?;
-        let mut memory = self.remember(&specified)?;
+    pub async fn build(
+        &self,
+        specified: &Specified,
+        options: &BuildOptions,
+        changed: Option<Changed>,
+    ) -> Result<Built> {
+        let mut memory = self.remember(specified)?;
         let ahead = changed.map(|changed| memory.resume(&self.course, changed));
         let pool = Arc::new(self.start_pool());
         for kind in ahead.into_iter().flatten() {
@@ -299,7 +307,7 @@ impl Engine {
         let run = Run {
             engine: self,
             pool: &pool,
-            specified: &specified,
+            specified,
             also: &[],
             options,
             interrupt: CancellationToken::new(),
@@ -307,7 +315,7 @@ impl Engine {
         };
         let result = run.run(&mut memory).await;
         if result.is_ok() {
-            self.seal(&specified, &mut memory);
+            self.seal(specified, &mut memory);
         }
         memory.carried.shutdown().await;
         self.end_pool(&pool).await;
@@ -318,7 +326,7 @@ impl Engine {
     fn seal(&self, specified: &Specified, memory: &mut Memory) {
         let Some(rest) = &memory.rest else { return };
         memory.publisher.confirm();
-        let left = left::write(&self.course, &memory.sources.memo, &memory.settled);
+        let left = left::write(&self.course, &memory.sources, &memory.settled);
         let sealed = memory.sources.listed().and_then(|listed| {
             Seal::new(&self.course, specified, &self.renderers).write(&Parts {
                 rest,

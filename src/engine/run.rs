@@ -216,10 +216,7 @@ impl Run<'_> {
         totals.has_errors |= ended.has_errors;
         totals.untouched = ended.untouched;
         totals.reason = totals.reason.take().or(ended.reason);
-        let latest = ended.latest.into_iter();
-        memory
-            .latest
-            .extend(latest.map(|(action, latest, _)| (action, latest)));
+        memory.latest.extend(ended.latest);
         // What was found to be read while it was made.
         engine.tell_inputs(self.specified, memory);
         if ended.interrupted {
@@ -296,9 +293,8 @@ impl Run<'_> {
             .filter(|action| statuses.get(&*action.id) == Some(&Status::Failed))
             .map(|action| &action.source)
             .collect();
-        let placed = loaded.placed();
-        let failed = placed
-            .iter()
+        let failed = loaded
+            .placed()
             .filter(|placed| failed.contains(&placed.source))
             .filter_map(|placed| Some(&*placed.topic.as_ref()?.1))
             .collect();
@@ -312,7 +308,7 @@ impl Run<'_> {
                 .iter()
                 .map(|(name, root)| manifest::Target { name, root })
                 .collect(),
-            placed: &placed,
+            placed: loaded.placed().collect(),
             failed,
         }
         .write(publisher, &self.engine.store)?;

@@ -37,6 +37,17 @@ impl Scanned {
         }
     }
 
+    /// Files and directories that are known: all of them without links, and nothing is wrong with them.
+    pub fn known(roots: Vec<Option<RelPath>>, listing: Listing) -> Self {
+        Self {
+            roots,
+            listing,
+            diagnostics: Vec::new(),
+            has_links: false,
+            version: 0,
+        }
+    }
+
     /// The files and directories.
     pub fn listing(&self) -> &Listing {
         &self.listing

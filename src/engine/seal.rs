@@ -63,6 +63,8 @@ pub struct Changed {
     pub(super) paths: Vec<PathBuf>,
     /// Files that were read, and are as they were; none for those that were looked for and are not there.
     pub(super) sources: Vec<(RelPath, Option<FileRecord>)>,
+    /// Whether the same files and directories are sources.
+    pub(super) has_same_names: bool,
     /// The digest of what the build before left.
     pub(super) left: Digest,
 }
@@ -185,11 +187,11 @@ impl<'a> Seal<'a> {
             return None;
         }
         let now = parallel::map(&body.dirs, |dir| self.now(dir));
-        let is_at_rest = body.specification == self.specification
+        let has_same_names =
+            body.specification == self.specification && now.iter().all(|dir| dir.has_names);
+        let is_at_rest = has_same_names
             && !manifest::is_due(self.course)
-            && now
-                .iter()
-                .all(|dir| dir.has_names && dir.changed.is_empty());
+            && now.iter().all(|dir| dir.changed.is_empty());
         let (mut paths, mut sources) = (Vec::new(), Vec::new());
         for dir in now {
             paths.extend(dir.changed);
@@ -198,6 +200,7 @@ impl<'a> Seal<'a> {
         let changed = |left| Changed {
             paths,
             sources,
+            has_same_names,
             left,
         };
         Some(Looked {

@@ -1,16 +1,17 @@
 //! The sources of a course as they were last seen, and what was concluded from them. A single build starts with
 //! nothing; a resident process keeps all of it and looks again only at what changed.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::course::RelPath;
 use crate::course::layout::Layout;
-use crate::course::tree::{Listing, Tree};
+use crate::course::tree::{self, Listing, Tree};
+use crate::course::{Localized, RelPath};
 use crate::digest::Digest;
 use crate::events::Diagnostic;
-use crate::plan::{Bases, Memo, Names};
+use crate::plan::{Bases, Files as _, Memo, Names};
 use crate::store::FileRecord;
 use crate::watch::ChangeSet;
 
@@ -27,10 +28,65 @@ pub struct Sources {
     pub names: Names,
     /// Where everything goes, as it was last laid out.
     pub laid_out: Option<LaidOut>,
+    /// Titles of decks.
+    pub titles: Titles,
     scanned: Option<Scanned>,
     /// What may have changed since the files were listed.
     changed: Vec<RelPath>,
     must_scan: bool,
+}
+
+/// Titles of decks, by the digests that their files had: found out once for every content.
+#[derive(Default)]
+pub struct Titles(RefCell<HashMap<RelPath, (Digest, Option<Localized>)>>);
+
+/// Files as a snapshot sees them, with the titles that are known.
+pub struct Titled<'a> {
+    /// The files.
+    pub snapshot: &'a Snapshot,
+    /// The titles.
+    pub titles: &'a Titles,
+}
+
+impl tree::Texts for Titled<'_> {
+    fn read(&self, path: &RelPath) -> Option<Arc<[u8]>> {
+        self.snapshot.read(path).map(|source| source.bytes)
+    }
+
+    fn title(&self, path: &RelPath) -> Option<tree::Titled> {
+        if let Some((digest, title)) = self.titles.0.borrow().get(path)
+            && self.snapshot.digest(path) == Some(*digest)
+        {
+            return Some(Ok(title.clone()));
+        }
+        let source = self.snapshot.read(path)?;
+        let title = tree::title_of(&source.bytes);
+        if let Ok(title) = &title {
+            let known = (source.digest, title.clone());
+            self.titles.0.borrow_mut().insert(path.clone(), known);
+        }
+        Some(title)
+    }
+}
+
+impl Titles {
+    /// All of them, with the digests of the decks.
+    pub fn all(&self) -> Vec<(RelPath, Digest, Option<Localized>)> {
+        let titles = self.0.borrow();
+        let titles = titles.iter();
+        titles
+            .map(|(path, (digest, title))| (path.clone(), *digest, title.clone()))
+            .collect()
+    }
+
+    /// Titles that were known before.
+    pub fn of(all: Vec<(RelPath, Digest, Option<Localized>)>) -> Self {
+        let all = all.into_iter();
+        Self(RefCell::new(
+            all.map(|(path, digest, title)| (path, (digest, title)))
+                .collect(),
+        ))
+    }
 }
 
 /// A layout and what it was made of.
@@ -59,6 +115,7 @@ impl Sources {
             memo: Memo::default(),
             names: Names::default(),
             laid_out: None,
+            titles: Titles::default(),
             scanned: None,
             changed: Vec::new(),
             must_scan: false,
@@ -78,6 +135,11 @@ impl Sources {
             .collect();
         self.snapshot.forget(&paths);
         self.changed.extend(paths);
+    }
+
+    /// Takes over a list of files and directories that is known to be right.
+    pub fn trust(&mut self, scanned: Scanned) {
+        self.scanned = Some(scanned);
     }
 
     /// The files and directories as they were last listed.

@@ -5,6 +5,7 @@
 //! [`super::saved`] keeps a memo from one process to the next.
 
 use std::cell::RefCell;
+use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -28,7 +29,8 @@ pub struct Memo {
     pub(super) world: Option<Digest>,
     links: Option<Digest>,
     pub(super) entries: HashMap<Place, Entry>,
-    used: HashMap<Place, Entry>,
+    /// How often was planned: entries of another time are of sources that are gone.
+    time: u64,
 }
 
 /// What the specification, the tree and the layout say of every source, in the order of the layout, as digests.
@@ -77,6 +79,8 @@ pub(super) struct Entry {
     pub(super) links: Option<Digest>,
     /// The index of the first of its actions.
     pub(super) first: ActionIndex,
+    /// When it was last planned.
+    pub(super) time: u64,
     pub(super) actions: Vec<Arc<Action>>,
     /// Where texts go that planning made.
     pub(super) texts: Vec<Arc<str>>,
@@ -101,11 +105,13 @@ impl Memo {
         }
         self.world = Some(world);
         self.links = None;
+        self.time += 1;
     }
 
     /// Forgets sources that are no longer planned.
     pub(super) fn end(&mut self) {
-        self.entries = std::mem::take(&mut self.used);
+        let time = self.time;
+        self.entries.retain(|_, entry| entry.time == time);
     }
 
     /// Adds the action of a diagram.
@@ -176,65 +182,89 @@ impl Memo {
         make: impl FnOnce(&Context<'_>, ActionIndex) -> (Vec<Recipe>, Programs),
     ) -> &Entry {
         let first = plan.actions.len();
-        let entry = match self.entries.remove(&place) {
-            Some(entry)
-                if basis.is_some() && entry.basis == basis && self.still_holds(&entry, context) =>
-            {
-                moved(entry, first)
+        let links = &mut self.links;
+        let entry = match self.entries.entry(place) {
+            Slot::Vacant(slot) => slot.insert(made(context, links, basis, first, make)),
+            Slot::Occupied(slot) => {
+                let entry = slot.into_mut();
+                if basis.is_none() || entry.basis != basis || !entry.still_holds(context, links) {
+                    *entry = made(context, links, basis, first, make);
+                }
+                entry
             }
-            _ => self.made(context, basis, first, make),
         };
+        entry.move_to(first);
+        entry.time = self.time;
         plan.actions.extend(entry.actions.iter().cloned());
         plan.texts.extend(entry.texts.iter().cloned());
-        self.used.entry(place).insert_entry(entry).into_mut()
+        entry
     }
+}
 
-    fn still_holds(&mut self, entry: &Entry, context: &Context<'_>) -> bool {
-        let are_same = entry
-            .reads
+/// What links between decks can lead to, as a digest; found out once for each planning.
+fn links_of(context: &Context<'_>, links: &mut Option<Digest>) -> Digest {
+    *links.get_or_insert_with(|| Digest::of(context.references.description()))
+}
+
+/// Plans a source and notes what that took.
+fn made(
+    context: &Context<'_>,
+    links: &mut Option<Digest>,
+    basis: Option<Digest>,
+    first: ActionIndex,
+    make: impl FnOnce(&Context<'_>, ActionIndex) -> (Vec<Recipe>, Programs),
+) -> Entry {
+    let noting = Noting {
+        files: context.files,
+        reads: RefCell::default(),
+    };
+    context.references.take_followed();
+    let (recipes, programs) = make(
+        &Context {
+            files: &noting,
+            ..context.clone()
+        },
+        first,
+    );
+    let has_links = context.references.take_followed();
+    Entry {
+        basis,
+        reads: noting.reads.into_inner().into_iter().collect(),
+        links: has_links.then(|| links_of(context, links)),
+        first,
+        time: 0,
+        texts: texts(&recipes).collect(),
+        actions: recipes
             .iter()
-            .all(|(path, digest)| context.files.digest(path) == *digest);
-        are_same && (entry.links.is_none() || entry.links == Some(self.links(context)))
+            .map(|recipe| Arc::new(recipe.action()))
+            .collect(),
+        programs,
+    }
+}
+
+impl Entry {
+    /// Whether everything that was read is as it was.
+    fn still_holds(&self, context: &Context<'_>, links: &mut Option<Digest>) -> bool {
+        let mut reads = self.reads.iter();
+        reads.all(|(path, digest)| context.files.digest(path) == *digest)
+            && (self.links.is_none() || self.links == Some(links_of(context, links)))
     }
 
-    fn links(&mut self, context: &Context<'_>) -> Digest {
-        *self
-            .links
-            .get_or_insert_with(|| Digest::of(context.references.description()))
-    }
-
-    /// Plans a source and notes what that took.
-    fn made(
-        &mut self,
-        context: &Context<'_>,
-        basis: Option<Digest>,
-        first: ActionIndex,
-        make: impl FnOnce(&Context<'_>, ActionIndex) -> (Vec<Recipe>, Programs),
-    ) -> Entry {
-        let noting = Noting {
-            files: context.files,
-            reads: RefCell::default(),
-        };
-        context.references.take_followed();
-        let (recipes, programs) = make(
-            &Context {
-                files: &noting,
-                ..context.clone()
-            },
-            first,
-        );
-        let has_links = context.references.take_followed();
-        Entry {
-            basis,
-            reads: noting.reads.into_inner().into_iter().collect(),
-            links: has_links.then(|| self.links(context)),
-            first,
-            texts: texts(&recipes).collect(),
-            actions: recipes
-                .iter()
-                .map(|recipe| Arc::new(recipe.action()))
-                .collect(),
-            programs,
+    /// Gives its actions other indices. Those that they wait for are its own, or diagrams, which are part of the world
+    /// where decks wait for them.
+    fn move_to(&mut self, first: ActionIndex) {
+        let before = std::mem::replace(&mut self.first, first);
+        if before == first {
+            return;
+        }
+        for action in &mut self.actions {
+            if action.after.iter().any(|index| *index >= before) {
+                for index in &mut Arc::make_mut(action).after {
+                    if *index >= before {
+                        *index = *index - before + first;
+                    }
+                }
+            }
         }
     }
 }
@@ -258,24 +288,6 @@ impl Files for Noting<'_> {
         self.reads.borrow_mut().insert(path.clone(), digest);
         digest
     }
-}
-
-/// The entry with its actions at other indices. Those that it waits for are its own, or diagrams, which are part of the
-/// world where decks wait for them.
-fn moved(mut entry: Entry, first: ActionIndex) -> Entry {
-    let before = std::mem::replace(&mut entry.first, first);
-    if before != first {
-        for action in &mut entry.actions {
-            if action.after.iter().any(|index| *index >= before) {
-                for index in &mut Arc::make_mut(action).after {
-                    if *index >= before {
-                        *index = *index - before + first;
-                    }
-                }
-            }
-        }
-    }
-    entry
 }
 
 /// A digest of what any source may depend on besides files.

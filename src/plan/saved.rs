@@ -102,6 +102,7 @@ impl<'a> SavedEntry<'a> {
             reads: self.reads,
             links: self.links,
             first: self.first,
+            time: 0,
             actions: actions?,
             texts: self.texts.into_iter().map(|path| names.of(path)).collect(),
             programs: self.programs,

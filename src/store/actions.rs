@@ -143,29 +143,36 @@ impl Store {
         })
     }
 
-    /// Records what actions were made of, with the components of their keys.
+    /// Records what actions were made of, with the components of their keys, before it returns.
     pub fn set_latest(&self, entries: Vec<(String, Latest, Parts)>) -> Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
-        self.write(move |connection| {
-            let mut statement = connection.prepare_cached(
-                "INSERT OR REPLACE INTO latest (action, key, parts, discovered, finished_ms, duration_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?;
-            for (action, latest, parts) in entries {
-                statement.execute(params![
-                    action,
-                    latest.key.to_string(),
-                    to_json(&parts)?,
-                    to_json(&latest.discovered)?,
-                    latest.finished_ms,
-                    latest.duration_ms as i64
-                ])?;
-            }
-            Ok(())
-        })
+        self.write(move |connection| write_latest(connection, entries))
     }
+
+    /// Records the same some time soon: in the order of all writes.
+    pub fn set_latest_later(&self, entries: Vec<(String, Latest, Parts)>) {
+        self.write_later(move |connection| write_latest(connection, entries));
+    }
+}
+
+fn write_latest(connection: &Connection, entries: Vec<(String, Latest, Parts)>) -> Result<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT OR REPLACE INTO latest (action, key, parts, discovered, finished_ms, duration_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for (action, latest, parts) in entries {
+        statement.execute(params![
+            action,
+            latest.key.to_string(),
+            to_json(&parts)?,
+            to_json(&latest.discovered)?,
+            latest.finished_ms,
+            latest.duration_ms as i64
+        ])?;
+    }
+    Ok(())
 }
 
 fn discovered(connection: &Connection, result: i64) -> Result<Vec<(String, Option<Digest>)>> {

@@ -7,7 +7,7 @@ use crate::course::spec::{Include, TopicRef};
 use crate::events::Diagnostic;
 
 use super::ignore::{is_ignored, is_ignored_dir};
-use super::{Listing, Topic, TopicFile};
+use super::{Listing, Texts, Topic, TopicFile};
 
 /// The file in which CLM notes which files of a topic are copies of what it includes.
 const LEDGER: &str = ".clm-include";
@@ -17,7 +17,7 @@ pub fn included(
     reference: &TopicRef,
     topic: &Topic,
     listing: &Listing,
-    read: &dyn Fn(&RelPath) -> Option<std::sync::Arc<[u8]>>,
+    texts: &dyn Texts,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<TopicFile> {
     let mut found = Vec::new();
@@ -44,7 +44,7 @@ pub fn included(
                 found.push(TopicFile { path, at });
             }
         }
-        if shadowed > 0 && !is_copied_on_purpose(include, topic, read) {
+        if shadowed > 0 && !is_copied_on_purpose(include, topic, texts) {
             let mut diagnostic = Diagnostic::warning(format!(
                 "the topic `{}` has files of its own in the place of {shadowed} of those that it includes as `{}`",
                 topic.id, include.at
@@ -79,12 +79,12 @@ fn files(include: &Include, listing: &Listing) -> Vec<(RelPath, String)> {
 }
 
 /// Whether the ledger of the topic says that its files are copies of the included ones.
-fn is_copied_on_purpose(
-    include: &Include,
-    topic: &Topic,
-    read: &dyn Fn(&RelPath) -> Option<std::sync::Arc<[u8]>>,
-) -> bool {
-    let ledger = topic.home.join(LEDGER).ok().and_then(|path| read(&path));
+fn is_copied_on_purpose(include: &Include, topic: &Topic, texts: &dyn Texts) -> bool {
+    let ledger = topic
+        .home
+        .join(LEDGER)
+        .ok()
+        .and_then(|path| texts.read(&path));
     let ledger: Option<Value> = ledger.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let entries = ledger
         .as_ref()

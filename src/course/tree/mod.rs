@@ -208,12 +208,49 @@ pub fn dir_groups(spec: &Spec) -> impl Iterator<Item = &crate::course::spec::Dir
         .chain(&spec.dir_groups)
 }
 
-/// Finds the sources of every topic. `read` gives the bytes of a deck.
-pub fn discover(
-    spec: &Spec,
-    listing: &Listing,
-    read: &dyn Fn(&RelPath) -> Option<Arc<[u8]>>,
-) -> (Tree, Vec<Diagnostic>) {
+/// What is found in files.
+pub trait Texts {
+    /// The bytes of a file; none when it cannot be read.
+    fn read(&self, path: &RelPath) -> Option<Arc<[u8]>>;
+
+    /// The title of a deck, if it has one; none when it cannot be read.
+    fn title(&self, path: &RelPath) -> Option<Titled> {
+        Some(title_of(&self.read(path)?))
+    }
+}
+
+impl<F: Fn(&RelPath) -> Option<Arc<[u8]>>> Texts for F {
+    fn read(&self, path: &RelPath) -> Option<Arc<[u8]>> {
+        self(path)
+    }
+}
+
+/// The title of a deck, if it is a text that has one.
+pub type Titled = Result<Option<Localized>, NotText>;
+
+/// A deck is not UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotText {
+    /// The line where that shows, from 1.
+    pub line: u32,
+}
+
+/// The title of a deck with this content.
+pub fn title_of(bytes: &[u8]) -> Titled {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(title::title(text)),
+        Err(error) => {
+            let before = bytes[..error.valid_up_to()].iter();
+            let lines = before.filter(|byte| **byte == b'\n').count();
+            Err(NotText {
+                line: lines as u32 + 1,
+            })
+        }
+    }
+}
+
+/// Finds the sources of every topic.
+pub fn discover(spec: &Spec, listing: &Listing, texts: &dyn Texts) -> (Tree, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
     let modules = modules::Modules::find(listing);
     let mut tree = Tree::default();
@@ -227,7 +264,7 @@ pub fn discover(
             let found = topic::Finder {
                 spec,
                 listing,
-                read,
+                texts,
                 reference,
             }
             .find(position, path, &mut numbers, &mut diagnostics);

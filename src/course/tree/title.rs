@@ -19,23 +19,22 @@ static ENGLISH: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r#"\{\{[ \t]*header_en[ \t]*\([ \t]*["'](.*)["'][ \t]*\)[ \t]*\}\}"#).ok()
 });
 
-/// The title in a deck's text, or its file stem when it has no header.
-pub fn title(text: &str, stem: &str) -> Localized {
+/// The title in a deck's text; none when it has no header.
+pub fn title(text: &str) -> Option<Localized> {
     let capture = |pattern: &LazyLock<Option<Regex>>| {
         let pattern = pattern.as_ref()?;
         pattern.captures(text)
     };
     if let Some(found) = capture(&BOTH) {
-        return Localized {
+        return Some(Localized {
             de: found[1].to_owned(),
             en: found[2].to_owned(),
-        };
+        });
     }
     let de = capture(&GERMAN).map(|found| found[1].to_owned());
     let en = capture(&ENGLISH).map(|found| found[1].to_owned());
     match (de, en) {
-        (Some(de), Some(en)) => Localized { de, en },
-        (Some(only), None) | (None, Some(only)) => Localized::same(only),
-        (None, None) => Localized::same(stem),
+        (Some(de), Some(en)) => Some(Localized { de, en }),
+        (only, None) | (None, only) => only.map(Localized::same),
     }
 }

@@ -8,14 +8,14 @@ use regex::Regex;
 use crate::course::deck::companion_name;
 use crate::course::file_name::sanitize;
 use crate::course::spec::{Spec, TopicRef};
-use crate::course::{Lang, ProgLang, RelPath};
+use crate::course::{Lang, Localized, ProgLang, RelPath};
 use crate::events::Diagnostic;
 
 use super::classify::{Class, classify};
 use super::ignore::is_ignored;
-use super::title::title;
 use super::{
-    DeckFile, DiagramFile, DiagramKind, Listing, Topic, TopicFile, includes, is_never_output,
+    DeckFile, DiagramFile, DiagramKind, Listing, NotText, Texts, Topic, TopicFile, includes,
+    is_never_output,
 };
 
 /// Numbers of the decks of a section.
@@ -33,7 +33,7 @@ impl Numbers {
 pub struct Finder<'a> {
     pub spec: &'a Spec,
     pub listing: &'a Listing,
-    pub read: &'a dyn Fn(&RelPath) -> Option<Arc<[u8]>>,
+    pub texts: &'a dyn Texts,
     pub reference: &'a TopicRef,
 }
 
@@ -116,7 +116,8 @@ impl Finder<'_> {
         numbers: &mut Numbers,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
-        let found = includes::included(self.reference, topic, self.listing, self.read, diagnostics);
+        let found =
+            includes::included(self.reference, topic, self.listing, self.texts, diagnostics);
         for file in found {
             self.add_single(topic, file, numbers, diagnostics);
         }
@@ -205,7 +206,10 @@ impl Finder<'_> {
             return;
         };
         topic.decks.push(deck);
-        let text = (self.read)(&path).unwrap_or_else(|| Arc::from(&b""[..]));
+        let text = self
+            .texts
+            .read(&path)
+            .unwrap_or_else(|| Arc::from(&b""[..]));
         let text = String::from_utf8_lossy(&text);
         for name in named_files(&text, self.spec.prog_lang) {
             let Ok(candidate) = topic.home.join(&name) else {
@@ -278,8 +282,7 @@ impl Finder<'_> {
             ));
             return None;
         };
-        let bytes = (self.read)(path);
-        let Some(bytes) = bytes else {
+        let Some(title) = self.texts.title(path) else {
             diagnostics.push(
                 Diagnostic::error("the deck cannot be read")
                     .at(path.as_str(), None)
@@ -287,9 +290,9 @@ impl Finder<'_> {
             );
             return None;
         };
-        match std::str::from_utf8(&bytes) {
-            Ok(text) => Some(DeckFile {
-                title: title(text, file.at.stem()),
+        match title {
+            Ok(title) => Some(DeckFile {
+                title: title.unwrap_or_else(|| Localized::same(file.at.stem())),
                 companion: self.companion(path),
                 prog_lang,
                 lang,
@@ -297,12 +300,7 @@ impl Finder<'_> {
                 path: file.path,
                 at: file.at,
             }),
-            Err(error) => {
-                let line = bytes[..error.valid_up_to()]
-                    .iter()
-                    .filter(|byte| **byte == b'\n')
-                    .count() as u32
-                    + 1;
+            Err(NotText { line }) => {
                 diagnostics.push(
                     Diagnostic::error("the deck is not UTF-8 text")
                         .at(path.as_str(), Some(line))

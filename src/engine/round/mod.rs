@@ -42,6 +42,8 @@ const LEASE_MS: u64 = 30_000;
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// How often jobs that another process runs are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
+/// How much of what actions were made of is held until it is recorded.
+const UNRECORDED: usize = 256;
 /// How often an action is tried when its tool fails.
 const ATTEMPTS: u32 = 3;
 
@@ -150,7 +152,7 @@ pub struct Ended {
     /// Actions that were not looked at because nothing about them changed.
     pub untouched: u64,
     /// What actions were made of.
-    pub latest: Vec<(String, Latest, Parts)>,
+    pub latest: Vec<(String, Latest)>,
     /// The first thing that was made, and why.
     pub reason: Option<String>,
 }
@@ -173,7 +175,9 @@ struct Progressing<'r, 'a> {
     /// Running since an earlier round, not yet wanted by this one.
     orphans: HashMap<JobId, Running>,
     owner: Owner,
-    latest: Vec<(String, Latest, Parts)>,
+    latest: Vec<(String, Latest)>,
+    /// What of it is not in the records yet, with the components of keys: these are large.
+    unrecorded: Vec<(String, Latest, Parts)>,
     told: RefCell<HashSet<Diagnostic>>,
     /// What was said about actions, besides the warnings of their planning.
     said: HashMap<ActionIndex, Vec<Diagnostic>>,
@@ -208,6 +212,7 @@ impl<'a> Round<'a> {
             orphans: std::mem::take(&mut self.carried.running),
             owner: Owner::current(),
             latest: Vec::new(),
+            unrecorded: Vec::new(),
             told: RefCell::default(),
             said: HashMap::new(),
             has_errors: Cell::new(false),
@@ -221,6 +226,7 @@ impl<'a> Round<'a> {
             progressing.round.carried.workers.shutdown().await;
         }
         progressing.leave();
+        let unrecorded = std::mem::take(&mut progressing.unrecorded);
         let ended = Ended {
             has_errors: progressing.has_errors.get(),
             untouched: progressing.settle_states(),
@@ -229,7 +235,7 @@ impl<'a> Round<'a> {
             ..progressing.ended
         };
         let _span = debug_span!("commit").entered();
-        self.session.store.set_latest(ended.latest.clone())?;
+        self.session.store.set_latest(unrecorded)?;
         self.session
             .store
             .record_files(self.snapshot.take_changed_records())?;
@@ -247,6 +253,10 @@ impl Progressing<'_, '_> {
         loop {
             self.settle()?;
             self.start_jobs()?;
+            if self.unrecorded.len() >= UNRECORDED {
+                let unrecorded = std::mem::take(&mut self.unrecorded);
+                self.round.session.store.set_latest_later(unrecorded);
+            }
             if !self.ready.is_empty() {
                 continue;
             }
@@ -574,16 +584,14 @@ impl Progressing<'_, '_> {
             .round
             .decider
             .parts(index, &upstream(&self.states, action));
-        self.latest.push((
-            action.id.to_string(),
-            Latest {
-                key: decided.key,
-                discovered: discovered.to_vec(),
-                finished_ms: now_ns() / 1_000_000,
-                duration_ms,
-            },
-            parts,
-        ));
+        let latest = Latest {
+            key: decided.key,
+            discovered: discovered.to_vec(),
+            finished_ms: now_ns() / 1_000_000,
+            duration_ms,
+        };
+        self.latest.push((action.id.to_string(), latest.clone()));
+        self.unrecorded.push((action.id.to_string(), latest, parts));
     }
 }
 
