@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tracing::{Span, debug_span};
+use tracing::debug_span;
 
 use crate::digest::Digest;
 use crate::error::Result;
@@ -30,7 +30,6 @@ pub(super) struct Making {
     started: Instant,
     /// How long it took to find everything.
     took: Duration,
-    span: Span,
     content: ToWrite,
 }
 
@@ -111,7 +110,7 @@ impl Progressing<'_, '_> {
         let root = &session.course.place.root;
         let started = Instant::now();
         let span = self.action_span(action, &reasons, 1);
-        let inside = span.enter();
+        let _inside = span.enter();
         self.started(action, reasons);
         let recipe = match action.kind {
             ActionKind::Copy => None,
@@ -140,13 +139,13 @@ impl Progressing<'_, '_> {
                 ToWrite::Known(digest, Content::File(source))
             }
         };
-        drop(inside);
+        // What follows is done for many together: it would overlap.
+        span.record("status", Status::Built.name());
         self.making.push(Making {
             index,
             decided,
             started,
             took: started.elapsed(),
-            span,
             content,
         });
         Ok(())
@@ -171,7 +170,6 @@ impl Progressing<'_, '_> {
         }
         let are_done = self.publish(&to_publish)?;
         for ((making, (digest, took)), is_done) in all.into_iter().zip(known).zip(are_done) {
-            let _inside = making.span.enter();
             let index = making.index;
             if !is_done {
                 self.changed(index, making.started)?;
