@@ -21,9 +21,7 @@ use crate::course::{Lang, RelPath};
 use crate::digest::Digest;
 use crate::events::Diagnostic;
 
-pub use action::{
-    Action, ActionIndex, DeckWork, EXECUTED, ImageSource, InlineImage, Make, Output, Recipe,
-};
+pub use action::{Action, ActionIndex, EXECUTED, ImageSource, InlineImage, Make, Output, Recipe};
 pub use key::{ActionKey, KeyParts};
 pub use memo::Memo;
 pub use names::Names;
