@@ -264,6 +264,34 @@ fn an_output_that_somebody_changed_is_restored_and_a_removed_one_too() {
 }
 
 #[test]
+fn damaged_results_are_made_anew_and_cost_no_other_output() {
+    let course = course();
+    course.built();
+    let before = course.outputs();
+    let mut blobs = Vec::new();
+    for dir in std::fs::read_dir(course.root().join(".clm/blobs")).unwrap() {
+        for file in std::fs::read_dir(dir.unwrap().path()).unwrap() {
+            blobs.push(file.unwrap().path());
+        }
+    }
+    blobs.sort();
+    assert!(blobs.len() > 2, "{blobs:?}");
+    for damaged in [&blobs[..1], &blobs[..]] {
+        for blob in damaged {
+            let mut bytes = std::fs::read(blob).unwrap();
+            bytes[100] ^= 1;
+            std::fs::write(blob, bytes).unwrap();
+        }
+        std::fs::remove_dir_all(course.root().join("output")).unwrap();
+        let ran = course.built();
+        assert_ne!(ran.jobs(), [""; 0]);
+        assert_eq!(course.outputs(), before);
+        let ran = course.built();
+        assert_eq!(ran.counts().built + ran.counts().restored, 0);
+    }
+}
+
+#[test]
 fn a_copy_of_the_course_elsewhere_restores_everything_from_the_cache() {
     let course = course();
     course.built();

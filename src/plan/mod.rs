@@ -22,9 +22,7 @@ use crate::course::{Lang, RelPath};
 use crate::digest::Digest;
 use crate::events::Diagnostic;
 
-pub use action::{
-    Action, ActionIndex, DeckWork, EXECUTED, ImageSource, InlineImage, Make, Output, Recipe,
-};
+pub use action::{Action, ActionIndex, EXECUTED, ImageSource, InlineImage, Make, Output, Recipe};
 pub use key::{ActionKey, KeyParts};
 pub use memo::{Bases, Memo};
 pub use names::Names;

@@ -97,7 +97,14 @@ impl Store {
         }
         // A copy inside the kernel (a reflink where the file system can), never a hard link: an edited output
         // must not reach the store.
-        std::fs::copy(&path, to).map_err(io)?;
+        if let Err(error) = std::fs::copy(&path, to) {
+            // Somebody else may have found it damaged and dropped it meanwhile.
+            return if path.is_file() {
+                Err(io(error))
+            } else {
+                Ok(false)
+            };
+        }
         // Blobs are private files; outputs have ordinary permissions.
         let permissions = ordinary_permissions();
         if let Some(permissions) = permissions {

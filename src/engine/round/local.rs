@@ -2,17 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use tracing::{Span, debug_span};
+use tracing::debug_span;
 
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Status};
-use crate::plan::{self, ActionIndex, DeckWork, Make};
+use crate::plan::{self, ActionIndex, Make};
 use crate::store::{CachedResult, ResultStatus};
 
 use super::super::decide::Decided;
 use super::super::jobs;
-use super::super::parallel;
 use super::super::publish::Content;
 use super::restore::ToPublish;
 use super::{Progressing, State, millis, upstream};
@@ -20,55 +19,24 @@ use super::{Progressing, State, millis, upstream};
 /// How many actions are done in this process before workers are given their due, and for how long at most.
 const SLICE: usize = 64;
 const LONGEST: Duration = Duration::from_millis(15);
-/// How many bytes of images are held for them before they are made.
+/// How many bytes of them are held before they are written.
 const LARGEST: usize = 16 * 1024 * 1024;
 
-/// Something that is to be made: everything for it was found.
-pub(super) struct Making {
+/// Something that was made and waits to be written.
+pub(super) struct Made {
     index: ActionIndex,
     decided: Decided,
     started: Instant,
-    /// How long it took to find everything.
     took: Duration,
-    span: Span,
-    content: ToWrite,
-}
-
-enum ToWrite {
-    /// A notebook or script, with the data URLs of its images.
-    Deck(DeckWork, plan::DataUrls),
-    /// What there is already.
-    Known(Digest, Content),
-}
-
-/// Something that was made and waits to be published.
-struct Made {
     digest: Digest,
     content: Content,
-    took: Duration,
 }
 
-impl Making {
+impl Made {
     fn size(&self) -> usize {
         match &self.content {
-            ToWrite::Deck(_, images) => images.values().map(String::len).sum(),
-            ToWrite::Known(..) => 0,
-        }
-    }
-
-    fn make(&self) -> Made {
-        let started = Instant::now();
-        let (digest, content) = match &self.content {
-            ToWrite::Deck(work, images) => {
-                let text = plan::written(work, images.clone());
-                (Digest::of(&text), Content::Bytes(text.into_bytes()))
-            }
-            ToWrite::Known(digest, content) => (*digest, content.clone()),
-        };
-        Made {
-            digest,
-            content,
-            took: self.took + started.elapsed(),
+            Content::Bytes(bytes) => bytes.len(),
+            Content::Blob | Content::File(_) => 0,
         }
     }
 }
@@ -84,7 +52,7 @@ impl Progressing<'_, '_> {
         let mut done = 0;
         while done < SLICE
             && started.elapsed() < LONGEST
-            && self.making.iter().map(Making::size).sum::<usize>() < LARGEST
+            && self.made.iter().map(Made::size).sum::<usize>() < LARGEST
             && let Some(index) = self.local.pop_front()
         {
             done += 1;
@@ -111,7 +79,7 @@ impl Progressing<'_, '_> {
         let root = &session.course.place.root;
         let started = Instant::now();
         let span = self.action_span(action, &reasons, 1);
-        let inside = span.enter();
+        let _inside = span.enter();
         self.started(action, reasons);
         let recipe = match action.kind {
             ActionKind::Copy => None,
@@ -120,61 +88,59 @@ impl Progressing<'_, '_> {
                 None => return self.changed(index, started),
             },
         };
-        let content = match recipe.as_ref().map(|recipe| &recipe.make) {
+        let (digest, content) = match recipe.as_ref().map(|recipe| &recipe.make) {
             Some(Make::Deck(work)) => {
                 let upstream = upstream(&self.states, action);
                 let images = jobs::data_urls(&work.images, &upstream, root, session.store)?;
                 let Some(images) = images else {
                     return self.changed(index, started);
                 };
-                ToWrite::Deck(work.clone(), images)
+                let text = plan::written(work, images);
+                (Digest::of(&text), Content::Bytes(text.into_bytes()))
             }
             Some(Make::Text(made)) => {
                 let bytes = made.as_bytes();
-                ToWrite::Known(Digest::of(bytes), Content::Bytes(bytes.to_vec()))
+                (Digest::of(bytes), Content::Bytes(bytes.to_vec()))
             }
             _ => {
                 let source = action.source.under(root);
                 let digest = action.inputs.first().map(|(_, digest)| *digest);
                 let digest = digest.unwrap_or_else(|| Digest::of(b""));
-                ToWrite::Known(digest, Content::File(source))
+                (digest, Content::File(source))
             }
         };
-        drop(inside);
-        self.making.push(Making {
+        // What follows is done for many together: it would overlap.
+        span.record("status", Status::Built.name());
+        self.made.push(Made {
             index,
             decided,
             started,
             took: started.elapsed(),
-            span,
+            digest,
             content,
         });
         Ok(())
     }
 
-    /// Makes what is to be made, with all processors, and publishes it.
+    /// Publishes what was made.
     fn publish_made(&mut self) -> Result<()> {
         let plan = self.round.plan;
-        let all = std::mem::take(&mut self.making);
-        let made = parallel::each(&all, Making::make);
-        let mut known = Vec::with_capacity(all.len());
+        let mut all = std::mem::take(&mut self.made);
         let mut to_publish = Vec::with_capacity(all.len());
-        for (making, made) in all.iter().zip(made) {
-            known.push((made.digest, made.took));
-            let outputs = plan.actions[making.index].outputs.iter();
+        for made in &mut all {
+            // Every such action has one output.
+            let content = std::mem::replace(&mut made.content, Content::Blob);
             to_publish.push(ToPublish {
-                index: making.index,
-                contents: outputs
-                    .map(|_| (made.digest, made.content.clone()))
-                    .collect(),
+                index: made.index,
+                contents: vec![(made.digest, content)],
             });
         }
         let are_done = self.publish(&to_publish)?;
-        for ((making, (digest, took)), is_done) in all.into_iter().zip(known).zip(are_done) {
-            let _inside = making.span.enter();
-            let index = making.index;
+        for (made, is_done) in all.into_iter().zip(are_done) {
+            let (digest, took) = (made.digest, made.took);
+            let index = made.index;
             if !is_done {
-                self.changed(index, making.started)?;
+                self.changed(index, made.started)?;
                 continue;
             }
             let action = &plan.actions[index];
@@ -189,9 +155,9 @@ impl Progressing<'_, '_> {
                     duration_ms: millis(took),
                 };
                 let store = self.round.session.store;
-                store.record_result_later(&action.id, action.kind, &making.decided.key, &result);
+                store.record_result_later(&action.id, action.kind, &made.decided.key, &result);
             }
-            self.note_latest(index, &making.decided, &[], Some(took));
+            self.note_latest(index, &made.decided, &[], Some(took));
             self.end(index, Status::Built, took);
             self.complete(index, Some([(name, digest)].into()));
         }

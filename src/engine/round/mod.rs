@@ -32,7 +32,7 @@ use super::snapshot::{Snapshot, now_ns};
 use super::staging::Staging;
 
 pub use carried::Carried;
-use local::Making;
+use local::Made;
 use queue::Queue;
 use restore::Restorable;
 
@@ -166,8 +166,8 @@ struct Progressing<'r, 'a> {
     ready: VecDeque<ActionIndex>,
     /// Ready as well, to be made in this process when the workers have got theirs.
     local: VecDeque<ActionIndex>,
-    /// What is made in this process next.
-    making: Vec<Making>,
+    /// What was made in this process and is not yet written.
+    made: Vec<Made>,
     /// What is known and not yet in its place.
     restorable: Vec<Restorable>,
     queued: Queue,
@@ -205,7 +205,7 @@ impl<'a> Round<'a> {
                 .filter(|index| self.plan.actions[*index].after.is_empty())
                 .collect(),
             local: VecDeque::new(),
-            making: Vec::new(),
+            made: Vec::new(),
             restorable: Vec::new(),
             queued: Queue::default(),
             running: HashMap::new(),

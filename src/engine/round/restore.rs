@@ -41,11 +41,9 @@ impl Progressing<'_, '_> {
     fn restore_group(&mut self, group: Vec<Restorable>, damaged: &mut Vec<Queued>) -> Result<()> {
         let started = Instant::now();
         let plan = self.round.plan;
-        let mut spans = Vec::with_capacity(group.len());
         let mut to_publish = Vec::with_capacity(group.len());
         for restorable in &group {
             let action = &plan.actions[restorable.index];
-            spans.push(self.action_span(action, &[], 0));
             to_publish.push(ToPublish {
                 index: restorable.index,
                 contents: blobs(action, &restorable.results),
@@ -53,9 +51,11 @@ impl Progressing<'_, '_> {
         }
         let are_there = self.publish(&to_publish)?;
         let took = started.elapsed();
-        for ((restorable, span), is_there) in group.into_iter().zip(spans).zip(are_there) {
-            let _inside = span.enter();
+        for (restorable, is_there) in group.into_iter().zip(are_there) {
             let index = restorable.index;
+            // The work was done for all of them together: that is the phase around this.
+            let span = self.action_span(&plan.actions[index], &[], 0);
+            let _inside = span.enter();
             let decided = restorable.decided;
             if is_there {
                 self.say(index, restorable.replayed);
@@ -100,7 +100,9 @@ impl Progressing<'_, '_> {
         let mut are_done = Vec::with_capacity(all.len());
         for ToPublish { index, contents } in all {
             let action = &plan.actions[*index];
-            let outputs: Option<Vec<_>> = prepared.by_ref().take(contents.len()).collect();
+            // All of them are taken, even if one is lost: what follows belongs to the next action.
+            let outputs: Vec<_> = prepared.by_ref().take(contents.len()).collect();
+            let outputs: Option<Vec<_>> = outputs.into_iter().collect();
             are_done.push(outputs.is_some() && contents.len() == action.outputs.len());
             for place in outputs.into_iter().flatten().flatten() {
                 match place {
