@@ -24,7 +24,8 @@ fn listing(files: &[&str]) -> Listing {
 fn laid_out(xml: &str, files: &[&str], selection: &Selection) -> (Layout, Vec<Diagnostic>) {
     let (spec, _) = spec::parse(xml, "course.xml").unwrap();
     let listing = listing(files);
-    let (tree, diagnostics) = tree::discover(&spec, &listing, &|_| Some(Arc::from(&b""[..])));
+    let (tree, diagnostics) =
+        tree::discover(&spec, &listing, &|_: &RelPath| Some(Arc::from(&b""[..])));
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
     layout(&spec, &tree, &listing, selection, &|_, _| false).unwrap()
 }

@@ -26,7 +26,9 @@ fn course(topics: &str, files: &[(&str, &str)]) -> (Tree, Vec<Diagnostic>) {
             listing.dirs.insert(next);
         }
     }
-    discover(&spec, &listing, &|file| contents.get(file).cloned())
+    discover(&spec, &listing, &|file: &RelPath| {
+        contents.get(file).cloned()
+    })
 }
 
 fn names(files: &[TopicFile]) -> Vec<&str> {
@@ -218,7 +220,7 @@ fn a_deck_that_is_not_utf8_is_named_with_its_line() {
         files: [deck.clone()].into(),
         dirs: [path("slides"), path("slides/m"), path("slides/m/topic_1_a")].into(),
     };
-    let (tree, diagnostics) = discover(&spec, &listing, &|_| {
+    let (tree, diagnostics) = discover(&spec, &listing, &|_: &RelPath| {
         Some(Arc::from(&b"# a\n# b\n# \xe4\n"[..]))
     });
     assert!(tree.sections[0].topics[0].decks.is_empty());
