@@ -364,19 +364,18 @@ impl Publisher {
     /// Paths in the source tree that we wrote and nobody changed since: rendered diagrams, which are no sources.
     #[tracing::instrument(level = "debug", name = "stat", skip_all)]
     pub fn written_back(&self) -> HashSet<String> {
-        self.among_sources
-            .iter()
-            .filter_map(|path| Some((path, self.ledger.get(path)?)))
-            .filter(|(path, record)| {
-                let file = self.file(path);
-                std::fs::metadata(&file).is_ok_and(|metadata| {
-                    let stamp = Stamp::of(&metadata);
-                    (stamp == record.stamp && stamp.is_reliable_at(record.recorded_ns))
-                        || Digest::of_file(&file).is_ok_and(|digest| digest == record.digest)
-                })
-            })
-            .map(|(path, _)| path.to_string())
-            .collect()
+        let written: Vec<&Arc<str>> = self.among_sources.iter().collect();
+        let look = |path: &Arc<str>| {
+            let record = self.ledger.get(path)?;
+            let file = self.file(path);
+            let stamp = Stamp::of(&std::fs::metadata(&file).ok()?);
+            let is_as_recorded = stamp == record.stamp && stamp.is_reliable_at(record.recorded_ns);
+            Some(is_as_recorded || Digest::of_file(&file).ok()? == record.digest)
+        };
+        let ours = parallel::map(&written, |path| {
+            (look(path) == Some(true)).then(|| path.to_string())
+        });
+        ours.into_iter().flatten().collect()
     }
 }
 
