@@ -92,7 +92,11 @@
     let applied = 0;
     apply();
     // Images and formulas that come later must not push the place away, until the reader moves.
-    const observer = new ResizeObserver(apply);
+    const observer = new ResizeObserver(() => {
+      // Whoever scrolled just now is told of it only after this.
+      if (Math.abs(scrollY - applied) > 1) release();
+      else apply();
+    });
     observer.observe(document.body);
     const moves = ['wheel', 'touchstart', 'pointerdown', 'keydown'];
     const release = () => {
