@@ -212,7 +212,7 @@ def _micro(data: dict) -> list[str]:
     return [*lines, *(_row([name, value]) for name, value in data["medians"].items()), ""]
 
 
-SECTIONS = {"starting": _starting, "daemon": _daemon, "watch": _watch, "racy": _racy, "queue": _queue, "micro": _micro}
+SECTIONS = {"starting": _starting, "daemon": _daemon, "daemon-largest": _daemon, "watch": _watch, "racy": _racy, "queue": _queue, "micro": _micro}
 
 
 def _commands(parts: dict) -> list[str]:

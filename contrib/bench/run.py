@@ -128,11 +128,12 @@ def parts_of(arguments: argparse.Namespace, setting: contenders.Setting | None) 
                 return builds(setting, shape, names, scenario, rounds, budget, arguments)
 
             parts.append(Part(f"build-{topics}-{scenario}", build, budget))
-    shape = shape_of(arguments, arguments.topics[0])
+    shape, largest = shape_of(arguments, arguments.topics[0]), shape_of(arguments, arguments.topics[-1])
     return [
         *parts,
         Part("starting", lambda budget: starting.measure_all(setting, shape, arguments.rounds, budget, say), 120),
         Part("daemon", lambda budget: starting.daemon(setting, shape, arguments.rounds * 3, budget, say), 120),
+        Part("daemon-largest", lambda budget: starting.daemon(setting, largest, arguments.rounds * 3, budget, say), 120),
         Part("watch", lambda budget: latency.measure_all(setting, shape, arguments.edits, budget, say), 900),
         Part("racy", lambda budget: racy.measure_all(setting, arguments.tries, budget, say), 600),
         Part("queue", lambda budget: queues.measure_all(setting, arguments.cargo_target, budget, say), 600),

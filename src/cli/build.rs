@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use crate::course::layout::Selection;
 use crate::daemon::client::{Client, ClientBuilt};
 use crate::engine::decide::Force;
 use crate::engine::load::{Course, Specified};
@@ -315,7 +316,8 @@ impl BuildArgs {
                     Since::Changed(since) => changed = Some(since),
                     Since::Unknown => {}
                 }
-            } else {
+            } else if options.selection == Selection::default() {
+                // Plans of a part have nothing in common with those of the whole.
                 changed = seal.changed();
             }
         }

@@ -1,6 +1,7 @@
 //! The only place that sees plan, store and worker together: what is stale is made, everything is published.
 
 pub mod decide;
+mod directory;
 pub mod explain;
 pub mod index;
 mod jobs;

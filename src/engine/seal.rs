@@ -17,6 +17,7 @@ use crate::events::{Diagnostic, Events};
 use crate::store::{self, FileRecord};
 use crate::worker::Renderers;
 
+use super::directory::Directory;
 use super::load::{Course, Specified, fingerprints};
 use super::publish::Publisher;
 use super::rest::AtRest;
@@ -336,19 +337,19 @@ impl<'a> Seal<'a> {
                 is_unchanged || self.names(&path).is_some_and(|(digest, _)| digest == names)
             }
         };
+        let files = Directory::at(path);
         let (mut changed, mut sources) = (Vec::new(), Vec::new());
         for source in &dir.sources {
-            let file = path.join(source.name);
+            let file = files.path().join(source.name);
             let relative = RelPath::below(&self.course.place.root, &file);
-            match source.now(&file).zip(relative) {
+            match source.now(&files).zip(relative) {
                 Some((record, relative)) => sources.push((relative, record)),
                 None => changed.push(file),
             }
         }
         for output in &dir.outputs {
-            let file = path.join(output.name);
-            if !output.is_as_it_was(&file) {
-                changed.push(file);
+            if !output.is_as_it_was(&files) {
+                changed.push(files.path().join(output.name));
             }
         }
         Now {
@@ -376,13 +377,13 @@ struct Now {
 
 impl Source<'_> {
     /// What is known of it (that it does not exist); none when it is not as it was.
-    fn now(&self, file: &Path) -> Option<Option<FileRecord>> {
+    fn now(&self, dir: &Directory) -> Option<Option<FileRecord>> {
         let looked_ns = now_ns();
-        let metadata = std::fs::metadata(file);
+        let found = dir.stamp(self.name);
         let Some((stamp, digest, recorded_ns)) = self.record else {
-            return metadata.is_err().then_some(None);
+            return found.is_none().then_some(None);
         };
-        let is_same = metadata.is_ok_and(|now| now.is_file() && Stamp::of(&now) == stamp);
+        let is_same = found == Some((stamp, true));
         let record = |recorded_ns| FileRecord {
             stamp,
             digest,
@@ -391,19 +392,20 @@ impl Source<'_> {
         if is_same && stamp.is_reliable_at(recorded_ns) {
             return Some(Some(record(recorded_ns)));
         }
-        let is_proved = is_same && Digest::of_file(file).is_ok_and(|now| now == digest);
+        let is_proved = is_same && has_digest(&dir.path().join(self.name), digest);
         is_proved.then(|| Some(record(looked_ns)))
     }
 }
 
 impl Output<'_> {
-    fn is_as_it_was(&self, file: &Path) -> bool {
-        std::fs::metadata(file)
-            .is_ok_and(|metadata| metadata.is_file() && Stamp::of(&metadata) == self.stamp)
-            && self
-                .digest
-                .is_none_or(|digest| Digest::of_file(file).is_ok_and(|now| now == digest))
+    fn is_as_it_was(&self, dir: &Directory) -> bool {
+        let is_proved = |digest| has_digest(&dir.path().join(self.name), digest);
+        dir.stamp(self.name) == Some((self.stamp, true)) && self.digest.is_none_or(is_proved)
     }
+}
+
+fn has_digest(file: &Path, digest: Digest) -> bool {
+    Digest::of_file(file).is_ok_and(|now| now == digest)
 }
 
 #[derive(Default)]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, params};
 
 use crate::events::{ActionKind, Counts};
@@ -149,6 +150,8 @@ pub fn record_idle_run(
     )?;
     connection.busy_timeout(Duration::from_secs(30))?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // The last one that closes would wait for the disk; the next real run moves the log into the database anyway.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let ended_ms = now_ms();
     let duration_ms = duration.as_millis() as i64;
     connection.execute(

@@ -1,0 +1,80 @@
+//! Looking at many files of one directory: its path is walked once, not for every file.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{SFlag, fstatat};
+
+use crate::digest::Stamp;
+
+/// A directory whose files are looked at.
+pub struct Directory {
+    path: PathBuf,
+    /// None when it cannot be opened: it may still be walked through.
+    opened: Option<File>,
+}
+
+impl Directory {
+    /// The directory at a path, whether there is one or not.
+    pub fn at(path: PathBuf) -> Self {
+        let opened = File::open(&path).ok();
+        Self { path, opened }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The stamp of a file in it and whether it is a plain one; none when there is nothing of that name. Links are
+    /// followed.
+    pub fn stamp(&self, name: &str) -> Option<(Stamp, bool)> {
+        let Some(opened) = &self.opened else {
+            let metadata = std::fs::metadata(self.path.join(name)).ok()?;
+            return Some((Stamp::of(&metadata), metadata.is_file()));
+        };
+        let stat = fstatat(opened, name, AtFlags::empty()).ok()?;
+        let mtime_ns = stat
+            .st_mtime
+            .saturating_mul(1_000_000_000)
+            .saturating_add(stat.st_mtime_nsec);
+        let stamp = Stamp {
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            mtime_ns: mtime_ns.max(0),
+            inode: stat.st_ino,
+        };
+        let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+        Some((stamp, kind == SFlag::S_IFREG))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_are_those_of_the_standard_library() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.txt"), "one").unwrap();
+        std::fs::create_dir(dir.path().join("inner")).unwrap();
+        std::os::unix::fs::symlink("a.txt", dir.path().join("link")).unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("broken")).unwrap();
+        let old = File::options()
+            .append(true)
+            .open(dir.path().join("a.txt"))
+            .unwrap();
+        for seconds in [0, 1, 1_700_000_000] {
+            let time = std::time::UNIX_EPOCH + std::time::Duration::new(seconds, 123_456_789);
+            old.set_modified(time).unwrap();
+            let there = Directory::at(dir.path().to_path_buf());
+            for name in ["a.txt", "inner", "link", "broken", "absent"] {
+                let metadata = std::fs::metadata(dir.path().join(name)).ok();
+                let expected = metadata.map(|found| (Stamp::of(&found), found.is_file()));
+                assert_eq!(there.stamp(name), expected, "{name}");
+            }
+        }
+        let nowhere = Directory::at(dir.path().join("absent"));
+        assert_eq!(nowhere.stamp("a.txt"), None);
+    }
+}
