@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import plot
@@ -19,6 +20,8 @@ SCENARIOS = {
     "data": "one data file edit",
     "restore": "outputs removed, cache filled",
 }
+# The directory of a contender's program says nothing.
+PROGRAM = re.compile(r"/\S*/bin/(\w+)(?=\s)")
 # What the queue has to reach.
 LEAST_RATE, MOST_UNFAIR, LONGEST_CLAIM_MS = 0.8, 3.0, 100.0
 
@@ -220,7 +223,8 @@ def _commands(parts: dict) -> list[str]:
     for part in parts.values():
         if part["part"].startswith("build-"):
             for name, contender in part["data"]["contenders"].items():
-                found.setdefault(f"{name}, {part['data']['scenario']}", contender["command"])
+                command = PROGRAM.sub(r"\1", contender["command"])
+                found.setdefault(f"{name}, {part['data']['scenario']}", command)
     if not found:
         return []
     shown = [f"- {name}: `{command}`" for name, command in found.items()]
