@@ -28,6 +28,11 @@ impl Digest {
         Ok(Self(*hasher.finalize().as_bytes()))
     }
 
+    /// Whether a file can be read and has exactly the bytes of this digest.
+    pub fn is_of_file(&self, path: &Path) -> bool {
+        Self::of_file(path).is_ok_and(|found| found == *self)
+    }
+
     /// The raw 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -46,6 +46,41 @@ pub struct Diagnostic {
     pub hint: Option<String>,
 }
 
+/// Diagnostics in formats that know no names: as one text of JSON, since fields that are absent need theirs. Nothing for
+/// none. For `#[serde(with = ..)]`.
+pub mod as_json {
+    use serde::de::Error as _;
+    use serde::ser::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::Diagnostic;
+
+    /// Writes them.
+    pub fn serialize<S: Serializer>(
+        diagnostics: &impl AsRef<[Diagnostic]>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match diagnostics.as_ref() {
+            [] => serializer.serialize_str(""),
+            some => {
+                let text = serde_json::to_string(some).map_err(S::Error::custom)?;
+                serializer.serialize_str(&text)
+            }
+        }
+    }
+
+    /// Reads them.
+    pub fn deserialize<'de, D: Deserializer<'de>, T: From<Vec<Diagnostic>>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
+        let found = match <&str>::deserialize(deserializer)? {
+            "" => Vec::new(),
+            text => serde_json::from_str(text).map_err(D::Error::custom)?,
+        };
+        Ok(found.into())
+    }
+}
+
 impl Diagnostic {
     /// A diagnostic that is not about a file yet.
     pub fn new(severity: Severity, message: impl Into<String>) -> Self {

@@ -2,19 +2,20 @@
 //! which tells what changed since, a build after an edit goes on as a daemon would, and plans and decides only what the
 //! edit touches.
 
-use std::collections::{BTreeSet, HashMap};
-use std::io::Write as _;
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::course::RelPath;
 use crate::course::tree::Listing;
-use crate::course::{Localized, RelPath};
 use crate::digest::Digest;
-use crate::events::Diagnostic;
+use crate::events::{Diagnostic, as_json};
 use crate::plan::{Memo, Names};
 
+use super::kept;
 use super::load::Course;
 use super::scan::Scanned;
 use super::settled::Settled;
@@ -26,17 +27,8 @@ struct Left<'a> {
     action: &'a str,
     #[serde(borrow)]
     results: Vec<(&'a str, Digest)>,
-    /// The diagnostics as JSON; nothing where there are none.
-    said: String,
-}
-
-/// What was found out about the sources, besides the plan.
-#[derive(Serialize, Deserialize)]
-struct LeftSources {
-    titles: Vec<(RelPath, Digest, Option<Localized>)>,
-    roots: Vec<Option<RelPath>>,
-    files: BTreeSet<RelPath>,
-    dirs: BTreeSet<RelPath>,
+    #[serde(with = "as_json")]
+    said: Cow<'a, [Diagnostic]>,
 }
 
 /// What a build goes on with.
@@ -56,46 +48,27 @@ pub(super) struct Resumed {
 #[tracing::instrument(level = "debug", name = "leave", skip_all)]
 pub(super) fn write(course: &Course, sources: &Sources, settled: &Settled) -> Option<Digest> {
     let listed = sources.listed()?;
-    let left_sources = LeftSources {
-        titles: sources.titles.all(),
-        roots: listed.roots.clone(),
-        files: listed.listing().files.clone(),
-        dirs: listed.listing().dirs.clone(),
-    };
-    let settled: Option<Vec<Left<'_>>> = settled
+    sources.titles.keep(listed.listing());
+    let settled: Vec<Left<'_>> = settled
         .entries()
         .map(|(action, results, said)| {
-            let said = match said {
-                [] => String::new(),
-                said => serde_json::to_string(said).ok()?,
-            };
             let results = results.iter();
-            Some(Left {
+            Left {
                 action,
                 results: results
                     .map(|(name, digest)| (name.as_str(), *digest))
                     .collect(),
-                said,
-            })
+                said: Cow::Borrowed(said),
+            }
         })
         .collect();
-    let parts = [
+    let bytes = [
         sources.memo.to_bytes()?,
-        postcard::to_allocvec(&left_sources).ok()?,
-        postcard::to_allocvec(&settled?).ok()?,
-    ];
-    let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
-    for part in parts {
-        bytes.extend((part.len() as u64).to_le_bytes());
-        bytes.extend(part);
-    }
-    let file = file(course);
-    let mut staged = tempfile::Builder::new()
-        .prefix(".left-")
-        .tempfile_in(file.parent()?)
-        .ok()?;
-    staged.write_all(&bytes).ok()?;
-    staged.persist(file).ok()?;
+        postcard::to_allocvec(&(&sources.titles, &listed.roots, listed.listing())).ok()?,
+        postcard::to_allocvec(&settled).ok()?,
+    ]
+    .concat();
+    kept::replace(&file(course), &[&bytes])?;
     Some(Digest::of(bytes))
 }
 
@@ -106,10 +79,11 @@ pub(super) fn read(course: &Course, digest: Digest, names: &Names) -> Option<Res
     if Digest::of(&bytes) != digest {
         return None;
     }
-    let mut bytes = &bytes[..];
-    let memo = Memo::from_bytes(part(&mut bytes)?, names)?;
-    let sources: LeftSources = postcard::from_bytes(part(&mut bytes)?).ok()?;
-    let left: Vec<Left<'_>> = postcard::from_bytes(part(&mut bytes)?).ok()?;
+    let (memo, bytes) = Memo::from_bytes(&bytes, names)?;
+    type OfSources = (Titles, Vec<Option<RelPath>>, Listing);
+    let ((titles, roots, listing), bytes): (OfSources, _) =
+        postcard::take_from_bytes(bytes).ok()?;
+    let left: Vec<Left<'_>> = postcard::from_bytes(bytes).ok()?;
     let actions: HashMap<&str, _> = memo.actions().map(|action| (&*action.id, action)).collect();
     let mut settled = Settled::default();
     for entry in left {
@@ -118,35 +92,18 @@ pub(super) fn read(course: &Course, digest: Digest, names: &Names) -> Option<Res
             continue;
         };
         let results = entry.results.into_iter();
-        let said: Vec<Diagnostic> = match entry.said.as_str() {
-            "" => Vec::new(),
-            json => serde_json::from_str(json).ok()?,
-        };
         let results = results.map(|(name, digest)| (name.to_owned(), digest));
+        let said = entry.said.into_owned();
         settled.settle(action, results.collect::<Arc<[_]>>(), said);
     }
-    let listing = Listing {
-        files: sources.files,
-        dirs: sources.dirs,
-    };
     Some(Resumed {
         memo,
-        titles: Titles::of(sources.titles),
-        scanned: Scanned::known(sources.roots, listing),
+        titles,
+        scanned: Scanned::known(roots, listing),
         settled,
     })
 }
 
-/// The next part, which its length stands before.
-fn part<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (length, rest) = bytes.split_at_checked(size_of::<u64>())?;
-    let length = usize::try_from(u64::from_le_bytes(length.try_into().ok()?)).ok()?;
-    let (part, rest) = rest.split_at_checked(length)?;
-    *bytes = rest;
-    Some(part)
-}
-
 fn file(course: &Course) -> PathBuf {
-    let name = format!("left-{}", Digest::of(course.scope()).short());
-    course.place.state_dir().join(name)
+    kept::file(course, "left")
 }

@@ -17,6 +17,7 @@ use crate::digest::{self, Digest};
 use crate::error::{Error, Result};
 use crate::store::Store;
 
+use super::kept;
 use super::load::Course;
 use super::publish::Publisher;
 
@@ -203,8 +204,7 @@ pub fn set_done(course: &Course) -> Result<()> {
 }
 
 fn due_mark(course: &Course) -> PathBuf {
-    let name = format!("manifests-due-{}", Digest::of(course.scope()).short());
-    course.place.state_dir().join(name)
+    kept::file(course, "manifests-due")
 }
 
 /// The commit that the sources are of, and whether they differ from it; none outside of a repository.

@@ -5,6 +5,7 @@ mod directory;
 pub mod explain;
 pub mod index;
 mod jobs;
+mod kept;
 mod left;
 pub mod load;
 mod manifest;
@@ -150,8 +151,7 @@ pub trait Listener: Send + Sync {
 impl Memory {
     /// Goes on where the build that sealed the course ended. Gives the kinds of workers that will be needed.
     fn resume(&mut self, course: &Course, changed: Changed) -> BTreeSet<ActionKind> {
-        let left = left::read(course, changed.left, &self.sources.names);
-        let Some(left) = left else {
+        let Some(left) = left::read(course, changed.left, &self.sources.names) else {
             return BTreeSet::new();
         };
         let root = &course.place.root;
@@ -171,8 +171,7 @@ impl Memory {
             paths: changed.paths.into_iter().collect(),
             ..ChangeSet::default()
         };
-        let is_output = |path: &str| self.publisher.has_outputs_at(path);
-        self.settled.apply(&changes, root, &self.latest, &is_output);
+        self.unsettle(&changes, root);
         kinds
     }
 
@@ -180,11 +179,15 @@ impl Memory {
     fn apply(&mut self, changes: &ChangeSet, root: &std::path::Path) {
         self.rest = None;
         self.sources.apply(changes, root);
-        let is_output = |path: &str| self.publisher.has_outputs_at(path);
-        self.settled.apply(changes, root, &self.latest, &is_output);
+        self.unsettle(changes, root);
         if changes.rescan {
             self.cleaned = None;
         }
+    }
+
+    fn unsettle(&mut self, changes: &ChangeSet, root: &std::path::Path) {
+        let is_output = |path: &str| self.publisher.has_outputs_at(path);
+        self.settled.apply(changes, root, &self.latest, &is_output);
     }
 }
 

@@ -4,31 +4,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many threads look at files; more wait for each other in the kernel.
 const THREADS: usize = 8;
-/// How many items a thread has at least.
+/// How many items that take no time a thread takes at once.
 const CHUNK: usize = 64;
 
-/// What `look` gives for every item, in their order.
+/// What `look` gives for every item, in their order. For many items that take hardly any time each.
 pub fn map<T: Sync, R: Send>(items: &[T], look: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let size = items.len().div_ceil(threads(items.len())).max(1);
-    std::thread::scope(|scope| {
-        let running: Vec<_> = items
-            .chunks(size)
-            .map(|chunk| scope.spawn(|| chunk.iter().map(&look).collect::<Vec<R>>()))
-            .collect();
-        let ended = running.into_iter().map(|thread| {
-            // A panic in there is one of ours.
-            thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
-        ended.flatten().collect()
-    })
+    in_chunks(items, CHUNK, look)
 }
 
-/// What `work` gives for every item, in their order. For items that take long, and not all equally so: whoever is done
-/// with one takes the next.
+/// The same for items that take long, and not all equally so.
 pub fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = processors().min(items.len());
+    in_chunks(items, 1, work)
+}
+
+/// Whoever is done with a chunk takes the next.
+fn in_chunks<T: Sync, R: Send>(items: &[T], size: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = processors().min(items.len().div_ceil(size));
     if threads < 2 {
         return items.iter().map(work).collect();
     }
@@ -36,28 +27,26 @@ pub fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec
     let some = || {
         let mut done = Vec::new();
         loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(index) else {
+            let start = next.fetch_add(size, Ordering::Relaxed);
+            let Some(rest) = items.get(start..).filter(|rest| !rest.is_empty()) else {
                 return done;
             };
-            done.push((index, work(item)));
+            let chunk = &rest[..size.min(rest.len())];
+            done.push((start, chunk.iter().map(&work).collect::<Vec<R>>()));
         }
     };
     let mut done = std::thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(some)).collect();
         let mut done = some();
         for thread in others {
+            // A panic in there is one of ours.
             let others = thread.join();
             done.extend(others.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
         done
     });
-    done.sort_unstable_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
-}
-
-fn threads(items: usize) -> usize {
-    processors().min(items.div_ceil(CHUNK)).max(1)
+    done.sort_unstable_by_key(|(start, _)| *start);
+    done.into_iter().flat_map(|(_, results)| results).collect()
 }
 
 fn processors() -> usize {

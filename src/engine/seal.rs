@@ -4,8 +4,8 @@
 //! stamp: directories, files that were read or looked for, outputs. If all of it is as it was, nothing has to be read,
 //! planned or decided. If some of it changed, the rest need not be: see [`super::left`].
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::course::RelPath;
 use crate::digest::{Digest, Stamp};
-use crate::events::{Diagnostic, Events};
+use crate::events::{Diagnostic, Events, as_json};
 use crate::store::{self, FileRecord};
 use crate::worker::Renderers;
 
@@ -23,7 +23,7 @@ use super::publish::Publisher;
 use super::rest::AtRest;
 use super::scan::{Scanned, Skip, is_temporary_name};
 use super::snapshot::{Snapshot, now_ns};
-use super::{manifest, parallel};
+use super::{kept, manifest, parallel};
 
 /// The version of the format.
 const VERSION: u32 = 2;
@@ -78,8 +78,8 @@ struct Body<'a> {
     /// The inode of the database that the ledger is in.
     database: u64,
     fresh: u64,
-    /// The diagnostics as JSON.
-    said: &'a str,
+    #[serde(with = "as_json")]
+    said: Cow<'a, [Diagnostic]>,
     left: Option<Digest>,
     #[serde(borrow)]
     dirs: Vec<Dir<'a>>,
@@ -154,8 +154,7 @@ impl<'a> Seal<'a> {
     }
 
     fn file(&self) -> PathBuf {
-        let name = format!("seal-{}", Digest::of(self.course.scope()).short());
-        self.course.place.state_dir().join(name)
+        kept::file(self.course, "seal")
     }
 
     /// Looks at everything that was sealed. When all of it is as it was, tells that a build has nothing to do.
@@ -208,7 +207,7 @@ impl<'a> Seal<'a> {
             is_at_rest,
             rest: AtRest {
                 fresh: body.fresh,
-                said: serde_json::from_str::<Vec<Diagnostic>>(body.said).ok()?,
+                said: body.said.into_owned(),
                 ..AtRest::default()
             },
             changed: body.left.map(changed),
@@ -236,27 +235,18 @@ impl<'a> Seal<'a> {
             return None;
         }
         let database = store::database_inode(&self.course.place.state_dir())?;
-        let said = serde_json::to_string(&parts.rest.said).ok()?;
         let entries = self.entries(parts)?;
         let body = Body {
             basis: self.basis,
             specification: self.specification,
             database,
             fresh: parts.rest.fresh,
-            said: &said,
+            said: Cow::Borrowed(&parts.rest.said),
             left: parts.left,
             dirs: entries.iter().map(|(path, dir)| dir.as_dir(path)).collect(),
         };
         let body = postcard::to_allocvec(&body).ok()?;
-        let file = self.file();
-        let mut staged = tempfile::Builder::new()
-            .prefix(".seal-")
-            .tempfile_in(file.parent()?)
-            .ok()?;
-        staged.write_all(Digest::of(&body).as_bytes()).ok()?;
-        staged.write_all(&body).ok()?;
-        staged.persist(file).ok()?;
-        Some(())
+        kept::replace(&self.file(), &[Digest::of(&body).as_bytes(), &body])
     }
 
     fn entries(&self, parts: &Parts<'_>) -> Option<BTreeMap<String, OwnedDir>> {
@@ -392,20 +382,16 @@ impl Source<'_> {
         if is_same && stamp.is_reliable_at(recorded_ns) {
             return Some(Some(record(recorded_ns)));
         }
-        let is_proved = is_same && has_digest(&dir.path().join(self.name), digest);
+        let is_proved = is_same && digest.is_of_file(&dir.path().join(self.name));
         is_proved.then(|| Some(record(looked_ns)))
     }
 }
 
 impl Output<'_> {
     fn is_as_it_was(&self, dir: &Directory) -> bool {
-        let is_proved = |digest| has_digest(&dir.path().join(self.name), digest);
+        let is_proved = |digest: Digest| digest.is_of_file(&dir.path().join(self.name));
         dir.stamp(self.name) == Some((self.stamp, true)) && self.digest.is_none_or(is_proved)
     }
-}
-
-fn has_digest(file: &Path, digest: Digest) -> bool {
-    Digest::of_file(file).is_ok_and(|now| now == digest)
 }
 
 #[derive(Default)]

@@ -168,7 +168,7 @@ impl Snapshot {
         {
             return true;
         }
-        Digest::of_file(&file).is_ok_and(|now| now == digest)
+        digest.is_of_file(&file)
     }
 
     /// Whether a file has this content (`None`: does not exist), and was not written, replaced or renamed since a time:
@@ -177,8 +177,7 @@ impl Snapshot {
         let file = path.under(&self.root);
         match (std::fs::metadata(&file), digest) {
             (Ok(metadata), Some(digest)) => {
-                !changed_since(&metadata, since_ns)
-                    && Digest::of_file(&file).is_ok_and(|now| now == digest)
+                !changed_since(&metadata, since_ns) && digest.is_of_file(&file)
             }
             (Err(_), None) => true,
             _ => false,

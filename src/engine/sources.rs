@@ -6,6 +6,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::course::layout::Layout;
 use crate::course::tree::{self, Listing, Tree};
 use crate::course::{Localized, RelPath};
@@ -37,7 +39,7 @@ pub struct Sources {
 }
 
 /// Titles of decks, by the digests that their files had: found out once for every content.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Titles(RefCell<HashMap<RelPath, (Digest, Option<Localized>)>>);
 
 /// Files as a snapshot sees them, with the titles that are known.
@@ -70,22 +72,10 @@ impl tree::Texts for Titled<'_> {
 }
 
 impl Titles {
-    /// All of them, with the digests of the decks.
-    pub fn all(&self) -> Vec<(RelPath, Digest, Option<Localized>)> {
-        let titles = self.0.borrow();
-        let titles = titles.iter();
-        titles
-            .map(|(path, (digest, title))| (path.clone(), *digest, title.clone()))
-            .collect()
-    }
-
-    /// Titles that were known before.
-    pub fn of(all: Vec<(RelPath, Digest, Option<Localized>)>) -> Self {
-        let all = all.into_iter();
-        Self(RefCell::new(
-            all.map(|(path, digest, title)| (path, (digest, title)))
-                .collect(),
-        ))
+    /// Forgets decks that are gone.
+    pub fn keep(&self, listing: &Listing) {
+        let mut titles = self.0.borrow_mut();
+        titles.retain(|path, _| listing.files.contains(path));
     }
 }
 

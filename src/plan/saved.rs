@@ -1,12 +1,13 @@
 //! A memo as bytes: what one process planned, for the next one. The format is nobody's but this very program's.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::course::RelPath;
 use crate::digest::Digest;
-use crate::events::{ActionKind, Diagnostic};
+use crate::events::{ActionKind, Diagnostic, as_json};
 
 use super::action::{Action, ActionIndex, Output};
 use super::memo::{Entry, Memo, Place};
@@ -44,8 +45,8 @@ struct SavedAction<'a> {
     after: Vec<ActionIndex>,
     #[serde(borrow)]
     outputs: Vec<(&'a str, Vec<&'a str>)>,
-    /// JSON, since the absent fields of diagnostics need names.
-    warnings: String,
+    #[serde(with = "as_json")]
+    warnings: Cow<'a, [Diagnostic]>,
 }
 
 impl Memo {
@@ -62,14 +63,12 @@ impl Memo {
         postcard::to_allocvec(&saved).ok()
     }
 
-    /// The memo that these bytes are; none when they are none.
-    pub fn from_bytes(bytes: &[u8], names: &Names) -> Option<Self> {
-        let saved: SavedMemo<'_> = postcard::from_bytes(bytes).ok()?;
+    /// The memo that bytes begin with, and the bytes after it; none when it is none.
+    pub fn from_bytes<'b>(bytes: &'b [u8], names: &Names) -> Option<(Self, &'b [u8])> {
+        let (saved, rest): (SavedMemo<'_>, _) = postcard::take_from_bytes(bytes).ok()?;
         let entries = saved.entries.into_iter();
-        let entries: Option<_> = entries
-            .map(|(place, entry)| Some((place, entry.into_entry(names)?)))
-            .collect();
-        Some(Self::with(saved.world, entries?))
+        let entries = entries.map(|(place, entry)| (place, entry.into_entry(names)));
+        Some((Self::with(saved.world, entries.collect()), rest))
     }
 
     /// All actions that are remembered.
@@ -92,21 +91,19 @@ impl<'a> SavedEntry<'a> {
         })
     }
 
-    fn into_entry(self, names: &Names) -> Option<Entry> {
+    fn into_entry(self, names: &Names) -> Entry {
         let actions = self.actions.into_iter();
-        let actions: Option<Vec<_>> = actions
-            .map(|action| action.into_action(names).map(Arc::new))
-            .collect();
-        Some(Entry {
+        let actions = actions.map(|action| Arc::new(action.into_action(names)));
+        Entry {
             basis: self.basis,
             reads: self.reads,
             links: self.links,
             first: self.first,
             time: 0,
-            actions: actions?,
+            actions: actions.collect(),
             texts: self.texts.into_iter().map(|path| names.of(path)).collect(),
             programs: self.programs,
-        })
+        }
     }
 }
 
@@ -119,10 +116,6 @@ impl<'a> SavedAction<'a> {
             let destinations = output.destinations.iter().map(|path| &**path);
             (output.name.as_str(), destinations.collect())
         });
-        let warnings = match action.warnings.as_slice() {
-            [] => String::new(),
-            warnings => serde_json::to_string(warnings).ok()?,
-        };
         Some(Self {
             id: &action.id,
             kind: action.kind,
@@ -131,15 +124,11 @@ impl<'a> SavedAction<'a> {
             key: action.key,
             after: action.after.clone(),
             outputs: outputs.collect(),
-            warnings,
+            warnings: Cow::Borrowed(&action.warnings),
         })
     }
 
-    fn into_action(self, names: &Names) -> Option<Action> {
-        let warnings: Vec<Diagnostic> = match self.warnings.as_str() {
-            "" => Vec::new(),
-            json => serde_json::from_str(json).ok()?,
-        };
+    fn into_action(self, names: &Names) -> Action {
         let outputs = self.outputs.into_iter().map(|(name, destinations)| Output {
             name: name.to_owned(),
             destinations: destinations
@@ -147,7 +136,7 @@ impl<'a> SavedAction<'a> {
                 .map(|path| names.of(path))
                 .collect(),
         });
-        Some(Action {
+        Action {
             id: self.id.into(),
             kind: self.kind,
             source: self.source,
@@ -155,8 +144,8 @@ impl<'a> SavedAction<'a> {
             key: self.key,
             after: self.after,
             outputs: outputs.collect(),
-            warnings,
+            warnings: self.warnings.into_owned(),
             errors: None,
-        })
+        }
     }
 }

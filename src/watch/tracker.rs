@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::digest::Digest;
 use crate::events::Diagnostic;
 
 use super::coverage::{Coverage, LimitReached};
@@ -365,7 +364,6 @@ impl Tracker {
             let mut entries = entries.flatten().peekable();
             return entries.peek().is_some() && entries.all(|entry| self.is_own(&entry.path()));
         }
-        (self.options.own_output)(path)
-            .is_some_and(|written| Digest::of_file(path).is_ok_and(|found| found == written))
+        (self.options.own_output)(path).is_some_and(|written| written.is_of_file(path))
     }
 }

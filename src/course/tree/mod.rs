@@ -10,7 +10,7 @@ mod topic;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::course::spec::{Spec, TopicRef};
 use crate::course::{Lang, Localized, ProgLang, RelPath};
@@ -20,7 +20,7 @@ pub use ignore::{is_ignored_dir, is_never_output};
 pub use modules::simplified;
 
 /// All files and directories below the scan roots.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     /// The files.
     pub files: BTreeSet<RelPath>,

@@ -141,8 +141,7 @@ impl Publisher {
             let file = self.file(path);
             let recorded_ns = now_ns();
             let stamp = Stamp::of(&std::fs::symlink_metadata(&file).ok()?);
-            let is_ours = stamp.is_reliable_at(recorded_ns)
-                && Digest::of_file(&file).is_ok_and(|digest| digest == record.digest);
+            let is_ours = stamp.is_reliable_at(recorded_ns) && record.digest.is_of_file(&file);
             is_ours.then(|| OutputRecord {
                 stamp,
                 recorded_ns,
@@ -185,7 +184,7 @@ impl Publisher {
         if stamp == record.stamp && stamp.is_reliable_at(record.recorded_ns) {
             return Ok(true);
         }
-        if !Digest::of_file(&file).is_ok_and(|now| now == digest) {
+        if !digest.is_of_file(&file) {
             return Ok(false);
         }
         let record = OutputRecord {
@@ -370,7 +369,7 @@ impl Publisher {
             let file = self.file(path);
             let stamp = Stamp::of(&std::fs::metadata(&file).ok()?);
             let is_as_recorded = stamp == record.stamp && stamp.is_reliable_at(record.recorded_ns);
-            Some(is_as_recorded || Digest::of_file(&file).ok()? == record.digest)
+            Some(is_as_recorded || record.digest.is_of_file(&file))
         };
         let ours = parallel::map(&written, |path| {
             (look(path) == Some(true)).then(|| path.to_string())

@@ -102,7 +102,7 @@ impl Publisher {
             let file = self.file(destination);
             let existing = std::fs::symlink_metadata(&file).ok();
             let is_equal = existing.as_ref().is_some_and(|metadata| metadata.is_file())
-                && Digest::of_file(&file).is_ok_and(|now| now == output.digest);
+                && output.digest.is_of_file(&file);
             let mut record = OutputRecord {
                 digest: output.digest,
                 stamp: NO_STAMP,
@@ -151,7 +151,7 @@ impl Publisher {
                 if std::fs::copy(source, path).is_err() && !source.is_file() {
                     return Ok(false);
                 }
-                if !Digest::of_file(path).is_ok_and(|copied| copied == output.digest) {
+                if !output.digest.is_of_file(path) {
                     return Ok(false);
                 }
                 let modified = std::fs::metadata(source).and_then(|metadata| metadata.modified());

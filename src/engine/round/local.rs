@@ -125,17 +125,13 @@ impl Progressing<'_, '_> {
     /// Publishes what was made.
     fn publish_made(&mut self) -> Result<()> {
         let plan = self.round.plan;
-        let mut all = std::mem::take(&mut self.made);
-        let mut to_publish = Vec::with_capacity(all.len());
-        for made in &mut all {
-            // Every such action has one output.
-            let content = std::mem::replace(&mut made.content, Content::Blob);
-            to_publish.push(ToPublish {
-                index: made.index,
-                contents: vec![(made.digest, content)],
-            });
-        }
-        let are_done = self.publish(&to_publish)?;
+        let all = std::mem::take(&mut self.made);
+        // Every such action has one output.
+        let to_publish = all.iter().map(|made| ToPublish {
+            index: made.index,
+            contents: vec![(made.digest, &made.content)],
+        });
+        let are_done = self.publish(&to_publish.collect::<Vec<_>>())?;
         for (made, is_done) in all.into_iter().zip(are_done) {
             let (digest, took) = (made.digest, made.took);
             let index = made.index;

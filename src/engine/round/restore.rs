@@ -23,9 +23,9 @@ pub(super) struct Restorable {
 }
 
 /// An action with the content of each of its outputs, in their order.
-pub(super) struct ToPublish {
+pub(super) struct ToPublish<'c> {
     pub(super) index: ActionIndex,
-    pub(super) contents: Vec<(Digest, Content)>,
+    pub(super) contents: Vec<(Digest, &'c Content)>,
 }
 
 impl Progressing<'_, '_> {
@@ -81,7 +81,7 @@ impl Progressing<'_, '_> {
     /// Publishes the outputs of actions. For each whether it was done: it is not when the content of an output is not
     /// what it should be.
     #[tracing::instrument(level = "debug", name = "publish", skip_all)]
-    pub(super) fn publish(&mut self, all: &[ToPublish]) -> Result<Vec<bool>> {
+    pub(super) fn publish(&mut self, all: &[ToPublish<'_>]) -> Result<Vec<bool>> {
         let plan = self.round.plan;
         let mut outputs = Vec::new();
         for ToPublish { index, contents } in all {
@@ -126,11 +126,11 @@ impl Progressing<'_, '_> {
 }
 
 /// The results of an action as blobs, up to the first that it does not have.
-fn blobs(action: &Action, results: &Results) -> Vec<(Digest, Content)> {
+fn blobs(action: &Action, results: &Results) -> Vec<(Digest, &'static Content)> {
     let digest_of = |name: &str| results.iter().find(|(known, _)| known == name);
     let outputs = action.outputs.iter();
     outputs
         .map_while(|output| digest_of(&output.name))
-        .map(|(_, digest)| (*digest, Content::Blob))
+        .map(|(_, digest)| (*digest, &Content::Blob))
         .collect()
 }
