@@ -286,6 +286,28 @@ fn typescript_decks_are_executed_and_their_errors_told() {
 }
 
 #[test]
+fn what_typescript_cells_print_is_theirs_however_late_the_kernel_says_it() {
+    let course = Course::with_topics(&["one"]);
+    course.edit("course.xml", ">python<", ">typescript<");
+    // The last ones print without the deck's own `console`, and after it was replaced.
+    let mut deck: String = (0..25)
+        .map(|cell| format!("// %%\nconsole.log('cell', {cell});\n\n"))
+        .collect();
+    deck +=
+        "// %%\nconst log = console.log;\nconsole.log = () => {};\n\n// %%\nlog('after that');\n";
+    course.write("slides/m/topic_010_one/slides_one.ts", &deck);
+    course.built();
+    let page =
+        course.read("output/trainer/course-en/Slides/Html/Completed/Part/01 slides_one.html");
+    let outputs: Vec<&str> = page.split("output_stdout").skip(1).collect();
+    assert_eq!(outputs.len(), 26);
+    for (cell, output) in outputs[..25].iter().enumerate() {
+        assert!(output.contains(&format!("cell {cell}\n")), "{output}");
+    }
+    assert!(outputs[25].contains("after that"));
+}
+
+#[test]
 fn every_target_lists_its_outputs_after_a_build_of_the_whole_course() {
     let course = Course::with_topics(&["one", "two"]);
     course.write(DECK, "# %%\n1\n");

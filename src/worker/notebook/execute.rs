@@ -98,7 +98,10 @@ pub(super) async fn run(
             cancel,
         };
         let reply = match run_cell(kernel, cell, index, may_fail, &mut outputs, &limits).await {
-            CellEnd::Replied(reply) => reply,
+            CellEnd::Replied(reply) => {
+                take_late_prints(kernel, index, &mut outputs, &limits).await;
+                reply
+            }
             CellEnd::Died => return End::Died { index },
             CellEnd::Cancelled => return End::Cancelled,
             CellEnd::TimedOut => {
@@ -219,6 +222,40 @@ async fn run_cell(
         }
     }
     reply.map_or(CellEnd::Died, CellEnd::Replied)
+}
+
+/// Takes what the cell printed and the kernel has not published yet, if it is one of those: all until a mark that is
+/// printed now. Without a mark (the deck broke the kernel's own way to print) what has come is all there is.
+async fn take_late_prints(
+    kernel: &mut Kernel,
+    index: usize,
+    outputs: &mut Outputs,
+    limits: &Limits<'_>,
+) {
+    let mark = format!("<{}>", uuid::Uuid::new_v4());
+    let Some(code) = kernel.mark(&mark) else {
+        return;
+    };
+    let Kernel { tree, channels, .. } = kernel;
+    let until_mark = async {
+        let Ok(id) = channels.execute(&code, Recording::Silent, false).await else {
+            return;
+        };
+        while let Some(message) = channels.published.recv().await {
+            if message.content["text"] == mark {
+                return;
+            }
+            // What was printed carries the id of what runs when it is published.
+            if message.kind == "stream" || message.parent != id {
+                outputs.take(index, &message.kind, message.content);
+            }
+        }
+    };
+    tokio::select! {
+        _ = timeout(OUTPUT_GRACE, until_mark) => {}
+        _ = tree.wait() => {}
+        () = limits.cancel.cancelled() => {}
+    }
 }
 
 /// Interrupts a cell and gives it some time to end, so that its own child processes end in order.

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{Channels, Endpoints, Recording};
-use super::launch::{Launch, Launcher, is_ipykernel, what};
+use super::launch::{Launch, Launcher, is_deno, is_ipykernel, what};
 use super::outputs::StreamOrder;
 use super::renaming::Renaming;
 use crate::worker::WorkerError;
@@ -53,6 +53,7 @@ pub(super) struct Kernel {
     name: String,
     interrupt_by_message: bool,
     stream_order: StreamOrder,
+    prints_late: bool,
     /// Its process and all that it started.
     pub(super) tree: ChildTree,
     /// What is said to it and heard from it.
@@ -111,6 +112,7 @@ impl Kernel {
             } else {
                 StreamOrder::AsPublished
             },
+            prints_late: is_deno(&start.spec),
             tree,
             channels,
             launcher: launcher.clone(),
@@ -201,6 +203,15 @@ impl Kernel {
     /// What the order of its texts is worth.
     pub(super) fn stream_order(&self) -> StreamOrder {
         self.stream_order
+    }
+
+    /// Code that prints a mark after all that cells have printed so far, for kernels that say that a cell has ended
+    /// before they publish what it printed. `ipykernel` does the same by itself: see the prelude.
+    pub(super) fn mark(&self, mark: &str) -> Option<String> {
+        // Not `console.log`, which decks may replace.
+        let text = serde_json::Value::from(mark);
+        let code = format!("void Deno[Deno.internal].core.print({text})");
+        self.prints_late.then_some(code)
     }
 
     /// The working directory of the cells.

@@ -101,6 +101,15 @@ pub(super) fn is_ipykernel(spec: &KernelSpec) -> bool {
     spec.argv.iter().any(|word| word.contains("ipykernel"))
 }
 
+/// Whether the kernel is that of Deno, which publishes what cells print from a task of its own, often after their end.
+pub(super) fn is_deno(spec: &KernelSpec) -> bool {
+    let program = spec
+        .argv
+        .first()
+        .and_then(|word| Path::new(word).file_stem());
+    program.is_some_and(|name| name == "deno") && spec.argv.iter().any(|word| word == "jupyter")
+}
+
 /// The words after the program of a kernelspec.
 pub(super) fn arguments(spec: &KernelSpec, connection_file: &str) -> Vec<String> {
     let words = spec.argv.iter().skip(1);
