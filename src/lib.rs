@@ -13,6 +13,7 @@ pub mod engine;
 pub mod error;
 pub mod events;
 mod memory;
+mod parallel;
 pub mod plan;
 pub mod profile;
 pub mod store;

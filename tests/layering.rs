@@ -30,8 +30,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("events", &[]),
     ("memory", &[]),
+    ("parallel", &[]),
 ];
-const BOTTOM: &[&str] = &["config", "digest", "error", "events", "memory"];
+const BOTTOM: &[&str] = &["config", "digest", "error", "events", "memory", "parallel"];
 /// What the pure rooms and files must not know.
 const PURE: &[(&str, &[&str])] = &[
     (

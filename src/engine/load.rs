@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::{EnvFile, ImageMode, Place, SETTINGS_FILE, Settings};
@@ -12,7 +11,7 @@ use crate::course::tree::{self, DiagramKind, Listing, Tree};
 use crate::course::{ProgLang, RelPath, spec};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::events::{Diagnostic, Severity};
+use crate::events::{ActionKind, Diagnostic, Severity};
 use crate::plan::{self, Bases, Context, Files as _, Fingerprints, Memo, Names, Plan, Recipes};
 use crate::watch::Inputs;
 use crate::worker::{Renderers, drawio, notebook, plantuml};
@@ -53,6 +52,8 @@ pub struct Loaded {
     pub diagnostics: Vec<Diagnostic>,
     /// Whether sources could not be read, so that nobody knows which outputs are superfluous.
     pub is_incomplete: bool,
+    /// Whether a source changed while it was planned.
+    pub is_torn: bool,
 }
 
 /// Which renderers a course needs.
@@ -78,6 +79,41 @@ pub struct Specified {
     pub diagnostics: Vec<Diagnostic>,
     /// The digest of its bytes.
     pub digest: Digest,
+}
+
+impl Uses {
+    /// What these sources need, by their kinds.
+    pub fn of(tree: &Tree) -> Self {
+        let mut uses = Self::default();
+        for topic in tree.sections.iter().flat_map(|section| &section.topics) {
+            for diagram in &topic.diagrams {
+                match diagram.kind {
+                    DiagramKind::Plantuml => uses.plantuml = true,
+                    DiagramKind::Drawio => uses.drawio = true,
+                }
+            }
+            for deck in &topic.decks {
+                uses.pages = true;
+                uses.python |= deck.prog_lang == ProgLang::Python;
+                uses.typescript |= deck.prog_lang == ProgLang::TypeScript;
+            }
+        }
+        uses
+    }
+
+    /// The workers for it.
+    pub fn workers(self) -> impl Iterator<Item = ActionKind> {
+        let kinds = [
+            (self.pages, ActionKind::Html),
+            (self.python, ActionKind::Execute),
+            (self.plantuml, ActionKind::Plantuml),
+            (self.drawio, ActionKind::Drawio),
+        ];
+        kinds
+            .into_iter()
+            .filter(|(is_used, _)| *is_used)
+            .map(|(_, kind)| kind)
+    }
 }
 
 impl Course {
@@ -115,6 +151,7 @@ impl Course {
             &HashSet::new(),
             &everything,
             &Renderers::default(),
+            &|_| {},
         )?;
         let mut found = loaded.diagnostics;
         for action in &loaded.plan.actions {
@@ -260,24 +297,11 @@ impl Course {
         let scanned = Scanned::new(root, tree::scan_roots(spec), &skip);
         let read = |path: &RelPath| std::fs::read(path.under(root)).ok().map(Into::into);
         let (tree, _) = tree::discover(spec, scanned.listing(), &read);
-        let mut uses = Uses::default();
-        for topic in tree.sections.iter().flat_map(|section| &section.topics) {
-            for diagram in &topic.diagrams {
-                match diagram.kind {
-                    DiagramKind::Plantuml => uses.plantuml = true,
-                    DiagramKind::Drawio => uses.drawio = true,
-                }
-            }
-            for deck in &topic.decks {
-                uses.pages = true;
-                uses.python |= deck.prog_lang == ProgLang::Python;
-                uses.typescript |= deck.prog_lang == ProgLang::TypeScript;
-            }
-        }
-        uses
+        Uses::of(&tree)
     }
 
     /// Lists the tree and plans everything that is selected. `written_back` are files in the tree that we rendered.
+    /// `found_sources` is told what there is before the decks are read.
     pub fn load(
         &self,
         specified: &Specified,
@@ -285,8 +309,10 @@ impl Course {
         written_back: &HashSet<String>,
         selection: &Selection,
         renderers: &Renderers,
+        found_sources: &dyn Fn(&Tree),
     ) -> Result<Loaded> {
         let spec = &specified.spec;
+        sources.snapshot.take_torn();
         let mut diagnostics = specified.diagnostics.clone();
         let root = &self.place.root;
         let skip = self.skip(spec);
@@ -318,6 +344,7 @@ impl Course {
             listed: (version, removed),
         };
         let known = sources.laid_out.take();
+        found_sources(&tree);
         let full = self.lay_out(known, basis, tree, snapshot, &sources.names)?;
         let found = full.diagnostics.iter().cloned();
         diagnostics.extend(found.map(|found| of_spec(found, &spec_name)));
@@ -336,7 +363,7 @@ impl Course {
             spec,
             tree: &full.tree,
             layout: &layout,
-            references: Rc::new(References::new(spec, &full.tree)),
+            references: References::new(spec, &full.tree),
             target_roots: &roots,
             settings: &self.settings,
             tools: &tools,
@@ -382,6 +409,7 @@ impl Course {
             layout,
             diagnostics,
             is_incomplete,
+            is_torn: sources.snapshot.take_torn(),
         })
     }
 
@@ -493,7 +521,7 @@ impl Loaded {
             spec: &specified.spec,
             tree: &self.tree,
             layout: &self.layout,
-            references: Rc::new(References::new(&specified.spec, &self.tree)),
+            references: References::new(&specified.spec, &self.tree),
             target_roots: &self.target_roots,
             settings,
             tools: &self.tools,

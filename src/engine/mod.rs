@@ -9,7 +9,6 @@ mod kept;
 mod left;
 pub mod load;
 mod manifest;
-mod parallel;
 mod publish;
 pub mod resident;
 mod rest;
@@ -32,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
 use crate::course::layout::{Layout, Selection};
+use crate::course::tree::Tree;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity};
@@ -347,7 +347,7 @@ impl Engine {
     pub fn stale(&self, options: &BuildOptions) -> Result<Vec<Stale>> {
         let specified = self.course.specification()?;
         let mut memory = self.remember(&specified)?;
-        let loaded = self.look(&specified, &mut memory, &options.selection)?;
+        let loaded = self.look(&specified, &mut memory, &options.selection, &|_| {})?;
         self.report(&loaded.diagnostics);
         let snapshot = &memory.sources.snapshot;
         let force = options.force.clone();
@@ -391,7 +391,7 @@ impl Engine {
     pub fn explain(&self, path: &std::path::Path) -> Result<Vec<explain::Explained>> {
         let specified = self.course.specification()?;
         let mut memory = self.remember(&specified)?;
-        let loaded = self.look(&specified, &mut memory, &Selection::default())?;
+        let loaded = self.look(&specified, &mut memory, &Selection::default(), &|_| {})?;
         let snapshot = &memory.sources.snapshot;
         let recipes = loaded.recipes(&specified, &self.course.settings, &memory.sources);
         let force = Force::Nothing;
@@ -477,6 +477,7 @@ impl Engine {
         specified: &Specified,
         memory: &mut Memory,
         selection: &Selection,
+        found_sources: &dyn Fn(&Tree),
     ) -> Result<Loaded> {
         self.course.load(
             specified,
@@ -484,6 +485,7 @@ impl Engine {
             &memory.publisher.written_back(),
             selection,
             &self.renderers,
+            found_sources,
         )
     }
 

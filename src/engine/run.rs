@@ -8,13 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
 use crate::course::layout::Selection;
+use crate::course::tree::Tree;
 use crate::error::Result;
 use crate::events::{Diagnostic, Event, Status};
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
 
 use super::decide::Decider;
-use super::load::{Loaded, Specified};
+use super::load::{Loaded, Specified, Uses};
 use super::publish::Publisher;
 use super::rest::AtRest;
 use super::round::{Round, Session};
@@ -160,7 +161,13 @@ impl Run<'_> {
         }
         let only = &self.options.only;
         memory.settled.unsettle_readers(only, &memory.latest);
-        let loaded = engine.look(self.specified, memory, &self.options.selection)?;
+        // When nothing was ever built, every kind of source needs its workers: they start while the decks are read.
+        let is_new = memory.latest.is_empty() && self.is_whole() && !self.options.fast;
+        let warm_up = |tree: &Tree| {
+            let kinds = Uses::of(tree).workers().filter(|_| is_new);
+            kinds.for_each(|kind| self.pool.warm_up(kind, 1));
+        };
+        let loaded = engine.look(self.specified, memory, &self.options.selection, &warm_up)?;
         if self.is_whole() {
             engine.tell(self.specified, &loaded, memory);
         }
@@ -213,6 +220,7 @@ impl Run<'_> {
         }
         .run()
         .await?;
+        let again = ended.again || loaded.is_torn;
         totals.has_errors |= ended.has_errors;
         totals.untouched = ended.untouched;
         totals.reason = totals.reason.take().or(ended.reason);
@@ -223,15 +231,15 @@ impl Run<'_> {
             totals.rest = Rest::Interrupted;
             return Ok(false);
         }
-        if ended.again && number + 1 < ROUNDS {
+        if again && number + 1 < ROUNDS {
             return Ok(true);
         }
         totals.removed += self.clean_up(memory, &loaded)?;
         self.write_manifests(&memory.publisher, &loaded, totals)?;
-        if self.options.is_ordinary() && !ended.again && !totals.has_errors {
+        if self.options.is_ordinary() && !again && !totals.has_errors {
             memory.rest = AtRest::of(&loaded, &memory.settled);
         }
-        Ok(ended.again)
+        Ok(again)
     }
 
     /// Whether the plan has every action of the course, and all that can be asked for are.

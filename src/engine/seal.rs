@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::course::RelPath;
 use crate::digest::{Digest, Stamp};
 use crate::events::{Diagnostic, Events, as_json};
+use crate::parallel;
 use crate::store::{self, FileRecord};
 use crate::worker::Renderers;
 
@@ -23,7 +24,7 @@ use super::publish::Publisher;
 use super::rest::AtRest;
 use super::scan::{Scanned, Skip, is_temporary_name};
 use super::snapshot::{Snapshot, now_ns};
-use super::{kept, manifest, parallel};
+use super::{kept, manifest};
 
 /// The version of the format.
 const VERSION: u32 = 2;
@@ -265,7 +266,7 @@ impl<'a> Seal<'a> {
             };
             dirs.entry(path).or_default().names = names;
         }
-        for (path, record) in parts.snapshot.seen() {
+        for (path, record) in parts.snapshot.all() {
             let (dir, name) = split(path.as_str());
             let sources = &mut dirs.entry(dir.to_owned()).or_default().sources;
             sources.insert(name.to_owned(), record);

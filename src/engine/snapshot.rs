@@ -1,9 +1,8 @@
 //! The sources as they are on disk now: which files there are, their bytes and digests.
 
-use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::course::RelPath;
@@ -11,16 +10,51 @@ use crate::digest::{Digest, Stamp};
 use crate::plan::{Files, Source};
 use crate::store::FileRecord;
 
-/// Sources read once for a planning round, so that a whole plan sees the same bytes. A resident process keeps it from one
+/// So many bytes of contents are kept; others are read once more when they are wanted again.
+const HELD: usize = 4 << 20;
+
+/// Sources as a planning round sees them: a whole plan is made of the same bytes, or it is known to be torn. A resident process keeps it from one
 /// round to the next, without what changed in between.
 pub struct Snapshot {
     root: PathBuf,
     records: HashMap<String, FileRecord>,
-    seen: RefCell<HashMap<RelPath, Option<FileRecord>>>,
-    contents: RefCell<HashMap<RelPath, Source>>,
-    changed_records: RefCell<Vec<(String, FileRecord)>>,
+    seen: Mutex<Seen>,
+}
+
+/// What all threads that plan have seen together.
+#[derive(Default)]
+struct Seen {
     /// Every file that was ever looked at or looked for.
-    known: RefCell<HashSet<RelPath>>,
+    files: HashMap<RelPath, State>,
+    contents: HashMap<RelPath, Source>,
+    /// Bytes of these.
+    held: usize,
+    /// Whether a file was not what it was before: what was made of the two does not fit together.
+    is_torn: bool,
+    changed_records: Vec<(String, FileRecord)>,
+}
+
+/// What is known of a file.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Forgotten,
+    Absent,
+    There(FileRecord),
+}
+
+impl State {
+    fn of(record: Option<FileRecord>) -> Self {
+        record.map_or(Self::Absent, Self::There)
+    }
+
+    /// None if nothing is known of it.
+    fn record(self) -> Option<Option<FileRecord>> {
+        match self {
+            Self::Forgotten => None,
+            Self::Absent => Some(None),
+            Self::There(record) => Some(Some(record)),
+        }
+    }
 }
 
 impl Snapshot {
@@ -29,22 +63,25 @@ impl Snapshot {
         Self {
             root: root.to_path_buf(),
             records,
-            seen: RefCell::default(),
-            contents: RefCell::default(),
-            changed_records: RefCell::default(),
-            known: RefCell::default(),
+            seen: Mutex::default(),
         }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets what was seen of these files, and of what is below them if they are directories: they were written, or
     /// made, or removed.
     pub fn forget(&mut self, paths: &[RelPath]) {
+        let seen = self.seen.get_mut().unwrap_or_else(PoisonError::into_inner);
         let mut dirs: HashSet<&RelPath> = HashSet::new();
         for path in paths {
-            let known = self.seen.get_mut().remove(path);
+            let state = seen.files.get_mut(path);
+            let known = state.map(|state| std::mem::replace(state, State::Forgotten));
             self.records.remove(path.as_str());
-            self.contents.get_mut().remove(path);
-            if !matches!(known, Some(Some(_))) {
+            seen.drop_content(path);
+            if !matches!(known, Some(State::There(_))) {
                 dirs.insert(path);
             }
         }
@@ -61,65 +98,63 @@ impl Snapshot {
             }
             false
         };
-        self.seen.get_mut().retain(|path, _| !is_below(path));
-        self.contents.get_mut().retain(|path, _| !is_below(path));
+        for (path, state) in &mut seen.files {
+            if is_below(path) {
+                *state = State::Forgotten;
+            }
+        }
+        seen.contents.retain(|path, _| !is_below(path));
+        seen.held = seen.contents.values().map(|s| s.bytes.len()).sum();
         self.records
             .retain(|path, _| RelPath::new(path).is_ok_and(|path| !is_below(&path)));
     }
 
     /// Takes over what is known of files that were just looked at (none: they do not exist).
     pub fn trust(&self, files: Vec<(RelPath, Option<FileRecord>)>) {
-        for (path, record) in files {
-            self.saw(&path, record);
-        }
+        let files = files.into_iter();
+        let files = files.map(|(path, record)| (path, State::of(record)));
+        self.seen().files.extend(files);
     }
 
     /// Forgets bytes, not digests: they are wanted together while planning, and hardly ever later.
     pub fn forget_contents(&self) {
-        self.contents.take();
+        let mut seen = self.seen();
+        seen.contents = HashMap::new();
+        seen.held = 0;
+    }
+
+    /// Whether a file changed between two looks since this was last asked.
+    pub fn take_torn(&self) -> bool {
+        std::mem::take(&mut self.seen().is_torn)
     }
 
     /// Trusts nothing any more but stamps.
     pub fn recheck(&mut self) {
-        let seen = std::mem::take(self.seen.get_mut());
-        self.records.extend(
-            seen.into_iter()
-                .filter_map(|(path, record)| Some((path.as_str().to_owned(), record?))),
-        );
+        let seen = self.seen.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for (path, state) in &mut seen.files {
+            if let State::There(record) = std::mem::replace(state, State::Forgotten) {
+                self.records.insert(path.as_str().to_owned(), record);
+            }
+        }
     }
 
     /// Every file that was ever looked at or looked for.
     pub fn paths(&self) -> Vec<RelPath> {
-        self.known.borrow().iter().cloned().collect()
+        self.seen().files.keys().cloned().collect()
     }
 
     /// What is known of every file that was looked at or looked for.
-    pub fn seen(&self) -> Vec<(RelPath, Option<FileRecord>)> {
-        let seen = self.seen.borrow();
-        seen.iter()
-            .map(|(path, record)| (path.clone(), *record))
+    pub fn all(&self) -> Vec<(RelPath, Option<FileRecord>)> {
+        let seen = self.seen();
+        let files = seen.files.iter();
+        files
+            .filter_map(|(path, state)| Some((path.clone(), state.record()?)))
             .collect()
     }
 
-    /// How many these are; they only become more.
+    /// How many were ever looked at or looked for; they only become more.
     pub fn known(&self) -> usize {
-        self.known.borrow().len()
-    }
-
-    fn saw(&self, path: &RelPath, record: Option<FileRecord>) {
-        let is_new = self
-            .seen
-            .borrow_mut()
-            .insert(path.clone(), record)
-            .is_none();
-        if is_new {
-            self.known.borrow_mut().insert(path.clone());
-        }
-    }
-
-    fn known_content(&self, path: &RelPath) -> Option<Source> {
-        let source = self.contents.borrow().get(path)?.clone();
-        (self.digest(path) == Some(source.digest)).then_some(source)
+        self.seen().files.len()
     }
 
     fn look(&self, path: &RelPath) -> Option<Digest> {
@@ -133,24 +168,13 @@ impl Snapshot {
             && record.stamp == stamp
             && stamp.is_reliable_at(record.recorded_ns)
         {
-            self.saw(path, Some(*record));
+            let state = State::There(*record);
+            self.seen().files.insert(path.clone(), state);
             return Some(record.digest);
         }
         let digest = Digest::of_file(&file).ok()?;
-        self.remember(path, stamp, digest);
+        self.seen().remember(path, stamp, digest);
         Some(digest)
-    }
-
-    fn remember(&self, path: &RelPath, stamp: Stamp, digest: Digest) {
-        let record = FileRecord {
-            stamp,
-            digest,
-            recorded_ns: now_ns(),
-        };
-        self.saw(path, Some(record));
-        self.changed_records
-            .borrow_mut()
-            .push((path.as_str().to_owned(), record));
     }
 
     /// Whether a file still has the content that this snapshot saw (`None`: still does not exist).
@@ -161,7 +185,7 @@ impl Snapshot {
         };
         let Some(digest) = digest else { return false };
         let stamp = Stamp::of(&metadata);
-        if let Some(Some(record)) = self.seen.borrow().get(path)
+        if let Some(State::There(record)) = self.seen().files.get(path)
             && record.stamp == stamp
             && record.digest == digest
             && stamp.is_reliable_at(record.recorded_ns)
@@ -197,35 +221,79 @@ impl Snapshot {
 
     /// Records that differ from those of earlier runs, to be stored.
     pub fn take_changed_records(&self) -> Vec<(String, FileRecord)> {
-        self.changed_records.take()
+        std::mem::take(&mut self.seen().changed_records)
+    }
+}
+
+impl Seen {
+    fn remember(&mut self, path: &RelPath, stamp: Stamp, digest: Digest) {
+        let record = FileRecord {
+            stamp,
+            digest,
+            recorded_ns: now_ns(),
+        };
+        let before = self.files.insert(path.clone(), State::There(record));
+        self.is_torn |= match before {
+            Some(State::There(before)) => before.digest != digest,
+            Some(State::Absent) => true,
+            Some(State::Forgotten) | None => false,
+        };
+        self.changed_records
+            .push((path.as_str().to_owned(), record));
+    }
+
+    fn keep_content(&mut self, path: &RelPath, source: &Source) {
+        self.drop_content(path);
+        if self.held + source.bytes.len() <= HELD {
+            self.held += source.bytes.len();
+            self.contents.insert(path.clone(), source.clone());
+        }
+    }
+
+    fn drop_content(&mut self, path: &RelPath) {
+        if let Some(source) = self.contents.remove(path) {
+            self.held -= source.bytes.len();
+        }
+    }
+
+    /// The bytes that belong to the known digest.
+    fn content(&self, path: &RelPath) -> Option<Source> {
+        let source = self.contents.get(path)?;
+        let state = self.files.get(path)?;
+        let is_known = matches!(state, State::There(record) if record.digest == source.digest);
+        is_known.then(|| source.clone())
     }
 }
 
 impl Files for Snapshot {
     fn read(&self, path: &RelPath) -> Option<Source> {
-        if let Some(source) = self.known_content(path) {
+        if let Some(source) = self.seen().content(path) {
             return Some(source);
         }
         let file = path.under(&self.root);
         let stamp = Stamp::of(&std::fs::metadata(&file).ok()?);
         let bytes: Arc<[u8]> = std::fs::read(&file).ok()?.into();
         let digest = Digest::of(&bytes);
-        self.remember(path, stamp, digest);
+        let mut seen = self.seen();
+        // Another thread was quicker: a plan sees one content.
+        if let Some(source) = seen.content(path) {
+            return Some(source);
+        }
+        seen.remember(path, stamp, digest);
         let source = Source { bytes, digest };
-        self.contents
-            .borrow_mut()
-            .insert(path.clone(), source.clone());
+        seen.keep_content(path, &source);
         Some(source)
     }
 
     /// Its stamp may prove that it is the one of the last run.
     fn digest(&self, path: &RelPath) -> Option<Digest> {
-        if let Some(known) = self.seen.borrow().get(path) {
+        let known = self.seen().files.get(path).copied();
+        if let Some(known) = known.and_then(State::record) {
             return known.map(|record| record.digest);
         }
         let found = self.look(path);
         if found.is_none() {
-            self.saw(path, None);
+            self.seen().files.insert(path.clone(), State::Absent);
         }
         found
     }
@@ -287,5 +355,30 @@ mod tests {
         assert!(racy.is_unchanged(&path, Some(Digest::of("one"))));
         std::fs::write(dir.path().join("a.txt"), "two").unwrap();
         assert!(!racy.is_unchanged(&path, Some(Digest::of("one"))));
+    }
+
+    #[test]
+    fn a_plan_that_saw_two_contents_of_a_file_is_torn() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.txt");
+        let path = RelPath::new("a.txt").unwrap();
+        let snapshot = Snapshot::new(dir.path(), HashMap::new());
+        assert_eq!(snapshot.digest(&path), None);
+        std::fs::write(&file, "one").unwrap();
+        assert!(snapshot.read(&path).is_some());
+        assert!(snapshot.take_torn(), "it appeared");
+        std::fs::write(&file, "two").unwrap();
+        assert_eq!(snapshot.read(&path).unwrap().digest, Digest::of("one"));
+        assert!(!snapshot.take_torn(), "what is kept is used");
+        // Too much is not kept, and read again.
+        std::fs::write(&file, vec![b'1'; HELD + 1]).unwrap();
+        let mut snapshot = snapshot;
+        snapshot.forget(std::slice::from_ref(&path));
+        let first = snapshot.read(&path).unwrap().digest;
+        assert_eq!(snapshot.read(&path).unwrap().digest, first);
+        assert!(!snapshot.take_torn());
+        std::fs::write(&file, vec![b'2'; HELD + 1]).unwrap();
+        assert_ne!(snapshot.read(&path).unwrap().digest, first);
+        assert!(snapshot.take_torn());
     }
 }

@@ -4,10 +4,9 @@
 //! links of other decks if it has any, and the world: settings, tools, what the specification says for all decks.
 //! [`super::saved`] keeps a memo from one process to the next.
 
-use std::cell::RefCell;
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,19 +15,22 @@ use crate::course::layout::{DeckOutputs, Layout};
 use crate::course::spec::Spec;
 use crate::course::tree::Tree;
 use crate::digest::Digest;
+use crate::parallel;
 
-use super::action::{Action, ActionIndex, Recipe};
+use super::action::{Action, ActionIndex};
 use super::rules;
 use super::rules::program::Programs;
 use super::rules::surroundings::Rendered;
-use super::{Context, Files, Plan, Source, texts};
+use super::{Context, Files, Source, Subject, rendered, subjects, texts};
 
 /// Remembered plans, to be kept from one planning to the next.
 #[derive(Default)]
 pub struct Memo {
     pub(super) world: Option<Digest>,
-    links: Option<Digest>,
     pub(super) entries: HashMap<Place, Entry>,
+    /// Plans of sources that stand where another one stands, too (a diagram of a topic of two sections): made anew each
+    /// time.
+    twins: HashMap<Subject, Entry>,
     /// How often was planned: entries of another time are of sources that are gone.
     time: u64,
 }
@@ -53,6 +55,14 @@ impl Bases {
             diagrams: layout.diagrams.iter().map(digest).collect(),
             copies: layout.copies.iter().map(digest).collect(),
             decks: layout.decks.iter().map(deck).collect(),
+        }
+    }
+
+    fn of_subject(&self, subject: Subject) -> Option<Digest> {
+        match subject {
+            Subject::Diagram(number) => self.diagrams[number],
+            Subject::Copy(number) => self.copies[number],
+            Subject::Deck(number) => self.decks[number],
         }
     }
 }
@@ -97,157 +107,139 @@ impl Memo {
         }
     }
 
-    /// Forgets everything when something changed that any source may depend on.
-    pub(super) fn begin(&mut self, context: &Context<'_>) {
+    /// Plans what is not known or has changed, with all processors, and forgets sources that are no longer planned.
+    pub(super) fn update(&mut self, context: &Context<'_>, bases: &Bases) {
         let world = world(context);
         if self.world != Some(world) {
             self.entries.clear();
         }
         self.world = Some(world);
-        self.links = None;
         self.time += 1;
-    }
-
-    /// Forgets sources that are no longer planned.
-    pub(super) fn end(&mut self) {
+        self.twins.clear();
+        let stale: Vec<Subject> = subjects(context.layout)
+            .filter(|subject| !self.holds(context, bases, *subject))
+            .collect();
+        let rendered = rendered(context.layout);
+        let made = parallel::compute(&stale, |subject| {
+            let entry = made(context, &rendered, *subject, bases.of_subject(*subject));
+            (place(context, *subject), entry)
+        });
         let time = self.time;
+        for (subject, (place, mut entry)) in stale.into_iter().zip(made) {
+            entry.time = time;
+            match self.entries.entry(place) {
+                Slot::Occupied(slot) if slot.get().time == time => {
+                    self.twins.insert(subject, entry);
+                }
+                Slot::Occupied(mut slot) => *slot.get_mut() = entry,
+                Slot::Vacant(slot) => {
+                    slot.insert(entry);
+                }
+            }
+        }
         self.entries.retain(|_, entry| entry.time == time);
     }
 
-    /// Adds the action of a diagram.
-    pub(super) fn diagram(
-        &mut self,
-        context: &Context<'_>,
-        bases: &Bases,
-        number: usize,
-        plan: &mut Plan,
-    ) {
-        let diagram = &context.layout.diagrams[number];
-        let place = Place::Diagram(diagram.diagram.at.clone());
-        self.add(
-            context,
-            place,
-            bases.diagrams[number],
-            plan,
-            |context, _| {
-                let recipe = rules::diagram::action(context, diagram);
-                (vec![recipe], Programs::default())
-            },
-        );
+    /// Whether what is known of a source is its plan, which is then marked as such.
+    fn holds(&mut self, context: &Context<'_>, bases: &Bases, subject: Subject) -> bool {
+        let Some(entry) = self.entries.get_mut(&place(context, subject)) else {
+            return false;
+        };
+        let basis = bases.of_subject(subject);
+        let holds = entry.time != self.time
+            && basis.is_some()
+            && entry.basis == basis
+            && entry.still_holds(context);
+        if holds {
+            entry.time = self.time;
+        }
+        holds
     }
 
-    /// Adds the action of a copied file.
-    pub(super) fn copy(
+    /// The plan of a source of which the first action has this index, after an update.
+    pub(super) fn entry(
         &mut self,
         context: &Context<'_>,
-        bases: &Bases,
-        number: usize,
-        plan: &mut Plan,
-    ) {
-        let copy = &context.layout.copies[number];
-        let place = Place::Copy(copy.source.clone());
-        self.add(context, place, bases.copies[number], plan, |context, _| {
-            let recipe = rules::copy::action(context, copy);
-            (vec![recipe], Programs::default())
-        });
-    }
-
-    /// Adds all actions of a deck.
-    pub(super) fn deck(
-        &mut self,
-        context: &Context<'_>,
-        bases: &Bases,
-        number: usize,
-        rendered: &Rendered,
-        plan: &mut Plan,
-        programs: &mut Programs,
-    ) {
-        let deck = &context.layout.decks[number];
-        let topic = &context.tree.sections[deck.section].topics[deck.topic];
-        let at = topic.decks[deck.deck].at.clone();
-        let place = Place::Deck(deck.section, deck.topic, at);
-        let basis = bases.decks[number];
-        let entry = self.add(context, place, basis, plan, |context, first| {
-            rules::deck::actions(context, deck, rendered, first)
-        });
-        programs.extend(&entry.programs);
-    }
-
-    fn add(
-        &mut self,
-        context: &Context<'_>,
-        place: Place,
-        basis: Option<Digest>,
-        plan: &mut Plan,
-        make: impl FnOnce(&Context<'_>, ActionIndex) -> (Vec<Recipe>, Programs),
-    ) -> &Entry {
-        let first = plan.actions.len();
-        let links = &mut self.links;
-        let entry = match self.entries.entry(place) {
-            Slot::Vacant(slot) => slot.insert(made(context, links, basis, first, make)),
-            Slot::Occupied(slot) => {
-                let entry = slot.into_mut();
-                if basis.is_none() || entry.basis != basis || !entry.still_holds(context, links) {
-                    *entry = made(context, links, basis, first, make);
-                }
-                entry
-            }
+        subject: Subject,
+        first: ActionIndex,
+    ) -> Option<&Entry> {
+        let entry = match self.twins.get_mut(&subject) {
+            Some(twin) => twin,
+            None => self.entries.get_mut(&place(context, subject))?,
         };
         entry.move_to(first);
-        entry.time = self.time;
-        plan.actions.extend(entry.actions.iter().cloned());
-        plan.texts.extend(entry.texts.iter().cloned());
-        entry
+        Some(entry)
     }
 }
 
-/// What links between decks can lead to, as a digest; found out once for each planning.
-fn links_of(context: &Context<'_>, links: &mut Option<Digest>) -> Digest {
-    *links.get_or_insert_with(|| Digest::of(context.references.description()))
+fn place(context: &Context<'_>, subject: Subject) -> Place {
+    let layout = context.layout;
+    match subject {
+        Subject::Diagram(number) => Place::Diagram(layout.diagrams[number].diagram.at.clone()),
+        Subject::Copy(number) => Place::Copy(layout.copies[number].source.clone()),
+        Subject::Deck(number) => {
+            let deck = &layout.decks[number];
+            let topic = &context.tree.sections[deck.section].topics[deck.topic];
+            let at = topic.decks[deck.deck].at.clone();
+            Place::Deck(deck.section, deck.topic, at)
+        }
+    }
 }
 
 /// Plans a source and notes what that took.
 fn made(
     context: &Context<'_>,
-    links: &mut Option<Digest>,
+    rendered: &Rendered,
+    subject: Subject,
     basis: Option<Digest>,
-    first: ActionIndex,
-    make: impl FnOnce(&Context<'_>, ActionIndex) -> (Vec<Recipe>, Programs),
 ) -> Entry {
     let noting = Noting {
         files: context.files,
-        reads: RefCell::default(),
+        reads: Mutex::default(),
     };
-    context.references.take_followed();
-    let (recipes, programs) = make(
-        &Context {
-            files: &noting,
-            ..context.clone()
-        },
-        first,
-    );
-    let has_links = context.references.take_followed();
+    let context = Context {
+        files: &noting,
+        ..context.clone()
+    };
+    let layout = context.layout;
+    // A guess, behind everything that others wait for.
+    let first = layout.diagrams.len() + layout.copies.len();
+    let mut programs = Programs::default();
+    let recipes = match subject {
+        Subject::Diagram(number) => {
+            vec![rules::diagram::action(&context, &layout.diagrams[number])]
+        }
+        Subject::Copy(number) => vec![rules::copy::action(&context, &layout.copies[number])],
+        Subject::Deck(number) => {
+            let deck = &layout.decks[number];
+            let (recipes, made) = rules::deck::actions(&context, deck, rendered, first);
+            programs = made;
+            recipes
+        }
+    };
+    let references = &context.references;
+    let links = references.are_followed().then(|| references.digest());
+    let texts = texts(&recipes).collect();
+    let actions = recipes.iter().map(|recipe| Arc::new(recipe.action()));
+    let actions = actions.collect();
     Entry {
         basis,
-        reads: noting.reads.into_inner().into_iter().collect(),
-        links: has_links.then(|| links_of(context, links)),
+        reads: noting.noted(),
+        links,
         first,
         time: 0,
-        texts: texts(&recipes).collect(),
-        actions: recipes
-            .iter()
-            .map(|recipe| Arc::new(recipe.action()))
-            .collect(),
+        texts,
+        actions,
         programs,
     }
 }
 
 impl Entry {
     /// Whether everything that was read is as it was.
-    fn still_holds(&self, context: &Context<'_>, links: &mut Option<Digest>) -> bool {
+    fn still_holds(&self, context: &Context<'_>) -> bool {
         let mut reads = self.reads.iter();
         reads.all(|(path, digest)| context.files.digest(path) == *digest)
-            && (self.links.is_none() || self.links == Some(links_of(context, links)))
+            && (self.links.is_none() || self.links == Some(context.references.digest()))
     }
 
     /// Gives its actions other indices. Those that they wait for are its own, or diagrams, which are part of the world
@@ -272,20 +264,32 @@ impl Entry {
 /// Files that note which of them are read.
 struct Noting<'a> {
     files: &'a dyn Files,
-    reads: RefCell<BTreeMap<RelPath, Option<Digest>>>,
+    reads: Mutex<BTreeMap<RelPath, Option<Digest>>>,
+}
+
+impl Noting<'_> {
+    fn note(&self, path: &RelPath, digest: Option<Digest>) {
+        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        reads.insert(path.clone(), digest);
+    }
+
+    fn noted(&self) -> Vec<(RelPath, Option<Digest>)> {
+        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *reads).into_iter().collect()
+    }
 }
 
 impl Files for Noting<'_> {
     fn read(&self, path: &RelPath) -> Option<Source> {
         let source = self.files.read(path);
         let digest = source.as_ref().map(|source| source.digest);
-        self.reads.borrow_mut().insert(path.clone(), digest);
+        self.note(path, digest);
         source
     }
 
     fn digest(&self, path: &RelPath) -> Option<Digest> {
         let digest = self.files.digest(path);
-        self.reads.borrow_mut().insert(path.clone(), digest);
+        self.note(path, digest);
         digest
     }
 }

@@ -11,7 +11,6 @@ mod rules;
 pub mod saved;
 
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::Settings;
@@ -46,7 +45,7 @@ pub struct Plan {
 }
 
 /// A source, by its index in the layout.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Subject {
     Diagram(usize),
     Copy(usize),
@@ -54,7 +53,7 @@ enum Subject {
 }
 
 /// The files of a course. A whole plan sees each of them as it was at one moment.
-pub trait Files {
+pub trait Files: Sync {
     /// The bytes of a file; none when it cannot be read or lies outside the course.
     fn read(&self, path: &RelPath) -> Option<Source>;
 
@@ -94,7 +93,7 @@ pub struct Context<'a> {
     /// Where outputs go.
     pub layout: &'a Layout,
     /// The decks that links between decks can lead to.
-    pub references: Rc<References<'a>>,
+    pub references: References<'a>,
     /// The root of each of the layout's targets: relative to the course root, or absolute.
     pub target_roots: &'a [String],
     /// Project settings.
@@ -133,21 +132,17 @@ pub fn plan(context: &Context<'_>, bases: &Bases, memo: &mut Memo) -> Plan {
     let layout = context.layout;
     let mut plan = Plan::default();
     let mut programs = rules::program::Programs::default();
-    memo.begin(context);
-    for number in 0..layout.diagrams.len() {
-        plan.begin(Subject::Diagram(number));
-        memo.diagram(context, bases, number, &mut plan);
+    memo.update(context, bases);
+    for subject in subjects(layout) {
+        let first = plan.actions.len();
+        plan.subjects.push((first, subject));
+        let Some(entry) = memo.entry(context, subject, first) else {
+            continue;
+        };
+        plan.actions.extend(entry.actions.iter().cloned());
+        plan.texts.extend(entry.texts.iter().cloned());
+        programs.extend(&entry.programs);
     }
-    let rendered = rendered(layout);
-    for number in 0..layout.copies.len() {
-        plan.begin(Subject::Copy(number));
-        memo.copy(context, bases, number, &mut plan);
-    }
-    for number in 0..layout.decks.len() {
-        plan.begin(Subject::Deck(number));
-        memo.deck(context, bases, number, &rendered, &mut plan, &mut programs);
-    }
-    memo.end();
     let mut projects = Vec::new();
     rules::project::add(context, &programs, &mut projects);
     let first = plan.actions.len();
@@ -159,10 +154,12 @@ pub fn plan(context: &Context<'_>, bases: &Bases, memo: &mut Memo) -> Plan {
     plan
 }
 
-impl Plan {
-    fn begin(&mut self, subject: Subject) {
-        self.subjects.push((self.actions.len(), subject));
-    }
+/// Everything that is laid out, in the order of the plan: what others wait for comes first.
+fn subjects(layout: &Layout) -> impl Iterator<Item = Subject> {
+    let diagrams = (0..layout.diagrams.len()).map(Subject::Diagram);
+    let copies = (0..layout.copies.len()).map(Subject::Copy);
+    let decks = (0..layout.decks.len()).map(Subject::Deck);
+    diagrams.chain(copies).chain(decks)
 }
 
 /// The actions that render diagrams, by the place of their images: they are the first ones of a plan, in order.

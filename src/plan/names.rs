@@ -1,29 +1,31 @@
 //! Output paths: very many long texts, which plan, ledger and layout share.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Every path once, however many hold it.
+/// Every path once, however many hold it, on whatever thread.
 #[derive(Default)]
-pub struct Names(RefCell<HashSet<Arc<str>>>);
+pub struct Names(Mutex<HashSet<Arc<str>>>);
 
 impl Names {
     /// The one allocation of this path.
     pub fn of(&self, path: &str) -> Arc<str> {
-        if let Some(known) = self.0.borrow().get(path) {
+        let mut all = self.all();
+        if let Some(known) = all.get(path) {
             return Arc::clone(known);
         }
         let path: Arc<str> = path.into();
-        self.0.borrow_mut().insert(Arc::clone(&path));
+        all.insert(Arc::clone(&path));
         path
     }
 
     /// Forgets the paths that nobody holds any more.
     pub fn sweep(&self) {
-        self.0
-            .borrow_mut()
-            .retain(|path| Arc::strong_count(path) > 1);
+        self.all().retain(|path| Arc::strong_count(path) > 1);
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashSet<Arc<str>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -38,7 +40,7 @@ mod tests {
         assert!(Arc::ptr_eq(&one, &names.of("output/a.html")));
         names.of("output/b.html");
         names.sweep();
-        assert_eq!(names.0.borrow().len(), 1);
+        assert_eq!(names.all().len(), 1);
         assert!(Arc::ptr_eq(&one, &names.of("output/a.html")));
     }
 }

@@ -1,21 +1,28 @@
 //! Where `clm:` references lead: from the pages of one deck to those of another.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::course::deck;
 use crate::course::file_name::sanitize;
 use crate::course::spec::Spec;
 use crate::course::tree::{DeckFile, Tree, simplified};
 use crate::course::{Format, Lang};
+use crate::digest::Digest;
 
 use super::names;
 
 /// The decks that references can name, by topic.
 pub struct References<'a> {
+    decks: Arc<Decks<'a>>,
+    followed: AtomicBool,
+}
+
+struct Decks<'a> {
     spec: &'a Spec,
     by_topic: BTreeMap<&'a str, Vec<Entry<'a>>>,
-    followed: Cell<bool>,
+    digest: OnceLock<Digest>,
 }
 
 struct Entry<'a> {
@@ -48,25 +55,34 @@ impl<'a> References<'a> {
                 by_topic.entry(&topic.id).or_default().extend(entries);
             }
         }
-        Self {
+        let decks = Decks {
             spec,
             by_topic,
-            followed: Cell::new(false),
+            digest: OnceLock::new(),
+        };
+        Self {
+            decks: Arc::new(decks),
+            followed: AtomicBool::new(false),
         }
     }
 
-    /// Whether a reference was followed since this was last asked.
-    pub fn take_followed(&self) -> bool {
-        self.followed.take()
+    /// Whether a reference was followed.
+    pub fn are_followed(&self) -> bool {
+        self.followed.load(Ordering::Relaxed)
     }
 
-    /// Everything that decides where references lead, as a text: equal texts, equal ends.
-    pub fn description(&self) -> String {
+    /// A digest of everything that decides where references lead.
+    pub fn digest(&self) -> Digest {
+        let description = || Digest::of(self.description());
+        *self.decks.digest.get_or_init(description)
+    }
+
+    fn description(&self) -> String {
         let mut text = String::new();
-        for (topic, entries) in &self.by_topic {
+        for (topic, entries) in &self.decks.by_topic {
             for entry in entries {
                 let deck = entry.deck;
-                let section = &self.spec.sections[entry.section].name;
+                let section = &self.decks.spec.sections[entry.section].name;
                 text += &format!(
                     "{topic:?} {} {:?} {} {} {:?} {section:?}\n",
                     deck.at, deck.lang, deck.number, deck.prog_lang, deck.title
@@ -78,9 +94,10 @@ impl<'a> References<'a> {
 
     /// Follows a reference from a deck of a section (its index in the specification) for one output.
     pub fn follow(&self, reference: &str, section: usize, lang: Lang, format: Format) -> Reference {
-        self.followed.set(true);
+        self.followed.store(true, Ordering::Relaxed);
         let (topic, name) = deck::reference_parts(reference);
-        let entries = self.by_topic.get(topic).map_or(&[][..], Vec::as_slice);
+        let decks = &self.decks;
+        let entries = decks.by_topic.get(topic).map_or(&[][..], Vec::as_slice);
         // The other half of a pair is no page in this language.
         let is_there = |entry: &&Entry| entry.deck.lang.is_none_or(|only| only == lang);
         let is_named = |entry: &&Entry| match name {
@@ -102,7 +119,7 @@ impl<'a> References<'a> {
             return Reference::Unknown;
         };
         let file = names::deck_file(first.deck, lang, format);
-        let dir = |section: usize| sanitize(self.spec.sections[section].name.get(lang));
+        let dir = |section: usize| sanitize(decks.spec.sections[section].name.get(lang));
         let (from, to) = (dir(section), dir(first.section));
         let path = if from == to {
             encoded(&file)
@@ -113,6 +130,16 @@ impl<'a> References<'a> {
             Reference::ToFirst(path)
         } else {
             Reference::To(path)
+        }
+    }
+}
+
+/// The same decks, and nothing was followed yet.
+impl Clone for References<'_> {
+    fn clone(&self) -> Self {
+        Self {
+            decks: Arc::clone(&self.decks),
+            followed: AtomicBool::new(false),
         }
     }
 }

@@ -10,10 +10,10 @@ use crate::course::path::is_within;
 use crate::digest::{Digest, Stamp};
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Event, Events};
+use crate::parallel;
 use crate::plan::Names;
 use crate::store::{OutputRecord, Store};
 
-use super::parallel;
 use super::snapshot::now_ns;
 
 pub use stage::{Content, Output, Prepared, Staged};

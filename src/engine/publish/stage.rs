@@ -8,9 +8,9 @@ use std::time::SystemTime;
 
 use crate::digest::{Digest, Stamp};
 use crate::error::{Error, Result};
+use crate::parallel;
 use crate::store::OutputRecord;
 
-use super::super::parallel;
 use super::super::snapshot::now_ns;
 use super::{NO_STAMP, Publisher};
 

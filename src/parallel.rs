@@ -1,4 +1,4 @@
-//! Looking at many files, and making them, with all processors.
+//! The same work for many items, with all processors.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -6,20 +6,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const THREADS: usize = 8;
 /// How many items that take no time a thread takes at once.
 const CHUNK: usize = 64;
+/// The same for items that are computed.
+const COMPUTED: usize = 4;
 
 /// What `look` gives for every item, in their order. For many items that take hardly any time each.
 pub fn map<T: Sync, R: Send>(items: &[T], look: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    in_chunks(items, CHUNK, look)
+    in_chunks(items, CHUNK, processors().min(THREADS), look)
 }
 
 /// The same for items that take long, and not all equally so.
 pub fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    in_chunks(items, 1, work)
+    in_chunks(items, 1, processors().min(THREADS), work)
+}
+
+/// The same for items that need a processor, and hardly any file.
+pub fn compute<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    in_chunks(items, COMPUTED, processors(), work)
 }
 
 /// Whoever is done with a chunk takes the next.
-fn in_chunks<T: Sync, R: Send>(items: &[T], size: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = processors().min(items.len().div_ceil(size));
+fn in_chunks<T: Sync, R: Send>(
+    items: &[T],
+    size: usize,
+    most: usize,
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let threads = most.min(items.len().div_ceil(size));
     if threads < 2 {
         return items.iter().map(work).collect();
     }
@@ -50,8 +62,7 @@ fn in_chunks<T: Sync, R: Send>(items: &[T], size: usize, work: impl Fn(&T) -> R 
 }
 
 fn processors() -> usize {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    processors.min(THREADS)
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 #[cfg(test)]
@@ -71,6 +82,7 @@ mod tests {
             );
             assert_eq!(doubled.len(), count);
             assert_eq!(each(&items, |item| item * 2), doubled);
+            assert_eq!(compute(&items, |item| item * 2), doubled);
         }
     }
 }
