@@ -120,7 +120,7 @@ impl Store {
                  VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6) ON CONFLICT DO NOTHING",
             )?;
             let mut find = connection.prepare_cached(
-                "SELECT id FROM jobs WHERE key = ?1 AND state IN ('queued', 'leased')",
+                "SELECT id FROM jobs WHERE key = ?1 AND ended_ms IS NULL",
             )?;
             let mut raise = connection.prepare_cached(
                 "UPDATE jobs SET priority = ?2 WHERE id = ?1 AND state = 'queued' AND priority < ?2",
@@ -271,7 +271,9 @@ impl Store {
         self.read(|connection| {
             let count = |state: &str| -> Result<u64> {
                 let count: i64 = connection
-                    .prepare_cached("SELECT count(*) FROM jobs WHERE state = ?1")?
+                    .prepare_cached(
+                        "SELECT count(*) FROM jobs WHERE ended_ms IS NULL AND state = ?1",
+                    )?
                     .query_row([state], |row| row.get(0))?;
                 Ok(count.cast_unsigned())
             };
@@ -358,7 +360,9 @@ fn states_between(
 }
 
 fn states_of(connection: &Connection, ids: &[JobId]) -> Result<HashMap<JobId, JobState>> {
-    let mut statement = connection.prepare_cached("SELECT id, state FROM jobs WHERE id = ?1")?;
+    // As one transaction: beginning another one for each look-up takes longer than the look-up.
+    let transaction = connection.unchecked_transaction()?;
+    let mut statement = transaction.prepare_cached("SELECT id, state FROM jobs WHERE id = ?1")?;
     let mut found = HashMap::with_capacity(ids.len());
     for id in ids {
         found.extend(statement.query_row([id], id_and_state).optional()?);
@@ -402,7 +406,7 @@ fn first_waiting(connection: &Connection, ids: &[JobId]) -> Result<Option<JobId>
 fn leased(connection: &Connection) -> Result<Vec<(Lease, Owner, i64)>> {
     let mut statement = connection.prepare_cached(
         "SELECT id, token, attempts, owner_pid, owner_started, owner_host, lease_until_ms
-         FROM jobs WHERE state = 'leased'",
+         FROM jobs WHERE ended_ms IS NULL AND state = 'leased'",
     )?;
     let rows = statement.query_map([], |row| {
         let lease = Lease {

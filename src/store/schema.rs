@@ -11,7 +11,7 @@ use crate::events::Diagnostic;
 use super::{Result, StoreError};
 
 /// The version of the tables below.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 /// What the second version added.
 const CHECKSUMS: &str = "
@@ -26,6 +26,14 @@ ALTER TABLE runs ADD COLUMN reason TEXT;
 /// What the fourth version added: the jobs that wait, in the order in which they are claimed.
 const WAITING: &str = "
 CREATE INDEX jobs_waiting ON jobs (priority DESC, expected_ms DESC, id) WHERE state = 'queued';
+";
+
+/// What the fifth version changed: a claim touches neither the index of the keys nor one of leases. The few leased jobs
+/// are found among the active ones.
+const FEWER_INDICES: &str = "
+DROP INDEX jobs_active;
+DROP INDEX jobs_leased;
+CREATE UNIQUE INDEX jobs_active ON jobs (key) WHERE ended_ms IS NULL;
 ";
 
 const TABLES: &str = "
@@ -206,6 +214,9 @@ fn migrate(connection: &Connection) -> Result<()> {
     }
     if version < 4 {
         connection.execute_batch(WAITING)?;
+    }
+    if version < 5 {
+        connection.execute_batch(FEWER_INDICES)?;
         connection.pragma_update(None, "user_version", VERSION)?;
     }
     connection.execute_batch("COMMIT")?;

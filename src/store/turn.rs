@@ -2,9 +2,10 @@
 //!
 //! SQLite lets a process that finds the database busy sleep and try again, longer each time: the unlucky one waits for
 //! seconds while others write a thousand times. Here those who wait note in a file since when they do, and the one who
-//! has waited longest tries again and again while the others sleep. Nothing but fairness hangs on it: what is right is
-//! up to SQLite's own locks. Whoever finds the database free knows nothing of the file, but for one thing: after some
-//! time in a row whoever had to wait steps back behind those who wait now.
+//! has waited longest tries again and again while the others sleep. Whoever had to wait then has the database for a turn
+//! of some transactions, says so in the file, and steps back behind those who wait when it is over: a database that changes
+//! hands for every transaction is slow, since nothing of it can be kept in memory. Nothing but fairness hangs on all
+//! this: what is right is up to SQLite's own locks. Whoever finds the database free knows nothing of the file.
 
 use std::fs::File;
 use std::io::Result as IoResult;
@@ -16,10 +17,9 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::lock;
 
-/// How long the first one sleeps before it tries again: shorter than a turn should be.
-const TRY_AGAIN: Duration = Duration::from_micros(150);
-/// How much longer each further one sleeps, about the length of a turn, and how long at most.
-const STEP: Duration = Duration::from_micros(400);
+/// How long the first one sleeps before it tries again, when nobody has a turn.
+const TRY_AGAIN: Duration = Duration::from_micros(50);
+/// How long the others sleep at most.
 const LONGEST: Duration = Duration::from_millis(10);
 /// Whoever waits longer than this is waited for no more: it may have been stopped, or have died.
 const FORGOTTEN_NS: u64 = 1_000_000_000;
@@ -29,6 +29,8 @@ const GIVE_UP: Duration = Duration::from_secs(30);
 /// Places in the file. A process has the place of its number; two that share one may overtake each other.
 const PLACES: usize = 1024;
 const PLACE: usize = size_of::<u64>();
+/// Behind all places stands when the turn began.
+const BEGAN: usize = PLACES;
 
 /// How long a process that had to wait may go on before it steps back.
 const TURN: Duration = Duration::from_millis(1);
@@ -62,17 +64,18 @@ impl Turn {
         // Where there can be no file, everybody tries again now and then.
         let waiting = Waiting::since_now(&self.path).ok();
         loop {
-            let ahead = waiting.as_ref().map_or(3, Waiting::ahead);
-            if ahead == 0 || waiting.is_none() {
+            let (is_first, pause) = waiting.as_ref().map_or((true, TURN), Waiting::pause);
+            if is_first {
                 match begin() {
                     Err(error) if is_busy(&error) && started.elapsed() < GIVE_UP => {}
                     result => {
                         *lock(&self.ours) = Some(Instant::now());
+                        waiting.inspect(Waiting::ends);
                         return result;
                     }
                 }
             }
-            std::thread::sleep((TRY_AGAIN + STEP * ahead).min(LONGEST));
+            std::thread::sleep(pause);
         }
     }
 
@@ -83,7 +86,7 @@ impl Turn {
             return false;
         }
         *ours = None;
-        File::open(&self.path).is_ok_and(|file| waiting_before(&file, now_ns()) > 0)
+        File::open(&self.path).is_ok_and(|file| Notes::of(&file).waiting_before(now_ns()) > 0)
     }
 }
 
@@ -106,30 +109,74 @@ impl Waiting {
             .write(true)
             .open(path)?;
         let since = now_ns();
-        note(&file, since)?;
+        note(&file, own_place(), since)?;
         Ok(Self { file, since })
     }
 
-    /// How many have waited longer than we have.
-    fn ahead(&self) -> u32 {
-        waiting_before(&self.file, self.since)
+    /// Whether nobody has waited longer than we have, and how long to sleep before we look again: the one whose turn it is
+    /// is left alone.
+    fn pause(&self) -> (bool, Duration) {
+        let notes = Notes::of(&self.file);
+        let ahead = notes.waiting_before(self.since);
+        let left = notes.left_of_turn();
+        let pause = match ahead {
+            0 => left.max(TRY_AGAIN),
+            _ => (left + TURN * ahead).min(LONGEST),
+        };
+        (ahead == 0 && left.is_zero(), pause)
     }
-}
 
-/// How many noted an earlier time, and are not forgotten.
-fn waiting_before(file: &File, time: u64) -> u32 {
-    let mut notes = [0; PLACES * PLACE];
-    let length = read(file, &mut notes).unwrap_or(0);
-    let oldest = now_ns().saturating_sub(FORGOTTEN_NS);
-    let (places, _) = notes[..length].as_chunks::<PLACE>();
-    let since = places.iter().map(|place| u64::from_le_bytes(*place));
-    since.filter(|since| (oldest..time).contains(since)).count() as u32
+    /// Our turn begins.
+    fn ends(&self) {
+        let _ = note(&self.file, BEGAN, now_ns());
+    }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let _ = note(&self.file, 0);
+        let _ = note(&self.file, own_place(), 0);
     }
+}
+
+/// What everybody noted: times, in nanoseconds since 1970.
+struct Notes {
+    bytes: [u8; (PLACES + 1) * PLACE],
+    now: u64,
+}
+
+impl Notes {
+    fn of(file: &File) -> Self {
+        let mut bytes = [0; (PLACES + 1) * PLACE];
+        // What is not there counts as zero: nobody.
+        let _ = read(file, &mut bytes);
+        let now = now_ns();
+        Self { bytes, now }
+    }
+
+    /// How many noted an earlier time, and are not forgotten.
+    fn waiting_before(&self, time: u64) -> u32 {
+        let oldest = self.now.saturating_sub(FORGOTTEN_NS);
+        let (places, _) = self.bytes[..BEGAN * PLACE].as_chunks::<PLACE>();
+        let since = places.iter().map(|place| u64::from_le_bytes(*place));
+        since.filter(|since| (oldest..time).contains(since)).count() as u32
+    }
+
+    /// How long the turn still lasts of the one who began the last one.
+    fn left_of_turn(&self) -> Duration {
+        let began = self.bytes[BEGAN * PLACE..]
+            .first_chunk()
+            .map_or(0, |began| u64::from_le_bytes(*began));
+        // One from the future is none: the clock was set.
+        let passed = self
+            .now
+            .checked_sub(began)
+            .map_or(TURN, Duration::from_nanos);
+        TURN.saturating_sub(passed)
+    }
+}
+
+fn own_place() -> usize {
+    std::process::id() as usize % PLACES
 }
 
 fn now_ns() -> u64 {
@@ -139,10 +186,9 @@ fn now_ns() -> u64 {
 }
 
 #[cfg(unix)]
-fn note(file: &File, since: u64) -> IoResult<()> {
+fn note(file: &File, place: usize, time: u64) -> IoResult<()> {
     use std::os::unix::fs::FileExt;
-    let place = std::process::id() as usize % PLACES * PLACE;
-    file.write_all_at(&since.to_le_bytes(), place as u64)
+    file.write_all_at(&time.to_le_bytes(), (place * PLACE) as u64)
 }
 
 #[cfg(unix)]
@@ -152,7 +198,7 @@ fn read(file: &File, notes: &mut [u8]) -> IoResult<usize> {
 }
 
 #[cfg(not(unix))]
-fn note(_: &File, _: u64) -> IoResult<()> {
+fn note(_: &File, _: usize, _: u64) -> IoResult<()> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 

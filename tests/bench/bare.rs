@@ -18,8 +18,7 @@ CREATE TABLE jobs (
     attempts INTEGER NOT NULL DEFAULT 0, owner_pid INTEGER, owner_started INTEGER, owner_host TEXT,
     lease_until_ms INTEGER, story TEXT NOT NULL DEFAULT '', queued_ms INTEGER NOT NULL, ended_ms INTEGER
 );
-CREATE UNIQUE INDEX active ON jobs (key) WHERE state IN ('queued', 'leased');
-CREATE INDEX leased ON jobs (lease_until_ms) WHERE state = 'leased';
+CREATE UNIQUE INDEX active ON jobs (key) WHERE ended_ms IS NULL;
 CREATE INDEX ended ON jobs (ended_ms) WHERE ended_ms IS NOT NULL;
 CREATE INDEX waiting ON jobs (priority DESC, expected_ms DESC, id) WHERE state = 'queued';
 ";

@@ -355,3 +355,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_jobs_of_an_older_database_are_kept() {
+    let (dir, store) = store();
+    let ids = store.enqueue(vec![job("a"), job("b"), job("c")]).unwrap();
+    let lease = store.claim(&Owner::current(), &ids[..1], 60_000);
+    let lease = lease.unwrap().unwrap();
+    store.finish(&lease, JobEnd::Failed, None).unwrap();
+    drop(store);
+    let old = rusqlite::Connection::open(dir.path().join("clm.db")).unwrap();
+    old.execute_batch(
+        "DROP INDEX jobs_active;
+         CREATE UNIQUE INDEX jobs_active ON jobs (key) WHERE state IN ('queued', 'leased');
+         CREATE INDEX jobs_leased ON jobs (lease_until_ms) WHERE state = 'leased';
+         PRAGMA user_version = 4;",
+    )
+    .unwrap();
+    drop(old);
+    let (store, diagnostics) = Store::open(dir.path()).unwrap();
+    assert_eq!(diagnostics, []);
+    let again = store.enqueue(vec![job("a"), job("b"), job("c")]).unwrap();
+    assert_ne!(again[0], ids[0], "it had ended");
+    assert_eq!(again[1..], ids[1..], "they still wait");
+}
