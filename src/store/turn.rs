@@ -29,16 +29,19 @@ const GIVE_UP: Duration = Duration::from_secs(30);
 /// Places in the file. A process has the place of its number; two that share one may overtake each other.
 const PLACES: usize = 1024;
 const PLACE: usize = size_of::<u64>();
-/// Behind all places stands when the turn began.
-const BEGAN: usize = PLACES;
+/// Behind all places stands when the turn ends.
+const TURN_END: usize = PLACES;
 
-/// How long a process that had to wait may go on before it steps back.
-const TURN: Duration = Duration::from_millis(1);
+/// How long a process that had to wait may go on before it steps back: all who wait have had a turn after `ROUND`, or, when
+/// they are too many for that, after the shortest turns that are worth the change.
+const ROUND: Duration = Duration::from_millis(48);
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST_TURN: Duration = Duration::from_millis(4);
 
 /// The queue in front of a database.
 pub struct Turn {
     path: PathBuf,
-    /// Since when it is ours, if we had to wait for it.
+    /// Until when it is ours, if we had to wait for it.
     ours: Mutex<Option<Instant>>,
 }
 
@@ -64,13 +67,13 @@ impl Turn {
         // Where there can be no file, everybody tries again now and then.
         let waiting = Waiting::since_now(&self.path).ok();
         loop {
-            let (is_first, pause) = waiting.as_ref().map_or((true, TURN), Waiting::pause);
+            let (is_first, pause) = waiting.as_ref().map_or((true, SHORTEST), Waiting::pause);
             if is_first {
                 match begin() {
                     Err(error) if is_busy(&error) && started.elapsed() < GIVE_UP => {}
                     result => {
-                        *lock(&self.ours) = Some(Instant::now());
-                        waiting.inspect(Waiting::ends);
+                        let turn = waiting.as_ref().map_or(SHORTEST, Waiting::begin_turn);
+                        *lock(&self.ours) = Some(Instant::now() + turn);
                         return result;
                     }
                 }
@@ -82,7 +85,7 @@ impl Turn {
     /// Whether our turn is over, and others wait.
     fn steps_back(&self) -> bool {
         let mut ours = lock(&self.ours);
-        if ours.is_none_or(|since| since.elapsed() < TURN) {
+        if ours.is_none_or(|until| Instant::now() < until) {
             return false;
         }
         *ours = None;
@@ -121,14 +124,18 @@ impl Waiting {
         let left = notes.left_of_turn();
         let pause = match ahead {
             0 => left.max(TRY_AGAIN),
-            _ => (left + TURN * ahead).min(LONGEST),
+            _ => (left + SHORTEST * ahead).min(LONGEST),
         };
         (ahead == 0 && left.is_zero(), pause)
     }
 
-    /// Our turn begins.
-    fn ends(&self) {
-        let _ = note(&self.file, BEGAN, now_ns());
+    /// Says when our turn ends that begins now, and how long that is.
+    fn begin_turn(&self) -> Duration {
+        let notes = Notes::of(&self.file);
+        let others = notes.waiting_before(u64::MAX).max(1);
+        let turn = (ROUND / others).clamp(SHORTEST, LONGEST_TURN);
+        let _ = note(&self.file, TURN_END, notes.now + turn.as_nanos() as u64);
+        turn
     }
 }
 
@@ -156,22 +163,23 @@ impl Notes {
     /// How many noted an earlier time, and are not forgotten.
     fn waiting_before(&self, time: u64) -> u32 {
         let oldest = self.now.saturating_sub(FORGOTTEN_NS);
-        let (places, _) = self.bytes[..BEGAN * PLACE].as_chunks::<PLACE>();
+        let (places, _) = self.bytes[..TURN_END * PLACE].as_chunks::<PLACE>();
         let since = places.iter().map(|place| u64::from_le_bytes(*place));
         since.filter(|since| (oldest..time).contains(since)).count() as u32
     }
 
     /// How long the turn still lasts of the one who began the last one.
     fn left_of_turn(&self) -> Duration {
-        let began = self.bytes[BEGAN * PLACE..]
+        let end = self.bytes[TURN_END * PLACE..]
             .first_chunk()
-            .map_or(0, |began| u64::from_le_bytes(*began));
-        // One from the future is none: the clock was set.
-        let passed = self
-            .now
-            .checked_sub(began)
-            .map_or(TURN, Duration::from_nanos);
-        TURN.saturating_sub(passed)
+            .map_or(0, |end| u64::from_le_bytes(*end));
+        let left = Duration::from_nanos(end.saturating_sub(self.now));
+        // A longer one is none: the clock was set.
+        if left > LONGEST_TURN {
+            Duration::ZERO
+        } else {
+            left
+        }
     }
 }
 

@@ -12,6 +12,8 @@ use crate::contest::Participant;
 const LEASE_MS: u64 = 60_000;
 /// How often a build looks what others did meanwhile.
 const LOOK: Duration = Duration::from_millis(40);
+/// At how many of its jobs; those behind them are looked at when these are done.
+const LOOKED_AT: usize = 64;
 
 /// A thread with the store of its process, the jobs that it wants, and the one that it took last.
 pub struct Stored {
@@ -77,14 +79,17 @@ impl Stored {
     /// Forgets jobs that others took.
     fn look_at_others(&mut self) -> Result<(), String> {
         if self.looked.elapsed() >= LOOK {
+            let front = &self.wanted[..LOOKED_AT.min(self.wanted.len())];
             let states = self
                 .store
-                .states(&self.wanted)
+                .states(front)
                 .map_err(|error| error.to_string())?;
-            let waiting = states
+            let over: Vec<JobId> = states
                 .into_iter()
-                .filter(|(_, state)| *state == JobState::Queued);
-            self.wanted = waiting.map(|(id, _)| id).collect();
+                .filter(|(_, state)| *state != JobState::Queued)
+                .map(|(id, _)| id)
+                .collect();
+            self.wanted.retain(|id| !over.contains(id));
             self.looked = Instant::now();
         }
         Ok(())

@@ -16,7 +16,10 @@ fn busy(dir: &std::path::Path) -> rusqlite::Connection {
 fn notes(dir: &std::path::Path) -> Vec<u64> {
     let bytes = std::fs::read(dir.join("clm.turn")).unwrap_or_default();
     let (places, _) = bytes.as_chunks::<8>();
-    let since = places.iter().take(1024).map(|place| u64::from_le_bytes(*place));
+    let since = places
+        .iter()
+        .take(1024)
+        .map(|place| u64::from_le_bytes(*place));
     since.filter(|since| *since > 0).collect()
 }
 
