@@ -20,8 +20,10 @@ const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 /// How many ended jobs are kept at most.
 pub(super) const KEPT_JOBS: i64 = 10_000;
 
-/// So many jobs are looked up one by one; among more, the waiting ones are walked through.
+/// So many jobs are looked up one by one, when they are not among the first ones that wait; of more, all that wait are
+/// walked through.
 const FEW: usize = 32;
+const PASSED: usize = 256;
 
 /// Among so many numbers one must be asked for, or they are looked up one by one.
 const DENSE: i64 = 4;
@@ -380,27 +382,32 @@ fn id_and_state(row: &rusqlite::Row<'_>) -> rusqlite::Result<(JobId, JobState)> 
 
 /// The first job that waits and is one of these (sorted).
 fn first_waiting(connection: &Connection, ids: &[JobId]) -> Result<Option<JobId>> {
-    if ids.len() <= FEW {
-        return Ok(connection
-            .prepare_cached(
-                "SELECT id FROM jobs WHERE id IN (SELECT value FROM json_each(?1)) AND state = 'queued'
-                 ORDER BY priority DESC, expected_ms DESC, id LIMIT 1",
-            )?
-            .query_row([to_json(&ids)?], |row| row.get(0))
-            .optional()?);
-    }
-    // Nearly all that waits is ours: the first one in the index is likely to be what we look for.
+    // Whoever claims wants the most urgent of its jobs: what we look for is likely to be one of the first in the index.
     let mut statement = connection.prepare_cached(
         "SELECT id FROM jobs WHERE state = 'queued' ORDER BY priority DESC, expected_ms DESC, id",
     )?;
     let mut rows = statement.query([])?;
+    let mut passed = 0;
     while let Some(row) = rows.next()? {
         let id = row.get(0)?;
         if ids.binary_search(&id).is_ok() {
             return Ok(Some(id));
         }
+        passed += 1;
+        if passed >= PASSED && ids.len() <= FEW {
+            return first_of_few(connection, ids);
+        }
     }
     Ok(None)
+}
+
+fn first_of_few(connection: &Connection, ids: &[JobId]) -> Result<Option<JobId>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id FROM jobs WHERE id IN (SELECT value FROM json_each(?1)) AND state = 'queued'
+         ORDER BY priority DESC, expected_ms DESC, id LIMIT 1",
+    )?;
+    let first = statement.query_row([to_json(&ids)?], |row| row.get(0));
+    Ok(first.optional()?)
 }
 
 fn leased(connection: &Connection) -> Result<Vec<(Lease, Owner, i64)>> {

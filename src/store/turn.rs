@@ -35,7 +35,7 @@ const TURN_END: usize = PLACES;
 /// How long a process that had to wait may go on before it steps back: all who wait have had a turn after `ROUND`, or, when
 /// they are too many for that, after the shortest turns that are worth the change.
 const ROUND: Duration = Duration::from_millis(48);
-const SHORTEST: Duration = Duration::from_millis(1);
+const SHORTEST: Duration = Duration::from_micros(800);
 const LONGEST_TURN: Duration = Duration::from_millis(4);
 
 /// The queue in front of a database.
