@@ -337,6 +337,9 @@ fn every_target_lists_its_outputs_after_a_build_of_the_whole_course() {
             .collect()
     };
     let first = manifest();
+    let mode = |file: &str| std::fs::metadata(course.path(file)).unwrap().permissions();
+    let output = format!("output/shared/{}", listed(&first)[0]);
+    assert_eq!(mode(file), mode(&output), "whoever reads one reads both");
     let there: Vec<String> = course
         .outputs()
         .into_keys()

@@ -231,10 +231,12 @@ fn commit(course_root: &Path) -> (Option<String>, Option<bool>) {
 fn replace(dir: &Path, manifest: &Manifest<'_>) -> Result<()> {
     let file = dir.join(NAME);
     let io = |error: std::io::Error| Error::io("write", &file, &error);
-    let staged = tempfile::Builder::new()
-        .prefix(".clm-")
-        .tempfile_in(dir)
-        .map_err(io)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".clm-");
+    // Others may read it as they may read the outputs beside it: that is up to the author's umask.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let staged = builder.tempfile_in(dir).map_err(io)?;
     // It may be as large as a hundred thousand outputs make it.
     let mut writer = BufWriter::new(staged);
     serde_json::to_writer_pretty(&mut writer, manifest).map_err(|error| io(error.into()))?;

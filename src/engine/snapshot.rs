@@ -17,7 +17,6 @@ const HELD: usize = 4 << 20;
 /// round to the next, without what changed in between.
 pub struct Snapshot {
     root: PathBuf,
-    records: HashMap<String, FileRecord>,
     seen: Mutex<Seen>,
 }
 
@@ -26,6 +25,8 @@ pub struct Snapshot {
 struct Seen {
     /// Every file that was ever looked at or looked for.
     files: HashMap<RelPath, State>,
+    /// What earlier runs found of files that nobody has looked at since.
+    records: HashMap<RelPath, FileRecord>,
     contents: HashMap<RelPath, Source>,
     /// Bytes of these.
     held: usize,
@@ -62,8 +63,13 @@ impl Snapshot {
     pub fn new(root: &Path, records: HashMap<String, FileRecord>) -> Self {
         Self {
             root: root.to_path_buf(),
-            records,
-            seen: Mutex::default(),
+            seen: Mutex::new(Seen {
+                records: records
+                    .into_iter()
+                    .filter_map(|(path, record)| Some((RelPath::new(&path).ok()?, record)))
+                    .collect(),
+                ..Seen::default()
+            }),
         }
     }
 
@@ -79,7 +85,7 @@ impl Snapshot {
         for path in paths {
             let state = seen.files.get_mut(path);
             let known = state.map(|state| std::mem::replace(state, State::Forgotten));
-            self.records.remove(path.as_str());
+            seen.records.remove(path);
             seen.drop_content(path);
             if !matches!(known, Some(State::There(_))) {
                 dirs.insert(path);
@@ -105,8 +111,7 @@ impl Snapshot {
         }
         seen.contents.retain(|path, _| !is_below(path));
         seen.held = seen.contents.values().map(|s| s.bytes.len()).sum();
-        self.records
-            .retain(|path, _| RelPath::new(path).is_ok_and(|path| !is_below(&path)));
+        seen.records.retain(|path, _| !is_below(path));
     }
 
     /// Takes over what is known of files that were just looked at (none: they do not exist).
@@ -133,7 +138,7 @@ impl Snapshot {
         let seen = self.seen.get_mut().unwrap_or_else(PoisonError::into_inner);
         for (path, state) in &mut seen.files {
             if let State::There(record) = std::mem::replace(state, State::Forgotten) {
-                self.records.insert(path.as_str().to_owned(), record);
+                seen.records.insert(path.clone(), record);
             }
         }
     }
@@ -164,14 +169,15 @@ impl Snapshot {
             return None;
         }
         let stamp = Stamp::of(&metadata);
-        if let Some(record) = self.records.get(path.as_str())
+        let mut seen = self.seen();
+        if let Some(record) = seen.records.remove(path)
             && record.stamp == stamp
             && stamp.is_reliable_at(record.recorded_ns)
         {
-            let state = State::There(*record);
-            self.seen().files.insert(path.clone(), state);
+            seen.files.insert(path.clone(), State::There(record));
             return Some(record.digest);
         }
+        drop(seen);
         let digest = Digest::of_file(&file).ok()?;
         self.seen().remember(path, stamp, digest);
         Some(digest)

@@ -27,10 +27,11 @@ use super::{Context, Files, Source, Subject, rendered, subjects, texts};
 #[derive(Default)]
 pub struct Memo {
     pub(super) world: Option<Digest>,
-    pub(super) entries: HashMap<Place, Entry>,
+    /// In boxes: a map of many large entries is mostly empty space.
+    pub(super) entries: HashMap<Place, Box<Entry>>,
     /// Plans of sources that stand where another one stands, too (a diagram of a topic of two sections): made anew each
     /// time.
-    twins: HashMap<Subject, Entry>,
+    twins: HashMap<Subject, Box<Entry>>,
     /// How often was planned: entries of another time are of sources that are gone.
     time: u64,
 }
@@ -99,7 +100,7 @@ pub(super) struct Entry {
 
 impl Memo {
     /// A memo that remembers this.
-    pub(super) fn with(world: Option<Digest>, entries: HashMap<Place, Entry>) -> Self {
+    pub(super) fn with(world: Option<Digest>, entries: HashMap<Place, Box<Entry>>) -> Self {
         Self {
             world,
             entries,
@@ -122,7 +123,7 @@ impl Memo {
         let rendered = rendered(context.layout);
         let made = parallel::compute(&stale, |subject| {
             let entry = made(context, &rendered, *subject, bases.of_subject(*subject));
-            (place(context, *subject), entry)
+            (place(context, *subject), Box::new(entry))
         });
         let time = self.time;
         for (subject, (place, mut entry)) in stale.into_iter().zip(made) {

@@ -67,7 +67,7 @@ impl Memo {
     pub fn from_bytes<'b>(bytes: &'b [u8], names: &Names) -> Option<(Self, &'b [u8])> {
         let (saved, rest): (SavedMemo<'_>, _) = postcard::take_from_bytes(bytes).ok()?;
         let entries = saved.entries.into_iter();
-        let entries = entries.map(|(place, entry)| (place, entry.into_entry(names)));
+        let entries = entries.map(|(place, entry)| (place, Box::new(entry.into_entry(names))));
         Some((Self::with(saved.world, entries.collect()), rest))
     }
 

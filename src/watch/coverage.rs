@@ -35,8 +35,8 @@ pub struct LimitReached;
 /// What is watched.
 #[derive(Debug, Default)]
 pub struct Coverage {
-    /// By real path, the names of each directory; none when only some files in it matter.
-    pub(super) dirs: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
+    /// By real path, the names of each directory, hardly ever more than one; none when only some files in it matter.
+    pub(super) dirs: BTreeMap<PathBuf, Vec<PathBuf>>,
     /// Single files by real path, with the names that depend on them.
     pub(super) files: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
     /// Real paths whose coming lets something wanted exist.
@@ -97,7 +97,7 @@ impl Coverage {
             // What a link in it led to is not below it.
             || holds_in(&self.links, real)
             || self.bases.contains(real)
-            || self.dirs.get(real).is_some_and(BTreeSet::is_empty)
+            || self.dirs.get(real).is_some_and(Vec::is_empty)
     }
 
     /// Whether symbolic links lead to a real path or through it. That is decisive for directories.

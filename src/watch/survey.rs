@@ -145,15 +145,17 @@ impl<'a> Survey<'a> {
         if !self.plain(real)? {
             return Ok(());
         }
-        if let Some(names) = self.coverage.dirs.get_mut(real) {
-            names.insert(name.to_path_buf());
+        if let Some(names) = self.coverage.dirs.get_mut(real)
+            && !names.iter().any(|known| known == name)
+        {
+            names.push(name.to_path_buf());
         }
         self.coverage.names.insert(name.to_path_buf());
         let was_known = self
             .before
             .dirs
             .get(real)
-            .is_some_and(|names| names.contains(name));
+            .is_some_and(|names| names.iter().any(|known| known == name));
         if !was_known {
             self.found.insert(name.to_path_buf());
         }
@@ -291,9 +293,7 @@ impl<'a> Survey<'a> {
                 Err(Refused::Limit) => return Err(LimitReached),
             }
         }
-        self.coverage
-            .dirs
-            .insert(real.to_path_buf(), BTreeSet::new());
+        self.coverage.dirs.insert(real.to_path_buf(), Vec::new());
         Ok(true)
     }
 

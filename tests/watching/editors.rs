@@ -11,13 +11,20 @@ const DIR: &str = "slides/m/topic_1_a";
 
 /// Saves in some way, and expects to be told of the deck and of nothing else.
 fn saves(save: impl Fn(&Watched)) {
+    saves_by_way_of(|_| false, save);
+}
+
+/// The same for an editor that writes other files first, which may be told of.
+fn saves_by_way_of(is_other: impl Fn(&str) -> bool, save: impl Fn(&Watched)) {
     let mut course = watched();
     // Twice: the first save must not end the watch, as replacing a watched file does.
     for _ in 0..2 {
         save(&course);
-        let told = course.until(&[DECK]);
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert_eq!(course.rest().iter().filter(|name| *name != DECK).count(), 0);
+        let mut told: Vec<String> = course.until(&[DECK]).into_iter().collect();
+        told.extend(course.rest());
+        assert!(told.iter().any(|name| name == DECK));
+        told.retain(|name| name != DECK && !is_other(name));
+        assert_eq!(told, NOTHING);
     }
 }
 
@@ -122,13 +129,18 @@ fn jetbrains() {
 
 #[test]
 fn sed_in_place() {
-    saves(|course| {
+    // Its temporary name may be all small letters, which is taken for a word.
+    let beside = format!("{DIR}/sed");
+    let is_word = |name: &str| {
+        let random = name.strip_prefix(&beside);
+        random.is_some_and(|random| random.chars().all(|c| c.is_ascii_lowercase()))
+    };
+    saves_by_way_of(is_word, |course| {
         let status = Command::new("sed")
             .args(["-i", "s/$/x/"])
             .arg(course.path(DECK))
             .status();
         assert!(status.unwrap().success());
-        // Its temporary name may be all small letters, which is taken for a word.
     });
 }
 
