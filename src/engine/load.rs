@@ -59,6 +59,8 @@ pub struct Loaded {
 /// Which renderers a course needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Uses {
+    /// How many decks there are.
+    pub decks: usize,
     /// Pages.
     pub pages: bool,
     /// Python kernels.
@@ -93,6 +95,7 @@ impl Uses {
                 }
             }
             for deck in &topic.decks {
+                uses.decks += 1;
                 uses.pages = true;
                 uses.python |= deck.prog_lang == ProgLang::Python;
                 uses.typescript |= deck.prog_lang == ProgLang::TypeScript;

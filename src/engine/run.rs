@@ -24,6 +24,8 @@ use super::{BuildOptions, Built, Engine, Memory, manifest};
 
 /// How often a run plans again because sources changed while it ran.
 const ROUNDS: usize = 5;
+/// To plan so many decks takes some tenths of a second.
+const MANY_DECKS: usize = 200;
 
 /// A run that is about to begin.
 pub struct Run<'a> {
@@ -161,11 +163,14 @@ impl Run<'_> {
         }
         let only = &self.options.only;
         memory.settled.unsettle_readers(only, &memory.latest);
-        // When nothing was ever built, every kind of source needs its workers: they start while the decks are read.
+        // When nothing was ever built, every kind of source needs its workers: they start while the decks are read, if that
+        // takes longer than they keep the first job waiting.
         let is_new = memory.latest.is_empty() && self.is_whole() && !self.options.fast;
         let warm_up = |tree: &Tree| {
-            let kinds = Uses::of(tree).workers().filter(|_| is_new);
-            kinds.for_each(|kind| self.pool.warm_up(kind, 1));
+            let uses = Uses::of(tree);
+            if is_new && uses.decks >= MANY_DECKS {
+                uses.workers().for_each(|kind| self.pool.warm_up(kind, 1));
+            }
         };
         let loaded = engine.look(self.specified, memory, &self.options.selection, &warm_up)?;
         if self.is_whole() {
