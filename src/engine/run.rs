@@ -163,12 +163,15 @@ impl Run<'_> {
         }
         let only = &self.options.only;
         memory.settled.unsettle_readers(only, &memory.latest);
-        // When nothing was ever built, every kind of source needs its workers: they start while the decks are read, if that
-        // takes longer than they keep the first job waiting.
+        // When nothing was ever built, every kind of source needs its workers: they start while the decks are read, if
+        // that takes longer than they keep the first job waiting.
         let is_new = memory.latest.is_empty() && self.is_whole() && !self.options.fast;
         let warm_up = |tree: &Tree| {
+            if !is_new {
+                return;
+            }
             let uses = Uses::of(tree);
-            if is_new && uses.decks >= MANY_DECKS {
+            if uses.decks >= MANY_DECKS {
                 uses.workers().for_each(|kind| self.pool.warm_up(kind, 1));
             }
         };

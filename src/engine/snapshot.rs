@@ -13,8 +13,8 @@ use crate::store::FileRecord;
 /// So many bytes of contents are kept; others are read once more when they are wanted again.
 const HELD: usize = 4 << 20;
 
-/// Sources as a planning round sees them: a whole plan is made of the same bytes, or it is known to be torn. A resident process keeps it from one
-/// round to the next, without what changed in between.
+/// Sources as a planning round sees them: a whole plan is made of the same bytes, or it is known to be torn. A resident
+/// process keeps it from one round to the next, without what changed in between.
 pub struct Snapshot {
     root: PathBuf,
     seen: Mutex<Seen>,

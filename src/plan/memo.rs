@@ -18,10 +18,9 @@ use crate::digest::Digest;
 use crate::parallel;
 
 use super::action::{Action, ActionIndex};
-use super::rules;
 use super::rules::program::Programs;
 use super::rules::surroundings::Rendered;
-use super::{Context, Files, Source, Subject, rendered, subjects, texts};
+use super::{Context, Files, Source, Subject, recipes_of, rendered, subjects, texts};
 
 /// Remembered plans, to be kept from one planning to the next.
 #[derive(Default)]
@@ -205,19 +204,7 @@ fn made(
     let layout = context.layout;
     // A guess, behind everything that others wait for.
     let first = layout.diagrams.len() + layout.copies.len();
-    let mut programs = Programs::default();
-    let recipes = match subject {
-        Subject::Diagram(number) => {
-            vec![rules::diagram::action(&context, &layout.diagrams[number])]
-        }
-        Subject::Copy(number) => vec![rules::copy::action(&context, &layout.copies[number])],
-        Subject::Deck(number) => {
-            let deck = &layout.decks[number];
-            let (recipes, made) = rules::deck::actions(&context, deck, rendered, first);
-            programs = made;
-            recipes
-        }
-    };
+    let (recipes, programs) = recipes_of(&context, subject, || rendered, first);
     let references = &context.references;
     let links = references.are_followed().then(|| references.digest());
     let texts = texts(&recipes).collect();

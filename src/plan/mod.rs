@@ -162,6 +162,24 @@ fn subjects(layout: &Layout) -> impl Iterator<Item = Subject> {
     diagrams.chain(copies).chain(decks)
 }
 
+/// What one source gives; `first` is the index of its first action. Only decks need to know what is `rendered`.
+fn recipes_of<'r>(
+    context: &Context<'_>,
+    subject: Subject,
+    rendered: impl FnOnce() -> &'r rules::surroundings::Rendered,
+    first: ActionIndex,
+) -> (Vec<Recipe>, rules::program::Programs) {
+    let layout = context.layout;
+    let one = match subject {
+        Subject::Diagram(number) => rules::diagram::action(context, &layout.diagrams[number]),
+        Subject::Copy(number) => rules::copy::action(context, &layout.copies[number]),
+        Subject::Deck(number) => {
+            return rules::deck::actions(context, &layout.decks[number], rendered(), first);
+        }
+    };
+    (vec![one], rules::program::Programs::default())
+}
+
 /// The actions that render diagrams, by the place of their images: they are the first ones of a plan, in order.
 fn rendered(layout: &Layout) -> rules::surroundings::Rendered {
     let images = layout.diagrams.iter();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::action::{ActionIndex, Recipe};
 use super::rules::surroundings::Rendered;
-use super::{Context, Plan, Subject, rendered, rules};
+use super::{Context, Plan, Subject, recipes_of, rendered};
 
 /// How many sources' recipes are kept: neighbours are asked for one after the other.
 const KEPT: usize = 8;
@@ -71,17 +71,8 @@ impl<'a> Recipes<'a> {
     }
 
     fn make(&self, first: ActionIndex, subject: Subject) -> Vec<Recipe> {
-        let context = &self.context;
-        let layout = context.layout;
-        match subject {
-            Subject::Diagram(diagram) => {
-                vec![rules::diagram::action(context, &layout.diagrams[diagram])]
-            }
-            Subject::Copy(copy) => vec![rules::copy::action(context, &layout.copies[copy])],
-            Subject::Deck(deck) => {
-                let rendered = self.rendered.get_or_init(|| rendered(layout));
-                rules::deck::actions(context, &layout.decks[deck], rendered, first).0
-            }
-        }
+        let layout = self.context.layout;
+        let rendered = || self.rendered.get_or_init(|| rendered(layout));
+        recipes_of(&self.context, subject, rendered, first).0
     }
 }

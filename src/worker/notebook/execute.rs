@@ -232,17 +232,16 @@ async fn take_late_prints(
     outputs: &mut Outputs,
     limits: &Limits<'_>,
 ) {
-    let mark = format!("<{}>", uuid::Uuid::new_v4());
-    let Some(code) = kernel.mark(&mark) else {
+    let Some(mark) = kernel.mark() else {
         return;
     };
     let Kernel { tree, channels, .. } = kernel;
     let until_mark = async {
-        let Ok(id) = channels.execute(&code, Recording::Silent, false).await else {
+        let Ok(id) = channels.execute(&mark.code, Recording::Silent, false).await else {
             return;
         };
         while let Some(message) = channels.published.recv().await {
-            if message.content["text"] == mark {
+            if message.content["text"] == mark.text {
                 return;
             }
             // What was printed carries the id of what runs when it is published.

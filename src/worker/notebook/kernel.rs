@@ -65,6 +65,14 @@ pub(super) struct Kernel {
     _directory: TempDir,
 }
 
+/// Something that no deck prints.
+pub(super) struct Mark {
+    /// What is printed.
+    pub(super) text: String,
+    /// What prints it.
+    pub(super) code: String,
+}
+
 impl Kernel {
     /// Starts a kernel and waits until it answers on all channels.
     #[tracing::instrument(level = "debug", name = "start kernel", skip_all, fields(kernel = start.name))]
@@ -207,11 +215,15 @@ impl Kernel {
 
     /// Code that prints a mark after all that cells have printed so far, for kernels that say that a cell has ended
     /// before they publish what it printed. `ipykernel` does the same by itself: see the prelude.
-    pub(super) fn mark(&self, mark: &str) -> Option<String> {
+    pub(super) fn mark(&self) -> Option<Mark> {
+        if !self.prints_late {
+            return None;
+        }
+        let text = format!("<{}>", uuid::Uuid::new_v4());
         // Not `console.log`, which decks may replace.
-        let text = serde_json::Value::from(mark);
-        let code = format!("void Deno[Deno.internal].core.print({text})");
-        self.prints_late.then_some(code)
+        let quoted = serde_json::Value::from(text.as_str());
+        let code = format!("void Deno[Deno.internal].core.print({quoted})");
+        Some(Mark { text, code })
     }
 
     /// The working directory of the cells.
