@@ -1,7 +1,7 @@
 //! The one way in which a run speaks to terminals, JSON readers, sockets and tests.
 
 use std::fmt;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use serde::{Deserialize, Serialize};
 
@@ -342,18 +342,52 @@ pub enum Event {
 
 /// Where events go. Cheap to clone; events sent after the reader has gone are dropped.
 #[derive(Clone, Debug)]
-pub struct Events(mpsc::Sender<Event>);
+pub struct Events {
+    reader: mpsc::Sender<Event>,
+    /// What was sent and is held back, until that is released.
+    held: Option<Arc<Mutex<Option<Vec<Event>>>>>,
+}
 
 impl Events {
     /// A sender and the receiver that reads what is sent.
     pub fn channel() -> (Self, mpsc::Receiver<Event>) {
-        let (sender, receiver) = mpsc::channel();
-        (Self(sender), receiver)
+        let (reader, receiver) = mpsc::channel();
+        (Self { reader, held: None }, receiver)
+    }
+
+    /// Another sender to the same reader, who sees nothing of what it and its clones send before it is released.
+    #[must_use]
+    pub fn held_back(&self) -> Self {
+        Self {
+            reader: self.reader.clone(),
+            held: Some(Arc::new(Mutex::new(Some(Vec::new())))),
+        }
+    }
+
+    /// Sends what was held back, and holds back no more.
+    pub fn release(&self) {
+        let Some(held) = &self.held else { return };
+        // While it is locked nothing overtakes what is sent here.
+        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        for event in held.take().into_iter().flatten() {
+            self.send(event);
+        }
     }
 
     /// Sends an event.
     pub fn emit(&self, event: Event) {
+        if let Some(held) = &self.held {
+            let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(held) = held.as_mut() {
+                held.push(event);
+                return;
+            }
+        }
+        self.send(event);
+    }
+
+    fn send(&self, event: Event) {
         // A reader that has gone (a closed terminal) must not stop the work.
-        let _ = self.0.send(event);
+        let _ = self.reader.send(event);
     }
 }

@@ -394,3 +394,76 @@ fn the_page_is_read_by_keyboard_in_light_and_dark() {
     assert_eq!(browser.value("document.activeElement.id"), "timeline");
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
 }
+
+#[test]
+fn the_first_decks_run_while_others_are_planned() {
+    // All decks have the same code, which is executed once, but for the first: that one fails.
+    let topics: Vec<String> = (0..150).map(|number| format!("t{number:03}")).collect();
+    let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let course = Course::with_topics(&names);
+    course.edit(
+        "course.xml",
+        "<sections>",
+        "<output-targets><output-target name=\"pages\"><path>output</path><kinds><kind>completed</kind></kinds>\
+         <formats><format>html</format></formats><languages><language>en</language></languages></output-target>\
+         </output-targets><sections>",
+    );
+    for (number, name) in (0..).zip(&names) {
+        let code = if number == 0 { "1 / 0" } else { "2 + 3" };
+        let prose = "# Some words.\n".repeat(200);
+        let deck = format!(
+            "# %% [markdown]\n# # Topic {number}\n{prose}\n# %%\n{code}\n\n# %% [markdown]\n{prose}"
+        );
+        course.write(
+            &format!("slides/module_100/topic_{number:03}_{name}/slides_{name}.py"),
+            deck,
+        );
+    }
+    let ran = course.build(&BOTH);
+    let errors = ran.errors();
+    assert_eq!(
+        errors.len(),
+        1,
+        "{errors:?}\n{}\n{}",
+        ran.stdout,
+        ran.stderr
+    );
+
+    let trace = Trace::read(&course);
+    let plan = trace
+        .bars()
+        .find(|bar| bar["name"] == "plan")
+        .expect("it was planned");
+    assert_eq!(trace.lane(plan), "planning");
+    let planned = plan["ts"].as_u64().unwrap() + plan["dur"].as_u64().unwrap();
+    let work = trace.work();
+    let executions = work.iter().filter(|(id, _)| id.starts_with("execute "));
+    let begun: Vec<u64> = executions
+        .map(|(_, bar)| bar["ts"].as_u64().unwrap())
+        .collect();
+    assert!(
+        begun.iter().any(|begun| *begun < planned),
+        "{begun:?}, planned at {planned}"
+    );
+
+    // The run is told of as any other: from its start, every action once, everything counted.
+    assert!(matches!(ran.events[0], Event::RunStarted { actions, .. } if actions >= 300));
+    let finished = ran.events.iter().filter_map(|event| match event {
+        Event::ActionFinished { action, .. } => Some(action.as_str()),
+        _ => None,
+    });
+    let mut finished: Vec<&str> = finished.collect();
+    finished.sort_unstable();
+    let count = finished.len();
+    finished.dedup();
+    assert_eq!(finished.len(), count);
+    let Event::RunStarted { actions, .. } = ran.events[0] else {
+        unreachable!()
+    };
+    let counts = ran.counts();
+    assert_eq!(
+        counts.built + counts.fresh + counts.failed,
+        actions,
+        "{counts:?}"
+    );
+}

@@ -11,11 +11,12 @@ use crate::course::tree::{self, DiagramKind, Listing, Tree};
 use crate::course::{ProgLang, RelPath, spec};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::events::{ActionKind, Diagnostic, Severity};
+use crate::events::{Diagnostic, Severity};
 use crate::plan::{self, Bases, Context, Files as _, Fingerprints, Memo, Names, Plan, Recipes};
 use crate::watch::Inputs;
 use crate::worker::{Renderers, drawio, notebook, plantuml};
 
+use super::early::{Early, Planning};
 use super::index::Index;
 use super::scan::{Scanned, Skip};
 use super::snapshot::Snapshot;
@@ -59,8 +60,6 @@ pub struct Loaded {
 /// Which renderers a course needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Uses {
-    /// How many decks there are.
-    pub decks: usize,
     /// Pages.
     pub pages: bool,
     /// Python kernels.
@@ -81,42 +80,6 @@ pub struct Specified {
     pub diagnostics: Vec<Diagnostic>,
     /// The digest of its bytes.
     pub digest: Digest,
-}
-
-impl Uses {
-    /// What these sources need, by their kinds.
-    pub fn of(tree: &Tree) -> Self {
-        let mut uses = Self::default();
-        for topic in tree.sections.iter().flat_map(|section| &section.topics) {
-            for diagram in &topic.diagrams {
-                match diagram.kind {
-                    DiagramKind::Plantuml => uses.plantuml = true,
-                    DiagramKind::Drawio => uses.drawio = true,
-                }
-            }
-            for deck in &topic.decks {
-                uses.decks += 1;
-                uses.pages = true;
-                uses.python |= deck.prog_lang == ProgLang::Python;
-                uses.typescript |= deck.prog_lang == ProgLang::TypeScript;
-            }
-        }
-        uses
-    }
-
-    /// The workers for it.
-    pub fn workers(self) -> impl Iterator<Item = ActionKind> {
-        let kinds = [
-            (self.pages, ActionKind::Html),
-            (self.python, ActionKind::Execute),
-            (self.plantuml, ActionKind::Plantuml),
-            (self.drawio, ActionKind::Drawio),
-        ];
-        kinds
-            .into_iter()
-            .filter(|(is_used, _)| *is_used)
-            .map(|(_, kind)| kind)
-    }
 }
 
 impl Course {
@@ -154,7 +117,7 @@ impl Course {
             &HashSet::new(),
             &everything,
             &Renderers::default(),
-            &|_| {},
+            None,
         )?;
         let mut found = loaded.diagnostics;
         for action in &loaded.plan.actions {
@@ -300,11 +263,26 @@ impl Course {
         let scanned = Scanned::new(root, tree::scan_roots(spec), &skip);
         let read = |path: &RelPath| std::fs::read(path.under(root)).ok().map(Into::into);
         let (tree, _) = tree::discover(spec, scanned.listing(), &read);
-        Uses::of(&tree)
+        let mut uses = Uses::default();
+        for topic in tree.sections.iter().flat_map(|section| &section.topics) {
+            for diagram in &topic.diagrams {
+                match diagram.kind {
+                    DiagramKind::Plantuml => uses.plantuml = true,
+                    DiagramKind::Drawio => uses.drawio = true,
+                }
+            }
+            for deck in &topic.decks {
+                uses.pages = true;
+                uses.python |= deck.prog_lang == ProgLang::Python;
+                uses.typescript |= deck.prog_lang == ProgLang::TypeScript;
+            }
+        }
+        uses
     }
 
     /// Lists the tree and plans everything that is selected. `written_back` are files in the tree that we rendered.
-    /// `found_sources` is told what there is before the decks are read.
+    /// `early` begins with some of a large course while the rest is planned.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub fn load(
         &self,
         specified: &Specified,
@@ -312,7 +290,7 @@ impl Course {
         written_back: &HashSet<String>,
         selection: &Selection,
         renderers: &Renderers,
-        found_sources: &dyn Fn(&Tree),
+        early: Option<Early<'_>>,
     ) -> Result<Loaded> {
         let spec = &specified.spec;
         sources.snapshot.take_torn();
@@ -347,7 +325,6 @@ impl Course {
             listed: (version, removed),
         };
         let known = sources.laid_out.take();
-        found_sources(&tree);
         let full = self.lay_out(known, basis, tree, snapshot, &sources.names)?;
         let found = full.diagnostics.iter().cloned();
         diagnostics.extend(found.map(|found| of_spec(found, &spec_name)));
@@ -375,7 +352,13 @@ impl Course {
         };
         let is_whole = Arc::ptr_eq(&layout, &full.layout);
         let plan = if is_whole {
-            plan::plan(&context, &full.bases, &mut sources.memo)
+            let planning = Planning {
+                context: &context,
+                bases: &full.bases,
+                memo: &mut sources.memo,
+                snapshot,
+            };
+            planning.plan(early)?
         } else {
             // What is known of the whole course is not to be forgotten for a part of it.
             let bases = Bases::of(spec, &full.tree, &layout);

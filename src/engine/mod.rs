@@ -2,6 +2,7 @@
 
 pub mod decide;
 mod directory;
+mod early;
 pub mod explain;
 pub mod index;
 mod jobs;
@@ -31,7 +32,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
 use crate::course::layout::{Layout, Selection};
-use crate::course::tree::Tree;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity};
@@ -347,7 +347,7 @@ impl Engine {
     pub fn stale(&self, options: &BuildOptions) -> Result<Vec<Stale>> {
         let specified = self.course.specification()?;
         let mut memory = self.remember(&specified)?;
-        let loaded = self.look(&specified, &mut memory, &options.selection, &|_| {})?;
+        let loaded = self.look(&specified, &mut memory, &options.selection)?;
         self.report(&loaded.diagnostics);
         let snapshot = &memory.sources.snapshot;
         let force = options.force.clone();
@@ -391,7 +391,7 @@ impl Engine {
     pub fn explain(&self, path: &std::path::Path) -> Result<Vec<explain::Explained>> {
         let specified = self.course.specification()?;
         let mut memory = self.remember(&specified)?;
-        let loaded = self.look(&specified, &mut memory, &Selection::default(), &|_| {})?;
+        let loaded = self.look(&specified, &mut memory, &Selection::default())?;
         let snapshot = &memory.sources.snapshot;
         let recipes = loaded.recipes(&specified, &self.course.settings, &memory.sources);
         let force = Force::Nothing;
@@ -471,13 +471,11 @@ impl Engine {
     }
 
     /// Looks at the course as it is on disk now, as far as it may have changed since it was last looked at.
-    #[tracing::instrument(level = "debug", name = "load", skip_all)]
     fn look(
         &self,
         specified: &Specified,
         memory: &mut Memory,
         selection: &Selection,
-        found_sources: &dyn Fn(&Tree),
     ) -> Result<Loaded> {
         self.course.load(
             specified,
@@ -485,7 +483,7 @@ impl Engine {
             &memory.publisher.written_back(),
             selection,
             &self.renderers,
-            found_sources,
+            None,
         )
     }
 

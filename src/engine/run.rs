@@ -1,31 +1,33 @@
 //! One run: rounds of planning and working until everything that is asked for is up to date.
 
-use std::collections::{HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
 use crate::course::layout::Selection;
-use crate::course::tree::Tree;
 use crate::error::Result;
-use crate::events::{Diagnostic, Event, Status};
+use crate::events::{ActionKind, Diagnostic, Event, Events, Status};
+use crate::plan::Action;
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
 
-use super::decide::Decider;
-use super::load::{Loaded, Specified, Uses};
+use super::decide::{Decider, Force};
+use super::early::Ahead;
+use super::load::{Loaded, Specified};
 use super::publish::Publisher;
 use super::rest::AtRest;
-use super::round::{Round, Session};
+use super::round::{Ended, Round, Session};
+use super::staging::Staging;
 use super::wanted::{count, wanted};
 use super::{BuildOptions, Built, Engine, Memory, manifest};
 
 /// How often a run plans again because sources changed while it ran.
 const ROUNDS: usize = 5;
-/// To plan so many decks takes some tenths of a second.
-const MANY_DECKS: usize = 200;
 
 /// A run that is about to begin.
 pub struct Run<'a> {
@@ -58,6 +60,7 @@ pub enum Rest {
 
 struct Totals {
     statuses: HashMap<String, Status>,
+    told: RefCell<HashSet<Diagnostic>>,
     removed: u64,
     untouched: u64,
     has_errors: bool,
@@ -94,6 +97,7 @@ impl Run<'_> {
         store.recover()?;
         let mut totals = Totals {
             statuses: HashMap::new(),
+            told: RefCell::default(),
             removed: 0,
             untouched: 0,
             has_errors: false,
@@ -163,19 +167,13 @@ impl Run<'_> {
         }
         let only = &self.options.only;
         memory.settled.unsettle_readers(only, &memory.latest);
-        // When nothing was ever built, every kind of source needs its workers: they start while the decks are read, if
-        // that takes longer than they keep the first job waiting.
-        let is_new = memory.latest.is_empty() && self.is_whole() && !self.options.fast;
-        let warm_up = |tree: &Tree| {
-            if !is_new {
-                return;
-            }
-            let uses = Uses::of(tree);
-            if uses.decks >= MANY_DECKS {
-                uses.workers().for_each(|kind| self.pool.warm_up(kind, 1));
-            }
+        let held = engine.events.held_back();
+        // When nothing was ever built, all of it is to be done.
+        let is_new = self.options.is_ordinary() && memory.latest.is_empty();
+        let loaded = match is_new {
+            true => self.look_and_begin(memory, totals, &held)?,
+            false => engine.look(self.specified, memory, &self.options.selection)?,
         };
-        let loaded = engine.look(self.specified, memory, &self.options.selection, &warm_up)?;
         if self.is_whole() {
             engine.tell(self.specified, &loaded, memory);
         }
@@ -198,21 +196,11 @@ impl Run<'_> {
                 actions,
             });
         }
+        held.release();
         totals.has_errors = engine.report(self.also) | engine.report(&loaded.diagnostics);
         let session = Session {
-            store: &engine.store,
-            pool: Arc::clone(self.pool),
-            kernels_ahead: Arc::clone(&engine.pool.kernels_ahead),
-            events: engine.events.clone(),
-            cancel: self.cancel.clone(),
-            staging: &memory.staging,
-            course: &engine.course,
-            fail_fast: self.options.fail_fast,
             may_force: number == 0,
-            interrupt: self.interrupt.clone(),
-            focus: &self.options.focus,
-            says_everything: self.options.says_everything,
-            is_whole: self.is_whole(),
+            ..self.session(&memory.staging)
         };
         let ended = Round {
             plan: &loaded.plan,
@@ -223,6 +211,7 @@ impl Run<'_> {
             decider,
             publisher: &mut memory.publisher,
             statuses: &mut totals.statuses,
+            told: &totals.told,
             settled: &mut memory.settled,
             carried: &mut memory.carried,
         }
@@ -248,6 +237,85 @@ impl Run<'_> {
             memory.rest = AtRest::of(&loaded, &memory.settled);
         }
         Ok(again)
+    }
+
+    /// Looks at a course of which nothing is known, and begins with some of it while the rest is planned. What there is to
+    /// tell of that is `held` back: the run has not started yet.
+    fn look_and_begin(
+        &self,
+        memory: &mut Memory,
+        totals: &mut Totals,
+        held: &Events,
+    ) -> Result<Loaded> {
+        let engine = self.engine;
+        let (latest, publisher) = (&memory.latest, &mut memory.publisher);
+        let written_back = publisher.written_back();
+        let mut ended = Ended::default();
+        let mut begin = |ahead: Ahead<'_>| -> Result<()> {
+            let (plan, recipes) = (ahead.recipes.plan(), ahead.recipes);
+            let is_first = |action: &Action| action.needs_worker() && action.after.is_empty();
+            let wanted: Vec<bool> = plan.actions.iter().map(|action| is_first(action)).collect();
+            let kinds = plan.actions.iter().filter(|action| action.needs_worker());
+            let kinds: BTreeSet<ActionKind> = kinds.map(|action| action.kind).collect();
+            kinds
+                .into_iter()
+                .for_each(|kind| self.pool.warm_up(kind, 1));
+            let session = Session {
+                events: held.clone(),
+                interrupt: ahead.all_planned,
+                is_whole: false,
+                ..self.session(&memory.staging)
+            };
+            let force = Force::Nothing;
+            let mut round = Round {
+                plan,
+                recipes,
+                wanted: &wanted,
+                session: &session,
+                snapshot: ahead.snapshot,
+                decider: Decider::new(&engine.store, ahead.snapshot, latest, force, recipes),
+                publisher,
+                statuses: &mut totals.statuses,
+                told: &totals.told,
+                settled: &mut memory.settled,
+                carried: &mut memory.carried,
+            };
+            // The rest is planned by another thread, and this one looks after the workers meanwhile.
+            let work = || Handle::current().block_on(round.run());
+            ended = tokio::task::block_in_place(work)?;
+            Ok(())
+        };
+        let loaded = engine.course.load(
+            self.specified,
+            &mut memory.sources,
+            &written_back,
+            &self.options.selection,
+            &engine.renderers,
+            Some(&mut begin),
+        )?;
+        memory.latest.extend(ended.latest);
+        totals.reason = ended.reason;
+        Ok(loaded)
+    }
+
+    /// What the rounds of this run have in common.
+    fn session<'s>(&'s self, staging: &'s Staging) -> Session<'s> {
+        let engine = self.engine;
+        Session {
+            store: &engine.store,
+            pool: Arc::clone(self.pool),
+            kernels_ahead: Arc::clone(&engine.pool.kernels_ahead),
+            events: engine.events.clone(),
+            cancel: self.cancel.clone(),
+            staging,
+            course: &engine.course,
+            fail_fast: self.options.fail_fast,
+            may_force: false,
+            interrupt: self.interrupt.clone(),
+            focus: &self.options.focus,
+            says_everything: self.options.says_everything,
+            is_whole: self.is_whole(),
+        }
     }
 
     /// Whether the plan has every action of the course, and all that can be asked for are.

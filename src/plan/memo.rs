@@ -109,6 +109,18 @@ impl Memo {
 
     /// Plans what is not known or has changed, with all processors, and forgets sources that are no longer planned.
     pub(super) fn update(&mut self, context: &Context<'_>, bases: &Bases) {
+        self.prepare(context, bases, subjects(context.layout));
+        let time = self.time;
+        self.entries.retain(|_, entry| entry.time == time);
+    }
+
+    /// Plans what is not known of some sources or has changed, with all processors.
+    pub(super) fn prepare(
+        &mut self,
+        context: &Context<'_>,
+        bases: &Bases,
+        subjects: impl Iterator<Item = Subject>,
+    ) {
         let world = world(context);
         if self.world != Some(world) {
             self.entries.clear();
@@ -116,7 +128,7 @@ impl Memo {
         self.world = Some(world);
         self.time += 1;
         self.twins.clear();
-        let stale: Vec<Subject> = subjects(context.layout)
+        let stale: Vec<Subject> = subjects
             .filter(|subject| !self.holds(context, bases, *subject))
             .collect();
         let rendered = rendered(context.layout);
@@ -137,7 +149,6 @@ impl Memo {
                 }
             }
         }
-        self.entries.retain(|_, entry| entry.time == time);
     }
 
     /// Whether what is known of a source is its plan, which is then marked as such.

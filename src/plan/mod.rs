@@ -134,14 +134,9 @@ pub fn plan(context: &Context<'_>, bases: &Bases, memo: &mut Memo) -> Plan {
     let mut programs = rules::program::Programs::default();
     memo.update(context, bases);
     for subject in subjects(layout) {
-        let first = plan.actions.len();
-        plan.subjects.push((first, subject));
-        let Some(entry) = memo.entry(context, subject, first) else {
-            continue;
-        };
-        plan.actions.extend(entry.actions.iter().cloned());
-        plan.texts.extend(entry.texts.iter().cloned());
-        programs.extend(&entry.programs);
+        if let Some(found) = plan.add(context, memo, subject) {
+            programs.extend(found);
+        }
     }
     let mut projects = Vec::new();
     rules::project::add(context, &programs, &mut projects);
@@ -152,6 +147,47 @@ pub fn plan(context: &Context<'_>, bases: &Bases, memo: &mut Memo) -> Plan {
     plan.projects = (first, projects.into_iter().map(Arc::new).collect());
     plan.placed = programs.placed;
     plan
+}
+
+/// The plan of the first diagrams and decks, some of each: what can be begun with while all others are planned. Its
+/// actions are the very ones of the whole plan, but for those that wait for diagrams.
+#[tracing::instrument(level = "debug", skip_all)]
+pub fn ahead(context: &Context<'_>, bases: &Bases, memo: &mut Memo, some: usize) -> Plan {
+    let decks = match context.spec.images.inline {
+        // They may wait for any diagram.
+        true => 0,
+        false => some,
+    };
+    let layout = context.layout;
+    let diagrams = (0..layout.diagrams.len()).map(Subject::Diagram);
+    let first: Vec<Subject> = diagrams
+        .take(some)
+        .chain((0..layout.decks.len()).map(Subject::Deck).take(decks))
+        .collect();
+    memo.prepare(context, bases, first.iter().copied());
+    let mut plan = Plan::default();
+    for subject in first {
+        plan.add(context, memo, subject);
+    }
+    plan.projects.0 = plan.actions.len();
+    plan
+}
+
+impl Plan {
+    /// Adds what a memo knows of a source.
+    fn add<'m>(
+        &mut self,
+        context: &Context<'_>,
+        memo: &'m mut Memo,
+        subject: Subject,
+    ) -> Option<&'m rules::program::Programs> {
+        let first = self.actions.len();
+        self.subjects.push((first, subject));
+        let entry = memo.entry(context, subject, first)?;
+        self.actions.extend(entry.actions.iter().cloned());
+        self.texts.extend(entry.texts.iter().cloned());
+        Some(&entry.programs)
+    }
 }
 
 /// Everything that is laid out, in the order of the plan: what others wait for comes first.

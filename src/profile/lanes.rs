@@ -5,6 +5,8 @@
 pub enum Group {
     /// Phases of the engine: planning, deciding, publishing.
     Phases,
+    /// Planning by a thread of its own, beside the first jobs.
+    Planning,
     /// Actions made in this process, and those whose results were restored.
     Here,
     /// Workers of a kind, by its place in [`KINDS`].
@@ -23,6 +25,7 @@ impl Group {
     pub fn name(self, number: usize) -> String {
         match self {
             Self::Phases => "clm".to_owned(),
+            Self::Planning => "planning".to_owned(),
             Self::Here => "in this process".to_owned(),
             Self::Workers(kind) => format!("{} {number}", KINDS.get(kind).unwrap_or(&"worker")),
             Self::Kernels => format!("kernel start {number}"),

@@ -335,6 +335,7 @@ fn bars(
                     let work = record.parent.and_then(|parent| parents.get(&parent))?;
                     (workers(work)?, number(work), Class::Wait)
                 }
+                "plan" if record.parent.is_none() => (Group::Planning, 1, Class::Phase),
                 _ => (Group::Phases, 1, Class::Phase),
             };
             let name = match (class, about) {

@@ -163,7 +163,10 @@ impl Progressing<'_, '_> {
         for (index, state) in self.states.iter_mut().enumerate() {
             let action = &plan.actions[index];
             match state {
-                State::Untouched(_) => untouched += 1,
+                // What was made in this run is counted as that.
+                State::Untouched(_) => {
+                    untouched += u64::from(!self.round.statuses.contains_key(&*action.id));
+                }
                 State::Done(results) => {
                     let said = self.said.remove(&index).unwrap_or_default();
                     let results = std::mem::take(results);

@@ -65,6 +65,8 @@ pub struct Round<'a> {
     pub publisher: &'a mut Publisher,
     /// How actions of earlier rounds of this run ended.
     pub statuses: &'a mut HashMap<String, Status>,
+    /// What was told in this run.
+    pub told: &'a RefCell<HashSet<Diagnostic>>,
     /// Actions that are known to be up to date, and are not looked at.
     pub settled: &'a mut Settled,
     /// Work of an earlier round that goes on.
@@ -178,7 +180,6 @@ struct Progressing<'r, 'a> {
     latest: Vec<(String, Latest)>,
     /// What of it is not in the records yet, with the components of keys: these are large.
     unrecorded: Vec<(String, Latest, Parts)>,
-    told: RefCell<HashSet<Diagnostic>>,
     /// What was said about actions, besides the warnings of their planning.
     said: HashMap<ActionIndex, Vec<Diagnostic>>,
     has_errors: Cell<bool>,
@@ -213,7 +214,6 @@ impl<'a> Round<'a> {
             owner: Owner::current(),
             latest: Vec::new(),
             unrecorded: Vec::new(),
-            told: RefCell::default(),
             said: HashMap::new(),
             has_errors: Cell::new(false),
             ended: Ended::default(),
@@ -512,6 +512,12 @@ impl Progressing<'_, '_> {
         // Where work was done on it, that is the current span.
         Span::current().record("status", status.name());
         let action = &self.round.plan.actions[index];
+        let before = self.round.statuses.get(&*action.id);
+        let is_known = status == Status::Failed && before == Some(&status) && duration.is_zero();
+        if is_known {
+            // It was said when it failed.
+            return;
+        }
         self.round.session.events.emit(Event::ActionFinished {
             action: action.id.to_string(),
             kind: action.kind,
@@ -519,7 +525,6 @@ impl Progressing<'_, '_> {
             status,
             duration_ms: millis(duration),
         });
-        let before = self.round.statuses.get(&*action.id);
         let is_kept =
             status == Status::Fresh && matches!(before, Some(Status::Built | Status::Restored));
         if !is_kept {
@@ -549,11 +554,11 @@ impl Progressing<'_, '_> {
     /// Tells the author something; what several outputs of a deck have to say is told once.
     fn warn(&self, diagnostics: &[Diagnostic]) {
         for diagnostic in diagnostics {
-            if !self.told.borrow_mut().insert(diagnostic.clone()) {
-                continue;
-            }
             if diagnostic.severity == Severity::Error {
                 self.has_errors.set(true);
+            }
+            if !self.round.told.borrow_mut().insert(diagnostic.clone()) {
+                continue;
             }
             self.round
                 .session

@@ -1,0 +1,72 @@
+//! A head start: the first jobs of a large course that was never built run while all others are planned.
+
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Result;
+use crate::plan::{self, Bases, Context, Memo, Plan, Recipes};
+
+use super::snapshot::Snapshot;
+
+/// To plan so many decks takes longer than a head start costs.
+const MANY_DECKS: usize = 100;
+/// So many decks, and as many diagrams, keep the workers of a processor busy until all others are planned.
+const PER_PROCESSOR: usize = 16;
+
+/// What can be begun with.
+pub struct Ahead<'a> {
+    /// How its actions are made.
+    pub recipes: &'a Recipes<'a>,
+    /// The sources.
+    pub snapshot: &'a Snapshot,
+    /// Fires when the whole plan is there.
+    pub all_planned: CancellationToken,
+}
+
+/// Begins with it, and comes back soon after everything is planned.
+pub type Early<'e> = &'e mut dyn FnMut(Ahead<'_>) -> Result<()>;
+
+/// Everything that a whole plan is made of.
+pub struct Planning<'a> {
+    /// The course.
+    pub context: &'a Context<'a>,
+    /// What is laid out, as digests.
+    pub bases: &'a Bases,
+    /// What is known from before.
+    pub memo: &'a mut Memo,
+    /// The sources.
+    pub snapshot: &'a Snapshot,
+}
+
+impl Planning<'_> {
+    /// The plan, with a head start if there is much to plan.
+    pub fn plan(self, early: Option<Early<'_>>) -> Result<Plan> {
+        match early {
+            Some(early) if self.context.layout.decks.len() >= MANY_DECKS => self.plan_beside(early),
+            _ => Ok(plan::plan(self.context, self.bases, self.memo)),
+        }
+    }
+
+    fn plan_beside(self, early: Early<'_>) -> Result<Plan> {
+        let (context, bases, memo) = (self.context, self.bases, self.memo);
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let some = plan::ahead(context, bases, memo, PER_PROCESSOR * processors);
+        let recipes = Recipes::new(context.clone(), &some);
+        let all_planned = CancellationToken::new();
+        let planned = all_planned.clone().drop_guard();
+        std::thread::scope(|scope| {
+            let planning = scope.spawn(move || {
+                let _planned = planned;
+                plan::plan(context, bases, memo)
+            });
+            let begun = early(Ahead {
+                recipes: &recipes,
+                snapshot: self.snapshot,
+                all_planned,
+            });
+            let plan = planning.join();
+            // A panic in there is one of ours.
+            let plan = plan.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            begun.map(|()| plan)
+        })
+    }
+}
