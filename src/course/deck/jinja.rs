@@ -1,7 +1,7 @@
 //! The template step: the whole deck is a Jinja template, with line statements in comments.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
@@ -9,7 +9,7 @@ use regex::Regex;
 
 use super::lines::{self, Statements};
 use super::{DeckSource, View, align, macros, methods, python_text, text};
-use crate::course::Format;
+use crate::course::{Format, ProgLang, RelPath};
 use crate::events::Diagnostic;
 
 /// How much work one deck may be; a template that loops for ever ends here.
@@ -19,6 +19,7 @@ const FUEL: u64 = 5_000_000;
 const MAX_INCLUDES: usize = 500;
 
 /// What a template became.
+#[derive(PartialEq)]
 pub(super) struct Rendered {
     pub(super) text: String,
     /// The author's line of each line of the text, where it is known.
@@ -27,59 +28,113 @@ pub(super) struct Rendered {
     pub(super) included: Vec<String>,
 }
 
+/// What the deck's own template is called, and the one with marks: no file has such a name.
+const DECK: &str = "\u{1}deck";
+const MARKED: &str = "\u{1}marked deck";
+
 /// Files beside the deck that the template has asked for so far; none for a file that is not there.
 type Siblings = BTreeMap<String, Option<String>>;
 
-/// Renders a deck.
-pub(super) fn render(
-    source: &DeckSource,
-    view: &View,
-    sibling: &dyn Fn(&str) -> Option<String>,
-) -> Result<Rendered, Diagnostic> {
-    let statements = Statements::new(source.prog_lang);
-    let deck = text::normalize_newlines(source.text);
-    let template = statements.without_blanks_after(&deck);
-    let mut siblings = Siblings::new();
-    loop {
-        let asked = Arc::new(Mutex::new(None));
-        let environment = environment(source, view, &siblings, &asked);
-        let result = environment
-            .template_from_named_str(source.path.as_str(), &template.text)
-            .and_then(|template| template.render(()));
-        let asked = asked.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // The engine wants its files at once and for ever, so a missing one is fetched and everything begins anew.
-        if let Some(name) = asked
-            && siblings.len() < MAX_INCLUDES
-        {
-            let text = sibling(&name).map(|text| {
-                statements
-                    .without_blanks_after(&text::normalize_newlines(&text))
-                    .text
-            });
-            siblings.insert(name, text);
-            continue;
+/// The template of a deck, compiled once for all views.
+pub(super) struct Template {
+    /// Where the deck lies.
+    path: RelPath,
+    prog_lang: ProgLang,
+    /// The deck's text.
+    deck: String,
+    lines: lines::Template,
+    environment: Environment<'static>,
+    asked: Arc<Mutex<Asked>>,
+}
+
+/// What the environment and its loader share.
+#[derive(Default)]
+struct Asked {
+    siblings: Siblings,
+    /// What is missing.
+    next: Option<String>,
+}
+
+impl Template {
+    pub(super) fn new(source: &DeckSource) -> Self {
+        let deck = text::normalize_newlines(source.text);
+        let lines = Statements::new(source.prog_lang).without_blanks_after(&deck);
+        let asked = Arc::default();
+        Self {
+            path: source.path.clone(),
+            prog_lang: source.prog_lang,
+            environment: environment(source, &lines, &asked),
+            deck,
+            lines,
+            asked,
         }
-        let text = result.map_err(|error| explain(&error, source, &template))?;
-        let origins = environment
-            .template_from_named_str(source.path.as_str(), &template.marked())
-            .and_then(|template| template.render(()))
-            .ok()
-            .and_then(|marked| lines::origins(&text, &marked))
-            .unwrap_or_else(|| align::align(&text, &deck));
-        return Ok(Rendered {
-            text,
-            origins,
-            included: siblings.into_keys().collect(),
-        });
+    }
+
+    /// Renders the deck for a view.
+    pub(super) fn render(
+        &mut self,
+        view: &View,
+        sibling: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Rendered, Diagnostic> {
+        self.look_at(view);
+        // What other views included is nothing to this one.
+        if !std::mem::take(&mut self.asked().siblings).is_empty() {
+            self.environment.clear_templates();
+        }
+        loop {
+            let result = self.rendered(DECK);
+            let missing = self.asked().next.take();
+            // The engine wants its files at once and for ever, so a missing one is fetched and everything begins anew.
+            if let Some(name) = missing
+                && self.asked().siblings.len() < MAX_INCLUDES
+            {
+                let text = sibling(&name).map(|text| {
+                    Statements::new(self.prog_lang)
+                        .without_blanks_after(&text::normalize_newlines(&text))
+                        .text
+                });
+                self.asked().siblings.insert(name, text);
+                continue;
+            }
+            let text =
+                result.map_err(|error| explain(&error, &self.path, self.prog_lang, &self.lines))?;
+            let origins = self
+                .rendered(MARKED)
+                .ok()
+                .and_then(|marked| lines::origins(&text, &marked))
+                .unwrap_or_else(|| align::align(&text, &self.deck));
+            let included = self.asked().siblings.keys().cloned().collect();
+            return Ok(Rendered {
+                text,
+                origins,
+                included,
+            });
+        }
+    }
+
+    fn rendered(&self, name: &str) -> Result<String, Error> {
+        self.environment.get_template(name)?.render(())
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look_at(&mut self, view: &View) {
+        let environment = &mut self.environment;
+        environment.add_global("is_notebook", view.format == Format::Notebook);
+        environment.add_global("is_html", view.format == Format::Html);
+        environment.add_global("lang", view.lang.name());
+        environment.add_global("author", view.author);
+        environment.add_global("organization", view.organization);
     }
 }
 
-fn environment<'a>(
+fn environment(
     source: &DeckSource,
-    view: &View,
-    siblings: &Siblings,
-    asked: &Arc<Mutex<Option<String>>>,
-) -> Environment<'a> {
+    lines: &lines::Template,
+    asked: &Arc<Mutex<Asked>>,
+) -> Environment<'static> {
     let mut environment = Environment::new();
     let prefix = format!("{} j2", source.prog_lang.comment());
     let mut syntax = SyntaxConfig::builder();
@@ -95,28 +150,26 @@ fn environment<'a>(
     environment.set_formatter(python_text::format);
     environment.set_unknown_method_callback(methods::call);
     environment.set_fuel(Some(FUEL));
-    environment.add_global("is_notebook", view.format == Format::Notebook);
-    environment.add_global("is_html", view.format == Format::Html);
-    environment.add_global("lang", view.lang.name());
-    environment.add_global("author", view.author);
-    environment.add_global("organization", view.organization);
     environment.add_global("_package", macros::package(source.prog_lang));
 
-    let siblings = siblings.clone();
+    let (deck, marked) = (lines.text.clone(), lines.marked());
     let asked = Arc::clone(asked);
     let has_templates = source.has_templates;
     environment.set_loader(move |name| {
+        match name {
+            DECK => return Ok(Some(deck.clone())),
+            MARKED => return Ok(Some(marked.clone())),
+            _ => {}
+        }
         let bundled = (name == macros::MACROS_NAME).then(|| macros::MACROS.to_owned());
         if bundled.is_some() && !has_templates {
             return Ok(bundled);
         }
-        match siblings.get(name) {
+        let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+        match asked.siblings.get(name) {
             Some(text) => Ok(text.clone().or(bundled)),
             None => {
-                asked
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .get_or_insert_with(|| name.to_owned());
+                asked.next.get_or_insert_with(|| name.to_owned());
                 Ok(None)
             }
         }
@@ -125,13 +178,17 @@ fn environment<'a>(
 }
 
 /// The error as the author should see it.
-fn explain(error: &Error, source: &DeckSource, template: &lines::Template) -> Diagnostic {
+fn explain(
+    error: &Error,
+    path: &RelPath,
+    prog_lang: ProgLang,
+    template: &lines::Template,
+) -> Diagnostic {
     static ORIGIN: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"(?: \(from (.+):(\d+)\)|, from line (\d+)|(?:, )?from .+:\d+)")
             .expect("the pattern is constant")
     });
     // The innermost error that lies in the deck has the best line, the innermost of all has the cause.
-    let deck = source.path.as_str();
     let mut line = None;
     let mut cause = error;
     let mut place = None;
@@ -141,7 +198,7 @@ fn explain(error: &Error, source: &DeckSource, template: &lines::Template) -> Di
         if let Some(inner) = inner.downcast_ref::<Error>() {
             cause = inner;
             in_macros = inner.name() == Some(macros::MACROS_NAME);
-            if inner.name() == Some(deck) {
+            if inner.name() == Some(DECK) {
                 line = inner.line().or(line);
             } else if let (Some(name), Some(line), false) = (inner.name(), inner.line(), in_macros)
             {
@@ -155,7 +212,7 @@ fn explain(error: &Error, source: &DeckSource, template: &lines::Template) -> Di
         .map_or_else(|| cause.kind().to_string(), str::to_owned);
     // Values may remember the line of the template that they came from.
     if let Some(origin) = ORIGIN.captures(&detail)
-        && origin.get(1).is_some_and(|name| name.as_str() == deck)
+        && origin.get(1).is_some_and(|name| name.as_str() == DECK)
     {
         line = line.or_else(|| origin[2].parse().ok());
     }
@@ -172,7 +229,7 @@ fn explain(error: &Error, source: &DeckSource, template: &lines::Template) -> Di
     });
     let diagnostic = |message: &str| {
         let place = place.as_deref().unwrap_or_default();
-        Diagnostic::error(format!("{message}{place}")).at(deck, line)
+        Diagnostic::error(format!("{message}{place}")).at(path.as_str(), line)
     };
     match cause.kind() {
         ErrorKind::OutOfFuel => diagnostic("the deck's template does not come to an end")
@@ -188,7 +245,7 @@ fn explain(error: &Error, source: &DeckSource, template: &lines::Template) -> Di
         ErrorKind::UnknownFunction if detail.starts_with("header") => {
             diagnostic(&format!("Jinja: {detail}")).hint(format!(
                 "import it in a line before: `{} j2 from 'macros.j2' import header`",
-                source.prog_lang.comment()
+                prog_lang.comment()
             ))
         }
         ErrorKind::TemplateNotFound => diagnostic(&format!("file not found: {detail}")).hint(

@@ -13,7 +13,8 @@ use crate::course::ProgLang;
 const PYTHON_COMMANDS: &str = "cat|cd|cp|mv|rm|rmdir|mkdir|copy|ddir|echo|ls|ldir|ren";
 
 struct Patterns {
-    magic: Vec<Regex>,
+    /// All of them in one: a line is searched once.
+    magic: Regex,
     kept: Regex,
 }
 
@@ -21,34 +22,34 @@ impl Patterns {
     fn new(magic: &[&str], comment: &str) -> Self {
         let compile = |pattern: &str| Regex::new(pattern).expect("the pattern is constant");
         Self {
-            magic: magic.iter().map(|pattern| compile(pattern)).collect(),
+            magic: compile(&format!("^(?:{})", magic.join("|"))),
             kept: compile(&format!(r"{comment}\s*no-?escape")),
         }
     }
 
     fn is_magic(&self, line: &str) -> bool {
-        self.magic.iter().any(|pattern| pattern.is_match(line)) && !self.kept.is_match(line)
+        self.magic.is_match(line) && !self.kept.is_match(line)
     }
 }
 
 fn patterns(prog_lang: ProgLang) -> &'static Patterns {
     static PYTHON: LazyLock<Patterns> = LazyLock::new(|| {
-        let command = format!(r"^(# |#)*({PYTHON_COMMANDS})($|\s$|\s[^=,])");
+        let command = format!(r"(# |#)*({PYTHON_COMMANDS})($|\s$|\s[^=,])");
         Patterns::new(
             &[
-                r"^\s*(# |#)*%{1,3}[a-zA-Z]",
-                r"^(# |#)*\s*[a-zA-Z_][a-zA-Z_$0-9]*\s*=\s*(%{1,3}|!)[a-zA-Z]",
-                r"^\s*(# |#)*\s*[?!]\s*[A-Za-z.~$\\/{}]",
-                r"^\s*(# )*\S*\?\s*$",
+                r"\s*(# |#)*%{1,3}[a-zA-Z]",
+                r"(# |#)*\s*[a-zA-Z_][a-zA-Z_$0-9]*\s*=\s*(%{1,3}|!)[a-zA-Z]",
+                r"\s*(# |#)*\s*[?!]\s*[A-Za-z.~$\\/{}]",
+                r"\s*(# )*\S*\?\s*$",
                 &command,
             ],
             "#",
         )
     });
     static CSHARP: LazyLock<Patterns> =
-        LazyLock::new(|| Patterns::new(&[r"^(// |//)*#![a-zA-Z]"], "//"));
+        LazyLock::new(|| Patterns::new(&[r"(// |//)*#![a-zA-Z]"], "//"));
     static OTHER: LazyLock<Patterns> =
-        LazyLock::new(|| Patterns::new(&[r"^\s*(// |//)*%{1,3}[a-zA-Z]"], "//"));
+        LazyLock::new(|| Patterns::new(&[r"\s*(// |//)*%{1,3}[a-zA-Z]"], "//"));
     match prog_lang {
         ProgLang::Python => &PYTHON,
         ProgLang::CSharp => &CSHARP,

@@ -31,6 +31,8 @@ mod tags;
 mod text;
 mod yaml;
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use crate::course::{Format, Lang, ProgLang, RelPath};
@@ -150,50 +152,119 @@ impl Deck {
     }
 }
 
-/// Renders a deck's template for a view and reads its cells. `load` gives the text of a template or of a file of the
-/// topic, by its path relative to the topic, for `{% include %}` and `{% import %}`.
+/// Reads a deck for one view: see [`Reader::read`].
 pub fn read(
     source: &DeckSource,
     view: &View,
     load: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Deck, Diagnostic> {
-    let Some(companion) = &source.companion else {
-        return read_text(source, view, load);
-    };
-    let text = text::normalize_newlines(source.text);
-    let narration = text::normalize_newlines(companion.text);
-    let merged = companion::merge(source.path, &text, companion, &narration, source.prog_lang);
-    let origin = |line: u32| merged.origins.get(line as usize - 1).copied();
-    let whole = DeckSource {
-        text: &merged.text,
-        ..*source
-    };
-    let mut deck = read_text(&whole, view, load).map_err(|mut diagnostic| {
-        match diagnostic.line.and_then(origin) {
+    let mut reader = Reader::new(source);
+    let deck = reader.read(view, load)?;
+    drop(reader);
+    Ok(Arc::unwrap_or_clone(deck))
+}
+
+/// Reads a deck for several views: what they have in common is done once.
+pub struct Reader<'s> {
+    source: DeckSource<'s>,
+    narration: Option<Narration<'s>>,
+    template: jinja::Template,
+    /// What the last template became, and the deck in it.
+    last: Option<(jinja::Rendered, Arc<Deck>)>,
+}
+
+/// Narration that is a part of the template.
+struct Narration<'s> {
+    path: &'s RelPath,
+    /// Where each line of the template comes from.
+    origins: Vec<Origin>,
+    lost: Vec<Diagnostic>,
+}
+
+impl Narration<'_> {
+    fn origin(&self, line: u32) -> Option<Origin> {
+        self.origins.get(line as usize - 1).copied()
+    }
+}
+
+impl<'s> Reader<'s> {
+    /// A reader of this source.
+    pub fn new(source: &DeckSource<'s>) -> Self {
+        let Some(companion) = &source.companion else {
+            return Self {
+                source: *source,
+                narration: None,
+                template: jinja::Template::new(source),
+                last: None,
+            };
+        };
+        let text = text::normalize_newlines(source.text);
+        let narration = text::normalize_newlines(companion.text);
+        let merged = companion::merge(source.path, &text, companion, &narration, source.prog_lang);
+        let whole = DeckSource {
+            text: &merged.text,
+            ..*source
+        };
+        Self {
+            source: *source,
+            template: jinja::Template::new(&whole),
+            narration: Some(Narration {
+                path: companion.path,
+                origins: merged.origins,
+                lost: merged.lost,
+            }),
+            last: None,
+        }
+    }
+
+    /// Renders the deck's template for a view and reads its cells. `load` gives the text of a template or of a file of
+    /// the topic, by its path relative to the topic, for `{% include %}` and `{% import %}`.
+    pub fn read(
+        &mut self,
+        view: &View,
+        load: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Arc<Deck>, Diagnostic> {
+        let rendered = self.template.render(view, load);
+        let rendered = rendered.map_err(|diagnostic| self.at_its_file(diagnostic))?;
+        if let Some((last, deck)) = &self.last
+            && *last == rendered
+        {
+            return Ok(Arc::clone(deck));
+        }
+        let deck = cells(&self.source, &rendered);
+        let mut deck = deck.map_err(|diagnostic| self.at_its_file(diagnostic))?;
+        if let Some(narration) = &self.narration {
+            for cell in &mut deck.cells {
+                cell.line = match cell.line.and_then(|line| narration.origin(line)) {
+                    Some(Origin::Deck(line)) => Some(line),
+                    _ => None,
+                };
+            }
+            deck.lost.clone_from(&narration.lost);
+        }
+        let deck = Arc::new(deck);
+        self.last = Some((rendered, Arc::clone(&deck)));
+        Ok(deck)
+    }
+
+    /// A diagnostic about a line of the template, at the file that this line comes from.
+    fn at_its_file(&self, mut diagnostic: Diagnostic) -> Diagnostic {
+        let Some(narration) = &self.narration else {
+            return diagnostic;
+        };
+        match diagnostic.line.and_then(|line| narration.origin(line)) {
             Some(Origin::Deck(line)) => diagnostic.line = Some(line),
             Some(Origin::Companion(line)) => {
-                diagnostic = diagnostic.at(companion.path.as_str(), Some(line));
+                diagnostic = diagnostic.at(narration.path.as_str(), Some(line));
             }
             None => {}
         }
         diagnostic
-    })?;
-    for cell in &mut deck.cells {
-        cell.line = match cell.line.and_then(origin) {
-            Some(Origin::Deck(line)) => Some(line),
-            _ => None,
-        };
     }
-    deck.lost = merged.lost;
-    Ok(deck)
 }
 
-fn read_text(
-    source: &DeckSource,
-    view: &View,
-    load: &dyn Fn(&str) -> Option<String>,
-) -> Result<Deck, Diagnostic> {
-    let rendered = jinja::render(source, view, load)?;
+/// Reads the cells of what a template became.
+fn cells(source: &DeckSource, rendered: &jinja::Rendered) -> Result<Deck, Diagnostic> {
     let line_number = |at: usize| rendered.origins.get(at).copied().flatten();
     let script = match source.path.extension() {
         "md" => markdown::read(&rendered.text),
@@ -219,7 +290,7 @@ fn read_text(
         path: source.path.clone(),
         cells,
         metadata: script.metadata,
-        included: rendered.included,
+        included: rendered.included.clone(),
         lost: Vec::new(),
     })
 }

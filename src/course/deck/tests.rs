@@ -57,6 +57,49 @@ const HEADER: &str =
     "# j2 from 'macros.j2' import header\n# {{ header(\"Titel\", \"Title\") }}\n\n# %%\n";
 
 #[test]
+fn a_reader_reads_every_view_as_if_it_were_the_only_one() {
+    let texts = [
+        format!("{HEADER}f(1)\n"),
+        format!("{HEADER}# {{{{ lang }}}}\n# j2 if is_html\n# j2 include 'part.txt'\n# j2 endif\n"),
+        format!("{HEADER}# j2 if is_notebook and lang == 'de'\n# {{{{ missing }}}}\n# j2 endif\n"),
+        format!(
+            "{HEADER}# j2 include 'none.txt' ignore missing\n# {{{{ is_html }}}} {{{{ author }}}}\n"
+        ),
+        "# %%\n# {{ is_html\n".to_owned(),
+        "# %%\nx\n".to_owned(),
+    ];
+    let path = RelPath::new("slides/m/t/slides_x.py").unwrap();
+    for text in &texts {
+        let source = DeckSource {
+            path: &path,
+            text,
+            prog_lang: ProgLang::Python,
+            companion: None,
+            has_templates: false,
+        };
+        let mut views = Vec::new();
+        for lang in Lang::ALL {
+            views.extend(
+                [Format::Html, Format::Notebook, Format::Code].map(|format| View {
+                    lang,
+                    format,
+                    author: "AUTHOR",
+                    organization: "ORG",
+                }),
+            );
+        }
+        let mut reader = Reader::new(&source);
+        let again: Vec<View> = views.iter().rev().copied().collect();
+        for view in views.iter().chain(&again) {
+            let alone = read(&source, view, &sibling).map(Arc::new);
+            assert_eq!(reader.read(view, &sibling), alone, "{text}, {view:?}");
+        }
+    }
+    let included = read_as(&texts[1], ProgLang::Python, Lang::De, Format::Html).unwrap();
+    assert_eq!(included.included, ["part.txt"]);
+}
+
+#[test]
 fn ids_are_hashes_of_the_source_as_read() {
     let deck = deck(
         "# %%\n1 + 2\n# %% tags=[\"keep\"]\n1 + 2\n# %% [markdown] tags=[\"answer\"]\n# 1 + 2\n",

@@ -22,6 +22,24 @@ fn is_line_end(c: char) -> bool {
     )
 }
 
+/// The place of the first line end. Bytes are looked at, since nearly all of them tell by themselves that they are none.
+fn find_line_end(text: &str) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let bytes = text.as_bytes()[from..].iter();
+        let at = from + bytes.copied().position(may_begin_line_end)?;
+        if text[at..].starts_with(is_line_end) {
+            return Some(at);
+        }
+        from = at + text[at..].chars().next().map_or(1, char::len_utf8);
+    }
+}
+
+/// Whether a line end may begin with this byte in UTF-8.
+fn may_begin_line_end(byte: u8) -> bool {
+    byte < b' ' && byte != b'\t' || byte == 0xc2 || byte == 0xe2
+}
+
 /// The lines of a text. Notebook tools know more line ends than `\n`; a text that ends with one has no further line.
 pub(super) fn split_lines(text: &str) -> Vec<&str> {
     Lines(text)
@@ -43,7 +61,7 @@ impl<'a> Iterator for Lines<'a> {
         if self.0.is_empty() {
             return None;
         }
-        let end = match self.0.find(is_line_end) {
+        let end = match find_line_end(self.0) {
             Some(at) if self.0[at..].starts_with("\r\n") => at + 2,
             Some(at) => at + self.0[at..].chars().next().map_or(1, char::len_utf8),
             None => self.0.len(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::course::deck::{
-    self, Companion, Deck, DeckSource, ExecutionCell, Notebook, Surroundings, View,
+    self, Companion, Deck, DeckSource, ExecutionCell, Notebook, Reader, Surroundings, View,
 };
 use crate::course::layout::{DeckOutput, DeckOutputs};
 use crate::course::spec::TopicRef;
@@ -76,8 +76,10 @@ pub fn actions(
             .or_default()
             .push(output);
     }
+    let narration = entry.narration();
+    let mut reader = entry.reader(&narration);
     for ((lang, format), views) in by_view {
-        let reading = entry.read(lang, format);
+        let reading = entry.read(&mut reader, lang, format);
         match format {
             Format::Html => entry.add_pages(lang, &reading, &views, &mut actions),
             Format::Notebook | Format::Code => {
@@ -109,7 +111,12 @@ impl Entry<'_> {
     }
 
     /// Applies Jinja and reads the cells.
-    fn read(&self, lang: Lang, format: Format) -> Reading {
+    fn read(
+        &self,
+        reader: &mut Result<Reader<'_>, Diagnostic>,
+        lang: Lang,
+        format: Format,
+    ) -> Reading {
         let organization = self.context.organization(lang);
         let mut parts = KeyParts::default()
             .with("deck", digest_text(self.source.as_ref().map(|s| s.digest)))
@@ -121,22 +128,24 @@ impl Entry<'_> {
             .with("macros", Digest::of(deck::templates()))
             .with("writer", deck::WRITER_VERSION);
         let mut inputs: Vec<(RelPath, Digest)> = Vec::new();
-        let Some(source) = &self.source else {
-            let diagnostic = unreadable(&self.file.path).remove(0);
-            return Reading {
-                deck: Err(diagnostic),
-                found: None,
-                parts,
-                inputs,
-            };
-        };
-        inputs.push((self.file.path.clone(), source.digest));
+        let source = self.source.as_ref();
+        inputs.extend(source.map(|source| (self.file.path.clone(), source.digest)));
         if let Some(path) = &self.file.companion {
             let digest = self.context.files.digest(path);
             parts.push("narration", digest_text(digest));
             inputs.extend(digest.map(|digest| (path.clone(), digest)));
         }
-        let deck = self.read_cells(source, lang, format, organization);
+        let load = |name: &str| self.text_of(&self.template(name)?);
+        let view = View {
+            lang,
+            format,
+            author: self.author(),
+            organization,
+        };
+        let deck = match reader {
+            Ok(reader) => reader.read(&view, &load),
+            Err(diagnostic) => Err(diagnostic.clone()),
+        };
         for name in deck.as_ref().map_or(&[][..], |deck| &deck.included) {
             let path = self.template(name);
             let digest = path
@@ -149,7 +158,7 @@ impl Entry<'_> {
             surroundings::find(self.context, self.topic, deck, self.section, lang, format)
         });
         Reading {
-            deck: deck.map(Arc::new),
+            deck,
             found,
             parts,
             inputs,
@@ -176,47 +185,44 @@ impl Entry<'_> {
         Some(self.topic.included_at(&place).cloned().unwrap_or(place))
     }
 
-    fn read_cells(
-        &self,
-        source: &Source,
-        lang: Lang,
-        format: Format,
-        organization: &str,
-    ) -> Result<Deck, Diagnostic> {
+    /// The text of a file of the course, if it is there and UTF-8.
+    fn text_of(&self, path: &RelPath) -> Option<String> {
+        String::from_utf8(self.context.files.read(path)?.bytes.to_vec()).ok()
+    }
+
+    /// The narration in a file of its own, if the deck has one.
+    fn narration(&self) -> Result<Option<String>, Diagnostic> {
+        let Some(path) = &self.file.companion else {
+            return Ok(None);
+        };
+        let text = self.text_of(path).ok_or_else(|| {
+            Diagnostic::error("the narration cannot be read")
+                .at(path.as_str(), None)
+                .hint("check that you may read it and that its encoding is UTF-8")
+        });
+        text.map(Some)
+    }
+
+    /// Reads the deck, together with its narration, for one view after the other.
+    fn reader<'s>(
+        &'s self,
+        narration: &'s Result<Option<String>, Diagnostic>,
+    ) -> Result<Reader<'s>, Diagnostic> {
+        let Some(source) = &self.source else {
+            return Err(unreadable(&self.file.path).remove(0));
+        };
         let text = std::str::from_utf8(&source.bytes).map_err(|_| {
             Diagnostic::error("the deck is not UTF-8 text").at(self.file.path.as_str(), None)
         })?;
-        let text_of = |path: &RelPath| -> Option<String> {
-            String::from_utf8(self.context.files.read(path)?.bytes.to_vec()).ok()
-        };
-        let load = |name: &str| text_of(&self.template(name)?);
-        let narration = self.file.companion.as_ref().map(|path| {
-            let text = text_of(path).ok_or_else(|| {
-                Diagnostic::error("the narration cannot be read")
-                    .at(path.as_str(), None)
-                    .hint("check that you may read it and that its encoding is UTF-8")
-            })?;
-            Ok((path, text))
-        });
-        let narration: Option<(&RelPath, String)> = narration.transpose()?;
-        deck::read(
-            &DeckSource {
-                path: &self.file.path,
-                text,
-                prog_lang: self.file.prog_lang,
-                companion: narration
-                    .as_ref()
-                    .map(|(path, text)| Companion { path, text }),
-                has_templates: self.context.settings.notebook.templates.is_some(),
-            },
-            &View {
-                lang,
-                format,
-                author: self.author(),
-                organization,
-            },
-            &load,
-        )
+        let narration = narration.as_ref().map_err(Clone::clone)?;
+        let companion = self.file.companion.as_ref().zip(narration.as_ref());
+        Ok(Reader::new(&DeckSource {
+            path: &self.file.path,
+            text,
+            prog_lang: self.file.prog_lang,
+            companion: companion.map(|(path, text)| Companion { path, text }),
+            has_templates: self.context.settings.notebook.templates.is_some(),
+        }))
     }
 
     /// The deck's name in the identities of actions.

@@ -51,7 +51,10 @@ fn the_rendered_header_is_exact_in_every_language() {
                     author: "AUTHOR",
                     organization,
                 };
-                let rendered = jinja::render(&source, &view, &sibling).unwrap().text;
+                let rendered = jinja::Template::new(&source)
+                    .render(&view, &sibling)
+                    .unwrap()
+                    .text;
                 assert_eq!(
                     without_logo(&rendered),
                     expected_header(prog_lang, format, organization),
