@@ -24,6 +24,18 @@ pub fn compute<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> 
     in_chunks(items, COMPUTED, processors(), work)
 }
 
+/// Both results: the first one's thread is another.
+pub fn beside<A: Send, B>(other: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
+    std::thread::scope(|scope| {
+        let other = scope.spawn(other);
+        let here = here();
+        // A panic in there is one of ours.
+        let other = other.join();
+        let other = other.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (other, here)
+    })
+}
+
 /// Whoever is done with a chunk takes the next.
 fn in_chunks<T: Sync, R: Send>(
     items: &[T],
@@ -83,6 +95,7 @@ mod tests {
             assert_eq!(doubled.len(), count);
             assert_eq!(each(&items, |item| item * 2), doubled);
             assert_eq!(compute(&items, |item| item * 2), doubled);
+            assert_eq!(beside(|| items.len(), || doubled.len()), (count, count));
         }
     }
 }

@@ -3,6 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Result;
+use crate::parallel;
 use crate::plan::{self, Bases, Context, Memo, Plan, Recipes};
 
 use super::snapshot::Snapshot;
@@ -53,20 +54,16 @@ impl Planning<'_> {
         let recipes = Recipes::new(context.clone(), &some);
         let all_planned = CancellationToken::new();
         let planned = all_planned.clone().drop_guard();
-        std::thread::scope(|scope| {
-            let planning = scope.spawn(move || {
-                let _planned = planned;
-                plan::plan(context, bases, memo)
-            });
-            let begun = early(Ahead {
-                recipes: &recipes,
-                snapshot: self.snapshot,
-                all_planned,
-            });
-            let plan = planning.join();
-            // A panic in there is one of ours.
-            let plan = plan.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            begun.map(|()| plan)
-        })
+        let planning = move || {
+            let _planned = planned;
+            plan::plan(context, bases, memo)
+        };
+        let ahead = Ahead {
+            recipes: &recipes,
+            snapshot: self.snapshot,
+            all_planned,
+        };
+        let (plan, begun) = parallel::beside(planning, || early(ahead));
+        begun.map(|()| plan)
     }
 }

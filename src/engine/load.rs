@@ -109,7 +109,7 @@ impl Course {
             diagnostics,
             digest,
         };
-        let mut sources = Sources::new(&self.place.root, HashMap::new());
+        let mut sources = Sources::new(&self.place.root, HashMap::new(), Arc::default());
         let everything = Selection::default();
         let loaded = self.load(
             &specified,

@@ -35,7 +35,8 @@ use crate::course::layout::{Layout, Selection};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity};
-use crate::plan::{Action, Memo};
+use crate::parallel;
+use crate::plan::{Action, Memo, Names};
 use crate::store::{Latest, Store};
 use crate::watch::{ChangeSet, Inputs};
 use crate::worker::Renderers;
@@ -49,7 +50,7 @@ use publish::Publisher;
 use rest::AtRest;
 use round::Carried;
 use run::Run;
-use seal::{Changed, Parts, Seal};
+use seal::{Changed, KnownNames, Parts, Seal};
 use settled::Settled;
 use sources::Sources;
 use staging::Staging;
@@ -121,6 +122,8 @@ struct Memory {
     /// What the listener was told last.
     told_layout: Option<Arc<Layout>>,
     told_inputs: Option<(usize, Digest)>,
+    /// What the seal told of directories.
+    names: KnownNames,
     staging: Staging,
 }
 
@@ -150,10 +153,13 @@ pub trait Listener: Send + Sync {
 
 impl Memory {
     /// Goes on where the build that sealed the course ended. Gives the kinds of workers that will be needed.
-    fn resume(&mut self, course: &Course, changed: Changed) -> BTreeSet<ActionKind> {
-        let Some(left) = left::read(course, changed.left, &self.sources.names) else {
-            return BTreeSet::new();
-        };
+    fn resume(
+        &mut self,
+        course: &Course,
+        changed: Changed,
+        left: left::Resumed,
+    ) -> BTreeSet<ActionKind> {
+        self.names = changed.names;
         let root = &course.place.root;
         let paths = changed.paths.iter();
         let changed_sources: HashSet<RelPath> = paths
@@ -183,6 +189,13 @@ impl Memory {
         if changes.rescan {
             self.cleaned = None;
         }
+    }
+
+    /// Ends it. Millions of small things take their time: a program that ends does not wait for that.
+    fn drop_beside(self) {
+        let ledger = self.publisher.into_ledger();
+        let large = (self.sources, self.latest, self.settled, self.names, ledger);
+        std::thread::spawn(move || drop(large));
     }
 
     fn unsettle(&mut self, changes: &ChangeSet, root: &std::path::Path) {
@@ -302,10 +315,12 @@ impl Engine {
         options: &BuildOptions,
         changed: Option<Changed>,
     ) -> Result<Built> {
-        let mut memory = self.remember(specified)?;
-        let ahead = changed.map(|changed| memory.resume(&self.course, changed));
+        let (mut memory, ahead) = match changed {
+            None => (self.remember(specified)?, BTreeSet::new()),
+            Some(changed) => self.resume(specified, changed)?,
+        };
         let pool = Arc::new(self.start_pool());
-        for kind in ahead.into_iter().flatten() {
+        for kind in ahead {
             pool.warm_up(kind, 1);
         }
         let run = Run {
@@ -323,6 +338,7 @@ impl Engine {
         }
         memory.carried.shutdown().await;
         self.end_pool(&pool).await;
+        memory.drop_beside();
         result.map(|(built, _)| built)
     }
 
@@ -330,15 +346,16 @@ impl Engine {
     fn seal(&self, specified: &Specified, memory: &mut Memory) {
         let Some(rest) = &memory.rest else { return };
         memory.publisher.confirm();
-        let left = left::write(&self.course, &memory.sources, &memory.settled);
         let sealed = memory.sources.listed().and_then(|listed| {
-            Seal::new(&self.course, specified, &self.renderers).write(&Parts {
+            let parts = Parts {
                 rest,
                 listed,
                 snapshot: &memory.sources.snapshot,
                 publisher: &memory.publisher,
-                left,
-            })
+                names: &memory.names,
+            };
+            let leave = || left::write(&self.course, &memory.sources, &memory.settled);
+            Seal::new(&self.course, specified, &self.renderers).write(&parts, leave)
         });
         tracing::debug!(sealed = sealed.is_some(), "at rest");
     }
@@ -439,11 +456,32 @@ impl Engine {
         let _ = std::fs::remove_dir_all(&self.pool.runtime_dir);
     }
 
+    /// What is known by the records of earlier runs and by what the last one left, since the course was sealed. Gives
+    /// the kinds of workers that will be needed, too.
+    fn resume(
+        &self,
+        specified: &Specified,
+        changed: Changed,
+    ) -> Result<(Memory, BTreeSet<ActionKind>)> {
+        let names = Arc::default();
+        let (left, memory) = parallel::beside(
+            || left::read(&self.course, changed.left, &names),
+            || self.remember_with(specified, Arc::clone(&names)),
+        );
+        let mut memory = memory?;
+        let kinds = left.map(|left| memory.resume(&self.course, changed, left));
+        Ok((memory, kinds.unwrap_or_default()))
+    }
+
     /// What is known before anything was looked at: the records of earlier runs.
-    #[tracing::instrument(level = "debug", name = "remember", skip_all)]
     fn remember(&self, specified: &Specified) -> Result<Memory> {
+        self.remember_with(specified, Arc::default())
+    }
+
+    #[tracing::instrument(level = "debug", name = "remember", skip_all)]
+    fn remember_with(&self, specified: &Specified, names: Arc<Names>) -> Result<Memory> {
         let staging = Staging::create(&self.course.place.state_dir())?;
-        let sources = Sources::new(&self.course.place.root, self.store.files()?);
+        let sources = Sources::new(&self.course.place.root, self.store.files()?, names);
         let publisher = Publisher::new(
             publish::Place {
                 root: &self.course.place.root,
@@ -466,6 +504,7 @@ impl Engine {
             cleaned: None,
             told_layout: None,
             told_inputs: None,
+            names: KnownNames::new(),
             staging,
         })
     }

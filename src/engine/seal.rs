@@ -5,7 +5,7 @@
 //! planned or decided. If some of it changed, the rest need not be: see [`super::left`].
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -45,8 +45,7 @@ pub(super) struct Parts<'a> {
     pub(super) listed: &'a Scanned,
     pub(super) snapshot: &'a Snapshot,
     pub(super) publisher: &'a Publisher,
-    /// The digest of what the build leaves to the next one, if it does.
-    pub(super) left: Option<Digest>,
+    pub(super) names: &'a KnownNames,
 }
 
 /// What became of a course since it was sealed.
@@ -69,7 +68,13 @@ pub struct Changed {
     pub(super) has_same_names: bool,
     /// The digest of what the build before left.
     pub(super) left: Digest,
+    /// What is in directories, as far as these need not be read again.
+    pub(super) names: KnownNames,
 }
+
+/// Directories (relative to the course root), each with a digest of its names and the time of the change after which it
+/// has these.
+pub(super) type KnownNames = HashMap<String, (Digest, i64)>;
 
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
@@ -198,11 +203,18 @@ impl<'a> Seal<'a> {
             paths.extend(dir.changed);
             sources.extend(dir.sources);
         }
+        let names = body.dirs.iter().filter_map(|dir| match dir.names {
+            Names::Listed(digest, until) if until != 0 => {
+                Some((dir.path.to_owned(), (digest, until)))
+            }
+            _ => None,
+        });
         let changed = |left| Changed {
             paths,
             sources,
             has_same_names,
             left,
+            names: names.collect(),
         };
         Some(Looked {
             is_at_rest,
@@ -229,21 +241,27 @@ impl<'a> Seal<'a> {
         Ok(())
     }
 
-    /// Writes the seal; none when the course cannot be sealed.
-    pub(super) fn write(&self, parts: &Parts<'_>) -> Option<()> {
+    /// Writes the seal; none when the course cannot be sealed. `leave` gives the digest of what the build leaves to the
+    /// next one, if it does.
+    pub(super) fn write(
+        &self,
+        parts: &Parts<'_>,
+        leave: impl FnOnce() -> Option<Digest>,
+    ) -> Option<()> {
         // A file with two names has two stamps, and a link may lead elsewhere tomorrow.
         if parts.listed.has_links || !parts.listed.diagnostics.is_empty() {
             return None;
         }
         let database = store::database_inode(&self.course.place.state_dir())?;
-        let entries = self.entries(parts)?;
+        let (entries, left) = parallel::beside(|| self.entries(parts), leave);
+        let entries = entries?;
         let body = Body {
             basis: self.basis,
             specification: self.specification,
             database,
             fresh: parts.rest.fresh,
             said: Cow::Borrowed(&parts.rest.said),
-            left: parts.left,
+            left,
             dirs: entries.iter().map(|(path, dir)| dir.as_dir(path)).collect(),
         };
         let body = postcard::to_allocvec(&body).ok()?;
@@ -258,13 +276,17 @@ impl<'a> Seal<'a> {
         let mut listed: HashSet<String> = listing.dirs.iter().map(ToString::to_string).collect();
         listed
             .extend(roots.map(|start| start.as_ref().map_or_else(String::new, RelPath::to_string)));
-        for path in listed {
-            let names = match self.names(&root.join(&path)) {
-                Some((digest, time)) => Names::Listed(digest, time),
-                None if root.join(&path).exists() => return None,
-                None => Names::Absent,
-            };
-            dirs.entry(path).or_default().names = names;
+        let listed: Vec<String> = listed.into_iter().collect();
+        let names = parallel::map(&listed, |path| {
+            let dir = root.join(path);
+            match self.names_if_changed(&dir, parts.names.get(path).copied()) {
+                Some((digest, time)) => Some(Names::Listed(digest, time)),
+                None if dir.exists() => None,
+                None => Some(Names::Absent),
+            }
+        });
+        for (path, names) in listed.into_iter().zip(names) {
+            dirs.entry(path).or_default().names = names?;
         }
         for (path, record) in parts.snapshot.all() {
             let (dir, name) = split(path.as_str());
@@ -295,6 +317,14 @@ impl<'a> Seal<'a> {
         Some(dirs)
     }
 
+    /// The same as [`Self::names`], which are known if the directory was not changed since a time.
+    fn names_if_changed(&self, dir: &Path, known: Option<(Digest, i64)>) -> Option<(Digest, i64)> {
+        match known {
+            Some((digest, until)) if is_unchanged(dir, until) => Some((digest, until)),
+            _ => self.names(dir),
+        }
+    }
+
     /// A digest of the names in a directory of sources, and until when they are known to be these: the time of its last
     /// change, or 0 when that was just now.
     fn names(&self, dir: &Path) -> Option<(Digest, i64)> {
@@ -322,10 +352,8 @@ impl<'a> Seal<'a> {
             Names::Exists => path.is_dir(),
             Names::Absent => !path.exists(),
             Names::Listed(names, until) => {
-                let is_unchanged = until != 0
-                    && std::fs::metadata(&path)
-                        .is_ok_and(|metadata| Stamp::of(&metadata).mtime_ns == until);
-                is_unchanged || self.names(&path).is_some_and(|(digest, _)| digest == names)
+                let now = self.names_if_changed(&path, Some((names, until)));
+                now.is_some_and(|(digest, _)| digest == names)
             }
         };
         let files = Directory::at(path);
@@ -349,6 +377,12 @@ impl<'a> Seal<'a> {
             sources,
         }
     }
+}
+
+/// Whether a directory was last changed at this time, if that is known (not 0): then the same names are in it.
+fn is_unchanged(dir: &Path, until: i64) -> bool {
+    let is_same = |metadata| Stamp::of(&metadata).mtime_ns == until;
+    until != 0 && std::fs::metadata(dir).is_ok_and(is_same)
 }
 
 /// What a course is like now.

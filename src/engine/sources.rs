@@ -27,7 +27,7 @@ pub struct Sources {
     /// Plans of what did not change.
     pub memo: Memo,
     /// Output paths.
-    pub names: Names,
+    pub names: Arc<Names>,
     /// Where everything goes, as it was last laid out.
     pub laid_out: Option<LaidOut>,
     /// Titles of decks.
@@ -99,11 +99,11 @@ pub struct LaidOut {
 
 impl Sources {
     /// Nothing is known but the records of earlier runs.
-    pub fn new(root: &Path, records: HashMap<String, FileRecord>) -> Self {
+    pub fn new(root: &Path, records: HashMap<String, FileRecord>, names: Arc<Names>) -> Self {
         Self {
             snapshot: Snapshot::new(root, records),
             memo: Memo::default(),
-            names: Names::default(),
+            names,
             laid_out: None,
             titles: Titles::default(),
             scanned: None,

@@ -103,6 +103,11 @@ impl Publisher {
         })
     }
 
+    /// Every output with its record, of all scopes.
+    pub fn into_ledger(self) -> HashMap<Arc<str>, Box<OutputRecord>> {
+        self.ledger
+    }
+
     /// Takes other output roots, when the specification changed.
     pub fn allow(&mut self, output_roots: &[PathBuf]) {
         self.allowed.truncate(1);
