@@ -1,11 +1,12 @@
 //! The one way in which a run speaks to terminals, JSON readers, sockets and tests.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::parallel::lock;
 
 /// How bad a diagnostic is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -368,7 +369,7 @@ impl Events {
     pub fn release(&self) {
         let Some(held) = &self.held else { return };
         // While it is locked nothing overtakes what is sent here.
-        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(held);
         for event in held.take().into_iter().flatten() {
             self.send(event);
         }
@@ -377,7 +378,7 @@ impl Events {
     /// Sends an event.
     pub fn emit(&self, event: Event) {
         if let Some(held) = &self.held {
-            let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut held = lock(held);
             if let Some(held) = held.as_mut() {
                 held.push(event);
                 return;

@@ -1,6 +1,7 @@
-//! The same work for many items, with all processors.
+//! Work by several threads: the same for many items, two things side by side, and what they share.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How many threads look at files; more wait for each other in the kernel.
 const THREADS: usize = 8;
@@ -22,6 +23,12 @@ pub fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec
 /// The same for items that need a processor, and hardly any file.
 pub fn compute<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     in_chunks(items, COMPUTED, processors(), work)
+}
+
+/// What threads share. It is whole although one panicked that had it: what must change together changes in one step,
+/// or in a transaction.
+pub fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Both results: the first one's thread is another.

@@ -395,9 +395,9 @@ fn the_page_is_read_by_keyboard_in_light_and_dark() {
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
 }
 
-#[test]
-fn the_first_decks_run_while_others_are_planned() {
-    // All decks have the same code, which is executed once, but for the first: that one fails.
+/// A course that takes a while to plan, and hardly longer to build: all of its decks have the same code, which is executed
+/// once, but for the first, which fails.
+fn many_decks() -> Course {
     let topics: Vec<String> = (0..150).map(|number| format!("t{number:03}")).collect();
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     let course = Course::with_topics(&names);
@@ -419,6 +419,12 @@ fn the_first_decks_run_while_others_are_planned() {
             deck,
         );
     }
+    course
+}
+
+#[test]
+fn the_first_decks_run_while_others_are_planned() {
+    let course = many_decks();
     let ran = course.build(&BOTH);
     let errors = ran.errors();
     assert_eq!(
@@ -460,10 +466,35 @@ fn the_first_decks_run_while_others_are_planned() {
     let Event::RunStarted { actions, .. } = ran.events[0] else {
         unreachable!()
     };
+    // A build that knows something of the course plans first, and makes the same.
+    let other = many_decks();
+    other.build(&["--fast"]);
+    let planned_first = other.build(&BOTH);
+    assert_eq!(planned_first.code, 1, "{}", planned_first.stderr);
+    let other_trace = Trace::read(&other);
+    assert!(other_trace.lanes.values().all(|lane| lane != "planning"));
+    assert_eq!(other.outputs(), course.outputs());
     let counts = ran.counts();
     assert_eq!(
         counts.built + counts.fresh + counts.failed,
         actions,
         "{counts:?}"
     );
+}
+
+#[test]
+fn a_failure_while_others_are_planned_stops_a_build_that_is_to_fail_fast() {
+    let course = many_decks();
+    let ran = course.build(&["--fail-fast"]);
+    assert_ne!(ran.code, 0);
+    assert_eq!(ran.errors().len(), 1, "{}", ran.stdout);
+    assert!(matches!(ran.events[0], Event::RunStarted { actions, .. } if actions >= 300));
+    let counts = ran.counts();
+    assert!(counts.failed >= 1 && counts.built < 150, "{counts:?}");
+
+    // What is left to do is done by the next one.
+    let rest = course.build(&[]);
+    let counts = rest.counts();
+    assert_eq!((rest.code, counts.failed), (1, 2), "{}", rest.stdout);
+    assert_eq!(course.outputs().len(), 149);
 }

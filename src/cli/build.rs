@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::course::layout::Selection;
 use crate::daemon::client::{Client, ClientBuilt};
+use crate::engine::course::{Course, Specified};
 use crate::engine::decide::Force;
-use crate::engine::load::{Course, Specified};
 use crate::engine::seal::{Changed, Seal, Since};
 use crate::engine::{self, BuildOptions, Engine, Stale};
 use crate::error::{Error, ErrorKind, Result};

@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::resident::Ask;
+use crate::parallel::lock;
 
-use super::watch::{Screen, lock_screen};
+use super::watch::Screen;
 
 /// What keys do.
 pub struct Keyboard {
@@ -48,13 +49,13 @@ impl Keyboard {
             Key::Char('r') => return self.ask.send(Ask::Rebuild).is_ok(),
             Key::Char('f') => {
                 self.is_fast = !self.is_fast;
-                if let Screen::Watch(watch) = &mut *lock_screen(&self.screen) {
+                if let Screen::Watch(watch) = &mut *lock(&self.screen) {
                     watch.set_fast(self.is_fast);
                 }
                 return self.ask.send(Ask::Fast(self.is_fast)).is_ok();
             }
             Key::Char('e') => {
-                if let Screen::Watch(watch) = &mut *lock_screen(&self.screen) {
+                if let Screen::Watch(watch) = &mut *lock(&self.screen) {
                     watch.say_errors();
                 }
             }
@@ -66,7 +67,7 @@ impl Keyboard {
 
     fn open(&self) {
         let Some(address) = &self.preview else {
-            lock_screen(&self.screen).say("There is no preview: start with --serve");
+            lock(&self.screen).say("There is no preview: start with --serve");
             return;
         };
         let opener = if cfg!(target_os = "macos") {
@@ -83,7 +84,7 @@ impl Keyboard {
         match opened {
             // Reaped when it ends, which may be much later.
             Ok(mut child) => drop(std::thread::spawn(move || child.wait())),
-            Err(_) => lock_screen(&self.screen).say(&format!("Open {address} in your browser")),
+            Err(_) => lock(&self.screen).say(&format!("Open {address} in your browser")),
         }
     }
 }

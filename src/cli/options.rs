@@ -7,7 +7,7 @@ use clap::Args;
 use crate::config::WorkerSettings;
 use crate::course::layout::Selection;
 use crate::course::{Format, Kind, Lang, RelPath};
-use crate::engine::load::Course;
+use crate::engine::course::Course;
 use crate::error::{Error, Result};
 
 use super::session;

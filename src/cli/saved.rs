@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Place;
 use crate::course::RelPath;
-use crate::engine::load::Course;
+use crate::engine::course::Course;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Event, Events, Severity};
 

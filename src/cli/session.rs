@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{EnvFile, ImageMode, Place, Settings, WorkerSettings};
 use crate::course::words::ImageKind;
 use crate::engine::Engine;
-use crate::engine::load::Course;
+use crate::engine::course::Course;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Event, Events};
 use crate::store::Store;

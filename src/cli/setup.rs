@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::engine::load::{Course, Specified};
+use crate::engine::course::{Course, Specified};
 use crate::error::Result;
 use crate::tools::locate::Found;
 use crate::tools::{self, Context, Needs, SetupOptions};

@@ -1,7 +1,7 @@
 //! `clm watch`: builds, then builds again whenever something changes, and shows the result in a browser.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Args;
@@ -15,6 +15,7 @@ use crate::engine::index::Index;
 use crate::engine::resident::WATCH_TRIGGER;
 use crate::error::{Error, Result};
 use crate::events::{Event, Events};
+use crate::parallel;
 use crate::profile::Profile;
 use crate::store::network_file_system;
 use crate::ui::{self, MessageFormat, Reporter, Verbosity, Watch};
@@ -110,7 +111,7 @@ async fn watch(
     };
     let screen = Arc::new(Mutex::new(reporter(args, place)?));
     if let Some(address) = &address {
-        lock_screen(&screen).say(&format!("The preview is at {address}"));
+        parallel::lock(&screen).say(&format!("The preview is at {address}"));
     }
     let index: Arc<Mutex<Option<Index>>> = Arc::default();
     let hub = Hub::default();
@@ -155,7 +156,7 @@ async fn watch(
         poll: args.poll || network_file_system(&place.root).is_some(),
         on_index: address.is_some().then(|| -> OnIndex {
             Arc::new(move |new| {
-                *index.lock().unwrap_or_else(PoisonError::into_inner) = Some(new);
+                *parallel::lock(&index) = Some(new);
             })
         }),
         preview: address,
@@ -172,7 +173,7 @@ async fn watch(
     // Whoever still holds a sender must not keep the last words from being said.
     let said = tokio::task::spawn_blocking(move || hand_on.join());
     let _ = tokio::time::timeout(Duration::from_secs(2), said).await;
-    lock_screen(&screen).finish();
+    parallel::lock(&screen).finish();
     result
 }
 
@@ -208,11 +209,6 @@ impl Screen {
     }
 }
 
-/// The screen, locked.
-pub fn lock_screen(screen: &Mutex<Screen>) -> std::sync::MutexGuard<'_, Screen> {
-    screen.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn reporter(args: &WatchArgs, place: &Place) -> Result<Screen> {
     let name = place.spec_name();
     if args.message_format == Some(MessageFormat::Json) {
@@ -245,12 +241,12 @@ fn sinks(
     index: &Arc<Mutex<Option<Index>>>,
 ) -> Vec<Sink> {
     let screen = Arc::clone(screen);
-    let mut sinks: Vec<Sink> = vec![Box::new(move |event| lock_screen(&screen).event(event))];
+    let mut sinks: Vec<Sink> = vec![Box::new(move |event| parallel::lock(&screen).event(event))];
     if let Some(preview) = preview {
         let index = Arc::clone(index);
         sinks.push(Box::new(move |event| {
             if matches!(event, Event::Planned { .. })
-                && let Some(index) = index.lock().unwrap_or_else(PoisonError::into_inner).take()
+                && let Some(index) = parallel::lock(&index).take()
             {
                 preview.set_index(Arc::new(index));
             }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::mpsc;
 
 use crate::engine::resident::WATCH_TRIGGER;
 use crate::events::{Counts, Diagnostic, Event, Severity};
+use crate::parallel::lock;
 
 /// How many events wait for a slow client before it is let go.
 const WAITING: usize = 10_000;
@@ -68,7 +69,7 @@ impl Hub {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -28,7 +28,7 @@ pub enum Request {
     },
     /// Makes outputs fresh; answered with the events of that run and [`Answer::Built`].
     Build {
-        /// [`Course::identity`](crate::engine::load::Course::identity): what the client means by this course.
+        /// [`Course::identity`](crate::engine::course::Course::identity): what the client means by this course.
         course: Digest,
         /// What to make.
         options: Box<BuildOptions>,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -13,6 +13,7 @@ use crate::engine::resident::{Ask, Left, Resident};
 use crate::engine::{BuildOptions, Engine, Listener, OwnFiles};
 use crate::error::Result;
 use crate::events::{Event, Events};
+use crate::parallel::lock;
 use crate::watch::{Inputs, Tuning, WatchOptions, Watcher};
 
 use super::gate::{self, Gate};
@@ -105,7 +106,7 @@ impl Daemon {
             let next = self.stay(&engine, &mut asked, &own_files).await;
             let Some(next) = next else { return Ok(()) };
             engine = next;
-            *identity.lock().unwrap_or_else(PoisonError::into_inner) = engine.course().identity();
+            *lock(&identity) = engine.course().identity();
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 
-use super::load::Course;
+use super::course::Course;
 
 /// The file of a course that keeps `what`.
 pub fn file(course: &Course, what: &str) -> PathBuf {

@@ -15,8 +15,8 @@ use crate::digest::Digest;
 use crate::events::{Diagnostic, as_json};
 use crate::plan::{Memo, Names};
 
+use super::course::Course;
 use super::kept;
-use super::load::Course;
 use super::scan::Scanned;
 use super::settled::Settled;
 use super::sources::{Sources, Titles};

@@ -1,37 +1,24 @@
-//! From files to a plan: reads the specification, lists the tree, names the outputs.
+//! From files to a plan: lists the tree, names the outputs.
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{EnvFile, ImageMode, Place, SETTINGS_FILE, Settings};
+use crate::config::Settings;
 use crate::course::layout::{self, Layout, Placed, References, Selection};
-use crate::course::tree::{self, DiagramKind, Listing, Tree};
+use crate::course::tree::{self, Listing, Tree};
 use crate::course::{ProgLang, RelPath, spec};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Severity};
 use crate::plan::{self, Bases, Context, Files as _, Fingerprints, Memo, Names, Plan, Recipes};
-use crate::watch::Inputs;
 use crate::worker::{Renderers, drawio, notebook, plantuml};
 
+use super::course::{Course, Specified};
 use super::early::{Early, Planning};
 use super::index::Index;
-use super::scan::{Scanned, Skip};
 use super::snapshot::Snapshot;
 use super::sources::{LaidOut, Sources, Titled};
-
-/// Which specification is read.
-#[derive(Clone, Debug)]
-pub struct Course {
-    /// Where it is.
-    pub place: Place,
-    /// Project settings.
-    pub settings: Settings,
-    /// The output root, if it is not what the specification says (absolute).
-    pub output_dir: Option<PathBuf>,
-}
 
 /// A course that was read, and the plan for it.
 pub struct Loaded {
@@ -57,47 +44,7 @@ pub struct Loaded {
     pub is_torn: bool,
 }
 
-/// Which renderers a course needs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Uses {
-    /// Pages.
-    pub pages: bool,
-    /// Python kernels.
-    pub python: bool,
-    /// TypeScript kernels.
-    pub typescript: bool,
-    /// PlantUML.
-    pub plantuml: bool,
-    /// draw.io.
-    pub drawio: bool,
-}
-
-/// The specification, read and checked.
-pub struct Specified {
-    /// Its content.
-    pub spec: spec::Spec,
-    /// Warnings about it.
-    pub diagnostics: Vec<Diagnostic>,
-    /// The digest of its bytes.
-    pub digest: Digest,
-}
-
 impl Course {
-    /// Reads the specification.
-    #[tracing::instrument(level = "debug", skip_all)]
-    pub fn specification(&self) -> Result<Specified> {
-        let (spec, diagnostics, digest) = self.read_specification()?;
-        let has_errors = diagnostics.iter().any(|d| d.severity == Severity::Error);
-        match spec {
-            Some(spec) if !has_errors => Ok(Specified {
-                spec,
-                diagnostics,
-                digest,
-            }),
-            _ => Err(Error::from_diagnostics(diagnostics)),
-        }
-    }
-
     /// Everything that is wrong with the specification and with what it names, without building anything.
     pub fn check(&self) -> Result<Vec<Diagnostic>> {
         let (spec, diagnostics, digest) = self.read_specification()?;
@@ -132,152 +79,6 @@ impl Course {
             (is_elsewhere, found.file.clone(), found.line, found.column)
         });
         Ok(found)
-    }
-
-    fn read_specification(&self) -> Result<(Option<spec::Spec>, Vec<Diagnostic>, Digest)> {
-        let name = self.place.spec_name();
-        let bytes = std::fs::read(&self.place.spec)
-            .map_err(|error| Error::io("read", &self.place.spec, &error))?;
-        let digest = Digest::of(&bytes);
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let valid = error.utf8_error().valid_up_to();
-            let line = error.as_bytes()[..valid]
-                .iter()
-                .filter(|b| **b == b'\n')
-                .count();
-            Error::usage("the specification is not UTF-8 text")
-                .at(&name, Some(line as u32 + 1))
-                .hint("save it with the encoding UTF-8")
-        })?;
-        let (mut spec, diagnostics) = spec::parse_leniently(&text, &name);
-        if let Some(spec) = &mut spec {
-            let images = &self.settings.images;
-            spec.images.shared = images.mode == ImageMode::Shared;
-            spec.images.format = images.format.unwrap_or(spec.images.format);
-            spec.images.inline = images.inline.unwrap_or(spec.images.inline);
-        }
-        Ok((spec, diagnostics, digest))
-    }
-
-    /// The root of each target: as it stands in output paths (relative to the course root where it can be).
-    pub fn target_roots(&self, layout: &Layout) -> Vec<String> {
-        let under = |path: &Path| match RelPath::below(&self.place.root, path) {
-            Some(relative) => relative.to_string(),
-            None => path.display().to_string(),
-        };
-        layout
-            .targets
-            .iter()
-            .map(|target| match self.output_root() {
-                Some(dir) => under(&dir.join(&target.name)),
-                None => target.path.to_string(),
-            })
-            .collect()
-    }
-
-    /// The output root that replaces the targets' paths, if one was asked for (absolute).
-    pub fn output_root(&self) -> Option<PathBuf> {
-        self.output_dir.clone().or_else(|| {
-            let dir = self.settings.output.dir.as_ref()?;
-            Some(self.place.root.join(dir))
-        })
-    }
-
-    /// The name under which the ledger keeps the outputs of this specification and output root.
-    pub fn scope(&self) -> String {
-        let output = self
-            .output_root()
-            .map_or_else(String::new, |dir| dir.display().to_string());
-        format!("{} -> {output}", self.place.spec_name())
-    }
-
-    /// A digest of everything that decides what a build of this course means: two processes with the same one may do
-    /// each other's work.
-    pub fn identity(&self) -> Digest {
-        Digest::of(format!(
-            "{:?}",
-            (&self.place, &self.settings, &self.output_dir)
-        ))
-    }
-
-    /// The files that settings come from, existing or not (absolute).
-    pub fn settings_files(&self) -> Vec<PathBuf> {
-        let mut files = EnvFile::candidates(&self.place, &self.settings.notebook);
-        files.push(self.place.root.join(SETTINGS_FILE));
-        files
-    }
-
-    /// What a plan was made of, for a watch.
-    pub fn inputs(&self, specified: &Specified, snapshot: &Snapshot) -> Inputs {
-        let root = &self.place.root;
-        let under = |path: &Option<RelPath>| match path {
-            Some(path) => path.under(root),
-            None => root.clone(),
-        };
-        let templates = self.settings.notebook.templates.iter();
-        Inputs {
-            scanned: tree::scan_roots(&specified.spec)
-                .iter()
-                .map(under)
-                .chain(templates.map(|dir| root.join(dir)))
-                .collect(),
-            also: Vec::new(),
-            files: snapshot
-                .paths()
-                .iter()
-                .map(|path| path.under(root))
-                .chain(self.settings_files())
-                .collect(),
-            output_dirs: self.output_dirs(&specified.spec),
-        }
-    }
-
-    /// The directories that outputs lie in (absolute).
-    pub fn output_dirs(&self, spec: &spec::Spec) -> Vec<PathBuf> {
-        match self.output_root() {
-            Some(dir) => vec![dir],
-            None => spec
-                .targets
-                .iter()
-                .map(|target| target.path.under(&self.place.root))
-                .collect(),
-        }
-    }
-
-    /// What is not a source, although it may lie among them: records, outputs, the repository.
-    pub fn skip(&self, spec: &spec::Spec) -> Box<Skip<'static>> {
-        let state_dir = self.place.state_dir();
-        let output_dirs = self.output_dirs(spec);
-        Box::new(move |path| {
-            path == state_dir
-                || path.file_name().is_some_and(|name| name == ".git")
-                || output_dirs.iter().any(|dir| path == dir)
-        })
-    }
-
-    /// Which renderers the sources need, by their files alone.
-    pub fn uses(&self, specified: &Specified) -> Uses {
-        let spec = &specified.spec;
-        let root = &self.place.root;
-        let skip = self.skip(spec);
-        let scanned = Scanned::new(root, tree::scan_roots(spec), &skip);
-        let read = |path: &RelPath| std::fs::read(path.under(root)).ok().map(Into::into);
-        let (tree, _) = tree::discover(spec, scanned.listing(), &read);
-        let mut uses = Uses::default();
-        for topic in tree.sections.iter().flat_map(|section| &section.topics) {
-            for diagram in &topic.diagrams {
-                match diagram.kind {
-                    DiagramKind::Plantuml => uses.plantuml = true,
-                    DiagramKind::Drawio => uses.drawio = true,
-                }
-            }
-            for deck in &topic.decks {
-                uses.pages = true;
-                uses.python |= deck.prog_lang == ProgLang::Python;
-                uses.typescript |= deck.prog_lang == ProgLang::TypeScript;
-            }
-        }
-        uses
     }
 
     /// Lists the tree and plans everything that is selected. `written_back` are files in the tree that we rendered.

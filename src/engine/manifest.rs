@@ -17,8 +17,8 @@ use crate::digest::{self, Digest};
 use crate::error::{Error, Result};
 use crate::store::Store;
 
+use super::course::Course;
 use super::kept;
-use super::load::Course;
 use super::publish::Publisher;
 
 /// The name of the file.

@@ -1,5 +1,6 @@
 //! The only place that sees plan, store and worker together: what is stale is made, everything is published.
 
+pub mod course;
 pub mod decide;
 mod directory;
 mod early;
@@ -42,9 +43,10 @@ use crate::watch::{ChangeSet, Inputs};
 use crate::worker::Renderers;
 use crate::worker::pool::{Pool, PoolConfig, WorkerState};
 
+use course::{Course, Specified};
 use decide::{Decider, Decision, Force};
 use index::Index;
-use load::{Course, Loaded, Specified};
+use load::Loaded;
 pub use publish::OwnFiles;
 use publish::Publisher;
 use rest::AtRest;

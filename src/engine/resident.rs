@@ -14,7 +14,7 @@ use crate::memory;
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
 
-use super::load::Specified;
+use super::course::Specified;
 use super::run::{Rest, Run};
 use super::{BuildOptions, Built, Engine, Memory};
 

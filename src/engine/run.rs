@@ -16,9 +16,10 @@ use crate::plan::Action;
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
 
+use super::course::Specified;
 use super::decide::{Decider, Force};
 use super::early::Ahead;
-use super::load::{Loaded, Specified};
+use super::load::Loaded;
 use super::publish::Publisher;
 use super::rest::AtRest;
 use super::round::{Ended, Round, Session};
@@ -285,7 +286,7 @@ impl Run<'_> {
             ended = tokio::task::block_in_place(work)?;
             Ok(())
         };
-        let loaded = engine.course.load(
+        let mut loaded = engine.course.load(
             self.specified,
             &mut memory.sources,
             &written_back,
@@ -294,7 +295,9 @@ impl Run<'_> {
             Some(&mut begin),
         )?;
         memory.latest.extend(ended.latest);
-        totals.reason = ended.reason;
+        totals.reason = totals.reason.take().or(ended.reason);
+        // What was begun may have been made of sources that changed since.
+        loaded.is_torn |= ended.again;
         Ok(loaded)
     }
 

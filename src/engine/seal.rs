@@ -18,8 +18,9 @@ use crate::parallel;
 use crate::store::{self, FileRecord};
 use crate::worker::Renderers;
 
+use super::course::{Course, Specified};
 use super::directory::Directory;
-use super::load::{Course, Specified, fingerprints};
+use super::load::fingerprints;
 use super::publish::Publisher;
 use super::rest::AtRest;
 use super::scan::{Scanned, Skip, is_temporary_name};

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::course::RelPath;
 use crate::digest::{Digest, Stamp};
+use crate::parallel::lock;
 use crate::plan::{Files, Source};
 use crate::store::FileRecord;
 
@@ -74,7 +75,7 @@ impl Snapshot {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 
     /// Forgets what was seen of these files, and of what is below them if they are directories: they were written, or

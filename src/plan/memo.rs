@@ -6,7 +6,7 @@
 
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ use crate::course::layout::{DeckOutputs, Layout};
 use crate::course::spec::Spec;
 use crate::course::tree::Tree;
 use crate::digest::Digest;
-use crate::parallel;
+use crate::parallel::{self, lock};
 
 use super::action::{Action, ActionIndex};
 use super::rules::program::Programs;
@@ -268,12 +268,12 @@ struct Noting<'a> {
 
 impl Noting<'_> {
     fn note(&self, path: &RelPath, digest: Option<Digest>) {
-        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reads = lock(&self.reads);
         reads.insert(path.clone(), digest);
     }
 
     fn noted(&self) -> Vec<(RelPath, Option<Digest>)> {
-        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reads = lock(&self.reads);
         std::mem::take(&mut *reads).into_iter().collect()
     }
 }

@@ -1,7 +1,9 @@
 //! Output paths: very many long texts, which plan, ledger and layout share.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::parallel::lock;
 
 /// Every path once, however many hold it, on whatever thread.
 #[derive(Default)]
@@ -25,7 +27,7 @@ impl Names {
     }
 
     fn all(&self) -> MutexGuard<'_, HashSet<Arc<str>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

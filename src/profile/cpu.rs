@@ -1,9 +1,11 @@
 //! How busy the processors are while something is measured: by this process and everything it started, and in all.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use crate::parallel::lock;
 
 use super::recorder::Recorder;
 
@@ -44,7 +46,7 @@ impl Sampler {
                         && let Some((own, all)) = own().zip(all())
                     {
                         let at = recorder.now();
-                        let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+                        let mut taken = lock(&taken);
                         taken.push(Sample { at, own, all });
                     }
                     if stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
@@ -62,7 +64,7 @@ impl Sampler {
 
     /// The samples that were taken since this was called last.
     pub fn take(&self) -> Vec<Sample> {
-        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut samples = lock(&self.samples);
         std::mem::take(&mut samples)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tracing::field::{Field, Visit};
@@ -10,6 +10,8 @@ use tracing::span::{Attributes, Id};
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::parallel::lock;
 
 /// The span of a whole run.
 pub const RUN: &str = "run";
@@ -96,7 +98,7 @@ impl Recorder {
     }
 
     fn spans(&self) -> MutexGuard<'_, Spans> {
-        self.0.spans.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.spans)
     }
 }
 

@@ -20,13 +20,14 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 
 use crate::error::Error;
 use crate::events::Diagnostic;
+use crate::parallel::lock;
 
 use writer::{Write, Writer, in_savepoint};
 
@@ -274,11 +275,6 @@ impl Store {
         let sent = sender.as_ref()?.send(job);
         sent.ok()
     }
-}
-
-/// A panic while holding a lock cannot leave a connection half changed: transactions see to that.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Creates the state directory: invisible to git and to backups.

@@ -19,13 +19,14 @@ mod tests;
 mod view;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
 use crate::engine::index::Index;
 use crate::events::Event;
+use crate::parallel::lock;
 
 use catalog::Catalog;
 use model::{Made, Model};
@@ -82,7 +83,7 @@ impl Preview {
     }
 
     fn model(&self) -> MutexGuard<'_, Model> {
-        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.model)
     }
 
     /// Wakes when anything changes.

@@ -1,7 +1,7 @@
 //! The template step: the whole deck is a Jinja template, with line statements in comments.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
@@ -11,6 +11,7 @@ use super::lines::{self, Statements};
 use super::{DeckSource, View, align, macros, methods, python_text, text};
 use crate::course::{Format, ProgLang, RelPath};
 use crate::events::Diagnostic;
+use crate::parallel::lock;
 
 /// How much work one deck may be; a template that loops for ever ends here.
 const FUEL: u64 = 5_000_000;
@@ -117,7 +118,7 @@ impl Template {
     }
 
     fn asked(&self) -> MutexGuard<'_, Asked> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.asked)
     }
 
     fn look_at(&mut self, view: &View) {
@@ -165,7 +166,7 @@ fn environment(
         if bundled.is_some() && !has_templates {
             return Ok(bundled);
         }
-        let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = lock(&asked);
         match asked.siblings.get(name) {
             Some(text) => Ok(text.clone().or(bundled)),
             None => {

@@ -4,13 +4,13 @@ mod stage;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::course::path::is_within;
 use crate::digest::{Digest, Stamp};
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Event, Events};
-use crate::parallel;
+use crate::parallel::{self, lock};
 use crate::plan::Names;
 use crate::store::{OutputRecord, Store};
 
@@ -62,7 +62,7 @@ impl OwnFiles {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Digest>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -5,6 +5,7 @@ mod local;
 mod queue;
 mod restore;
 mod running;
+mod tell;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -16,9 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Span, debug_span};
 
 use crate::course::RelPath;
-use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::events::{Diagnostic, Event, Events, Severity, Status};
+use crate::events::{Diagnostic, Events, Status};
 use crate::plan::{Action, ActionIndex, Plan, Recipe, Recipes};
 use crate::store::{JobId, Latest, Lease, NewJob, Owner, Parts, Store};
 use crate::worker::pool::Pool;
@@ -28,7 +28,7 @@ use super::decide::{Decided, Decider, Decision, Results};
 use super::jobs;
 use super::publish::Publisher;
 use super::settled::Settled;
-use super::snapshot::{Snapshot, now_ns};
+use super::snapshot::Snapshot;
 use super::staging::Staging;
 
 pub use carried::Carried;
@@ -88,7 +88,7 @@ pub struct Session<'a> {
     /// Directories for work in progress.
     pub staging: &'a Staging,
     /// The course.
-    pub course: &'a super::load::Course,
+    pub course: &'a super::course::Course,
     /// Stop at the first failure.
     pub fail_fast: bool,
     /// Whether actions may still be forced: only in the first round of a run.
@@ -250,6 +250,10 @@ impl Progressing<'_, '_> {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut renewed = Instant::now();
         let interrupt = self.round.session.interrupt.clone();
+        if cancel.is_cancelled() {
+            // It came before there was a round, or in the one before.
+            self.stop();
+        }
         loop {
             self.settle()?;
             self.start_jobs()?;
@@ -452,35 +456,6 @@ impl Progressing<'_, '_> {
         jobs::from_remembered(self.round.recipes, index, diagnostics)
     }
 
-    /// Measures the work on one action. Only what was made or restored in this run is named as what it had to wait for.
-    fn action_span(&self, action: &Action, reasons: &[String], attempt: u32) -> Span {
-        // It lasts longer than the phase that it begins in.
-        debug_span!(
-            parent: None,
-            "action",
-            action = &*action.id,
-            kind = action.kind.name(),
-            source = action.source.as_str(),
-            reasons = reasons.join("; "),
-            after = self.made_before(action),
-            attempt,
-            status = tracing::field::Empty,
-        )
-    }
-
-    /// Identities of the actions before this one that were made or restored in this run, one a line.
-    fn made_before(&self, action: &Action) -> String {
-        let statuses = &self.round.statuses;
-        let is_made =
-            |id: &&str| matches!(statuses.get(*id), Some(Status::Built | Status::Restored));
-        let before = action.after.iter().map(|before| {
-            let made = self.same_as.get(before).unwrap_or(before);
-            &*self.round.plan.actions[*made].id
-        });
-        let made: Vec<&str> = before.filter(is_made).collect();
-        made.join("\n")
-    }
-
     /// Marks an action as over and frees those that wait for it.
     fn complete(&mut self, index: ActionIndex, results: Option<Results>) {
         self.states[index] = results.map_or(State::Without, State::Done);
@@ -506,97 +481,6 @@ impl Progressing<'_, '_> {
             self.round.session.cancel.cancel();
             self.stop();
         }
-    }
-
-    fn end(&mut self, index: ActionIndex, status: Status, duration: Duration) {
-        // Where work was done on it, that is the current span.
-        Span::current().record("status", status.name());
-        let action = &self.round.plan.actions[index];
-        let before = self.round.statuses.get(&*action.id);
-        let is_known = status == Status::Failed && before == Some(&status) && duration.is_zero();
-        if is_known {
-            // It was said when it failed.
-            return;
-        }
-        self.round.session.events.emit(Event::ActionFinished {
-            action: action.id.to_string(),
-            kind: action.kind,
-            source: action.source.to_string(),
-            status,
-            duration_ms: millis(duration),
-        });
-        let is_kept =
-            status == Status::Fresh && matches!(before, Some(Status::Built | Status::Restored));
-        if !is_kept {
-            self.round.statuses.insert(action.id.to_string(), status);
-        }
-    }
-
-    fn started(&mut self, action: &Action, reasons: Vec<String>) {
-        self.reason
-            .get_or_insert_with(|| format!("{}: {}", action.id, reasons.join("; ")));
-        self.round.session.events.emit(Event::ActionStarted {
-            action: action.id.to_string(),
-            kind: action.kind,
-            source: action.source.to_string(),
-            reasons,
-        });
-    }
-
-    /// Tells what there is to say about an action, and keeps it, to be said again.
-    fn say(&mut self, index: ActionIndex, diagnostics: Vec<Diagnostic>) {
-        self.warn(&diagnostics);
-        if !diagnostics.is_empty() {
-            self.said.insert(index, diagnostics);
-        }
-    }
-
-    /// Tells the author something; what several outputs of a deck have to say is told once.
-    fn warn(&self, diagnostics: &[Diagnostic]) {
-        for diagnostic in diagnostics {
-            if diagnostic.severity == Severity::Error {
-                self.has_errors.set(true);
-            }
-            if !self.round.told.borrow_mut().insert(diagnostic.clone()) {
-                continue;
-            }
-            self.round
-                .session
-                .events
-                .emit(Event::Diagnostic(diagnostic.clone()));
-        }
-    }
-
-    /// Keeps what the action was last made of, for `explain` and for reasons; nothing to write when it is the same.
-    fn note_latest(
-        &mut self,
-        index: ActionIndex,
-        decided: &Decided,
-        discovered: &[(String, Option<Digest>)],
-        took: Option<Duration>,
-    ) {
-        let plan = self.round.plan;
-        let action = &plan.actions[index];
-        let known = self.round.decider.latest(&action.id);
-        if took.is_none() && known.is_some_and(|latest| latest.key == decided.key) {
-            return;
-        }
-        let duration_ms = match took {
-            Some(took) => millis(took),
-            None => known.map_or(0, |latest| latest.duration_ms),
-        };
-        let parts = self
-            .round
-            .decider
-            .parts(index, &upstream(&self.states, action));
-        let latest = Latest {
-            key: decided.key,
-            discovered: discovered.to_vec(),
-            finished_ms: now_ns() / 1_000_000,
-            duration_ms,
-        };
-        self.latest.push((action.id.to_string(), latest.clone()));
-        self.unrecorded.push((action.id.to_string(), latest, parts));
     }
 }
 

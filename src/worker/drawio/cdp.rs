@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
+
+use crate::parallel::lock;
 
 /// Why a call gave no result.
 #[derive(Debug)]
@@ -102,10 +104,6 @@ impl Connection {
         // When the writer is gone, so is the browser, and the reader says so to whoever waits.
         let _ = self.outgoing.send(bytes);
     }
-}
-
-fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn write(mut sender: pipe::Sender, mut messages: mpsc::UnboundedReceiver<Vec<u8>>) {

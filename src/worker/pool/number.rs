@@ -1,7 +1,9 @@
 //! Numbers for workers, so that people can follow one of them through a run.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::parallel::lock;
 
 /// The numbers that are taken by the living workers of one kind.
 #[derive(Debug, Default)]
@@ -31,7 +33,7 @@ impl Numbers {
     }
 
     fn taken(&self) -> MutexGuard<'_, BTreeSet<usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

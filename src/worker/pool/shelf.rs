@@ -1,11 +1,12 @@
 //! The idle workers of one kind, and the memory of failed starts.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, Semaphore};
 
 use super::number::{Number, Numbers};
+use crate::parallel::lock;
 use crate::worker::{Worker, WorkerError};
 
 /// Pauses before a start, by the number of failed starts just before.
@@ -56,7 +57,7 @@ impl Shelf {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(super) fn put(&self, worker: Box<dyn Worker>, number: Number) {

@@ -7,9 +7,11 @@
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 use nix::sys::signal::{self, Signal};
+
+use crate::parallel::lock;
 
 use super::raw_pid;
 
@@ -57,7 +59,7 @@ impl Drop for Guarded {
 
 fn tell(line: &str) {
     let shell = SHELL.get_or_init(|| Mutex::new(start()));
-    let mut shell = shell.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut shell = lock(shell);
     let written = shell.as_mut().map(|pipe| pipe.write_all(line.as_bytes()));
     if let Some(Err(error)) = written {
         tracing::debug!(%error, "the guardian of process groups is gone");

@@ -1,11 +1,13 @@
 //! What a tool prints: passed on to our own log, and the last lines kept for error messages.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
+
+use crate::parallel::lock;
 
 /// How many lines are kept.
 const LINES: usize = 40;
@@ -38,7 +40,7 @@ impl Log {
             return;
         }
         tracing::debug!(target: "clm::tool", what, "{text}");
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = lock(&self.lines);
         if lines.len() == LINES {
             lines.pop_front();
         }
@@ -47,7 +49,7 @@ impl Log {
 
     /// The last lines, at most `count`, joined.
     pub fn last(&self, count: usize) -> String {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = lock(&self.lines);
         let skipped = lines.len().saturating_sub(count);
         let last: Vec<&str> = lines.iter().skip(skipped).map(String::as_str).collect();
         last.join("\n")

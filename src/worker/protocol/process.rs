@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::lines::Lines;
 use super::{FromWorker, Hello, PROTOCOL, ProgressMessage, ResultMessage, ToWorker};
+use crate::parallel::lock;
 use crate::worker::WorkerError;
 use crate::worker::process::{ChildTree, Log};
 
@@ -73,7 +74,7 @@ enum End {
 
 impl Routes {
     fn lock(&self) -> MutexGuard<'_, RouteState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Ends all conversations; the first reason stays.

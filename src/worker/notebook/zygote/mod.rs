@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::launch::Launcher;
+use crate::parallel::lock;
 use crate::worker::renderers::KernelSpec;
 pub(super) use imports::Needs;
 use imports::Trust;
@@ -38,7 +39,7 @@ pub struct SharedZygotes(Arc<Mutex<Weak<Zygotes>>>);
 impl SharedZygotes {
     /// Those that other workers use, or new ones.
     pub(super) fn get(&self, runtime_dir: &Path, record: Option<&Path>) -> Arc<Zygotes> {
-        let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = lock(&self.0);
         if let Some(zygotes) = shared.upgrade() {
             return zygotes;
         }
@@ -197,10 +198,7 @@ impl Zygotes {
     }
 
     fn environment(&self, name: &str, spec: &KernelSpec) -> Arc<Environment> {
-        let mut all = self
-            .environments
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.environments);
         let new = || Environment {
             name: name.to_owned(),
             spec: spec.clone(),
@@ -239,7 +237,7 @@ impl Drop for Zygotes {
 
 impl Environment {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Changes what is known of imports, and records it for later processes.

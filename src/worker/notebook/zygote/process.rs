@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use super::super::launch::{self, Launch, what};
 use super::imports::{Needs, Trust};
+use crate::parallel::lock;
 use crate::worker::process::{ChildTree, Exit, ForkedEnd, Log};
 use crate::worker::renderers::KernelSpec;
 
@@ -82,7 +83,7 @@ struct Waiting {
 
 impl State {
     fn lock(&self) -> MutexGuard<'_, Children> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// The zygote is gone: no more answers, and its kernels die with it.

@@ -4,9 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
+
+use crate::parallel::lock;
 
 use super::learning::Learning;
 
@@ -37,14 +39,14 @@ impl Record {
 
     /// What is known for a kernelspec.
     pub(super) fn read(&self, name: &str, fingerprint: &str) -> Option<Learning> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = lock(&self.entries);
         let entry = entries.get(name)?;
         (entry.fingerprint == fingerprint).then(|| entry.learning.clone())
     }
 
     /// Replaces what is known for a kernelspec. Another process may do the same at the same time: the last one counts.
     pub(super) fn write(&self, name: &str, fingerprint: &str, learning: Learning) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = lock(&self.entries);
         let fingerprint = fingerprint.to_owned();
         entries.insert(
             name.to_owned(),
