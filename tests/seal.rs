@@ -4,9 +4,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use clm::events::Event;
+use clm::events::{Event, Status};
 
-use crate::support::{Course, Ran};
+use crate::support::{Course, Ran, ran};
 
 const DECK: &str = "slides/m/topic_010_one/slides_one.py";
 const DATA: &str = "slides/m/topic_010_one/data/numbers.csv";
@@ -174,6 +174,86 @@ fn whatever_changes_breaks_the_seal_and_is_built() {
         assert!(!by_seal(&course, &[]), "{what}: the seal held");
         assert!(is_built(), "{what} was not built");
         assert!(by_seal(&course, &[]), "{what}: not sealed again");
+    }
+}
+
+/// What an author does while a deck is executed is done by the next build, whatever the first one saw of it.
+#[test]
+fn what_comes_and_goes_during_a_build_is_not_sealed_over() {
+    let topic = "slides/m/topic_010_one";
+    type Change = (&'static str, fn(&Course), &'static str, bool);
+    let changes: [Change; 4] = [
+        (
+            "a new file",
+            |course| course.write("slides/m/topic_010_one/data/more.csv", "1"),
+            "data/more.csv",
+            true,
+        ),
+        (
+            "a new directory",
+            |course| course.write("slides/m/topic_010_one/other/more.csv", "1"),
+            "other/more.csv",
+            true,
+        ),
+        (
+            "a picture where only ours were",
+            |course| course.write("slides/m/topic_010_one/img-generated/photo.png", "1"),
+            "photo.png",
+            true,
+        ),
+        (
+            "a file that goes",
+            |course| course.remove(DATA),
+            "data/numbers.csv",
+            false,
+        ),
+    ];
+    for (what, change, output, is_there) in changes {
+        let course = course();
+        course.write(DECK, "# %%\nimport time\n\ntime.sleep(2)\n");
+        course.write(
+            &format!("{topic}/pu/flow.pu"),
+            "@startuml\nA -> B\n@enduml\n",
+        );
+        let mut build = course
+            .command(&["build", "--message-format", "json"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let ours = course.path(&format!("{topic}/img-generated/flow.png"));
+        let started = std::time::Instant::now();
+        while !ours.exists() {
+            assert!(
+                started.elapsed() < Duration::from_secs(60),
+                "{what}: no diagram"
+            );
+            assert_eq!(
+                build.try_wait().unwrap(),
+                None,
+                "{what}: it ended too early"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        change(&course);
+        let ran = ran(build.wait_with_output().unwrap());
+        let failed = |event: &&Event| {
+            matches!(
+                event,
+                Event::ActionFinished {
+                    status: Status::Failed,
+                    ..
+                }
+            )
+        };
+        assert_eq!(ran.code, 0, "{what}: {}", ran.stdout);
+        assert_eq!(ran.events.iter().find(failed), None, "{what}");
+        course.built();
+        let outputs = course.outputs();
+        let found = outputs.keys().any(|path| path.ends_with(output));
+        assert_eq!(found, is_there, "{what}: {:?}", outputs.keys());
+        // It comes to rest all the same.
+        course.built();
+        assert!(by_seal(&course, &[]), "{what}: not sealed in the end");
     }
 }
 

@@ -6,12 +6,14 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use crate::course::RelPath;
+use crate::course::tree::Listing;
 use crate::digest::{Digest, Stamp};
 use crate::events::{Diagnostic, Events, as_json};
 use crate::parallel;
@@ -277,13 +279,35 @@ impl<'a> Seal<'a> {
         let mut listed: HashSet<String> = listing.dirs.iter().map(ToString::to_string).collect();
         listed
             .extend(roots.map(|start| start.as_ref().map_or_else(String::new, RelPath::to_string)));
+        // Directories that we made for our files: what else comes there is the author's.
+        for file in parts.publisher.among_sources() {
+            let mut made = Vec::new();
+            let mut dir = split(file).0;
+            while !dir.is_empty() && !listed.contains(dir) {
+                made.push(dir.to_owned());
+                dir = split(dir).0;
+            }
+            // Others lie where no source can come.
+            if listed.contains(dir) {
+                listed.extend(made);
+            }
+        }
+        let planned = Planned::of(listing, parts.publisher);
         let listed: Vec<String> = listed.into_iter().collect();
         let names = parallel::map(&listed, |path| {
             let dir = root.join(path);
-            match self.names_if_changed(&dir, parts.names.get(path).copied()) {
-                Some((digest, time)) => Some(Names::Listed(digest, time)),
-                None if dir.exists() => None,
-                None => Some(Names::Absent),
+            if let Some((digest, until)) = parts.names.get(path).copied()
+                && is_unchanged(&dir, until)
+            {
+                return Some(Names::Listed(digest, until));
+            }
+            match self.found(&dir) {
+                Some(found) if planned.is_same(path, &found) => {
+                    Some(Names::Listed(found.digest(), found.until))
+                }
+                None if !dir.exists() && !planned.knows(path) => Some(Names::Absent),
+                // Something came or went since the course was planned.
+                _ => None,
             }
         });
         for (path, names) in listed.into_iter().zip(names) {
@@ -318,17 +342,8 @@ impl<'a> Seal<'a> {
         Some(dirs)
     }
 
-    /// The same as [`Self::names`], which are known if the directory was not changed since a time.
-    fn names_if_changed(&self, dir: &Path, known: Option<(Digest, i64)>) -> Option<(Digest, i64)> {
-        match known {
-            Some((digest, until)) if is_unchanged(dir, until) => Some((digest, until)),
-            _ => self.names(dir),
-        }
-    }
-
-    /// A digest of the names in a directory of sources, and until when they are known to be these: the time of its last
-    /// change, or 0 when that was just now.
-    fn names(&self, dir: &Path) -> Option<(Digest, i64)> {
+    /// What is in a directory of sources now.
+    fn found(&self, dir: &Path) -> Option<Found> {
         let looked_ns = now_ns();
         let stamp = Stamp::of(&std::fs::metadata(dir).ok()?);
         let mut names = Vec::new();
@@ -342,8 +357,10 @@ impl<'a> Seal<'a> {
         }
         names.sort_unstable();
         let is_reliable = stamp.is_reliable_at(looked_ns);
-        let until = if is_reliable { stamp.mtime_ns } else { 0 };
-        Some((Digest::of(format!("{names:?}")), until))
+        Some(Found {
+            names,
+            until: if is_reliable { stamp.mtime_ns } else { 0 },
+        })
     }
 
     fn now(&self, dir: &Dir<'_>) -> Now {
@@ -353,8 +370,8 @@ impl<'a> Seal<'a> {
             Names::Exists => path.is_dir(),
             Names::Absent => !path.exists(),
             Names::Listed(names, until) => {
-                let now = self.names_if_changed(&path, Some((names, until)));
-                now.is_some_and(|(digest, _)| digest == names)
+                let is_same = |found: Found| found.digest() == names;
+                is_unchanged(&path, until) || self.found(&path).is_some_and(is_same)
             }
         };
         let files = Directory::at(path);
@@ -377,6 +394,91 @@ impl<'a> Seal<'a> {
             changed,
             sources,
         }
+    }
+}
+
+/// What is in a directory of sources.
+struct Found {
+    /// Every name, and whether it is a directory, or a symbolic link.
+    names: Vec<(OsString, bool, bool)>,
+    /// The time of its last change, in nanoseconds since 1970; 0 when that was just now, so that more may come unseen.
+    until: i64,
+}
+
+impl Found {
+    fn digest(&self) -> Digest {
+        Digest::of(format!("{:?}", self.names))
+    }
+}
+
+/// What was in the directories of sources when the course was planned, and what we wrote there ourselves.
+struct Planned<'a> {
+    /// By directory: names, and whether they are directories.
+    children: HashMap<&'a str, HashMap<&'a str, bool>>,
+    dirs: HashSet<&'a str>,
+    ours: HashSet<&'a str>,
+    /// Directories of ours.
+    made: HashSet<&'a str>,
+}
+
+impl<'a> Planned<'a> {
+    fn of(listing: &'a Listing, publisher: &'a Publisher) -> Self {
+        let mut planned = Self {
+            children: HashMap::new(),
+            dirs: listing.dirs.iter().map(RelPath::as_str).collect(),
+            ours: publisher.among_sources().collect(),
+            made: HashSet::new(),
+        };
+        let files = listing.files.iter().map(|file| (file.as_str(), false));
+        let dirs = listing.dirs.iter().map(|dir| (dir.as_str(), true));
+        for (path, is_dir) in files.chain(dirs) {
+            let (dir, name) = split(path);
+            planned
+                .children
+                .entry(dir)
+                .or_default()
+                .insert(name, is_dir);
+        }
+        for file in &planned.ours {
+            let mut dir = split(file).0;
+            while planned.made.insert(dir) {
+                dir = split(dir).0;
+            }
+        }
+        planned
+    }
+
+    /// Whether a directory was there.
+    fn knows(&self, dir: &str) -> bool {
+        self.dirs.contains(dir)
+    }
+
+    /// Whether the same is in a directory now, but for what is ours.
+    fn is_same(&self, dir: &str, found: &Found) -> bool {
+        let none = HashMap::new();
+        let children = self.children.get(dir).unwrap_or(&none);
+        let mut known = 0;
+        for (name, is_dir, is_link) in &found.names {
+            let Some(name) = name.to_str().filter(|_| !is_link) else {
+                return false;
+            };
+            if children.get(name) == Some(is_dir) {
+                known += 1;
+                continue;
+            }
+            let path = match dir {
+                "" => name.to_owned(),
+                dir => format!("{dir}/{name}"),
+            };
+            let is_ours = match is_dir {
+                true => self.made.contains(&*path),
+                false => self.ours.contains(&*path),
+            };
+            if !is_ours {
+                return false;
+            }
+        }
+        known == children.len()
     }
 }
 

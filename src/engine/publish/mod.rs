@@ -365,6 +365,11 @@ impl Publisher {
         }
     }
 
+    /// Paths in the source tree that we wrote, whoever changed them since.
+    pub fn among_sources(&self) -> impl Iterator<Item = &str> {
+        self.among_sources.iter().map(|path| &**path)
+    }
+
     /// Paths in the source tree that we wrote and nobody changed since: rendered diagrams, which are no sources.
     #[tracing::instrument(level = "debug", name = "stat", skip_all)]
     pub fn written_back(&self) -> HashSet<String> {

@@ -401,8 +401,16 @@ impl Progressing<'_, '_> {
         let action = &plan.actions[index];
         let upstream = upstream(&self.states, action);
         if upstream.len() < action.after.len() {
-            // What it waits for failed and has said so.
-            self.end(index, Status::Failed, Duration::ZERO);
+            // What it waits for failed and has said so, or is made anew by the next round.
+            let is_superseded = |before: &ActionIndex| {
+                let status = self.round.statuses.get(&*plan.actions[*before].id);
+                status == Some(&Status::Superseded)
+            };
+            let status = match action.after.iter().any(is_superseded) {
+                true => Status::Superseded,
+                false => Status::Failed,
+            };
+            self.end(index, status, Duration::ZERO);
             self.complete(index, None);
             return Ok(None);
         }
