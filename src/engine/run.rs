@@ -72,6 +72,12 @@ struct Totals {
     rest: Rest,
 }
 
+/// What is told when a run gives up because sources go on changing.
+fn unsteady() -> Diagnostic {
+    Diagnostic::error("sources changed again and again while they were built: some outputs are not of the last ones")
+        .hint("build once more when nothing writes to them; a deck must not write to sources either")
+}
+
 impl Run<'_> {
     /// Makes everything that is asked for and not up to date.
     #[tracing::instrument(level = "debug", skip_all, fields(trigger = self.options.trigger))]
@@ -120,6 +126,7 @@ impl Run<'_> {
                 Ok(again) => {
                     if again {
                         totals.rest = Rest::Unsteady;
+                        totals.has_errors |= self.engine.report(&[unsteady()]);
                     }
                     break;
                 }
