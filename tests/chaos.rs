@@ -3,9 +3,10 @@
 //! `CLM_TEST_CHAOS=STEPS` makes it longer, `CLM_TEST_SEED=N` another one.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
-use crate::support::{Course, Watching, tree};
+use crate::support::{Course, Ran, Watching, ran, tree};
 
 struct Random(u64);
 
@@ -83,7 +84,7 @@ fn save(random: &mut Random, path: &Path, text: &str) {
 fn step(random: &mut Random, course: &Course) {
     let deck_path = random.one(&DECKS);
     let topic = random.one(&TOPICS);
-    match random.below(14) {
+    match random.below(16) {
         0..=6 => {
             let name = deck_path.rsplit('_').next().unwrap();
             let text = deck(random, name);
@@ -124,6 +125,16 @@ fn step(random: &mut Random, course: &Course) {
             let end = text.find("</topics>").unwrap();
             let text = format!("{}{topics}{}", &text[..begin], &text[end..]);
             save(random, &course.path("course.xml"), &text);
+        }
+        13 => {
+            // Files that nothing names, in directories that may not be there.
+            let file = random.one(&["data/more.csv", "other/deep/more.csv", "img/photo.png"]);
+            let text = random.one(&["4", "5"]);
+            save(random, &course.path(&format!("{topic}/{file}")), text);
+        }
+        14 => {
+            let _ = std::fs::remove_file(course.path(&format!("{topic}/data/more.csv")));
+            let _ = std::fs::remove_dir_all(course.path(&format!("{topic}/other")));
         }
         _ => {
             // The same content with a new time.
@@ -241,8 +252,8 @@ fn mend(course: &Course) {
     }
 }
 
-/// What a single build takes over from the one before is never wrong: not after edits of every kind, builds of a part,
-/// builds that failed, and outputs that somebody changed.
+/// What a single build takes over from the one before is never wrong: not after edits of every kind, before it or while it
+/// ran, builds of a part, builds that failed, and outputs that somebody changed.
 #[test]
 fn single_builds_end_as_a_clean_build_whatever_happens_between_them() {
     let steps = number("CLM_TEST_CHAOS", 150) / 5;
@@ -275,6 +286,7 @@ fn single_builds_end_as_a_clean_build_whatever_happens_between_them() {
         match random.below(6) {
             0 => course.build(&["--only", random.one(&DECKS)]),
             1 => course.build(&["--fast"]),
+            2 | 3 => build_meanwhile(&mut random, &course),
             _ => {
                 let built = course.build(&[]);
                 sealed += u64::from(built.code == 0);
@@ -293,6 +305,24 @@ fn single_builds_end_as_a_clean_build_whatever_happens_between_them() {
     }
     // Otherwise nothing was ever taken over.
     assert!(sealed > 0, "{sealed} of {steps}");
+}
+
+/// A build, with an author who goes on.
+fn build_meanwhile(random: &mut Random, course: &Course) -> Ran {
+    let mut building = course
+        .command(&["build", "--message-format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    for _ in 0..=random.below(3) {
+        std::thread::sleep(Duration::from_millis(random.below(700)));
+        step(random, course);
+        if building.try_wait().unwrap().is_some() {
+            break;
+        }
+    }
+    ran(building.wait_with_output().unwrap())
 }
 
 fn copy(from: &Path, to: &Path) {
