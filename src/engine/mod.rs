@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
 use crate::course::layout::{Layout, Selection};
+use crate::course::tree::{self, DiagramKind};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity};
@@ -206,6 +207,19 @@ impl Memory {
     }
 }
 
+/// The kinds of workers that changed diagrams will need, by the names of their files: known before anything else is.
+fn renderers_of<'c>(
+    changed: &'c Changed,
+    root: &'c std::path::Path,
+) -> impl Iterator<Item = ActionKind> + 'c {
+    let there = changed.paths.iter().filter(|path| path.is_file());
+    let sources = there.filter_map(|path| RelPath::below(root, path));
+    sources.filter_map(|path| match tree::diagram_kind(&path)? {
+        DiagramKind::Plantuml => Some(ActionKind::Plantuml),
+        DiagramKind::Drawio => Some(ActionKind::Drawio),
+    })
+}
+
 /// The kinds of workers that an edit of these sources will need, by what was planned before: they can start while the
 /// edit is looked at. Whether it is an edit of code is not known yet, and a kernel that is not needed takes time from those
 /// who do something, unless there is a processor to spare.
@@ -317,11 +331,26 @@ impl Engine {
         options: &BuildOptions,
         changed: Option<Changed>,
     ) -> Result<Built> {
-        let (mut memory, ahead) = match changed {
-            None => (self.remember(specified)?, BTreeSet::new()),
-            Some(changed) => self.resume(specified, changed)?,
-        };
         let pool = Arc::new(self.start_pool());
+        let remembered = match changed {
+            None => self
+                .remember(specified)
+                .map(|memory| (memory, BTreeSet::new())),
+            Some(changed) => {
+                if options.only.is_empty() {
+                    let renderers = renderers_of(&changed, &self.course.place.root);
+                    renderers.for_each(|kind| pool.warm_up(kind, 1));
+                }
+                self.resume(specified, changed)
+            }
+        };
+        let (mut memory, ahead) = match remembered {
+            Ok(remembered) => remembered,
+            Err(error) => {
+                self.end_pool(&pool).await;
+                return Err(error);
+            }
+        };
         for kind in ahead {
             pool.warm_up(kind, 1);
         }

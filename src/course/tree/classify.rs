@@ -21,6 +21,14 @@ const DECK_PREFIXES: &[&str] = &["slides_", "topic_", "project_"];
 const DECK_EXTENSIONS: &[&str] = &["c", "cpp", "cs", "java", "md", "py", "rs", "rust", "ts"];
 const IMAGE_EXTENSIONS: &[&str] = &["png", "jpg", "jpeg", "gif", "svg"];
 
+/// What kind of a diagram a file is, if it is one.
+pub fn diagram_kind(path: &RelPath) -> Option<DiagramKind> {
+    match classify(path) {
+        Class::Diagram(kind) => Some(kind),
+        _ => None,
+    }
+}
+
 /// What a file is.
 pub fn classify(path: &RelPath) -> Class {
     let extension = path.extension();

@@ -16,6 +16,7 @@ use crate::course::spec::{Spec, TopicRef};
 use crate::course::{Lang, Localized, ProgLang, RelPath};
 use crate::events::Diagnostic;
 
+pub use classify::diagram_kind;
 pub use ignore::{is_ignored_dir, is_never_output};
 pub use modules::simplified;
 
