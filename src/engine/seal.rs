@@ -4,16 +4,16 @@
 //! stamp: directories, files that were read or looked for, outputs. If all of it is as it was, nothing has to be read,
 //! planned or decided. If some of it changed, the rest need not be: see [`super::left`].
 
+mod names;
+
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use crate::course::RelPath;
-use crate::course::tree::Listing;
 use crate::digest::{Digest, Stamp};
 use crate::events::{Diagnostic, Events, as_json};
 use crate::parallel;
@@ -25,9 +25,12 @@ use super::directory::Directory;
 use super::load::fingerprints;
 use super::publish::Publisher;
 use super::rest::AtRest;
-use super::scan::{Scanned, Skip, is_temporary_name};
+use super::scan::{Scanned, Skip};
 use super::snapshot::{Snapshot, now_ns};
 use super::{kept, manifest};
+
+pub(super) use names::KnownNames;
+use names::{Found, Planned, is_unchanged};
 
 /// The version of the format.
 const VERSION: u32 = 2;
@@ -74,10 +77,6 @@ pub struct Changed {
     /// What is in directories, as far as these need not be read again.
     pub(super) names: KnownNames,
 }
-
-/// Directories (relative to the course root), each with a digest of its names and the time of the change after which it
-/// has these.
-pub(super) type KnownNames = HashMap<String, (Digest, i64)>;
 
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
@@ -301,7 +300,7 @@ impl<'a> Seal<'a> {
             {
                 return Some(Names::Listed(digest, until));
             }
-            match self.found(&dir) {
+            match Found::at(&dir, &self.skip) {
                 Some(found) if planned.is_same(path, &found) => {
                     Some(Names::Listed(found.digest(), found.until))
                 }
@@ -342,27 +341,6 @@ impl<'a> Seal<'a> {
         Some(dirs)
     }
 
-    /// What is in a directory of sources now.
-    fn found(&self, dir: &Path) -> Option<Found> {
-        let looked_ns = now_ns();
-        let stamp = Stamp::of(&std::fs::metadata(dir).ok()?);
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(dir).ok()? {
-            let entry = entry.ok()?;
-            let kind = entry.file_type().ok()?;
-            let name = entry.file_name();
-            if !(self.skip)(&entry.path()) && (kind.is_dir() || !is_temporary_name(&name)) {
-                names.push((name, kind.is_dir(), kind.is_symlink()));
-            }
-        }
-        names.sort_unstable();
-        let is_reliable = stamp.is_reliable_at(looked_ns);
-        Some(Found {
-            names,
-            until: if is_reliable { stamp.mtime_ns } else { 0 },
-        })
-    }
-
     fn now(&self, dir: &Dir<'_>) -> Now {
         let path = self.course.place.root.join(dir.path);
         let has_names = match dir.names {
@@ -371,7 +349,7 @@ impl<'a> Seal<'a> {
             Names::Absent => !path.exists(),
             Names::Listed(names, until) => {
                 let is_same = |found: Found| found.digest() == names;
-                is_unchanged(&path, until) || self.found(&path).is_some_and(is_same)
+                is_unchanged(&path, until) || Found::at(&path, &self.skip).is_some_and(is_same)
             }
         };
         let files = Directory::at(path);
@@ -395,97 +373,6 @@ impl<'a> Seal<'a> {
             sources,
         }
     }
-}
-
-/// What is in a directory of sources.
-struct Found {
-    /// Every name, and whether it is a directory, or a symbolic link.
-    names: Vec<(OsString, bool, bool)>,
-    /// The time of its last change, in nanoseconds since 1970; 0 when that was just now, so that more may come unseen.
-    until: i64,
-}
-
-impl Found {
-    fn digest(&self) -> Digest {
-        Digest::of(format!("{:?}", self.names))
-    }
-}
-
-/// What was in the directories of sources when the course was planned, and what we wrote there ourselves.
-struct Planned<'a> {
-    /// By directory: names, and whether they are directories.
-    children: HashMap<&'a str, HashMap<&'a str, bool>>,
-    dirs: HashSet<&'a str>,
-    ours: HashSet<&'a str>,
-    /// Directories of ours.
-    made: HashSet<&'a str>,
-}
-
-impl<'a> Planned<'a> {
-    fn of(listing: &'a Listing, publisher: &'a Publisher) -> Self {
-        let mut planned = Self {
-            children: HashMap::new(),
-            dirs: listing.dirs.iter().map(RelPath::as_str).collect(),
-            ours: publisher.among_sources().collect(),
-            made: HashSet::new(),
-        };
-        let files = listing.files.iter().map(|file| (file.as_str(), false));
-        let dirs = listing.dirs.iter().map(|dir| (dir.as_str(), true));
-        for (path, is_dir) in files.chain(dirs) {
-            let (dir, name) = split(path);
-            planned
-                .children
-                .entry(dir)
-                .or_default()
-                .insert(name, is_dir);
-        }
-        for file in &planned.ours {
-            let mut dir = split(file).0;
-            while planned.made.insert(dir) {
-                dir = split(dir).0;
-            }
-        }
-        planned
-    }
-
-    /// Whether a directory was there.
-    fn knows(&self, dir: &str) -> bool {
-        self.dirs.contains(dir)
-    }
-
-    /// Whether the same is in a directory now, but for what is ours.
-    fn is_same(&self, dir: &str, found: &Found) -> bool {
-        let none = HashMap::new();
-        let children = self.children.get(dir).unwrap_or(&none);
-        let mut known = 0;
-        for (name, is_dir, is_link) in &found.names {
-            let Some(name) = name.to_str().filter(|_| !is_link) else {
-                return false;
-            };
-            if children.get(name) == Some(is_dir) {
-                known += 1;
-                continue;
-            }
-            let path = match dir {
-                "" => name.to_owned(),
-                dir => format!("{dir}/{name}"),
-            };
-            let is_ours = match is_dir {
-                true => self.made.contains(&*path),
-                false => self.ours.contains(&*path),
-            };
-            if !is_ours {
-                return false;
-            }
-        }
-        known == children.len()
-    }
-}
-
-/// Whether a directory was last changed at this time, if that is known (not 0): then the same names are in it.
-fn is_unchanged(dir: &Path, until: i64) -> bool {
-    let is_same = |metadata| Stamp::of(&metadata).mtime_ns == until;
-    until != 0 && std::fs::metadata(dir).is_ok_and(is_same)
 }
 
 /// What a course is like now.

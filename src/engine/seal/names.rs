@@ -1,0 +1,130 @@
+//! Names in directories of sources: what came or went there since a course was planned or sealed.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::course::RelPath;
+use crate::course::tree::Listing;
+use crate::digest::{Digest, Stamp};
+
+use super::super::publish::Publisher;
+use super::super::scan::{Skip, is_temporary_name};
+use super::super::snapshot::now_ns;
+use super::split;
+
+/// Directories (relative to the course root), each with a digest of its names and the time of the change after which it
+/// has these.
+pub type KnownNames = HashMap<String, (Digest, i64)>;
+
+/// What is in a directory of sources.
+pub(super) struct Found {
+    /// Every name, and whether it is a directory, or a symbolic link.
+    names: Vec<(OsString, bool, bool)>,
+    /// The time of its last change, in nanoseconds since 1970; 0 when that was just now, so that more may come unseen.
+    pub(super) until: i64,
+}
+
+impl Found {
+    /// What is in it now, without what `skip`s.
+    pub(super) fn at(dir: &Path, skip: &Skip<'_>) -> Option<Self> {
+        let looked_ns = now_ns();
+        let stamp = Stamp::of(&std::fs::metadata(dir).ok()?);
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(dir).ok()? {
+            let entry = entry.ok()?;
+            let kind = entry.file_type().ok()?;
+            let name = entry.file_name();
+            if !skip(&entry.path()) && (kind.is_dir() || !is_temporary_name(&name)) {
+                names.push((name, kind.is_dir(), kind.is_symlink()));
+            }
+        }
+        names.sort_unstable();
+        let is_reliable = stamp.is_reliable_at(looked_ns);
+        Some(Self {
+            names,
+            until: if is_reliable { stamp.mtime_ns } else { 0 },
+        })
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        Digest::of(format!("{:?}", self.names))
+    }
+}
+
+/// What was in the directories of sources when the course was planned, and what we wrote there ourselves.
+pub(super) struct Planned<'a> {
+    /// By directory: names, and whether they are directories.
+    children: HashMap<&'a str, HashMap<&'a str, bool>>,
+    dirs: HashSet<&'a str>,
+    ours: HashSet<&'a str>,
+    /// Directories of ours.
+    made: HashSet<&'a str>,
+}
+
+impl<'a> Planned<'a> {
+    pub(super) fn of(listing: &'a Listing, publisher: &'a Publisher) -> Self {
+        let mut planned = Self {
+            children: HashMap::new(),
+            dirs: listing.dirs.iter().map(RelPath::as_str).collect(),
+            ours: publisher.among_sources().collect(),
+            made: HashSet::new(),
+        };
+        let files = listing.files.iter().map(|file| (file.as_str(), false));
+        let dirs = listing.dirs.iter().map(|dir| (dir.as_str(), true));
+        for (path, is_dir) in files.chain(dirs) {
+            let (dir, name) = split(path);
+            planned
+                .children
+                .entry(dir)
+                .or_default()
+                .insert(name, is_dir);
+        }
+        for file in &planned.ours {
+            let mut dir = split(file).0;
+            while planned.made.insert(dir) {
+                dir = split(dir).0;
+            }
+        }
+        planned
+    }
+
+    /// Whether a directory was there.
+    pub(super) fn knows(&self, dir: &str) -> bool {
+        self.dirs.contains(dir)
+    }
+
+    /// Whether the same is in a directory now, but for what is ours.
+    pub(super) fn is_same(&self, dir: &str, found: &Found) -> bool {
+        let none = HashMap::new();
+        let children = self.children.get(dir).unwrap_or(&none);
+        let mut known = 0;
+        for (name, is_dir, is_link) in &found.names {
+            let Some(name) = name.to_str().filter(|_| !is_link) else {
+                return false;
+            };
+            if children.get(name) == Some(is_dir) {
+                known += 1;
+                continue;
+            }
+            let path = match dir {
+                "" => name.to_owned(),
+                dir => format!("{dir}/{name}"),
+            };
+            let is_ours = match is_dir {
+                true => self.made.contains(&*path),
+                false => self.ours.contains(&*path),
+            };
+            if !is_ours {
+                return false;
+            }
+        }
+        known == children.len()
+    }
+}
+
+/// Whether a directory was last changed at this time, if that is known (not 0): then the same names are in it.
+pub(super) fn is_unchanged(dir: &Path, until: i64) -> bool {
+    let is_same = |metadata| Stamp::of(&metadata).mtime_ns == until;
+    until != 0 && std::fs::metadata(dir).is_ok_and(is_same)
+}
