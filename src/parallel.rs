@@ -80,7 +80,8 @@ fn in_chunks<T: Sync, R: Send>(
     done.into_iter().flat_map(|(_, results)| results).collect()
 }
 
-fn processors() -> usize {
+/// How many processors there are for this process.
+pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -174,13 +174,7 @@ fn read(
     format: Format,
 ) -> Result<Deck, Diagnostic> {
     let path = RelPath::new(&format!("slides/m/t/slides_x.{extension}")).unwrap();
-    let source = DeckSource {
-        path: &path,
-        text,
-        prog_lang,
-        companion: None,
-        has_templates: false,
-    };
+    let source = DeckSource::new(&path, text, prog_lang);
     let view = View {
         lang: Lang::En,
         format,

@@ -49,8 +49,8 @@ impl Planning<'_> {
 
     fn plan_beside(self, early: Early<'_>) -> Result<Plan> {
         let (context, bases, memo) = (self.context, self.bases, self.memo);
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let some = plan::ahead(context, bases, memo, PER_PROCESSOR * processors);
+        let some = PER_PROCESSOR * parallel::processors();
+        let some = plan::ahead(context, bases, memo, some);
         let recipes = Recipes::new(context.clone(), &some);
         let all_planned = CancellationToken::new();
         let planned = all_planned.clone().drop_guard();

@@ -224,7 +224,7 @@ fn renderers_of<'c>(
 /// edit is looked at. Whether it is an edit of code is not known yet, and a kernel that is not needed takes time from those
 /// who do something, unless there is a processor to spare.
 fn ahead_of(memo: &Memo, changed: &HashSet<RelPath>) -> BTreeSet<ActionKind> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = parallel::processors();
     let is_likely = |action: &Action| {
         action.kind != ActionKind::Execute || processors > 2 || !changed.contains(&action.source)
     };

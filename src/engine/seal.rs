@@ -14,6 +14,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::course::RelPath;
+use crate::course::path::is_within;
 use crate::digest::{Digest, Stamp};
 use crate::events::{Diagnostic, Events, as_json};
 use crate::parallel;
@@ -275,27 +276,19 @@ impl<'a> Seal<'a> {
         let root = &self.course.place.root;
         let listing = parts.listed.listing();
         let roots = parts.listed.roots.iter();
-        let mut listed: HashSet<String> = listing.dirs.iter().map(ToString::to_string).collect();
-        listed
-            .extend(roots.map(|start| start.as_ref().map_or_else(String::new, RelPath::to_string)));
-        // Directories that we made for our files: what else comes there is the author's.
-        for file in parts.publisher.among_sources() {
-            let mut made = Vec::new();
-            let mut dir = split(file).0;
-            while !dir.is_empty() && !listed.contains(dir) {
-                made.push(dir.to_owned());
-                dir = split(dir).0;
-            }
-            // Others lie where no source can come.
-            if listed.contains(dir) {
-                listed.extend(made);
-            }
-        }
+        let roots = roots.map(|start| start.as_ref().map_or("", RelPath::as_str));
+        let roots: Vec<&str> = roots.collect();
         let planned = Planned::of(listing, parts.publisher);
-        let listed: Vec<String> = listed.into_iter().collect();
+        // What else comes into directories that we made for our files is the author's. Others lie where no source can come.
+        let may_have_sources =
+            |dir: &&str| (roots.iter()).any(|root| root.is_empty() || is_within(dir, root));
+        let mut listed: HashSet<&str> = listing.dirs.iter().map(RelPath::as_str).collect();
+        listed.extend(&roots);
+        listed.extend(planned.made().filter(may_have_sources));
+        let listed: Vec<&str> = listed.into_iter().collect();
         let names = parallel::map(&listed, |path| {
             let dir = root.join(path);
-            if let Some((digest, until)) = parts.names.get(path).copied()
+            if let Some((digest, until)) = parts.names.get(*path).copied()
                 && is_unchanged(&dir, until)
             {
                 return Some(Names::Listed(digest, until));
@@ -310,7 +303,7 @@ impl<'a> Seal<'a> {
             }
         });
         for (path, names) in listed.into_iter().zip(names) {
-            dirs.entry(path).or_default().names = names?;
+            dirs.entry(path.to_owned()).or_default().names = names?;
         }
         for (path, record) in parts.snapshot.all() {
             let (dir, name) = split(path.as_str());

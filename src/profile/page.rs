@@ -311,7 +311,7 @@ fn data(timeline: &Timeline) -> String {
         .iter()
         .map(|cores| json!([cores.at, cores.own, cores.all]))
         .collect();
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = crate::parallel::processors();
     let data = json!({
         "total": timeline.total,
         "lanes": timeline.lanes,

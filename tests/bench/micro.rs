@@ -31,13 +31,7 @@ fn deck_text(head: &str, cells: usize) -> String {
 
 fn read(text: &str) -> deck::Deck {
     let path = RelPath::new("slides/module/topic/slides_deck.py").unwrap();
-    let source = DeckSource {
-        path: &path,
-        text,
-        prog_lang: ProgLang::Python,
-        companion: None,
-        has_templates: false,
-    };
+    let source = DeckSource::new(&path, text, ProgLang::Python);
     let view = View {
         lang: Lang::En,
         format: Format::Notebook,

@@ -41,13 +41,7 @@ pub fn ours(text: &str, extension: &str, prog_lang: ProgLang) -> Described {
     let path = RelPath::new(&format!("slides_a.{extension}")).unwrap();
     // Braces are text here.
     let text = format!("{{% raw %}}{text}{{% endraw %}}");
-    let source = DeckSource {
-        path: &path,
-        text: &text,
-        prog_lang,
-        companion: None,
-        has_templates: false,
-    };
+    let source = DeckSource::new(&path, &text, prog_lang);
     let view = View {
         lang: Lang::En,
         format: Format::Code,

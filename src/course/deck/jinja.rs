@@ -43,7 +43,7 @@ pub(super) struct Template {
     prog_lang: ProgLang,
     /// The deck's text.
     deck: String,
-    lines: lines::Template,
+    lines: Arc<lines::Template>,
     environment: Environment<'static>,
     asked: Arc<Mutex<Asked>>,
 }
@@ -59,7 +59,7 @@ struct Asked {
 impl Template {
     pub(super) fn new(source: &DeckSource) -> Self {
         let deck = text::normalize_newlines(source.text);
-        let lines = Statements::new(source.prog_lang).without_blanks_after(&deck);
+        let lines = Arc::new(Statements::new(source.prog_lang).without_blanks_after(&deck));
         let asked = Arc::default();
         Self {
             path: source.path.clone(),
@@ -133,7 +133,7 @@ impl Template {
 
 fn environment(
     source: &DeckSource,
-    lines: &lines::Template,
+    lines: &Arc<lines::Template>,
     asked: &Arc<Mutex<Asked>>,
 ) -> Environment<'static> {
     let mut environment = Environment::new();
@@ -153,13 +153,13 @@ fn environment(
     environment.set_fuel(Some(FUEL));
     environment.add_global("_package", macros::package(source.prog_lang));
 
-    let (deck, marked) = (lines.text.clone(), lines.marked());
+    let lines = Arc::clone(lines);
     let asked = Arc::clone(asked);
     let has_templates = source.has_templates;
     environment.set_loader(move |name| {
         match name {
-            DECK => return Ok(Some(deck.clone())),
-            MARKED => return Ok(Some(marked.clone())),
+            DECK => return Ok(Some(lines.text.clone())),
+            MARKED => return Ok(Some(lines.marked())),
             _ => {}
         }
         let bundled = (name == macros::MACROS_NAME).then(|| macros::MACROS.to_owned());

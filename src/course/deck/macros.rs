@@ -77,13 +77,6 @@ impl Package {
 
 /// The template variable `_package`.
 pub(super) fn package(prog_lang: ProgLang) -> Value {
-    static ALL: LazyLock<Vec<(ProgLang, Value)>> =
-        LazyLock::new(|| ProgLang::ALL.map(|lang| (lang, value(lang))).to_vec());
-    let known = ALL.iter().find(|(known, _)| *known == prog_lang);
-    known.map_or_else(|| value(prog_lang), |(_, value)| value.clone())
-}
-
-fn value(prog_lang: ProgLang) -> Value {
     let package = Package::of(prog_lang);
     let logo = encode(package.logo, prog_lang);
     let entries = [

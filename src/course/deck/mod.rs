@@ -67,6 +67,19 @@ pub struct DeckSource<'a> {
     pub has_templates: bool,
 }
 
+impl<'a> DeckSource<'a> {
+    /// A deck without narration, in a course without templates of its own.
+    pub fn new(path: &'a RelPath, text: &'a str, prog_lang: ProgLang) -> Self {
+        Self {
+            path,
+            text,
+            prog_lang,
+            companion: None,
+            has_templates: false,
+        }
+    }
+}
+
 /// What a deck's template can see of the output it is rendered for.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {

@@ -16,13 +16,7 @@ fn read_as(
     format: Format,
 ) -> Result<Deck, Diagnostic> {
     let path = RelPath::new(&format!("slides/m/t/slides_x.{}", prog_lang.extension())).unwrap();
-    let source = DeckSource {
-        path: &path,
-        text,
-        prog_lang,
-        companion: None,
-        has_templates: false,
-    };
+    let source = DeckSource::new(&path, text, prog_lang);
     let view = View {
         lang,
         format,
@@ -70,13 +64,7 @@ fn a_reader_reads_every_view_as_if_it_were_the_only_one() {
     ];
     let path = RelPath::new("slides/m/t/slides_x.py").unwrap();
     for text in &texts {
-        let source = DeckSource {
-            path: &path,
-            text,
-            prog_lang: ProgLang::Python,
-            companion: None,
-            has_templates: false,
-        };
+        let source = DeckSource::new(&path, text, ProgLang::Python);
         let mut views = Vec::new();
         for lang in Lang::ALL {
             views.extend(

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::course::RelPath;
 use crate::course::tree::Listing;
 use crate::digest::{Digest, Stamp};
 
@@ -56,7 +55,6 @@ impl Found {
 pub(super) struct Planned<'a> {
     /// By directory: names, and whether they are directories.
     children: HashMap<&'a str, HashMap<&'a str, bool>>,
-    dirs: HashSet<&'a str>,
     ours: HashSet<&'a str>,
     /// Directories of ours.
     made: HashSet<&'a str>,
@@ -66,7 +64,6 @@ impl<'a> Planned<'a> {
     pub(super) fn of(listing: &'a Listing, publisher: &'a Publisher) -> Self {
         let mut planned = Self {
             children: HashMap::new(),
-            dirs: listing.dirs.iter().map(RelPath::as_str).collect(),
             ours: publisher.among_sources().collect(),
             made: HashSet::new(),
         };
@@ -89,9 +86,16 @@ impl<'a> Planned<'a> {
         planned
     }
 
+    /// The directories that hold files of ours, and those above them.
+    pub(super) fn made(&self) -> impl Iterator<Item = &'a str> {
+        self.made.iter().copied()
+    }
+
     /// Whether a directory was there.
     pub(super) fn knows(&self, dir: &str) -> bool {
-        self.dirs.contains(dir)
+        let (parent, name) = split(dir);
+        let children = self.children.get(parent);
+        children.is_some_and(|children| children.get(name) == Some(&true))
     }
 
     /// Whether the same is in a directory now, but for what is ours.

@@ -38,13 +38,7 @@ fn the_rendered_header_is_exact_in_every_language() {
             for organization in ["ORG", ""] {
                 let path = RelPath::new("t/slides_x.py").unwrap();
                 let text = HEADER.replace("# ", &format!("{c} "));
-                let source = DeckSource {
-                    path: &path,
-                    text: &text,
-                    prog_lang,
-                    companion: None,
-                    has_templates: false,
-                };
+                let source = DeckSource::new(&path, &text, prog_lang);
                 let view = View {
                     lang: Lang::De,
                     format,
