@@ -77,9 +77,9 @@ impl Progressing<'_, '_> {
         let action = &plan.actions[index];
         let session = self.round.session;
         let root = &session.course.place.root;
-        let started = Instant::now();
         let span = self.action_span(action, &reasons, 1);
         let _inside = span.enter();
+        let started = Instant::now();
         self.started(action, reasons);
         let recipe = match action.kind {
             ActionKind::Copy => None,
