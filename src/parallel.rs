@@ -3,12 +3,16 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tracing::debug_span;
+
 /// How many threads look at files; more wait for each other in the kernel.
 const THREADS: usize = 8;
 /// How many items that take no time a thread takes at once.
 const CHUNK: usize = 64;
 /// The same for items that are computed.
 const COMPUTED: usize = 4;
+/// The span of what another thread does.
+pub const BESIDE: &str = "beside";
 
 /// What `look` gives for every item, in their order. For many items that take hardly any time each.
 pub fn map<T: Sync, R: Send>(items: &[T], look: impl Fn(&T) -> R + Sync) -> Vec<R> {
@@ -33,8 +37,10 @@ pub fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Both results: the first one's thread is another.
 pub fn beside<A: Send, B>(other: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
+    // A span is a part of the one that is entered in its thread: a new thread has none.
+    let span = debug_span!(BESIDE);
     std::thread::scope(|scope| {
-        let other = scope.spawn(other);
+        let other = scope.spawn(move || span.in_scope(other));
         let here = here();
         // A panic in there is one of ours.
         let other = other.join();

@@ -440,7 +440,7 @@ fn the_first_decks_run_while_others_are_planned() {
         .bars()
         .find(|bar| bar["name"] == "plan")
         .expect("it was planned");
-    assert_eq!(trace.lane(plan), "planning");
+    assert_eq!(trace.lane(plan), "clm 2");
     let planned = plan["ts"].as_u64().unwrap() + plan["dur"].as_u64().unwrap();
     let work = trace.work();
     let executions = work.iter().filter(|(id, _)| id.starts_with("execute "));
@@ -479,7 +479,8 @@ fn the_first_decks_run_while_others_are_planned() {
     let planned_first = other.build(&BOTH);
     assert_eq!(planned_first.code, 1, "{}", planned_first.stderr);
     let other_trace = Trace::read(&other);
-    assert!(other_trace.lanes.values().all(|lane| lane != "planning"));
+    let plan = other_trace.bars().find(|bar| bar["name"] == "plan");
+    assert_eq!(other_trace.lane(plan.unwrap()), "clm");
     assert_eq!(other.outputs(), course.outputs());
 }
 

@@ -3,10 +3,8 @@
 /// What is shown in a lane, in the order of lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Group {
-    /// Phases of the engine: planning, deciding, publishing.
+    /// Phases of the engine: planning, deciding, publishing. What is done beside them has lanes from 2.
     Phases,
-    /// Planning by a thread of its own, beside the first jobs.
-    Planning,
     /// Actions made in this process, and those whose results were restored.
     Here,
     /// Workers of a kind, by its place in [`KINDS`].
@@ -24,8 +22,8 @@ impl Group {
     /// The name of a lane of this group; `number` counts from 1.
     pub fn name(self, number: usize) -> String {
         match self {
-            Self::Phases => "clm".to_owned(),
-            Self::Planning => "planning".to_owned(),
+            Self::Phases if number == 1 => "clm".to_owned(),
+            Self::Phases => format!("clm {number}"),
             Self::Here => "in this process".to_owned(),
             Self::Workers(kind) => format!("{} {number}", KINDS.get(kind).unwrap_or(&"worker")),
             Self::Kernels => format!("kernel start {number}"),

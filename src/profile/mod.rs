@@ -1,6 +1,7 @@
 //! Where the time of a run went: spans of the engine and of workers are recorded, and shown as a page for people
 //! (`--timings`) or as a trace for Perfetto (`--trace`). Nothing here runs unless one of them was asked for.
 
+mod bars;
 mod cpu;
 mod critical;
 mod lanes;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::events::Counts;
 
+use super::bars::bars;
 use super::cpu::Sample;
 use super::critical::{self, Link};
-use super::lanes::{Group, KINDS, depths, spread};
+use super::lanes::KINDS;
 use super::recorder::{RUN, Record};
 
 /// What was measured between two moments.
@@ -184,9 +185,11 @@ impl Action {
 
 /// The part of the recorder's time that is shown.
 #[derive(Clone, Copy)]
-struct Window {
-    start: Duration,
-    end: Duration,
+pub(super) struct Window {
+    /// When it begins.
+    pub start: Duration,
+    /// When it ends.
+    pub end: Duration,
 }
 
 impl Window {
@@ -198,7 +201,7 @@ impl Window {
         micros(time.clamp(self.start, self.end) - self.start)
     }
 
-    fn interval(self, record: &Record) -> (u64, u64) {
+    pub(super) fn interval(self, record: &Record) -> (u64, u64) {
         let end = record.end.unwrap_or(self.end);
         (self.at(record.start), self.at(end))
     }
@@ -283,146 +286,6 @@ fn action(record: &Record, window: Window, waits: &Waits) -> Action {
         end,
         id,
     }
-}
-
-/// A bar whose lane is not numbered yet.
-struct Draft {
-    group: Group,
-    /// The number within the group, counted from 1; 0 when any will do.
-    number: usize,
-    bar: Bar,
-}
-
-/// Names of lanes, and the bars in them.
-fn bars(
-    records: &[&Record],
-    window: Window,
-    actions: &[Action],
-    places: &HashMap<u64, usize>,
-) -> (Vec<String>, Vec<Bar>) {
-    let parents: HashMap<u64, &Record> = records
-        .iter()
-        .map(|record| (record.number, *record))
-        .collect();
-    let has_worker: std::collections::HashSet<usize> = records
-        .iter()
-        .filter(|record| record.name == "work")
-        .filter_map(|record| action_of(record, &parents, places))
-        .collect();
-    let mut drafts: Vec<Draft> = records
-        .iter()
-        .filter_map(|record| {
-            let (start, end) = window.interval(record);
-            let action = action_of(record, &parents, places);
-            let about = action.map(|place| &actions[place]);
-            let (group, number, class) = match record.name {
-                "queue" => return None,
-                "action" => {
-                    let about = about?;
-                    let is_here = about.attempt == 0 || !KINDS.contains(&about.kind.as_str());
-                    match (is_here, action) {
-                        (true, _) => (Group::Here, 1, Class::Work),
-                        (false, Some(place)) if has_worker.contains(&place) => return None,
-                        (false, _) => (Group::Without, 0, Class::Work),
-                    }
-                }
-                "start kernel" => (Group::Kernels, 0, Class::Start),
-                "work" => (workers(record)?, number(record), Class::Work),
-                // Its kernels start by themselves.
-                "start worker" if record.field("kind") == "execute" => return None,
-                "start worker" => (workers(record)?, number(record), Class::Start),
-                "wait for kernel" => {
-                    let work = record.parent.and_then(|parent| parents.get(&parent))?;
-                    (workers(work)?, number(work), Class::Wait)
-                }
-                "plan" if record.parent.is_none() => (Group::Planning, 1, Class::Phase),
-                _ => (Group::Phases, 1, Class::Phase),
-            };
-            let name = match (class, about) {
-                (Class::Work, Some(about)) => about.label().to_owned(),
-                (Class::Start, _) if !record.field("kernel").is_empty() => {
-                    format!("start {}", record.field("kernel"))
-                }
-                _ => record.name.to_owned(),
-            };
-            let bar = Bar {
-                lane: 0,
-                depth: 0,
-                class,
-                name,
-                start,
-                end,
-                action,
-            };
-            Some(Draft { group, number, bar })
-        })
-        .collect();
-    number_lanes(&mut drafts);
-    into_lanes(drafts)
-}
-
-fn workers(record: &Record) -> Option<Group> {
-    let kind = KINDS.iter().position(|kind| *kind == record.field("kind"));
-    kind.map(Group::Workers)
-}
-
-fn number(record: &Record) -> usize {
-    record.field("worker").parse().unwrap_or(1)
-}
-
-/// The action that a span is a part of.
-fn action_of(
-    record: &Record,
-    parents: &HashMap<u64, &Record>,
-    places: &HashMap<u64, usize>,
-) -> Option<usize> {
-    let parent = |record: &&Record| {
-        record
-            .parent
-            .and_then(|parent| parents.get(&parent).copied())
-    };
-    std::iter::successors(Some(record), parent)
-        .find_map(|record| places.get(&record.number).copied())
-}
-
-/// Gives a lane to bars for which any will do that is free.
-fn number_lanes(drafts: &mut [Draft]) {
-    for group in [Group::Kernels, Group::Without] {
-        let of_group = |draft: &Draft| draft.group == group;
-        let intervals: Vec<(u64, u64)> = drafts
-            .iter()
-            .filter(|draft| of_group(draft))
-            .map(|draft| (draft.bar.start, draft.bar.end))
-            .collect();
-        let numbers = spread(&intervals);
-        let drafts = drafts.iter_mut().filter(|draft| of_group(draft));
-        for (draft, number) in drafts.zip(numbers) {
-            draft.number = number + 1;
-        }
-    }
-}
-
-fn into_lanes(mut drafts: Vec<Draft>) -> (Vec<String>, Vec<Bar>) {
-    // Stable: within a lane, bars stay in the order of their starts.
-    drafts.sort_by_key(|draft| (draft.group, draft.number));
-    let mut lanes = Vec::new();
-    let mut bars = Vec::with_capacity(drafts.len());
-    for lane in drafts.chunk_by(|one, other| (one.group, one.number) == (other.group, other.number))
-    {
-        let intervals: Vec<(u64, u64)> = lane
-            .iter()
-            .map(|draft| (draft.bar.start, draft.bar.end))
-            .collect();
-        for (draft, depth) in lane.iter().zip(depths(&intervals)) {
-            bars.push(Bar {
-                lane: lanes.len(),
-                depth,
-                ..draft.bar.clone()
-            });
-        }
-        lanes.extend(lane.first().map(|draft| draft.group.name(draft.number)));
-    }
-    (lanes, bars)
 }
 
 fn cores(samples: &[Sample], window: Window) -> Vec<Cores> {

@@ -1,0 +1,227 @@
+//! Which span is shown as what, and in which lane.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::parallel::BESIDE;
+
+use super::lanes::{Group, KINDS, depths, spread};
+use super::recorder::Record;
+use super::timeline::{Action, Bar, Class, Window};
+
+/// A bar whose lane is not numbered yet.
+struct Draft {
+    group: Group,
+    /// The number within the group, counted from 1; 0 when any will do.
+    number: usize,
+    bar: Bar,
+}
+
+/// Names of lanes, and the bars in them. `records` are those that are shown, by start; `places` has the place of an action
+/// in `actions` by the number of its span.
+pub fn bars(
+    records: &[&Record],
+    window: Window,
+    actions: &[Action],
+    places: &HashMap<u64, usize>,
+) -> (Vec<String>, Vec<Bar>) {
+    let parents: HashMap<u64, &Record> = records
+        .iter()
+        .map(|record| (record.number, *record))
+        .collect();
+    let threads = threads(records, window);
+    let has_worker: HashSet<usize> = records
+        .iter()
+        .filter(|record| record.name == "work")
+        .filter_map(|record| action_of(record, &parents, places))
+        .collect();
+    let mut drafts: Vec<Draft> = records
+        .iter()
+        .filter_map(|record| {
+            let (start, end) = window.interval(record);
+            let action = action_of(record, &parents, places);
+            let about = action.map(|place| &actions[place]);
+            let (group, number, class) = match record.name {
+                "queue" | BESIDE => return None,
+                "action" => {
+                    let about = about?;
+                    let is_here = about.attempt == 0 || !KINDS.contains(&about.kind.as_str());
+                    match (is_here, action) {
+                        (true, _) => (Group::Here, 1, Class::Work),
+                        (false, Some(place)) if has_worker.contains(&place) => return None,
+                        (false, _) => (Group::Without, 0, Class::Work),
+                    }
+                }
+                "start kernel" => (Group::Kernels, 0, Class::Start),
+                "work" => (workers(record)?, number(record), Class::Work),
+                // Its kernels start by themselves.
+                "start worker" if record.field("kind") == "execute" => return None,
+                "start worker" => (workers(record)?, number(record), Class::Start),
+                "wait for kernel" => {
+                    let work = record.parent.and_then(|parent| parents.get(&parent))?;
+                    (workers(work)?, number(work), Class::Wait)
+                }
+                _ => {
+                    let thread = within(record, &parents).find_map(|of| threads.get(&of.number));
+                    (Group::Phases, thread.copied().unwrap_or(1), Class::Phase)
+                }
+            };
+            let name = match (class, about) {
+                (Class::Work, Some(about)) => about.label().to_owned(),
+                (Class::Start, _) if !record.field("kernel").is_empty() => {
+                    format!("start {}", record.field("kernel"))
+                }
+                _ => record.name.to_owned(),
+            };
+            let bar = Bar {
+                lane: 0,
+                depth: 0,
+                class,
+                name,
+                start,
+                end,
+                action,
+            };
+            Some(Draft { group, number, bar })
+        })
+        .collect();
+    number_lanes(&mut drafts);
+    into_lanes(drafts)
+}
+
+fn workers(record: &Record) -> Option<Group> {
+    let kind = KINDS.iter().position(|kind| *kind == record.field("kind"));
+    kind.map(Group::Workers)
+}
+
+fn number(record: &Record) -> usize {
+    record.field("worker").parse().unwrap_or(1)
+}
+
+/// The action that a span is a part of.
+fn action_of(
+    record: &Record,
+    parents: &HashMap<u64, &Record>,
+    places: &HashMap<u64, usize>,
+) -> Option<usize> {
+    within(record, parents).find_map(|record| places.get(&record.number).copied())
+}
+
+/// A span and those that it is a part of, from the inside out.
+fn within<'a>(
+    record: &'a Record,
+    parents: &HashMap<u64, &'a Record>,
+) -> impl Iterator<Item = &'a Record> {
+    std::iter::successors(Some(record), |record| {
+        let parent = record.parent?;
+        parents.get(&parent).copied()
+    })
+}
+
+/// The lanes of phases for what other threads did beside the engine's, by the number of its span.
+fn threads(records: &[&Record], window: Window) -> HashMap<u64, usize> {
+    let beside: Vec<&&Record> = records
+        .iter()
+        .filter(|record| record.name == BESIDE)
+        .collect();
+    let intervals: Vec<(u64, u64)> = beside
+        .iter()
+        .map(|record| window.interval(record))
+        .collect();
+    let numbers = spread(&intervals).into_iter();
+    let threads = beside.iter().zip(numbers);
+    threads
+        .map(|(record, number)| (record.number, number + 2))
+        .collect()
+}
+
+/// Gives a lane to bars for which any will do that is free.
+fn number_lanes(drafts: &mut [Draft]) {
+    for group in [Group::Kernels, Group::Without] {
+        let of_group = |draft: &Draft| draft.group == group;
+        let intervals: Vec<(u64, u64)> = drafts
+            .iter()
+            .filter(|draft| of_group(draft))
+            .map(|draft| (draft.bar.start, draft.bar.end))
+            .collect();
+        let numbers = spread(&intervals);
+        let drafts = drafts.iter_mut().filter(|draft| of_group(draft));
+        for (draft, number) in drafts.zip(numbers) {
+            draft.number = number + 1;
+        }
+    }
+}
+
+fn into_lanes(mut drafts: Vec<Draft>) -> (Vec<String>, Vec<Bar>) {
+    // Stable: within a lane, bars stay in the order of their starts.
+    drafts.sort_by_key(|draft| (draft.group, draft.number));
+    let mut lanes = Vec::new();
+    let mut bars = Vec::with_capacity(drafts.len());
+    for lane in drafts.chunk_by(|one, other| (one.group, one.number) == (other.group, other.number))
+    {
+        let intervals: Vec<(u64, u64)> = lane
+            .iter()
+            .map(|draft| (draft.bar.start, draft.bar.end))
+            .collect();
+        for (draft, depth) in lane.iter().zip(depths(&intervals)) {
+            bars.push(Bar {
+                lane: lanes.len(),
+                depth,
+                ..draft.bar.clone()
+            });
+        }
+        lanes.extend(lane.first().map(|draft| draft.group.name(draft.number)));
+    }
+    (lanes, bars)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn record(number: u64, parent: Option<u64>, name: &'static str, from: u64, to: u64) -> Record {
+        Record {
+            number,
+            parent,
+            name,
+            start: Duration::from_micros(from),
+            end: Some(Duration::from_micros(to)),
+            fields: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_other_threads_do_beside_has_lanes_of_its_own() {
+        let records = [
+            record(1, None, "run", 0, 100),
+            record(2, Some(1), "remember", 5, 50),
+            record(3, Some(1), BESIDE, 6, 60),
+            record(4, Some(3), "resume", 10, 60),
+            record(5, Some(3), BESIDE, 20, 40),
+            record(6, Some(5), "stat", 20, 39),
+            record(7, Some(1), BESIDE, 70, 80),
+            record(8, Some(7), "seal", 70, 80),
+            record(9, Some(8), "stat", 71, 72),
+        ];
+        let window = Window {
+            start: Duration::ZERO,
+            end: Duration::from_micros(100),
+        };
+        let records: Vec<&Record> = records.iter().collect();
+        let (lanes, bars) = bars(&records, window, &[], &HashMap::new());
+        let lane = |bar: &Bar| (lanes[bar.lane].clone(), bar.name.clone(), bar.depth);
+        let shown: Vec<(String, String, usize)> = bars.iter().map(lane).collect();
+        let expected = [
+            ("clm", "run", 0),
+            ("clm", "remember", 1),
+            ("clm 2", "resume", 0),
+            ("clm 2", "seal", 0),
+            ("clm 2", "stat", 1),
+            ("clm 3", "stat", 0),
+        ];
+        let expected =
+            expected.map(|(lane, name, depth)| (lane.to_owned(), name.to_owned(), depth));
+        assert_eq!(shown, expected);
+    }
+}
