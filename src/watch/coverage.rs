@@ -35,8 +35,8 @@ pub struct LimitReached;
 /// What is watched.
 #[derive(Debug, Default)]
 pub struct Coverage {
-    /// By real path, the names of each directory, hardly ever more than one; none when only some files in it matter.
-    pub(super) dirs: BTreeMap<PathBuf, Vec<PathBuf>>,
+    /// By real path, the names of each directory; none when only some files in it matter.
+    pub(super) dirs: BTreeMap<Box<Path>, DirNames>,
     /// Single files by real path, with the names that depend on them.
     pub(super) files: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
     /// Real paths whose coming lets something wanted exist.
@@ -47,22 +47,70 @@ pub struct Coverage {
     pub(super) targets: BTreeSet<PathBuf>,
     /// Real paths of trees, which are wanted whether or not they exist.
     pub(super) bases: BTreeSet<PathBuf>,
-    /// All names in `dirs`.
-    pub(super) names: HashSet<PathBuf>,
+    /// All names in `dirs` that are not real paths.
+    pub(super) others: HashSet<PathBuf>,
     /// All names in `files`.
     pub(super) single: HashSet<PathBuf>,
     /// All names that something in `awaited` could let exist.
     pub(super) missing: HashSet<PathBuf>,
 }
 
+/// What the course calls a directory: hardly ever anything but its real path, which is not kept twice.
+#[derive(Debug, Default)]
+pub(super) struct DirNames {
+    is_itself: bool,
+    others: Vec<PathBuf>,
+}
+
+impl DirNames {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.is_itself) + self.others.len()
+    }
+
+    /// The names of the directory with this real path.
+    pub(super) fn of<'a>(&'a self, real: &'a Path) -> impl Iterator<Item = &'a Path> {
+        let itself = self.is_itself.then_some(real);
+        itself.into_iter().chain(self.others.iter().map(|name| &**name))
+    }
+
+    fn add(&mut self, real: &Path, name: &Path) {
+        if name == real {
+            self.is_itself = true;
+        } else if !self.others.iter().any(|known| known == name) {
+            self.others.push(name.to_path_buf());
+        }
+    }
+}
+
 impl Coverage {
+    /// A watched directory is called this, too.
+    pub(super) fn call(&mut self, real: &Path, name: &Path) {
+        if let Some(names) = self.dirs.get_mut(real) {
+            names.add(real, name);
+        }
+        if name != real {
+            self.others.insert(name.to_path_buf());
+        }
+    }
+
+    /// What a directory is called; nothing when it is not watched.
+    pub(super) fn names_of_dir<'a>(&'a self, real: &'a Path) -> impl Iterator<Item = &'a Path> {
+        let names = self.dirs.get(real).into_iter();
+        names.flat_map(|names| names.of(real))
+    }
+
+    /// All names of directories.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Path> {
+        self.dirs.iter().flat_map(|(real, names)| names.of(real))
+    }
+
     /// The paths in the course that a real path stands for.
     pub fn names_of(&self, real: &Path) -> BTreeSet<PathBuf> {
         let mut names = self.files.get(real).cloned().unwrap_or_default();
         if let (Some(dir), Some(name)) = (real.parent(), real.file_name())
-            && let Some(dirs) = self.dirs.get(dir)
         {
-            names.extend(dirs.iter().map(|dir| dir.join(name)));
+            names.extend(self.names_of_dir(dir).map(|dir| dir.join(name)));
         }
         names
     }
@@ -78,7 +126,8 @@ impl Coverage {
 
     /// Whether a directory of the course is watched whole.
     pub fn holds(&self, name: &Path) -> bool {
-        self.names.contains(name)
+        let is_real = |names: &DirNames| names.is_itself;
+        self.dirs.get(name).is_some_and(is_real) || self.others.contains(name)
     }
 
     /// Whether a file of the course is watched by itself, or awaited.
@@ -97,7 +146,7 @@ impl Coverage {
             // What a link in it led to is not below it.
             || holds_in(&self.links, real)
             || self.bases.contains(real)
-            || self.dirs.get(real).is_some_and(Vec::is_empty)
+            || self.dirs.get(real).is_some_and(|names| names.len() == 0)
     }
 
     /// Whether symbolic links lead to a real path or through it. That is decisive for directories.
@@ -106,15 +155,15 @@ impl Coverage {
     }
 
     /// The watched directories.
-    pub fn dirs(&self) -> impl Iterator<Item = &PathBuf> {
-        self.dirs.keys()
+    pub fn dirs(&self) -> impl Iterator<Item = &Path> {
+        self.dirs.keys().map(|dir| &**dir)
     }
 
     /// Drops a directory that went, with all below it. Returns what it and they were called.
     pub fn drop_tree(&mut self, real: &Path, register: &mut dyn Register) -> Vec<PathBuf> {
-        let gone: Vec<PathBuf> = self
+        let gone: Vec<Box<Path>> = self
             .dirs
-            .range(real.to_path_buf()..)
+            .range(Box::from(real)..)
             .map(|(dir, _)| dir)
             .take_while(|dir| dir.starts_with(real))
             .cloned()
@@ -122,10 +171,11 @@ impl Coverage {
         let mut names = Vec::new();
         for dir in gone {
             register.unwatch(&dir);
-            names.extend(self.dirs.remove(&dir).into_iter().flatten());
+            let of_dir = self.dirs.remove(&dir).unwrap_or_default();
+            names.extend(of_dir.of(&dir).map(Path::to_path_buf));
         }
         for name in &names {
-            self.names.remove(name);
+            self.others.remove(name);
         }
         self.links.retain(|link| !link.starts_with(real));
         names

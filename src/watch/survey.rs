@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use super::coverage::{Coverage, LimitReached, Refused, Register};
+use super::coverage::{Coverage, DirNames, LimitReached, Refused, Register};
 use super::filter::Filter;
 
 /// Links that lead to links, at most.
@@ -91,10 +91,11 @@ impl<'a> Survey<'a> {
         for dir in gone {
             self.register.found_missing(dir);
         }
-        let known = self.before.names.iter().chain(&self.before.single);
+        let single = self.before.single.iter().map(|name| &**name);
+        let known = self.before.names().chain(single);
         self.gone = known
             .filter(|name| !self.coverage.holds(name) && !self.coverage.single.contains(*name))
-            .cloned()
+            .map(Path::to_path_buf)
             .collect();
         Ok(())
     }
@@ -107,10 +108,7 @@ impl<'a> Survey<'a> {
         let names: Vec<PathBuf> = match (real.parent(), real.file_name()) {
             (Some(dir), Some(name)) => self
                 .coverage
-                .dirs
-                .get(dir)
-                .into_iter()
-                .flatten()
+                .names_of_dir(dir)
                 .map(|dir| dir.join(name))
                 .collect(),
             _ => return Ok(()),
@@ -145,17 +143,8 @@ impl<'a> Survey<'a> {
         if !self.plain(real)? {
             return Ok(());
         }
-        if let Some(names) = self.coverage.dirs.get_mut(real)
-            && !names.iter().any(|known| known == name)
-        {
-            names.push(name.to_path_buf());
-        }
-        self.coverage.names.insert(name.to_path_buf());
-        let was_known = self
-            .before
-            .dirs
-            .get(real)
-            .is_some_and(|names| names.iter().any(|known| known == name));
+        self.coverage.call(real, name);
+        let was_known = self.before.names_of_dir(real).any(|known| known == name);
         if !was_known {
             self.found.insert(name.to_path_buf());
         }
@@ -293,7 +282,7 @@ impl<'a> Survey<'a> {
                 Err(Refused::Limit) => return Err(LimitReached),
             }
         }
-        self.coverage.dirs.insert(real.to_path_buf(), Vec::new());
+        self.coverage.dirs.insert(real.into(), DirNames::default());
         Ok(true)
     }
 
