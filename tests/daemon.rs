@@ -1,5 +1,6 @@
 //! `clm watch` and the daemon: a save is built, an error stays until it is mended, others may ask.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clm::daemon::client::Client;
@@ -80,6 +81,62 @@ fn a_save_is_built_and_nothing_else() {
     course.write(DECK, course.read(DECK));
     let run = watching.run();
     assert_eq!(run.counts().built + run.counts().restored, 0, "{run:?}");
+}
+
+/// A daemon forgets what its records tell as well. `BEFORE_TRIM` is shorter.
+const REST: Duration = Duration::from_secs(4);
+
+#[test]
+fn after_a_long_rest_an_edit_is_built_as_any_other() {
+    let course = course();
+    let (diagram, included) = (
+        "slides/m/topic_020_b/pu/x.pu",
+        "slides/m/topic_020_b/pu/all.iuml",
+    );
+    course.write(diagram, "@startuml\n!include all.iuml\na -> b\n@enduml\n");
+    course.write(included, "skinparam backgroundColor yellow\n");
+    let watching = Watching::start(&course, &[]);
+    let outputs = watching.run().counts().built;
+    watching.expect_silence(REST);
+
+    course.edit(DECK, "print('one')", "print('two')");
+    let run = watching.run();
+    assert!(
+        run.sources().iter().all(|source| *source == DECK),
+        "{run:?}"
+    );
+    let reasons = run.reasons(&format!("execute {DECK} de"));
+    assert!(reasons[0].starts_with("code changed"), "{reasons:?}");
+    assert!(run.counts().built < outputs);
+    assert!(page(&course).contains("two"));
+
+    // What it was found to read was known only by its last run.
+    watching.expect_silence(REST);
+    course.write(included, "skinparam backgroundColor blue\n");
+    let run = watching.run();
+    assert_eq!(run.finished(Status::Built), [format!("plantuml {diagram}")]);
+    let reasons = run.reasons(&format!("plantuml {diagram}"));
+    assert_eq!(reasons, [format!("`{included}`, which it reads, changed")]);
+
+    // Only the records know which outputs a deck had.
+    watching.expect_silence(REST);
+    let before = course.outputs();
+    course.remove(DECK);
+    let run = watching.run();
+    let left = course.outputs();
+    assert_eq!(run.counts().removed as usize, before.len() - left.len());
+    assert!(left.len() < before.len() && left.keys().all(|path| before.contains_key(path)));
+
+    // A build lists all of them.
+    watching.expect_silence(REST);
+    let ran = course.build(&[]);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    let manifest = course.read("output/shared/.clm-manifest.json");
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let listed = manifest["files"].as_array().unwrap().iter();
+    let listed: BTreeSet<&str> = listed.map(|file| file["path"].as_str().unwrap()).collect();
+    let shared = left.keys().filter_map(|path| path.strip_prefix("shared/"));
+    assert_eq!(listed, shared.collect());
 }
 
 #[test]

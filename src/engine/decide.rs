@@ -1,6 +1,6 @@
 //! What is fresh, what can be restored, what is stale, and why.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use crate::plan::{Action, ActionIndex, ActionKey, Files as _, Recipes};
 use crate::store::{CachedResult, Latest, Parts, ResultStatus, Store};
 
 use super::publish::Publisher;
+use super::recalled::Recalled;
 use super::snapshot::Snapshot;
 
 /// Digests of an action's results by name.
@@ -74,7 +75,7 @@ impl Force {
 pub struct Decider<'a> {
     store: &'a Store,
     snapshot: &'a Snapshot,
-    latest: &'a HashMap<String, Latest>,
+    latest: &'a Recalled<Latest>,
     force: Force,
     recipes: &'a Recipes<'a>,
 }
@@ -84,7 +85,7 @@ impl<'a> Decider<'a> {
     pub fn new(
         store: &'a Store,
         snapshot: &'a Snapshot,
-        latest: &'a HashMap<String, Latest>,
+        latest: &'a Recalled<Latest>,
         force: Force,
         recipes: &'a Recipes<'a>,
     ) -> Self {
@@ -98,8 +99,9 @@ impl<'a> Decider<'a> {
     }
 
     /// What the action's last run found out, if it ever ran.
-    pub fn latest(&self, action: &str) -> Option<&Latest> {
-        self.latest.get(action)
+    pub fn latest(&self, action: &str) -> Result<Option<Cow<'_, Latest>>> {
+        let ask = || self.store.latest_of(action);
+        Ok(self.latest.get(action, ask)?)
     }
 
     /// Whether the action's cached result is not to be used.
@@ -176,7 +178,7 @@ impl<'a> Decider<'a> {
         if are_fresh(action, &results, publisher)? {
             return Ok(Decision::Fresh(results));
         }
-        Ok(match self.latest(&action.id) {
+        Ok(match self.latest(&action.id)? {
             Some(latest) if latest.key == action.key => {
                 Decision::Stale(vec!["an output is missing or was changed".to_owned()])
             }
@@ -265,7 +267,7 @@ impl<'a> Decider<'a> {
         action: &Action,
         upstream: &[&Results],
     ) -> Result<Vec<String>> {
-        let Some(latest) = self.latest(&action.id) else {
+        let Some(latest) = self.latest(&action.id)? else {
             return Ok(vec!["it was never built".to_owned()]);
         };
         let before = self.store.latest_parts(&action.id)?;

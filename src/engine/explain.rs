@@ -4,6 +4,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Diagnostic};
 use crate::plan::{Action, Plan, Recipes};
+use crate::store::Latest;
 
 use super::decide::{Decided, Decider, Decision, Results};
 use super::jobs::from_remembered;
@@ -77,45 +78,42 @@ pub fn about(
     states: &[State],
     decider: &Decider<'_>,
     recipes: &Recipes<'_>,
-) -> Vec<Explained> {
-    plan.actions
-        .iter()
-        .enumerate()
-        .zip(states)
-        .filter_map(|((index, action), state)| {
-            let latest = decider.latest(&action.id);
-            let outputs: Vec<String> = action
-                .outputs
+) -> Result<Vec<Explained>> {
+    let mut all = Vec::new();
+    for ((index, action), state) in plan.actions.iter().enumerate().zip(states) {
+        let latest = decider.latest(&action.id)?;
+        let outputs: Vec<String> = action
+            .outputs
+            .iter()
+            .flat_map(|output| output.destinations.iter().map(ToString::to_string))
+            .collect();
+        let reads = |latest: &Latest| latest.discovered.iter().any(|(file, _)| file == path);
+        let is_discovered = latest.as_deref().is_some_and(reads);
+        let is_input = action.source.as_str() == path
+            || action
+                .inputs
                 .iter()
-                .flat_map(|output| output.destinations.iter().map(ToString::to_string))
-                .collect();
-            let is_discovered =
-                latest.is_some_and(|latest| latest.discovered.iter().any(|(file, _)| file == path));
-            let is_input = action.source.as_str() == path
-                || action
-                    .inputs
-                    .iter()
-                    .any(|(input, _)| input.as_str() == path);
-            if !is_discovered && !is_input && !outputs.iter().any(|output| output == path) {
-                return None;
-            }
-            let upstream = upstream(action, states);
-            let (state, reasons, diagnostics) = describe(state);
-            Some(Explained {
-                action: action.id.to_string(),
-                kind: action.kind,
-                source: action.source.to_string(),
-                state,
-                reasons,
-                parts: decider.parts(index, &upstream),
-                discovered: latest.map_or_else(Vec::new, |latest| latest.discovered.clone()),
-                outputs,
-                diagnostics: from_remembered(recipes, index, diagnostics),
-                duration_ms: latest.map(|latest| latest.duration_ms),
-                finished_ms: latest.map(|latest| latest.finished_ms),
-            })
-        })
-        .collect()
+                .any(|(input, _)| input.as_str() == path);
+        if !is_discovered && !is_input && !outputs.iter().any(|output| output == path) {
+            continue;
+        }
+        let upstream = upstream(action, states);
+        let (state, reasons, diagnostics) = describe(state);
+        all.push(Explained {
+            action: action.id.to_string(),
+            kind: action.kind,
+            source: action.source.to_string(),
+            state,
+            reasons,
+            parts: decider.parts(index, &upstream),
+            duration_ms: latest.as_deref().map(|latest| latest.duration_ms),
+            finished_ms: latest.as_deref().map(|latest| latest.finished_ms),
+            discovered: latest.map_or_else(Vec::new, |latest| latest.into_owned().discovered),
+            outputs,
+            diagnostics: from_remembered(recipes, index, diagnostics),
+        });
+    }
+    Ok(all)
 }
 
 /// The results of the actions that one waits for, as far as they are known.

@@ -18,7 +18,7 @@ use crate::plan::{Memo, Names};
 use super::course::Course;
 use super::kept;
 use super::scan::Scanned;
-use super::settled::Settled;
+use super::settled::{Found, Settled};
 use super::sources::{Sources, Titles};
 
 /// An action that was up to date.
@@ -29,6 +29,8 @@ struct Left<'a> {
     results: Vec<(&'a str, Digest)>,
     #[serde(with = "as_json")]
     said: Cow<'a, [Diagnostic]>,
+    #[serde(borrow)]
+    discovered: Vec<&'a str>,
 }
 
 /// What a build goes on with.
@@ -51,7 +53,7 @@ pub(super) fn write(course: &Course, sources: &Sources, settled: &Settled) -> Op
     sources.titles.keep(listed.listing());
     let settled: Vec<Left<'_>> = settled
         .entries()
-        .map(|(action, results, said)| {
+        .map(|(action, results, said, discovered)| {
             let results = results.iter();
             Left {
                 action,
@@ -59,6 +61,7 @@ pub(super) fn write(course: &Course, sources: &Sources, settled: &Settled) -> Op
                     .map(|(name, digest)| (name.as_str(), *digest))
                     .collect(),
                 said: Cow::Borrowed(said),
+                discovered: discovered.iter().map(String::as_str).collect(),
             }
         })
         .collect();
@@ -93,8 +96,12 @@ pub(super) fn read(course: &Course, digest: Digest, names: &Names) -> Option<Res
         };
         let results = entry.results.into_iter();
         let results = results.map(|(name, digest)| (name.to_owned(), digest));
-        let said = entry.said.into_owned();
-        settled.settle(action, results.collect::<Arc<[_]>>(), said);
+        let discovered = entry.discovered.into_iter();
+        let found = Found {
+            said: entry.said.into_owned(),
+            discovered: discovered.map(str::to_owned).collect(),
+        };
+        settled.settle(action, results.collect::<Arc<[_]>>(), found);
     }
     Some(Resumed {
         memo,

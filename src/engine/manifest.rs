@@ -128,7 +128,7 @@ impl Manifests<'_> {
         }
         let path = placed.destination.path.as_str();
         let destination = format!("{}/{path}", target.root);
-        let Some(digest) = publisher.digest_of(&destination) else {
+        let Some(digest) = publisher.digest_of(&destination)? else {
             return Ok(None);
         };
         let sha256 = checksums.of(digest, || publisher.file(&destination))?;

@@ -12,6 +12,7 @@ mod left;
 pub mod load;
 mod manifest;
 mod publish;
+mod recalled;
 pub mod resident;
 mod rest;
 mod round;
@@ -24,7 +25,7 @@ pub mod sources;
 mod staging;
 mod wanted;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,7 @@ use index::Index;
 use load::Loaded;
 pub use publish::OwnFiles;
 use publish::Publisher;
+use recalled::Recalled;
 use rest::AtRest;
 use round::Carried;
 use run::Run;
@@ -115,7 +117,7 @@ struct Memory {
     sources: Sources,
     publisher: Publisher,
     /// What every action was last made of.
-    latest: HashMap<String, Latest>,
+    latest: Recalled<Latest>,
     settled: Settled,
     /// What a build of everything has to say, if there is nothing to do.
     rest: Option<AtRest>,
@@ -203,7 +205,32 @@ impl Memory {
 
     fn unsettle(&mut self, changes: &ChangeSet, root: &std::path::Path) {
         let is_output = |path: &str| self.publisher.has_outputs_at(path);
-        self.settled.apply(changes, root, &self.latest, &is_output);
+        self.settled.apply(changes, root, &is_output);
+    }
+
+    /// Forgets what the records tell as well when they are asked: between two edits nobody asks, and after one hardly
+    /// anything is asked for.
+    fn release(&mut self, store: &Store) {
+        // What they do not have yet must not be forgotten.
+        if store.settle().is_ok() {
+            self.publisher.release();
+            self.latest.release(|_| false);
+        }
+    }
+
+    /// Has all the records in memory: for a run that looks at everything.
+    fn recall(&mut self, store: &Store) -> Result<()> {
+        if !self.latest.is_whole() {
+            self.latest.fill(store.latest()?);
+        }
+        self.publisher.recall()
+    }
+
+    /// Adds what actions were made of.
+    fn learn(&mut self, latest: Vec<(Arc<str>, Latest)>) {
+        for (action, latest) in latest {
+            self.latest.insert(action, latest);
+        }
     }
 }
 
@@ -449,13 +476,7 @@ impl Engine {
             Some(relative) => relative.to_string(),
             None => path.display().to_string(),
         };
-        Ok(explain::about(
-            &name,
-            &loaded.plan,
-            &states,
-            &decider,
-            &recipes,
-        ))
+        explain::about(&name, &loaded.plan, &states, &decider, &recipes)
     }
 
     fn start_pool(&self) -> Pool {
@@ -523,12 +544,12 @@ impl Engine {
             self.store.clone(),
             self.own_files.clone(),
             self.events.clone(),
-            &sources.names,
+            Arc::clone(&sources.names),
         )?;
         Ok(Memory {
             sources,
             publisher,
-            latest: self.store.latest()?,
+            latest: Recalled::whole(self.store.latest()?),
             settled: Settled::default(),
             rest: None,
             carried: Carried::default(),

@@ -115,6 +115,9 @@ impl<'e> Resident<'e> {
                     ask = asks.recv() => ask,
                     () = tokio::time::sleep(BEFORE_TRIM), if !is_trim => {
                         self.is_trim = true;
+                        if let Some(memory) = &mut self.memory {
+                            memory.release(&self.engine.store);
+                        }
                         self.engine.store.release_memory();
                         memory::release();
                         continue;

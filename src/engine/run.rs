@@ -174,7 +174,11 @@ impl Run<'_> {
             memory.settled.clear();
         }
         let only = &self.options.only;
-        memory.settled.unsettle_readers(only, &memory.latest);
+        memory.settled.unsettle_readers(only);
+        if memory.settled.is_empty() || !only.is_empty() {
+            // All actions are asked about.
+            memory.recall(&engine.store)?;
+        }
         let held = engine.events.held_back();
         // When nothing was ever built, all of it is to be done.
         let is_new = self.options.is_ordinary() && memory.latest.is_empty();
@@ -229,7 +233,7 @@ impl Run<'_> {
         totals.has_errors |= ended.has_errors;
         totals.untouched = ended.untouched;
         totals.reason = totals.reason.take().or(ended.reason);
-        memory.latest.extend(ended.latest);
+        memory.learn(ended.latest);
         // What was found to be read while it was made.
         engine.tell_inputs(self.specified, memory);
         if ended.interrupted {
@@ -240,7 +244,7 @@ impl Run<'_> {
             return Ok(true);
         }
         totals.removed += self.clean_up(memory, &loaded)?;
-        self.write_manifests(&memory.publisher, &loaded, totals)?;
+        self.write_manifests(&mut memory.publisher, &loaded, totals)?;
         if self.options.is_ordinary() && !again && !totals.has_errors {
             memory.rest = AtRest::of(&loaded, &memory.settled);
         }
@@ -301,7 +305,7 @@ impl Run<'_> {
             &engine.renderers,
             Some(&mut begin),
         )?;
-        memory.latest.extend(ended.latest);
+        memory.learn(ended.latest);
         totals.reason = totals.reason.take().or(ended.reason);
         // What was begun may have been made of sources that changed since.
         loaded.is_torn |= ended.again;
@@ -361,7 +365,7 @@ impl Run<'_> {
     #[tracing::instrument(level = "debug", name = "manifests", skip_all)]
     fn write_manifests(
         &self,
-        publisher: &Publisher,
+        publisher: &mut Publisher,
         loaded: &Loaded,
         totals: &Totals,
     ) -> Result<()> {
@@ -380,6 +384,7 @@ impl Run<'_> {
         if !is_due || !course.settings.output.manifest {
             return Ok(());
         }
+        publisher.recall()?;
         let failed: HashSet<&RelPath> = loaded
             .plan
             .actions

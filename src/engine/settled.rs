@@ -8,7 +8,6 @@ use std::sync::Arc;
 use crate::course::RelPath;
 use crate::events::Diagnostic;
 use crate::plan::Action;
-use crate::store::Latest;
 use crate::watch::ChangeSet;
 
 use super::decide::Results;
@@ -22,6 +21,17 @@ struct Entry {
     results: Results,
     /// What was said about it, besides the warnings of its planning.
     said: Box<[Diagnostic]>,
+    /// Files that it was found to read or to look for.
+    discovered: Box<[String]>,
+}
+
+/// What is known of an action that is up to date, besides its results.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// What was said about it, besides the warnings of its planning.
+    pub said: Vec<Diagnostic>,
+    /// Files that it was found to read or to look for, besides its inputs.
+    pub discovered: Vec<String>,
 }
 
 impl Settled {
@@ -41,25 +51,25 @@ impl Settled {
     }
 
     /// An action came out up to date.
-    pub fn settle(&mut self, action: &Arc<Action>, results: Results, said: Vec<Diagnostic>) {
+    pub fn settle(&mut self, action: &Arc<Action>, results: Results, found: Found) {
         let entry = Entry {
             action: Arc::clone(action),
             results,
-            said: said.into(),
+            said: found.said.into(),
+            discovered: found.discovered.into(),
         };
         self.0.insert(Arc::clone(&action.id), entry);
     }
 
     /// Forgets the actions that read one of these files, as far as is known.
-    pub fn unsettle_readers(&mut self, files: &[RelPath], latest: &HashMap<String, Latest>) {
-        self.0.retain(|id, Entry { action, .. }| {
-            let discovered = latest.get(&**id).map(|latest| &latest.discovered);
-            let is_discovered = |file: &RelPath| {
-                discovered.is_some_and(|found| found.iter().any(|(path, _)| path == file.as_str()))
-            };
-            !files
-                .iter()
-                .any(|file| action.reads(file) || is_discovered(file))
+    pub fn unsettle_readers(&mut self, files: &[RelPath]) {
+        if files.is_empty() {
+            return;
+        }
+        self.0.retain(|_, entry| {
+            let finds = |file: &RelPath| entry.discovered.iter().any(|path| path == file.as_str());
+            let mut files = files.iter();
+            !files.any(|file| entry.action.reads(file) || finds(file))
         });
     }
 
@@ -68,10 +78,15 @@ impl Settled {
         self.0.remove(action);
     }
 
-    /// Every entry: the identity of the action, its results, and what was said about it.
-    pub fn entries(&self) -> impl Iterator<Item = (&str, &Results, &[Diagnostic])> {
+    /// Every entry: the identity of the action, its results, what was said about it, and the files it was found to read.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Results, &[Diagnostic], &[String])> {
         let entries = self.0.iter();
-        entries.map(|(id, entry)| (&**id, &entry.results, &*entry.said))
+        entries.map(|(id, entry)| (&**id, &entry.results, &*entry.said, &*entry.discovered))
+    }
+
+    /// Whether nothing is known to be up to date.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Forgets everything.
@@ -90,13 +105,7 @@ impl Settled {
 
     /// Forgets what a change set puts in doubt besides declared inputs, whose digests are in the actions: files that were
     /// found to be read, and outputs. `is_output` tells whether a path is an output, or a directory of some.
-    pub fn apply(
-        &mut self,
-        changes: &ChangeSet,
-        root: &Path,
-        latest: &HashMap<String, Latest>,
-        is_output: &dyn Fn(&str) -> bool,
-    ) {
+    pub fn apply(&mut self, changes: &ChangeSet, root: &Path, is_output: &dyn Fn(&str) -> bool) {
         if changes.rescan {
             self.clear();
             return;
@@ -110,14 +119,11 @@ impl Settled {
             })
             .collect();
         let may_be_outputs = paths.iter().any(|path| is_output(path));
-        self.0.retain(|id, Entry { action, .. }| {
-            let discovered = latest.get(&**id).map(|latest| &latest.discovered);
-            let is_hit = |(file, _): &(String, _)| is_among(&paths, file);
-            let mut destinations = action
-                .outputs
-                .iter()
-                .flat_map(|output| &output.destinations);
-            let is_in_doubt = discovered.is_some_and(|found| found.iter().any(is_hit))
+        self.0.retain(|_, entry| {
+            let outputs = entry.action.outputs.iter();
+            let mut destinations = outputs.flat_map(|output| &output.destinations);
+            let mut discovered = entry.discovered.iter();
+            let is_in_doubt = discovered.any(|file| is_among(&paths, file))
                 || may_be_outputs && destinations.any(|file| is_among(&paths, file));
             !is_in_doubt
         });

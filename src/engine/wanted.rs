@@ -1,11 +1,13 @@
 //! Which actions are asked for.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::course::RelPath;
 use crate::error::{Error, Result};
 use crate::events::{ActionKind, Counts, Status};
 use crate::plan::{Action, Plan};
+use crate::store::Latest;
 
 use super::BuildOptions;
 use super::decide::Decider;
@@ -13,33 +15,31 @@ use super::decide::Decider;
 /// Which actions are asked for.
 #[tracing::instrument(level = "debug", name = "select", skip_all)]
 pub fn wanted(plan: &Plan, options: &BuildOptions, decider: &Decider<'_>) -> Result<Vec<bool>> {
-    let reads = |action: &Action, path: &RelPath| {
-        let discovered = decider.latest(&action.id).is_some_and(|latest| {
-            latest
-                .discovered
-                .iter()
-                .any(|(found, _)| found == path.as_str())
-        });
-        action.reads(path) || discovered
+    let reads = |action: &Action, path: &RelPath| -> Result<bool> {
+        let finds = |latest: Cow<'_, Latest>| {
+            let mut discovered = latest.discovered.iter();
+            discovered.any(|(found, _)| found == path.as_str())
+        };
+        Ok(action.reads(path) || decider.latest(&action.id)?.is_some_and(finds))
     };
     let is_kind = |action: &Action| {
         !(options.fast && matches!(action.kind, ActionKind::Execute | ActionKind::Html))
     };
-    let mut wanted: Vec<bool> = plan
-        .actions
-        .iter()
-        .map(|action| {
-            let is_asked_for =
-                options.only.is_empty() || options.only.iter().any(|path| reads(action, path));
-            is_kind(action) && is_asked_for
-        })
-        .collect();
-    for path in &options.only {
-        if !plan.actions.iter().any(|action| reads(action, path)) {
-            return Err(Error::usage(format!("no output depends on `{path}`")).hint(
-                "`--only` takes sources of the course: decks, diagrams, data files, images",
-            ));
+    let mut wanted = Vec::with_capacity(plan.actions.len());
+    let mut are_read = vec![false; options.only.len()];
+    for action in &plan.actions {
+        let mut is_asked_for = options.only.is_empty();
+        for (path, is_read) in options.only.iter().zip(&mut are_read) {
+            if reads(action, path)? {
+                (is_asked_for, *is_read) = (true, true);
+            }
         }
+        wanted.push(is_kind(action) && is_asked_for);
+    }
+    let mut read = options.only.iter().zip(are_read);
+    if let Some((path, _)) = read.find(|(_, is_read)| !is_read) {
+        return Err(Error::usage(format!("no output depends on `{path}`"))
+            .hint("`--only` takes sources of the course: decks, diagrams, data files, images"));
     }
     // What an action waits for must be there, and what waits for it must follow.
     for (index, action) in plan.actions.iter().enumerate().rev() {

@@ -1,8 +1,9 @@
 //! The action cache: what an action's key led to, and what every action was last made of.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::digest::Digest;
 use crate::events::{ActionKind, Diagnostic};
@@ -112,23 +113,27 @@ impl Store {
     }
 
     /// What every action was last made of.
-    pub fn latest(&self) -> Result<HashMap<String, Latest>> {
+    pub fn latest(&self) -> Result<HashMap<Arc<str>, Latest>> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT action, key, discovered, finished_ms, duration_ms FROM latest",
-            )?;
+            let sql = format!("SELECT {COLUMNS} FROM latest");
+            let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query([])?;
             let mut latest = HashMap::new();
             while let Some(row) = rows.next()? {
-                let entry = Latest {
-                    key: digest(row.get_ref(1)?.as_str().unwrap_or_default())?,
-                    discovered: from_json(row.get_ref(2)?.as_str().unwrap_or_default())?,
-                    finished_ms: row.get(3)?,
-                    duration_ms: row.get::<_, i64>(4)? as u64,
-                };
-                latest.insert(row.get(0)?, entry);
+                let action = row.get_ref(0)?.as_str().unwrap_or_default();
+                latest.insert(action.into(), entry(row)?);
             }
             Ok(latest)
+        })
+    }
+
+    /// What one action was last made of; none when it was never made.
+    pub fn latest_of(&self, action: &str) -> Result<Option<Latest>> {
+        self.read(|connection| {
+            let sql = format!("SELECT {COLUMNS} FROM latest WHERE action = ?1");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query([action])?;
+            rows.next()?.map(entry).transpose()
         })
     }
 
@@ -155,6 +160,18 @@ impl Store {
     pub fn set_latest_later(&self, entries: Vec<(String, Latest, Parts)>) {
         self.write_later(move |connection| write_latest(connection, entries));
     }
+}
+
+/// What [`entry`] reads.
+const COLUMNS: &str = "action, key, discovered, finished_ms, duration_ms";
+
+fn entry(row: &Row<'_>) -> Result<Latest> {
+    Ok(Latest {
+        key: digest(row.get_ref(1)?.as_str().unwrap_or_default())?,
+        discovered: from_json(row.get_ref(2)?.as_str().unwrap_or_default())?,
+        finished_ms: row.get(3)?,
+        duration_ms: row.get::<_, i64>(4)? as u64,
+    })
 }
 
 fn write_latest(connection: &Connection, entries: Vec<(String, Latest, Parts)>) -> Result<()> {

@@ -258,6 +258,11 @@ impl Store {
         self.send(job);
     }
 
+    /// Waits until everything that was written before is committed.
+    pub fn settle(&self) -> Result<()> {
+        self.write(|_| Ok(()))
+    }
+
     /// Forgets pages of the database that are only kept in case somebody asks for them again.
     pub fn release_memory(&self) {
         let shrink = |connection: &Connection| connection.execute_batch("PRAGMA shrink_memory");

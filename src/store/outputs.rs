@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 use crate::digest::{Digest, Stamp};
 
@@ -31,9 +31,8 @@ impl Store {
         name: &mut dyn FnMut(&str) -> Arc<str>,
     ) -> Result<HashMap<Arc<str>, Box<OutputRecord>>> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT path, digest, size, mtime_ns, inode, recorded_ns, action, scope FROM outputs",
-            )?;
+            let sql = format!("SELECT {COLUMNS} FROM outputs");
+            let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query([])?;
             let mut outputs = HashMap::new();
             // A few scopes and actions for very many outputs.
@@ -47,21 +46,22 @@ impl Store {
                 name
             };
             while let Some(row) = rows.next()? {
-                let record = OutputRecord {
-                    digest: digest(row.get_ref(1)?.as_str().unwrap_or_default())?,
-                    stamp: Stamp {
-                        size: row.get::<_, i64>(2)? as u64,
-                        mtime_ns: row.get(3)?,
-                        inode: row.get::<_, i64>(4)? as u64,
-                    },
-                    recorded_ns: row.get(5)?,
-                    action: shared(row.get_ref(6)?.as_str().unwrap_or_default()),
-                    scope: shared(row.get_ref(7)?.as_str().unwrap_or_default()),
-                };
+                let record = record(row, &mut shared)?;
                 let path = row.get_ref(0)?.as_str().unwrap_or_default();
                 outputs.insert(name(path), Box::new(record));
             }
             Ok(outputs)
+        })
+    }
+
+    /// One output.
+    pub fn output(&self, path: &str) -> Result<Option<Box<OutputRecord>>> {
+        self.read(|connection| {
+            let sql = format!("SELECT {COLUMNS} FROM outputs WHERE path = ?1");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query([path])?;
+            let found = rows.next()?.map(|row| record(row, &mut |name| name.into()));
+            Ok(found.transpose()?.map(Box::new))
         })
     }
 
@@ -88,6 +88,23 @@ impl Store {
             Ok(())
         })
     }
+}
+
+/// What a record is read from.
+const COLUMNS: &str = "path, digest, size, mtime_ns, inode, recorded_ns, action, scope";
+
+fn record(row: &Row<'_>, name: &mut dyn FnMut(&str) -> Arc<str>) -> Result<OutputRecord> {
+    Ok(OutputRecord {
+        digest: digest(row.get_ref(1)?.as_str().unwrap_or_default())?,
+        stamp: Stamp {
+            size: row.get::<_, i64>(2)? as u64,
+            mtime_ns: row.get(3)?,
+            inode: row.get::<_, i64>(4)? as u64,
+        },
+        recorded_ns: row.get(5)?,
+        action: name(row.get_ref(6)?.as_str().unwrap_or_default()),
+        scope: name(row.get_ref(7)?.as_str().unwrap_or_default()),
+    })
 }
 
 fn insert(connection: &Connection, outputs: &[(Arc<str>, OutputRecord)]) -> Result<()> {

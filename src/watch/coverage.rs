@@ -71,7 +71,9 @@ impl DirNames {
     /// The names of the directory with this real path.
     pub(super) fn of<'a>(&'a self, real: &'a Path) -> impl Iterator<Item = &'a Path> {
         let itself = self.is_itself.then_some(real);
-        itself.into_iter().chain(self.others.iter().map(|name| &**name))
+        itself
+            .into_iter()
+            .chain(self.others.iter().map(|name| &**name))
     }
 
     fn add(&mut self, real: &Path, name: &Path) {
@@ -108,8 +110,7 @@ impl Coverage {
     /// The paths in the course that a real path stands for.
     pub fn names_of(&self, real: &Path) -> BTreeSet<PathBuf> {
         let mut names = self.files.get(real).cloned().unwrap_or_default();
-        if let (Some(dir), Some(name)) = (real.parent(), real.file_name())
-        {
+        if let (Some(dir), Some(name)) = (real.parent(), real.file_name()) {
             names.extend(self.names_of_dir(dir).map(|dir| dir.join(name)));
         }
         names

@@ -234,6 +234,17 @@ impl WatchRun {
             .collect()
     }
 
+    /// Why an action ran.
+    pub fn reasons(&self, wanted: &str) -> &[String] {
+        let started = self.0.iter().find_map(|event| match event {
+            Event::ActionStarted {
+                action, reasons, ..
+            } if action == wanted => Some(reasons),
+            _ => None,
+        });
+        started.unwrap_or_else(|| panic!("`{wanted}` did not run: {:#?}", self.0))
+    }
+
     /// The actions that ended in some way.
     pub fn finished(&self, wanted: Status) -> Vec<&str> {
         self.0

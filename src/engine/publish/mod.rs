@@ -2,6 +2,7 @@
 
 mod stage;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,6 +15,7 @@ use crate::parallel::{self, lock};
 use crate::plan::Names;
 use crate::store::{OutputRecord, Store};
 
+use super::recalled::Recalled;
 use super::snapshot::now_ns;
 
 pub use stage::{Content, Output, Prepared, Staged};
@@ -40,7 +42,11 @@ pub struct Publisher {
     staged: u64,
     store: Store,
     scope: Arc<str>,
-    ledger: HashMap<Arc<str>, Box<OutputRecord>>,
+    /// What lies among the sources is always in memory.
+    ledger: Recalled<Box<OutputRecord>>,
+    names: Arc<Names>,
+    /// How often the records were asked since less than all of the ledger is in memory.
+    asked: usize,
     /// The paths of it that lie among the sources.
     among_sources: HashSet<Arc<str>>,
     own: OwnFiles,
@@ -68,6 +74,8 @@ impl OwnFiles {
 
 /// Where sources are, so that files there are no outputs unless we wrote them.
 const SOURCES: &str = "slides/";
+/// Whoever asks for so many outputs, one after the other, is quicker with all of them in memory.
+const MANY: usize = 512;
 
 impl Publisher {
     /// A publisher with the ledger of earlier runs.
@@ -76,7 +84,7 @@ impl Publisher {
         store: Store,
         own: OwnFiles,
         events: Events,
-        names: &Names,
+        names: Arc<Names>,
     ) -> Result<Self> {
         let ledger = store.outputs(&mut |path| names.of(path))?;
         let mut among_sources = HashSet::new();
@@ -96,7 +104,9 @@ impl Publisher {
             staged: 0,
             store,
             scope: place.scope.into(),
-            ledger,
+            ledger: Recalled::whole(ledger),
+            names,
+            asked: 0,
             among_sources,
             own,
             events,
@@ -104,8 +114,33 @@ impl Publisher {
     }
 
     /// Every output with its record, of all scopes.
-    pub fn into_ledger(self) -> HashMap<Arc<str>, Box<OutputRecord>> {
+    pub fn into_ledger(self) -> Recalled<Box<OutputRecord>> {
         self.ledger
+    }
+
+    /// Forgets what the records tell as well when they are asked. They must have everything that was written.
+    pub fn release(&mut self) {
+        self.ledger.release(|path| path.starts_with(SOURCES));
+        self.asked = 0;
+    }
+
+    /// Has the whole ledger in memory: for whoever looks at all of it.
+    pub fn recall(&mut self) -> Result<()> {
+        if !self.ledger.is_whole() {
+            let all = self.store.outputs(&mut |path| self.names.of(path))?;
+            self.ledger.fill(all);
+        }
+        Ok(())
+    }
+
+    fn recorded(&self, destination: &str) -> Result<Option<Cow<'_, Box<OutputRecord>>>> {
+        Ok(self.ledger.get(destination, || {
+            // These are all in memory.
+            match destination.starts_with(SOURCES) {
+                true => Ok(None),
+                false => self.store.output(destination),
+            }
+        })?)
     }
 
     /// Takes other output roots, when the specification changed.
@@ -128,9 +163,10 @@ impl Publisher {
             || self.among_sources.iter().any(|file| is_within(file, path))
     }
 
-    /// Every output of this scope with its record.
+    /// Every output of this scope with its record, as far as they are in memory: all of them after [`Self::recall`].
     pub fn outputs(&self) -> impl Iterator<Item = (&Arc<str>, &OutputRecord)> {
-        let all = self.ledger.iter().map(|(path, record)| (path, &**record));
+        let known = self.ledger.known();
+        let all = known.iter().map(|(path, record)| (path, &**record));
         all.filter(|(_, record)| record.scope == self.scope)
     }
 
@@ -165,14 +201,21 @@ impl Publisher {
     }
 
     /// The digest that an output has by the ledger.
-    pub fn digest_of(&self, destination: &str) -> Option<Digest> {
-        self.ledger.get(destination).map(|record| record.digest)
+    pub fn digest_of(&self, destination: &str) -> Result<Option<Digest>> {
+        let record = self.recorded(destination)?;
+        Ok(record.map(|record| record.digest))
     }
 
     /// Whether an output is on disk with these bytes, and known as ours. Reads the file only when its stamp
     /// differs from that of the ledger.
     pub fn is_fresh(&mut self, destination: &Arc<str>, digest: Digest) -> Result<bool> {
-        let Some(record) = self.ledger.get(destination) else {
+        if !self.ledger.is_whole() {
+            self.asked += 1;
+            if self.asked > MANY {
+                self.recall()?;
+            }
+        }
+        let Some(record) = self.recorded(destination)? else {
             return Ok(false);
         };
         if record.digest != digest || record.scope != self.scope {
@@ -207,10 +250,12 @@ impl Publisher {
             return Ok(());
         }
         // The ledger speaks first: a file that we wrote is never taken for somebody else's, even after kill -9.
-        let intents = staged.iter().filter(|staged| !self.knows(staged));
-        let intents: Vec<_> = intents
-            .map(|staged| (Arc::clone(&staged.destination), staged.record.clone()))
-            .collect();
+        let mut intents = Vec::new();
+        for staged in &staged {
+            if !self.knows(staged)? {
+                intents.push((Arc::clone(&staged.destination), staged.record.clone()));
+            }
+        }
         if !intents.is_empty() {
             self.record(intents)?;
         }
@@ -251,11 +296,11 @@ impl Publisher {
     }
 
     /// Whether the ledger says already what it is to say before this output is placed.
-    fn knows(&self, staged: &Staged) -> bool {
-        let known = self.ledger.get(&staged.destination);
-        known.is_some_and(|known| {
+    fn knows(&self, staged: &Staged) -> Result<bool> {
+        let known = self.recorded(&staged.destination)?;
+        Ok(known.is_some_and(|known| {
             known.digest == staged.record.digest && known.scope == staged.record.scope
-        })
+        }))
     }
 
     /// Whether a file of the author stands there: one in the source tree that we did not write. Only
@@ -263,7 +308,7 @@ impl Publisher {
     pub fn is_refused(&self, destination: &str) -> bool {
         destination.starts_with(SOURCES)
             && !destination.contains("/img-generated/")
-            && !self.ledger.contains_key(destination)
+            && !self.among_sources.contains(destination)
             && self.file(destination).exists()
     }
 
@@ -320,6 +365,7 @@ impl Publisher {
     ///
     /// Returns how many were removed, and a warning for each that somebody changed.
     pub fn remove_others(&mut self, wanted: &HashSet<Arc<str>>) -> Result<(u64, Vec<Diagnostic>)> {
+        self.recall()?;
         let gone: Vec<(Arc<str>, OutputRecord)> = self
             .outputs()
             .filter(|(path, _)| !wanted.contains(&**path))
@@ -347,7 +393,7 @@ impl Publisher {
                 ),
                 Err(_) => {}
             }
-            self.ledger.remove(&**path);
+            self.ledger.remove(path);
             self.among_sources.remove(&**path);
         }
         self.store
@@ -375,7 +421,7 @@ impl Publisher {
     pub fn written_back(&self) -> HashSet<String> {
         let written: Vec<&Arc<str>> = self.among_sources.iter().collect();
         let look = |path: &Arc<str>| {
-            let record = self.ledger.get(path)?;
+            let record = self.ledger.known().get(path)?;
             let file = self.file(path);
             let stamp = Stamp::of(&std::fs::metadata(&file).ok()?);
             let is_as_recorded = stamp == record.stamp && stamp.is_reliable_at(record.recorded_ns);

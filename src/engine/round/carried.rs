@@ -168,9 +168,9 @@ impl Progressing<'_, '_> {
                     untouched += u64::from(!self.round.statuses.contains_key(&*action.id));
                 }
                 State::Done(results) => {
-                    let said = self.said.remove(&index).unwrap_or_default();
+                    let found = self.found.remove(&index).unwrap_or_default();
                     let results = std::mem::take(results);
-                    self.round.settled.settle(action, results, said);
+                    self.round.settled.settle(action, results, found);
                 }
                 // An action that was not asked for may be up to date all the same; one that began and did not end is not.
                 State::Without if !self.round.wanted[index] => {}

@@ -153,7 +153,7 @@ impl Progressing<'_, '_> {
                 let store = self.round.session.store;
                 store.record_result_later(&action.id, action.kind, &made.decided.key, &result);
             }
-            self.note_latest(index, &made.decided, &[], Some(took));
+            self.note_latest(index, &made.decided, &[], Some(took))?;
             self.end(index, Status::Built, took);
             self.complete(index, Some([(name, digest)].into()));
         }

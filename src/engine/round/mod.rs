@@ -27,7 +27,7 @@ use crate::worker::{Outcome, WorkerError};
 use super::decide::{Decided, Decider, Decision, Results};
 use super::jobs;
 use super::publish::Publisher;
-use super::settled::Settled;
+use super::settled::{Found, Settled};
 use super::snapshot::Snapshot;
 use super::staging::Staging;
 
@@ -154,7 +154,7 @@ pub struct Ended {
     /// Actions that were not looked at because nothing about them changed.
     pub untouched: u64,
     /// What actions were made of.
-    pub latest: Vec<(String, Latest)>,
+    pub latest: Vec<(Arc<str>, Latest)>,
     /// The first thing that was made, and why.
     pub reason: Option<String>,
 }
@@ -177,11 +177,11 @@ struct Progressing<'r, 'a> {
     /// Running since an earlier round, not yet wanted by this one.
     orphans: HashMap<JobId, Running>,
     owner: Owner,
-    latest: Vec<(String, Latest)>,
+    latest: Vec<(Arc<str>, Latest)>,
     /// What of it is not in the records yet, with the components of keys: these are large.
     unrecorded: Vec<(String, Latest, Parts)>,
-    /// What was said about actions, besides the warnings of their planning.
-    said: HashMap<ActionIndex, Vec<Diagnostic>>,
+    /// What was said about actions, and what they were found to read: for those with anything of that.
+    found: HashMap<ActionIndex, Found>,
     has_errors: Cell<bool>,
     ended: Ended,
     reason: Option<String>,
@@ -214,7 +214,7 @@ impl<'a> Round<'a> {
             owner: Owner::current(),
             latest: Vec::new(),
             unrecorded: Vec::new(),
-            said: HashMap::new(),
+            found: HashMap::new(),
             has_errors: Cell::new(false),
             ended: Ended::default(),
             reason: None,
@@ -373,10 +373,15 @@ impl Progressing<'_, '_> {
         Ok(())
     }
 
-    fn to_be_queued(&self, index: ActionIndex, decided: Decided, reasons: Vec<String>) -> Queued {
+    fn to_be_queued(
+        &self,
+        index: ActionIndex,
+        decided: Decided,
+        reasons: Vec<String>,
+    ) -> Result<Queued> {
         let action = &self.round.plan.actions[index];
-        let latest = self.round.decider.latest(&action.id);
-        Queued {
+        let latest = self.round.decider.latest(&action.id)?;
+        Ok(Queued {
             index,
             action: Arc::clone(action),
             decided,
@@ -384,7 +389,7 @@ impl Progressing<'_, '_> {
             priority: self.priority(action),
             expected_ms: latest.map_or(0, |latest| latest.duration_ms),
             waiting: Span::none(),
-        }
+        })
     }
 
     /// How urgent an action is.
@@ -426,7 +431,7 @@ impl Progressing<'_, '_> {
             Decision::Fresh(results) => {
                 let results = results.clone();
                 self.say(index, replayed);
-                self.note_latest(index, &decided, &decided.discovered, None);
+                self.note_latest(index, &decided, &decided.discovered, None)?;
                 self.end(index, Status::Fresh, Duration::ZERO);
                 self.complete(index, Some(results));
             }
@@ -449,7 +454,7 @@ impl Progressing<'_, '_> {
             }
             Decision::Stale(reasons) if action.needs_worker() => {
                 let reasons = reasons.clone();
-                return Ok(Some(self.to_be_queued(index, decided, reasons)));
+                return Ok(Some(self.to_be_queued(index, decided, reasons)?));
             }
             Decision::Stale(reasons) => {
                 let reasons = reasons.clone();

@@ -59,13 +59,13 @@ impl Progressing<'_, '_> {
             let decided = restorable.decided;
             if is_there {
                 self.say(index, restorable.replayed);
-                self.note_latest(index, &decided, &decided.discovered, None);
+                self.note_latest(index, &decided, &decided.discovered, None)?;
                 self.end(index, Status::Restored, took);
                 self.complete(index, Some(restorable.results));
             } else {
                 span.record("status", "damaged");
                 let reasons = vec!["its cached result is damaged".to_owned()];
-                damaged.push(self.to_be_queued(index, decided, reasons));
+                damaged.push(self.to_be_queued(index, decided, reasons)?);
             }
         }
         Ok(())

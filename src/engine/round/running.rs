@@ -243,7 +243,7 @@ impl Progressing<'_, '_> {
             &running.queued.decided,
             &discovered,
             Some(running.started.elapsed()),
-        );
+        )?;
         self.check_inputs(action);
         self.end(index, Status::Built, running.started.elapsed());
         self.complete(index, Some(results));
@@ -316,7 +316,7 @@ impl Progressing<'_, '_> {
             &running.queued.decided,
             &discovered,
             Some(running.started.elapsed()),
-        );
+        )?;
         self.check_inputs(action);
         self.fail(index, running.started.elapsed());
         Ok(None)

@@ -1,10 +1,12 @@
 //! What is told of actions while they are made, and what is kept of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{Span, debug_span};
 
 use crate::digest::Digest;
+use crate::error::Result;
 use crate::events::{Diagnostic, Event, Severity, Status};
 use crate::plan::{Action, ActionIndex};
 use crate::store::Latest;
@@ -84,7 +86,7 @@ impl Progressing<'_, '_> {
     pub(super) fn say(&mut self, index: ActionIndex, diagnostics: Vec<Diagnostic>) {
         self.warn(&diagnostics);
         if !diagnostics.is_empty() {
-            self.said.insert(index, diagnostics);
+            self.found.entry(index).or_default().said = diagnostics;
         }
     }
 
@@ -111,12 +113,17 @@ impl Progressing<'_, '_> {
         decided: &Decided,
         discovered: &[(String, Option<Digest>)],
         took: Option<Duration>,
-    ) {
+    ) -> Result<()> {
         let plan = self.round.plan;
         let action = &plan.actions[index];
-        let known = self.round.decider.latest(&action.id);
-        if took.is_none() && known.is_some_and(|latest| latest.key == decided.key) {
-            return;
+        if !discovered.is_empty() {
+            let names = discovered.iter().map(|(path, _)| path.clone());
+            self.found.entry(index).or_default().discovered = names.collect();
+        }
+        let known = self.round.decider.latest(&action.id)?;
+        let is_known = |latest: &Latest| latest.key == decided.key;
+        if took.is_none() && known.as_deref().is_some_and(is_known) {
+            return Ok(());
         }
         let duration_ms = match took {
             Some(took) => millis(took),
@@ -132,7 +139,8 @@ impl Progressing<'_, '_> {
             finished_ms: now_ns() / 1_000_000,
             duration_ms,
         };
-        self.latest.push((action.id.to_string(), latest.clone()));
+        self.latest.push((Arc::clone(&action.id), latest.clone()));
         self.unrecorded.push((action.id.to_string(), latest, parts));
+        Ok(())
     }
 }

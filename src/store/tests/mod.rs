@@ -77,11 +77,17 @@ fn records_survive_reopening() {
     drop(store);
     let (store, _) = Store::open(dir.path()).unwrap();
     assert_eq!(store.files().unwrap()["a"], file);
+    let output = Box::new(output);
+    assert_eq!(store.output("out/a").unwrap().as_ref(), Some(&output));
+    assert_eq!(store.output("out/b").unwrap(), None);
+    let outputs = store.outputs(&mut |path| path.into()).unwrap();
+    assert_eq!(outputs, HashMap::from([("out/a".into(), output)]));
+    assert_eq!(store.latest_of("x").unwrap().as_ref(), Some(&latest));
+    assert_eq!(store.latest_of("y").unwrap(), None);
     assert_eq!(
-        store.outputs(&mut |path| path.into()).unwrap()["out/a"],
-        Box::new(output)
+        store.latest().unwrap(),
+        HashMap::from([("x".into(), latest)])
     );
-    assert_eq!(store.latest().unwrap()["x"], latest);
     assert_eq!(store.latest_parts("x").unwrap(), parts);
     assert!(store.latest_parts("y").unwrap().is_empty());
     store.forget_outputs(vec!["out/a".into()]).unwrap();
