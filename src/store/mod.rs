@@ -34,7 +34,7 @@ use writer::{Write, Writer, in_savepoint};
 pub use actions::{CachedResult, Latest, Parts, ResultStatus};
 pub use files::FileRecord;
 pub use jobs::{Finish, JobEnd, JobId, JobState, Lease, NewJob, Recorded};
-pub use outputs::OutputRecord;
+pub use outputs::{OutputRecord, Written};
 pub use owner::Owner;
 pub use place::{database_inode, network_file_system};
 pub use runs::{RunRecord, WorkerRecord, record_idle_run};

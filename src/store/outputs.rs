@@ -18,61 +18,76 @@ pub struct OutputRecord {
     pub stamp: Stamp,
     /// When that was, in nanoseconds since 1970.
     pub recorded_ns: i64,
-    /// The action that made it.
-    pub action: Arc<str>,
     /// The specification and output root it belongs to.
     pub scope: Arc<str>,
 }
+
+/// An output to be recorded: its path, what is known of it, and the action that made it, which only the records keep.
+pub type Written = (Arc<str>, OutputRecord, Arc<str>);
 
 impl Store {
     /// All outputs by path. `name` gives the text of a path to be kept, which others may hold as well.
     pub fn outputs(
         &self,
         name: &mut dyn FnMut(&str) -> Arc<str>,
-    ) -> Result<HashMap<Arc<str>, Box<OutputRecord>>> {
+    ) -> Result<HashMap<Arc<str>, OutputRecord>> {
         self.read(|connection| {
+            let count = "SELECT count(*) FROM outputs";
+            let count: i64 = connection.query_row(count, [], |row| row.get(0))?;
             let sql = format!("SELECT {COLUMNS} FROM outputs");
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query([])?;
-            let mut outputs = HashMap::new();
-            // A few scopes and actions for very many outputs.
-            let mut names: HashSet<Arc<str>> = HashSet::new();
-            let mut shared = |name: &str| -> Arc<str> {
-                if let Some(known) = names.get(name) {
-                    return Arc::clone(known);
-                }
-                let name: Arc<str> = name.into();
-                names.insert(Arc::clone(&name));
-                name
-            };
+            // One allocation, which goes as a whole.
+            let mut outputs = HashMap::with_capacity(usize::try_from(count).unwrap_or(0));
+            let mut scopes = Scopes::default();
             while let Some(row) = rows.next()? {
-                let record = record(row, &mut shared)?;
                 let path = row.get_ref(0)?.as_str().unwrap_or_default();
-                outputs.insert(name(path), Box::new(record));
+                outputs.insert(name(path), record(row, &mut scopes)?);
             }
             Ok(outputs)
         })
     }
 
     /// One output.
-    pub fn output(&self, path: &str) -> Result<Option<Box<OutputRecord>>> {
+    pub fn output(&self, path: &str) -> Result<Option<OutputRecord>> {
         self.read(|connection| {
             let sql = format!("SELECT {COLUMNS} FROM outputs WHERE path = ?1");
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query([path])?;
-            let found = rows.next()?.map(|row| record(row, &mut |name| name.into()));
-            Ok(found.transpose()?.map(Box::new))
+            let found = rows.next()?.map(|row| record(row, &mut Scopes::default()));
+            found.transpose()
         })
     }
 
     /// Records outputs.
-    pub fn record_outputs(&self, outputs: Vec<(Arc<str>, OutputRecord)>) -> Result<()> {
+    pub fn record_outputs(&self, outputs: Vec<Written>) -> Result<()> {
         self.write(move |connection| insert(connection, &outputs))
     }
 
     /// Records outputs some time soon, before anything that is written after this.
-    pub fn record_outputs_later(&self, outputs: Vec<(Arc<str>, OutputRecord)>) {
+    pub fn record_outputs_later(&self, outputs: Vec<Written>) {
         self.write_later(move |connection| insert(connection, &outputs));
+    }
+
+    /// Records new stamps of outputs some time soon: their bytes are what they were.
+    pub fn restamp_outputs_later(&self, outputs: Vec<(Arc<str>, OutputRecord)>) {
+        self.write_later(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "UPDATE outputs SET size = ?3, mtime_ns = ?4, inode = ?5, recorded_ns = ?6
+                 WHERE path = ?1 AND digest = ?2",
+            )?;
+            for (path, record) in outputs {
+                statement.execute(params![
+                    &*path,
+                    record.digest.to_string(),
+                    record.stamp.size as i64,
+                    record.stamp.mtime_ns,
+                    record.stamp.inode as i64,
+                    record.recorded_ns
+                ])?;
+            }
+            Ok(())
+        });
     }
 
     /// Forgets outputs that are gone or no longer ours.
@@ -91,9 +106,24 @@ impl Store {
 }
 
 /// What a record is read from.
-const COLUMNS: &str = "path, digest, size, mtime_ns, inode, recorded_ns, action, scope";
+const COLUMNS: &str = "path, digest, size, mtime_ns, inode, recorded_ns, scope";
 
-fn record(row: &Row<'_>, name: &mut dyn FnMut(&str) -> Arc<str>) -> Result<OutputRecord> {
+/// A few scopes for very many outputs.
+#[derive(Default)]
+struct Scopes(HashSet<Arc<str>>);
+
+impl Scopes {
+    fn of(&mut self, scope: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(scope) {
+            return Arc::clone(known);
+        }
+        let scope: Arc<str> = scope.into();
+        self.0.insert(Arc::clone(&scope));
+        scope
+    }
+}
+
+fn record(row: &Row<'_>, scopes: &mut Scopes) -> Result<OutputRecord> {
     Ok(OutputRecord {
         digest: digest(row.get_ref(1)?.as_str().unwrap_or_default())?,
         stamp: Stamp {
@@ -102,17 +132,16 @@ fn record(row: &Row<'_>, name: &mut dyn FnMut(&str) -> Arc<str>) -> Result<Outpu
             inode: row.get::<_, i64>(4)? as u64,
         },
         recorded_ns: row.get(5)?,
-        action: name(row.get_ref(6)?.as_str().unwrap_or_default()),
-        scope: name(row.get_ref(7)?.as_str().unwrap_or_default()),
+        scope: scopes.of(row.get_ref(6)?.as_str().unwrap_or_default()),
     })
 }
 
-fn insert(connection: &Connection, outputs: &[(Arc<str>, OutputRecord)]) -> Result<()> {
+fn insert(connection: &Connection, outputs: &[Written]) -> Result<()> {
     let mut statement = connection.prepare_cached(
                 "INSERT OR REPLACE INTO outputs (path, digest, size, mtime_ns, inode, recorded_ns, action, scope)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?;
-    for (path, record) in outputs {
+    for (path, record, action) in outputs {
         statement.execute(params![
             &**path,
             record.digest.to_string(),
@@ -120,7 +149,7 @@ fn insert(connection: &Connection, outputs: &[(Arc<str>, OutputRecord)]) -> Resu
             record.stamp.mtime_ns,
             record.stamp.inode as i64,
             record.recorded_ns,
-            &*record.action,
+            &**action,
             &*record.scope
         ])?;
     }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Event, Events};
 use crate::parallel::{self, lock};
 use crate::plan::Names;
-use crate::store::{OutputRecord, Store};
+use crate::store::{OutputRecord, Store, Written};
 
 use super::recalled::Recalled;
 use super::snapshot::now_ns;
@@ -43,7 +43,7 @@ pub struct Publisher {
     store: Store,
     scope: Arc<str>,
     /// What lies among the sources is always in memory.
-    ledger: Recalled<Box<OutputRecord>>,
+    ledger: Recalled<OutputRecord>,
     names: Arc<Names>,
     /// How often the records were asked since less than all of the ledger is in memory.
     asked: usize,
@@ -114,7 +114,7 @@ impl Publisher {
     }
 
     /// Every output with its record, of all scopes.
-    pub fn into_ledger(self) -> Recalled<Box<OutputRecord>> {
+    pub fn into_ledger(self) -> Recalled<OutputRecord> {
         self.ledger
     }
 
@@ -133,7 +133,7 @@ impl Publisher {
         Ok(())
     }
 
-    fn recorded(&self, destination: &str) -> Result<Option<Cow<'_, Box<OutputRecord>>>> {
+    fn recorded(&self, destination: &str) -> Result<Option<Cow<'_, OutputRecord>>> {
         Ok(self.ledger.get(destination, || {
             // These are all in memory.
             match destination.starts_with(SOURCES) {
@@ -166,7 +166,7 @@ impl Publisher {
     /// Every output of this scope with its record, as far as they are in memory: all of them after [`Self::recall`].
     pub fn outputs(&self) -> impl Iterator<Item = (&Arc<str>, &OutputRecord)> {
         let known = self.ledger.known();
-        let all = known.iter().map(|(path, record)| (path, &**record));
+        let all = known.iter();
         all.filter(|(_, record)| record.scope == self.scope)
     }
 
@@ -194,10 +194,7 @@ impl Publisher {
             .zip(confirmed)
             .filter_map(|((path, _), record)| Some((path, record?)))
             .collect();
-        self.keep(&outputs);
-        if !outputs.is_empty() {
-            self.store.record_outputs_later(outputs);
-        }
+        self.restamp(outputs);
     }
 
     /// The digest that an output has by the ledger.
@@ -238,9 +235,9 @@ impl Publisher {
         let record = OutputRecord {
             stamp,
             recorded_ns: now_ns(),
-            ..(**record).clone()
+            ..record.into_owned()
         };
-        self.record(vec![(Arc::clone(destination), record)])?;
+        self.restamp(vec![(Arc::clone(destination), record)]);
         Ok(true)
     }
 
@@ -253,7 +250,7 @@ impl Publisher {
         let mut intents = Vec::new();
         for staged in &staged {
             if !self.knows(staged)? {
-                intents.push((Arc::clone(&staged.destination), staged.record.clone()));
+                intents.push(staged.written(staged.record.clone()));
             }
         }
         if !intents.is_empty() {
@@ -269,12 +266,12 @@ impl Publisher {
                         path: output.destination.to_string(),
                         digest: Some(record.digest),
                     });
-                    placed.push((output.destination, record));
+                    placed.push(output.written(record));
                 }
                 Err(error) => result = result.and(Err(error)),
             }
         }
-        self.keep(&placed);
+        self.keep_all(&placed);
         // Nobody waits for the stamps: without them the files are read again.
         self.store.record_outputs_later(placed);
         result
@@ -313,21 +310,35 @@ impl Publisher {
     }
 
     #[tracing::instrument(level = "debug", name = "record", skip_all)]
-    fn record(&mut self, outputs: Vec<(Arc<str>, OutputRecord)>) -> Result<()> {
-        self.keep(&outputs);
+    fn record(&mut self, outputs: Vec<Written>) -> Result<()> {
+        self.keep_all(&outputs);
         Ok(self.store.record_outputs(outputs)?)
     }
 
-    /// Takes records over into the ledger in memory.
-    fn keep(&mut self, outputs: &[(Arc<str>, OutputRecord)]) {
-        for (destination, record) in outputs {
-            if destination.starts_with(SOURCES) {
-                self.own.insert(self.file(destination), record.digest);
-                self.among_sources.insert(Arc::clone(destination));
-            }
-            self.ledger
-                .insert(Arc::clone(destination), Box::new(record.clone()));
+    /// Takes new stamps of outputs over: nobody waits for them, since without them the files are read again.
+    fn restamp(&mut self, outputs: Vec<(Arc<str>, OutputRecord)>) {
+        if outputs.is_empty() {
+            return;
         }
+        for (destination, record) in &outputs {
+            self.keep(destination, record);
+        }
+        self.store.restamp_outputs_later(outputs);
+    }
+
+    /// Takes records over into the ledger in memory.
+    fn keep_all(&mut self, outputs: &[Written]) {
+        for (destination, record, _) in outputs {
+            self.keep(destination, record);
+        }
+    }
+
+    fn keep(&mut self, destination: &Arc<str>, record: &OutputRecord) {
+        if destination.starts_with(SOURCES) {
+            self.own.insert(self.file(destination), record.digest);
+            self.among_sources.insert(Arc::clone(destination));
+        }
+        self.ledger.insert(Arc::clone(destination), record.clone());
     }
 
     /// Creates a directory of outputs and makes sure that it really lies where outputs may be.

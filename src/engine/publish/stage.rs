@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use crate::digest::{Digest, Stamp};
 use crate::error::{Error, Result};
 use crate::parallel;
-use crate::store::OutputRecord;
+use crate::store::{OutputRecord, Written};
 
 use super::super::snapshot::now_ns;
 use super::{NO_STAMP, Publisher};
@@ -42,7 +42,7 @@ pub enum Prepared {
     /// It is to be moved to its place.
     Staged(Staged),
     /// The bytes were there already; what the ledger is to say of them.
-    Unchanged(Arc<str>, OutputRecord),
+    Unchanged(Written),
     /// A file of the author stands there, which is never overwritten.
     Refused(Arc<str>),
 }
@@ -52,6 +52,18 @@ pub struct Staged {
     pub(super) destination: Arc<str>,
     pub(super) path: PathBuf,
     pub(super) record: OutputRecord,
+    action: Arc<str>,
+}
+
+impl Staged {
+    /// What the ledger is to say of it.
+    pub(super) fn written(&self, record: OutputRecord) -> Written {
+        (
+            Arc::clone(&self.destination),
+            record,
+            Arc::clone(&self.action),
+        )
+    }
 }
 
 impl Publisher {
@@ -78,8 +90,8 @@ impl Publisher {
         for places in prepared {
             let places = places?;
             for place in places.iter().flatten() {
-                if let Prepared::Unchanged(destination, record) = place {
-                    unchanged.push((Arc::clone(destination), record.clone()));
+                if let Prepared::Unchanged(written) = place {
+                    unchanged.push(written.clone());
                 }
             }
             all.push(places);
@@ -107,12 +119,13 @@ impl Publisher {
                 digest: output.digest,
                 stamp: NO_STAMP,
                 recorded_ns: now_ns(),
-                action: Arc::clone(&output.action),
                 scope: Arc::clone(&self.scope),
             };
             if is_equal {
                 record.stamp = existing.as_ref().map_or(NO_STAMP, Stamp::of);
-                places.push(Prepared::Unchanged(Arc::clone(destination), record));
+                let destination = Arc::clone(destination);
+                let action = Arc::clone(&output.action);
+                places.push(Prepared::Unchanged((destination, record, action)));
                 continue;
             }
             if self.is_refused(destination) {
@@ -137,6 +150,7 @@ impl Publisher {
                 destination: Arc::clone(destination),
                 path,
                 record,
+                action: Arc::clone(&output.action),
             }));
         }
         Ok(Some(places))

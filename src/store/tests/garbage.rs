@@ -56,10 +56,10 @@ fn only_what_nothing_refers_to_is_collected() {
                 inode: 1,
             },
             recorded_ns: 1,
-            action: name.as_str().into(),
             scope: "".into(),
         };
-        store.record_outputs(vec![(name.into(), output)]).unwrap();
+        let ours = (name.as_str().into(), output, name.as_str().into());
+        store.record_outputs(vec![ours]).unwrap();
         kept.extend([cached, written]);
         dropped.push(unused);
     }

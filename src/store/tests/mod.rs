@@ -3,7 +3,7 @@ mod garbage;
 mod queue;
 mod turn;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -58,11 +58,10 @@ fn records_survive_reopening() {
         digest: Digest::of("o"),
         stamp: file.stamp,
         recorded_ns: 5,
-        action: "copy a".into(),
         scope: "course.xml".into(),
     };
     store
-        .record_outputs(vec![("out/a".into(), output.clone())])
+        .record_outputs(vec![("out/a".into(), output.clone(), "copy a".into())])
         .unwrap();
     let latest = Latest {
         key: Digest::of("k"),
@@ -77,7 +76,6 @@ fn records_survive_reopening() {
     drop(store);
     let (store, _) = Store::open(dir.path()).unwrap();
     assert_eq!(store.files().unwrap()["a"], file);
-    let output = Box::new(output);
     assert_eq!(store.output("out/a").unwrap().as_ref(), Some(&output));
     assert_eq!(store.output("out/b").unwrap(), None);
     let outputs = store.outputs(&mut |path| path.into()).unwrap();
