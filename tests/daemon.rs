@@ -96,7 +96,7 @@ fn after_a_long_rest_an_edit_is_built_as_any_other() {
     course.write(diagram, "@startuml\n!include all.iuml\na -> b\n@enduml\n");
     course.write(included, "skinparam backgroundColor yellow\n");
     let watching = Watching::start(&course, &[]);
-    let outputs = watching.run().counts().built;
+    watching.run();
     watching.expect_silence(REST);
 
     course.edit(DECK, "print('one')", "print('two')");
@@ -107,7 +107,6 @@ fn after_a_long_rest_an_edit_is_built_as_any_other() {
     );
     let reasons = run.reasons(&format!("execute {DECK} de"));
     assert!(reasons[0].starts_with("code changed"), "{reasons:?}");
-    assert!(run.counts().built < outputs);
     assert!(page(&course).contains("two"));
 
     // What it was found to read was known only by its last run.
