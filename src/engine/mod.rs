@@ -5,6 +5,7 @@ pub mod decide;
 mod directory;
 mod early;
 pub mod explain;
+mod guard;
 pub mod index;
 mod jobs;
 mod kept;

@@ -15,6 +15,7 @@ use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
 
 use super::course::Specified;
+use super::guard::Guard;
 use super::run::{Rest, Run};
 use super::{BuildOptions, Built, Engine, Memory};
 
@@ -53,6 +54,7 @@ pub struct Resident<'e> {
     engine: &'e Engine,
     pool: Arc<Pool>,
     memory: Option<Memory>,
+    guard: Guard,
     /// The specification as it was when it last was right.
     specified: Option<Arc<Specified>>,
     /// Whether it may have changed since.
@@ -83,6 +85,7 @@ impl<'e> Resident<'e> {
             engine,
             pool: Arc::new(engine.start_pool()),
             memory: None,
+            guard: Guard::default(),
             specified: None,
             respecify: true,
             broken: Vec::new(),
@@ -110,6 +113,7 @@ impl<'e> Resident<'e> {
                 self.due.run || !self.due.changes.is_empty() || !self.due.builds.is_empty();
             if !is_due {
                 self.warm_up();
+                self.guard_outputs();
                 let is_trim = self.is_trim;
                 let ask = tokio::select! {
                     ask = asks.recv() => ask,
@@ -234,6 +238,7 @@ impl<'e> Resident<'e> {
             }
         };
         let also = self.broken.clone();
+        self.doubt_outputs(&mut memory, &mut options, build.is_some());
         let interrupt = CancellationToken::new();
         let (engine, pool) = (self.engine, Arc::clone(&self.pool));
         let run = Run {
@@ -362,6 +367,31 @@ impl<'e> Resident<'e> {
             duration_ms: 0,
             interrupted: false,
         });
+    }
+
+    /// Has the system tell what others do to outputs from now on.
+    fn guard_outputs(&mut self) {
+        let Some(memory) = &mut self.memory else {
+            return;
+        };
+        let place = &self.engine.course.place;
+        let covered = self.guard.cover(memory, &place.root, &place.state_dir());
+        if let Err(error) = covered {
+            self.guard = Guard::default();
+            tracing::warn!(%error, "outputs are not guarded");
+        }
+    }
+
+    /// Outputs that others touched are looked at; whoever asks for a build can rely on all of them.
+    fn doubt_outputs(&mut self, memory: &mut Memory, options: &mut BuildOptions, is_asked: bool) {
+        let place = &self.engine.course.place;
+        let guard = &mut self.guard;
+        let is_sure = match is_asked {
+            true => guard.is_sure(memory, &place.root, &place.state_dir()),
+            false => guard.doubt_touched(memory, &place.root).map(|()| true),
+        };
+        // What cannot be found out in the records is found out by the run, which then says why.
+        options.looks_at_everything |= !is_sure.unwrap_or(false);
     }
 
     /// Has workers ready for the next change, now that there is nothing to do.

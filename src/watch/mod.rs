@@ -13,6 +13,7 @@ mod coverage;
 mod filter;
 mod git;
 mod marks;
+pub mod outputs;
 mod poll;
 mod rules;
 mod service;

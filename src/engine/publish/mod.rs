@@ -1,5 +1,6 @@
 //! Outputs: written whole or not at all, only when their bytes differ, and remembered in the ledger.
 
+mod intact;
 mod stage;
 
 use std::borrow::Cow;
@@ -158,8 +159,8 @@ impl Publisher {
     /// Whether a path may be an output, or a directory with outputs in it.
     pub fn has_outputs_at(&self, path: &str) -> bool {
         let file = self.file(path);
-        let mut output_roots = self.allowed.iter().skip(1);
-        output_roots.any(|root| file.starts_with(root) || root.starts_with(&file))
+        self.output_roots()
+            .any(|root| file.starts_with(root) || root.starts_with(&file))
             || self.among_sources.iter().any(|file| is_within(file, path))
     }
 
@@ -425,23 +426,6 @@ impl Publisher {
     /// Paths in the source tree that we wrote, whoever changed them since.
     pub fn among_sources(&self) -> impl Iterator<Item = &str> {
         self.among_sources.iter().map(|path| &**path)
-    }
-
-    /// Paths in the source tree that we wrote and nobody changed since: rendered diagrams, which are no sources.
-    #[tracing::instrument(level = "debug", name = "stat", skip_all)]
-    pub fn written_back(&self) -> HashSet<String> {
-        let written: Vec<&Arc<str>> = self.among_sources.iter().collect();
-        let look = |path: &Arc<str>| {
-            let record = self.ledger.known().get(path)?;
-            let file = self.file(path);
-            let stamp = Stamp::of(&std::fs::metadata(&file).ok()?);
-            let is_as_recorded = stamp == record.stamp && stamp.is_reliable_at(record.recorded_ns);
-            Some(is_as_recorded || record.digest.is_of_file(&file))
-        };
-        let ours = parallel::map(&written, |path| {
-            (look(path) == Some(true)).then(|| path.to_string())
-        });
-        ours.into_iter().flatten().collect()
     }
 }
 
