@@ -183,6 +183,7 @@ fn nothing_is_lost_whatever_a_random_author_does() {
             1 | 2 => kill_a_worker(&mut random, &watching),
             3..=9 => watching.until_quiet(Duration::from_millis(300)),
             10..=25 => std::thread::sleep(Duration::from_millis(random.below(120))),
+            26..=28 => touch_output(&mut random, &course),
             _ => {}
         }
         if number % 50 == 49 {
@@ -192,9 +193,14 @@ fn nothing_is_lost_whatever_a_random_author_does() {
     // What a deck that fails made when it was right stays, which a clean build cannot know.
     mend(&course);
     watching.until_settled(&course);
-    drop(watching);
-
+    // A watch does not look after outputs by itself; whoever asks it for a build gets all of them.
+    for _ in 0..3 {
+        touch_output(&mut random, &course);
+        let built = course.build(&["--languages", "en"]);
+        assert_eq!(built.code, 0, "{}{}", built.stdout, built.stderr);
+    }
     assert_as_clean(&course, &["--languages", "en"], false, seed);
+    drop(watching);
     let again = course.build(&["--languages", "en"]);
     let jobs = again.jobs();
     let reasons: Vec<_> = jobs.iter().map(|job| again.reasons(job)).collect();
@@ -277,13 +283,8 @@ fn single_builds_end_as_a_clean_build_whatever_happens_between_them() {
         if random.below(4) > 0 {
             mend(&course);
         }
-        let outputs: Vec<String> = tree(&course.path("output")).into_keys().collect();
-        if random.below(3) == 0 && !outputs.is_empty() {
-            let output = &outputs[random.below(outputs.len() as u64) as usize];
-            match random.below(2) {
-                0 => std::fs::remove_file(course.path("output").join(output)).unwrap(),
-                _ => std::fs::write(course.path("output").join(output), "changed").unwrap(),
-            }
+        if random.below(3) == 0 {
+            touch_output(&mut random, &course);
         }
         match random.below(6) {
             0 => course.build(&["--only", random.one(&DECKS)]),
@@ -307,6 +308,22 @@ fn single_builds_end_as_a_clean_build_whatever_happens_between_them() {
     }
     // Otherwise nothing was ever taken over.
     assert!(sealed > 0, "{sealed} of {steps}");
+}
+
+/// Removes or changes an output. One that is about to be removed anyway may be gone before.
+fn touch_output(random: &mut Random, course: &Course) {
+    let outputs: Vec<String> = tree(&course.path("output")).into_keys().collect();
+    if outputs.is_empty() {
+        return;
+    }
+    let output = &outputs[random.below(outputs.len() as u64) as usize];
+    let file = course.path("output").join(output);
+    match random.below(4) {
+        0 | 1 => drop(std::fs::remove_file(file)),
+        2 => drop(std::fs::remove_dir_all(file.parent().unwrap())),
+        _ if file.exists() => std::fs::write(file, "changed").unwrap(),
+        _ => {}
+    }
 }
 
 /// A build, with an author who goes on.
