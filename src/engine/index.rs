@@ -88,7 +88,7 @@ impl Index {
     pub fn new<'p>(
         spec: &Spec,
         targets: &[(String, String)],
-        placed: impl Iterator<Item = &'p Placed>,
+        placed: impl Iterator<Item = Placed<'p>>,
         plan: &Plan,
     ) -> Self {
         let actions: HashMap<&str, (&Arc<str>, &Arc<str>)> = plan
@@ -129,8 +129,8 @@ impl Index {
                     source: placed.source.clone(),
                     action: made.map(|(_, action)| Arc::clone(action)),
                     target: placed.destination.target,
-                    section: placed.topic.as_ref().map(|(section, _)| *section),
-                    topic: placed.topic.as_ref().map(|(_, topic)| topic.clone()),
+                    section: placed.topic.map(|(section, _)| section),
+                    topic: placed.topic.map(|(_, topic)| topic.into()),
                     lang: placed.lang,
                     class,
                     kind,

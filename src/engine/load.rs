@@ -11,7 +11,9 @@ use crate::course::{ProgLang, RelPath, spec};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Severity};
-use crate::plan::{self, Bases, Context, Files as _, Fingerprints, Memo, Names, Plan, Recipes};
+use crate::plan::{
+    self, Bases, Context, Files as _, Fingerprints, Memo, Names, Plan, ProgramPlace, Recipes,
+};
 use crate::worker::{Renderers, drawio, notebook, plantuml};
 
 use super::course::{Course, Specified};
@@ -258,7 +260,7 @@ impl Course {
                     .flat_map(|diagram| &diagram.destinations),
             );
         let mut all: HashSet<Arc<str>> = places
-            .map(|place| names.of(&format!("{}/{}", roots[place.target], place.path)))
+            .map(|place| names.of(&format!("{}/{}", roots[place.at.target], place.at.path)))
             .collect();
         if self.settings.diagrams.write_back {
             all.extend(
@@ -319,8 +321,9 @@ impl Loaded {
     }
 
     /// Every output of what was selected, with what it is.
-    pub fn placed(&self) -> impl Iterator<Item = &Placed> {
-        self.layout.placed.iter().chain(&self.plan.placed)
+    pub fn placed(&self) -> impl Iterator<Item = Placed<'_>> {
+        let of_programs = self.plan.placed.iter().map(ProgramPlace::placed);
+        self.layout.placed(&self.tree).chain(of_programs)
     }
 }
 

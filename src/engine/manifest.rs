@@ -68,7 +68,7 @@ pub struct Manifests<'a> {
     /// The targets, in the order of the layout.
     pub targets: Vec<Target<'a>>,
     /// All outputs.
-    pub placed: Vec<&'a Placed>,
+    pub placed: Vec<Placed<'a>>,
     /// Topics with outputs that could not be made: they are left out.
     pub failed: BTreeSet<&'a str>,
 }

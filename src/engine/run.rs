@@ -395,7 +395,7 @@ impl Run<'_> {
         let failed = loaded
             .placed()
             .filter(|placed| failed.contains(&placed.source))
-            .filter_map(|placed| Some(&*placed.topic.as_ref()?.1))
+            .filter_map(|placed| Some(placed.topic?.1))
             .collect();
         let spec_name = course.place.spec_name();
         let targets = loaded.targets();

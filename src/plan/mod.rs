@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::Settings;
-use crate::course::layout::{Destination, Layout, Placed, References};
+use crate::course::layout::{Destination, Layout, Place, References};
 use crate::course::spec::Spec;
 use crate::course::tree::Tree;
 use crate::course::{Lang, RelPath};
@@ -27,6 +27,7 @@ pub use memo::{Bases, Memo};
 pub use names::Names;
 pub use recipes::Recipes;
 pub use rules::deck::{DataUrls, page, written};
+pub use rules::program::ProgramPlace;
 pub use rules::surroundings::mime;
 
 /// Everything that should exist, in an order in which every action comes after those it waits for.
@@ -35,7 +36,7 @@ pub struct Plan {
     /// The actions. One that is the same as in an earlier plan of the same [`Memo`] is the very same allocation.
     pub actions: Vec<Arc<Action>>,
     /// Outputs that the layout does not name, since only the decks' content tells of them.
-    pub placed: Vec<Placed>,
+    pub placed: Vec<ProgramPlace>,
     /// Where the texts go that planning made from several decks or besides the decks' own outputs.
     pub texts: Vec<Arc<str>>,
     /// Which source the actions belong to, by the index of the first of them.
@@ -107,9 +108,16 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn destinations(&self, destinations: &[Destination]) -> Vec<Arc<str>> {
+    fn destinations_of(&self, places: &[Place]) -> Vec<Arc<str>> {
+        self.destinations(places.iter().map(|place| &place.at))
+    }
+
+    fn destinations<'a>(
+        &self,
+        destinations: impl IntoIterator<Item = &'a Destination>,
+    ) -> Vec<Arc<str>> {
         let mut paths: Vec<Arc<str>> = destinations
-            .iter()
+            .into_iter()
             .filter_map(|destination| {
                 let root = self.target_roots.get(destination.target)?;
                 Some(self.names.of(&format!("{root}/{}", destination.path)))

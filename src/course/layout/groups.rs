@@ -14,7 +14,9 @@ pub fn add(maker: &mut Maker<'_>, listing: &Listing) {
     let spec = maker.spec;
     for (index, section) in spec.sections.iter().enumerate() {
         for topic in &section.topics {
-            maker.topic = Some((index, topic.id.as_str().into()));
+            if !topic.dir_groups.is_empty() {
+                maker.enter_topic(index, &topic.id);
+            }
             for group in &topic.dir_groups {
                 add_group(maker, listing, group);
             }
@@ -117,7 +119,7 @@ fn is_copied(below: &RelPath, recursive: bool) -> bool {
 }
 
 fn copy(maker: &mut Maker<'_>, group: &DirGroup, file: &RelPath) {
-    let claimed: Vec<Destination> = places(maker, group, file)
+    let claimed = places(maker, group, file)
         .into_iter()
         .filter_map(|(lang, place)| {
             let class = (OutputClass::DirGroup, false);

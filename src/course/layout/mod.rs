@@ -36,22 +36,22 @@ pub struct Layout {
     pub copies: Vec<CopyOutput>,
     /// Directories that are made although nothing is in them.
     pub empty_dirs: Vec<Destination>,
-    /// Every output with what it is, in no particular order.
-    pub placed: Vec<Placed>,
+    /// The topics that have outputs: the section (its index in the specification) and the id of each.
+    topics: Vec<(usize, Arc<str>)>,
     /// Whether the outputs of all sections are there: only then can directories be described.
     pub has_all_sections: bool,
 }
 
 /// An output and what it is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Placed {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Placed<'a> {
     /// Where it goes.
-    pub destination: Destination,
+    pub destination: &'a Destination,
     /// What it is made of.
-    pub source: RelPath,
+    pub source: &'a RelPath,
     /// The section (its index in the specification) and the id of the topic that it belongs to; none for what is
     /// copied besides the sections.
-    pub topic: Option<(usize, Arc<str>)>,
+    pub topic: Option<(usize, &'a str)>,
     /// Its language.
     pub lang: Lang,
     /// What it is.
@@ -89,6 +89,18 @@ pub struct Destination {
     pub path: RelPath,
 }
 
+/// A place of an output, with what the output is there.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Place {
+    /// Where it goes.
+    pub at: Destination,
+    lang: Lang,
+    class: OutputClass,
+    /// Index in [`Layout::topics`]: says nothing that others do not say of the source.
+    #[serde(skip)]
+    topic: Option<u32>,
+}
+
 /// The outputs of a deck. The indices lead into the [`Tree`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DeckOutputs {
@@ -112,7 +124,7 @@ pub struct DeckOutput {
     /// For whom it is.
     pub kind: Kind,
     /// Where it goes: several targets may ask for it.
-    pub destinations: Vec<Destination>,
+    pub destinations: Vec<Place>,
 }
 
 /// A diagram and where its image goes.
@@ -121,7 +133,7 @@ pub struct DiagramOutputs {
     /// The diagram.
     pub diagram: DiagramFile,
     /// Where its image goes.
-    pub destinations: Vec<Destination>,
+    pub destinations: Vec<Place>,
 }
 
 /// A file that is copied.
@@ -130,7 +142,7 @@ pub struct CopyOutput {
     /// The file.
     pub source: RelPath,
     /// Where it goes.
-    pub destinations: Vec<Destination>,
+    pub destinations: Vec<Place>,
 }
 
 /// Names every output of what is selected. `is_same` tells whether two sources have the same bytes: only then may
@@ -185,7 +197,7 @@ struct Maker<'a> {
     targets: &'a [Target],
     claims: Claims<'a>,
     /// The topic whose outputs are being named.
-    topic: Option<(usize, Arc<str>)>,
+    topic: Option<u32>,
     section_dirs: HashMap<(usize, Lang, Format, Kind), Rc<str>>,
     /// Where in the layout the copy of a source is.
     copy_of: HashMap<RelPath, usize>,
@@ -195,7 +207,7 @@ struct Maker<'a> {
 impl Maker<'_> {
     fn add_topic(&mut self, section: usize, spec_section: usize, position: usize, topic: &Topic) {
         let reference = &self.spec.sections[spec_section].topics[topic.topic];
-        self.topic = Some((spec_section, topic.id.as_str().into()));
+        self.enter_topic(spec_section, &topic.id);
         for (deck_index, deck) in topic.decks.iter().enumerate() {
             let mut outputs = Vec::new();
             for lang in Lang::ALL {
@@ -263,7 +275,13 @@ impl Maker<'_> {
         }
     }
 
-    fn add_copy(&mut self, source: RelPath, destinations: Vec<Destination>) {
+    fn enter_topic(&mut self, section: usize, id: &str) {
+        let topics = &mut self.layout.topics;
+        self.topic = u32::try_from(topics.len()).ok();
+        topics.push((section, id.into()));
+    }
+
+    fn add_copy(&mut self, source: RelPath, destinations: Vec<Place>) {
         if destinations.is_empty() {
             return;
         }
@@ -296,7 +314,7 @@ impl Maker<'_> {
         below: &RelPath,
         source: &RelPath,
         is_made: bool,
-    ) -> Vec<Destination> {
+    ) -> Vec<Place> {
         let class = (OutputClass::Image, is_made);
         if !self.spec.images.shared {
             return self.everywhere(section, below, source, class);
@@ -320,7 +338,7 @@ impl Maker<'_> {
         below: &RelPath,
         source: &RelPath,
         class: (OutputClass, bool),
-    ) -> Vec<Destination> {
+    ) -> Vec<Place> {
         let is_for_scripts = !names::is_shown_media(below);
         let shown = match class.0 {
             OutputClass::Image => names::shown_image_path(below),
@@ -357,7 +375,7 @@ impl Maker<'_> {
         path: &str,
         source: &RelPath,
         class: (OutputClass, bool),
-    ) -> Vec<Destination> {
+    ) -> Vec<Place> {
         let mut found = Vec::new();
         for (index, target) in self.targets.iter().enumerate() {
             let is_wanted = target.languages.contains(&lang)
@@ -379,21 +397,51 @@ impl Maker<'_> {
         source: &RelPath,
         lang: Lang,
         (class, is_made): (OutputClass, bool),
-    ) -> Option<Destination> {
+    ) -> Option<Place> {
         let path = RelPath::new(path).ok()?;
         let name = &self.targets[target].name;
         if !self.claims.claim(target, name, &path, source, is_made) {
             return None;
         }
-        let destination = Destination { target, path };
-        self.layout.placed.push(Placed {
-            destination: destination.clone(),
-            source: source.clone(),
-            topic: self.topic.clone(),
+        Some(Place {
+            at: Destination { target, path },
             lang,
             class,
+            topic: self.topic,
+        })
+    }
+}
+
+impl Layout {
+    /// Every output with what it is, in no particular order. `tree` is the one that was laid out.
+    pub fn placed<'a>(&'a self, tree: &'a Tree) -> impl Iterator<Item = Placed<'a>> {
+        let decks = self.decks.iter().flat_map(move |deck| {
+            let topic = &tree.sections[deck.section].topics[deck.topic];
+            let source = &topic.decks[deck.deck].path;
+            let places = deck.outputs.iter().flat_map(|output| &output.destinations);
+            places.map(move |place| (source, place))
         });
-        Some(destination)
+        let diagrams = self.diagrams.iter().flat_map(|diagram| {
+            let places = diagram.destinations.iter();
+            places.map(|place| (&diagram.diagram.path, place))
+        });
+        let copies = self.copies.iter().flat_map(|copy| {
+            let places = copy.destinations.iter();
+            places.map(|place| (&copy.source, place))
+        });
+        let all = decks.chain(diagrams).chain(copies);
+        all.map(|(source, place)| {
+            let topic = place
+                .topic
+                .and_then(|topic| self.topics.get(topic as usize));
+            Placed {
+                destination: &place.at,
+                source,
+                topic: topic.map(|(section, id)| (*section, &**id)),
+                lang: place.lang,
+                class: place.class,
+            }
+        })
     }
 }
 

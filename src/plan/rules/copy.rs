@@ -24,7 +24,7 @@ pub fn action(context: &Context<'_>, copy: &CopyOutput) -> Recipe {
         },
         outputs: vec![Output {
             name: "file".to_owned(),
-            destinations: context.destinations(&copy.destinations),
+            destinations: context.destinations_of(&copy.destinations),
         }],
         warnings: Vec::new(),
     }

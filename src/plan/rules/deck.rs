@@ -252,7 +252,7 @@ impl Entry<'_> {
             make: Make::Invalid(Vec::new()),
             outputs: vec![Output {
                 name: format!("{}.{extension}", output.kind),
-                destinations: self.context.destinations(&output.destinations),
+                destinations: self.context.destinations_of(&output.destinations),
             }],
             warnings: Vec::new(),
         };
@@ -436,7 +436,7 @@ impl Entry<'_> {
                 .iter()
                 .map(|output| Output {
                     name: format!("{}.html", output.kind),
-                    destinations: self.context.destinations(&output.destinations),
+                    destinations: self.context.destinations_of(&output.destinations),
                 })
                 .collect(),
             warnings,

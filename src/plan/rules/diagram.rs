@@ -71,7 +71,7 @@ pub fn action(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
         },
     };
 
-    let mut destinations = context.destinations(&entry.destinations);
+    let mut destinations = context.destinations_of(&entry.destinations);
     if settings.write_back {
         destinations.push(context.names.of(diagram.rendered.as_str()));
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::course::deck::cpp::{self, Program};
-use crate::course::layout::{DeckOutput, Destination, OutputClass, Placed};
+use crate::course::layout::{DeckOutput, Destination, OutputClass, Place, Placed};
 use crate::course::tree::DeckFile;
-use crate::course::{Format, Kind, RelPath};
+use crate::course::{Format, Kind, Lang, RelPath};
 use crate::plan::Context;
 use crate::plan::action::{Make, Output, Recipe};
 
@@ -19,7 +19,31 @@ pub struct Programs {
     /// Source files and headers, wherever they go.
     pub files: Vec<ProgramFile>,
     /// Outputs besides the decks' own.
-    pub placed: Vec<Placed>,
+    pub placed: Vec<ProgramPlace>,
+}
+
+/// Where a further file of a program goes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProgramPlace {
+    destination: Destination,
+    deck: RelPath,
+    /// The section (its index in the specification) and the id of the topic.
+    topic: (usize, Arc<str>),
+    lang: Lang,
+    kind: Kind,
+}
+
+impl ProgramPlace {
+    /// The output and what it is.
+    pub fn placed(&self) -> Placed<'_> {
+        Placed {
+            destination: &self.destination,
+            source: &self.deck,
+            topic: Some((self.topic.0, &self.topic.1)),
+            lang: self.lang,
+            class: OutputClass::Deck(Format::Code, self.kind),
+        }
+    }
 }
 
 impl Programs {
@@ -72,7 +96,7 @@ pub fn make(
     let Make::Deck(work) = &action.make else {
         return;
     };
-    let Some(first) = output.destinations.first() else {
+    let Some(Place { at: first, .. }) = output.destinations.first() else {
         return;
     };
     let notebook = notebook_of(work, work.kind, &work.surroundings);
@@ -82,9 +106,9 @@ pub fn make(
     // Each of the files has the whole key: what they hold depends on all cells of the deck.
     action.parts = parts.clone().with("file", "main");
     let text: Arc<str> = whole_text(&program).into();
-    for destination in &output.destinations {
+    for place in &output.destinations {
         programs.files.push(ProgramFile {
-            destination: destination.clone(),
+            destination: place.at.clone(),
             deck: source.file.path.clone(),
             action_inputs: action.inputs.clone(),
             kind: output.kind,
@@ -112,16 +136,16 @@ pub fn make(
         let destinations: Vec<Destination> = output
             .destinations
             .iter()
-            .filter_map(|destination| beside(destination, stem, &ending))
+            .filter_map(|place| beside(&place.at, stem, &ending))
             .collect();
         programs
             .placed
-            .extend(destinations.iter().map(|destination| Placed {
+            .extend(destinations.iter().map(|destination| ProgramPlace {
                 destination: destination.clone(),
-                source: source.file.path.clone(),
-                topic: Some((source.topic.0, source.topic.1.into())),
+                deck: source.file.path.clone(),
+                topic: (source.topic.0, source.topic.1.into()),
                 lang: output.lang,
-                class: OutputClass::Deck(Format::Code, output.kind),
+                kind: output.kind,
             }));
         actions.push(Recipe {
             id: format!("{} {name}", action.id),

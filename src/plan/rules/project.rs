@@ -69,7 +69,7 @@ fn write(
         path: root.path.join(path).ok()?,
     };
     let name = path.rsplit('/').next().unwrap_or(path).to_owned();
-    let destinations = context.destinations(&[destination]);
+    let destinations = context.destinations([&destination]);
     let mut inputs: Vec<_> = decks
         .iter()
         .flat_map(|deck| deck.action_inputs.clone())
@@ -111,7 +111,10 @@ fn projects<'a>(context: &Context<'_>, programs: &'a Programs) -> Vec<Project<'a
         if !CODE_EXTENSIONS.contains(&copy.source.extension()) {
             continue;
         }
-        let roots = copy.destinations.iter().filter_map(split);
+        let roots = copy
+            .destinations
+            .iter()
+            .filter_map(|place| split(&place.at));
         let mut roots: Vec<Destination> = roots.map(|(root, _)| root).collect();
         roots.retain(|root| projects.contains_key(root));
         if roots.is_empty() {
