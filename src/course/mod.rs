@@ -5,11 +5,13 @@
 pub mod deck;
 pub mod file_name;
 pub mod layout;
+mod names;
 pub mod path;
 pub mod spec;
 pub mod tree;
 pub mod words;
 pub mod xml;
 
+pub use names::Names;
 pub use path::RelPath;
 pub use words::{Format, Kind, Lang, Localized, ProgLang};

@@ -1,6 +1,6 @@
 //! Paths relative to the course root, the only paths that records and keys know.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +29,16 @@ pub enum RelPathError {
 impl RelPath {
     /// Checks and normalises: `\` becomes `/`, empty and `.` components vanish.
     pub fn new(text: &str) -> Result<Self, RelPathError> {
+        Ok(Self(Self::normal(text)?.into()))
+    }
+
+    /// The text of such a path: nearly always the very one that is given.
+    pub fn normal(text: &str) -> Result<Cow<'_, str>, RelPathError> {
+        let is_normal = |part: &str| !matches!(part, "" | "." | "..");
+        let has_colon = text.as_bytes().get(1) == Some(&b':');
+        if !has_colon && !text.contains('\\') && text.split('/').all(is_normal) {
+            return Ok(Cow::Borrowed(text));
+        }
         let slashed = text.replace('\\', "/");
         let has_drive =
             slashed.as_bytes().get(1) == Some(&b':') && slashed.as_bytes()[0].is_ascii_alphabetic();
@@ -46,7 +56,7 @@ impl RelPath {
         if parts.is_empty() {
             return Err(RelPathError::Empty);
         }
-        Ok(Self(parts.join("/").into()))
+        Ok(Cow::Owned(parts.join("/")))
     }
 
     /// The path of `path` below `root`, when it lies there and is valid UTF-8.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{EnvFile, ImageMode, Place, SETTINGS_FILE, Settings};
-use crate::course::layout::Layout;
+use crate::course::spec::Target;
 use crate::course::tree::{self, DiagramKind};
 use crate::course::{ProgLang, RelPath, spec};
 use crate::digest::Digest;
@@ -94,20 +94,16 @@ impl Course {
         Ok((spec, diagnostics, digest))
     }
 
-    /// The root of each target: as it stands in output paths (relative to the course root where it can be).
-    pub fn target_roots(&self, layout: &Layout) -> Vec<String> {
+    /// The directory of a target as it stands in output paths: relative to the course root where it can be.
+    pub fn root_of(&self, target: &Target) -> String {
         let under = |path: &Path| match RelPath::below(&self.place.root, path) {
             Some(relative) => relative.to_string(),
             None => path.display().to_string(),
         };
-        layout
-            .targets
-            .iter()
-            .map(|target| match self.output_root() {
-                Some(dir) => under(&dir.join(&target.name)),
-                None => target.path.to_string(),
-            })
-            .collect()
+        match self.output_root() {
+            Some(dir) => under(&dir.join(&target.name)),
+            None => target.path.to_string(),
+        }
     }
 
     /// The output root that replaces the targets' paths, if one was asked for (absolute).

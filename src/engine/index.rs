@@ -114,8 +114,7 @@ impl Index {
             .collect();
         let mut outputs: Vec<IndexOutput> = placed
             .map(|placed| {
-                let root = &targets[placed.destination.target].1;
-                let path = format!("{root}/{}", placed.destination.path);
+                let path = placed.destination.output();
                 let (class, kind) = match placed.class {
                     OutputClass::Deck(Format::Html, kind) => (IndexClass::Html, Some(kind)),
                     OutputClass::Deck(Format::Notebook, kind) => (IndexClass::Notebook, Some(kind)),
@@ -124,7 +123,7 @@ impl Index {
                     OutputClass::Data => (IndexClass::Data, None),
                     OutputClass::DirGroup => (IndexClass::DirGroup, None),
                 };
-                let made = actions.get(path.as_str());
+                let made = actions.get(&**path);
                 IndexOutput {
                     source: placed.source.clone(),
                     action: made.map(|(_, action)| Arc::clone(action)),
@@ -134,7 +133,7 @@ impl Index {
                     lang: placed.lang,
                     class,
                     kind,
-                    path: made.map_or_else(|| path.into(), |(path, _)| Arc::clone(path)),
+                    path: Arc::clone(path),
                 }
             })
             .collect();

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::course::RelPath;
 use crate::course::tree::Listing;
+use crate::course::{Names, RelPath};
 use crate::digest::Digest;
 use crate::events::{Diagnostic, as_json};
-use crate::plan::{Memo, Names};
+use crate::plan::Memo;
 
 use super::course::Course;
 use super::kept;

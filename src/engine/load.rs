@@ -5,14 +5,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::config::Settings;
-use crate::course::layout::{self, Layout, Placed, References, Selection};
+use crate::course::layout::{self, Layout, Naming, Placed, References, Selection};
 use crate::course::tree::{self, Listing, Tree};
-use crate::course::{ProgLang, RelPath, spec};
+use crate::course::{Names, ProgLang, RelPath, spec};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Severity};
 use crate::plan::{
-    self, Bases, Context, Files as _, Fingerprints, Memo, Names, Plan, ProgramPlace, Recipes,
+    self, Bases, Context, Files as _, Fingerprints, Memo, Plan, ProgramPlace, Recipes,
 };
 use crate::worker::{Renderers, drawio, notebook, plantuml};
 
@@ -135,11 +135,16 @@ impl Course {
             Arc::clone(&full.layout)
         } else {
             let is_same = |one: &RelPath, other: &RelPath| is_same(snapshot, one, other);
-            let (selected, _) = layout::layout(spec, &full.tree, &listing, selection, &is_same)
-                .map_err(Error::from_diagnostics)?;
+            let naming = Naming {
+                root_of: &|target| self.root_of(target),
+                names: &sources.names,
+            };
+            let (selected, _) =
+                layout::layout(spec, &full.tree, &listing, selection, &naming, &is_same)
+                    .map_err(Error::from_diagnostics)?;
             Arc::new(selected)
         };
-        let roots = self.target_roots(&layout);
+        let roots = layout.target_roots();
         let snapshot = &sources.snapshot;
         let tools = fingerprints(renderers);
         let context = Context {
@@ -172,7 +177,7 @@ impl Course {
         if !is_whole && has_programs(&full.tree) {
             let whole = Context {
                 layout: &full.layout,
-                target_roots: &self.target_roots(&full.layout),
+                target_roots: &full.layout.target_roots(),
                 ..context
             };
             texts.extend(plan::plan(&whole, &full.bases, &mut sources.memo).texts);
@@ -190,7 +195,7 @@ impl Course {
             empty_dirs: layout
                 .empty_dirs
                 .iter()
-                .map(|dir| format!("{}/{}", roots[dir.target], dir.path))
+                .map(|dir| dir.output().to_string())
                 .collect(),
             tree,
             target_roots: roots,
@@ -228,8 +233,12 @@ impl Course {
         names.sweep();
         let spec = &basis.specified.spec;
         let everything = Selection::default();
+        let naming = Naming {
+            root_of: &|target| self.root_of(target),
+            names,
+        };
         let (layout, diagnostics) =
-            layout::layout(spec, &tree, basis.listing, &everything, &is_same)
+            layout::layout(spec, &tree, basis.listing, &everything, &naming, &is_same)
                 .map_err(Error::from_diagnostics)?;
         let mut listed = basis.listed;
         if compared.get() {
@@ -248,7 +257,6 @@ impl Course {
     }
 
     fn all_destinations(&self, layout: &Layout, names: &Names) -> HashSet<Arc<str>> {
-        let roots = self.target_roots(layout);
         let decks = layout.decks.iter().flat_map(|deck| &deck.outputs);
         let places = decks
             .flat_map(|output| &output.destinations)
@@ -259,9 +267,8 @@ impl Course {
                     .iter()
                     .flat_map(|diagram| &diagram.destinations),
             );
-        let mut all: HashSet<Arc<str>> = places
-            .map(|place| names.of(&format!("{}/{}", roots[place.at.target], place.at.path)))
-            .collect();
+        let mut all: HashSet<Arc<str>> =
+            places.map(|place| Arc::clone(place.at.output())).collect();
         if self.settings.diagrams.write_back {
             all.extend(
                 layout

@@ -87,7 +87,7 @@ impl Manifests<'_> {
         for (index, target) in self.targets.iter().enumerate() {
             let mut files = Vec::new();
             for placed in self.placed.iter().filter(|p| p.destination.target == index) {
-                files.extend(self.file(placed, target, publisher, &mut checksums)?);
+                files.extend(self.file(placed, publisher, &mut checksums)?);
             }
             if files.is_empty() {
                 continue;
@@ -114,8 +114,7 @@ impl Manifests<'_> {
 
     fn file<'p>(
         &self,
-        placed: &'p Placed,
-        target: &Target<'_>,
+        placed: &Placed<'p>,
         publisher: &Publisher,
         checksums: &mut Checksums<'_>,
     ) -> Result<Option<File<'p>>>
@@ -126,12 +125,12 @@ impl Manifests<'_> {
         if topic.is_some_and(|(_, id)| self.failed.contains(&**id)) {
             return Ok(None);
         }
-        let path = placed.destination.path.as_str();
-        let destination = format!("{}/{path}", target.root);
-        let Some(digest) = publisher.digest_of(&destination)? else {
+        let path = placed.destination.path();
+        let destination = placed.destination.output();
+        let Some(digest) = publisher.digest_of(destination)? else {
             return Ok(None);
         };
-        let sha256 = checksums.of(digest, || publisher.file(&destination))?;
+        let sha256 = checksums.of(digest, || publisher.file(destination))?;
         let (kind, format) = match placed.class {
             OutputClass::Deck(Format::Html, kind) => (Some(kind.name()), "html"),
             OutputClass::Deck(Format::Notebook, kind) => (Some(kind.name()), "notebook"),

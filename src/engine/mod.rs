@@ -33,14 +33,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::course::RelPath;
 use crate::course::layout::{Layout, Selection};
 use crate::course::tree::{self, DiagramKind};
+use crate::course::{Names, RelPath};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity};
 use crate::parallel;
-use crate::plan::{Action, Memo, Names};
+use crate::plan::{Action, Memo};
 use crate::store::{Latest, Store};
 use crate::watch::{ChangeSet, Inputs};
 use crate::worker::Renderers;

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::course::layout::Layout;
 use crate::course::tree::{self, Listing, Tree};
-use crate::course::{Localized, RelPath};
+use crate::course::{Localized, Names, RelPath};
 use crate::digest::Digest;
 use crate::events::Diagnostic;
-use crate::plan::{Bases, Files as _, Memo, Names};
+use crate::plan::{Bases, Files as _, Memo};
 use crate::store::FileRecord;
 use crate::watch::ChangeSet;
 

@@ -5,7 +5,6 @@
 pub mod action;
 pub mod key;
 mod memo;
-mod names;
 mod recipes;
 mod rules;
 pub mod saved;
@@ -17,14 +16,13 @@ use crate::config::Settings;
 use crate::course::layout::{Destination, Layout, Place, References};
 use crate::course::spec::Spec;
 use crate::course::tree::Tree;
-use crate::course::{Lang, RelPath};
+use crate::course::{Lang, Names, RelPath};
 use crate::digest::Digest;
 use crate::events::Diagnostic;
 
 pub use action::{Action, ActionIndex, EXECUTED, ImageSource, InlineImage, Make, Output, Recipe};
 pub use key::{ActionKey, KeyParts};
 pub use memo::{Bases, Memo};
-pub use names::Names;
 pub use recipes::Recipes;
 pub use rules::deck::{DataUrls, page, written};
 pub use rules::program::ProgramPlace;
@@ -118,10 +116,7 @@ impl Context<'_> {
     ) -> Vec<Arc<str>> {
         let mut paths: Vec<Arc<str>> = destinations
             .into_iter()
-            .filter_map(|destination| {
-                let root = self.target_roots.get(destination.target)?;
-                Some(self.names.of(&format!("{root}/{}", destination.path)))
-            })
+            .map(|destination| Arc::clone(destination.output()))
             .collect();
         paths.sort_unstable();
         paths.dedup();

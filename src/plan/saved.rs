@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::course::RelPath;
+use crate::course::{Names, RelPath};
 use crate::digest::Digest;
 use crate::events::{ActionKind, Diagnostic, as_json};
 
 use super::action::{Action, ActionIndex, Output};
 use super::memo::{Entry, Memo, Place};
-use super::names::Names;
 use super::rules::program::Programs;
 
 #[derive(Serialize, Deserialize)]

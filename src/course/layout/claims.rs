@@ -1,15 +1,19 @@
 //! One source for each place: whoever comes first in the course has it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use crate::course::RelPath;
 use crate::digest::Digest;
 use crate::events::Diagnostic;
 
+use super::Destination;
+
 /// Which source has which place.
 pub struct Claims<'a> {
-    /// By the digest of target and path: one entry for every output of the course.
-    by_place: HashMap<Digest, Claim>,
+    /// By the target and the digest of the path: one entry for every output of the course.
+    by_place: HashMap<(usize, Digest), Claim>,
     is_same: &'a dyn Fn(&RelPath, &RelPath) -> bool,
     /// Conflicts, one for each pair of sources.
     pub diagnostics: Vec<Diagnostic>,
@@ -17,7 +21,7 @@ pub struct Claims<'a> {
 }
 
 struct Claim {
-    path: RelPath,
+    output: Arc<str>,
     source: RelPath,
     /// Whether the output is made from the source, so that equal sources do not mean equal outputs.
     is_made: bool,
@@ -37,24 +41,30 @@ impl<'a> Claims<'a> {
     /// Whether the source gets the place.
     pub fn claim(
         &mut self,
-        target: usize,
+        place: &Destination,
         target_name: &str,
-        path: &RelPath,
         source: &RelPath,
         is_made: bool,
     ) -> bool {
         // File systems that ignore case would let one overwrite the other.
-        let place = Digest::of(format!("{target}/{}", path.as_str().to_lowercase()));
-        let Some(first) = self.by_place.get(&place) else {
-            let claim = Claim {
-                path: path.clone(),
-                source: source.clone(),
-                is_made,
-            };
-            self.by_place.insert(place, claim);
-            return true;
+        let path = place.path();
+        let lower = match path.is_ascii() {
+            true => path.to_ascii_lowercase(),
+            false => path.to_lowercase(),
         };
-        let differs_in_case = first.path != *path;
+        let claim = Claim {
+            output: Arc::clone(place.output()),
+            source: source.clone(),
+            is_made,
+        };
+        let first = match self.by_place.entry((place.target, Digest::of(lower))) {
+            Entry::Occupied(first) => first.into_mut(),
+            Entry::Vacant(free) => {
+                free.insert(claim);
+                return true;
+            }
+        };
+        let differs_in_case = first.output != *place.output();
         let pair = (first.source.clone(), source.clone());
         let is_equal = !first.is_made && !is_made && (self.is_same)(&first.source, source);
         if is_equal && !differs_in_case {

@@ -123,7 +123,7 @@ fn copy(maker: &mut Maker<'_>, group: &DirGroup, file: &RelPath) {
         .into_iter()
         .filter_map(|(lang, place)| {
             let class = (OutputClass::DirGroup, false);
-            maker.claim(place.target, place.path.as_str(), file, lang, class)
+            maker.claim(place.target, place.path(), file, lang, class)
         })
         .collect();
     maker.add_copy(file.clone(), claimed);
@@ -158,11 +158,8 @@ fn places(maker: &Maker<'_>, group: &DirGroup, path: &RelPath) -> Vec<(Lang, Des
                 course_dir(maker.spec, lang),
                 name.join("/")
             );
-            found.extend(
-                RelPath::new(&text)
-                    .ok()
-                    .map(|path| (lang, Destination { target, path })),
-            );
+            let place = maker.destination(target, &text);
+            found.extend(place.map(|place| (lang, place)));
         }
     }
     found

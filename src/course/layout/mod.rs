@@ -1,6 +1,7 @@
 //! The output tree: which outputs there are, and where each of them goes.
 
 mod claims;
+mod destination;
 mod groups;
 mod names;
 mod references;
@@ -15,10 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::course::spec::{Spec, Target};
 use crate::course::tree::{DiagramFile, Listing, Topic, Tree};
-use crate::course::{Format, Kind, Lang, RelPath};
+use crate::course::{Format, Kind, Lang, Names, RelPath};
 use crate::events::Diagnostic;
 
 use claims::Claims;
+pub use destination::Destination;
 pub use names::{SHARED_IMAGE_DIR, course_dir};
 pub use references::{Reference, References};
 pub use selection::Selection;
@@ -76,17 +78,8 @@ pub enum OutputClass {
 pub struct TargetRoot {
     /// The target's name.
     pub name: String,
-    /// Its directory, relative to the course root.
-    pub path: RelPath,
-}
-
-/// A place in the output tree.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Destination {
-    /// Index of the target in [`Layout::targets`].
-    pub target: usize,
-    /// The path below the target's directory.
-    pub path: RelPath,
+    /// Its directory: relative to the course root, or absolute where it lies outside.
+    pub root: String,
 }
 
 /// A place of an output, with what the output is there.
@@ -145,6 +138,14 @@ pub struct CopyOutput {
     pub destinations: Vec<Place>,
 }
 
+/// How outputs are called.
+pub struct Naming<'a> {
+    /// The directory of a target: relative to the course root, or absolute where it lies outside.
+    pub root_of: &'a dyn Fn(&Target) -> String,
+    /// All output paths.
+    pub names: &'a Names,
+}
+
 /// Names every output of what is selected. `is_same` tells whether two sources have the same bytes: only then may
 /// both go to one place. Fails when the selection names something that is not there.
 pub fn layout(
@@ -152,12 +153,14 @@ pub fn layout(
     tree: &Tree,
     listing: &Listing,
     selection: &Selection,
+    naming: &Naming<'_>,
     is_same: &dyn Fn(&RelPath, &RelPath) -> bool,
 ) -> Result<(Layout, Vec<Diagnostic>), Vec<Diagnostic>> {
     let (targets, sections) = selection.apply(spec)?;
     let mut maker = Maker {
         spec,
         targets: &targets,
+        names: naming.names,
         claims: Claims::new(is_same),
         topic: None,
         section_dirs: HashMap::new(),
@@ -167,7 +170,7 @@ pub fn layout(
                 .iter()
                 .map(|target| TargetRoot {
                     name: target.name.clone(),
-                    path: target.path.clone(),
+                    root: (naming.root_of)(target),
                 })
                 .collect(),
             has_all_sections: sections.is_none(),
@@ -195,6 +198,7 @@ pub fn layout(
 struct Maker<'a> {
     spec: &'a Spec,
     targets: &'a [Target],
+    names: &'a Names,
     claims: Claims<'a>,
     /// The topic whose outputs are being named.
     topic: Option<u32>,
@@ -398,13 +402,13 @@ impl Maker<'_> {
         lang: Lang,
         (class, is_made): (OutputClass, bool),
     ) -> Option<Place> {
-        let path = RelPath::new(path).ok()?;
+        let at = self.destination(target, path)?;
         let name = &self.targets[target].name;
-        if !self.claims.claim(target, name, &path, source, is_made) {
+        if !self.claims.claim(&at, name, source, is_made) {
             return None;
         }
         Some(Place {
-            at: Destination { target, path },
+            at,
             lang,
             class,
             topic: self.topic,
@@ -413,6 +417,12 @@ impl Maker<'_> {
 }
 
 impl Layout {
+    /// The directories of the targets: relative to the course root, or absolute.
+    pub fn target_roots(&self) -> Vec<String> {
+        let targets = self.targets.iter();
+        targets.map(|target| target.root.clone()).collect()
+    }
+
     /// Every output with what it is, in no particular order. `tree` is the one that was laid out.
     pub fn placed<'a>(&'a self, tree: &'a Tree) -> impl Iterator<Item = Placed<'a>> {
         let decks = self.decks.iter().flat_map(move |deck| {
@@ -442,6 +452,13 @@ impl Layout {
                 class: place.class,
             }
         })
+    }
+}
+
+impl Maker<'_> {
+    fn destination(&self, target: usize, path: &str) -> Option<Destination> {
+        let root = &self.layout.targets[target].root;
+        Destination::new(target, root, path, self.names)
     }
 }
 

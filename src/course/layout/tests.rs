@@ -27,7 +27,11 @@ fn laid_out(xml: &str, files: &[&str], selection: &Selection) -> (Layout, Vec<Di
     let (tree, diagnostics) =
         tree::discover(&spec, &listing, &|_: &RelPath| Some(Arc::from(&b""[..])));
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
-    layout(&spec, &tree, &listing, selection, &|_, _| false).unwrap()
+    let naming = Naming {
+        root_of: &|target| target.path.to_string(),
+        names: &Names::default(),
+    };
+    layout(&spec, &tree, &listing, selection, &naming, &|_, _| false).unwrap()
 }
 
 const COURSE: &str = "<course><name><de>Mein Kurs</de><en>My Course</en></name><prog-lang>python</prog-lang>
@@ -78,19 +82,13 @@ fn the_usual_targets_get_36_outputs_of_a_bilingual_deck() {
         (Lang::De, Format::Html, Kind::CodeAlong)
     );
     assert_eq!(
-        html.destinations[0].at.path.as_str(),
+        html.destinations[0].at.path(),
         "Mein Kurs-de/Folien/Html/Code-Along/Woche 1/01 slides_a.html"
     );
     // Data goes beside the decks of every format, pages or not.
     assert_eq!(layout.copies[0].destinations.len(), 36);
     assert_eq!(
-        layout.copies[0]
-            .destinations
-            .last()
-            .unwrap()
-            .at
-            .path
-            .as_str(),
+        layout.copies[0].destinations.last().unwrap().at.path(),
         "My Course-en/Slides/Python/Recording/Week 1/data/d.csv"
     );
 }
@@ -117,7 +115,7 @@ fn dir_groups_go_once_to_every_target_and_language() {
             (
                 copy.source.as_str(),
                 copy.destinations.len(),
-                copy.destinations[0].at.path.as_str(),
+                copy.destinations[0].at.path(),
             )
         })
         .collect();
@@ -149,7 +147,7 @@ fn diagrams_are_shown_in_img() {
     let places: Vec<&str> = layout.diagrams[0]
         .destinations
         .iter()
-        .map(|d| d.at.path.as_str())
+        .map(|d| d.at.path())
         .collect();
     assert_eq!(
         places,
@@ -247,7 +245,7 @@ fn tagged_files_go_to_their_language_and_films_to_no_scripts() {
             .iter()
             .filter(|copy| copy.source.file_name() == name)
             .flat_map(|copy| &copy.destinations)
-            .map(|place| place.at.path.to_string())
+            .map(|place| place.at.path().to_owned())
             .collect()
     };
     for (name, count) in [
@@ -277,7 +275,7 @@ fn tagged_files_go_to_their_language_and_films_to_no_scripts() {
     assert!(
         drawn
             .iter()
-            .all(|place| place.at.path.as_str().starts_with("C-en/"))
+            .all(|place| place.at.path().starts_with("C-en/"))
     );
 }
 

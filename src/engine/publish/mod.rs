@@ -8,12 +8,12 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::course::Names;
 use crate::course::path::is_within;
 use crate::digest::{Digest, Stamp};
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Event, Events};
 use crate::parallel::{self, lock};
-use crate::plan::Names;
 use crate::store::{OutputRecord, Store, Written};
 
 use super::recalled::Recalled;

@@ -100,7 +100,7 @@ pub fn make(
         return;
     };
     let notebook = notebook_of(work, work.kind, &work.surroundings);
-    let stem = first.path.stem();
+    let stem = first.stem();
     let program = cpp::program(&work.deck, &notebook, work.kind, work.lang, stem);
     let parts = action.parts.clone().with("name", stem);
     // Each of the files has the whole key: what they hold depends on all cells of the deck.
@@ -136,7 +136,7 @@ pub fn make(
         let destinations: Vec<Destination> = output
             .destinations
             .iter()
-            .filter_map(|place| beside(&place.at, stem, &ending))
+            .filter_map(|place| place.at.beside(&format!("{stem}{ending}")))
             .collect();
         programs
             .placed
@@ -162,15 +162,6 @@ pub fn make(
             warnings: Vec::new(),
         });
     }
-}
-
-/// The place of a file beside the source file of a deck.
-pub fn beside(destination: &Destination, stem: &str, ending: &str) -> Option<Destination> {
-    let dir = destination.path.parent()?;
-    Some(Destination {
-        target: destination.target,
-        path: dir.join(&format!("{stem}{ending}")).ok()?,
-    })
 }
 
 fn whole_text(program: &Program) -> String {

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::course::ProgLang;
-use crate::course::RelPath;
 use crate::course::deck::cpp::{SUPPORT_HEADERS, identifier};
 use crate::course::layout::Destination;
 use crate::events::ActionKind;
@@ -64,10 +63,7 @@ fn write(
     path: &str,
     text: String,
 ) -> Option<Recipe> {
-    let destination = Destination {
-        target: root.target,
-        path: root.path.join(path).ok()?,
-    };
+    let destination = root.join(path)?;
     let name = path.rsplit('/').next().unwrap_or(path).to_owned();
     let destinations = context.destinations([&destination]);
     let mut inputs: Vec<_> = decks
@@ -134,14 +130,8 @@ fn projects<'a>(context: &Context<'_>, programs: &'a Programs) -> Vec<Project<'a
 }
 
 /// The root of the project that a place is in, and the path below it.
-fn split(place: &Destination) -> Option<(Destination, String)> {
-    let parts: Vec<&str> = place.path.components().collect();
-    let (root, below) = parts.split_at_checked(ROOT_DEPTH)?;
-    let root = Destination {
-        target: place.target,
-        path: RelPath::new(&root.join("/")).ok()?,
-    };
-    (!below.is_empty()).then(|| (root, below.join("/")))
+fn split(place: &Destination) -> Option<(Destination, &str)> {
+    place.split(ROOT_DEPTH)
 }
 
 impl Project<'_> {
@@ -157,8 +147,7 @@ impl Project<'_> {
     }
 
     fn name(&self) -> String {
-        let parts: Vec<&str> = self.root.path.components().collect();
-        let course = parts.first().copied().unwrap_or_default();
+        let course = self.root.path().split('/').next().unwrap_or_default();
         let kind = self
             .sections
             .values()
@@ -197,7 +186,7 @@ fn target_names(project: &Project) -> BTreeMap<Destination, String> {
             Err(_) => lower(section),
         };
         for deck in decks {
-            let base = format!("{section}_{}", lower(deck.destination.path.stem()));
+            let base = format!("{section}_{}", lower(deck.destination.stem()));
             let numbered = (2_u32..).map(|number| format!("{base}_{number}"));
             let mut candidates = [base.clone()].into_iter().chain(numbered);
             let name = candidates.find(|name| !used.contains(name)).unwrap_or(base);
@@ -284,7 +273,7 @@ fn section_text(
         } else {
             ""
         };
-        let stem = deck.destination.path.stem();
+        let stem = deck.destination.stem();
         let _ = writeln!(
             text,
             "add_executable({name}{excluded} {})",

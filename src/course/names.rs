@@ -1,4 +1,4 @@
-//! Output paths: very many long texts, which plan, ledger and layout share.
+//! Output paths: very many long texts, which layout, plan and ledger share.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,6 +19,11 @@ impl Names {
         let path: Arc<str> = path.into();
         all.insert(Arc::clone(&path));
         path
+    }
+
+    /// The one allocation of `dir/path`.
+    pub fn joined(&self, dir: &str, path: &str) -> Arc<str> {
+        self.of(&[dir, path].join("/"))
     }
 
     /// Forgets the paths that nobody holds any more.

@@ -1,0 +1,105 @@
+//! Places in the output tree.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::course::{Names, RelPath};
+
+/// A place in the output tree.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Destination {
+    /// Index of the target in [`Layout::targets`](super::Layout::targets).
+    pub target: usize,
+    /// The path with the target's directory: very many, and others hold them too.
+    output: Arc<str>,
+    /// Where the path below that directory begins.
+    below: usize,
+}
+
+impl Destination {
+    /// A place below the directory of a target. None when `below` is no path.
+    pub fn new(target: usize, root: &str, below: &str, names: &Names) -> Option<Self> {
+        let below = RelPath::normal(below).ok()?;
+        Some(Self {
+            target,
+            output: names.joined(root, &below),
+            below: root.len() + 1,
+        })
+    }
+
+    /// The path as outputs have it: relative to the course root, or absolute where the output root lies outside.
+    pub fn output(&self) -> &Arc<str> {
+        &self.output
+    }
+
+    /// The path below the target's directory.
+    pub fn path(&self) -> &str {
+        self.output.get(self.below..).unwrap_or_default()
+    }
+
+    /// The file name without its last suffix.
+    pub fn stem(&self) -> &str {
+        let path = self.path();
+        let name = path.rsplit('/').next().unwrap_or(path);
+        match name.rfind('.') {
+            Some(dot) if dot > 0 => &name[..dot],
+            _ => name,
+        }
+    }
+
+    /// A file in the same directory.
+    pub fn beside(&self, name: &str) -> Option<Self> {
+        let (dir, _) = self.path().rsplit_once('/')?;
+        self.in_target(&format!("{dir}/{name}"))
+    }
+
+    /// Something below this.
+    pub fn join(&self, path: &str) -> Option<Self> {
+        self.in_target(&format!("{}/{path}", self.path()))
+    }
+
+    /// The first components of the path, so many, and the path below them; none when there is nothing below.
+    pub fn split(&self, components: usize) -> Option<(Self, &str)> {
+        let path = self.path();
+        let (slash, _) = path.match_indices('/').nth(components.checked_sub(1)?)?;
+        Some((self.in_target(&path[..slash])?, &path[slash + 1..]))
+    }
+
+    fn in_target(&self, path: &str) -> Option<Self> {
+        let path = RelPath::normal(path).ok()?;
+        let root = self.output.get(..self.below)?;
+        Some(Self {
+            output: format!("{root}{path}").into(),
+            ..*self
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_knows_its_neighbours() {
+        let names = Names::default();
+        let place = |below: &str| Destination::new(1, "out/all", below, &names);
+        let file = place("en//Code/./Week 1/01 A.b.cpp").unwrap();
+        assert_eq!(&**file.output(), "out/all/en/Code/Week 1/01 A.b.cpp");
+        assert!(Arc::ptr_eq(file.output(), &names.of(file.output())));
+        assert_eq!(
+            (file.path(), file.stem()),
+            ("en/Code/Week 1/01 A.b.cpp", "01 A.b")
+        );
+        assert_eq!(file.beside("x.hpp"), place("en/Code/Week 1/x.hpp"));
+        let (root, below) = file.split(2).unwrap();
+        assert_eq!(
+            (Some(&root), below),
+            (place("en/Code").as_ref(), "Week 1/01 A.b.cpp")
+        );
+        assert_eq!(root.join("CMakeLists.txt"), place("en/Code/CMakeLists.txt"));
+        assert_eq!(file.split(4), None);
+        assert_eq!(place("../x"), None);
+        assert_eq!(root.join("../../x"), None);
+    }
+}
