@@ -195,7 +195,7 @@ impl<'a> Decider<'a> {
         let has_all = action
             .outputs
             .iter()
-            .all(|output| results.iter().any(|(name, _)| *name == output.name));
+            .all(|output| results.iter().any(|(name, _)| **name == *output.name));
         if !has_all {
             return Ok(Decision::Stale(vec![
                 "its cached result is incomplete".to_owned(),
@@ -284,7 +284,7 @@ impl<'a> Decider<'a> {
 
 fn are_fresh(action: &Action, results: &Results, publisher: &mut Publisher) -> Result<bool> {
     for output in &action.outputs {
-        let Some((_, digest)) = results.iter().find(|(name, _)| *name == output.name) else {
+        let Some((_, digest)) = results.iter().find(|(name, _)| **name == *output.name) else {
             return Ok(false);
         };
         for destination in &output.destinations {

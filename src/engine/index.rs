@@ -127,7 +127,7 @@ impl Index {
                 IndexOutput {
                     source: placed.source.clone(),
                     action: made.map(|(_, action)| Arc::clone(action)),
-                    target: placed.destination.target,
+                    target: placed.destination.target(),
                     section: placed.topic.map(|(section, _)| section),
                     topic: placed.topic.map(|(_, topic)| topic.into()),
                     lang: placed.lang,

@@ -86,7 +86,11 @@ impl Manifests<'_> {
         let built_at = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, false);
         for (index, target) in self.targets.iter().enumerate() {
             let mut files = Vec::new();
-            for placed in self.placed.iter().filter(|p| p.destination.target == index) {
+            for placed in self
+                .placed
+                .iter()
+                .filter(|p| p.destination.target() == index)
+            {
                 files.extend(self.file(placed, publisher, &mut checksums)?);
             }
             if files.is_empty() {

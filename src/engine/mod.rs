@@ -217,6 +217,7 @@ impl Memory {
             self.publisher.release();
             self.latest.release(|_| false);
         }
+        self.sources.snapshot.release();
     }
 
     /// Has all the records in memory: for a run that looks at everything.

@@ -129,6 +129,11 @@ impl Snapshot {
         seen.held = 0;
     }
 
+    /// Gives memory back that only the first look at the sources needed.
+    pub fn release(&self) {
+        self.seen().records.shrink_to_fit();
+    }
+
     /// Whether a file changed between two looks since this was last asked.
     pub fn take_torn(&self) -> bool {
         std::mem::take(&mut self.seen().is_torn)

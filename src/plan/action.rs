@@ -64,9 +64,9 @@ pub struct Recipe {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     /// Its name in the action's result, such as `completed.html`.
-    pub name: String,
+    pub name: Arc<str>,
     /// Where it is published: paths relative to the course root, or absolute where the output root lies outside.
-    pub destinations: Vec<Arc<str>>,
+    pub destinations: Box<[Arc<str>]>,
 }
 
 /// What to make: one variant for each way of making things.

@@ -106,21 +106,21 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn destinations_of(&self, places: &[Place]) -> Vec<Arc<str>> {
+    fn destinations_of(&self, places: &[Place]) -> Box<[Arc<str>]> {
         self.destinations(places.iter().map(|place| &place.at))
     }
 
     fn destinations<'a>(
         &self,
         destinations: impl IntoIterator<Item = &'a Destination>,
-    ) -> Vec<Arc<str>> {
+    ) -> Box<[Arc<str>]> {
         let mut paths: Vec<Arc<str>> = destinations
             .into_iter()
             .map(|destination| Arc::clone(destination.output()))
             .collect();
         paths.sort_unstable();
         paths.dedup();
-        paths
+        paths.into()
     }
 
     fn organization(&self, lang: Lang) -> &str {

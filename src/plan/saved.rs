@@ -113,7 +113,7 @@ impl<'a> SavedAction<'a> {
         }
         let outputs = action.outputs.iter().map(|output| {
             let destinations = output.destinations.iter().map(|path| &**path);
-            (output.name.as_str(), destinations.collect())
+            (&*output.name, destinations.collect())
         });
         Some(Self {
             id: &action.id,
@@ -129,7 +129,7 @@ impl<'a> SavedAction<'a> {
 
     fn into_action(self, names: &Names) -> Action {
         let outputs = self.outputs.into_iter().map(|(name, destinations)| Output {
-            name: name.to_owned(),
+            name: names.of(name),
             destinations: destinations
                 .into_iter()
                 .map(|path| names.of(path))

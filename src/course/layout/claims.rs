@@ -57,7 +57,7 @@ impl<'a> Claims<'a> {
             source: source.clone(),
             is_made,
         };
-        let first = match self.by_place.entry((place.target, Digest::of(lower))) {
+        let first = match self.by_place.entry((place.target(), Digest::of(lower))) {
             Entry::Occupied(first) => first.into_mut(),
             Entry::Vacant(free) => {
                 free.insert(claim);

@@ -6,15 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::course::{Names, RelPath};
 
-/// A place in the output tree.
+/// A place in the output tree. There are very many of them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Destination {
-    /// Index of the target in [`Layout::targets`](super::Layout::targets).
-    pub target: usize,
+    target: u32,
     /// The path with the target's directory: very many, and others hold them too.
     output: Arc<str>,
     /// Where the path below that directory begins.
-    below: usize,
+    below: u32,
 }
 
 impl Destination {
@@ -22,10 +21,15 @@ impl Destination {
     pub fn new(target: usize, root: &str, below: &str, names: &Names) -> Option<Self> {
         let below = RelPath::normal(below).ok()?;
         Some(Self {
-            target,
+            target: target.try_into().ok()?,
             output: names.joined(root, &below),
-            below: root.len() + 1,
+            below: (root.len() + 1).try_into().ok()?,
         })
+    }
+
+    /// Index of the target in [`Layout::targets`](super::Layout::targets).
+    pub fn target(&self) -> usize {
+        self.target as usize
     }
 
     /// The path as outputs have it: relative to the course root, or absolute where the output root lies outside.
@@ -35,7 +39,7 @@ impl Destination {
 
     /// The path below the target's directory.
     pub fn path(&self) -> &str {
-        self.output.get(self.below..).unwrap_or_default()
+        self.output.get(self.below as usize..).unwrap_or_default()
     }
 
     /// The file name without its last suffix.
@@ -68,7 +72,7 @@ impl Destination {
 
     fn in_target(&self, path: &str) -> Option<Self> {
         let path = RelPath::normal(path).ok()?;
-        let root = self.output.get(..self.below)?;
+        let root = self.output.get(..self.below as usize)?;
         Some(Self {
             output: format!("{root}{path}").into(),
             ..*self

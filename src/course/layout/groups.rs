@@ -123,7 +123,7 @@ fn copy(maker: &mut Maker<'_>, group: &DirGroup, file: &RelPath) {
         .into_iter()
         .filter_map(|(lang, place)| {
             let class = (OutputClass::DirGroup, false);
-            maker.claim(place.target, place.path(), file, lang, class)
+            maker.claim(place.target(), place.path(), file, lang, class)
         })
         .collect();
     maker.add_copy(file.clone(), claimed);

@@ -117,7 +117,7 @@ pub struct DeckOutput {
     /// For whom it is.
     pub kind: Kind,
     /// Where it goes: several targets may ask for it.
-    pub destinations: Vec<Place>,
+    pub destinations: Box<[Place]>,
 }
 
 /// A diagram and where its image goes.
@@ -126,7 +126,7 @@ pub struct DiagramOutputs {
     /// The diagram.
     pub diagram: DiagramFile,
     /// Where its image goes.
-    pub destinations: Vec<Place>,
+    pub destinations: Box<[Place]>,
 }
 
 /// A file that is copied.
@@ -135,7 +135,7 @@ pub struct CopyOutput {
     /// The file.
     pub source: RelPath,
     /// Where it goes.
-    pub destinations: Vec<Place>,
+    pub destinations: Box<[Place]>,
 }
 
 /// How outputs are called.
@@ -191,8 +191,13 @@ pub fn layout(
     if sections.is_none() {
         groups::add(&mut maker, listing);
     }
-    let diagnostics = maker.claims.diagnostics;
-    Ok((maker.layout, diagnostics))
+    let (mut layout, diagnostics) = (maker.layout, maker.claims.diagnostics);
+    // It stays as long as the course does not change.
+    layout.decks.shrink_to_fit();
+    layout.diagrams.shrink_to_fit();
+    layout.copies.shrink_to_fit();
+    layout.topics.shrink_to_fit();
+    Ok((layout, diagnostics))
 }
 
 struct Maker<'a> {
@@ -238,13 +243,14 @@ impl Maker<'_> {
                                 lang,
                                 format,
                                 kind,
-                                destinations,
+                                destinations: destinations.into(),
                             });
                         }
                     }
                 }
             }
             if !outputs.is_empty() {
+                outputs.shrink_to_fit();
                 self.layout.decks.push(DeckOutputs {
                     section,
                     topic: position,
@@ -261,7 +267,7 @@ impl Maker<'_> {
             };
             self.layout.diagrams.push(DiagramOutputs {
                 diagram: diagram.clone(),
-                destinations,
+                destinations: destinations.into(),
             });
         }
         for file in &topic.data {
@@ -292,11 +298,15 @@ impl Maker<'_> {
         // A file may be copied for several reasons, but it is one action.
         let copies = &mut self.layout.copies;
         match self.copy_of.entry(source) {
-            Entry::Occupied(known) => copies[*known.get()].destinations.extend(destinations),
+            Entry::Occupied(known) => {
+                let copy = &mut copies[*known.get()];
+                let before = std::mem::take(&mut copy.destinations).into_iter();
+                copy.destinations = before.chain(destinations).collect();
+            }
             Entry::Vacant(new) => {
                 copies.push(CopyOutput {
                     source: new.key().clone(),
-                    destinations,
+                    destinations: destinations.into(),
                 });
                 new.insert(copies.len() - 1);
             }

@@ -140,7 +140,7 @@ impl Progressing<'_, '_> {
                 continue;
             }
             let action = &plan.actions[index];
-            let name = action.outputs.first().map(|output| output.name.clone());
+            let name = action.outputs.first().map(|output| output.name.to_string());
             let name = name.unwrap_or_default();
             if action.kind == ActionKind::Deck {
                 let result = CachedResult {

@@ -218,7 +218,7 @@ impl Progressing<'_, '_> {
         let missing = action
             .outputs
             .iter()
-            .find(|output| !results.iter().any(|(name, _)| *name == output.name));
+            .find(|output| !results.iter().any(|(name, _)| **name == *output.name));
         if let Some(missing) = missing {
             let error = WorkerError::Garbage {
                 what: action.kind.name().to_owned(),

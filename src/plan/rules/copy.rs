@@ -23,7 +23,7 @@ pub fn action(context: &Context<'_>, copy: &CopyOutput) -> Recipe {
             None => Make::Invalid(unreadable(&copy.source)),
         },
         outputs: vec![Output {
-            name: "file".to_owned(),
+            name: context.names.of("file"),
             destinations: context.destinations_of(&copy.destinations),
         }],
         warnings: Vec::new(),

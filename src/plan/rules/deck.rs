@@ -251,7 +251,7 @@ impl Entry<'_> {
             after: Vec::new(),
             make: Make::Invalid(Vec::new()),
             outputs: vec![Output {
-                name: format!("{}.{extension}", output.kind),
+                name: (self.context.names).of(&format!("{}.{extension}", output.kind)),
                 destinations: self.context.destinations_of(&output.destinations),
             }],
             warnings: Vec::new(),
@@ -367,8 +367,8 @@ impl Entry<'_> {
                 cell_timeout,
             }),
             outputs: vec![Output {
-                name: EXECUTED.to_owned(),
-                destinations: Vec::new(),
+                name: self.context.names.of(EXECUTED),
+                destinations: Box::default(),
             }],
             warnings: Vec::new(),
         }
@@ -435,7 +435,7 @@ impl Entry<'_> {
             outputs: outputs
                 .iter()
                 .map(|output| Output {
-                    name: format!("{}.html", output.kind),
+                    name: self.context.names.of(&format!("{}.html", output.kind)),
                     destinations: self.context.destinations_of(&output.destinations),
                 })
                 .collect(),

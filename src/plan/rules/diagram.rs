@@ -71,7 +71,7 @@ pub fn action(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
         },
     };
 
-    let mut destinations = context.destinations_of(&entry.destinations);
+    let mut destinations = context.destinations_of(&entry.destinations).into_vec();
     if settings.write_back {
         destinations.push(context.names.of(diagram.rendered.as_str()));
     }
@@ -87,8 +87,8 @@ pub fn action(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
         after: Vec::new(),
         make,
         outputs: vec![Output {
-            name: format!("image.{extension}"),
-            destinations,
+            name: context.names.of(&format!("image.{extension}")),
+            destinations: destinations.into(),
         }],
         warnings: Vec::new(),
     }

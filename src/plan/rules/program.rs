@@ -156,7 +156,7 @@ pub fn make(
             after: Vec::new(),
             make: Make::Text(text.into()),
             outputs: vec![Output {
-                name: format!("{}{ending}", output.kind),
+                name: (source.context.names).of(&format!("{}{ending}", output.kind)),
                 destinations: source.context.destinations(&destinations),
             }],
             warnings: Vec::new(),

@@ -64,7 +64,7 @@ fn write(
     text: String,
 ) -> Option<Recipe> {
     let destination = root.join(path)?;
-    let name = path.rsplit('/').next().unwrap_or(path).to_owned();
+    let name = context.names.of(path.rsplit('/').next().unwrap_or(path));
     let destinations = context.destinations([&destination]);
     let mut inputs: Vec<_> = decks
         .iter()
