@@ -244,6 +244,7 @@ impl Seen {
             digest,
             recorded_ns: now_ns(),
         };
+        self.records.remove(path);
         let before = self.files.insert(path.clone(), State::There(record));
         self.is_torn |= match before {
             Some(State::There(before)) => before.digest != digest,

@@ -6,7 +6,7 @@ mod stage;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use crate::course::Names;
 use crate::course::path::is_within;
@@ -56,20 +56,29 @@ pub struct Publisher {
 
 /// Files in the source tree that we wrote, with their digests: a watch asks whether a change there is the author's.
 #[derive(Clone, Default)]
-pub struct OwnFiles(Arc<Mutex<HashMap<PathBuf, Digest>>>);
+pub struct OwnFiles(Arc<Mutex<Own>>);
+
+#[derive(Default)]
+struct Own {
+    root: PathBuf,
+    /// By path below the root.
+    digests: HashMap<Arc<str>, Digest>,
+}
 
 impl OwnFiles {
-    fn insert(&self, file: PathBuf, digest: Digest) {
-        self.lock().insert(file, digest);
+    fn lies_in(&self, root: &Path) {
+        lock(&self.0).root = root.to_path_buf();
+    }
+
+    fn insert(&self, path: Arc<str>, digest: Digest) {
+        lock(&self.0).digests.insert(path, digest);
     }
 
     /// The digest of what we wrote there last.
     pub fn digest(&self, file: &Path) -> Option<Digest> {
-        self.lock().get(file).copied()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Digest>> {
-        lock(&self.0)
+        let own = lock(&self.0);
+        let path = file.strip_prefix(&own.root).ok()?.to_str()?;
+        own.digests.get(path).copied()
     }
 }
 
@@ -89,9 +98,10 @@ impl Publisher {
     ) -> Result<Self> {
         let ledger = store.outputs(&mut |path| names.of(path))?;
         let mut among_sources = HashSet::new();
+        own.lies_in(place.root);
         for (path, record) in &ledger {
             if path.starts_with(SOURCES) {
-                own.insert(place.root.join(&**path), record.digest);
+                own.insert(Arc::clone(path), record.digest);
                 among_sources.insert(Arc::clone(path));
             }
         }
@@ -336,7 +346,7 @@ impl Publisher {
 
     fn keep(&mut self, destination: &Arc<str>, record: &OutputRecord) {
         if destination.starts_with(SOURCES) {
-            self.own.insert(self.file(destination), record.digest);
+            self.own.insert(Arc::clone(destination), record.digest);
             self.among_sources.insert(Arc::clone(destination));
         }
         self.ledger.insert(Arc::clone(destination), record.clone());
