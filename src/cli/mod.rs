@@ -27,6 +27,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::env;
 use crate::error::Result;
+use crate::memory;
 use crate::profile::{Profile, Recorder};
 use crate::ui;
 
@@ -63,6 +64,7 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    memory::share();
     let cli = Cli::parse();
     let result = cli.command.profile().and_then(|profile| {
         start_log(profile.as_ref());

@@ -11,13 +11,14 @@ use crate::watch::ChangeSet;
 use crate::watch::outputs::{OutputWatch, Touched};
 
 use super::Memory;
+use super::sources::OutputPaths;
 
 /// Guards the outputs of a course.
 #[derive(Default)]
 pub struct Guard {
     watch: Option<OutputWatch>,
     /// The output paths whose directories are watched.
-    covered: Option<Arc<HashSet<Arc<str>>>>,
+    covered: Option<OutputPaths>,
     /// The inodes of the output roots then: nobody tells of a directory above them that goes elsewhere.
     roots: Vec<(PathBuf, Option<u64>)>,
     /// Whether nothing is told: then all outputs must be looked at.

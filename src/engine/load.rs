@@ -20,14 +20,14 @@ use super::course::{Course, Specified};
 use super::early::{Early, Planning};
 use super::index::Index;
 use super::snapshot::Snapshot;
-use super::sources::{LaidOut, Sources, Titled};
+use super::sources::{LaidOut, OutputPaths, Sources, Titled};
 
 /// A course that was read, and the plan for it.
 pub struct Loaded {
     /// The actions of what was selected.
     pub plan: Plan,
     /// Every output path of the whole course, selected or not.
-    pub all_destinations: Arc<HashSet<Arc<str>>>,
+    pub all_destinations: OutputPaths,
     /// Directories to be created although they are empty.
     pub empty_dirs: Vec<String>,
     /// Where everything that was selected goes.
@@ -128,7 +128,7 @@ impl Course {
             listed: (version, removed),
         };
         let known = sources.laid_out.take();
-        let full = self.lay_out(known, basis, tree, snapshot, &sources.names)?;
+        let mut full = self.lay_out(known, basis, tree, snapshot, &sources.names)?;
         let found = full.diagnostics.iter().cloned();
         diagnostics.extend(found.map(|found| of_spec(found, &spec_name)));
         let layout = if *selection == Selection::default() {
@@ -182,10 +182,7 @@ impl Course {
             };
             texts.extend(plan::plan(&whole, &full.bases, &mut sources.memo).texts);
         }
-        let mut all_destinations = Arc::clone(&full.destinations);
-        if !texts.is_empty() {
-            Arc::make_mut(&mut all_destinations).extend(texts);
-        }
+        let all_destinations = full.destinations_with(texts);
         let tree = Arc::clone(&full.tree);
         sources.laid_out = Some(full);
         sources.snapshot.forget_contents();
@@ -251,6 +248,7 @@ impl Course {
             tree: Arc::new(tree),
             listed,
             destinations: Arc::new(self.all_destinations(&layout, names)),
+            with_texts: None,
             layout: Arc::new(layout),
             diagnostics,
         })

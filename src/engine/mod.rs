@@ -58,7 +58,7 @@ use round::Carried;
 use run::Run;
 use seal::{Changed, KnownNames, Parts, Seal};
 use settled::Settled;
-use sources::Sources;
+use sources::{OutputPaths, Sources};
 use staging::Staging;
 use wanted::wanted;
 
@@ -124,7 +124,7 @@ struct Memory {
     rest: Option<AtRest>,
     carried: Carried,
     /// The output paths that were planned when superfluous outputs were last removed.
-    cleaned: Option<Arc<HashSet<Arc<str>>>>,
+    cleaned: Option<OutputPaths>,
     /// What the listener was told last.
     told_layout: Option<Arc<Layout>>,
     told_inputs: Option<(usize, Digest)>,

@@ -79,6 +79,9 @@ impl Titles {
     }
 }
 
+/// Output paths of a whole course.
+pub type OutputPaths = Arc<HashSet<Arc<str>>>;
+
 /// A layout and what it was made of.
 pub struct LaidOut {
     /// The specification and settings.
@@ -94,7 +97,27 @@ pub struct LaidOut {
     /// What was found on the way.
     pub diagnostics: Vec<Diagnostic>,
     /// Every output path.
-    pub destinations: Arc<HashSet<Arc<str>>>,
+    pub destinations: OutputPaths,
+    /// The same with the paths that only the decks' contents tell of, and these.
+    pub with_texts: Option<(Vec<Arc<str>>, OutputPaths)>,
+}
+
+impl LaidOut {
+    /// Every output path, with those that only the decks' contents tell of. The same as before, if these are.
+    pub fn destinations_with(&mut self, texts: Vec<Arc<str>>) -> OutputPaths {
+        if texts.is_empty() {
+            return Arc::clone(&self.destinations);
+        }
+        if let Some((known, all)) = &self.with_texts
+            && *known == texts
+        {
+            return Arc::clone(all);
+        }
+        let all = self.destinations.iter().chain(&texts).cloned().collect();
+        let all = Arc::new(all);
+        self.with_texts = Some((texts, Arc::clone(&all)));
+        all
+    }
 }
 
 impl Sources {

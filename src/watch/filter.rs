@@ -196,6 +196,8 @@ fn normal(path: &Path) -> PathBuf {
             other => result.push(other),
         }
     }
+    // Very many of them stay.
+    result.shrink_to_fit();
     result
 }
 
