@@ -31,6 +31,11 @@ impl Names {
         self.all().retain(|path| Arc::strong_count(path) > 1);
     }
 
+    /// Forgets which paths there are, while hardly any are asked for: the next holder of one has a text of its own.
+    pub fn release(&self) {
+        *self.all() = HashSet::new();
+    }
+
     fn all(&self) -> MutexGuard<'_, HashSet<Arc<str>>> {
         lock(&self.0)
     }

@@ -18,7 +18,21 @@ use super::recalled::Recalled;
 use super::snapshot::Snapshot;
 
 /// Digests of an action's results by name.
-pub type Results = Arc<[(String, Digest)]>;
+pub type Results = Arc<[(Arc<str>, Digest)]>;
+
+/// Results of an action. Their names are nearly always those that it has itself.
+pub fn results_of<'n>(
+    action: &Action,
+    results: impl Iterator<Item = (&'n str, Digest)>,
+) -> Results {
+    let name = |name: &str| {
+        let own = action.outputs.iter().find(|output| *output.name == *name);
+        own.map_or_else(|| name.into(), |output| Arc::clone(&output.name))
+    };
+    results
+        .map(|(known, digest)| (name(known), digest))
+        .collect()
+}
 
 /// What is to be done about an action.
 #[derive(Debug)]
@@ -116,7 +130,7 @@ impl<'a> Decider<'a> {
         let own = recipe.map(|recipe| recipe.parts.parts().to_vec());
         let mut parts = own.unwrap_or_default();
         let results = upstream.iter().flat_map(|results| results.iter());
-        parts.extend(results.map(|(name, digest)| (name.clone(), digest.to_string())));
+        parts.extend(results.map(|(name, digest)| (name.to_string(), digest.to_string())));
         parts
     }
 
@@ -145,11 +159,9 @@ impl<'a> Decider<'a> {
                     Decision::Remembered(result)
                 }
                 Some(result) => {
-                    let results: Results = result
-                        .outputs
-                        .iter()
-                        .map(|(name, digest, _)| (name.clone(), *digest))
-                        .collect();
+                    let outputs = result.outputs.iter();
+                    let results = outputs.map(|(name, digest, _)| (name.as_str(), *digest));
+                    let results = results_of(action, results);
                     replayed = result.diagnostics;
                     discovered = result.discovered;
                     self.decide_known(action, results, publisher)?
@@ -174,7 +186,7 @@ impl<'a> Decider<'a> {
         let Some((_, digest)) = action.inputs.first() else {
             return Ok(Decision::Invalid(Vec::new()));
         };
-        let results: Results = [("file".to_owned(), *digest)].into();
+        let results = results_of(action, [("file", *digest)].into_iter());
         if are_fresh(action, &results, publisher)? {
             return Ok(Decision::Fresh(results));
         }

@@ -145,7 +145,7 @@ fn executed(upstream: &[&Results], store: &Store) -> Result<Option<Executed>> {
     let digest = upstream
         .iter()
         .flat_map(|results| results.iter())
-        .find(|(name, _)| name == EXECUTED)
+        .find(|(name, _)| **name == *EXECUTED)
         .map(|(_, digest)| *digest);
     let Some(digest) = digest else {
         return Ok(None);

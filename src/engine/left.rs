@@ -5,7 +5,6 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +15,7 @@ use crate::events::{Diagnostic, as_json};
 use crate::plan::Memo;
 
 use super::course::Course;
+use super::decide::results_of;
 use super::kept;
 use super::scan::Scanned;
 use super::settled::{Found, Settled};
@@ -57,9 +57,7 @@ pub(super) fn write(course: &Course, sources: &Sources, settled: &Settled) -> Op
             let results = results.iter();
             Left {
                 action,
-                results: results
-                    .map(|(name, digest)| (name.as_str(), *digest))
-                    .collect(),
+                results: results.map(|(name, digest)| (&**name, *digest)).collect(),
                 said: Cow::Borrowed(said),
                 discovered: discovered.iter().map(String::as_str).collect(),
             }
@@ -94,14 +92,13 @@ pub(super) fn read(course: &Course, digest: Digest, names: &Names) -> Option<Res
         let Some(action) = actions.get(entry.action) else {
             continue;
         };
-        let results = entry.results.into_iter();
-        let results = results.map(|(name, digest)| (name.to_owned(), digest));
+        let results = results_of(action, entry.results.into_iter());
         let discovered = entry.discovered.into_iter();
         let found = Found {
             said: entry.said.into_owned(),
             discovered: discovered.map(str::to_owned).collect(),
         };
-        settled.settle(action, results.collect::<Arc<[_]>>(), found);
+        settled.settle(action, results, found);
     }
     Some(Resumed {
         memo,

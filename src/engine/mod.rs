@@ -218,6 +218,7 @@ impl Memory {
             self.latest.release(|_| false);
         }
         self.sources.snapshot.release();
+        self.sources.names.release();
     }
 
     /// Has all the records in memory: for a run that looks at everything.

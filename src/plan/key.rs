@@ -1,5 +1,7 @@
 //! Action keys: what an output depends on, part by part, so that staleness can be explained.
 
+use std::sync::Arc;
+
 use crate::digest::Digest;
 
 /// An ordered list of named components. The same components in the same order give the same [`ActionKey`].
@@ -48,11 +50,11 @@ impl KeyParts {
 /// The key of an action that needs results of others: `own` is that of its own components.
 pub fn with_results<'r>(
     own: ActionKey,
-    results: impl Iterator<Item = &'r (String, Digest)>,
+    results: impl Iterator<Item = &'r (Arc<str>, Digest)>,
 ) -> ActionKey {
     let mut parts = KeyParts::default();
     for (name, digest) in results {
-        parts.push(name.clone(), digest);
+        parts.push(name.to_string(), digest);
     }
     if parts.0.is_empty() {
         return own;

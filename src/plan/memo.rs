@@ -94,7 +94,8 @@ pub(super) struct Entry {
     pub(super) actions: Vec<Arc<Action>>,
     /// Where texts go that planning made.
     pub(super) texts: Vec<Arc<str>>,
-    pub(super) programs: Programs,
+    /// None for nearly all.
+    pub(super) programs: Option<Box<Programs>>,
 }
 
 impl Memo {
@@ -229,7 +230,7 @@ fn made(
         time: 0,
         texts,
         actions,
-        programs,
+        programs: (!programs.is_empty()).then(|| Box::new(programs)),
     }
 }
 

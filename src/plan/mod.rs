@@ -189,7 +189,7 @@ impl Plan {
         let entry = memo.entry(context, subject, first)?;
         self.actions.extend(entry.actions.iter().cloned());
         self.texts.extend(entry.texts.iter().cloned());
-        Some(&entry.programs)
+        entry.programs.as_deref()
     }
 }
 

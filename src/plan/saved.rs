@@ -30,7 +30,7 @@ struct SavedEntry<'a> {
     actions: Vec<SavedAction<'a>>,
     #[serde(borrow)]
     texts: Vec<&'a str>,
-    programs: Programs,
+    programs: Option<Box<Programs>>,
 }
 
 /// Texts are borrowed, so that output paths can be shared with those who have them already.

@@ -1,5 +1,6 @@
 //! What is made in this process: notebooks, scripts, texts and copies, a few at a time.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::debug_span;
@@ -140,13 +141,16 @@ impl Progressing<'_, '_> {
                 continue;
             }
             let action = &plan.actions[index];
-            let name = action.outputs.first().map(|output| output.name.to_string());
+            let name = action
+                .outputs
+                .first()
+                .map(|output| Arc::clone(&output.name));
             let name = name.unwrap_or_default();
             if action.kind == ActionKind::Deck {
                 let result = CachedResult {
                     discovered: Vec::new(),
                     status: ResultStatus::Ok,
-                    outputs: vec![(name.clone(), digest, 0)],
+                    outputs: vec![(name.to_string(), digest, 0)],
                     diagnostics: Vec::new(),
                     duration_ms: millis(took),
                 };

@@ -127,7 +127,7 @@ impl Progressing<'_, '_> {
 
 /// The results of an action as blobs, up to the first that it does not have.
 fn blobs(action: &Action, results: &Results) -> Vec<(Digest, &'static Content)> {
-    let digest_of = |name: &str| results.iter().find(|(known, _)| known == name);
+    let digest_of = |name: &str| results.iter().find(|(known, _)| **known == *name);
     let outputs = action.outputs.iter();
     outputs
         .map_while(|output| digest_of(&output.name))

@@ -15,7 +15,7 @@ use crate::store::{CachedResult, Finish, JobEnd, JobId, JobState, Lease, ResultS
 use crate::worker::request::OutcomeStatus;
 use crate::worker::{Outcome, Progress, ProgressSink, WorkerError};
 
-use super::super::decide::{Decision, Results};
+use super::super::decide::{Decision, results_of};
 use super::super::jobs;
 use super::super::snapshot::now_ns;
 use super::{ATTEMPTS, LEASE_MS, Progressing, Queued, Running, State, millis, upstream, waiting};
@@ -211,10 +211,9 @@ impl Progressing<'_, '_> {
             return self.superseded(running);
         };
         let outputs = self.stored(running, &outcome)?;
-        let results: Results = outputs
-            .iter()
-            .map(|(name, digest, _)| (name.clone(), *digest))
-            .collect();
+        let results = outputs.iter();
+        let results = results.map(|(name, digest, _)| (name.as_str(), *digest));
+        let results = results_of(action, results);
         let missing = action
             .outputs
             .iter()

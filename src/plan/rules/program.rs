@@ -47,6 +47,11 @@ impl ProgramPlace {
 }
 
 impl Programs {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.placed.is_empty()
+    }
+
     /// Adds those of a deck.
     pub fn extend(&mut self, other: &Self) {
         self.files.extend_from_slice(&other.files);
