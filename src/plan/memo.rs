@@ -84,7 +84,7 @@ pub(super) struct Entry {
     /// What the tree and the layout say of the source.
     pub(super) basis: Option<Digest>,
     /// Files that were read, with their digests; none for those that were looked for and not found.
-    pub(super) reads: Vec<(RelPath, Option<Digest>)>,
+    pub(super) reads: Box<[(RelPath, Option<Digest>)]>,
     /// What links between decks could lead to, if this one has links.
     pub(super) links: Option<Digest>,
     /// The index of the first of its actions.
@@ -273,7 +273,7 @@ impl Noting<'_> {
         reads.insert(path.clone(), digest);
     }
 
-    fn noted(&self) -> Vec<(RelPath, Option<Digest>)> {
+    fn noted(&self) -> Box<[(RelPath, Option<Digest>)]> {
         let mut reads = lock(&self.reads);
         std::mem::take(&mut *reads).into_iter().collect()
     }

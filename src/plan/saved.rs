@@ -23,7 +23,7 @@ struct SavedMemo<'a> {
 #[derive(Serialize, Deserialize)]
 struct SavedEntry<'a> {
     basis: Option<Digest>,
-    reads: Vec<(RelPath, Option<Digest>)>,
+    reads: Box<[(RelPath, Option<Digest>)]>,
     links: Option<Digest>,
     first: ActionIndex,
     #[serde(borrow)]

@@ -75,6 +75,11 @@ impl Finder<'_> {
             .collect();
         // A committed rendering of a diagram is not an image of its own.
         topic.images.retain(|image| !rendered.contains(&image.at));
+        // There are very many topics, and they stay.
+        topic.decks.shrink_to_fit();
+        topic.data.shrink_to_fit();
+        topic.images.shrink_to_fit();
+        topic.diagrams.shrink_to_fit();
         topic
     }
 
