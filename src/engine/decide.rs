@@ -148,7 +148,7 @@ impl<'a> Decider<'a> {
         let mut replayed = Vec::new();
         let mut discovered = Vec::new();
         let decision = if let Some(errors) = &action.errors {
-            Decision::Invalid(errors.clone())
+            Decision::Invalid(errors.to_vec())
         } else if may_force && self.force.applies_to(action) {
             Decision::Stale(vec!["it was asked for with --force".to_owned()])
         } else if action.kind == ActionKind::Copy {

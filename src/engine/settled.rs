@@ -19,10 +19,18 @@ pub struct Settled(HashMap<Arc<str>, Entry>);
 struct Entry {
     action: Arc<Action>,
     results: Results,
-    /// What was said about it, besides the warnings of its planning.
-    said: Box<[Diagnostic]>,
-    /// Files that it was found to read or to look for.
-    discovered: Box<[String]>,
+    /// None for nearly all.
+    found: Option<Box<Found>>,
+}
+
+impl Entry {
+    fn said(&self) -> &[Diagnostic] {
+        self.found.as_ref().map_or(&[], |found| &found.said)
+    }
+
+    fn discovered(&self) -> &[String] {
+        self.found.as_ref().map_or(&[], |found| &found.discovered)
+    }
 }
 
 /// What is known of an action that is up to date, besides its results.
@@ -42,7 +50,7 @@ impl Settled {
 
     /// What was said about it, besides the warnings of its planning.
     pub fn said(&self, action: &Arc<Action>) -> &[Diagnostic] {
-        self.entry(action).map_or(&[], |entry| &entry.said)
+        self.entry(action).map_or(&[], Entry::said)
     }
 
     fn entry(&self, action: &Arc<Action>) -> Option<&Entry> {
@@ -55,8 +63,7 @@ impl Settled {
         let entry = Entry {
             action: Arc::clone(action),
             results,
-            said: found.said.into(),
-            discovered: found.discovered.into(),
+            found: (found != Found::default()).then(|| Box::new(found)),
         };
         self.0.insert(Arc::clone(&action.id), entry);
     }
@@ -67,7 +74,8 @@ impl Settled {
             return;
         }
         self.0.retain(|_, entry| {
-            let finds = |file: &RelPath| entry.discovered.iter().any(|path| path == file.as_str());
+            let finds =
+                |file: &RelPath| entry.discovered().iter().any(|path| path == file.as_str());
             let mut files = files.iter();
             !files.any(|file| entry.action.reads(file) || finds(file))
         });
@@ -81,7 +89,7 @@ impl Settled {
     /// Every entry: the identity of the action, its results, what was said about it, and the files it was found to read.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Results, &[Diagnostic], &[String])> {
         let entries = self.0.iter();
-        entries.map(|(id, entry)| (&**id, &entry.results, &*entry.said, &*entry.discovered))
+        entries.map(|(id, entry)| (&**id, &entry.results, entry.said(), entry.discovered()))
     }
 
     /// Whether nothing is known to be up to date.
@@ -122,7 +130,7 @@ impl Settled {
         self.0.retain(|_, entry| {
             let outputs = entry.action.outputs.iter();
             let mut destinations = outputs.flat_map(|output| &output.destinations);
-            let mut discovered = entry.discovered.iter();
+            let mut discovered = entry.discovered().iter();
             let is_in_doubt = discovered.any(|file| is_among(&paths, file))
                 || may_be_outputs && destinations.any(|file| is_among(&paths, file));
             !is_in_doubt

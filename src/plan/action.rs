@@ -30,11 +30,11 @@ pub struct Action {
     /// Actions whose results it needs: their output digests are further components of its key.
     pub after: Vec<ActionIndex>,
     /// What comes out, and where it goes.
-    pub outputs: Vec<Output>,
+    pub outputs: Box<[Output]>,
     /// Warnings found while planning it; shown whenever it is part of a run.
-    pub warnings: Vec<Diagnostic>,
+    pub warnings: Box<[Diagnostic]>,
     /// Errors that planning found in its source, so that nothing can be made.
-    pub errors: Option<Vec<Diagnostic>>,
+    pub errors: Option<Box<[Diagnostic]>>,
 }
 
 /// An action with what it is made of.
@@ -185,10 +185,10 @@ impl Recipe {
             inputs: self.inputs.as_slice().into(),
             key: self.parts.key(),
             after: self.after.clone(),
-            outputs: self.outputs.clone(),
-            warnings: self.warnings.clone(),
+            outputs: self.outputs.as_slice().into(),
+            warnings: self.warnings.as_slice().into(),
             errors: match &self.make {
-                Make::Invalid(errors) => Some(errors.clone()),
+                Make::Invalid(errors) => Some(errors.as_slice().into()),
                 _ => None,
             },
         }

@@ -77,7 +77,7 @@ fn digest(value: &impl Serialize) -> Option<Digest> {
 pub(super) enum Place {
     Diagram(RelPath),
     Copy(RelPath),
-    Deck(usize, usize, RelPath),
+    Deck(u32, u32, RelPath),
 }
 
 pub(super) struct Entry {
@@ -193,7 +193,7 @@ fn place(context: &Context<'_>, subject: Subject) -> Place {
             let deck = &layout.decks[number];
             let topic = &context.tree.sections[deck.section].topics[deck.topic];
             let at = topic.decks[deck.deck].at.clone();
-            Place::Deck(deck.section, deck.topic, at)
+            Place::Deck(deck.section as u32, deck.topic as u32, at)
         }
     }
 }

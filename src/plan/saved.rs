@@ -143,7 +143,7 @@ impl<'a> SavedAction<'a> {
             key: self.key,
             after: self.after,
             outputs: outputs.collect(),
-            warnings: self.warnings.into_owned(),
+            warnings: self.warnings.into_owned().into(),
             errors: None,
         }
     }
