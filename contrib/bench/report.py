@@ -141,7 +141,8 @@ def _daemon(data: dict) -> list[str]:
         cells = [f"{1000 * _median(runs, 'wall'):.1f}", f"{1000 * _median(runs, 'daemon_cpu'):.0f}", str(len(runs))]
         lines.append(_row([f"{name}: `{found['command']}`", *cells]))
     memory = data["memory"]
-    return [*lines, "", f"The daemon has {memory['clm']:.0f} MB, with its workers {memory['tree']:.0f} MB.", ""]
+    text = f"The daemon has {memory['clm']:.0f} MB at its most and {memory['rest']:.1f} MB at rest, then with its workers {memory['tree']:.0f} MB."
+    return [*lines, "", text, ""]
 
 
 def _watch(data: dict) -> list[str]:

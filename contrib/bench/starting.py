@@ -11,6 +11,9 @@ import measure
 from contenders import Clm, Setting, clean_environment
 from gen import Shape
 
+# Seconds after which a daemon has given memory back.
+REST = 4.0
+
 
 def measure_all(setting: Setting, shape: Shape, rounds: int, budget: float, say) -> dict:
     """`--version` of clm and CLM in turns, and clm's way to the first job."""
@@ -84,7 +87,12 @@ def daemon(setting: Setting, shape: Shape, rounds: int, budget: float, say) -> d
                     raise RuntimeError(f"{name}: {problem}")
                 record = {**run.record(), "quiet": run.quiet, "daemon_cpu": round(measure.cpu_of_tree(pid) - before, 3)}
                 found[name]["runs"].append(record)
-        memory = {"clm": measure.peak_of(pid), "tree": sum(map(measure.resident, measure.tree_of(pid)))}
+        time.sleep(REST)
+        memory = {
+            "clm": measure.peak_of(pid),
+            "rest": measure.resident(pid),
+            "tree": sum(map(measure.resident, measure.tree_of(pid))),
+        }
     finally:
         measure.run([setting.clm, "daemon", "stop", one.root / "course.xml"], one.site, one.environment())
     say(f"no-op: daemon {measure.median([run['wall'] for run in found['daemon']['runs']]):.4f} s")
