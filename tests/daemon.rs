@@ -140,8 +140,17 @@ fn after_a_long_rest_an_edit_is_built_as_any_other() {
 
 #[test]
 fn a_build_by_the_daemon_knows_what_others_did_to_outputs() {
+    others_touch_outputs(&[]);
+}
+
+#[test]
+fn a_build_by_a_daemon_that_is_told_nothing_looks_at_outputs() {
+    others_touch_outputs(&["--poll"]);
+}
+
+fn others_touch_outputs(args: &[&str]) {
     let course = course();
-    let watching = Watching::start(&course, &[]);
+    let watching = Watching::start(&course, args);
     watching.until_settled(&course);
     let whole = course.outputs();
     let (first, last) = (
@@ -180,6 +189,9 @@ fn a_build_by_the_daemon_knows_what_others_did_to_outputs() {
     course.remove(&format!("output/{deep}"));
     assert_eq!(course.build(&[]).code, 0);
     assert_eq!(course.outputs(), whole);
+    if args.contains(&"--poll") {
+        return;
+    }
     // An edit makes good what is missing as well, though nobody asked for it.
     course.remove(&first);
     course.edit(DECK, "Some prose", "Other prose");

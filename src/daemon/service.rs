@@ -117,7 +117,7 @@ impl Daemon {
         asked: &mut mpsc::UnboundedReceiver<Ask>,
         own_files: &OwnFiles,
     ) -> Option<Engine> {
-        let mut resident = Resident::new(engine, self.options.clone());
+        let mut resident = Resident::new(engine, self.options.clone(), self.poll);
         let next = loop {
             match resident.serve(asked).await {
                 Left::Done => break None,

@@ -26,6 +26,14 @@ pub struct Guard {
 }
 
 impl Guard {
+    /// One that watches nothing, where the system does not tell of everything.
+    pub fn blind() -> Self {
+        Self {
+            is_blind: true,
+            ..Self::default()
+        }
+    }
+
     /// Watches the outputs from now on, as far as they are not watched yet, and looks at those that are new: what was done
     /// to them before was not told.
     pub fn cover(&mut self, memory: &mut Memory, root: &Path, state_dir: &Path) -> Result<()> {
@@ -42,10 +50,7 @@ impl Guard {
         }
         let dirs = memory.publisher.dirs_of(&outputs);
         let Some(new) = self.watch.as_mut().and_then(|watch| watch.cover(&dirs)) else {
-            *self = Self {
-                is_blind: true,
-                ..Self::default()
-            };
+            *self = Self::blind();
             return Ok(());
         };
         self.covered = Some(outputs);
@@ -57,27 +62,27 @@ impl Guard {
         Ok(())
     }
 
-    /// Puts outputs in doubt that somebody touched until now. False when that may be any of them.
+    /// Puts outputs in doubt that somebody touched until now. False when it is not known which outputs there are.
     pub fn is_sure(&mut self, memory: &mut Memory, root: &Path, state_dir: &Path) -> Result<bool> {
         self.cover(memory, root, state_dir)?;
-        if self.covered.is_none() {
-            return Ok(false);
-        }
         let are_same = |watch: &mut OutputWatch| {
             let touched = watch.take_all();
             let is_same = |root: &(PathBuf, Option<u64>)| with_inode(&root.0) == *root;
             self.roots.iter().all(is_same).then_some(touched)
         };
-        match self.watch.as_mut().and_then(are_same) {
-            None | Some(Touched::Anything) => {
-                self.look_anew();
-                Ok(false)
-            }
-            Some(Touched::Paths(paths)) => {
-                self.doubt(memory, root, paths)?;
-                Ok(true)
-            }
+        let covering = self.watch.as_mut().filter(|_| self.covered.is_some());
+        if let Some(Touched::Paths(paths)) = covering.and_then(are_same) {
+            self.doubt(memory, root, paths)?;
+            return Ok(true);
         }
+        self.look_anew();
+        let Some(outputs) = memory.cleaned.clone() else {
+            return Ok(false);
+        };
+        let dirs = memory.publisher.dirs_of(&outputs);
+        let touched = memory.publisher.touched_in(&dirs)?;
+        memory.doubt(touched, root);
+        Ok(true)
     }
 
     /// Puts outputs in doubt of which is known by now that somebody touched them.

@@ -79,13 +79,18 @@ struct Due {
 }
 
 impl<'e> Resident<'e> {
-    /// A resident engine that keeps up to date what `options` name. Nothing is read or started yet.
-    pub fn new(engine: &'e Engine, options: BuildOptions) -> Self {
+    /// A resident engine that keeps up to date what `options` name. Nothing is read or started yet. `polls` tells whether
+    /// files are polled, because the system does not tell of all changes.
+    pub fn new(engine: &'e Engine, options: BuildOptions, polls: bool) -> Self {
         Self {
             engine,
             pool: Arc::new(engine.start_pool()),
             memory: None,
-            guard: Guard::default(),
+            guard: if polls {
+                Guard::blind()
+            } else {
+                Guard::default()
+            },
             specified: None,
             respecify: true,
             broken: Vec::new(),

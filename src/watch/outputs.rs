@@ -13,7 +13,7 @@ use crate::parallel::lock;
 /// More than this need not be told one by one.
 const MOST: usize = 4096;
 /// A mark whose event has not arrived after this never will arrive.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What happened below the watched directories since this was asked last.
 #[derive(Debug, PartialEq, Eq)]
