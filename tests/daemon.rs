@@ -97,7 +97,7 @@ fn after_a_long_rest_an_edit_is_built_as_any_other() {
     course.write(included, "skinparam backgroundColor yellow\n");
     let watching = Watching::start(&course, &[]);
     watching.run();
-    watching.expect_silence(REST);
+    watching.until_rest(REST);
 
     course.edit(DECK, "print('one')", "print('two')");
     let run = watching.run();
@@ -110,7 +110,7 @@ fn after_a_long_rest_an_edit_is_built_as_any_other() {
     assert!(page(&course).contains("two"));
 
     // What it was found to read was known only by its last run.
-    watching.expect_silence(REST);
+    watching.until_rest(REST);
     course.write(included, "skinparam backgroundColor blue\n");
     let run = watching.run();
     assert_eq!(run.finished(Status::Built), [format!("plantuml {diagram}")]);
@@ -118,7 +118,7 @@ fn after_a_long_rest_an_edit_is_built_as_any_other() {
     assert_eq!(reasons, [format!("`{included}`, which it reads, changed")]);
 
     // Only the records know which outputs a deck had.
-    watching.expect_silence(REST);
+    watching.until_rest(REST);
     let before = course.outputs();
     course.remove(DECK);
     let run = watching.run();
@@ -127,7 +127,7 @@ fn after_a_long_rest_an_edit_is_built_as_any_other() {
     assert!(left.len() < before.len() && left.keys().all(|path| before.contains_key(path)));
 
     // A build lists all of them.
-    watching.expect_silence(REST);
+    watching.until_rest(REST);
     let ran = course.build(&[]);
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
     let manifest = course.read("output/shared/.clm-manifest.json");

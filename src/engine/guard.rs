@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::digest::Stamp;
 use crate::error::Result;
-use crate::watch::ChangeSet;
 use crate::watch::outputs::{OutputWatch, Touched};
 
 use super::Memory;
@@ -126,19 +125,4 @@ fn with_inode(dir: &PathBuf) -> (PathBuf, Option<u64>) {
     let metadata = std::fs::metadata(dir).ok();
     let inode = metadata.map(|metadata| Stamp::of(&metadata).inode);
     (dir.clone(), inode)
-}
-
-impl Memory {
-    /// Outputs, or directories of some, that are perhaps not as they were made.
-    fn doubt(&mut self, touched: BTreeSet<PathBuf>, root: &Path) {
-        if touched.is_empty() {
-            return;
-        }
-        self.rest = None;
-        let changes = ChangeSet {
-            paths: touched,
-            ..ChangeSet::default()
-        };
-        self.unsettle(&changes, root);
-    }
 }

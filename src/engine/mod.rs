@@ -12,6 +12,7 @@ mod kept;
 mod left;
 pub mod load;
 mod manifest;
+mod memory;
 mod publish;
 mod recalled;
 pub mod resident;
@@ -33,16 +34,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::course::layout::{Layout, Selection};
+use crate::course::layout::Selection;
 use crate::course::tree::{self, DiagramKind};
 use crate::course::{Names, RelPath};
-use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity};
 use crate::parallel;
-use crate::plan::{Action, Memo};
-use crate::store::{Latest, Store};
-use crate::watch::{ChangeSet, Inputs};
+use crate::store::Store;
+use crate::watch::Inputs;
 use crate::worker::Renderers;
 use crate::worker::pool::{Pool, PoolConfig, WorkerState};
 
@@ -50,15 +49,15 @@ use course::{Course, Specified};
 use decide::{Decider, Decision, Force};
 use index::Index;
 use load::Loaded;
+use memory::Memory;
 pub use publish::OwnFiles;
 use publish::Publisher;
 use recalled::Recalled;
-use rest::AtRest;
 use round::Carried;
 use run::Run;
 use seal::{Changed, KnownNames, Parts, Seal};
 use settled::Settled;
-use sources::{OutputPaths, Sources};
+use sources::Sources;
 use staging::Staging;
 use wanted::wanted;
 
@@ -113,26 +112,6 @@ pub struct Stale {
     pub reasons: Vec<String>,
 }
 
-/// What an engine knows between runs.
-struct Memory {
-    sources: Sources,
-    publisher: Publisher,
-    /// What every action was last made of.
-    latest: Recalled<Latest>,
-    settled: Settled,
-    /// What a build of everything has to say, if there is nothing to do.
-    rest: Option<AtRest>,
-    carried: Carried,
-    /// The output paths that were planned when superfluous outputs were last removed.
-    cleaned: Option<OutputPaths>,
-    /// What the listener was told last.
-    told_layout: Option<Arc<Layout>>,
-    told_inputs: Option<(usize, Digest)>,
-    /// What the seal told of directories.
-    names: KnownNames,
-    staging: Staging,
-}
-
 /// One course with its records and tools.
 pub struct Engine {
     course: Course,
@@ -157,86 +136,6 @@ pub trait Listener: Send + Sync {
     fn looked_at(&self, inputs: Inputs);
 }
 
-impl Memory {
-    /// Goes on where the build that sealed the course ended. Gives the kinds of workers that will be needed.
-    fn resume(
-        &mut self,
-        course: &Course,
-        changed: Changed,
-        left: left::Resumed,
-    ) -> BTreeSet<ActionKind> {
-        self.names = changed.names;
-        let root = &course.place.root;
-        let paths = changed.paths.iter();
-        let changed_sources: HashSet<RelPath> = paths
-            .filter_map(|path| RelPath::below(root, path))
-            .collect();
-        let kinds = ahead_of(&left.memo, &changed_sources);
-        self.sources.memo = left.memo;
-        self.sources.titles = left.titles;
-        self.sources.snapshot.trust(changed.sources);
-        if changed.has_same_names {
-            self.sources.trust(left.scanned);
-        }
-        self.settled = left.settled;
-        let changes = ChangeSet {
-            paths: changed.paths.into_iter().collect(),
-            ..ChangeSet::default()
-        };
-        self.unsettle(&changes, root);
-        kinds
-    }
-
-    /// Forgets what a change set puts in doubt.
-    fn apply(&mut self, changes: &ChangeSet, root: &std::path::Path) {
-        self.rest = None;
-        self.sources.apply(changes, root);
-        self.unsettle(changes, root);
-        if changes.rescan {
-            self.cleaned = None;
-        }
-    }
-
-    /// Ends it. Millions of small things take their time: a program that ends does not wait for that.
-    fn drop_beside(self) {
-        let ledger = self.publisher.into_ledger();
-        let large = (self.sources, self.latest, self.settled, self.names, ledger);
-        std::thread::spawn(move || drop(large));
-    }
-
-    fn unsettle(&mut self, changes: &ChangeSet, root: &std::path::Path) {
-        let is_output = |path: &str| self.publisher.has_outputs_at(path);
-        self.settled.apply(changes, root, &is_output);
-    }
-
-    /// Forgets what the records tell as well when they are asked: between two edits nobody asks, and after one hardly
-    /// anything is asked for.
-    fn release(&mut self, store: &Store) {
-        // What they do not have yet must not be forgotten.
-        if store.settle().is_ok() {
-            self.publisher.release();
-            self.latest.release(|_| false);
-        }
-        self.sources.snapshot.release();
-        self.sources.names.release();
-    }
-
-    /// Has all the records in memory: for a run that looks at everything.
-    fn recall(&mut self, store: &Store) -> Result<()> {
-        if !self.latest.is_whole() {
-            self.latest.fill(store.latest()?);
-        }
-        self.publisher.recall()
-    }
-
-    /// Adds what actions were made of.
-    fn learn(&mut self, latest: Vec<(Arc<str>, Latest)>) {
-        for (action, latest) in latest {
-            self.latest.insert(action, latest);
-        }
-    }
-}
-
 /// The kinds of workers that changed diagrams will need, by the names of their files: known before anything else is.
 fn renderers_of<'c>(
     changed: &'c Changed,
@@ -248,23 +147,6 @@ fn renderers_of<'c>(
         DiagramKind::Plantuml => Some(ActionKind::Plantuml),
         DiagramKind::Drawio => Some(ActionKind::Drawio),
     })
-}
-
-/// The kinds of workers that an edit of these sources will need, by what was planned before: they can start while the
-/// edit is looked at. Whether it is an edit of code is not known yet, and a kernel that is not needed takes time from those
-/// who do something, unless there is a processor to spare.
-fn ahead_of(memo: &Memo, changed: &HashSet<RelPath>) -> BTreeSet<ActionKind> {
-    let processors = parallel::processors();
-    let is_likely = |action: &Action| {
-        action.kind != ActionKind::Execute || processors > 2 || !changed.contains(&action.source)
-    };
-    let concerned = memo.actions().filter(|action| {
-        let mut inputs = action.inputs.iter();
-        action.needs_worker()
-            && inputs.any(|(input, _)| changed.contains(input))
-            && is_likely(action)
-    });
-    concerned.map(|action| action.kind).collect()
 }
 
 impl BuildOptions {

@@ -93,6 +93,12 @@ impl Watching {
         }
     }
 
+    /// Waits until nothing was said for some time; what was said before is not a part of the next run.
+    pub fn until_rest(&self, quiet: Duration) {
+        self.until_quiet(quiet);
+        self.pending.borrow_mut().clear();
+    }
+
     /// Waits until nothing was said for some time.
     pub fn until_quiet(&self, quiet: Duration) {
         while let Ok(event) = self.events.recv_timeout(quiet) {

@@ -1,0 +1,156 @@
+//! What an engine knows between runs.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::course::RelPath;
+use crate::course::layout::Layout;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::events::ActionKind;
+use crate::parallel;
+use crate::plan::{Action, Memo};
+use crate::store::{Latest, Store};
+use crate::watch::ChangeSet;
+
+use super::course::Course;
+use super::left;
+use super::publish::Publisher;
+use super::recalled::Recalled;
+use super::rest::AtRest;
+use super::round::Carried;
+use super::seal::{Changed, KnownNames};
+use super::settled::Settled;
+use super::sources::{OutputPaths, Sources};
+use super::staging::Staging;
+
+/// What an engine knows between runs.
+pub struct Memory {
+    pub(super) sources: Sources,
+    pub(super) publisher: Publisher,
+    /// What every action was last made of.
+    pub(super) latest: Recalled<Latest>,
+    pub(super) settled: Settled,
+    /// What a build of everything has to say, if there is nothing to do.
+    pub(super) rest: Option<AtRest>,
+    pub(super) carried: Carried,
+    /// The output paths that were planned when superfluous outputs were last removed.
+    pub(super) cleaned: Option<OutputPaths>,
+    /// What the listener was told last.
+    pub(super) told_layout: Option<Arc<Layout>>,
+    pub(super) told_inputs: Option<(usize, Digest)>,
+    /// What the seal told of directories.
+    pub(super) names: KnownNames,
+    pub(super) staging: Staging,
+}
+
+impl Memory {
+    /// Goes on where the build that sealed the course ended. Gives the kinds of workers that will be needed.
+    pub(super) fn resume(
+        &mut self,
+        course: &Course,
+        changed: Changed,
+        left: left::Resumed,
+    ) -> BTreeSet<ActionKind> {
+        self.names = changed.names;
+        let root = &course.place.root;
+        let paths = changed.paths.iter();
+        let changed_sources: HashSet<RelPath> = paths
+            .filter_map(|path| RelPath::below(root, path))
+            .collect();
+        let kinds = ahead_of(&left.memo, &changed_sources);
+        self.sources.memo = left.memo;
+        self.sources.titles = left.titles;
+        self.sources.snapshot.trust(changed.sources);
+        if changed.has_same_names {
+            self.sources.trust(left.scanned);
+        }
+        self.settled = left.settled;
+        let changes = ChangeSet {
+            paths: changed.paths.into_iter().collect(),
+            ..ChangeSet::default()
+        };
+        self.unsettle(&changes, root);
+        kinds
+    }
+
+    /// Forgets what a change set puts in doubt.
+    pub(super) fn apply(&mut self, changes: &ChangeSet, root: &Path) {
+        self.rest = None;
+        self.sources.apply(changes, root);
+        self.unsettle(changes, root);
+        if changes.rescan {
+            self.cleaned = None;
+        }
+    }
+
+    /// Ends it. Millions of small things take their time: a program that ends does not wait for that.
+    pub(super) fn drop_beside(self) {
+        let ledger = self.publisher.into_ledger();
+        let large = (self.sources, self.latest, self.settled, self.names, ledger);
+        std::thread::spawn(move || drop(large));
+    }
+
+    fn unsettle(&mut self, changes: &ChangeSet, root: &Path) {
+        let is_output = |path: &str| self.publisher.has_outputs_at(path);
+        self.settled.apply(changes, root, &is_output);
+    }
+
+    /// Forgets what the records tell as well when they are asked: between two edits nobody asks, and after one hardly
+    /// anything is asked for.
+    pub(super) fn release(&mut self, store: &Store) {
+        // What they do not have yet must not be forgotten.
+        if store.settle().is_ok() {
+            self.publisher.release();
+            self.latest.release(|_| false);
+        }
+        self.sources.snapshot.release();
+        self.sources.names.release();
+    }
+
+    /// Has all the records in memory: for a run that looks at everything.
+    pub(super) fn recall(&mut self, store: &Store) -> Result<()> {
+        if !self.latest.is_whole() {
+            self.latest.fill(store.latest()?);
+        }
+        self.publisher.recall()
+    }
+
+    /// Adds what actions were made of.
+    pub(super) fn learn(&mut self, latest: Vec<(Arc<str>, Latest)>) {
+        for (action, latest) in latest {
+            self.latest.insert(action, latest);
+        }
+    }
+
+    /// Outputs, or directories of some, that are perhaps not as they were made.
+    pub(super) fn doubt(&mut self, touched: BTreeSet<PathBuf>, root: &Path) {
+        if touched.is_empty() {
+            return;
+        }
+        self.rest = None;
+        let changes = ChangeSet {
+            paths: touched,
+            ..ChangeSet::default()
+        };
+        self.unsettle(&changes, root);
+    }
+}
+
+/// The kinds of workers that an edit of these sources will need, by what was planned before: they can start while the
+/// edit is looked at. Whether it is an edit of code is not known yet, and a kernel that is not needed takes time from those
+/// who do something, unless there is a processor to spare.
+fn ahead_of(memo: &Memo, changed: &HashSet<RelPath>) -> BTreeSet<ActionKind> {
+    let processors = parallel::processors();
+    let is_likely = |action: &Action| {
+        action.kind != ActionKind::Execute || processors > 2 || !changed.contains(&action.source)
+    };
+    let concerned = memo.actions().filter(|action| {
+        let mut inputs = action.inputs.iter();
+        action.needs_worker()
+            && inputs.any(|(input, _)| changed.contains(input))
+            && is_likely(action)
+    });
+    concerned.map(|action| action.kind).collect()
+}
