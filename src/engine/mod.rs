@@ -313,7 +313,7 @@ impl Engine {
         let force = options.force.clone();
         let recipes = loaded.recipes(&specified, &self.course.settings, &memory.sources);
         let decider = Decider::new(&self.store, snapshot, &memory.latest, force, &recipes);
-        let wanted = wanted(&loaded.plan, options, &decider)?;
+        let wanted = wanted(&loaded.plan, options, &decider, &memory.settled)?;
         let states = explain::states(&loaded.plan, &decider, &mut memory.publisher)?;
         let mut stale = Vec::new();
         for (index, state) in states

@@ -175,7 +175,7 @@ impl Run<'_> {
         }
         let only = &self.options.only;
         memory.settled.unsettle_readers(only);
-        if memory.settled.is_empty() || !only.is_empty() {
+        if memory.settled.is_empty() {
             // All actions are asked about.
             memory.recall(&engine.store)?;
         }
@@ -198,7 +198,7 @@ impl Run<'_> {
             self.options.force.clone(),
             &recipes,
         );
-        let wanted = wanted(&loaded.plan, self.options, &decider)?;
+        let wanted = wanted(&loaded.plan, self.options, &decider, &memory.settled)?;
         if number == 0 {
             let actions = wanted.iter().filter(|wanted| **wanted).count() as u64;
             totals.has_begun = true;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::course::RelPath;
 use crate::error::{Error, Result};
@@ -11,16 +12,25 @@ use crate::store::Latest;
 
 use super::BuildOptions;
 use super::decide::Decider;
+use super::settled::Settled;
 
-/// Which actions are asked for.
+/// Which actions are asked for. What is `settled` reads none of the sources that are.
 #[tracing::instrument(level = "debug", name = "select", skip_all)]
-pub fn wanted(plan: &Plan, options: &BuildOptions, decider: &Decider<'_>) -> Result<Vec<bool>> {
-    let reads = |action: &Action, path: &RelPath| -> Result<bool> {
+pub fn wanted(
+    plan: &Plan,
+    options: &BuildOptions,
+    decider: &Decider<'_>,
+    settled: &Settled,
+) -> Result<Vec<bool>> {
+    let reads = |action: &Arc<Action>, path: &RelPath| -> Result<bool> {
         let finds = |latest: Cow<'_, Latest>| {
             let mut discovered = latest.discovered.iter();
             discovered.any(|(found, _)| found == path.as_str())
         };
-        Ok(action.reads(path) || decider.latest(&action.id)?.is_some_and(finds))
+        if action.reads(path) || settled.results(action).is_some() {
+            return Ok(action.reads(path));
+        }
+        Ok(decider.latest(&action.id)?.is_some_and(finds))
     };
     let is_kind = |action: &Action| {
         !(options.fast && matches!(action.kind, ActionKind::Execute | ActionKind::Html))
