@@ -81,11 +81,7 @@ impl RelPath {
 
     /// The file name without its last suffix (`a.de.drawio` gives `a.de`).
     pub fn stem(&self) -> &str {
-        let name = self.file_name();
-        match name.rfind('.') {
-            Some(dot) if dot > 0 => &name[..dot],
-            _ => name,
-        }
+        stem_of(&self.0)
     }
 
     /// The last suffix of the file name without its dot, or the empty text.
@@ -121,6 +117,23 @@ impl RelPath {
     /// Whether this path is `base` or lies below it.
     pub fn starts_with(&self, base: &RelPath) -> bool {
         is_within(&self.0, &base.0)
+    }
+}
+
+/// The last component of a path with `/` between components, without its last suffix.
+pub fn stem_of(path: &str) -> &str {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    match name.rfind('.') {
+        Some(dot) if dot > 0 => &name[..dot],
+        _ => name,
+    }
+}
+
+/// A path as outputs and records have it: relative to the course root where it lies there, as it is where it does not.
+pub fn name_of(root: &Path, path: &Path) -> String {
+    match RelPath::below(root, path) {
+        Some(relative) => relative.to_string(),
+        None => path.display().to_string(),
     }
 }
 

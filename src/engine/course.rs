@@ -1,8 +1,9 @@
 //! A course on disk: its specification and settings, and where its files and outputs lie.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::config::{EnvFile, ImageMode, Place, SETTINGS_FILE, Settings};
+use crate::course::path::name_of;
 use crate::course::spec::Target;
 use crate::course::tree::{self, DiagramKind};
 use crate::course::{ProgLang, RelPath, spec};
@@ -96,12 +97,8 @@ impl Course {
 
     /// The directory of a target as it stands in output paths: relative to the course root where it can be.
     pub fn root_of(&self, target: &Target) -> String {
-        let under = |path: &Path| match RelPath::below(&self.place.root, path) {
-            Some(relative) => relative.to_string(),
-            None => path.display().to_string(),
-        };
         match self.output_root() {
-            Some(dir) => under(&dir.join(&target.name)),
+            Some(dir) => name_of(&self.place.root, &dir.join(&target.name)),
             None => target.path.to_string(),
         }
     }

@@ -128,23 +128,22 @@ impl Course {
             listed: (version, removed),
         };
         let known = sources.laid_out.take();
-        let mut full = self.lay_out(known, basis, tree, snapshot, &sources.names)?;
+        let naming = Naming {
+            root_of: &|target| self.root_of(target),
+            names: &sources.names,
+        };
+        let mut full = self.lay_out(known, basis, tree, snapshot, &naming)?;
         let found = full.diagnostics.iter().cloned();
         diagnostics.extend(found.map(|found| of_spec(found, &spec_name)));
         let layout = if *selection == Selection::default() {
             Arc::clone(&full.layout)
         } else {
             let is_same = |one: &RelPath, other: &RelPath| is_same(snapshot, one, other);
-            let naming = Naming {
-                root_of: &|target| self.root_of(target),
-                names: &sources.names,
-            };
             let (selected, _) =
                 layout::layout(spec, &full.tree, &listing, selection, &naming, &is_same)
                     .map_err(Error::from_diagnostics)?;
             Arc::new(selected)
         };
-        let roots = layout.target_roots();
         let snapshot = &sources.snapshot;
         let tools = fingerprints(renderers);
         let context = Context {
@@ -152,7 +151,6 @@ impl Course {
             tree: &full.tree,
             layout: &layout,
             references: References::new(spec, &full.tree),
-            target_roots: &roots,
             settings: &self.settings,
             tools: &tools,
             files: snapshot,
@@ -177,7 +175,6 @@ impl Course {
         if !is_whole && has_programs(&full.tree) {
             let whole = Context {
                 layout: &full.layout,
-                target_roots: &full.layout.target_roots(),
                 ..context
             };
             texts.extend(plan::plan(&whole, &full.bases, &mut sources.memo).texts);
@@ -195,7 +192,7 @@ impl Course {
                 .map(|dir| dir.output().to_string())
                 .collect(),
             tree,
-            target_roots: roots,
+            target_roots: layout.target_roots(),
             tools,
             layout,
             diagnostics,
@@ -212,7 +209,7 @@ impl Course {
         basis: Basis<'_>,
         tree: Tree,
         snapshot: &Snapshot,
-        names: &Names,
+        naming: &Naming<'_>,
     ) -> Result<LaidOut> {
         let specification = basis.specified.digest;
         if let Some(known) = known
@@ -227,15 +224,11 @@ impl Course {
             compared.set(true);
             is_same(snapshot, one, other)
         };
-        names.sweep();
+        naming.names.sweep();
         let spec = &basis.specified.spec;
         let everything = Selection::default();
-        let naming = Naming {
-            root_of: &|target| self.root_of(target),
-            names,
-        };
         let (layout, diagnostics) =
-            layout::layout(spec, &tree, basis.listing, &everything, &naming, &is_same)
+            layout::layout(spec, &tree, basis.listing, &everything, naming, &is_same)
                 .map_err(Error::from_diagnostics)?;
         let mut listed = basis.listed;
         if compared.get() {
@@ -247,7 +240,7 @@ impl Course {
             bases: Bases::of(spec, &tree, &layout),
             tree: Arc::new(tree),
             listed,
-            destinations: Arc::new(self.all_destinations(&layout, names)),
+            destinations: Arc::new(self.all_destinations(&layout, naming.names)),
             with_texts: None,
             layout: Arc::new(layout),
             diagnostics,
@@ -316,7 +309,6 @@ impl Loaded {
             tree: &self.tree,
             layout: &self.layout,
             references: References::new(&specified.spec, &self.tree),
-            target_roots: &self.target_roots,
             settings,
             tools: &self.tools,
             files: &sources.snapshot,

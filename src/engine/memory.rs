@@ -67,11 +67,7 @@ impl Memory {
             self.sources.trust(left.scanned);
         }
         self.settled = left.settled;
-        let changes = ChangeSet {
-            paths: changed.paths.into_iter().collect(),
-            ..ChangeSet::default()
-        };
-        self.unsettle(&changes, root);
+        self.doubt(changed.paths.into_iter().collect(), root);
         kinds
     }
 
@@ -124,7 +120,7 @@ impl Memory {
         }
     }
 
-    /// Outputs, or directories of some, that are perhaps not as they were made.
+    /// Puts files in doubt, or directories of some, that are perhaps not as they were.
     pub(super) fn doubt(&mut self, touched: BTreeSet<PathBuf>, root: &Path) {
         if touched.is_empty() {
             return;

@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::course::layout::Selection;
+use crate::course::path::name_of;
 use crate::course::tree::{self, DiagramKind};
 use crate::course::{Names, RelPath};
 use crate::error::Result;
@@ -357,10 +358,7 @@ impl Engine {
         let force = Force::Nothing;
         let decider = Decider::new(&self.store, snapshot, &memory.latest, force, &recipes);
         let states = explain::states(&loaded.plan, &decider, &mut memory.publisher)?;
-        let name = match RelPath::below(&self.course.place.root, path) {
-            Some(relative) => relative.to_string(),
-            None => path.display().to_string(),
-        };
+        let name = name_of(&self.course.place.root, path);
         explain::about(&name, &loaded.plan, &states, &decider, &recipes)
     }
 

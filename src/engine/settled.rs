@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::course::RelPath;
+use crate::course::path::name_of;
 use crate::events::Diagnostic;
 use crate::plan::Action;
 use crate::watch::ChangeSet;
@@ -121,10 +122,7 @@ impl Settled {
         let paths: HashSet<String> = changes
             .paths
             .iter()
-            .map(|path| match RelPath::below(root, path) {
-                Some(relative) => relative.to_string(),
-                None => path.display().to_string(),
-            })
+            .map(|path| name_of(root, path))
             .collect();
         let may_be_outputs = paths.iter().any(|path| is_output(path));
         self.0.retain(|_, entry| {

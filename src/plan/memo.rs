@@ -311,7 +311,7 @@ fn world(context: &Context<'_>) -> Digest {
         (
             (&spec.author, &spec.organization, &spec.images),
             (&context.settings.notebook, &context.settings.diagrams),
-            context.target_roots,
+            context.layout.target_roots(),
             (&tools.html, kernels, &tools.plantuml, &tools.drawio),
             diagrams,
         )

@@ -93,8 +93,6 @@ pub struct Context<'a> {
     pub layout: &'a Layout,
     /// The decks that links between decks can lead to.
     pub references: References<'a>,
-    /// The root of each of the layout's targets: relative to the course root, or absolute.
-    pub target_roots: &'a [String],
     /// Project settings.
     pub settings: &'a Settings,
     /// Versions of the tools.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::course::path::stem_of;
 use crate::course::{Names, RelPath};
 
 /// A place in the output tree. There are very many of them.
@@ -44,12 +45,7 @@ impl Destination {
 
     /// The file name without its last suffix.
     pub fn stem(&self) -> &str {
-        let path = self.path();
-        let name = path.rsplit('/').next().unwrap_or(path);
-        match name.rfind('.') {
-            Some(dot) if dot > 0 => &name[..dot],
-            _ => name,
-        }
+        stem_of(self.path())
     }
 
     /// A file in the same directory.

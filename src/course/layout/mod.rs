@@ -424,6 +424,11 @@ impl Maker<'_> {
             topic: self.topic,
         })
     }
+
+    fn destination(&self, target: usize, path: &str) -> Option<Destination> {
+        let root = &self.layout.targets[target].root;
+        Destination::new(target, root, path, self.names)
+    }
 }
 
 impl Layout {
@@ -462,13 +467,6 @@ impl Layout {
                 class: place.class,
             }
         })
-    }
-}
-
-impl Maker<'_> {
-    fn destination(&self, target: usize, path: &str) -> Option<Destination> {
-        let root = &self.layout.targets[target].root;
-        Destination::new(target, root, path, self.names)
     }
 }
 

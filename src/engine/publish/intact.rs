@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::course::RelPath;
+use crate::course::path::name_of;
 use crate::digest::Stamp;
 use crate::error::Result;
 use crate::parallel;
@@ -35,10 +35,7 @@ impl Publisher {
 
     /// Whether a path that something happened to is an output as the ledger says, or a file that is none of ours.
     pub fn is_as_recorded(&mut self, file: &Path) -> Result<bool> {
-        let path = match RelPath::below(&self.root, file) {
-            Some(path) => path.to_string(),
-            None => file.display().to_string(),
-        };
+        let path = name_of(&self.root, file);
         match self.digest_of(&path)? {
             Some(digest) => self.is_fresh(&path.into(), digest),
             None => Ok(file.is_file()),
