@@ -119,36 +119,70 @@ fn files_can_be_read_in_one_go() {
     assert!(long.is_empty(), "{long:#?}");
 }
 
+/// A dependency that no line of code names is compiled, licensed and updated for nothing.
+#[test]
+fn every_dependency_is_used() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let src: String = sources().into_iter().map(|(_, text, _)| text).collect();
+    let tests: String = files(&root.join("tests"))
+        .into_iter()
+        .map(|(text, _)| text)
+        .collect();
+    let mut unused = Vec::new();
+    for (table, places) in [
+        ("dependencies", &[&src][..]),
+        ("dev-dependencies", &[&src, &tests]),
+    ] {
+        for name in manifest[table].as_table().unwrap().keys() {
+            let name = name.replace('-', "_");
+            let uses = [format!("{name}::"), format!("use {name};")];
+            let is_used = |text: &&String| uses.iter().any(|code| text.contains(code));
+            if !places.iter().any(is_used) {
+                unused.push(format!("{table}: {name}"));
+            }
+        }
+    }
+    assert!(unused.is_empty(), "{unused:#?}");
+}
+
 /// Every source file: its room, text and path.
 fn sources() -> Vec<(String, String, PathBuf)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let room = |path: &Path| {
+        let room = path
+            .strip_prefix(&src)
+            .unwrap()
+            .components()
+            .next()
+            .unwrap();
+        let room = room.as_os_str().to_str().unwrap();
+        room.trim_end_matches(".rs").to_owned()
+    };
+    let found: Vec<_> = files(&src)
+        .into_iter()
+        .map(|(text, path)| (room(&path), text, path))
+        .filter(|(room, ..)| room != "main" && room != "lib")
+        .collect();
+    assert!(found.len() > 40);
+    found
+}
+
+/// The text and path of every Rust file below a directory.
+fn files(dir: &Path) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
-    let mut dirs = vec![src.clone()];
+    let mut dirs = vec![dir.to_path_buf()];
     while let Some(dir) = dirs.pop() {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 dirs.push(path);
-                continue;
-            }
-            if path.extension().is_none_or(|extension| extension != "rs") {
-                continue;
-            }
-            let relative = path.strip_prefix(&src).unwrap();
-            let room = relative
-                .components()
-                .next()
-                .unwrap()
-                .as_os_str()
-                .to_str()
-                .unwrap();
-            let room = room.trim_end_matches(".rs").to_owned();
-            if room != "main" && room != "lib" {
-                found.push((room, std::fs::read_to_string(&path).unwrap(), path));
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push((std::fs::read_to_string(&path).unwrap(), path));
             }
         }
     }
-    assert!(found.len() > 40);
     found
 }
 
