@@ -121,50 +121,132 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// What the file system says of a file, used to skip hashing and never as proof of its content.
+/// What the file system says of a file. It proves that a file is unchanged by [`Stamp::proves`] alone.
+///
+/// The change time is the part that no tool sets: `touch -r`, `cp -p`, `rsync -t` and `tar` give a file the size and the
+/// modification time of another one, but each write, rename and `utimes` renews the change time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stamp {
     /// Size in bytes.
     pub size: u64,
-    /// Modification time in nanoseconds since 1970.
+    /// Modification time in nanoseconds since 1970: negative before, and modulo 2^64 outside the years 1677 to 2262.
     pub mtime_ns: i64,
-    /// Inode number (0 where the platform has none).
+    /// Change time in nanoseconds since 1970; 0 when it is not known (a record of an earlier version).
+    pub ctime_ns: i64,
+    /// Inode number.
     pub inode: u64,
+    /// The device that the inode is on.
+    pub device: u64,
 }
 
+/// How much older than its record a file must be: the clocks of file systems tick in steps of up to 10 ms.
+const MARGIN_NS: i64 = 50_000_000;
+/// The same where the file system keeps whole seconds, or every other one.
+const COARSE_MARGIN_NS: i64 = 2_000_000_000;
+const SECOND_NS: i64 = 1_000_000_000;
+
 impl Stamp {
+    /// No stamp: of a file that was not looked at. It proves nothing.
+    pub const NONE: Self = Self {
+        size: 0,
+        mtime_ns: 0,
+        ctime_ns: 0,
+        inode: 0,
+        device: 0,
+    };
+
     /// The stamp in a file's metadata.
     pub fn of(metadata: &Metadata) -> Self {
-        let mtime_ns = metadata
-            .modified()
-            .ok()
-            .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
-            .map_or(0, |since| {
-                i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-            });
-        #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(metadata);
-        #[cfg(not(unix))]
-        let inode = 0;
+        use std::os::unix::fs::MetadataExt as _;
         Self {
             size: metadata.len(),
-            mtime_ns,
-            inode,
+            mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+            inode: metadata.ino(),
+            device: metadata.dev(),
         }
     }
 
-    /// Whether a record made at `recorded_ns` may rely on this stamp: a file written within 50 ms of its
-    /// record (2 s where the file system keeps whole seconds) could change again without a new stamp.
+    /// Whether a file that has the stamp `found` now is certainly the one that had this stamp when a record of it was made
+    /// at `recorded_ns`, with the same bytes. This is the only place that knows when a stamp can be relied on.
+    pub fn proves(&self, recorded_ns: i64, found: &Self) -> bool {
+        self == found && self.is_reliable_at(recorded_ns)
+    }
+
+    /// Whether a record made at `recorded_ns` may rely on this stamp: a file that changed within 50 ms of its record (2 s
+    /// where the file system keeps whole seconds) could change again without a new stamp.
     pub fn is_reliable_at(&self, recorded_ns: i64) -> bool {
-        let coarse = self.mtime_ns % 1_000_000_000 == 0;
-        let margin = if coarse { 2_000_000_000 } else { 50_000_000 };
-        self.mtime_ns.saturating_add(margin) < recorded_ns
+        // A modification time in the future was set by hand; the next write sets another.
+        let is_just_written =
+            self.mtime_ns.abs_diff(recorded_ns) <= margin(self.mtime_ns).unsigned_abs();
+        self.ctime_ns != 0 && self.settled_ns() <= recorded_ns && !is_just_written
+    }
+
+    /// The first time at which a record can rely on the change time.
+    fn settled_ns(&self) -> i64 {
+        self.ctime_ns
+            .saturating_add(margin(self.ctime_ns))
+            .saturating_add(1)
+    }
+
+    /// The time that a record of a file has that this process moved to its place: `self` is the stamp from before the
+    /// move, at `moved_ns`, and `found` the one after it.
+    ///
+    /// The move renews the change time, so the stamp would prove nothing for a while. But when the last write was long
+    /// before the move, anybody's write since then has changed the modification time, and the new stamp is as good as a
+    /// settled one. Then the record counts as made when the stamp has settled.
+    pub fn recorded_after_move(&self, moved_ns: i64, found: &Self) -> i64 {
+        let is_same = Self {
+            ctime_ns: found.ctime_ns,
+            ..*self
+        } == *found;
+        let is_old = self.mtime_ns.saturating_add(margin(self.mtime_ns)) < moved_ns;
+        match is_same && is_old {
+            true => found.settled_ns().max(moved_ns),
+            false => moved_ns,
+        }
+    }
+
+    /// The same file system object, whatever became of its content.
+    pub fn is_same_inode(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
+/// A time of the file system in nanoseconds since 1970, with every bit of it: what is out of range wraps around, so that
+/// two times differ.
+pub(crate) fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
+    seconds.wrapping_mul(SECOND_NS).wrapping_add(nanoseconds)
+}
+
+fn margin(time_ns: i64) -> i64 {
+    match time_ns % SECOND_NS {
+        0 => COARSE_MARGIN_NS,
+        _ => MARGIN_NS,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    const NOW: i64 = 1_700_000_000_000_000_001;
+
+    fn stamp() -> Stamp {
+        Stamp {
+            size: 1,
+            mtime_ns: 1_600_000_000_000_000_001,
+            ctime_ns: NOW,
+            inode: 1,
+            device: 1,
+        }
+    }
+
+    fn set_modified(file: &Path, time: std::time::SystemTime) {
+        let file = std::fs::File::options().append(true).open(file).unwrap();
+        file.set_modified(time).unwrap();
+    }
 
     #[test]
     fn a_digest_survives_its_text() {
@@ -175,17 +257,104 @@ mod tests {
 
     #[test]
     fn a_fresh_stamp_proves_nothing() {
-        let stamp = Stamp {
-            size: 1,
-            mtime_ns: 1_000_000_001,
-            inode: 1,
-        };
-        assert!(!stamp.is_reliable_at(1_000_000_001 + 49_000_000));
-        assert!(stamp.is_reliable_at(1_000_000_001 + 51_000_000));
+        let stamp = stamp();
+        assert!(!stamp.proves(NOW + 49_000_000, &stamp), "changed just now");
+        assert!(stamp.proves(NOW + 51_000_000, &stamp));
         let coarse = Stamp {
-            mtime_ns: 1_000_000_000,
+            ctime_ns: 1_700_000_000_000_000_000,
             ..stamp
         };
-        assert!(!coarse.is_reliable_at(1_000_000_000 + 1_900_000_000));
+        assert!(!coarse.proves(NOW + 1_900_000_000, &coarse));
+        assert!(coarse.proves(NOW + 2_100_000_000, &coarse));
+        // A change time that does not follow the writes is not relied on alone.
+        let written = Stamp {
+            mtime_ns: NOW + 100_000_000,
+            ..stamp
+        };
+        assert!(!written.proves(NOW + 101_000_000, &written));
+        let future = Stamp {
+            mtime_ns: NOW + 1_000_000_000_000,
+            ..stamp
+        };
+        assert!(future.proves(NOW + 101_000_000, &future));
+    }
+
+    #[test]
+    fn a_record_without_a_change_time_proves_nothing() {
+        let old = Stamp {
+            ctime_ns: 0,
+            ..stamp()
+        };
+        assert!(!old.proves(NOW + 51_000_000, &old));
+        assert!(!Stamp::NONE.proves(i64::MAX, &Stamp::NONE));
+    }
+
+    #[test]
+    fn another_file_with_the_size_and_times_of_the_first_is_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a");
+        let of = || Stamp::of(&std::fs::metadata(&file).unwrap());
+        for time in [
+            UNIX_EPOCH + Duration::new(1_500_000_000, 5),
+            UNIX_EPOCH,
+            UNIX_EPOCH - Duration::new(1_000, 500),
+            UNIX_EPOCH + Duration::from_secs(4_000_000_000),
+        ] {
+            std::fs::write(&file, "one").unwrap();
+            set_modified(&file, time);
+            let before = of();
+            // The clock of the file system ticks.
+            while of().ctime_ns == before.ctime_ns {
+                std::fs::write(&file, "two").unwrap();
+                set_modified(&file, time);
+            }
+            assert_eq!(of().mtime_ns, before.mtime_ns, "{time:?}");
+            assert!(!before.proves(i64::MAX, &of()), "{time:?}");
+        }
+    }
+
+    #[test]
+    fn times_before_1970_differ() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a");
+        std::fs::write(&file, "one").unwrap();
+        let of = |seconds| {
+            set_modified(&file, UNIX_EPOCH - Duration::new(seconds, 250_000_000));
+            Stamp::of(&std::fs::metadata(&file).unwrap()).mtime_ns
+        };
+        assert_eq!(of(3), -3_250_000_000);
+        assert_eq!(of(4), -4_250_000_000);
+        assert_ne!(
+            nanoseconds(20_000_000_000, 0),
+            nanoseconds(20_000_000_001, 0)
+        );
+    }
+
+    #[test]
+    fn an_own_move_needs_no_second_look_when_the_last_write_is_old() {
+        let moved_ns = NOW;
+        let before = Stamp {
+            ctime_ns: 1_600_000_000_000_000_001,
+            ..stamp()
+        };
+        let after = stamp();
+        let recorded_ns = before.recorded_after_move(moved_ns, &after);
+        assert!(after.proves(recorded_ns, &after));
+        let written = Stamp {
+            mtime_ns: NOW + 3,
+            ..after
+        };
+        let recorded_ns = before.recorded_after_move(moved_ns, &written);
+        assert!(!written.proves(recorded_ns, &written), "written meanwhile");
+        let young = Stamp {
+            mtime_ns: NOW - 1_000,
+            ..before
+        };
+        let after = Stamp {
+            ctime_ns: NOW,
+            ..young
+        };
+        let recorded_ns = young.recorded_after_move(moved_ns, &after);
+        assert!(!after.proves(recorded_ns, &after), "staged just now");
     }
 }

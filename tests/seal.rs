@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use clm::digest::Stamp;
 use clm::events::{Event, Status};
 
 use crate::support::{Course, Ran, ran};
@@ -97,6 +98,90 @@ fn a_build_of_a_course_at_rest_says_what_every_build_says() {
     );
 }
 
+/// Does something to a file or directory, and gives it its old modification time back.
+fn keeping_times(course: &Course, path: &str, change: impl Fn()) {
+    let open = || std::fs::File::open(course.path(path)).unwrap();
+    let before = open().metadata().unwrap();
+    change();
+    open().set_modified(before.modified().unwrap()).unwrap();
+    let after = open().metadata().unwrap();
+    assert_eq!(
+        (after.ino(), after.mtime(), after.mtime_nsec()),
+        (before.ino(), before.mtime(), before.mtime_nsec())
+    );
+}
+
+/// `rsync -t`, `cp -p`, `tar --mtime` and `touch -r` leave the same size and the same modification time behind.
+#[test]
+fn a_file_with_the_size_and_times_of_another_is_not_fresh() {
+    let course = sealed();
+    let data = course.path(DATA);
+    let times = [
+        SystemTime::UNIX_EPOCH - Duration::from_secs(1000),
+        SystemTime::UNIX_EPOCH,
+        SystemTime::UNIX_EPOCH + Duration::new(1_500_000_000, 123),
+    ];
+    let set = |time| {
+        let file = std::fs::File::options().append(true).open(&data).unwrap();
+        file.set_modified(time).unwrap();
+    };
+    for (number, time) in times.into_iter().enumerate() {
+        for tens in [10 + number, 20 + number] {
+            let text = format!("{tens}\n20\n30\n");
+            course.write(DATA, &text);
+            set(time);
+            // Through every door: the seal, one without it, and the editor's hook.
+            let args: &[&str] =
+                [&[][..], &["--only", DATA], &["--force", "slides/nothing"]][number];
+            let ran = course.build(args);
+            assert_eq!(course.read(COPY), text, "{time:?}: {}", ran.stderr);
+        }
+    }
+    // Two times before 1970 differ.
+    course.write(DATA, "40\n20\n30\n");
+    set(times[0] - Duration::from_secs(1));
+    course.build(&[]);
+    assert!(course.read(COPY).starts_with("40"));
+}
+
+/// A copy of a course with its cache has other inodes and change times: it is hashed once, and nothing is made again.
+#[test]
+fn a_copied_cache_costs_no_job() {
+    let course = sealed();
+    let copy = course_at(&course);
+    let ran = copy.built();
+    assert_eq!(
+        (ran.jobs(), ran.counts().built),
+        (vec![], 0),
+        "{}",
+        ran.stdout
+    );
+    assert!(by_seal(&copy, &[]), "its stamps prove it");
+    let (store, _) = clm::store::Store::open(&copy.path(".clm")).unwrap();
+    let now = i64::MAX;
+    for (path, record) in store.files().unwrap() {
+        let found = Stamp::of(&std::fs::metadata(copy.path(&path)).unwrap());
+        assert!(record.stamp.proves(now, &found), "{path}");
+    }
+    for (path, record) in store.outputs(&mut |path| path.into()).unwrap() {
+        let found = Stamp::of(&std::fs::metadata(copy.path(&path)).unwrap());
+        assert!(record.stamp.proves(now, &found), "{path}");
+    }
+}
+
+/// A copy of a course with everything in it.
+fn course_at(course: &Course) -> Course {
+    let copy = Course::with_topics(&[]);
+    let status = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(format!("{}/.", course.root().display()))
+        .arg(copy.root())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    copy
+}
+
 #[test]
 fn whatever_changes_breaks_the_seal_and_is_built() {
     let course = sealed();
@@ -110,23 +195,24 @@ fn whatever_changes_breaks_the_seal_and_is_built() {
             Box::new(|| output(COPY).starts_with("11")),
         ),
         (
-            "a source, with its old size and time",
-            Box::new(|| {
-                let metadata = std::fs::metadata(course.path(DATA)).unwrap();
-                course.remove(DATA);
-                course.write(DATA, "12\n20\n30\n");
-                let file = std::fs::File::options()
-                    .append(true)
-                    .open(course.path(DATA))
-                    .unwrap();
-                file.set_modified(metadata.modified().unwrap()).unwrap();
-                // The inode is the only difference, if there is one.
-                if std::fs::metadata(course.path(DATA)).unwrap().ino() == metadata.ino() {
-                    file.set_modified(SystemTime::now() - Duration::from_secs(5))
-                        .unwrap();
-                }
-            }),
+            "a source, with its old size and times",
+            Box::new(|| keeping_times(&course, DATA, || course.write(DATA, "12\n20\n30\n"))),
             Box::new(|| output(COPY).starts_with("12")),
+        ),
+        (
+            "an output, with its old size and times",
+            Box::new(|| keeping_times(&course, COPY, || course.write(COPY, "99\n20\n30\n"))),
+            Box::new(|| output(COPY).starts_with("12")),
+        ),
+        (
+            "a new file, with the old times of its directory",
+            Box::new(|| {
+                let more = "slides/m/topic_010_one/data/other.csv";
+                keeping_times(&course, "slides/m/topic_010_one/data", || {
+                    course.write(more, "1")
+                });
+            }),
+            Box::new(|| course.path(&COPY.replace("numbers", "other")).exists()),
         ),
         (
             "an output that is gone",

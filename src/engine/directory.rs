@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{SFlag, fstatat};
 
-use crate::digest::Stamp;
+use crate::digest::{Stamp, nanoseconds};
 
 /// A directory whose files are looked at.
 pub struct Directory {
@@ -35,14 +35,12 @@ impl Directory {
             return Some((Stamp::of(&metadata), metadata.is_file()));
         };
         let stat = fstatat(opened, name, AtFlags::empty()).ok()?;
-        let mtime_ns = stat
-            .st_mtime
-            .saturating_mul(1_000_000_000)
-            .saturating_add(stat.st_mtime_nsec);
         let stamp = Stamp {
             size: u64::try_from(stat.st_size).unwrap_or_default(),
-            mtime_ns: mtime_ns.max(0),
+            mtime_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+            ctime_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
             inode: stat.st_ino,
+            device: stat.st_dev,
         };
         let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
         Some((stamp, kind == SFlag::S_IFREG))
@@ -64,8 +62,10 @@ mod tests {
             .append(true)
             .open(dir.path().join("a.txt"))
             .unwrap();
-        for seconds in [0, 1, 1_700_000_000] {
-            let time = std::time::UNIX_EPOCH + std::time::Duration::new(seconds, 123_456_789);
+        let after =
+            |seconds| std::time::UNIX_EPOCH + std::time::Duration::new(seconds, 123_456_789);
+        let before = std::time::UNIX_EPOCH - std::time::Duration::new(100, 123_456_789);
+        for time in [before, after(0), after(1), after(1_700_000_000)] {
             old.set_modified(time).unwrap();
             let there = Directory::at(dir.path().to_path_buf());
             for name in ["a.txt", "inner", "link", "broken", "absent"] {

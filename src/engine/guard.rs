@@ -19,7 +19,7 @@ pub struct Guard {
     /// The output paths whose directories are watched.
     covered: Option<OutputPaths>,
     /// The inodes of the output roots then: nobody tells of a directory above them that goes elsewhere.
-    roots: Vec<(PathBuf, Option<u64>)>,
+    roots: Vec<(PathBuf, Option<(u64, u64)>)>,
     /// Whether nothing is told: then all outputs must be looked at.
     is_blind: bool,
 }
@@ -66,7 +66,7 @@ impl Guard {
         self.cover(memory, root, state_dir)?;
         let are_same = |watch: &mut OutputWatch| {
             let touched = watch.take_all();
-            let is_same = |root: &(PathBuf, Option<u64>)| with_inode(&root.0) == *root;
+            let is_same = |root: &(PathBuf, _)| with_inode(&root.0) == *root;
             self.roots.iter().all(is_same).then_some(touched)
         };
         let covering = self.watch.as_mut().filter(|_| self.covered.is_some());
@@ -121,8 +121,10 @@ impl Guard {
     }
 }
 
-fn with_inode(dir: &PathBuf) -> (PathBuf, Option<u64>) {
-    let metadata = std::fs::metadata(dir).ok();
-    let inode = metadata.map(|metadata| Stamp::of(&metadata).inode);
-    (dir.clone(), inode)
+/// A directory with the device and the inode that it is.
+fn with_inode(dir: &PathBuf) -> (PathBuf, Option<(u64, u64)>) {
+    let stamp = std::fs::metadata(dir)
+        .ok()
+        .map(|metadata| Stamp::of(&metadata));
+    (dir.clone(), stamp.map(|stamp| (stamp.device, stamp.inode)))
 }

@@ -34,7 +34,7 @@ pub(super) use names::KnownNames;
 use names::{Found, Planned, is_unchanged};
 
 /// The version of the format.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// How many bytes of the file are the digest of the others.
 const CHECKSUM: usize = 32;
 
@@ -116,9 +116,8 @@ enum Names {
     Exists,
     /// It must not be there.
     Absent,
-    /// The names must have this digest; they have it while the directory was not changed after a time, in nanoseconds
-    /// since 1970.
-    Listed(Digest, i64),
+    /// The names must have this digest; they have it while the directory has a stamp, where that can be relied on.
+    Listed(Digest, Option<Stamp>),
 }
 
 /// A file that was read, or looked for.
@@ -207,9 +206,7 @@ impl<'a> Seal<'a> {
             sources.extend(dir.sources);
         }
         let names = body.dirs.iter().filter_map(|dir| match dir.names {
-            Names::Listed(digest, until) if until != 0 => {
-                Some((dir.path.to_owned(), (digest, until)))
-            }
+            Names::Listed(digest, until @ Some(_)) => Some((dir.path.to_owned(), (digest, until))),
             _ => None,
         });
         let changed = |left| Changed {
@@ -391,17 +388,18 @@ impl Source<'_> {
         let Some((stamp, digest, recorded_ns)) = self.record else {
             return found.is_none().then_some(None);
         };
-        let is_same = found == Some((stamp, true));
+        let (found, _) = found.filter(|(_, is_file)| *is_file)?;
         let record = |recorded_ns| FileRecord {
             stamp,
             digest,
             recorded_ns,
         };
-        if is_same && stamp.is_reliable_at(recorded_ns) {
+        if stamp.proves(recorded_ns, &found) {
             return Some(Some(record(recorded_ns)));
         }
-        let is_proved = is_same && digest.is_of_file(&dir.path().join(self.name));
-        is_proved.then(|| Some(record(looked_ns)))
+        // One with another stamp is left to the build, which records the new one.
+        let is_same = found == stamp && digest.is_of_file(&dir.path().join(self.name));
+        is_same.then(|| Some(record(looked_ns)))
     }
 }
 

@@ -177,8 +177,7 @@ impl Snapshot {
         let stamp = Stamp::of(&metadata);
         let mut seen = self.seen();
         if let Some(record) = seen.records.remove(path)
-            && record.stamp == stamp
-            && stamp.is_reliable_at(record.recorded_ns)
+            && record.stamp.proves(record.recorded_ns, &stamp)
         {
             seen.files.insert(path.clone(), State::There(record));
             return Some(record.digest);
@@ -198,9 +197,8 @@ impl Snapshot {
         let Some(digest) = digest else { return false };
         let stamp = Stamp::of(&metadata);
         if let Some(State::There(record)) = self.seen().files.get(path)
-            && record.stamp == stamp
             && record.digest == digest
-            && stamp.is_reliable_at(record.recorded_ns)
+            && record.stamp.proves(record.recorded_ns, &stamp)
         {
             return true;
         }
@@ -317,12 +315,7 @@ const TICK_NS: i64 = 20_000_000;
 
 /// Whether a file may have changed in any way since a time: also by a rename, which keeps the modification time.
 fn changed_since(metadata: &std::fs::Metadata, since_ns: i64) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let changed = metadata
-        .ctime()
-        .saturating_mul(1_000_000_000)
-        .saturating_add(metadata.ctime_nsec());
-    changed >= since_ns - TICK_NS
+    Stamp::of(metadata).ctime_ns >= since_ns - TICK_NS
 }
 
 /// A file changed while it was being used.
@@ -356,12 +349,12 @@ mod tests {
         };
         let trusted = Snapshot::new(
             dir.path(),
-            HashMap::from([("a.txt".to_owned(), record(stamp.mtime_ns + 10_000_000_000))]),
+            HashMap::from([("a.txt".to_owned(), record(stamp.ctime_ns + 10_000_000_000))]),
         );
         assert_eq!(trusted.digest(&path), Some(wrong));
         let racy = Snapshot::new(
             dir.path(),
-            HashMap::from([("a.txt".to_owned(), record(stamp.mtime_ns + 1))]),
+            HashMap::from([("a.txt".to_owned(), record(stamp.ctime_ns + 1))]),
         );
         assert_eq!(racy.digest(&path), Some(Digest::of("one")));
         assert_eq!(racy.take_changed_records().len(), 1);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use crate::digest::{Digest, Stamp};
 
@@ -19,26 +19,33 @@ pub struct FileRecord {
     pub recorded_ns: i64,
 }
 
+/// Reads a stamp from five columns of a row, from `first` on.
+pub(super) fn stamp(row: &Row<'_>, first: usize) -> Result<Stamp, rusqlite::Error> {
+    Ok(Stamp {
+        size: row.get::<_, i64>(first)?.cast_unsigned(),
+        mtime_ns: row.get(first + 1)?,
+        ctime_ns: row.get(first + 2)?,
+        inode: row.get::<_, i64>(first + 3)?.cast_unsigned(),
+        device: row.get::<_, i64>(first + 4)?.cast_unsigned(),
+    })
+}
+
 impl Store {
     /// All sources by their path below the course root.
     pub fn files(&self) -> Result<HashMap<String, FileRecord>> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT path, size, mtime_ns, inode, digest, recorded_ns FROM files",
+                "SELECT size, mtime_ns, ctime_ns, inode, device, path, digest, recorded_ns FROM files",
             )?;
             let mut rows = statement.query([])?;
             let mut files = HashMap::new();
             while let Some(row) = rows.next()? {
                 let record = FileRecord {
-                    stamp: Stamp {
-                        size: row.get::<_, i64>(1)? as u64,
-                        mtime_ns: row.get(2)?,
-                        inode: row.get::<_, i64>(3)? as u64,
-                    },
-                    digest: digest(row.get_ref(4)?.as_str().unwrap_or_default())?,
-                    recorded_ns: row.get(5)?,
+                    stamp: stamp(row, 0)?,
+                    digest: digest(row.get_ref(6)?.as_str().unwrap_or_default())?,
+                    recorded_ns: row.get(7)?,
                 };
-                files.insert(row.get(0)?, record);
+                files.insert(row.get(5)?, record);
             }
             Ok(files)
         })
@@ -55,20 +62,23 @@ impl Store {
                 .prepare_cached("SELECT coalesce(max(change), 0) + 1 FROM files")?
                 .query_row([], |row| row.get(0))?;
             let mut statement = connection.prepare_cached(
-                "INSERT INTO files (path, size, mtime_ns, inode, digest, recorded_ns, change)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 ON CONFLICT (path) DO UPDATE SET size = ?2, mtime_ns = ?3, inode = ?4, recorded_ns = ?6,
-                     change = iif(digest = ?5, change, excluded.change), digest = ?5",
+                "INSERT INTO files (path, digest, recorded_ns, change, size, mtime_ns, ctime_ns, inode, device)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                 ON CONFLICT (path) DO UPDATE SET size = ?5, mtime_ns = ?6, ctime_ns = ?7, inode = ?8, device = ?9,
+                     recorded_ns = ?3, change = iif(digest = ?2, change, excluded.change), digest = ?2",
             )?;
             for (path, record) in files {
+                let stamp = record.stamp;
                 statement.execute(params![
                     path,
-                    record.stamp.size as i64,
-                    record.stamp.mtime_ns,
-                    record.stamp.inode as i64,
                     record.digest.to_string(),
                     record.recorded_ns,
-                    change
+                    change,
+                    stamp.size as i64,
+                    stamp.mtime_ns,
+                    stamp.ctime_ns,
+                    stamp.inode as i64,
+                    stamp.device as i64
                 ])?;
             }
             Ok(())

@@ -7,6 +7,7 @@ use rusqlite::{Connection, Row, params};
 
 use crate::digest::{Digest, Stamp};
 
+use super::files::stamp;
 use super::{Result, Store, digest};
 
 /// An output that we wrote.
@@ -73,17 +74,20 @@ impl Store {
     pub fn restamp_outputs_later(&self, outputs: Vec<(Arc<str>, OutputRecord)>) {
         self.write_later(move |connection| {
             let mut statement = connection.prepare_cached(
-                "UPDATE outputs SET size = ?3, mtime_ns = ?4, inode = ?5, recorded_ns = ?6
+                "UPDATE outputs SET recorded_ns = ?3, size = ?4, mtime_ns = ?5, ctime_ns = ?6, inode = ?7, device = ?8
                  WHERE path = ?1 AND digest = ?2",
             )?;
             for (path, record) in outputs {
+                let stamp = record.stamp;
                 statement.execute(params![
                     &*path,
                     record.digest.to_string(),
-                    record.stamp.size as i64,
-                    record.stamp.mtime_ns,
-                    record.stamp.inode as i64,
-                    record.recorded_ns
+                    record.recorded_ns,
+                    stamp.size as i64,
+                    stamp.mtime_ns,
+                    stamp.ctime_ns,
+                    stamp.inode as i64,
+                    stamp.device as i64
                 ])?;
             }
             Ok(())
@@ -106,7 +110,7 @@ impl Store {
 }
 
 /// What a record is read from.
-const COLUMNS: &str = "path, digest, size, mtime_ns, inode, recorded_ns, scope";
+const COLUMNS: &str = "path, digest, recorded_ns, scope, size, mtime_ns, ctime_ns, inode, device";
 
 /// A few scopes for very many outputs.
 #[derive(Default)]
@@ -126,31 +130,31 @@ impl Scopes {
 fn record(row: &Row<'_>, scopes: &mut Scopes) -> Result<OutputRecord> {
     Ok(OutputRecord {
         digest: digest(row.get_ref(1)?.as_str().unwrap_or_default())?,
-        stamp: Stamp {
-            size: row.get::<_, i64>(2)? as u64,
-            mtime_ns: row.get(3)?,
-            inode: row.get::<_, i64>(4)? as u64,
-        },
-        recorded_ns: row.get(5)?,
-        scope: scopes.of(row.get_ref(6)?.as_str().unwrap_or_default()),
+        stamp: stamp(row, 4)?,
+        recorded_ns: row.get(2)?,
+        scope: scopes.of(row.get_ref(3)?.as_str().unwrap_or_default()),
     })
 }
 
 fn insert(connection: &Connection, outputs: &[Written]) -> Result<()> {
     let mut statement = connection.prepare_cached(
-                "INSERT OR REPLACE INTO outputs (path, digest, size, mtime_ns, inode, recorded_ns, action, scope)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?;
+        "INSERT OR REPLACE INTO outputs
+             (path, digest, recorded_ns, action, scope, size, mtime_ns, ctime_ns, inode, device)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?;
     for (path, record, action) in outputs {
+        let stamp = record.stamp;
         statement.execute(params![
             &**path,
             record.digest.to_string(),
-            record.stamp.size as i64,
-            record.stamp.mtime_ns,
-            record.stamp.inode as i64,
             record.recorded_ns,
             &**action,
-            &*record.scope
+            &*record.scope,
+            stamp.size as i64,
+            stamp.mtime_ns,
+            stamp.ctime_ns,
+            stamp.inode as i64,
+            stamp.device as i64
         ])?;
     }
     Ok(())

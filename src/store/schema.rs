@@ -11,7 +11,7 @@ use crate::events::Diagnostic;
 use super::{Result, StoreError};
 
 /// The version of the tables below.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 
 /// What the second version added.
 const CHECKSUMS: &str = "
@@ -34,6 +34,14 @@ const FEWER_INDICES: &str = "
 DROP INDEX jobs_active;
 DROP INDEX jobs_leased;
 CREATE UNIQUE INDEX jobs_active ON jobs (key) WHERE ended_ms IS NULL;
+";
+
+/// What the sixth version added: whole stamps. The rows that are there have no change time, and prove nothing.
+const STAMPS: &str = "
+ALTER TABLE files ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE files ADD COLUMN device INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outputs ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outputs ADD COLUMN device INTEGER NOT NULL DEFAULT 0;
 ";
 
 const TABLES: &str = "
@@ -217,6 +225,9 @@ fn migrate(connection: &Connection) -> Result<()> {
     }
     if version < 5 {
         connection.execute_batch(FEWER_INDICES)?;
+    }
+    if version < 6 {
+        connection.execute_batch(STAMPS)?;
         connection.pragma_update(None, "user_version", VERSION)?;
     }
     connection.execute_batch("COMMIT")?;

@@ -42,7 +42,10 @@ fn try_open(path: &Path, root: &Path) -> io::Result<Option<Opened>> {
     Ok(Some(Opened {
         file,
         size: stamp.size,
-        version: format!("{:x}-{:x}-{:x}", stamp.mtime_ns, stamp.size, stamp.inode),
+        version: format!(
+            "{:x}-{:x}-{:x}-{:x}-{:x}",
+            stamp.mtime_ns, stamp.ctime_ns, stamp.size, stamp.inode, stamp.device
+        ),
     }))
 }
 

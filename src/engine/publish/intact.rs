@@ -70,7 +70,7 @@ impl Publisher {
         debug_assert!(record.scope == self.scope || path.starts_with(SOURCES));
         let file = self.file(path);
         let stamp = Stamp::of(&std::fs::metadata(&file).ok()?);
-        let is_as_recorded = stamp == record.stamp && stamp.is_reliable_at(record.recorded_ns);
-        Some(is_as_recorded || record.digest.is_of_file(&file))
+        let is_proved = record.stamp.proves(record.recorded_ns, &stamp);
+        Some(is_proved || record.digest.is_of_file(&file))
     }
 }

@@ -237,7 +237,7 @@ impl Publisher {
             return Ok(false);
         }
         let stamp = Stamp::of(&metadata);
-        if stamp == record.stamp && stamp.is_reliable_at(record.recorded_ns) {
+        if record.stamp.proves(record.recorded_ns, &stamp) {
             return Ok(true);
         }
         if !digest.is_of_file(&file) {
@@ -291,14 +291,16 @@ impl Publisher {
     /// Moves one output to its place; gives what the ledger is to say of it.
     fn place_one(&self, output: &Staged) -> Result<OutputRecord> {
         let file = self.file(&output.destination);
-        // While it is beside the tree nobody else writes to it: a stamp that is some time old by then can be relied on.
-        let stamp_of = |file: &Path| std::fs::metadata(file).map_or(NO_STAMP, |at| Stamp::of(&at));
-        let stamp = stamp_of(&output.path);
-        let recorded_ns = now_ns();
-        let is_same_file = move_into_place(&output.path, &file)?;
+        // While it is beside the tree no other process writes to it.
+        let stamp_of =
+            |file: &Path| std::fs::symlink_metadata(file).map_or(Stamp::NONE, |at| Stamp::of(&at));
+        let staged = stamp_of(&output.path);
+        let moved_ns = now_ns();
+        move_into_place(&output.path, &file)?;
+        let stamp = stamp_of(&file);
         Ok(OutputRecord {
-            stamp: if is_same_file { stamp } else { stamp_of(&file) },
-            recorded_ns: if is_same_file { recorded_ns } else { now_ns() },
+            stamp,
+            recorded_ns: staged.recorded_after_move(moved_ns, &stamp),
             ..output.record.clone()
         })
     }
@@ -439,16 +441,10 @@ impl Publisher {
     }
 }
 
-const NO_STAMP: Stamp = Stamp {
-    size: 0,
-    mtime_ns: 0,
-    inode: 0,
-};
-
-/// Renames the staged file to its place; across file systems by a copy beside it: then it is another file, and false.
-fn move_into_place(staged: &Path, file: &Path) -> Result<bool> {
+/// Renames the staged file to its place; across file systems by a copy beside it.
+fn move_into_place(staged: &Path, file: &Path) -> Result<()> {
     match std::fs::rename(staged, file) {
-        Ok(()) => Ok(true),
+        Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
             let parent = file.parent().unwrap_or(Path::new("."));
             let io = |error: std::io::Error| Error::io("write", file, &error);
@@ -462,7 +458,7 @@ fn move_into_place(staged: &Path, file: &Path) -> Result<bool> {
             beside.as_file().set_permissions(permissions).map_err(io)?;
             beside.persist(file).map_err(|error| io(error.error))?;
             let _ = std::fs::remove_file(staged);
-            Ok(false)
+            Ok(())
         }
         Err(error) => Err(Error::io("write", file, &error)),
     }

@@ -12,7 +12,7 @@ use crate::parallel;
 use crate::store::{OutputRecord, Written};
 
 use super::super::snapshot::now_ns;
-use super::{NO_STAMP, Publisher};
+use super::Publisher;
 
 /// Where the bytes of an output come from.
 #[derive(Clone, Debug)]
@@ -117,12 +117,12 @@ impl Publisher {
                 && output.digest.is_of_file(&file);
             let mut record = OutputRecord {
                 digest: output.digest,
-                stamp: NO_STAMP,
+                stamp: Stamp::NONE,
                 recorded_ns: now_ns(),
                 scope: Arc::clone(&self.scope),
             };
             if is_equal {
-                record.stamp = existing.as_ref().map_or(NO_STAMP, Stamp::of);
+                record.stamp = existing.as_ref().map_or(Stamp::NONE, Stamp::of);
                 let destination = Arc::clone(destination);
                 let action = Arc::clone(&output.action);
                 places.push(Prepared::Unchanged((destination, record, action)));

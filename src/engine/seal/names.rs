@@ -12,16 +12,15 @@ use super::super::scan::{Skip, is_temporary_name};
 use super::super::snapshot::now_ns;
 use super::split;
 
-/// Directories (relative to the course root), each with a digest of its names and the time of the change after which it
-/// has these.
-pub type KnownNames = HashMap<String, (Digest, i64)>;
+/// Directories (relative to the course root), each with a digest of its names and the stamp with which it has these.
+pub type KnownNames = HashMap<String, (Digest, Option<Stamp>)>;
 
 /// What is in a directory of sources.
 pub(super) struct Found {
     /// Every name, and whether it is a directory, or a symbolic link.
     names: Vec<(OsString, bool, bool)>,
-    /// The time of its last change, in nanoseconds since 1970; 0 when that was just now, so that more may come unseen.
-    pub(super) until: i64,
+    /// Its stamp; none when it changed just now, so that another change might not show.
+    pub(super) until: Option<Stamp>,
 }
 
 impl Found {
@@ -42,7 +41,7 @@ impl Found {
         let is_reliable = stamp.is_reliable_at(looked_ns);
         Some(Self {
             names,
-            until: if is_reliable { stamp.mtime_ns } else { 0 },
+            until: is_reliable.then_some(stamp),
         })
     }
 
@@ -127,8 +126,8 @@ impl<'a> Planned<'a> {
     }
 }
 
-/// Whether a directory was last changed at this time, if that is known (not 0): then the same names are in it.
-pub(super) fn is_unchanged(dir: &Path, until: i64) -> bool {
-    let is_same = |metadata| Stamp::of(&metadata).mtime_ns == until;
-    until != 0 && std::fs::metadata(dir).is_ok_and(is_same)
+/// Whether a directory has this reliable stamp still: then the same names are in it.
+pub(super) fn is_unchanged(dir: &Path, until: Option<Stamp>) -> bool {
+    let Some(until) = until else { return false };
+    std::fs::metadata(dir).is_ok_and(|metadata| Stamp::of(&metadata) == until)
 }

@@ -17,7 +17,9 @@ fn large() -> (tempfile::TempDir, PathBuf) {
             stamp: Stamp {
                 size: 1,
                 mtime_ns: 2,
+                ctime_ns: -6,
                 inode: 3,
+                device: 7,
             },
             digest: Digest::of(number.to_string()),
             recorded_ns: 4,

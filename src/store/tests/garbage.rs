@@ -53,7 +53,9 @@ fn only_what_nothing_refers_to_is_collected() {
             stamp: Stamp {
                 size: 1,
                 mtime_ns: 1,
+                ctime_ns: -6,
                 inode: 1,
+                device: 7,
             },
             recorded_ns: 1,
             scope: "".into(),

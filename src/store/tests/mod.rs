@@ -48,7 +48,9 @@ fn records_survive_reopening() {
         stamp: Stamp {
             size: 1,
             mtime_ns: 2,
+            ctime_ns: -6,
             inode: u64::MAX,
+            device: 7,
         },
         digest: Digest::of("a"),
         recorded_ns: 4,
@@ -339,7 +341,9 @@ fn recording_takes_time_in_proportion() {
         stamp: Stamp {
             size: 1,
             mtime_ns: 2,
+            ctime_ns: -6,
             inode: 3,
+            device: 7,
         },
         digest: Digest::of("a"),
         recorded_ns: 4,

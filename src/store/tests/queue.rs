@@ -369,6 +369,10 @@ fn the_jobs_of_an_older_database_are_kept() {
         "DROP INDEX jobs_active;
          CREATE UNIQUE INDEX jobs_active ON jobs (key) WHERE state IN ('queued', 'leased');
          CREATE INDEX jobs_leased ON jobs (lease_until_ms) WHERE state = 'leased';
+         ALTER TABLE files DROP COLUMN ctime_ns;
+         ALTER TABLE files DROP COLUMN device;
+         ALTER TABLE outputs DROP COLUMN ctime_ns;
+         ALTER TABLE outputs DROP COLUMN device;
          PRAGMA user_version = 4;",
     )
     .unwrap();
