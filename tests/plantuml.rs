@@ -1,6 +1,7 @@
 //! PlantUML with the real JVM: pictures, errors with their lines, includes, and what diagrams may not do.
 
 mod lab;
+mod references;
 
 use std::path::Path;
 use std::sync::Arc;

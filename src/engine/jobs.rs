@@ -209,12 +209,6 @@ pub fn with_hints(kind: ActionKind, mut diagnostics: Vec<Diagnostic>) -> Vec<Dia
             continue;
         }
         let hint = match kind {
-            ActionKind::Plantuml if diagnostic.message.starts_with("cannot include") => {
-                "includes are looked for beside the diagram and must lie in the course"
-            }
-            ActionKind::Plantuml => {
-                "PlantUML does not understand this line, or what comes before it"
-            }
             ActionKind::Html => {
                 "look at the cell's outputs: they may not be what nbconvert expects"
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::course::RelPath;
 use crate::course::layout::DiagramOutputs;
 use crate::course::tree::DiagramKind;
 use crate::course::words::ImageKind;
@@ -11,6 +12,74 @@ use crate::plan::{Context, KeyParts, MISSING, unreadable};
 
 /// The action that renders one diagram.
 pub fn action(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
+    let source = context.files.read(&entry.diagram.path);
+    let text = source
+        .as_ref()
+        .and_then(|s| std::str::from_utf8(&s.bytes).ok());
+    if entry.diagram.kind == DiagramKind::Plantuml
+        && text.is_some_and(|text| is_library(&entry.diagram.path, text))
+    {
+        return library(context, entry);
+    }
+    rendering(context, entry)
+}
+
+/// Whether a PlantUML text is a theme or a library that diagrams include: it draws nothing by itself.
+///
+/// A file `*.puml` is one when it has no `@start`. In files with the other extensions, which are used for diagrams alone,
+/// a missing `@start` may be a slip, unless what is there makes sense for includes only.
+fn is_library(path: &RelPath, text: &str) -> bool {
+    let mut lines = text
+        .lines()
+        .map(str::trim_start)
+        .filter(|line| !line.is_empty());
+    if text.trim().is_empty()
+        || lines
+            .clone()
+            .any(|line| line.starts_with("@start") || line.starts_with("@end"))
+    {
+        return false;
+    }
+    let for_includes = [
+        "!",
+        "'",
+        "/'",
+        "skinparam ",
+        "sprite ",
+        "<style>",
+        "hide ",
+        "show ",
+    ];
+    path.extension() == "puml"
+        || lines
+            .next()
+            .is_some_and(|line| for_includes.iter().any(|word| line.starts_with(word)))
+}
+
+/// A library gives nothing, but it is known as a source.
+fn library(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
+    let path = &entry.diagram.path;
+    let digest = context.files.digest(path);
+    Recipe {
+        id: format!("library {}", entry.diagram.at),
+        kind: ActionKind::Copy,
+        source: path.clone(),
+        inputs: digest
+            .map(|digest| (path.clone(), digest))
+            .into_iter()
+            .collect(),
+        parts: KeyParts::default().with("file", digest.map_or_else(String::new, |d| d.to_string())),
+        after: Vec::new(),
+        make: Make::Copy,
+        outputs: vec![Output {
+            name: context.names.of("file"),
+            destinations: Box::default(),
+        }],
+        warnings: Vec::new(),
+    }
+}
+
+fn rendering(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
     let diagram = &entry.diagram;
     let svg = context.spec.images.format == ImageKind::Svg;
     let extension = if svg { "svg" } else { "png" };
@@ -91,5 +160,32 @@ pub fn action(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
             destinations: destinations.into(),
         }],
         warnings: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn themes_and_libraries_are_no_diagrams() {
+        for (name, text, expected) in [
+            ("theme.puml", "skinparam sequenceArrowColor red\n", true),
+            ("words.puml", "A -> B\n", true),
+            (
+                "a.puml",
+                "' a remark\n  @startuml\nA -> B\n@enduml\n",
+                false,
+            ),
+            ("cut.puml", "A -> B\n@enduml\n", false),
+            ("empty.puml", " \n", false),
+            ("style.pu", "\n!define X y\nclass A\n", true),
+            ("style.plantuml", "<style>\n</style>\n", true),
+            ("slip.pu", "A -> B\n", false),
+            ("a.pu", "!define X y\n@startuml\n@enduml\n", false),
+        ] {
+            let path = RelPath::new(&format!("slides/pu/{name}")).unwrap();
+            assert_eq!(is_library(&path, text), expected, "{name}: {text}");
+        }
     }
 }

@@ -180,7 +180,8 @@ mod tests {
     use super::*;
 
     /// The sources, in the order in which `build.sh` lists them.
-    const SOURCES: [(&str, &str); 7] = [
+    const SOURCES: [(&str, &str); 9] = [
+        ("ClassFile.java", include_str!("java/ClassFile.java")),
         (
             "DiagramRenderer.java",
             include_str!("java/DiagramRenderer.java"),
@@ -191,6 +192,7 @@ mod tests {
             include_str!("java/GuardedLoader.java"),
         ),
         ("Json.java", include_str!("java/Json.java")),
+        ("Lookups.java", include_str!("java/Lookups.java")),
         ("References.java", include_str!("java/References.java")),
         ("Report.java", include_str!("java/Report.java")),
         ("Worker.java", include_str!("java/Worker.java")),

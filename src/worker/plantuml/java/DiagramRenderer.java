@@ -41,6 +41,8 @@ public final class DiagramRenderer implements Worker.Renderer {
     /** Ways in which a Graphviz text makes Graphviz itself open files. */
     private static final Pattern DOT_OPENS_FILES =
             Pattern.compile("\\b(image|shapefile|imagepath|fontpath)\\s*=|<\\s*img\\b", Pattern.CASE_INSENSITIVE);
+    private static final String INSTALL_GRAPHVIZ =
+            "install Graphviz, such as with `sudo apt-get install graphviz`, so that the program `dot` is found";
     /** The command of formulas that opens files. */
     private static final String FORMULA_OPENS_FILES = "\\includegraphics";
 
@@ -65,7 +67,7 @@ public final class DiagramRenderer implements Worker.Renderer {
 
     @Override
     public void warmUp() {
-        Guard.begin(root);
+        Guard.begin(root, root);
         try {
             List<String> config = smetana ? List.of("!pragma layout smetana") : List.of();
             for (String text : List.of("class A\nA --> B", "A -> B: c\nB --> A")) {
@@ -96,7 +98,7 @@ public final class DiagramRenderer implements Worker.Renderer {
         /** The type of the first diagram: what follows `@start`. */
         private final String type;
         private final int startLine;
-        private final Guard guard = Guard.begin(root);
+        private final Guard guard;
         private final Report report;
 
         Job(String source, Path out, Map<String, Object> params) {
@@ -112,6 +114,7 @@ public final class DiagramRenderer implements Worker.Renderer {
             this.type = hasStart ? start.group(1) : "";
             this.startLine = hasStart ? References.lineAt(text, start.start(1)) : 1;
             this.report = new Report(root, source, startLine);
+            this.guard = Guard.begin(root, file.getParentFile().toPath());
         }
 
         Map<String, Object> run() throws IOException {
@@ -125,7 +128,7 @@ public final class DiagramRenderer implements Worker.Renderer {
                 Guard.end();
             }
             References references = new References(root, file.toPath(), text, guard.filesRead());
-            report.unreadable(references.problems(), guard.filesRefused());
+            report.unreadable(references.problems(), guard);
             boolean failed = image == null || report.hasErrors();
             List<Map<String, Object>> outputs = new ArrayList<>();
             if (!failed) {
@@ -136,7 +139,7 @@ public final class DiagramRenderer implements Worker.Renderer {
             return Worker.fields(
                     "status", failed ? "failed" : "ok",
                     "outputs", outputs,
-                    "discovered", discovered(references.missing()),
+                    "discovered", discovered(),
                     "diagnostics", report.diagnostics());
         }
 
@@ -147,9 +150,13 @@ public final class DiagramRenderer implements Worker.Renderer {
                             Defines.createWithFileName(file), text, StandardCharsets.UTF_8, config(), folder)
                     .getBlocks();
             if (blocks.isEmpty()) {
-                report.error(type.isEmpty()
-                        ? "there is no diagram: a line such as `@startuml` is missing"
-                        : "the diagram has no end: `@end" + type + "` is missing");
+                if (type.isEmpty()) {
+                    report.error("there is no diagram: a line such as `@startuml` is missing",
+                            "put `@startuml` before the diagram, and `@enduml` after it");
+                } else {
+                    report.error("the diagram has no end: `@end" + type + "` is missing",
+                            "put `@end" + type + "` after the diagram, on a line of its own");
+                }
                 return null;
             }
             Diagram diagram = blocks.get(0).getDiagram();
@@ -159,16 +166,20 @@ public final class DiagramRenderer implements Worker.Renderer {
             }
             if (isUnreadableData(diagram)) {
                 report.error(source, lineOfBrokenJson(), "the data between `@start" + type + "` and `@end" + type
-                        + "` is not valid " + type.toUpperCase(Locale.ROOT));
+                        + "` is not valid " + type.toUpperCase(Locale.ROOT), type.equals("yaml")
+                        ? "look for a wrong indentation or a missing colon"
+                        : "look for a missing comma, quotation mark or bracket at this line, or before it");
                 return null;
             }
             String processed = processedText(diagram);
             if (isGraphviz(diagram) && DOT_OPENS_FILES.matcher(processed).find()) {
-                report.error("Graphviz attributes that read files are not supported");
+                report.error("Graphviz attributes that read files are not supported",
+                        "leave out `image`, `shapefile`, `imagepath` and `fontpath`");
                 return null;
             }
             if (processed.contains(FORMULA_OPENS_FILES)) {
-                report.error("`" + FORMULA_OPENS_FILES + "` is not supported");
+                report.error("`" + FORMULA_OPENS_FILES + "` is not supported",
+                        "leave it out: formulas read no files");
                 return null;
             }
             byte[] image = draw(diagram);
@@ -198,7 +209,8 @@ public final class DiagramRenderer implements Worker.Renderer {
             // Without metadata: the source of a diagram, comments included, is not for those who get the picture.
             ImageData data = diagram.exportDiagram(bytes, 0, new FileFormatOption(fileFormat, false));
             if (data.getStatus() < 400 && fileFormat == FileFormat.SVG && bytes.toByteArray()[0] != '<') {
-                report.error("a diagram of the type `" + type + "` cannot be made as SVG, only as PNG");
+                report.error("a diagram of the type `" + type + "` cannot be made as SVG, only as PNG",
+                        "build with `--image-format png`");
                 return null;
             }
             if (data.getStatus() < 400) {
@@ -209,10 +221,15 @@ public final class DiagramRenderer implements Worker.Renderer {
                 throw (OutOfMemoryError) cause;
             }
             if (smetana && type.equals("dot")) {
-                report.error("a diagram of the type `dot` needs Graphviz, which was not found");
+                report.error("a diagram of the type `dot` needs Graphviz, which was not found", INSTALL_GRAPHVIZ);
+            } else if (cause instanceof Throwable && rootOf((Throwable) cause) instanceof UnsupportedClassVersionError) {
+                report.error("the diagram needs a part of PlantUML that this Java is too old for (it is "
+                        + System.getProperty("java.version") + ")",
+                        "install a newer Java, or leave out `!pragma layout`");
             } else {
                 String reason = cause instanceof Throwable ? ": " + rootOf((Throwable) cause) : "";
-                report.error("PlantUML could not draw it" + reason);
+                report.error("PlantUML could not draw it" + reason,
+                        "leave out parts of the diagram to find the one that it cannot draw");
             }
             return null;
         }
@@ -244,10 +261,11 @@ public final class DiagramRenderer implements Worker.Renderer {
                 Object location = call(each, "getLineLocation");
                 Object position = call(location, "getPosition");
                 Integer line = position == null ? null : (Integer) position + 1;
-                report.error(fileOf(location), line, each.getError());
+                report.errorOfPlantuml(fileOf(location), line, each.getError(), guard);
             }
             if (!report.hasErrors()) {
-                report.error("PlantUML found an error that it does not explain");
+                report.error("PlantUML found an error that it does not explain",
+                        "leave out parts of the diagram to find the one that it is about");
             }
         }
 
@@ -276,12 +294,14 @@ public final class DiagramRenderer implements Worker.Renderer {
             }
         }
 
-        /** Files that were read and files that were looked for in vain, relative to the root. */
-        private List<String> discovered(Set<Path> missing) {
+        /** Files that were read or asked for, whether they are there or not, relative to the root. */
+        private List<String> discovered() {
             Set<String> names = new TreeSet<>();
             guard.filesRead().forEach(each -> names.add(report.nameOf(each)));
-            missing.forEach(each -> names.add(report.nameOf(each)));
+            guard.filesLookedUp().forEach(each -> names.add(report.nameOf(each)));
             names.remove(source);
+            // Names that mean something else on other systems are none of a file of a course.
+            names.removeIf(each -> each.indexOf('\\') >= 0 || each.indexOf(':') == 1);
             return new ArrayList<>(names);
         }
 

@@ -1,9 +1,5 @@
 package clm.plantuml;
 
-import java.io.ByteArrayOutputStream;
-import java.io.DataInputStream;
-import java.io.DataOutputStream;
-import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.URL;
@@ -14,9 +10,9 @@ import java.util.Set;
 /**
  * Loads PlantUML so that it opens files through {@link Guard}.
  *
- * <p>In the few classes of PlantUML that open files, the names of the standard classes that do it are replaced by those
- * of their guarded subclasses. The names stand in the constant pool, which is all that has to be understood of a class
- * file. Classes that start programs or read files in other ways are not loaded at all: no picture needs them.
+ * <p>In the few classes of PlantUML that open files, or ask whether they are there, the names of the standard classes that
+ * open them are replaced by those of their guarded subclasses, and questions by those in {@link Lookups}. Classes that
+ * start programs or read files in other ways are not loaded at all: no picture needs them.
  */
 final class GuardedLoader extends URLClassLoader {
     static {
@@ -32,14 +28,32 @@ final class GuardedLoader extends URLClassLoader {
     private static final Map<String, String> GUARDED = Map.of(
             "java/io/FileInputStream", "clm/plantuml/Guard$Input",
             "java/io/FileReader", "clm/plantuml/Guard$Reader",
-            "javax/swing/ImageIcon", "clm/plantuml/Guard$Icon");
+            "javax/swing/ImageIcon", "clm/plantuml/Guard$Icon",
+            "java/nio/file/Paths", "clm/plantuml/Lookups");
 
     /** The classes of PlantUML that open files: they create the guarded objects, but never expect one from others. */
     private static final Set<String> OPENING = Set.of(
             PLANTUML + "security.SFile",
             PLANTUML + "FileUtils",
             PLANTUML + "SourceFileReaderAbstract",
-            PLANTUML + "preproc.spm.SpmChannel");
+            PLANTUML + "preproc.spm.SpmChannel",
+            PLANTUML + "nio.PathSystem",
+            PLANTUML + "security.SURL");
+
+    /** The questions about files, and about URLs, that are answered by the methods of {@link Lookups}. */
+    private static final Set<String> ASKING = Set.of(
+            "java/io/File.exists:()Z",
+            "java/io/File.isFile:()Z",
+            "java/io/File.isDirectory:()Z",
+            "java/io/File.canRead:()Z",
+            "java/io/File.getAbsolutePath:()Ljava/lang/String;",
+            "java/io/File.getAbsoluteFile:()Ljava/io/File;",
+            "java/io/File.getCanonicalPath:()Ljava/lang/String;",
+            "java/io/File.getCanonicalFile:()Ljava/io/File;",
+            "java/io/File.toPath:()Ljava/nio/file/Path;",
+            "java/io/File.toURI:()Ljava/net/URI;",
+            "java/net/URL.getUserInfo:()Ljava/lang/String;");
+    private static final String ANSWERING = "clm/plantuml/Lookups";
 
     /** LaTeX started as a program, and the archives of `!import`. */
     private static final Set<String> REFUSED = Set.of(
@@ -75,50 +89,12 @@ final class GuardedLoader extends URLClassLoader {
             if (in == null) {
                 throw new ClassNotFoundException(name);
             }
-            byte[] bytes = withNames(in.readAllBytes(), replaced);
+            Set<String> asking = replaced.isEmpty() ? Set.of() : ASKING;
+            byte[] bytes = ClassFile.replace(in.readAllBytes(), replaced, asking, ANSWERING);
             return defineClass(name, bytes, 0, bytes.length);
         } catch (IOException e) {
             throw new ClassNotFoundException(name, e);
         }
     }
 
-    /** A class file with names in its constant pool replaced (Java Virtual Machine Specification, section 4.4). */
-    private static byte[] withNames(byte[] bytes, Map<String, String> replaced) throws IOException {
-        DataInputStream in = new DataInputStream(new ByteArrayInputStream(bytes));
-        ByteArrayOutputStream result = new ByteArrayOutputStream(bytes.length + 64);
-        DataOutputStream out = new DataOutputStream(result);
-        out.writeLong(in.readLong()); // magic number and version
-        int count = in.readUnsignedShort();
-        out.writeShort(count);
-        for (int i = 1; i < count; i++) {
-            int tag = in.readUnsignedByte();
-            out.writeByte(tag);
-            switch (tag) {
-                case 1: // text
-                    String text = in.readUTF();
-                    out.writeUTF(replaced.getOrDefault(text, text));
-                    break;
-                case 5: // long and double fill two places
-                case 6:
-                    out.writeLong(in.readLong());
-                    i++;
-                    break;
-                case 7: // class, string, method type, module, package
-                case 8:
-                case 16:
-                case 19:
-                case 20:
-                    out.writeShort(in.readUnsignedShort());
-                    break;
-                case 15: // method handle
-                    out.writeByte(in.readUnsignedByte());
-                    out.writeShort(in.readUnsignedShort());
-                    break;
-                default: // numbers of four bytes, and pairs of references
-                    out.writeInt(in.readInt());
-            }
-        }
-        in.transferTo(out);
-        return result.toByteArray();
-    }
 }

@@ -13,11 +13,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * Files that diagram texts refer to by a literal name, as far as they are a problem: not there, or out of bounds.
- *
- * <p>A file that is not there is worth knowing because the picture changes when it appears. Files that are read need no
- * such guessing: {@link Guard} sees them opened, and it refuses what is out of bounds, whatever the name looks like;
- * finding the reference tells the author the line.
+ * References of diagram texts by a literal name that cannot be followed: finding one tells the author its line. {@link
+ * Guard} refuses what is out of bounds, and learns what is asked for, whatever the name looks like.
  */
 public final class References {
     private static final Pattern REFERENCE = Pattern.compile(
@@ -32,7 +29,6 @@ public final class References {
 
     private final Path root;
     private final Path home;
-    private final Set<Path> missing = new LinkedHashSet<>();
     private final List<Problem> problems = new ArrayList<>();
 
     /** What is wrong with a reference. */
@@ -69,11 +65,6 @@ public final class References {
         this.home = diagram.getParent();
         scan(text, diagram);
         included.forEach(this::scanFile);
-    }
-
-    /** Files below the root that were looked for in vain. */
-    public Set<Path> missing() {
-        return missing;
     }
 
     /** References that cannot be followed. */
@@ -142,21 +133,17 @@ public final class References {
         } catch (InvalidPathException e) {
             return; // no file can have this name
         }
-        List<Path> tried = new ArrayList<>();
+        boolean isBelowRoot = false;
         for (Path candidate : candidates) {
             if (Files.exists(candidate)) {
-                missing.addAll(tried);
                 if (!isInside(candidate)) {
                     problems.add(new Problem(Kind.OUTSIDE, file, line, name));
                 }
                 return;
             }
-            if (candidate.startsWith(root)) {
-                tried.add(candidate);
-            }
+            isBelowRoot |= candidate.startsWith(root);
         }
-        missing.addAll(tried);
-        if (tried.isEmpty()) {
+        if (!isBelowRoot) {
             problems.add(new Problem(Kind.OUTSIDE, file, line, name));
         } else if (isImage) {
             problems.add(new Problem(Kind.MISSING_IMAGE, file, line, name));

@@ -1,15 +1,24 @@
 package clm.plantuml;
 
 import java.io.File;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 
 /** What the author is told about one diagram. */
 public final class Report {
+    private static final String SYNTAX_ERROR = "Syntax Error";
+    private static final String CANNOT_INCLUDE = "cannot include ";
+    private static final String INCLUDE_HINT = "includes are looked for beside the diagram and must lie in the course";
+    private static final String THEME_HINT =
+            "`!theme NAME from DIRECTORY` reads `DIRECTORY/puml-theme-NAME.puml`;"
+                    + " without `from`, NAME must be a theme that comes with PlantUML";
+
     private final Path root;
     private final String source;
     private final int startLine;
@@ -32,14 +41,37 @@ public final class Report {
         return diagnostics.stream().anyMatch(Report::isError);
     }
 
-    /** An error about the diagram as a whole. */
-    public void error(String message) {
-        error(source, startLine, message);
+    /** An error about the diagram as a whole, and what to do about it. */
+    public void error(String message, String hint) {
+        add("error", source, startLine, message, hint);
     }
 
-    /** An error at a place. */
-    public void error(String file, Integer line, String message) {
-        add("error", file, line, message, null);
+    /** An error at a place, and what to do about it, if that is known. */
+    public void error(String file, Integer line, String message, String hint) {
+        add("error", file, line, message, hint);
+    }
+
+    /** What PlantUML says about a line, which may not be about what the author did. */
+    public void errorOfPlantuml(String file, Integer line, String message, Guard guard) {
+        String missing = lastMissing(guard);
+        if (message.startsWith("Fatal parsing error") && missing != null) {
+            boolean isTheme = missing.endsWith(".puml") && missing.contains("puml-theme-");
+            add("error", file, line, "`" + missing + "` is not there", isTheme ? THEME_HINT : INCLUDE_HINT);
+        } else if (message.startsWith("Fatal parsing error") || message.startsWith("You should send a mail")) {
+            add("error", file, line, "PlantUML fails at this line",
+                    "write it in another way, or leave out parts of it to find the one that PlantUML cannot read");
+        } else {
+            add("error", file, line, message, hintFor(message));
+        }
+    }
+
+    /** The file that was looked for last, if it is not there. */
+    private String lastMissing(Guard guard) {
+        Path last = null;
+        for (Path each : guard.filesLookedUp()) {
+            last = each;
+        }
+        return last == null || Files.exists(last) ? null : withoutFolder(last.toString());
     }
 
     /** A warning about the diagram as a whole. */
@@ -47,21 +79,29 @@ public final class Report {
         add("warning", source, startLine, message, hint);
     }
 
-    /** Files that could not be read: what PlantUML says about the same line would only confuse. */
-    public void unreadable(List<References.Problem> problems, List<String> refused) {
+    /** What could not be read: what PlantUML says about the same line would only confuse. */
+    public void unreadable(List<References.Problem> problems, Guard guard) {
         Set<String> explained = new LinkedHashSet<>();
         for (References.Problem problem : problems) {
             String file = nameOf(problem.file);
             Integer line = problem.line;
+            boolean isSaid = diagnostics.removeIf(each -> file.equals(each.get("file")) && line.equals(each.get("line")));
+            if (!isSaid && !guard.hasSeen(problem.name)) {
+                continue; // in a branch that is not taken
+            }
             String severity = problem.kind == References.Kind.MISSING_IMAGE ? "warning" : "error";
-            diagnostics.removeIf(each -> file.equals(each.get("file")) && line.equals(each.get("line")));
-            String message = "`" + problem.name + "` " + whatIsWrong(problem.kind);
-            add(severity, file, line, message, whatToDo(problem.kind));
+            add(severity, file, line, "`" + problem.name + "` " + whatIsWrong(problem.kind), whatToDo(problem.kind));
             explained.add(problem.name);
         }
-        for (String name : new LinkedHashSet<>(refused)) {
-            if (explained.stream().noneMatch(name::endsWith)) {
-                computed(name);
+        boolean isOutside = problems.stream()
+                .anyMatch(each -> each.kind == References.Kind.OUTSIDE && explained.contains(each.name));
+        if (!isOutside) {
+            guard.filesRefused().stream().findFirst()
+                    .ifPresent(name -> computed(withoutFolder(name), References.Kind.OUTSIDE));
+        }
+        for (String url : guard.urlsRefused()) {
+            if (!explained.contains(url)) {
+                computed(url, References.Kind.NETWORK);
             }
         }
     }
@@ -72,17 +112,53 @@ public final class Report {
     }
 
     /** A name put together by macros stands in no line; PlantUML's error about the file has the line of its use. */
-    private void computed(String name) {
-        String folder = root.resolve(source).getParent() + File.separator;
-        String written = name.startsWith(folder) ? name.substring(folder.length()) : name;
-        String message = "`" + written + "` " + whatIsWrong(References.Kind.OUTSIDE);
+    private void computed(String name, References.Kind kind) {
         for (Map<String, Object> diagnostic : diagnostics) {
-            if (isError(diagnostic) && !diagnostic.containsKey("hint")) {
-                diagnostic.put("message", message);
+            String message = (String) diagnostic.get("message");
+            boolean isExplained = message.startsWith("`");
+            if (isError(diagnostic) && !isExplained && !message.startsWith(SYNTAX_ERROR)) {
+                explain(diagnostic, name, kind);
                 return;
             }
         }
-        error(message);
+        error("`" + name + "` " + whatIsWrong(kind), whatToDo(kind));
+    }
+
+    private static void explain(Map<String, Object> diagnostic, String name, References.Kind kind) {
+        diagnostic.put("message", "`" + name + "` " + whatIsWrong(kind));
+        diagnostic.put("hint", whatToDo(kind));
+    }
+
+    private String withoutFolder(String name) {
+        String folder = root.resolve(source).getParent() + File.separator;
+        return name.startsWith(folder) ? name.substring(folder.length()) : name;
+    }
+
+    /** What to do about an error of PlantUML, as far as its words tell. */
+    private static String hintFor(String message) {
+        String lower = message.toLowerCase(Locale.ROOT);
+        if (message.startsWith(SYNTAX_ERROR)) {
+            return "PlantUML does not understand this line, or what comes before it";
+        }
+        if (message.startsWith(CANNOT_INCLUDE)) {
+            return INCLUDE_HINT;
+        }
+        if (lower.contains("theme")) {
+            return THEME_HINT;
+        }
+        if (message.startsWith("Cannot read: ")) {
+            return "pictures are looked for beside the diagram and must lie in the course";
+        }
+        if (message.startsWith("Cannot find style ")) {
+            return "`skin NAME` reads `NAME.skin` beside the diagram, or one that comes with PlantUML";
+        }
+        if (message.startsWith("Cannot import")) {
+            return "archives are not read: unpack it, and use `!include`";
+        }
+        if (lower.contains("infinite loop")) {
+            return "look at the condition of the loop that ends here";
+        }
+        return null;
     }
 
     private void add(String severity, String file, Integer line, String message, String hint) {

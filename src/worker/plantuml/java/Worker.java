@@ -136,13 +136,16 @@ public final class Worker {
             Runtime.getRuntime().halt(4);
             return;
         } catch (StackOverflowError e) {
-            result = failed(source, "the diagram is nested too deeply, or recurses without end");
+            result = failed(source, "the diagram is nested too deeply, or recurses without end",
+                    "look for a macro or function that calls itself");
         } catch (LinkageError e) {
             e.printStackTrace();
-            result = failed(source, "this version of PlantUML cannot do what the diagram needs: " + e);
+            result = failed(source, "this version of PlantUML cannot do what the diagram needs: " + e,
+                    "use the PlantUML that `clm setup` installs: `PLANTUML_JAR` may name another one");
         } catch (Throwable e) {
             e.printStackTrace();
-            result = failed(source, "PlantUML failed: " + e);
+            result = failed(source, "PlantUML failed: " + e,
+                    "leave out parts of the diagram to find the one that PlantUML cannot draw");
         }
         if (cancelled.remove(id)) {
             result = fields("status", "cancelled");
@@ -164,10 +167,11 @@ public final class Worker {
         out.flush();
     }
 
-    private static Map<String, Object> failed(String source, String message) {
+    private static Map<String, Object> failed(String source, String message, String hint) {
         return fields(
                 "status", "failed",
-                "diagnostics", List.of(fields("severity", "error", "file", source, "message", message)));
+                "diagnostics",
+                List.of(fields("severity", "error", "file", source, "message", message, "hint", hint)));
     }
 
     /** A map of alternating names and values, in this order. */

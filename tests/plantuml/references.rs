@@ -1,0 +1,248 @@
+//! What diagrams refer to: files that are there, appear later or are refused, and what the author is told of them.
+
+use clm::worker::request::ImageFormat;
+
+use super::lab::{Lab, uml};
+use crate::support::Course;
+
+/// Look-ups of files that are not there: literal and computed names, followed by what is discovered.
+const LOOKED_FOR_IN_VAIN: &[(&str, &[&str])] = &[
+    ("!$f = \"late.iuml\"\n!include $f", &["slides/pu/late.iuml"]),
+    (
+        "!$f = \"late.iuml\"\n!includesub $f!X",
+        &["slides/pu/late.iuml"],
+    ),
+    (
+        "!$f = \"cfg\"\n!if %file_exists($f + \".iuml\")\n!include cfg.iuml\n!endif\nclass A",
+        &["slides/pu/cfg.iuml"],
+    ),
+    (
+        "!if %file_exists(\"../cfg.iuml\")\n!endif\nclass A",
+        &["slides/cfg.iuml"],
+    ),
+    (
+        "!$d = \"late.json\"\n!$x = %load_json($d)\nclass A",
+        &["slides/pu/late.json"],
+    ),
+    (
+        "!$t = \"late\"\n!theme $t from none\nclass A",
+        &["slides/pu/none/puml-theme-late.puml"],
+    ),
+    ("!theme late\nclass A", &["slides/pu/puml-theme-late.puml"]),
+    (
+        "!$p = \"late.png\"\nnote \"<img:$p>\" as N",
+        &["slides/pu/late.png"],
+    ),
+    (
+        "!$p = \"late.png\"\nsprite s $p\nclass A",
+        &["slides/pu/late.png"],
+    ),
+    ("!import late.zip\nclass A", &["slides/pu/late.zip"]),
+    ("skin late\nclass A", &["slides/pu/late.skin"]),
+    ("!include ::late.iuml", &["slides/pu/late.iuml"]),
+    ("!if 1 == 2\n!include late.iuml\n!endif\nclass A", &[]),
+];
+
+#[tokio::test]
+async fn files_that_are_looked_for_in_vain_are_discovered() {
+    let lab = Lab::new();
+    for (body, discovered) in LOOKED_FOR_IN_VAIN {
+        let rendered = lab.render(&uml(body), ImageFormat::Svg).await;
+        assert_eq!(rendered.discovered(), *discovered, "{body}");
+    }
+}
+
+#[test]
+fn diagrams_are_drawn_again_when_a_file_appears_and_libraries_are_no_diagrams() {
+    let topic = "slides/m/topic_010_one";
+    let course = Course::with_topics(&["one"]);
+    course.write(
+        &format!("{topic}/slides_one.py"),
+        "# %% [markdown]\n# text\n",
+    );
+    for (name, body) in [
+        ("late", "!$f = \"late.iuml\"\n!include $f\nA -> B"),
+        (
+            "exists",
+            "!if %file_exists(\"cfg.iuml\")\n!include cfg.iuml\n!else\nA -> B: none\n!endif",
+        ),
+        ("themed", "!theme mine from themes\nA -> B"),
+    ] {
+        course.write(&format!("{topic}/pu/{name}.pu"), uml(body));
+    }
+    course.write(
+        &format!("{topic}/pu/themes/puml-theme-mine.puml"),
+        "skinparam sequenceArrowColor red\n",
+    );
+    let action = |name: &str| format!("plantuml {topic}/pu/{name}.pu");
+    let ran = course.build(&["--formats", "notebook"]);
+    let errors: Vec<_> = ran
+        .errors()
+        .into_iter()
+        .map(|error| error.file.clone().unwrap())
+        .collect();
+    assert_eq!(
+        errors,
+        [format!("{topic}/pu/late.pu")],
+        "{:#?}",
+        ran.errors()
+    );
+    assert_eq!(
+        ran.jobs(),
+        [action("exists"), action("late"), action("themed")]
+    );
+
+    course.write(&format!("{topic}/pu/late.iuml"), "A -> B: late\n");
+    course.write(&format!("{topic}/pu/cfg.iuml"), "A -> B: configured\n");
+    let ran = course.build(&["--formats", "notebook"]);
+    assert_eq!(ran.code, 0, "{}", ran.stdout);
+    assert_eq!(ran.jobs(), [action("exists"), action("late")]);
+    for name in ["exists", "late"] {
+        assert!(
+            ran.reasons(&action(name))[0].contains("appeared"),
+            "{:?}",
+            ran.reasons(&action(name))
+        );
+    }
+    assert_eq!(course.build(&["--formats", "notebook", "--check"]).code, 0);
+}
+
+#[tokio::test]
+async fn a_file_exists_where_the_diagram_lies() {
+    let lab = Lab::new();
+    lab.write("slides/pu/cfg.iuml", "class Configured");
+    lab.write("slides/part.iuml", "class Part");
+    lab.write("slides/pu/dir/x.iuml", "class X");
+    for (name, is_there) in [
+        ("cfg.iuml", true),
+        ("./cfg.iuml", true),
+        ("../part.iuml", true),
+        ("dir/x.iuml", true),
+        ("dir", false),
+        ("none.iuml", false),
+    ] {
+        let literal = format!("!if %file_exists(\"{name}\")\nclass Yes\n!else\nclass No\n!endif");
+        let computed = format!(
+            "!$n = \"{name}\"\n{}",
+            literal.replace(&format!("\"{name}\""), "$n")
+        );
+        for body in [literal, computed] {
+            let svg = lab.svg(&uml(&body)).await;
+            assert_eq!(svg.contains("Yes"), is_there, "{body}");
+        }
+    }
+    // Two links: the one that is followed now, and the file it leads to, decide about the picture.
+    std::os::unix::fs::symlink("cfg.iuml", lab.root().join("slides/pu/link.iuml")).unwrap();
+    let linked = lab
+        .render(&uml("!include link.iuml"), ImageFormat::Svg)
+        .await;
+    assert_eq!(
+        linked.discovered(),
+        ["slides/pu/cfg.iuml", "slides/pu/link.iuml"]
+    );
+}
+
+#[tokio::test]
+async fn a_url_is_refused_however_it_is_written() {
+    let lab = Lab::new();
+    let url = "https://example.org/lib/x.puml";
+    for (body, line) in [
+        (format!("!include {url}\na -> b"), 2),
+        (
+            "!define LIB https://example.org/lib\n!include LIB/x.puml\na -> b".to_owned(),
+            3,
+        ),
+        (
+            "!$base = \"https://example.org/lib\"\n!include $base/x.puml\na -> b".to_owned(),
+            3,
+        ),
+        (format!("!$u = \"{url}\"\n!$x = %load_json($u)\na -> b"), 1),
+        (format!("!$u = \"{url}\"\nnote \"<img:$u>\" as N"), 1),
+    ] {
+        let error = lab.error(&uml(&body)).await;
+        assert_eq!(
+            error.message,
+            format!("`{url}` is on the network, which diagrams may not use"),
+            "{body}"
+        );
+        assert!(error.hint.unwrap().contains("copy the file"), "{body}");
+        assert_eq!(error.line, Some(line), "{body}");
+    }
+    let not_taken = format!("!if 1 == 2\n!include {url}\n!include /etc/passwd\n!endif\nclass A");
+    lab.svg(&uml(&not_taken)).await;
+}
+
+#[tokio::test]
+async fn hints_speak_of_what_the_author_did() {
+    let lab = Lab::with(|renderers| {
+        if let Some(tool) = &mut renderers.plantuml {
+            tool.dot = None;
+        }
+    });
+    for (text, message, hint) in [
+        (
+            uml("foo bar baz"),
+            "Syntax Error?",
+            Some("does not understand this line"),
+        ),
+        (
+            uml("!include none.iuml"),
+            "cannot include none.iuml",
+            Some("beside the diagram"),
+        ),
+        (
+            uml("!theme none"),
+            "Cannot load theme none",
+            Some("`!theme NAME from DIRECTORY`"),
+        ),
+        (
+            uml("!theme none from t"),
+            "`t/puml-theme-none.puml` is not there",
+            Some("`!theme NAME from DIRECTORY`"),
+        ),
+        (
+            uml("!import x.zip"),
+            "Cannot import",
+            Some("use `!include`"),
+        ),
+        (
+            uml("sprite s x.png\nclass A"),
+            "Cannot read: x.png",
+            Some("pictures"),
+        ),
+        (
+            uml("<style>\n@import x.css\n</style>\nclass A"),
+            "PlantUML fails at this line",
+            Some("another way"),
+        ),
+        (
+            "@startdot\ndigraph x {\n a -> b\n}\n@enddot\n".to_owned(),
+            "needs Graphviz",
+            Some("install Graphviz"),
+        ),
+        (
+            "@startuml\nA -> B\n".to_owned(),
+            "has no end",
+            Some("put `@enduml` after"),
+        ),
+        (
+            "words".to_owned(),
+            "no diagram",
+            Some("put `@startuml` before"),
+        ),
+        (
+            "@startjson\n{\"a\": }\n@endjson\n".to_owned(),
+            "not valid JSON",
+            Some("comma"),
+        ),
+        (uml("!assert 1 == 2 : \"never\"\nclass A"), "never", None),
+    ] {
+        let error = lab.error(&text).await;
+        assert!(error.message.contains(message), "{text}: {error}");
+        let told = error.hint.clone().unwrap_or_default();
+        match hint {
+            Some(hint) => assert!(told.contains(hint), "{text}: {error}"),
+            None => assert_eq!(error.hint, None, "{text}: {error}"),
+        }
+    }
+}
