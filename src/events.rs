@@ -206,8 +206,10 @@ impl ActionKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It ran.
+    /// A worker made it.
     Built,
+    /// It was written without a worker: a notebook, a script or a copy.
+    Written,
     /// Its result came from the cache.
     Restored,
     /// Nothing was to be done.
@@ -219,10 +221,16 @@ pub enum Status {
 }
 
 impl Status {
+    /// Whether its outputs were put in place.
+    pub fn is_made(self) -> bool {
+        matches!(self, Self::Built | Self::Written | Self::Restored)
+    }
+
     /// The name used in JSON, tables and messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Built => "built",
+            Self::Written => "written",
             Self::Restored => "restored",
             Self::Fresh => "fresh",
             Self::Failed => "failed",
@@ -233,9 +241,12 @@ impl Status {
 
 /// What is known about a whole run: the last JSON line and the summary line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counts {
-    /// Actions that ran.
+    /// Actions that a worker made.
     pub built: u64,
+    /// Actions that were written without a worker: notebooks, scripts and copies.
+    pub written: u64,
     /// Actions restored from the cache.
     pub restored: u64,
     /// Actions that were up to date.
@@ -253,12 +264,18 @@ impl Counts {
     pub fn add(&mut self, status: Status) {
         let count = match status {
             Status::Built => &mut self.built,
+            Status::Written => &mut self.written,
             Status::Restored => &mut self.restored,
             Status::Fresh => &mut self.fresh,
             Status::Failed => &mut self.failed,
             Status::Superseded => &mut self.superseded,
         };
         *count += 1;
+    }
+
+    /// How many actions have outputs that this run put in place.
+    pub fn made(&self) -> u64 {
+        self.built + self.written + self.restored
     }
 }
 
@@ -323,6 +340,16 @@ pub enum Event {
         status: Status,
         /// Time it took, in milliseconds.
         duration_ms: u64,
+        /// Whether it failed in an earlier run and was not tried again, because nothing changed since.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        replayed: bool,
+        /// Why it failed, where that is reported elsewhere: the identity of an action before it that failed, or a tool
+        /// that is missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<String>,
+        /// How many outputs were not made because it failed, its own and those of actions that need it.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        not_made: u64,
     },
     /// Something to tell the author.
     Diagnostic(Diagnostic),
@@ -339,6 +366,10 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         interrupted: bool,
     },
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Where events go. Cheap to clone; events sent after the reader has gone are dropped.

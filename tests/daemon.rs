@@ -80,7 +80,7 @@ fn a_save_is_built_and_nothing_else() {
     // Touched: nothing to do.
     course.write(DECK, course.read(DECK));
     let run = watching.run();
-    assert_eq!(run.counts().built + run.counts().restored, 0, "{run:?}");
+    assert_eq!(run.counts().made(), 0, "{run:?}");
 }
 
 /// A daemon forgets what its records tell as well. `BEFORE_TRIM` is shorter.
@@ -162,10 +162,10 @@ fn others_touch_outputs(args: &[&str]) {
         assert_eq!(ran.code, 0, "{what}: {}{}", ran.stdout, ran.stderr);
         assert_eq!(course.outputs(), whole, "{what}");
         // By this build, or by the daemon's own run that follows the build before.
-        watching.run_until(|run| run.counts().built + run.counts().restored > 0);
+        watching.run_until(|run| run.counts().made() > 0);
         let again = course.build(&[]);
         let counts = again.counts();
-        assert_eq!((counts.built, counts.restored), (0, 0), "{what}");
+        assert_eq!(counts.made(), 0, "{what}");
     };
     for round in 0..3 {
         course.remove(&first);
@@ -356,7 +356,7 @@ fn a_build_goes_through_the_daemon_and_is_the_same_without() {
         page(&course).contains("four"),
         "it waits until the outputs are fresh"
     );
-    assert_eq!(hook(&["--no-daemon"]).counts().built, 0);
+    assert_eq!(hook(&["--no-daemon"]).counts().made(), 0);
 
     // Other settings mean another course.
     let other = course.build(&["--image-mode", "shared"]);

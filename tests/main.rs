@@ -12,6 +12,7 @@ mod bad_input;
 mod build;
 mod chaos;
 mod check_spec;
+mod counts;
 mod cpp;
 mod daemon;
 mod demo;

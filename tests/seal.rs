@@ -400,7 +400,7 @@ fn a_build_after_an_edit_looks_only_at_what_it_touches() {
     assert!(told(&ran).iter().all(touched), "{:?}", told(&ran));
     assert!(told(&ran).contains(&&*copied));
     assert_eq!(
-        ran.counts().built + ran.counts().fresh,
+        ran.counts().made() + ran.counts().fresh,
         sealed_count(&course)
     );
     assert!(course.read(COPY).starts_with("14"));

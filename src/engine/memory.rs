@@ -1,6 +1,6 @@
 //! What an engine knows between runs.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use super::left;
 use super::publish::Publisher;
 use super::recalled::Recalled;
 use super::rest::AtRest;
-use super::round::Carried;
+use super::round::{Carried, Earlier};
 use super::seal::{Changed, KnownNames};
 use super::settled::Settled;
 use super::sources::{OutputPaths, Sources};
@@ -35,6 +35,8 @@ pub struct Memory {
     /// What a build of everything has to say, if there is nothing to do.
     pub(super) rest: Option<AtRest>,
     pub(super) carried: Carried,
+    /// What runs did that were interrupted and will go on, by what caused them.
+    pub(super) unfinished: HashMap<String, Earlier>,
     /// The output paths that were planned when superfluous outputs were last removed.
     pub(super) cleaned: Option<OutputPaths>,
     /// What the listener was told last.

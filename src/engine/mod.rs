@@ -27,7 +27,7 @@ pub mod sources;
 mod staging;
 mod wanted;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -436,6 +436,7 @@ impl Engine {
             settled: Settled::default(),
             rest: None,
             carried: Carried::default(),
+            unfinished: HashMap::new(),
             cleaned: None,
             told_layout: None,
             told_inputs: None,

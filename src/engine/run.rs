@@ -22,7 +22,7 @@ use super::early::Ahead;
 use super::load::Loaded;
 use super::publish::Publisher;
 use super::rest::AtRest;
-use super::round::{Ended, Round, Session};
+use super::round::{Earlier, Ended, Lacking, Round, Session};
 use super::staging::Staging;
 use super::wanted::{count, wanted};
 use super::{BuildOptions, Built, Engine, Memory, manifest};
@@ -61,6 +61,9 @@ pub enum Rest {
 
 struct Totals {
     statuses: HashMap<String, Status>,
+    /// What interrupted parts of this run did.
+    earlier: Earlier,
+    lacking: RefCell<Lacking>,
     told: RefCell<HashSet<Diagnostic>>,
     removed: u64,
     untouched: u64,
@@ -88,6 +91,7 @@ impl Run<'_> {
         if let Some(rest) = memory.rest.take()
             && self.options.is_ordinary()
             && !self.options.looks_at_everything
+            && !memory.unfinished.contains_key(&self.options.trigger)
             && !(self.options.writes_manifests && manifest::is_due(&self.engine.course))
         {
             let (counts, duration) = (rest.counts(), started.elapsed());
@@ -102,14 +106,18 @@ impl Run<'_> {
             return Ok((built, Rest::Nothing));
         }
         store.recover()?;
+        let earlier = memory.unfinished.remove(&self.options.trigger);
+        let earlier = earlier.unwrap_or_default();
         let mut totals = Totals {
             statuses: HashMap::new(),
+            lacking: RefCell::default(),
             told: RefCell::default(),
-            removed: 0,
+            removed: earlier.removed,
             untouched: 0,
             has_errors: false,
             has_begun: false,
-            reason: None,
+            reason: earlier.reason.clone(),
+            earlier,
             rest: Rest::Nothing,
         };
         let mut result = Ok(());
@@ -138,9 +146,14 @@ impl Run<'_> {
         }
         let mut counts = count(&totals.statuses, totals.removed);
         counts.fresh += totals.untouched;
-        let duration = started.elapsed();
+        let duration = totals.earlier.took + started.elapsed();
         let duration_ms = duration.as_millis() as u64;
-        store.finish_run(run, &counts, duration_ms, totals.reason.take())?;
+        store.finish_run(run, &counts, duration_ms, totals.reason.clone())?;
+        let is_interrupted = totals.rest == Rest::Interrupted;
+        if !is_interrupted {
+            let lacking = totals.lacking.borrow_mut().take();
+            totals.has_errors |= self.engine.report(&lacking);
+        }
         let is_over = result.is_ok() || !self.cancel.is_cancelled();
         // A run that was refused before it began does not end either.
         if totals.has_begun && is_over {
@@ -148,8 +161,29 @@ impl Run<'_> {
                 run,
                 counts,
                 duration_ms,
-                interrupted: totals.rest == Rest::Interrupted,
+                interrupted: is_interrupted,
             });
+        }
+        if is_interrupted {
+            let statuses = std::mem::take(&mut totals.earlier.statuses);
+            let mut earlier = Earlier {
+                statuses: statuses
+                    .into_iter()
+                    .filter(|(_, status)| *status != Status::Superseded)
+                    .collect(),
+                removed: totals.removed,
+                took: duration,
+                parts: totals.earlier.parts + 1,
+                reason: totals.reason.take(),
+            };
+            let made = totals
+                .statuses
+                .drain()
+                .filter(|(_, status)| *status != Status::Fresh);
+            earlier.statuses.extend(made);
+            memory
+                .unfinished
+                .insert(self.options.trigger.clone(), earlier);
         }
         result?;
         let built = Built {
@@ -223,6 +257,8 @@ impl Run<'_> {
             decider,
             publisher: &mut memory.publisher,
             statuses: &mut totals.statuses,
+            earlier: &totals.earlier,
+            lacking: &totals.lacking,
             told: &totals.told,
             settled: &mut memory.settled,
             carried: &mut memory.carried,
@@ -288,6 +324,8 @@ impl Run<'_> {
                 decider: Decider::new(&engine.store, ahead.snapshot, latest, force, recipes),
                 publisher,
                 statuses: &mut totals.statuses,
+                earlier: &totals.earlier,
+                lacking: &totals.lacking,
                 told: &totals.told,
                 settled: &mut memory.settled,
                 carried: &mut memory.carried,

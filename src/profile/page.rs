@@ -50,8 +50,9 @@ fn outcome(timeline: &Timeline) -> String {
         (false, false) => "There was no run. ",
     };
     format!(
-        "{how}Built {}, restored {}, fresh {}, removed {}, failed {} in {}",
+        "{how}Built {}, written {}, restored {}, fresh {}, removed {}, failed {} in {}",
         counts.built,
+        counts.written,
         counts.restored,
         counts.fresh,
         counts.removed,
@@ -76,7 +77,7 @@ fn figures(timeline: &Timeline) -> String {
     let chain: u64 = chain.map(|place| timeline.actions[*place].duration()).sum();
     let counts = &timeline.counts;
     let hits = counts.restored + counts.fresh;
-    let all = hits + counts.built + counts.failed + counts.superseded;
+    let all = hits + counts.built + counts.written + counts.failed + counts.superseded;
     let mut figures = vec![
         (
             "Total",

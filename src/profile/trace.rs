@@ -45,6 +45,7 @@ pub fn json(timeline: &Timeline) -> String {
         json!({
             "program": concat!("clm ", env!("CARGO_PKG_VERSION")),
             "built": counts.built,
+            "written": counts.written,
             "restored": counts.restored,
             "fresh": counts.fresh,
             "failed": counts.failed,

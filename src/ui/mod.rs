@@ -1,5 +1,6 @@
 //! What people see: the only place that prints.
 
+mod failures;
 mod github;
 mod json;
 mod plain;

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use crate::events::{Diagnostic, Event};
 
+use super::failures::Failures;
 use super::{Reporter, Verbosity, text};
 
 /// Writes a line for everything worth one.
@@ -13,6 +14,7 @@ pub struct Plain<W> {
     verbosity: Verbosity,
     colours: bool,
     said: Said,
+    failures: Failures,
 }
 
 /// Diagnostics that were said: the same one is said once.
@@ -34,6 +36,7 @@ impl<W: Write> Plain<W> {
             verbosity,
             colours,
             said: Said::default(),
+            failures: Failures::default(),
         }
     }
 
@@ -45,6 +48,7 @@ impl<W: Write> Plain<W> {
 
 impl<W: Write + Send> Reporter for Plain<W> {
     fn event(&mut self, event: &Event) {
+        self.failures.add(event);
         match event {
             Event::ActionFinished {
                 action,
@@ -72,6 +76,9 @@ impl<W: Write + Send> Reporter for Plain<W> {
                 duration_ms,
                 ..
             } => {
+                for line in self.failures.take() {
+                    self.line(&line);
+                }
                 self.line(&text::counts(counts, *duration_ms));
             }
             _ => {}

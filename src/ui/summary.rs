@@ -12,12 +12,12 @@ pub struct Summary {
     counts: Counts,
     /// How long the run took, in milliseconds; none when it did not end.
     duration_ms: Option<u64>,
-    /// What ran.
+    /// What workers made.
     built_actions: Vec<String>,
     /// What failed.
     failed_actions: Vec<String>,
-    /// What was written.
-    written: Vec<String>,
+    /// Outputs that were written.
+    written_outputs: Vec<String>,
     /// What was removed.
     removed_outputs: Vec<String>,
     /// What was said.
@@ -45,7 +45,7 @@ impl Summary {
             Event::Output {
                 path,
                 digest: Some(_),
-            } => self.written.push(path.clone()),
+            } => self.written_outputs.push(path.clone()),
             Event::Output { path, digest: None } => self.removed_outputs.push(path.clone()),
             Event::Diagnostic(diagnostic) => {
                 if !self.diagnostics.contains(diagnostic) {

@@ -21,9 +21,12 @@ fn finished(action: &str, kind: ActionKind, status: Status) -> Event {
     Event::ActionFinished {
         action: action.to_owned(),
         kind,
-        source: String::new(),
+        source: action.split(' ').nth(1).unwrap_or_default().to_owned(),
         status,
         duration_ms: 1234,
+        replayed: false,
+        cause: None,
+        not_made: 0,
     }
 }
 
@@ -36,7 +39,7 @@ fn events() -> Vec<Event> {
     vec![
         finished("plantuml a.pu", ActionKind::Plantuml, Status::Built),
         finished("html b.py de", ActionKind::Html, Status::Fresh),
-        finished("copy c", ActionKind::Copy, Status::Built),
+        finished("copy c", ActionKind::Copy, Status::Written),
         Event::Diagnostic(failure.clone()),
         Event::Diagnostic(failure),
         finished("execute x.py de", ActionKind::Execute, Status::Failed),
@@ -48,6 +51,7 @@ fn events() -> Vec<Event> {
             run: 1,
             counts: Counts {
                 built: 12,
+                written: 30,
                 restored: 3,
                 fresh: 340,
                 failed: 1,
@@ -67,10 +71,43 @@ fn plain_lines_tell_what_happened_once() {
         Traceback
           line
     hint: mend the cell
-      failed execute x.py de
      removed output/old.png
-    Built 12, restored 3, fresh 340, removed 0, failed 1 in 1.2 s
+      failed x.py
+    Built 12, written 30, restored 3, fresh 340, removed 0, failed 1 in 1.2 s
     ");
+}
+
+#[test]
+fn a_failing_source_is_one_line_and_a_failure_of_before_is_still_failing() {
+    let failed = |action: &str, replayed: bool, cause: Option<&str>, not_made: u64| {
+        let mut event = finished(action, ActionKind::Html, Status::Failed);
+        if let Event::ActionFinished {
+            replayed: is_replayed,
+            cause: because,
+            not_made: outputs,
+            ..
+        } = &mut event
+        {
+            (*is_replayed, *outputs) = (replayed, not_made);
+            *because = cause.map(str::to_owned);
+        }
+        event
+    };
+    let all = [
+        failed("execute a.py de", false, None, 8),
+        failed("html a.py de", false, Some("execute a.py de"), 0),
+        failed("execute a.py en", true, None, 8),
+        failed("execute b.py de", true, None, 1),
+        failed("html b.py de", true, Some("execute b.py de"), 0),
+        // Told with the tool that is missing.
+        failed("plantuml c.pu", false, Some("PlantUML is not installed"), 2),
+        run_finished(),
+    ];
+    assert_eq!(
+        plain(&all, Verbosity::default()),
+        "  failed a.py (16 outputs not made)\nstill failing: b.py (1 output not made)\n\
+         Built 0, written 0, restored 0, fresh 0, removed 0, failed 0 in 0.00 s\n"
+    );
 }
 
 #[test]
@@ -213,7 +250,7 @@ fn data_for_editors_is_apart_from_what_people_read() {
     );
     assert_eq!(
         String::from_utf8(people).unwrap(),
-        " removed output/old.png\nBuilt 12, restored 3, fresh 340, removed 0, failed 1 in 1.2 s\n"
+        " removed output/old.png\nBuilt 12, written 30, restored 3, fresh 340, removed 0, failed 1 in 1.2 s\n"
     );
 }
 
@@ -275,10 +312,13 @@ fn action_of(source: &str, status: Status) -> Event {
         source: source.to_owned(),
         status,
         duration_ms: 1,
+        replayed: false,
+        cause: None,
+        not_made: 0,
     }
 }
 
-const NOTHING: &str = "TIME Built 0, restored 0, fresh 0, removed 0, failed 0 in 0.00 s";
+const NOTHING: &str = "TIME Built 0, written 0, restored 0, fresh 0, removed 0, failed 0 in 0.00 s";
 
 #[test]
 fn a_watch_tells_an_editor_with_every_run_all_that_holds() {

@@ -13,8 +13,9 @@ pub fn counts(counts: &Counts, duration_ms: u64) -> String {
         count => format!(", superseded {count}"),
     };
     format!(
-        "Built {}, restored {}, fresh {}, removed {}, failed {}{superseded} in {}",
+        "Built {}, written {}, restored {}, fresh {}, removed {}, failed {}{superseded} in {}",
         counts.built,
+        counts.written,
         counts.restored,
         counts.fresh,
         counts.removed,
@@ -88,11 +89,13 @@ pub fn finished(
     let is_small = matches!(kind, ActionKind::Deck | ActionKind::Copy);
     let verb = match status {
         Status::Built => "built",
+        Status::Written => "written",
         Status::Restored => "restored",
         Status::Failed => "failed",
         Status::Fresh | Status::Superseded => return None,
     };
-    if is_small && !verbose && status != Status::Failed {
+    // What failed is told by its source at the end of the run.
+    if (is_small || status == Status::Failed) && !verbose {
         return None;
     }
     let time = match status {

@@ -7,6 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::events::{ActionKind, Event, Status};
 
+use super::failures::Failures;
 use super::plain::Said;
 use super::{Reporter, Verbosity, text};
 
@@ -17,6 +18,7 @@ pub struct Tty {
     verbosity: Verbosity,
     colours: bool,
     said: Said,
+    failures: Failures,
 }
 
 struct Lane {
@@ -34,6 +36,7 @@ impl Tty {
             verbosity,
             colours: console::colors_enabled_stderr(),
             said: Said::default(),
+            failures: Failures::default(),
         }
     }
 
@@ -90,6 +93,7 @@ impl Lane {
 
 impl Reporter for Tty {
     fn event(&mut self, event: &Event) {
+        self.failures.add(event);
         match event {
             Event::ActionStarted { action, kind, .. } => {
                 if let Some(lane) = self.lane(*kind) {
@@ -124,8 +128,7 @@ impl Reporter for Tty {
             } => {
                 let line =
                     text::finished(action, *kind, *status, *duration_ms, self.verbosity.verbose);
-                let is_said = self.verbosity.verbose || *status == Status::Failed;
-                if let Some(line) = line.filter(|_| is_said) {
+                if let Some(line) = line.filter(|_| self.verbosity.verbose) {
                     self.say(&line);
                 }
                 if *status != Status::Fresh
@@ -150,6 +153,9 @@ impl Reporter for Tty {
             } => {
                 for lane in self.lanes.values() {
                     lane.bar.finish_and_clear();
+                }
+                for line in self.failures.take() {
+                    self.say(&line);
                 }
                 self.say(&text::counts(counts, *duration_ms));
             }

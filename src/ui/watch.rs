@@ -183,7 +183,7 @@ impl Watch {
                 .collect(),
             false => Vec::new(),
         };
-        let has_made = counts.built + counts.restored + counts.removed > 0;
+        let has_made = counts.made() + counts.removed > 0;
         let is_worth_telling =
             has_made || self.began || self.is_first || is_news || !mended.is_empty();
         if self.is_whole {
@@ -226,7 +226,7 @@ impl Watch {
         let Screen::Terminal(bar) = &self.screen else {
             return;
         };
-        let fresh = counts.fresh + counts.built + counts.restored;
+        let fresh = counts.fresh + counts.made();
         let errors = match self.standing.values().flatten().count() {
             0 => String::new(),
             1 => ", 1 error".to_owned(),
@@ -289,11 +289,10 @@ impl Reporter for Watch {
                 source,
                 status,
                 duration_ms,
+                ..
             } => {
                 self.running.retain(|(running, _)| running != action);
-                if matches!(status, Status::Built | Status::Restored | Status::Failed)
-                    && !self.made.contains(source)
-                {
+                if (status.is_made() || *status == Status::Failed) && !self.made.contains(source) {
                     self.made.push(source.clone());
                 }
                 if self.verbose

@@ -236,6 +236,7 @@ impl Model {
                 source,
                 status,
                 duration_ms,
+                ..
             } => self.finish(action, *kind, source, *status, *duration_ms),
             Event::Diagnostic(diagnostic) => {
                 if self.problems.say(diagnostic, self.change) {

@@ -104,6 +104,9 @@ impl Story {
             source: source.to_owned(),
             status,
             duration_ms: 5,
+            replayed: false,
+            cause: None,
+            not_made: 0,
         });
     }
 

@@ -128,6 +128,9 @@ impl Lab {
             source: source.to_owned(),
             status,
             duration_ms: 12,
+            replayed: false,
+            cause: None,
+            not_made: 0,
         });
     }
 

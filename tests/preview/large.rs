@@ -165,6 +165,9 @@ fn history() -> Vec<Event> {
                             Status::Fresh
                         },
                         duration_ms: 10,
+                        replayed: false,
+                        cause: None,
+                        not_made: 0,
                     });
                 }
             }

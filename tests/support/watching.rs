@@ -205,6 +205,19 @@ impl WatchRun {
             .unwrap()
     }
 
+    /// Whether it went on after it was interrupted.
+    pub fn was_interrupted(&self) -> bool {
+        self.0.iter().any(|event| {
+            matches!(
+                event,
+                Event::RunFinished {
+                    interrupted: true,
+                    ..
+                }
+            )
+        })
+    }
+
     /// What was reported as an error.
     pub fn errors(&self) -> Vec<&Diagnostic> {
         self.0

@@ -84,6 +84,9 @@ impl Progressing<'_, '_> {
             source: action.source.to_string(),
             status: Status::Superseded,
             duration_ms: millis(running.started.elapsed()),
+            replayed: false,
+            cause: None,
+            not_made: 0,
         });
     }
 
@@ -164,9 +167,13 @@ impl Progressing<'_, '_> {
             let action = &plan.actions[index];
             match state {
                 // What was made in this run is counted as that.
-                State::Untouched(_) => {
-                    untouched += u64::from(!self.round.statuses.contains_key(&*action.id));
-                }
+                State::Untouched(_) if self.round.statuses.contains_key(&*action.id) => {}
+                State::Untouched(_) => match self.round.earlier.made(&action.id) {
+                    Some(status) => {
+                        self.round.statuses.insert(action.id.to_string(), status);
+                    }
+                    None => untouched += 1,
+                },
                 State::Done(results) => {
                     let found = self.found.remove(&index).unwrap_or_default();
                     let results = std::mem::take(results);

@@ -111,7 +111,7 @@ impl Progressing<'_, '_> {
             }
         };
         // What follows is done for many together: it would overlap.
-        span.record("status", Status::Built.name());
+        span.record("status", Status::Written.name());
         self.made.push(Made {
             index,
             decided,
@@ -158,7 +158,7 @@ impl Progressing<'_, '_> {
                 store.record_result_later(&action.id, action.kind, &made.decided.key, &result);
             }
             self.note_latest(index, &made.decided, &[], Some(took))?;
-            self.end(index, Status::Built, took);
+            self.end(index, Status::Written, took);
             self.complete(index, Some([(name, digest)].into()));
         }
         Ok(())

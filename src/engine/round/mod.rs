@@ -1,6 +1,8 @@
 //! One planning round: decides about every action, runs what is stale, publishes, and says how it went.
 
 mod carried;
+mod earlier;
+mod lacking;
 mod local;
 mod queue;
 mod restore;
@@ -32,9 +34,12 @@ use super::snapshot::Snapshot;
 use super::staging::Staging;
 
 pub use carried::Carried;
+pub use earlier::Earlier;
+pub use lacking::Lacking;
 use local::Made;
 use queue::Queue;
 use restore::Restorable;
+use tell::Failing;
 
 /// How long a lease holds without being renewed.
 const LEASE_MS: u64 = 30_000;
@@ -65,6 +70,10 @@ pub struct Round<'a> {
     pub publisher: &'a mut Publisher,
     /// How actions of earlier rounds of this run ended.
     pub statuses: &'a mut HashMap<String, Status>,
+    /// How actions ended in interrupted parts of this run.
+    pub earlier: &'a Earlier,
+    /// Tools that are missing.
+    pub lacking: &'a RefCell<Lacking>,
     /// What was told in this run.
     pub told: &'a RefCell<HashSet<Diagnostic>>,
     /// Actions that are known to be up to date, and are not looked at.
@@ -165,6 +174,10 @@ struct Progressing<'r, 'a> {
     consumers: Vec<Vec<ActionIndex>>,
     /// Actions whose result is that of another one of this round, which is made instead.
     same_as: HashMap<ActionIndex, ActionIndex>,
+    /// Actions whose failure is that of an earlier run.
+    replayed: HashSet<ActionIndex>,
+    /// Actions whose outputs were counted as not made.
+    not_made: HashSet<ActionIndex>,
     ready: VecDeque<ActionIndex>,
     /// Ready as well, to be made in this process when the workers have got theirs.
     local: VecDeque<ActionIndex>,
@@ -202,6 +215,8 @@ impl<'a> Round<'a> {
             states: (0..count).map(|_| State::Waiting).collect(),
             consumers,
             same_as: HashMap::new(),
+            replayed: HashSet::new(),
+            not_made: HashSet::new(),
             ready: (0..count)
                 .filter(|index| self.plan.actions[*index].after.is_empty())
                 .collect(),
@@ -411,11 +426,22 @@ impl Progressing<'_, '_> {
                 let status = self.round.statuses.get(&*plan.actions[*before].id);
                 status == Some(&Status::Superseded)
             };
-            let status = match action.after.iter().any(is_superseded) {
-                true => Status::Superseded,
-                false => Status::Failed,
-            };
-            self.end(index, status, Duration::ZERO);
+            if action.after.iter().any(is_superseded) {
+                self.end(index, Status::Superseded, Duration::ZERO);
+            } else {
+                let has_failed = |before: &&ActionIndex| {
+                    !matches!(self.states[**before], State::Done(_) | State::Untouched(_))
+                };
+                let mut failed = action.after.iter().filter(has_failed);
+                let why = Failing {
+                    is_replayed: failed.clone().all(|before| self.replayed.contains(before)),
+                    cause: failed
+                        .next()
+                        .map(|before| plan.actions[*before].id.to_string()),
+                    not_made: None,
+                };
+                self.end_failed(index, Duration::ZERO, why);
+            }
             self.complete(index, None);
             return Ok(None);
         }
@@ -446,7 +472,13 @@ impl Progressing<'_, '_> {
             }
             Decision::Remembered(result) => {
                 self.warn(&self.remembered(index, result.diagnostics.clone()));
-                self.fail(index, Duration::ZERO);
+                // Another action of this run with the same key may have failed just now.
+                let is_replayed = !self.same_as.contains_key(&index);
+                let why = Failing {
+                    is_replayed,
+                    ..Failing::default()
+                };
+                self.fail_as(index, Duration::ZERO, why);
             }
             Decision::Invalid(diagnostics) => {
                 self.warn(diagnostics);
@@ -488,7 +520,11 @@ impl Progressing<'_, '_> {
     }
 
     fn fail(&mut self, index: ActionIndex, duration: Duration) {
-        self.end(index, Status::Failed, duration);
+        self.fail_as(index, duration, Failing::default());
+    }
+
+    fn fail_as(&mut self, index: ActionIndex, duration: Duration, why: Failing) {
+        self.end_failed(index, duration, why);
         self.complete(index, None);
         if self.round.session.fail_fast {
             self.round.session.cancel.cancel();

@@ -341,8 +341,8 @@ impl Progressing<'_, '_> {
             return Ok(Some(reason));
         }
         store.finish(&running.lease, JobEnd::Failed, None)?;
-        self.warn(&[failure(action, error)]);
-        self.fail(index, running.started.elapsed());
+        let said = failure(action, error);
+        self.tool_failed(index, error, said, running.started.elapsed());
         Ok(None)
     }
 

@@ -10,10 +10,22 @@ use crate::error::Result;
 use crate::events::{Diagnostic, Event, Severity, Status};
 use crate::plan::{Action, ActionIndex};
 use crate::store::Latest;
+use crate::worker::WorkerError;
 
 use super::super::decide::Decided;
 use super::super::snapshot::now_ns;
 use super::{Progressing, millis, upstream};
+
+/// What there is to tell about a failure besides its diagnostics.
+#[derive(Debug, Default)]
+pub(super) struct Failing {
+    /// Whether it was remembered.
+    pub(super) is_replayed: bool,
+    /// Why it failed, if that is reported elsewhere.
+    pub(super) cause: Option<String>,
+    /// How many outputs were not made, where they were counted.
+    pub(super) not_made: Option<u64>,
+}
 
 impl Progressing<'_, '_> {
     /// Measures the work on one action. Only what was made or restored in this run is named as what it had to wait for.
@@ -35,8 +47,7 @@ impl Progressing<'_, '_> {
     /// Identities of the actions before this one that were made or restored in this run, one a line.
     fn made_before(&self, action: &Action) -> String {
         let statuses = &self.round.statuses;
-        let is_made =
-            |id: &&str| matches!(statuses.get(*id), Some(Status::Built | Status::Restored));
+        let is_made = |id: &&str| statuses.get(*id).is_some_and(|status| status.is_made());
         let before = action.after.iter().map(|before| {
             let made = self.same_as.get(before).unwrap_or(before);
             &*self.round.plan.actions[*made].id
@@ -47,27 +58,96 @@ impl Progressing<'_, '_> {
 
     /// Tells how an action ended.
     pub(super) fn end(&mut self, index: ActionIndex, status: Status, duration: Duration) {
+        self.end_as(index, status, duration, Failing::default());
+    }
+
+    /// Tells that an action failed.
+    pub(super) fn end_failed(&mut self, index: ActionIndex, duration: Duration, why: Failing) {
+        let action = &self.round.plan.actions[index];
+        // What failed in an interrupted part of this run is no failure of another run.
+        let is_replayed = why.is_replayed
+            && self.round.earlier.statuses.get(&*action.id) != Some(&Status::Failed);
+        if is_replayed {
+            self.replayed.insert(index);
+        }
+        let why = Failing { is_replayed, ..why };
+        self.end_as(index, Status::Failed, duration, why);
+    }
+
+    fn end_as(&mut self, index: ActionIndex, status: Status, duration: Duration, why: Failing) {
         // Where work was done on it, that is the current span.
         Span::current().record("status", status.name());
         let action = &self.round.plan.actions[index];
-        let before = self.round.statuses.get(&*action.id);
-        let is_known = status == Status::Failed && before == Some(&status) && duration.is_zero();
+        let before = self.round.statuses.get(&*action.id).copied();
+        let is_known = status == Status::Failed && before == Some(status) && duration.is_zero();
         if is_known {
             // It was said when it failed.
             return;
         }
+        let not_made = match status {
+            Status::Failed => why.not_made.unwrap_or_else(|| self.not_made_without(index)),
+            _ => 0,
+        };
+        let action = &self.round.plan.actions[index];
         self.round.session.events.emit(Event::ActionFinished {
             action: action.id.to_string(),
             kind: action.kind,
             source: action.source.to_string(),
             status,
             duration_ms: millis(duration),
+            replayed: why.is_replayed,
+            cause: why.cause,
+            not_made,
         });
-        let is_kept =
-            status == Status::Fresh && matches!(before, Some(Status::Built | Status::Restored));
-        if !is_kept {
-            self.round.statuses.insert(action.id.to_string(), status);
+        let status = match (status, before) {
+            (Status::Fresh, Some(before)) if before.is_made() => before,
+            (Status::Fresh, None) => self.round.earlier.made(&action.id).unwrap_or(status),
+            _ => status,
+        };
+        self.round.statuses.insert(action.id.to_string(), status);
+    }
+
+    /// How many outputs are not made because an action failed, without those that were counted for another one.
+    fn not_made_without(&mut self, failed: ActionIndex) -> u64 {
+        let mut count = 0;
+        let mut all = vec![failed];
+        while let Some(index) = all.pop() {
+            let is_asked_for = index == failed || self.round.wanted[index];
+            if !is_asked_for || !self.not_made.insert(index) {
+                continue;
+            }
+            let outputs = self.round.plan.actions[index].outputs.iter();
+            let destinations = outputs.map(|output| output.destinations.len() as u64);
+            count += destinations.sum::<u64>();
+            all.extend(&self.consumers[index]);
         }
+        count
+    }
+
+    /// Tells that a tool failed on an action for the last time. A tool that is not there, or does not start, is told once,
+    /// at the end of the run, with how much was not made for want of it.
+    pub(super) fn tool_failed(
+        &mut self,
+        index: ActionIndex,
+        error: &WorkerError,
+        said: Diagnostic,
+        duration: Duration,
+    ) {
+        let mut why = Failing::default();
+        if matches!(
+            error,
+            WorkerError::Missing { .. } | WorkerError::Start { .. }
+        ) {
+            self.has_errors.set(true);
+            let not_made = self.not_made_without(index);
+            let action = &self.round.plan.actions[index];
+            why.cause = Some(said.message.clone());
+            why.not_made = Some(not_made);
+            self.round.lacking.borrow_mut().add(action, said, not_made);
+        } else {
+            self.warn(&[said]);
+        }
+        self.fail_as(index, duration, why);
     }
 
     /// Tells that work on an action begins.

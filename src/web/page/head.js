@@ -13,8 +13,8 @@ export function drawRun() {
   } else if (!run) {
     setText(line, known.course ? 'Nothing was built so far' : '');
   } else if (run.counts) {
-    const { built, restored, fresh, removed, failed } = run.counts;
-    const parts = [[built, 'built'], [restored, 'restored'], [fresh, 'fresh'], [removed, 'removed'], [failed, 'failed']]
+    const { built, written, restored, fresh, removed, failed } = run.counts;
+    const parts = [[built, 'built'], [written, 'written'], [restored, 'restored'], [fresh, 'fresh'], [removed, 'removed'], [failed, 'failed']]
       .filter(([count]) => count > 0)
       .map(([count, what]) => `${count} ${what}`);
     const end = run.since_ms + run.duration_ms;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::course::ProgLang;
 use crate::events::Diagnostic;
-use crate::worker::Request;
+use crate::worker::WorkerError;
 use crate::worker::renderers::Kernels;
 use crate::worker::request::{CodeCell, ExecuteWork};
 
@@ -98,7 +98,7 @@ impl Place<'_> {
 }
 
 /// A deck wants a kernel that is not installed.
-pub(super) fn unknown_kernel(request: &Request, work: &ExecuteWork, known: &Kernels) -> Diagnostic {
+pub(super) fn unknown_kernel(work: &ExecuteWork, known: &Kernels) -> WorkerError {
     let install = match work.prog_lang {
         ProgLang::Python => "`clm setup` installs Python with this kernel",
         ProgLang::Cpp => "install the package `xeus-cpp`, which brings it",
@@ -106,17 +106,17 @@ pub(super) fn unknown_kernel(request: &Request, work: &ExecuteWork, known: &Kern
         ProgLang::Java => "install a Java kernel such as JJava or IJava",
         ProgLang::TypeScript => "install Deno and run `deno jupyter --install`",
     };
-    let hint =
-        format!("{install}; `evaluate=\"false\"` in `course.xml` builds the course without it");
     let names: Vec<&str> = known.specs.keys().map(String::as_str).collect();
     let found = match names.as_slice() {
         [] => "no kernels were found".to_owned(),
         names => format!("kernels that were found: {}", names.join(", ")),
     };
-    Diagnostic::error(format!("the kernel `{}` is not installed", work.kernel))
-        .at(request.source.as_str(), None)
-        .detail(found)
-        .hint(hint)
+    WorkerError::Missing {
+        what: format!("the kernel `{}`", work.kernel),
+        hint: format!(
+            "{install} ({found}); `evaluate=\"false\"` in `course.xml` builds the course without it"
+        ),
+    }
 }
 
 /// The end of a text that may be long.

@@ -115,11 +115,7 @@ impl Worker for KernelWorker {
             return finished(request, &nothing).await;
         }
         let Some(start) = self.start_of(&work.kernel) else {
-            return Ok(Outcome::failed(unknown_kernel(
-                request,
-                work,
-                &self.kernels,
-            )));
+            return Err(unknown_kernel(work, &self.kernels));
         };
         let needs = Needs::of(work);
         self.last = (work.kernel.clone(), Some(needs.clone()));

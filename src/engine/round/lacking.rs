@@ -1,0 +1,56 @@
+//! Tools that are missing or do not start: each is reported once, with how much was not made without it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::events::Diagnostic;
+use crate::plan::Action;
+
+/// What was not made for want of tools.
+#[derive(Debug, Default)]
+pub struct Lacking(BTreeMap<Tool, BTreeMap<String, Missed>>);
+
+/// What is said about a tool: the message and the hint.
+type Tool = (String, Option<String>);
+
+/// An action that needs the tool.
+#[derive(Debug)]
+struct Missed {
+    source: String,
+    outputs: u64,
+}
+
+impl Lacking {
+    /// An action failed because of what is `said`; so many outputs were not made.
+    pub(super) fn add(&mut self, action: &Action, said: Diagnostic, outputs: u64) {
+        let missed = Missed {
+            source: action.source.to_string(),
+            outputs,
+        };
+        let tool = self.0.entry((said.message, said.hint)).or_default();
+        tool.insert(action.id.to_string(), missed);
+    }
+
+    /// One error for each tool.
+    pub fn take(&mut self) -> Vec<Diagnostic> {
+        let all = std::mem::take(&mut self.0).into_iter();
+        all.map(|((message, hint), missed)| {
+            let sources: BTreeSet<&str> = missed.values().map(|m| m.source.as_str()).collect();
+            let outputs: u64 = missed.values().map(|missed| missed.outputs).sum();
+            let outputs = match outputs {
+                1 => "1 output".to_owned(),
+                count => format!("{count} outputs"),
+            };
+            let mut said = match (sources.first(), sources.len()) {
+                (Some(source), 1) => {
+                    Diagnostic::error(format!("{message}: {outputs} not made")).at(*source, None)
+                }
+                (_, count) => {
+                    Diagnostic::error(format!("{message}: {outputs} of {count} sources not made"))
+                }
+            };
+            said.hint = hint;
+            said
+        })
+        .collect()
+    }
+}
