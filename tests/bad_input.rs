@@ -124,6 +124,40 @@ fn jinja_in_code() {
     assert!(error.hint.as_deref().unwrap().contains("{% raw %}"));
 }
 
+/// Templates whose values the engine does not account for: each is an error at its line, and nothing else suffers.
+#[test]
+fn templates_that_grow_without_bound() {
+    let course = Course::with_topics(&["list", "text", "plain"]);
+    let deck = |name: &str| format!("slides/m/topic_010_{name}/slides_{name}.py");
+    course.write(
+        &deck("list"),
+        "# %%\n{% set ns = namespace(l=[1]) %}\n{% for i in range(40) %}\n{% set ns.l = ns.l + ns.l %}\n{% endfor %}\nx\n",
+    );
+    course.write(
+        &deck("text"),
+        "{% set ns = namespace(l=['x']) %}\n{% for i in range(40) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}\n\n{{ (ns.l ~ '') | length }}\n",
+    );
+    // Lists are fine as such, with the texts of files beside the deck.
+    course.write(
+        &deck("plain"),
+        "# %%\n{% for i in [1] + [2, 3] %}\n{% include 'part.txt' %}\n{% endfor %}\n",
+    );
+    course.write("slides/m/topic_010_plain/part.txt", "part = {{ i * 2 }}\n");
+    let targets = "<output-targets><output-target name='o'><path>out</path><kinds><kind>completed</kind></kinds>\
+                   <formats><format>code</format></formats><languages><language>en</language></languages></output-target></output-targets></course>";
+    course.edit("course.xml", "</course>", targets);
+    let ran = course.build(&[]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    for (name, line) in [("list", 4), ("text", 4)] {
+        let error = ran.error_in(&deck(name));
+        assert_eq!(error.line, Some(line), "{error}");
+        assert!(error.message.starts_with("the deck's template"), "{error}");
+        assert!(error.hint.is_some(), "{error}");
+    }
+    let script = course.read("out/course-en/Slides/Python/Completed/Part/03 slides_plain.py");
+    assert!(script.contains("part = 4") && script.contains("part = 6"), "{script}");
+}
+
 #[test]
 fn a_failing_cell_is_told_again_until_it_is_mended() {
     let course = course("fails");

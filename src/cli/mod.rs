@@ -26,10 +26,12 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::env;
+use crate::course::deck::render_apart_with;
 use crate::error::Result;
 use crate::memory;
 use crate::profile::{Profile, Recorder};
 use crate::ui;
+use crate::worker::template;
 
 /// Builds courses: decks become notebooks, scripts and executed pages; PlantUML and draw.io diagrams become
 /// images. Only what is stale is made, by renderers that stay warm.
@@ -65,6 +67,10 @@ enum Command {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     memory::share();
+    if std::env::args_os().nth(1).is_some_and(|first| first == template::COMMAND) {
+        return template::serve();
+    }
+    render_apart_with(Box::new(template::Processes));
     let cli = Cli::parse();
     let result = cli.command.profile().and_then(|profile| {
         start_log(profile.as_ref());

@@ -4,6 +4,23 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// The known name that an unknown one was probably meant to be.
+pub fn nearest<T: AsRef<str>>(name: &str, known: impl IntoIterator<Item = T>) -> Option<T> {
+    let name = name.to_lowercase();
+    known
+        .into_iter()
+        .map(|known| (strsim::damerau_levenshtein(&name, &known.as_ref().to_lowercase()), known))
+        .filter(|(distance, known)| {
+            let length = known.as_ref().chars().count();
+            let shorter = length.min(name.chars().count());
+            // Of two letters one is half of the word.
+            let tolerated = if shorter < 4 { 1 } else { 2.max(length / 3) };
+            *distance <= tolerated && *distance < shorter
+        })
+        .min_by(|one, other| (one.0, one.1.as_ref()).cmp(&(other.0, other.1.as_ref())))
+        .map(|(_, known)| known)
+}
+
 /// The language of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -8,6 +8,7 @@ pub mod process;
 pub mod protocol;
 pub mod renderers;
 pub mod request;
+pub mod template;
 
 use std::sync::Arc;
 

@@ -1,11 +1,16 @@
 //! The template step: the whole deck is a Jinja template, with line statements in comments.
 
+mod apart;
+mod explain;
+mod plain;
+
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
-use regex::Regex;
+use serde::{Deserialize, Serialize};
 
 use super::lines::{self, Statements};
 use super::{DeckSource, View, align, macros, methods, python_text, text};
@@ -13,20 +18,53 @@ use crate::course::{Format, ProgLang, RelPath};
 use crate::events::Diagnostic;
 use crate::parallel::lock;
 
-/// How much work one deck may be; a template that loops for ever ends here.
-const FUEL: u64 = 5_000_000;
+pub use apart::{Apart, Ended, render_apart_with, render_job};
+
+/// How much work one deck may be: instructions, and units of 64 bytes of what they make.
+const FUEL: u64 = 2_000_000;
 
 /// How many files one deck may include.
 const MAX_INCLUDES: usize = 500;
 
+/// How many bytes a deck may become, and how many those of the files that it includes may be in all.
+const MAX_TEXT: usize = 8_000_000;
+
 /// What a template became.
-#[derive(PartialEq)]
+#[derive(PartialEq, Serialize, Deserialize)]
 pub(super) struct Rendered {
     pub(super) text: String,
     /// The author's line of each line of the text, where it is known.
     pub(super) origins: Vec<Option<u32>>,
     /// Names of files beside the deck that were loaded, or looked for and not found.
     pub(super) included: Vec<String>,
+}
+
+/// Why a template became nothing.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Failure {
+    diagnostic: Diagnostic,
+    /// The limit that it went beyond.
+    limit: Option<Limit>,
+}
+
+/// What a template may need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Limit {
+    /// Work, as the engine counts it.
+    Fuel,
+    /// Bytes of the text that it makes.
+    Output,
+    /// Memory of a process.
+    Memory,
+    /// Processor time.
+    Time,
+}
+
+/// Why a template was not rendered in this process.
+enum Stop {
+    Failed(Failure),
+    /// A file that it includes is not fit for this process.
+    NotFit,
 }
 
 /// What the deck's own template is called, and the one with marks: no file has such a name.
@@ -41,11 +79,14 @@ pub(super) struct Template {
     /// Where the deck lies.
     path: RelPath,
     prog_lang: ProgLang,
+    has_templates: bool,
     /// The deck's text.
     deck: String,
     lines: Arc<lines::Template>,
     environment: Environment<'static>,
     asked: Arc<Mutex<Asked>>,
+    /// Why it cannot be rendered for any view: it went beyond a limit for one of them, and to find that out takes time.
+    beyond: Option<Diagnostic>,
 }
 
 /// What the environment and its loader share.
@@ -64,7 +105,9 @@ impl Template {
         Self {
             path: source.path.clone(),
             prog_lang: source.prog_lang,
+            has_templates: source.has_templates,
             environment: environment(source, &lines, &asked),
+            beyond: None,
             deck,
             lines,
             asked,
@@ -77,11 +120,65 @@ impl Template {
         view: &View,
         sibling: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Rendered, Diagnostic> {
+        if let Some(diagnostic) = &self.beyond {
+            return Err(diagnostic.clone());
+        }
+        let result = self.render_somewhere(view, &mut |name: &str| sibling(name));
+        result.map_err(|failure| {
+            if failure.limit.is_some() {
+                self.beyond = Some(failure.diagnostic.clone());
+            }
+            failure.diagnostic
+        })
+    }
+
+    /// Renders the deck in this process when it is plain, in a process of its own when it is not.
+    fn render_somewhere(
+        &mut self,
+        view: &View,
+        sibling: &mut dyn FnMut(&str) -> Option<String>,
+    ) -> Result<Rendered, Failure> {
+        let Some(apart) = apart::apart() else {
+            return self.render_here(view, sibling);
+        };
+        let prefix = prefix(self.prog_lang);
+        let is_plain = |text: &str| plain::is_plain(text, &prefix);
+        if is_plain(&self.lines.text) {
+            match self.render_if(view, sibling, &is_plain) {
+                Ok(rendered) => return Ok(rendered),
+                Err(Stop::Failed(failure)) => return Err(failure),
+                Err(Stop::NotFit) => {}
+            }
+        }
+        apart::render(apart, self, view, sibling)
+    }
+
+    /// Renders the deck in this process, whatever it is.
+    fn render_here(
+        &mut self,
+        view: &View,
+        sibling: &mut dyn FnMut(&str) -> Option<String>,
+    ) -> Result<Rendered, Failure> {
+        match self.render_if(view, sibling, &|_| true) {
+            Ok(rendered) => Ok(rendered),
+            Err(Stop::Failed(failure)) => Err(failure),
+            Err(Stop::NotFit) => Err(explain::beyond(Limit::Memory, &self.path, None)),
+        }
+    }
+
+    /// Renders the deck as long as all files that it includes are fit for that.
+    fn render_if(
+        &mut self,
+        view: &View,
+        sibling: &mut dyn FnMut(&str) -> Option<String>,
+        is_fit: &dyn Fn(&str) -> bool,
+    ) -> Result<Rendered, Stop> {
         self.look_at(view);
         // What other views included is nothing to this one.
         if !std::mem::take(&mut self.asked().siblings).is_empty() {
             self.environment.clear_templates();
         }
+        let mut included_bytes = 0;
         loop {
             let result = self.rendered(DECK);
             let missing = self.asked().next.take();
@@ -94,11 +191,28 @@ impl Template {
                         .without_blanks_after(&text::normalize_newlines(&text))
                         .text
                 });
+                if let Some(text) = &text {
+                    included_bytes += text.len();
+                    if included_bytes > MAX_TEXT {
+                        let failure = explain::beyond(Limit::Output, &self.path, None);
+                        return Err(Stop::Failed(failure));
+                    }
+                    if !is_fit(text) {
+                        return Err(Stop::NotFit);
+                    }
+                }
                 self.asked().siblings.insert(name, text);
                 continue;
             }
-            let text =
-                result.map_err(|error| explain(&error, &self.path, self.prog_lang, &self.lines))?;
+            let text = match result {
+                Ok(text) => text,
+                Err(error) if error.kind() == ErrorKind::WriteFailure => {
+                    let line = self.line_of_too_much_text();
+                    let failure = explain::beyond(Limit::Output, &self.path, line);
+                    return Err(Stop::Failed(failure));
+                }
+                Err(error) => return Err(Stop::Failed(explain::explain(&error, self))),
+            };
             let origins = self
                 .rendered(MARKED)
                 .ok()
@@ -113,8 +227,27 @@ impl Template {
         }
     }
 
+    fn line_of_too_much_text(&mut self) -> Option<u32> {
+        let fuel = self.environment.fuel();
+        let line = apart::line_of_death(apart::MAX_DEATHS, |fuel| {
+            self.environment.set_fuel(Some(fuel));
+            match self.rendered(DECK) {
+                Err(error) if error.kind() == ErrorKind::WriteFailure => apart::Probe::Dead,
+                Err(error) => apart::Probe::of(&explain::explain(&error, self)),
+                Ok(_) => apart::Probe::Other,
+            }
+        });
+        self.environment.set_fuel(fuel);
+        line
+    }
+
     fn rendered(&self, name: &str) -> Result<String, Error> {
-        self.environment.get_template(name)?.render(())
+        let mut text = Bounded(Vec::new());
+        let template = self.environment.get_template(name)?;
+        template.render_captured_to((), &mut text)?;
+        // The engine writes texts only.
+        String::from_utf8(text.0)
+            .map_err(|_| Error::new(ErrorKind::InvalidOperation, "the text is not UTF-8"))
     }
 
     fn asked(&self) -> MutexGuard<'_, Asked> {
@@ -131,13 +264,35 @@ impl Template {
     }
 }
 
+/// What begins a line statement.
+fn prefix(prog_lang: ProgLang) -> String {
+    format!("{} j2", prog_lang.comment())
+}
+
+/// A text that does not grow beyond its limit.
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_TEXT {
+            return Err(io::Error::other("the text is too long"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn environment(
     source: &DeckSource,
     lines: &Arc<lines::Template>,
     asked: &Arc<Mutex<Asked>>,
 ) -> Environment<'static> {
     let mut environment = Environment::new();
-    let prefix = format!("{} j2", source.prog_lang.comment());
+    let prefix = prefix(source.prog_lang);
     let mut syntax = SyntaxConfig::builder();
     syntax
         .line_statement_prefix(prefix)
@@ -151,6 +306,8 @@ fn environment(
     environment.set_formatter(python_text::format);
     environment.set_unknown_method_callback(methods::call);
     environment.set_fuel(Some(FUEL));
+    // Errors then name what is undefined.
+    environment.set_debug(true);
     environment.add_global("_package", macros::package(source.prog_lang));
 
     let lines = Arc::clone(lines);
@@ -176,86 +333,4 @@ fn environment(
         }
     });
     environment
-}
-
-/// The error as the author should see it.
-fn explain(
-    error: &Error,
-    path: &RelPath,
-    prog_lang: ProgLang,
-    template: &lines::Template,
-) -> Diagnostic {
-    static ORIGIN: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?: \(from (.+):(\d+)\)|, from line (\d+)|(?:, )?from .+:\d+)")
-            .expect("the pattern is constant")
-    });
-    // The innermost error that lies in the deck has the best line, the innermost of all has the cause.
-    let mut line = None;
-    let mut cause = error;
-    let mut place = None;
-    let mut in_macros = false;
-    let mut current: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(inner) = current {
-        if let Some(inner) = inner.downcast_ref::<Error>() {
-            cause = inner;
-            in_macros = inner.name() == Some(macros::MACROS_NAME);
-            if inner.name() == Some(DECK) {
-                line = inner.line().or(line);
-            } else if let (Some(name), Some(line), false) = (inner.name(), inner.line(), in_macros)
-            {
-                place = Some(format!(" (in the included file `{name}`, line {line})"));
-            }
-        }
-        current = inner.source();
-    }
-    let detail = cause
-        .detail()
-        .map_or_else(|| cause.kind().to_string(), str::to_owned);
-    // Values may remember the line of the template that they came from.
-    if let Some(origin) = ORIGIN.captures(&detail)
-        && origin.get(1).is_some_and(|name| name.as_str() == DECK)
-    {
-        line = line.or_else(|| origin[2].parse().ok());
-    }
-    let detail = ORIGIN.replace_all(&detail, "").into_owned();
-    if in_macros {
-        // An undefined argument is noticed in the macro; the author's line is the one that calls it.
-        let is_call = |line: &str| line.contains("{{") && line.contains("header");
-        line = line.or_else(|| template.text.lines().position(is_call).map(|at| at + 1));
-    }
-    let line = line.map(|line| {
-        let last = template.lines.len().saturating_sub(1);
-        let index = line.saturating_sub(1).min(last);
-        template.lines.get(index).copied().unwrap_or(1)
-    });
-    let diagnostic = |message: &str| {
-        let place = place.as_deref().unwrap_or_default();
-        Diagnostic::error(format!("{message}{place}")).at(path.as_str(), line)
-    };
-    match cause.kind() {
-        ErrorKind::OutOfFuel => diagnostic("the deck's template does not come to an end")
-            .hint("look for a loop or recursion without an end"),
-        _ if detail.contains("recursion limit") => {
-            diagnostic("the deck's template nests too deeply")
-                .hint("look for a macro or an included file that calls itself")
-        }
-        _ if in_macros => {
-            diagnostic(&format!("the header macro was given a missing argument: {detail}"))
-                .hint("call it as `header(\"German title\", \"English title\")`, or `header_de` and `header_en` with one title")
-        }
-        ErrorKind::UnknownFunction if detail.starts_with("header") => {
-            diagnostic(&format!("Jinja: {detail}")).hint(format!(
-                "import it in a line before: `{} j2 from 'macros.j2' import header`",
-                prog_lang.comment()
-            ))
-        }
-        ErrorKind::TemplateNotFound => diagnostic(&format!("file not found: {detail}")).hint(
-            "files are found by their path relative to the deck's topic; the header macros are in `macros.j2`",
-        ),
-        ErrorKind::UndefinedError | ErrorKind::SyntaxError => diagnostic(&format!("Jinja: {detail}"))
-            .hint(
-                "`{{`, `{%` and `{#` are Jinja in the whole deck: wrap code that contains them in `{% raw %}` and `{% endraw %}`",
-            ),
-        _ => diagnostic(&format!("Jinja: {detail}")),
-    }
 }

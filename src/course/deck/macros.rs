@@ -15,6 +15,15 @@ pub const MACROS_NAME: &str = "macros.j2";
 /// The text of [`MACROS_NAME`].
 pub(super) const MACROS: &str = include_str!("templates/macros.j2");
 
+/// The macros for decks.
+pub(super) fn names() -> Vec<&'static str> {
+    let definitions = MACROS.split("{%- macro ").skip(1);
+    definitions
+        .filter_map(|text| text.split('(').next())
+        .filter(|name| !name.starts_with('_'))
+        .collect()
+}
+
 /// Encoded logos are broken into lines of this length.
 const LINE_LENGTH: usize = 76;
 

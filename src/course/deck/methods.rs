@@ -5,13 +5,17 @@ use minijinja::{Error, ErrorKind, State};
 
 /// Calls a method that the template engine does not know.
 pub(super) fn call(
-    _state: &mut State,
+    state: &mut State,
     value: &Value,
     method: &str,
     args: &[Value],
 ) -> Result<Value, Error> {
+    if let Some(text) = value.as_str() {
+        // The engine charges for what is made, not for what is read.
+        charge(state, text.len())?;
+    }
     match value.kind() {
-        ValueKind::String => of_text(value.as_str().unwrap_or_default(), method, args),
+        ValueKind::String => of_text(state, value.as_str().unwrap_or_default(), method, args),
         ValueKind::Map => of_map(value, method, args),
         _ => Err(unknown(method)),
     }
@@ -24,7 +28,12 @@ fn unknown(method: &str) -> Error {
     )
 }
 
-fn of_text(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
+/// Takes fuel for bytes.
+fn charge(state: &State, bytes: usize) -> Result<(), Error> {
+    state.consume_fuel(bytes as u64 / 64 + 1)
+}
+
+fn of_text(state: &State, text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
     let no_args = || from_args::<()>(args);
     let signs = || -> Result<Option<&str>, Error> {
         let (signs,) = from_args::<(Option<&str>,)>(args)?;
@@ -92,8 +101,21 @@ fn of_text(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
         }
         "join" => {
             let (items,) = from_args::<(&Value,)>(args)?;
-            let items: Vec<String> = items.try_iter()?.map(|item| item.to_string()).collect();
-            items.join(text).into()
+            let mut joined = String::new();
+            for (index, item) in items.try_iter()?.enumerate() {
+                let Some(item) = item.as_str() else {
+                    // As in Python, which also keeps lists in lists from growing into long texts.
+                    return Err(Error::new(
+                        ErrorKind::InvalidOperation,
+                        format!("`join` joins texts, and item {index} is a {}", item.kind()),
+                    ));
+                };
+                let separator = if index > 0 { text } else { "" };
+                charge(state, separator.len() + item.len())?;
+                joined.push_str(separator);
+                joined.push_str(item);
+            }
+            joined.into()
         }
         _ => return Err(unknown(method)),
     })

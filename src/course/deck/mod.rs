@@ -43,6 +43,7 @@ use companion::Origin;
 pub use code::script;
 pub use companion::{Companion, companion_name};
 pub use execution::{ExecutionCell, attach, execution_cells};
+pub use jinja::{Apart, Ended, render_apart_with, render_job};
 pub use ipynb::{Notebook, NotebookCell};
 pub use kinds::{notebook, notebook_within};
 pub use macros::{MACROS_NAME, templates};

@@ -1,7 +1,7 @@
 //! Template values as Python prints them, so that `{{ true }}` is `True`.
 
 use minijinja::value::ValueKind;
-use minijinja::{Error, Output, State, Value};
+use minijinja::{Error, ErrorKind, Output, State, Value};
 
 use super::text;
 
@@ -15,13 +15,19 @@ pub(super) fn format(out: &mut Output, state: &mut State, value: &Value) -> Resu
     }
     let mut printed = String::new();
     print(value, MAX_DEPTH, false, &mut printed);
+    if printed.len() > MAX_TEXT {
+        return Err(ErrorKind::OutOfFuel.into());
+    }
     out.write_str(&printed).map_err(Error::from)
 }
+
+/// How long the text of one value may be: nested lists grow very quickly.
+const MAX_TEXT: usize = 1_000_000;
 
 /// Whether the engine prints it as Python does.
 fn is_plain(value: &Value) -> bool {
     match value.kind() {
-        ValueKind::Bool | ValueKind::None | ValueKind::Seq => false,
+        ValueKind::Bool | ValueKind::None | ValueKind::Seq | ValueKind::Iterable => false,
         ValueKind::Map => value.as_object().is_none(),
         ValueKind::Number => value.is_integer(),
         _ => true,
@@ -33,6 +39,9 @@ fn print(value: &Value, depth: usize, quoted: bool, out: &mut String) {
         out.push_str("...");
         return;
     };
+    if out.len() > MAX_TEXT {
+        return;
+    }
     match value.kind() {
         ValueKind::Bool => out.push_str(if value.is_true() { "True" } else { "False" }),
         ValueKind::None => out.push_str("None"),
@@ -41,9 +50,12 @@ fn print(value: &Value, depth: usize, quoted: bool, out: &mut String) {
             Err(_) => out.push_str(&value.to_string()),
         },
         ValueKind::String if quoted => quote(value.as_str().unwrap_or_default(), out),
-        ValueKind::Seq => {
+        ValueKind::Seq | ValueKind::Iterable => {
             out.push('[');
             for (index, item) in value.try_iter().into_iter().flatten().enumerate() {
+                if out.len() > MAX_TEXT {
+                    return;
+                }
                 if index > 0 {
                     out.push_str(", ");
                 }
@@ -54,6 +66,9 @@ fn print(value: &Value, depth: usize, quoted: bool, out: &mut String) {
         ValueKind::Map => {
             out.push('{');
             for (index, key) in value.try_iter().into_iter().flatten().enumerate() {
+                if out.len() > MAX_TEXT {
+                    return;
+                }
                 if index > 0 {
                     out.push_str(", ");
                 }

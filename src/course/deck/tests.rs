@@ -414,6 +414,27 @@ fn template_errors_name_the_line_and_what_to_do() {
     assert!(undefined.contains("`{% raw %}`"), "{undefined}");
     assert!(error("# %%\n\"{%\"\n").starts_with("slides/m/t/slides_x.py:2: error: Jinja: "));
     assert!(error("# %%\n\n\"{#\"\n").starts_with("slides/m/t/slides_x.py:3: error: Jinja: "));
+    // The right value of the fault `jinja-undefined`, and its relatives.
+    for (text, expected) in [
+        ("# %% {{ some_tags }}\nx = 1\n", "py:1: error: Jinja: `some_tags` is not defined"),
+        ("{% set y = 1 %}\n{{ auhtor }}", "py:2: error: Jinja: `auhtor` is not defined"),
+        ("{% set title = 1 %}\n{{ titel }}", "did you mean `title`?"),
+        ("{{ auhtor }}", "did you mean `author`?"),
+        ("{% if langauge == 'de' %}{% endif %}", "`langauge` is not defined"),
+        ("x\n{% for a in topics %}{% endfor %}", "py:2: error: Jinja: `topics` is not defined"),
+        ("{{ 'x' ~ x.y }}", "`x` is not defined"),
+        ("{{ lang.name }}", "`lang.name` is not defined"),
+        ("# j2 from 'macros.j2' import headr\n# {{ headr('a', 'b') }}", "py:2: error: Jinja: there is no macro `headr`"),
+        ("# j2 from 'macros.j2' import headr\n# {{ headr('a', 'b') }}", "did you mean `header`?"),
+        ("# {{ header('a', 'b') }}", "import it in a line before: `# j2 from 'macros.j2' import header`"),
+        ("# {{ hedaer('a', 'b') }}", "did you mean `header`? Then import it"),
+        ("{{ 'x' | uper }}", "there is no filter `uper`"),
+        ("{{ 'x' | uper }}", "did you mean `upper`?"),
+        ("{{ lang is defind }}", "did you mean `defined`?"),
+    ] {
+        let error = error(text);
+        assert!(error.contains(expected), "{text}\n{error}\n{expected}");
+    }
     let missing = error("# %%\n{% include 'nope.txt' %}\n");
     assert!(
         missing.contains("py:2: error: ") && missing.contains("nope.txt"),
@@ -493,5 +514,22 @@ proptest! {
         let script = written(&text, Kind::Completed);
         let again = written(&script, Kind::Completed);
         prop_assert_eq!(again, script);
+    }
+}
+
+/// Within the engine's own accounting; templates that are not plain get a process of their own in the program.
+#[test]
+fn templates_that_make_too_much_name_the_line() {
+    let grow = "{% set ns = namespace(x='0123456789') %}\n";
+    for (what, text, line) in [
+        ("text", format!("{grow}{{% for i in range(60) %}}\n{{% set ns.x = ns.x ~ ns.x %}}\n{{% endfor %}}"), 3),
+        ("output", "a\n{% for i in range(99999) %}{% for i in range(9) %}\n0123456789012345678901234567890123456789\n{% endfor %}{% endfor %}".to_owned(), 2),
+        ("method", format!("{grow}{{% for i in range(60) %}}\n{{% set ns.x = 'abcdefghijklm'.join([ns.x, ns.x]) %}}\n{{% endfor %}}"), 3),
+        ("nested", "{% set ns = namespace(x=[1]) %}\n{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}\n\n{{ ns.x }}".to_owned(), 4),
+        ("repeated", "a\n{{ 'x' * 999999999999 }}".to_owned(), 2),
+    ] {
+        let error = read_as(&text, ProgLang::Python, Lang::De, Format::Code).unwrap_err();
+        assert_eq!(error.line, Some(line), "{what}: {error}");
+        assert!(error.hint.is_some(), "{what}: {error}");
     }
 }

@@ -2,10 +2,10 @@
 
 use roxmltree::Node;
 
-use crate::course::words::ImageKind;
+use crate::course::words::{ImageKind, nearest};
 use crate::course::{Lang, Localized, ProgLang};
 
-use super::xml::{Reader, child, elements, nearest, text};
+use super::xml::{Reader, child, elements, text};
 use super::{DirGroup, ImageOptions, Spec, targets, topics};
 
 const KNOWN: &[&str] = &[
@@ -138,7 +138,7 @@ fn prog_lang<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> ProgLang {
     let value = text(node);
     let value = value.trim();
     ProgLang::parse(value).unwrap_or_else(|| {
-        let hint = nearest(value, &names)
+        let hint = nearest(value, names)
             .map(|near| format!("did you mean `{near}`?"))
             .unwrap_or_else(|| format!("there are {}", names.join(", ")));
         reader

@@ -2,10 +2,11 @@
 
 use roxmltree::Node;
 
+use crate::course::words::nearest;
 use crate::course::{Format, Kind, Lang, RelPath};
 
 use super::Target;
-use super::xml::{Reader, child, elements, nearest, text};
+use super::xml::{Reader, child, elements, text};
 
 /// Reads `<output-targets>`, or gives the targets of courses that name none.
 pub fn targets<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Vec<Target> {

@@ -2,9 +2,10 @@
 
 use roxmltree::Node;
 
+use crate::course::words::nearest;
 use crate::course::{ProgLang, RelPath};
 
-use super::xml::{Reader, child, elements, nearest, text};
+use super::xml::{Reader, child, elements, text};
 use super::{Include, Section, TopicRef, read};
 
 const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
@@ -180,7 +181,7 @@ fn topic<'a>(
         let found = ProgLang::parse(value.trim());
         if found.is_none() {
             let names = ProgLang::ALL.map(ProgLang::name);
-            let hint = nearest(value, &names).unwrap_or("python");
+            let hint = nearest(value, names).unwrap_or("python");
             reader
                 .error(
                     node,

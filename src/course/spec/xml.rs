@@ -2,6 +2,7 @@
 
 use roxmltree::{Document, Node};
 
+use crate::course::words::nearest;
 use crate::course::{Localized, RelPath};
 use crate::events::{Diagnostic, Severity};
 
@@ -178,14 +179,4 @@ pub fn text(node: Node<'_, '_>) -> String {
         .filter(Node::is_text)
         .filter_map(|child| child.text())
         .collect()
-}
-
-/// The known name that an unknown one was probably meant to be.
-pub fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
-    known
-        .iter()
-        .map(|known| (strsim::damerau_levenshtein(name, known), *known))
-        .filter(|(distance, known)| *distance <= 2.max(known.len() / 3))
-        .min()
-        .map(|(_, known)| known)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::course::RelPath;
 use crate::course::spec::TopicRef;
+use crate::course::words::nearest;
 use crate::events::Diagnostic;
 
 use super::Listing;
@@ -86,14 +87,8 @@ impl Modules {
             )
             .hint(format!("there is one at `{other}`"));
         }
-        let nearest = self
-            .by_id
-            .keys()
-            .map(|known| (strsim::damerau_levenshtein(id, known), known))
-            .min()
-            .filter(|(distance, _)| *distance <= 2.max(id.len() / 3));
-        let hint = match nearest {
-            Some((_, known)) => format!("did you mean `{known}`?"),
+        let hint = match nearest(id, self.by_id.keys()) {
+            Some(known) => format!("did you mean `{known}`?"),
             None if self.by_id.is_empty() => {
                 "there are no topics at all: they lie in `slides/<module>/topic_<number>_<id>`"
                     .to_owned()
