@@ -155,7 +155,10 @@ fn templates_that_grow_without_bound() {
         assert!(error.hint.is_some(), "{error}");
     }
     let script = course.read("out/course-en/Slides/Python/Completed/Part/03 slides_plain.py");
-    assert!(script.contains("part = 4") && script.contains("part = 6"), "{script}");
+    assert!(
+        script.contains("part = 4") && script.contains("part = 6"),
+        "{script}"
+    );
 }
 
 #[test]

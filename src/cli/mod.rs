@@ -67,7 +67,10 @@ enum Command {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     memory::share();
-    if std::env::args_os().nth(1).is_some_and(|first| first == template::COMMAND) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == template::COMMAND)
+    {
         return template::serve();
     }
     render_apart_with(Box::new(template::Processes));

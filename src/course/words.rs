@@ -9,7 +9,12 @@ pub fn nearest<T: AsRef<str>>(name: &str, known: impl IntoIterator<Item = T>) ->
     let name = name.to_lowercase();
     known
         .into_iter()
-        .map(|known| (strsim::damerau_levenshtein(&name, &known.as_ref().to_lowercase()), known))
+        .map(|known| {
+            (
+                strsim::damerau_levenshtein(&name, &known.as_ref().to_lowercase()),
+                known,
+            )
+        })
         .filter(|(distance, known)| {
             let length = known.as_ref().chars().count();
             let shorter = length.min(name.chars().count());

@@ -24,7 +24,6 @@ const MEMORY: u64 = 256 << 20;
 /// How much address space: with the program, which is not small when it is built for debugging.
 const ADDRESS_SPACE: u64 = 1 << 30;
 
-
 /// No line of an honest process is longer.
 const MAX_LINE: u64 = 64 << 20;
 

@@ -416,18 +416,42 @@ fn template_errors_name_the_line_and_what_to_do() {
     assert!(error("# %%\n\n\"{#\"\n").starts_with("slides/m/t/slides_x.py:3: error: Jinja: "));
     // The right value of the fault `jinja-undefined`, and its relatives.
     for (text, expected) in [
-        ("# %% {{ some_tags }}\nx = 1\n", "py:1: error: Jinja: `some_tags` is not defined"),
-        ("{% set y = 1 %}\n{{ auhtor }}", "py:2: error: Jinja: `auhtor` is not defined"),
+        (
+            "# %% {{ some_tags }}\nx = 1\n",
+            "py:1: error: Jinja: `some_tags` is not defined",
+        ),
+        (
+            "{% set y = 1 %}\n{{ auhtor }}",
+            "py:2: error: Jinja: `auhtor` is not defined",
+        ),
         ("{% set title = 1 %}\n{{ titel }}", "did you mean `title`?"),
         ("{{ auhtor }}", "did you mean `author`?"),
-        ("{% if langauge == 'de' %}{% endif %}", "`langauge` is not defined"),
-        ("x\n{% for a in topics %}{% endfor %}", "py:2: error: Jinja: `topics` is not defined"),
+        (
+            "{% if langauge == 'de' %}{% endif %}",
+            "`langauge` is not defined",
+        ),
+        (
+            "x\n{% for a in topics %}{% endfor %}",
+            "py:2: error: Jinja: `topics` is not defined",
+        ),
         ("{{ 'x' ~ x.y }}", "`x` is not defined"),
         ("{{ lang.name }}", "`lang.name` is not defined"),
-        ("# j2 from 'macros.j2' import headr\n# {{ headr('a', 'b') }}", "py:2: error: Jinja: there is no macro `headr`"),
-        ("# j2 from 'macros.j2' import headr\n# {{ headr('a', 'b') }}", "did you mean `header`?"),
-        ("# {{ header('a', 'b') }}", "import it in a line before: `# j2 from 'macros.j2' import header`"),
-        ("# {{ hedaer('a', 'b') }}", "did you mean `header`? Then import it"),
+        (
+            "# j2 from 'macros.j2' import headr\n# {{ headr('a', 'b') }}",
+            "py:2: error: Jinja: there is no macro `headr`",
+        ),
+        (
+            "# j2 from 'macros.j2' import headr\n# {{ headr('a', 'b') }}",
+            "did you mean `header`?",
+        ),
+        (
+            "# {{ header('a', 'b') }}",
+            "import it in a line before: `# j2 from 'macros.j2' import header`",
+        ),
+        (
+            "# {{ hedaer('a', 'b') }}",
+            "did you mean `header`? Then import it",
+        ),
         ("{{ 'x' | uper }}", "there is no filter `uper`"),
         ("{{ 'x' | uper }}", "did you mean `upper`?"),
         ("{{ lang is defind }}", "did you mean `defined`?"),

@@ -137,8 +137,9 @@ fn is_expression_plain(expression: &[Token<'_>]) -> bool {
                 {
                     return false;
                 }
-                let constant =
-                    |token: &Token<'_>| matches!(token, Token::Text | Token::Number | Token::Sign(","));
+                let constant = |token: &Token<'_>| {
+                    matches!(token, Token::Text | Token::Number | Token::Sign(","))
+                };
                 let rest = &expression[at + 1..];
                 let length = rest.iter().take_while(|token| constant(token)).count();
                 if rest.get(length) != Some(&Token::Sign("]")) {
