@@ -9,6 +9,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use crate::files;
+
 /// The blake3 digest of some bytes: 32 bytes, shown as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
@@ -48,16 +50,26 @@ impl Digest {
 pub fn sha256_of_file(path: &Path) -> io::Result<String> {
     let mut hasher = Sha256::new();
     read_in_pieces(path, |bytes| hasher.update(bytes))?;
-    let digits = hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Ok(digits)
+    Ok(hex(&hasher.finalize()))
+}
+
+/// The same, when the file has exactly the bytes of a digest.
+pub fn sha256_of_content(path: &Path, digest: Digest) -> io::Result<Option<String>> {
+    let (mut sha256, mut hasher) = (Sha256::new(), blake3::Hasher::new());
+    read_in_pieces(path, |bytes| {
+        sha256.update(bytes);
+        hasher.update(bytes);
+    })?;
+    let is_this = Digest(*hasher.finalize().as_bytes()) == digest;
+    Ok(is_this.then(|| hex(&sha256.finalize())))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read_in_pieces(path: &Path, mut use_bytes: impl FnMut(&[u8])) -> io::Result<()> {
-    let mut file = std::fs::File::open(path)?;
+    let mut file = files::open(path)?;
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let read = file.read(&mut buffer)?;

@@ -25,6 +25,8 @@ pub struct Error {
     pub kind: ErrorKind,
     /// What is reported: at least one, the first is the headline.
     pub diagnostics: Vec<Diagnostic>,
+    /// Whether no output can be written any more: the file system is full, or read-only.
+    pub stops_all: bool,
 }
 
 /// The result of everything that can end a command.
@@ -52,6 +54,7 @@ impl Error {
         if let Some(hint) = io_hint(error) {
             result = result.hint(hint);
         }
+        result.stops_all = stops_all(error);
         result
     }
 
@@ -60,6 +63,7 @@ impl Error {
         Self {
             kind: ErrorKind::Usage,
             diagnostics,
+            stops_all: false,
         }
     }
 
@@ -67,6 +71,7 @@ impl Error {
         Self {
             kind,
             diagnostics: vec![Diagnostic::new(Severity::Error, message)],
+            stops_all: false,
         }
     }
 
@@ -97,6 +102,15 @@ impl Error {
             ErrorKind::Interrupted => 130,
         }
     }
+}
+
+/// Whether a file system takes nothing more: it is full, or read-only.
+pub fn stops_all(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as Io;
+    matches!(
+        error.kind(),
+        Io::StorageFull | Io::QuotaExceeded | Io::ReadOnlyFilesystem
+    )
 }
 
 /// What a person can do about the common failures of the file system.

@@ -12,6 +12,7 @@ pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod events;
+pub mod files;
 mod memory;
 mod parallel;
 pub mod plan;

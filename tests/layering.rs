@@ -29,10 +29,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("digest", &[]),
     ("error", &[]),
     ("events", &[]),
+    ("files", &[]),
     ("memory", &[]),
     ("parallel", &[]),
 ];
-const BOTTOM: &[&str] = &["config", "digest", "error", "events", "memory", "parallel"];
+const BOTTOM: &[&str] = &[
+    "config", "digest", "error", "events", "files", "memory", "parallel",
+];
 /// What the pure rooms and files must not know.
 const PURE: &[(&str, &[&str])] = &[
     (

@@ -23,6 +23,7 @@ mod languages;
 mod layering;
 mod markdown;
 mod notebook;
+mod ownership;
 mod percent;
 mod plantuml;
 mod pool;

@@ -290,6 +290,7 @@ impl BuildArgs {
                     _ => ErrorKind::Internal,
                 },
                 diagnostics,
+                stops_all: false,
             })),
             Ok(ClientBuilt::Refused(reason)) => alone(&reason),
             Err(error) => alone(&error.to_string()),
@@ -358,6 +359,7 @@ impl BuildArgs {
             looks_at_everything: false,
             says_everything: self.only.is_empty(),
             writes_manifests: true,
+            keeps_foreign: self.make.no_replace,
         })
     }
 }

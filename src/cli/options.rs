@@ -33,6 +33,9 @@ pub struct MakeArgs {
     /// Execute nothing now: notebooks, code, diagrams and files only
     #[arg(long)]
     pub fast: bool,
+    /// Do not move files aside that clm did not make and that are in the place of an output: such an output is an error
+    #[arg(long)]
+    pub no_replace: bool,
     /// How many things are done at once
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,

@@ -145,6 +145,7 @@ async fn watch(
             selection: args.make.selection(),
             fast: args.make.fast,
             trigger: WATCH_TRIGGER.to_owned(),
+            keeps_foreign: args.make.no_replace,
             ..BuildOptions::default()
         },
         tuning: Tuning {

@@ -6,23 +6,24 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde::Serialize;
 
 use crate::course::layout::{OutputClass, Placed};
 use crate::course::spec::Spec;
 use crate::course::{Format, Lang};
-use crate::digest::{self, Digest};
+use crate::digest::{self, Digest, Stamp};
 use crate::error::{Error, Result};
-use crate::store::Store;
+use crate::files;
+use crate::store::{self, Store};
 
 use super::course::Course;
+use super::git;
 use super::kept;
-use super::publish::Publisher;
+use super::publish::{MANIFEST, Publisher};
 
 /// The name of the file.
-pub const NAME: &str = ".clm-manifest.json";
+pub const NAME: &str = MANIFEST;
 const VERSION: u32 = 1;
 
 #[derive(Serialize)]
@@ -36,6 +37,10 @@ struct Manifest<'a> {
     partial: bool,
     failed_topics: Vec<&'a str>,
     files: Vec<File<'a>>,
+    /// Files of these that clm found there and did not write: the list does not prove that they are outputs. Not in the
+    /// format of CLM, which reads over it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    adopted: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -63,8 +68,6 @@ pub struct Manifests<'a> {
     pub spec: &'a Spec,
     /// Its file name.
     pub spec_name: &'a str,
-    /// The course root.
-    pub course_root: &'a Path,
     /// The targets, in the order of the layout.
     pub targets: Vec<Target<'a>>,
     /// All outputs.
@@ -75,14 +78,18 @@ pub struct Manifests<'a> {
 
 impl Manifests<'_> {
     /// Writes the manifests of all targets that have outputs.
-    pub fn write(&self, publisher: &Publisher, store: &Store) -> Result<()> {
+    pub fn write(&self, course: &Course, publisher: &Publisher, store: &Store) -> Result<()> {
         let known = store.checksums()?;
         let mut checksums = Checksums {
             known: &known,
             used: HashSet::new(),
             new: HashMap::new(),
         };
-        let (source_commit, source_dirty) = commit(self.course_root);
+        let root = &course.place.root;
+        // Before git is asked: what changes after that is seen.
+        let marks = git::Marks::of(root);
+        let state = git::State::of(root);
+        let noted = Lists::read(course);
         let built_at = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, false);
         for (index, target) in self.targets.iter().enumerate() {
             let mut files = Vec::new();
@@ -97,22 +104,42 @@ impl Manifests<'_> {
                 continue;
             }
             files.sort_by_key(|file| file.path);
+            let mut adopted = Vec::new();
+            for placed in self
+                .placed
+                .iter()
+                .filter(|p| p.destination.target() == index)
+            {
+                if publisher.is_adopted(placed.destination.output())? {
+                    adopted.push(placed.destination.path());
+                }
+            }
             let manifest = Manifest {
                 version: VERSION,
                 spec: self.spec_name,
                 target: target.name,
-                source_commit: source_commit.clone(),
-                source_dirty,
+                source_commit: state.commit.clone(),
+                source_dirty: state.dirty,
                 built_at: built_at.clone(),
                 partial: !self.failed.is_empty(),
                 failed_topics: self.failed.iter().copied().collect(),
                 files,
+                adopted,
             };
-            replace(&publisher.file(target.root), &manifest)?;
+            let dir = publisher.file(target.root);
+            if !noted.has(target.root, &dir) {
+                publisher.make_way_for_manifest(&dir)?;
+            }
+            replace(&dir, &manifest)?;
         }
         let Checksums { used, new, .. } = checksums;
         let gone = known.keys().filter(|digest| !used.contains(digest));
-        store.change_checksums(new.into_iter().collect(), gone.copied().collect())?;
+        let new = new.into_iter();
+        let new = new.filter_map(|(digest, sha256)| Some((digest, sha256?)));
+        store.change_checksums(new.collect(), gone.copied().collect())?;
+        note_git(course, &(marks, state));
+        let roots: Vec<String> = self.targets.iter().map(|t| t.root.to_owned()).collect();
+        note_known(course, publisher, &roots);
         Ok(())
     }
 
@@ -134,7 +161,10 @@ impl Manifests<'_> {
         let Some(digest) = publisher.digest_of(destination)? else {
             return Ok(None);
         };
-        let sha256 = checksums.of(digest, || publisher.file(destination))?;
+        // Somebody changed it, and it is not what is recorded.
+        let Some(sha256) = checksums.of(digest, || publisher.file(destination)) else {
+            return Ok(None);
+        };
         let (kind, format) = match placed.class {
             OutputClass::Deck(Format::Html, kind) => (Some(kind.name()), "html"),
             OutputClass::Deck(Format::Notebook, kind) => (Some(kind.name()), "notebook"),
@@ -159,31 +189,118 @@ impl Manifests<'_> {
 struct Checksums<'a> {
     known: &'a HashMap<Digest, String>,
     used: HashSet<Digest>,
-    new: HashMap<Digest, String>,
+    /// None where the file did not have the content.
+    new: HashMap<Digest, Option<String>>,
 }
 
 impl Checksums<'_> {
-    /// The one of a content, which is that of a file.
-    fn of(&mut self, digest: Digest, file: impl FnOnce() -> PathBuf) -> Result<&str> {
+    /// The one of a content, which is that of a file; none when the file does not have it.
+    fn of(&mut self, digest: Digest, file: impl FnOnce() -> PathBuf) -> Option<&str> {
         if let Some(sha256) = self.known.get(&digest) {
             self.used.insert(digest);
-            return Ok(sha256);
+            return Some(sha256);
         }
         match self.new.entry(digest) {
-            Entry::Occupied(found) => Ok(found.into_mut()),
+            Entry::Occupied(found) => found.into_mut().as_deref(),
             Entry::Vacant(new) => {
-                let file = file();
-                let sha256 = digest::sha256_of_file(&file)
-                    .map_err(|error| Error::io("read", &file, &error))?;
-                Ok(new.insert(sha256))
+                let sha256 = digest::sha256_of_content(&file(), digest).ok().flatten();
+                new.insert(sha256).as_deref()
             }
         }
     }
 }
 
-/// Whether outputs changed since manifests were last written, by a watch or by a build of a part of the course.
+/// Manifests as they were when clm wrote or read them, so that a list of somebody else is noticed.
+#[derive(Default)]
+struct Lists(HashMap<String, Option<Stamp>>);
+
+impl Lists {
+    /// What was noted with this database: another one knows nothing of what they list.
+    fn read(course: &Course) -> Self {
+        let read = || {
+            let bytes = files::read(&kept::file(course, "manifests")).ok()?;
+            let (database, lists): (u64, _) = postcard::from_bytes(&bytes).ok()?;
+            let now = store::database_inode(&course.place.state_dir())?;
+            (database == now).then_some(Self(lists))
+        };
+        read().unwrap_or_default()
+    }
+
+    fn has(&self, root: &str, dir: &Path) -> bool {
+        let stamp = self.0.get(root).copied().flatten();
+        stamp.is_some() && stamp == stamp_in(dir)
+    }
+}
+
+fn stamp_in(dir: &Path) -> Option<Stamp> {
+    let metadata = std::fs::symlink_metadata(dir.join(NAME)).ok()?;
+    Some(Stamp::of(&metadata))
+}
+
+/// The targets with a manifest that this ledger has not seen: of an earlier one, or of the Python tool.
+pub fn unknown<'t>(
+    course: &Course,
+    publisher: &Publisher,
+    target_roots: &'t [String],
+) -> Vec<&'t String> {
+    let noted = Lists::read(course);
+    let is_unknown = |root: &&String| {
+        let dir = publisher.file(root);
+        stamp_in(&dir).is_some() && !noted.has(root, &dir)
+    };
+    target_roots.iter().filter(is_unknown).collect()
+}
+
+/// Notes that the ledger knows what the manifests list.
+pub fn note_known(course: &Course, publisher: &Publisher, target_roots: &[String]) {
+    let Some(database) = store::database_inode(&course.place.state_dir()) else {
+        return;
+    };
+    let stamp = |root: &String| (root.clone(), stamp_in(&publisher.file(root)));
+    let lists: HashMap<String, Option<Stamp>> = target_roots.iter().map(stamp).collect();
+    if let Ok(bytes) = postcard::to_allocvec(&(database, lists)) {
+        let _ = kept::replace(&kept::file(course, "manifests"), &[&bytes]);
+    }
+}
+
+/// What manifests say of the sources' commit, and the marks by which a change of that is seen.
+type Noted = (git::Marks, git::State);
+
+fn note_git(course: &Course, noted: &Noted) {
+    if let Ok(bytes) = postcard::to_allocvec(noted) {
+        let _ = kept::replace(&kept::file(course, "manifests-git"), &[&bytes]);
+    }
+}
+
+/// Whether manifests name another commit than the one that the sources are of. Git is asked only if its files changed, or
+/// when it is `asked` anyway: the working tree may differ from the commit without a trace in them.
+fn is_other_commit(course: &Course, asked: bool) -> bool {
+    let root = &course.place.root;
+    let noted = files::read(&kept::file(course, "manifests-git")).ok();
+    let Some((marks, state)) = noted.and_then(|bytes| postcard::from_bytes::<Noted>(&bytes).ok())
+    else {
+        return true;
+    };
+    if !asked && marks.are_as_they_were() {
+        return false;
+    }
+    let marks = git::Marks::of(root);
+    if git::State::of(root) != state {
+        return true;
+    }
+    note_git(course, &(marks, state));
+    false
+}
+
+/// Whether manifests are not as they would be written now: outputs changed since, by a watch or by a build of a part of the
+/// course, or the sources are of another commit.
 pub fn is_due(course: &Course) -> bool {
-    course.settings.output.manifest && due_mark(course).exists()
+    course.settings.output.manifest && (due_mark(course).exists() || is_other_commit(course, false))
+}
+
+/// The same for a run that had to look at the sources.
+pub fn is_due_after_run(course: &Course) -> bool {
+    course.settings.output.manifest && (due_mark(course).exists() || is_other_commit(course, true))
 }
 
 /// Notes that outputs changed.
@@ -208,27 +325,6 @@ pub fn set_done(course: &Course) -> Result<()> {
 
 fn due_mark(course: &Course) -> PathBuf {
     kept::file(course, "manifests-due")
-}
-
-/// The commit that the sources are of, and whether they differ from it; none outside of a repository.
-fn commit(course_root: &Path) -> (Option<String>, Option<bool>) {
-    let git = |args: &[&str]| {
-        let output = Command::new("git")
-            .arg("-C")
-            .arg(course_root)
-            .args(args)
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .output()
-            .ok()
-            .filter(|output| output.status.success())?;
-        String::from_utf8(output.stdout).ok()
-    };
-    let commit = git(&["rev-parse", "HEAD"]).map(|text| text.trim().to_owned());
-    let dirty = commit
-        .as_ref()
-        .and_then(|_| git(&["status", "--porcelain"]));
-    (commit, dirty.map(|text| !text.trim().is_empty()))
 }
 
 fn replace(dir: &Path, manifest: &Manifest<'_>) -> Result<()> {

@@ -5,6 +5,7 @@ pub mod decide;
 mod directory;
 mod early;
 pub mod explain;
+mod git;
 mod guard;
 pub mod index;
 mod jobs;
@@ -87,6 +88,9 @@ pub struct BuildOptions {
     pub says_everything: bool,
     /// Whether every target gets its list of outputs.
     pub writes_manifests: bool,
+    /// Whether files that clm did not make stay where outputs belong, so that these outputs are errors. Otherwise they are
+    /// moved aside.
+    pub keeps_foreign: bool,
 }
 
 /// How a build went.
@@ -423,6 +427,7 @@ impl Engine {
                 output_roots: &self.course.output_dirs(&specified.spec),
                 scope: self.course.scope(),
                 staging: staging.path().to_path_buf(),
+                state_dir: self.course.place.state_dir(),
             },
             self.store.clone(),
             self.own_files.clone(),

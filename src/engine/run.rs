@@ -108,6 +108,7 @@ impl Run<'_> {
         store.recover()?;
         let earlier = memory.unfinished.remove(&self.options.trigger);
         let earlier = earlier.unwrap_or_default();
+        memory.publisher.begin_run(self.options.keeps_foreign);
         let mut totals = Totals {
             statuses: HashMap::new(),
             lacking: RefCell::default(),
@@ -143,6 +144,9 @@ impl Run<'_> {
                     break;
                 }
             }
+        }
+        if let Some(warning) = memory.publisher.take_replaced() {
+            self.engine.report(&[warning]);
         }
         let mut counts = count(&totals.statuses, totals.removed);
         counts.fresh += totals.untouched;
@@ -223,6 +227,7 @@ impl Run<'_> {
         if self.is_whole() {
             engine.tell(self.specified, &loaded, memory);
         }
+        memory.publisher.plan(&loaded.all_destinations);
         let settings = &engine.course.settings;
         let recipes = loaded.recipes(self.specified, settings, &memory.sources);
         let decider = Decider::new(
@@ -279,8 +284,13 @@ impl Run<'_> {
         if again && number + 1 < ROUNDS {
             return Ok(true);
         }
-        totals.removed += self.clean_up(memory, &loaded)?;
-        self.write_manifests(&mut memory.publisher, &loaded, totals)?;
+        totals.removed += self.clean_up(memory, &loaded, totals)?;
+        if let Err(error) = self.write_manifests(&mut memory.publisher, &loaded, totals) {
+            if error.stops_all {
+                return Err(error);
+            }
+            totals.has_errors |= engine.report(&error.diagnostics);
+        }
         if self.options.is_ordinary() && !again && !totals.has_errors {
             memory.rest = AtRest::of(&loaded, &memory.settled);
         }
@@ -377,7 +387,7 @@ impl Run<'_> {
 
     /// Creates empty directories and removes outputs whose source is gone.
     #[tracing::instrument(level = "debug", name = "clean up", skip_all)]
-    fn clean_up(&self, memory: &mut Memory, loaded: &Loaded) -> Result<u64> {
+    fn clean_up(&self, memory: &mut Memory, loaded: &Loaded, totals: &mut Totals) -> Result<u64> {
         if self.cancel.is_cancelled() || !self.options.only.is_empty() {
             return Ok(0);
         }
@@ -387,14 +397,26 @@ impl Run<'_> {
         }
         let publisher = &mut memory.publisher;
         for dir in &loaded.empty_dirs {
-            publisher.publish_dir(dir)?;
+            if let Err(error) = publisher.publish_dir(dir) {
+                totals.has_errors |= self.engine.report(&error.diagnostics);
+            }
         }
         if loaded.is_incomplete {
             // A source that could not be read still owns its outputs.
             return Ok(0);
         }
+        let course = &self.engine.course;
+        let spec_name = course.place.spec_name();
+        let spec_name = spec_name.rsplit('/').next().unwrap_or(&spec_name);
+        let lists = manifest::unknown(course, publisher, &loaded.target_roots);
+        for root in &lists {
+            publisher.take_over(root, spec_name)?;
+        }
         let (removed, warnings) = publisher.remove_others(&loaded.all_destinations)?;
-        self.engine.report(&warnings);
+        totals.has_errors |= self.engine.report(&warnings);
+        if !lists.is_empty() {
+            manifest::note_known(course, publisher, &loaded.target_roots);
+        }
         memory.cleaned = Some(Arc::clone(&loaded.all_destinations));
         Ok(removed)
     }
@@ -418,7 +440,8 @@ impl Run<'_> {
             return Ok(());
         }
         let is_there = |root: &String| publisher.file(root).join(manifest::NAME).exists();
-        let is_due = manifest::is_due(course) || !loaded.target_roots.iter().all(is_there);
+        let is_due =
+            !loaded.target_roots.iter().all(is_there) || manifest::is_due_after_run(course);
         if !is_due || !course.settings.output.manifest {
             return Ok(());
         }
@@ -440,7 +463,6 @@ impl Run<'_> {
         manifest::Manifests {
             spec: &self.specified.spec,
             spec_name: spec_name.rsplit('/').next().unwrap_or(&spec_name),
-            course_root: &course.place.root,
             targets: targets
                 .iter()
                 .map(|(name, root)| manifest::Target { name, root })
@@ -448,7 +470,7 @@ impl Run<'_> {
             placed: loaded.placed().collect(),
             failed,
         }
-        .write(publisher, &self.engine.store)?;
+        .write(course, publisher, &self.engine.store)?;
         manifest::set_done(course)
     }
 }

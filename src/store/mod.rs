@@ -145,7 +145,9 @@ impl From<StoreError> for Error {
         } else {
             None
         };
-        let result = Self::internal(error.to_string());
+        let mut result = Self::internal(error.to_string());
+        // Without records nothing can go on.
+        result.stops_all = true;
         match hint {
             Some(hint) => result.hint(hint),
             None => result,

@@ -21,6 +21,20 @@ pub struct OutputRecord {
     pub recorded_ns: i64,
     /// The specification and output root it belongs to.
     pub scope: Arc<str>,
+    /// The digest of what we wrote there before: it may still be there until the new bytes are known to be in place.
+    pub before: Option<Digest>,
+    /// Whether these bytes were found there, and nothing proves that we wrote them.
+    pub is_adopted: bool,
+}
+
+impl OutputRecord {
+    /// Whether we wrote bytes with this digest there; none when the record says nothing about them.
+    pub fn wrote(&self, digest: Digest) -> Option<bool> {
+        if self.digest == digest {
+            return Some(!self.is_adopted);
+        }
+        (self.before == Some(digest)).then_some(true)
+    }
 }
 
 /// An output to be recorded: its path, what is known of it, and the action that made it, which only the records keep.
@@ -110,7 +124,8 @@ impl Store {
 }
 
 /// What a record is read from.
-const COLUMNS: &str = "path, digest, recorded_ns, scope, size, mtime_ns, ctime_ns, inode, device";
+const COLUMNS: &str =
+    "path, digest, recorded_ns, scope, size, mtime_ns, ctime_ns, inode, device, before, adopted";
 
 /// A few scopes for very many outputs.
 #[derive(Default)]
@@ -133,14 +148,19 @@ fn record(row: &Row<'_>, scopes: &mut Scopes) -> Result<OutputRecord> {
         stamp: stamp(row, 4)?,
         recorded_ns: row.get(2)?,
         scope: scopes.of(row.get_ref(3)?.as_str().unwrap_or_default()),
+        before: match row.get_ref(9)?.as_str_or_null().unwrap_or_default() {
+            Some(before) => Some(digest(before)?),
+            None => None,
+        },
+        is_adopted: row.get(10)?,
     })
 }
 
 fn insert(connection: &Connection, outputs: &[Written]) -> Result<()> {
     let mut statement = connection.prepare_cached(
         "INSERT OR REPLACE INTO outputs
-             (path, digest, recorded_ns, action, scope, size, mtime_ns, ctime_ns, inode, device)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+             (path, digest, recorded_ns, action, scope, size, mtime_ns, ctime_ns, inode, device, before, adopted)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     for (path, record, action) in outputs {
         let stamp = record.stamp;
@@ -154,7 +174,9 @@ fn insert(connection: &Connection, outputs: &[Written]) -> Result<()> {
             stamp.mtime_ns,
             stamp.ctime_ns,
             stamp.inode as i64,
-            stamp.device as i64
+            stamp.device as i64,
+            record.before.map(|before| before.to_string()),
+            record.is_adopted
         ])?;
     }
     Ok(())

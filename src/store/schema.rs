@@ -11,7 +11,7 @@ use crate::events::Diagnostic;
 use super::{Result, StoreError};
 
 /// The version of the tables below.
-const VERSION: i64 = 6;
+const VERSION: i64 = 7;
 
 /// What the second version added.
 const CHECKSUMS: &str = "
@@ -42,6 +42,13 @@ ALTER TABLE files ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE files ADD COLUMN device INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE outputs ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE outputs ADD COLUMN device INTEGER NOT NULL DEFAULT 0;
+";
+
+/// What the seventh version added: the bytes that an output may still have until its new ones are in place, and whether clm
+/// found its bytes there and did not write them.
+const PROVENANCE: &str = "
+ALTER TABLE outputs ADD COLUMN before TEXT;
+ALTER TABLE outputs ADD COLUMN adopted INTEGER NOT NULL DEFAULT 0;
 ";
 
 const TABLES: &str = "
@@ -228,6 +235,9 @@ fn migrate(connection: &Connection) -> Result<()> {
     }
     if version < 6 {
         connection.execute_batch(STAMPS)?;
+    }
+    if version < 7 {
+        connection.execute_batch(PROVENANCE)?;
         connection.pragma_update(None, "user_version", VERSION)?;
     }
     connection.execute_batch("COMMIT")?;

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::files;
+
 /// Where git keeps its index and the lock of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitDir(PathBuf);
@@ -16,7 +18,7 @@ impl GitDir {
             .map(|dir| dir.join(".git"))
             .find(|path| path.exists())?;
         let dir = if found.is_file() {
-            let text = std::fs::read_to_string(&found).ok()?;
+            let text = files::read_to_string(&found).ok()?;
             let target = text.strip_prefix("gitdir:")?.trim();
             found.parent()?.join(target)
         } else {

@@ -35,6 +35,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::Diagnostic;
 
+pub use git::GitDir;
 pub use temporary::is_temporary;
 
 pub use settle::{ChangeSet, HoldId, Settle, Tuning};

@@ -265,6 +265,15 @@ impl Ran {
             .collect()
     }
 
+    /// Everything that was said.
+    pub fn diagnostics(&self) -> Vec<&Diagnostic> {
+        let diagnostics = self.events.iter().filter_map(|event| match event {
+            Event::Diagnostic(diagnostic) => Some(diagnostic),
+            _ => None,
+        });
+        diagnostics.collect()
+    }
+
     /// The only error about a file.
     pub fn error_in(&self, file: &str) -> &Diagnostic {
         let errors = self.errors();

@@ -1,7 +1,15 @@
 //! Outputs: written whole or not at all, only when their bytes differ, and remembered in the ledger.
+//!
+//! Bytes at the place of an output that are not known to be clm's are never destroyed: see [`aside`].
 
+mod aside;
+mod dirs;
 mod intact;
+mod listed;
+mod place;
+mod remove;
 mod stage;
+mod there;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -11,14 +19,20 @@ use std::sync::{Arc, Mutex};
 use crate::course::Names;
 use crate::course::path::is_within;
 use crate::digest::{Digest, Stamp};
-use crate::error::{Error, Result};
-use crate::events::{Diagnostic, Event, Events};
+use crate::error::Result;
+use crate::events::{Diagnostic, Events};
 use crate::parallel::{self, lock};
 use crate::store::{OutputRecord, Store, Written};
 
 use super::recalled::Recalled;
 use super::snapshot::now_ns;
+use super::sources::OutputPaths;
 
+use aside::Aside;
+use listed::Lists;
+
+pub use listed::NAME as MANIFEST;
+pub use place::Failure;
 pub use stage::{Content, Output, Prepared, Staged};
 
 /// Where a publisher works.
@@ -31,6 +45,8 @@ pub struct Place<'a> {
     pub scope: String,
     /// A directory of this process in the state directory.
     pub staging: PathBuf,
+    /// The state directory.
+    pub state_dir: PathBuf,
 }
 
 /// The outputs of one course on disk.
@@ -52,6 +68,14 @@ pub struct Publisher {
     among_sources: HashSet<Arc<str>>,
     own: OwnFiles,
     events: Events,
+    /// Where files of others go that stand where outputs belong.
+    aside: Aside,
+    /// Whether they are to stay, so that these outputs are not made.
+    keeps_foreign: bool,
+    /// Every output path of the course as it is planned now, if that is known.
+    wanted: Option<OutputPaths>,
+    /// What manifests in the output tree say of its files.
+    lists: Lists,
 }
 
 /// Files in the source tree that we wrote, with their digests: a watch asks whether a change there is the author's.
@@ -121,7 +145,29 @@ impl Publisher {
             among_sources,
             own,
             events,
+            aside: Aside::new(place.root, &place.state_dir),
+            keeps_foreign: false,
+            wanted: None,
+            lists: Lists::default(),
         })
+    }
+
+    /// Before a run: whether files of others that stand where outputs belong are to stay there.
+    pub fn begin_run(&mut self, keeps_foreign: bool) {
+        self.keeps_foreign = keeps_foreign;
+        self.wanted = None;
+        // What could not be made then may be possible now.
+        self.checked_dirs.clear();
+    }
+
+    /// Tells every output path of the course as it is planned now.
+    pub fn plan(&mut self, wanted: &OutputPaths) {
+        self.wanted = Some(Arc::clone(wanted));
+    }
+
+    /// Tells of files that were moved aside since this was last asked.
+    pub fn take_replaced(&mut self) -> Option<Diagnostic> {
+        self.aside.take_warning()
     }
 
     /// Every output with its record, of all scopes.
@@ -252,74 +298,13 @@ impl Publisher {
         Ok(true)
     }
 
-    /// Moves prepared outputs to their places, with two writes to the ledger for all of them.
-    pub fn place(&mut self, staged: Vec<Staged>) -> Result<()> {
-        if staged.is_empty() {
-            return Ok(());
-        }
-        // The ledger speaks first: a file that we wrote is never taken for somebody else's, even after kill -9.
-        let mut intents = Vec::new();
-        for staged in &staged {
-            if !self.knows(staged)? {
-                intents.push(staged.written(staged.record.clone()));
-            }
-        }
-        if !intents.is_empty() {
-            self.record(intents)?;
-        }
-        let moved = parallel::each(&staged, |output| self.place_one(output));
-        let mut placed = Vec::with_capacity(staged.len());
-        let mut result = Ok(());
-        for (output, record) in staged.into_iter().zip(moved) {
-            match record {
-                Ok(record) => {
-                    self.events.emit(Event::Output {
-                        path: output.destination.to_string(),
-                        digest: Some(record.digest),
-                    });
-                    placed.push(output.written(record));
-                }
-                Err(error) => result = result.and(Err(error)),
-            }
-        }
-        self.keep_all(&placed);
-        // Nobody waits for the stamps: without them the files are read again.
-        self.store.record_outputs_later(placed);
-        result
-    }
-
-    /// Moves one output to its place; gives what the ledger is to say of it.
-    fn place_one(&self, output: &Staged) -> Result<OutputRecord> {
-        let file = self.file(&output.destination);
-        // While it is beside the tree no other process writes to it.
-        let stamp_of =
-            |file: &Path| std::fs::symlink_metadata(file).map_or(Stamp::NONE, |at| Stamp::of(&at));
-        let staged = stamp_of(&output.path);
-        let moved_ns = now_ns();
-        move_into_place(&output.path, &file)?;
-        let stamp = stamp_of(&file);
-        Ok(OutputRecord {
-            stamp,
-            recorded_ns: staged.recorded_after_move(moved_ns, &stamp),
-            ..output.record.clone()
-        })
-    }
-
-    /// Whether the ledger says already what it is to say before this output is placed.
-    fn knows(&self, staged: &Staged) -> Result<bool> {
-        let known = self.recorded(&staged.destination)?;
-        Ok(known.is_some_and(|known| {
-            known.digest == staged.record.digest && known.scope == staged.record.scope
-        }))
-    }
-
     /// Whether a file of the author stands there: one in the source tree that we did not write. Only
     /// `img-generated` directories are ours to write in.
     pub fn is_refused(&self, destination: &str) -> bool {
         destination.starts_with(SOURCES)
             && !destination.contains("/img-generated/")
             && !self.among_sources.contains(destination)
-            && self.file(destination).exists()
+            && self.file(destination).symlink_metadata().is_ok()
     }
 
     #[tracing::instrument(level = "debug", name = "record", skip_all)]
@@ -354,112 +339,8 @@ impl Publisher {
         self.ledger.insert(Arc::clone(destination), record.clone());
     }
 
-    /// Creates a directory of outputs and makes sure that it really lies where outputs may be.
-    fn make_dir(&mut self, dir: &Path) -> Result<()> {
-        if self.checked_dirs.contains(dir) {
-            return Ok(());
-        }
-        std::fs::create_dir_all(dir).map_err(|error| Error::io("create", dir, &error))?;
-        let real = dir
-            .canonicalize()
-            .map_err(|error| Error::io("open", dir, &error))?;
-        let is_inside = self.allowed.iter().any(|allowed| {
-            allowed
-                .canonicalize()
-                .is_ok_and(|allowed| real.starts_with(allowed))
-        });
-        if !is_inside {
-            return Err(Error::internal(format!(
-                "the output directory `{}` leads out of the output root, to `{}`",
-                dir.display(),
-                real.display()
-            ))
-            .hint("remove the symbolic link, or choose another `--output-dir`"));
-        }
-        self.checked_dirs.insert(dir.to_path_buf());
-        Ok(())
-    }
-
-    /// Creates an empty directory that the course asks for.
-    pub fn publish_dir(&mut self, destination: &str) -> Result<()> {
-        self.make_dir(&self.file(destination))
-    }
-
-    /// Removes outputs of this scope that are not `wanted`, if they are still as we wrote them.
-    ///
-    /// Returns how many were removed, and a warning for each that somebody changed.
-    pub fn remove_others(&mut self, wanted: &HashSet<Arc<str>>) -> Result<(u64, Vec<Diagnostic>)> {
-        self.recall()?;
-        let gone: Vec<(Arc<str>, OutputRecord)> = self
-            .outputs()
-            .filter(|(path, _)| !wanted.contains(&**path))
-            .map(|(path, record)| (Arc::clone(path), record.clone()))
-            .collect();
-        let mut removed = 0;
-        let mut warnings = Vec::new();
-        for (path, record) in &gone {
-            let file = self.file(path);
-            match Digest::of_file(&file) {
-                Ok(digest) if digest == record.digest => {
-                    std::fs::remove_file(&file)
-                        .map_err(|error| Error::io("remove", &file, &error))?;
-                    self.remove_empty_dirs(&file);
-                    removed += 1;
-                    self.events.emit(Event::Output {
-                        path: path.to_string(),
-                        digest: None,
-                    });
-                }
-                Ok(_) => warnings.push(
-                    Diagnostic::warning("the source of this output is gone, but somebody changed the output; it is left alone")
-                        .at(&**path, None)
-                        .hint("remove it yourself if nobody needs it"),
-                ),
-                Err(_) => {}
-            }
-            self.ledger.remove(path);
-            self.among_sources.remove(&**path);
-        }
-        self.store
-            .forget_outputs(gone.into_iter().map(|(path, _)| path).collect())?;
-        Ok((removed, warnings))
-    }
-
-    /// Removes the directories that became empty, up to the output root.
-    fn remove_empty_dirs(&self, file: &Path) {
-        for dir in file.ancestors().skip(1) {
-            let is_root = self.allowed.iter().any(|allowed| allowed == dir);
-            if is_root || std::fs::remove_dir(dir).is_err() {
-                return;
-            }
-        }
-    }
-
     /// Paths in the source tree that we wrote, whoever changed them since.
     pub fn among_sources(&self) -> impl Iterator<Item = &str> {
         self.among_sources.iter().map(|path| &**path)
-    }
-}
-
-/// Renames the staged file to its place; across file systems by a copy beside it.
-fn move_into_place(staged: &Path, file: &Path) -> Result<()> {
-    match std::fs::rename(staged, file) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
-            let parent = file.parent().unwrap_or(Path::new("."));
-            let io = |error: std::io::Error| Error::io("write", file, &error);
-            let mut beside = tempfile::Builder::new()
-                .prefix(".clm-")
-                .tempfile_in(parent)
-                .map_err(io)?;
-            let mut source = std::fs::File::open(staged).map_err(io)?;
-            std::io::copy(&mut source, beside.as_file_mut()).map_err(io)?;
-            let permissions = source.metadata().map_err(io)?.permissions();
-            beside.as_file().set_permissions(permissions).map_err(io)?;
-            beside.persist(file).map_err(|error| io(error.error))?;
-            let _ = std::fs::remove_file(staged);
-            Ok(())
-        }
-        Err(error) => Err(Error::io("write", file, &error)),
     }
 }

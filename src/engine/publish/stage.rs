@@ -1,5 +1,6 @@
 //! Writing outputs beside the output tree, with all processors.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,12 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use crate::digest::{Digest, Stamp};
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
+use crate::events::Diagnostic;
+use crate::files;
 use crate::parallel;
 use crate::store::{OutputRecord, Written};
 
 use super::super::snapshot::now_ns;
-use super::Publisher;
+use super::there::{There, What};
+use super::{Failure, Publisher};
 
 /// Where the bytes of an output come from.
 #[derive(Clone, Debug)]
@@ -45,6 +49,8 @@ pub enum Prepared {
     Unchanged(Written),
     /// A file of the author stands there, which is never overwritten.
     Refused(Arc<str>),
+    /// It cannot be written.
+    Failed(Failure),
 }
 
 /// An output beside the output tree.
@@ -52,7 +58,9 @@ pub struct Staged {
     pub(super) destination: Arc<str>,
     pub(super) path: PathBuf,
     pub(super) record: OutputRecord,
-    action: Arc<str>,
+    pub(super) action: Arc<str>,
+    /// What was in its place.
+    pub(super) there: There,
 }
 
 impl Staged {
@@ -74,16 +82,19 @@ impl Publisher {
     /// blob, or a source that changed meanwhile.
     #[tracing::instrument(level = "debug", name = "write", skip_all)]
     pub fn prepare(&mut self, outputs: &[Output<'_>]) -> Result<Vec<Option<Vec<Prepared>>>> {
+        let mut impossible = HashMap::new();
         for output in outputs {
             for destination in output.destinations {
-                let file = self.file(destination);
-                if let Some(parent) = file.parent() {
-                    self.make_dir(parent)?;
+                if let Err(error) = self.make_room(destination) {
+                    let failure = Failure::of(&output.action, error)?;
+                    impossible.insert(Arc::clone(destination), failure.diagnostic);
                 }
             }
         }
         let number = AtomicU64::new(self.staged);
-        let prepared = parallel::each(outputs, |output| self.prepare_one(output, &number));
+        let prepared = parallel::each(outputs, |output| {
+            self.prepare_one(output, &number, &impossible)
+        });
         self.staged = number.into_inner();
         let mut unchanged = Vec::new();
         let mut all = Vec::with_capacity(prepared.len());
@@ -102,27 +113,51 @@ impl Publisher {
         Ok(all)
     }
 
+    /// Makes the directory of an output, and sees to it that there is none in its own place.
+    fn make_room(&mut self, destination: &str) -> Result<()> {
+        let file = self.file(destination);
+        if let Some(parent) = file.parent() {
+            self.make_dir(parent)?;
+        }
+        let is_dir = std::fs::symlink_metadata(&file).is_ok_and(|found| found.is_dir());
+        match is_dir && !self.is_refused(destination) {
+            true => self.clear_dir(destination),
+            false => Ok(()),
+        }
+    }
+
     fn prepare_one(
         &self,
         output: &Output<'_>,
         number: &AtomicU64,
+        impossible: &HashMap<Arc<str>, Diagnostic>,
     ) -> Result<Option<Vec<Prepared>>> {
         let mut places = Vec::with_capacity(output.destinations.len());
         // Its bytes are verified once; the other places get copies of what was verified.
         let mut verified: Option<PathBuf> = None;
         for destination in output.destinations {
-            let file = self.file(destination);
-            let existing = std::fs::symlink_metadata(&file).ok();
-            let is_equal = existing.as_ref().is_some_and(|metadata| metadata.is_file())
-                && output.digest.is_of_file(&file);
+            if let Some(diagnostic) = impossible.get(destination) {
+                places.push(Prepared::Failed(Failure {
+                    action: Arc::clone(&output.action),
+                    diagnostic: diagnostic.clone(),
+                }));
+                continue;
+            }
+            let recorded_ns = now_ns();
+            let there = self.look(destination)?;
             let mut record = OutputRecord {
                 digest: output.digest,
                 stamp: Stamp::NONE,
-                recorded_ns: now_ns(),
+                recorded_ns,
                 scope: Arc::clone(&self.scope),
+                before: None,
+                is_adopted: false,
             };
-            if is_equal {
-                record.stamp = existing.as_ref().map_or(Stamp::NONE, Stamp::of);
+            if let What::File { digest, is_ours } = there.what
+                && digest == output.digest
+            {
+                record.stamp = there.stamp.unwrap_or(Stamp::NONE);
+                record.is_adopted = !is_ours;
                 let destination = Arc::clone(destination);
                 let action = Arc::clone(&output.action);
                 places.push(Prepared::Unchanged((destination, record, action)));
@@ -132,12 +167,11 @@ impl Publisher {
                 places.push(Prepared::Refused(Arc::clone(destination)));
                 continue;
             }
-            if existing.as_ref().is_some_and(|metadata| metadata.is_dir()) {
-                return Err(Error::internal(format!(
-                    "there is a directory where the output `{}` belongs",
-                    file.display()
-                ))
-                .hint("move it away and build again"));
+            if there.is_foreign() && self.keeps_foreign {
+                let error = self.set_aside(&self.file(destination)).err();
+                let error = error.unwrap_or_else(|| Error::internal("it was moved aside"));
+                places.push(Prepared::Failed(Failure::of(&output.action, error)?));
+                continue;
             }
             let number = number.fetch_add(1, Ordering::Relaxed) + 1;
             let path = self.staging.join(format!("out-{number}"));
@@ -151,6 +185,7 @@ impl Publisher {
                 path,
                 record,
                 action: Arc::clone(&output.action),
+                there,
             }));
         }
         Ok(Some(places))
@@ -162,8 +197,12 @@ impl Publisher {
             Content::Bytes(bytes) => write(path, bytes)?,
             Content::Blob => return Ok(self.store.copy_to(&output.digest, path)?),
             Content::File(source) => {
-                if std::fs::copy(source, path).is_err() && !source.is_file() {
-                    return Ok(false);
+                match files::copy(source, path) {
+                    Err(error) if error::stops_all(&error) => {
+                        return Err(Error::io("write", path, &error));
+                    }
+                    Err(_) if !source.is_file() => return Ok(false),
+                    _ => {}
                 }
                 if !output.digest.is_of_file(path) {
                     return Ok(false);
@@ -182,7 +221,7 @@ fn copy_again(verified: &Path, path: &Path, content: &Content) -> Result<()> {
     if let Content::Bytes(bytes) = content {
         return write(path, bytes);
     }
-    std::fs::copy(verified, path).map_err(|error| Error::io("write", path, &error))?;
+    files::copy(verified, path).map_err(|error| Error::io("write", path, &error))?;
     if matches!(content, Content::File(_)) {
         let modified = std::fs::metadata(verified).and_then(|metadata| metadata.modified());
         keep_modified(path, modified);

@@ -181,7 +181,7 @@ impl Progressing<'_, '_> {
                 }
                 // An action that was not asked for may be up to date all the same; one that began and did not end is not.
                 State::Without if !self.round.wanted[index] => {}
-                State::Without | State::Waiting | State::Working => {
+                State::Without | State::Unplaced(_) | State::Waiting | State::Working => {
                     self.round.settled.unsettle(&action.id);
                 }
             }

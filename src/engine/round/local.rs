@@ -14,7 +14,7 @@ use crate::store::{CachedResult, ResultStatus};
 use super::super::decide::Decided;
 use super::super::jobs;
 use super::super::publish::Content;
-use super::restore::ToPublish;
+use super::restore::{Published, ToPublish};
 use super::{Progressing, State, millis, upstream};
 
 /// How many actions are done in this process before workers are given their due, and for how long at most.
@@ -132,11 +132,11 @@ impl Progressing<'_, '_> {
             index: made.index,
             contents: vec![(made.digest, &made.content)],
         });
-        let are_done = self.publish(&to_publish.collect::<Vec<_>>())?;
-        for (made, is_done) in all.into_iter().zip(are_done) {
+        let published = self.publish(&to_publish.collect::<Vec<_>>())?;
+        for (made, published) in all.into_iter().zip(published) {
             let (digest, took) = (made.digest, made.took);
             let index = made.index;
-            if !is_done {
+            if published == Published::Damaged {
                 self.changed(index, made.started)?;
                 continue;
             }
@@ -158,8 +158,13 @@ impl Progressing<'_, '_> {
                 store.record_result_later(&action.id, action.kind, &made.decided.key, &result);
             }
             self.note_latest(index, &made.decided, &[], Some(took))?;
+            let results = [(name, digest)].into();
+            if let Published::Failed(reasons) = published {
+                self.unplaced(index, &reasons, results, took);
+                continue;
+            }
             self.end(index, Status::Written, took);
-            self.complete(index, Some([(name, digest)].into()));
+            self.complete(index, Some(results));
         }
         Ok(())
     }

@@ -119,6 +119,8 @@ enum State {
     Working,
     /// Its results are known.
     Done(Results),
+    /// Its results are known, but some of its outputs are not in their places.
+    Unplaced(Results),
     /// It is as it was in the round before, with these results.
     Untouched(Results),
     /// It has none, or is not wanted.
@@ -541,7 +543,9 @@ fn waiting(action: &Action) -> Span {
 /// The results of the actions that one waits for, without those that have none.
 fn upstream<'s>(states: &'s [State], action: &Action) -> Vec<&'s Results> {
     let results = action.after.iter().map(|before| match &states[*before] {
-        State::Done(results) | State::Untouched(results) => Some(results),
+        State::Done(results) | State::Unplaced(results) | State::Untouched(results) => {
+            Some(results)
+        }
         _ => None,
     });
     results.flatten().collect()

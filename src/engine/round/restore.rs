@@ -1,6 +1,8 @@
 //! Results that are known already, and what was just made: brought to their places, many at a time.
 
-use std::time::Instant;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::digest::Digest;
 use crate::error::Result;
@@ -8,8 +10,8 @@ use crate::events::{Diagnostic, Status};
 use crate::plan::{Action, ActionIndex};
 
 use super::super::decide::{Decided, Results};
-use super::super::publish::{Content, Output, Prepared};
-use super::{Progressing, Queued};
+use super::super::publish::{Content, Failure, Output, Prepared};
+use super::{Progressing, Queued, State};
 
 /// How many actions are restored before people are told of them.
 const GROUP: usize = 256;
@@ -20,6 +22,17 @@ pub(super) struct Restorable {
     pub(super) decided: Decided,
     pub(super) results: Results,
     pub(super) replayed: Vec<Diagnostic>,
+}
+
+/// What became of the outputs of an action.
+#[derive(Debug, PartialEq)]
+pub(super) enum Published {
+    /// All are in their places.
+    Done,
+    /// The content of one is not what it should be: a damaged blob, or a source that changed.
+    Damaged,
+    /// Some cannot be in their places.
+    Failed(Vec<Diagnostic>),
 }
 
 /// An action with the content of each of its outputs, in their order.
@@ -49,39 +62,67 @@ impl Progressing<'_, '_> {
                 contents: blobs(action, &restorable.results),
             });
         }
-        let are_there = self.publish(&to_publish)?;
+        let published = self.publish(&to_publish)?;
         let took = started.elapsed();
-        for (restorable, is_there) in group.into_iter().zip(are_there) {
+        for (restorable, published) in group.into_iter().zip(published) {
             let index = restorable.index;
             // The work was done for all of them together: that is the phase around this.
             let span = self.action_span(&plan.actions[index], &[], 0);
             let _inside = span.enter();
             let decided = restorable.decided;
-            if is_there {
-                self.say(index, restorable.replayed);
-                self.note_latest(index, &decided, &decided.discovered, None)?;
-                self.end(index, Status::Restored, took);
-                self.complete(index, Some(restorable.results));
-            } else {
-                span.record("status", "damaged");
-                let reasons = vec!["its cached result is damaged".to_owned()];
-                damaged.push(self.to_be_queued(index, decided, reasons)?);
+            match published {
+                Published::Done => {
+                    self.say(index, restorable.replayed);
+                    self.note_latest(index, &decided, &decided.discovered, None)?;
+                    self.end(index, Status::Restored, took);
+                    self.complete(index, Some(restorable.results));
+                }
+                Published::Failed(reasons) => {
+                    self.warn(&restorable.replayed);
+                    self.unplaced(index, &reasons, restorable.results, took);
+                }
+                Published::Damaged => {
+                    span.record("status", "damaged");
+                    let reasons = vec!["its cached result is damaged".to_owned()];
+                    damaged.push(self.to_be_queued(index, decided, reasons)?);
+                }
             }
         }
         Ok(())
     }
 
-    /// Publishes results of one action from the blob store; false when a blob is damaged.
-    pub(super) fn publish_blobs(&mut self, index: ActionIndex, results: &Results) -> Result<bool> {
-        let contents = blobs(&self.round.plan.actions[index], results);
-        let published = self.publish(&[ToPublish { index, contents }])?;
-        Ok(published == [true])
+    /// An action has its results, but not all of its outputs are in their places: whatever is made of the results can be made.
+    pub(super) fn unplaced(
+        &mut self,
+        index: ActionIndex,
+        reasons: &[Diagnostic],
+        results: Results,
+        took: Duration,
+    ) {
+        self.warn(reasons);
+        self.end(index, Status::Failed, took);
+        self.states[index] = State::Unplaced(results);
+        self.free_consumers(index);
+        if self.round.session.fail_fast {
+            self.round.session.cancel.cancel();
+            self.stop();
+        }
     }
 
-    /// Publishes the outputs of actions. For each whether it was done: it is not when the content of an output is not
-    /// what it should be.
+    /// Publishes results of one action from the blob store.
+    pub(super) fn publish_blobs(
+        &mut self,
+        index: ActionIndex,
+        results: &Results,
+    ) -> Result<Published> {
+        let contents = blobs(&self.round.plan.actions[index], results);
+        let mut published = self.publish(&[ToPublish { index, contents }])?;
+        Ok(published.pop().unwrap_or(Published::Damaged))
+    }
+
+    /// Publishes the outputs of actions.
     #[tracing::instrument(level = "debug", name = "publish", skip_all)]
-    pub(super) fn publish(&mut self, all: &[ToPublish<'_>]) -> Result<Vec<bool>> {
+    pub(super) fn publish(&mut self, all: &[ToPublish<'_>]) -> Result<Vec<Published>> {
         let plan = self.round.plan;
         let mut outputs = Vec::new();
         for ToPublish { index, contents } in all {
@@ -97,23 +138,48 @@ impl Progressing<'_, '_> {
         }
         let mut prepared = self.round.publisher.prepare(&outputs)?.into_iter();
         let mut staged = Vec::new();
-        let mut are_done = Vec::with_capacity(all.len());
+        let mut published = Vec::with_capacity(all.len());
+        let mut failures: HashMap<Arc<str>, Vec<Diagnostic>> = HashMap::new();
+        let mut fail = |failure: Failure| {
+            let reasons = failures.entry(failure.action).or_default();
+            reasons.push(failure.diagnostic);
+        };
         for ToPublish { index, contents } in all {
             let action = &plan.actions[*index];
             // All of them are taken, even if one is lost: what follows belongs to the next action.
             let outputs: Vec<_> = prepared.by_ref().take(contents.len()).collect();
             let outputs: Option<Vec<_>> = outputs.into_iter().collect();
-            are_done.push(outputs.is_some() && contents.len() == action.outputs.len());
+            let is_whole = outputs.is_some() && contents.len() == action.outputs.len();
+            published.push(match is_whole {
+                true => Published::Done,
+                false => Published::Damaged,
+            });
             for place in outputs.into_iter().flatten().flatten() {
                 match place {
                     Prepared::Staged(output) => staged.push(output),
                     Prepared::Unchanged(..) => {}
                     Prepared::Refused(destination) => self.refused(action, &destination),
+                    Prepared::Failed(failure) => fail(failure),
                 }
             }
         }
-        self.round.publisher.place(staged)?;
-        Ok(are_done)
+        self.round
+            .publisher
+            .place(staged)?
+            .into_iter()
+            .for_each(fail);
+        for (ToPublish { index, .. }, published) in all.iter().zip(&mut published) {
+            let action = &plan.actions[*index];
+            if *published == Published::Done
+                && let Some(mut reasons) = failures.remove(&action.id)
+            {
+                for reason in &mut reasons {
+                    reason.file.get_or_insert_with(|| action.source.to_string());
+                }
+                *published = Published::Failed(reasons);
+            }
+        }
+        Ok(published)
     }
 
     fn refused(&self, action: &Action, destination: &str) {

@@ -18,6 +18,7 @@ use crate::worker::{Outcome, Progress, ProgressSink, WorkerError};
 use super::super::decide::{Decision, results_of};
 use super::super::jobs;
 use super::super::snapshot::now_ns;
+use super::restore::Published;
 use super::{ATTEMPTS, LEASE_MS, Progressing, Queued, Running, State, millis, upstream, waiting};
 
 /// The kinds of work that workers do.
@@ -234,7 +235,8 @@ impl Progressing<'_, '_> {
         }
         let said = self.as_now(running, outcome.diagnostics);
         self.say(index, said);
-        if !self.publish_blobs(index, &results)? {
+        let published = self.publish_blobs(index, &results)?;
+        if published == Published::Damaged {
             return self.superseded(running);
         }
         self.note_latest(
@@ -244,7 +246,12 @@ impl Progressing<'_, '_> {
             Some(running.started.elapsed()),
         )?;
         self.check_inputs(action);
-        self.end(index, Status::Built, running.started.elapsed());
+        let took = running.started.elapsed();
+        if let Published::Failed(reasons) = published {
+            self.unplaced(index, &reasons, results, took);
+            return Ok(None);
+        }
+        self.end(index, Status::Built, took);
         self.complete(index, Some(results));
         Ok(None)
     }

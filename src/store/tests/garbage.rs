@@ -59,6 +59,8 @@ fn only_what_nothing_refers_to_is_collected() {
             },
             recorded_ns: 1,
             scope: "".into(),
+            before: None,
+            is_adopted: false,
         };
         let ours = (name.as_str().into(), output, name.as_str().into());
         store.record_outputs(vec![ours]).unwrap();

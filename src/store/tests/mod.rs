@@ -61,6 +61,8 @@ fn records_survive_reopening() {
         stamp: file.stamp,
         recorded_ns: 5,
         scope: "course.xml".into(),
+        before: Some(Digest::of("before")),
+        is_adopted: true,
     };
     store
         .record_outputs(vec![("out/a".into(), output.clone(), "copy a".into())])

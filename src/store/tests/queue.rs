@@ -373,6 +373,8 @@ fn the_jobs_of_an_older_database_are_kept() {
          ALTER TABLE files DROP COLUMN device;
          ALTER TABLE outputs DROP COLUMN ctime_ns;
          ALTER TABLE outputs DROP COLUMN device;
+         ALTER TABLE outputs DROP COLUMN before;
+         ALTER TABLE outputs DROP COLUMN adopted;
          PRAGMA user_version = 4;",
     )
     .unwrap();

@@ -1,0 +1,312 @@
+//! Files of others that stand where outputs belong: they are moved to `.clm/replaced/DATE/..` and kept for some time.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Mutex;
+
+use chrono::{Local, NaiveDate};
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::events::Diagnostic;
+use crate::files;
+use crate::parallel::lock;
+
+/// The directory in the state directory.
+const NAME: &str = "replaced";
+/// How many days they are kept.
+const DAYS: i64 = 30;
+/// How many bytes of days that are over are kept.
+const MAX_SIZE: u64 = 2 << 30;
+/// How many are named in the warning.
+const NAMED: usize = 20;
+
+/// Where such files go.
+pub(super) struct Aside {
+    root: PathBuf,
+    all: PathBuf,
+    moved: Mutex<Moved>,
+}
+
+#[derive(Default)]
+struct Moved {
+    /// What was moved since the last warning: from where, and where it is now.
+    paths: Vec<(PathBuf, PathBuf)>,
+    /// Whether old ones were removed by this process.
+    is_swept: bool,
+}
+
+impl Aside {
+    pub(super) fn new(root: &Path, state_dir: &Path) -> Self {
+        Self {
+            root: root.to_path_buf(),
+            all: state_dir.join(NAME),
+            moved: Mutex::default(),
+        }
+    }
+
+    /// Moves whatever stands at a path aside: a file, a link, a directory with all that is in it.
+    pub(super) fn take(&self, file: &Path) -> Result<()> {
+        let mut moved = lock(&self.moved);
+        if !std::mem::replace(&mut moved.is_swept, true) {
+            sweep(&self.all, Local::now().date_naive(), MAX_SIZE);
+        }
+        let place = self
+            .put(file)
+            .map_err(|error| Error::io("move aside", file, &error))?;
+        moved.paths.push((file.to_path_buf(), place));
+        Ok(())
+    }
+
+    /// What there is to say about files that were moved since this was last asked.
+    pub(super) fn take_warning(&self) -> Option<Diagnostic> {
+        let mut moved = std::mem::take(&mut lock(&self.moved).paths);
+        moved.sort();
+        if moved.is_empty() {
+            return None;
+        }
+        let shown = |path: &Path| {
+            let path = path.strip_prefix(&self.root).unwrap_or(path);
+            path.display().to_string()
+        };
+        let day_of = |place: &Path| {
+            let below = place.strip_prefix(&self.all).ok()?;
+            Some(self.all.join(below.components().next()?))
+        };
+        let days: BTreeSet<PathBuf> = moved.iter().filter_map(|(_, at)| day_of(at)).collect();
+        let days: Vec<String> = days.iter().map(|day| format!("`{}`", shown(day))).collect();
+        let mut names: Vec<String> = moved
+            .iter()
+            .take(NAMED)
+            .map(|(from, _)| format!("`{}`", shown(from)))
+            .collect();
+        if moved.len() > NAMED {
+            names.push(format!("and {} more", moved.len() - NAMED));
+        }
+        let what = match moved.len() {
+            1 => "a file that clm did not make was in the place of an output".to_owned(),
+            count => format!("{count} files that clm did not make were in the places of outputs"),
+        };
+        let message = format!(
+            "{what}, moved to {}: {}",
+            days.join(" and "),
+            names.join(", ")
+        );
+        Some(Diagnostic::warning(message).hint(format!(
+            "take back what you need: it is kept for {DAYS} days; with `--no-replace` such outputs are not made instead"
+        )))
+    }
+
+    fn put(&self, file: &Path) -> io::Result<PathBuf> {
+        let below = self.name_of(file);
+        let date = Local::now().date_naive().to_string();
+        let mut number = 1;
+        loop {
+            let day = match number {
+                1 => self.all.join(&date),
+                number => self.all.join(format!("{date}.{number}")),
+            };
+            let place = day.join(&below);
+            number += 1;
+            let is_free = match std::fs::symlink_metadata(&place) {
+                Ok(_) if is_copy(file, &place) => {
+                    std::fs::remove_file(file)?;
+                    return Ok(place);
+                }
+                Ok(_) => false,
+                // What was a file that day may have been a directory later.
+                Err(_) => place
+                    .parent()
+                    .is_some_and(|dir| std::fs::create_dir_all(dir).is_ok()),
+            };
+            if is_free {
+                relocate(file, &place)?;
+                return Ok(place);
+            }
+            if number > 1000 {
+                return Err(io::Error::other(format!(
+                    "nothing can be put into `{}`",
+                    self.all.display()
+                )));
+            }
+        }
+    }
+
+    /// The path of a file as it is below a day: relative to the course root, or to the root of all paths.
+    fn name_of(&self, file: &Path) -> PathBuf {
+        let below = file.strip_prefix(&self.root).unwrap_or(file);
+        below
+            .components()
+            .filter(|part| matches!(part, Component::Normal(_)))
+            .collect()
+    }
+}
+
+/// Whether two files have the same bytes.
+fn is_copy(file: &Path, other: &Path) -> bool {
+    let is_file = |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
+    is_file(file)
+        && is_file(other)
+        && Digest::of_file(file).is_ok_and(|digest| digest.is_of_file(other))
+}
+
+/// Renames; to another file system by a copy that is complete before the original is removed.
+fn relocate(from: &Path, to: &Path) -> io::Result<()> {
+    match std::fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
+        result => return result,
+    }
+    let metadata = std::fs::symlink_metadata(from)?;
+    if metadata.is_dir() {
+        std::fs::create_dir(to)?;
+        for entry in std::fs::read_dir(from)? {
+            let entry = entry?;
+            relocate(&entry.path(), &to.join(entry.file_name()))?;
+        }
+        return std::fs::remove_dir(from);
+    }
+    if metadata.is_symlink() {
+        std::os::unix::fs::symlink(std::fs::read_link(from)?, to)?;
+    } else if let Some(reason) = files::not_a_file(metadata.file_type()) {
+        return Err(io::Error::new(io::ErrorKind::CrossesDevices, reason));
+    } else {
+        files::copy(from, to)?;
+        let modified = metadata.modified()?;
+        let copied = std::fs::File::options().append(true).open(to);
+        // Without write permission the copy is as complete, but may not survive a power failure.
+        if let Ok(copied) = copied {
+            let _ = copied.set_modified(modified);
+            copied.sync_all()?;
+        }
+    }
+    std::fs::remove_file(from)
+}
+
+/// Removes days that are over for long, and the oldest ones of the others while all together are larger than `max_size`. What
+/// was moved today always stays.
+fn sweep(all: &Path, today: NaiveDate, max_size: u64) {
+    let Ok(entries) = std::fs::read_dir(all) else {
+        return;
+    };
+    let date_of = |dir: &Path| {
+        let name = dir.file_name()?.to_str()?;
+        let date = name.split('.').next().unwrap_or(name);
+        NaiveDate::parse_from_str(date, "%Y-%m-%d").ok()
+    };
+    let mut days: Vec<(NaiveDate, PathBuf)> = entries
+        .flatten()
+        .filter_map(|entry| Some((date_of(&entry.path())?, entry.path())))
+        .filter(|(date, _)| *date < today)
+        .collect();
+    days.sort();
+    days.reverse();
+    let mut size: u64 = 0;
+    for (date, dir) in days {
+        size = size.saturating_add(size_of(&dir));
+        if (today - date).num_days() > DAYS || size > max_size {
+            let _ = std::fs::remove_dir_all(dir);
+        }
+    }
+}
+
+fn size_of(path: &Path) -> u64 {
+    let Ok(metadata) = std::fs::symlink_metadata(path) else {
+        return 0;
+    };
+    if !metadata.is_dir() {
+        return metadata.len();
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| size_of(&entry.path())).sum()
+}
+
+/// A directory whose content counts for a person even when clm made what is around it: a repository.
+pub(super) fn holds_repository(dir: &Path) -> bool {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut dirs = Vec::new();
+    for entry in entries {
+        if entry.file_name() == ".git" {
+            return true;
+        }
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            dirs.push(entry.path());
+        }
+    }
+    dirs.iter().any(|dir| holds_repository(dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn course() -> (tempfile::TempDir, Aside) {
+        let dir = tempfile::tempdir().unwrap();
+        let aside = Aside::new(dir.path(), &dir.path().join(".clm"));
+        (dir, aside)
+    }
+
+    #[test]
+    fn everything_that_is_moved_is_kept_and_named() {
+        let (dir, aside) = course();
+        let file = dir.path().join("output/a.txt");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        for text in ["one", "two", "one", "two"] {
+            std::fs::write(&file, text).unwrap();
+            aside.take(&file).unwrap();
+            assert!(!file.exists());
+        }
+        std::fs::create_dir_all(file.join("deep")).unwrap();
+        std::fs::write(file.join("deep/b.txt"), "three").unwrap();
+        aside.take(&file).unwrap();
+        let today = Local::now().date_naive().to_string();
+        let kept = |day: &str, name: &str| {
+            std::fs::read_to_string(dir.path().join(".clm/replaced").join(day).join(name)).unwrap()
+        };
+        assert_eq!(kept(&today, "output/a.txt"), "one");
+        assert_eq!(kept(&format!("{today}.2"), "output/a.txt"), "two");
+        let third = format!("{today}.3");
+        assert_eq!(kept(&third, "output/a.txt/deep/b.txt"), "three");
+        let days = std::fs::read_dir(dir.path().join(".clm/replaced")).unwrap();
+        assert_eq!(days.count(), 3, "equal bytes are kept once");
+        let warning = aside.take_warning().unwrap();
+        assert!(
+            warning.message.contains("output/a.txt"),
+            "{}",
+            warning.message
+        );
+        assert!(
+            warning.message.contains(&format!(".clm/replaced/{today}")),
+            "{}",
+            warning.message
+        );
+        assert!(aside.take_warning().is_none());
+    }
+
+    #[test]
+    fn old_days_go_and_today_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let today = NaiveDate::from_ymd_opt(2026, 12, 31).unwrap();
+        let day = |name: &str| dir.path().join(name);
+        for name in [
+            "2026-11-30",
+            "2026-12-02",
+            "2026-12-30.2",
+            "2026-12-31",
+            "notes",
+        ] {
+            std::fs::create_dir(day(name)).unwrap();
+            std::fs::write(day(name).join("a"), [0; 100]).unwrap();
+        }
+        sweep(dir.path(), today, 1000);
+        assert!(!day("2026-11-30").exists());
+        assert!(day("2026-12-02").exists());
+        sweep(dir.path(), today, 150);
+        assert!(!day("2026-12-02").exists());
+        assert!(day("2026-12-30.2").exists());
+        sweep(dir.path(), today, 0);
+        assert!(!day("2026-12-30.2").exists());
+        assert!(day("2026-12-31").exists());
+        assert!(day("notes").exists(), "what is no day is not touched");
+    }
+}

@@ -1,0 +1,203 @@
+//! Directories of outputs: made, and cleared away where they are in the place of an output.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::course::path::{is_within, name_of};
+use crate::error::{Error, Result};
+use crate::events::Event;
+
+use super::there::{What, metadata};
+use super::{Publisher, aside};
+
+impl Publisher {
+    /// Creates a directory of outputs and makes sure that it really lies where outputs may be. What was a file there and is
+    /// none any more gives way.
+    pub(super) fn make_dir(&mut self, dir: &Path) -> Result<()> {
+        if self.checked_dirs.contains(dir) {
+            return Ok(());
+        }
+        // Before anything is made: it would be made behind the link.
+        if let Some(link) = self.leading_out(dir) {
+            let real = link.canonicalize().unwrap_or_else(|_| link.to_path_buf());
+            let path = name_of(&self.root, link);
+            return Err(Error::usage(format!(
+                "the output directory `{path}` leads out of the output root, to `{}`",
+                real.display()
+            ))
+            .at(path, None)
+            .hint("remove the symbolic link, or choose another `--output-dir`"));
+        }
+        if std::fs::create_dir_all(dir).is_err() {
+            self.clear_files_above(dir)?;
+            std::fs::create_dir_all(dir).map_err(|error| Error::io("create", dir, &error))?;
+        }
+        self.checked_dirs.insert(dir.to_path_buf());
+        Ok(())
+    }
+
+    /// Creates an empty directory that the course asks for.
+    pub fn publish_dir(&mut self, destination: &str) -> Result<()> {
+        self.make_dir(&self.file(destination))
+    }
+
+    /// The first directory on the way to one that exists and does not lie where outputs may be.
+    fn leading_out<'d>(&self, dir: &'d Path) -> Option<&'d Path> {
+        let is_root = |dir: &Path| self.allowed.iter().any(|allowed| dir == allowed);
+        let mut above: Vec<&Path> = dir.ancestors().take_while(|dir| !is_root(dir)).collect();
+        above.reverse();
+        above
+            .into_iter()
+            .take_while(|dir| dir.exists())
+            .find(|dir| dir.is_dir() && !self.is_inside_dir(dir))
+    }
+
+    /// Whether a directory lies, without links, in one of those that outputs may be in.
+    fn is_inside_dir(&self, dir: &Path) -> bool {
+        dir.canonicalize().is_ok_and(|real| {
+            self.allowed.iter().any(|allowed| {
+                allowed
+                    .canonicalize()
+                    .is_ok_and(|allowed| real.starts_with(allowed))
+            })
+        })
+    }
+
+    /// Whether a file lies, without links above it, where outputs may be.
+    pub(super) fn is_inside(&self, file: &Path) -> bool {
+        file.parent().is_some_and(|dir| self.is_inside_dir(dir))
+    }
+
+    /// Makes way for a directory: removes or moves aside a file where one of the directories above belongs.
+    fn clear_files_above(&mut self, dir: &Path) -> Result<()> {
+        let root_of = |allowed: &&PathBuf| dir.starts_with(allowed);
+        let roots: Vec<PathBuf> = self.allowed.iter().filter(root_of).cloned().collect();
+        let is_below = |file: &&Path| {
+            let mut roots = roots.iter();
+            roots.any(|root| file.starts_with(root) && *file != root.as_path())
+        };
+        let above: Vec<&Path> = dir.ancestors().take_while(is_below).collect();
+        for file in above.into_iter().rev() {
+            match metadata(file) {
+                // A link to a directory, in or out of the root, is judged when it is there.
+                Ok(Some(found)) if found.is_dir() || file.is_dir() => continue,
+                Ok(Some(_)) => return self.clear_file(file),
+                // What is above is no directory, or nothing is there at all.
+                Ok(None) | Err(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    fn clear_file(&mut self, file: &Path) -> Result<()> {
+        let path = name_of(&self.root, file);
+        if self.is_wanted(&path) {
+            return Err(Error::usage(format!(
+                "`{path}` is an output of the course itself, so nothing can be put below it"
+            ))
+            .hint("rename one of the two sources"));
+        }
+        let there = self.look(&path)?;
+        if there.is_foreign() {
+            return self.set_aside(file);
+        }
+        std::fs::remove_file(file).map_err(|error| Error::io("remove", file, &error))?;
+        self.forget(vec![path.into()])
+    }
+
+    /// Makes way for an output where a directory is: outputs in it that are no outputs any more are removed, and what else is
+    /// in it is moved aside.
+    pub(super) fn clear_dir(&mut self, destination: &str) -> Result<()> {
+        let dir = self.file(destination);
+        self.recall()?;
+        let inside: Vec<Arc<str>> = self
+            .ledger
+            .known()
+            .keys()
+            .filter(|path| is_within(path, destination))
+            .cloned()
+            .collect();
+        let in_the_way = |reason: &str| {
+            Error::usage(format!(
+                "there is a directory where the output `{destination}` belongs{reason}"
+            ))
+            .hint("move it away and build again")
+        };
+        if let Some(wanted) = inside.iter().find(|path| self.is_wanted(path)) {
+            return Err(in_the_way(&format!(", with the output `{wanted}` in it")));
+        }
+        let holds_root = self.allowed.iter().any(|root| root.starts_with(&dir));
+        if holds_root || aside::holds_repository(&dir) {
+            return Err(in_the_way(""));
+        }
+        let mut removed = Vec::new();
+        for path in inside {
+            let file = self.file(&path);
+            let there = self.look(&path)?;
+            if there.ours().is_some() && self.is_inside(&file) {
+                std::fs::remove_file(&file).map_err(|error| Error::io("remove", &file, &error))?;
+                removed.push(path);
+            } else if there.what == What::Nothing {
+                removed.push(path);
+            }
+        }
+        self.forget(removed)?;
+        remove_empty_dirs_in(&dir);
+        match metadata(&dir) {
+            Ok(Some(_)) => self.set_aside(&dir),
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves something aside that clm did not make, if it does not have to stay.
+    pub(super) fn set_aside(&self, file: &Path) -> Result<()> {
+        if self.keeps_foreign {
+            let path = name_of(&self.root, file);
+            return Err(Error::usage(format!(
+                "`{path}` is in the place of an output, and clm did not make it"
+            ))
+            .hint("move it away; without `--no-replace` clm moves it to `.clm/replaced`"));
+        }
+        self.aside.take(file)
+    }
+
+    /// Forgets outputs that were removed.
+    fn forget(&mut self, paths: Vec<Arc<str>>) -> Result<()> {
+        for path in &paths {
+            self.ledger.remove(path);
+            self.among_sources.remove(path);
+            self.events.emit(Event::Output {
+                path: path.to_string(),
+                digest: None,
+            });
+        }
+        Ok(self.store.forget_outputs(paths)?)
+    }
+
+    /// Whether a path is an output of the course as it is planned now.
+    fn is_wanted(&self, path: &str) -> bool {
+        let wanted = self.wanted.as_ref();
+        wanted.is_some_and(|wanted| wanted.contains(path))
+    }
+
+    /// Removes the directories that became empty, up to the output root.
+    pub(super) fn remove_empty_dirs(&self, file: &Path) {
+        for dir in file.ancestors().skip(1) {
+            let is_root = self.allowed.iter().any(|allowed| allowed == dir);
+            if is_root || std::fs::remove_dir(dir).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Removes a directory and those in it, as far as nothing but directories is in them.
+fn remove_empty_dirs_in(dir: &Path) {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    for entry in entries {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty_dirs_in(&entry.path());
+        }
+    }
+    let _ = std::fs::remove_dir(dir);
+}

@@ -1,0 +1,162 @@
+//! Prepared outputs are moved to their places.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::digest::Stamp;
+use crate::error::{Error, Result};
+use crate::events::{Diagnostic, Event};
+use crate::files;
+use crate::parallel;
+use crate::store::OutputRecord;
+
+use super::super::snapshot::now_ns;
+use super::there::What;
+use super::{Publisher, Staged};
+
+/// An output that could not be put into its place.
+#[derive(Debug)]
+pub struct Failure {
+    /// The action that makes it.
+    pub action: Arc<str>,
+    /// Why.
+    pub diagnostic: Diagnostic,
+}
+
+impl Failure {
+    /// What an error means: it concerns one output, unless no output could be written any more.
+    pub(super) fn of(action: &Arc<str>, error: Error) -> Result<Self> {
+        if error.stops_all {
+            return Err(error);
+        }
+        let mut diagnostics = error.diagnostics.into_iter();
+        let diagnostic = diagnostics
+            .next()
+            .unwrap_or_else(|| Diagnostic::error("the output cannot be written"));
+        Ok(Self {
+            action: Arc::clone(action),
+            diagnostic,
+        })
+    }
+}
+
+impl Publisher {
+    /// Moves prepared outputs to their places, with two writes to the ledger for all of them. Gives those that cannot be
+    /// there.
+    pub fn place(&mut self, staged: Vec<Staged>) -> Result<Vec<Failure>> {
+        if staged.is_empty() {
+            return Ok(Vec::new());
+        }
+        // The ledger speaks first: a file that we wrote is never taken for somebody else's, even after kill -9. Until the
+        // new bytes are in place it also says what is there now.
+        let mut intents = Vec::new();
+        for staged in &staged {
+            if !self.knows(staged)? {
+                intents.push(staged.written(OutputRecord {
+                    before: staged.there.ours(),
+                    ..staged.record.clone()
+                }));
+            }
+        }
+        if !intents.is_empty() {
+            self.record(intents)?;
+        }
+        let moved = parallel::each(&staged, |output| self.place_one(output));
+        let mut placed = Vec::with_capacity(staged.len());
+        let mut failures = Vec::new();
+        let mut result = Ok(());
+        for (output, record) in staged.into_iter().zip(moved) {
+            match record {
+                Ok(record) => {
+                    self.events.emit(Event::Output {
+                        path: output.destination.to_string(),
+                        digest: Some(record.digest),
+                    });
+                    placed.push(output.written(record));
+                }
+                Err(error) => match Failure::of(&output.action, error) {
+                    Ok(failure) => failures.push(failure),
+                    Err(error) => result = result.and(Err(error)),
+                },
+            }
+        }
+        self.keep_all(&placed);
+        // Nobody waits for the stamps: without them the files are read again.
+        self.store.record_outputs_later(placed);
+        result.map(|()| failures)
+    }
+
+    /// Whether the ledger says already what it is to say before this output is placed.
+    fn knows(&self, staged: &Staged) -> Result<bool> {
+        let known = self.recorded(&staged.destination)?;
+        let before = staged.there.ours();
+        Ok(known.is_some_and(|known| {
+            known.digest == staged.record.digest
+                && known.scope == staged.record.scope
+                && !known.is_adopted
+                && before.is_none_or(|before| known.wrote(before) == Some(true))
+        }))
+    }
+
+    /// Moves one output to its place; gives what the ledger is to say of it.
+    fn place_one(&self, output: &Staged) -> Result<OutputRecord> {
+        let file = self.file(&output.destination);
+        let there = match output.there.is_still(&file) {
+            true => output.there,
+            // An editor was quicker.
+            false => self.look(&output.destination)?,
+        };
+        if there.what == What::Directory {
+            return Err(Error::usage(format!(
+                "there is a directory where the output `{}` belongs",
+                output.destination
+            ))
+            .hint("move it away and build again"));
+        }
+        if there.is_foreign() {
+            self.set_aside(&file)?;
+        }
+        // While it is beside the tree no other process writes to it.
+        let stamp_of =
+            |file: &Path| std::fs::symlink_metadata(file).map_or(Stamp::NONE, |at| Stamp::of(&at));
+        let staged = stamp_of(&output.path);
+        let moved_ns = now_ns();
+        move_into_place(&output.path, &file)?;
+        let stamp = stamp_of(&file);
+        Ok(OutputRecord {
+            stamp,
+            recorded_ns: staged.recorded_after_move(moved_ns, &stamp),
+            ..output.record.clone()
+        })
+    }
+}
+
+/// Renames the staged file to its place; across file systems by a copy beside it.
+fn move_into_place(staged: &Path, file: &Path) -> Result<()> {
+    match std::fs::rename(staged, file) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
+            let parent = file.parent().unwrap_or(Path::new("."));
+            let io = |error: std::io::Error| Error::io("write", file, &error);
+            let mut beside = tempfile::Builder::new()
+                .prefix(".clm-")
+                .tempfile_in(parent)
+                .map_err(io)?;
+            let mut source = files::open(staged).map_err(io)?;
+            files::copy_content(&mut source, beside.as_file_mut()).map_err(io)?;
+            let metadata = source.metadata().map_err(io)?;
+            let beside_file = beside.as_file();
+            if let Ok(modified) = metadata.modified() {
+                // Only a convenience for people: a file system without it loses nothing.
+                let _ = beside_file.set_modified(modified);
+            }
+            beside_file
+                .set_permissions(metadata.permissions())
+                .map_err(io)?;
+            beside.persist(file).map_err(|error| io(error.error))?;
+            let _ = std::fs::remove_file(staged);
+            Ok(())
+        }
+        Err(error) => Err(Error::io("write", file, &error)),
+    }
+}

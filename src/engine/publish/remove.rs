@@ -1,0 +1,88 @@
+//! Outputs that nothing makes any more are removed, if they are still as clm wrote them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::events::{Diagnostic, Event};
+use crate::store::OutputRecord;
+
+use super::Publisher;
+use super::there::What;
+
+impl Publisher {
+    /// Removes outputs of this scope that are not `wanted`, if they are still as we wrote them.
+    ///
+    /// Returns how many were removed, and a warning for each that stays.
+    pub fn remove_others(&mut self, wanted: &HashSet<Arc<str>>) -> Result<(u64, Vec<Diagnostic>)> {
+        self.recall()?;
+        let gone: Vec<(Arc<str>, OutputRecord)> = self
+            .outputs()
+            .filter(|(path, _)| !wanted.contains(&**path))
+            .map(|(path, record)| (Arc::clone(path), record.clone()))
+            .collect();
+        let mut removed = 0;
+        let mut warnings = Vec::new();
+        let mut forgotten = Vec::with_capacity(gone.len());
+        for (path, record) in gone {
+            match self.remove_one(&path, &record) {
+                Ok(Removed::Gone) => removed += 1,
+                Ok(Removed::Nothing) => {}
+                Ok(Removed::Stays(reason)) => warnings.push(
+                    Diagnostic::warning(format!(
+                        "the source of this output is gone, but {reason}; it is left alone"
+                    ))
+                    .at(&*path, None)
+                    .hint("remove it yourself if nobody needs it"),
+                ),
+                Err(error) => {
+                    // The next run tries again.
+                    warnings.extend(error.diagnostics);
+                    continue;
+                }
+            }
+            self.ledger.remove(&path);
+            self.among_sources.remove(&*path);
+            forgotten.push(path);
+        }
+        self.store.forget_outputs(forgotten)?;
+        Ok((removed, warnings))
+    }
+
+    fn remove_one(&self, path: &Arc<str>, record: &OutputRecord) -> Result<Removed> {
+        let file = self.file(path);
+        let there = self.look(path)?;
+        let What::File { digest, is_ours } = there.what else {
+            let is_nothing = matches!(there.what, What::Nothing | What::Directory);
+            return Ok(match is_nothing {
+                true => Removed::Nothing,
+                false => Removed::Stays("something else is in its place"),
+            });
+        };
+        if !self.is_inside(&file) {
+            return Ok(Removed::Stays("a link leads out of the output directory"));
+        }
+        let is_adopted = record.is_adopted && digest == record.digest;
+        if is_ours {
+            std::fs::remove_file(&file).map_err(|error| Error::io("remove", &file, &error))?;
+        } else if is_adopted && !self.keeps_foreign {
+            self.set_aside(&file)?;
+        } else if is_adopted {
+            return Ok(Removed::Stays("clm did not make it"));
+        } else {
+            return Ok(Removed::Stays("somebody changed the output"));
+        }
+        self.remove_empty_dirs(&file);
+        self.events.emit(Event::Output {
+            path: path.to_string(),
+            digest: None,
+        });
+        Ok(Removed::Gone)
+    }
+}
+
+enum Removed {
+    Gone,
+    Nothing,
+    Stays(&'static str),
+}

@@ -1,0 +1,120 @@
+//! What stands at the place of an output, and whether clm is known to have written it.
+
+use std::fs::Metadata;
+use std::io;
+use std::path::Path;
+
+use crate::digest::{Digest, Stamp};
+use crate::error::Result;
+use crate::files;
+
+use super::Publisher;
+
+/// What stands at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// Nothing.
+    Nothing,
+    /// A regular file.
+    File {
+        /// The digest of its bytes.
+        digest: Digest,
+        /// Whether the ledger or a manifest proves that clm wrote them.
+        is_ours: bool,
+    },
+    /// A directory.
+    Directory,
+    /// A symbolic link, a pipe, a device, or a file that cannot be read: nothing that clm makes.
+    Other,
+}
+
+/// What was found at a place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct There {
+    pub(super) what: What,
+    /// None when there is nothing.
+    pub(super) stamp: Option<Stamp>,
+}
+
+impl There {
+    /// Whether it is something that must not be destroyed.
+    pub(super) fn is_foreign(&self) -> bool {
+        match self.what {
+            What::File { is_ours, .. } => !is_ours,
+            What::Other | What::Directory => true,
+            What::Nothing => false,
+        }
+    }
+
+    /// The digest of bytes that clm wrote.
+    pub(super) fn ours(&self) -> Option<Digest> {
+        match self.what {
+            What::File {
+                digest,
+                is_ours: true,
+            } => Some(digest),
+            _ => None,
+        }
+    }
+
+    /// Whether the same thing stands there now.
+    pub(super) fn is_still(&self, file: &Path) -> bool {
+        match metadata(file) {
+            Ok(found) => found.map(|found| Stamp::of(&found)) == self.stamp,
+            Err(_) => false,
+        }
+    }
+}
+
+impl Publisher {
+    /// What stands at the place of an output.
+    pub(super) fn look(&self, destination: &str) -> Result<There> {
+        let file = self.file(destination);
+        let there = |what, stamp| Ok(There { what, stamp });
+        let metadata = match metadata(&file) {
+            Ok(Some(metadata)) => metadata,
+            Ok(None) => return there(What::Nothing, None),
+            // It cannot be written either: that says why.
+            Err(_) => return there(What::Nothing, None),
+        };
+        let stamp = Stamp::of(&metadata);
+        if metadata.is_dir() {
+            return there(What::Directory, Some(stamp));
+        }
+        if files::not_a_file(metadata.file_type()).is_some() {
+            return there(What::Other, Some(stamp));
+        }
+        let record = self.recorded(destination)?;
+        if let Some(record) = &record
+            && record.stamp.proves(record.recorded_ns, &stamp)
+        {
+            let what = What::File {
+                digest: record.digest,
+                is_ours: !record.is_adopted,
+            };
+            return there(what, Some(stamp));
+        }
+        let Ok(digest) = Digest::of_file(&file) else {
+            return there(What::Other, Some(stamp));
+        };
+        let recorded = record.and_then(|record| record.wrote(digest));
+        let is_ours = recorded.unwrap_or_else(|| self.lists.prove(&file, self.roots_around(&file)));
+        there(What::File { digest, is_ours }, Some(stamp))
+    }
+}
+
+/// What is at a path, without following it if it is a link; none when there is nothing.
+pub(super) fn metadata(file: &Path) -> io::Result<Option<Metadata>> {
+    match std::fs::symlink_metadata(file) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,180 @@
+//! Files that others made: opened only when they are regular files, and never in a way that blocks.
+//!
+//! A path in a course may be a named pipe, a socket or a device: opening one waits for its other end, or has an effect of
+//! its own. Every path that this process did not just create is opened here.
+
+use std::fs::{File, FileType, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::unistd::Whence;
+
+/// Opens a regular file for reading. Links are followed.
+pub fn open(path: &Path) -> io::Result<File> {
+    // Before it is opened: opening a device is an act.
+    check(std::fs::metadata(path)?.file_type())?;
+    // Something else may have taken its place meanwhile.
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(path)?;
+    check(file.metadata()?.file_type())?;
+    Ok(file)
+}
+
+/// The bytes of a regular file.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = open(path)?;
+    let size = file.metadata()?.len();
+    let mut bytes = Vec::new();
+    // What does not fit into memory is an error, not an abort.
+    let size = usize::try_from(size).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    bytes
+        .try_reserve_exact(size)
+        .map_err(|_| io::ErrorKind::OutOfMemory)?;
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The text of a regular file.
+pub fn read_to_string(path: &Path) -> io::Result<String> {
+    String::from_utf8(read(path)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+}
+
+/// Why something cannot be used as a file; none for a regular file.
+pub fn not_a_file(kind: FileType) -> Option<&'static str> {
+    if kind.is_file() {
+        None
+    } else if kind.is_dir() {
+        Some("it is a directory")
+    } else if kind.is_fifo() {
+        Some("it is a named pipe, not a regular file")
+    } else if kind.is_socket() {
+        Some("it is a socket, not a regular file")
+    } else if kind.is_char_device() || kind.is_block_device() {
+        Some("it is a device, not a regular file")
+    } else {
+        Some("it is not a regular file")
+    }
+}
+
+fn check(kind: FileType) -> io::Result<()> {
+    match not_a_file(kind) {
+        None => Ok(()),
+        Some(reason) if kind.is_dir() => Err(io::Error::new(io::ErrorKind::IsADirectory, reason)),
+        Some(reason) => Err(io::Error::new(io::ErrorKind::InvalidInput, reason)),
+    }
+}
+
+/// Copies a regular file to a new one, with its permissions: inside the kernel, as a reflink where the file system can, and
+/// without filling its holes.
+pub fn copy(from: &Path, to: &Path) -> io::Result<u64> {
+    let mut source = open(from)?;
+    let metadata = source.metadata()?;
+    let mut target = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(to)?;
+    let size = copy_content(&mut source, &mut target)?;
+    target.set_permissions(metadata.permissions())?;
+    Ok(size)
+}
+
+/// Copies the content of a file to an empty one, holes as holes.
+pub fn copy_content(source: &mut File, target: &mut File) -> io::Result<u64> {
+    let metadata = source.metadata()?;
+    let is_sparse = metadata.blocks().saturating_mul(512) < metadata.len();
+    if !is_sparse {
+        return io::copy(source, target);
+    }
+    let size = metadata.len();
+    let mut at = 0;
+    while at < size {
+        let Some(start) = seek(source, at, Whence::SeekData)? else {
+            break;
+        };
+        let end = seek(source, start, Whence::SeekHole)?.unwrap_or(size);
+        source.seek(SeekFrom::Start(start))?;
+        target.seek(SeekFrom::Start(start))?;
+        io::copy(&mut (&*source).take(end - start), target)?;
+        at = end;
+    }
+    target.set_len(size)?;
+    Ok(size)
+}
+
+/// Where data or a hole begins at or after an offset; none when there is no more.
+fn seek(file: &File, offset: u64, whence: Whence) -> io::Result<Option<u64>> {
+    let offset = i64::try_from(offset).map_err(io::Error::other)?;
+    match nix::unistd::lseek(file, offset, whence) {
+        Ok(found) => Ok(u64::try_from(found).ok()),
+        Err(Errno::ENXIO) => Ok(None),
+        // The file system does not know: all of it is data.
+        Err(Errno::EINVAL) if matches!(whence, Whence::SeekData) => Ok(u64::try_from(offset).ok()),
+        Err(Errno::EINVAL) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn only_regular_files_are_opened_and_nothing_blocks() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("a"), "text").unwrap();
+        std::os::unix::fs::symlink("a", path("link")).unwrap();
+        nix::unistd::mkfifo(&path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("pipe", path("to-pipe")).unwrap();
+        let _listener = UnixListener::bind(path("socket")).unwrap();
+        assert_eq!(read_to_string(&path("link")).unwrap(), "text");
+        for (name, reason) in [
+            ("pipe", "named pipe"),
+            ("to-pipe", "named pipe"),
+            ("socket", "socket"),
+            (".", "directory"),
+        ] {
+            let error = read(&path(name)).unwrap_err();
+            assert!(error.to_string().contains(reason), "{name}: {error}");
+        }
+        let error = read(Path::new("/dev/zero")).unwrap_err();
+        assert!(error.to_string().contains("device"), "{error}");
+        assert!(copy(&path("pipe"), &path("copy")).is_err());
+        assert!(!path("copy").exists());
+    }
+
+    #[test]
+    fn copies_keep_holes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let size: u64 = 64 << 20;
+        let mut file = File::create(path("sparse")).unwrap();
+        file.write_all(b"begin").unwrap();
+        file.seek(SeekFrom::Start(size / 2)).unwrap();
+        file.write_all(b"middle").unwrap();
+        file.set_len(size).unwrap();
+        assert_eq!(copy(&path("sparse"), &path("copy")).unwrap(), size);
+        let copied = std::fs::metadata(path("copy")).unwrap();
+        assert_eq!(copied.len(), size);
+        let blocks = file.metadata().unwrap().blocks();
+        assert!(copied.blocks() <= blocks + 64, "{} blocks", copied.blocks());
+        let bytes = read(&path("copy")).unwrap();
+        assert!(bytes == read(&path("sparse")).unwrap());
+        // One that is all hole, and an empty one.
+        File::create(path("hole")).unwrap().set_len(size).unwrap();
+        copy(&path("hole"), &path("copy")).unwrap();
+        assert_eq!(std::fs::metadata(path("copy")).unwrap().len(), size);
+        File::create(path("empty")).unwrap();
+        assert_eq!(copy(&path("empty"), &path("copy")).unwrap(), 0);
+    }
+}
