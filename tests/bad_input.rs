@@ -3,6 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use clm::events::{Event, Severity};
+
 use crate::support::{Course, Ran};
 
 const GOOD: &str = "slides/m/topic_010_good/slides_good.py";
@@ -470,4 +472,65 @@ fn files_of_the_author_are_never_overwritten() {
     let shown = course.path("output/shared/course-en/Slides/Html/Completed/Part/img/mine.png");
     assert!(std::fs::read(shown).unwrap().starts_with(b"\x89PNG"));
     assert_eq!(course.built().started(), [""; 0]);
+}
+
+#[test]
+fn pointers_of_git_lfs_are_told_for_every_kind_of_source() {
+    let pointer = format!(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 1234\n",
+        "4d".repeat(32)
+    );
+    let course = Course::with_topics(&["one"]);
+    let topic = "slides/m/topic_010_one";
+    course.write(
+        &format!("{topic}/slides_fine.py"),
+        "# %% [markdown]\n# text\n",
+    );
+    let sources = [
+        "slides_deck.py",
+        "slides_notes.md",
+        "pu/a.pu",
+        "pu/b.puml",
+        "drawio/c.drawio",
+    ];
+    let copies = ["img/d.png", "data.csv"];
+    for source in sources.iter().chain(&copies) {
+        course.write(&format!("{topic}/{source}"), &pointer);
+    }
+    let ran = course.build(&["--formats", "notebook"]);
+    assert_eq!(ran.code, 1);
+    for source in sources {
+        let error = ran.error_in(&format!("{topic}/{source}"));
+        assert!(error.message.contains("pointer of Git LFS"), "{error}");
+        assert!(
+            error
+                .hint
+                .as_deref()
+                .is_some_and(|hint| hint.contains("git lfs pull")),
+            "{error}"
+        );
+    }
+    assert!(
+        ran.errors()
+            .iter()
+            .all(|error| error.message.contains("Git LFS")),
+        "{:#?}",
+        ran.errors()
+    );
+    assert_eq!(ran.jobs(), [] as [&str; 0], "nothing is rendered of them");
+    for copy in copies {
+        let is_warned = ran.events.iter().any(|event| {
+            matches!(event, Event::Diagnostic(told) if told.severity == Severity::Warning
+                && told.file.as_deref() == Some(&format!("{topic}/{copy}")) && told.message.contains("Git LFS"))
+        });
+        assert!(is_warned, "{copy}: {}", ran.stdout);
+    }
+    course.write("course.xml", &pointer);
+    let ran = course.build(&[]);
+    assert_eq!(ran.code, 2);
+    let told = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(
+        told.contains("course.xml:1") && told.contains("Git LFS"),
+        "{told}"
+    );
 }

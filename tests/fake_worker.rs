@@ -12,6 +12,7 @@
 //! | `discovered PATH` | the same, and says that it read PATH |
 //! | `warn TEXT`, `fail TEXT` | answers with a diagnostic about line 2 |
 //! | `hang` | never answers, not even to a cancellation |
+//! | `read-and-crash PATH` | says that it read PATH and crashes |
 //! | `crash` | ends with status 3 and a line on standard error |
 //! | `die` | kills itself |
 //! | `garbage` | answers with broken JSON |
@@ -161,6 +162,14 @@ fn answer(shared: &Shared, id: u64, work: &WorkMessage) {
         }
         "hang" => hang(),
         "crash" => crash(),
+        "read-and-crash" => {
+            send(&FromWorker {
+                id: Some(id),
+                discovered: RelPath::new(argument).into_iter().collect(),
+                ..FromWorker::default()
+            });
+            crash();
+        }
         "die" => std::process::abort(),
         "garbage" => print_line("{\"id\":"),
         "nonsense" => print_line("{\"weather\":\"fine\"}"),

@@ -315,13 +315,52 @@ async fn what_is_left_out_or_cut_is_told() {
 async fn without_graphviz_classes_are_still_laid_out() {
     let lab = Lab::with(|renderers| {
         if let Some(tool) = &mut renderers.plantuml {
-            tool.dot = None;
+            (tool.dot, tool.own_dot) = (None, None);
         }
     });
     let svg = lab.svg(&uml("class A\nclass B\nA --> B")).await;
     assert!(svg.contains(">A<") && svg.contains(">B<"));
     let graphviz = "@startdot\ndigraph x {\n a -> b\n}\n@enddot\n";
     assert!(lab.error(graphviz).await.message.contains("needs Graphviz"));
+}
+
+#[tokio::test]
+async fn our_graphviz_lays_out_what_asks_for_it() {
+    let lab = Lab::with(|renderers| {
+        if let Some(tool) = &mut renderers.plantuml {
+            tool.dot = None;
+            assert!(
+                tool.own_dot.is_some()
+                    || clm::tools::Context::of_process(None)
+                        .program("dot")
+                        .is_some()
+            );
+        }
+    });
+    if crate::support::renderers()
+        .plantuml
+        .as_ref()
+        .is_some_and(|tool| tool.own_dot.is_none())
+    {
+        return; // the system has one, which is used instead
+    }
+    for format in [ImageFormat::Svg, ImageFormat::Png] {
+        let graph = "@startdot\ndigraph x {\n rankdir=LR\n a -> b [label=\"to\"]\n}\n@enddot\n";
+        assert_eq!(
+            lab.render(graph, format).await.outcome,
+            Outcome::ok([format!("image.{}", format.extension())])
+        );
+    }
+    let classes = "class A\nclass B\nclass C\nA --> B : reads\nA --> C\nnote right of B: a note";
+    let usual = lab.svg(&uml(classes)).await;
+    let asked = lab
+        .svg(&uml(&format!("!pragma layout dot\n{classes}")))
+        .await;
+    assert!(asked.contains(">A<") && asked != usual);
+    let broken = lab
+        .error("@startdot\ndigraph x {\n a -> [\n}\n@enddot\n")
+        .await;
+    assert_eq!(broken.message, "Graphviz cannot read the diagram");
 }
 
 #[tokio::test]

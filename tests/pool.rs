@@ -63,14 +63,12 @@ async fn faults_are_told_apart_and_the_next_request_gets_a_new_worker() {
     let lab = Lab::new(&[], |config| {
         config.timeouts.plantuml = Some(Duration::from_millis(2500));
     });
-    let error = lab.run(1, "fake: crash").await.unwrap_err();
-    let WorkerError::Crashed { reason, .. } = &error else {
-        panic!("{error}")
-    };
-    assert!(reason.contains("exit status: 3"), "{reason}");
-    assert!(reason.contains("fake worker crashes"), "{reason}");
-    let error = lab.run(2, "fake: die").await.unwrap_err();
-    assert!(error.to_string().contains("signal: 6"), "{error}");
+    for (id, fault, reason) in [(1, "crash", "exit status: 3"), (2, "die", "signal: 6")] {
+        let outcome = lab.run(id, &format!("fake: {fault}")).await.unwrap();
+        assert_eq!(outcome.status, OutcomeStatus::Failed);
+        let detail = outcome.diagnostics[0].detail.clone().unwrap();
+        assert!(detail.contains(reason), "{detail}");
+    }
 
     for (id, fault) in (3..).zip(["garbage", "nonsense", "huge", "no-file"]) {
         let error = lab.run(id, &format!("fake: {fault}")).await.unwrap_err();
@@ -86,11 +84,80 @@ async fn faults_are_told_apart_and_the_next_request_gets_a_new_worker() {
 
     assert_eq!(lab.run(10, "x").await.unwrap().status, OutcomeStatus::Ok);
     let pids = lab.pids();
-    assert_eq!(pids.len(), 8, "a new worker after each fault");
+    assert_eq!(
+        pids.len(),
+        10,
+        "a new worker after each fault, and two for those that end"
+    );
     let (last, broken) = pids.split_last().unwrap();
     assert!(eventually(|| broken.iter().all(|pid| is_gone(*pid))).await);
     assert!(!is_gone(*last));
-    assert_eq!(lab.count(WorkerState::Stopped), 7);
+    assert_eq!(lab.count(WorkerState::Stopped), 9);
+}
+
+#[tokio::test]
+async fn a_request_that_ends_its_process_fails_alone() {
+    let lab = Lab::new(&["--capacity", "4"], |config| config.slots.plantuml = 4);
+    let begun = |id: u64| {
+        let line = format!("work topic/{id}.pu");
+        eventually({
+            let lab = &lab;
+            move || lab.logged("work").contains(&line)
+        })
+    };
+    let innocent = lab.run(1, "fake: slow 3000");
+    let other = lab.run(2, "fake: slow 3000");
+    let guilty = async {
+        assert!(begun(1).await && begun(2).await);
+        lab.run(3, "fake: read-and-crash topic/part.iuml").await
+    };
+    let (innocent, other, guilty) = tokio::join!(innocent, other, guilty);
+    assert_eq!(innocent.unwrap(), Outcome::ok(["image.svg"]));
+    assert_eq!(other.unwrap(), Outcome::ok(["image.svg"]));
+    let guilty = guilty.unwrap();
+    assert_eq!(guilty.status, OutcomeStatus::Failed);
+    assert_eq!(guilty.diagnostics[0].file.as_deref(), Some("topic/3.pu"));
+    assert_eq!(
+        guilty.discovered,
+        [RelPath::new("topic/part.iuml").unwrap()]
+    );
+    assert_eq!(lab.logged("work").len(), 6, "each of them twice");
+    assert_eq!(lab.run(4, "x").await.unwrap().status, OutcomeStatus::Ok);
+}
+
+#[tokio::test]
+async fn a_process_that_was_killed_at_work_costs_one_more_attempt_and_blames_nobody() {
+    for signal in [nix::sys::signal::SIGKILL, nix::sys::signal::SIGTERM] {
+        let lab = Lab::new(&["--capacity", "2"], |_| {});
+        let strike = async {
+            assert!(eventually(|| lab.logged("work").len() == 2).await);
+            let pid = i32::try_from(lab.pids()[0]).unwrap();
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+        };
+        let (one, other, ()) = tokio::join!(
+            lab.run(1, "fake: slow 1500"),
+            lab.run(2, "fake: slow 1500"),
+            strike
+        );
+        assert_eq!(one.unwrap(), Outcome::ok(["image.svg"]));
+        assert_eq!(other.unwrap(), Outcome::ok(["image.svg"]));
+        assert_eq!(lab.logged("work").len(), 4);
+    }
+    // Killed again and again, it is an error that is not remembered.
+    let lab = Lab::new(&[], |_| {});
+    let strike = async {
+        for turn in 1..=2 {
+            assert!(eventually(|| lab.logged("work").len() == turn).await);
+            let pid = i32::try_from(lab.pids()[turn - 1]).unwrap();
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL)
+                .unwrap();
+        }
+    };
+    let (result, ()) = tokio::join!(lab.run(1, "fake: hang"), strike);
+    assert!(
+        matches!(result, Err(WorkerError::Crashed { .. })),
+        "{result:?}"
+    );
 }
 
 #[tokio::test]

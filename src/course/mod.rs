@@ -5,6 +5,7 @@
 pub mod deck;
 pub mod file_name;
 pub mod layout;
+pub mod lfs;
 mod names;
 pub mod path;
 pub mod spec;

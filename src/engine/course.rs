@@ -6,7 +6,7 @@ use crate::config::{EnvFile, ImageMode, Place, SETTINGS_FILE, Settings};
 use crate::course::path::name_of;
 use crate::course::spec::Target;
 use crate::course::tree::{self, DiagramKind};
-use crate::course::{ProgLang, RelPath, spec};
+use crate::course::{ProgLang, RelPath, lfs, spec};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Severity};
@@ -75,6 +75,9 @@ impl Course {
         let bytes = std::fs::read(&self.place.spec)
             .map_err(|error| Error::io("read", &self.place.spec, &error))?;
         let digest = Digest::of(&bytes);
+        if let Some(pointer) = lfs::pointer(&name, &bytes) {
+            return Err(Error::from_diagnostics(vec![pointer]));
+        }
         let text = String::from_utf8(bytes).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
             let line = error.as_bytes()[..valid]

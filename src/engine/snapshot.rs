@@ -191,7 +191,11 @@ impl Snapshot {
     /// Whether a file still has the content that this snapshot saw (`None`: still does not exist).
     pub fn is_unchanged(&self, path: &RelPath, digest: Option<Digest>) -> bool {
         let file = path.under(&self.root);
-        let Ok(metadata) = std::fs::metadata(&file) else {
+        // A directory is no file: none that could be read is there.
+        let Some(metadata) = std::fs::metadata(&file)
+            .ok()
+            .filter(std::fs::Metadata::is_file)
+        else {
             return digest.is_none();
         };
         let Some(digest) = digest else { return false };
@@ -277,6 +281,12 @@ impl Seen {
 }
 
 impl Files for Snapshot {
+    fn size(&self, path: &RelPath) -> Option<u64> {
+        self.digest(path)?;
+        let seen = self.seen();
+        Some(seen.files.get(path)?.record()??.stamp.size)
+    }
+
     fn read(&self, path: &RelPath) -> Option<Source> {
         if let Some(source) = self.seen().content(path) {
             return Some(source);

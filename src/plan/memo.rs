@@ -280,6 +280,11 @@ impl Noting<'_> {
 }
 
 impl Files for Noting<'_> {
+    fn size(&self, path: &RelPath) -> Option<u64> {
+        self.digest(path)?;
+        self.files.size(path)
+    }
+
     fn read(&self, path: &RelPath) -> Option<Source> {
         let source = self.files.read(path);
         let digest = source.as_ref().map(|source| source.digest);

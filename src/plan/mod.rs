@@ -16,7 +16,7 @@ use crate::config::Settings;
 use crate::course::layout::{Destination, Layout, Place, References};
 use crate::course::spec::Spec;
 use crate::course::tree::Tree;
-use crate::course::{Lang, Names, RelPath};
+use crate::course::{Lang, Names, RelPath, lfs};
 use crate::digest::Digest;
 use crate::events::Diagnostic;
 
@@ -58,6 +58,9 @@ pub trait Files: Sync {
 
     /// Their digest, without reading them when it is known.
     fn digest(&self, path: &RelPath) -> Option<Digest>;
+
+    /// How many they are.
+    fn size(&self, path: &RelPath) -> Option<u64>;
 }
 
 /// The bytes of a source file and their digest.
@@ -232,6 +235,14 @@ fn texts(recipes: &[Recipe]) -> impl Iterator<Item = Arc<str>> {
     texts
         .flat_map(|recipe| &recipe.outputs)
         .flat_map(|output| output.destinations.iter().cloned())
+}
+
+/// The error about a file of any kind of which only Git LFS's pointer is there. Larger files are not read for it.
+fn lfs_pointer(files: &dyn Files, path: &RelPath) -> Option<Diagnostic> {
+    let size = files.size(path)?;
+    lfs::SIZES
+        .contains(&size)
+        .then(|| lfs::pointer(path.as_str(), &files.read(path)?.bytes))?
 }
 
 /// What a missing tool is called in a key: its arrival changes the key.

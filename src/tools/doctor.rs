@@ -86,7 +86,8 @@ pub async fn doctor(
 /// A tiny input for each renderer, and the file that comes out.
 fn samples() -> Vec<(&'static str, Work, &'static str)> {
     let notebook = r#"{"cells":[{"cell_type":"markdown","id":"a","metadata":{},"source":"x"}],"metadata":{},"nbformat":4,"nbformat_minor":5}"#;
-    let drawing = r#"<mxfile><diagram name="p"><mxGraphModel><root><mxCell id="0"/><mxCell id="1" parent="0"/><mxCell id="2" value="x" vertex="1" parent="1"><mxGeometry width="40" height="20" as="geometry"/></mxCell></root></mxGraphModel></diagram></mxfile>"#;
+    // Texts in the usual fonts and scripts: what cannot be drawn is told.
+    let drawing = r#"<mxfile><diagram name="p"><mxGraphModel><root><mxCell id="0"/><mxCell id="1" parent="0"/><mxCell id="2" value="x 日本語 中文 한국어 😀" style="fontFamily=Helvetica;" vertex="1" parent="1"><mxGeometry width="40" height="20" as="geometry"/></mxCell><mxCell id="3" value="x" style="fontFamily=Times New Roman;" vertex="1" parent="1"><mxGeometry y="20" width="40" height="20" as="geometry"/></mxCell><mxCell id="4" value="x" style="fontFamily=Courier New;" vertex="1" parent="1"><mxGeometry y="40" width="40" height="20" as="geometry"/></mxCell></root></mxGraphModel></diagram></mxfile>"#;
     vec![
         (
             "Python kernel",
@@ -175,10 +176,15 @@ async fn probe(
             if size == 0 {
                 return Finding::new(Health::Bad, format!("{name} made no output"));
             }
-            Finding::new(
-                Health::Good,
-                format!("{name} works ({time:.1} s to start and make {size} bytes)"),
-            )
+            let works = format!("{name} works ({time:.1} s to start and make {size} bytes)");
+            match outcome.diagnostics.first() {
+                None => Finding::new(Health::Good, works),
+                Some(lacking) => Finding::new(
+                    Health::Doubtful,
+                    format!("{works}, but {}", lacking.message),
+                )
+                .hint("run `clm setup`"),
+            }
         }
         Ok(outcome) => {
             let reason = outcome

@@ -15,10 +15,14 @@ pub enum Component {
     Python,
     /// The PlantUML jar.
     Plantuml,
+    /// Graphviz.
+    Graphviz,
     /// A Java runtime.
     Java,
     /// The draw.io viewer.
     Drawio,
+    /// Fonts for the browser.
+    Fonts,
     /// A headless Chromium.
     Chromium,
     /// Deno with its kernel for TypeScript.
@@ -33,8 +37,10 @@ impl Component {
         match self {
             Self::Python => "python",
             Self::Plantuml => "plantuml",
+            Self::Graphviz => "graphviz",
             Self::Java => "java",
             Self::Drawio => "drawio",
+            Self::Fonts => "fonts",
             Self::Chromium => "chromium",
             Self::Deno => "deno",
             Self::Node => "node",
@@ -46,23 +52,30 @@ impl Component {
         match self {
             Self::Python => &[],
             Self::Plantuml => &[pins::PLANTUML],
+            Self::Graphviz => &[pins::GRAPHVIZ],
             Self::Java => &[pins::JAVA],
             Self::Drawio => &[pins::DRAWIO_VIEWER, pins::DRAWIO_IMAGES, pins::MATHJAX],
+            Self::Fonts => pins::FONTS,
             Self::Chromium => &[pins::CHROMIUM],
             Self::Deno => pins::DENO,
             Self::Node => &[pins::NODE],
         }
     }
 
-    /// Its directory: other pins give another one, so that a new clm installs beside an old one.
-    fn dir(self, tools_dir: &Path) -> PathBuf {
+    /// The digest of what it is made of.
+    pub fn digest(self) -> Digest {
         let mut text = self.pins().iter().fold(String::new(), |text, pin| {
             text + pin.name + pin.version + &pin.sha256.concat()
         });
         if self == Self::Python {
             text = pins::REQUIREMENTS.to_owned();
         }
-        tools_dir.join(format!("{}-{}", self.name(), Digest::of(text).short()))
+        Digest::of(text)
+    }
+
+    /// Its directory: other pins give another one, so that a new clm installs beside an old one.
+    fn dir(self, tools_dir: &Path) -> PathBuf {
+        tools_dir.join(format!("{}-{}", self.name(), self.digest().short()))
     }
 
     /// Its directory, if it is installed.

@@ -9,7 +9,7 @@ use crate::worker::renderers::{DrawioTool, HtmlTool, KernelSpec, Kernels, Plantu
 
 use super::install::Component;
 use super::python::PythonEnvironment;
-use super::{Context, kernelspecs, pins};
+use super::{Context, fonts, kernelspecs, pins};
 
 /// A tool that was found, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,10 +173,23 @@ fn plantuml(context: &Context, found: &mut Vec<Found>) -> Option<PlantumlTool> {
     let (jar, jar_version, jar_origin) = jar(context)?;
     let (java, java_version, java_origin) = java(context)?;
     let dot = context.program("dot");
-    let layout = match &dot {
-        Some(dot) => program_version("graphviz", dot),
-        None => "Smetana".to_owned(),
+    let ours = Component::Graphviz.path(context).map(|dir| dir.join("dot"));
+    let own_dot = ours.filter(|_| dot.is_none());
+    let version = format!("Graphviz {}", pins::GRAPHVIZ_VERSION);
+    let layout = match (&dot, &own_dot) {
+        (Some(dot), _) => program_version("graphviz", dot),
+        (None, Some(_)) => format!("Smetana, {version}"),
+        (None, None) => "Smetana".to_owned(),
     };
+    if let Some(dot) = &own_dot {
+        found.push(Found {
+            what: "Graphviz".to_owned(),
+            path: dot.clone(),
+            version,
+            origin: OURS.to_owned(),
+            used_for: "PlantUML diagrams of Graphviz",
+        });
+    }
     found.push(Found {
         what: "PlantUML".to_owned(),
         path: jar.clone(),
@@ -206,6 +219,7 @@ fn plantuml(context: &Context, found: &mut Vec<Found>) -> Option<PlantumlTool> {
         java,
         jar,
         dot,
+        own_dot,
     })
 }
 
@@ -297,16 +311,28 @@ fn drawio(context: &Context, found: &mut Vec<Found>) -> Option<DrawioTool> {
             origin,
             used_for: "draw.io diagrams",
         });
+        let fonts = fonts::find(context);
+        if let Some(ours) = fonts.dirs.first() {
+            found.push(Found {
+                what: "fonts".to_owned(),
+                path: ours.clone(),
+                version: fonts.fingerprint.clone(),
+                origin: OURS.to_owned(),
+                used_for: "draw.io diagrams",
+            });
+        }
         return Some(DrawioTool::Browser {
             browser,
             app,
             libraries,
             fingerprint: format!(
-                "viewer {}, images {}, MathJax {}, {version}",
+                "viewer {}, images {}, MathJax {}, {version}, {}",
                 pins::DRAWIO_VIEWER.version,
                 pins::DRAWIO_IMAGES.version,
-                pins::MATHJAX.version
+                pins::MATHJAX.version,
+                fonts.fingerprint
             ),
+            fonts: fonts.dirs,
         });
     }
     let executable = context

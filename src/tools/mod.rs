@@ -4,6 +4,7 @@ mod archive;
 mod dirs;
 pub mod doctor;
 mod fetch;
+mod fonts;
 mod install;
 mod kernelspecs;
 pub mod locate;

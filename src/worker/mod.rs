@@ -15,6 +15,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+use crate::course::RelPath;
+
 pub use renderers::Renderers;
 pub use request::{Outcome, Request, Work};
 
@@ -51,13 +53,24 @@ pub enum WorkerError {
         /// What the system or the tool said.
         reason: String,
     },
-    /// The process ended while it worked. Retried on a new one.
+    /// The process ended while it worked, killed from outside as far as is known. Retried on a new one.
     #[error("{what} ended unexpectedly: {reason}")]
     Crashed {
         /// The tool.
         what: String,
         /// Exit status and the last lines it printed.
         reason: String,
+    },
+    /// The process ended by its own doing while it worked, such as for want of memory: the content may be the cause. Retried
+    /// on a process of its own, by the pool already, which blames the content when that one ends as well.
+    #[error("{what} ended unexpectedly: {reason}")]
+    Ended {
+        /// The tool.
+        what: String,
+        /// Exit status and the last lines it printed.
+        reason: String,
+        /// What it had read or looked for until then.
+        discovered: Vec<RelPath>,
     },
     /// No answer in time; the process was killed. Retried on a new one.
     #[error("{what} did not answer within {seconds} s")]

@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug_span};
 
-use super::{Outcome, ProgressSink, Renderers, Request, Worker, WorkerError};
-use crate::events::ActionKind;
+use super::{Outcome, ProgressSink, Renderers, Request, Work, Worker, WorkerError, plantuml};
+use crate::events::{ActionKind, Diagnostic};
 pub use config::{PerKind, PoolConfig};
 pub use factory::{Factory, ToolFactory};
 use number::Number;
@@ -118,7 +118,15 @@ impl Pool {
             if cancel.is_cancelled() {
                 return Ok(Outcome::cancelled());
             }
-            let result = self.0.attempt(request, &progress, &cancel).await;
+            let mut result = self.0.attempt(request, &progress, &cancel).await;
+            let is_suspect = matches!(
+                result,
+                Err(WorkerError::Crashed { .. } | WorkerError::Ended { .. })
+            );
+            // Kernels end because of their cells, which their worker knows better.
+            if is_suspect && kind != ActionKind::Execute && !cancel.is_cancelled() {
+                result = self.0.trial(request, &progress, &cancel).await;
+            }
             match result {
                 Err(_) if cancel.is_cancelled() => return Ok(Outcome::cancelled()),
                 Err(WorkerError::Disturbed { what }) if moves < shelf.slots + MOVES => {
@@ -140,7 +148,7 @@ impl Pool {
         for _ in 0..shelf.begin_warming(count) {
             let inner = Arc::clone(&self.0);
             tokio::spawn(async move {
-                match inner.start(kind).await {
+                match inner.start(kind, false).await {
                     Ok(mut lent) => {
                         lent.worker().prepare();
                         lent.put_back();
@@ -198,19 +206,74 @@ impl Inner {
             lent = self.borrow(kind) => lent?,
             () = cancel.cancelled() => return Ok(Outcome::cancelled()),
         };
+        let outcome = self
+            .attempt_on(&mut lent, request, progress, cancel)
+            .await?;
+        if let Some(outcome) = outcome {
+            lent.put_back();
+            return Ok(outcome);
+        }
+        Ok(Outcome::cancelled())
+    }
+
+    /// Runs a request again whose process ended, on a process that does nothing else: whether it was the cause shows. If it
+    /// was, that is the outcome.
+    async fn trial(
+        self: &Arc<Self>,
+        request: &Request,
+        progress: &ProgressSink,
+        cancel: &CancellationToken,
+    ) -> Result<Outcome, WorkerError> {
+        let kind = request.work.kind();
+        let shelf = self.shelf(kind)?;
+        let run = async {
+            // One after the other: what needs much memory must not take it from the next.
+            let _turn = shelf.trial.lock().await;
+            let mut lent = self.start(kind, true).await?;
+            let outcome = self
+                .attempt_on(&mut lent, request, progress, cancel)
+                .await?;
+            lent.end();
+            Ok(outcome.unwrap_or_else(Outcome::cancelled))
+        };
+        let result = tokio::select! {
+            result = run => result,
+            () = cancelled_for(cancel, CANCEL_LIMIT) => Ok(Outcome::cancelled()),
+        };
+        match result {
+            Err(WorkerError::Ended {
+                what,
+                reason,
+                discovered,
+            }) => {
+                let mut outcome = Outcome::failed(blame(request, &what, &reason));
+                outcome.discovered = discovered;
+                Ok(outcome)
+            }
+            result => result,
+        }
+    }
+
+    /// One attempt on this worker; none when it was cancelled and the worker does not stop.
+    async fn attempt_on(
+        &self,
+        lent: &mut Lent,
+        request: &Request,
+        progress: &ProgressSink,
+        cancel: &CancellationToken,
+    ) -> Result<Option<Outcome>, WorkerError> {
+        let kind = request.work.kind();
         self.tell(kind, lent.pid, WorkerState::Busy);
         let timeout = self.config.timeouts.get(kind).copied().flatten();
         let span = debug_span!("work", kind = kind.name(), worker = lent.number);
         let work = lent
             .worker()
             .run(request, Arc::clone(progress), cancel.clone());
-        let outcome = tokio::select! {
-            outcome = work.instrument(span) => outcome,
-            () = cancelled_for(cancel, CANCEL_LIMIT) => return Ok(Outcome::cancelled()),
+        tokio::select! {
+            outcome = work.instrument(span) => outcome.map(Some),
+            () = cancelled_for(cancel, CANCEL_LIMIT) => Ok(None),
             error = passed(kind, timeout) => Err(error),
-        }?;
-        lent.put_back();
-        Ok(outcome)
+        }
     }
 
     /// A warm worker, or one that is getting warm, or else a new one.
@@ -225,7 +288,7 @@ impl Inner {
                 return Ok(lent);
             }
         }
-        self.start(kind).await
+        self.start(kind, false).await
     }
 
     /// A warm worker.
@@ -235,13 +298,16 @@ impl Inner {
         Some(Lent::new(self, kind, worker, number))
     }
 
-    /// A new worker, after a pause when the last starts failed.
-    async fn start(self: &Arc<Self>, kind: ActionKind) -> Result<Lent, WorkerError> {
+    /// A new worker, after a pause when the last starts failed; on a process of its own, if it is to be alone.
+    async fn start(self: &Arc<Self>, kind: ActionKind, alone: bool) -> Result<Lent, WorkerError> {
         let shelf = self.shelf(kind)?;
         tokio::time::sleep(shelf.pause_before_start()).await;
         let number = shelf.numbers.take();
         let span = debug_span!("start worker", kind = kind.name(), worker = number.value());
-        let made = self.factory.make(kind).instrument(span).await;
+        let made = match alone {
+            true => self.factory.make_alone(kind).instrument(span).await,
+            false => self.factory.make(kind).instrument(span).await,
+        };
         shelf.record_start(made.as_ref().err());
         let lent = Lent::new(self, kind, made?, number);
         self.tell(kind, lent.pid, WorkerState::Started);
@@ -319,12 +385,34 @@ impl Lent {
     }
 }
 
+impl Lent {
+    /// Ends the worker, which has done its work.
+    fn end(mut self) {
+        if let Some((worker, _)) = self.worker.take() {
+            self.pool.tell(self.kind, self.pid, WorkerState::Stopped);
+            tokio::spawn(worker.shutdown());
+        }
+    }
+}
+
 impl Drop for Lent {
     fn drop(&mut self) {
         if self.worker.take().is_some() {
             self.pool.tell(self.kind, self.pid, WorkerState::Stopped);
         }
     }
+}
+
+/// What the author is told when a process ended twice over one request, the second time with nothing else to do.
+fn blame(request: &Request, what: &str, reason: &str) -> Diagnostic {
+    let source = &request.source;
+    if let Work::Plantuml(_) = &request.work {
+        return plantuml::blame(reason).at(source.as_str(), None);
+    }
+    Diagnostic::error(format!("{what} ends whenever it works on this file"))
+        .detail(reason)
+        .hint("leave out parts of it to find the one that is the cause")
+        .at(source.as_str(), None)
 }
 
 /// Waits until a request has been cancelled for some time.

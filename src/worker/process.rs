@@ -133,6 +133,11 @@ impl ChildTree {
         tree::resident_bytes(self.pid)
     }
 
+    /// All living descendants of the child, parents before children; none where the system does not tell.
+    pub fn descendants(&self) -> Vec<u32> {
+        tree::descendants(self.pid)
+    }
+
     /// Whether the child has ended.
     pub fn has_exited(&self) -> bool {
         self.exit.borrow().is_some()
@@ -210,6 +215,31 @@ impl ForkedEnd {
 impl Drop for ChildTree {
     fn drop(&mut self) {
         self.kill_tree();
+    }
+}
+
+impl Exit {
+    /// Whether the process ended by itself, or by a signal that it brought on itself. Other signals, and the exit codes of
+    /// programs that end in an orderly way on such a signal, come from somebody else.
+    pub fn is_own_doing(&self) -> bool {
+        use std::os::unix::process::ExitStatusExt;
+        let from_outside = [
+            Signal::SIGHUP,
+            Signal::SIGINT,
+            Signal::SIGQUIT,
+            Signal::SIGKILL,
+            Signal::SIGTERM,
+        ];
+        let is_from_outside = |number: i32| from_outside.iter().any(|each| *each as i32 == number);
+        match self {
+            Self::Status(status) => {
+                let by_code = status
+                    .code()
+                    .is_some_and(|code| is_from_outside(code - 128));
+                !by_code && !status.signal().is_some_and(is_from_outside)
+            }
+            Self::Unknown => false,
+        }
     }
 }
 

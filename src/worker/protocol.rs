@@ -6,10 +6,12 @@
 //! <- {"hello":{"protocol":1,"kind":"plantuml","tool":"PlantUML 1.2026.8","fingerprint":"...","capacity":2}}
 //! -> {"id":7,"work":{"source":"slides/a.pu","root":"/course","out":"/staging/7","params":{"format":"png"}}}
 //! <- {"id":7,"progress":{"done":3,"total":21,"cell":"cell 3"}}
+//! <- {"id":7,"discovered":["slides/b.iuml"]}
 //! -> {"id":7,"cancel":true}
 //! <- {"id":7,"result":{"status":"ok","outputs":[{"name":"image.png"}],"discovered":["slides/b.iuml"],"diagnostics":[]}}
 //! ```
 //!
+//! What is discovered may be told at once, besides in the result: it counts when there is no result, because the process ends.
 //! Lines that do not start with `{` are what some tool printed: they are logged. Anything else that is not of
 //! the protocol ends the process.
 
@@ -27,6 +29,7 @@ use super::{Outcome, Progress, Request, Work, WorkerError};
 use crate::course::RelPath;
 use crate::events::Diagnostic;
 
+pub(super) use process::ended;
 pub use process::{ProtocolProcess, StartLimits};
 pub use worker::{ProtocolWorker, RequestLimits};
 
@@ -84,7 +87,7 @@ pub struct WorkMessage {
     pub params: Value,
 }
 
-/// A message from a worker: a hello, or progress or the result of a request.
+/// A message from a worker: a hello, or progress, discoveries or the result of a request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FromWorker {
     /// The first message.
@@ -96,6 +99,9 @@ pub struct FromWorker {
     /// How far it got.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<ProgressMessage>,
+    /// Files below the root that it has read or looked for just now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub discovered: Vec<RelPath>,
     /// How it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<ResultMessage>,

@@ -80,8 +80,10 @@ pub struct PlantumlTool {
     pub java: PathBuf,
     /// The PlantUML jar.
     pub jar: PathBuf,
-    /// Graphviz; without it PlantUML's own layout engine is used.
+    /// The system's Graphviz; without it PlantUML's own layout engine is used.
     pub dot: Option<PathBuf>,
+    /// Our Graphviz, for `@startdot` and for diagrams that ask for its layout, where there is none of the system.
+    pub own_dot: Option<PathBuf>,
     /// Versions of PlantUML and of the layout engine.
     pub fingerprint: String,
 }
@@ -97,7 +99,9 @@ pub enum DrawioTool {
         app: PathBuf,
         /// Libraries the browser needs besides the system's, if any (`LD_LIBRARY_PATH`).
         libraries: Option<PathBuf>,
-        /// Versions of the viewer and of the browser.
+        /// Directories with fonts, those of clm first; empty when these are not installed.
+        fonts: Vec<PathBuf>,
+        /// Versions of the viewer and of the browser, and the fonts.
         fingerprint: String,
     },
     /// The draw.io desktop program, started for each diagram.

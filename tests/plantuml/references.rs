@@ -107,6 +107,72 @@ fn diagrams_are_drawn_again_when_a_file_appears_and_libraries_are_no_diagrams() 
     assert_eq!(course.build(&["--formats", "notebook", "--check"]).code, 0);
 }
 
+#[test]
+fn a_diagram_that_ends_the_jvm_fails_alone_and_is_remembered() {
+    let topic = "slides/m/topic_010_one";
+    let course = Course::with_topics(&["one"]);
+    course.write(
+        &format!("{topic}/slides_one.py"),
+        "# %% [markdown]\n# text\n",
+    );
+    for name in ["a", "c", "d"] {
+        course.write(&format!("{topic}/pu/{name}.pu"), uml("A -> B"));
+    }
+    course.write(
+        &format!("{topic}/pu/b.pu"),
+        uml("!include grow.iuml\nA -> B"),
+    );
+    // A directory in an include's place is a file that is not there.
+    course.write(
+        &format!("{topic}/pu/e.pu"),
+        uml("!if %file_exists(\"parts\")\n!endif\n!include parts"),
+    );
+    course.write(&format!("{topic}/pu/parts/x.iuml"), "A -> B\n");
+    let part = format!("{topic}/pu/grow.iuml");
+    course.write(
+        &part,
+        "!$s = \"xxxxxxxxxxxxxxxx\"\n!while %strlen($s) > 0\n!$s = $s + $s\n!endwhile\n",
+    );
+    let build = || course.build(&["--formats", "notebook"]);
+    let is_blamed = |ran: &crate::support::Ran| {
+        let errors = ran.errors();
+        assert_eq!(errors.len(), 2, "{errors:#?}");
+        let error = ran.error_in(&format!("{topic}/pu/b.pu"));
+        assert!(error.message.contains("ran out of memory"), "{error}");
+        assert!(error.hint.is_some());
+        let error = ran.error_in(&format!("{topic}/pu/e.pu"));
+        assert!(error.message.contains("cannot include parts"), "{error}");
+    };
+    let ran = build();
+    assert_eq!(ran.code, 1);
+    is_blamed(&ran);
+    for name in ["a", "c", "d"] {
+        assert!(
+            course
+                .path(&format!("{topic}/img-generated/{name}.png"))
+                .is_file(),
+            "{name}"
+        );
+    }
+    let again = build();
+    assert_eq!(again.jobs(), [] as [&str; 0], "the failure is remembered");
+    is_blamed(&again);
+
+    // What it had read until then is known.
+    course.write(&part, "A -> B: small\n");
+    std::fs::remove_dir_all(course.path(&format!("{topic}/pu/parts"))).unwrap();
+    course.write(&format!("{topic}/pu/parts"), "A -> B: a file now\n");
+    let ran = build();
+    assert_eq!(ran.code, 0, "{}", ran.stdout);
+    assert_eq!(
+        ran.jobs(),
+        [
+            format!("plantuml {topic}/pu/b.pu"),
+            format!("plantuml {topic}/pu/e.pu")
+        ]
+    );
+}
+
 #[tokio::test]
 async fn a_file_exists_where_the_diagram_lies() {
     let lab = Lab::new();
@@ -176,7 +242,7 @@ async fn a_url_is_refused_however_it_is_written() {
 async fn hints_speak_of_what_the_author_did() {
     let lab = Lab::with(|renderers| {
         if let Some(tool) = &mut renderers.plantuml {
-            tool.dot = None;
+            (tool.dot, tool.own_dot) = (None, None);
         }
     });
     for (text, message, hint) in [
@@ -218,7 +284,7 @@ async fn hints_speak_of_what_the_author_did() {
         (
             "@startdot\ndigraph x {\n a -> b\n}\n@enddot\n".to_owned(),
             "needs Graphviz",
-            Some("install Graphviz"),
+            Some("`clm setup`"),
         ),
         (
             "@startuml\nA -> B\n".to_owned(),

@@ -461,7 +461,7 @@ fn failure(action: &Action, error: &WorkerError) -> Diagnostic {
     match error {
         WorkerError::Missing { hint, .. } => diagnostic.hint(hint.clone()),
         WorkerError::Io(_) => diagnostic,
-        WorkerError::Crashed { .. } | WorkerError::TimedOut { .. } | WorkerError::Disturbed { .. } => diagnostic.hint(format!(
+        WorkerError::Crashed { .. } | WorkerError::Ended { .. } | WorkerError::TimedOut { .. } | WorkerError::Disturbed { .. } => diagnostic.hint(format!(
             "it was tried {ATTEMPTS} times on new processes; if it goes on, this source may be the cause"
         )),
         WorkerError::Start { .. } | WorkerError::Garbage { .. } => {

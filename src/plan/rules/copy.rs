@@ -1,9 +1,9 @@
 //! Data files, images and dir-groups: copied as they are.
 
 use crate::course::layout::CopyOutput;
-use crate::events::ActionKind;
+use crate::events::{ActionKind, Diagnostic, Severity};
 use crate::plan::action::{Make, Output, Recipe};
-use crate::plan::{Context, KeyParts, unreadable};
+use crate::plan::{Context, KeyParts, lfs_pointer, unreadable};
 
 /// The action that copies one file to all its destinations.
 pub fn action(context: &Context<'_>, copy: &CopyOutput) -> Recipe {
@@ -26,6 +26,13 @@ pub fn action(context: &Context<'_>, copy: &CopyOutput) -> Recipe {
             name: context.names.of("file"),
             destinations: context.destinations_of(&copy.destinations),
         }],
-        warnings: Vec::new(),
+        // A pointer can be copied; who reads the copy misses what it points to.
+        warnings: lfs_pointer(context.files, &copy.source)
+            .map(|pointer| Diagnostic {
+                severity: Severity::Warning,
+                ..pointer
+            })
+            .into_iter()
+            .collect(),
     }
 }

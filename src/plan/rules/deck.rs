@@ -15,7 +15,7 @@ use crate::events::{ActionKind, Diagnostic};
 use crate::plan::action::{
     ActionIndex, DeckWork, EXECUTED, ExecuteWork, HtmlWork, InlineImage, Make, Output, Recipe,
 };
-use crate::plan::{Context, KeyParts, MISSING, Source, unreadable};
+use crate::plan::{Context, KeyParts, MISSING, Source, lfs_pointer, unreadable};
 
 use super::program::{self, Programs};
 use super::surroundings::{self, Found, Rendered};
@@ -211,6 +211,11 @@ impl Entry<'_> {
         let Some(source) = &self.source else {
             return Err(unreadable(&self.file.path).remove(0));
         };
+        for path in std::iter::once(&self.file.path).chain(&self.file.companion) {
+            if let Some(pointer) = lfs_pointer(self.context.files, path) {
+                return Err(pointer);
+            }
+        }
         let text = std::str::from_utf8(&source.bytes).map_err(|_| {
             Diagnostic::error("the deck is not UTF-8 text").at(self.file.path.as_str(), None)
         })?;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::course::RelPath;
 use crate::course::layout::DiagramOutputs;
 use crate::course::tree::DiagramKind;
 use crate::course::words::ImageKind;
+use crate::course::{RelPath, lfs};
 use crate::events::{ActionKind, Diagnostic};
 use crate::plan::action::{DiagramWork, Make, Output, Recipe};
-use crate::plan::{Context, KeyParts, MISSING, unreadable};
+use crate::plan::{Context, KeyParts, MISSING, lfs_pointer, unreadable};
 
 /// The action that renders one diagram.
 pub fn action(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
@@ -34,6 +34,7 @@ fn is_library(path: &RelPath, text: &str) -> bool {
         .map(str::trim_start)
         .filter(|line| !line.is_empty());
     if text.trim().is_empty()
+        || lfs::pointer(path.as_str(), text.as_bytes()).is_some()
         || lines
             .clone()
             .any(|line| line.starts_with("@start") || line.starts_with("@end"))
@@ -112,8 +113,10 @@ fn rendering(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
     };
     parts.push("renderer", renderer.as_deref().unwrap_or(MISSING));
 
+    let pointer = lfs_pointer(context.files, &diagram.path);
     let make = match &source {
         None => Make::Invalid(unreadable(&diagram.path)),
+        Some(_) if pointer.is_some() => Make::Invalid(pointer.into_iter().collect()),
         Some(source) => match std::str::from_utf8(&source.bytes) {
             Ok(text) => {
                 let work = DiagramWork {

@@ -4,6 +4,8 @@ use serde::Deserialize;
 
 use crate::events::Diagnostic;
 
+use super::assets::ORIGIN;
+
 /// Names that are listed in one warning before the rest is only counted.
 const LISTED: usize = 8;
 
@@ -26,12 +28,15 @@ pub struct PageAnswer {
     missing_shapes: Vec<String>,
     failed_images: Vec<String>,
     math_errors: Vec<String>,
+    missing_background: Option<String>,
+    missing_fonts: Vec<String>,
+    missing_characters: Vec<String>,
 }
 
 impl PageAnswer {
     /// Whether the viewer itself stumbled: it may be left in a state that spoils later documents.
     pub fn is_stumble(&self) -> bool {
-        !self.ok && matches!(self.stage.as_str(), "render" | "shapes" | "")
+        !self.ok && matches!(self.stage.as_str(), "render" | "")
     }
 
     /// Why there is no picture.
@@ -49,10 +54,9 @@ impl PageAnswer {
                 "the drawing is too large: {error} units, far beyond any page"
             ))
             .hint("look for a shape that was moved far away, and delete it"),
-            "shapes" => Diagnostic::error(format!("draw.io's shapes cannot be loaded: {error}"))
-                .hint("install the viewer again with `clm setup`"),
-            _ => Diagnostic::error(format!("the diagram cannot be rendered: {error}"))
-                .hint("open the file in draw.io and look whether it is shown there"),
+            _ => Diagnostic::error("draw.io's viewer fails over this diagram")
+                .detail(self.error.clone())
+                .hint("open the file in draw.io and look whether it is shown there; the style of a shape may be the cause"),
         }
     }
 
@@ -68,13 +72,51 @@ impl PageAnswer {
                 .hint("they may belong to a library that is not part of draw.io"),
             );
         }
-        if !self.failed_images.is_empty() {
+        // What belongs to draw.io itself is named by its path there, and not by our made-up address.
+        let (of_drawio, of_author): (Vec<String>, Vec<String>) = self
+            .failed_images
+            .iter()
+            .map(|name| name.strip_prefix(ORIGIN).unwrap_or(name).to_owned())
+            .partition(|name| name.starts_with("img/"));
+        if !of_drawio.is_empty() {
             warnings.push(
                 Diagnostic::warning(format!(
-                    "images cannot be shown: {}",
-                    list(&self.failed_images)
+                    "images are not part of this version of draw.io: {}",
+                    list(&of_drawio)
                 ))
-                .hint("embed them in the diagram: there is no network and no file access here"),
+                .hint("choose another shape, or embed the image in the diagram"),
+            );
+        }
+        if !of_author.is_empty() {
+            warnings.push(
+                Diagnostic::warning(format!("images cannot be shown: {}", list(&of_author)))
+                    .hint("embed them in the diagram: there is no network and no file access here"),
+            );
+        }
+        if let Some(page) = &self.missing_background {
+            warnings.push(
+                Diagnostic::warning(format!(
+                    "the page that lies behind the first one is not in the file: `{page}`"
+                ))
+                .hint("choose another background page in draw.io, or none"),
+            );
+        }
+        if !self.missing_fonts.is_empty() {
+            warnings.push(
+                Diagnostic::warning(format!(
+                    "fonts are not installed, so that texts have another width: {}",
+                    list(&self.missing_fonts)
+                ))
+                .hint("`clm setup` installs fonts for Helvetica, Arial, Times New Roman and Courier New; install others for your user"),
+            );
+        }
+        if !self.missing_characters.is_empty() {
+            warnings.push(
+                Diagnostic::warning(format!(
+                    "characters are in no installed font and are drawn as boxes: {}",
+                    list(&self.missing_characters)
+                ))
+                .hint("`clm setup` installs fonts for Chinese, Japanese, Korean and emoji; install one for others"),
             );
         }
         if !self.math_errors.is_empty() {
@@ -113,10 +155,13 @@ mod tests {
             serde_json::from_str(r#"{"ok":false,"stage":"render","error":"x is not a function"}"#)
                 .unwrap();
         assert!(answer.is_stumble());
-        assert!(answer.failure().message.ends_with("x is not a function"));
-        for stage in [
-            "decode", "empty", "extract", "size", "shapes", "render", "?",
-        ] {
+        let failure = answer.failure();
+        assert!(
+            !failure.message.contains("x is not a function"),
+            "{failure}"
+        );
+        assert_eq!(failure.detail.as_deref(), Some("x is not a function"));
+        for stage in ["decode", "empty", "extract", "size", "render", "?"] {
             let answer = PageAnswer {
                 stage: stage.to_owned(),
                 ..PageAnswer::default()
@@ -130,15 +175,25 @@ mod tests {
         let mut answer = PageAnswer {
             ok: true,
             missing_shapes: (0..10).map(|n| format!("s{n}")).collect(),
-            failed_images: vec!["a.png".to_owned()],
+            failed_images: [
+                "a.png",
+                "http://drawio.invalid/b.png",
+                "http://drawio.invalid/img/lib/c.svg",
+            ]
+            .map(str::to_owned)
+            .into(),
             math_errors: vec!["unknown command \\x".to_owned()],
             ..PageAnswer::default()
         };
         let messages: Vec<String> = answer.warnings().into_iter().map(|w| w.message).collect();
         assert!(messages[0].ends_with("`s7`, and 2 more"), "{messages:?}");
-        assert_eq!(messages[1], "images cannot be shown: `a.png`");
         assert_eq!(
-            messages[2],
+            messages[1],
+            "images are not part of this version of draw.io: `img/lib/c.svg`"
+        );
+        assert_eq!(messages[2], "images cannot be shown: `a.png`, `b.png`");
+        assert_eq!(
+            messages[3],
             "formulas cannot be typeset: `unknown command \\x`"
         );
         answer = PageAnswer::default();

@@ -9,11 +9,13 @@ use std::time::Duration;
 use command_fds::{CommandFdExt, FdMapping};
 use serde_json::json;
 
-use crate::worker::WorkerError;
 use crate::worker::process::ChildTree;
+use crate::worker::{WorkerError, protocol};
 
 use super::WHAT;
 use super::cdp::Connection;
+use super::fonts;
+use super::health::{Crashes, Helpers};
 use super::profile::Profile;
 
 /// The longest time until the browser answers.
@@ -31,6 +33,8 @@ pub struct Place<'a> {
     pub app: &'a Path,
     /// Libraries that it needs besides the system's.
     pub libraries: Option<&'a Path>,
+    /// Directories with fonts; when there are any, the first is ours.
+    pub fonts: &'a [PathBuf],
     /// A directory for its profile.
     pub runtime_dir: &'a Path,
 }
@@ -39,6 +43,8 @@ pub struct Place<'a> {
 pub struct Browser {
     tree: ChildTree,
     connection: Arc<Connection>,
+    helpers: Helpers,
+    crashes: Crashes,
     app: PathBuf,
     _profile: Profile,
 }
@@ -108,9 +114,17 @@ impl Browser {
                 return Err(Failure::Other(failed(reason)));
             }
         }
+        let crashes = Crashes::of(connection.events(""));
+        connection.post(
+            None,
+            "Target.setDiscoverTargets",
+            json!({ "discover": true }),
+        );
         Ok(Self {
             tree,
             connection: Arc::new(connection),
+            helpers: Helpers::default(),
+            crashes,
             app: place.app.to_path_buf(),
             _profile: profile,
         })
@@ -131,9 +145,29 @@ impl Browser {
         !self.connection.is_closed() && !self.tree.has_exited()
     }
 
+    /// The processes that it needs. They are all there when a page has been loaded.
+    pub fn helpers(&self) -> &Helpers {
+        &self.helpers
+    }
+
+    /// Learns which processes it needs.
+    pub fn learn_helpers(&self) {
+        self.helpers.learn(&self.tree);
+    }
+
+    /// How pages have ended.
+    pub fn crashes(&self) -> Crashes {
+        self.crashes.clone()
+    }
+
+    /// Kills it: it does not do what it should any more.
+    pub fn kill(&self) {
+        self.tree.kill_tree();
+    }
+
     /// The error that tells how it ended.
     pub async fn crashed(&self) -> WorkerError {
-        self.tree.crashed().await
+        protocol::ended(&self.tree, Vec::new()).await
     }
 
     /// Its process.
@@ -200,9 +234,14 @@ fn command(place: &Place<'_>, profile: &Profile, has_sandbox: bool) -> std::io::
     if let Some(libraries) = place.libraries {
         command.env("LD_LIBRARY_PATH", libraries);
     }
-    if let Some(fonts) = own_fonts(place.program) {
-        let config = profile.write("fonts.conf", &font_config(&fonts, profile.path()))?;
-        command.env("FONTCONFIG_FILE", config);
+    let cache = profile.path().join("fontconfig");
+    let config = match place.fonts {
+        // It keeps what it found beside our fonts, if it may write there: that takes a second otherwise.
+        [ours, ..] => Some(fonts::config(place.fonts, &ours.join("cache"))),
+        [] => own_fonts(place.program).map(|fonts| font_config(&fonts, &cache)),
+    };
+    if let Some(config) = config {
+        command.env("FONTCONFIG_FILE", profile.write("fonts.conf", &config)?);
     }
     Ok(command)
 }
@@ -235,7 +274,7 @@ fn font_config(fonts: &Path, cache: &Path) -> String {
          <include ignore_missing=\"yes\">/etc/fonts/fonts.conf</include>\n\
          <dir>{}</dir>\n<cachedir>{}</cachedir>\n</fontconfig>\n",
         escape(fonts),
-        escape(&cache.join("fontconfig"))
+        escape(cache)
     )
 }
 
@@ -267,7 +306,7 @@ mod tests {
 
     #[test]
     fn fonts_are_told_as_xml() {
-        let config = font_config(Path::new("/a&b/fonts"), Path::new("/run"));
+        let config = font_config(Path::new("/a&b/fonts"), Path::new("/run/fontconfig"));
         assert!(config.contains("<dir>/a&amp;b/fonts</dir>"), "{config}");
         assert!(config.contains("<cachedir>/run/fontconfig</cachedir>"));
     }
@@ -282,6 +321,7 @@ mod tests {
                 program: Path::new(program),
                 app: &app,
                 libraries: None,
+                fonts: &[],
                 runtime_dir: &runtime_dir,
             };
             async move {

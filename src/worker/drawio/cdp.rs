@@ -75,7 +75,7 @@ impl Connection {
         self.send(id, session, method, params);
     }
 
-    /// The events of a session from now on.
+    /// The events of a session from now on; those of the browser itself have an empty name.
     pub fn events(&self, session: &str) -> mpsc::UnboundedReceiver<Value> {
         let (sender, receiver) = mpsc::unbounded_channel();
         lock(&self.waiting)

@@ -10,6 +10,8 @@ mod browser;
 mod cdp;
 mod desktop;
 mod document;
+mod fonts;
+mod health;
 mod profile;
 mod window;
 
@@ -63,6 +65,7 @@ pub async fn start(
             browser,
             app,
             libraries,
+            fonts,
             ..
         } => {
             let browser = match shared.0.upgrade().filter(|browser| browser.is_alive()) {
@@ -72,6 +75,7 @@ pub async fn start(
                         program: browser,
                         app,
                         libraries: libraries.as_deref(),
+                        fonts,
                         runtime_dir: &config.runtime_dir,
                     };
                     let started = Arc::new(Browser::start(&place).await?);
@@ -165,14 +169,31 @@ impl BrowserWorker {
     async fn broken(&self, error: WindowError) -> WorkerError {
         match error {
             WindowError::Closed => self.browser.crashed().await,
-            WindowError::Crashed => WorkerError::Crashed {
-                what: WHAT.to_owned(),
-                reason: "the page of the browser crashed".to_owned(),
-            },
-            WindowError::NoViewer => WorkerError::Missing {
-                what: format!("draw.io's viewer (`{}`)", self.app.display()),
-                hint: "install it again with `clm setup`".to_owned(),
-            },
+            WindowError::Crashed(crash) => {
+                if crash.is_of_browser() {
+                    self.browser.kill();
+                }
+                let (what, reason) = (WHAT.to_owned(), crash.reason());
+                match crash.is_own_doing() {
+                    true => WorkerError::Ended {
+                        what,
+                        reason,
+                        discovered: Vec::new(),
+                    },
+                    false => WorkerError::Crashed { what, reason },
+                }
+            }
+            WindowError::NotLoaded => {
+                // The next attempt is made in another browser: mostly it is this one that has a fault.
+                self.browser.kill();
+                WorkerError::Start {
+                    what: WHAT.to_owned(),
+                    reason: format!(
+                        "its viewer was not loaded; if this goes on, remove `{}` and run `clm setup`",
+                        self.app.display()
+                    ),
+                }
+            }
             WindowError::NoFont => WorkerError::Missing {
                 what: "a font for the labels of diagrams".to_owned(),
                 hint: "install fonts, such as Debian's package `fonts-liberation`".to_owned(),
@@ -200,14 +221,18 @@ impl Worker for BrowserWorker {
             Ok(page) => page,
             Err(problem) => return Ok(Outcome::failed(in_file(*problem, request))),
         };
-        if !self.browser.is_alive() {
+        if self.browser.helpers().have_ended() {
+            self.browser.kill();
+        }
+        if !self.browser.is_alive() || self.browser.helpers().have_ended() {
             // It ended while it was idle: nothing of this request is lost.
             return Err(WorkerError::Disturbed {
                 what: WHAT.to_owned(),
             });
         }
         let timeout = self.timeout;
-        let picture = tokio::select! {
+        let browser = Arc::clone(&self.browser);
+        let mut picture = tokio::select! {
             () = cancel.cancelled() => {
                 self.close_window();
                 return Ok(Outcome::cancelled());
@@ -217,7 +242,13 @@ impl Worker for BrowserWorker {
                 return Err(WorkerError::TimedOut { what: WHAT.to_owned(), seconds: timeout.as_secs() });
             }
             picture = self.picture(work) => picture,
+            () = browser.helpers().ended() => Err(WindowError::Closed),
         };
+        if browser.helpers().have_ended() {
+            // What was made without it may lack a part.
+            browser.kill();
+            picture = Err(WindowError::Closed);
+        }
         let (bytes, warnings) = match picture {
             Err(error) => return Err(self.broken(error).await),
             Ok(Picture::Failed { mut problem, .. }) => {

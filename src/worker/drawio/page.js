@@ -1,7 +1,8 @@
 // Renders the first page of a draw.io document with the viewer that is loaded in this window.
 //
 // clmRender({xml, format, scale, border, seed}) resolves to
-//   {ok: true, width, height, svg?, missingShapes, failedImages, mathErrors}  for a PNG, the page shows it at (0, 0)
+//   {ok: true, width, height, svg?, missingShapes, failedImages, mathErrors,  for a PNG, the page shows it at (0, 0)
+//    missingBackground?, missingFonts, missingCharacters}
 //   {ok: false, stage, error}                                                 stage: xml extract decode shapes empty size render
 //
 // clmHasFont() is whether labels can be drawn at all.
@@ -15,6 +16,12 @@
 
   const SHAPE_LIBRARIES = ['js/stencils.min.js', 'js/shapes.min.js'];
   const BUILT_IN = new Set(Object.keys(mxCellRenderer.defaultShapes));
+  // Other programs write these; draw.io knows none of them, and draws the rectangle that they mean.
+  const MEANS_RECTANGLE = new Set(['rect', 'rectangle', 'square', 'box']);
+  const PAGE_LINK = 'data:page/id,';
+  const GENERIC_FONTS = new Set(['serif', 'sans-serif', 'monospace', 'cursive', 'fantasy', 'system-ui', 'inherit', 'initial', '']);
+  // More different characters than this are in no label, and each is drawn once to be looked at.
+  const MOST_CHARACTERS = 400;
   // Coordinates beyond this are a slip of a program, and no browser can paint there.
   const LARGEST_SIDE = 1e6;
 
@@ -116,12 +123,12 @@
     const node = attempt('extract', () => Editor.extractGraphModel(parsed.documentElement, true));
     if (!node) throw new Problem('extract', 'no diagram');
     const root = (node.ownerDocument || parsed).documentElement;
-    if (root.nodeName !== 'mxfile') return { model: root, name: 'Page-1', count: 1 };
+    if (root.nodeName !== 'mxfile') return { model: root, name: 'Page-1', count: 1, pages: [] };
     const pages = root.getElementsByTagName('diagram');
     if (!pages.length) throw new Problem('extract', 'no page');
     const model = attempt('decode', () => Editor.parseDiagramNode(pages[0]));
     if (!model) throw new Problem('decode', 'the page has no content');
-    return { model, name: pages[0].getAttribute('name') || 'Page-1', count: pages.length };
+    return { model, name: pages[0].getAttribute('name') || 'Page-1', count: pages.length, pages: Array.from(pages) };
   }
 
   function missingShapes() {
@@ -129,7 +136,7 @@
     Object.values(graph.getModel().cells).forEach((cell) => {
       const style = graph.getCellStyle(cell) || {};
       [style.shape, style.resIcon].forEach((name) => {
-        const isKnown = !name || name.startsWith('stencil(') || mxCellRenderer.defaultShapes[name] || mxStencilRegistry.getStencil(name);
+        const isKnown = !name || MEANS_RECTANGLE.has(name) || name.startsWith('stencil(') || mxCellRenderer.defaultShapes[name] || mxStencilRegistry.getStencil(name);
         if (!isKnown) missing.add(name);
       });
     });
@@ -174,7 +181,87 @@
     Math.random = randomFrom(seed);
   }
 
-  function show(page) {
+  // What lies behind a page: an image, or another page of the file as a picture. A name, when it is not there.
+  async function backgroundOfPage(page) {
+    const text = page.model.getAttribute('backgroundImage');
+    if (!text) return {};
+    let image = null;
+    try {
+      image = JSON.parse(text);
+    } catch (error) {
+      return { missing: text.slice(0, 80) };
+    }
+    const link = String((image && image.src) || '');
+    if (!link.startsWith(PAGE_LINK)) {
+      return { image: new mxImage(link, image.width || 0, image.height || 0, image.x || 0, image.y || 0) };
+    }
+    const id = link.slice(PAGE_LINK.length);
+    const node = page.pages.find((each) => each.getAttribute('id') === id);
+    const model = node && attempt('decode', () => Editor.parseDiagramNode(node));
+    if (!model) return { missing: id };
+    await shapesFor(model).catch((error) => { throw new Problem('shapes', error); });
+    const container = document.createElement('div');
+    document.body.appendChild(container);
+    const other = new Graph(container);
+    try {
+      other.foldingEnabled = false;
+      other.setEnabled(false);
+      new mxCodec(model.ownerDocument).decode(model, other.getModel());
+      const bounds = other.getGraphBounds();
+      if (!(bounds.width > 0 && bounds.height > 0)) return {};
+      const svg = other.getSvg(null, 1, 0, false, null, true, null, null, null, null, null, 'light');
+      editor = editor || new Editor();
+      await new Promise((resolve) => editor.convertImages(svg, resolve));
+      const [width, height] = ['width', 'height'].map((side) => parseFloat(svg.getAttribute(side)));
+      return { image: new mxImage(Editor.createSvgDataUri(mxUtils.getXml(svg)), width, height, Math.floor(bounds.x), Math.floor(bounds.y)) };
+    } finally {
+      other.destroy();
+      container.remove();
+    }
+  }
+
+  function brushFor(size) {
+    const canvas = document.createElement('canvas');
+    canvas.width = canvas.height = size;
+    return canvas.getContext('2d', { willReadFrequently: true });
+  }
+
+  // Fonts that labels ask for and that are not there: with them, a text is as wide as without them.
+  function missingFonts(container) {
+    const brush = brushFor(1);
+    const width = (family) => {
+      brush.font = '40px ' + family;
+      return brush.measureText('mmmlliWQ@ 0123').width;
+    };
+    const names = new Set();
+    container.querySelectorAll('*').forEach((element) => {
+      if (!element.textContent.trim()) return;
+      const first = getComputedStyle(element).fontFamily.split(',')[0].trim().replace(/^["']|["']$/g, '');
+      if (element.closest('mjx-container') === null) names.add(first);
+    });
+    const isMissing = (name) => ['serif', 'monospace'].every((other) => width(JSON.stringify(name) + ', ' + other) === width(other));
+    return Array.from(names).filter((name) => !GENERIC_FONTS.has(name) && isMissing(name)).sort();
+  }
+
+  // Characters that no font has: they look like one that cannot be in any.
+  function missingCharacters(container) {
+    const candidates = new Set(Array.from(container.textContent).filter((letter) => letter.codePointAt(0) > 0xff && !/[\s\p{C}\p{M}]/u.test(letter)));
+    if (!candidates.size) return [];
+    const size = 48;
+    const brush = brushFor(size);
+    const drawn = (letter) => {
+      brush.clearRect(0, 0, size, size);
+      brush.font = '24px Helvetica';
+      brush.fillText(letter, 6, 33);
+      let hash = 0;
+      for (const value of brush.getImageData(0, 0, size, size).data) hash = (Math.imul(hash, 31) + value) | 0;
+      return hash;
+    };
+    const absent = drawn('\u{10fffd}');
+    return Array.from(candidates).slice(0, MOST_CHARACTERS).filter((letter) => drawn(letter) === absent).sort();
+  }
+
+  function show(page, background) {
     document.body.style.margin = '0';
     document.body.style.overflow = 'hidden';
     const container = document.createElement('div');
@@ -189,10 +276,18 @@
       const own = { page: page.name, pagenumber: 1, pagecount: page.count };
       return Object.hasOwn(own, name) ? own[name] : variable.apply(this, arguments);
     };
-    const background = page.model.getAttribute('backgroundImage');
     if (background) {
-      const image = JSON.parse(background);
-      graph.setBackgroundImage(new mxImage(image.src, image.width, image.height, image.x, image.y));
+      graph.setBackgroundImage(background);
+      // What lies behind belongs to the picture, even beyond the shapes.
+      const shapes = graph.getGraphBounds;
+      graph.getGraphBounds = function () {
+        const { scale, translate } = this.view;
+        const behind = new mxRectangle((translate.x + background.x) * scale, (translate.y + background.y) * scale, background.width * scale, background.height * scale);
+        const bounds = mxRectangle.fromRectangle(shapes.apply(this, arguments));
+        if (!(bounds.width > 0 && bounds.height > 0)) return behind;
+        bounds.add(behind);
+        return bounds;
+      };
     }
     new mxCodec(page.model.ownerDocument).decode(page.model, graph.getModel());
     return container;
@@ -258,15 +353,17 @@
     forgetLast(order.seed);
     const page = firstPage(order.xml);
     await shapesFor(page.model).catch((error) => { throw new Problem('shapes', error); });
-    const container = attempt('render', () => show(page));
+    const background = await backgroundOfPage(page);
+    const container = attempt('render', () => show(page, background.image));
     let errors = [];
     if (graph.mathEnabled) {
       await typeset(container).catch((error) => errors.push(String(error.message || error)));
       errors = errors.concat(mathErrors(container));
     }
     checkSize(graph.getGraphBounds());
+    const lacking = { missingFonts: missingFonts(container), missingCharacters: missingCharacters(container) };
     const made = order.format === 'svg' ? await asSvg(page, order) : await asPicture(page, order, container);
-    return Object.assign({ ok: true, missingShapes: missingShapes(), mathErrors: errors }, made);
+    return Object.assign({ ok: true, missingShapes: missingShapes(), mathErrors: errors, missingBackground: background.missing }, lacking, made);
   }
 
   // Without any font, text takes no space and is not drawn.

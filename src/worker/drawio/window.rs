@@ -16,6 +16,7 @@ use super::answer::PageAnswer;
 use super::assets::{Assets, ORIGIN};
 use super::browser::Browser;
 use super::cdp::{CallError, Connection};
+use super::health::{Crash, Crashes};
 
 /// The largest picture, in pixels: larger ones block the browser for many seconds.
 const MOST_PIXELS: f64 = 30_000_000.0;
@@ -54,9 +55,9 @@ pub enum WindowError {
     /// The browser is gone.
     Closed,
     /// The page's process ended.
-    Crashed,
-    /// The viewer is not there, or not complete.
-    NoViewer,
+    Crashed(Crash),
+    /// The viewer, or a part of it, was not loaded.
+    NotLoaded,
     /// The machine has no font: labels would be missing without a word.
     NoFont,
     /// The page or the browser answered something unexpected.
@@ -78,6 +79,7 @@ pub struct Window {
     target: String,
     session: String,
     state: watch::Receiver<State>,
+    crashes: Crashes,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,12 +98,11 @@ impl Window {
             let opened = async {
                 let mut window = Self::attach(&browser).await?;
                 window.load().await?;
+                browser.learn_helpers();
                 Ok(window)
             };
             let limit = tokio::time::timeout(LOADING, opened).await;
-            limit.unwrap_or_else(|_| {
-                Err(WindowError::Protocol("the viewer does not load".to_owned()))
-            })
+            limit.unwrap_or(Err(WindowError::NotLoaded))
         })
     }
 
@@ -116,13 +117,13 @@ impl Window {
             )
             .await?;
         let target = text(&created, "targetId")?;
-        let attached = connection
-            .call(
-                None,
-                "Target.attachToTarget",
-                json!({ "targetId": target, "flatten": true }),
-            )
-            .await?;
+        let mut crashes = browser.crashes();
+        let params = json!({ "targetId": target, "flatten": true });
+        let attached = tokio::select! {
+            attached = connection.call(None, "Target.attachToTarget", params) => attached?,
+            // A page whose process does not start is never attached to.
+            crash = crashes.of_page(&target) => return Err(WindowError::Crashed(crash)),
+        };
         let session = text(&attached, "sessionId")?;
         let events = connection.events(&session);
         let (sender, state) = watch::channel(State::Loading);
@@ -138,13 +139,18 @@ impl Window {
             target,
             session,
             state,
+            crashes,
         })
     }
 
     async fn load(&mut self) -> Result<(), WindowError> {
         let focused = json!({ "enabled": true });
         let everything = json!({ "patterns": [{ "urlPattern": "*" }] });
+        let families = json!({ "fontFamilies": { "standard": "Helvetica" } });
         let page = json!({ "url": format!("{ORIGIN}page.html") });
+        // What a document's own font is replaced by when it is not there. A browser that cannot do this takes another one.
+        self.connection
+            .post(Some(&self.session), "Page.setFontFamilies", families);
         for (method, params) in [
             ("Page.enable", json!({})),
             ("Inspector.enable", json!({})),
@@ -154,16 +160,18 @@ impl Window {
         ] {
             self.call(method, params).await?;
         }
-        let state = self.state.wait_for(|state| *state != State::Loading).await;
-        match state.map(|state| *state) {
+        let loaded = tokio::select! {
+            state = self.state.wait_for(|state| *state != State::Loading) => state.map(|state| *state),
+            crash = self.crashes.of_page(&self.target) => return Err(WindowError::Crashed(crash)),
+        };
+        match loaded {
             Ok(State::Loaded) => {}
-            Ok(_) if self.connection.is_closed() => return Err(WindowError::Closed),
-            Ok(_) => return Err(WindowError::Crashed),
+            Ok(_) => return Err(self.ended().await),
             Err(_) => return Err(WindowError::Closed),
         }
         let is_there = self.evaluate("typeof clmRender === 'function'").await?;
         if is_there != Value::Bool(true) {
-            return Err(WindowError::NoViewer);
+            return Err(WindowError::NotLoaded);
         }
         if self.evaluate("clmHasFont()").await? != Value::Bool(true) {
             return Err(WindowError::NoFont);
@@ -195,6 +203,10 @@ impl Window {
                 scale *= fit * FITTING;
                 answer = self.ask(work, scale).await?;
             }
+        }
+        if answer.stage == "shapes" {
+            // That their files cannot be read has nothing to do with the document.
+            return Err(WindowError::NotLoaded);
         }
         if !answer.ok {
             return Ok(Picture::Failed {
@@ -252,13 +264,26 @@ impl Window {
 
     /// Calls a method of the page; a page that crashes never answers, so its end is waited for too.
     async fn call(&mut self, method: &str, params: Value) -> Result<Value, WindowError> {
-        let call = self.connection.call(Some(&self.session), method, params);
-        tokio::select! {
-            answer = call => Ok(answer?),
-            _ = self.state.wait_for(|state| *state == State::Crashed) => {
-                if self.connection.is_closed() { Err(WindowError::Closed) } else { Err(WindowError::Crashed) }
-            }
+        let connection = Arc::clone(&self.connection);
+        let session = self.session.clone();
+        let call = connection.call(Some(&session), method, params);
+        let crash = tokio::select! {
+            answer = call => return Ok(answer?),
+            () = async { drop(self.state.wait_for(|state| *state == State::Crashed).await) } => None,
+            crash = self.crashes.of_page(&self.target) => Some(crash),
+        };
+        match crash {
+            Some(crash) => Err(WindowError::Crashed(crash)),
+            None => Err(self.ended().await),
         }
+    }
+
+    /// Why the page has ended.
+    async fn ended(&mut self) -> WindowError {
+        if self.connection.is_closed() {
+            return WindowError::Closed;
+        }
+        WindowError::Crashed(self.crashes.now_of_page(&self.target).await)
     }
 }
 

@@ -10,6 +10,7 @@ use super::WorkerError;
 use super::protocol::{ProtocolProcess, StartLimits};
 use super::renderers::PlantumlTool;
 use crate::digest::Digest;
+use crate::events::Diagnostic;
 
 /// The compiled worker program.
 const WORKER_JAR: &[u8] = include_bytes!("worker.jar");
@@ -97,6 +98,20 @@ pub async fn start_command(command: &[String]) -> Result<ProtocolProcess, Worker
     ProtocolProcess::start(WHAT, KIND, command, &StartLimits::default()).await
 }
 
+/// What the author is told of a diagram that ends the JVM.
+pub fn blame(reason: &str) -> Diagnostic {
+    let out_of_memory = reason
+        .lines()
+        .find(|line| line.contains("ran out of memory"));
+    match out_of_memory {
+        Some(line) => Diagnostic::error(format!("{line} while it drew this diagram"))
+            .hint("make the picture smaller (`scale`, `dpi` and `limit` in `clm.toml`), or split the diagram"),
+        None => Diagnostic::error("PlantUML's process ends whenever it draws this diagram")
+            .detail(reason)
+            .hint("leave out parts of the diagram to find the one that is the cause"),
+    }
+}
+
 /// The command line of the JVM.
 fn command(
     tool: &PlantumlTool,
@@ -132,12 +147,16 @@ fn command(
         // No network and no files elsewhere; the worker's own guard is stricter about paths.
         .arg("-DPLANTUML_SECURITY_PROFILE=ALLOWLIST")
         .arg(property("plantuml.allowlist.path", &root.join("")));
-    let layout = match &tool.dot {
-        Some(dot) => {
+    let layout = match (&tool.dot, &tool.own_dot) {
+        (Some(dot), _) => {
             command.arg(property("GRAPHVIZ_DOT", dot));
             "dot"
         }
-        None => {
+        (None, Some(dot)) => {
+            command.arg(property("GRAPHVIZ_DOT", dot));
+            "both"
+        }
+        (None, None) => {
             // PlantUML must not find a Graphviz that is not part of the fingerprint.
             command.arg("-DGRAPHVIZ_DOT=/nonexistent/dot");
             "smetana"
@@ -238,6 +257,7 @@ mod tests {
             java: "/nonexistent/java".into(),
             jar: "/nonexistent/plantuml.jar".into(),
             dot: None,
+            own_dot: None,
             fingerprint: String::new(),
         };
         let error = found(Some(&tool)).unwrap_err();

@@ -18,6 +18,11 @@ use crate::worker::{Renderers, Worker, WorkerError, plantuml};
 pub trait Factory: Send + Sync {
     /// A worker that is ready for its first request. Dropping the future ends what was started.
     async fn make(&self, kind: ActionKind) -> Result<Box<dyn Worker>, WorkerError>;
+
+    /// A worker that shares its process with no other one.
+    async fn make_alone(&self, kind: ActionKind) -> Result<Box<dyn Worker>, WorkerError> {
+        self.make(kind).await
+    }
 }
 
 /// Makes workers from the tools that were found.
@@ -47,10 +52,7 @@ impl ToolFactory {
 
     /// A place in a running PlantUML process, or in a new one.
     async fn plantuml(&self) -> Result<Box<dyn Worker>, WorkerError> {
-        let limits = RequestLimits {
-            timeout: self.config.timeouts.plantuml,
-            ..RequestLimits::default()
-        };
+        let limits = self.plantuml_limits();
         let mut processes = self.plantuml.lock().await;
         processes.retain(|process| process.strong_count() > 0);
         for process in processes.iter().filter_map(Weak::upgrade) {
@@ -58,20 +60,31 @@ impl ToolFactory {
                 return Ok(Box::new(ProtocolWorker::new(process, limits)));
             }
         }
-        let process = match &self.config.plantuml_command {
-            Some(command) => plantuml::start_command(command).await?,
+        let process = Arc::new(self.plantuml_process().await?);
+        processes.push(Arc::downgrade(&process));
+        Ok(Box::new(ProtocolWorker::new(process, limits)))
+    }
+
+    fn plantuml_limits(&self) -> RequestLimits {
+        RequestLimits {
+            timeout: self.config.timeouts.plantuml,
+            ..RequestLimits::default()
+        }
+    }
+
+    /// A new PlantUML process.
+    async fn plantuml_process(&self) -> Result<ProtocolProcess, WorkerError> {
+        match &self.config.plantuml_command {
+            Some(command) => plantuml::start_command(command).await,
             None => {
                 let tool = plantuml::found(self.renderers.plantuml.as_ref())?;
                 let place = plantuml::Place {
                     root: &self.config.root,
                     runtime_dir: &self.config.runtime_dir,
                 };
-                plantuml::start(tool, &place, self.config.slots.plantuml).await?
+                plantuml::start(tool, &place, self.config.slots.plantuml).await
             }
-        };
-        let process = Arc::new(process);
-        processes.push(Arc::downgrade(&process));
-        Ok(Box::new(ProtocolWorker::new(process, limits)))
+        }
     }
 
     /// A runner of decks; each starts its own kernels.
@@ -97,15 +110,15 @@ impl ToolFactory {
         notebook::start_html_worker(tool, &config).await
     }
 
-    /// A window in the running browser, or in a new one.
-    async fn drawio(&self) -> Result<Box<dyn Worker>, WorkerError> {
+    /// A window in a browser, which is started when it does not run.
+    async fn drawio(&self, browser: &mut SharedBrowser) -> Result<Box<dyn Worker>, WorkerError> {
         let tool = self.renderers.drawio.as_ref();
         let tool = tool.ok_or_else(|| missing("draw.io"))?;
         let config = DrawioConfig {
             timeout: self.config.timeouts.drawio.unwrap_or(Duration::MAX),
             runtime_dir: self.config.runtime_dir.clone(),
         };
-        drawio::start(tool, &config, &mut *self.drawio.lock().await).await
+        drawio::start(tool, &config, browser).await
     }
 
     /// Whether one more worker may share the process. The caller's handle counts as well.
@@ -124,11 +137,25 @@ impl Factory for ToolFactory {
             ActionKind::Plantuml => self.plantuml().await,
             ActionKind::Execute => self.execute().await,
             ActionKind::Html => self.html().await,
-            ActionKind::Drawio => self.drawio().await,
+            ActionKind::Drawio => self.drawio(&mut *self.drawio.lock().await).await,
             ActionKind::Deck | ActionKind::Copy => Err(WorkerError::Io(format!(
                 "there are no workers for `{}` actions",
                 kind.name()
             ))),
+        }
+    }
+
+    async fn make_alone(&self, kind: ActionKind) -> Result<Box<dyn Worker>, WorkerError> {
+        match kind {
+            ActionKind::Plantuml => {
+                let process = Arc::new(self.plantuml_process().await?);
+                Ok(Box::new(ProtocolWorker::new(
+                    process,
+                    self.plantuml_limits(),
+                )))
+            }
+            ActionKind::Drawio => self.drawio(&mut SharedBrowser::default()).await,
+            _ => self.make(kind).await,
         }
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Shelf {
     pub(super) permits: Semaphore,
     /// The numbers of the workers that live.
     pub(super) numbers: Arc<Numbers>,
+    /// Held by the request that is tried on a process of its own: one at a time.
+    pub(super) trial: tokio::sync::Mutex<()>,
     /// Wakes a request for which a worker was started ahead.
     pub(super) warmed: Notify,
     state: Mutex<State>,
@@ -51,6 +53,7 @@ impl Shelf {
             slots,
             permits: Semaphore::new(slots),
             numbers: Arc::default(),
+            trial: tokio::sync::Mutex::default(),
             warmed: Notify::new(),
             state: Mutex::default(),
         }

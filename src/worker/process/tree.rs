@@ -36,7 +36,7 @@ fn send(pid: u32, signal: Signal) {
 }
 
 /// All living descendants, parents before children. Empty where there is no `/proc`.
-fn descendants(root: u32) -> Vec<u32> {
+pub(super) fn descendants(root: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::lines::Lines;
 use super::{FromWorker, Hello, PROTOCOL, ProgressMessage, ResultMessage, ToWorker};
+use crate::course::RelPath;
 use crate::parallel::lock;
 use crate::worker::WorkerError;
 use crate::worker::process::{ChildTree, Log};
@@ -48,6 +49,7 @@ pub struct ProtocolProcess {
 #[derive(Debug)]
 pub(super) enum Answer {
     Progress(ProgressMessage),
+    Discovered(Vec<RelPath>),
     Result(ResultMessage),
 }
 
@@ -199,8 +201,9 @@ impl ProtocolProcess {
         Ok(())
     }
 
-    /// Why the conversation about a request ended without a result. Kills what is left of the process.
-    pub(super) async fn failure(&self, id: u64) -> WorkerError {
+    /// Why the conversation about a request ended without a result, until when something had been discovered. Kills what
+    /// is left of the process.
+    pub(super) async fn failure(&self, id: u64, discovered: Vec<RelPath>) -> WorkerError {
         let what = self.tree.what().to_owned();
         let end = self.routes.lock().end.clone();
         match end {
@@ -209,8 +212,26 @@ impl ProtocolProcess {
                 WorkerError::Garbage { what, reason }
             }
             Some(End::KilledFor(other)) if other != id => WorkerError::Disturbed { what },
-            _ => self.tree.crashed().await,
+            _ => ended(&self.tree, discovered).await,
         }
+    }
+}
+
+/// The error of a process that ended while it worked.
+pub(in crate::worker) async fn ended(tree: &ChildTree, discovered: Vec<RelPath>) -> WorkerError {
+    let exit = tree.end_within(Duration::from_secs(1)).await;
+    match tree.crashed().await {
+        // The machine has no memory for any JVM: that is not the doing of this one.
+        WorkerError::Crashed { what, reason }
+            if exit.is_own_doing() && !reason.contains("insufficient memory") =>
+        {
+            WorkerError::Ended {
+                what,
+                reason,
+                discovered,
+            }
+        }
+        error => error,
     }
 }
 
@@ -323,7 +344,12 @@ impl Reading {
                 progress: Some(progress),
                 ..
             } => self.routes.deliver(id, Answer::Progress(progress)),
-            _ => return Err("neither hello, progress nor result".to_owned()),
+            FromWorker {
+                id: Some(id),
+                discovered,
+                ..
+            } if !discovered.is_empty() => self.routes.deliver(id, Answer::Discovered(discovered)),
+            _ => return Err("neither hello, progress, discoveries nor result".to_owned()),
         }
         Ok(())
     }

@@ -71,10 +71,12 @@ impl Worker for ProtocolWorker {
         self.process.send(&message)?;
         let mut deadline = self.limits.timeout.map(|timeout| started + timeout);
         let mut cancelled = false;
+        let mut discovered = Vec::new();
         loop {
             tokio::select! {
                 answer = answers.recv() => match answer {
                     Some(Answer::Progress(message)) => progress(message.into()),
+                    Some(Answer::Discovered(more)) => discovered.extend(more),
                     Some(Answer::Result(result)) => {
                         let outcome = result.into_outcome(&request.out).map_err(|reason| {
                             WorkerError::Garbage { what: self.what(), reason }
@@ -82,7 +84,7 @@ impl Worker for ProtocolWorker {
                         unfinished.finished = true;
                         return Ok(if cancelled { Outcome::cancelled() } else { outcome });
                     }
-                    None => return Err(self.process.failure(request.id).await),
+                    None => return Err(self.process.failure(request.id, discovered).await),
                 },
                 () = cancel.cancelled(), if !cancelled => {
                     cancelled = true;

@@ -15,6 +15,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.function.Consumer;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import net.sourceforge.plantuml.BlockUml;
@@ -41,17 +42,20 @@ public final class DiagramRenderer implements Worker.Renderer {
     /** Ways in which a Graphviz text makes Graphviz itself open files. */
     private static final Pattern DOT_OPENS_FILES =
             Pattern.compile("\\b(image|shapefile|imagepath|fontpath)\\s*=|<\\s*img\\b", Pattern.CASE_INSENSITIVE);
-    private static final String INSTALL_GRAPHVIZ =
-            "install Graphviz, such as with `sudo apt-get install graphviz`, so that the program `dot` is found";
+    /** A diagram that is to be laid out by Graphviz where there is a choice. */
+    private static final Pattern WANTS_GRAPHVIZ =
+            Pattern.compile("^[ \\t]*!pragma[ \\t]+layout[ \\t]+dot[ \\t\\r]*$", Pattern.MULTILINE);
     /** The command of formulas that opens files. */
     private static final String FORMULA_OPENS_FILES = "\\includegraphics";
 
     private final Path root;
     private final boolean smetana;
+    private final boolean hasGraphviz;
 
-    public DiagramRenderer(Path root, boolean smetana) {
+    public DiagramRenderer(Path root, String layout) {
         this.root = root;
-        this.smetana = smetana;
+        this.smetana = !layout.equals("dot");
+        this.hasGraphviz = !layout.equals("smetana");
     }
 
     @Override
@@ -67,7 +71,7 @@ public final class DiagramRenderer implements Worker.Renderer {
 
     @Override
     public void warmUp() {
-        Guard.begin(root, root);
+        Guard.begin(root, root, path -> {});
         try {
             List<String> config = smetana ? List.of("!pragma layout smetana") : List.of();
             for (String text : List.of("class A\nA --> B", "A -> B: c\nB --> A")) {
@@ -82,8 +86,9 @@ public final class DiagramRenderer implements Worker.Renderer {
     }
 
     @Override
-    public Map<String, Object> render(String source, Path out, Map<String, Object> params) throws IOException {
-        return new Job(source, out, params).run();
+    public Map<String, Object> render(
+            String source, Path out, Map<String, Object> params, Consumer<String> discovered) throws IOException {
+        return new Job(source, out, params, discovered).run();
     }
 
     /** The rendering of one diagram. */
@@ -101,7 +106,7 @@ public final class DiagramRenderer implements Worker.Renderer {
         private final Guard guard;
         private final Report report;
 
-        Job(String source, Path out, Map<String, Object> params) {
+        Job(String source, Path out, Map<String, Object> params, Consumer<String> discovered) {
             this.source = source;
             this.out = out;
             this.text = (String) params.get("text");
@@ -114,7 +119,11 @@ public final class DiagramRenderer implements Worker.Renderer {
             this.type = hasStart ? start.group(1) : "";
             this.startLine = hasStart ? References.lineAt(text, start.start(1)) : 1;
             this.report = new Report(root, source, startLine);
-            this.guard = Guard.begin(root, file.getParentFile().toPath());
+            this.guard = Guard.begin(root, file.getParentFile().toPath(), path -> {
+                if (isInput(report.nameOf(path))) {
+                    discovered.accept(report.nameOf(path));
+                }
+            });
         }
 
         Map<String, Object> run() throws IOException {
@@ -192,7 +201,8 @@ public final class DiagramRenderer implements Worker.Renderer {
 
         private List<String> config() {
             List<String> config = new ArrayList<>();
-            if (smetana && type.equals("uml")) {
+            boolean wantsGraphviz = hasGraphviz && WANTS_GRAPHVIZ.matcher(text).find();
+            if (smetana && type.equals("uml") && !wantsGraphviz) {
                 config.add("!pragma layout smetana");
             }
             if (format.equals("png") && dpi != DPI_OF_SCALE_1) {
@@ -208,7 +218,13 @@ public final class DiagramRenderer implements Worker.Renderer {
             ByteArrayOutputStream bytes = new ByteArrayOutputStream();
             // Without metadata: the source of a diagram, comments included, is not for those who get the picture.
             ImageData data = diagram.exportDiagram(bytes, 0, new FileFormatOption(fileFormat, false));
-            if (data.getStatus() < 400 && fileFormat == FileFormat.SVG && bytes.toByteArray()[0] != '<') {
+            boolean isPicture = bytes.size() > 8 && bytes.toByteArray()[0] == (fileFormat == FileFormat.SVG ? '<' : (byte) 0x89);
+            if (data.getStatus() < 400 && !isPicture && type.equals("dot")) {
+                report.error("Graphviz cannot read the diagram",
+                        "look for a missing bracket, quotation mark or arrow; attributes are written `[name=value]`");
+                return null;
+            }
+            if (data.getStatus() < 400 && fileFormat == FileFormat.SVG && !isPicture) {
                 report.error("a diagram of the type `" + type + "` cannot be made as SVG, only as PNG",
                         "build with `--image-format png`");
                 return null;
@@ -220,8 +236,9 @@ public final class DiagramRenderer implements Worker.Renderer {
             if (cause instanceof OutOfMemoryError) {
                 throw (OutOfMemoryError) cause;
             }
-            if (smetana && type.equals("dot")) {
-                report.error("a diagram of the type `dot` needs Graphviz, which was not found", INSTALL_GRAPHVIZ);
+            if (!hasGraphviz && type.equals("dot")) {
+                report.error("a diagram of the type `dot` needs Graphviz, which was not found",
+                        "`clm setup` installs it; a program `dot` on the search path will do as well");
             } else if (cause instanceof Throwable && rootOf((Throwable) cause) instanceof UnsupportedClassVersionError) {
                 report.error("the diagram needs a part of PlantUML that this Java is too old for (it is "
                         + System.getProperty("java.version") + ")",
@@ -299,10 +316,13 @@ public final class DiagramRenderer implements Worker.Renderer {
             Set<String> names = new TreeSet<>();
             guard.filesRead().forEach(each -> names.add(report.nameOf(each)));
             guard.filesLookedUp().forEach(each -> names.add(report.nameOf(each)));
-            names.remove(source);
-            // Names that mean something else on other systems are none of a file of a course.
-            names.removeIf(each -> each.indexOf('\\') >= 0 || each.indexOf(':') == 1);
+            names.removeIf(each -> !isInput(each));
             return new ArrayList<>(names);
+        }
+
+        /** Names that mean something else on other systems are none of a file of a course. */
+        private boolean isInput(String name) {
+            return !name.equals(source) && name.indexOf('\\') < 0 && name.indexOf(':') != 1;
         }
 
         /** The course-relative file that a location of PlantUML is in: the diagram's own, or an included one. */

@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.Collections;
 import java.util.LinkedHashSet;
 import java.util.Set;
+import java.util.function.Consumer;
 import java.util.function.Predicate;
 import javax.swing.ImageIcon;
 
@@ -32,20 +33,22 @@ public final class Guard {
 
     private final Path root;
     private final Path home;
+    private final Consumer<Path> told;
     private final Set<Path> read = new LinkedHashSet<>();
     private final Set<Path> lookedUp = new LinkedHashSet<>();
     private final Set<String> named = new LinkedHashSet<>();
     private final Set<String> refused = new LinkedHashSet<>();
     private final Set<String> urls = new LinkedHashSet<>();
 
-    private Guard(Path root, Path home) {
+    private Guard(Path root, Path home, Consumer<Path> told) {
         this.root = root;
         this.home = home;
+        this.told = told;
     }
 
-    /** Watches what this thread opens and asks for from now on, for a diagram in a directory. */
-    public static Guard begin(Path realRoot, Path home) {
-        Guard guard = new Guard(realRoot, home);
+    /** Watches what this thread opens and asks for from now on, for a diagram in a directory, and tells it. */
+    public static Guard begin(Path realRoot, Path home, Consumer<Path> told) {
+        Guard guard = new Guard(realRoot, home, told);
         CURRENT.set(guard);
         return guard;
     }
@@ -166,20 +169,22 @@ public final class Guard {
     private Path realPathOf(File file) {
         try {
             Path place = placeOf(file.toPath());
-            if (place.startsWith(root) && !place.equals(root)) {
-                lookedUp.add(place);
-            }
+            note(place);
         } catch (RuntimeException e) {
             return null; // no file can have this name
         }
         try {
             Path real = file.toPath().toRealPath();
-            if (real.startsWith(root) && !real.equals(root)) {
-                lookedUp.add(real);
-            }
+            note(real);
             return real;
         } catch (IOException e) {
             return null;
+        }
+    }
+
+    private void note(Path path) {
+        if (path.startsWith(root) && !path.equals(root) && lookedUp.add(path)) {
+            told.accept(path);
         }
     }
 

@@ -17,12 +17,14 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Consumer;
 
 /**
  * clm's PlantUML worker: renders the diagrams of one course, several at once, and stays warm.
  *
  * <p>Speaks clm's worker protocol, JSON lines on standard input and output. Arguments: the PlantUML jar, the course
- * root, the number of threads, and the layout engine (`dot` or `smetana`). Ends when its input ends.
+ * root, the number of threads, and the layout engine: `dot`, `smetana`, or `both` (Smetana, and Graphviz for diagrams that
+ * ask for it). Ends when its input ends.
  */
 public final class Worker {
     private static final int PROTOCOL = 1;
@@ -40,8 +42,9 @@ public final class Worker {
 
     /** Renders one request; implemented beside PlantUML, by {@code DiagramRenderer}. */
     public interface Renderer {
-        /** Renders to files in a directory, and gives the fields of the result. */
-        Map<String, Object> render(String source, Path out, Map<String, Object> params) throws Exception;
+        /** Renders to files in a directory, and gives the fields of the result; tells files as soon as they are looked up. */
+        Map<String, Object> render(String source, Path out, Map<String, Object> params, Consumer<String> discovered)
+                throws Exception;
 
         /** PlantUML's version. */
         String version();
@@ -79,8 +82,8 @@ public final class Worker {
         GuardedLoader loader = new GuardedLoader(
                 new URL[] {jar.toUri().toURL(), ours}, Worker.class.getClassLoader());
         Renderer renderer = (Renderer) loader.loadClass("clm.plantuml.DiagramRenderer")
-                .getDeclaredConstructor(Path.class, boolean.class)
-                .newInstance(root, layout.equals("smetana"));
+                .getDeclaredConstructor(Path.class, String.class)
+                .newInstance(root, layout);
         new Worker(out, root, renderer, capacity).serve(capacity, layout);
         // Threads may still render what nobody waits for.
         Runtime.getRuntime().halt(0);
@@ -128,7 +131,7 @@ public final class Worker {
         String source = (String) work.get("source");
         Map<String, Object> result;
         try {
-            result = cancelled.contains(id) ? fields("status", "cancelled") : render(source, work);
+            result = cancelled.contains(id) ? fields("status", "cancelled") : render(id, source, work);
         } catch (OutOfMemoryError e) {
             // Whatever else is running would fail next: a new process is the only way on.
             System.err.println("PlantUML ran out of memory (limit " + (Runtime.getRuntime().maxMemory() >> 20) + " MB)");
@@ -154,12 +157,14 @@ public final class Worker {
     }
 
     @SuppressWarnings("unchecked")
-    private Map<String, Object> render(String source, Map<String, Object> work) throws Exception {
+    private Map<String, Object> render(long id, String source, Map<String, Object> work) throws Exception {
         if (!Path.of((String) work.get("root")).toRealPath().equals(root)) {
             throw new IllegalArgumentException("this worker serves the course in " + root);
         }
         Map<String, Object> params = (Map<String, Object>) work.get("params");
-        return renderer.render(source, Path.of((String) work.get("out")), params);
+        // What a diagram that ends this process depends on is known all the same.
+        Consumer<String> discovered = name -> send(fields("id", id, "discovered", List.of(name)));
+        return renderer.render(source, Path.of((String) work.get("out")), params, discovered);
     }
 
     private synchronized void send(Map<String, Object> message) {
