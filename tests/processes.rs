@@ -267,3 +267,34 @@ fn faults_of_a_worker_are_tried_again_and_then_told() {
         assert!(run.error_in(&source).hint.is_some());
     }
 }
+
+#[test]
+fn what_cells_detach_dies_with_clm_however_it_ends() {
+    // Without a word in the environment by which they could be found.
+    let detach = "import subprocess, time\nprint('detached')\ncommand = 'setsid env -i sleep 600 >/dev/null 2>&1 & echo $!'\n\
+                  pid = subprocess.run(['sh', '-c', command], stdout=subprocess.PIPE, text=True).stdout\n";
+    for zygote in ["1", "0"] {
+        for signal in ["-9", "-TERM"] {
+            let course = Course::with_topics(&["a"]);
+            let file = course.path("pid");
+            course.write(
+                "slides/m/topic_010_a/slides_a.py",
+                format!("# %%\n{detach}open({file:?}, 'w').write(pid)\ntime.sleep(600)\n"),
+            );
+            let mut child = start_with(&course, zygote);
+            let pid =
+                || -> Option<u32> { std::fs::read_to_string(&file).ok()?.trim().parse().ok() };
+            wait_until("the cell", || pid().is_some());
+            let detached = format!("/proc/{}/stat", pid().unwrap());
+            assert!(std::path::Path::new(&detached).exists());
+            let id = child.id().to_string();
+            Command::new("kill").args([signal, &id]).status().unwrap();
+            child.wait().unwrap();
+            wait_until("the end of what was detached", || {
+                let stat = std::fs::read_to_string(&detached).unwrap_or_default();
+                stat.is_empty() || stat.contains(") Z ")
+            });
+            wait_until("the end of everything", || processes_of(&course).is_empty());
+        }
+    }
+}

@@ -51,7 +51,9 @@ impl ChildTree {
     pub async fn spawn(what: impl Into<String>, mut command: Command) -> Result<Self, WorkerError> {
         let what = what.into();
         command.process_group(0).stderr(Stdio::piped());
-        die_with_parent(&mut command);
+        let mark = tree::mark(&mut command);
+        // With a guardian the child must live for a moment longer than we do: it leads to what its descendants detached.
+        adopt_orphans(&mut command, !guardian::is_there());
         let mut child =
             spawn_on_lasting_thread(command)
                 .await
@@ -66,7 +68,7 @@ impl ChildTree {
         let pid = child.id().unwrap_or_default();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let (sender, exit) = watch::channel(None);
-        tokio::spawn(watch_exit(child, pid, sender));
+        tokio::spawn(watch_exit(child, pid, mark, sender));
         tracing::debug!(what, pid, "started");
         Ok(Self {
             what,
@@ -212,6 +214,27 @@ impl ForkedEnd {
     }
 }
 
+impl Exit {
+    /// Whether it ended by a signal that others send, unlike a crash of its own.
+    pub fn was_killed(self) -> bool {
+        use std::os::unix::process::ExitStatusExt as _;
+        let Self::Status(status) = self else {
+            return true;
+        };
+        let signal = status.signal().map(Signal::try_from);
+        let own = [
+            Signal::SIGSEGV,
+            Signal::SIGABRT,
+            Signal::SIGBUS,
+            Signal::SIGFPE,
+            Signal::SIGILL,
+            Signal::SIGTRAP,
+            Signal::SIGSYS,
+        ];
+        matches!(signal, Some(Ok(signal)) if !own.contains(&signal))
+    }
+}
+
 impl Drop for ChildTree {
     fn drop(&mut self) {
         self.kill_tree();
@@ -252,11 +275,13 @@ impl std::fmt::Display for Exit {
     }
 }
 
-/// Reaps the child, sweeps what it left in its process group, and tells the exit.
-async fn watch_exit(mut child: Child, pid: u32, sender: watch::Sender<Option<Exit>>) {
+/// Reaps the child, sweeps what it left in its process group and elsewhere, and tells the exit.
+async fn watch_exit(mut child: Child, pid: u32, mark: String, sender: watch::Sender<Option<Exit>>) {
     let group = Guarded::new(pid);
     let exit = child.wait().await.map_or(Exit::Unknown, Exit::Status);
     drop(group);
+    // What it had adopted is nobody's now.
+    let _ = tokio::task::spawn_blocking(move || tree::sweep(&mark)).await;
     tracing::debug!(pid, %exit, "ended");
     // Nobody may be interested any more.
     let _ = sender.send(Some(exit));
@@ -267,17 +292,21 @@ fn raw_pid(pid: u32) -> Pid {
     Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX))
 }
 
-/// Makes the kernel kill the child when the thread that started it ends, however it ends.
+/// Makes the child the parent of what its descendants detach from themselves. If it is to `die_with_parent`, the system
+/// kills it when the thread that started it ends, however it ends.
 #[cfg(target_os = "linux")]
-fn die_with_parent(command: &mut Command) {
+fn adopt_orphans(command: &mut Command, die_with_parent: bool) {
     let parent = std::process::id();
     let hook = move || {
         // SAFETY: prctl and getppid are plain system calls without memory arguments, safe between fork and exec.
         let (result, parent_now) = unsafe {
-            (
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL),
-                libc::getppid(),
-            )
+            // Systems without it have the other ways to find them.
+            libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+            let result = match die_with_parent {
+                true => libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL),
+                false => 0,
+            };
+            (result, libc::getppid())
         };
         if result != 0 {
             return Err(std::io::Error::last_os_error());
@@ -296,7 +325,7 @@ fn die_with_parent(command: &mut Command) {
 
 /// Elsewhere children notice the end of their standard input.
 #[cfg(not(target_os = "linux"))]
-fn die_with_parent(_command: &mut Command) {}
+fn adopt_orphans(_command: &mut Command, _die_with_parent: bool) {}
 
 /// A command to start, the runtime that will own the child, and where to send it.
 type Spawn = (Command, Handle, oneshot::Sender<std::io::Result<Child>>);

@@ -1,8 +1,9 @@
 //! Kills what our children started when we cannot do it any more: when clm itself is killed.
 //!
-//! The parent-death signal reaches our children, but not theirs (and exists on Linux only). So a shell is kept that
-//! knows our process groups. It reads from a pipe that only clm writes to: at its end, however clm ended, the shell
-//! kills the groups that are left.
+//! A shell is kept that knows our children. It reads from a pipe that only clm writes to: at its end, however clm ended,
+//! the shell kills the children that are left, with all their descendants: a child adopts what its descendants detach (see
+//! [`super::tree::mark`]). Where that is not so, or a child ended at the same time, what is left is found by its process
+//! group and by the variable in its environment.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -15,9 +16,11 @@ use crate::parallel::lock;
 
 use super::raw_pid;
 
-/// Keeps a list of groups by lines `+ID` and `-ID`; uses nothing but what every shell has built in.
+/// Keeps a list of children by lines `+ID` and `-ID`. Its first argument is what the environment of all has. Uses nothing
+/// but what every shell has built in, and `grep`.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
+owner=$1
 groups=
 while read -r line; do
     id=${line#?}
@@ -30,13 +33,47 @@ while read -r line; do
         *) groups=$rest ;;
     esac
 done
+family=" $groups "
+more=yes
+while [ "$more" ]; do
+    more=
+    # Who is stopped starts no others while they are looked for.
+    kill -STOP $family 2>/dev/null
+    set -- $(grep '^PPid:' /proc/[0-9]*/status 2>/dev/null)
+    while [ $# -ge 2 ]; do
+        pid=${1#/proc/}
+        pid=${pid%%/*}
+        case $family in
+            *" $pid "*) ;;
+            *" $2 "*) family="$family$pid " more=yes ;;
+        esac
+        shift 2
+    done
+done
+kill -KILL $family 2>/dev/null
 for group in $groups; do
     kill -KILL "-$group" 2>/dev/null
+done
+passes=10
+while [ "$passes" -gt 0 ]; do
+    passes=$((passes - 1))
+    left=$(grep -ls "$owner" /proc/[0-9]*/environ 2>/dev/null)
+    [ "$left" ] || break
+    for file in $left; do
+        pid=${file#/proc/}
+        kill -KILL "${pid%%/*}" 2>/dev/null
+    done
 done
 "#;
 
 /// The pipe to the shell; none when there is no shell, which costs us only this second line of defence.
 static SHELL: OnceLock<Mutex<Option<ChildStdin>>> = OnceLock::new();
+
+/// Starts the shell, if it does not run yet. False when it cannot be started.
+pub(super) fn is_there() -> bool {
+    let shell = SHELL.get_or_init(|| Mutex::new(start()));
+    lock(shell).is_some()
+}
 
 /// A process group that dies with clm, and at the latest when this value is dropped.
 #[derive(Debug)]
@@ -69,7 +106,7 @@ fn tell(line: &str) {
 
 fn start() -> Option<ChildStdin> {
     let child = Command::new("/bin/sh")
-        .args(["-c", SCRIPT])
+        .args(["-c", SCRIPT, "sh", &super::tree::owner()])
         .env_clear()
         .current_dir("/")
         // It must outlive a Ctrl-C, and keep no pipe of ours open.

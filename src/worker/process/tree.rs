@@ -1,6 +1,9 @@
 //! Finding and killing all processes that a process started, from what `/proc` says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::sys::signal::{self, Signal};
 
@@ -30,6 +33,53 @@ pub(super) fn kill(root: u32) {
     stopped.iter().for_each(|pid| send(*pid, Signal::SIGKILL));
 }
 
+/// The variable that all processes of a tree have in their environment, unless they clear it.
+const MARK: &str = "CLM_TREE";
+
+/// What the environment of every process has that this process starts.
+pub(super) fn owner() -> String {
+    static OWNER: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
+    format!("{MARK}={}.", *OWNER)
+}
+
+/// Marks the tree that a command begins. The mark finds what is left when its root has ended; while it lives, it adopts
+/// what its descendants detach, and all of them are its descendants.
+pub(super) fn mark(command: &mut Command) -> String {
+    static TREES: AtomicU64 = AtomicU64::new(1);
+    let mark = format!("{}{}", owner(), TREES.fetch_add(1, Ordering::Relaxed));
+    if let Some((name, value)) = mark.split_once('=') {
+        command.env(name, value);
+    }
+    mark
+}
+
+/// Kills what a tree has left whose root has ended.
+pub(super) fn sweep(mark: &str) {
+    for _ in 0..ROUNDS {
+        let left = marked(mark);
+        if left.is_empty() {
+            return;
+        }
+        left.into_iter().for_each(|pid| send(pid, Signal::SIGKILL));
+    }
+}
+
+/// All living processes with a mark, but for this one.
+fn marked(mark: &str) -> Vec<u32> {
+    let is_marked = |pid: &u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let mut variables = environment.split(|byte| *byte == 0);
+        *pid != std::process::id() && variables.any(|variable| variable == mark.as_bytes())
+    };
+    pids().filter(is_marked).collect()
+}
+
+/// All processes. None where there is no `/proc`.
+fn pids() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
 /// Signals a process; one that is gone needs no signal.
 fn send(pid: u32, signal: Signal) {
     let _ = signal::kill(raw_pid(pid), signal);
@@ -38,13 +88,8 @@ fn send(pid: u32, signal: Signal) {
 /// All living descendants, parents before children. Empty where there is no `/proc`.
 pub(super) fn descendants(root: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-    let Ok(entries) = std::fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    for entry in entries.flatten() {
-        let pid = entry.file_name().to_str().and_then(|n| n.parse().ok());
-        let parent = pid.and_then(parent_of);
-        if let (Some(pid), Some(parent)) = (pid, parent) {
+    for pid in pids() {
+        if let Some(parent) = parent_of(pid) {
             children.entry(parent).or_default().push(pid);
         }
     }

@@ -143,6 +143,7 @@ mod tests {
             source: (*source).to_owned(),
             cell: 1,
             line: None,
+            jumps: Box::default(),
             may_fail: false,
         };
         let path = |text: &str| RelPath::new(text).unwrap();

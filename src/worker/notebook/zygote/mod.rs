@@ -148,7 +148,7 @@ impl Zygotes {
         zygote: &Arc<Zygote>,
         reason: &str,
     ) {
-        tracing::warn!(
+        tracing::info!(
             kernel = name,
             reason,
             "a forked kernel could not be used; it is started anew"
@@ -164,7 +164,9 @@ impl Zygotes {
             *base = None;
         }
         let mut state = environment.state();
-        state.failures += 1;
+        if !zygote.is_outdated() {
+            state.failures += 1;
+        }
         if is_same(&state.learned) {
             state.learned = None;
             state.learning.forget_costs();
@@ -267,6 +269,11 @@ impl Environment {
             Zygote::start(&self.name, &self.spec, &self.runtime_dir, &BTreeSet::new()).await;
         *base = match started {
             Ok(zygote) => Some(Arc::new(zygote)),
+            Err(Unusable::Killed(reason)) => {
+                tracing::info!(kernel = self.name, reason, "a zygote was killed");
+                self.state().failures += 1;
+                None
+            }
             Err(Unusable::Zygote(reason) | Unusable::Import { reason, .. }) => {
                 // What keeps one from working is there for the next one as well.
                 self.state().failures = FAILURES;
@@ -328,6 +335,10 @@ impl Environment {
                     tracing::debug!(unit, reason, "kernels import it themselves");
                     wanted.remove(&unit);
                     self.learn_of(|learning| learning.reject(unit));
+                }
+                Err(Unusable::Killed(reason)) => {
+                    tracing::info!(kernel = self.name, reason, "a zygote was killed");
+                    return;
                 }
                 Err(Unusable::Zygote(reason)) => {
                     tracing::info!(kernel = self.name, reason, "no imports are made ahead");

@@ -34,6 +34,9 @@ const IMPORT_LIMIT: Duration = Duration::from_secs(60);
 /// How long a fork may take.
 const FORK_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long what a zygote said before it ended may take to reach us.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// Why there is no zygote.
 #[derive(Debug)]
 pub(super) enum Unusable {
@@ -46,6 +49,8 @@ pub(super) enum Unusable {
     },
     /// There cannot be any.
     Zygote(String),
+    /// It was killed while it started.
+    Killed(String),
 }
 
 /// A Python process that forks kernels. Dropping it kills it and all its kernels.
@@ -71,6 +76,8 @@ struct Children {
     waiting: HashMap<u64, Waiting>,
     living: HashMap<u32, ForkedEnd>,
     is_over: bool,
+    /// Whether modules that it has loaded are not what is installed now.
+    is_outdated: bool,
 }
 
 /// A fork that was asked for.
@@ -117,6 +124,8 @@ enum Said {
     Refused {
         id: u64,
         reason: String,
+        #[serde(default)]
+        outdated: bool,
     },
     Ended {
         pid: u32,
@@ -214,7 +223,13 @@ impl Zygote {
 
     /// Whether it can fork.
     pub(super) fn is_alive(&self) -> bool {
-        !self.tree.has_exited() && !self.state.lock().is_over
+        let state = self.state.lock();
+        !self.tree.has_exited() && !state.is_over && !state.is_outdated
+    }
+
+    /// Whether modules that it has loaded are not what is installed now.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.state.lock().is_outdated
     }
 
     /// Whether a deck cannot tell one of its kernels from one that was started for it alone.
@@ -367,9 +382,23 @@ async fn readiness(
         None => Unusable::Zygote(reason),
     };
     loop {
-        let line = match timeout(IMPORT_LIMIT, lines.next_line()).await {
+        let line = tokio::select! {
+            line = timeout(IMPORT_LIMIT, lines.next_line()) => line,
+            // Its own processes may keep the other end open; what it said last is on its way.
+            _ = tree.wait() => match timeout(LAST_WORDS, lines.next_line()).await {
+                Ok(line) => Ok(line),
+                Err(_) => Ok(Ok(None)),
+            },
+        };
+        let line = match line {
             Ok(Ok(Some(line))) => line,
-            Ok(_) => return Err(blame(current, tree.crashed().await.to_string())),
+            Ok(_) => {
+                let reason = tree.crashed().await.to_string();
+                return Err(match tree.wait().await.was_killed() {
+                    true => Unusable::Killed(reason),
+                    false => blame(current, reason),
+                });
+            }
             Err(_) => {
                 let reason = format!("it took longer than {} s", IMPORT_LIMIT.as_secs());
                 return Err(blame(current, reason));
@@ -400,8 +429,14 @@ async fn listen(mut lines: Lines, orders: mpsc::WeakUnboundedSender<Value>, stat
                 // Who does not wait any more wants no kernel: dropping it kills it.
                 let _ = waiting.answer.send(Ok(tree));
             }
-            Ok(Said::Refused { id, reason }) => {
-                if let Some(waiting) = state.lock().waiting.remove(&id) {
+            Ok(Said::Refused {
+                id,
+                reason,
+                outdated,
+            }) => {
+                let mut children = state.lock();
+                children.is_outdated |= outdated;
+                if let Some(waiting) = children.waiting.remove(&id) {
                     let _ = waiting.answer.send(Err(reason));
                 }
             }

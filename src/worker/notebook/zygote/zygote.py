@@ -27,6 +27,7 @@ import select
 import signal
 import socket
 import threading
+import time
 import types
 import warnings
 
@@ -39,6 +40,9 @@ for path in (__file__, own_directory):
 
 CONTROL = 3
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+# How long processes that are killed may take to be gone, in seconds.
+PATIENCE = 2.0
 LIBC = ctypes.CDLL(None)
 # What a kernel has loaded before its first cell, besides what `ipykernel.kernelapp` loads by itself.
 LOADED_BY_KERNELS = (
@@ -104,6 +108,8 @@ class Zygote:
         self._filters = filters
         self._base_filters = warnings.filters[len(filters) :]
         self._children = {}
+        # Kernels that are dead, but not reaped.
+        self._ended = set()
         self._stamps = stamps()
 
     def serve(self):
@@ -119,26 +125,50 @@ class Zygote:
                 messages = self._control.receive()
                 if not messages:
                     # clm is gone, or wants no more kernels. What modules have planned for the end is for kernels.
+                    for handle in self._children.values():
+                        os.close(handle)
+                    self._children.clear()
+                    self._end_orphans()
                     os._exit(0)
                 for message in messages:
                     if "reap" in message:
                         os.waitpid(message["reap"], 0)
+                        self._ended.discard(message["reap"])
                     elif self._fork(message["fork"]):
                         return message["fork"]
 
     def _tell_end(self, pid):
         os.close(self._children.pop(pid))
+        self._ended.add(pid)
         end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         was_killed = end.si_code in (os.CLD_KILLED, os.CLD_DUMPED)
         core = 0x80 if end.si_code == os.CLD_DUMPED else 0
         status = end.si_status | core if was_killed else end.si_status << 8
         self._control.send(ended={"pid": pid, "status": status})
+        # What the kernel had started, or adopted, is a child of this process now.
+        self._end_orphans()
+
+    def _end_orphans(self):
+        """Kills and reaps all children that are no kernels: what is left of those that ended."""
+        kernels = self._children.keys() | self._ended
+        deadline = time.monotonic() + PATIENCE
+        while orphans := children_of(os.getpid()) - kernels:
+            if time.monotonic() > deadline:
+                return
+            for pid in orphans:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                    # Its own children are orphans then.
+                    os.waitpid(pid, os.WNOHANG)
+                except OSError:
+                    pass
+            time.sleep(0.001)
 
     def _fork(self, request):
         """Makes a kernel; true in the child."""
         number = request["id"]
         if self._stamps != stamps():
-            self._control.send(refused={"id": number, "reason": "the installed packages changed"})
+            self._control.send(refused={"id": number, "reason": "installed modules changed", "outdated": True})
             return False
         if threading.active_count() != 1 or preload.threads() != 1:
             self._control.send(refused={"id": number, "reason": "there is more than one thread"})
@@ -165,6 +195,8 @@ class Zygote:
     def _become_kernel(self, request, outputs):
         """Gives to a child what a started process has of its own."""
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        # What cells detach stays below the kernel, and falls to the zygote when it ends.
+        LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         if os.getppid() != ZYGOTE:
             os._exit(1)  # our parent ended before we asked for the signal
         os.setpgid(0, 0)
@@ -212,18 +244,56 @@ class Zygote:
 
 
 def stamps():
-    """When the places that modules come from changed."""
+    """What the places that modules come from, and the files of the loaded ones, look like."""
     places = {path for path in sys.path if path}
-    for name in {name.partition(".")[0] for name in sys.modules}:
-        places.update(getattr(sys.modules.get(name), "__path__", ()))
+    places |= {path for place in places for path in search_path_files(place)}
+    for name, module in list(sys.modules.items()):
+        if not isinstance(module, types.ModuleType):
+            continue
+        values = types.ModuleType.__getattribute__(module, "__dict__")
+        if "." not in name:
+            places.update(values.get("__path__", ()))
+        file = values.get("__file__")
+        if file and not (file.startswith(LIBRARY) and "-packages" + os.sep not in file):
+            places.add(file)
     return {place: stamp(place) for place in places}
+
+
+def children_of(parent):
+    try:
+        with open(f"/proc/{parent}/task/{parent}/children") as file:
+            return {int(pid) for pid in file.read().split()}
+    except OSError:
+        pass  # not every system has it
+    found = set()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    fields = file.read().rpartition(b")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == parent:
+                found.add(int(name))
+    return found
+
+
+def search_path_files(place):
+    """The files that extend the search path when Python starts."""
+    if not place.endswith("-packages"):
+        return []
+    try:
+        return [os.path.join(place, name) for name in os.listdir(place) if name.endswith((".pth", ".egg-link"))]
+    except OSError:
+        return []
 
 
 def stamp(path):
     try:
-        return os.stat(path).st_mtime_ns
+        found = os.stat(path)
     except OSError:
         return None
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 def fresh_random_states():
@@ -237,6 +307,7 @@ def threads_named():
     return int(repr(threading._counter.__self__).strip("count()"))
 
 
+LIBRARY = os.path.dirname(os.__file__) + os.sep
 ZYGOTE = os.getpid()
 THREADS_NAMED = threads_named()
 control = Control()
