@@ -19,6 +19,7 @@ mod demo;
 mod drawio;
 mod editors;
 mod format;
+mod imports;
 mod languages;
 mod layering;
 mod markdown;

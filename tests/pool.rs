@@ -433,6 +433,7 @@ async fn real_tools_are_started_by_kind() {
         source: "6 * 7".to_owned(),
         cell: 1,
         line: Some(1),
+        jumps: Box::default(),
         may_fail: false,
     };
     let execute = Work::Execute(ExecuteWork {

@@ -156,7 +156,7 @@ impl Course {
             files: snapshot
                 .paths()
                 .iter()
-                .map(|path| path.under(root))
+                .flat_map(|path| snapshot.places().watched(path))
                 .chain(self.settings_files())
                 .collect(),
             output_dirs: self.output_dirs(&specified.spec),

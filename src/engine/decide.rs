@@ -12,6 +12,7 @@ use crate::events::{ActionKind, Diagnostic};
 use crate::plan::key::{differences, with_results};
 use crate::plan::{Action, ActionIndex, ActionKey, Files as _, Recipes};
 use crate::store::{CachedResult, Latest, Parts, ResultStatus, Store};
+use crate::worker::observed::Places;
 
 use super::publish::Publisher;
 use super::recalled::Recalled;
@@ -262,14 +263,11 @@ impl<'a> Decider<'a> {
                 RelPath::new(path).map_or(None, |path| self.snapshot.digest(&path)) != *digest
             })
             .map(|(path, before)| {
-                let now = RelPath::new(path)
-                    .ok()
-                    .and_then(|path| self.snapshot.digest(&path));
-                match (before, now) {
-                    (None, _) => format!("`{path}`, which it looks for, appeared"),
-                    (_, None) => format!("`{path}`, which it reads, is gone"),
-                    _ => format!("`{path}`, which it reads, changed"),
-                }
+                let Ok(path) = RelPath::new(path) else {
+                    return format!("`{path}`, which it reads, changed");
+                };
+                let is_there = self.snapshot.digest(&path).is_some();
+                Places::change(&path, before.is_some(), is_there)
             })
     }
 

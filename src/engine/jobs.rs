@@ -43,17 +43,18 @@ pub fn request(
             cell_timeout: (work.cell_timeout > 0).then(|| Duration::from_secs(work.cell_timeout)),
         }),
         Make::Html(work) => {
-            let results = match &work.executed {
-                None => Vec::new(),
+            let executed = match &work.executed {
+                None => Executed::default(),
                 Some(cells) => match executed(upstream, store)? {
-                    Some(executed) if executed.cells.len() == cells.len() => executed
-                        .cells
-                        .into_iter()
-                        .map(|cell| (cell.outputs, cell.execution_count))
-                        .collect(),
+                    Some(executed) if executed.cells.len() == cells.len() => executed,
                     _ => return Ok(None),
                 },
             };
+            let results = executed.cells.into_iter();
+            let results: Vec<_> = results
+                .map(|cell| (cell.outputs, cell.execution_count))
+                .collect();
+            let widgets = executed.widgets.as_ref();
             let Some(images) = data_urls(&work.images, upstream, &root, store)? else {
                 return Ok(None);
             };
@@ -62,7 +63,7 @@ pub fn request(
                 .iter()
                 .map(|kind| Page {
                     name: kind.name().to_owned(),
-                    notebook: plan::page(work, *kind, &results, images.clone()).to_json(),
+                    notebook: plan::page(work, *kind, &results, widgets, images.clone()).to_json(),
                 })
                 .collect();
             Work::Html(HtmlWork { pages })
@@ -130,6 +131,7 @@ fn code_cell(cell: &ExecutionCell) -> CodeCell {
         source: cell.source.clone(),
         cell: cell.number,
         line: cell.line,
+        jumps: cell.jumps.clone(),
         may_fail: cell.may_fail,
     }
 }

@@ -83,6 +83,21 @@ impl Memory {
         }
     }
 
+    /// Looks again at what no watch tells about, by stamps, and forgets what changes there put in doubt.
+    pub(super) fn look_elsewhere(&mut self, root: &Path) {
+        let changed = self.sources.snapshot.changed_elsewhere();
+        if changed.is_empty() {
+            return;
+        }
+        let changes = ChangeSet {
+            paths: changed.iter().map(|path| path.under(root)).collect(),
+            ..ChangeSet::default()
+        };
+        self.rest = None;
+        self.sources.snapshot.forget(&changed);
+        self.unsettle(&changes, root);
+    }
+
     /// Ends it. Millions of small things take their time: a program that ends does not wait for that.
     pub(super) fn drop_beside(self) {
         let ledger = self.publisher.into_ledger();

@@ -45,6 +45,7 @@ use crate::parallel;
 use crate::store::Store;
 use crate::watch::Inputs;
 use crate::worker::Renderers;
+use crate::worker::observed::Places;
 use crate::worker::pool::{Pool, PoolConfig, WorkerState};
 
 use course::{Course, Specified};
@@ -420,7 +421,8 @@ impl Engine {
     #[tracing::instrument(level = "debug", name = "remember", skip_all)]
     fn remember_with(&self, specified: &Specified, names: Arc<Names>) -> Result<Memory> {
         let staging = Staging::create(&self.course.place.state_dir())?;
-        let sources = Sources::new(&self.course.place.root, self.store.files()?, names);
+        let mut sources = Sources::new(&self.course.place.root, self.store.files()?, names);
+        sources.snapshot.set_places(self.places());
         let publisher = Publisher::new(
             publish::Place {
                 root: &self.course.place.root,
@@ -448,6 +450,10 @@ impl Engine {
             names: KnownNames::new(),
             staging,
         })
+    }
+
+    fn places(&self) -> Places {
+        Places::new(&self.course.place.root, &self.renderers.kernels)
     }
 
     /// Looks at the course as it is on disk now, as far as it may have changed since it was last looked at.

@@ -88,6 +88,7 @@ impl Run<'_> {
         let started = Instant::now();
         let store = &self.engine.store;
         let run = store.begin_run(&self.options.trigger)?;
+        memory.look_elsewhere(&self.engine.course.place.root);
         if let Some(rest) = memory.rest.take()
             && self.options.is_ordinary()
             && !self.options.looks_at_everything

@@ -20,6 +20,7 @@ use crate::events::{Diagnostic, Events, as_json};
 use crate::parallel;
 use crate::store::{self, FileRecord};
 use crate::worker::Renderers;
+use crate::worker::observed::{Places, is_elsewhere};
 
 use super::course::{Course, Specified};
 use super::directory::Directory;
@@ -43,6 +44,7 @@ pub struct Seal<'a> {
     course: &'a Course,
     basis: Digest,
     specification: Digest,
+    places: Places,
     skip: Box<Skip<'static>>,
 }
 
@@ -157,6 +159,7 @@ impl<'a> Seal<'a> {
             course,
             basis: Digest::of(basis),
             specification: specified.digest,
+            places: Places::new(&course.place.root, &renderers.kernels),
             skip: course.skip(&specified.spec),
         }
     }
@@ -346,9 +349,16 @@ impl<'a> Seal<'a> {
         let (mut changed, mut sources) = (Vec::new(), Vec::new());
         for source in &dir.sources {
             let file = files.path().join(source.name);
-            let relative = RelPath::below(&self.course.place.root, &file);
-            match source.now(&files).zip(relative) {
-                Some((record, relative)) => sources.push((relative, record)),
+            let Some(relative) = RelPath::below(&self.course.place.root, &file) else {
+                changed.push(file);
+                continue;
+            };
+            let record = match is_elsewhere(&relative) {
+                true => source.now_elsewhere(&relative, &self.places),
+                false => source.now(&files),
+            };
+            match record {
+                Some(record) => sources.push((relative, record)),
                 None => changed.push(file),
             }
         }
@@ -400,6 +410,30 @@ impl Source<'_> {
         // One with another stamp is left to the build, which records the new one.
         let is_same = found == stamp && digest.is_of_file(&dir.path().join(self.name));
         is_same.then(|| Some(record(looked_ns)))
+    }
+}
+
+impl Source<'_> {
+    /// The same of something that is no file of the course.
+    fn now_elsewhere(&self, path: &RelPath, places: &Places) -> Option<Option<FileRecord>> {
+        let looked_ns = now_ns();
+        let look = places.look(path);
+        let Some((stamp, digest, recorded_ns)) = self.record else {
+            return look.is_none().then_some(None);
+        };
+        let is_same = stamp.proves(recorded_ns, &look?.stamp);
+        let record = |stamp, recorded_ns| FileRecord {
+            stamp,
+            digest,
+            recorded_ns,
+        };
+        if is_same {
+            return Some(Some(record(stamp, recorded_ns)));
+        }
+        // The stamp of a directory is also that of what does not matter in it.
+        let is_proved = places.digest(path) == Some(digest);
+        let now = look.map_or(stamp, |look| look.stamp);
+        is_proved.then(|| Some(record(now, looked_ns)))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::digest::{Digest, Stamp};
 use crate::parallel::lock;
 use crate::plan::{Files, Source};
 use crate::store::FileRecord;
+use crate::worker::observed::{Places, is_elsewhere};
 
 /// So many bytes of contents are kept; others are read once more when they are wanted again.
 const HELD: usize = 4 << 20;
@@ -18,6 +19,8 @@ const HELD: usize = 4 << 20;
 /// process keeps it from one round to the next, without what changed in between.
 pub struct Snapshot {
     root: PathBuf,
+    /// Where names lead that are none of files of the course.
+    places: Places,
     seen: Mutex<Seen>,
 }
 
@@ -64,6 +67,7 @@ impl Snapshot {
     pub fn new(root: &Path, records: HashMap<String, FileRecord>) -> Self {
         Self {
             root: root.to_path_buf(),
+            places: Places::of_course(root),
             seen: Mutex::new(Seen {
                 records: records
                     .into_iter()
@@ -72,6 +76,39 @@ impl Snapshot {
                 ..Seen::default()
             }),
         }
+    }
+
+    /// Tells where names lead that are none of files of the course.
+    pub fn set_places(&mut self, places: Places) {
+        self.places = places;
+    }
+
+    /// Where names lead that are none of files of the course.
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Looks again, by their stamps, at everything that no watch tells about. Returns what is not as it was seen.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub fn changed_elsewhere(&self) -> Vec<RelPath> {
+        let seen = self.seen();
+        let files = seen.files.iter();
+        let known = files.filter(|(path, _)| is_elsewhere(path));
+        let known: Vec<(RelPath, State)> =
+            known.map(|(path, state)| (path.clone(), *state)).collect();
+        drop(seen);
+        let is_other = |path: &RelPath, state: State| match (state, self.places.look(path)) {
+            (State::Forgotten, _) | (State::Absent, None) => false,
+            (State::There(record), Some(look)) => {
+                let is_same = record.stamp.proves(record.recorded_ns, &look.stamp);
+                !is_same && self.places.digest(path) != Some(record.digest)
+            }
+            _ => true,
+        };
+        let changed = known
+            .into_iter()
+            .filter(|(path, state)| is_other(path, *state));
+        changed.map(|(path, _)| path).collect()
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -169,12 +206,7 @@ impl Snapshot {
     }
 
     fn look(&self, path: &RelPath) -> Option<Digest> {
-        let file = path.under(&self.root);
-        let metadata = std::fs::metadata(&file).ok()?;
-        if !metadata.is_file() {
-            return None;
-        }
-        let stamp = Stamp::of(&metadata);
+        let stamp = self.places.look(path)?.stamp;
         let mut seen = self.seen();
         if let Some(record) = seen.records.remove(path)
             && record.stamp.proves(record.recorded_ns, &stamp)
@@ -183,41 +215,36 @@ impl Snapshot {
             return Some(record.digest);
         }
         drop(seen);
-        let digest = Digest::of_file(&file).ok()?;
+        let digest = self.places.digest(path)?;
         self.seen().remember(path, stamp, digest);
         Some(digest)
     }
 
     /// Whether a file still has the content that this snapshot saw (`None`: still does not exist).
     pub fn is_unchanged(&self, path: &RelPath, digest: Option<Digest>) -> bool {
-        let file = path.under(&self.root);
         // A directory is no file: none that could be read is there.
-        let Some(metadata) = std::fs::metadata(&file)
-            .ok()
-            .filter(std::fs::Metadata::is_file)
-        else {
+        let Some(look) = self.places.look(path) else {
             return digest.is_none();
         };
         let Some(digest) = digest else { return false };
-        let stamp = Stamp::of(&metadata);
+        let stamp = look.stamp;
         if let Some(State::There(record)) = self.seen().files.get(path)
             && record.digest == digest
             && record.stamp.proves(record.recorded_ns, &stamp)
         {
             return true;
         }
-        digest.is_of_file(&file)
+        self.places.digest(path) == Some(digest)
     }
 
     /// Whether a file has this content (`None`: does not exist), and was not written, replaced or renamed since a time:
     /// then whoever read it since has read this.
     pub fn was_at_rest(&self, path: &RelPath, digest: Option<Digest>, since_ns: i64) -> bool {
-        let file = path.under(&self.root);
-        match (std::fs::metadata(&file), digest) {
-            (Ok(metadata), Some(digest)) => {
-                !changed_since(&metadata, since_ns) && digest.is_of_file(&file)
+        match (self.places.look(path), digest) {
+            (Some(look), Some(digest)) => {
+                !look.changed_since(since_ns) && self.places.digest(path) == Some(digest)
             }
-            (Err(_), None) => true,
+            (None, None) => true,
             _ => false,
         }
     }
@@ -226,8 +253,8 @@ impl Snapshot {
     /// file changed after `since_ns`, so that nobody knows what the action read.
     pub fn discovered(&self, path: &RelPath, since_ns: i64) -> Result<Option<Digest>, Changed> {
         let digest = self.digest(path);
-        match std::fs::metadata(path.under(&self.root)) {
-            Ok(metadata) if changed_since(&metadata, since_ns) => Err(Changed),
+        match self.places.look(path) {
+            Some(look) if look.changed_since(since_ns) => Err(Changed),
             _ if !self.is_unchanged(path, digest) => Err(Changed),
             _ => Ok(digest),
         }
@@ -318,14 +345,6 @@ impl Files for Snapshot {
         }
         found
     }
-}
-
-/// File systems take the time from a clock that ticks in steps: a file may seem to be older than it is by this much.
-const TICK_NS: i64 = 20_000_000;
-
-/// Whether a file may have changed in any way since a time: also by a rename, which keeps the modification time.
-fn changed_since(metadata: &std::fs::Metadata, since_ns: i64) -> bool {
-    Stamp::of(metadata).ctime_ns >= since_ns - TICK_NS
 }
 
 /// A file changed while it was being used.

@@ -98,6 +98,7 @@ fn samples() -> Vec<(&'static str, Work, &'static str)> {
                     source: "6 * 7".to_owned(),
                     cell: 1,
                     line: None,
+                    jumps: Box::default(),
                     may_fail: false,
                 }],
                 files: Vec::new(),

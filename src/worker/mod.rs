@@ -2,6 +2,7 @@
 
 pub mod drawio;
 pub mod notebook;
+pub mod observed;
 pub mod plantuml;
 pub mod pool;
 pub mod process;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::course::deck::line_at;
 use crate::course::{ProgLang, RelPath};
 use crate::events::{ActionKind, Diagnostic};
 
@@ -121,8 +122,18 @@ pub struct CodeCell {
     pub cell: u32,
     /// The line of its first source line in the author's file, counted from 1.
     pub line: Option<u32>,
+    /// Where its lines do not follow each other in the author's file: line of the source (from 0), line of the file.
+    #[serde(default)]
+    pub jumps: Box<[(u32, u32)]>,
     /// An exception is expected (tag `raises-exception`).
     pub may_fail: bool,
+}
+
+impl CodeCell {
+    /// The line in the author's file of a line of the source, counted from 0.
+    pub fn line_at(&self, offset: u32) -> Option<u32> {
+        line_at(self.line, &self.jumps, offset)
+    }
 }
 
 /// What running the cells gave: the content of `executed.json`, one entry for each cell of the request.
@@ -130,6 +141,9 @@ pub struct CodeCell {
 pub struct Executed {
     /// Results in the order of [`ExecuteWork::cells`].
     pub cells: Vec<ExecutedCell>,
+    /// The `widgets` of the notebook's metadata, if the cells made any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub widgets: Option<serde_json::Value>,
 }
 
 /// The result of one cell, as `nbformat` 4.5 writes it.

@@ -12,7 +12,7 @@ const DECKS: &[&[&str]] = &[
     &[
         "import os, sys, signal, resource, locale, stat",
         "sorted(os.environ)",
-        "{k: v for k, v in os.environ.items() if k not in ('IPYTHONDIR', 'JPY_PARENT_PID')}",
+        "{k: v for k, v in os.environ.items() if k not in ('IPYTHONDIR', 'JPY_PARENT_PID', 'CLM_TREE')}",
         "os.path.basename(os.environ['IPYTHONDIR']), os.environ['JPY_PARENT_PID'].isdigit()",
         "[os.path.basename(word) for word in sys.argv], [os.path.basename(word) for word in sys.orig_argv]",
         "sys.path, sys.executable, sys.prefix, sys.flags, sys.warnoptions, sys._xoptions",
@@ -244,7 +244,8 @@ fn zygotes(runtime: &Path) -> Vec<u32> {
 
 fn kill(pid: u32) {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    // It may have ended just now.
+    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
 }
 
 #[tokio::test]
@@ -278,6 +279,28 @@ async fn kernels_die_with_their_zygote_and_that_is_worth_another_attempt() {
     let error = bench.try_run(sleeping).await.unwrap_err();
     when.await.unwrap();
     assert!(error.is_retriable(), "{error}");
+    bench.run(&["1"]).await;
+    assert!(bench.leaves_nothing().await);
+}
+
+#[tokio::test]
+async fn a_zygote_that_is_killed_at_any_moment_stalls_nothing() {
+    let mut bench = Bench::new(true).await;
+    for pause in [0, 5, 15, 30, 50, 80, 120, 200] {
+        bench.run(&["1"]).await;
+        let runtime = bench.runtime.path().to_owned();
+        let when = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            zygotes(&runtime).into_iter().for_each(kill);
+        });
+        let run = bench.try_run(work(&["1 + 1", "2 + 2"]));
+        let ended = tokio::time::timeout(Duration::from_secs(60), run).await;
+        let result = ended.unwrap_or_else(|_| panic!("killed after {pause} ms: it hangs"));
+        if let Err(error) = result {
+            assert!(error.is_retriable(), "{pause}: {error}");
+        }
+        when.await.unwrap();
+    }
     bench.run(&["1"]).await;
     assert!(bench.leaves_nothing().await);
 }

@@ -398,3 +398,122 @@ async fn kernels_are_started_in_the_way_that_is_asked_for() {
     assert_eq!(is_our_child, !ZYGOTE);
     assert!(bench.leaves_nothing().await);
 }
+
+/// A cell that detaches processes in all the ways there are, and prints their ids.
+const DETACHES: &str = r#"
+import os, subprocess, sys, time
+
+def daemon():
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.write(writer, str(os.getpid()).encode())
+            os.close(writer)
+            os.closerange(0, 3)
+            time.sleep(600)
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writer)
+    return int(os.read(reader, 100))
+
+def shell(command):
+    return int(subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE).stdout)
+
+pids = [
+    daemon(),
+    subprocess.Popen(["sleep", "600"], start_new_session=True).pid,
+    shell("setsid sleep 600 >/dev/null 2>&1 & echo $!"),
+    shell("(trap '' HUP INT TERM; setsid sh -c 'sleep 600; sleep 600' >/dev/null 2>&1 & echo $!)"),
+]
+print(*pids)
+"#;
+
+/// Whether processes end soon.
+async fn end(pids: &str) -> bool {
+    let pids: Vec<u32> = pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+    assert_eq!(pids.len(), 4);
+    let lives = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        !stat.is_empty() && !stat.contains(") Z ")
+    };
+    let started = Instant::now();
+    while pids.iter().any(lives) {
+        if started.elapsed() > Duration::from_secs(60) {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    true
+}
+
+#[tokio::test]
+async fn what_a_cell_detaches_ends_with_the_kernel() {
+    let mut bench = Bench::new(ZYGOTE).await;
+    let lives = "import signal\nfor pid in pids:\n    os.kill(pid, 0)\nprint('all live')";
+    let executed = bench.run(&[DETACHES, lives]).await;
+    assert_eq!(stdout(&executed, 1), "all live\n", "later cells use them");
+    assert!(end(stdout(&executed, 0)).await, "when it is not needed any more");
+
+    let file = bench.root.path().join("pids");
+    let write = format!("with open({:?}, 'w') as file:\n    print(*pids, file=file)", file);
+    for last in ["os._exit(3)", "os.kill(os.getpid(), 9)", "raise ValueError", "exit()"] {
+        let _ = bench.try_run(work(&[DETACHES, &write, last])).await;
+        let pids = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert!(end(&pids).await, "after `{last}`");
+    }
+    assert!(bench.leaves_nothing().await);
+}
+
+#[tokio::test]
+async fn flushed_prints_to_both_streams_keep_their_order() {
+    let mut bench = Bench::new(ZYGOTE).await;
+    let cells = [
+        "import sys, time\nfor i in range(3):\n    print('out', i, flush=True)\n    print('err', i, file=sys.stderr, flush=True)",
+        "print('a')\nprint('e', file=sys.stderr)\ntime.sleep(0.5)\nprint('b')\nprint('f', file=sys.stderr)",
+        "print('x' * 200_000)\nprint('end', file=sys.stderr)",
+    ];
+    let executed = bench.run(&cells).await;
+    let texts = |cell: usize| -> Vec<&str> {
+        let outputs = executed.cells[cell].outputs.iter();
+        outputs.map(|output| output["text"].as_str().unwrap()).collect()
+    };
+    assert_eq!(texts(0), ["out 0\n", "err 0\n", "out 1\n", "err 1\n", "out 2\n", "err 2\n"]);
+    assert_eq!(texts(1), ["a\nb\n", "e\nf\n"], "not cut by the clock");
+    assert_eq!(texts(2).len(), 2);
+    assert_eq!(texts(2)[1], "end\n");
+}
+
+/// What `ipywidgets` says to a page, without it.
+const WIDGETS: [&str; 3] = [
+    "from comm import create_comm\nfrom IPython.display import display\nimport sys\n\
+     class Widget:\n    def __init__(self, module, name, **state):\n        names = {'_model_module': module, '_model_module_version': '1.0.0', '_model_name': name}\n        \
+     self.state = {**names, **state}\n        self.comm = create_comm(target_name='jupyter.widget', data={'state': self.state, 'buffer_paths': []}, metadata={'version': '2.1.0'})\n        \
+     self.comm.on_msg(self.heard)\n    def heard(self, message):\n        self.state.update(message['content']['data']['state'])\n    \
+     def send(self, **state):\n        self.state.update(state)\n        self.comm.send({'method': 'update', 'state': state, 'buffer_paths': []})\n\
+     out = Widget('@jupyter-widgets/output', 'OutputModel', outputs=[], msg_id='')\n\
+     parent = get_ipython().kernel.get_parent()['header']['msg_id']\n\
+     out.send(msg_id=parent)\nprint('inside')\ndisplay('shown')\nout.send(msg_id='')\nprint('outside')",
+    "print([output['output_type'] for output in out.state['outputs']])",
+    "slider = Widget('@jupyter-widgets/controls', 'IntSliderModel', value=3)\nslider.send(value=9)\n\
+     display({'application/vnd.jupyter.widget-view+json': {'model_id': slider.comm.comm_id, 'version_major': 2, 'version_minor': 0}}, raw=True)",
+];
+
+#[tokio::test]
+async fn widgets_have_a_state_and_output_widgets_take_outputs() {
+    let mut bench = Bench::new(ZYGOTE).await;
+    let executed = bench.run(&WIDGETS).await;
+    assert_eq!(stdout(&executed, 0), "outside\n");
+    assert_eq!(executed.cells[0].outputs.len(), 1);
+    assert_eq!(stdout(&executed, 1), "['stream', 'display_data']\n", "the kernel knows");
+    let widgets = executed.widgets.as_ref().unwrap();
+    let models = &widgets["application/vnd.jupyter.widget-state+json"]["state"];
+    let [out, slider] = [1, 2].map(|number| &models[format!("{number:032x}")]);
+    assert_eq!(out["state"]["outputs"][0]["text"], "inside\n");
+    assert_eq!(slider["state"]["value"], 9);
+    let view = &executed.cells[2].outputs[0]["data"]["application/vnd.jupyter.widget-view+json"];
+    assert_eq!(view["model_id"], format!("{:032x}", 2));
+    assert_eq!(bench.run(&WIDGETS).await, executed, "ids are no accident");
+}

@@ -18,6 +18,8 @@ pub struct ExecutionCell {
     pub number: u32,
     /// The line of its first source line in the author's file.
     pub line: Option<u32>,
+    /// Where its lines do not follow each other: see [`Cell::jumps`](super::Cell::jumps).
+    pub jumps: Box<[(u32, u32)]>,
     /// An exception is expected.
     pub may_fail: bool,
 }
@@ -39,6 +41,7 @@ pub fn execution_cells(deck: &Deck, lang: Lang, _prog_lang: ProgLang) -> Vec<Exe
             source: cell.source.clone(),
             number: cell.number,
             line: cell.line,
+            jumps: cell.jumps.clone(),
             may_fail: cell.has_tag("raises-exception"),
         })
         .collect()

@@ -120,6 +120,7 @@ impl Template {
 /// The author's line of each line of a text, from the text that a marked template gave; none when marks changed more
 /// than themselves.
 pub(super) fn origins(rendered: &str, marked: &str) -> Option<Vec<Option<u32>>> {
+    let with_ends = text::split_lines_with_ends(rendered);
     let rendered = text::split_lines(rendered);
     let marked = text::split_lines(marked);
     if rendered.len() != marked.len() {
@@ -140,6 +141,12 @@ pub(super) fn origins(rendered: &str, marked: &str) -> Option<Vec<Option<u32>>> 
             return None;
         }
         origins.push(origin);
+    }
+    // Line ends of notebook tools that are none for editors: what stands before one is in the same line of the file.
+    for index in (0..origins.len().saturating_sub(1)).rev() {
+        if origins[index].is_none() && !with_ends[index].ends_with('\n') {
+            origins[index] = origins[index + 1];
+        }
     }
     Some(origins)
 }

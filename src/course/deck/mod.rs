@@ -144,12 +144,27 @@ pub struct Cell {
     pub number: u32,
     /// The line of the first source line in the author's file, counted from 1; none when a template made it.
     pub line: Option<u32>,
+    /// Where its lines do not follow each other in the author's file, because a template took some away, or the file has
+    /// line ends that notebooks know and editors do not: line of the source (from 0), line of the file.
+    pub jumps: Box<[(u32, u32)]>,
+}
+
+/// The line in a file of a line of a cell, counted from 0, by the line of the first one and the jumps after it.
+pub fn line_at(first: Option<u32>, jumps: &[(u32, u32)], offset: u32) -> Option<u32> {
+    let last = jumps.iter().rfind(|(from, _)| *from <= offset);
+    let (from, line) = last.copied().unwrap_or((0, first?));
+    line.checked_add(offset - from)
 }
 
 impl Cell {
     /// Its tags.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
         percent::tags(&self.metadata)
+    }
+
+    /// The line in the author's file of a line of the source, counted from 0.
+    pub fn line_at(&self, offset: u32) -> Option<u32> {
+        line_at(self.line, &self.jumps, offset)
     }
 
     /// Whether it has a tag.
@@ -253,6 +268,12 @@ impl<'s> Reader<'s> {
                     Some(Origin::Deck(line)) => Some(line),
                     _ => None,
                 };
+                let jumps = cell.jumps.iter();
+                let jumps = jumps.filter_map(|(offset, line)| match narration.origin(*line) {
+                    Some(Origin::Deck(line)) => Some((*offset, line)),
+                    _ => None,
+                });
+                cell.jumps = jumps.collect();
             }
             deck.lost.clone_from(&narration.lost);
         }
@@ -277,6 +298,28 @@ impl<'s> Reader<'s> {
     }
 }
 
+/// Where lines of a source do not follow each other in their file. `line_of` gives the line of the file, where it is known.
+fn jumps(
+    first: Option<u32>,
+    line_of: &dyn Fn(usize) -> Option<u32>,
+    source: &str,
+) -> Box<[(u32, u32)]> {
+    let Some(mut expected) = first else {
+        return Box::default();
+    };
+    let mut jumps = Vec::new();
+    for (offset, _) in source.split('\n').enumerate() {
+        if let Some(found) = line_of(offset)
+            && found != expected
+        {
+            jumps.extend(u32::try_from(offset).map(|offset| (offset, found)));
+            expected = found;
+        }
+        expected += 1;
+    }
+    jumps.into()
+}
+
 /// Reads the cells of what a template became.
 fn cells(source: &DeckSource, rendered: &jinja::Rendered) -> Result<Deck, Diagnostic> {
     let line_number = |at: usize| rendered.origins.get(at).copied().flatten();
@@ -291,13 +334,21 @@ fn cells(source: &DeckSource, rendered: &jinja::Rendered) -> Result<Deck, Diagno
     })?;
     let cells = (1..)
         .zip(script.cells)
-        .map(|(number, cell)| Cell {
-            kind: cell.kind,
-            source: cell.source,
-            metadata: cell.metadata,
-            number,
+        .map(|(number, cell)| {
             // A line that contains an expression differs from its source, but the marker above it does not.
-            line: line_number(cell.first).or_else(|| Some(line_number(cell.marker?)? + 1)),
+            let line = line_number(cell.first).or_else(|| Some(line_number(cell.marker?)? + 1));
+            Cell {
+                jumps: jumps(
+                    line,
+                    &|offset| line_number(cell.first + offset),
+                    &cell.source,
+                ),
+                kind: cell.kind,
+                source: cell.source,
+                metadata: cell.metadata,
+                number,
+                line,
+            }
         })
         .collect();
     Ok(Deck {

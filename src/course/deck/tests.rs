@@ -557,3 +557,28 @@ fn templates_that_make_too_much_name_the_line() {
         assert!(error.hint.is_some(), "{what}: {error}");
     }
 }
+
+#[test]
+fn lines_of_cells_are_those_of_the_file() {
+    let line_of_raise = |text: &str| {
+        let deck = deck(text);
+        let cell = deck.cells.last().unwrap();
+        let mut lines = cell.source.split('\n');
+        let offset = lines.position(|line| line.starts_with("raise")).unwrap();
+        cell.line_at(offset as u32)
+    };
+    // Notebook tools know line ends that editors do not.
+    let ends = [
+        "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\u{85}", "\u{2028}", "\u{2029}",
+    ];
+    for end in ends {
+        let text = format!("# %%\na = 1\n{end}\n# two {end} b\n{end}{end}c\n\nraise ValueError\n");
+        assert_eq!(line_of_raise(&text), Some(7), "{end:?}");
+        let text = format!("# %%\n1\n{end}\n# %%\n{end}\nraise ValueError\n");
+        assert_eq!(line_of_raise(&text), Some(6), "{end:?} before the cell");
+    }
+    // Statements of templates vanish.
+    let text = "# %%\na = 1\n# j2 if true\nb = 2\n# j2 endif\n\nraise ValueError\n";
+    assert_eq!(line_of_raise(text), Some(7));
+    assert_eq!(line_of_raise("# %%\r\na\r\nraise ValueError\r\n"), Some(3));
+}

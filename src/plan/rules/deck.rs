@@ -489,6 +489,7 @@ pub fn page(
     work: &HtmlWork,
     kind: Kind,
     results: &[(Vec<serde_json::Value>, Option<i64>)],
+    widgets: Option<&serde_json::Value>,
     images: DataUrls,
 ) -> Notebook {
     let surroundings = with_images(&work.surroundings, images);
@@ -496,6 +497,11 @@ pub fn page(
         deck::notebook_within(&work.deck, kind, work.lang, work.prog_lang, &surroundings);
     if let Some(cells) = &work.executed {
         deck::attach(&mut notebook, cells, results);
+        if let Some(widgets) = widgets {
+            notebook
+                .metadata
+                .insert("widgets".to_owned(), widgets.clone());
+        }
     }
     notebook
 }

@@ -100,7 +100,7 @@ fn at_reference(deck: &Deck, reference: &str, message: String) -> Diagnostic {
     });
     match place {
         Some((cell, at)) => diagnostic
-            .at(deck.path.as_str(), cell.line.map(|line| line + at))
+            .at(deck.path.as_str(), cell.line_at(at))
             .cell(cell.number),
         None => diagnostic.at(deck.path.as_str(), None),
     }

@@ -85,8 +85,8 @@ pub(super) async fn start_kernel(
     needs: &Needs,
     zygotes: Option<&Zygotes>,
 ) -> Result<Kernel, WorkerError> {
-    // The second attempt is for a zygote that ended unnoticed.
-    for _ in 0..2 {
+    // Others are for zygotes that ended unnoticed, or whose modules changed: one with imports and one without.
+    for _ in 0..3 {
         let Some(zygotes) = zygotes else { break };
         let launcher = zygotes.launcher(&start.name, &start.spec, needs).await;
         let Launcher::Zygote(zygote) = &launcher else {

@@ -43,6 +43,8 @@ pub(super) struct Message {
     pub(super) parent: String,
     /// What it says.
     pub(super) content: Value,
+    /// Binary parts.
+    pub(super) buffers: Vec<Vec<u8>>,
 }
 
 /// Where a kernel will listen; made before it starts.
@@ -271,6 +273,12 @@ fn parse(raw: &RawMessage) -> Option<Message> {
         kind: text(&json(0)?, "msg_type"),
         parent: text(&json(1)?, "msg_id"),
         content: json(3)?,
+        buffers: raw
+            .jparts
+            .iter()
+            .skip(4)
+            .map(|part| part.to_vec())
+            .collect(),
     })
 }
 

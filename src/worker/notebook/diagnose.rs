@@ -18,6 +18,15 @@ static TERMINAL_CODE: LazyLock<Option<Regex>> =
 static CELL_FRAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"(?:Cell |Input )?In ?\[(\d+)\], (?:line|in <cell line:) (\d+)").ok()
 });
+/// The name that a kernel gives to the file of a cell: a number in a temporary directory.
+static CELL_FILE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"[^\s\x22'(<]*ipykernel_?\d*/\d+\.py|\b\d{6,}\.py\b").ok());
+/// The end of a syntax error's message that names the file of a cell and the line in it.
+static IN_CELL_FILE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r" \(\d{6,}\.py, line \d+\)$").ok());
+/// The end of a syntax error's message that names another file.
+static IN_FILE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"\(([^()]+\.py), line (\d+)\)$").ok());
 /// What a failed import looked for.
 static MISSING_MODULE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"No module named '([^'.]+)").ok());
@@ -53,18 +62,19 @@ impl Place<'_> {
         let lines = reply.get("traceback").and_then(Value::as_array);
         let lines = lines.into_iter().flatten().filter_map(Value::as_str);
         let traceback = lines.collect::<Vec<_>>().join("\n");
+        let is_own = IN_CELL_FILE.as_ref().is_some_and(|end| end.is_match(text));
         let line = line_in_cell(&traceback, exception.count)
             .and_then(|number| line_of(self.cell, number))
             .or(self.cell.line);
-        let diagnostic = Diagnostic::error(headline(name, text))
+        let diagnostic = Diagnostic::error(self.named(&headline(name, text)))
             .at(self.file, line)
             .cell(self.cell.cell)
-            .hint(self.hint(name, text));
+            .hint(self.hint(name, text, is_own));
         // Compilers print their messages instead.
         let detail = if traceback.trim().is_empty() {
             last_lines(&exception.printed)
         } else {
-            traceback
+            self.named(&traceback)
         };
         if detail.is_empty() {
             return diagnostic;
@@ -72,8 +82,38 @@ impl Place<'_> {
         diagnostic.detail(detail)
     }
 
-    fn hint(&self, name: &str, text: &str) -> String {
+    /// A text of the kernel with the deck's name instead of the one that the kernel has for the cell.
+    fn named(&self, text: &str) -> String {
+        let text = match &*IN_CELL_FILE {
+            Some(end) => end.replace(text, ""),
+            None => text.into(),
+        };
+        match &*CELL_FILE {
+            Some(name) => {
+                let cell = format!("cell {} of {}", self.cell.cell, self.file);
+                name.replace_all(&text, cell).into_owned()
+            }
+            None => text.into_owned(),
+        }
+    }
+
+    /// What can be done about an exception; `is_own` tells whether Python could not read the cell itself.
+    fn hint(&self, name: &str, text: &str, is_own: bool) -> String {
         match name {
+            "SyntaxError" | "IndentationError" | "TabError" | "_IncompleteInputError" if is_own => {
+                "Python cannot read the cell, so that nothing of it runs: correct this line, or the one before it"
+                    .to_owned()
+            }
+            "SyntaxError" | "IndentationError" | "TabError" | "_IncompleteInputError" => {
+                let file = IN_FILE.as_ref().and_then(|end| end.captures(text));
+                match file {
+                    Some(file) => format!(
+                        "Python cannot read the module `{}`: correct its line {}",
+                        &file[1], &file[2]
+                    ),
+                    None => "Python cannot read code that the cell makes or loads".to_owned(),
+                }
+            }
             "ModuleNotFoundError" => {
                 let module = MISSING_MODULE.as_ref().and_then(|regex| regex.captures(text));
                 let module = module.map_or_else(String::new, |found| format!(" `{}`", &found[1]));
@@ -154,7 +194,7 @@ fn line_of(cell: &CodeCell, number: u32) -> Option<u32> {
     if number == 0 || number > lines {
         return None;
     }
-    cell.line?.checked_add(number - 1)
+    cell.line_at(number - 1)
 }
 
 #[cfg(test)]
@@ -167,6 +207,7 @@ mod tests {
             source: "a\nb\nc".into(),
             cell: 7,
             line: Some(40),
+            jumps: Box::default(),
             may_fail: false,
         };
         let place = Place {
@@ -229,7 +270,57 @@ mod tests {
     }
 
     #[test]
+    fn what_python_cannot_read_has_a_hint_of_its_own_and_no_made_up_name() {
+        let own = diagnose(
+            "SyntaxError",
+            "invalid syntax (2363079223.py, line 2)",
+            &["  File \"/tmp/ipykernel_12/2363079223.py\", line 2"],
+        );
+        assert_eq!(own.message, "SyntaxError: invalid syntax");
+        assert_eq!(
+            own.detail.as_deref(),
+            Some("  File \"cell 7 of slides/a.py\", line 2")
+        );
+        let hint = own.hint.unwrap();
+        assert!(
+            hint.contains("correct this line") && !hint.contains("raises-exception"),
+            "{hint}"
+        );
+        let module = diagnose(
+            "IndentationError",
+            "unexpected indent (stats.py, line 4)",
+            &[],
+        );
+        assert_eq!(
+            module.message,
+            "IndentationError: unexpected indent (stats.py, line 4)"
+        );
+        assert!(
+            module
+                .hint
+                .unwrap()
+                .contains("`stats.py`: correct its line 4")
+        );
+        let made = diagnose("SyntaxError", "invalid syntax (<string>, line 1)", &[]);
+        assert!(!made.hint.unwrap().contains("raises-exception"));
+    }
+
+    #[test]
+    fn lines_after_a_jump_are_those_of_the_file() {
+        let cell = CodeCell {
+            source: "a\n\n\nb".into(),
+            cell: 1,
+            line: Some(5),
+            jumps: Box::new([(2, 6)]),
+            may_fail: false,
+        };
+        let lines: Vec<_> = (1..6).map(|number| line_of(&cell, number)).collect();
+        assert_eq!(lines, [Some(5), Some(6), Some(6), Some(7), None]);
+    }
+
+    #[test]
     fn the_patterns_are_valid() {
         assert!(TERMINAL_CODE.is_some() && CELL_FRAME.is_some() && MISSING_MODULE.is_some());
+        assert!(CELL_FILE.is_some() && IN_CELL_FILE.is_some() && IN_FILE.is_some());
     }
 }

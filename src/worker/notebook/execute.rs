@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jupyter_zmq_client::{CommId, CommMsg};
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -77,7 +78,7 @@ pub(super) async fn run(
     progress: &ProgressSink,
     cancel: &CancellationToken,
 ) -> End {
-    let mut outputs = Outputs::new(work.cells.len(), kernel.stream_order());
+    let mut outputs = Outputs::new(work.cells.len());
     let mut skipped = Vec::new();
     let mut ran = 0;
     for (index, cell) in work.cells.iter().enumerate() {
@@ -100,6 +101,7 @@ pub(super) async fn run(
         let reply = match run_cell(kernel, cell, index, may_fail, &mut outputs, &limits).await {
             CellEnd::Replied(reply) => {
                 take_late_prints(kernel, index, &mut outputs, &limits).await;
+                tell_widgets(kernel, &mut outputs).await;
                 reply
             }
             CellEnd::Died => return End::Died { index },
@@ -194,7 +196,7 @@ async fn run_cell(
                 }
                 let state = message.content.get("execution_state");
                 idle |= message.kind == "status" && state.is_some_and(|state| state == "idle");
-                outputs.take(index, &message.kind, message.content);
+                outputs.take_message(index, message);
             }
             Some(message) = kernel.channels.replies.recv() => {
                 if message.parent == id && message.kind == "execute_reply" {
@@ -254,6 +256,21 @@ async fn take_late_prints(
         _ = timeout(OUTPUT_GRACE, until_mark) => {}
         _ = tree.wait() => {}
         () = limits.cancel.cancelled() => {}
+    }
+}
+
+/// Tells the kernel what its widgets show now, as a page with them would.
+async fn tell_widgets(kernel: &mut Kernel, outputs: &mut Outputs) {
+    let Kernel { tree, channels, .. } = kernel;
+    for (id, data) in outputs.take_unsynced() {
+        let message = CommMsg {
+            comm_id: CommId(id),
+            data,
+        };
+        tokio::select! {
+            _ = channels.send(message) => {}
+            _ = tree.wait() => return,
+        }
     }
 }
 

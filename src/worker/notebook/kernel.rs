@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{Channels, Endpoints, Recording};
+use super::imported::Facts;
 use super::launch::{Launch, Launcher, is_deno, is_ipykernel, what};
-use super::outputs::StreamOrder;
 use super::renaming::Renaming;
 use crate::worker::WorkerError;
 use crate::worker::process::ChildTree;
@@ -24,13 +24,15 @@ const NUDGE: Duration = Duration::from_millis(50);
 
 /// Our own code that runs first in Python kernels.
 const PRELUDE: &str = include_str!("kernel_prelude.py");
+/// What reports the imports of a Python kernel.
+const IMPORTS: &str = include_str!("kernel_imports.py");
 
 /// Raised when the same outputs of a kernel are recorded in another way.
-const RECORDING: &str = "1";
+const RECORDING: &str = "2";
 
 /// Digest of our part of executions, for keys: another one may record other results.
 pub fn execution_program_digest() -> crate::digest::Digest {
-    crate::digest::Digest::of(format!("{RECORDING}\0{PRELUDE}"))
+    crate::digest::Digest::of(format!("{RECORDING}\0{PRELUDE}\0{IMPORTS}"))
 }
 /// What outputs show instead of the working directory, which has another name in every run.
 const SEEN_DIRECTORY: &str = "/tmp/clm";
@@ -52,7 +54,6 @@ pub(super) struct KernelStart {
 pub(super) struct Kernel {
     name: String,
     interrupt_by_message: bool,
-    stream_order: StreamOrder,
     prints_late: bool,
     /// Its process and all that it started.
     pub(super) tree: ChildTree,
@@ -60,6 +61,8 @@ pub(super) struct Kernel {
     pub(super) channels: Channels,
     /// How the process was made. A zygote lives as long as its kernels.
     launcher: Launcher,
+    /// When its process began to be made, in nanoseconds since 1970.
+    began_ns: i64,
     work: PathBuf,
     /// Has the connection file, the sockets and the working directory. Dropped after the process.
     _directory: TempDir,
@@ -105,25 +108,26 @@ impl Kernel {
             directory: &work,
             profile: &profile,
         };
+        let began_ns = now_ns();
         let tree = launcher.start(&launch).await?;
         endpoints.release();
         while !endpoints.are_open().await {
             give_up_when_dead_or_late(&tree, deadline, start).await?;
             sleep(LOOK).await;
         }
-        let channels = endpoints.connect().await.map_err(failure)?;
+        // Connecting to one that has just ended would go on for ever.
+        let channels = tokio::select! {
+            channels = endpoints.connect() => channels.map_err(failure)?,
+            error = dead_or_late(&tree, deadline, start) => return Err(error),
+        };
         let mut kernel = Self {
             name: start.name.clone(),
             interrupt_by_message: start.spec.interrupt_by_message,
-            stream_order: if is_ipykernel(&start.spec) {
-                StreamOrder::StdoutFirst
-            } else {
-                StreamOrder::AsPublished
-            },
             prints_late: is_deno(&start.spec),
             tree,
             channels,
             launcher: launcher.clone(),
+            began_ns,
             work,
             _directory: directory,
         };
@@ -144,7 +148,10 @@ impl Kernel {
         let (mut replied, mut published) = (false, false);
         while !(replied && published) {
             give_up_when_dead_or_late(&self.tree, deadline, start).await?;
-            let sent = self.channels.send(KernelInfoRequest {}).await;
+            let sent = tokio::select! {
+                sent = self.channels.send(KernelInfoRequest {}) => sent,
+                error = dead_or_late(&self.tree, deadline, start) => return Err(error),
+            };
             sent.map_err(|reason| WorkerError::Start {
                 what: what(&start.name),
                 reason,
@@ -171,9 +178,11 @@ impl Kernel {
             what: what(&start.name),
             reason,
         };
-        let code = prelude();
-        let sent = self.channels.execute(&code, Recording::Silent, false);
-        let id = sent.await.map_err(failure)?;
+        let code = prelude(&self.report());
+        let id = tokio::select! {
+            sent = self.channels.execute(&code, Recording::Silent, false) => sent.map_err(failure)?,
+            error = dead_or_late(&self.tree, deadline, start) => return Err(error),
+        };
         loop {
             give_up_when_dead_or_late(&self.tree, deadline, start).await?;
             let Ok(reply) = timeout(NUDGE, self.channels.replies.recv()).await else {
@@ -208,11 +217,6 @@ impl Kernel {
         &self.launcher
     }
 
-    /// What the order of its texts is worth.
-    pub(super) fn stream_order(&self) -> StreamOrder {
-        self.stream_order
-    }
-
     /// Code that prints a mark after all that cells have printed so far, for kernels that say that a cell has ended
     /// before they publish what it printed. `ipykernel` does the same by itself: see the prelude.
     pub(super) fn mark(&self) -> Option<Mark> {
@@ -224,6 +228,18 @@ impl Kernel {
         let quoted = serde_json::Value::from(text.as_str());
         let code = format!("void Deno[Deno.internal].core.print({quoted})");
         Some(Mark { text, code })
+    }
+
+    /// The file in which a Python kernel reports what it imports.
+    pub(super) fn report(&self) -> PathBuf {
+        self.work.with_file_name("imports")
+    }
+
+    /// Whether a kernel that was started some time ago runs code that is not on disk any more.
+    pub(super) async fn is_outdated(&self) -> bool {
+        let (report, began_ns) = (self.report(), self.began_ns);
+        let look = move || Facts::read(&report).is_outdated(began_ns);
+        tokio::task::spawn_blocking(look).await.unwrap_or(true)
     }
 
     /// The working directory of the cells.
@@ -268,13 +284,27 @@ impl Kernel {
 const FINISH: &str = "import sys\nsys.__dict__.pop('_clm_finish', lambda: None)()";
 
 /// The prelude as one statement with names of its own: cells start from an empty namespace.
-fn prelude() -> String {
+fn prelude(report: &Path) -> String {
     // JSON texts are Python texts.
-    let source = serde_json::Value::from(PRELUDE);
-    let finish = serde_json::Value::from(FINISH);
+    let [source, finish, imports] = [PRELUDE, FINISH, IMPORTS].map(serde_json::Value::from);
+    let report = serde_json::Value::from(report.to_string_lossy());
     format!(
-        "exec({finish}, {{}}); exec({source}, {{'get_ipython': get_ipython, '__name__': 'clm'}})"
+        "exec({finish}, {{}}); exec({source}, {{'get_ipython': get_ipython, '__name__': 'clm'}}); \
+         exec({imports}, {{'report': {report}, '__name__': 'clm'}})"
     )
+}
+
+/// Waits until the kernel has ended, or the time is over.
+async fn dead_or_late(tree: &ChildTree, deadline: Instant, start: &KernelStart) -> WorkerError {
+    loop {
+        tokio::select! {
+            _ = tree.wait() => {}
+            () = tokio::time::sleep_until(deadline) => {}
+        }
+        if let Err(error) = give_up_when_dead_or_late(tree, deadline, start).await {
+            return error;
+        }
+    }
 }
 
 /// An error when the kernel ended, or the time is over.
@@ -300,6 +330,14 @@ async fn give_up_when_dead_or_late(
     Err(WorkerError::Start {
         what: what(&start.name),
         reason,
+    })
+}
+
+/// The wall clock in nanoseconds since 1970.
+pub(super) fn now_ns() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
     })
 }
 

@@ -61,6 +61,20 @@ def beginning_of(mark, data):
     return b""
 
 
+def hold_back(stream):
+    """Has texts published when they are flushed, by the cell or at its end, or when there are many. Not by the clock: the
+    order of both streams would differ from run to run."""
+
+    def schedule_flush():
+        with stream._buffer_lock:
+            waiting = sum(buffer.tell() for buffer in stream._buffers.values())
+        if waiting > CHUNK:
+            stream.flush()
+
+    if hasattr(stream, "_schedule_flush") and hasattr(stream, "_buffer_lock"):
+        stream._schedule_flush = schedule_flush
+
+
 def install():
     # Versions of ipykernel that do not read descriptors are left alone.
     readers = [
@@ -73,6 +87,8 @@ def install():
         for reader in readers:
             reader.wait()
 
+    for stream in (sys.stdout, sys.stderr):
+        hold_back(stream)
     get_ipython().events.register("post_execute", end_of_cell)
 
 

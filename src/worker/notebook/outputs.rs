@@ -1,14 +1,16 @@
 //! Turns the messages that a kernel publishes into the outputs of cells, as `nbclient` does.
 //!
-//! Pure: messages in, [`Executed`] out. The one deliberate difference to `nbclient` concerns text: kernels cut what
-//! cells print by the clock, and the pieces would differ from run to run. See [`StreamOrder`].
+//! Pure: messages in, [`Executed`] out. Pieces of the same stream that follow each other become one output: where they are
+//! cut may differ from run to run, their order does not (see `kernel_prelude.py`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use super::bundle::{output_of, size_of};
+use super::connection::Message;
 use super::renaming::Renaming;
+use super::widgets::Widgets;
 use crate::worker::request::{Executed, ExecutedCell};
 
 /// The most text of `stdout` and `stderr` that one cell may print, in bytes. What follows is dropped with a notice.
@@ -17,22 +19,10 @@ pub const MAX_STREAM_BYTES: usize = 10 << 20;
 /// The most that all other outputs of one cell (images, tables) may take, in bytes of JSON.
 pub(super) const MAX_DISPLAY_BYTES: usize = 256 << 20;
 
-/// How pieces of `stdout` and `stderr` become outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StreamOrder {
-    /// The kernel publishes texts in the order in which they were printed: pieces of the same stream that follow
-    /// each other become one output.
-    AsPublished,
-    /// The kernel collects the texts of each stream for a while (`ipykernel`): their order says little. What is
-    /// printed between two other outputs becomes one output for each stream, `stdout` first, which is what a cell
-    /// that takes no time gives anyway.
-    StdoutFirst,
-}
-
 /// The outputs of all cells while they run.
 pub(super) struct Outputs {
     executed: Executed,
-    order: StreamOrder,
+    widgets: Widgets,
     /// Where the outputs of a display id are: (cell, output). Later cells may update them.
     displays: BTreeMap<String, Vec<(usize, usize)>>,
     /// `clear_output(wait=True)`: the next output replaces all before it.
@@ -45,12 +35,13 @@ pub(super) struct Outputs {
 
 impl Outputs {
     /// No outputs yet, for so many cells.
-    pub(super) fn new(cells: usize, order: StreamOrder) -> Self {
+    pub(super) fn new(cells: usize) -> Self {
         Self {
             executed: Executed {
                 cells: vec![ExecutedCell::default(); cells],
+                widgets: None,
             },
-            order,
+            widgets: Widgets::default(),
             displays: BTreeMap::new(),
             clear_at_next: false,
             stream_bytes: 0,
@@ -66,7 +57,27 @@ impl Outputs {
         self.display_bytes = 0;
     }
 
-    /// Takes one published message of the running cell.
+    /// Takes one published message of the running cell: for the cell, or for a widget.
+    pub(super) fn take_message(&mut self, cell: usize, message: Message) {
+        if message.kind.starts_with("comm_") {
+            self.widgets.hear(&message);
+            return;
+        }
+        let text = message.content.get("text").and_then(Value::as_str);
+        let bytes = text.map_or(0, str::len);
+        if self.stream_bytes + bytes <= MAX_STREAM_BYTES && self.widgets.captures(&message) {
+            self.stream_bytes += bytes;
+            return;
+        }
+        self.take(cell, &message.kind, message.content);
+    }
+
+    /// What the kernel is to be told of widgets before the next cell: ids of comms and the data for them.
+    pub(super) fn take_unsynced(&mut self) -> Vec<(String, serde_json::Map<String, Value>)> {
+        self.widgets.take_unsynced()
+    }
+
+    /// Takes what a message says about the running cell.
     pub(super) fn take(&mut self, cell: usize, kind: &str, content: Value) {
         let display_id = content
             .pointer("/transient/display_id")
@@ -145,11 +156,14 @@ impl Outputs {
 
     /// What all cells gave, with accidental names replaced (see [`Renaming`]).
     pub(super) fn finish(mut self, renaming: &Renaming) -> Executed {
+        let mut renaming = renaming.clone();
+        renaming.0.extend(self.widgets.accidental_names());
         for cell in &mut self.executed.cells {
             for output in &mut cell.outputs {
                 renaming.apply(output);
             }
         }
+        self.executed.widgets = self.widgets.finish(&renaming);
         self.executed
     }
 
@@ -189,28 +203,14 @@ impl Outputs {
 
     fn append_stream(&mut self, cell: usize, name: &str, text: &str) {
         let outputs = &mut self.executed.cells[cell].outputs;
-        // The streams at the end; displays before them keep their places.
-        let others = outputs
-            .iter()
-            .rposition(|output| output["output_type"] != "stream");
-        let streams = others.map_or(0, |last| last + 1);
-        let first = match self.order {
-            StreamOrder::AsPublished => streams.max(outputs.len().saturating_sub(1)),
-            StreamOrder::StdoutFirst => streams,
-        };
-        let same = outputs[first..]
-            .iter_mut()
-            .find(|output| output["name"] == name);
+        let same = outputs
+            .last_mut()
+            .filter(|last| last["output_type"] == "stream" && last["name"] == name);
         if let Some(Value::String(old)) = same.and_then(|output| output.get_mut("text")) {
             old.push_str(text);
             return;
         }
-        let place = match (self.order, name) {
-            (StreamOrder::StdoutFirst, "stdout") => streams,
-            _ => outputs.len(),
-        };
-        let output = json!({"output_type": "stream", "name": name, "text": text});
-        outputs.insert(place, output);
+        outputs.push(json!({"output_type": "stream", "name": name, "text": text}));
     }
 
     /// Says once that the rest of the cell's output is dropped.
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     fn outputs(messages: &[(usize, &str, Value)]) -> Vec<Vec<Value>> {
-        let mut outputs = Outputs::new(2, StreamOrder::AsPublished);
+        let mut outputs = Outputs::new(2);
         let mut running = None;
         for (cell, kind, content) in messages {
             if running != Some(*cell) {
@@ -281,36 +281,6 @@ mod tests {
         ]);
         let texts: Vec<_> = seen[0].iter().map(|output| &output["text"]).collect();
         assert_eq!(texts, ["ab\n", "e", "c"]);
-    }
-
-    #[test]
-    fn streams_that_are_cut_by_the_clock_are_put_together() {
-        let mut outputs = Outputs::new(1, StreamOrder::StdoutFirst);
-        for (name, text) in [
-            ("stderr", "e"),
-            ("stdout", "a"),
-            ("stderr", "f"),
-            ("stdout", "b"),
-        ] {
-            outputs.take(0, "stream", stream(name, text));
-        }
-        outputs.take(0, "display_data", display(Some("d"), "1"));
-        outputs.take(0, "stream", stream("stderr", "g"));
-        outputs.take(0, "stream", stream("stdout", "c"));
-        outputs.take(0, "update_display_data", display(Some("d"), "2"));
-        let cell = outputs.finish(&Renaming::default()).cells.remove(0);
-        let texts: Vec<_> = cell.outputs.iter().map(|output| &output["text"]).collect();
-        assert_eq!(
-            texts,
-            [
-                &json!("ab"),
-                &json!("ef"),
-                &Value::Null,
-                &json!("c"),
-                &json!("g")
-            ]
-        );
-        assert_eq!(cell.outputs[2]["data"]["text/plain"], "2");
     }
 
     #[test]
@@ -359,7 +329,7 @@ mod tests {
     #[test]
     fn endless_printing_is_cut_with_a_notice() {
         let piece = "é".repeat(1 << 20);
-        let mut all = Outputs::new(1, StreamOrder::StdoutFirst);
+        let mut all = Outputs::new(1);
         for _ in 0..20 {
             all.take(0, "stream", stream("stdout", &piece));
         }

@@ -12,14 +12,17 @@ use tokio_util::sync::CancellationToken;
 use super::ahead::{KernelAhead, start_kernel};
 use super::diagnose::{Place, unknown_kernel};
 use super::execute::{self, End, is_blank};
-use super::kernel::{Kernel, KernelStart};
+use super::imported::Facts;
+use super::kernel::{Kernel, KernelStart, now_ns};
 use super::launch::{Launcher, what};
 use super::workdir;
 use super::zygote::{Needs, SharedZygotes, Zygotes};
+use crate::course::RelPath;
 use crate::events::{Diagnostic, Severity};
+use crate::worker::observed::Places;
 use crate::worker::process::Exit;
 use crate::worker::renderers::Kernels;
-use crate::worker::request::{CodeCell, ExecuteWork, Executed, ExecutedCell};
+use crate::worker::request::{CodeCell, ExecuteWork, Executed, ExecutedCell, OutcomeStatus};
 use crate::worker::{Outcome, ProgressSink, Request, Work, Worker, WorkerError};
 
 /// The file that a request leaves in its directory.
@@ -111,6 +114,7 @@ impl Worker for KernelWorker {
         if work.cells.iter().all(is_blank) {
             let nothing = Executed {
                 cells: vec![ExecutedCell::default(); work.cells.len()],
+                widgets: None,
             };
             return finished(request, &nothing).await;
         }
@@ -125,8 +129,9 @@ impl Worker for KernelWorker {
         };
         self.pid = Some(kernel.pid());
         let began = Instant::now();
-        let (mut kernel, mut outcome) =
-            execution(kernel, request, work, &start, &progress, &cancel).await;
+        let (mut kernel, mut outcome) = self
+            .execution(kernel, request, work, &start, &progress, &cancel)
+            .await;
         if kernel.launcher().is_zygote() && crashed(&kernel).await && !cancel.is_cancelled() {
             // A crash in compiled code is the deck's only if it also happens in a process that was not forked.
             tracing::info!(source = %request.source, "a forked kernel crashed: the deck runs in another one");
@@ -136,7 +141,9 @@ impl Worker for KernelWorker {
                 () = cancel.cancelled() => return Ok(Outcome::cancelled()),
             };
             self.pid = Some(kernel.pid());
-            (kernel, outcome) = execution(kernel, request, work, &start, &progress, &cancel).await;
+            (kernel, outcome) = self
+                .execution(kernel, request, work, &start, &progress, &cancel)
+                .await;
         }
         tracing::debug!(source = %request.source, took = ?began.elapsed(), "executed");
         // Killed at once; its files are removed while the next request is on its way.
@@ -196,7 +203,9 @@ impl KernelWorker {
             && next.name() == start.name
             && let Some(kernel) = next.take().await
         {
-            let is_usable = kernel.launcher().suits(needs) && !kernel.tree.has_exited();
+            let is_usable = kernel.launcher().suits(needs)
+                && !kernel.tree.has_exited()
+                && !kernel.is_outdated().await;
             if is_usable && !self.is_surpassed(&kernel, start, needs).await {
                 return Ok(kernel);
             }
@@ -229,27 +238,43 @@ impl KernelWorker {
             zygotes.learn_while_busy(&start.name, &start.spec);
         }
     }
-}
 
-/// Runs the cells of a request; gives the used kernel back.
-async fn execution(
-    mut kernel: Kernel,
-    request: &Request,
-    work: &ExecuteWork,
-    start: &KernelStart,
-    progress: &ProgressSink,
-    cancel: &CancellationToken,
-) -> (Kernel, Result<Outcome, WorkerError>) {
-    let directory = kernel.work().to_owned();
-    let filled = workdir::fill(request.root.clone(), directory, work.files.clone()).await;
-    match filled {
-        Err(error) => return (kernel, Err(error)),
-        Ok(Some(diagnostic)) => return (kernel, Ok(Outcome::failed(diagnostic))),
-        Ok(None) => {}
+    /// Runs the cells of a request; gives the used kernel back.
+    async fn execution(
+        &self,
+        mut kernel: Kernel,
+        request: &Request,
+        work: &ExecuteWork,
+        start: &KernelStart,
+        progress: &ProgressSink,
+        cancel: &CancellationToken,
+    ) -> (Kernel, Result<Outcome, WorkerError>) {
+        let began_ns = now_ns();
+        let directory = kernel.work().to_owned();
+        let filled = workdir::fill(request.root.clone(), directory, work.files.clone()).await;
+        match filled {
+            Err(error) => return (kernel, Err(error)),
+            Ok(Some(diagnostic)) => return (kernel, Ok(Outcome::failed(diagnostic))),
+            Ok(None) => {}
+        }
+        let end = execute::run(&mut kernel, work, progress, cancel).await;
+        let mut outcome = outcome(end, &kernel, request, work, start).await;
+        if let Ok(outcome) = &mut outcome
+            && outcome.status != OutcomeStatus::Cancelled
+        {
+            outcome.discovered = self.discovered(&kernel, request, began_ns).await;
+        }
+        (kernel, outcome)
     }
-    let end = execute::run(&mut kernel, work, progress, cancel).await;
-    let outcome = outcome(end, &kernel, request, work, start).await;
-    (kernel, outcome)
+
+    /// What the cells imported and looked for: inputs that nobody declared.
+    #[tracing::instrument(level = "debug", skip_all)]
+    async fn discovered(&self, kernel: &Kernel, request: &Request, began_ns: i64) -> Vec<RelPath> {
+        let places = Places::new(&request.root, &self.kernels);
+        let (name, report) = (kernel.name().to_owned(), kernel.report());
+        let read = move || Facts::read(&report).inputs(&name, &places, began_ns);
+        tokio::task::spawn_blocking(read).await.unwrap_or_default()
+    }
 }
 
 async fn outcome(
@@ -320,7 +345,7 @@ async fn death(
     let exit = kernel.tree.wait().await;
     kernel.tree.log().settle(Duration::from_millis(200)).await;
     let lines = kernel.tree.log().last(20);
-    if was_killed(exit) {
+    if exit.was_killed() {
         let place = match cell.line {
             Some(line) => format!("cell {} (line {line})", cell.cell),
             None => format!("cell {}", cell.cell),
@@ -355,33 +380,7 @@ async fn crashed(kernel: &Kernel) -> bool {
     }
     let exit = kernel.tree.wait().await;
     let by_signal = matches!(exit, Exit::Status(status) if status.code().is_none());
-    by_signal && !was_killed(exit)
-}
-
-/// Whether the process ended by a signal that others send, unlike a crash of its own.
-#[cfg(unix)]
-fn was_killed(exit: Exit) -> bool {
-    use nix::sys::signal::Signal;
-    use std::os::unix::process::ExitStatusExt;
-    let Exit::Status(status) = exit else {
-        return true;
-    };
-    let signal = status.signal().map(Signal::try_from);
-    let own = [
-        Signal::SIGSEGV,
-        Signal::SIGABRT,
-        Signal::SIGBUS,
-        Signal::SIGFPE,
-        Signal::SIGILL,
-        Signal::SIGTRAP,
-        Signal::SIGSYS,
-    ];
-    matches!(signal, Some(Ok(signal)) if !own.contains(&signal))
-}
-
-#[cfg(not(unix))]
-fn was_killed(exit: Exit) -> bool {
-    exit == Exit::Unknown
+    by_signal && !exit.was_killed()
 }
 
 /// The warning about cells whose exceptions were skipped.
