@@ -98,17 +98,13 @@ async fn faults_are_told_apart_and_the_next_request_gets_a_new_worker() {
 #[tokio::test]
 async fn a_request_that_ends_its_process_fails_alone() {
     let lab = Lab::new(&["--capacity", "4"], |config| config.slots.plantuml = 4);
-    let begun = |id: u64| {
-        let line = format!("work topic/{id}.pu");
-        eventually({
-            let lab = &lab;
-            move || lab.logged("work").contains(&line)
-        })
-    };
-    let innocent = lab.run(1, "fake: slow 3000");
-    let other = lab.run(2, "fake: slow 3000");
+    // They are still at it when the third one ends the process, and done at once when they are tried again.
+    let hang_once = |name: &str| format!("fake: once {} hang", lab.path(name).display());
+    let texts = [hang_once("one"), hang_once("two")];
+    let innocent = lab.run(1, &texts[0]);
+    let other = lab.run(2, &texts[1]);
     let guilty = async {
-        assert!(begun(1).await && begun(2).await);
+        assert!(eventually(|| ["one", "two"].iter().all(|name| lab.path(name).exists())).await);
         lab.run(3, "fake: read-and-crash topic/part.iuml").await
     };
     let (innocent, other, guilty) = tokio::join!(innocent, other, guilty);
@@ -130,15 +126,13 @@ async fn a_process_that_was_killed_at_work_costs_one_more_attempt_and_blames_nob
     for signal in [nix::sys::signal::SIGKILL, nix::sys::signal::SIGTERM] {
         let lab = Lab::new(&["--capacity", "2"], |_| {});
         let strike = async {
-            assert!(eventually(|| lab.logged("work").len() == 2).await);
+            assert!(eventually(|| ["one", "two"].iter().all(|name| lab.path(name).exists())).await);
             let pid = i32::try_from(lab.pids()[0]).unwrap();
             nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
         };
-        let (one, other, ()) = tokio::join!(
-            lab.run(1, "fake: slow 1500"),
-            lab.run(2, "fake: slow 1500"),
-            strike
-        );
+        let hang_once = |name: &str| format!("fake: once {} hang", lab.path(name).display());
+        let texts = [hang_once("one"), hang_once("two")];
+        let (one, other, ()) = tokio::join!(lab.run(1, &texts[0]), lab.run(2, &texts[1]), strike);
         assert_eq!(one.unwrap(), Outcome::ok(["image.svg"]));
         assert_eq!(other.unwrap(), Outcome::ok(["image.svg"]));
         assert_eq!(lab.logged("work").len(), 4);

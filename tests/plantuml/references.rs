@@ -209,6 +209,27 @@ async fn a_file_exists_where_the_diagram_lies() {
 }
 
 #[tokio::test]
+async fn a_link_on_the_way_to_a_file_is_a_part_of_what_is_discovered() {
+    let lab = Lab::new();
+    lab.write("slides/lib/x.iuml", "class X");
+    std::fs::create_dir_all(lab.root().join("slides/pu")).unwrap();
+    std::os::unix::fs::symlink("../lib", lab.root().join("slides/pu/inc")).unwrap();
+    for (body, discovered) in [
+        (
+            "!include inc/x.iuml",
+            ["slides/lib/x.iuml", "slides/pu/inc/x.iuml"],
+        ),
+        (
+            "!if %file_exists(\"inc/y.iuml\")\n!endif\nclass A",
+            ["slides/lib/y.iuml", "slides/pu/inc/y.iuml"],
+        ),
+    ] {
+        let rendered = lab.render(&uml(body), ImageFormat::Svg).await;
+        assert_eq!(rendered.discovered(), discovered, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn a_url_is_refused_however_it_is_written() {
     let lab = Lab::new();
     let url = "https://example.org/lib/x.puml";

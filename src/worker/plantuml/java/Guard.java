@@ -170,6 +170,8 @@ public final class Guard {
         try {
             Path place = placeOf(file.toPath());
             note(place);
+            // As it is named, too: a directory on the way may be a link, which may lead elsewhere another time.
+            note(file.toPath().normalize());
         } catch (RuntimeException e) {
             return null; // no file can have this name
         }
