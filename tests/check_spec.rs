@@ -114,6 +114,78 @@ fn every_mistake_is_told_with_its_line_and_column_in_one_run() {
     }
 }
 
+/// Faults `silent-broken-options`, `warnings-without-pages` and `broken-image-refs`: a build tells every warning of a deck,
+/// whatever it makes of it.
+#[test]
+fn a_build_tells_the_warnings_that_a_check_tells() {
+    let course = Course::with_topics(&["odd"]);
+    let deck = "slides/m/topic_010_odd/slides_odd.py";
+    course.write(
+        deck,
+        "# %% [markdown] tags=[slide]\n# x\n\n# %% lang=\"fr\"\nx = 1\n\n# %% tags=[\"solution\"]\ny = 1\n\n\
+         # %% tags=[\"solution\"]\nz = 1\n\n# %% [markdown] lang=\"en\"\n# <img src=\"img/nope.png\"> ![x](img/there.png)\n\
+         # `![code](img/code.png)` ![u](https://example.org/x.png)\n#\n# <img src=\"img/m.de.png\"> <img src=\"img/d.png\">\n\n\
+         # %% [markdown] lang=\"de\"\n# <img src=\"img-generated/g.png\"> ![x](img/alsonot.png) ![y](img/m.de.png)\n",
+    );
+    for (path, text) in [
+        ("img/there.png", "a"),
+        ("img/m.de.png", "b"),
+        ("img-generated/g.png", "c"),
+        ("img/d.png", "d"),
+    ] {
+        course.write(&format!("slides/m/topic_010_odd/{path}"), text);
+    }
+    let expected = [
+        (1, "`tags=[slide]` of the cell cannot be read"),
+        (4, "no output has the language `fr`"),
+        (
+            7,
+            "unknown tag `solution` for a code cell (2 times: lines 7, 10)",
+        ),
+        (14, "no output has the image `img/nope.png`"),
+        (
+            17,
+            "`img/m.de.png` is not in the outputs of the language `en`",
+        ),
+        (20, "outputs have no `img-generated/`"),
+        (20, "no output has the image `img/alsonot.png`"),
+    ];
+    let of_deck = |ran: &crate::support::Ran| -> Vec<(u64, String)> {
+        let lines = ran.stdout.lines();
+        let events = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let warnings =
+            events.filter(|event| event["file"] == deck && event["severity"] == "warning");
+        let mut found: Vec<(u64, String)> = warnings
+            .map(|event| {
+                (
+                    event["line"].as_u64().unwrap(),
+                    event["message"].as_str().unwrap().to_owned(),
+                )
+            })
+            .collect();
+        found.sort();
+        found
+    };
+    let check = course.clm(&["check-spec", "--message-format", "json"]);
+    let told = of_deck(&check);
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (line, message) in expected {
+        assert!(
+            told.iter().any(|(l, m)| *l == line && m.contains(message)),
+            "{line}: {message} is not among {told:#?}"
+        );
+    }
+    let built = |args: &[&str]| {
+        let all = [&["build", "--message-format", "json"], args].concat();
+        of_deck(&course.clm(&all))
+    };
+    assert_eq!(built(&["--formats", "notebook,code"]), told);
+    assert_eq!(built(&["--formats", "code", "--languages", "de"]), told);
+    assert_eq!(built(&["--fast", "--formats", "html,notebook"]), told);
+    course.edit("course.xml", "<topic>odd", "<topic html=\"no\">odd");
+    assert_eq!(built(&[]), told);
+}
+
 #[test]
 fn malformed_xml_is_told_with_its_place() {
     let course = Course::with_topics(&[]);

@@ -3,6 +3,7 @@
 //! Precedence: flag > environment > `clm.toml` > default. An unknown key in `clm.toml` is an error.
 
 mod env_file;
+mod foreign;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use serde::Deserialize;
 
 use crate::course::words::ImageKind;
 use crate::error::{Error, Result};
+use crate::events::Diagnostic;
 
 pub use env_file::EnvFile;
 
@@ -48,6 +50,9 @@ pub struct Settings {
     pub workers: WorkerSettings,
     /// Where outputs go.
     pub output: OutputSettings,
+    /// What the author should know about the file.
+    #[serde(skip)]
+    pub notes: Vec<Diagnostic>,
 }
 
 /// `[notebook]`
@@ -233,15 +238,20 @@ impl Settings {
 
     /// Reads the text of a settings file.
     pub fn parse(text: &str) -> Result<Self> {
-        toml::from_str(text).map_err(|error| {
+        let own = foreign::without_foreign(text);
+        let settings = toml::from_str(&own).map_err(|error| {
             let line = error
                 .span()
-                .map(|span| text[..span.start.min(text.len())].matches('\n').count() as u32 + 1);
+                .map(|span| own[..span.start.min(own.len())].matches('\n').count() as u32 + 1);
             let result = Error::usage(error.message().to_owned()).at(SETTINGS_FILE, line);
             match suggestion(error.message()) {
                 Some(name) => result.hint(format!("did you mean `{name}`?")),
                 None => result,
             }
+        });
+        settings.map(|mut settings| {
+            foreign::take_over(text, &mut settings);
+            settings
         })
     }
 

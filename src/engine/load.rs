@@ -98,6 +98,7 @@ impl Course {
         let spec = &specified.spec;
         sources.snapshot.take_torn();
         let mut diagnostics = specified.diagnostics.clone();
+        diagnostics.extend_from_slice(&self.settings.notes);
         let root = &self.place.root;
         let skip = self.skip(spec);
         let (listing, found, version) = sources.list(root, tree::scan_roots(spec), &skip);

@@ -22,6 +22,17 @@ pub(super) struct Header {
     pub(super) raw: Option<String>,
 }
 
+impl Header {
+    /// The format that the block says the script is in.
+    pub(super) fn format_name(&self) -> Option<&str> {
+        let jupytext = self.metadata.as_ref()?.get("jupytext")?;
+        jupytext
+            .get("text_representation")?
+            .get("format_name")?
+            .as_str()
+    }
+}
+
 static ENCODING: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"^[ \t\x0c]*(?:#|//).*?coding[:=][ \t]*([-\w.]+)").expect("the pattern is constant")
 });

@@ -12,6 +12,7 @@ pub mod cpp;
 mod execution;
 mod fences;
 mod header;
+mod images;
 mod ipynb;
 mod jinja;
 mod kinds;
@@ -43,12 +44,14 @@ use companion::Origin;
 pub use code::script;
 pub use companion::{Companion, companion_name};
 pub use execution::{ExecutionCell, attach, execution_cells};
+pub use images::{ImageReference, image_references};
 pub use ipynb::{Notebook, NotebookCell};
 pub use jinja::{Apart, Ended, render_apart_with, render_job};
 pub use kinds::{notebook, notebook_within};
 pub use macros::{MACROS_NAME, templates};
 pub use surroundings::{Surroundings, image_urls, reference_parts, references};
 pub use syntax::kernel_name;
+pub use tags::warnings;
 
 /// Changes whenever equal decks would be read or written differently: a part of every key made with this module.
 pub const WRITER_VERSION: &str = "4";
@@ -127,7 +130,7 @@ pub struct Deck {
     pub metadata: Map<String, Value>,
     /// Files that its template loaded, or looked for and did not find.
     pub included: Vec<String>,
-    /// Narration that belongs to no cell of the deck.
+    /// What the author probably means otherwise: narration that belongs to no cell, a deck without cell markers.
     pub lost: Vec<Diagnostic>,
 }
 
@@ -275,7 +278,7 @@ impl<'s> Reader<'s> {
                 });
                 cell.jumps = jumps.collect();
             }
-            deck.lost.clone_from(&narration.lost);
+            deck.lost.extend_from_slice(&narration.lost);
         }
         let deck = Arc::new(deck);
         self.last = Some((rendered, Arc::clone(&deck)));
@@ -332,6 +335,24 @@ fn cells(source: &DeckSource, rendered: &jinja::Rendered) -> Result<Deck, Diagno
             .at(source.path.as_str(), line_number(error.line))
             .hint(error.hint)
     })?;
+    let mut lost = Vec::new();
+    let is_unmarked = |cell: &percent::ScriptCell| {
+        cell.marker.is_none() && cell.kind == CellKind::Code && !text::is_blank(&cell.source)
+    };
+    if let [cell] = script.cells.as_slice()
+        && source.path.extension() != "md"
+        && is_unmarked(cell)
+    {
+        let comment = source.prog_lang.comment();
+        let warning = "the deck has no cell markers, so all of it is one code cell";
+        lost.push(
+            Diagnostic::warning(warning)
+                .at(source.path.as_str(), line_number(cell.first))
+                .hint(format!(
+                    "begin code cells with a line `{comment} %%` and text cells with `{comment} %% [markdown]`"
+                )),
+        );
+    }
     let cells = (1..)
         .zip(script.cells)
         .map(|(number, cell)| {
@@ -356,7 +377,7 @@ fn cells(source: &DeckSource, rendered: &jinja::Rendered) -> Result<Deck, Diagno
         cells,
         metadata: script.metadata,
         included: rendered.included.clone(),
-        lost: Vec::new(),
+        lost,
     })
 }
 

@@ -38,10 +38,10 @@ pub(super) struct ScriptError {
 pub(super) fn read(script: &str, prog_lang: ProgLang) -> Result<Script, ScriptError> {
     let lines = text::split_lines(script);
     let comment = prog_lang.comment();
-    let header = header::read(&lines, comment).map_err(wrong_encoding)?;
+    let mut header = header::read(&lines, comment).map_err(wrong_encoding)?;
 
     let mut cells = Vec::new();
-    if let Some(source) = header.raw {
+    if let Some(source) = header.raw.take() {
         cells.push(raw_header(source));
     }
     let fences = Fences::new(&lines, comment);
@@ -73,6 +73,19 @@ pub(super) fn read(script: &str, prog_lang: ProgLang) -> Result<Script, ScriptEr
         .metadata
         .as_ref()
         .and_then(|metadata| metadata.get("kernelspec")?.get("language"));
+    if let Some(format) = header.format_name()
+        && !matches!(format, "percent" | "hydrogen")
+        && cells.iter().all(|cell| cell.marker.is_none())
+    {
+        let is_named = |line: &&str| line.contains("format_name");
+        return Err(ScriptError {
+            line: lines.iter().position(is_named).unwrap_or_default(),
+            message: format!(
+                "the deck is in jupytext's format `{format}`, and clm reads the format `percent`"
+            ),
+            hint: "convert it with `jupytext --to py:percent FILE`: cells then begin with `# %%`",
+        });
+    }
     let has_language = kernel_language.is_none() && !cells.is_empty();
     let found = Found {
         is_json,

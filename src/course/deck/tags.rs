@@ -2,6 +2,7 @@
 
 use super::{Cell, CellKind, Deck, options};
 use crate::course::Lang;
+use crate::course::words::nearest;
 use crate::events::Diagnostic;
 
 const CODE_TAGS: &[&str] = &[
@@ -43,8 +44,21 @@ const MARKDOWN_TAGS: &[&str] = &[
 /// Tags that become the type of a slide, the strongest first.
 const SLIDE_TAGS: &[&str] = &["slide", "subslide", "notes", "voiceover"];
 
-/// How alike a misspelt tag must be to the one that is proposed.
-const LIKENESS: f64 = 0.75;
+/// A tag that is never proposed: whoever believed it would lose the cell.
+const REMOVES: &str = "del";
+
+/// What is odd in the cells of a deck, whatever is made of them. Cells that no output has may be odd.
+pub fn warnings(deck: &Deck) -> Vec<Diagnostic> {
+    let mut warnings = Vec::new();
+    for cell in &deck.cells {
+        check_options(deck, cell, &mut warnings);
+        if !cell.has_tag(REMOVES) {
+            check_tags(deck, cell, &mut warnings);
+            slide_type(deck, cell, &mut warnings);
+        }
+    }
+    warnings
+}
 
 /// Warns about options that could not be read, and languages that no output has.
 pub(super) fn check_options(deck: &Deck, cell: &Cell, warnings: &mut Vec<Diagnostic>) {
@@ -62,7 +76,10 @@ pub(super) fn check_options(deck: &Deck, cell: &Cell, warnings: &mut Vec<Diagnos
         let warning = Diagnostic::warning(format!(
             "no output has the language `{language}`, so the cell is never shown"
         ))
-        .hint("the languages are `de` and `en`; a cell without `lang` is in both");
+        .hint(match Lang::parse(&language.trim().to_lowercase()) {
+            Some(lang) => format!("did you mean `{lang}`?"),
+            None => "the languages are `de` and `en`; a cell without `lang` is in both".to_owned(),
+        });
         warnings.push(deck.at(cell, warning));
     }
 }
@@ -92,13 +109,8 @@ pub(super) fn check_tags(deck: &Deck, cell: &Cell, warnings: &mut Vec<Diagnostic
             "unknown tag `{tag}` for a {} cell",
             cell.kind.name()
         ));
-        let closest = known
-            .iter()
-            .map(|known| (strsim::jaro_winkler(tag, known), *known))
-            .max_by(|a, b| a.0.total_cmp(&b.0));
-        if let Some((likeness, known)) = closest
-            && likeness >= LIKENESS
-        {
+        let proposed = known.iter().copied().filter(|known| *known != REMOVES);
+        if let Some(known) = nearest(tag, proposed) {
             warning = warning.hint(format!("did you mean `{known}`?"));
         }
         warnings.push(deck.at(cell, warning));

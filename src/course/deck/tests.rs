@@ -222,6 +222,52 @@ fn odd_cells_are_told_with_their_line() {
     assert!(told[2].contains("`slide` and `notes`"));
 }
 
+/// Fault `tag-hint`: whoever believes a hint must not lose the cell.
+#[test]
+fn hints_for_tags_never_remove_a_cell() {
+    let hint = |tag: &str| {
+        let deck = deck(&format!("# %% tags=[\"{tag}\"]\n1\n"));
+        let [warning] = <[_; 1]>::try_from(warnings(&deck)).unwrap();
+        warning.hint
+    };
+    for tag in ["code-along", "solution", "dell", "delete", "de", "hidden"] {
+        assert_eq!(hint(tag), None, "{tag}");
+    }
+    for (tag, meant) in [
+        ("Keep", "keep"),
+        ("subslid", "subslide"),
+        ("voicover", "voiceover"),
+    ] {
+        assert_eq!(hint(tag), Some(format!("did you mean `{meant}`?")), "{tag}");
+    }
+}
+
+/// Fault `light-deck`: never one code cell in silence.
+#[test]
+fn other_formats_of_jupytext_are_refused_and_decks_without_markers_are_told() {
+    let header = |format: &str| {
+        format!(
+            "# ---\n# jupyter:\n#   jupytext:\n#     text_representation:\n#       extension: .py\n#       format_name: {format}\n# ---\n\n# # A title\n\nx = 1\n"
+        )
+    };
+    for format in ["light", "sphinx", "nomarker"] {
+        let text = header(format);
+        let error = read_as(&text, ProgLang::Python, Lang::De, Format::Code).unwrap_err();
+        assert_eq!(error.line, Some(6), "{error}");
+        assert!(
+            error.message.contains(&format!("format `{format}`")),
+            "{error}"
+        );
+    }
+    let percent = format!("{}# %%\ny = 2\n", header("light"));
+    assert_eq!(deck(&percent).lost, []);
+    let unmarked = deck(&header("percent"));
+    assert_eq!(unmarked.lost.len(), 1);
+    assert_eq!(unmarked.lost[0].line, Some(9));
+    assert_eq!(deck("x = 1\n").lost.len(), 1);
+    assert_eq!(deck("\n\n").lost, []);
+}
+
 #[test]
 fn cells_end_before_the_blank_lines_that_separate_them() {
     let deck = deck("# %%\na\n\n\n\n# %%\nb\n\n\n# %%\nc\n\n# %%\nd\n# %%\n\n\n\n# %%\n");

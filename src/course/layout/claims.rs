@@ -15,6 +15,8 @@ pub struct Claims<'a> {
     /// By the target and the digest of the path: one entry for every output of the course.
     by_place: HashMap<(usize, Digest), Claim>,
     is_same: &'a dyn Fn(&RelPath, &RelPath) -> bool,
+    /// Whether two diagrams find the same files beside them.
+    has_same_surroundings: &'a dyn Fn(&RelPath, &RelPath) -> bool,
     /// Conflicts, one for each pair of sources.
     pub diagnostics: Vec<Diagnostic>,
     told: Vec<(RelPath, RelPath)>,
@@ -23,16 +25,30 @@ pub struct Claims<'a> {
 struct Claim {
     output: Arc<str>,
     source: RelPath,
-    /// Whether the output is made from the source, so that equal sources do not mean equal outputs.
-    is_made: bool,
+    making: Making,
+}
+
+/// What equal sources mean for their outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Making {
+    /// The output is the source: equal sources have equal outputs.
+    Copied,
+    /// A picture of the source, which may refer to files beside it.
+    Drawn,
+    /// Made from the source and much else, so that equal sources do not mean equal outputs.
+    Built,
 }
 
 impl<'a> Claims<'a> {
     /// No place has a source yet.
-    pub fn new(is_same: &'a dyn Fn(&RelPath, &RelPath) -> bool) -> Self {
+    pub fn new(
+        is_same: &'a dyn Fn(&RelPath, &RelPath) -> bool,
+        has_same_surroundings: &'a dyn Fn(&RelPath, &RelPath) -> bool,
+    ) -> Self {
         Self {
             by_place: HashMap::new(),
             is_same,
+            has_same_surroundings,
             diagnostics: Vec::new(),
             told: Vec::new(),
         }
@@ -44,7 +60,7 @@ impl<'a> Claims<'a> {
         place: &Destination,
         target_name: &str,
         source: &RelPath,
-        is_made: bool,
+        making: Making,
     ) -> bool {
         // File systems that ignore case would let one overwrite the other.
         let path = place.path();
@@ -55,7 +71,7 @@ impl<'a> Claims<'a> {
         let claim = Claim {
             output: Arc::clone(place.output()),
             source: source.clone(),
-            is_made,
+            making,
         };
         let first = match self.by_place.entry((place.target(), Digest::of(lower))) {
             Entry::Occupied(first) => first.into_mut(),
@@ -66,7 +82,15 @@ impl<'a> Claims<'a> {
         };
         let differs_in_case = first.output != *place.output();
         let pair = (first.source.clone(), source.clone());
-        let is_equal = !first.is_made && !is_made && (self.is_same)(&first.source, source);
+        let is_equal = match (first.making, making) {
+            (Making::Copied, Making::Copied) => (self.is_same)(&first.source, source),
+            (Making::Drawn, Making::Drawn) => {
+                first.source == *source
+                    || ((self.is_same)(&first.source, source)
+                        && (self.has_same_surroundings)(&first.source, source))
+            }
+            _ => false,
+        };
         if is_equal && !differs_in_case {
             return false;
         }

@@ -6,6 +6,7 @@ use crate::course::tree::{Listing, is_ignored_dir, is_never_output};
 use crate::course::{Lang, RelPath};
 use crate::events::Diagnostic;
 
+use super::claims::Making;
 use super::names::course_dir;
 use super::{Destination, Maker, OutputClass};
 
@@ -122,7 +123,7 @@ fn copy(maker: &mut Maker<'_>, group: &DirGroup, file: &RelPath) {
     let claimed = places(maker, group, file)
         .into_iter()
         .filter_map(|(lang, place)| {
-            let class = (OutputClass::DirGroup, false);
+            let class = (OutputClass::DirGroup, Making::Copied);
             maker.claim(place.target(), place.path(), file, lang, class)
         })
         .collect();

@@ -19,9 +19,9 @@ use crate::course::tree::{DiagramFile, Listing, Topic, Tree};
 use crate::course::{Format, Kind, Lang, Names, RelPath};
 use crate::events::Diagnostic;
 
-use claims::Claims;
+use claims::{Claims, Making};
 pub use destination::Destination;
-pub use names::{SHARED_IMAGE_DIR, course_dir};
+pub use names::{SHARED_IMAGE_DIR, course_dir, shown_path};
 pub use references::{Reference, References};
 pub use selection::Selection;
 
@@ -157,11 +157,13 @@ pub fn layout(
     is_same: &dyn Fn(&RelPath, &RelPath) -> bool,
 ) -> Result<(Layout, Vec<Diagnostic>), Vec<Diagnostic>> {
     let (targets, sections) = selection.apply(spec)?;
+    let has_same_surroundings =
+        |one: &RelPath, other: &RelPath| same_surroundings(listing, is_same, one, other);
     let mut maker = Maker {
         spec,
         targets: &targets,
         names: naming.names,
-        claims: Claims::new(is_same),
+        claims: Claims::new(is_same, &has_same_surroundings),
         topic: None,
         section_dirs: HashMap::new(),
         copy_of: HashMap::new(),
@@ -236,7 +238,7 @@ impl Maker<'_> {
                             kind,
                             &format!("{place}/{name}"),
                             &deck.path,
-                            (OutputClass::Deck(format, kind), true),
+                            (OutputClass::Deck(format, kind), Making::Built),
                         );
                         if !destinations.is_empty() {
                             outputs.push(DeckOutput {
@@ -261,7 +263,7 @@ impl Maker<'_> {
         }
         for diagram in &topic.diagrams {
             let destinations = match diagram.rendered.strip_prefix(&topic.home) {
-                Some(below) => self.image(spec_section, &below, &diagram.path, true),
+                Some(below) => self.image(spec_section, &below, &diagram.path, Making::Drawn),
                 // A diagram directly in its topic renders outside of it, where no output comes from.
                 None => Vec::new(),
             };
@@ -272,14 +274,14 @@ impl Maker<'_> {
         }
         for file in &topic.data {
             if let Some(below) = file.at.strip_prefix(&topic.home) {
-                let class = (OutputClass::Data, false);
+                let class = (OutputClass::Data, Making::Copied);
                 let destinations = self.everywhere(spec_section, &below, &file.path, class);
                 self.add_copy(file.path.clone(), destinations);
             }
         }
         for file in &topic.images {
             if let Some(below) = file.at.strip_prefix(&topic.home) {
-                let destinations = self.image(spec_section, &below, &file.path, false);
+                let destinations = self.image(spec_section, &below, &file.path, Making::Copied);
                 self.add_copy(file.path.clone(), destinations);
             }
         }
@@ -327,9 +329,9 @@ impl Maker<'_> {
         section: usize,
         below: &RelPath,
         source: &RelPath,
-        is_made: bool,
+        making: Making,
     ) -> Vec<Place> {
-        let class = (OutputClass::Image, is_made);
+        let class = (OutputClass::Image, making);
         if !self.spec.images.shared {
             return self.everywhere(section, below, source, class);
         }
@@ -351,7 +353,7 @@ impl Maker<'_> {
         section: usize,
         below: &RelPath,
         source: &RelPath,
-        class: (OutputClass, bool),
+        class: (OutputClass, Making),
     ) -> Vec<Place> {
         let is_for_scripts = !names::is_shown_media(below);
         let shown = match class.0 {
@@ -388,7 +390,7 @@ impl Maker<'_> {
         kind: Kind,
         path: &str,
         source: &RelPath,
-        class: (OutputClass, bool),
+        class: (OutputClass, Making),
     ) -> Vec<Place> {
         let mut found = Vec::new();
         for (index, target) in self.targets.iter().enumerate() {
@@ -402,19 +404,18 @@ impl Maker<'_> {
         found
     }
 
-    /// The place, unless another source has it already. `is_made` tells whether the output is made from the source,
-    /// so that equal sources do not mean equal outputs.
+    /// The place, unless another source has it already.
     fn claim(
         &mut self,
         target: usize,
         path: &str,
         source: &RelPath,
         lang: Lang,
-        (class, is_made): (OutputClass, bool),
+        (class, making): (OutputClass, Making),
     ) -> Option<Place> {
         let at = self.destination(target, path)?;
         let name = &self.targets[target].name;
-        if !self.claims.claim(&at, name, source, is_made) {
+        if !self.claims.claim(&at, name, source, making) {
             return None;
         }
         Some(Place {
@@ -468,6 +469,33 @@ impl Layout {
             }
         })
     }
+}
+
+/// Whether two diagrams find the same files beside them and around their directory, as far as both find one: what they
+/// include would differ otherwise.
+fn same_surroundings(
+    listing: &Listing,
+    is_same: &dyn Fn(&RelPath, &RelPath) -> bool,
+    one: &RelPath,
+    other: &RelPath,
+) -> bool {
+    let around = |path: &RelPath| {
+        let dir = path.parent()?;
+        Some(dir.parent().unwrap_or(dir))
+    };
+    let (Some(here), Some(there)) = (around(one), around(other)) else {
+        return true;
+    };
+    let is_of_diagrams = |file: &RelPath| {
+        let is_deck_or_picture = ["py", "md", "cpp", "cs", "java", "ts", "png", "svg", "ipynb"];
+        !is_deck_or_picture.contains(&file.extension())
+    };
+    listing
+        .below(&here)
+        .filter(|file| is_of_diagrams(file))
+        .filter_map(|file| Some((file, there.join(file.strip_prefix(&here)?.as_str()).ok()?)))
+        .filter(|(_, twin)| listing.files.contains(twin))
+        .all(|(file, twin)| is_same(file, &twin))
 }
 
 /// The languages that a topic's file is for.

@@ -84,19 +84,31 @@ pub fn shown_image_path(below: &RelPath) -> String {
     }
 }
 
+/// The path by which the decks of a course show a file of their topic, `below` it, and the only language that it is for.
+pub fn shown_path(spec: &Spec, below: &RelPath) -> (String, Option<Lang>) {
+    let path = match spec.images.shared {
+        true => format!("img/{}", shared_name(below)),
+        false => shown_image_path(below),
+    };
+    (path, file_lang(below))
+}
+
 /// What decks write instead of `img/` where a course has one directory of images: it lies above the directories of
 /// slides, format, kind and section.
 pub const SHARED_IMAGE_DIR: &str = "../../../../img/";
 
 /// Where an image goes in a course that has one directory of images for each language.
 pub fn shared_image(spec: &Spec, lang: Lang, below: &RelPath) -> String {
+    format!("{}/img/{}", course_dir(spec, lang), shared_name(below))
+}
+
+fn shared_name(below: &RelPath) -> String {
     let parts: Vec<&str> = below.components().collect();
     let dir = parts
         .iter()
         .rposition(|part| matches!(*part, "img" | "img-generated"));
-    let file = match dir {
+    match dir {
         Some(dir) => parts[dir + 1..].join("/"),
         None => below.file_name().to_owned(),
-    };
-    format!("{}/img/{file}", course_dir(spec, lang))
+    }
 }

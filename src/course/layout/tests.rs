@@ -22,6 +22,15 @@ fn listing(files: &[&str]) -> Listing {
 }
 
 fn laid_out(xml: &str, files: &[&str], selection: &Selection) -> (Layout, Vec<Diagnostic>) {
+    laid_out_with(xml, files, selection, &|_, _| false)
+}
+
+fn laid_out_with(
+    xml: &str,
+    files: &[&str],
+    selection: &Selection,
+    is_same: &dyn Fn(&RelPath, &RelPath) -> bool,
+) -> (Layout, Vec<Diagnostic>) {
     let (spec, _) = spec::parse(xml, "course.xml").unwrap();
     let listing = listing(files);
     let (tree, diagnostics) =
@@ -31,7 +40,7 @@ fn laid_out(xml: &str, files: &[&str], selection: &Selection) -> (Layout, Vec<Di
         root_of: &|target| target.path.to_string(),
         names: &Names::default(),
     };
-    layout(&spec, &tree, &listing, selection, &naming, &|_, _| false).unwrap()
+    layout(&spec, &tree, &listing, selection, &naming, is_same).unwrap()
 }
 
 const COURSE: &str = "<course><name><de>Mein Kurs</de><en>My Course</en></name><prog-lang>python</prog-lang>
@@ -190,6 +199,60 @@ fn two_sources_of_one_output_are_an_error_that_names_both() {
             .iter()
             .all(|copy| copy.source.as_str() != "slides/m/topic_2_b/data/x.csv")
     );
+}
+
+/// Faults `same-diagram-twice` and `shared-diagram`: equal sources have one picture, others are an error.
+#[test]
+fn equal_diagrams_have_one_picture() {
+    let files = [
+        "slides/m/topic_1_a/pu/d.pu",
+        "slides/m/topic_1_a/pu/style.iuml",
+        "slides/m/topic_1_a/drawio/e.drawio",
+        "slides/m/topic_1_a/data/f.txt",
+        "slides/m/topic_2_b/pu/d.pu",
+        "slides/m/topic_2_b/pu/style.iuml",
+        "slides/m/topic_2_b/drawio/e.drawio",
+        "slides/m/topic_2_b/data/f.txt",
+        "code/one/x.py",
+        "root/r",
+    ];
+    let conflicts = |differs: &str| {
+        let is_same = |one: &RelPath, other: &RelPath| {
+            one.file_name() == other.file_name() && one.file_name() != differs
+        };
+        let (layout, diagnostics) = laid_out_with(COURSE, &files, &Selection::default(), &is_same);
+        assert_eq!(layout.diagrams.len(), 4);
+        let messages: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+        messages
+    };
+    assert_eq!(conflicts(""), Vec::<String>::new());
+    for (differs, diagram) in [("d.pu", "pu/d.pu"), ("e.drawio", "drawio/e.drawio")] {
+        let messages = conflicts(differs);
+        let both =
+            ["slides/m/topic_1_a/", "slides/m/topic_2_b/"].map(|dir| format!("{dir}{diagram}"));
+        let names_both = |m: &String| both.iter().all(|name| m.contains(name));
+        assert!(messages.iter().any(names_both), "{messages:#?}");
+    }
+    // What a diagram may include counts too.
+    let messages = conflicts("style.iuml");
+    assert!(
+        messages.iter().any(|m| m.contains("topic_2_b/pu/d.pu")),
+        "{messages:#?}"
+    );
+
+    // The very same file, by an include.
+    let shared = COURSE.replace(
+        "<topic html='no'>b</topic>",
+        "<topic id='b'><include source='slides/m/topic_1_a/pu/d.pu' as='pu/d.pu'/></topic>",
+    );
+    let files = [
+        "slides/m/topic_1_a/pu/d.pu",
+        "slides/m/topic_2_b/slides_b.py",
+        "code/one/x.py",
+        "root/r",
+    ];
+    let (_, diagnostics) = laid_out(&shared, &files, &Selection::default());
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
 }
 
 #[test]

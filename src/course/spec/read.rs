@@ -44,7 +44,10 @@ pub fn course<'a>(reader: &mut Reader<'a>) -> Spec {
         }
     }
     if let Some(node) = child(root, "sidecar-layout")
-        && !matches!(text(node).trim(), "subdir" | "sibling")
+        && !matches!(
+            text(node).trim().to_lowercase().as_str(),
+            "subdir" | "sibling"
+        )
     {
         reader.warning(node, "there are the layouts `subdir` and `sibling`");
     }
@@ -137,7 +140,11 @@ fn prog_lang<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> ProgLang {
     };
     let value = text(node);
     let value = value.trim();
-    ProgLang::parse(value).unwrap_or_else(|| {
+    if value.is_empty() {
+        reader.warning(node, "`<prog-lang>` is empty; `python` is assumed");
+        return ProgLang::Python;
+    }
+    ProgLang::parse(&value.to_lowercase()).unwrap_or_else(|| {
         let hint = nearest(value, names)
             .map(|near| format!("did you mean `{near}`?"))
             .unwrap_or_else(|| format!("there are {}", names.join(", ")));
@@ -171,8 +178,8 @@ fn image_options<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> ImageOption
     };
     let format = match child(node, "format") {
         None => ImageKind::Png,
-        Some(format) => match text(format).trim() {
-            "png" => ImageKind::Png,
+        Some(format) => match text(format).trim().to_lowercase().as_str() {
+            "" | "png" => ImageKind::Png,
             "svg" => ImageKind::Svg,
             other => {
                 reader

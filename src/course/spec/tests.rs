@@ -63,8 +63,8 @@ fn every_mistake_is_listed_with_its_place() {
     hint: use either plain text, or `<de>` and `<en>`
     course.xml:5:1: error: the topic has two ids, as attribute and as text
     hint: keep one of them
-    course.xml:6:1: error: the topic has no id
-    hint: write `<topic>my_id</topic>` or `<topic id="my_id"/>`
+    course.xml:6:1: warning: the topic has no id and is left out
+    hint: write `<topic>my_id</topic>` or `<topic id="my_id"/>`, or remove it
     course.xml:7:1: error: `evaluate="maybe"` is neither true nor false
     hint: write `true` or `false`
     course.xml:9:41: error: `<path>`: `../out` contains `..`, but paths must stay inside the course
@@ -72,6 +72,48 @@ fn every_mistake_is_listed_with_its_place() {
     course.xml:9:67: error: `traner` is not one of the kinds
     hint: did you mean `trainer`?
     "#);
+}
+
+/// What is odd but not fatal has a line, and the rest is read: faults `empty-topic`, `weekday-case`,
+/// `nested-subsection`, `section-http-replay`, and elements at a wrong place.
+#[test]
+fn odd_elements_are_told_and_the_rest_is_read() {
+    let text = "<course><name>K</name><prog-lang>Python</prog-lang><sections><topic>lost</topic>
+<section http-replay='yes'><name>S</name><topics>
+<topic/>
+<topic id=' '/>
+<topic>a</topic>
+<subsection weekday='MON, tue, Friday'><topic>b</topic></subsection>
+<subsection weekday='Mon, TUE'><topic>b</topic>
+<subsection><topic>c</topic><topic id='d'/></subsection></subsection>
+<section/>
+</topics></section>
+<section><name><de/><en> </en></name><topics/></section>
+</sections><image-options><format>SVG</format></image-options></course>";
+    insta::assert_snapshot!(errors(text).join("\n"), @r#"
+    course.xml:1:62: warning: the element `<topic>` has no meaning in `<sections>` and is ignored
+    hint: it belongs in the `<topics>` of a section, or in a `<subsection>` there
+    course.xml:2:1: warning: `http-replay` is not supported: the decks reach out for themselves
+    hint: remove the attribute, or give the decks data of their own
+    course.xml:9:1: warning: the element `<section>` has no meaning in `<topics>` and is ignored
+    hint: it belongs in `<sections>`
+    course.xml:3:1: warning: the topic has no id and is left out
+    hint: write `<topic>my_id</topic>` or `<topic id="my_id"/>`, or remove it
+    course.xml:4:1: warning: the topic has no id and is left out
+    hint: write `<topic>my_id</topic>` or `<topic id="my_id"/>`, or remove it
+    course.xml:6:1: error: `Friday` is not a weekday
+    hint: there are mon, tue, wed, thu, fri, sat, sun
+    course.xml:8:1: warning: a `<subsection>` in a `<subsection>`: its topics are not built: `c`, `d`
+    hint: put it beside the outer one, directly in `<topics>`
+    course.xml:11:10: warning: the section's `<name>` is empty, so its outputs get no directory of their own
+    hint: write a name, or `<de>` and `<en>`
+    "#);
+    let text = text.replace(", Friday", "");
+    let (spec, _) = parse(&text, "course.xml").unwrap();
+    let topics = &spec.sections[0].topics;
+    let ids: Vec<&str> = topics.iter().map(|topic| topic.id.as_str()).collect();
+    assert_eq!(ids, ["a", "b", "b"]);
+    assert_eq!(spec.images.format, ImageKind::Svg);
 }
 
 #[test]

@@ -20,9 +20,8 @@ pub fn sections<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Vec<Section>
             node,
             &["enabled", "id", "module", "http-replay", "optional"],
         );
-        for name in ["http-replay", "optional"] {
-            reader.flag(node, name, false);
-        }
+        reader.flag(node, "optional", false);
+        warn_of_replay(reader, node);
         if is_enabled(reader, node)
             && let Some(section) = section(reader, node, index + 1)
         {
@@ -30,6 +29,17 @@ pub fn sections<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Vec<Section>
         }
     }
     sections
+}
+
+fn warn_of_replay<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) {
+    if reader.flag(node, "http-replay", false) {
+        reader
+            .warning(
+                node,
+                "`http-replay` is not supported: the decks reach out for themselves",
+            )
+            .hint = Some("remove the attribute, or give the decks data of their own".to_owned());
+    }
 }
 
 fn is_enabled<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> bool {
@@ -55,7 +65,20 @@ fn section<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, number: usize) -> Op
     reader.check_children(node, &["name", "topics", "include"]);
     let (line, _) = reader.position(node);
     let name = match child(node, "name") {
-        Some(name) => reader.localized(name),
+        Some(element) => {
+            let before = reader.diagnostics.len();
+            let name = reader.localized(element);
+            let is_read = reader.diagnostics.len() == before;
+            if is_read && (name.de.trim().is_empty() || name.en.trim().is_empty()) {
+                reader
+                    .warning(
+                        element,
+                        "the section's `<name>` is empty, so its outputs get no directory of their own",
+                    )
+                    .hint = Some("write a name, or `<de>` and `<en>`".to_owned());
+            }
+            name
+        }
         None => {
             reader.error(node, "the section has no `<name>`").hint =
                 Some("it names a directory of the outputs".to_owned());
@@ -77,7 +100,7 @@ fn section<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, number: usize) -> Op
         includes: includes(reader, node),
     };
     let mut topics = Vec::new();
-    add_topics(reader, list, &defaults, &mut topics);
+    add_topics(reader, list, &defaults, false, &mut topics);
     Some(Section {
         name,
         id: node.attribute("id").map(str::to_owned),
@@ -98,12 +121,37 @@ fn add_topics<'a>(
     reader: &mut Reader<'a>,
     list: Node<'a, 'a>,
     defaults: &Defaults<'a>,
+    is_subsection: bool,
     topics: &mut Vec<TopicRef>,
 ) {
-    reader.check_children(list, &["topic", "subsection", "activity", "name"]);
+    let known: &[&str] = match is_subsection {
+        true => &["topic", "activity", "name", "subsection"],
+        false => &["topic", "subsection", "activity"],
+    };
+    reader.check_children(list, known);
     for node in elements(list) {
         match node.tag_name().name() {
             "topic" => topics.extend(topic(reader, node, defaults)),
+            "subsection" if is_subsection => {
+                let inner = node
+                    .descendants()
+                    .filter(|inner| inner.has_tag_name("topic"));
+                let ids = inner.map(|topic| match topic.attribute("id") {
+                    Some(id) => format!("`{}`", id.trim()),
+                    None => format!("`{}`", text(topic).trim()),
+                });
+                let ids: Vec<String> = ids.collect();
+                let what = match ids.is_empty() {
+                    true => "it is left out".to_owned(),
+                    false => format!("its topics are not built: {}", ids.join(", ")),
+                };
+                reader
+                    .warning(
+                        node,
+                        format!("a `<subsection>` in a `<subsection>`: {what}"),
+                    )
+                    .hint = Some("put it beside the outer one, directly in `<topics>`".to_owned());
+            }
             "subsection" => {
                 reader.check_attributes(node, &["weekday", "enabled", "optional"]);
                 let weekdays = node.attribute("weekday").unwrap_or("");
@@ -112,14 +160,17 @@ fn add_topics<'a>(
                     .map(str::trim)
                     .filter(|day| !day.is_empty())
                 {
-                    if !WEEKDAYS.contains(&day) {
+                    if !WEEKDAYS.contains(&day.to_lowercase().as_str()) {
                         reader.error(node, format!("`{day}` is not a weekday")).hint =
-                            Some(format!("there are {}", WEEKDAYS.join(", ")));
+                            Some(match nearest(day, WEEKDAYS) {
+                                Some(near) => format!("did you mean `{near}`?"),
+                                None => format!("there are {}", WEEKDAYS.join(", ")),
+                            });
                     }
                 }
                 reader.flag(node, "optional", false);
                 if is_enabled(reader, node) {
-                    add_topics(reader, node, defaults, topics);
+                    add_topics(reader, node, defaults, true, topics);
                 }
             }
             "activity" => {
@@ -155,12 +206,7 @@ fn topic<'a>(
         ],
     );
     reader.flag(node, "export", true);
-    if reader.flag(node, "http-replay", false) {
-        reader.warning(
-            node,
-            "`http-replay` is not supported: the decks reach out for themselves",
-        );
-    }
+    warn_of_replay(reader, node);
     let text_id = text(node).trim().to_owned();
     let id = match (node.attribute("id").map(str::trim), text_id.as_str()) {
         (Some(_), other) if !other.is_empty() => {
@@ -171,6 +217,14 @@ fn topic<'a>(
         }
         (Some(id), _) if !id.is_empty() => id.to_owned(),
         (_, id) if !id.is_empty() => id.to_owned(),
+        _ if elements(node).next().is_none() => {
+            reader
+                .warning(node, "the topic has no id and is left out")
+                .hint = Some(
+                "write `<topic>my_id</topic>` or `<topic id=\"my_id\"/>`, or remove it".to_owned(),
+            );
+            return None;
+        }
         _ => {
             reader.error(node, "the topic has no id").hint =
                 Some("write `<topic>my_id</topic>` or `<topic id=\"my_id\"/>`".to_owned());
@@ -178,7 +232,7 @@ fn topic<'a>(
         }
     };
     let prog_lang = node.attribute("prog-lang").and_then(|value| {
-        let found = ProgLang::parse(value.trim());
+        let found = ProgLang::parse(&value.trim().to_lowercase());
         if found.is_none() {
             let names = ProgLang::ALL.map(ProgLang::name);
             let hint = nearest(value, names).unwrap_or("python");

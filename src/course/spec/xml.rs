@@ -6,6 +6,43 @@ use crate::course::words::nearest;
 use crate::course::{Localized, RelPath};
 use crate::events::{Diagnostic, Severity};
 
+/// Where the elements of the format belong that may stand in one place only.
+const PLACES: &[(&str, &str)] = &[
+    ("sections", "directly in the course"),
+    ("section", "in `<sections>`"),
+    ("topics", "in `<section>`"),
+    (
+        "topic",
+        "in the `<topics>` of a section, or in a `<subsection>` there",
+    ),
+    ("subsection", "in the `<topics>` of a section"),
+    ("activity", "in the `<topics>` of a section"),
+    ("include", "in a `<section>` or a `<topic>`"),
+    ("dir-groups", "directly in the course"),
+    ("dir-group", "in `<dir-groups>` or in a `<topic>`"),
+    ("subdirs", "in a `<dir-group>`"),
+    ("output-targets", "directly in the course"),
+    ("output-target", "in `<output-targets>`"),
+    ("kinds", "in an `<output-target>`"),
+    ("formats", "in an `<output-target>`"),
+    ("languages", "in an `<output-target>`"),
+    ("kind", "in `<kinds>`"),
+    ("language", "in `<languages>`"),
+    (
+        "prog-lang",
+        "directly in the course; a topic has the attribute `prog-lang`",
+    ),
+    (
+        "author",
+        "directly in the course; a topic has the attribute `author`",
+    ),
+    ("organization", "directly in the course"),
+    ("image-options", "directly in the course"),
+    ("inline", "in `<image-options>`"),
+    ("kernel-python", "directly in the course"),
+    ("project-slug", "directly in the course"),
+];
+
 /// Reads nodes of one document and collects what is wrong with them.
 pub struct Reader<'a> {
     document: &'a Document<'a>,
@@ -61,6 +98,15 @@ impl<'a> Reader<'a> {
         for child in elements(node) {
             let name = child.tag_name().name();
             if known.contains(&name) {
+                continue;
+            }
+            if let Some((_, place)) = PLACES.iter().find(|(known, _)| *known == name) {
+                let parent = node.tag_name().name();
+                self.warning(
+                    child,
+                    format!("the element `<{name}>` has no meaning in `<{parent}>` and is ignored"),
+                )
+                .hint = Some(format!("it belongs {place}"));
                 continue;
             }
             let hint = nearest(name, known)

@@ -7,7 +7,7 @@ use crate::course::spec::{Include, TopicRef};
 use crate::events::Diagnostic;
 
 use super::ignore::{is_ignored, is_ignored_dir};
-use super::{Listing, Texts, Topic, TopicFile};
+use super::{DiagramKind, Listing, Texts, Topic, TopicFile, diagram_kind};
 
 /// The file in which CLM notes which files of a topic are copies of what it includes.
 const LEDGER: &str = ".clm-include";
@@ -40,6 +40,10 @@ pub fn included(
             };
             if listing.files.contains(&at) && at != path {
                 shadowed += 1;
+            } else if let (Some(kind), true) =
+                (diagram_kind(&at), at.parent().as_ref() == Some(&topic.home))
+            {
+                diagnostics.push(outside(include, &at, kind));
             } else {
                 found.push(TopicFile { path, at });
             }
@@ -56,6 +60,24 @@ pub fn included(
         }
     }
     found
+}
+
+/// A diagram that would lie directly in its topic: images go beside the directory of their diagrams, so its image would lie
+/// outside of the topic.
+fn outside(include: &Include, at: &RelPath, kind: DiagramKind) -> Diagnostic {
+    let dir = match kind {
+        DiagramKind::Plantuml => "pu",
+        DiagramKind::Drawio => "drawio",
+    };
+    let name = at.file_name();
+    let mut diagnostic = Diagnostic::error(format!(
+        "the diagram `{}` is included directly in the topic, where its image would lie outside of it",
+        include.source
+    ))
+    .hint(format!("write `as=\"{dir}/{name}\"`: a diagram lies in a directory of its topic"));
+    diagnostic.line = Some(include.line);
+    diagnostic.column = Some(include.column);
+    diagnostic
 }
 
 /// The files of an include: where each lies, and where it appears below the topic.

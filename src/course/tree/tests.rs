@@ -293,6 +293,36 @@ fn a_missing_include_is_told_with_its_line() {
     assert_eq!(diagnostics[0].line, Some(3));
 }
 
+/// Fault `include-diagram-as`: its image would lie outside of the topic. The same for one that really lies there.
+#[test]
+fn a_diagram_directly_in_a_topic_is_told_and_not_rendered() {
+    let (tree, diagnostics) = course(
+        "\n<topic id=\"a\">\n<include source=\"shared/pu/x.pu\"/>\n<include source=\"shared/pu/x.pu\" as=\"pu/y.pu\"/></topic>",
+        &[
+            ("slides/m/topic_1_a/slides_a.py", ""),
+            ("slides/m/topic_1_a/own.drawio", "<mxfile/>"),
+            ("slides/m/topic_1_a/own.pu", "@startuml\n@enduml"),
+            ("slides/m/topic_1_a/theme.puml", "skinparam x y"),
+            ("shared/pu/x.pu", "@startuml\n@enduml"),
+        ],
+    );
+    let told: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 3, "{told:#?}");
+    assert_eq!(diagnostics[0].line, Some(3));
+    assert!(told[0].contains("`as=\"pu/x.pu\"`"), "{told:#?}");
+    assert!(
+        told.iter()
+            .any(|m| m.contains("own.drawio: warning: ") && m.contains("`drawio/`")),
+        "{told:#?}"
+    );
+    let rendered: Vec<&str> = tree.sections[0].topics[0]
+        .diagrams
+        .iter()
+        .map(|diagram| diagram.rendered.as_str())
+        .collect();
+    assert_eq!(rendered, ["slides/m/topic_1_a/img-generated/y.png"]);
+}
+
 #[test]
 fn copies_that_the_ledger_knows_shadow_silently() {
     let ledger =

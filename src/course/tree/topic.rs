@@ -68,6 +68,7 @@ impl Finder<'_> {
             self.add_file(&mut topic, numbers, diagnostics);
         }
         self.add_included(&mut topic, numbers, diagnostics);
+        self.leave_out_direct_diagrams(&mut topic, diagnostics);
         let rendered: BTreeSet<RelPath> = topic
             .diagrams
             .iter()
@@ -81,6 +82,39 @@ impl Finder<'_> {
         topic.images.shrink_to_fit();
         topic.diagrams.shrink_to_fit();
         topic
+    }
+
+    /// A diagram directly in its topic has its image outside of the topic, where no output comes from.
+    fn leave_out_direct_diagrams(&self, topic: &mut Topic, diagnostics: &mut Vec<Diagnostic>) {
+        let home = topic.home.clone();
+        topic.diagrams.retain(|diagram| {
+            if diagram.rendered.starts_with(&home) {
+                return true;
+            }
+            let text = self
+                .texts
+                .read(&diagram.path)
+                .unwrap_or_else(|| Arc::from(&b""[..]));
+            // A file without one is a library of PlantUML.
+            let is_drawn = diagram.kind == DiagramKind::Drawio
+                || text.windows(6).any(|part| part == b"@start");
+            if is_drawn {
+                let dir = match diagram.kind {
+                    DiagramKind::Plantuml => "pu",
+                    DiagramKind::Drawio => "drawio",
+                };
+                diagnostics.push(
+                    Diagnostic::warning(
+                        "the diagram lies directly in its topic, so no output shows it",
+                    )
+                    .at(diagram.path.as_str(), None)
+                    .hint(format!(
+                        "move it to `{dir}/`: its image is then `img/<name>.png`"
+                    )),
+                );
+            }
+            false
+        });
     }
 
     /// A directory: nested files first, then its own decks, then its other files.

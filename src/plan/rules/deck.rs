@@ -19,6 +19,7 @@ use crate::plan::{Context, KeyParts, MISSING, Source, lfs_pointer, unreadable};
 
 use super::program::{self, Programs};
 use super::surroundings::{self, Found, Rendered};
+use super::warnings;
 
 /// Data URLs of images by the URLs that decks name them by.
 pub type DataUrls = BTreeMap<String, String>;
@@ -78,8 +79,19 @@ pub fn actions(
     }
     let narration = entry.narration();
     let mut reader = entry.reader(&narration);
+    let mut warnings = Vec::new();
+    let mut is_checked = false;
     for ((lang, format), views) in by_view {
         let reading = entry.read(&mut reader, lang, format);
+        if let (Ok(deck), Some(found)) = (&reading.deck, &reading.found) {
+            if !is_checked {
+                // Every view has the same cells of the author's.
+                warnings.extend(warnings::of_deck(context, section, topic, file, deck));
+                is_checked = true;
+            }
+            let of_view = deck.lost.iter().chain(&found.warnings);
+            warnings.extend(of_view.cloned());
+        }
         match format {
             Format::Html => entry.add_pages(lang, &reading, &views, &mut actions),
             Format::Notebook | Format::Code => {
@@ -98,6 +110,11 @@ pub fn actions(
                 }
             }
         }
+    }
+    // Each output says what is wrong with its deck: whichever of them are made, it is said.
+    let warnings = warnings::grouped(warnings);
+    for action in &mut actions {
+        action.warnings.extend_from_slice(&warnings);
     }
     (actions, programs)
 }
@@ -264,9 +281,6 @@ impl Entry<'_> {
         action.make = match (&reading.deck, &reading.found) {
             (Ok(deck), Some(found)) => {
                 action.parts.extend(&found.parts);
-                action
-                    .warnings
-                    .extend(deck.lost.iter().chain(&found.warnings).cloned());
                 let mut work = DeckWork {
                     deck: Arc::clone(deck),
                     prog_lang: self.file.prog_lang,
@@ -389,12 +403,10 @@ impl Entry<'_> {
     ) -> Recipe {
         let renderer = self.context.tools.html.as_deref().unwrap_or(MISSING);
         let mut parts = KeyParts::default().with("renderer", renderer);
-        let mut warnings = Vec::new();
         let mut notebooks = Vec::new();
         if let (Ok(deck), Some(found)) = (&reading.deck, &reading.found) {
-            warnings.extend(deck.lost.iter().chain(&found.warnings).cloned());
             for output in outputs {
-                let (notebook, mut found) = deck::notebook_within(
+                let (notebook, _) = deck::notebook_within(
                     deck,
                     output.kind,
                     lang,
@@ -411,19 +423,11 @@ impl Entry<'_> {
                         results_shown(&notebook, cells),
                     );
                 }
-                for warning in &mut found {
-                    warning
-                        .file
-                        .get_or_insert_with(|| self.file.path.to_string());
-                }
-                warnings.append(&mut found);
                 notebooks.push(notebook);
             }
         } else {
             parts = reading.parts.clone();
         }
-        warnings.sort_by_key(|warning| (warning.line, warning.cell));
-        warnings.dedup();
         let what = if executed.is_some() {
             "executed"
         } else {
@@ -444,7 +448,7 @@ impl Entry<'_> {
                     destinations: self.context.destinations_of(&output.destinations),
                 })
                 .collect(),
-            warnings,
+            warnings: Vec::new(),
         };
         if let (Ok(deck), Some(found)) = (&reading.deck, &reading.found) {
             let images = self.inline(&mut action, notebooks.iter());

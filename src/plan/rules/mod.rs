@@ -6,3 +6,4 @@ pub mod diagram;
 pub mod program;
 pub mod project;
 pub mod surroundings;
+mod warnings;

@@ -1,0 +1,177 @@
+//! Settings of the Python tool in `clm.toml`: both tools read a file of this name.
+//!
+//! What means the same is taken over where the file does not say it in clm's own words; what only concerns the other tool
+//! is named in one note.
+
+use toml::Table;
+use toml::Value;
+
+use crate::events::{Diagnostic, Severity};
+
+use super::{SETTINGS_FILE, Settings};
+
+/// Sections of the Python tool that clm does not have.
+const SECTIONS: &[&str] = &[
+    "cache",
+    "cassettes",
+    "docker",
+    "external_tools",
+    "git",
+    "http_replay",
+    "jupyter",
+    "llm",
+    "logging",
+    "paths",
+    "recordings",
+    "release",
+    "retention",
+    "telemetry",
+    "voiceover",
+    "worker_management",
+];
+
+/// Keys of the Python tool in a section that both have.
+const WORKER_KEYS: &[&str] = &["worker_type", "worker_id", "use_sqlite_queue"];
+
+/// The text of a settings file without what belongs to the Python tool; every line stays where it is.
+pub(super) fn without_foreign(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut section = String::new();
+    for line in text.split_inclusive('\n') {
+        let trimmed = line.trim_start();
+        if let Some(header) = trimmed.strip_prefix('[') {
+            let name = header.trim_start_matches('[').trim_start();
+            let end = |c: char| matches!(c, ']' | '.') || c.is_whitespace();
+            let name = name.split(end).next().unwrap_or_default();
+            section = name.trim_matches(['"', '\'']).to_owned();
+        }
+        let key = trimmed.split(['=', '.', ' ']).next().unwrap_or_default();
+        let is_foreign = SECTIONS.contains(&section.as_str())
+            || (section == "workers" && WORKER_KEYS.contains(&key))
+            || (section.is_empty() && SECTIONS.contains(&key));
+        if !is_foreign {
+            kept.push_str(line);
+        } else if line.ends_with('\n') {
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+/// Takes over what means the same, and notes the rest.
+pub(super) fn take_over(text: &str, settings: &mut Settings) {
+    let Ok(table) = text.parse::<Table>() else {
+        return;
+    };
+    let mut taken = Vec::new();
+    let count = |value: Option<&Value>| {
+        let number = value.and_then(Value::as_integer);
+        number
+            .and_then(|number| usize::try_from(number).ok())
+            .filter(|number| (1..=64).contains(number))
+    };
+    if let Some(management) = table.get("worker_management") {
+        let default = count(management.get("default_worker_count"));
+        let workers = &mut settings.workers;
+        for (name, slot) in [
+            ("notebook", &mut workers.notebook),
+            ("plantuml", &mut workers.plantuml),
+            ("drawio", &mut workers.drawio),
+        ] {
+            let own = count(management.get(name).and_then(|own| own.get("count")));
+            if let Some(number) = own.or(default)
+                && slot.is_none()
+            {
+                *slot = Some(number);
+                taken.push(format!("{number} {name} workers"));
+            }
+        }
+    }
+    if let Some(jupyter) = table.get("jupyter") {
+        let notebook = &mut settings.notebook;
+        let own = table.get("notebook");
+        let is_said = |key: &str| own.is_some_and(|own| own.get(key).is_some());
+        let python = jupyter.get("kernel_python").and_then(Value::as_str);
+        if let Some(python) = python.map(str::trim).filter(|python| !python.is_empty())
+            && !is_said("kernel_python")
+        {
+            notebook.kernel_python = Some(python.to_owned());
+            taken.push(format!("the kernel's Python `{python}`"));
+        }
+        let timeout = jupyter.get("cell_timeout_seconds").and_then(|value| {
+            // Part of a second is a second.
+            let whole = value
+                .as_integer()
+                .or_else(|| Some(value.as_float()?.ceil() as i64));
+            whole.and_then(|seconds| u64::try_from(seconds).ok())
+        });
+        if let Some(seconds) = timeout
+            && !is_said("cell_timeout")
+        {
+            notebook.cell_timeout = seconds;
+            taken.push(format!("{seconds} s for a cell"));
+        }
+    }
+    let mut foreign: Vec<String> = SECTIONS
+        .iter()
+        .filter(|name| table.contains_key(**name))
+        .map(|name| format!("`[{name}]`"))
+        .collect();
+    let has_worker_key = |key: &&str| {
+        table
+            .get("workers")
+            .is_some_and(|own| own.get(key).is_some())
+    };
+    foreign.extend(
+        WORKER_KEYS
+            .iter()
+            .filter(|key| has_worker_key(key))
+            .map(|key| format!("`workers.{key}`")),
+    );
+    if foreign.is_empty() {
+        return;
+    }
+    let message = format!("{} belong to the Python tool", foreign.join(", "));
+    let message = match taken.is_empty() {
+        true => format!("{message} and have no effect"),
+        false => format!("{message}; taken over: {}", taken.join(", ")),
+    };
+    settings
+        .notes
+        .push(Diagnostic::new(Severity::Note, message).at(SETTINGS_FILE, None));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_the_python_tool_are_taken_over_or_noted() {
+        let text = "[worker_management]\ndefault_worker_count = 2\n[worker_management.drawio]\ncount = 1\n\n[jupyter]\n\
+                    kernel_python = \"\"\ncell_timeout_seconds = 60\n[git]\nremote_path = \"g/x\"\n[workers]\n\
+                    use_sqlite_queue = true\nplantuml = 3\n[llm]\nmodel = \"x\"\n";
+        let settings = Settings::parse(text).unwrap();
+        let workers = &settings.workers;
+        assert_eq!(
+            (workers.notebook, workers.plantuml, workers.drawio),
+            (Some(2), Some(3), Some(1))
+        );
+        assert_eq!(settings.notebook.cell_timeout, 60);
+        assert_eq!(settings.notebook.kernel_python, None);
+        let [note] = settings.notes.as_slice() else {
+            panic!("{:?}", settings.notes);
+        };
+        assert!(note.message.contains(
+            "`[git]`, `[jupyter]`, `[llm]`, `[worker_management]`, `workers.use_sqlite_queue`"
+        ));
+
+        // What is said in clm's own words counts, and mistakes there have their line.
+        let own =
+            Settings::parse("[jupyter]\ncell_timeout_seconds = 60\n[notebook]\ncell_timeout = 5\n");
+        assert_eq!(own.unwrap().notebook.cell_timeout, 5);
+        let error = Settings::parse("[llm]\nmodel = \"x\"\n\n[diagrams]\ndip = 1\n").unwrap_err();
+        assert_eq!(error.diagnostics[0].line, Some(5));
+        assert!(Settings::parse("[jupiter]\nx = 1\n").is_err());
+        assert_eq!(Settings::parse("[diagrams]\ndpi = 1\n").unwrap().notes, []);
+    }
+}

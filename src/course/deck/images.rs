@@ -1,0 +1,177 @@
+//! The images, films and sounds that the text cells of a deck show.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::{Cell, CellKind, Deck, tags};
+use crate::course::{Lang, RelPath};
+use crate::events::Diagnostic;
+
+/// A file that a text cell shows.
+#[derive(Debug)]
+pub struct ImageReference<'a> {
+    cell: &'a Cell,
+    /// The path as files have it: without a query, and with the characters that are encoded in URLs.
+    pub path: String,
+    /// The line in the cell, from 0.
+    line: u32,
+}
+
+static SHOWN: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r#"(?i)<(?:img|video|audio|source)\b[^>]*?\ssrc\s*=\s*(?:"([^"]*)"|'([^']*)')|!\[[^\]]*\]\(\s*(?:<([^>]*)>|([^)\s]+))"#,
+    )
+    .expect("the pattern is constant")
+});
+/// What is not shown as it is written: code in a line, and comments.
+static HIDDEN: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?s)<!--.*?-->|``.+?``|`[^`\n]+`").expect("the pattern is constant")
+});
+
+/// The relative paths that the text cells of a deck show, URLs and paths out of the output's directory aside.
+pub fn image_references(deck: &Deck) -> Vec<ImageReference<'_>> {
+    let mut found = Vec::new();
+    let shown = |cell: &&Cell| cell.kind == CellKind::Markdown && !cell.has_tag("del");
+    for cell in deck.cells.iter().filter(shown) {
+        // Nearly all cells.
+        if !cell.source.contains("src") && !cell.source.contains("![") {
+            continue;
+        }
+        let text = without_code(&cell.source);
+        for captures in SHOWN.captures_iter(&text) {
+            let Some(url) = (1..=4).find_map(|group| captures.get(group)) else {
+                continue;
+            };
+            let Some(path) = path_of(url.as_str()) else {
+                continue;
+            };
+            let line = text[..url.start()].matches('\n').count() as u32;
+            found.push(ImageReference { cell, path, line });
+        }
+    }
+    found
+}
+
+impl ImageReference<'_> {
+    /// Whether outputs in a language show it.
+    pub fn is_shown_in(&self, lang: Lang) -> bool {
+        tags::language(self.cell).is_none_or(|only| only == lang.name())
+    }
+
+    /// A diagnostic about it.
+    pub fn at(&self, deck: &Deck, diagnostic: Diagnostic) -> Diagnostic {
+        let line = self.cell.line.map(|line| line + self.line);
+        diagnostic
+            .at(deck.path.as_str(), line)
+            .cell(self.cell.number)
+    }
+}
+
+/// The text with blanks in the place of code and comments.
+fn without_code(source: &str) -> String {
+    let mut text = String::with_capacity(source.len());
+    let mut fence: Option<&str> = None;
+    for line in source.split_inclusive('\n') {
+        let start = line.trim_start();
+        let mark = ["```", "~~~"]
+            .into_iter()
+            .find(|mark| start.starts_with(mark));
+        let is_code = match (fence, mark) {
+            (None, Some(mark)) => {
+                fence = Some(mark);
+                true
+            }
+            (Some(open), Some(mark)) if open == mark => {
+                fence = None;
+                true
+            }
+            (fence, _) => fence.is_some(),
+        };
+        if !is_code {
+            text.push_str(line);
+        } else if line.ends_with('\n') {
+            text.push('\n');
+        }
+    }
+    let blank = |hidden: &regex::Captures<'_>| -> String {
+        let lines = hidden[0].chars().filter(|c| *c == '\n');
+        lines.collect()
+    };
+    HIDDEN.replace_all(&text, blank).into_owned()
+}
+
+/// The path that a URL names below the directory of the output; none for what does not lie there.
+fn path_of(url: &str) -> Option<String> {
+    let url = url.trim();
+    let has_scheme = url.split_once(':').is_some_and(|(scheme, _)| {
+        !scheme.is_empty()
+            && scheme
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+    });
+    if has_scheme || url.starts_with(['/', '#', '\\']) {
+        return None;
+    }
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    RelPath::normal(&decoded(path)).ok().map(Into::into)
+}
+
+/// The text that is percent-encoded in a URL.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, following)) = rest.split_first() {
+        let code = following.get(..2).filter(|_| *first == b'%');
+        let code = code.and_then(|code| std::str::from_utf8(code).ok());
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &following[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = following;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::course::ProgLang;
+    use crate::course::deck::{DeckSource, View, read};
+
+    #[test]
+    fn what_cells_show_is_found_with_its_line_and_code_is_not_shown() {
+        let text = "# %% [markdown]\n# ![a](img/a.png \"t\") <img width=\"3\"\n# src='./img/b%20c.png?x'>\n\
+                    # ```\n# ![no](no.png)\n# ```\n# `![no](no.png)` <!-- <img src=\"no.png\"> -->\n\
+                    # ![u](https://x.org/u.png) <img src=\"data:image/png;base64,AA\"> ![o](../o.png)\n\
+                    # <video controls src=\"img/f.mp4\"></video>\n# %%\nx = '<img src=\"no.png\">'\n";
+        let path = RelPath::new("slides/m/t/slides_x.py").unwrap();
+        let view = View {
+            lang: Lang::En,
+            format: crate::course::Format::Code,
+            author: "",
+            organization: "",
+        };
+        let deck = read(
+            &DeckSource::new(&path, text, ProgLang::Python),
+            &view,
+            &|_| None,
+        )
+        .unwrap();
+        let found: Vec<(String, Option<u32>)> = image_references(&deck)
+            .into_iter()
+            .map(|found| {
+                let line = found.at(&deck, Diagnostic::warning("x")).line;
+                (found.path, line)
+            })
+            .collect();
+        let expected = [("img/a.png", 2), ("img/b c.png", 3), ("img/f.mp4", 9)];
+        let expected = expected.map(|(path, line)| (path.to_owned(), Some(line)));
+        assert_eq!(found, expected);
+    }
+}
