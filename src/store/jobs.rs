@@ -15,6 +15,8 @@ use super::{Result, Store, now_ms, to_json};
 
 /// How often a job is tried when its owners die.
 const ATTEMPTS: u32 = 3;
+/// No lease is given for longer. One that ends later was given before the clock was set back, and would hold for as long.
+const LONGEST_LEASE_MS: i64 = 10 * 60 * 1000;
 /// How long ended jobs are kept, in milliseconds.
 const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 /// How many ended jobs are kept at most.
@@ -47,7 +49,7 @@ pub struct NewJob {
 }
 
 /// The right to run a job until a time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// The job.
     pub job: JobId,
@@ -298,28 +300,49 @@ impl Store {
     /// Queues jobs again whose lease expired or whose owner is gone; after the last attempt they fail.
     /// Also forgets workers of processes that are gone. Returns how many jobs were taken back.
     pub fn recover(&self) -> Result<usize> {
-        let leased: Vec<(Lease, Owner, i64)> = self.read(leased)?;
-        let now = now_ms();
-        let lost: Vec<(Lease, i64, String)> = leased
-            .into_iter()
-            .filter_map(|(lease, owner, until)| {
-                let reason = if owner.is_gone() {
-                    format!("process {} ended", owner.pid)
-                } else if until < now {
-                    format!("process {} gave no sign of life", owner.pid)
-                } else {
-                    return None;
-                };
-                Some((lease, until, reason))
-            })
-            .collect();
+        let lost = self.lost(now_ms(), Owner::is_gone)?;
         let gone: Vec<u32> = self
             .workers()?
             .into_iter()
             .map(|worker| worker.owner_pid)
             .filter(|pid| owner::is_gone(*pid))
             .collect();
-        if lost.is_empty() && gone.is_empty() {
+        if !gone.is_empty() {
+            self.write(move |connection| {
+                for pid in gone {
+                    connection.execute("DELETE FROM workers WHERE owner_pid = ?1", [pid])?;
+                }
+                Ok(())
+            })?;
+        }
+        self.take_back(lost)
+    }
+
+    /// The leases that do not hold any more at a time.
+    pub(super) fn lost(&self, now: i64, is_gone: impl Fn(&Owner) -> bool) -> Result<Vec<Lost>> {
+        let leased: Vec<(Lease, Owner, i64)> = self.read(leased)?;
+        let lost = leased.into_iter().filter_map(|(lease, owner, until)| {
+            let reason = if is_gone(&owner) {
+                format!("process {} ended", owner.pid)
+            } else if until < now {
+                format!("process {} gave no sign of life", owner.pid)
+            } else if until > now + LONGEST_LEASE_MS {
+                "the clock was set back".to_owned()
+            } else {
+                return None;
+            };
+            Some(Lost {
+                lease,
+                until,
+                reason,
+            })
+        });
+        Ok(lost.collect())
+    }
+
+    /// Queues lost jobs again, or ends them after the last attempt. Returns how many there were.
+    pub(super) fn take_back(&self, lost: Vec<Lost>) -> Result<usize> {
+        if lost.is_empty() {
             return Ok(0);
         }
         self.write(move |connection| {
@@ -330,24 +353,30 @@ impl Store {
                      story = story || 'attempt ' || attempts || ': ' || ?5 || char(10)
                  WHERE id = ?1 AND token = ?2 AND state = 'leased' AND lease_until_ms = ?6",
             )?;
+            let now = now_ms();
             let mut count = 0;
-            for (lease, until, reason) in &lost {
+            for lost in &lost {
                 // One that was renewed since we looked is not lost.
                 count += statement.execute(params![
-                    lease.job,
-                    lease.token,
+                    lost.lease.job,
+                    lost.lease.token,
                     ATTEMPTS,
                     now,
-                    reason,
-                    until
+                    lost.reason,
+                    lost.until
                 ])?;
-            }
-            for pid in gone {
-                connection.execute("DELETE FROM workers WHERE owner_pid = ?1", [pid])?;
             }
             Ok(count)
         })
     }
+}
+
+/// A lease that does not hold any more.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Lost {
+    lease: Lease,
+    until: i64,
+    reason: String,
 }
 
 fn states_between(

@@ -1,5 +1,6 @@
 mod damage;
 mod garbage;
+mod leases;
 mod queue;
 mod turn;
 
