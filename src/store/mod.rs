@@ -213,8 +213,16 @@ impl Store {
 
     /// Damage that a run meets is noted, so that the next one starts with a new database.
     fn noting_damage<T>(&self, result: Result<T>) -> Result<T> {
-        if result.as_ref().is_err_and(StoreError::is_damage) {
-            self.0.damage.set();
+        if let Err(error) = &result
+            && error.is_damage()
+        {
+            self.0.damage.set(match error {
+                StoreError::Damaged(_) => schema::Found::Record,
+                StoreError::Sqlite(error) if !schema::is_failed_reading(error) => {
+                    schema::Found::Record
+                }
+                _ => schema::Found::Reading,
+            });
         }
         result
     }

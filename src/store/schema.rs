@@ -107,14 +107,22 @@ pub fn open(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<(Connectio
         .map_err(io)?;
     file.lock().map_err(io)?;
     let mark = DamageMark::of(path);
-    let reason = if mark.is_set() {
-        "an earlier run met the damage".to_owned()
-    } else {
-        match connect(path) {
-            Err(StoreError::Sqlite(error)) if is_corrupt(&error) => error.to_string(),
+    let (reason, may_be_sound) = match mark.found() {
+        Some(found) => (
+            "an earlier run met the damage".to_owned(),
+            found == Found::Reading,
+        ),
+        None => match connect(path) {
+            Err(StoreError::Sqlite(error)) if is_corrupt(&error) => {
+                (error.to_string(), is_failed_reading(&error))
+            }
             result => return result,
-        }
+        },
     };
+    if may_be_sound && is_sound(path) {
+        mark.remove();
+        return connect(path);
+    }
     let aside = set_aside(path)?;
     mark.remove();
     diagnostics.push(
@@ -125,6 +133,30 @@ pub fn open(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<(Connectio
         .hint("sources and outputs are safe; results are made again as they are needed"),
     );
     connect(path)
+}
+
+/// How damage was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A record is not what it should be: nothing but a new database helps.
+    Record,
+    /// SQLite could not make sense of what it read. It says the same when the disk gave an error, which may pass.
+    Reading,
+}
+
+/// Whether SQLite could not make sense of what it read.
+pub fn is_failed_reading(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
+}
+
+/// Whether every page of a database can be read and is in order.
+fn is_sound(path: &Path) -> bool {
+    let check = |connection: Connection| {
+        connection.pragma_query_value(None, "quick_check", |row| row.get::<_, String>(0))
+    };
+    Connection::open(path)
+        .and_then(check)
+        .is_ok_and(|answer| answer == "ok")
 }
 
 /// A note beside the database that a process met damage in it.
@@ -144,13 +176,23 @@ impl DamageMark {
     }
 
     /// Notes the damage.
-    pub fn set(&self) {
+    pub fn set(&self, found: Found) {
+        let sign = match found {
+            Found::Record => "",
+            Found::Reading => " reading",
+        };
         // Without the note the next run meets the damage itself.
-        let _ = std::fs::write(&self.path, self.inode.to_string());
+        let _ = std::fs::write(&self.path, format!("{}{sign}", self.inode));
     }
 
-    fn is_set(&self) -> bool {
-        std::fs::read_to_string(&self.path).is_ok_and(|text| text == self.inode.to_string())
+    /// What was noted of this database.
+    fn found(&self) -> Option<Found> {
+        let text = std::fs::read_to_string(&self.path).ok()?;
+        let (inode, found) = match text.strip_suffix(" reading") {
+            Some(inode) => (inode, Found::Reading),
+            None => (text.as_str(), Found::Record),
+        };
+        (inode == self.inode.to_string()).then_some(found)
     }
 
     fn remove(&self) {

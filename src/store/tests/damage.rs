@@ -104,12 +104,42 @@ fn damage_that_is_met_late_is_mended_by_the_next_opening() {
 }
 
 #[test]
+fn an_error_of_the_disk_that_passed_is_no_damage() {
+    let (dir, _) = large();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    // What SQLite says when the disk gives an error.
+    let error = || {
+        rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
+            None,
+        )
+    };
+    let met: Result<()> = store.read(|_| Err(error().into()));
+    assert!(met.unwrap_err().is_damage());
+    drop(store);
+    let (store, diagnostics) = Store::open(dir.path()).unwrap();
+    assert_eq!(diagnostics, []);
+    assert_eq!(store.files().unwrap().len(), 5000);
+    // What cannot be read now either is set aside.
+    assert!(
+        store
+            .read(|_| -> Result<()> { Err(error().into()) })
+            .is_err()
+    );
+    drop(store);
+    spoil(&dir.path().join("clm.db"));
+    let (store, diagnostics) = Store::open(dir.path()).unwrap();
+    assert_eq!(diagnostics.len(), 1);
+    assert!(store.files().unwrap().is_empty());
+}
+
+#[test]
 fn damage_met_in_the_old_file_says_nothing_of_the_new_one() {
     let (dir, database) = large();
     let (old, _) = Store::open(dir.path()).unwrap();
     fs::rename(&database, dir.path().join("elsewhere")).unwrap();
     Store::open(dir.path()).unwrap();
-    old.0.damage.set();
+    old.0.damage.set(schema::Found::Record);
     assert!(Store::open(dir.path()).unwrap().1.is_empty());
 }
 
