@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::course::RelPath;
 use crate::course::layout::Selection;
 use crate::error::Result;
-use crate::events::{ActionKind, Diagnostic, Event, Events, Status};
+use crate::events::{ActionKind, Diagnostic, Event, Events, Severity, Status};
 use crate::plan::Action;
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
@@ -418,7 +418,10 @@ impl Run<'_> {
         if !lists.is_empty() {
             manifest::note_known(course, publisher, &loaded.target_roots);
         }
-        memory.cleaned = Some(Arc::clone(&loaded.all_destinations));
+        let is_error = |found: &Diagnostic| found.severity == Severity::Error;
+        if !warnings.iter().any(is_error) {
+            memory.cleaned = Some(Arc::clone(&loaded.all_destinations));
+        }
         Ok(removed)
     }
 

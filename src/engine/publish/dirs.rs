@@ -1,5 +1,6 @@
 //! Directories of outputs: made, and cleared away where they are in the place of an output.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,23 +50,26 @@ impl Publisher {
         above
             .into_iter()
             .take_while(|dir| dir.exists())
-            .find(|dir| dir.is_dir() && !self.is_inside_dir(dir))
+            .find(|dir| dir.is_dir() && !self.is_inside_dir(dir).unwrap_or(false))
     }
 
     /// Whether a directory lies, without links, in one of those that outputs may be in.
-    fn is_inside_dir(&self, dir: &Path) -> bool {
-        dir.canonicalize().is_ok_and(|real| {
-            self.allowed.iter().any(|allowed| {
-                allowed
-                    .canonicalize()
-                    .is_ok_and(|allowed| real.starts_with(allowed))
-            })
-        })
+    fn is_inside_dir(&self, dir: &Path) -> io::Result<bool> {
+        let real = dir.canonicalize()?;
+        for allowed in &self.allowed {
+            match allowed.canonicalize() {
+                Ok(allowed) if real.starts_with(&allowed) => return Ok(true),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(false)
     }
 
-    /// Whether a file lies, without links above it, where outputs may be.
-    pub(super) fn is_inside(&self, file: &Path) -> bool {
-        file.parent().is_some_and(|dir| self.is_inside_dir(dir))
+    /// Whether a file lies, without links above it, where outputs may be. An error says nothing of that.
+    pub(super) fn is_inside(&self, file: &Path) -> io::Result<bool> {
+        file.parent()
+            .map_or(Ok(false), |dir| self.is_inside_dir(dir))
     }
 
     /// Makes way for a directory: removes or moves aside a file where one of the directories above belongs.
@@ -134,7 +138,7 @@ impl Publisher {
         for path in inside {
             let file = self.file(&path);
             let there = self.look(&path)?;
-            if there.ours().is_some() && self.is_inside(&file) {
+            if there.ours().is_some() && self.is_inside(&file).unwrap_or(false) {
                 std::fs::remove_file(&file).map_err(|error| Error::io("remove", &file, &error))?;
                 removed.push(path);
             } else if there.what == What::Nothing {

@@ -179,7 +179,7 @@ impl Publisher {
                 before: None,
                 is_adopted: false,
             };
-            (is_listed && self.is_inside(&file)).then_some(record)
+            (is_listed && self.is_inside(&file).unwrap_or(false)).then_some(record)
         });
         let action: Arc<str> = "".into();
         let taken: Vec<_> = listed

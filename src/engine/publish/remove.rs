@@ -8,7 +8,7 @@ use crate::events::{Diagnostic, Event};
 use crate::store::OutputRecord;
 
 use super::Publisher;
-use super::there::What;
+use super::there::{What, metadata};
 
 impl Publisher {
     /// Removes outputs of this scope that are not `wanted`, if they are still as we wrote them.
@@ -51,15 +51,25 @@ impl Publisher {
 
     fn remove_one(&self, path: &Arc<str>, record: &OutputRecord) -> Result<Removed> {
         let file = self.file(path);
+        let io = |error: std::io::Error| Error::io("look at", &file, &error);
+        let is_file = metadata(&file).map_err(io)?.is_some_and(|at| at.is_file());
         let there = self.look(path)?;
         let What::File { digest, is_ours } = there.what else {
+            if is_file {
+                // It is not forgotten: the next run may be able to read it.
+                return Err(Error::internal(format!(
+                    "nothing makes the output `{}` any more, but it cannot be read to be removed",
+                    file.display()
+                ))
+                .hint("build again; or remove it yourself"));
+            }
             let is_nothing = matches!(there.what, What::Nothing | What::Directory);
             return Ok(match is_nothing {
                 true => Removed::Nothing,
                 false => Removed::Stays("something else is in its place"),
             });
         };
-        if !self.is_inside(&file) {
+        if !self.is_inside(&file).map_err(io)? {
             return Ok(Removed::Stays("a link leads out of the output directory"));
         }
         let is_adopted = record.is_adopted && digest == record.digest;

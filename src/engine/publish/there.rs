@@ -110,7 +110,9 @@ pub(super) fn metadata(file: &Path) -> io::Result<Option<Metadata>> {
         Err(error)
             if matches!(
                 error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::InvalidFilename
             ) =>
         {
             Ok(None)
