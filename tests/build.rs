@@ -342,6 +342,32 @@ fn check_and_dry_run_tell_and_write_nothing() {
 }
 
 #[test]
+fn an_output_whose_source_is_gone_is_not_up_to_date() {
+    let course = Course::with_topics(&["a"]);
+    course.write(
+        "slides/m/topic_010_a/slides_a.py",
+        "# %% [markdown]\n# text\n",
+    );
+    course.write("slides/m/topic_010_a/data/n.csv", "1\n");
+    let only = ["build", "--formats", "notebook,code", "--languages", "en"];
+    let with = |more: &'static str| course.clm(&[&only[..], &[more]].concat());
+    assert_eq!(course.clm(&only).code, 0);
+    assert_eq!(with("--check").code, 0);
+    course.remove("slides/m/topic_010_a/data/n.csv");
+    let check = with("--check");
+    assert_eq!(check.code, 4, "{}", check.stderr);
+    assert!(!check.stderr.contains("Everything is up to date"));
+    let expected = "Completed/Part/data/n.csv: nothing makes this output any more";
+    assert!(
+        with("--dry-run").stdout.contains(expected),
+        "{}",
+        check.stdout
+    );
+    assert_eq!(course.clm(&only).code, 0);
+    assert_eq!(with("--check").code, 0);
+}
+
+#[test]
 fn only_force_and_fast_choose_the_work() {
     let course = course();
     let fast = course.build(&["--fast"]);

@@ -110,12 +110,24 @@ pub struct Built {
 pub struct Stale {
     /// Its identity.
     pub action: String,
-    /// What it does.
-    pub kind: ActionKind,
-    /// The file the author edits.
-    pub source: RelPath,
+    /// What it does; none for an output that is to be removed.
+    pub kind: Option<ActionKind>,
+    /// The file the author edits; none when it is gone.
+    pub source: Option<RelPath>,
     /// Why.
     pub reasons: Vec<String>,
+}
+
+impl Stale {
+    /// An output that the next build removes.
+    fn superfluous(path: &Arc<str>) -> Self {
+        Self {
+            action: format!("remove {path}"),
+            kind: None,
+            source: None,
+            reasons: vec!["nothing makes this output any more".to_owned()],
+        }
+    }
 }
 
 /// One course with its records and tools.
@@ -344,12 +356,24 @@ impl Engine {
             };
             stale.push(Stale {
                 action: action.id.to_string(),
-                kind: action.kind,
-                source: action.source.clone(),
+                kind: Some(action.kind),
+                source: Some(action.source.clone()),
                 reasons,
             });
         }
         self.store.record_files(snapshot.take_changed_records())?;
+        if options.only.is_empty() && !loaded.is_incomplete {
+            memory.publisher.recall()?;
+            let is_wanted = |path: &str| loaded.all_destinations.contains(path);
+            let mut superfluous: Vec<&Arc<str>> = memory
+                .publisher
+                .outputs()
+                .map(|(path, _)| path)
+                .filter(|path| !is_wanted(path) && memory.publisher.file(path).exists())
+                .collect();
+            superfluous.sort_unstable();
+            stale.extend(superfluous.into_iter().map(Stale::superfluous));
+        }
         Ok(stale)
     }
 
