@@ -3,12 +3,15 @@
 //! [`Preview`] is told of every planning and every event and keeps what is known ([`model`]); [`serve`] shows it to
 //! browsers: an index of the course, its outputs, and a program in the pages of decks that reloads them.
 
-mod address;
+#[doc(hidden)]
+pub mod address;
 mod answer;
 mod catalog;
 mod files;
-mod guard;
-mod inject;
+#[doc(hidden)]
+pub mod guard;
+#[doc(hidden)]
+pub mod inject;
 mod model;
 mod peer;
 mod problems;

@@ -29,6 +29,8 @@ use super::{Outcome, Progress, Request, Work, WorkerError};
 use crate::course::RelPath;
 use crate::events::Diagnostic;
 
+#[doc(hidden)]
+pub use lines::Lines;
 pub(super) use process::ended;
 pub use process::{ProtocolProcess, StartLimits};
 pub use worker::{ProtocolWorker, RequestLimits};

@@ -331,8 +331,10 @@ fn cells(source: &DeckSource, rendered: &jinja::Rendered) -> Result<Deck, Diagno
         _ => percent::read(&rendered.text, source.prog_lang),
     };
     let script = script.map_err(|error| {
+        // A line that is not the author's belongs to the last one before it that is.
+        let line = (0..=error.line).rev().find_map(line_number);
         Diagnostic::error(error.message)
-            .at(source.path.as_str(), line_number(error.line))
+            .at(source.path.as_str(), line.or(Some(1)))
             .hint(error.hint)
     })?;
     let mut lost = Vec::new();

@@ -9,7 +9,8 @@ mod assets;
 mod browser;
 mod cdp;
 mod desktop;
-mod document;
+#[doc(hidden)]
+pub mod document;
 mod fonts;
 mod health;
 mod profile;

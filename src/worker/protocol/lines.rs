@@ -5,7 +5,7 @@ use std::io;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 /// Reads lines; safe to drop while waiting, nothing read is lost.
-pub(super) struct Lines<R> {
+pub struct Lines<R> {
     reader: BufReader<R>,
     line: Vec<u8>,
     limit: usize,
@@ -13,7 +13,7 @@ pub(super) struct Lines<R> {
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     /// Reads lines of at most `limit` bytes.
-    pub(super) fn new(reader: R, limit: usize) -> Self {
+    pub fn new(reader: R, limit: usize) -> Self {
         Self {
             reader: BufReader::with_capacity(64 * 1024, reader),
             line: Vec::new(),
@@ -23,7 +23,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
 
     /// The next line without its end; none at the end of the stream. A line without an end is none either:
     /// the process was killed while it wrote. A line beyond the limit is an error.
-    pub(super) async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+    pub async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             let chunk = self.reader.fill_buf().await?;
             if chunk.is_empty() {
