@@ -9,6 +9,7 @@
 //! | `progress N` | the same after N steps of progress |
 //! | `stray TEXT` | the same after printing TEXT on standard output |
 //! | `memory MB` | the same, and keeps so much memory |
+//! | `big PATH` | reads PATH below the root, says so, and writes 50,000 bytes that depend on it |
 //! | `discovered PATH` | the same, and says that it read PATH |
 //! | `warn TEXT`, `fail TEXT` | answers with a diagnostic about line 2 |
 //! | `hang` | never answers, not even to a cancellation |
@@ -150,6 +151,14 @@ fn answer(shared: &Shared, id: u64, work: &WorkMessage) {
         "progress" => progress(id, argument.parse().unwrap_or(3)),
         "stray" => print_line(argument),
         "memory" => hoard(shared, argument.parse().unwrap_or(100)),
+        "big" => match big(work, argument) {
+            Ok(()) => {
+                result.discovered.extend(RelPath::new(argument));
+                let format = work.params["format"].as_str().unwrap_or("png");
+                result.outputs.push(output(&format!("image.{format}")));
+            }
+            Err(_) => std::process::exit(8),
+        },
         "discovered" => result.discovered.extend(RelPath::new(argument)),
         "warn" => result
             .diagnostics
@@ -198,6 +207,16 @@ fn answer(shared: &Shared, id: u64, work: &WorkMessage) {
         result: Some(result),
         ..FromWorker::default()
     });
+}
+
+/// Writes a picture that is too large for the database.
+fn big(work: &WorkMessage, argument: &str) -> std::io::Result<()> {
+    let read = std::fs::read(Path::new(&work.root).join(argument))?;
+    let text = work.params["text"].as_str().unwrap_or_default();
+    let line = format!("big {} {}\n", Digest::of(text), Digest::of(&read));
+    let format = work.params["format"].as_str().unwrap_or("png");
+    let file = Path::new(&work.out).join(format!("image.{format}"));
+    std::fs::write(file, line.repeat(50_000 / line.len()))
 }
 
 /// The behaviour that the text asks for, and the rest of its line.
