@@ -23,8 +23,13 @@ impl Digest {
 
     /// Digests a file without holding it in memory. Errors are those of opening and reading it.
     pub fn of_file(path: &Path) -> io::Result<Self> {
+        Self::of_reader(files::open(path)?)
+    }
+
+    /// Digests what an open file has from where it stands.
+    pub fn of_reader(file: impl Read) -> io::Result<Self> {
         let mut hasher = blake3::Hasher::new();
-        read_in_pieces(path, |bytes| {
+        use_pieces(file, |bytes| {
             hasher.update(bytes);
         })?;
         Ok(Self(*hasher.finalize().as_bytes()))
@@ -68,8 +73,11 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn read_in_pieces(path: &Path, mut use_bytes: impl FnMut(&[u8])) -> io::Result<()> {
-    let mut file = files::open(path)?;
+fn read_in_pieces(path: &Path, use_bytes: impl FnMut(&[u8])) -> io::Result<()> {
+    use_pieces(files::open(path)?, use_bytes)
+}
+
+fn use_pieces(mut file: impl Read, mut use_bytes: impl FnMut(&[u8])) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let read = file.read(&mut buffer)?;

@@ -26,6 +26,24 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Opens a regular file for writing as it is, or creates it: a file that is locked, not written.
+pub fn open_or_create(path: &Path) -> io::Result<File> {
+    match std::fs::metadata(path) {
+        Ok(found) => check(found.file_type())?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .custom_flags(flags.bits())
+        .open(path)?;
+    check(file.metadata()?.file_type())?;
+    Ok(file)
+}
+
 /// The bytes of a regular file.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = open(path)?;
@@ -150,6 +168,8 @@ mod tests {
         let error = read(Path::new("/dev/zero")).unwrap_err();
         assert!(error.to_string().contains("device"), "{error}");
         assert!(copy(&path("pipe"), &path("copy")).is_err());
+        assert!(open_or_create(&path("to-pipe")).is_err());
+        assert!(open_or_create(&path("lock")).is_ok());
         assert!(!path("copy").exists());
     }
 

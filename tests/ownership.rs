@@ -1,4 +1,5 @@
-//! Files of others where outputs belong: none is ever lost, and one that is in the way stops nothing else.
+//! Files of others, where outputs belong and where paths lead: none is ever lost or published, and one that is in the way stops
+//! nothing else.
 
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -426,4 +427,196 @@ fn manifests_name_the_commit_after_it_was_made() {
     course.write("slides/m/unused/file.txt", "new");
     course.built();
     assert_eq!(manifest(), (second, true));
+}
+
+/// Everything that a course names and that a link puts elsewhere is an error with its line, and a way out.
+#[test]
+fn links_that_leave_the_course_are_errors_wherever_they_are_named() {
+    let course = course();
+    let outside = tempfile::tempdir().unwrap();
+    let outside = outside.path().canonicalize().unwrap();
+    std::fs::create_dir(outside.join("sub")).unwrap();
+    for name in ["secret.txt", "sub/secret.txt"] {
+        std::fs::write(outside.join(name), "secret").unwrap();
+    }
+    course.mkdir("extra");
+    course.mkdir("shared");
+    symlink(&outside, course.path("code")).unwrap();
+    symlink(outside.join("sub"), course.path("extra/sub")).unwrap();
+    symlink(outside.join("secret.txt"), course.path("shared/file.txt")).unwrap();
+    symlink(&outside, course.path("shared/dir")).unwrap();
+    symlink(
+        outside.join("secret.txt"),
+        course.path("slides/m/topic_010_one/data.txt"),
+    )
+    .unwrap();
+    course.write(
+        "slides/m/topic_010_one/slides_one.py",
+        "# %% [markdown]\n# {% include 'data.txt' %}\n",
+    );
+    course.edit(
+        "course.xml",
+        "<topic>two</topic>",
+        "<topic id=\"two\">\n<include source=\"shared/file.txt\"/>\n<include source=\"shared/dir\" as=\"d\"/>\n\
+         <dir-group><name>Code</name><path>code</path></dir-group>\n\
+         <dir-group><name>Extra</name><path>extra</path><subdirs><subdir>sub</subdir></subdirs></dir-group>\n</topic>",
+    );
+    let ran = course.build(&[]);
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
+    let lines: Vec<&str> = Box::leak(course.read("course.xml").into_boxed_str())
+        .lines()
+        .collect();
+    for name in ["shared/file.txt", "shared/dir", "`code`", "extra/sub"] {
+        let errors = ran.errors();
+        let error = errors.iter().find(|error| {
+            error.file.as_deref() == Some("course.xml") && error.message.contains(name)
+        });
+        let error = error.unwrap_or_else(|| panic!("{name}: {errors:?}"));
+        assert!(error.message.contains("leads out of the course"), "{error}");
+        assert!(error.hint.as_deref().unwrap().contains("CLM_ALLOWED_DIRS"));
+        let line = lines[error.line.unwrap() as usize - 1];
+        let word = name.trim_matches('`').rsplit('/').next().unwrap();
+        assert!(line.contains(word) || line.contains("dir-group"), "{line}");
+    }
+    let secret = clm::digest::Digest::of("secret");
+    let outputs = course.outputs();
+    assert!(
+        !outputs.values().any(|digest| *digest == secret),
+        "{outputs:?}"
+    );
+    for (path, _) in outputs {
+        let text = std::fs::read(course.path("output").join(path)).unwrap();
+        assert!(!String::from_utf8_lossy(&text).contains("secret"));
+    }
+    assert_eq!(course.read(&out("a.csv")), "made of a\n");
+
+    // Whoever builds may allow it.
+    let allowed = course
+        .command(&["build", "--message-format", "json"])
+        .env("CLM_ALLOWED_DIRS", &outside)
+        .output()
+        .unwrap();
+    let allowed = crate::support::ran(allowed);
+    assert_eq!(allowed.code, 0, "{}", allowed.stdout);
+    assert!(course.outputs().values().any(|digest| *digest == secret));
+}
+
+#[test]
+fn settings_and_outputs_do_not_leave_the_course_unless_the_person_says_so() {
+    let outside = tempfile::tempdir().unwrap();
+    let outside = outside.path().canonicalize().unwrap();
+    std::fs::write(outside.join("secret.env"), "TOKEN=secret\n").unwrap();
+    std::fs::create_dir(outside.join("out")).unwrap();
+    let path = |name: &str| outside.join(name).display().to_string();
+    for (settings, line) in [
+        ("[notebook]\ntemplates = \"templates\"\n".to_owned(), 2),
+        ("[notebook]\nenv_file = \"linked.env\"\n".to_owned(), 2),
+        (
+            format!("[notebook]\n\nenv_file = \"{}\"\n", path("secret.env")),
+            3,
+        ),
+        ("[notebook]\nkernel_python = \"venv\"\n".to_owned(), 2),
+        ("[output]\ndir = \"../elsewhere\"\n".to_owned(), 2),
+        (format!("[output]\ndir = \"{}\"\n", path("out")), 2),
+    ] {
+        let course = course();
+        symlink(&outside, course.path("templates")).unwrap();
+        symlink(&outside, course.path("venv")).unwrap();
+        symlink(outside.join("secret.env"), course.path("linked.env")).unwrap();
+        course.write("clm.toml", &settings);
+        let ran = course.build(&[]);
+        assert_eq!(ran.code, 2, "{settings}{}", ran.stdout);
+        let text = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(text.contains("leads out of the course"), "{settings}{text}");
+        assert!(
+            text.contains(&format!("\"line\":{line}"))
+                || text.contains(&format!("clm.toml:{line}")),
+            "{text}"
+        );
+    }
+    let course = course();
+    symlink(outside.join("secret.env"), course.path(".env")).unwrap();
+    let ran = course.build(&[]);
+    assert_eq!(ran.code, 2, "{}{}", ran.stdout, ran.stderr);
+    course.remove(".env");
+    // The output target itself is a link.
+    symlink(outside.join("out"), course.path("output")).unwrap();
+    let ran = course.build(&[]);
+    assert_eq!(ran.code, 2, "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(std::fs::read_dir(outside.join("out")).unwrap().count(), 0);
+    let built = course.build(&["--output-dir", &path("out")]);
+    assert_eq!(built.code, 0, "{}", built.stdout);
+    assert!(outside.join("out/all/.clm-manifest.json").is_file());
+    // So can be all sources.
+    std::fs::rename(course.path("slides"), outside.join("slides")).unwrap();
+    symlink(outside.join("slides"), course.path("slides")).unwrap();
+    let ran = course.build(&["--output-dir", &path("out")]);
+    assert_eq!(ran.code, 2, "{}{}", ran.stdout, ran.stderr);
+}
+
+#[test]
+fn pipes_and_devices_among_the_sources_block_nothing() {
+    let course = course();
+    nix_mkfifo(&course.path("slides/m/topic_010_one/pipe.csv"));
+    nix_mkfifo(&course.path("real.pipe"));
+    symlink(
+        course.path("real.pipe"),
+        course.path("slides/m/topic_010_one/linked.csv"),
+    )
+    .unwrap();
+    nix_mkfifo(&course.path(".gitignore"));
+    course.write("slides/m/topic_010_one/a\\b.csv", "a backslash");
+    course.mkdir("slides/m/topic_010_one/img-generated");
+    nix_mkfifo(&course.path("slides/m/topic_010_one/img-generated/x.png"));
+    course.edit(
+        "course.xml",
+        "<topic>two</topic>",
+        "<topic id=\"two\">\n<include source=\"real.pipe\" as=\"x.csv\"/></topic>",
+    );
+    let ran = course.build(&[]);
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
+    let said = ran.diagnostics();
+    for name in ["pipe.csv", "linked.csv"] {
+        let is_told = |found: &&clm::events::Diagnostic| {
+            found.message.contains("named pipe") && found.file.as_deref().unwrap().ends_with(name)
+        };
+        assert!(
+            said.iter().copied().any(|found| is_told(&found)),
+            "{name}: {said:?}"
+        );
+    }
+    assert_eq!(course.read(&out("a.csv")), "made of a\n");
+    assert_eq!(course.read(&out("a\\b.csv")), "a backslash");
+    // Settings as well.
+    for (name, code) in [("clm.toml", 3), (".env", 0), ("course.xml", 2)] {
+        let _ = std::fs::remove_file(course.path(name));
+        nix_mkfifo(&course.path(name));
+        let ran = course.build(&[]);
+        assert!(
+            ran.code == code || ran.code == 1,
+            "{name}: {}{}",
+            ran.stdout,
+            ran.stderr
+        );
+        course.remove(name);
+    }
+}
+
+#[test]
+fn holes_of_sources_are_holes_of_outputs() {
+    use std::os::unix::fs::MetadataExt as _;
+    let course = course();
+    let file = course.path("slides/m/topic_010_one/huge.bin");
+    std::fs::File::create(&file)
+        .unwrap()
+        .set_len(256 << 20)
+        .unwrap();
+    course.built();
+    let copied = std::fs::metadata(course.path(&out("huge.bin"))).unwrap();
+    assert_eq!(copied.len(), 256 << 20);
+    assert!(
+        copied.blocks() * 512 < 1 << 20,
+        "{} blocks",
+        copied.blocks()
+    );
 }

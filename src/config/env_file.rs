@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{NotebookSettings, Place};
+use super::{Bounds, NotebookSettings, Place};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// The name of the file that is looked for.
 const NAME: &str = ".env";
@@ -47,6 +48,15 @@ impl EnvFile {
         let Some(path) = path else {
             return Ok(Self::default());
         };
+        // One above the course belongs to whoever keeps courses there; a link must stay in its directory.
+        let beside = path.parent().unwrap_or(&place.root);
+        if let Some(real) = Bounds::of(&place.root).leaves(&path)
+            && Bounds::of(beside).leaves(&path).is_some()
+        {
+            let error = Bounds::error("the file of variables", &real);
+            let error = error.at(path.display().to_string(), None);
+            return Err(Error::from_diagnostics(vec![error]));
+        }
         let variables = read(&path)?
             .into_iter()
             .filter(|(name, _)| lookup(name).is_none())
@@ -62,7 +72,7 @@ fn read(path: &Path) -> Result<BTreeMap<String, String>> {
     let failed = |error: dotenvy::Error| match error {
         dotenvy::Error::Io(error) => Error::io("read", path, &error),
         dotenvy::Error::LineParse(line, _) => {
-            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let text = files::read_to_string(path).unwrap_or_default();
             let number = text
                 .lines()
                 .position(|other| other.contains(line.trim()))
@@ -73,8 +83,8 @@ fn read(path: &Path) -> Result<BTreeMap<String, String>> {
         }
         other => Error::usage(format!("{other}")).at(path.display().to_string(), None),
     };
-    dotenvy::from_path_iter(path)
-        .map_err(failed)?
+    let file = files::open(path).map_err(|error| Error::io("read", path, &error))?;
+    dotenvy::from_read_iter(file)
         .map(|item| item.map_err(failed))
         .collect()
 }

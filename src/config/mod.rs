@@ -2,6 +2,7 @@
 //!
 //! Precedence: flag > environment > `clm.toml` > default. An unknown key in `clm.toml` is an error.
 
+mod bounds;
 mod env_file;
 mod foreign;
 
@@ -14,13 +15,17 @@ use serde::Deserialize;
 use crate::course::words::ImageKind;
 use crate::error::{Error, Result};
 use crate::events::Diagnostic;
+use crate::files;
 
+pub use bounds::Bounds;
 pub use env_file::EnvFile;
 
 /// Environment variables that clm honours besides those of its tools.
 pub mod env {
     /// Directory of the store, instead of `.clm` at the course root.
     pub const STATE_DIR: &str = "CLM_STATE_DIR";
+    /// Directories outside the course that paths of a course may lead into, separated by colons.
+    pub const ALLOWED_DIRS: &str = "CLM_ALLOWED_DIRS";
     /// Directory of installed renderers, instead of the one in the user's data directory.
     pub const TOOLS_DIR: &str = "CLM_TOOLS_DIR";
     /// Filter of clm's own log, such as `debug` or `clm::engine=trace`.
@@ -226,14 +231,36 @@ impl Settings {
     /// Reads the settings file of a course; a missing file gives the defaults.
     pub fn load(root: &Path) -> Result<Self> {
         let path = root.join(SETTINGS_FILE);
-        let text = match std::fs::read_to_string(&path) {
+        let text = match files::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Self::default());
             }
             Err(error) => return Err(Error::io("read", &path, &error)),
         };
-        Self::parse(&text)
+        let settings = Self::parse(&text)?;
+        settings.check_paths(&Bounds::of(root), &text)?;
+        Ok(settings)
+    }
+
+    /// Paths of the file lead into the course. What a person names on the command line or in the environment may lead
+    /// anywhere.
+    fn check_paths(&self, bounds: &Bounds, text: &str) -> Result<()> {
+        let notebook = &self.notebook;
+        let paths = [
+            ("the directory of templates", &notebook.templates),
+            ("the file of variables", &notebook.env_file),
+            ("the output directory", &self.output.dir),
+        ];
+        for (what, path) in paths {
+            if let Some(path) = path.as_deref().filter(|path| !path.is_empty()) {
+                bounds.check(what, path, SETTINGS_FILE, text)?;
+            }
+        }
+        match notebook.kernel_python.as_deref() {
+            Some(python) => bounds.check_python(python, SETTINGS_FILE, text),
+            None => Ok(()),
+        }
     }
 
     /// Reads the text of a settings file.

@@ -27,26 +27,33 @@ pub enum RelPathError {
 }
 
 impl RelPath {
-    /// Checks and normalises: `\` becomes `/`, empty and `.` components vanish.
+    /// Checks and normalises: empty and `.` components vanish. A `\` is a character of a name, as in the file system.
     pub fn new(text: &str) -> Result<Self, RelPathError> {
         Ok(Self(Self::normal(text)?.into()))
+    }
+
+    /// The same for a path that an author wrote, perhaps on Windows: `\` becomes `/`.
+    pub fn written(text: &str) -> Result<Self, RelPathError> {
+        Self::new(&text.replace('\\', "/"))
     }
 
     /// The text of such a path: nearly always the very one that is given.
     pub fn normal(text: &str) -> Result<Cow<'_, str>, RelPathError> {
         let is_normal = |part: &str| !matches!(part, "" | "." | "..");
         let has_colon = text.as_bytes().get(1) == Some(&b':');
-        if !has_colon && !text.contains('\\') && text.split('/').all(is_normal) {
+        if !has_colon && text.split('/').all(is_normal) {
             return Ok(Cow::Borrowed(text));
         }
-        let slashed = text.replace('\\', "/");
-        let has_drive =
-            slashed.as_bytes().get(1) == Some(&b':') && slashed.as_bytes()[0].is_ascii_alphabetic();
-        if slashed.starts_with('/') || has_drive {
+        // `C:/`, as an author may write it: a name like `a:b` is one of the course.
+        let drive = text.as_bytes();
+        let has_drive = has_colon
+            && drive[0].is_ascii_alphabetic()
+            && matches!(drive.get(2), Some(b'/' | b'\\'));
+        if text.starts_with('/') || has_drive {
             return Err(RelPathError::Absolute(text.to_owned()));
         }
         let mut parts = Vec::new();
-        for part in slashed.split('/') {
+        for part in text.split('/') {
             match part {
                 "" | "." => {}
                 ".." => return Err(RelPathError::Parent(text.to_owned())),
@@ -176,7 +183,10 @@ mod tests {
     #[test]
     fn paths_are_normalised_and_stay_inside() {
         assert_eq!(RelPath::new("a//b/./c").unwrap().as_str(), "a/b/c");
-        assert_eq!(RelPath::new("a\\b").unwrap().as_str(), "a/b");
+        assert_eq!(RelPath::written("a\\b").unwrap().as_str(), "a/b");
+        assert_eq!(RelPath::new("a\\b.csv").unwrap().as_str(), "a\\b.csv");
+        assert_eq!(RelPath::new("a:b.csv").unwrap().as_str(), "a:b.csv");
+        assert!(RelPath::written("..\\b").is_err());
         assert!(matches!(RelPath::new("/a"), Err(RelPathError::Absolute(_))));
         assert!(matches!(
             RelPath::new("C:\\a"),

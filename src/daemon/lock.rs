@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::files;
 
 const LOCK: &str = "daemon.lock";
 const INFO: &str = "daemon.json";
@@ -43,12 +44,8 @@ impl DaemonLock {
         std::fs::create_dir_all(state_dir)
             .map_err(|error| Error::io("create", state_dir, &error))?;
         let path = state_dir.join(LOCK);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(|error| Error::io("open", &path, &error))?;
+        let file =
+            files::open_or_create(&path).map_err(|error| Error::io("open", &path, &error))?;
         let mut locked = file.try_lock();
         for _ in 0..LOOKS {
             // Somebody may only be looking whether there is a daemon.
@@ -118,14 +115,14 @@ impl Drop for DaemonLock {
 }
 
 fn info(state_dir: &Path) -> Option<DaemonInfo> {
-    let text = std::fs::read(state_dir.join(INFO)).ok()?;
+    let text = files::read(&state_dir.join(INFO)).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
 /// The daemon of a course, if one runs.
 pub fn running(state_dir: &Path) -> Option<DaemonInfo> {
     let info = info(state_dir)?;
-    let file = File::open(state_dir.join(LOCK)).ok()?;
+    let file = files::open(&state_dir.join(LOCK)).ok()?;
     // Whoever gets the lock sees that nobody has it; it is let go at once.
     matches!(
         file.try_lock_shared(),

@@ -1,8 +1,9 @@
 //! A course on disk: its specification and settings, and where its files and outputs lie.
 
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
-use crate::config::{EnvFile, ImageMode, Place, SETTINGS_FILE, Settings};
+use crate::config::{Bounds, EnvFile, ImageMode, Place, SETTINGS_FILE, Settings};
 use crate::course::path::name_of;
 use crate::course::spec::Target;
 use crate::course::tree::{self, DiagramKind};
@@ -10,6 +11,7 @@ use crate::course::{ProgLang, RelPath, lfs, spec};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Severity};
+use crate::files;
 use crate::watch::Inputs;
 
 use super::scan::{Scanned, Skip};
@@ -72,7 +74,7 @@ impl Course {
         &self,
     ) -> Result<(Option<spec::Spec>, Vec<Diagnostic>, Digest)> {
         let name = self.place.spec_name();
-        let bytes = std::fs::read(&self.place.spec)
+        let bytes = files::read(&self.place.spec)
             .map_err(|error| Error::io("read", &self.place.spec, &error))?;
         let digest = Digest::of(&bytes);
         if let Some(pointer) = lfs::pointer(&name, &bytes) {
@@ -88,7 +90,10 @@ impl Course {
                 .at(&name, Some(line as u32 + 1))
                 .hint("save it with the encoding UTF-8")
         })?;
-        let (mut spec, diagnostics) = spec::parse_leniently(&text, &name);
+        let (mut spec, mut diagnostics) = spec::parse_leniently(&text, &name);
+        if let Some(spec) = &spec {
+            diagnostics.extend(self.leaving(spec, &name, &text));
+        }
         if let Some(spec) = &mut spec {
             let images = &self.settings.images;
             spec.images.shared = images.mode == ImageMode::Shared;
@@ -96,6 +101,70 @@ impl Course {
             spec.images.inline = images.inline.unwrap_or(spec.images.inline);
         }
         Ok((spec, diagnostics, digest))
+    }
+
+    /// Errors about outputs and sources that the specification itself, by a link, puts outside of the course: nothing could
+    /// be built of them. Of other paths that lead there see [`Self::leaving_sources`].
+    fn leaving(&self, spec: &spec::Spec, name: &str, text: &str) -> Vec<Diagnostic> {
+        let bounds = Bounds::of(&self.place.root);
+        let mut found = Vec::new();
+        let mut check = |what: &str, path: &str| {
+            if let Err(error) = bounds.check(what, path, name, text) {
+                found.extend(error.diagnostics);
+            }
+        };
+        check("the directory of all sources", "slides");
+        if self.output_root().is_none() {
+            for target in &spec.targets {
+                check("the output target", target.path.as_str());
+            }
+        }
+        if let Some(python) = &spec.kernel_python
+            && self.settings.notebook.kernel_python.is_none()
+            && let Err(error) = bounds.check_python(python, name, text)
+        {
+            found.extend(error.diagnostics);
+        }
+        found
+    }
+
+    /// Errors about directories and files that the specification names and that a link puts outside of the course: they are
+    /// not read.
+    pub(super) fn leaving_sources(&self, spec: &spec::Spec) -> Vec<Diagnostic> {
+        let bounds = Bounds::of(&self.place.root);
+        let mut known: HashMap<RelPath, Option<PathBuf>> = HashMap::new();
+        let mut found = Vec::new();
+        let mut check = |what: &str, path: &RelPath, line: u32, column: u32| {
+            let leaves = known
+                .entry(path.clone())
+                .or_insert_with(|| bounds.leaves(&path.under(&self.place.root)));
+            if let Some(real) = leaves {
+                let mut error = Bounds::error(&format!("{what} `{path}`"), real);
+                (error.line, error.column) = (Some(line), Some(column));
+                found.push(error);
+            }
+        };
+        for group in tree::dir_groups(spec) {
+            if let Some(path) = &group.path {
+                check("the dir-group", path, group.line, group.column);
+            }
+            for subdir in group.subdirs.iter().flatten() {
+                let dir = match &group.path {
+                    Some(path) => path.join(subdir.as_str()).ok(),
+                    None => Some(subdir.clone()),
+                };
+                if let Some(dir) = dir {
+                    check("the directory", &dir, group.line, group.column);
+                }
+            }
+        }
+        let topics = spec.sections.iter().flat_map(|section| &section.topics);
+        for include in topics.flat_map(|topic| &topic.includes) {
+            check("the include", &include.source, include.line, include.column);
+        }
+        let mut told = HashSet::new();
+        found.retain(|error| told.insert(error.clone()));
+        found
     }
 
     /// The directory of a target as it stands in output paths: relative to the course root where it can be.
@@ -127,7 +196,12 @@ impl Course {
     pub fn identity(&self) -> Digest {
         Digest::of(format!(
             "{:?}",
-            (&self.place, &self.settings, &self.output_dir)
+            (
+                &self.place,
+                &self.settings,
+                &self.output_dir,
+                Bounds::of(&self.place.root)
+            )
         ))
     }
 
@@ -146,10 +220,12 @@ impl Course {
             None => root.clone(),
         };
         let templates = self.settings.notebook.templates.iter();
+        let bounds = Bounds::of(root);
         Inputs {
             scanned: tree::scan_roots(&specified.spec)
                 .iter()
                 .map(under)
+                .filter(|dir| bounds.leaves(dir).is_none())
                 .chain(templates.map(|dir| root.join(dir)))
                 .collect(),
             also: Vec::new(),
@@ -192,7 +268,7 @@ impl Course {
         let root = &self.place.root;
         let skip = self.skip(spec);
         let scanned = Scanned::new(root, tree::scan_roots(spec), &skip);
-        let read = |path: &RelPath| std::fs::read(path.under(root)).ok().map(Into::into);
+        let read = |path: &RelPath| files::read(&path.under(root)).ok().map(Into::into);
         let (tree, _) = tree::discover(spec, scanned.listing(), &read);
         let mut uses = Uses::default();
         for topic in tree.sections.iter().flat_map(|section| &section.topics) {

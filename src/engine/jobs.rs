@@ -12,6 +12,7 @@ use crate::course::words::ImageKind;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::{ActionKind, Diagnostic, Severity};
+use crate::files;
 use crate::plan::{
     self, ActionIndex, DataUrls, EXECUTED, ImageSource, InlineImage, Make, Recipe, Recipes,
 };
@@ -106,7 +107,7 @@ pub fn data_urls(
     let mut urls = DataUrls::new();
     for image in images {
         let bytes = match &image.source {
-            ImageSource::File(path, digest) => std::fs::read(path.under(root))
+            ImageSource::File(path, digest) => files::read(&path.under(root))
                 .ok()
                 .filter(|bytes| Digest::of(bytes) == *digest),
             ImageSource::Result(position) => {

@@ -12,6 +12,7 @@ use crate::course::tree::Listing;
 use crate::course::{Names, RelPath};
 use crate::digest::Digest;
 use crate::events::{Diagnostic, as_json};
+use crate::files;
 use crate::plan::Memo;
 
 use super::course::Course;
@@ -76,7 +77,7 @@ pub(super) fn write(course: &Course, sources: &Sources, settled: &Settled) -> Op
 /// Reads what was left; none when it is not this.
 #[tracing::instrument(level = "debug", name = "resume", skip_all)]
 pub(super) fn read(course: &Course, digest: Digest, names: &Names) -> Option<Resumed> {
-    let bytes = std::fs::read(file(course)).ok()?;
+    let bytes = files::read(&file(course)).ok()?;
     if Digest::of(&bytes) != digest {
         return None;
     }

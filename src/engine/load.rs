@@ -103,6 +103,8 @@ impl Course {
         let skip = self.skip(spec);
         let (listing, found, version) = sources.list(root, tree::scan_roots(spec), &skip);
         diagnostics.extend_from_slice(found);
+        let leaving = self.leaving_sources(spec).into_iter();
+        diagnostics.extend(leaving.map(|found| of_spec(found, &self.place.spec_name())));
         let mut listing = listing.clone();
         // What we rendered into the tree is no source of anything.
         let mut removed: Vec<String> = Vec::new();

@@ -251,6 +251,17 @@ pub fn unknown<'t>(
     target_roots.iter().filter(is_unknown).collect()
 }
 
+/// Removes the manifests of targets that are gone, if they are as clm wrote them: their outputs are removed, too.
+pub fn remove_stale(course: &Course, publisher: &Publisher, target_roots: &[String]) {
+    let noted = Lists::read(course);
+    for root in noted.0.keys().filter(|root| !target_roots.contains(root)) {
+        let dir = publisher.file(root);
+        if noted.has(root, &dir) && std::fs::remove_file(dir.join(NAME)).is_ok() {
+            publisher.remove_empty_dirs(&dir.join(NAME));
+        }
+    }
+}
+
 /// Notes that the ledger knows what the manifests list.
 pub fn note_known(course: &Course, publisher: &Publisher, target_roots: &[String]) {
     let Some(database) = store::database_inode(&course.place.state_dir()) else {

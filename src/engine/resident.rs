@@ -17,7 +17,7 @@ use crate::worker::pool::Pool;
 use super::course::Specified;
 use super::guard::Guard;
 use super::run::{Rest, Run};
-use super::{BuildOptions, Built, Engine, Memory};
+use super::{BuildOptions, Built, Engine, Memory, manifest};
 
 /// How long nothing happens before memory is given back: not between two saves.
 const BEFORE_TRIM: Duration = Duration::from_secs(2);
@@ -124,6 +124,7 @@ impl<'e> Resident<'e> {
                     ask = asks.recv() => ask,
                     () = tokio::time::sleep(BEFORE_TRIM), if !is_trim => {
                         self.is_trim = true;
+                        self.write_manifests();
                         if let Some(memory) = &mut self.memory {
                             memory.release(&self.engine.store);
                         }
@@ -372,6 +373,33 @@ impl<'e> Resident<'e> {
             duration_ms: 0,
             interrupted: false,
         });
+    }
+
+    /// Writes lists of outputs that are out of date, now that there is nothing to do.
+    fn write_manifests(&mut self) {
+        let is_whole = self.options.is_ordinary() && self.broken.is_empty();
+        let (Some(specified), Some(memory)) = (&self.specified, &mut self.memory) else {
+            return;
+        };
+        if !is_whole || !manifest::is_due(&self.engine.course) {
+            return;
+        }
+        let options = BuildOptions {
+            writes_manifests: true,
+            ..self.options.clone()
+        };
+        let run = Run {
+            engine: self.engine,
+            pool: &self.pool,
+            specified,
+            also: &[],
+            options: &options,
+            interrupt: CancellationToken::new(),
+            cancel: self.engine.cancel.child_token(),
+        };
+        if let Err(error) = run.list_outputs(memory) {
+            tracing::warn!(%error, "manifests are not written");
+        }
     }
 
     /// Has the system tell what others do to outputs from now on.

@@ -415,6 +415,9 @@ impl Run<'_> {
         }
         let (removed, warnings) = publisher.remove_others(&loaded.all_destinations)?;
         totals.has_errors |= self.engine.report(&warnings);
+        if self.is_whole() {
+            manifest::remove_stale(course, publisher, &loaded.target_roots);
+        }
         if !lists.is_empty() {
             manifest::note_known(course, publisher, &loaded.target_roots);
         }
@@ -449,12 +452,38 @@ impl Run<'_> {
         if !is_due || !course.settings.output.manifest {
             return Ok(());
         }
+        let has_failed = |action: &Arc<Action>| statuses.get(&*action.id) == Some(&Status::Failed);
+        self.list(publisher, loaded, &has_failed)
+    }
+
+    /// Writes what the targets contain while nothing is built: after a watch was idle for some time.
+    pub fn list_outputs(&self, memory: &mut Memory) -> Result<()> {
+        let selection = &self.options.selection;
+        let loaded = self.engine.look(self.specified, memory, selection)?;
+        if loaded.is_incomplete || loaded.is_torn {
+            return Ok(());
+        }
+        let Memory {
+            publisher, settled, ..
+        } = memory;
+        self.list(publisher, &loaded, &|action| {
+            settled.results(action).is_none()
+        })
+    }
+
+    fn list(
+        &self,
+        publisher: &mut Publisher,
+        loaded: &Loaded,
+        has_failed: &dyn Fn(&Arc<Action>) -> bool,
+    ) -> Result<()> {
+        let course = &self.engine.course;
         publisher.recall()?;
         let failed: HashSet<&RelPath> = loaded
             .plan
             .actions
             .iter()
-            .filter(|action| statuses.get(&*action.id) == Some(&Status::Failed))
+            .filter(|action| has_failed(action))
             .map(|action| &action.source)
             .collect();
         let failed = loaded

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::config::Bounds;
 use crate::course::RelPath;
 use crate::course::tree::Listing;
 use crate::events::Diagnostic;
+use crate::files;
 use crate::watch::is_temporary;
 
 /// What is not a source: the store, the outputs.
@@ -161,6 +163,12 @@ pub fn is_temporary_name(name: &std::ffi::OsStr) -> bool {
     is_temporary(&name.to_string_lossy())
 }
 
+/// Why what a link leads to is neither a file nor a directory.
+fn not_a_source(real: &Path) -> Option<&'static str> {
+    let kind = std::fs::metadata(real).ok()?.file_type();
+    files::not_a_file(kind).filter(|_| !kind.is_dir())
+}
+
 /// A directory and those below it.
 fn below(dirs: &BTreeSet<RelPath>, dir: &RelPath) -> Vec<RelPath> {
     let from = dirs.range(dir.clone()..);
@@ -182,6 +190,11 @@ fn scan_all(
         let dir = start
             .as_ref()
             .map_or_else(|| root.to_path_buf(), |start| start.under(root));
+        if scan.bounds.leaves(&dir).is_some() {
+            // The specification names it there.
+            scan.has_links = true;
+            continue;
+        }
         if let Some(start) = start {
             if dir.is_file() {
                 scan.files.insert(start.clone());
@@ -202,6 +215,7 @@ fn scan_all(
 
 struct Scan<'a> {
     root: &'a Path,
+    bounds: Bounds,
     skip: &'a Skip<'a>,
     files: BTreeSet<RelPath>,
     dirs: BTreeSet<RelPath>,
@@ -213,6 +227,7 @@ impl<'a> Scan<'a> {
     fn new(root: &'a Path, skip: &'a Skip<'a>) -> Self {
         Self {
             root,
+            bounds: Bounds::of(root),
             skip,
             files: BTreeSet::new(),
             dirs: BTreeSet::new(),
@@ -265,6 +280,11 @@ impl<'a> Scan<'a> {
                 }
             } else if kind.is_file() {
                 self.files.insert(relative);
+            } else if let Some(reason) = files::not_a_file(kind) {
+                self.diagnostics.push(
+                    Diagnostic::warning(format!("{reason}; it is ignored"))
+                        .at(relative.as_str(), None),
+                );
             }
         }
     }
@@ -278,11 +298,14 @@ impl<'a> Scan<'a> {
             );
             return;
         };
-        if !real.starts_with(self.root) {
+        if !self.bounds.hold(&real) {
+            let error = Bounds::error("the symbolic link", &real);
+            self.diagnostics.push(error.at(relative.as_str(), None));
+            return;
+        }
+        if let Some(reason) = not_a_source(&real) {
             self.diagnostics.push(
-                Diagnostic::error("the symbolic link leads out of the course")
-                    .at(relative.as_str(), None)
-                    .hint("copy the file into the course: other files are never read"),
+                Diagnostic::warning(format!("{reason}; it is ignored")).at(relative.as_str(), None),
             );
             return;
         }

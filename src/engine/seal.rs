@@ -17,6 +17,7 @@ use crate::course::RelPath;
 use crate::course::path::is_within;
 use crate::digest::{Digest, Stamp};
 use crate::events::{Diagnostic, Events, as_json};
+use crate::files;
 use crate::parallel;
 use crate::store::{self, FileRecord};
 use crate::worker::Renderers;
@@ -187,7 +188,7 @@ impl<'a> Seal<'a> {
 
     #[tracing::instrument(level = "debug", name = "seal", skip_all)]
     fn look(&self) -> Option<Looked> {
-        let bytes = std::fs::read(self.file()).ok()?;
+        let bytes = files::read(&self.file()).ok()?;
         let (checksum, body) = bytes.split_at_checked(CHECKSUM)?;
         if Digest::of(body).as_bytes() != checksum {
             return None;

@@ -1,10 +1,12 @@
 //! The sources as they are on disk now: which files there are, their bytes and digests.
 
 use std::collections::{HashMap, HashSet};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::config::Bounds;
 use crate::course::RelPath;
 use crate::digest::{Digest, Stamp};
 use crate::parallel::lock;
@@ -21,6 +23,7 @@ pub struct Snapshot {
     root: PathBuf,
     /// Where names lead that are none of files of the course.
     places: Places,
+    bounds: Bounds,
     seen: Mutex<Seen>,
 }
 
@@ -68,6 +71,7 @@ impl Snapshot {
         Self {
             root: root.to_path_buf(),
             places: Places::of_course(root),
+            bounds: Bounds::of(root),
             seen: Mutex::new(Seen {
                 records: records
                     .into_iter()
@@ -320,7 +324,10 @@ impl Files for Snapshot {
         }
         let file = path.under(&self.root);
         let stamp = Stamp::of(&std::fs::metadata(&file).ok()?);
-        let bytes: Arc<[u8]> = std::fs::read(&file).ok()?.into();
+        let mut bytes = Vec::new();
+        let mut opened = self.bounds.open(&file).ok()?;
+        opened.read_to_end(&mut bytes).ok()?;
+        let bytes: Arc<[u8]> = bytes.into();
         let digest = Digest::of(&bytes);
         let mut seen = self.seen();
         // Another thread was quicker: a plan sees one content.
@@ -331,6 +338,10 @@ impl Files for Snapshot {
         let source = Source { bytes, digest };
         seen.keep_content(path, &source);
         Some(source)
+    }
+
+    fn is_inside(&self, path: &RelPath) -> bool {
+        self.bounds.leaves(&path.under(&self.root)).is_none()
     }
 
     /// Its stamp may prove that it is the one of the last run.

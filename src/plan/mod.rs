@@ -61,6 +61,11 @@ pub trait Files: Sync {
 
     /// How many they are.
     fn size(&self, path: &RelPath) -> Option<u64>;
+
+    /// Whether a path does not lead out of the course.
+    fn is_inside(&self, _path: &RelPath) -> bool {
+        true
+    }
 }
 
 /// The bytes of a source file and their digest.

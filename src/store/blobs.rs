@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use rusqlite::{OptionalExtension, params};
 
 use crate::digest::Digest;
+use crate::files;
 
 use super::{Result, Store, StoreError, now_ms};
 
@@ -46,7 +47,7 @@ impl Store {
 
     /// Keeps the content of a file; gives its digest and size.
     pub fn put_file(&self, path: &Path) -> Result<(Digest, u64)> {
-        let bytes = std::fs::read(path).map_err(|error| StoreError::io("read", path, error))?;
+        let bytes = files::read(path).map_err(|error| StoreError::io("read", path, error))?;
         Ok((self.put(&bytes)?, bytes.len() as u64))
     }
 
@@ -66,7 +67,7 @@ impl Store {
     /// The bytes of a result; none when it is not kept, or was damaged and is now dropped.
     pub fn read_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
         let path = self.blob_file(digest);
-        let bytes = match std::fs::read(&path) {
+        let bytes = match files::read(&path) {
             Ok(bytes) => Some(bytes),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 self.small_blob(digest)?
@@ -97,7 +98,7 @@ impl Store {
         }
         // A copy inside the kernel (a reflink where the file system can), never a hard link: an edited output
         // must not reach the store.
-        if let Err(error) = std::fs::copy(&path, to) {
+        if let Err(error) = files::copy(&path, to) {
             // Somebody else may have found it damaged and dropped it meanwhile.
             return if path.is_file() {
                 Err(io(error))

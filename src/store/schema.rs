@@ -7,6 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::digest::Stamp;
 use crate::events::Diagnostic;
+use crate::files;
 
 use super::{Result, StoreError};
 
@@ -99,12 +100,7 @@ pub fn open(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<(Connectio
     // One process at a time: switching a new database to WAL and setting a damaged one aside bear no company.
     let lock = path.with_extension("lock");
     let io = |error: std::io::Error| StoreError::io("lock", &lock, error);
-    let file = std::fs::File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&lock)
-        .map_err(io)?;
+    let file = files::open_or_create(&lock).map_err(io)?;
     file.lock().map_err(io)?;
     let mark = DamageMark::of(path);
     let (reason, may_be_sound) = match mark.found() {
@@ -187,7 +183,7 @@ impl DamageMark {
 
     /// What was noted of this database.
     fn found(&self) -> Option<Found> {
-        let text = std::fs::read_to_string(&self.path).ok()?;
+        let text = files::read_to_string(&self.path).ok()?;
         let (inode, found) = match text.strip_suffix(" reading") {
             Some(inode) => (inode, Found::Reading),
             None => (text.as_str(), Found::Record),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::digest::Digest;
+use crate::files;
 use crate::worker::renderers::KernelSpec;
 
 use super::Context;
@@ -28,7 +29,7 @@ pub fn find(context: &Context, environments: &[PathBuf]) -> BTreeMap<String, Ker
         };
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().to_lowercase();
-            let Ok(text) = std::fs::read(entry.path().join("kernel.json")) else {
+            let Ok(text) = files::read(&entry.path().join("kernel.json")) else {
                 continue;
             };
             match serde_json::from_slice::<KernelJson>(&text) {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
+use crate::files;
 
 /// A virtual environment or an installed Python.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ impl PythonEnvironment {
 
 /// The version in a virtual environment's settings.
 fn exact_version(base: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(base.join("pyvenv.cfg")).ok()?;
+    let text = files::read_to_string(&base.join("pyvenv.cfg")).ok()?;
     text.lines()
         .filter_map(|line| line.split_once('='))
         .find(|(key, _)| matches!(key.trim(), "version" | "version_info"))

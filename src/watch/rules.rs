@@ -64,11 +64,16 @@ impl Rules {
         }
         let mut builder = GitignoreBuilder::new(dir);
         // A rule that cannot be read ignores nothing: that costs a needless look and loses no change.
+        let mut add = |file: PathBuf| {
+            if file.is_file() {
+                let _ = builder.add(file);
+            }
+        };
         if dir == self.top {
-            let _ = builder.add(dir.join(".git/info/exclude"));
+            add(dir.join(".git/info/exclude"));
         }
         for name in RULE_FILES {
-            let _ = builder.add(dir.join(name));
+            add(dir.join(name));
         }
         let rules = Arc::new(builder.build().unwrap_or_else(|_| Gitignore::empty()));
         self.by_dir

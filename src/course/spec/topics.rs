@@ -323,7 +323,7 @@ fn include<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Option<Include> {
         return None;
     };
     let path = |reader: &mut Reader<'a>, name: &str, value: &str| {
-        let found = RelPath::new(value.trim());
+        let found = RelPath::written(value.trim());
         if let Err(error) = &found {
             reader
                 .error(node, format!("`{name}` of `<include>`: {error}"))

@@ -197,7 +197,7 @@ impl<'a> Reader<'a> {
         if value.is_empty() || value == "." {
             return None;
         }
-        match RelPath::new(value) {
+        match RelPath::written(value) {
             Ok(path) => Some(path),
             Err(error) => {
                 let label = node.tag_name().name();

@@ -185,7 +185,7 @@ impl Publisher {
     }
 
     /// Removes the directories that became empty, up to the output root.
-    pub(super) fn remove_empty_dirs(&self, file: &Path) {
+    pub fn remove_empty_dirs(&self, file: &Path) {
         for dir in file.ancestors().skip(1) {
             let is_root = self.allowed.iter().any(|allowed| allowed == dir);
             if is_root || std::fs::remove_dir(dir).is_err() {

@@ -185,12 +185,17 @@ fn image(
     let made = url
         .strip_prefix("img/")
         .and_then(|name| topic.home.join(&format!("img-generated/{name}")).ok());
-    for place in own.iter().chain(&made) {
+    // An author on Windows may write it so; a file of that very name comes first.
+    let slashed = url.replace('\\', "/");
+    let slashed = topic.home.join(&slashed).ok();
+    for place in own.iter().chain(&slashed).chain(&made) {
         if let Some(action) = rendered.get(place) {
             return Some((Place::Rendered(*action), "rendered".to_owned()));
         }
         let file = topic.included_at(place).unwrap_or(place);
-        if let Some(digest) = context.files.digest(file) {
+        if let Some(digest) = context.files.digest(file)
+            && context.files.is_inside(file)
+        {
             return Some((Place::File(file.clone(), digest), digest.to_string()));
         }
     }

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::Bounds;
 use crate::course::RelPath;
 use crate::events::Diagnostic;
+use crate::files;
 use crate::worker::WorkerError;
 
 /// Copies `(source below the root, path in the directory)`. A source that cannot be used is a diagnostic.
@@ -31,10 +33,11 @@ fn copy_all(
     let root = root
         .canonicalize()
         .map_err(|error| WorkerError::Io(format!("cannot read `{}`: {error}", root.display())))?;
+    let bounds = Bounds::of(&root);
     for (source, target) in files {
         // Links are followed, but not out of the course: what a deck reads is what its key was made of.
         let real = match source.under(&root).canonicalize() {
-            Ok(real) if real.starts_with(&root) => real,
+            Ok(real) if bounds.hold(&real) => real,
             Ok(_) => {
                 let message = format!("`{source}` is a link to a place outside the course");
                 let hint = "put the file itself into the topic";
@@ -52,12 +55,13 @@ fn copy_all(
                 WorkerError::Io(format!("cannot create `{}`: {error}", parent.display()))
             })?;
         }
-        let bytes = match std::fs::read(&real) {
-            Ok(bytes) => bytes,
+        let mut opened = match bounds.open(&real) {
+            Ok(opened) => opened,
             Err(error) => return Ok(Some(unreadable(source, &error))),
         };
-        std::fs::write(&target, bytes)
-            .and_then(|()| keep_executable(&real, &target))
+        std::fs::File::create(&target)
+            .and_then(|mut copy| files::copy_content(&mut opened, &mut copy))
+            .and_then(|_| keep_executable(&real, &target))
             .map_err(|error| {
                 WorkerError::Io(format!("cannot write `{}`: {error}", target.display()))
             })?;

@@ -1,0 +1,164 @@
+//! Where the paths that a course names may lead: into the course root, and into directories that the person who builds it
+//! allows. The course itself cannot allow any.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::events::Diagnostic;
+use crate::files;
+
+use super::env::{ALLOWED_DIRS, KERNEL_PYTHON};
+
+/// The directories that paths of a course may lead into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    root: PathBuf,
+    /// Without links: the root first.
+    allowed: Vec<PathBuf>,
+}
+
+impl Bounds {
+    /// Those of a course root, with what the environment of this process allows.
+    pub fn of(root: &Path) -> Self {
+        let named = std::env::var_os(ALLOWED_DIRS).unwrap_or_default();
+        let named: Vec<PathBuf> = std::env::split_paths(&named).collect();
+        Self::new(root, &named)
+    }
+
+    fn new(root: &Path, named: &[PathBuf]) -> Self {
+        let real = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
+        // A relative one would mean another directory for every process.
+        let named = named.iter().filter(|dir| dir.is_absolute());
+        let named = named.filter_map(|dir| dir.canonicalize().ok());
+        Self {
+            root: root.to_path_buf(),
+            allowed: std::iter::once(real).chain(named).collect(),
+        }
+    }
+
+    /// The course root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether a path without links lies in one of them.
+    pub fn hold(&self, real: &Path) -> bool {
+        self.allowed.iter().any(|dir| real.starts_with(dir))
+    }
+
+    /// Where a path really leads, when that is elsewhere. Of one that does not exist it is what is there of it.
+    pub fn leaves(&self, path: &Path) -> Option<PathBuf> {
+        let real = path.ancestors().find_map(|path| path.canonicalize().ok())?;
+        (!self.hold(&real)).then_some(real)
+    }
+
+    /// Opens a regular file of the course.
+    pub fn open(&self, path: &Path) -> io::Result<File> {
+        use std::os::fd::AsRawFd as _;
+        let file = files::open(path)?;
+        // What was opened, not what the path means a moment later.
+        let opened = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let real = std::fs::read_link(opened).or_else(|_| path.canonicalize())?;
+        match self.hold(&real) {
+            true => Ok(file),
+            false => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it lies outside of the course",
+            )),
+        }
+    }
+
+    /// The error about a path that leads elsewhere.
+    pub fn error(what: &str, real: &Path) -> Diagnostic {
+        Diagnostic::error(format!(
+            "{what} leads out of the course, to `{}`",
+            real.display()
+        ))
+        .hint(format!(
+            "copy it into the course, or allow the place yourself: {ALLOWED_DIRS}={}",
+            real.display()
+        ))
+    }
+
+    /// The same for an interpreter or virtual environment: what lies in this is mostly a link to one of the system.
+    pub fn check_python(&self, name: &str, file: &str, text: &str) -> Result<(), Error> {
+        if std::env::var_os(KERNEL_PYTHON).is_some() {
+            // It is not used.
+            return Ok(());
+        }
+        let named = self.root.join(name);
+        let dir = match named.is_dir() {
+            true => Path::new(name),
+            false => Path::new(name).parent().unwrap_or(Path::new("")),
+        };
+        let dir = dir.to_string_lossy();
+        self.check("the Python of kernels", &dir, file, text)
+            .map_err(|error| {
+                error.hint(format!(
+                    "keep the environment in the course, or name it yourself: {KERNEL_PYTHON}={}",
+                    named.display()
+                ))
+            })
+    }
+
+    /// Whether a path that the course names stays inside; else the error about it, at the line of `text` that names it.
+    pub fn check(&self, what: &str, name: &str, file: &str, text: &str) -> Result<(), Error> {
+        let Some(real) = self.leaves(&self.root.join(name)) else {
+            return Ok(());
+        };
+        let lines = text.lines();
+        let line = lines
+            .zip(1..)
+            .find(|(line, _)| line.contains(name))
+            .map(|(_, number)| number);
+        let error = Self::error(&format!("{what} `{name}`"), &real).at(file, line);
+        Err(Error::from_diagnostics(vec![error]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn paths_stay_in_the_course_and_in_what_the_person_allows() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        let root = top.join("course");
+        for dir in ["course/inside", "outside/deep", "allowed"] {
+            std::fs::create_dir_all(top.join(dir)).unwrap();
+        }
+        std::fs::write(top.join("outside/secret"), "secret").unwrap();
+        std::fs::write(top.join("allowed/fine"), "fine").unwrap();
+        symlink(top.join("outside"), root.join("out")).unwrap();
+        symlink("inside", root.join("in")).unwrap();
+        symlink("../allowed", root.join("allowed")).unwrap();
+        let bounds = Bounds::new(&root, &[top.join("allowed"), PathBuf::from("..")]);
+        for path in ["inside", "in", "in/new/deep", "allowed/fine", "new", ""] {
+            assert_eq!(bounds.leaves(&root.join(path)), None, "{path}");
+        }
+        for path in [
+            "out",
+            "out/secret",
+            "out/new",
+            "..",
+            "../new",
+            "in/../../new",
+            "/etc",
+        ] {
+            assert!(bounds.leaves(&root.join(path)).is_some(), "{path}");
+        }
+        assert!(bounds.open(&root.join("allowed/fine")).is_ok());
+        assert!(bounds.open(&root.join("out/secret")).is_err());
+        let text = "[output]\n\ndir = \"../new\"\n";
+        let error = bounds.check("the output directory", "../new", "clm.toml", text);
+        let error = &error.unwrap_err().diagnostics[0];
+        assert_eq!(
+            (error.file.as_deref(), error.line),
+            (Some("clm.toml"), Some(3))
+        );
+    }
+}
