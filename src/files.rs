@@ -26,6 +26,15 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Opens a directory.
+pub fn open_dir(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NONBLOCK;
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(path)
+}
+
 /// Opens a regular file for writing as it is, or creates it: a file that is locked, not written.
 pub fn open_or_create(path: &Path) -> io::Result<File> {
     match std::fs::metadata(path) {
@@ -169,6 +178,8 @@ mod tests {
         assert!(error.to_string().contains("device"), "{error}");
         assert!(copy(&path("pipe"), &path("copy")).is_err());
         assert!(open_or_create(&path("to-pipe")).is_err());
+        assert!(open_dir(&path("to-pipe")).is_err());
+        assert!(open_dir(dir.path()).is_ok());
         assert!(open_or_create(&path("lock")).is_ok());
         assert!(!path("copy").exists());
     }

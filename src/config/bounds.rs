@@ -108,11 +108,11 @@ impl Bounds {
         let Some(real) = self.leaves(&self.root.join(name)) else {
             return Ok(());
         };
-        let lines = text.lines();
-        let line = lines
-            .zip(1..)
-            .find(|(line, _)| line.contains(name))
-            .map(|(_, number)| number);
+        // As a whole value first: a short name may be a part of other words.
+        let values = [format!(">{name}<"), format!("\"{name}\""), name.to_owned()];
+        let line_with = |value: &String| text.lines().position(|line| line.contains(value));
+        let line = values.iter().find_map(line_with);
+        let line = line.and_then(|line| u32::try_from(line + 1).ok());
         let error = Self::error(&format!("{what} `{name}`"), &real).at(file, line);
         Err(Error::from_diagnostics(vec![error]))
     }

@@ -7,6 +7,7 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::{SFlag, fstatat};
 
 use crate::digest::{Stamp, nanoseconds};
+use crate::files;
 
 /// A directory whose files are looked at.
 pub struct Directory {
@@ -18,7 +19,7 @@ pub struct Directory {
 impl Directory {
     /// The directory at a path, whether there is one or not.
     pub fn at(path: PathBuf) -> Self {
-        let opened = File::open(&path).ok();
+        let opened = files::open_dir(&path).ok();
         Self { path, opened }
     }
 

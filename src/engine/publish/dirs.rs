@@ -42,20 +42,31 @@ impl Publisher {
         self.make_dir(&self.file(destination))
     }
 
-    /// The first directory on the way to one that exists and does not lie where outputs may be.
-    fn leading_out<'d>(&self, dir: &'d Path) -> Option<&'d Path> {
-        let is_root = |dir: &Path| self.allowed.iter().any(|allowed| dir == allowed);
-        let mut above: Vec<&Path> = dir.ancestors().take_while(|dir| !is_root(dir)).collect();
+    /// The first directory on the way to one that exists and does not lie where outputs may be. Those that do are not looked
+    /// at again.
+    fn leading_out<'d>(&mut self, dir: &'d Path) -> Option<&'d Path> {
+        let is_known =
+            |dir: &Path| self.checked_dirs.contains(dir) || self.allowed.iter().any(|it| it == dir);
+        let mut above: Vec<&Path> = dir.ancestors().take_while(|dir| !is_known(dir)).collect();
         above.reverse();
-        above
-            .into_iter()
-            .take_while(|dir| dir.exists())
-            .find(|dir| dir.is_dir() && !self.is_inside_dir(dir).unwrap_or(false))
+        for dir in above {
+            if !dir.is_dir() {
+                return None;
+            }
+            if !self.is_inside_dir(dir).unwrap_or(false) {
+                return Some(dir);
+            }
+            self.checked_dirs.insert(dir.to_path_buf());
+        }
+        None
     }
 
     /// Whether a directory lies, without links, in one of those that outputs may be in.
     fn is_inside_dir(&self, dir: &Path) -> io::Result<bool> {
         let real = dir.canonicalize()?;
+        if self.allowed.iter().any(|allowed| real.starts_with(allowed)) {
+            return Ok(true);
+        }
         for allowed in &self.allowed {
             match allowed.canonicalize() {
                 Ok(allowed) if real.starts_with(&allowed) => return Ok(true),

@@ -344,3 +344,6 @@ impl Publisher {
         self.among_sources.iter().map(|path| &**path)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,20 +47,7 @@ impl Publisher {
         if staged.is_empty() {
             return Ok(Vec::new());
         }
-        // The ledger speaks first: a file that we wrote is never taken for somebody else's, even after kill -9. Until the
-        // new bytes are in place it also says what is there now.
-        let mut intents = Vec::new();
-        for staged in &staged {
-            if !self.knows(staged)? {
-                intents.push(staged.written(OutputRecord {
-                    before: staged.there.ours(),
-                    ..staged.record.clone()
-                }));
-            }
-        }
-        if !intents.is_empty() {
-            self.record(intents)?;
-        }
+        self.announce(&staged)?;
         let moved = parallel::each(&staged, |output| self.place_one(output));
         let mut placed = Vec::with_capacity(staged.len());
         let mut failures = Vec::new();
@@ -84,6 +71,24 @@ impl Publisher {
         // Nobody waits for the stamps: without them the files are read again.
         self.store.record_outputs_later(placed);
         result.map(|()| failures)
+    }
+
+    /// The ledger speaks first: a file that we wrote is never taken for somebody else's, even after kill -9. Until the new
+    /// bytes are in place it also says what is there now.
+    pub(super) fn announce(&mut self, staged: &[Staged]) -> Result<()> {
+        let mut intents = Vec::new();
+        for staged in staged {
+            if !self.knows(staged)? {
+                intents.push(staged.written(OutputRecord {
+                    before: staged.there.ours(),
+                    ..staged.record.clone()
+                }));
+            }
+        }
+        match intents.is_empty() {
+            true => Ok(()),
+            false => self.record(intents),
+        }
     }
 
     /// Whether the ledger says already what it is to say before this output is placed.

@@ -1,0 +1,154 @@
+use std::collections::HashSet;
+
+use super::*;
+
+/// A course root with the store of earlier processes.
+struct Course {
+    dir: tempfile::TempDir,
+}
+
+impl Course {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join(".clm/staging")).unwrap();
+        Self { dir }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join("output").join(name)
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(self.file(name)).ok()
+    }
+
+    /// A publisher as a new process has it.
+    fn publisher(&self) -> Publisher {
+        let root = self.dir.path();
+        let state_dir = root.join(".clm");
+        let store = Store::open(&state_dir).unwrap().0;
+        let place = Place {
+            root,
+            output_roots: &[root.join("output")],
+            scope: "course.xml -> ".to_owned(),
+            staging: state_dir.join("staging"),
+            state_dir: state_dir.clone(),
+        };
+        let (events, _) = Events::channel();
+        Publisher::new(place, store, OwnFiles::default(), events, Arc::default()).unwrap()
+    }
+}
+
+fn stage(publisher: &mut Publisher, name: &str, text: &str) -> Vec<Staged> {
+    let destinations = [format!("output/{name}").into()];
+    let content = Content::Bytes(text.as_bytes().to_vec());
+    let output = Output {
+        destinations: &destinations,
+        digest: Digest::of(text),
+        content: &content,
+        action: "copy".into(),
+    };
+    let prepared = publisher.prepare(&[output]).unwrap();
+    let places = prepared.into_iter().flatten().flatten();
+    places
+        .filter_map(|place| match place {
+            Prepared::Staged(staged) => Some(staged),
+            _ => None,
+        })
+        .collect()
+}
+
+fn publish(course: &Course, name: &str, text: &str) {
+    let mut publisher = course.publisher();
+    let staged = stage(&mut publisher, name, text);
+    assert!(publisher.place(staged).unwrap().is_empty());
+    assert_eq!(course.text(name).as_deref(), Some(text));
+}
+
+/// Everything is removed that is clm's: gives what is said of the rest.
+fn remove_all(course: &Course) -> Vec<Diagnostic> {
+    let mut publisher = course.publisher();
+    publisher.remove_others(&HashSet::new()).unwrap().1
+}
+
+#[test]
+fn what_was_there_before_a_kill_is_still_ours() {
+    let course = Course::new();
+    publish(&course, "a", "one");
+    // Two processes are killed before they rename.
+    for text in ["two", "three"] {
+        let mut publisher = course.publisher();
+        let staged = stage(&mut publisher, "a", text);
+        publisher.announce(&staged).unwrap();
+    }
+    assert_eq!(course.text("a").as_deref(), Some("one"));
+    assert!(remove_all(&course).is_empty());
+    assert_eq!(course.text("a"), None);
+    assert!(!course.dir.path().join(".clm/replaced").exists());
+
+    // One that is killed after it is ours as well, and so is what comes next.
+    publish(&course, "a", "one");
+    let mut publisher = course.publisher();
+    let staged = stage(&mut publisher, "a", "two");
+    publisher.announce(&staged).unwrap();
+    std::fs::write(course.file("a"), "two").unwrap();
+    drop(publisher);
+    publish(&course, "a", "three");
+    assert!(!course.dir.path().join(".clm/replaced").exists());
+    assert!(remove_all(&course).is_empty());
+    assert_eq!(course.text("a"), None);
+}
+
+#[test]
+fn what_somebody_wrote_after_a_kill_is_not_ours() {
+    let course = Course::new();
+    publish(&course, "a", "one");
+    let mut publisher = course.publisher();
+    let staged = stage(&mut publisher, "a", "two");
+    publisher.announce(&staged).unwrap();
+    drop(publisher);
+    std::fs::write(course.file("a"), "by hand").unwrap();
+    assert_eq!(remove_all(&course).len(), 1, "it is left alone");
+    assert_eq!(course.text("a").as_deref(), Some("by hand"));
+    let mut publisher = course.publisher();
+    let staged = stage(&mut publisher, "a", "two");
+    publisher.place(staged).unwrap();
+    assert!(publisher.take_replaced().is_some());
+    assert_eq!(course.text("a").as_deref(), Some("two"));
+}
+
+/// An editor that saves between the look at an output and the rename loses nothing.
+#[test]
+fn what_appears_after_the_look_is_moved_aside() {
+    let course = Course::new();
+    let mut publisher = course.publisher();
+    for (name, before) in [("new", None), ("old", Some("by clm"))] {
+        if let Some(before) = before {
+            let staged = stage(&mut publisher, name, before);
+            publisher.place(staged).unwrap();
+        }
+        let staged = stage(&mut publisher, name, "two");
+        std::fs::write(course.file(name), "by hand").unwrap();
+        assert!(publisher.place(staged).unwrap().is_empty());
+        assert_eq!(course.text(name).as_deref(), Some("two"));
+        let warning = publisher.take_replaced().unwrap();
+        assert!(warning.message.contains(name), "{}", warning.message);
+    }
+}
+
+#[test]
+fn found_bytes_are_never_ours_until_they_are_written() {
+    let course = Course::new();
+    std::fs::create_dir_all(course.file("")).unwrap();
+    std::fs::write(course.file("a"), "one").unwrap();
+    let mut publisher = course.publisher();
+    assert!(stage(&mut publisher, "a", "one").is_empty(), "it is there");
+    assert!(publisher.is_adopted("output/a").unwrap());
+    let staged = stage(&mut publisher, "a", "two");
+    publisher.place(staged).unwrap();
+    assert!(publisher.take_replaced().is_some());
+    assert!(!publisher.is_adopted("output/a").unwrap());
+    drop(publisher);
+    assert!(remove_all(&course).is_empty());
+    assert_eq!(course.text("a"), None);
+}
