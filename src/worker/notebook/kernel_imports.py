@@ -14,6 +14,8 @@ from types import ModuleType
 
 # Out of the way: descriptors of cells get the numbers that they have without us.
 DESCRIPTOR = 199
+# More facts are not reported: a deck that opens files without end must not fill the memory.
+MOST = 50_000
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # What an audit hook hears when a process starts another one.
 STARTS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn"}
@@ -21,9 +23,12 @@ STARTS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spaw
 
 class Report:
     def __init__(self, path):
-        opened = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        self._file = os.dup2(opened, DESCRIPTOR, inheritable=False)
-        os.close(opened)
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            opened, self._file = self._file, os.dup2(self._file, DESCRIPTOR, inheritable=False)
+            os.close(opened)
+        except OSError:
+            pass  # fewer descriptors are allowed
         self._work = os.getcwd() + os.sep
         self._library = os.path.dirname(os.__file__) + os.sep
         self._known = set()
@@ -117,7 +122,7 @@ class Report:
 
     def _note(self, fact):
         key = tuple(fact)
-        if key not in self._known:
+        if key not in self._known and len(self._known) < MOST:
             self._known.add(key)
             self._say(fact)
 
