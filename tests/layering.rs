@@ -31,10 +31,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("events", &[]),
     ("files", &[]),
     ("memory", &[]),
+    ("owner", &[]),
     ("parallel", &[]),
 ];
 const BOTTOM: &[&str] = &[
-    "config", "digest", "error", "events", "files", "memory", "parallel",
+    "config", "digest", "error", "events", "files", "memory", "owner", "parallel",
 ];
 /// What the pure rooms and files must not know.
 const PURE: &[(&str, &[&str])] = &[

@@ -22,6 +22,7 @@ mod format;
 mod imports;
 mod languages;
 mod layering;
+mod links;
 mod markdown;
 mod notebook;
 mod ownership;

@@ -125,6 +125,14 @@ fn stop(args: &CourseArgs) -> Result<u8> {
         _ => None,
     };
     if !matches!(answer, Some(Answer::Ok)) {
+        if info.owner.as_ref().is_some_and(|owner| !owner.is_here()) {
+            // Its number may be another process's here.
+            return Err(Error::internal(format!(
+                "process {} watches this course in another container or on another machine, and does not answer",
+                info.pid
+            ))
+            .hint("run `clm daemon stop` where it was started"));
+        }
         // Another version, or one that does not answer: it ends in an orderly way all the same.
         let pid = nix::unistd::Pid::from_raw(i32::try_from(info.pid).unwrap_or(0));
         if pid.as_raw() > 0 {

@@ -3,12 +3,13 @@
 use clap::Args;
 
 use crate::error::{Error, Result};
+use crate::store::Store;
 use crate::tools::Context;
 use crate::tools::doctor::{self, Health};
 use crate::ui;
 
 use super::session::CourseArgs;
-use super::{session, setup};
+use super::{cache, session, setup};
 
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -48,6 +49,11 @@ pub fn run(args: &DoctorArgs) -> Result<u8> {
         if let Some(hint) = &finding.hint {
             ui::data(&format!("         hint: {hint}\n"));
         }
+    }
+    if let Some(dir) = state_dir.filter(|dir| dir.join("clm.db").is_file()) {
+        let (store, _) = Store::open(&dir)?;
+        let usage = cache::line(&store.usage()?);
+        ui::data(&format!("{:>8} cache: {usage}\n", "ok"));
     }
     Ok(u8::from(
         report

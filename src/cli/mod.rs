@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod build;
+mod cache;
 mod check_spec;
 mod completions;
 mod daemon;
@@ -54,6 +55,8 @@ enum Command {
     Daemon(daemon::DaemonArgs),
     /// Tell everything that is wrong in a specification and in what it names, without building
     CheckSpec(check_spec::CheckSpecArgs),
+    /// Show and bound what is kept of earlier builds
+    Cache(cache::CacheArgs),
     /// Say why the outputs of a source are up to date or not
     Explain(explain::ExplainArgs),
     /// Find the renderers and install those that are missing, without root
@@ -106,6 +109,7 @@ fn run(command: Command, profile: Option<Profile>) -> Result<u8> {
         Command::Status(args) => status::run(&args),
         Command::Daemon(args) => daemon::run(&args),
         Command::CheckSpec(args) => check_spec::run(&args),
+        Command::Cache(args) => cache::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::engine::course::Course;
 use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Event, Events};
+use crate::owner::Owner;
 use crate::store::Store;
 use crate::tools;
 use crate::worker::Renderers;
@@ -142,6 +143,16 @@ pub fn tools_context(course: &Course, kernel_python: Option<&str>) -> tools::Con
 /// Opens the records; what there is to say about them goes to the reporter.
 #[tracing::instrument(level = "debug", name = "open records", skip_all)]
 pub fn open_store(course: &Course, events: &Events) -> Result<Store> {
+    if let Some(dir) = course.place.state_dir_of_read_only() {
+        events.emit(Event::Diagnostic(
+            Diagnostic::warning(format!(
+                "`{}` cannot be written; records are kept in `{}`",
+                course.place.root.display(),
+                dir.display()
+            ))
+            .hint("choose another directory with the variable CLM_STATE_DIR"),
+        ));
+    }
     let (store, diagnostics) = Store::open(&course.place.state_dir())?;
     for diagnostic in diagnostics {
         events.emit(Event::Diagnostic(diagnostic));
@@ -211,7 +222,7 @@ pub fn pool_config(
 /// Settings of workers that may read below `root`.
 pub fn pool_config_for(root: &std::path::Path, context: &tools::Context) -> PoolConfig {
     // A directory for each process: what a killed one leaves is swept up by the next.
-    let own = std::process::id().to_string();
+    let own = Owner::current().dir_name();
     PoolConfig::new(root, context.tools_dir.join("run").join(own))
 }
 

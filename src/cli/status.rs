@@ -7,9 +7,10 @@ use crate::daemon::client::Client;
 use crate::daemon::protocol::DaemonStatus;
 use crate::error::Result;
 use crate::events::{Counts, Event, Events};
-use crate::store::Store;
+use crate::store::{Store, Usage};
 use crate::ui;
 
+use super::cache;
 use super::session::{self, CourseArgs};
 
 /// How many runs are shown.
@@ -34,6 +35,7 @@ struct Status {
     workers: Vec<WorkerLine>,
     queued: u64,
     leased: u64,
+    cache: Usage,
     runs: Vec<RunLine>,
 }
 
@@ -111,6 +113,7 @@ fn status(
             .collect(),
         queued,
         leased,
+        cache: store.usage()?,
         runs: store
             .recent_runs(RUNS)?
             .into_iter()
@@ -151,6 +154,7 @@ fn show(status: &Status) {
         "queue: {} waiting, {} running",
         status.queued, status.leased
     ));
+    line(format!("cache: {}", cache::line(&status.cache)));
     for worker in &status.workers {
         line(format!(
             "worker {} of process {}: {} {}",

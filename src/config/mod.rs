@@ -3,6 +3,7 @@
 //! Precedence: flag > environment > `clm.toml` > default. An unknown key in `clm.toml` is an error.
 
 mod bounds;
+mod cache;
 mod env_file;
 mod foreign;
 
@@ -13,11 +14,13 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::course::words::ImageKind;
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::Diagnostic;
 use crate::files;
 
 pub use bounds::Bounds;
+pub use cache::{CacheSettings, MAX_AGE, MAX_SIZE, parse_age, parse_size};
 pub use env_file::EnvFile;
 
 /// Environment variables that clm honours besides those of its tools.
@@ -58,6 +61,8 @@ pub struct Settings {
     /// What the author should know about the file.
     #[serde(skip)]
     pub notes: Vec<Diagnostic>,
+    /// How much of what was made is kept.
+    pub cache: CacheSettings,
 }
 
 /// `[notebook]`
@@ -388,13 +393,39 @@ impl Place {
             .to_string()
     }
 
-    /// The directory of the store.
+    /// The directory of the store: in the course, or in the user's cache when the course cannot be written.
     pub fn state_dir(&self) -> PathBuf {
         match std::env::var_os(env::STATE_DIR) {
             Some(dir) if !dir.is_empty() => PathBuf::from(dir),
-            _ => self.root.join(".clm"),
+            _ => self
+                .state_dir_of_read_only()
+                .unwrap_or_else(|| self.root.join(".clm")),
         }
     }
+
+    /// The directory of the store of a course that is read-only; none where it can be written, or where the store was
+    /// chosen.
+    pub fn state_dir_of_read_only(&self) -> Option<PathBuf> {
+        if std::env::var_os(env::STATE_DIR).is_some_and(|dir| !dir.is_empty()) {
+            return None;
+        }
+        let own = self.root.join(".clm");
+        let dir = if own.is_dir() { &own } else { &self.root };
+        if nix::unistd::access(dir, nix::unistd::AccessFlags::W_OK).is_ok() {
+            return None;
+        }
+        let name = Digest::of(self.root.as_os_str().as_encoded_bytes()).short();
+        Some(user_cache().join("clm").join(name))
+    }
+}
+
+/// The user's directory for caches.
+pub fn user_cache() -> PathBuf {
+    let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    named
+        .filter(|dir| dir.is_absolute())
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .unwrap_or_else(std::env::temp_dir)
 }
 
 fn no_spec(spec: &Path, error: &std::io::Error) -> Error {

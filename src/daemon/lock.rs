@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::owner::Owner;
 
 const LOCK: &str = "daemon.lock";
 const INFO: &str = "daemon.json";
@@ -20,6 +21,9 @@ const LOOKS: usize = 10;
 pub struct DaemonInfo {
     /// Its process.
     pub pid: u32,
+    /// The same with its machine and start: the number alone may be another process's here.
+    #[serde(default)]
+    pub owner: Option<Owner>,
     /// The version of clm.
     pub version: String,
     /// Where it listens.
@@ -90,6 +94,7 @@ impl DaemonLock {
     pub fn announce(&self, preview: Option<String>) -> Result<()> {
         let info = DaemonInfo {
             pid: std::process::id(),
+            owner: Some(Owner::current()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             socket: self.socket.clone(),
             started: SystemTime::now()
@@ -133,35 +138,114 @@ pub fn running(state_dir: &Path) -> Option<DaemonInfo> {
 
 /// A short path in a directory that only this user can enter: socket paths are limited to about 100 bytes.
 fn socket_path(state_dir: &Path) -> Result<PathBuf> {
-    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
     let user = nix::unistd::Uid::effective();
-    let dir = match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
-        Some(dir) if dir.is_dir() => dir.join("clm"),
-        _ => std::env::temp_dir().join(format!("clm-{user}")),
-    };
-    let _ = std::fs::DirBuilder::new().mode(0o700).create(&dir);
-    let metadata =
-        std::fs::symlink_metadata(&dir).map_err(|error| Error::io("create", &dir, &error))?;
-    let is_ours = metadata.is_dir()
-        && metadata.uid() == user.as_raw()
-        && metadata.permissions().mode() & 0o077 == 0;
-    if !is_ours {
-        return Err(Error::internal(format!(
-            "`{}` is not a directory that only you can enter",
-            dir.display()
-        ))
-        .hint("remove it, or name a directory of yours in XDG_RUNTIME_DIR"));
-    }
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let runtime = runtime.filter(|dir| dir.is_absolute() && dir.is_dir());
+    let temporary = std::env::temp_dir();
     let real = state_dir
         .canonicalize()
         .unwrap_or_else(|_| state_dir.to_path_buf());
+    let places: Vec<PathBuf> = runtime
+        .map(|dir| dir.join("clm"))
+        .into_iter()
+        .chain([temporary.join(format!("clm-{user}")), real.join("run")])
+        .collect();
     let name = Digest::of(real.as_os_str().as_encoded_bytes());
-    Ok(dir.join(format!("{}.sock", &name.to_string()[..16])))
+    let name = format!("{}.sock", &name.to_string()[..16]);
+    // Another user may have taken the name in a directory that all can write to.
+    let dir = places.iter().find(|dir| {
+        dir.join(&name).as_os_str().len() < LONGEST_SOCKET && is_private_dir(dir, user)
+    });
+    let Some(dir) = dir else {
+        return Err(Error::internal(format!(
+            "`{}` is not a directory that only you can enter",
+            places.first().map_or(&*real, |dir| dir).display()
+        ))
+        .hint("remove it, or name a directory of yours in XDG_RUNTIME_DIR"));
+    };
+    sweep_sockets(dir);
+    Ok(dir.join(name))
+}
+
+/// The longest path of a socket, in bytes.
+const LONGEST_SOCKET: usize = 100;
+
+/// Makes a directory that only this user can enter. Whether it is one: not a link, nor one that another user made.
+fn is_private_dir(dir: &Path, user: nix::unistd::Uid) -> bool {
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+    let _ = std::fs::DirBuilder::new().mode(0o700).create(dir);
+    std::fs::symlink_metadata(dir).is_ok_and(|metadata| {
+        metadata.is_dir()
+            && metadata.uid() == user.as_raw()
+            && metadata.permissions().mode() & 0o077 == 0
+    })
+}
+
+/// Removes the sockets of watches that were killed: nobody listens there.
+fn sweep_sockets(dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let is_socket = path
+            .extension()
+            .is_some_and(|extension| extension == "sock");
+        // One that was made just now may not listen yet.
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+        let is_old = age.is_some_and(|age| age > Duration::from_secs(60));
+        let is_refused = || {
+            std::os::unix::net::UnixStream::connect(&path)
+                .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+        };
+        if is_socket && is_old && is_refused() {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_for_sockets_is_private_or_another_is_taken() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let user = nix::unistd::Uid::effective();
+        let own = dir.path().join("own");
+        assert!(is_private_dir(&own, user) && is_private_dir(&own, user));
+        std::os::unix::fs::symlink(&own, dir.path().join("link")).unwrap();
+        assert!(!is_private_dir(&dir.path().join("link"), user));
+        let other = nix::unistd::Uid::from_raw(user.as_raw() + 1);
+        assert!(!is_private_dir(&own, other), "another user made it first");
+        std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(!is_private_dir(&own, user), "others can enter");
+        assert!(!is_private_dir(&dir.path().join("no/where"), user));
+    }
+
+    #[test]
+    fn sockets_of_killed_watches_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let listener = std::os::unix::net::UnixListener::bind(path("alive.sock")).unwrap();
+        for name in ["dead.sock", "young.sock"] {
+            drop(std::os::unix::net::UnixListener::bind(path(name)).unwrap());
+        }
+        std::fs::write(path("other"), "").unwrap();
+        let old = nix::sys::time::TimeSpec::from(Duration::from_secs(1_000_000));
+        for name in ["alive.sock", "dead.sock", "other"] {
+            let follow = nix::sys::stat::UtimensatFlags::FollowSymlink;
+            nix::sys::stat::utimensat(nix::fcntl::AT_FDCWD, &path(name), &old, &old, follow)
+                .unwrap();
+        }
+        sweep_sockets(dir.path());
+        let there = |name: &str| path(name).exists();
+        assert!(there("alive.sock") && there("young.sock") && there("other"));
+        assert!(!there("dead.sock"));
+        drop(listener);
+    }
 
     #[test]
     fn one_daemon_for_each_course_and_it_can_be_found() {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -20,6 +21,9 @@ use crate::watch::{Hold, Watcher};
 use super::gate::Gate;
 use super::hub::Hub;
 use super::protocol::{Answer, DaemonStatus, Line, MAX_LINE, PROTOCOL, Request};
+
+/// How long to wait when a client cannot be accepted.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What clients are served with. Clones are the same server.
 #[derive(Clone)]
@@ -60,7 +64,15 @@ impl Server {
                 accepted = listener.accept() => accepted,
                 () = self.cancel.cancelled() => return,
             };
-            let Ok((stream, _)) = accepted else { continue };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Without descriptors the next try fails as well, at once and again and again.
+                    tracing::warn!(%error, "a client cannot be answered");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
             let user = nix::unistd::Uid::effective().as_raw();
             if !stream.peer_cred().is_ok_and(|peer| peer.uid() == user) {
                 continue;

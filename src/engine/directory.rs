@@ -9,11 +9,23 @@ use nix::sys::stat::{SFlag, fstatat};
 use crate::digest::{Stamp, nanoseconds};
 use crate::files;
 
+use super::unseen::has_links;
+
 /// A directory whose files are looked at.
 pub struct Directory {
     path: PathBuf,
     /// None when it cannot be opened: it may still be walked through.
     opened: Option<File>,
+}
+
+/// What a file is.
+pub struct Found {
+    /// Its stamp.
+    pub stamp: Stamp,
+    /// Whether it is a plain file.
+    pub is_file: bool,
+    /// Whether it is a plain file with more than one name.
+    pub has_links: bool,
 }
 
 impl Directory {
@@ -31,9 +43,19 @@ impl Directory {
     /// The stamp of a file in it and whether it is a plain one; none when there is nothing of that name. Links are
     /// followed.
     pub fn stamp(&self, name: &str) -> Option<(Stamp, bool)> {
+        let found = self.look(name)?;
+        Some((found.stamp, found.is_file))
+    }
+
+    /// What a file in it is; none when there is nothing of that name. Links are followed.
+    pub fn look(&self, name: &str) -> Option<Found> {
         let Some(opened) = &self.opened else {
             let metadata = std::fs::metadata(self.path.join(name)).ok()?;
-            return Some((Stamp::of(&metadata), metadata.is_file()));
+            return Some(Found {
+                stamp: Stamp::of(&metadata),
+                is_file: metadata.is_file(),
+                has_links: has_links(&metadata),
+            });
         };
         let stat = fstatat(opened, name, AtFlags::empty()).ok()?;
         let stamp = Stamp {
@@ -44,7 +66,12 @@ impl Directory {
             device: stat.st_dev,
         };
         let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
-        Some((stamp, kind == SFlag::S_IFREG))
+        let is_file = kind == SFlag::S_IFREG;
+        Some(Found {
+            stamp,
+            is_file,
+            has_links: is_file && stat.st_nlink > 1,
+        })
     }
 }
 

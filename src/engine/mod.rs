@@ -1,5 +1,6 @@
 //! The only place that sees plan, store and worker together: what is stale is made, everything is published.
 
+pub mod bounds;
 pub mod course;
 pub mod decide;
 mod directory;
@@ -26,6 +27,7 @@ mod settled;
 mod snapshot;
 pub mod sources;
 mod staging;
+mod unseen;
 mod wanted;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -296,6 +298,9 @@ impl Engine {
         let result = run.run(&mut memory).await;
         if result.is_ok() {
             self.seal(specified, &mut memory);
+            if let Some(collection) = self.due_collection(&memory) {
+                collection.run();
+            }
         }
         memory.carried.shutdown().await;
         self.end_pool(&pool).await;

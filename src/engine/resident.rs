@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use crate::worker::pool::Pool;
 use super::course::Specified;
 use super::guard::Guard;
 use super::run::{Rest, Run};
+use super::unseen::{self, Unseen};
 use super::{BuildOptions, Built, Engine, Memory, manifest};
 
 /// How long nothing happens before memory is given back: not between two saves.
@@ -55,6 +56,7 @@ pub struct Resident<'e> {
     pool: Arc<Pool>,
     memory: Option<Memory>,
     guard: Guard,
+    unseen: Unseen,
     /// The specification as it was when it last was right.
     specified: Option<Arc<Specified>>,
     /// Whether it may have changed since.
@@ -91,6 +93,7 @@ impl<'e> Resident<'e> {
             } else {
                 Guard::default()
             },
+            unseen: Unseen::default(),
             specified: None,
             respecify: true,
             broken: Vec::new(),
@@ -113,6 +116,9 @@ impl<'e> Resident<'e> {
             if self.engine.cancel.is_cancelled() {
                 return Left::Done;
             }
+            if !self.due.builds.is_empty() {
+                self.look_at_sources(true);
+            }
             let must_reload = self.changes_settings();
             let is_due =
                 self.due.run || !self.due.changes.is_empty() || !self.due.builds.is_empty();
@@ -120,16 +126,25 @@ impl<'e> Resident<'e> {
                 self.warm_up();
                 self.guard_outputs();
                 let is_trim = self.is_trim;
+                let next_look = self.next_look();
                 let ask = tokio::select! {
                     ask = asks.recv() => ask,
                     () = tokio::time::sleep(BEFORE_TRIM), if !is_trim => {
                         self.is_trim = true;
                         self.write_manifests();
                         if let Some(memory) = &mut self.memory {
+                            if let Some(collection) = self.engine.due_collection(memory) {
+                                // Nobody waits for it.
+                                drop(tokio::task::spawn_blocking(|| collection.run()));
+                            }
                             memory.release(&self.engine.store);
                         }
                         self.engine.store.release_memory();
                         memory::release();
+                        continue;
+                    }
+                    () = sleep_until(next_look) => {
+                        self.look_at_sources(false);
                         continue;
                     }
                     () = self.engine.cancel.cancelled() => None,
@@ -271,6 +286,7 @@ impl<'e> Resident<'e> {
         };
         self.is_warm = false;
         self.is_trim = false;
+        self.unseen.renew();
         self.memory = Some(memory);
         self.conclude(result, build, &options);
     }
@@ -427,6 +443,29 @@ impl<'e> Resident<'e> {
         options.looks_at_everything |= !is_sure.unwrap_or(false);
     }
 
+    /// Looks for changes that no event reports.
+    fn look_at_sources(&mut self, is_asked: bool) {
+        let Some(memory) = &self.memory else { return };
+        let course = &self.engine.course;
+        let looked = unseen::Course {
+            place: &course.place,
+            settings: course.settings_files(),
+            specification: self.specified.as_ref().map(|specified| specified.digest),
+            sources: &memory.sources,
+            own: &self.engine.own_files,
+        };
+        let changes = self.unseen.look(&looked, is_asked);
+        if !changes.is_empty() {
+            self.note(Ask::Changed(changes));
+        }
+    }
+
+    /// When to look at the sources, because some may change without an event.
+    fn next_look(&self) -> Option<Instant> {
+        let _ = self.memory.as_ref()?;
+        self.unseen.next_look()
+    }
+
     /// Has workers ready for the next change, now that there is nothing to do.
     fn warm_up(&mut self) {
         if std::mem::replace(&mut self.is_warm, true) {
@@ -437,5 +476,12 @@ impl<'e> Resident<'e> {
                 self.pool.warm_up(kind, Lang::ALL.len());
             }
         }
+    }
+}
+
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -9,10 +9,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::config::Bounds;
 use crate::course::RelPath;
 use crate::digest::{Digest, Stamp};
-use crate::parallel::lock;
+use crate::parallel::{self, lock};
 use crate::plan::{Files, Source};
 use crate::store::FileRecord;
 use crate::worker::observed::{Places, is_elsewhere};
+
+use super::directory::Directory;
 
 /// So many bytes of contents are kept; others are read once more when they are wanted again.
 const HELD: usize = 4 << 20;
@@ -204,6 +206,63 @@ impl Snapshot {
             .collect()
     }
 
+    /// Looks at every file again. Returns those that are not as they were, each with whether it has more than one name,
+    /// and whether any file has.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub fn look_again(&self) -> (Vec<(RelPath, bool)>, bool) {
+        let mut files = self.all();
+        files.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let groups: Vec<&[(RelPath, Option<FileRecord>)]> = files
+            .chunk_by(|(a, _), (b, _)| dir_of(a) == dir_of(b))
+            .collect();
+        let looked = parallel::map(&groups, |group| {
+            let Some((first, _)) = group.first() else {
+                return Vec::new();
+            };
+            let dir = Directory::at(self.root.join(dir_of(first)));
+            let again = |(path, record): &(RelPath, Option<FileRecord>)| {
+                let looked_ns = now_ns();
+                let found = dir.look(path.file_name()).filter(|found| found.is_file);
+                let (Some(record), Some(found)) = (record, &found) else {
+                    return (record.is_some() != found.is_some(), false, None);
+                };
+                if record.stamp.proves(record.recorded_ns, &found.stamp) {
+                    return (false, found.has_links, None);
+                }
+                let is_same = record.digest.is_of_file(&path.under(&self.root));
+                let renewed = FileRecord {
+                    stamp: found.stamp,
+                    digest: record.digest,
+                    recorded_ns: looked_ns,
+                };
+                (
+                    !is_same,
+                    found.has_links,
+                    is_same.then_some((*record, renewed)),
+                )
+            };
+            group.iter().map(again).collect()
+        });
+        let (mut changed, mut has_links) = (Vec::new(), false);
+        let mut seen = self.seen();
+        for ((path, _), (is_changed, is_linked, renewed)) in
+            files.iter().zip(looked.into_iter().flatten())
+        {
+            has_links |= is_linked;
+            if is_changed {
+                changed.push((path.clone(), is_linked));
+            }
+            if let Some((old, new)) = renewed
+                && let Some(State::There(record)) = seen.files.get_mut(path)
+                && *record == old
+            {
+                *record = new;
+                seen.changed_records.push((path.as_str().to_owned(), new));
+            }
+        }
+        (changed, has_links)
+    }
+
     /// How many were ever looked at or looked for; they only become more.
     pub fn known(&self) -> usize {
         self.seen().files.len()
@@ -268,6 +327,11 @@ impl Snapshot {
     pub fn take_changed_records(&self) -> Vec<(String, FileRecord)> {
         std::mem::take(&mut self.seen().changed_records)
     }
+}
+
+/// The directory of a file, as text.
+fn dir_of(path: &RelPath) -> &str {
+    path.as_str().rsplit_once('/').map_or("", |(dir, _)| dir)
 }
 
 impl Seen {

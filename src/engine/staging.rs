@@ -1,8 +1,10 @@
 //! Directories for work in progress: one for each process in the state directory, removed when its owner is gone.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
+use crate::owner::Owner;
 
 /// This process's directory; removed on drop.
 pub struct Staging(PathBuf);
@@ -12,7 +14,7 @@ impl Staging {
     pub fn create(state_dir: &Path) -> Result<Self> {
         let all = state_dir.join("staging");
         sweep(&all);
-        let own = all.join(std::process::id().to_string());
+        let own = all.join(Owner::current().dir_name());
         std::fs::create_dir_all(&own).map_err(|error| {
             Error::io("create", &own, &error)
                 .hint("choose a writable state directory with the variable CLM_STATE_DIR")
@@ -39,25 +41,31 @@ impl Drop for Staging {
     }
 }
 
-/// Removes directories that are named after processes which are gone.
+/// A directory of which it cannot be known whose it is goes after this time.
+const UNKNOWN: Duration = Duration::from_secs(7 * 86_400);
+
+/// Removes directories of processes that have ended. Those of another machine or process namespace stay, until nothing
+/// was done in them for a week.
 pub fn sweep(all: &Path) {
     let Ok(entries) = std::fs::read_dir(all) else {
         return;
     };
+    let now = SystemTime::now();
     for entry in entries.flatten() {
-        let owner = entry.file_name().to_string_lossy().parse::<i32>();
-        if owner.is_ok_and(|pid| !is_alive(pid)) {
-            // Whoever else cleans up at the same time is welcome.
+        let is_unused = || {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            let age = modified
+                .ok()
+                .and_then(|modified| now.duration_since(modified).ok());
+            age.is_some_and(|age| age > UNKNOWN)
+        };
+        let name = entry.file_name();
+        let is_gone = Owner::is_gone_by_name(&name.to_string_lossy());
+        if is_gone.unwrap_or_else(is_unused) {
+            // Another process may clean up at the same time.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
-}
-
-fn is_alive(pid: i32) -> bool {
-    use nix::errno::Errno;
-    use nix::sys::signal::kill;
-    use nix::unistd::Pid;
-    pid > 0 && !matches!(kill(Pid::from_raw(pid), None), Err(Errno::ESRCH))
 }
 
 #[cfg(test)]
@@ -67,18 +75,39 @@ mod tests {
     #[test]
     fn leftovers_of_dead_processes_go_and_those_of_living_ones_stay() {
         let dir = tempfile::tempdir().unwrap();
+        let me = Owner::current();
+        let make = |owner: &Owner| {
+            let made = dir.path().join("staging").join(owner.dir_name());
+            std::fs::create_dir_all(made.join("job-1")).unwrap();
+            made
+        };
+        // A process had our number before.
+        let dead = make(&Owner {
+            started: me.started.wrapping_add(1),
+            ..me.clone()
+        });
         let mut child = std::process::Command::new("true").spawn().unwrap();
-        let dead = dir.path().join(format!("staging/{}", child.id()));
+        // In another namespace a process has the number of one that has ended here.
+        let elsewhere = make(&Owner {
+            pid: child.id(),
+            host: "a container".to_owned(),
+            ..me.clone()
+        });
         child.wait().unwrap();
-        let parent = dir
-            .path()
-            .join(format!("staging/{}", std::os::unix::process::parent_id()));
-        std::fs::create_dir_all(dead.join("job-1")).unwrap();
-        std::fs::create_dir_all(&parent).unwrap();
+        let old = dir.path().join("staging/4711");
+        std::fs::create_dir_all(&old).unwrap();
+        let long_ago = SystemTime::now() - UNKNOWN - Duration::from_secs(60);
+        std::fs::File::open(&old)
+            .unwrap()
+            .set_modified(long_ago)
+            .unwrap();
         let staging = Staging::create(dir.path()).unwrap();
         assert!(!dead.exists());
-        assert!(parent.exists());
+        assert!(!old.exists());
+        assert!(elsewhere.exists());
         let own = staging.path().to_path_buf();
+        assert!(own.is_dir());
+        sweep(&dir.path().join("staging"));
         assert!(own.is_dir());
         drop(staging);
         assert!(!own.exists());

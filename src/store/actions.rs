@@ -176,8 +176,8 @@ fn entry(row: &Row<'_>) -> Result<Latest> {
 
 fn write_latest(connection: &Connection, entries: Vec<(String, Latest, Parts)>) -> Result<()> {
     let mut statement = connection.prepare_cached(
-        "INSERT OR REPLACE INTO latest (action, key, parts, discovered, finished_ms, duration_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT OR REPLACE INTO latest (action, key, parts, discovered, finished_ms, duration_ms, planned_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for (action, latest, parts) in entries {
         statement.execute(params![
@@ -186,7 +186,8 @@ fn write_latest(connection: &Connection, entries: Vec<(String, Latest, Parts)>) 
             to_json(&parts)?,
             to_json(&latest.discovered)?,
             latest.finished_ms,
-            latest.duration_ms as i64
+            latest.duration_ms as i64,
+            now_ms()
         ])?;
     }
     Ok(())

@@ -1,74 +1,294 @@
-//! Giving space back: results that nothing refers to any more.
+//! The bounds of what is kept: results that were not used for long, those beyond a size, and what nothing refers to.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::digest::Digest;
 
 use super::{Result, Store, StoreError, from_json, lock, now_ms};
 
-/// Results younger than this (in milliseconds) stay: whoever put them may not have recorded their use yet.
-pub(super) const YOUNG_MS: i64 = 24 * 60 * 60 * 1000;
-/// How long the cache remembers actions that are no longer planned, in milliseconds.
-const UNPLANNED_MS: i64 = 30 * YOUNG_MS;
+/// Results younger than this (in milliseconds) stay even if nothing refers to them: the process that put them may not
+/// have recorded them yet. If it takes longer, its result is made again.
+pub(super) const YOUNG_MS: i64 = 2 * 60 * 1000;
+/// A recorded run that was made or used in this time (in milliseconds) stays: another process may be about to restore it.
+const RECENT_MS: i64 = 10 * 60 * 1000;
+/// So many of the last versions of every planned action stay, whatever their size: undoing an edit is instant.
+const VERSIONS: usize = 4;
+/// An action that another specification may plan again is not forgotten before, in milliseconds.
+const UNPLANNED_MS: i64 = 24 * 60 * 60 * 1000;
+/// After so many runs it is time for a collection.
+const RUNS: i64 = 20;
+/// And after this time, if there were runs at all.
+const PAUSE_MS: i64 = 60 * 60 * 1000;
+/// How many databases that were set aside are kept.
+const KEPT_DAMAGED: usize = 3;
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of results.
+    pub max_size: u64,
+    /// How long a result is kept that is not used, in milliseconds.
+    pub max_age_ms: i64,
+}
+
+/// What a collection did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Bytes freed.
+    pub freed: u64,
+    /// How many recorded runs were removed.
+    pub runs: u64,
+}
+
+/// What is in a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Usage {
+    /// How many results there are.
+    pub results: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes of results of the current plans.
+    pub current_bytes: u64,
+    /// How many runs of actions are recorded.
+    pub runs: u64,
+    /// Bytes of the database with its log; small results are in it.
+    pub database_bytes: u64,
+}
+
+/// What was found when all results were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Verified {
+    /// How many results were read.
+    pub results: u64,
+    /// How many were damaged, and are removed.
+    pub damaged: u64,
+    /// How many are recorded, but are not there; they are made again when they are needed.
+    pub missing: u64,
+}
+
+/// A recorded run.
+struct Run {
+    id: i64,
+    used_ms: i64,
+    is_protected: bool,
+    /// It belongs to a plan.
+    is_current: bool,
+    digests: Vec<String>,
+}
 
 impl Store {
-    /// Forgets what actions were made of that are no longer planned. Their cached results stay for a while.
-    pub fn forget_actions(&self, actions: Vec<String>) -> Result<()> {
-        if actions.is_empty() {
-            return Ok(());
-        }
+    /// Notes that actions are planned now, and forgets those that were not planned for long: what they are made of can be
+    /// collected.
+    pub fn note_planned(&self, actions: Vec<Arc<str>>, limits: &Limits) -> Result<()> {
+        let max_age_ms = limits.max_age_ms.max(UNPLANNED_MS);
         self.write(move |connection| {
+            let now = now_ms();
             let mut statement =
-                connection.prepare_cached("DELETE FROM latest WHERE action = ?1")?;
+                connection.prepare_cached("UPDATE latest SET planned_ms = ?2 WHERE action = ?1")?;
             for action in actions {
-                statement.execute([action])?;
+                statement.execute(params![&*action, now])?;
             }
+            // Records of earlier versions do not say when they were planned.
+            let unknown = "UPDATE latest SET planned_ms = ?1 WHERE planned_ms = 0";
+            connection.execute(unknown, [now])?;
+            let gone = "DELETE FROM latest WHERE planned_ms < ?1";
+            connection.execute(gone, [now - max_age_ms])?;
             Ok(())
         })
     }
 
-    /// Removes cached runs of actions that have not been planned for a month, results that neither a cached run nor
-    /// an output refers to, and what crashes left behind. Safe while other processes build. Gives the bytes freed.
-    pub fn collect_garbage(&self) -> Result<u64> {
-        self.collect_garbage_before(now_ms() - YOUNG_MS)
+    /// Notes that results are used now.
+    pub fn note_used_later(&self, keys: Vec<Digest>) {
+        self.write_later(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "UPDATE actions SET used_ms = ?2 WHERE key = ?1 AND used_ms < ?3",
+            )?;
+            let now = now_ms();
+            for key in keys {
+                statement.execute(params![key.to_string(), now, now - RECENT_MS / 10])?;
+            }
+            Ok(())
+        });
     }
 
-    pub(super) fn collect_garbage_before(&self, young_ms: i64) -> Result<u64> {
+    /// Whether so much was done since the last collection that it is time for another one.
+    pub fn is_collection_due(&self) -> Result<bool> {
+        self.read(|connection| {
+            let last: Option<(i64, i64)> = connection
+                .prepare_cached("SELECT run, ended_ms FROM collections WHERE id = 1")?
+                .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let (run, ended_ms) = last.unwrap_or_default();
+            let newest = newest_run(connection)?;
+            // A clock that was set back must not put it off for ever.
+            let has_paused = (now_ms() - ended_ms).abs() > PAUSE_MS;
+            Ok(newest >= run + RUNS || has_paused && newest > run)
+        })
+    }
+
+    /// Removes what is beyond the limits: recorded runs that were not used for long, the ones used least recently until
+    /// the results fit, results that nothing refers to, and records of what is gone.
+    ///
+    /// What a planned action is made of stays, and so do its last versions, and whatever was used just now. Safe while
+    /// other processes build: a result that goes although it is wanted is made again.
+    pub fn collect(&self, limits: &Limits) -> Result<Collected> {
+        self.collect_at(limits, now_ms())
+    }
+
+    /// Collects as at a later time.
+    pub(super) fn collect_at(&self, limits: &Limits, now: i64) -> Result<Collected> {
+        self.write(forget_old_records)?;
+        let sizes = self.sizes()?;
+        let (runs, outputs) = self.read(|connection| {
+            Ok((read_runs(connection, now)?, digests_of_outputs(connection)?))
+        })?;
+        let removed = beyond(&runs, &outputs, &sizes, limits, now);
+        let count = removed.len() as u64;
         let (mut freed, used) = self.write(move |connection| {
-            connection.execute(
-                "DELETE FROM actions
-                 WHERE used_ms < ?1 AND action NOT IN (SELECT action FROM latest)",
-                [now_ms() - UNPLANNED_MS],
-            )?;
+            let mut delete =
+                connection.prepare("DELETE FROM actions WHERE id = ?1 AND used_ms <= ?2")?;
+            for id in removed {
+                // One that was used since we looked stays.
+                delete.execute([id, now - RECENT_MS])?;
+            }
             let used = used(connection)?;
-            let mut old = connection
-                .prepare("SELECT digest, length(bytes) FROM blobs WHERE stored_ms < ?1")?;
+            let mut freed = 0;
+            let old = old_blobs(connection, now - YOUNG_MS)?;
             let mut delete = connection.prepare("DELETE FROM blobs WHERE digest = ?1")?;
-            let mut rows = old.query([young_ms])?;
-            let (mut freed, mut unused) = (0, Vec::new());
-            while let Some(row) = rows.next()? {
-                let digest: String = row.get(0)?;
+            for (digest, size) in old {
                 if !used.contains(&digest) {
-                    freed += row.get::<_, i64>(1)?.cast_unsigned();
-                    unused.push(digest);
+                    delete.execute([&digest])?;
+                    freed += size;
                 }
             }
-            for digest in unused {
-                delete.execute([digest])?;
-            }
+            connection.execute(
+                "INSERT OR REPLACE INTO collections (id, run, ended_ms) VALUES (1, ?1, ?2)",
+                [newest_run(connection)?, now],
+            )?;
             Ok((freed, used))
         })?;
-        for dir in entries(&self.0.blobs)? {
-            for file in entries(&dir)? {
-                // A result that is put again meanwhile is young.
-                if !spelled(&file).is_some_and(|digest| used.contains(&digest)) {
-                    freed += remove_old(&file, young_ms)?;
-                }
+        for file in self.blob_files()? {
+            // A result that is put again meanwhile is young.
+            if !spelled(&file).is_some_and(|digest| used.contains(&digest)) {
+                freed += remove_old(&file, now - YOUNG_MS)?;
             }
         }
+        freed += self.remove_damaged_databases()?;
         self.shrink()?;
+        Ok(Collected { freed, runs: count })
+    }
+
+    /// What is in the store.
+    pub fn usage(&self) -> Result<Usage> {
+        let sizes = self.sizes()?;
+        let runs = self.read(|connection| read_runs(connection, now_ms()))?;
+        let current: HashSet<&String> = runs
+            .iter()
+            .filter(|run| run.is_current)
+            .flat_map(|run| &run.digests)
+            .collect();
+        let database = ["clm.db", "clm.db-wal"].map(|name| self.0.database.with_file_name(name));
+        Ok(Usage {
+            results: sizes.len() as u64,
+            bytes: sizes.values().sum(),
+            current_bytes: current.iter().filter_map(|digest| sizes.get(*digest)).sum(),
+            runs: runs.len() as u64,
+            database_bytes: database
+                .iter()
+                .filter_map(|file| Some(std::fs::metadata(file).ok()?.len()))
+                .sum(),
+        })
+    }
+
+    /// Reads every result; damaged ones are removed.
+    pub fn verify(&self) -> Result<Verified> {
+        let sizes = self.sizes()?;
+        let mut verified = Verified::default();
+        for digest in sizes.keys().filter_map(|digest| digest.parse().ok()) {
+            verified.results += 1;
+            if self.read_blob(&digest)?.is_none() {
+                verified.damaged += 1;
+            }
+        }
+        let runs = self.read(|connection| read_runs(connection, now_ms()))?;
+        let digests: HashSet<&String> = runs.iter().flat_map(|run| &run.digests).collect();
+        let missing = digests
+            .iter()
+            .filter(|digest| !sizes.contains_key(**digest));
+        verified.missing = missing.count() as u64;
+        Ok(verified)
+    }
+
+    /// Removes all results and records of runs. What clm knows of its outputs stays, so that no output becomes foreign.
+    pub fn clean(&self) -> Result<u64> {
+        let freed = self.sizes()?.values().sum();
+        self.write(|connection| {
+            connection.execute_batch(
+                "DELETE FROM discovered; DELETE FROM actions; DELETE FROM latest; DELETE FROM blobs;
+                 DELETE FROM collections;",
+            )?;
+            Ok(())
+        })?;
+        for file in self.blob_files()? {
+            remove_old(&file, i64::MAX)?;
+        }
+        self.remove_damaged_databases()?;
+        self.shrink()?;
+        Ok(freed)
+    }
+
+    /// The size of every result.
+    fn sizes(&self) -> Result<HashMap<String, u64>> {
+        let mut sizes: HashMap<String, u64> =
+            self.read(|connection| Ok(old_blobs(connection, i64::MAX)?.into_iter().collect()))?;
+        for file in self.blob_files()? {
+            let digest = spelled(&file).filter(|digest| digest.parse::<Digest>().is_ok());
+            if let (Some(digest), Ok(metadata)) = (digest, std::fs::metadata(&file)) {
+                sizes.insert(digest, metadata.len());
+            }
+        }
+        Ok(sizes)
+    }
+
+    fn blob_files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for dir in entries(&self.0.blobs)? {
+            files.extend(entries(&dir)?);
+        }
+        Ok(files)
+    }
+
+    /// Removes all but the last databases that were set aside. Returns the bytes freed.
+    fn remove_damaged_databases(&self) -> Result<u64> {
+        let Some(dir) = self.0.database.parent() else {
+            return Ok(0);
+        };
+        let number_of = |file: &Path| -> Option<u64> {
+            let name = file.file_name()?.to_str()?;
+            let rest = name.strip_prefix("clm.db.corrupt-")?;
+            rest.trim_end_matches("-wal")
+                .trim_end_matches("-shm")
+                .parse()
+                .ok()
+        };
+        let files: Vec<(u64, PathBuf)> = entries(dir)?
+            .into_iter()
+            .filter_map(|file| Some((number_of(&file)?, file)))
+            .collect();
+        let mut numbers: Vec<u64> = files.iter().map(|(number, _)| *number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let kept = numbers.len().saturating_sub(KEPT_DAMAGED);
+        let gone: HashSet<u64> = numbers.into_iter().take(kept).collect();
+        let mut freed = 0;
+        for (_, file) in files.iter().filter(|(number, _)| gone.contains(number)) {
+            freed += remove_old(file, i64::MAX)?;
+        }
         Ok(freed)
     }
 
@@ -90,9 +310,109 @@ impl Store {
     }
 }
 
+/// Forgets old runs, and workers of processes that are gone.
+fn forget_old_records(connection: &Connection) -> Result<()> {
+    super::runs::prune(connection)?;
+    let mut workers =
+        connection.prepare("SELECT DISTINCT owner_pid, owner_started, owner_host FROM workers")?;
+    let owners = workers.query_map([], |row| super::runs::read_owner(row, 0))?;
+    for owner in owners.collect::<Result<Vec<_>, rusqlite::Error>>()? {
+        if owner.is_gone() {
+            super::runs::forget_workers(connection, &owner)?;
+        }
+    }
+    Ok(())
+}
+
+fn newest_run(connection: &Connection) -> Result<i64> {
+    let newest = "SELECT coalesce(max(id), 0) FROM runs";
+    Ok(connection.query_row(newest, [], |row| row.get(0))?)
+}
+
+/// Every recorded run, the one that was used least recently first.
+fn read_runs(connection: &Connection, now: i64) -> Result<Vec<Run>> {
+    let mut planned = HashSet::new();
+    let mut current = HashSet::new();
+    let mut latest = connection.prepare("SELECT action, key FROM latest")?;
+    let mut rows = latest.query([])?;
+    while let Some(row) = rows.next()? {
+        planned.insert(row.get::<_, String>(0)?);
+        current.insert(row.get::<_, String>(1)?);
+    }
+    let mut statement = connection
+        .prepare("SELECT id, action, key, used_ms, outputs FROM actions ORDER BY id DESC")?;
+    let mut rows = statement.query([])?;
+    let mut versions: HashMap<String, usize> = HashMap::new();
+    let mut runs = Vec::new();
+    while let Some(row) = rows.next()? {
+        let action: String = row.get(1)?;
+        let is_current = current.contains(row.get_ref(2)?.as_str().unwrap_or_default());
+        let used_ms: i64 = row.get(3)?;
+        let outputs: Vec<(String, String, u64)> =
+            from_json(row.get_ref(4)?.as_str().unwrap_or_default())?;
+        let is_planned = planned.contains(&action);
+        let version = versions.entry(action).or_default();
+        *version += 1;
+        runs.push(Run {
+            id: row.get(0)?,
+            used_ms,
+            is_protected: is_current
+                || is_planned && *version <= VERSIONS
+                || used_ms > now - RECENT_MS,
+            is_current,
+            digests: outputs.into_iter().map(|(_, digest, _)| digest).collect(),
+        });
+    }
+    runs.sort_by_key(|run| (run.used_ms, run.id));
+    Ok(runs)
+}
+
+/// The runs that are to go: too old, or too many.
+fn beyond(
+    runs: &[Run],
+    outputs: &HashSet<String>,
+    sizes: &HashMap<String, u64>,
+    limits: &Limits,
+    now: i64,
+) -> Vec<i64> {
+    let mut users: HashMap<&String, usize> = HashMap::new();
+    for digest in runs.iter().flat_map(|run| &run.digests).chain(outputs) {
+        *users.entry(digest).or_default() += 1;
+    }
+    let size_of = |digest: &String| sizes.get(digest).copied().unwrap_or_default();
+    let mut total: u64 = users.keys().map(|digest| size_of(digest)).sum();
+    let mut removed = Vec::new();
+    for run in runs.iter().filter(|run| !run.is_protected) {
+        let is_old = run.used_ms < now - limits.max_age_ms;
+        if !is_old && total <= limits.max_size {
+            continue;
+        }
+        removed.push(run.id);
+        for digest in &run.digests {
+            if let Some(count) = users.get_mut(digest) {
+                *count -= 1;
+                if *count == 0 {
+                    total = total.saturating_sub(size_of(digest));
+                }
+            }
+        }
+    }
+    removed
+}
+
+/// Small results that were put before a time, with their sizes.
+fn old_blobs(connection: &Connection, before_ms: i64) -> Result<Vec<(String, u64)>> {
+    let mut old =
+        connection.prepare("SELECT digest, length(bytes) FROM blobs WHERE stored_ms < ?1")?;
+    let rows = old.query_map([before_ms], |row| {
+        Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
+    })?;
+    Ok(rows.collect::<Result<_, rusqlite::Error>>()?)
+}
+
 /// The digests that cached runs and outputs refer to.
 fn used(connection: &Connection) -> Result<HashSet<String>> {
-    let mut used = HashSet::new();
+    let mut used = digests_of_outputs(connection)?;
     let mut runs = connection.prepare("SELECT outputs FROM actions")?;
     let mut rows = runs.query([])?;
     while let Some(row) = rows.next()? {
@@ -100,11 +420,13 @@ fn used(connection: &Connection) -> Result<HashSet<String>> {
             from_json(row.get_ref(0)?.as_str().unwrap_or_default())?;
         used.extend(outputs.into_iter().map(|(_, digest, _)| digest));
     }
-    let mut outputs = connection.prepare("SELECT digest FROM outputs")?;
-    for digest in outputs.query_map([], |row| row.get(0))? {
-        used.insert(digest?);
-    }
     Ok(used)
+}
+
+fn digests_of_outputs(connection: &Connection) -> Result<HashSet<String>> {
+    let mut outputs = connection.prepare("SELECT digest FROM outputs")?;
+    let digests = outputs.query_map([], |row| row.get(0))?;
+    Ok(digests.collect::<Result<_, rusqlite::Error>>()?)
 }
 
 /// The digest that a blob file's path spells; something else for what a crash left half-written.

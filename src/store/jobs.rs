@@ -2,7 +2,7 @@
 //!
 //! `queued -> leased -> done | failed | superseded`; a lease that expires, or whose owner is gone, is queued again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -10,8 +10,7 @@ use crate::digest::Digest;
 use crate::events::ActionKind;
 
 use super::actions::{self, CachedResult};
-use super::owner::{self, Owner};
-use super::{Result, Store, now_ms, to_json};
+use super::{Owner, Result, Store, now_ms, to_json};
 
 /// How often a job is tried when its owners die.
 const ATTEMPTS: u32 = 3;
@@ -301,16 +300,16 @@ impl Store {
     /// Also forgets workers of processes that are gone. Returns how many jobs were taken back.
     pub fn recover(&self) -> Result<usize> {
         let lost = self.lost(now_ms(), Owner::is_gone)?;
-        let gone: Vec<u32> = self
+        let owners: HashSet<Owner> = self
             .workers()?
             .into_iter()
-            .map(|worker| worker.owner_pid)
-            .filter(|pid| owner::is_gone(*pid))
+            .map(|worker| worker.owner)
             .collect();
+        let gone: Vec<Owner> = owners.into_iter().filter(Owner::is_gone).collect();
         if !gone.is_empty() {
             self.write(move |connection| {
-                for pid in gone {
-                    connection.execute("DELETE FROM workers WHERE owner_pid = ?1", [pid])?;
+                for owner in &gone {
+                    super::runs::forget_workers(connection, owner)?;
                 }
                 Ok(())
             })?;

@@ -10,7 +10,6 @@ mod files;
 mod garbage;
 mod jobs;
 mod outputs;
-mod owner;
 mod place;
 mod runs;
 mod schema;
@@ -31,11 +30,12 @@ use crate::parallel::lock;
 
 use writer::{Write, Writer, in_savepoint};
 
+pub use crate::owner::Owner;
 pub use actions::{CachedResult, Latest, Parts, ResultStatus};
 pub use files::FileRecord;
+pub use garbage::{Collected, Limits, Usage, Verified};
 pub use jobs::{Finish, JobEnd, JobId, JobState, Lease, NewJob, Recorded};
 pub use outputs::{OutputRecord, Written};
-pub use owner::Owner;
 pub use place::{database_inode, network_file_system};
 pub use runs::{RunRecord, WorkerRecord, record_idle_run};
 
@@ -99,9 +99,7 @@ impl StoreError {
         match self {
             Self::Damaged(_) => true,
             Self::Sqlite(error) => schema::is_corrupt(error),
-            Self::Writer(reason) => {
-                reason.contains("malformed") || reason.contains("not a database")
-            }
+            Self::Writer(reason) => schema::is_strange(reason),
             _ => false,
         }
     }
@@ -161,6 +159,7 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     blobs: PathBuf,
+    database: PathBuf,
     /// Where damage is noted for the next opening, and in which file it was met.
     damage: schema::DamageMark,
     reader: Mutex<Connection>,
@@ -198,6 +197,7 @@ impl Store {
             .map_err(|error| StoreError::Writer(error.to_string()))?;
         let store = Self(Arc::new(Inner {
             blobs: dir.join("blobs"),
+            database,
             damage,
             reader: Mutex::new(reader),
             writer,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::user_cache;
 use crate::digest::{Digest, Stamp};
 use crate::events::Diagnostic;
 
@@ -60,12 +61,8 @@ pub fn place_of_database(dir: &Path, diagnostics: &mut Vec<Diagnostic>) -> Resul
     let Some(name) = network_file_system(dir) else {
         return Ok(dir.join("clm.db"));
     };
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-        .unwrap_or_else(std::env::temp_dir);
     let real = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
-    let own = cache
+    let own = user_cache()
         .join("clm")
         .join(Digest::of(real.as_os_str().as_encoded_bytes()).short());
     std::fs::create_dir_all(&own).map_err(|error| StoreError::io("create", &own, error))?;

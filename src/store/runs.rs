@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags, Row, params};
 
 use crate::events::{ActionKind, Counts};
 
-use super::{Result, Store, from_json, jobs, now_ms, place, to_json};
+use super::{Owner, Result, Store, from_json, jobs, now_ms, place, to_json};
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct WorkerRecord {
     pub pid: u32,
     /// The clm process it belongs to.
     pub owner_pid: u32,
+    /// The same with its machine and start.
+    pub owner: Owner,
     /// What it does.
     pub kind: String,
     /// `started`, `busy` or `idle`.
@@ -67,7 +69,7 @@ impl Store {
                 "UPDATE runs SET ended_ms = ?2, counts = ?3, duration_ms = ?4, reason = ?5 WHERE id = ?1",
                 params![run, now_ms(), counts, duration_ms as i64, reason],
             )?;
-            connection.execute("DELETE FROM runs WHERE id < ?1 - 1000", [run])?;
+            prune(connection)?;
             jobs::prune(connection, now_ms(), jobs::KEPT_JOBS)
         })
     }
@@ -99,20 +101,29 @@ impl Store {
     /// Records what a worker of this process does; `stopped` forgets it.
     pub fn note_worker(&self, kind: ActionKind, pid: u32, state: &str) -> Result<()> {
         let (kind, state) = (kind.name(), state.to_owned());
-        let owner = std::process::id();
+        let owner = Owner::current();
         self.write(move |connection| {
             if state == "stopped" {
                 connection.execute(
                     "DELETE FROM workers WHERE pid = ?1 AND owner_pid = ?2",
-                    [pid, owner],
+                    [pid, owner.pid],
                 )?;
             } else {
                 connection
                     .prepare_cached(
-                        "INSERT OR REPLACE INTO workers (pid, owner_pid, kind, state, heartbeat_ms)
-                         VALUES (?1, ?2, ?3, ?4, ?5)",
+                        "INSERT OR REPLACE INTO workers
+                             (pid, owner_pid, owner_started, owner_host, kind, state, heartbeat_ms)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                     )?
-                    .execute(params![pid, owner, kind, state, now_ms()])?;
+                    .execute(params![
+                        pid,
+                        owner.pid,
+                        owner.started.cast_signed(),
+                        owner.host,
+                        kind,
+                        state,
+                        now_ms()
+                    ])?;
             }
             Ok(())
         })
@@ -122,18 +133,50 @@ impl Store {
     pub fn workers(&self) -> Result<Vec<WorkerRecord>> {
         self.read(|connection| {
             let mut statement = connection
-                .prepare_cached("SELECT pid, owner_pid, kind, state FROM workers ORDER BY pid")?;
+                .prepare_cached("SELECT pid, kind, state, owner_pid, owner_started, owner_host FROM workers ORDER BY pid")?;
             let rows = statement.query_map([], |row| {
+                let owner = read_owner(row, 3)?;
                 Ok(WorkerRecord {
                     pid: row.get(0)?,
-                    owner_pid: row.get(1)?,
-                    kind: row.get(2)?,
-                    state: row.get(3)?,
+                    owner_pid: owner.pid,
+                    owner,
+                    kind: row.get(1)?,
+                    state: row.get(2)?,
                 })
             })?;
             Ok(rows.collect::<Result<_, rusqlite::Error>>()?)
         })
     }
+}
+
+/// How many records of runs are kept.
+const KEPT_RUNS: i64 = 1000;
+
+/// Removes records of runs but for the last ones.
+pub(super) fn prune(connection: &Connection) -> Result<()> {
+    connection.execute(
+        "DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - ?1",
+        [KEPT_RUNS],
+    )?;
+    Ok(())
+}
+
+/// Reads an owner from three columns of a row, from `first` on.
+pub(super) fn read_owner(row: &Row<'_>, first: usize) -> Result<Owner, rusqlite::Error> {
+    Ok(Owner {
+        pid: row.get(first)?,
+        started: row.get::<_, i64>(first + 1)?.cast_unsigned(),
+        host: row.get(first + 2)?,
+    })
+}
+
+/// Forgets the workers of a process that is gone.
+pub(super) fn forget_workers(connection: &Connection, owner: &Owner) -> Result<()> {
+    connection.execute(
+        "DELETE FROM workers WHERE owner_pid = ?1 AND owner_started = ?2 AND owner_host = ?3",
+        params![owner.pid, owner.started.cast_signed(), owner.host],
+    )?;
+    Ok(())
 }
 
 /// Records a run that had nothing to do, in the database of a state directory that no store has open. Gives its number.
@@ -158,5 +201,9 @@ pub fn record_idle_run(
         "INSERT INTO runs (trigger, started_ms, ended_ms, counts, duration_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![trigger, ended_ms - duration_ms, ended_ms, to_json(counts)?, duration_ms],
     )?;
-    Ok(connection.last_insert_rowid())
+    let run = connection.last_insert_rowid();
+    if run % KEPT_RUNS == 0 {
+        prune(&connection)?;
+    }
+    Ok(run)
 }

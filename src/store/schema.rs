@@ -1,6 +1,8 @@
 //! Tables, versions, and how a database is opened.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -12,7 +14,7 @@ use crate::files;
 use super::{Result, StoreError};
 
 /// The version of the tables below.
-const VERSION: i64 = 7;
+const VERSION: i64 = 8;
 
 /// What the second version added.
 const CHECKSUMS: &str = "
@@ -50,6 +52,15 @@ ALTER TABLE outputs ADD COLUMN device INTEGER NOT NULL DEFAULT 0;
 const PROVENANCE: &str = "
 ALTER TABLE outputs ADD COLUMN before TEXT;
 ALTER TABLE outputs ADD COLUMN adopted INTEGER NOT NULL DEFAULT 0;
+";
+
+/// What the eighth version added: when an action was last planned, the last collection, and whose workers there are.
+const BOUNDS: &str = "
+ALTER TABLE latest ADD COLUMN planned_ms INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE collections (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, ended_ms INTEGER NOT NULL);
+DELETE FROM workers;
+ALTER TABLE workers ADD COLUMN owner_started INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE workers ADD COLUMN owner_host TEXT NOT NULL DEFAULT '';
 ";
 
 const TABLES: &str = "
@@ -112,6 +123,7 @@ pub fn open(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<(Connectio
             Err(StoreError::Sqlite(error)) if is_corrupt(&error) => {
                 (error.to_string(), is_failed_reading(&error))
             }
+            Err(error) if error.is_damage() => (error.to_string(), false),
             result => return result,
         },
     };
@@ -216,6 +228,7 @@ fn connect(path: &Path) -> Result<(Connection, Connection)> {
     if version < VERSION {
         migrate(&writer)?;
     }
+    check_shape(&writer)?;
     let reader = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -232,6 +245,7 @@ fn connect(path: &Path) -> Result<(Connection, Connection)> {
         "workers",
         "runs",
         "checksums",
+        "collections",
     ] {
         reader.query_row(
             &format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)"),
@@ -276,21 +290,75 @@ fn migrate(connection: &Connection) -> Result<()> {
     }
     if version < 7 {
         connection.execute_batch(PROVENANCE)?;
+    }
+    if version < 8 {
+        connection.execute_batch(BOUNDS)?;
         connection.pragma_update(None, "user_version", VERSION)?;
     }
     connection.execute_batch("COMMIT")?;
     Ok(())
 }
 
+/// The columns of every table, and how everything else was made.
+fn shape(connection: &Connection) -> Result<BTreeSet<String>> {
+    let mut shape = BTreeSet::new();
+    for query in [
+        "SELECT t.name || '.' || c.name || ' ' || upper(c.type) || ' ' || c.\"notnull\" || ' ' || c.pk
+         FROM sqlite_master t, pragma_table_info(t.name) c
+         WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+        "SELECT type || ' ' || name || ' ' || sql FROM sqlite_master WHERE type != 'table' AND sql IS NOT NULL",
+    ] {
+        let mut statement = connection.prepare(query)?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        for row in rows {
+            shape.insert(row?);
+        }
+    }
+    Ok(shape)
+}
+
+/// Checks that the tables are those that this version makes: otherwise a build would fail in the middle.
+fn check_shape(connection: &Connection) -> Result<()> {
+    static EXPECTED: OnceLock<Option<BTreeSet<String>>> = OnceLock::new();
+    let expected = EXPECTED.get_or_init(|| {
+        let fresh = Connection::open_in_memory().ok()?;
+        migrate(&fresh).ok()?;
+        shape(&fresh).ok()
+    });
+    let found = shape(connection)?;
+    let Some(expected) = expected.as_ref().filter(|expected| **expected != found) else {
+        return Ok(());
+    };
+    let mut differing = expected.symmetric_difference(&found);
+    let first = differing.next().map_or("", String::as_str);
+    Err(StoreError::Damaged(format!(
+        "the tables are not as they should be, such as `{}`",
+        first.split(' ').next().unwrap_or_default()
+    )))
+}
+
+/// What errors say about a database whose tables are not ours, or not as we made them.
+const STRANGE: &[&str] = &[
+    "no such table",
+    "no such column",
+    "has no column named",
+    "no such index",
+    "already exists",
+    "duplicate column name",
+    "does not match any PRIMARY KEY or UNIQUE constraint",
+    "datatype mismatch",
+    "malformed",
+    "not a database",
+];
+
+/// Whether the text of an error says that the file is not a sound database of ours.
+pub fn is_strange(text: &str) -> bool {
+    STRANGE.iter().any(|sign| text.contains(sign))
+}
+
 /// Whether an error means that the file is not a sound database of ours: also when tables lack what we made, or are
 /// there although its version says that it is empty.
 pub fn is_corrupt(error: &rusqlite::Error) -> bool {
-    let is_strange = || {
-        let text = error.to_string();
-        ["no such table", "no such column", "already exists"]
-            .iter()
-            .any(|sign| text.contains(sign))
-    };
     matches!(
         error,
         rusqlite::Error::InvalidColumnType(..)
@@ -299,7 +367,7 @@ pub fn is_corrupt(error: &rusqlite::Error) -> bool {
     ) || matches!(
         error.sqlite_error_code(),
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
-    ) || is_strange()
+    ) || is_strange(&error.to_string())
 }
 
 /// Renames the database and its companions to `clm.db.corrupt-N`.

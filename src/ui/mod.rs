@@ -117,6 +117,11 @@ pub fn duration(ms: u64) -> String {
     text::duration(ms)
 }
 
+/// A number of bytes, for people.
+pub fn size(bytes: u64) -> String {
+    text::size(bytes)
+}
+
 /// Says diagnostics to people.
 pub fn say_diagnostics(diagnostics: &[Diagnostic]) {
     let colours = console::colors_enabled_stderr();

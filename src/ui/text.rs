@@ -34,6 +34,20 @@ pub fn duration(ms: u64) -> String {
     }
 }
 
+/// A number of bytes.
+pub fn size(bytes: u64) -> String {
+    let units = ["kB", "MB", "GB", "TB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let (mut value, mut unit) = (bytes as f64 / 1000.0, 0);
+    while value >= 999.95 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", units[unit])
+}
+
 /// A diagnostic: place and message, the longer text indented, the hint.
 pub fn diagnostic(diagnostic: &Diagnostic, colours: bool) -> String {
     let style = |style: Style| {

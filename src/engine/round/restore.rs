@@ -62,6 +62,8 @@ impl Progressing<'_, '_> {
                 contents: blobs(action, &restorable.results),
             });
         }
+        let keys = group.iter().map(|restorable| restorable.decided.key);
+        self.round.session.store.note_used_later(keys.collect());
         let published = self.publish(&to_publish)?;
         let took = started.elapsed();
         for (restorable, published) in group.into_iter().zip(published) {

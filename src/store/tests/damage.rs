@@ -175,6 +175,38 @@ fn a_database_of_something_else_is_set_aside() {
     assert!(store.workers().unwrap().is_empty());
 }
 
+/// Tables that lack a column, or have it with another type, or are not there, are damage like any other.
+#[test]
+fn a_schema_that_is_not_ours_is_set_aside() {
+    for damage in [
+        "ALTER TABLE runs DROP COLUMN reason",
+        "ALTER TABLE runs RENAME COLUMN trigger TO cause",
+        "ALTER TABLE latest ADD COLUMN more TEXT NOT NULL DEFAULT ''",
+        "DROP TABLE collections",
+        "DROP TABLE outputs",
+        "DROP INDEX jobs_active",
+        "DROP TABLE checksums; CREATE TABLE checksums (digest INTEGER PRIMARY KEY, sha256 TEXT NOT NULL)",
+        "CREATE TRIGGER spoiled BEFORE INSERT ON runs BEGIN SELECT RAISE(ABORT, 'no'); END",
+        "ALTER TABLE runs DROP COLUMN reason; PRAGMA user_version = 4",
+        "PRAGMA user_version = 0",
+    ] {
+        let (dir, old) = store();
+        drop(old);
+        let connection = rusqlite::Connection::open(dir.path().join("clm.db")).unwrap();
+        connection.execute_batch(damage).unwrap();
+        drop(connection);
+        let (store, diagnostics) = Store::open(dir.path()).unwrap();
+        assert_eq!(diagnostics.len(), 1, "{damage}: {diagnostics:?}");
+        assert!(dir.path().join("clm.db.corrupt-1").exists(), "{damage}");
+        let run = store.begin_run("test").unwrap();
+        store
+            .finish_run(run, &Default::default(), 1, Some("because".to_owned()))
+            .unwrap();
+        drop(store);
+        assert!(Store::open(dir.path()).unwrap().1.is_empty(), "{damage}");
+    }
+}
+
 #[test]
 fn a_place_that_cannot_be_written_is_named() {
     let dir = tempfile::tempdir().unwrap();

@@ -5,8 +5,208 @@ use std::time::{Duration, SystemTime};
 
 use super::{result, store};
 use crate::digest::{Digest, Stamp};
-use crate::events::ActionKind;
+use crate::events::{ActionKind, Counts};
 use crate::store::*;
+
+const HOUR: i64 = 3_600_000;
+/// Limits that nothing here reaches.
+const LARGE: Limits = Limits {
+    max_size: 1_000_000_000,
+    max_age_ms: 30 * 24 * HOUR,
+};
+
+/// One more version of an action: its key and its result.
+fn save(store: &Store, action: &str, number: u32, size: usize) -> (Digest, Digest) {
+    let text = format!("{action} {number}");
+    let bytes = [text.as_bytes(), &vec![7; size]].concat();
+    let digest = store.put(&bytes).unwrap();
+    let key = Digest::of(&text);
+    let run = CachedResult {
+        outputs: vec![("page".to_owned(), digest, bytes.len() as u64)],
+        ..result(&[])
+    };
+    store
+        .record_result(action, ActionKind::Html, &key, &run)
+        .unwrap();
+    let latest = Latest {
+        key,
+        discovered: Vec::new(),
+        finished_ms: now_ms(),
+        duration_ms: 1,
+    };
+    store
+        .set_latest(vec![(action.to_owned(), latest, Vec::new())])
+        .unwrap();
+    (key, digest)
+}
+
+fn size_of(dir: &std::path::Path) -> u64 {
+    let mut size = 0;
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        size += match entry.metadata().unwrap() {
+            metadata if metadata.is_dir() => size_of(&entry.path()),
+            metadata => metadata.len(),
+        };
+    }
+    size
+}
+
+/// An author who saves one deck again and again, with a collection now and then.
+#[test]
+fn a_thousand_saves_leave_as_much_as_a_hundred() {
+    let (dir, store) = store();
+    let mut sizes = Vec::new();
+    for number in 0..1000 {
+        let run = store.begin_run("watch").unwrap();
+        let (key, digest) = save(&store, "execute deck", number, 20_000);
+        save(&store, "html deck", number, 2_000);
+        store.finish_run(run, &Counts::default(), 1, None).unwrap();
+        if store.is_collection_due().unwrap() {
+            // What is young by the clock was made an hour ago.
+            store.collect_at(&LARGE, now_ms() + HOUR).unwrap();
+        }
+        if number % 100 == 99 {
+            store.collect_at(&LARGE, now_ms() + HOUR).unwrap();
+            sizes.push(size_of(dir.path()));
+        }
+        assert!(store.has(&digest).unwrap());
+        assert_eq!(store.cached(&key).unwrap().len(), 1);
+    }
+    let most = sizes.iter().max().unwrap();
+    assert!(*most < sizes[0] + sizes[0] / 5, "{sizes:?}");
+    assert!(*most < 1_500_000, "{sizes:?}");
+}
+
+#[test]
+fn the_size_is_bounded_but_for_what_is_planned_and_its_last_versions() {
+    let (_dir, store) = store();
+    let mut kept = Vec::new();
+    for action in ["execute a", "execute b"] {
+        let all: Vec<_> = (0..10)
+            .map(|number| save(&store, action, number, 20_000))
+            .collect();
+        kept.extend(all.into_iter().skip(6));
+    }
+    // Nobody plans it any more.
+    let gone: Vec<_> = (0..3)
+        .map(|number| save(&store, "execute c", number, 20_000))
+        .collect();
+    store
+        .write(|connection| {
+            Ok(connection.execute("DELETE FROM latest WHERE action = 'execute c'", [])?)
+        })
+        .unwrap();
+    let none = Limits {
+        max_size: 0,
+        ..LARGE
+    };
+    assert_eq!(
+        store.collect(&none).unwrap(),
+        Collected::default(),
+        "just used"
+    );
+    // Some of it fits.
+    let before = store.usage().unwrap();
+    assert_eq!((before.results, before.runs), (23, 23));
+    let some = Limits {
+        max_size: before.bytes - 50_000,
+        ..LARGE
+    };
+    assert_eq!(store.collect_at(&some, now_ms() + HOUR).unwrap().runs, 3);
+    let collected = store.collect_at(&none, now_ms() + HOUR).unwrap();
+    assert_eq!(collected.runs, 12);
+    let usage = store.usage().unwrap();
+    assert_eq!((usage.results, usage.runs), (8, 8));
+    for (key, digest) in &kept {
+        assert_eq!(store.cached(key).unwrap().len(), 1);
+        assert!(store.read_blob(digest).unwrap().is_some());
+    }
+    assert!(gone.iter().all(|(_, digest)| !store.has(digest).unwrap()));
+    assert_eq!(usage.current_bytes, 2 * (20_000 + 11));
+}
+
+#[test]
+fn what_was_not_used_for_long_goes_and_what_is_planned_stays() {
+    let (_dir, store) = store();
+    let old: Vec<_> = (0..6)
+        .map(|number| save(&store, "execute a", number, 100))
+        .collect();
+    let other = save(&store, "execute gone", 0, 100);
+    store.note_used_later(vec![old[0].0]);
+    let later = now_ms() + 40 * 24 * HOUR;
+    store.collect_at(&LARGE, later).unwrap();
+    assert!(!store.has(&old[1].1).unwrap());
+    assert!(
+        old[2..]
+            .iter()
+            .all(|(_, digest)| store.has(digest).unwrap())
+    );
+    assert!(store.has(&other.1).unwrap(), "it may be planned still");
+    // A build that does not plan it, long after.
+    store
+        .write(|connection| Ok(connection.execute("UPDATE latest SET planned_ms = 1", [])?))
+        .unwrap();
+    store
+        .note_planned(vec!["execute a".into()], &LARGE)
+        .unwrap();
+    store.collect_at(&LARGE, later).unwrap();
+    assert!(!store.has(&other.1).unwrap());
+    assert!(store.has(&old[5].1).unwrap());
+}
+
+#[test]
+fn damage_is_found_and_cleaning_keeps_what_is_known_of_outputs() {
+    let (dir, store) = store();
+    let (_, large) = save(&store, "execute a", 0, 50_000);
+    save(&store, "execute a", 1, 100);
+    let name = large.to_string();
+    let file = dir.path().join("blobs").join(&name[..2]).join(&name[2..]);
+    fs::write(&file, "bad").unwrap();
+    let verified = store.verify().unwrap();
+    assert_eq!(
+        (verified.results, verified.damaged, verified.missing),
+        (2, 1, 0)
+    );
+    let again = store.verify().unwrap();
+    assert_eq!((again.results, again.damaged, again.missing), (1, 0, 1));
+    let output = OutputRecord {
+        digest: large,
+        stamp: Stamp::NONE,
+        recorded_ns: 1,
+        scope: "".into(),
+        before: None,
+        is_adopted: false,
+    };
+    store
+        .record_outputs(vec![("out/a".into(), output, "execute a".into())])
+        .unwrap();
+    store.clean().unwrap();
+    let usage = store.usage().unwrap();
+    assert_eq!((usage.results, usage.runs, usage.bytes), (0, 0, 0));
+    assert!(store.output("out/a").unwrap().is_some());
+}
+
+#[test]
+fn old_databases_that_were_set_aside_go() {
+    let (dir, store) = store();
+    for number in 1..=6 {
+        for end in ["", "-wal"] {
+            fs::write(
+                dir.path().join(format!("clm.db.corrupt-{number}{end}")),
+                "x",
+            )
+            .unwrap();
+        }
+    }
+    store.collect(&LARGE).unwrap();
+    let there = |number: u32| dir.path().join(format!("clm.db.corrupt-{number}")).exists();
+    assert_eq!(
+        (1..=6).filter(|number| there(*number)).collect::<Vec<_>>(),
+        [4, 5, 6]
+    );
+    assert!(!dir.path().join("clm.db.corrupt-3-wal").exists());
+}
 
 #[test]
 fn putting_mends_what_went_bad() {
@@ -71,9 +271,13 @@ fn only_what_nothing_refers_to_is_collected() {
     fs::create_dir_all(leftover.parent().unwrap()).unwrap();
     fs::write(&leftover, "half").unwrap();
 
-    assert_eq!(store.collect_garbage().unwrap(), 0, "all of it is young");
-    let freed = store.collect_garbage_before(now_ms() + 1000).unwrap();
-    assert_eq!(freed, 50_000 + 100 + 4);
+    assert_eq!(
+        store.collect(&LARGE).unwrap().freed,
+        0,
+        "all of it is young"
+    );
+    let collected = store.collect_at(&LARGE, now_ms() + HOUR).unwrap();
+    assert_eq!((collected.freed, collected.runs), (50_000 + 100 + 4, 0));
     assert!(!leftover.exists());
     for digest in kept {
         assert!(store.has(&digest).unwrap());
@@ -90,8 +294,8 @@ fn putting_again_keeps_a_result_from_being_collected() {
     let digest = store.put(&bytes).unwrap();
     let name = digest.to_string();
     let file = dir.path().join("blobs").join(&name[..2]).join(&name[2..]);
-    let age = |days: u64| {
-        let time = SystemTime::now() - Duration::from_secs(days * 86_400);
+    let age = |hours: u64| {
+        let time = SystemTime::now() - Duration::from_secs(hours * 3600);
         fs::File::options()
             .append(true)
             .open(&file)
@@ -101,9 +305,9 @@ fn putting_again_keeps_a_result_from_being_collected() {
     };
     age(3);
     store.put(&bytes).unwrap();
-    assert_eq!(store.collect_garbage().unwrap(), 0);
+    assert_eq!(store.collect(&LARGE).unwrap().freed, 0);
     age(3);
-    assert_eq!(store.collect_garbage().unwrap(), 50_000);
+    assert_eq!(store.collect(&LARGE).unwrap().freed, 50_000);
 }
 
 #[test]
@@ -114,10 +318,8 @@ fn the_database_gives_space_back() {
             .put(&[&number.to_le_bytes()[..], &[0; 10_000]].concat())
             .unwrap();
     }
-    assert_eq!(
-        store.collect_garbage_before(now_ms() + 1000).unwrap(),
-        400 * 10_004
-    );
+    let collected = store.collect_at(&LARGE, now_ms() + HOUR).unwrap();
+    assert_eq!(collected.freed, 400 * 10_004);
     let size = fs::metadata(dir.path().join("clm.db")).unwrap().len();
     assert!(size < 500_000, "{size}");
 }

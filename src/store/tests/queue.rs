@@ -375,6 +375,10 @@ fn the_jobs_of_an_older_database_are_kept() {
          ALTER TABLE outputs DROP COLUMN device;
          ALTER TABLE outputs DROP COLUMN before;
          ALTER TABLE outputs DROP COLUMN adopted;
+         ALTER TABLE latest DROP COLUMN planned_ms;
+         ALTER TABLE workers DROP COLUMN owner_started;
+         ALTER TABLE workers DROP COLUMN owner_host;
+         DROP TABLE collections;
          PRAGMA user_version = 4;",
     )
     .unwrap();

@@ -1,10 +1,14 @@
-//! Which process holds a lease, and whether it is still there.
+//! Which process something belongs to (a lease, a worker, a directory, a daemon), and whether it is still there.
 
 use std::fs;
 use std::sync::OnceLock;
 
-/// A process that runs jobs, told apart from others that had its number before.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+/// A process, told apart from others that had its number before, or have it elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Owner {
     /// The process number.
     pub pid: u32,
@@ -33,6 +37,33 @@ impl Owner {
             .clone()
     }
 
+    /// Whether this process can see that one, and send it signals.
+    pub fn is_here(&self) -> bool {
+        self.host == Self::current().host && !self.is_gone()
+    }
+
+    /// The name of a directory of this process, which tells later whose it was.
+    pub fn dir_name(&self) -> String {
+        format!("{}-{}-{}", self.pid, self.started, tag(&self.host))
+    }
+
+    /// Whether the process that a directory is named after has certainly ended; none when that cannot be known here,
+    /// since it is one of another machine or process namespace, or the name is none of [`Owner::dir_name`].
+    pub fn is_gone_by_name(name: &str) -> Option<bool> {
+        let mut parts = name.split('-');
+        let (pid, started, host) = (parts.next()?, parts.next()?, parts.next()?);
+        let me = Self::current();
+        if parts.next().is_some() || host != tag(&me.host) {
+            return None;
+        }
+        let owner = Self {
+            pid: pid.parse().ok()?,
+            started: started.parse().ok()?,
+            host: me.host,
+        };
+        Some(owner.is_gone())
+    }
+
     /// Whether the process has certainly ended. Nothing is certain about another machine.
     pub fn is_gone(&self) -> bool {
         if self.host != Self::current().host {
@@ -46,9 +77,9 @@ impl Owner {
     }
 }
 
-/// Whether no process of this machine has the number.
-pub(super) fn is_gone(pid: u32) -> bool {
-    matches!(look(pid), Life::Gone)
+/// A short name of a machine: paths of sockets are short.
+fn tag(host: &str) -> String {
+    Digest::of(host).short()[..8].to_owned()
 }
 
 enum Life {
@@ -120,6 +151,26 @@ mod tests {
             ..before
         };
         assert!(!elsewhere.is_gone());
+    }
+
+    #[test]
+    fn directories_tell_whose_they_are() {
+        let me = Owner::current();
+        assert_eq!(Owner::is_gone_by_name(&me.dir_name()), Some(false));
+        let before = Owner {
+            started: me.started.wrapping_add(1),
+            ..me.clone()
+        };
+        let is_linux = cfg!(target_os = "linux");
+        assert_eq!(Owner::is_gone_by_name(&before.dir_name()), Some(is_linux));
+        // Its number is nobody's here, but it is another namespace's.
+        let elsewhere = Owner {
+            pid: u32::MAX,
+            host: "elsewhere".to_owned(),
+            ..me
+        };
+        assert_eq!(Owner::is_gone_by_name(&elsewhere.dir_name()), None);
+        assert_eq!(Owner::is_gone_by_name("4711"), None);
     }
 
     #[test]

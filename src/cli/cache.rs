@@ -1,0 +1,157 @@
+//! `clm cache`: what is kept of earlier builds, and how much of it.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::config::{CacheSettings, parse_age, parse_size};
+use crate::engine::bounds;
+use crate::engine::course::Course;
+use crate::error::Result;
+use crate::events::Events;
+use crate::store::{Store, Usage};
+use crate::ui;
+
+use super::session::{self, CourseArgs};
+
+#[derive(Debug, Args)]
+pub struct CacheArgs {
+    #[command(subcommand)]
+    command: CacheCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum CacheCommand {
+    /// Show how much is kept
+    Stats {
+        #[command(flatten)]
+        course: CourseArgs,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove what is beyond the limits; what the course needs now and its last versions stay
+    Gc {
+        #[command(flatten)]
+        course: CourseArgs,
+        /// Keep at most so much, such as `500MB` [default: `max_size` of `[cache]` in `clm.toml`, else 2 GB or a tenth of the disk]
+        #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+        max_size: Option<u64>,
+        /// Remove what was not used for so long, such as `7days` [default: `max_age` of `[cache]` in `clm.toml`, else 30 days]
+        #[arg(long, value_name = "TIME", value_parser = parse_age)]
+        max_age: Option<Duration>,
+    },
+    /// Read all results and remove those that are damaged; the exit code is 1 if there are any
+    Verify {
+        #[command(flatten)]
+        course: CourseArgs,
+    },
+    /// Remove all results: the next build makes everything again. Outputs and sources stay
+    Clean {
+        #[command(flatten)]
+        course: CourseArgs,
+    },
+}
+
+#[derive(Serialize)]
+struct Stats {
+    #[serde(flatten)]
+    usage: Usage,
+    max_size: u64,
+    max_age_s: u64,
+}
+
+/// Runs the command.
+pub fn run(args: &CacheArgs) -> Result<u8> {
+    match &args.command {
+        CacheCommand::Stats { course, json } => {
+            let (course, store) = open(course)?;
+            let usage = store.usage()?;
+            let limits = bounds::limits(&course.settings.cache, &course.place.state_dir());
+            let stats = Stats {
+                usage,
+                max_size: limits.max_size,
+                max_age_s: limits.max_age_ms.unsigned_abs() / 1000,
+            };
+            if *json {
+                let text = serde_json::to_string_pretty(&stats).unwrap_or_default();
+                ui::data(&format!("{text}\n"));
+            } else {
+                show(&stats);
+            }
+            Ok(0)
+        }
+        CacheCommand::Gc {
+            course,
+            max_size,
+            max_age,
+        } => {
+            let (course, store) = open(course)?;
+            let of_course = &course.settings.cache;
+            let settings = CacheSettings {
+                max_size: max_size.or(of_course.max_size),
+                max_age: max_age.or(of_course.max_age),
+            };
+            let limits = bounds::limits(&settings, &course.place.state_dir());
+            let collected = store.collect(&limits)?;
+            ui::data(&format!(
+                "removed {}; {} are kept\n",
+                ui::size(collected.freed),
+                line(&store.usage()?)
+            ));
+            Ok(0)
+        }
+        CacheCommand::Verify { course } => {
+            let (_, store) = open(course)?;
+            let verified = store.verify()?;
+            ui::data(&format!(
+                "{} results read, {} damaged and removed, {} missing\n",
+                verified.results, verified.damaged, verified.missing
+            ));
+            if verified.damaged + verified.missing > 0 {
+                ui::data("the next build makes again what it needs of them\n");
+            }
+            Ok(u8::from(verified.damaged > 0))
+        }
+        CacheCommand::Clean { course } => {
+            let (_, store) = open(course)?;
+            let freed = store.clean()?;
+            ui::data(&format!(
+                "removed {}; the next build makes everything again\n",
+                ui::size(freed)
+            ));
+            Ok(0)
+        }
+    }
+}
+
+fn open(args: &CourseArgs) -> Result<(Course, Store)> {
+    let course = args.course()?;
+    let (events, receiver) = Events::channel();
+    let store = session::open_store(&course, &events)?;
+    drop(events);
+    session::say_all(receiver);
+    Ok((course, store))
+}
+
+/// How much is kept, in a few words.
+pub fn line(usage: &Usage) -> String {
+    format!("{} results, {}", usage.results, ui::size(usage.bytes))
+}
+
+fn show(stats: &Stats) {
+    let usage = &stats.usage;
+    let days = stats.max_age_s as f64 / 86_400.0;
+    ui::data(&format!(
+        "results   {}, of which the course needs {} now\n\
+         limits    {}, {days:.0} days without use\n\
+         runs      {} of actions are recorded\n\
+         database  {}\n",
+        line(usage),
+        ui::size(usage.current_bytes),
+        ui::size(stats.max_size),
+        usage.runs,
+        ui::size(usage.database_bytes),
+    ));
+}

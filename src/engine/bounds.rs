@@ -1,0 +1,132 @@
+//! What is kept in the state directory is bounded: collections after some builds, and while a daemon is idle.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::config::{CacheSettings, MAX_AGE, MAX_SIZE};
+use crate::store::{Limits, Store};
+
+use super::Engine;
+use super::memory::Memory;
+
+/// What one course keeps for itself (its seal and what goes with it) goes after this time without a build.
+const UNUSED: Duration = MAX_AGE;
+
+/// How much a course keeps, by its settings. A tenth of a small disk is the limit where none is set.
+pub fn limits(settings: &CacheSettings, state_dir: &Path) -> Limits {
+    let tenth = || {
+        let disk = nix::sys::statvfs::statvfs(state_dir).ok()?;
+        #[allow(clippy::unnecessary_cast)] // their width differs between platforms
+        let size = (disk.blocks() as u64).checked_mul(disk.fragment_size() as u64)?;
+        (size > 0).then_some(size / 10)
+    };
+    let max_size = settings.max_size;
+    let max_age = settings.max_age.unwrap_or(MAX_AGE);
+    Limits {
+        max_size: max_size.unwrap_or_else(|| MAX_SIZE.min(tenth().unwrap_or(MAX_SIZE))),
+        max_age_ms: i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX),
+    }
+}
+
+/// A collection that can be done beside other things.
+pub(super) struct Collection {
+    store: Store,
+    limits: Limits,
+    planned: Vec<Arc<str>>,
+    state_dir: std::path::PathBuf,
+}
+
+impl Engine {
+    /// A collection, if so much was done that it is time for one.
+    pub(super) fn due_collection(&self, memory: &Memory) -> Option<Collection> {
+        let is_due = self.store.is_collection_due();
+        if !is_due.unwrap_or(false) {
+            return None;
+        }
+        let state_dir = self.course.place.state_dir();
+        let entries = memory.settled.entries();
+        Some(Collection {
+            store: self.store.clone(),
+            limits: limits(&self.course.settings.cache, &state_dir),
+            planned: entries.map(|(action, ..)| action.into()).collect(),
+            state_dir,
+        })
+    }
+}
+
+impl Collection {
+    /// Collects. What fails is done the next time.
+    pub(super) fn run(self) {
+        let noted = self.store.note_planned(self.planned, &self.limits);
+        let collected = noted.and_then(|()| self.store.collect(&self.limits));
+        match collected {
+            Ok(collected) => tracing::debug!(?collected, "the cache is bounded"),
+            Err(error) => tracing::warn!(%error, "the cache is not bounded"),
+        }
+        remove_unused(&self.state_dir, UNUSED);
+    }
+}
+
+/// Removes what courses kept that were not built for long: under another specification or output root.
+fn remove_unused(state_dir: &Path, unused: Duration) {
+    let Ok(entries) = std::fs::read_dir(state_dir) else {
+        return;
+    };
+    let now = SystemTime::now();
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_kept = ["seal-", "left-", ".kept-"].iter();
+        let is_old = || {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            let age = modified
+                .ok()
+                .and_then(|modified| now.duration_since(modified).ok());
+            age.is_some_and(|age| age > unused)
+        };
+        if is_kept.clone().any(|prefix| name.starts_with(prefix)) && is_old() {
+            // Another process may have been quicker.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_other_courses_kept_goes_when_they_are_not_built() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["seal-a", "left-a", ".kept-x", "clm.db"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        remove_unused(dir.path(), Duration::from_secs(3600));
+        assert!(dir.path().join("seal-a").exists());
+        let old = SystemTime::now() - Duration::from_secs(7200);
+        for name in ["seal-a", ".kept-x", "clm.db"] {
+            let file = dir.path().join(name);
+            let file = std::fs::File::options().append(true).open(file).unwrap();
+            file.set_modified(old).unwrap();
+        }
+        remove_unused(dir.path(), Duration::from_secs(3600));
+        let there = |name: &str| dir.path().join(name).exists();
+        assert!(!there("seal-a") && !there(".kept-x"));
+        assert!(there("left-a") && there("clm.db"));
+    }
+
+    #[test]
+    fn limits_are_those_of_the_settings_or_fit_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let default = limits(&CacheSettings::default(), dir.path());
+        assert!(default.max_size > 0 && default.max_size <= MAX_SIZE);
+        assert_eq!(default.max_age_ms, 30 * 86_400_000);
+        let settings = CacheSettings {
+            max_size: Some(5),
+            max_age: Some(Duration::from_secs(1)),
+        };
+        let set = limits(&settings, dir.path());
+        assert_eq!((set.max_size, set.max_age_ms), (5, 1000));
+    }
+}

@@ -1,0 +1,212 @@
+//! Changes of sources that the system does not report to a watch of their directories: through another hard link of a
+//! file, through a bind mount of a single file, or by mounting something over a directory.
+//!
+//! A resident engine looks at the stamps of all sources before it answers a build, and now and then while there is a
+//! source that can change in such a way.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::config::Place;
+use crate::digest::{Digest, Stamp};
+use crate::watch::ChangeSet;
+
+use super::publish::OwnFiles;
+use super::snapshot::now_ns;
+use super::sources::Sources;
+
+/// The shortest time between two looks of an idle engine.
+const PACE: Duration = Duration::from_secs(2);
+/// A look takes at most this part of the time.
+const SHARE: u32 = 50;
+
+/// What is known of sources that change without an event.
+#[derive(Default)]
+pub struct Unseen {
+    /// Where something is mounted below the course root; none before the first look.
+    mounts: Option<Vec<PathBuf>>,
+    /// The stamps of directories of sources in there.
+    dirs: HashMap<PathBuf, Stamp>,
+    /// The digests of settings files.
+    settings: HashMap<PathBuf, Option<Digest>>,
+    /// The specification as it was last reported.
+    specification: Option<Digest>,
+    next: Option<Instant>,
+    is_known: bool,
+}
+
+/// What is looked at.
+pub struct Course<'a> {
+    /// Where it is.
+    pub place: &'a Place,
+    /// Its settings files.
+    pub settings: Vec<PathBuf>,
+    /// The specification that is in use.
+    pub specification: Option<Digest>,
+    /// What is known of its sources.
+    pub sources: &'a Sources,
+    /// What clm wrote itself.
+    pub own: &'a OwnFiles,
+}
+
+impl Unseen {
+    /// When an idle engine should look again; none while all sources change with events only. It looks once after
+    /// every run.
+    pub fn next_look(&self) -> Option<Instant> {
+        match self.is_known {
+            true => self.next,
+            false => Some(Instant::now()),
+        }
+    }
+
+    /// Sources may be others: the next look is due at once.
+    pub fn renew(&mut self) {
+        self.is_known = false;
+    }
+
+    /// Looks at all sources. Returns what changed: everything for a build that was asked for, otherwise what no event
+    /// reports.
+    pub fn look(&mut self, course: &Course<'_>, is_asked: bool) -> ChangeSet {
+        let began = Instant::now();
+        let root = &course.place.root;
+        let mounts = mounts_below(root);
+        let are_others = (self.mounts.as_ref()).is_some_and(|before| *before != mounts);
+        let is_mounted = |file: &Path| mounts.iter().any(|mount| file.starts_with(mount));
+        let (changed, has_links) = course.sources.snapshot.look_again();
+        let changed = changed.into_iter();
+        let mut paths: BTreeSet<PathBuf> = changed
+            .map(|(path, has_links)| (path.under(root), has_links))
+            .filter(|(file, has_links)| is_asked || *has_links || is_mounted(file))
+            .map(|(file, _)| file)
+            .filter(|file| !(course.own.digest(file)).is_some_and(|own| own.is_of_file(file)))
+            .collect();
+        let mut is_pending = has_links || !mounts.is_empty();
+        for file in &course.settings {
+            let found = Digest::of_file(file).ok();
+            let before = self.settings.insert(file.clone(), found);
+            if before.is_some_and(|before| before != found) {
+                paths.insert(file.clone());
+            }
+            is_pending |= is_linked(file);
+        }
+        let spec = &course.place.spec;
+        is_pending |= is_linked(spec);
+        // One that cannot be used stays as it is, with the one before in use: it is reported once.
+        let found = Digest::of_file(spec).ok();
+        if course.specification.is_some() && found != course.specification {
+            if found != self.specification && (is_asked || is_linked(spec) || is_mounted(spec)) {
+                paths.insert(spec.clone());
+            }
+            self.specification = found;
+        }
+        paths.extend(self.changed_dirs(course.sources, root, &mounts));
+        self.mounts = Some(mounts);
+        let pace = PACE.max(began.elapsed() * SHARE);
+        self.next = is_pending.then(|| Instant::now() + pace);
+        self.is_known = true;
+        ChangeSet {
+            paths,
+            rescan: are_others,
+        }
+    }
+
+    /// The directories of sources in mounts whose names may have changed.
+    fn changed_dirs(&mut self, sources: &Sources, root: &Path, mounts: &[PathBuf]) -> Vec<PathBuf> {
+        let mut changed = Vec::new();
+        let Some(listed) = sources.listed().filter(|_| !mounts.is_empty()) else {
+            self.dirs.clear();
+            return changed;
+        };
+        let mut dirs = HashMap::new();
+        for dir in &listed.listing().dirs {
+            let dir = dir.under(root);
+            if !mounts.iter().any(|mount| dir.starts_with(mount)) {
+                continue;
+            }
+            let looked_ns = now_ns();
+            let found = std::fs::metadata(&dir).map_or(Stamp::NONE, |found| Stamp::of(&found));
+            let before = self.dirs.get(&dir);
+            if before.is_some_and(|before| *before != found) {
+                changed.push(dir.clone());
+            }
+            // One that changed just now may change again without another stamp.
+            let is_reliable = found.is_reliable_at(looked_ns);
+            dirs.insert(dir, if is_reliable { found } else { Stamp::NONE });
+        }
+        self.dirs = dirs;
+        changed
+    }
+}
+
+/// Whether a file has more than one name.
+pub fn has_links(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    metadata.is_file() && metadata.nlink() > 1
+}
+
+fn is_linked(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|metadata| has_links(&metadata))
+}
+
+/// Where something is mounted below a directory.
+fn mounts_below(root: &Path) -> Vec<PathBuf> {
+    let real = root.canonicalize();
+    let real = real.as_deref().unwrap_or(root);
+    // Other systems have no such file; there, nothing is known of mounts.
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    below(&mounts, real)
+        .into_iter()
+        .map(|mount| root.join(mount))
+        .collect()
+}
+
+/// The mount points of a mount table below a directory, relative to that.
+fn below(mounts: &str, root: &Path) -> Vec<PathBuf> {
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    points
+        .map(unescape)
+        .filter_map(|point| Some(Path::new(&point).strip_prefix(root).ok()?.to_path_buf()))
+        .filter(|point| *point != Path::new(""))
+        .collect()
+}
+
+/// A path of the mount table: blanks, tabs, line ends and backslashes are written in octal digits.
+fn unescape(text: &str) -> std::ffi::OsString {
+    use std::os::unix::ffi::OsStringExt as _;
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..3).filter(|_| *first == b'\\');
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    std::ffi::OsString::from_vec(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_below_the_course_are_found_by_their_names() {
+        let table = "\
+            22 1 8:1 / / rw - ext4 /dev/vda rw\n\
+            30 22 8:1 /a /home/me/my\\040course/slides/m rw shared:3 - ext4 /dev/vda rw\n\
+            31 22 8:1 /b /home/me/my\\040course rw - ext4 /dev/vda rw\n\
+            32 22 8:1 /b /home/me/my\\040courses/slides rw - ext4 /dev/vda rw\n";
+        assert_eq!(
+            below(table, Path::new("/home/me/my course")),
+            [Path::new("slides/m")]
+        );
+    }
+}
