@@ -47,6 +47,7 @@ pub fn open_or_create(path: &Path) -> io::Result<File> {
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(0o600)
         .custom_flags(flags.bits())
         .open(path)?;
     check(file.metadata()?.file_type())?;

@@ -17,6 +17,7 @@ mod memory;
 pub mod owner;
 mod parallel;
 pub mod plan;
+mod private;
 pub mod profile;
 pub mod store;
 pub mod tools;

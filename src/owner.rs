@@ -66,7 +66,7 @@ impl Owner {
 
     /// Whether the process has certainly ended. Nothing is certain about another machine.
     pub fn is_gone(&self) -> bool {
-        if self.host != Self::current().host {
+        if !self.is_here() {
             return false;
         }
         match look(self.pid) {

@@ -33,9 +33,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("memory", &[]),
     ("owner", &[]),
     ("parallel", &[]),
+    ("private", &[]),
 ];
 const BOTTOM: &[&str] = &[
-    "config", "digest", "error", "events", "files", "memory", "owner", "parallel",
+    "config", "digest", "error", "events", "files", "memory", "owner", "parallel", "private",
 ];
 /// What the pure rooms and files must not know.
 const PURE: &[(&str, &[&str])] = &[

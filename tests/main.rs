@@ -30,6 +30,7 @@ mod percent;
 mod plantuml;
 mod pool;
 mod preview;
+mod private;
 mod processes;
 mod properties;
 mod seal;

@@ -28,7 +28,7 @@ use super::setup;
 #[derive(Debug, Args)]
 pub struct BuildArgs {
     #[command(flatten)]
-    course: CourseArgs,
+    pub course: CourseArgs,
     #[command(flatten)]
     make: MakeArgs,
     /// Only the outputs that depend on these sources

@@ -11,7 +11,7 @@ use super::session::CourseArgs;
 #[derive(Debug, Args)]
 pub struct CheckSpecArgs {
     #[command(flatten)]
-    course: CourseArgs,
+    pub course: CourseArgs,
     /// How to report: lines for people, JSON lines, GitHub annotations, or lines for editors
     #[arg(long, value_enum, value_name = "FORMAT")]
     message_format: Option<MessageFormat>,

@@ -9,6 +9,7 @@ use crate::daemon::client::Client;
 use crate::daemon::protocol::{Answer, Request};
 use crate::daemon::{log_file, running};
 use crate::error::{Error, Result};
+use crate::private;
 use crate::ui;
 
 use super::session::CourseArgs;
@@ -66,12 +67,8 @@ fn start(args: &StartArgs) -> Result<u8> {
     let program = std::env::current_exe()
         .map_err(|error| Error::internal(format!("cannot find this program: {error}")))?;
     let log = log_file(&state_dir);
-    std::fs::create_dir_all(&state_dir).map_err(|error| Error::io("create", &state_dir, &error))?;
-    let output = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(&log)
-        .map_err(|error| Error::io("write", &log, &error))?;
+    private::create_dir_all(&state_dir).map_err(|error| Error::io("create", &state_dir, &error))?;
+    let output = private::append(&log).map_err(|error| Error::io("write", &log, &error))?;
     let mut command = Command::new(program);
     command
         .arg("watch")

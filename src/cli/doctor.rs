@@ -14,18 +14,34 @@ use super::{cache, session, setup};
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     #[command(flatten)]
-    course: CourseArgs,
+    pub course: CourseArgs,
 }
 
-/// Runs the command; the exit code is 1 when something does not work.
+/// Runs the command; the exit code is 1 when something does not work, and 2 when the course that is meant cannot be used.
 pub fn run(args: &DoctorArgs) -> Result<u8> {
-    let course = args.course.course().ok();
+    // Without a course the tools are looked at; one that cannot be used is something to tell.
+    let course = match args.course.course() {
+        Ok(course) => Some(course),
+        Err(error) if args.course.spec.is_none() && args.course.place().is_err() => {
+            tracing::debug!(%error, "no course");
+            None
+        }
+        Err(error) => {
+            let place = args.course.place().ok();
+            ui::say_error(&error, None, place.as_ref());
+            None
+        }
+    };
+    let is_unusable =
+        course.is_none() && (args.course.spec.is_some() || args.course.place().is_ok());
     let context = match &course {
         Some(course) => session::tools_context(course, None),
         None => Context::of_process(None),
     };
-    let scratch = tempfile::tempdir()
-        .map_err(|error| Error::internal(format!("there is no temporary directory: {error}")))?;
+    let scratch = tempfile::tempdir().map_err(|error| {
+        Error::internal(format!("there is no temporary directory: {error}"))
+            .hint("name a directory that you can write to in the variable TMPDIR")
+    })?;
     let state_dir = course.as_ref().map(|course| course.place.state_dir());
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Error::internal(format!("cannot start: {error}")))?;
@@ -55,10 +71,10 @@ pub fn run(args: &DoctorArgs) -> Result<u8> {
         let usage = cache::line(&store.usage()?);
         ui::data(&format!("{:>8} cache: {usage}\n", "ok"));
     }
-    Ok(u8::from(
-        report
-            .findings
-            .iter()
-            .any(|finding| finding.health == Health::Bad),
-    ))
+    let mut findings = report.findings.iter();
+    let is_bad = findings.any(|finding| finding.health == Health::Bad);
+    Ok(match is_unusable {
+        true => 2,
+        false => u8::from(is_bad),
+    })
 }

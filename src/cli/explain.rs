@@ -17,7 +17,7 @@ pub struct ExplainArgs {
     /// A source or an output
     path: PathBuf,
     #[command(flatten)]
-    course: CourseArgs,
+    pub course: CourseArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,

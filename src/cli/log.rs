@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::private;
 
 /// The size at which a log is put aside, in bytes.
 const LIMIT: u64 = 1 << 20;
@@ -22,7 +23,7 @@ pub struct RotatingLog {
 impl RotatingLog {
     /// Goes on with the log at `path`.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = append(path).map_err(|error| Error::io("write", path, &error))?;
+        let file = private::append(path).map_err(|error| Error::io("write", path, &error))?;
         let size = file.metadata().map_or(0, |metadata| metadata.len());
         Ok(Self {
             path: path.to_path_buf(),
@@ -38,14 +39,10 @@ impl RotatingLog {
             let _ = std::fs::rename(older(number), older(number + 1));
         }
         std::fs::rename(&self.path, older(1))?;
-        self.file = append(&self.path)?;
+        self.file = private::append(&self.path)?;
         self.size = 0;
         Ok(())
     }
-}
-
-fn append(path: &Path) -> std::io::Result<File> {
-    File::options().create(true).append(true).open(path)
 }
 
 impl Write for RotatingLog {

@@ -34,6 +34,8 @@ use crate::profile::{Profile, Recorder};
 use crate::ui;
 use crate::worker::template;
 
+use session::CourseArgs;
+
 /// Builds courses: decks become notebooks, scripts and executed pages; PlantUML and draw.io diagrams become
 /// images. Only what is stale is made, by renderers that stay warm.
 #[derive(Debug, Parser)]
@@ -78,20 +80,43 @@ pub fn main() -> ExitCode {
     }
     render_apart_with(Box::new(template::Processes));
     let cli = Cli::parse();
+    let course = cli.command.course().cloned();
     let result = cli.command.profile().and_then(|profile| {
         start_log(profile.as_ref());
         run(cli.command, profile)
     });
     match result {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => ExitCode::from(match ui::data_lost() {
+            None => code,
+            Some(error) => {
+                ui::say(&format!(
+                    "error: cannot write to the standard output: {error}"
+                ));
+                code.max(3)
+            }
+        }),
         Err(error) => {
-            ui::say_diagnostics(&error.diagnostics);
+            let place = course.and_then(|course| course.place().ok());
+            ui::say_error(&error, None, place.as_ref());
             ExitCode::from(error.exit_code())
         }
     }
 }
 
 impl Command {
+    /// The course that the command is about; none for those that need none.
+    fn course(&self) -> Option<&CourseArgs> {
+        match self {
+            Self::Build(args) => Some(&args.course),
+            Self::Watch(args) => Some(&args.course),
+            Self::Status(args) => Some(&args.course),
+            Self::CheckSpec(args) => Some(&args.course),
+            Self::Explain(args) => Some(&args.course),
+            Self::Doctor(args) => Some(&args.course),
+            Self::Daemon(_) | Self::Cache(_) | Self::Setup(_) | Self::Completions(_) => None,
+        }
+    }
+
     /// Begins to measure, if the command is to be measured.
     fn profile(&self) -> Result<Option<Profile>> {
         match self {

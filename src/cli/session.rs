@@ -89,6 +89,7 @@ impl CourseArgs {
         }
         let output_dir = self.output_dir.as_ref().map(|dir| cwd.join(dir));
         if let Some(dir) = &output_dir {
+            refuse_strange_name(dir, &place)?;
             refuse_source_dir(dir, &place)?;
         }
         Ok(Course {
@@ -104,6 +105,19 @@ fn value_name(value: impl clap::ValueEnum) -> String {
     value
         .to_possible_value()
         .map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+/// Outputs are recorded by names that are text: another name would be another directory.
+fn refuse_strange_name(dir: &Path, place: &Place) -> Result<()> {
+    let below = dir.strip_prefix(&place.root).unwrap_or(dir);
+    if below.to_str().is_some() {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "the name of the output directory `{}` is not UTF-8 text",
+        dir.display()
+    ))
+    .hint("choose a directory whose name is UTF-8 text, such as `output`"))
 }
 
 /// Outputs must not go into the sources, where they would be built again.

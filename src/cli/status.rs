@@ -2,12 +2,14 @@
 
 use clap::Args;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
+use crate::config::Place;
 use crate::daemon::client::Client;
 use crate::daemon::protocol::DaemonStatus;
 use crate::error::Result;
-use crate::events::{Counts, Event, Events};
-use crate::store::{Store, Usage};
+use crate::events::{Counts, Diagnostic, Events};
+use crate::store::{RunState, Store, Usage, WorkerRecord};
 use crate::ui;
 
 use super::cache;
@@ -19,7 +21,7 @@ const RUNS: u32 = 10;
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     #[command(flatten)]
-    course: CourseArgs,
+    pub course: CourseArgs,
     /// Print a JSON object
     #[arg(long)]
     json: bool,
@@ -32,11 +34,14 @@ struct Status {
     /// Why a daemon that runs cannot be talked to.
     #[serde(skip_serializing_if = "Option::is_none")]
     unusable: Option<String>,
+    /// Workers of processes that live.
     workers: Vec<WorkerLine>,
     queued: u64,
     leased: u64,
     cache: Usage,
     runs: Vec<RunLine>,
+    /// What is wrong: as the daemon knows it, and as it is recorded.
+    errors: Vec<Diagnostic>,
 }
 
 #[derive(Serialize)]
@@ -45,12 +50,25 @@ struct WorkerLine {
     owner_pid: u32,
     kind: String,
     state: String,
+    /// The file that it works on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    /// The step of that, such as `cell 3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<String>,
+    /// Steps done, and steps in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<[u64; 2]>,
+    /// Since when it does that, in milliseconds since 1970.
+    since_ms: i64,
 }
 
 #[derive(Serialize)]
 struct RunLine {
     run: i64,
     trigger: String,
+    /// `running`, `ended` or `interrupted`.
+    state: RunState,
     started_ms: i64,
     duration_ms: Option<u64>,
     counts: Option<Counts>,
@@ -63,37 +81,51 @@ pub fn run(args: &StatusArgs) -> Result<u8> {
     let course = args.course.course()?;
     let state_dir = course.place.state_dir();
     let (daemon, unusable) = match Client::connect(&state_dir) {
-        Ok(Some(mut client)) => (Some(client.status()?), None),
+        Ok(Some(mut client)) => match client.status() {
+            Ok(status) => (Some(status), None),
+            Err(error) => (None, Some(error.to_string())),
+        },
         Ok(None) => (None, None),
         Err(unusable) => (None, Some(unusable.0)),
     };
     let (events, receiver) = Events::channel();
     let store = session::open_store(&course, &events)?;
     drop(events);
-    for event in receiver {
-        if let Event::Diagnostic(diagnostic) = event {
-            ui::say_diagnostics(&[diagnostic]);
-        }
-    }
-    let status = status(
-        course.place.spec.display().to_string(),
-        daemon,
-        unusable,
-        &store,
-    )?;
+    session::say_all(receiver);
+    let errors = match &daemon {
+        Some(daemon) => daemon.errors.clone(),
+        None => recorded_errors(args).unwrap_or_else(|error| error.diagnostics),
+    };
+    let spec = course.place.spec.display().to_string();
+    let status = status(spec, daemon, unusable, errors, &store)?;
     if args.json {
         let text = serde_json::to_string_pretty(&status).unwrap_or_default();
         ui::data(&format!("{text}\n"));
     } else {
-        show(&status);
+        show(&status, &course.place);
     }
     Ok(0)
+}
+
+/// What is wrong as the records tell it.
+fn recorded_errors(args: &StatusArgs) -> Result<Vec<Diagnostic>> {
+    let course = args.course.course()?;
+    let specified = course.specification()?;
+    let context = session::tools_context(&course, specified.spec.kernel_python.as_deref());
+    let workers = course.settings.workers.clone();
+    let renderers = session::renderers(&course, &context)?;
+    // What there is to say about the records was said when they were opened.
+    let (events, _) = Events::channel();
+    let cancel = CancellationToken::new();
+    let engine = session::engine(course, renderers, &context, &workers, events, cancel)?;
+    engine.errors()
 }
 
 fn status(
     spec: String,
     daemon: Option<DaemonStatus>,
     unusable: Option<String>,
+    errors: Vec<Diagnostic>,
     store: &Store,
 ) -> Result<Status> {
     let (queued, leased) = store.queue_length()?;
@@ -101,16 +133,7 @@ fn status(
         spec,
         daemon,
         unusable,
-        workers: store
-            .workers()?
-            .into_iter()
-            .map(|worker| WorkerLine {
-                pid: worker.pid,
-                owner_pid: worker.owner_pid,
-                kind: worker.kind,
-                state: worker.state,
-            })
-            .collect(),
+        workers: store.workers()?.into_iter().map(worker_line).collect(),
         queued,
         leased,
         cache: store.usage()?,
@@ -120,16 +143,38 @@ fn status(
             .map(|run| RunLine {
                 run: run.id,
                 trigger: run.trigger,
+                state: run.state,
                 started_ms: run.started_ms,
                 duration_ms: run.duration_ms,
                 counts: run.counts,
                 reason: run.reason,
             })
             .collect(),
+        errors,
     })
 }
 
-fn show(status: &Status) {
+fn worker_line(worker: WorkerRecord) -> WorkerLine {
+    let doing = worker.doing;
+    WorkerLine {
+        pid: worker.pid,
+        owner_pid: worker.owner.pid,
+        kind: worker.kind,
+        state: worker.state,
+        step: doing
+            .as_ref()
+            .map(|doing| doing.label.clone())
+            .filter(|label| !label.is_empty()),
+        progress: doing
+            .as_ref()
+            .filter(|doing| doing.total > 0)
+            .map(|doing| [doing.done, doing.total]),
+        source: doing.map(|doing| doing.source),
+        since_ms: worker.since_ms,
+    }
+}
+
+fn show(status: &Status, place: &Place) {
     let line = |text: String| ui::data(&format!("{text}\n"));
     match (&status.daemon, &status.unusable) {
         (Some(daemon), _) => {
@@ -155,16 +200,18 @@ fn show(status: &Status) {
         status.queued, status.leased
     ));
     line(format!("cache: {}", cache::line(&status.cache)));
+    let now_ms = chrono::Utc::now().timestamp_millis();
     for worker in &status.workers {
-        line(format!(
-            "worker {} of process {}: {} {}",
-            worker.pid, worker.owner_pid, worker.kind, worker.state
-        ));
+        line(worker_text(worker, now_ms));
     }
     for run in &status.runs {
-        let how = match (&run.counts, run.duration_ms) {
-            (Some(counts), Some(duration)) => ui::counts(counts, duration),
-            _ => "not ended".to_owned(),
+        let how = match (&run.counts, run.duration_ms, run.state) {
+            (Some(counts), Some(duration), _) => ui::counts(counts, duration),
+            (_, _, RunState::Running) => {
+                let begun = u64::try_from(now_ms - run.started_ms).unwrap_or(0);
+                format!("running for {}", ui::duration(begun))
+            }
+            _ => "interrupted: its process ended before it did".to_owned(),
         };
         let reason = match &run.reason {
             Some(reason) => format!("\n    {reason}"),
@@ -172,8 +219,29 @@ fn show(status: &Status) {
         };
         line(format!("run {} ({}): {how}{reason}", run.run, run.trigger));
     }
-    let errors = status.daemon.iter().flat_map(|daemon| &daemon.errors);
-    for error in errors {
-        line(error.to_string());
+    if !status.errors.is_empty() {
+        line(match status.errors.len() {
+            1 => "1 error:".to_owned(),
+            count => format!("{count} errors:"),
+        });
     }
+    for text in ui::listed(&status.errors, Some(place)) {
+        line(text);
+    }
+}
+
+fn worker_text(worker: &WorkerLine, now_ms: i64) -> String {
+    let who = format!("worker {} of process {}", worker.pid, worker.owner_pid);
+    let since = u64::try_from(now_ms - worker.since_ms).unwrap_or(0);
+    let since = ui::duration(since);
+    let Some(source) = &worker.source else {
+        return format!("{who}: {} {} for {since}", worker.kind, worker.state);
+    };
+    let step = match (&worker.step, worker.progress) {
+        (Some(step), Some([done, total])) => format!(", {step} ({done} of {total} done)"),
+        (Some(step), None) => format!(", {step}"),
+        (None, Some([done, total])) => format!(", {done} of {total} done"),
+        (None, None) => String::new(),
+    };
+    format!("{who}: {} {source}{step}, for {since}", worker.kind)
 }

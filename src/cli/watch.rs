@@ -1,5 +1,6 @@
 //! `clm watch`: builds, then builds again whenever something changes, and shows the result in a browser.
 
+use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::events::{Event, Events};
 use crate::parallel;
 use crate::profile::Profile;
 use crate::store::network_file_system;
-use crate::ui::{self, MessageFormat, Reporter, Verbosity, Watch};
+use crate::ui::{self, MessageFormat, Paths, Reporter, Verbosity, Watch};
 use crate::watch::Tuning;
 use crate::web::{self, Access, Preview};
 
@@ -105,14 +106,17 @@ async fn watch(
     let cancel = CancellationToken::new();
     let (events, receiver) = Events::channel();
     let preview = args.serve.map(|_| Preview::new(place.root.clone()));
+    let screen = Arc::new(Mutex::new(reporter(args, place)?));
     let address = match (args.serve, &preview) {
-        (Some(address), Some(preview)) => Some(serve(address, preview, &cancel)?),
+        (Some(address), Some(preview)) => {
+            let log = Arc::clone(&screen);
+            preview.log_to(move |line| parallel::lock(&log).say(line));
+            let address = serve(address, preview, &cancel)?;
+            parallel::lock(&screen).say(&preview_line(&address, args.background.is_some()));
+            Some(address)
+        }
         _ => None,
     };
-    let screen = Arc::new(Mutex::new(reporter(args, place)?));
-    if let Some(address) = &address {
-        parallel::lock(&screen).say(&format!("The preview is at {address}"));
-    }
     let index: Arc<Mutex<Option<Index>>> = Arc::default();
     let hub = Hub::default();
     let mut sinks = sinks(&screen, preview, &index);
@@ -229,10 +233,11 @@ fn reporter(args: &WatchArgs, place: &Place) -> Result<Screen> {
     } else if is_short {
         Watch::short(Box::new(std::io::stdout()), place.clone(), args.verbose)
     } else if ui::can_draw() {
-        Watch::terminal(name, args.verbose)
+        Watch::terminal(name, args.verbose).with_paths(Paths::of_person(Some(place)))
     } else {
         let colours = console::colors_enabled_stderr();
         Watch::lines(Box::new(std::io::stderr()), name, args.verbose, colours)
+            .with_paths(Paths::of_person(Some(place)))
     })))
 }
 
@@ -264,6 +269,16 @@ fn measure(mut profile: Profile) -> Sink {
             ui::say_diagnostics(&error.diagnostics);
         }
     })
+}
+
+/// Tells where the preview is. The token in its address is a secret, and not for logs.
+fn preview_line(address: &str, is_logged: bool) -> String {
+    match address.split_once("?token=") {
+        Some((open, _)) if is_logged || !std::io::stderr().is_terminal() => {
+            format!("The preview is at {open} (`clm status` shows the address with its token)")
+        }
+        _ => format!("The preview is at {address}"),
+    }
 }
 
 /// Starts the preview; gives its address.

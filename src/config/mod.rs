@@ -241,7 +241,16 @@ impl Settings {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Self::default());
             }
-            Err(error) => return Err(Error::io("read", &path, &error)),
+            // It is the person's file, and so a matter of configuration, not of the system.
+            Err(error) => {
+                let result = Error::usage(format!("the settings cannot be read: {error}"));
+                let hint = match error.kind() {
+                    std::io::ErrorKind::InvalidData => "save it with the encoding UTF-8",
+                    std::io::ErrorKind::PermissionDenied => "allow yourself to read it",
+                    _ => "`clm.toml` must be a text file; without it the defaults count",
+                };
+                return Err(result.at(SETTINGS_FILE, None).hint(hint));
+            }
         };
         let settings = Self::parse(&text)?;
         settings.check_paths(&Bounds::of(root), &text)?;

@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::owner::Owner;
+use crate::private;
 
 const LOCK: &str = "daemon.lock";
 const INFO: &str = "daemon.json";
@@ -45,7 +46,7 @@ pub struct DaemonLock {
 impl DaemonLock {
     /// Takes the lock. Fails when another process is the daemon already.
     pub fn take(state_dir: &Path) -> Result<Self> {
-        std::fs::create_dir_all(state_dir)
+        private::create_dir_all(state_dir)
             .map_err(|error| Error::io("create", state_dir, &error))?;
         let path = state_dir.join(LOCK);
         let file =

@@ -2,7 +2,7 @@
 
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::events::{ActionKind, Diagnostic};
+use crate::events::{ActionKind, Diagnostic, Severity};
 use crate::plan::{Action, Plan, Recipes};
 use crate::store::Latest;
 
@@ -42,6 +42,30 @@ pub fn states(plan: &Plan, decider: &Decider<'_>, publisher: &mut Publisher) -> 
         states.push(state);
     }
     Ok(states)
+}
+
+/// The errors that are known of, without doing anything: those of sources that cannot be used, and those of actions that
+/// failed and of which nothing has changed since.
+pub fn errors(plan: &Plan, states: &[State], recipes: &Recipes<'_>) -> Vec<Diagnostic> {
+    let mut errors: Vec<Diagnostic> = Vec::new();
+    for (index, state) in states.iter().enumerate().take(plan.actions.len()) {
+        let State::Decided(decided) = state else {
+            continue;
+        };
+        let known = match &decided.decision {
+            Decision::Remembered(result) => {
+                from_remembered(recipes, index, result.diagnostics.clone())
+            }
+            Decision::Invalid(diagnostics) => diagnostics.clone(),
+            _ => continue,
+        };
+        for diagnostic in known {
+            if diagnostic.severity == Severity::Error && !errors.contains(&diagnostic) {
+                errors.push(diagnostic);
+            }
+        }
+    }
+    errors
 }
 
 /// Everything known about one action.

@@ -320,7 +320,7 @@ pub fn set_due(course: &Course) -> Result<()> {
     if !course.settings.output.manifest || mark.exists() {
         return Ok(());
     }
-    std::fs::write(&mark, "").map_err(|error| Error::io("write", &mark, &error))
+    crate::private::write(&mark, b"").map_err(|error| Error::io("write", &mark, &error))
 }
 
 /// Notes that manifests tell of all outputs.

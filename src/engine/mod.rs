@@ -44,7 +44,7 @@ use crate::course::{Names, RelPath};
 use crate::error::Result;
 use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity};
 use crate::parallel;
-use crate::store::Store;
+use crate::store::{Doing, Store, WorkerNote};
 use crate::watch::Inputs;
 use crate::worker::Renderers;
 use crate::worker::observed::Places;
@@ -382,6 +382,29 @@ impl Engine {
         Ok(stale)
     }
 
+    /// What is wrong, as far as it is known from the course and the records; nothing is written or started.
+    pub fn errors(&self) -> Result<Vec<Diagnostic>> {
+        let specified = self.course.specification()?;
+        let mut memory = self.remember(&specified)?;
+        let loaded = self.look(&specified, &mut memory, &Selection::default())?;
+        let snapshot = &memory.sources.snapshot;
+        let recipes = loaded.recipes(&specified, &self.course.settings, &memory.sources);
+        let force = Force::Nothing;
+        let decider = Decider::new(&self.store, snapshot, &memory.latest, force, &recipes);
+        let states = explain::states(&loaded.plan, &decider, &mut memory.publisher)?;
+        let planned = loaded.diagnostics.iter();
+        let mut errors: Vec<Diagnostic> = planned
+            .filter(|diagnostic| diagnostic.severity == Severity::Error)
+            .cloned()
+            .collect();
+        for error in explain::errors(&loaded.plan, &states, &recipes) {
+            if !errors.contains(&error) {
+                errors.push(error);
+            }
+        }
+        Ok(errors)
+    }
+
     /// Why the outputs of a source, or an output, are up to date or not.
     pub fn explain(&self, path: &std::path::Path) -> Result<Vec<explain::Explained>> {
         let specified = self.course.specification()?;
@@ -408,13 +431,25 @@ impl Engine {
                 let Some(pid) = event.pid else { return };
                 let state = match event.state {
                     WorkerState::Started => "started",
-                    WorkerState::Busy => "busy",
+                    WorkerState::Busy | WorkerState::Progress => "busy",
                     WorkerState::Idle => "idle",
-                    WorkerState::Stopped => "stopped",
+                    WorkerState::Stopped => {
+                        store.forget_worker(event.kind, event.number);
+                        return;
+                    }
                 };
-                if let Err(error) = store.note_worker(event.kind, pid, state) {
-                    tracing::debug!(%error, "the worker is not in the records");
-                }
+                store.note_worker(WorkerNote {
+                    kind: event.kind,
+                    number: event.number,
+                    pid,
+                    state,
+                    doing: event.doing.map(|(source, step)| Doing {
+                        source: source.to_string(),
+                        label: step.label,
+                        done: step.done,
+                        total: step.total,
+                    }),
+                });
             }),
         )
     }

@@ -15,7 +15,7 @@ impl Staging {
         let all = state_dir.join("staging");
         sweep(&all);
         let own = all.join(Owner::current().dir_name());
-        std::fs::create_dir_all(&own).map_err(|error| {
+        crate::private::create_dir_all(&own).map_err(|error| {
             Error::io("create", &own, &error)
                 .hint("choose a writable state directory with the variable CLM_STATE_DIR")
         })?;
@@ -30,7 +30,7 @@ impl Staging {
     /// A new empty directory for the outputs of one job.
     pub fn job_dir(&self, number: u64) -> Result<PathBuf> {
         let dir = self.0.join(format!("job-{number}"));
-        std::fs::create_dir_all(&dir).map_err(|error| Error::io("create", &dir, &error))?;
+        crate::private::create_dir_all(&dir).map_err(|error| Error::io("create", &dir, &error))?;
         Ok(dir)
     }
 }

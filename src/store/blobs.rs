@@ -32,7 +32,8 @@ impl Store {
         } else if !self.keep_file(&digest)? {
             let path = self.blob_file(&digest);
             let dir = path.parent().unwrap_or(&self.0.blobs);
-            std::fs::create_dir_all(dir).map_err(|error| StoreError::io("create", dir, error))?;
+            crate::private::create_dir_all(dir)
+                .map_err(|error| StoreError::io("create", dir, error))?;
             let io = |error: std::io::Error| StoreError::io("write", &path, error);
             let mut file = tempfile::Builder::new()
                 .prefix(".new-")

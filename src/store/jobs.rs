@@ -10,6 +10,7 @@ use crate::digest::Digest;
 use crate::events::ActionKind;
 
 use super::actions::{self, CachedResult};
+use super::runs::worker_rows;
 use super::{Owner, Result, Store, now_ms, to_json};
 
 /// How often a job is tried when its owners die.
@@ -269,19 +270,21 @@ impl Store {
         })
     }
 
-    /// How many jobs wait, and how many run, in all processes.
+    /// How many jobs wait, and how many run, in all processes. Those of a process that has ended, or that gives no sign of
+    /// life, wait.
     pub fn queue_length(&self) -> Result<(u64, u64)> {
-        self.read(|connection| {
-            let count = |state: &str| -> Result<u64> {
-                let count: i64 = connection
-                    .prepare_cached(
-                        "SELECT count(*) FROM jobs WHERE ended_ms IS NULL AND state = ?1",
-                    )?
-                    .query_row([state], |row| row.get(0))?;
-                Ok(count.cast_unsigned())
-            };
-            Ok((count("queued")?, count("leased")?))
-        })
+        let (queued, leased) = self.read(|connection| {
+            let queued: i64 = connection
+                .prepare_cached(
+                    "SELECT count(*) FROM jobs WHERE ended_ms IS NULL AND state = 'queued'",
+                )?
+                .query_row([], |row| row.get(0))?;
+            Ok((queued.cast_unsigned(), leased(connection)?))
+        })?;
+        let now = now_ms();
+        let is_run = |(_, owner, until): &&(Lease, Owner, i64)| !owner.is_gone() && *until >= now;
+        let running = leased.iter().filter(is_run).count();
+        Ok((queued + (leased.len() - running) as u64, running as u64))
     }
 
     /// What was noted about the failed attempts of a job.
@@ -301,7 +304,7 @@ impl Store {
     pub fn recover(&self) -> Result<usize> {
         let lost = self.lost(now_ms(), Owner::is_gone)?;
         let owners: HashSet<Owner> = self
-            .workers()?
+            .read(worker_rows)?
             .into_iter()
             .map(|worker| worker.owner)
             .collect();

@@ -27,6 +27,7 @@ use rusqlite::Connection;
 use crate::error::Error;
 use crate::events::Diagnostic;
 use crate::parallel::lock;
+use crate::private;
 
 use writer::{Write, Writer, in_savepoint};
 
@@ -37,7 +38,7 @@ pub use garbage::{Collected, Limits, Usage, Verified};
 pub use jobs::{Finish, JobEnd, JobId, JobState, Lease, NewJob, Recorded};
 pub use outputs::{OutputRecord, Written};
 pub use place::{database_inode, network_file_system};
-pub use runs::{RunRecord, WorkerRecord, record_idle_run};
+pub use runs::{Doing, RunRecord, RunState, WorkerNote, WorkerRecord, record_idle_run};
 
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +131,7 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let hint = if error.is_full() {
             Some("free some space and build again: finished work is kept, nothing was lost")
-        } else if error.is_read_only() {
+        } else if error.is_read_only() || matches!(error, StoreError::Io { what: "create", .. }) {
             Some(
                 "make the state directory writable, or choose another one with the variable CLM_STATE_DIR",
             )
@@ -292,16 +293,17 @@ impl Store {
     }
 }
 
-/// Creates the state directory: invisible to git and to backups.
+/// Creates the state directory: invisible to git, to backups and to other users.
 fn prepare_dir(dir: &Path) -> Result<()> {
+    private::state_dir(dir).map_err(|error| StoreError::io("create", dir, error))?;
     if dir.join("CACHEDIR.TAG").exists() && dir.join(".gitignore").exists() {
         return Ok(());
     }
-    std::fs::create_dir_all(dir).map_err(|error| StoreError::io("create", dir, error))?;
     let tag = "Signature: 8a477f597d28d172789f06886806bc55\n# Records and results of clm; safe to delete.\n";
     for (name, text) in [(".gitignore", "*\n"), ("CACHEDIR.TAG", tag)] {
         let path = dir.join(name);
-        std::fs::write(&path, text).map_err(|error| StoreError::io("write", &path, error))?;
+        private::write(&path, text.as_bytes())
+            .map_err(|error| StoreError::io("write", &path, error))?;
     }
     Ok(())
 }

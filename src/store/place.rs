@@ -65,7 +65,7 @@ pub fn place_of_database(dir: &Path, diagnostics: &mut Vec<Diagnostic>) -> Resul
     let own = user_cache()
         .join("clm")
         .join(Digest::of(real.as_os_str().as_encoded_bytes()).short());
-    std::fs::create_dir_all(&own).map_err(|error| StoreError::io("create", &own, error))?;
+    crate::private::create_dir_all(&own).map_err(|error| StoreError::io("create", &own, error))?;
     diagnostics.push(
         Diagnostic::warning(format!(
             "`{}` is on a network file system ({name}), where a database cannot be shared safely; it is kept in `{}`",

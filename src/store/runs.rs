@@ -1,14 +1,28 @@
 //! Runs and workers, for people who ask what happened.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Row, params};
+use serde::Serialize;
 
 use crate::events::{ActionKind, Counts};
 
 use super::{Owner, Result, Store, from_json, jobs, now_ms, place, to_json};
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// It goes on.
+    Running,
+    /// It ended.
+    Ended,
+    /// Its process ended before it did.
+    Interrupted,
+}
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,9 +31,11 @@ pub struct RunRecord {
     pub id: i64,
     /// What caused it.
     pub trigger: String,
+    /// How far it is.
+    pub state: RunState,
     /// When it began, in milliseconds since 1970.
     pub started_ms: i64,
-    /// How it went; none while it runs, or when it was killed.
+    /// How it went; none before it has ended.
     pub counts: Option<Counts>,
     /// How long it took, in milliseconds.
     pub duration_ms: Option<u64>,
@@ -27,29 +43,67 @@ pub struct RunRecord {
     pub reason: Option<String>,
 }
 
-/// A worker process.
+/// What a worker does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerNote {
+    /// What it can do.
+    pub kind: ActionKind,
+    /// Its number among those of its kind and of this process.
+    pub number: usize,
+    /// Its process.
+    pub pid: u32,
+    /// `started`, `busy` or `idle`.
+    pub state: &'static str,
+    /// What it works on; none when it is idle.
+    pub doing: Option<Doing>,
+}
+
+/// What a worker works on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doing {
+    /// The file the author edits.
+    pub source: String,
+    /// The step, such as `cell 3`; empty when there is only one.
+    pub label: String,
+    /// Steps done.
+    pub done: u64,
+    /// Steps in all; 0 when not known.
+    pub total: u64,
+}
+
+/// A worker of a process that lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerRecord {
     /// Its process.
     pub pid: u32,
     /// The clm process it belongs to.
-    pub owner_pid: u32,
-    /// The same with its machine and start.
     pub owner: Owner,
-    /// What it does.
+    /// What it can do.
     pub kind: String,
     /// `started`, `busy` or `idle`.
     pub state: String,
+    /// What it works on.
+    pub doing: Option<Doing>,
+    /// When it began that, or became idle, in milliseconds since 1970.
+    pub since_ms: i64,
 }
 
 impl Store {
-    /// Records that a run begins; gives its number.
+    /// Records that a run of this process begins; gives its number.
     pub fn begin_run(&self, trigger: &str) -> Result<i64> {
         let trigger = trigger.to_owned();
+        let owner = Owner::current();
         self.write(move |connection| {
             connection.execute(
-                "INSERT INTO runs (trigger, started_ms) VALUES (?1, ?2)",
-                params![trigger, now_ms()],
+                "INSERT INTO runs (trigger, started_ms, owner_pid, owner_started, owner_host)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![
+                    trigger,
+                    now_ms(),
+                    owner.pid,
+                    owner.started as i64,
+                    owner.host
+                ],
             )?;
             Ok(connection.last_insert_rowid())
         })
@@ -78,16 +132,36 @@ impl Store {
     pub fn recent_runs(&self, limit: u32) -> Result<Vec<RunRecord>> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, trigger, started_ms, counts, duration_ms, reason
+                "SELECT id, trigger, started_ms, counts, duration_ms, reason, ended_ms,
+                     owner_pid, owner_started, owner_host
                  FROM runs ORDER BY id DESC LIMIT ?1",
             )?;
             let mut rows = statement.query([limit])?;
             let mut runs = Vec::new();
+            // A process does one run after the other.
+            let mut later: HashSet<Owner> = HashSet::new();
             while let Some(row) = rows.next()? {
                 let counts: Option<String> = row.get(3)?;
+                let owner = match row.get::<_, Option<u32>>(7)? {
+                    Some(pid) => Some(Owner {
+                        pid,
+                        started: row.get::<_, i64>(8)? as u64,
+                        host: row.get(9)?,
+                    }),
+                    None => None,
+                };
+                let has_ended = row.get::<_, Option<i64>>(6)?.is_some();
+                let goes_on = |owner: &Owner| !owner.is_gone() && !later.contains(owner);
+                let state = match has_ended {
+                    true => RunState::Ended,
+                    false if owner.as_ref().is_some_and(goes_on) => RunState::Running,
+                    false => RunState::Interrupted,
+                };
+                later.extend(owner);
                 runs.push(RunRecord {
                     id: row.get(0)?,
                     trigger: row.get(1)?,
+                    state,
                     started_ms: row.get(2)?,
                     counts: counts.map(|counts| from_json(&counts)).transpose()?,
                     duration_ms: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
@@ -98,55 +172,116 @@ impl Store {
         })
     }
 
-    /// Records what a worker of this process does; `stopped` forgets it.
-    pub fn note_worker(&self, kind: ActionKind, pid: u32, state: &str) -> Result<()> {
-        let (kind, state) = (kind.name(), state.to_owned());
+    /// Records some time soon what a worker of this process does.
+    pub fn note_worker(&self, note: WorkerNote) {
         let owner = Owner::current();
-        self.write(move |connection| {
-            if state == "stopped" {
-                connection.execute(
-                    "DELETE FROM workers WHERE pid = ?1 AND owner_pid = ?2",
-                    [pid, owner.pid],
-                )?;
-            } else {
-                connection
-                    .prepare_cached(
-                        "INSERT OR REPLACE INTO workers
-                             (pid, owner_pid, owner_started, owner_host, kind, state, heartbeat_ms)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                    )?
-                    .execute(params![
-                        pid,
-                        owner.pid,
-                        owner.started.cast_signed(),
-                        owner.host,
-                        kind,
-                        state,
-                        now_ms()
-                    ])?;
-            }
+        self.write_later(move |connection| {
+            let doing = note.doing.as_ref();
+            connection
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO workers (owner_pid, owner_started, owner_host, kind, number, pid, state,
+                         source, label, done, total, since_ms)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                )?
+                .execute(params![
+                    owner.pid,
+                    owner.started as i64,
+                    owner.host,
+                    note.kind.name(),
+                    note.number as i64,
+                    note.pid,
+                    note.state,
+                    doing.map(|doing| &doing.source),
+                    doing.map_or("", |doing| &doing.label),
+                    doing.map_or(0, |doing| doing.done) as i64,
+                    doing.map_or(0, |doing| doing.total) as i64,
+                    now_ms()
+                ])?;
             Ok(())
-        })
+        });
     }
 
-    /// The workers of all processes.
-    pub fn workers(&self) -> Result<Vec<WorkerRecord>> {
-        self.read(|connection| {
-            let mut statement = connection
-                .prepare_cached("SELECT pid, kind, state, owner_pid, owner_started, owner_host FROM workers ORDER BY pid")?;
-            let rows = statement.query_map([], |row| {
-                let owner = read_owner(row, 3)?;
-                Ok(WorkerRecord {
-                    pid: row.get(0)?,
-                    owner_pid: owner.pid,
-                    owner,
-                    kind: row.get(1)?,
-                    state: row.get(2)?,
-                })
-            })?;
-            Ok(rows.collect::<Result<_, rusqlite::Error>>()?)
-        })
+    /// Forgets some time soon a worker of this process that has ended.
+    pub fn forget_worker(&self, kind: ActionKind, number: usize) {
+        let owner = Owner::current();
+        self.write_later(move |connection| {
+            connection
+                .prepare_cached(
+                    "DELETE FROM workers WHERE owner_pid = ?1 AND owner_started = ?2 AND owner_host = ?3
+                         AND kind = ?4 AND number = ?5",
+                )?
+                .execute(params![
+                    owner.pid,
+                    owner.started as i64,
+                    owner.host,
+                    kind.name(),
+                    number as i64
+                ])?;
+            Ok(())
+        });
     }
+
+    /// The workers that live, of all processes that live.
+    pub fn workers(&self) -> Result<Vec<WorkerRecord>> {
+        let now = now_ms();
+        let workers = self.read(worker_rows)?;
+        Ok(workers
+            .into_iter()
+            .filter(|worker| worker.is_alive(now))
+            .collect())
+    }
+}
+
+impl WorkerRecord {
+    /// Whether it can be alive: nothing is certain about another machine, whose workers say something now and then.
+    fn is_alive(&self, now_ms: i64) -> bool {
+        if self.owner.is_gone() {
+            return false;
+        }
+        match self.owner.is_here() {
+            true => is_there(self.pid),
+            false => now_ms - self.since_ms < SILENT_MS,
+        }
+    }
+}
+
+/// Workers of this machine's processes that are gone are not counted; those of others that say nothing for so long neither.
+const SILENT_MS: i64 = 15 * 60 * 1000;
+
+/// Whether a process of this machine has a number.
+fn is_there(pid: u32) -> bool {
+    use nix::errno::Errno;
+    let pid = i32::try_from(pid).map(nix::unistd::Pid::from_raw);
+    pid.is_ok_and(|pid| nix::sys::signal::kill(pid, None) != Err(Errno::ESRCH))
+}
+
+/// All workers that are recorded.
+pub(super) fn worker_rows(connection: &Connection) -> Result<Vec<WorkerRecord>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT pid, owner_pid, owner_started, owner_host, kind, state, source, label, done, total, since_ms
+         FROM workers ORDER BY owner_pid, kind, number",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let source: Option<String> = row.get(6)?;
+        let doing = match source {
+            Some(source) => Some(Doing {
+                source,
+                label: row.get(7)?,
+                done: row.get::<_, i64>(8)?.cast_unsigned(),
+                total: row.get::<_, i64>(9)?.cast_unsigned(),
+            }),
+            None => None,
+        };
+        Ok(WorkerRecord {
+            pid: row.get(0)?,
+            owner: read_owner(row, 1)?,
+            kind: row.get(4)?,
+            state: row.get(5)?,
+            doing,
+            since_ms: row.get(10)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, rusqlite::Error>>()?)
 }
 
 /// How many records of runs are kept.

@@ -10,11 +10,12 @@ use rusqlite::{Connection, OpenFlags};
 use crate::digest::Stamp;
 use crate::events::Diagnostic;
 use crate::files;
+use crate::private;
 
 use super::{Result, StoreError};
 
 /// The version of the tables below.
-const VERSION: i64 = 8;
+const VERSION: i64 = 9;
 
 /// What the second version added.
 const CHECKSUMS: &str = "
@@ -61,6 +62,21 @@ CREATE TABLE collections (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, ended_ms
 DELETE FROM workers;
 ALTER TABLE workers ADD COLUMN owner_started INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE workers ADD COLUMN owner_host TEXT NOT NULL DEFAULT '';
+";
+
+/// What the ninth version added: whose run it is, and what every worker does. Workers are only those of living processes:
+/// nothing is lost with the old table.
+const OWNERS: &str = "
+ALTER TABLE runs ADD COLUMN owner_pid INTEGER;
+ALTER TABLE runs ADD COLUMN owner_started INTEGER;
+ALTER TABLE runs ADD COLUMN owner_host TEXT;
+DROP TABLE workers;
+CREATE TABLE workers (
+    owner_pid INTEGER NOT NULL, owner_started INTEGER NOT NULL, owner_host TEXT NOT NULL, kind TEXT NOT NULL,
+    number INTEGER NOT NULL, pid INTEGER NOT NULL, state TEXT NOT NULL, source TEXT, label TEXT NOT NULL,
+    done INTEGER NOT NULL, total INTEGER NOT NULL, since_ms INTEGER NOT NULL,
+    PRIMARY KEY (owner_pid, owner_started, owner_host, kind, number)
+) WITHOUT ROWID;
 ";
 
 const TABLES: &str = "
@@ -190,7 +206,7 @@ impl DamageMark {
             Found::Reading => " reading",
         };
         // Without the note the next run meets the damage itself.
-        let _ = std::fs::write(&self.path, format!("{}{sign}", self.inode));
+        let _ = private::write(&self.path, format!("{}{sign}", self.inode).as_bytes());
     }
 
     /// What was noted of this database.
@@ -212,6 +228,9 @@ impl DamageMark {
 const CACHE_KB: i64 = 1000;
 
 fn connect(path: &Path) -> Result<(Connection, Connection)> {
+    // SQLite gives its log and its shared memory the permissions of the database.
+    // Where that fails, SQLite says why.
+    let _ = private::append(path);
     let writer = Connection::open(path)?;
     writer.busy_timeout(Duration::from_secs(30))?;
     let version: i64 = writer.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -293,6 +312,9 @@ fn migrate(connection: &Connection) -> Result<()> {
     }
     if version < 8 {
         connection.execute_batch(BOUNDS)?;
+    }
+    if version < 9 {
+        connection.execute_batch(OWNERS)?;
         connection.pragma_update(None, "user_version", VERSION)?;
     }
     connection.execute_batch("COMMIT")?;

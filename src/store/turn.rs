@@ -105,11 +105,9 @@ struct Waiting {
 
 impl Waiting {
     fn since_now(path: &Path) -> IoResult<Self> {
-        let file = File::options()
-            .create(true)
+        let file = crate::private::options()
             .truncate(false)
             .read(true)
-            .write(true)
             .open(path)?;
         let since = now_ns();
         note(&file, own_place(), since)?;

@@ -5,20 +5,22 @@ use std::io::Write;
 use crate::events::{Diagnostic, Event, Severity};
 
 use super::plain::{Plain, Said};
-use super::{Reporter, Verbosity};
+use super::{Paths, Reporter, Verbosity};
 
 /// Plain lines, and an annotation for every diagnostic on stdout.
 pub struct Github<W> {
     plain: Plain<W>,
     said: Said,
+    repository: Paths,
 }
 
 impl<W: Write> Github<W> {
-    /// A reporter that writes plain lines to `out`.
-    pub fn new(out: W, verbosity: Verbosity) -> Self {
+    /// A reporter that writes plain lines to `out`. Files are named for people, and for the repository.
+    pub fn new(out: W, verbosity: Verbosity, (people, repository): (Paths, Paths)) -> Self {
         Self {
-            plain: Plain::new(out, verbosity, false),
+            plain: Plain::new(out, verbosity, false).with_paths(people),
             said: Said::default(),
+            repository,
         }
     }
 }
@@ -28,7 +30,7 @@ impl<W: Write + Send> Reporter for Github<W> {
         if let Event::Diagnostic(diagnostic) = event
             && self.said.is_new(diagnostic)
         {
-            super::data(&annotation(diagnostic));
+            super::data(&annotation(&self.repository.named(diagnostic)));
         }
         self.plain.event(event);
     }

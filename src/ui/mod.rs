@@ -1,11 +1,14 @@
 //! What people see: the only place that prints.
 
 mod failures;
+mod flood;
 mod github;
 mod json;
+mod paths;
 mod plain;
 mod short;
 mod standing;
+mod stdout;
 mod summary;
 mod text;
 mod tty;
@@ -17,6 +20,8 @@ use crate::config::Place;
 use crate::error::Error;
 use crate::events::{Counts, Diagnostic, Event};
 
+use flood::Flood;
+pub use paths::Paths;
 pub use summary::Summary;
 pub use watch::Watch;
 
@@ -70,20 +75,24 @@ pub fn reporter(
     verbosity: Verbosity,
 ) -> Box<dyn Reporter> {
     match format {
-        MessageFormat::Json => Box::new(json::Json::new(std::io::stdout())),
-        MessageFormat::Github => Box::new(github::Github::new(std::io::stderr(), verbosity)),
+        MessageFormat::Json => Box::new(json::Json::new(stdout::Stdout)),
+        MessageFormat::Github => {
+            let paths = (Paths::of_person(place), Paths::of_repository(place));
+            Box::new(github::Github::new(std::io::stderr(), verbosity, paths))
+        }
         MessageFormat::Short => Box::new(short::Short::new(
-            std::io::stdout(),
+            stdout::Stdout,
             std::io::stderr(),
             place.cloned(),
             verbosity,
         )),
         MessageFormat::Human if can_draw() && !verbosity.quiet => {
-            Box::new(tty::Tty::new(verbosity))
+            Box::new(tty::Tty::new(verbosity, Paths::of_person(place)))
         }
         MessageFormat::Human => {
             let colours = console::colors_enabled_stderr();
-            Box::new(plain::Plain::new(std::io::stderr(), verbosity, colours))
+            let plain = plain::Plain::new(std::io::stderr(), verbosity, colours);
+            Box::new(plain.with_paths(Paths::of_person(place)))
         }
     }
 }
@@ -103,8 +112,13 @@ pub fn say(line: &str) {
 
 /// Prints data on stdout as it is.
 pub fn data(text: &str) {
-    // A closed pipe means that the reader has enough.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = stdout::Stdout.write_all(text.as_bytes());
+}
+
+/// Why data that was printed on stdout has not arrived; none when it has, or when its reader had enough.
+pub fn data_lost() -> Option<std::io::Error> {
+    let _ = stdout::Stdout.flush();
+    stdout::lost()
 }
 
 /// How a run went, in one line.
@@ -130,10 +144,31 @@ pub fn say_diagnostics(diagnostics: &[Diagnostic]) {
     }
 }
 
+/// Diagnostics as texts for people, as they are shown on stdout: a page of them, however many there are.
+pub fn listed(diagnostics: &[Diagnostic], place: Option<&Place>) -> Vec<String> {
+    texts(diagnostics, place, console::colors_enabled())
+}
+
+fn texts(diagnostics: &[Diagnostic], place: Option<&Place>, colours: bool) -> Vec<String> {
+    let paths = Paths::of_person(place);
+    let mut flood = Flood::default();
+    let mut texts: Vec<String> = diagnostics
+        .iter()
+        .map(|diagnostic| paths.named(diagnostic))
+        .filter_map(|diagnostic| flood.admit(&diagnostic))
+        .map(|diagnostic| text::diagnostic(&diagnostic, colours))
+        .collect();
+    texts.extend(flood.rest());
+    texts
+}
+
 /// Says why a command came to nothing: to people, or to an editor where that was asked for.
 pub fn say_error(error: &Error, format: Option<MessageFormat>, place: Option<&Place>) {
     if format != Some(MessageFormat::Short) {
-        say_diagnostics(&error.diagnostics);
+        let colours = console::colors_enabled_stderr();
+        for text in texts(&error.diagnostics, place, colours) {
+            say(&text);
+        }
         return;
     }
     for diagnostic in &error.diagnostics {

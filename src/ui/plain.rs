@@ -6,7 +6,8 @@ use std::io::Write;
 use crate::events::{Diagnostic, Event};
 
 use super::failures::Failures;
-use super::{Reporter, Verbosity, text};
+use super::flood::Flood;
+use super::{Paths, Reporter, Verbosity, text};
 
 /// Writes a line for everything worth one.
 pub struct Plain<W> {
@@ -15,6 +16,8 @@ pub struct Plain<W> {
     colours: bool,
     said: Said,
     failures: Failures,
+    paths: Paths,
+    flood: Flood,
 }
 
 /// Diagnostics that were said: the same one is said once.
@@ -37,7 +40,15 @@ impl<W: Write> Plain<W> {
             colours,
             said: Said::default(),
             failures: Failures::default(),
+            paths: Paths::default(),
+            flood: Flood::default(),
         }
+    }
+
+    /// Names files as somebody needs them.
+    #[must_use]
+    pub fn with_paths(self, paths: Paths) -> Self {
+        Self { paths, ..self }
     }
 
     fn line(&mut self, line: &str) {
@@ -68,7 +79,14 @@ impl<W: Write + Send> Reporter for Plain<W> {
             }
             Event::Diagnostic(diagnostic) => {
                 if self.said.is_new(diagnostic) {
-                    self.line(&text::diagnostic(diagnostic, self.colours));
+                    let named = self.paths.named(diagnostic);
+                    let shown = match self.verbosity.verbose {
+                        true => Some(named),
+                        false => self.flood.admit(&named),
+                    };
+                    if let Some(shown) = shown {
+                        self.line(&text::diagnostic(&shown, self.colours));
+                    }
                 }
             }
             Event::RunFinished {
@@ -79,6 +97,9 @@ impl<W: Write + Send> Reporter for Plain<W> {
                 for line in self.failures.take() {
                     self.line(&line);
                 }
+                if let Some(rest) = self.flood.rest() {
+                    self.line(&rest);
+                }
                 self.line(&text::counts(counts, *duration_ms));
             }
             _ => {}
@@ -86,6 +107,9 @@ impl<W: Write + Send> Reporter for Plain<W> {
     }
 
     fn finish(&mut self) {
+        if let Some(rest) = self.flood.rest() {
+            self.line(&rest);
+        }
         let _ = self.out.flush();
     }
 }

@@ -8,8 +8,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::events::{ActionKind, Event, Status};
 
 use super::failures::Failures;
+use super::flood::Flood;
 use super::plain::Said;
-use super::{Reporter, Verbosity, text};
+use super::{Paths, Reporter, Verbosity, text};
 
 /// Draws bars below the lines that are said.
 pub struct Tty {
@@ -19,6 +20,8 @@ pub struct Tty {
     colours: bool,
     said: Said,
     failures: Failures,
+    paths: Paths,
+    flood: Flood,
 }
 
 struct Lane {
@@ -29,7 +32,7 @@ struct Lane {
 
 impl Tty {
     /// A reporter that draws on stderr.
-    pub fn new(verbosity: Verbosity) -> Self {
+    pub fn new(verbosity: Verbosity, paths: Paths) -> Self {
         Self {
             bars: MultiProgress::new(),
             lanes: BTreeMap::new(),
@@ -37,6 +40,8 @@ impl Tty {
             colours: console::colors_enabled_stderr(),
             said: Said::default(),
             failures: Failures::default(),
+            paths,
+            flood: Flood::default(),
         }
     }
 
@@ -143,7 +148,14 @@ impl Reporter for Tty {
             }
             Event::Diagnostic(diagnostic) => {
                 if self.said.is_new(diagnostic) {
-                    self.say(&text::diagnostic(diagnostic, self.colours));
+                    let named = self.paths.named(diagnostic);
+                    let shown = match self.verbosity.verbose {
+                        true => Some(named),
+                        false => self.flood.admit(&named),
+                    };
+                    if let Some(shown) = shown {
+                        self.say(&text::diagnostic(&shown, self.colours));
+                    }
                 }
             }
             Event::RunFinished {
@@ -157,6 +169,9 @@ impl Reporter for Tty {
                 for line in self.failures.take() {
                     self.say(&line);
                 }
+                if let Some(rest) = self.flood.rest() {
+                    self.say(&rest);
+                }
                 self.say(&text::counts(counts, *duration_ms));
             }
             _ => {}
@@ -164,6 +179,9 @@ impl Reporter for Tty {
     }
 
     fn finish(&mut self) {
+        if let Some(rest) = self.flood.rest() {
+            self.say(&rest);
+        }
         for lane in self.lanes.values() {
             lane.bar.finish_and_clear();
         }

@@ -9,8 +9,9 @@ use crate::config::Place;
 use crate::engine::resident::WATCH_TRIGGER;
 use crate::events::{Counts, Diagnostic, Event, Severity, Status};
 
+use super::flood::Flood;
 use super::standing::StandingWarnings;
-use super::{Reporter, short, text};
+use super::{Paths, Reporter, short, text};
 
 /// Tells of a watch.
 pub struct Watch {
@@ -34,6 +35,10 @@ pub struct Watch {
     began: bool,
     made: Vec<String>,
     running: Vec<(String, String)>,
+    /// How files are named.
+    paths: Paths,
+    /// What this run has shown.
+    flood: Flood,
 }
 
 enum Screen {
@@ -87,7 +92,16 @@ impl Watch {
             began: false,
             made: Vec::new(),
             running: Vec::new(),
+            paths: Paths::default(),
+            flood: Flood::default(),
         }
+    }
+
+    /// Names files as somebody needs them.
+    #[must_use]
+    pub fn with_paths(mut self, paths: Paths) -> Self {
+        self.paths = paths;
+        self
     }
 
     /// Says something.
@@ -107,16 +121,25 @@ impl Watch {
         if errors.is_empty() {
             self.say("There are no errors");
         }
+        let mut flood = Flood::default();
         for error in errors {
-            self.say(&self.text(&error));
+            if let Some(text) = self.text(&error, &mut flood) {
+                self.say(&text);
+            }
         }
     }
 
-    fn text(&self, diagnostic: &Diagnostic) -> String {
-        match &self.short {
-            Some(short) => short::line(diagnostic, Some(&short.0)),
-            None => text::diagnostic(diagnostic, self.colours),
+    /// What is to be shown of a diagnostic after others.
+    fn text(&self, diagnostic: &Diagnostic, flood: &mut Flood) -> Option<String> {
+        if let Some(short) = &self.short {
+            return Some(short::line(diagnostic, Some(&short.0)));
         }
+        let named = self.paths.named(diagnostic);
+        let shown = match self.verbose {
+            true => Some(named),
+            false => flood.admit(&named),
+        };
+        shown.map(|shown| text::diagnostic(&shown, self.colours))
     }
 
     /// Warnings that are said with every run.
@@ -148,7 +171,12 @@ impl Watch {
         } else if comes_later && self.short.is_some() || !self.warned.insert(diagnostic.clone()) {
             return;
         }
-        self.say(&self.text(diagnostic));
+        let mut flood = std::mem::take(&mut self.flood);
+        let text = self.text(diagnostic, &mut flood);
+        self.flood = flood;
+        if let Some(text) = text {
+            self.say(&text);
+        }
     }
 
     fn begin(&mut self, source: &str) {
@@ -193,14 +221,18 @@ impl Watch {
         }
         if matches!(self.screen, Screen::Lines(_)) && is_worth_telling {
             self.begin("the course");
+            let mut flood = Flood::default();
             let standing = self.standing.values().flatten();
             let lines: Vec<String> = standing
                 .chain(self.warnings())
-                .map(|diagnostic| self.text(diagnostic))
+                .filter_map(|diagnostic| self.text(diagnostic, &mut flood))
                 .collect();
             for line in lines {
                 self.say(&line);
             }
+        }
+        if let Some(rest) = self.flood.rest() {
+            self.say(&rest);
         }
         for file in &mended {
             self.say(&format!("  mended {file}"));
@@ -267,6 +299,7 @@ impl Reporter for Watch {
                 self.in_run = true;
                 self.is_whole = trigger == WATCH_TRIGGER;
                 self.seen.clear();
+                self.flood = Flood::default();
             }
             Event::ActionStarted { action, source, .. } => {
                 self.begin(source);

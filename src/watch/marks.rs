@@ -24,7 +24,7 @@ impl Marks {
     /// Prepares a directory for marks in the state directory; the error says why there can be none.
     pub fn prepare(state_dir: &Path) -> std::io::Result<Self> {
         let dir = state_dir.join("watch");
-        std::fs::create_dir_all(&dir)?;
+        crate::private::create_dir_all(&dir)?;
         let dir = dir.canonicalize()?;
         let now = SystemTime::now();
         for entry in std::fs::read_dir(&dir)?.flatten() {
@@ -50,7 +50,7 @@ impl Marks {
         self.written += 1;
         let name = format!("{}-{}", std::process::id(), self.written);
         let path = self.dir.join(name);
-        if std::fs::File::create(&path).is_err() {
+        if crate::private::write(&path, b"").is_err() {
             return Err(answer);
         }
         self.waiting.push((path, now, answer));

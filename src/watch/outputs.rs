@@ -46,7 +46,7 @@ impl OutputWatch {
     /// A watch of nothing yet, with a place for marks in the state directory. None where the system tells of no events.
     pub fn start(state_dir: &Path) -> Option<Self> {
         let marks = state_dir.join("outputs");
-        std::fs::create_dir_all(&marks).ok()?;
+        crate::private::create_dir_all(&marks).ok()?;
         let marks = marks.canonicalize().ok()?;
         let told = Arc::new((Mutex::new(Told::default()), Condvar::new()));
         let (note, of_mark) = (Arc::clone(&told), marks.clone());
@@ -116,7 +116,7 @@ impl OutputWatch {
         self.written += 1;
         let mark = self.written;
         let path = self.marks.join(mark.to_string());
-        let is_written = std::fs::write(&path, "").is_ok();
+        let is_written = crate::private::write(&path, b"").is_ok();
         let (told, arrived) = &*self.told;
         let waited = arrived.wait_timeout_while(lock(told), PATIENCE, |told| told.mark < mark);
         let (mut told, _) = waited.unwrap_or_else(PoisonError::into_inner);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use hyper::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName,
-    HeaderValue, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    HeaderValue, IF_NONE_MATCH, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Response, StatusCode};
 use tokio::sync::mpsc;
@@ -67,11 +67,12 @@ pub enum Policy {
     Own,
     /// A page of a course. It brings its own scripts and libraries from the web, as it will for students.
     ///
-    /// It has the preview's origin (without it neither its relative files nor its libraries' storage would work as they
-    /// will later), so a script of it can read what the preview shows. It cannot change anything, because nothing here
-    /// can be changed; nor act in our pages (they are not to be framed, and a window with one is cut off from who opened
-    /// it); nor stay (no service workers); nor call other servers of this machine (only `https:` besides ourselves).
+    /// It has the origin of all pages, so that its relative files and its libraries' storage work as they will later.
+    /// The page of the course and its state have another origin, which its scripts can neither read nor frame. They can
+    /// install no service workers, and call no other server of this machine (only `https:` besides their own origin).
     Course,
+    /// A page of a course at the origin of the preview itself: none of its scripts runs.
+    Inert,
     /// A drawing: looked at directly it may not run what is in it.
     Drawing,
     /// Anything else.
@@ -83,6 +84,8 @@ const OWN: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-
     require-trusted-types-for 'script'";
 const COURSE: &str = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob: https:; \
     worker-src blob:; object-src 'none'; base-uri 'self'; form-action 'none'; frame-ancestors 'self'";
+const INERT: &str = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob: https:; \
+    worker-src blob:; object-src 'none'; base-uri 'self'; form-action 'none'; frame-ancestors 'self'; sandbox";
 const DRAWING: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; sandbox";
 
@@ -114,8 +117,12 @@ pub fn answer(
                 "same-origin",
             );
         }
-        Policy::Course => {
-            set(CONTENT_SECURITY_POLICY, COURSE);
+        Policy::Course | Policy::Inert => {
+            let is_inert = policy == Policy::Inert;
+            set(
+                CONTENT_SECURITY_POLICY,
+                if is_inert { INERT } else { COURSE },
+            );
             // Players of videos want to know that somebody embeds them; they learn no more than our address.
             set(REFERRER_POLICY, "strict-origin-when-cross-origin");
         }
@@ -170,6 +177,16 @@ pub fn unchanged(request: &HeaderMap, version: &str, policy: Policy) -> Option<A
         unchanged.headers_mut().remove(CONTENT_TYPE);
         unchanged
     })
+}
+
+/// Sends the browser elsewhere; none when the address cannot be sent.
+pub fn redirect(address: &str) -> Option<Answer> {
+    let location = HeaderValue::from_str(address).ok()?;
+    let mut answer = text(StatusCode::TEMPORARY_REDIRECT, "It is elsewhere.");
+    let headers = answer.headers_mut();
+    headers.insert(LOCATION, location);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Some(answer)
 }
 
 /// Names the version of what is sent.

@@ -33,26 +33,42 @@ pub enum Verdict {
     },
     /// It is refused.
     Refuse(Refusal),
+    /// It is refused because it brings a wrong token.
+    Wrong(Refusal),
 }
 
-/// Judges a request that came to the address `local`.
-pub fn judge(request: &Parts, local: SocketAddr, access: &Access) -> Verdict {
-    match check(request, local, access) {
+/// Judges a request that came to the address `local`. `port` is that of the course's page, which names the preview.
+pub fn judge(request: &Parts, local: SocketAddr, port: u16, access: &Access) -> Verdict {
+    match check(request, local, port, access) {
         Ok(verdict) => verdict,
-        Err((status, text)) => Verdict::Refuse(Refusal {
-            status,
-            text: text.to_owned(),
-        }),
+        Err((status, text)) => {
+            let refusal = Refusal {
+                status,
+                text: text.to_owned(),
+            };
+            match text {
+                WRONG_TOKEN => Verdict::Wrong(refusal),
+                _ => Verdict::Refuse(refusal),
+            }
+        }
     }
 }
 
 type Refused = (StatusCode, &'static str);
 
-fn check(request: &Parts, local: SocketAddr, access: &Access) -> Result<Verdict, Refused> {
+const WRONG_TOKEN: &str =
+    "This token is not that of the preview. Use the complete address that `clm status` shows.";
+
+fn check(
+    request: &Parts,
+    local: SocketAddr,
+    port: u16,
+    access: &Access,
+) -> Result<Verdict, Refused> {
     if !is_our_host(request, local) {
         return Err((
             StatusCode::FORBIDDEN,
-            "This is not the address of the preview. Open it as `clm watch` shows it: by `localhost` or by number, and with the same port (also through a tunnel).",
+            "This is not the address of the preview. Open it as `clm watch` shows it: by `localhost` or by number, and with the same port (a tunnel must keep both ports: this one, and that of the pages).",
         ));
     }
     if is_of_another_site(&request.headers) {
@@ -69,7 +85,7 @@ fn check(request: &Parts, local: SocketAddr, access: &Access) -> Result<Verdict,
     }
     let verdict = match access {
         Access::Loopback => Verdict::Pass,
-        Access::Network { token } => authenticate(request, local, token)?,
+        Access::Network { token } => authenticate(request, port, token)?,
     };
     if request.method != Method::GET && request.method != Method::HEAD {
         return Err((
@@ -118,29 +134,34 @@ fn is_of_another_site(headers: &HeaderMap) -> bool {
     !is_ours && !is_link
 }
 
-fn authenticate(request: &Parts, local: SocketAddr, token: &str) -> Result<Verdict, Refused> {
+fn authenticate(request: &Parts, port: u16, token: &str) -> Result<Verdict, Refused> {
     // Cookies are shared between the ports of a machine: each preview has its own name.
-    let name = format!("clm_preview_{}", local.port());
+    let name = format!("clm_preview_{port}");
     let query = request.uri.query().unwrap_or_default();
     let given = address::query_value(query, "token");
-    if given.is_some_and(|given| is_equal(&given, token)) {
+    if given.as_deref().is_some_and(|given| is_equal(given, token)) {
         let cookie = format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict");
         return Ok(Verdict::Admit { cookie });
     }
-    let is_known = request
+    let cookies: Vec<&str> = request
         .headers
         .get_all(COOKIE)
         .iter()
         .filter_map(|header| header.to_str().ok())
         .flat_map(|header| header.split(';'))
         .filter_map(|cookie| cookie.trim().split_once('='))
-        .any(|(given_name, given)| given_name == name && is_equal(given, token));
-    if is_known {
+        .filter(|(given_name, _)| *given_name == name)
+        .map(|(_, given)| given)
+        .collect();
+    if cookies.iter().any(|given| is_equal(given, token)) {
         return Ok(Verdict::Pass);
+    }
+    if given.is_some() || !cookies.is_empty() {
+        return Err((StatusCode::UNAUTHORIZED, WRONG_TOKEN));
     }
     Err((
         StatusCode::UNAUTHORIZED,
-        "The preview is open only with its token. Use the complete address that `clm watch` shows.",
+        "The preview is open only with its token. Use the complete address that `clm status` shows.",
     ))
 }
 
@@ -163,10 +184,12 @@ mod tests {
     }
 
     fn status(request: &Parts, local: &str, access: &Access) -> u16 {
-        match judge(request, local.parse().unwrap(), access) {
+        let local: SocketAddr = local.parse().unwrap();
+        match judge(request, local, local.port(), access) {
             Verdict::Pass => 200,
             Verdict::Admit { .. } => 201,
             Verdict::Refuse(refusal) => refusal.status.as_u16(),
+            Verdict::Wrong(refusal) => refusal.status.as_u16() + 1000,
         }
     }
 
@@ -261,12 +284,12 @@ mod tests {
         let cookie = |text| ("cookie", text);
         for (uri, headers, expected) in [
             ("/", vec![host], 401),
-            ("/?token=wrong", vec![host], 401),
-            ("/?token=", vec![host], 401),
+            ("/?token=wrong", vec![host], 1401),
+            ("/?token=", vec![host], 1401),
             ("/?token=secret", vec![host], 201),
             ("/?token=secret", vec![("host", "evil.example:8000")], 403),
             ("/", vec![host, cookie("a=b; clm_preview_8000=secret")], 200),
-            ("/", vec![host, cookie("clm_preview_8000=secre")], 401),
+            ("/", vec![host, cookie("clm_preview_8000=secre")], 1401),
             ("/", vec![host, cookie("clm_preview_8001=secret")], 401),
         ] {
             let request = request("GET", uri, &headers);
@@ -277,7 +300,8 @@ mod tests {
             );
         }
         let request = request("GET", "/?token=secret", &[host]);
-        let Verdict::Admit { cookie } = judge(&request, local.parse().unwrap(), &access) else {
+        let Verdict::Admit { cookie } = judge(&request, local.parse().unwrap(), 8000, &access)
+        else {
             panic!("not admitted");
         };
         assert_eq!(

@@ -12,6 +12,7 @@ mod files;
 pub mod guard;
 #[doc(hidden)]
 pub mod inject;
+mod listen;
 mod model;
 mod peer;
 mod problems;
@@ -20,9 +21,10 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod view;
+mod visits;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
@@ -34,7 +36,8 @@ use crate::parallel::lock;
 use catalog::Catalog;
 use model::{Made, Model};
 
-pub use server::{bind, serve};
+pub use listen::{Listener, bind};
+pub use server::serve;
 
 /// Who may look.
 #[derive(Clone)]
@@ -55,7 +58,11 @@ pub struct Preview {
     epoch: u64,
     model: Mutex<Model>,
     changed: watch::Sender<u64>,
+    log: OnceLock<Log>,
 }
+
+/// Takes a line of the log.
+type Log = Box<dyn Fn(&str) + Send + Sync>;
 
 impl Preview {
     /// The preview of a course; it is empty until the first index.
@@ -65,7 +72,19 @@ impl Preview {
             epoch: now_ms(),
             model: Mutex::default(),
             changed: watch::Sender::new(0),
+            log: OnceLock::new(),
         })
+    }
+
+    /// Where is logged that somebody was refused; nowhere without. The first call counts.
+    pub fn log_to(&self, log: impl Fn(&str) + Send + Sync + 'static) {
+        let _ = self.log.set(Box::new(log));
+    }
+
+    fn log(&self, line: &str) {
+        if let Some(log) = self.log.get() {
+            log(line);
+        }
     }
 
     /// What the course consists of now; to be called after each planning, before its diagnostics are told.

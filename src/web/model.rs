@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::course::RelPath;
+use crate::course::{Lang, RelPath};
 use crate::engine::index::Index;
 use crate::events::{ActionKind, Counts, Event, Status};
 
@@ -41,6 +41,8 @@ pub struct Model {
     by_source: HashMap<String, Vec<usize>>,
     /// The change of the last planning, if no run has ended since.
     planned: Option<u64>,
+    /// The change with which an action ended last: what it said came after.
+    last_finish: u64,
     touched: HashSet<String>,
     finished: HashSet<String>,
 }
@@ -313,13 +315,14 @@ impl Model {
             state.ended_change = self.change;
             state.duration_ms = duration;
         }
+        let last_finish = std::mem::replace(&mut self.last_finish, self.change);
         let is_first = self.finished.insert(id.to_owned());
         if let Some(run) = self.run.as_mut().filter(|_| is_first) {
             run.finished += 1;
             self.run_change = self.change;
         }
         if status == Status::Failed {
-            self.problems.failed(source);
+            self.problems.failed(source, lang_of(id), last_finish);
             self.problems_change = self.change;
             // All that has failed did so in this run, and what is wrong was said again: older errors are mended.
             let began = self.run.as_ref().map_or(0, |run| run.began);
@@ -408,4 +411,10 @@ impl Model {
         self.actions.push(action);
         position
     }
+}
+
+/// The language of an action, which its identity ends with or names before the group of pages.
+fn lang_of(action: &str) -> Option<Lang> {
+    let mut words = action.rsplit(' ').take(2);
+    words.find_map(Lang::parse)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::course::Lang;
 use crate::events::{Diagnostic, Severity};
 
 /// Diagnostics that were not taken back.
@@ -14,6 +15,8 @@ struct Entry {
     diagnostic: Diagnostic,
     /// The change with which it was last said.
     said: u64,
+    /// The language of the action that failed with it, where one of a language did.
+    lang: Option<Lang>,
     /// Whether an action of its source failed after it was said: it then goes with that failure.
     is_of_failure: bool,
 }
@@ -49,18 +52,34 @@ impl Problems {
         self.entries.push(Entry {
             diagnostic: diagnostic.clone(),
             said: change,
+            lang: None,
             is_of_failure: false,
         });
         true
     }
 
-    /// An action of a source failed.
-    pub fn failed(&mut self, source: &str) {
+    /// An action of a source and a language failed. What was said since a change was said of it.
+    pub fn failed(&mut self, source: &str, lang: Option<Lang>, since: u64) {
         for entry in &mut self.entries {
             if entry.is_error() && entry.is_about(source) {
                 entry.is_of_failure = true;
+                if entry.said > since {
+                    entry.lang = entry.lang.or(lang);
+                }
             }
         }
+    }
+
+    /// Everything that holds about a source, as somebody who looks at a page needs it: errors before the rest, those of
+    /// the page's own language before those of the other.
+    pub fn of_page(&self, source: &str, lang: Lang) -> Vec<Diagnostic> {
+        let entries = self.entries.iter();
+        let mut found: Vec<&Entry> = entries.filter(|entry| entry.is_about(source)).collect();
+        found.sort_by_key(|entry| {
+            let is_other = entry.lang.is_some_and(|of| of != lang);
+            (!entry.is_error(), is_other)
+        });
+        found.iter().map(|entry| entry.diagnostic.clone()).collect()
     }
 
     /// Everything of a source that has failed did so after a change: of its failures only what was said since holds.

@@ -1,19 +1,17 @@
 //! The server: HTTP/1.1 on one address.
 
 use std::convert::Infallible;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, HeaderValue, SET_COOKIE};
+use hyper::header::{ALLOW, HOST, HeaderValue, SET_COOKIE, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::digest::Digest;
@@ -23,64 +21,25 @@ use crate::error::{Error, Result};
 use super::answer::{self, Answer, Body, Policy};
 use super::guard::{self, Verdict};
 use super::inject::{Tag, inject};
+use super::listen::Listener;
 use super::stream::{self, Topic};
+use super::visits::{Place, Visits, Wrong};
 use super::{Access, Preview, address, files, peer};
 
 /// The longest time for the head of a request, and for the pause before the next one.
-const HEAD: Duration = Duration::from_secs(30);
-/// How many connections there may be; a browser holds at most six.
-const CONNECTIONS: usize = 256;
-/// How many ports after one that is taken are tried, to name a free one.
-const NEXT_PORTS: u16 = 50;
-
-/// Takes an address. Must be called within a tokio runtime. A port that is taken is an error whose hint names a free one.
-pub fn bind(addr: SocketAddr) -> Result<TcpListener> {
-    let listener = std::net::TcpListener::bind(addr).map_err(|error| refused(addr, &error))?;
-    listener
-        .set_nonblocking(true)
-        .and_then(|()| TcpListener::from_std(listener))
-        .map_err(|error| refused(addr, &error))
-}
-
-fn refused(addr: SocketAddr, error: &std::io::Error) -> Error {
-    let any = SocketAddr::new(addr.ip(), 0);
-    match error.kind() {
-        ErrorKind::AddrInUse => {
-            let mut next = (1..=NEXT_PORTS)
-                .filter_map(|more| addr.port().checked_add(more))
-                .map(|port| SocketAddr::new(addr.ip(), port))
-                .filter(|next| std::net::TcpListener::bind(next).is_ok());
-            let hint = match next.next() {
-                Some(free) => {
-                    format!("`--serve {free}` is free; `--serve {any}` takes any free port")
-                }
-                None => format!("`--serve {any}` takes any free port"),
-            };
-            let message = format!("another program already listens on `{addr}`");
-            Error::usage(message).hint(hint)
-        }
-        ErrorKind::PermissionDenied => {
-            let message = format!("this user may not listen on `{addr}`");
-            Error::usage(message).hint(format!("`--serve {any}` takes any free port"))
-        }
-        ErrorKind::AddrNotAvailable => {
-            Error::usage(format!("this machine has no address `{}`", addr.ip()))
-                .hint("use `127.0.0.1` for this machine alone, or one of its own addresses")
-        }
-        _ => Error::usage(format!("cannot listen on `{addr}`: {error}")),
-    }
-}
+const HEAD: Duration = Duration::from_secs(10);
 
 /// Shows a preview to browsers until `cancel` fires. Without a token, the address must be of this machine alone.
 pub async fn serve(
     preview: Arc<Preview>,
-    listener: TcpListener,
+    listener: Listener,
     access: Access,
     cancel: CancellationToken,
 ) -> Result<()> {
     let internal =
         |error: std::io::Error| Error::internal(format!("cannot serve the preview: {error}"));
     let local = listener.local_addr().map_err(internal)?;
+    let pages = listener.pages.local_addr().map_err(internal)?;
     match &access {
         Access::Loopback if !local.ip().is_loopback() => {
             return Err(Error::usage(format!(
@@ -98,32 +57,40 @@ pub async fn serve(
         preview,
         access,
         cancel: cancel.clone(),
+        course: local.port(),
+        pages: pages.port(),
+        visits: Visits::default(),
+        wrong: Wrong::default(),
     });
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let next = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
+        let (accepted, side) = tokio::select! {
             () = cancel.cancelled() => return Ok(()),
-            next = next => next,
+            accepted = listener.course.accept() => (accepted, Side::Course),
+            accepted = listener.pages.accept() => (accepted, Side::Pages),
         };
         match accepted {
             Ok((stream, from)) => {
+                let place = server.visits.enter(from.ip());
                 let server = Arc::clone(&server);
-                tokio::spawn(async move {
-                    server.converse(stream, from).await;
-                    drop(place);
-                });
+                tokio::spawn(server.converse(stream, from, side, place));
             }
             Err(error) => {
                 // A connection that was given up meanwhile, or too many open files: the next may work.
                 tracing::warn!(%error, "a browser could not connect to the preview");
+                server.visits.make_room();
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
+}
+
+/// Which of the two ports a request came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    /// That of the course's page and state.
+    Course,
+    /// That of the pages.
+    Pages,
 }
 
 fn is_usable(token: &str) -> bool {
@@ -134,11 +101,23 @@ struct Server {
     preview: Arc<Preview>,
     access: Access,
     cancel: CancellationToken,
+    /// The port of the course's page.
+    course: u16,
+    /// The port of the pages.
+    pages: u16,
+    visits: Visits,
+    wrong: Wrong,
 }
 
 impl Server {
     /// Answers the requests of a connection.
-    async fn converse(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
+    async fn converse(
+        self: Arc<Self>,
+        stream: TcpStream,
+        from: SocketAddr,
+        side: Side,
+        place: Place,
+    ) {
         let Ok(local) = stream.local_addr() else {
             return;
         };
@@ -146,18 +125,27 @@ impl Server {
         if is_local {
             let stranger = tokio::task::spawn_blocking(move || peer::is_stranger(local, from));
             if stranger.await.unwrap_or(true) {
-                tracing::warn!("another user of this machine tried to look at the preview");
+                if self.wrong.note(from.ip(), Instant::now()).to_log.is_some() {
+                    self.preview
+                        .log("Another user of this machine was refused the preview");
+                }
                 return;
             }
         }
         // Small messages must not wait for more.
         let _ = stream.set_nodelay(true);
         let cancel = self.cancel.clone();
+        let place = Arc::new(place);
+        let granted = Arc::clone(&place);
         let service = service_fn(move |request: Request<Incoming>| {
             let server = Arc::clone(&self);
+            let place = Arc::clone(&granted);
             // Requests have no bodies that we would read.
             let (request, _) = request.into_parts();
-            async move { Ok::<_, Infallible>(server.answer(&request, local).await) }
+            async move {
+                let visitor = Visitor { local, from, side };
+                Ok::<_, Infallible>(server.answer(&request, visitor, &place).await)
+            }
         });
         let mut connection = hyper::server::conn::http1::Builder::new();
         connection
@@ -167,6 +155,7 @@ impl Server {
         let connection = connection.serve_connection(TokioIo::new(stream), service);
         tokio::select! {
             () = cancel.cancelled() => {}
+            () = place.ended() => tracing::debug!("a connection to the preview made way for another"),
             result = connection => {
                 if let Err(error) = result {
                     tracing::debug!(%error, "a connection to the preview ended");
@@ -175,10 +164,18 @@ impl Server {
         }
     }
 
-    async fn answer(&self, request: &Parts, local: SocketAddr) -> Answer {
-        let answer = match guard::judge(request, local, &self.access) {
-            Verdict::Pass => self.show(request).await,
+    async fn answer(&self, request: &Parts, visitor: Visitor, place: &Place) -> Answer {
+        let verdict = guard::judge(request, visitor.local, self.course, &self.access);
+        if matches!(verdict, Verdict::Pass | Verdict::Admit { .. }) {
+            place.grant();
+        }
+        let answer = match verdict {
+            Verdict::Pass => self.show(request, visitor.side).await,
             Verdict::Admit { cookie } => admit(request, &cookie),
+            Verdict::Wrong(refusal) => {
+                self.punish(visitor.from).await;
+                answer::text(refusal.status, &refusal.text)
+            }
             Verdict::Refuse(refusal) => {
                 let mut answer = answer::text(refusal.status, &refusal.text);
                 if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
@@ -194,9 +191,35 @@ impl Server {
         answer
     }
 
-    async fn show(&self, request: &Parts) -> Answer {
+    /// Lets somebody with a wrong token wait, and logs it.
+    async fn punish(&self, from: SocketAddr) {
+        let penalty = self.wrong.note(from.ip(), Instant::now());
+        if let Some(count) = penalty.to_log {
+            let ip = from.ip().to_canonical();
+            let times = if count == 1 {
+                "once"
+            } else {
+                "again and again"
+            };
+            self.preview.log(&format!(
+                "A wrong token for the preview came from `{ip}` ({times})"
+            ));
+        }
+        tokio::time::sleep(penalty.delay).await;
+    }
+
+    async fn show(&self, request: &Parts, side: Side) -> Answer {
         let path = request.uri.path();
         let query = request.uri.query().unwrap_or_default();
+        if side == Side::Pages {
+            let is_of_a_page = address::query_value(query, "page").is_some();
+            match path {
+                "/" => return self.to_side(request, Side::Course).unwrap_or_else(nowhere),
+                "/events" if is_of_a_page => {}
+                _ if path == "/events" || path.starts_with("/api/") => return nowhere(),
+                _ => {}
+            }
+        }
         match path {
             "/" => asset("index.html", &request.headers),
             "/favicon.ico" => asset("icon.svg", &request.headers),
@@ -207,7 +230,7 @@ impl Server {
                 answer::bytes(StatusCode::OK, json, Policy::Own, text)
             }
             "/events" => self.events(request, query),
-            _ if path.starts_with(address::OUTPUTS) => self.output(request, path).await,
+            _ if path.starts_with(address::OUTPUTS) => self.output(request, path, side).await,
             _ => match path.strip_prefix("/assets/") {
                 Some(name) => asset(name, &request.headers),
                 None => nowhere(),
@@ -239,7 +262,22 @@ impl Server {
         answer::answer(StatusCode::OK, "text/event-stream", Policy::Own, body)
     }
 
-    async fn output(&self, request: &Parts, path: &str) -> Answer {
+    /// The same address at another of our ports.
+    fn to_side(&self, request: &Parts, side: Side) -> Option<Answer> {
+        let host = request.headers.get(HOST)?.to_str().ok()?;
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => name,
+            _ => host,
+        };
+        let port = match side {
+            Side::Course => self.course,
+            Side::Pages => self.pages,
+        };
+        let path = request.uri.path_and_query()?;
+        answer::redirect(&format!("http://{name}:{port}{path}"))
+    }
+
+    async fn output(&self, request: &Parts, path: &str, side: Side) -> Answer {
         let (catalog, change) = {
             let model = self.preview.model();
             (model.catalog.clone(), model.change)
@@ -267,9 +305,17 @@ impl Server {
             };
         };
         let content_type = files::content_type(path);
+        let of_page = match side {
+            Side::Pages => Policy::Course,
+            // The page's scripts must not run at the origin of the course's state.
+            Side::Course if content_type.starts_with("text/html") && is_visit(request) => {
+                return self.to_side(request, Side::Pages).unwrap_or_else(nowhere);
+            }
+            Side::Course => Policy::Inert,
+        };
         if class != IndexClass::Html {
             let policy = match content_type {
-                "text/html; charset=utf-8" => Policy::Course,
+                "text/html; charset=utf-8" => of_page,
                 "image/svg+xml" | "application/xml; charset=utf-8" => Policy::Drawing,
                 _ => Policy::Plain,
             };
@@ -290,7 +336,7 @@ impl Server {
         };
         // Another server puts something else into the page.
         let version = format!("{}-{epoch:x}", opened.version);
-        if let Some(unchanged) = answer::unchanged(&request.headers, &version, Policy::Course) {
+        if let Some(unchanged) = answer::unchanged(&request.headers, &version, of_page) {
             return unchanged;
         }
         let element = tag.html();
@@ -301,7 +347,7 @@ impl Server {
         });
         match page.await {
             Ok(Ok(page)) => {
-                let answer = answer::bytes(StatusCode::OK, content_type, Policy::Course, page);
+                let answer = answer::bytes(StatusCode::OK, content_type, of_page, page);
                 answer::with_version(answer, &version)
             }
             _ => answer::message(
@@ -313,12 +359,32 @@ impl Server {
     }
 }
 
+/// A connection and where it came to.
+#[derive(Clone, Copy)]
+struct Visitor {
+    local: SocketAddr,
+    from: SocketAddr,
+    side: Side,
+}
+
+/// Whether a browser opens the address as a page of its own or in a frame. Old ones do not say so.
+fn is_visit(request: &Parts) -> bool {
+    let value = |name: &str| {
+        request
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    match value("sec-fetch-mode") {
+        Some(mode) => mode == "navigate",
+        None => value(USER_AGENT.as_str()).is_some_and(|agent| agent.contains("Mozilla")),
+    }
+}
+
 /// Gives the token as a cookie. The page then goes on by itself: a redirection that began on another site, such as a
 /// link in a mail, would not take the cookie along.
 fn admit(request: &Parts, cookie: &str) -> Answer {
-    let path = request.uri.path();
-    // `//host` would lead to another site.
-    let path = if path.starts_with("//") { "/" } else { path };
+    let path = same_site(request.uri.path());
     let page = include_str!("page/admit.html").replace("{address}", &answer::escape(path));
     let html = "text/html; charset=utf-8";
     let mut answer = answer::bytes(StatusCode::OK, html, Policy::Own, page);
@@ -328,6 +394,17 @@ fn admit(request: &Parts, cookie: &str) -> Answer {
         headers.insert(SET_COOKIE, cookie);
     }
     answer
+}
+
+/// A path that no browser takes for another site: browsers read `//host`, `/\host` and `/<tab>/host` as addresses of
+/// `host`. Everything but plain path characters has to be encoded.
+fn same_site(path: &str) -> &str {
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~%/!$&'()*+,;=:@".contains(&byte);
+    match path.starts_with('/') && !path.starts_with("//") && path.bytes().all(is_plain) {
+        true => path,
+        false => "/",
+    }
 }
 
 /// The page of a deck that is not built yet; it makes way for the deck by itself.
@@ -379,4 +456,39 @@ fn asset(name: &str, request: &HeaderMap) -> Answer {
     }
     let answer = answer::bytes(StatusCode::OK, files::content_type(name), Policy::Own, text);
     answer::with_version(answer, &version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn admission_never_leads_to_another_site() {
+        for path in [
+            "/",
+            "/out/t/a%20b.html",
+            "/out/%22%3E",
+            "/%5chost",
+            "/%09/host",
+            "/a//b",
+        ] {
+            assert_eq!(same_site(path), path);
+        }
+        for path in [
+            "//host",
+            "/\\host",
+            "\\\\host",
+            "///host",
+            "/\t/host",
+            "/\n//host",
+            "/\r\\host",
+            "http://host",
+            "",
+            "host",
+            "/ /host",
+            "/\u{a0}/host",
+        ] {
+            assert_eq!(same_site(path), "/", "{path:?}");
+        }
+    }
 }

@@ -441,3 +441,38 @@ fn a_page_says_why_it_failed() {
     );
     assert!(told(&story, "/out/t0/de/code-along/01%20A.html").is_empty());
 }
+
+#[test]
+fn an_english_page_shows_its_own_wrong_cell_first_and_errors_before_warnings() {
+    let mut story = Story::new();
+    story.begin();
+    story.tell(Event::Diagnostic(
+        Diagnostic::warning("odd").at(DECK, Some(1)),
+    ));
+    story.tell(Event::Diagnostic(error("the German cell", DECK)));
+    story.finish(EXECUTE.0, DECK, Status::Failed);
+    story.tell(Event::Diagnostic(error("the English cell", DECK)));
+    story.finish("execute slides/m/t/slides_a.py en", DECK, Status::Failed);
+    story.finish(PAGE.0, DECK, Status::Failed);
+    story.finish(
+        "html slides/m/t/slides_a.py en executed",
+        DECK,
+        Status::Failed,
+    );
+    story.end();
+    let told = |address: &str| {
+        let page = story.0.page(address, 0, 1);
+        page.diagnostics
+            .into_iter()
+            .map(|told| told.message)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told("/out/t0/en/completed/01%20A.html"),
+        ["the English cell", "the German cell", "odd"]
+    );
+    assert_eq!(
+        told("/out/t0/de/completed/01%20A.html"),
+        ["the German cell", "the English cell", "odd"]
+    );
+}

@@ -280,7 +280,7 @@ impl Model {
             .actions_of(output.source.as_str())
             .filter_map(step_of)
             .collect();
-        page.diagnostics = self.problems_of(output.source.as_str(), page.status);
+        page.diagnostics = self.problems_of(output.source.as_str(), output.lang, page.status);
         let sibling = |name, lang, kind| {
             let found = catalog.sibling(position, lang, kind)?;
             Some(Sibling {
@@ -319,9 +319,8 @@ impl Model {
     }
 
     /// What is said about a source; when it failed and nothing is, every error that is not about another source.
-    fn problems_of(&self, source: &str, status: Option<Status>) -> Vec<Diagnostic> {
-        let is_about = |problem: &&Diagnostic| problem.file.as_deref() == Some(source);
-        let found: Vec<Diagnostic> = self.problems.iter().filter(is_about).cloned().collect();
+    fn problems_of(&self, source: &str, lang: Lang, status: Option<Status>) -> Vec<Diagnostic> {
+        let found = self.problems.of_page(source, lang);
         let has_error = found.iter().any(|found| found.severity == Severity::Error);
         if has_error || status != Some(Status::Failed) {
             return found;

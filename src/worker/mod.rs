@@ -22,7 +22,7 @@ pub use renderers::Renderers;
 pub use request::{Outcome, Request, Work};
 
 /// How far a request has got.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Steps done.
     pub done: u64,

@@ -12,7 +12,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug_span};
 
-use super::{Outcome, ProgressSink, Renderers, Request, Work, Worker, WorkerError, plantuml};
+use super::{
+    Outcome, Progress, ProgressSink, Renderers, Request, Work, Worker, WorkerError, plantuml,
+};
+use crate::course::RelPath;
 use crate::events::{ActionKind, Diagnostic};
 pub use config::{PerKind, PoolConfig};
 pub use factory::{Factory, ToolFactory};
@@ -34,6 +37,8 @@ pub enum WorkerState {
     Started,
     /// It works.
     Busy,
+    /// It got further.
+    Progress,
     /// It waits, warm.
     Idle,
     /// It was ended, or killed.
@@ -41,14 +46,18 @@ pub enum WorkerState {
 }
 
 /// Something happened to a worker. Workers that share a process also share its process id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerEvent {
     /// What it can do.
     pub kind: ActionKind,
+    /// Its number among those of its kind.
+    pub number: usize,
     /// Its process, if it has one.
     pub pid: Option<u32>,
     /// What it does now.
     pub state: WorkerState,
+    /// The source that it works on, and how far it is.
+    pub doing: Option<(RelPath, Progress)>,
 }
 
 /// Told about workers.
@@ -170,8 +179,9 @@ impl Pool {
         let mut endings = JoinSet::new();
         for (kind, shelf) in self.0.shelves.iter() {
             shelf.permits.close();
-            for worker in shelf.take_all() {
-                self.0.tell(kind, worker.pid(), WorkerState::Stopped);
+            for (worker, number) in shelf.take_all() {
+                self.0
+                    .tell(kind, number.value(), worker.pid(), WorkerState::Stopped);
                 endings.spawn(worker.shutdown());
             }
         }
@@ -190,8 +200,36 @@ impl Inner {
         })
     }
 
-    fn tell(&self, kind: ActionKind, pid: Option<u32>, state: WorkerState) {
-        (self.observer)(WorkerEvent { kind, pid, state });
+    fn tell(&self, kind: ActionKind, number: usize, pid: Option<u32>, state: WorkerState) {
+        (self.observer)(WorkerEvent {
+            kind,
+            number,
+            pid,
+            state,
+            doing: None,
+        });
+    }
+
+    /// Tells that a worker begins with a request, and then how far it is.
+    fn tell_work(&self, request: &Request, lent: &Lent, progress: &ProgressSink) -> ProgressSink {
+        let event = WorkerEvent {
+            kind: lent.kind,
+            number: lent.number,
+            pid: lent.pid,
+            state: WorkerState::Busy,
+            doing: Some((request.source.clone(), Progress::default())),
+        };
+        (self.observer)(event.clone());
+        let (observer, progress) = (Arc::clone(&self.observer), Arc::clone(progress));
+        let source = request.source.clone();
+        Arc::new(move |step: Progress| {
+            observer(WorkerEvent {
+                state: WorkerState::Progress,
+                doing: Some((source.clone(), step.clone())),
+                ..event.clone()
+            });
+            progress(step);
+        })
     }
 
     /// One attempt on one worker.
@@ -263,12 +301,10 @@ impl Inner {
         cancel: &CancellationToken,
     ) -> Result<Option<Outcome>, WorkerError> {
         let kind = request.work.kind();
-        self.tell(kind, lent.pid, WorkerState::Busy);
+        let progress = self.tell_work(request, lent, progress);
         let timeout = self.config.timeouts.get(kind).copied().flatten();
         let span = debug_span!("work", kind = kind.name(), worker = lent.number);
-        let work = lent
-            .worker()
-            .run(request, Arc::clone(progress), cancel.clone());
+        let work = lent.worker().run(request, progress, cancel.clone());
         tokio::select! {
             outcome = work.instrument(span) => outcome.map(Some),
             () = cancelled_for(cancel, CANCEL_LIMIT) => Ok(None),
@@ -310,7 +346,7 @@ impl Inner {
         };
         shelf.record_start(made.as_ref().err());
         let lent = Lent::new(self, kind, made?, number);
-        self.tell(kind, lent.pid, WorkerState::Started);
+        self.tell(kind, lent.number, lent.pid, WorkerState::Started);
         Ok(lent)
     }
 
@@ -325,8 +361,8 @@ impl Inner {
                     tokio::time::sleep(pause).await;
                     let Some(pool) = pool.upgrade() else { return };
                     for (kind, shelf) in pool.shelves.iter() {
-                        for worker in shelf.take_older_than(ttl) {
-                            pool.tell(kind, worker.pid(), WorkerState::Stopped);
+                        for (worker, number) in shelf.take_older_than(ttl) {
+                            pool.tell(kind, number.value(), worker.pid(), WorkerState::Stopped);
                             tokio::spawn(worker.shutdown());
                         }
                     }
@@ -375,10 +411,12 @@ impl Lent {
                 // A kernel worker may have replaced its process.
                 let pid = worker.pid();
                 shelf.put(worker, number);
-                self.pool.tell(self.kind, pid, WorkerState::Idle);
+                self.pool
+                    .tell(self.kind, self.number, pid, WorkerState::Idle);
             }
             _ => {
-                self.pool.tell(self.kind, self.pid, WorkerState::Stopped);
+                self.pool
+                    .tell(self.kind, self.number, self.pid, WorkerState::Stopped);
                 tokio::spawn(worker.shutdown());
             }
         }
@@ -389,7 +427,8 @@ impl Lent {
     /// Ends the worker, which has done its work.
     fn end(mut self) {
         if let Some((worker, _)) = self.worker.take() {
-            self.pool.tell(self.kind, self.pid, WorkerState::Stopped);
+            self.pool
+                .tell(self.kind, self.number, self.pid, WorkerState::Stopped);
             tokio::spawn(worker.shutdown());
         }
     }
@@ -398,7 +437,8 @@ impl Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         if self.worker.take().is_some() {
-            self.pool.tell(self.kind, self.pid, WorkerState::Stopped);
+            self.pool
+                .tell(self.kind, self.number, self.pid, WorkerState::Stopped);
         }
     }
 }

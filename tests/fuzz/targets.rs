@@ -554,11 +554,14 @@ fn http(bytes: &[u8]) {
         || cookies
             .filter_map(|cookie| cookie.to_str().ok())
             .any(|cookie| cookie.contains(token));
-    if !matches!(guard::judge(&request, local, &access), Verdict::Refuse(_)) {
+    if !matches!(
+        guard::judge(&request, local, 8000, &access),
+        Verdict::Refuse(_) | Verdict::Wrong(_)
+    ) {
         assert!(is_named, "admitted without the token: {text}");
     }
     if !matches!(
-        guard::judge(&request, local, &Access::Loopback),
+        guard::judge(&request, local, 8000, &Access::Loopback),
         Verdict::Refuse(_)
     ) {
         assert!(["GET", "HEAD"].contains(&method), "{text}");

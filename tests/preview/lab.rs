@@ -152,14 +152,16 @@ impl Lab {
 
     /// The answer to a request whose head is sent as it is given here, without the last empty line.
     pub fn raw(&self, head: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        write!(stream, "{head}\r\nConnection: close\r\n\r\n").unwrap();
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).unwrap();
-        Answer::parse(&bytes)
+        raw_at(self.address, head)
+    }
+
+    /// The answer at another port of the preview.
+    pub fn get_at(&self, address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut head = format!("GET {path} HTTP/1.1\r\nHost: {address}");
+        for (name, value) in headers {
+            head += &format!("\r\n{name}: {value}");
+        }
+        raw_at(address, &head)
     }
 
     pub fn get(&self, path: &str) -> Answer {
@@ -195,6 +197,17 @@ impl Lab {
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
+}
+
+fn raw_at(address: SocketAddr, head: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    write!(stream, "{head}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    Answer::parse(&bytes)
 }
 
 impl Drop for Lab {

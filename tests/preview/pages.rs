@@ -55,6 +55,38 @@ fn a_change_appears_by_itself_and_the_place_is_kept() {
 }
 
 #[test]
+fn scripts_of_a_page_cannot_read_the_state() {
+    let lab = Lab::new();
+    let course = lab.url("");
+    let script = format!(
+        "<script>window.found = []; window.kept = (() => {{ localStorage.setItem('a', '1'); return localStorage.getItem('a'); }})();\
+         const ask = (url, options) => fetch(url, options).then(async (a) => found.push(url + ' ' + a.status + ' ' + (await a.text()).length), () => found.push(url + ' refused'));\
+         Promise.all([ask('/api/state'), ask('/events'), ask('{course}/api/state'), ask('{course}/api/state', {{ mode: 'no-cors' }}),\
+         ask('{course}/'), ask('img/wave.svg')]).then(() => {{ window.asked = true; }});</script></main>"
+    );
+    let text = page("x", "first", 1).replace("</main>", &script);
+    lab.write(FILE, &text);
+    let mut browser = Browser::start();
+    browser.open(&lab.url(PAGE));
+    browser.wait("window.asked === true");
+    let found = browser.value("found.join('\\n')");
+    let found = found.as_str().unwrap();
+    assert_eq!(found.lines().count(), 6, "{found}");
+    for line in found.lines() {
+        let is_own_image = line.starts_with("img/wave.svg 200 ");
+        let is_refused = line.ends_with(" refused") || line.contains(" 404 ");
+        assert!(is_own_image || is_refused, "{found}");
+    }
+    // What pages need works: storage, scripts, images, and the preview's own bar.
+    assert_eq!(browser.value("kept"), "1");
+    browser.wait("document.images[0].naturalWidth === 105");
+    browser.wait(&shadow(".querySelector('.bar a.home') !== null"));
+    browser.value(&format!("{SHADOW}.querySelector('.bar a.home').click()"));
+    browser.wait("document.querySelectorAll('.deck').length === 2");
+    assert_eq!(browser.value("location.origin"), course);
+}
+
+#[test]
 fn other_pages_and_images() {
     let lab = Lab::new();
     let mut browser = Browser::start();

@@ -293,8 +293,132 @@ fn a_network_needs_a_token() {
         lab.address.port()
     );
     assert_eq!(lab.raw(&evil).status, 403);
-    let away = lab.get(&format!("//evil.example/?token={token}"));
-    assert!(!away.body.contains("evil.example"), "{}", away.body);
+    for away in [
+        "//evil.example/",
+        "///evil.example/",
+        "/\\evil.example/",
+        "/\\/evil.example/",
+        "/\t/evil.example/",
+        "/\r//evil.example/",
+        "/%5cevil.example/",
+        "/%09/evil.example/",
+        "/.//evil.example/",
+        "http://evil.example/",
+        "\\\\evil.example/",
+    ] {
+        let answer = lab.get(&format!("{away}?token={token}"));
+        assert_eq!(answer.header("location"), None, "{away:?}");
+        let address = answer.body.split("url=").nth(1).unwrap_or("/");
+        let is_here = address.starts_with('/') && !address.starts_with("//");
+        assert!(
+            is_here && !address.contains(['\\', '\t', '\r']),
+            "{away:?} {}",
+            answer.body
+        );
+    }
+}
+
+#[test]
+fn wrong_tokens_are_logged_without_the_token() {
+    let token = "0123456789abcdef0123".to_owned();
+    let lab = Lab::empty(Access::Network {
+        token: token.clone(),
+    });
+    let said: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+    let log = Arc::clone(&said);
+    lab.preview
+        .log_to(move |line| log.lock().unwrap().push(line.to_owned()));
+    // Whoever brings none was not guessing.
+    assert_eq!(lab.get("/").status, 401);
+    assert!(said.lock().unwrap().is_empty());
+    let guess = "0123456789abcdef9999";
+    assert_eq!(lab.get(&format!("/?token={guess}")).status, 401);
+    let cookie = format!("clm_preview_{}={guess}", lab.address.port());
+    assert_eq!(lab.get_with("/", &[("Cookie", &cookie)]).status, 401);
+    let said = said.lock().unwrap().join("\n");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(
+        said.contains("127.0.0.1") && !said.contains("0123456789"),
+        "{said}"
+    );
+    // The right one is not slowed down by what others of this machine did.
+    assert_eq!(lab.get(&format!("/?token={token}")).status, 200);
+}
+
+#[test]
+fn open_connections_do_not_close_the_preview() {
+    let lab = Lab::new();
+    let mut reader = lab.stream("/events", &[]);
+    reader.next();
+    let idle: Vec<TcpStream> = (0..300)
+        .map(|number| {
+            let mut stream = TcpStream::connect(lab.address).unwrap();
+            if number % 2 == 0 {
+                let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: ");
+            }
+            stream
+        })
+        .collect();
+    assert_eq!(lab.get("/").status, 200);
+    assert_eq!(lab.get(PAGE).status, 200);
+    // Whoever had asked for something before goes on reading.
+    lab.build(FILE, "new");
+    reader.until(|data| data["run"]["duration_ms"].is_u64());
+    // Many that ask make way for the next one, too.
+    let asking: Vec<_> = (0..100).map(|_| lab.stream("/events", &[])).collect();
+    assert_eq!(lab.get("/").status, 200);
+    drop((idle, asking));
+}
+
+#[test]
+fn pages_have_another_origin_than_the_state() {
+    let lab = Lab::new();
+    let visit = [
+        ("Sec-Fetch-Mode", "navigate"),
+        ("Sec-Fetch-Dest", "document"),
+    ];
+    let answer = lab.get_with(PAGE, &visit);
+    assert_eq!(answer.status, 307, "{answer:?}");
+    let location = answer.header("location").unwrap();
+    let rest = location.strip_prefix("http://127.0.0.1:").unwrap();
+    let (port, path) = rest.split_once('/').unwrap();
+    assert_eq!(format!("/{path}"), PAGE);
+    let pages: std::net::SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
+    assert_ne!(pages, lab.address);
+    // An old browser does not say what it does.
+    let old = lab.get_with(PAGE, &[("User-Agent", "Mozilla/5.0 (X11)")]);
+    assert_eq!(old.header("location"), Some(location));
+    // What is not a visit is answered here, and none of its scripts would run.
+    let inert = lab.get(PAGE);
+    assert!(
+        inert
+            .header("content-security-policy")
+            .unwrap()
+            .ends_with("; sandbox")
+    );
+    let at_pages = |path: &str, headers: &[(&str, &str)]| lab.get_at(pages, path, headers);
+    let page = at_pages(PAGE, &visit);
+    assert_eq!(page.status, 200);
+    assert!(
+        !page
+            .header("content-security-policy")
+            .unwrap()
+            .contains("sandbox")
+    );
+    assert_eq!(at_pages("/assets/overlay.js", &[]).status, 200);
+    assert_eq!(at_pages(IMAGE, &[]).status, 200);
+    for path in ["/api/state", "/events", "/events?since=1", "/api/other"] {
+        assert_eq!(at_pages(path, &[]).status, 404, "{path}");
+    }
+    assert_eq!(
+        at_pages("/", &visit).header("location"),
+        Some(format!("http://{}/", lab.address).as_str())
+    );
+    // The other way round: a page asks the course's origin.
+    let from_page = [("Sec-Fetch-Site", "same-site"), ("Sec-Fetch-Mode", "cors")];
+    assert_eq!(lab.get_with("/api/state", &from_page).status, 403);
+    let wrong_host = lab.get_at(pages, PAGE, &[]);
+    assert_eq!(wrong_host.status, 200);
 }
 
 #[test]

@@ -331,9 +331,83 @@ fn runs_and_workers_are_listed() {
         )
         .unwrap();
     assert_eq!(store.recent_runs(1).unwrap()[0].counts, Some(counts));
-    store.note_worker(ActionKind::Html, 77, "busy").unwrap();
-    assert_eq!(store.workers().unwrap()[0].state, "busy");
-    store.note_worker(ActionKind::Html, 77, "stopped").unwrap();
+    let note = |number: usize, pid: u32| {
+        store.note_worker(WorkerNote {
+            kind: ActionKind::Html,
+            number,
+            pid,
+            state: "busy",
+            doing: Some(Doing {
+                source: "slides/a.py".to_owned(),
+                label: "completed".to_owned(),
+                done: 1,
+                total: 3,
+            }),
+        });
+    };
+    // Two in one process, and one whose process has ended.
+    let own = std::process::id();
+    note(1, own);
+    note(2, own);
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    child.wait().unwrap();
+    note(3, child.id());
+    store.settle().unwrap();
+    let workers = store.workers().unwrap();
+    assert_eq!(workers.len(), 2);
+    assert_eq!(workers[0].state, "busy");
+    let doing = workers[0].doing.as_ref().unwrap();
+    assert_eq!((doing.source.as_str(), doing.done), ("slides/a.py", 1));
+    store.forget_worker(ActionKind::Html, 1);
+    store.settle().unwrap();
+    assert_eq!(store.workers().unwrap().len(), 1);
+}
+
+#[test]
+fn what_a_killed_process_left_is_neither_running_nor_alive() {
+    let (_dir, store) = store();
+    let run = store.begin_run("build").unwrap();
+    let going = store.begin_run("watch").unwrap();
+    let state = |id: i64| {
+        let runs = store.recent_runs(5).unwrap();
+        runs.iter().find(|run| run.id == id).unwrap().state
+    };
+    // A process does one run after the other: the first came to nothing.
+    assert_eq!(state(run), RunState::Interrupted);
+    assert_eq!(state(going), RunState::Running);
+    let key = Digest::of("a");
+    let job = NewJob {
+        key,
+        action: "execute a".to_owned(),
+        kind: ActionKind::Execute,
+        priority: 1,
+        expected_ms: 1,
+    };
+    let jobs = store.enqueue(vec![job]).unwrap();
+    store
+        .claim(&Owner::current(), &jobs, 60_000)
+        .unwrap()
+        .unwrap();
+    assert_eq!(store.queue_length().unwrap(), (0, 1));
+    store.note_worker(WorkerNote {
+        kind: ActionKind::Execute,
+        number: 1,
+        pid: std::process::id(),
+        state: "busy",
+        doing: None,
+    });
+    store.settle().unwrap();
+    // The same number was another process's before.
+    store
+        .write(|connection| {
+            for table in ["runs", "workers", "jobs"] {
+                connection.execute(&format!("UPDATE {table} SET owner_started = 1"), [])?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(state(going), RunState::Interrupted);
+    assert_eq!(store.queue_length().unwrap(), (1, 0));
     assert!(store.workers().unwrap().is_empty());
 }
 

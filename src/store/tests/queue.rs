@@ -376,9 +376,15 @@ fn the_jobs_of_an_older_database_are_kept() {
          ALTER TABLE outputs DROP COLUMN before;
          ALTER TABLE outputs DROP COLUMN adopted;
          ALTER TABLE latest DROP COLUMN planned_ms;
-         ALTER TABLE workers DROP COLUMN owner_started;
-         ALTER TABLE workers DROP COLUMN owner_host;
          DROP TABLE collections;
+         DROP TABLE workers;
+         CREATE TABLE workers (
+             pid INTEGER NOT NULL, owner_pid INTEGER NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL,
+             heartbeat_ms INTEGER NOT NULL, PRIMARY KEY (pid, owner_pid)
+         ) WITHOUT ROWID;
+         ALTER TABLE runs DROP COLUMN owner_pid;
+         ALTER TABLE runs DROP COLUMN owner_started;
+         ALTER TABLE runs DROP COLUMN owner_host;
          PRAGMA user_version = 4;",
     )
     .unwrap();

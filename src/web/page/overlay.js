@@ -8,6 +8,8 @@
     change: Number(script.dataset.change),
     epoch: Number(script.dataset.epoch),
   };
+  /** How many problems are shown whole. */
+  const SHOWN = 8;
   const KINDS = {
     'code-along': 'Code-Along', completed: 'Completed', trainer: 'Trainer', recording: 'Recording', partial: 'Partial',
   };
@@ -302,7 +304,7 @@
       : null;
     problems.replaceChildren(
       element('header', {}, element('div', {}, element('h2', { textContent: heading }), shown), close),
-      ...view.diagnostics.map(problem),
+      ...some(view.diagnostics),
       nothing ?? '',
     );
     drawBar();
@@ -315,8 +317,28 @@
     draw();
   }
 
+  /** The first ones whole, and the rest in a line each when the reader wants to see them. */
+  function some(diagnostics) {
+    const rest = diagnostics.slice(SHOWN);
+    const shown = diagnostics.slice(0, SHOWN).map(problem);
+    if (rest.length === 0) return shown;
+    const lines = element('ul', { className: 'rest' });
+    const more = element('details', {},
+      element('summary', { textContent: rest.length === 1 ? '1 more' : `${rest.length} more` }), lines);
+    more.ontoggle = () => {
+      if (more.open && !lines.hasChildNodes()) {
+        lines.append(...rest.map((of) => element('li', { textContent: `${placeOf(of)}: ${of.severity}: ${of.message}` })));
+      }
+    };
+    return [...shown, more];
+  }
+
+  function placeOf(of) {
+    return [of.file ?? view.source, of.line, of.column].filter(Boolean).join(':');
+  }
+
   function problem(of) {
-    const place = [of.file ?? view.source, of.line, of.column].filter(Boolean).join(':');
+    const place = placeOf(of);
     return element('article', { className: of.severity },
       element('p', { className: 'place' },
         element('span', { className: 'severity', textContent: of.severity }),

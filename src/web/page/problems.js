@@ -4,6 +4,8 @@ import { element, mark } from './elements.js';
 
 /** How many are shown at first. */
 const SHOWN = 5;
+/** With more than so many others they are shown in a line each. */
+const MANY = 50;
 const NAMES = { error: 'Error', warning: 'Warning', note: 'Note' };
 const order = Object.keys(NAMES);
 /** Details that were opened stay open when the list is drawn again. */
@@ -32,10 +34,16 @@ function some(problems) {
   const rest = problems.slice(SHOWN);
   if (rest.length > 0) {
     const more = element('button', { type: 'button', className: 'all', textContent: `Show ${rest.length} more` });
-    more.onclick = () => more.replaceWith(...rest.map(drawProblem));
+    more.onclick = () => more.replaceWith(...rest.map(rest.length > MANY ? drawLine : drawProblem));
     shown.push(more);
   }
   return shown;
+}
+
+/** A problem in one line, where there are many. */
+function drawLine(problem) {
+  const place = [problem.file, problem.line, problem.column].filter(Boolean).join(':');
+  return element('p', { className: `line ${problem.severity}` }, element('code', { textContent: place }), ' ', ansi(problem.message));
 }
 
 function drawProblem(problem) {

@@ -107,16 +107,16 @@ impl Shelf {
         is_free
     }
 
-    pub(super) fn take_all(&self) -> Vec<Box<dyn Worker>> {
+    pub(super) fn take_all(&self) -> Vec<(Box<dyn Worker>, Number)> {
         self.take_older_than(Duration::ZERO)
     }
 
-    pub(super) fn take_older_than(&self, age: Duration) -> Vec<Box<dyn Worker>> {
+    pub(super) fn take_older_than(&self, age: Duration) -> Vec<(Box<dyn Worker>, Number)> {
         let mut state = self.state();
         state
             .idle
             .extract_if(.., |idle| idle.since.elapsed() >= age)
-            .map(|idle| idle.worker)
+            .map(|idle| (idle.worker, idle.number))
             .collect()
     }
 

@@ -1,0 +1,218 @@
+//! Files and directories that only this user may open, whatever the umask.
+//!
+//! Everything in the state directory is such: it holds results, outputs of cells and the preview's address.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+/// What others must not be allowed.
+const OTHERS: u32 = 0o077;
+/// What the entries of a state directory begin with.
+const OWN_NAMES: &[&str] = &[
+    ".gitignore",
+    "CACHEDIR.TAG",
+    "blobs",
+    "clm.",
+    "daemon.",
+    "imports.json",
+    "left-",
+    "manifests-",
+    "outputs",
+    "replaced",
+    "seal-",
+    "staging",
+    "watch",
+];
+
+/// Creates a directory that is missing, and those above it, for this user alone. One that exists is not changed.
+pub fn create_dir_all(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Options to open a file for writing, which is created for this user alone. A pipe in its place does not make us wait.
+pub fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options
+        .write(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NONBLOCK);
+    options
+}
+
+/// Writes a file for this user alone.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = options().truncate(true).open(path)?;
+    io::Write::write_all(&mut file, bytes)
+}
+
+/// Opens a file to add to it; one that others could read is taken from them.
+pub fn append(path: &Path) -> io::Result<File> {
+    let file = options().append(true).open(path)?;
+    // A file of another user stays as it is.
+    let _ = restrict(path);
+    Ok(file)
+}
+
+/// Creates a state directory, or takes one that exists from other users with all that is in it.
+///
+/// A directory that the person chose and that holds other things too keeps its permissions, as those things do.
+pub fn state_dir(dir: &Path) -> io::Result<()> {
+    if !dir.is_dir() {
+        return create_dir_all(dir);
+    }
+    let is_open = |path: &Path| std::fs::metadata(path).is_ok_and(|found| is_open(&found));
+    // The tag is restricted last: a walk that was stopped is done again.
+    let tag = dir.join("CACHEDIR.TAG");
+    let is_ours = is_ours(dir);
+    let is_loose = is_open(&tag) || (is_ours && is_open(dir));
+    if !is_loose {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_known = is_ours || OWN_NAMES.iter().any(|own| name.starts_with(own));
+        if is_known && entry.path() != tag {
+            restrict_all(&entry.path());
+        }
+    }
+    // What cannot be changed (another user's, a read-only file system) stays as it is.
+    if is_ours {
+        let _ = restrict(dir);
+    }
+    let _ = restrict(&tag);
+    Ok(())
+}
+
+/// Whether a directory holds nothing but what clm puts there.
+fn is_ours(dir: &Path) -> bool {
+    if dir.file_name().is_some_and(|name| name == ".clm") {
+        return true;
+    }
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return false;
+    };
+    entries.flatten().all(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        OWN_NAMES.iter().any(|own| name.starts_with(own))
+    })
+}
+
+/// Takes a directory from other users with all that is in it. Links are not followed; what cannot be changed stays.
+fn restrict_all(path: &Path) {
+    let Ok(metadata) = path.symlink_metadata() else {
+        return;
+    };
+    if metadata.is_symlink() {
+        return;
+    }
+    if metadata.is_dir()
+        && let Ok(entries) = std::fs::read_dir(path)
+    {
+        for entry in entries.flatten() {
+            restrict_all(&entry.path());
+        }
+    }
+    let _ = restrict(path);
+}
+
+/// Takes a file or directory from other users.
+fn restrict(path: &Path) -> io::Result<()> {
+    let metadata = std::fs::symlink_metadata(path)?;
+    if metadata.is_symlink() || !is_open(&metadata) {
+        return Ok(());
+    }
+    let mode = metadata.permissions().mode() & 0o7777 & !OTHERS;
+    std::fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+fn is_open(metadata: &std::fs::Metadata) -> bool {
+    metadata.permissions().mode() & OTHERS != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    fn set(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn what_an_older_version_left_open_is_closed_and_links_are_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join(".clm");
+        std::fs::create_dir_all(state.join("blobs/ab")).unwrap();
+        for name in ["clm.db", "daemon.log", "blobs/ab/cd", "CACHEDIR.TAG"] {
+            std::fs::write(state.join(name), "x").unwrap();
+            set(&state.join(name), 0o644);
+        }
+        for name in ["", "blobs", "blobs/ab"] {
+            set(&state.join(name), 0o755);
+        }
+        let outside = dir.path().join("outside");
+        std::fs::write(&outside, "x").unwrap();
+        set(&outside, 0o644);
+        std::os::unix::fs::symlink(&outside, state.join("link")).unwrap();
+        state_dir(&state).unwrap();
+        for name in ["clm.db", "daemon.log", "blobs/ab/cd", "CACHEDIR.TAG"] {
+            assert_eq!(mode(&state.join(name)), 0o600, "{name}");
+        }
+        for name in ["", "blobs", "blobs/ab"] {
+            assert_eq!(mode(&state.join(name)), 0o700, "{name}");
+        }
+        assert_eq!(mode(&outside), 0o644);
+        // Somebody opened it again.
+        set(&state, 0o755);
+        set(&state.join("daemon.log"), 0o666);
+        state_dir(&state).unwrap();
+        assert_eq!(
+            (mode(&state), mode(&state.join("daemon.log"))),
+            (0o700, 0o600)
+        );
+    }
+
+    #[test]
+    fn a_directory_with_other_things_keeps_its_permissions() {
+        let dir = tempfile::tempdir().unwrap();
+        set(dir.path(), 0o755);
+        for name in ["mine.txt", "clm.db", "CACHEDIR.TAG"] {
+            std::fs::write(dir.path().join(name), "x").unwrap();
+            set(&dir.path().join(name), 0o644);
+        }
+        state_dir(dir.path()).unwrap();
+        assert_eq!(mode(dir.path()), 0o755);
+        assert_eq!(mode(&dir.path().join("mine.txt")), 0o644);
+        assert_eq!(mode(&dir.path().join("clm.db")), 0o600);
+    }
+
+    #[test]
+    fn new_files_are_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("a/b");
+        create_dir_all(&inner).unwrap();
+        let (file, log) = (inner.join("f"), inner.join("log"));
+        write(&file, b"text").unwrap();
+        append(&log).unwrap();
+        set(&log, 0o644);
+        append(&log).unwrap();
+        let modes = [
+            mode(&dir.path().join("a")),
+            mode(&inner),
+            mode(&file),
+            mode(&log),
+        ];
+        assert_eq!(modes, [0o700, 0o700, 0o600, 0o600]);
+    }
+}

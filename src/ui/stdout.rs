@@ -1,0 +1,38 @@
+//! Standard output for data: what cannot be written there is not lost in silence.
+
+use std::io::{Error, ErrorKind, Result, Write};
+use std::sync::OnceLock;
+
+/// The first error that was met.
+static LOST: OnceLock<(ErrorKind, String)> = OnceLock::new();
+
+/// Standard output that remembers its first error. A closed pipe is none: its reader has enough.
+pub struct Stdout;
+
+/// The first error of standard output in this process.
+pub fn lost() -> Option<Error> {
+    let (kind, text) = LOST.get()?;
+    Some(Error::new(*kind, text.clone()))
+}
+
+fn noted<T>(result: Result<T>) -> Result<T> {
+    if let Err(error) = &result
+        && !matches!(
+            error.kind(),
+            ErrorKind::BrokenPipe | ErrorKind::Interrupted | ErrorKind::WouldBlock
+        )
+    {
+        let _ = LOST.set((error.kind(), error.to_string()));
+    }
+    result
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        noted(std::io::stdout().write(bytes))
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        noted(std::io::stdout().flush())
+    }
+}
