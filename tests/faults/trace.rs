@@ -202,6 +202,8 @@ pub fn run(command: &mut Command, below: &Path, plan: Option<Plan>, handle: &Han
     unsafe {
         command.pre_exec(move || trace_me(&filter));
     }
+    // Its end is seen by the tracer, which waits for every process.
+    #[allow(clippy::zombie_processes)]
     let child = command.spawn().expect("the program can be traced");
     let main = child.id() as pid_t;
     let mut tracer = Tracer {
