@@ -12,7 +12,6 @@ use super::{SETTINGS_FILE, Settings};
 
 /// Sections of the Python tool that clm does not have.
 const SECTIONS: &[&str] = &[
-    "cache",
     "cassettes",
     "docker",
     "external_tools",
@@ -33,6 +32,17 @@ const SECTIONS: &[&str] = &[
 /// Keys of the Python tool in a section that both have.
 const WORKER_KEYS: &[&str] = &["worker_type", "worker_id", "use_sqlite_queue"];
 
+/// What clm has in the section `[cache]`, which the Python tool has as well.
+const CACHE_KEYS: &[&str] = &["max_size", "max_age"];
+
+/// Whether a key of the section `[cache]` is one of the Python tool, and not one of clm's or a slip in one of these.
+fn is_foreign_cache_key(key: &str) -> bool {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    !key.is_empty()
+        && key.chars().all(is_name)
+        && (CACHE_KEYS.iter()).all(|own| strsim::damerau_levenshtein(key, own) > 3)
+}
+
 /// The text of a settings file without what belongs to the Python tool; every line stays where it is.
 pub(super) fn without_foreign(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
@@ -48,6 +58,7 @@ pub(super) fn without_foreign(text: &str) -> String {
         let key = trimmed.split(['=', '.', ' ']).next().unwrap_or_default();
         let is_foreign = SECTIONS.contains(&section.as_str())
             || (section == "workers" && WORKER_KEYS.contains(&key))
+            || (section == "cache" && is_foreign_cache_key(key.trim()))
             || (section.is_empty() && SECTIONS.contains(&key));
         if !is_foreign {
             kept.push_str(line);
@@ -128,6 +139,13 @@ pub(super) fn take_over(text: &str, settings: &mut Settings) {
             .filter(|key| has_worker_key(key))
             .map(|key| format!("`workers.{key}`")),
     );
+    let cache = table.get("cache").and_then(Value::as_table);
+    let of_cache = cache.into_iter().flat_map(Table::keys);
+    foreign.extend(
+        of_cache
+            .filter(|key| is_foreign_cache_key(key))
+            .map(|key| format!("`cache.{key}`")),
+    );
     if foreign.is_empty() {
         return;
     }
@@ -164,6 +182,12 @@ mod tests {
         assert!(note.message.contains(
             "`[git]`, `[jupyter]`, `[llm]`, `[worker_management]`, `workers.use_sqlite_queue`"
         ));
+
+        // Both have a section of this name.
+        let both = Settings::parse("[cache]\npath = \"x.db\"\nmax_size = 5\n").unwrap();
+        assert_eq!(both.cache.max_size, Some(5));
+        assert!(both.notes[0].message.contains("`cache.path`"));
+        assert!(Settings::parse("[cache]\nmax_sise = 5\n").is_err());
 
         // What is said in clm's own words counts, and mistakes there have their line.
         let own =
