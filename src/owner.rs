@@ -37,9 +37,9 @@ impl Owner {
             .clone()
     }
 
-    /// Whether this process can see that one, and send it signals.
+    /// Whether it is a process of this machine and namespace, where its number means something.
     pub fn is_here(&self) -> bool {
-        self.host == Self::current().host && !self.is_gone()
+        self.host == Self::current().host
     }
 
     /// The name of a directory of this process, which tells later whose it was.
@@ -150,7 +150,7 @@ mod tests {
             host: "elsewhere".to_owned(),
             ..before
         };
-        assert!(!elsewhere.is_gone());
+        assert!(!elsewhere.is_gone() && !elsewhere.is_here());
     }
 
     #[test]

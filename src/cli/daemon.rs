@@ -122,7 +122,11 @@ fn stop(args: &CourseArgs) -> Result<u8> {
         _ => None,
     };
     if !matches!(answer, Some(Answer::Ok)) {
-        if info.owner.as_ref().is_some_and(|owner| !owner.is_here()) {
+        if info
+            .owner
+            .as_ref()
+            .is_some_and(|owner| !owner.is_here() || owner.is_gone())
+        {
             // Its number may be another process's here.
             return Err(Error::internal(format!(
                 "process {} watches this course in another container or on another machine, and does not answer",
