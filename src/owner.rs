@@ -66,7 +66,7 @@ impl Owner {
 
     /// Whether the process has certainly ended. Nothing is certain about another machine.
     pub fn is_gone(&self) -> bool {
-        if !self.is_here() {
+        if self.host != Self::current().host {
             return false;
         }
         match look(self.pid) {
