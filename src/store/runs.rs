@@ -285,7 +285,7 @@ pub(super) fn worker_rows(connection: &Connection) -> Result<Vec<WorkerRecord>> 
 }
 
 /// How many records of runs are kept.
-const KEPT_RUNS: i64 = 1000;
+const KEPT_RUNS: i64 = 200;
 
 /// Removes records of runs but for the last ones.
 pub(super) fn prune(connection: &Connection) -> Result<()> {
