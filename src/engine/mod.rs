@@ -428,7 +428,8 @@ impl Engine {
             Arc::clone(&self.renderers),
             self.pool.clone(),
             Arc::new(move |event| {
-                let Some(pid) = event.pid else { return };
+                // The worker that runs kernels is a part of this process.
+                let pid = event.pid.unwrap_or_else(std::process::id);
                 let state = match event.state {
                     WorkerState::Started => "started",
                     WorkerState::Busy | WorkerState::Progress => "busy",
