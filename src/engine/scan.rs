@@ -236,23 +236,25 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Reports a directory whose names are not all known: what is missing must not pass for removed.
+    fn unreadable(&mut self, dir: &Path, error: &std::io::Error) {
+        let shown = dir.strip_prefix(self.root).unwrap_or(dir).display();
+        self.diagnostics.push(
+            Diagnostic::error(format!("the directory cannot be read: {error}"))
+                .at(shown.to_string(), None),
+        );
+    }
+
     fn directory(&mut self, dir: &Path, links: &mut Vec<PathBuf>) {
         let entries = match std::fs::read_dir(dir) {
             Ok(entries) => entries,
-            Err(error) => {
-                let shown = dir
-                    .strip_prefix(self.root)
-                    .unwrap_or(dir)
-                    .display()
-                    .to_string();
-                self.diagnostics.push(
-                    Diagnostic::error(format!("the directory cannot be read: {error}"))
-                        .at(shown, None),
-                );
-                return;
-            }
+            Err(error) => return self.unreadable(dir, &error),
         };
-        for entry in entries.flatten() {
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => return self.unreadable(dir, &error),
+            };
             let path = entry.path();
             if (self.skip)(&path) {
                 continue;

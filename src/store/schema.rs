@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::digest::Stamp;
+use crate::digest::{Digest, Stamp};
 use crate::events::Diagnostic;
 use crate::files;
 use crate::private;
@@ -147,6 +147,8 @@ pub fn open(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<(Connectio
         mark.remove();
         return connect(path);
     }
+    // What cannot be read proves no damage: an error of the disk may pass.
+    read_through(path)?;
     let aside = set_aside(path)?;
     mark.remove();
     diagnostics.push(
@@ -181,6 +183,21 @@ fn is_sound(path: &Path) -> bool {
     Connection::open(path)
         .and_then(check)
         .is_ok_and(|answer| answer == "ok")
+}
+
+/// Reads a database and its log to their ends. Errors are those of reading; what does not exist is read.
+fn read_through(path: &Path) -> Result<()> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    for file in [path, Path::new(&log)] {
+        match Digest::of_file(file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::io("read", file, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// A note beside the database that a process met damage in it.
