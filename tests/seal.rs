@@ -74,7 +74,7 @@ fn a_build_of_a_course_at_rest_says_what_every_build_says() {
     let course = sealed();
     assert!(by_seal(&course, &[]));
     let ran = course.build(&[]);
-    let looked = course.build(&["--force", "slides/nothing"]);
+    let looked = course.build(&["--languages", "de,en"]);
     assert_eq!(told(&looked).len() as u64, looked.counts().fresh);
     assert_eq!(ran.counts(), looked.counts());
     assert!(ran.counts().fresh > 0);
@@ -131,8 +131,7 @@ fn a_file_with_the_size_and_times_of_another_is_not_fresh() {
             course.write(DATA, &text);
             set(time);
             // Through every door: the seal, one without it, and the editor's hook.
-            let args: &[&str] =
-                [&[][..], &["--only", DATA], &["--force", "slides/nothing"]][number];
+            let args: &[&str] = [&[][..], &["--only", DATA], &["--languages", "de,en"]][number];
             let ran = course.build(args);
             assert_eq!(course.read(COPY), text, "{time:?}: {}", ran.stderr);
         }

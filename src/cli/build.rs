@@ -1,7 +1,7 @@
 //! `clm build`: makes what is stale.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -12,7 +12,7 @@ use crate::daemon::client::{Client, ClientBuilt};
 use crate::engine::course::{Course, Specified};
 use crate::engine::decide::Force;
 use crate::engine::seal::{Changed, Seal, Since};
-use crate::engine::{self, BuildOptions, Engine, Stale};
+use crate::engine::{self, BuildOptions, Checked, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Diagnostic, Event, Events, Severity};
 use crate::profile::Profile;
@@ -25,7 +25,7 @@ use super::saved::{self, Saved};
 use super::session::{self, CourseArgs};
 use super::setup;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct BuildArgs {
     #[command(flatten)]
     pub course: CourseArgs,
@@ -89,6 +89,7 @@ pub fn run(args: &BuildArgs, mut profile: Option<Profile>) -> Result<u8> {
 }
 
 fn run_measured(args: &BuildArgs, profile: &mut Option<Profile>) -> Result<u8> {
+    let args = &args.with_swallowed_spec();
     let course_args = match &args.saved {
         None => args.course.clone(),
         Some(file) => match saved::course_of(&args.course, file)? {
@@ -180,12 +181,13 @@ fn run_for(
     }
     match result {
         Ok(Ended::Built { has_errors }) => Ok(u8::from(has_errors)),
-        Ok(Ended::Stale(stale)) => {
-            show_stale(&stale, format);
-            Ok(if args.check && !stale.is_empty() {
-                4
-            } else {
-                0
+        Ok(Ended::Checked(checked)) => {
+            show_stale(&checked, format);
+            Ok(match checked.stale.len() {
+                _ if checked.has_errors => 1,
+                0 => 0,
+                _ if args.check => 4,
+                _ => 0,
             })
         }
         // The reporter has said it already.
@@ -195,7 +197,7 @@ fn run_for(
 
 enum Ended {
     Built { has_errors: bool },
-    Stale(Vec<Stale>),
+    Checked(Checked),
 }
 
 /// Builds until it is done or the person presses Ctrl-C.
@@ -220,8 +222,8 @@ fn build(
     result
 }
 
-fn show_stale(stale: &[Stale], format: MessageFormat) {
-    for entry in stale {
+fn show_stale(checked: &Checked, format: MessageFormat) {
+    for entry in &checked.stale {
         if format == MessageFormat::Json {
             let line = serde_json::json!({
                 "event": "stale",
@@ -236,15 +238,46 @@ fn show_stale(stale: &[Stale], format: MessageFormat) {
         }
     }
     if format == MessageFormat::Human {
-        ui::say(&match stale.len() {
+        let also = match checked.has_errors {
+            true => ", and there are errors",
+            false => "",
+        };
+        ui::say(&match checked.stale.len() {
+            0 if checked.has_errors => "There are errors; nothing else is stale".to_owned(),
             0 => "Everything is up to date".to_owned(),
-            1 => "1 action is not up to date".to_owned(),
-            count => format!("{count} actions are not up to date"),
+            1 => format!("1 action is not up to date{also}"),
+            count => format!("{count} actions are not up to date{also}"),
         });
     }
 }
 
+/// Whether a file is a specification of a course.
+fn is_spec(path: &Path) -> bool {
+    let is_xml = path.extension().is_some_and(|extension| extension == "xml");
+    let is_course = |text: String| text.contains("<course");
+    is_xml && path.is_file() && std::fs::read_to_string(path).is_ok_and(is_course)
+}
+
 impl BuildArgs {
+    /// `--force course.xml` and `--only a.py course.xml` name the course after an option that takes any number of paths:
+    /// a specification is no source, so it is the one to build.
+    fn with_swallowed_spec(&self) -> Self {
+        let mut args = self.clone();
+        if args.course.spec.is_some() || args.saved.is_some() {
+            return args;
+        }
+        for paths in [Some(&mut args.only), args.force.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            if let Some(place) = paths.iter().position(|path| is_spec(path)) {
+                args.course.spec = Some(paths.remove(place));
+                break;
+            }
+        }
+        args
+    }
+
     /// Has a running daemon do the work; none when it has to be done here.
     fn by_daemon(
         &self,
@@ -333,7 +366,7 @@ impl BuildArgs {
             cancel.clone(),
         )?;
         if only_looks {
-            return Ok(Ended::Stale(engine.stale(options)?));
+            return Ok(Ended::Checked(engine.check(options)?));
         }
         let built = build(&engine, specified, options, changed, &cancel)?;
         Ok(Ended::Built {

@@ -1,16 +1,18 @@
 //! Which process is the daemon of a course: an advisory lock for as long as it lives, and where it listens.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Stamp};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::owner::Owner;
+use crate::parallel::lock;
 use crate::private;
 
 const LOCK: &str = "daemon.lock";
@@ -40,50 +42,37 @@ pub struct DaemonInfo {
 pub struct DaemonLock {
     state_dir: PathBuf,
     socket: PathBuf,
-    _file: File,
+    file: Mutex<File>,
+    preview: Mutex<Option<String>>,
 }
 
 impl DaemonLock {
     /// Takes the lock. Fails when another process is the daemon already.
     pub fn take(state_dir: &Path) -> Result<Self> {
-        private::create_dir_all(state_dir)
-            .map_err(|error| Error::io("create", state_dir, &error))?;
-        let path = state_dir.join(LOCK);
-        let file =
-            files::open_or_create(&path).map_err(|error| Error::io("open", &path, &error))?;
-        let mut locked = file.try_lock();
-        for _ in 0..LOOKS {
-            // Somebody may only be looking whether there is a daemon.
-            if !matches!(locked, Err(std::fs::TryLockError::WouldBlock)) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-            locked = file.try_lock();
-        }
-        match locked {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let who = match info(state_dir) {
-                    Some(info) => format!("process {}", info.pid),
-                    None => "another process".to_owned(),
-                };
-                return Err(
-                    Error::usage(format!("this course is watched already, by {who}"))
-                        .hint("`clm status` shows what it does, `clm daemon stop` ends it"),
-                );
-            }
-            Err(std::fs::TryLockError::Error(error)) => {
-                return Err(Error::io("lock", &path, &error));
-            }
-        }
+        let file = take_file(state_dir)?;
         let socket = socket_path(state_dir)?;
         // Of a daemon that was killed: nobody listens there, since we have the lock.
         let _ = std::fs::remove_file(&socket);
         Ok(Self {
             state_dir: state_dir.to_path_buf(),
             socket,
-            _file: file,
+            file: Mutex::new(file),
+            preview: Mutex::default(),
         })
+    }
+
+    /// Takes the lock again where the state directory was moved or removed, and announces the daemon there. Fails when
+    /// another process was faster.
+    pub fn renew(&self) -> Result<()> {
+        let mut held = lock(&self.file);
+        let inode = |metadata: std::io::Result<Metadata>| {
+            metadata.ok().map(|found| Stamp::of(&found).inode)
+        };
+        let there = inode(std::fs::metadata(self.state_dir.join(LOCK)));
+        if there.is_none() || there != inode(held.metadata()) {
+            *held = take_file(&self.state_dir)?;
+        }
+        self.write_info()
     }
 
     /// Where to listen.
@@ -93,6 +82,12 @@ impl DaemonLock {
 
     /// Tells where the daemon listens.
     pub fn announce(&self, preview: Option<String>) -> Result<()> {
+        *lock(&self.preview) = preview;
+        self.write_info()
+    }
+
+    fn write_info(&self) -> Result<()> {
+        let preview = lock(&self.preview).clone();
         let info = DaemonInfo {
             pid: std::process::id(),
             owner: Some(Owner::current()),
@@ -111,6 +106,39 @@ impl DaemonLock {
         file.persist(&path).map_err(|error| io(error.error))?;
         Ok(())
     }
+}
+
+/// Takes the lock in a state directory, which is made if it is not there.
+fn take_file(state_dir: &Path) -> Result<File> {
+    private::create_dir_all(state_dir).map_err(|error| Error::io("create", state_dir, &error))?;
+    let path = state_dir.join(LOCK);
+    let file = files::open_or_create(&path).map_err(|error| Error::io("open", &path, &error))?;
+    let mut locked = file.try_lock();
+    for _ in 0..LOOKS {
+        // Somebody may only be looking whether there is a daemon.
+        if !matches!(locked, Err(std::fs::TryLockError::WouldBlock)) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+        locked = file.try_lock();
+    }
+    match locked {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let who = match info(state_dir) {
+                Some(info) => format!("process {}", info.pid),
+                None => "another process".to_owned(),
+            };
+            return Err(
+                Error::usage(format!("this course is watched already, by {who}"))
+                    .hint("`clm status` shows what it does, `clm daemon stop` ends it"),
+            );
+        }
+        Err(std::fs::TryLockError::Error(error)) => {
+            return Err(Error::io("lock", &path, &error));
+        }
+    }
+    Ok(file)
 }
 
 impl Drop for DaemonLock {

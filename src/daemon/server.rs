@@ -205,6 +205,7 @@ impl Client {
             return self.refuse(&error.to_string()).await;
         }
         let mut is_over = false;
+        let mut is_there = true;
         let result = loop {
             tokio::select! {
                 biased;
@@ -216,6 +217,12 @@ impl Client {
                     None => return self.refuse("you did not read for too long").await,
                 },
                 result = &mut answer => break result,
+                // A client says nothing while it waits. One that has gone wants nothing any more: the engine sees that
+                // nobody waits for its answer.
+                read = self.reader.fill_buf(), if is_there => match read {
+                    Ok(read) if !read.is_empty() => is_there = false,
+                    _ => return Ok(()),
+                },
             }
         };
         match result {

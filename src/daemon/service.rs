@@ -12,7 +12,7 @@ use crate::engine::index::Index;
 use crate::engine::resident::{Ask, Left, Resident};
 use crate::engine::{BuildOptions, Engine, Listener, OwnFiles};
 use crate::error::Result;
-use crate::events::{Event, Events};
+use crate::events::{Diagnostic, Event, Events, Severity};
 use crate::parallel::lock;
 use crate::watch::{Inputs, Tuning, WatchOptions, Watcher};
 
@@ -54,6 +54,16 @@ pub struct Daemon {
     pub idle_exit: Option<Duration>,
     /// What is asked at the keyboard.
     pub keys: mpsc::UnboundedReceiver<Ask>,
+}
+
+/// What takes the place of an engine.
+enum Next {
+    /// Nothing: the daemon ends.
+    End,
+    /// An engine with other settings.
+    Engine(Box<Engine>),
+    /// An engine with new records.
+    Reopen,
 }
 
 /// Tells the watch and the preview what planning found out.
@@ -103,26 +113,43 @@ impl Daemon {
                 watcher: Arc::clone(&watcher),
             };
             engine = engine.with_listener(Arc::new(relay));
-            let next = self.stay(&engine, &mut asked, &own_files).await;
-            let Some(next) = next else { return Ok(()) };
-            engine = next;
+            engine = match self.stay(&engine, &mut asked, &own_files).await {
+                Next::End => return Ok(()),
+                Next::Engine(next) => *next,
+                Next::Reopen => {
+                    // The old records are closed before there are new ones in their place.
+                    drop(engine);
+                    self.reopen(&own_files)?
+                }
+            };
             *lock(&identity) = engine.course().identity();
         }
     }
 
-    /// Lets an engine work; gives the one that is to take its place, or none at the end.
+    /// An engine with records that are made again where they were moved or removed.
+    fn reopen(&self, own_files: &OwnFiles) -> Result<Engine> {
+        self.lock.renew()?;
+        let engine = self.engine(own_files)?;
+        let moved = "the records were moved or removed: they are made again";
+        let said = Diagnostic::new(Severity::Note, moved);
+        self.events.emit(Event::Diagnostic(said));
+        Ok(engine)
+    }
+
+    /// Lets an engine work; gives what is to take its place.
     async fn stay(
         &self,
         engine: &Engine,
         asked: &mut mpsc::UnboundedReceiver<Ask>,
         own_files: &OwnFiles,
-    ) -> Option<Engine> {
+    ) -> Next {
         let mut resident = Resident::new(engine, self.options.clone(), self.poll);
         let next = loop {
             match resident.serve(asked).await {
-                Left::Done => break None,
+                Left::Done => break Next::End,
+                Left::Moved => break Next::Reopen,
                 Left::Reload => match self.engine(own_files) {
-                    Ok(next) => break Some(next),
+                    Ok(next) => break Next::Engine(Box::new(next)),
                     // The old settings stay in force until the new ones are right.
                     Err(error) => {
                         for diagnostic in error.diagnostics {

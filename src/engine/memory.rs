@@ -39,6 +39,8 @@ pub struct Memory {
     pub(super) unfinished: HashMap<String, Earlier>,
     /// The output paths that were planned when superfluous outputs were last removed.
     pub(super) cleaned: Option<OutputPaths>,
+    /// What [`Store::version_of_others`] said when the records were read; single builds do not ask.
+    pub(super) version_of_others: Option<i64>,
     /// What the listener was told last.
     pub(super) told_layout: Option<Arc<Layout>>,
     pub(super) told_inputs: Option<(usize, Digest)>,
@@ -128,6 +130,20 @@ impl Memory {
             self.latest.fill(store.latest()?);
         }
         self.publisher.recall()
+    }
+
+    /// Reads the records again when another process wrote some since they were last read: it may have made other outputs
+    /// in the same places, or some that this course does not have.
+    pub(super) fn refresh(&mut self, store: &Store, version: i64) -> Result<()> {
+        if self.version_of_others.replace(version) != Some(version) {
+            tracing::debug!("another process wrote records");
+            self.rest = None;
+            self.cleaned = None;
+            self.settled.clear();
+            self.latest = Recalled::whole(store.latest()?);
+            self.publisher.reload()?;
+        }
+        Ok(())
     }
 
     /// Adds what actions were made of.

@@ -32,6 +32,7 @@ mod wanted;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -44,7 +45,7 @@ use crate::course::{Names, RelPath};
 use crate::error::Result;
 use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity};
 use crate::parallel;
-use crate::store::{Doing, Store, WorkerNote};
+use crate::store::{Doing, Store, WorkerNote, database_inode};
 use crate::watch::Inputs;
 use crate::worker::Renderers;
 use crate::worker::observed::Places;
@@ -53,6 +54,7 @@ use crate::worker::pool::{Pool, PoolConfig, WorkerState};
 use course::{Course, Specified};
 use decide::{Decider, Decision, Force};
 use index::Index;
+use jobs::from_remembered;
 use load::Loaded;
 use memory::Memory;
 pub use publish::OwnFiles;
@@ -107,7 +109,16 @@ pub struct Built {
     pub duration: Duration,
 }
 
-/// An action that is not up to date, for `--check` and `--dry-run`.
+/// What a build would find, for `--check` and `--dry-run`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// What is not up to date.
+    pub stale: Vec<Stale>,
+    /// Whether anything was reported as an error.
+    pub has_errors: bool,
+}
+
+/// An action that is not up to date.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stale {
     /// Its identity.
@@ -142,6 +153,10 @@ pub struct Engine {
     cancel: CancellationToken,
     listener: Option<Arc<dyn Listener>>,
     own_files: OwnFiles,
+    /// The inode of the database.
+    records: Option<u64>,
+    /// Whether there were results beside it.
+    had_results: AtomicBool,
 }
 
 /// Told what planning found out.
@@ -190,6 +205,8 @@ impl Engine {
         cancel: CancellationToken,
     ) -> Self {
         Self {
+            records: database_inode(&course.place.state_dir()),
+            had_results: AtomicBool::new(false),
             course,
             store,
             renderers,
@@ -327,11 +344,21 @@ impl Engine {
     }
 
     /// What a build would have to do; nothing is written or started.
-    pub fn stale(&self, options: &BuildOptions) -> Result<Vec<Stale>> {
+    pub fn check(&self, options: &BuildOptions) -> Result<Checked> {
         let specified = self.course.specification()?;
         let mut memory = self.remember(&specified)?;
         let loaded = self.look(&specified, &mut memory, &options.selection)?;
-        self.report(&loaded.diagnostics);
+        let mut told = HashSet::new();
+        let mut has_errors = false;
+        // As a build does: what several outputs of a deck have to say is told once.
+        let mut tell = |diagnostics: &[Diagnostic]| {
+            let new = diagnostics
+                .iter()
+                .filter(|said| told.insert((*said).clone()));
+            let new: Vec<Diagnostic> = new.cloned().collect();
+            has_errors |= self.report(&new);
+        };
+        tell(&loaded.diagnostics);
         let snapshot = &memory.sources.snapshot;
         let force = options.force.clone();
         let recipes = loaded.recipes(&specified, &self.course.settings, &memory.sources);
@@ -345,6 +372,11 @@ impl Engine {
             .filter(|(index, _)| wanted[*index])
         {
             let action = &loaded.plan.actions[index];
+            tell(&action.warnings);
+            let said = |said: &[Diagnostic]| from_remembered(&recipes, index, said.to_vec());
+            if let explain::State::Decided(decided) = state {
+                tell(&said(&decided.replayed));
+            }
             let reasons = match state {
                 explain::State::Blocked(on) => vec![format!("`{on}` is stale")],
                 explain::State::Decided(decided) => match &decided.decision {
@@ -353,10 +385,14 @@ impl Engine {
                         vec!["an output is missing or was changed; the cache has it".to_owned()]
                     }
                     Decision::Stale(reasons) => reasons.clone(),
-                    Decision::Remembered(_) => {
+                    Decision::Remembered(result) => {
+                        tell(&said(&result.diagnostics));
                         vec!["it failed, and nothing has changed since".to_owned()]
                     }
-                    Decision::Invalid(_) => vec!["its source has an error".to_owned()],
+                    Decision::Invalid(errors) => {
+                        tell(errors);
+                        vec!["its source has an error".to_owned()]
+                    }
                 },
             };
             stale.push(Stale {
@@ -379,7 +415,7 @@ impl Engine {
             superfluous.sort_unstable();
             stale.extend(superfluous.into_iter().map(Stale::superfluous));
         }
-        Ok(stale)
+        Ok(Checked { stale, has_errors })
     }
 
     /// What is wrong, as far as it is known from the course and the records; nothing is written or started.
@@ -510,6 +546,7 @@ impl Engine {
             carried: Carried::default(),
             unfinished: HashMap::new(),
             cleaned: None,
+            version_of_others: None,
             told_layout: None,
             told_inputs: None,
             names: KnownNames::new(),
@@ -536,6 +573,15 @@ impl Engine {
             &self.renderers,
             None,
         )
+    }
+
+    /// Whether the records are where they were when they were opened. Somebody may have moved or removed them.
+    pub fn has_records(&self) -> bool {
+        let state_dir = self.course.place.state_dir();
+        // The directory of results comes with the first one.
+        let has_results = state_dir.join("blobs").is_dir();
+        let had_results = self.had_results.fetch_or(has_results, Ordering::Relaxed);
+        (has_results || !had_results) && database_inode(&state_dir) == self.records
     }
 
     fn report(&self, diagnostics: &[Diagnostic]) -> bool {

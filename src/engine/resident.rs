@@ -48,6 +48,8 @@ pub enum Left {
     Done,
     /// Settings changed: an engine with the new ones should take its place. If there cannot be one, this one goes on.
     Reload,
+    /// The records are not where they were: an engine with new ones should take its place.
+    Moved,
 }
 
 /// The engine with what it knows, its workers, and what is to be done.
@@ -159,6 +161,9 @@ impl<'e> Resident<'e> {
             if must_reload {
                 return Left::Reload;
             }
+            if !self.engine.has_records() {
+                return Left::Moved;
+            }
             self.work(asks).await;
         }
     }
@@ -234,7 +239,12 @@ impl<'e> Resident<'e> {
 
     /// Does one run, and notes what is asked meanwhile.
     async fn work(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) {
-        let build = self.due.builds.pop_front();
+        // Clients that have gone want nothing any more.
+        self.due.builds.retain(|(_, answer)| !answer.is_closed());
+        let mut build = self.due.builds.pop_front();
+        if build.is_none() && !self.due.run {
+            return;
+        }
         let mut options = match &build {
             Some((options, _)) => (**options).clone(),
             None => {
@@ -276,6 +286,7 @@ impl<'e> Resident<'e> {
             loop {
                 tokio::select! {
                     result = &mut running => break result,
+                    () = gone(build.as_mut()), if !interrupt.is_cancelled() => interrupt.cancel(),
                     Some(ask) = asks.recv() => {
                         if self.note(ask) {
                             interrupt.cancel();
@@ -300,6 +311,13 @@ impl<'e> Resident<'e> {
     ) {
         match result {
             Ok((_, Rest::Interrupted)) => match build {
+                Some((_, answer)) if answer.is_closed() => {
+                    if let Some(memory) = &mut self.memory {
+                        memory.unfinished.remove(&options.trigger);
+                    }
+                    // What it was interrupted for, or what it had begun and is wanted by the watch, goes on.
+                    self.due.run = true;
+                }
                 Some(build) => self.due.builds.push_back(build),
                 None => {
                     self.due.run = true;
@@ -320,6 +338,12 @@ impl<'e> Resident<'e> {
                 if let Some((_, answer)) = build {
                     let _ = answer.send(Err(error));
                 }
+            }
+            // The records went away while they were used: the run is done again with new ones.
+            Err(error) if error.kind == ErrorKind::Internal && !self.engine.has_records() => {
+                tracing::debug!(%error, "the records are gone");
+                self.memory = None;
+                self.due.run = true;
             }
             Err(error) => {
                 if error.kind == ErrorKind::Internal {
@@ -352,13 +376,23 @@ impl<'e> Resident<'e> {
         }
         let specified = self.specified.clone();
         let specified = specified.ok_or_else(|| Error::internal("there is no specification"))?;
-        let memory = match self.memory.take() {
+        // Somebody may have removed the directory for work in progress.
+        let known = self.memory.take();
+        let known = known.filter(|memory| memory.staging.path().is_dir());
+        // Asked before the records are read: what is written meanwhile is read by the next run.
+        let version = self.engine.store.version_of_others()?;
+        let memory = match known {
             Some(mut memory) => {
                 let dirs = self.engine.course.output_dirs(&specified.spec);
                 memory.publisher.allow(&dirs);
+                memory.refresh(&self.engine.store, version)?;
                 memory
             }
-            None => self.engine.remember(&specified)?,
+            None => {
+                let mut memory = self.engine.remember(&specified)?;
+                memory.version_of_others = Some(version);
+                memory
+            }
         };
         Ok((specified, memory))
     }
@@ -482,6 +516,14 @@ impl<'e> Resident<'e> {
 async fn sleep_until(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns when the client that asked for a build has gone; never, if nobody did.
+async fn gone(build: Option<&mut (Box<BuildOptions>, oneshot::Sender<Result<Built>>)>) {
+    match build {
+        Some((_, answer)) => answer.closed().await,
         None => std::future::pending().await,
     }
 }

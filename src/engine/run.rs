@@ -209,6 +209,12 @@ impl Run<'_> {
         totals: &mut Totals,
     ) -> Result<bool> {
         let engine = self.engine;
+        match &self.options.force {
+            // What is known to be up to date is made again, too.
+            Force::Everything if number == 0 => memory.settled.clear(),
+            Force::Sources(sources) if number == 0 => memory.settled.unsettle_readers(sources),
+            _ => {}
+        }
         if self.options.looks_at_everything {
             memory.settled.clear();
         }

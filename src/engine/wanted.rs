@@ -11,7 +11,7 @@ use crate::plan::{Action, Plan};
 use crate::store::Latest;
 
 use super::BuildOptions;
-use super::decide::Decider;
+use super::decide::{Decider, Force};
 use super::settled::Settled;
 
 /// Which actions are asked for. What is `settled` reads none of the sources that are.
@@ -45,6 +45,14 @@ pub fn wanted(
             }
         }
         wanted.push(is_kind(action) && is_asked_for);
+    }
+    if let Force::Sources(sources) = &options.force {
+        let is_read = |path: &RelPath| plan.actions.iter().any(|action| action.reads(path));
+        if let Some(path) = sources.iter().find(|path| !is_read(path)) {
+            return Err(Error::usage(format!("no output depends on `{path}`")).hint(
+                "`--force` takes sources of the course: decks, diagrams, data files, images; alone it forces everything",
+            ));
+        }
     }
     let mut read = options.only.iter().zip(are_read);
     if let Some((path, _)) = read.find(|(_, is_read)| !is_read) {

@@ -274,6 +274,14 @@ impl Store {
         self.write(|_| Ok(()))
     }
 
+    /// Returns a number that changes when another process writes records. Writes of this process do not change it: it has
+    /// one connection that writes, and the number is that connection's.
+    pub fn version_of_others(&self) -> Result<i64> {
+        self.write(|connection| {
+            Ok(connection.query_row("PRAGMA data_version", [], |row| row.get(0))?)
+        })
+    }
+
     /// Forgets pages of the database that are only kept in case somebody asks for them again.
     pub fn release_memory(&self) {
         let shrink = |connection: &Connection| connection.execute_batch("PRAGMA shrink_memory");

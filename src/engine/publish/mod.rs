@@ -120,16 +120,8 @@ impl Publisher {
         events: Events,
         names: Arc<Names>,
     ) -> Result<Self> {
-        let ledger = store.outputs(&mut |path| names.of(path))?;
-        let mut among_sources = HashSet::new();
         own.lies_in(place.root);
-        for (path, record) in &ledger {
-            if path.starts_with(SOURCES) {
-                own.insert(Arc::clone(path), record.digest);
-                among_sources.insert(Arc::clone(path));
-            }
-        }
-        Ok(Self {
+        let mut publisher = Self {
             root: place.root.to_path_buf(),
             allowed: std::iter::once(place.root.to_path_buf())
                 .chain(place.output_roots.iter().cloned())
@@ -139,17 +131,33 @@ impl Publisher {
             staged: 0,
             store,
             scope: place.scope.into(),
-            ledger: Recalled::whole(ledger),
+            ledger: Recalled::whole(HashMap::new()),
             names,
             asked: 0,
-            among_sources,
+            among_sources: HashSet::new(),
             own,
             events,
             aside: Aside::new(place.root, &place.state_dir),
             keeps_foreign: false,
             wanted: None,
             lists: Lists::default(),
-        })
+        };
+        publisher.reload()?;
+        Ok(publisher)
+    }
+
+    /// Takes the ledger as it is in the records now.
+    pub fn reload(&mut self) -> Result<()> {
+        let ledger = self.store.outputs(&mut |path| self.names.of(path))?;
+        self.among_sources.clear();
+        for (path, record) in &ledger {
+            if path.starts_with(SOURCES) {
+                self.own.insert(Arc::clone(path), record.digest);
+                self.among_sources.insert(Arc::clone(path));
+            }
+        }
+        self.ledger = Recalled::whole(ledger);
+        Ok(())
     }
 
     /// Before a run: whether files of others that stand where outputs belong are to stay there.

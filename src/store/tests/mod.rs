@@ -432,3 +432,21 @@ fn recording_takes_time_in_proportion() {
     // A tenth of a second or so; a look at all files for each of them takes half a minute.
     assert!(begun.elapsed() < std::time::Duration::from_secs(10));
 }
+
+#[test]
+fn writes_of_others_are_noticed_and_own_ones_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let before = store.version_of_others().unwrap();
+    store.begin_run("own").unwrap();
+    store.settle().unwrap();
+    store.release_memory();
+    assert_eq!(store.version_of_others().unwrap(), before);
+    let (other, _) = Store::open(dir.path()).unwrap();
+    other.begin_run("another").unwrap();
+    let after = store.version_of_others().unwrap();
+    assert_ne!(after, before);
+    assert_eq!(store.version_of_others().unwrap(), after);
+    drop(other);
+    assert_eq!(store.version_of_others().unwrap(), after);
+}
