@@ -380,13 +380,9 @@ async fn kernels_that_cannot_be_started_say_why() {
     );
     let error = run("mute").await.unwrap_err().to_string();
     assert!(error.contains("within 1 s"), "{error}");
-    let outcome = run("klingon").await.unwrap();
-    assert_eq!(outcome.status, OutcomeStatus::Failed);
-    assert!(
-        outcome.diagnostics[0]
-            .message
-            .contains("`klingon` is not installed")
-    );
+    // What is missing is an error of the environment: it is reported once for all decks.
+    let error = run("klingon").await.unwrap_err().to_string();
+    assert!(error.contains("`klingon`"), "{error}");
     assert!(no_process_mentions(runtime.path()));
 }
 
