@@ -406,7 +406,7 @@ fn only_force_and_fast_choose_the_work() {
         "{:?}",
         forced.jobs()
     );
-    let lost = course.build(&["--only", "course.xml"]);
+    let lost = course.build(&["--only", "nothing.txt"]);
     assert_eq!(lost.code, 2, "{}", lost.stdout);
 }
 
