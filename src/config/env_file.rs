@@ -48,7 +48,7 @@ impl EnvFile {
         let Some(path) = path else {
             return Ok(Self::default());
         };
-        // One above the course belongs to whoever keeps courses there; a link must stay in its directory.
+        // One above the course belongs to the person who keeps courses there; a link must stay in its directory.
         let beside = path.parent().unwrap_or(&place.root);
         if let Some(real) = Bounds::of(&place.root).leaves(&path)
             && Bounds::of(beside).leaves(&path).is_some()

@@ -350,7 +350,7 @@ impl Engine {
         let loaded = self.look(&specified, &mut memory, &options.selection)?;
         let mut told = HashSet::new();
         let mut has_errors = false;
-        // As a build does: what several outputs of a deck have to say is told once.
+        // As a build does: what several outputs of a deck have to say is reported once.
         let mut tell = |diagnostics: &[Diagnostic]| {
             let new = diagnostics
                 .iter()

@@ -44,7 +44,7 @@ const MARKDOWN_TAGS: &[&str] = &[
 /// Tags that become the type of a slide, the strongest first.
 const SLIDE_TAGS: &[&str] = &["slide", "subslide", "notes", "voiceover"];
 
-/// A tag that is never proposed: whoever believed it would lose the cell.
+/// A tag that is never proposed: following the hint would remove the cell.
 const REMOVES: &str = "del";
 
 /// What is odd in the cells of a deck, whatever is made of them. Cells that no output has may be odd.

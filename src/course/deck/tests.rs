@@ -222,7 +222,7 @@ fn odd_cells_are_told_with_their_line() {
     assert!(told[2].contains("`slide` and `notes`"));
 }
 
-/// Fault `tag-hint`: whoever believes a hint must not lose the cell.
+/// Fault `tag-hint`: following a hint must not remove the cell.
 #[test]
 fn hints_for_tags_never_remove_a_cell() {
     let hint = |tag: &str| {

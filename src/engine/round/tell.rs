@@ -170,7 +170,7 @@ impl Progressing<'_, '_> {
         }
     }
 
-    /// Tells the author something; what several outputs of a deck have to say is told once.
+    /// Tells the author something; what several outputs of a deck have to say is reported once.
     pub(super) fn warn(&self, diagnostics: &[Diagnostic]) {
         for diagnostic in diagnostics {
             if diagnostic.severity == Severity::Error {

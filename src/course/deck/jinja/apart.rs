@@ -1,6 +1,6 @@
 //! Templates that may need any amount of memory or time, rendered in a process of their own.
 //!
-//! This room knows no processes. Whoever does gives them with [`render_apart_with`]; without them, such as in a library,
+//! This module starts no processes. The caller that can gives them with [`render_apart_with`]; without them, such as in a library,
 //! every template is rendered here, within the engine's own accounting.
 
 use std::sync::OnceLock;
