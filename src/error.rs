@@ -16,7 +16,7 @@ pub enum ErrorKind {
     Interrupted,
 }
 
-/// An error that ends a command, with everything a person needs to mend it.
+/// An error that ends a command, with everything a person needs to correct it.
 ///
 /// A failing deck or diagram is never an `Error`: it is a [`Diagnostic`] in the run.
 #[derive(Debug)]
@@ -50,12 +50,31 @@ impl Error {
 
     /// A failed operation on a file: `what` is an infinitive such as "read".
     pub fn io(what: &str, path: &Path, error: &std::io::Error) -> Self {
+        Self::io_in(Dir::Other, what, path, error)
+    }
+
+    /// A failed operation on a file in a directory that the person may replace by another one.
+    pub fn io_in(dir: Dir, what: &str, path: &Path, error: &std::io::Error) -> Self {
         let mut result = Self::internal(format!("cannot {what} `{}`: {error}", path.display()));
-        if let Some(hint) = io_hint(error) {
+        if let Some(hint) = io_hint(dir, what, error) {
             result = result.hint(hint);
         }
         result.stops_all = stops_all(error);
         result
+    }
+
+    /// A failed call of the system that is about no file: `what` is an infinitive such as "start a thread".
+    pub fn system(what: &str, error: &std::io::Error) -> Self {
+        let result = Self::internal(format!("cannot {what}: {error}"));
+        match io_hint(Dir::Other, what, error) {
+            Some(hint) => result.hint(hint),
+            None => result,
+        }
+    }
+
+    /// Something that happens only when clm itself is wrong: the author has done nothing to cause it.
+    pub fn bug(message: impl Into<String>) -> Self {
+        Self::internal(message).hint(BUG_HINT)
     }
 
     /// Errors collected while reading the specification or the settings.
@@ -73,6 +92,12 @@ impl Error {
             diagnostics: vec![Diagnostic::new(Severity::Error, message)],
             stops_all: false,
         }
+    }
+
+    /// The headline, for a sentence about it: without file, severity and hint.
+    pub fn message(&self) -> &str {
+        let first = self.diagnostics.first();
+        first.map_or("it gives no reason", |first| first.message.as_str())
     }
 
     /// Adds what the person can do about it.
@@ -113,18 +138,131 @@ pub fn stops_all(error: &std::io::Error) -> bool {
     )
 }
 
-/// What a person can do about the common failures of the file system.
-pub fn io_hint(error: &std::io::Error) -> Option<&'static str> {
+/// What to do about an error that is no fault of the author's.
+pub const BUG_HINT: &str = "this is a bug in clm: please report it with this message, the file it is about and what `clm doctor` prints";
+
+/// What a directory is for, if the person can choose another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dir {
+    /// Outputs.
+    Output,
+    /// Records and cached results.
+    State,
+    /// Installed renderers.
+    Tools,
+    /// Anything else.
+    Other,
+}
+
+impl Dir {
+    /// How another one is chosen, as the end of a hint.
+    fn other(self) -> &'static str {
+        match self {
+            Self::Output => ", or choose another one with `--output-dir`",
+            Self::State => ", or choose another one with the variable CLM_STATE_DIR",
+            Self::Tools => ", or choose another one with the variable CLM_TOOLS_DIR",
+            Self::Other => "",
+        }
+    }
+}
+
+/// What a person can do about a failure of the system, by its cause; none where the cause says all there is to say.
+pub fn io_hint(dir: Dir, what: &str, error: &std::io::Error) -> Option<String> {
     use std::io::ErrorKind as Io;
-    match error.kind() {
-        Io::StorageFull | Io::QuotaExceeded => {
-            Some("free some space and build again: finished work is kept, nothing was lost")
+    let is_reading = matches!(what, "read" | "open" | "look at" | "list");
+    let other = dir.other();
+    let hint = match error.kind() {
+        Io::StorageFull => {
+            let stays = match dir {
+                Dir::Output | Dir::State => ": finished work stays in the cache",
+                Dir::Tools | Dir::Other => "",
+            };
+            format!("free some space there and run the command again{stays}")
         }
-        Io::ReadOnlyFilesystem | Io::PermissionDenied => {
-            Some("make the directory writable, or choose another one with `--output-dir`")
+        Io::QuotaExceeded => format!(
+            "your share of that disk is used up: free some of it and run the command again{other}"
+        ),
+        Io::ReadOnlyFilesystem => format!("its file system is read-only: mount it writable{other}"),
+        Io::PermissionDenied if is_reading => "allow yourself to read it (`chmod u+r`)".to_owned(),
+        Io::PermissionDenied => format!("make the directory writable for you{other}"),
+        Io::InvalidData if what == "read" => "save it with the encoding UTF-8".to_owned(),
+        _ => return by_number(dir, what, error.raw_os_error()?).map(str::to_owned),
+    };
+    Some(hint)
+}
+
+/// The same for causes without a kind of their own.
+fn by_number(dir: Dir, what: &str, number: i32) -> Option<&'static str> {
+    use nix::errno::Errno;
+    match Errno::from_raw(number) {
+        Errno::EMFILE | Errno::ENFILE => Some(MANY_FILES),
+        Errno::EAGAIN if what.starts_with("start") => Some(MANY_PROCESSES),
+        Errno::ENOMEM => Some(MEMORY),
+        Errno::ENAMETOOLONG if dir == Dir::Output => {
+            Some("shorten the name: it is made of the deck's title and the name of its section")
         }
+        Errno::ENAMETOOLONG => Some("shorten the name"),
+        Errno::ELOOP => Some("the symbolic links on the way lead in a circle: remove one of them"),
+        Errno::EIO => Some("the disk or the network gave an error: check them, and try again"),
         _ => None,
     }
+}
+
+const MANY_FILES: &str =
+    "too many files are open: raise the limit with `ulimit -n 4096` and run the command again";
+const MANY_PROCESSES: &str = "the limit of processes is reached: end some, or raise it with `ulimit -u`, and run the command again";
+const MEMORY: &str =
+    "memory has run out: close other programs, or build with fewer workers (`-j 1`)";
+
+/// What a person can do about the failure of a program, by what it printed: none where that is not about the system.
+pub fn hint_in_text(text: &str) -> Option<&'static str> {
+    const SIGNS: [(&[&str], &str); 7] = [
+        (
+            &[
+                "No space left on device",
+                "ENOSPC",
+                "disk is full",
+                "Disk quota exceeded",
+            ],
+            "the disk is full: free some space and run the command again",
+        ),
+        (
+            &["Read-only file system", "EROFS"],
+            "a file system is read-only: mount it writable",
+        ),
+        (&["Too many open files", "EMFILE"], MANY_FILES),
+        (
+            &["Resource temporarily unavailable", "can't start new thread"],
+            MANY_PROCESSES,
+        ),
+        (
+            &["Cannot allocate memory", "insufficient memory", "ENOMEM"],
+            MEMORY,
+        ),
+        (
+            &["Permission denied", "EACCES"],
+            "a file or directory that is named above may not be used: change its permissions",
+        ),
+        (
+            &[
+                "name resolution",
+                "ENOTFOUND",
+                "EAI_AGAIN",
+                "ETIMEDOUT",
+                "ECONNREFUSED",
+                "Network is unreachable",
+                "Connection refused",
+                "NewConnectionError",
+                "ProxyError",
+                "certificate verify failed",
+            ],
+            "the network or a server could not be reached: check the connection, the proxy and the certificates",
+        ),
+    ];
+    let found = SIGNS
+        .iter()
+        .find(|(signs, _)| signs.iter().any(|sign| text.contains(sign)));
+    found.map(|(_, hint)| *hint)
 }
 
 impl fmt::Display for Error {
@@ -140,3 +278,55 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::errno::Errno;
+
+    #[test]
+    fn the_hint_is_about_the_cause() {
+        let path = Path::new("/x/y");
+        let all = [
+            (Errno::ENOSPC, "read", "free some space"),
+            (Errno::ENOSPC, "write", "free some space"),
+            (Errno::EDQUOT, "write", "your share of that disk"),
+            (Errno::EROFS, "write", "read-only"),
+            (Errno::EACCES, "read", "allow yourself to read"),
+            (Errno::EACCES, "write", "make the directory writable"),
+            (Errno::EMFILE, "open", "ulimit -n"),
+            (Errno::ENFILE, "create", "ulimit -n"),
+            (Errno::ENAMETOOLONG, "write", "shorten the name"),
+            (Errno::ELOOP, "read", "circle"),
+            (Errno::EIO, "read", "gave an error"),
+            (Errno::ENOMEM, "read", "memory"),
+        ];
+        for dir in [Dir::Output, Dir::State, Dir::Tools, Dir::Other] {
+            for (number, what, expected) in &all {
+                let error = std::io::Error::from_raw_os_error(*number as i32);
+                let error = Error::io_in(dir, what, path, &error);
+                let hint = error.diagnostics[0].hint.clone().unwrap_or_default();
+                assert!(hint.contains(expected), "{dir:?} {what} {number}: {hint}");
+                // A directory of another kind is never offered.
+                for (other, option) in [
+                    (Dir::Output, "--output-dir"),
+                    (Dir::State, "CLM_STATE_DIR"),
+                    (Dir::Tools, "CLM_TOOLS_DIR"),
+                ] {
+                    let is_offered = hint.contains(option);
+                    assert!(
+                        !is_offered || dir == other,
+                        "{dir:?} {what} {number}: {hint}"
+                    );
+                }
+            }
+        }
+        let gone = std::io::Error::from_raw_os_error(Errno::ENOENT as i32);
+        assert_eq!(Error::io("read", path, &gone).diagnostics[0].hint, None);
+        assert!(
+            hint_in_text("OSError: [Errno 28] No space left on device")
+                .is_some_and(|hint| hint.contains("full"))
+        );
+        assert_eq!(hint_in_text("ValueError: bad"), None);
+    }
+}

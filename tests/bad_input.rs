@@ -461,7 +461,8 @@ fn files_of_the_author_are_never_overwritten() {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let ran = course.built();
     assert!(
-        ran.stdout.contains("was not made by clm and is left alone"),
+        ran.stdout
+            .contains("was not made by clm and is not replaced"),
         "{}",
         ran.stdout
     );

@@ -116,7 +116,7 @@ fn an_output_that_was_left_alone_is_not_lost_when_its_topic_comes_back() {
     course.write(&out("c.csv"), "edited");
     course.edit("course.xml", "<topic>two</topic>", "");
     let ran = course.built();
-    assert!(ran.stdout.contains("left alone"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("it was not removed"), "{}", ran.stdout);
     course.edit(
         "course.xml",
         "<topic>one</topic>",

@@ -270,6 +270,38 @@ fn faults_of_a_worker_are_tried_again_and_then_told() {
 }
 
 #[test]
+fn a_diagram_that_takes_too_long_fails_once_and_is_remembered() {
+    let course = Course::with_topics(&["slow"]);
+    let source = "slides/m/topic_010_slow/pu/slow.pu";
+    course.write(source, "@startuml\n' fake: hang\n@enduml\n");
+    course.write(
+        "slides/m/topic_010_slow/pu/good.pu",
+        "@startuml\n' fake: ok\n@enduml\n",
+    );
+    let build = |limit: u64| {
+        course.write("clm.toml", format!("[diagrams]\ntimeout = {limit}\n"));
+        let worker = env!("CARGO_BIN_EXE_clm-fake-worker");
+        let mut command = course.command(&["build", "--message-format", "json"]);
+        let run = ran(command
+            .env("CLM_TEST_PLANTUML_COMMAND", worker)
+            .output()
+            .unwrap());
+        assert_eq!(run.code, 1, "{}\n{}", run.stdout, run.stderr);
+        assert_eq!(run.counts().failed, 1, "{}", run.stdout);
+        let error = run.error_in(source);
+        let expected = format!("the diagram was not drawn within {limit} s");
+        assert!(error.message.contains(&expected), "{error}");
+        let hint = error.hint.clone().unwrap_or_default();
+        assert!(hint.contains("`timeout`"), "{error}");
+        let of_it = run.jobs().iter().filter(|job| job.contains(source)).count();
+        (of_it, run.counts().built)
+    };
+    assert_eq!(build(3), (1, 1), "one attempt; the other is drawn");
+    assert_eq!(build(3), (0, 0), "it is known to fail");
+    assert_eq!(build(2).0, 1, "another limit may be enough");
+}
+
+#[test]
 fn what_cells_detach_dies_with_clm_however_it_ends() {
     // Without a word in the environment by which they could be found.
     let detach = "import subprocess, time\nprint('detached')\ncommand = 'setsid env -i sleep 600 >/dev/null 2>&1 & echo $!'\n\

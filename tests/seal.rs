@@ -433,3 +433,29 @@ fn a_build_after_an_edit_looks_only_at_what_it_touches() {
 fn sealed_count(course: &Course) -> u64 {
     course.build(&[]).counts().fresh
 }
+
+#[test]
+fn a_deck_is_warned_about_an_image_that_another_topic_has_no_more() {
+    let course = Course::with_topics(&["one", "two"]);
+    course.edit(
+        "course.xml",
+        "</course>",
+        "<output-targets><output-target name=\"shared\"><path>output/shared</path>\
+         <formats><format>notebook</format></formats></output-target></output-targets></course>",
+    );
+    course.write(DECK, "# %% [markdown]\n# ![x](img/x.png)\n");
+    let image = "slides/m/topic_020_two/img/x.png";
+    course.write("slides/m/topic_020_two/slides_two.py", "# %%\nx = 1\n");
+    let missing = |ran: &Ran| {
+        let said = ran.diagnostics();
+        said.iter()
+            .any(|said| said.message.contains("no output has the image `img/x.png`"))
+    };
+    for round in 0..2 {
+        course.write(image, "a picture");
+        assert!(!missing(&course.built()), "round {round}");
+        course.remove(image);
+        let warned = course.built();
+        assert!(missing(&warned), "round {round}: {}", warned.stdout);
+    }
+}

@@ -49,8 +49,8 @@ pub struct BuildArgs {
     /// Stop at the first failure
     #[arg(long)]
     fail_fast: bool,
-    /// How to report: lines for people, JSON lines, GitHub annotations, or a line for each error with an absolute path,
-    /// for editors
+    /// How to report: text for people, JSON lines, GitHub annotations, or one line for each error with an absolute path
+    /// (`short`, for editors)
     #[arg(long, value_enum, value_name = "FORMAT")]
     message_format: Option<MessageFormat>,
     /// Write a JSON summary of the run to this file
@@ -58,19 +58,19 @@ pub struct BuildArgs {
     summary: Option<PathBuf>,
     #[command(flatten)]
     pub profile: ProfileArgs,
-    /// Say only what went wrong
+    /// Report only warnings and errors
     #[arg(short, long)]
     quiet: bool,
-    /// Also say what was copied and written
+    /// Also list what was copied and written
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
-    /// Work alone, although a daemon watches the course
+    /// Build in this process, even if a daemon watches the course
     #[arg(long)]
     no_daemon: bool,
     /// Install renderers that the course needs and that are missing
     #[arg(long, conflicts_with = "offline")]
     setup: bool,
-    /// Never reach out to the network
+    /// Never use the network
     #[arg(long)]
     offline: bool,
 }
@@ -173,7 +173,7 @@ fn run_for(
     drop(events);
     let (summary, measured) = report
         .join()
-        .map_err(|_| Error::internal("the reporter failed"))?;
+        .map_err(|_| Error::bug("the thread that prints messages failed"))?;
     *profile = measured;
     if let Some(file) = summary_file {
         std::fs::write(&file, summary.to_json())
@@ -292,10 +292,11 @@ impl BuildArgs {
             return None;
         }
         let alone = |reason: &str| {
-            events.emit(Event::Diagnostic(Diagnostic::new(
-                Severity::Note,
-                format!("this build works without the daemon: {reason}"),
-            )));
+            let message = format!("this build works without the daemon: {reason}");
+            let note = Diagnostic::new(Severity::Note, message);
+            events.emit(Event::Diagnostic(
+                note.hint("`clm daemon stop` ends the daemon"),
+            ));
             None
         };
         let mut client = match Client::connect(&course.place.state_dir()) {
@@ -326,7 +327,7 @@ impl BuildArgs {
                 stops_all: false,
             })),
             Ok(ClientBuilt::Refused(reason)) => alone(&reason),
-            Err(error) => alone(&error.to_string()),
+            Err(error) => alone(error.message()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! `clm cache`: what is kept of earlier builds, and how much of it.
+//! `clm cache`: the cached results of earlier builds, and their size.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub struct CacheArgs {
 
 #[derive(Debug, Subcommand)]
 enum CacheCommand {
-    /// Show how much is kept
+    /// Show the size of the cache, and its limits
     Stats {
         #[command(flatten)]
         course: CourseArgs,
@@ -96,7 +96,7 @@ pub fn run(args: &CacheArgs) -> Result<u8> {
             let limits = bounds::limits(&settings, &course.place.state_dir());
             let collected = store.collect(&limits)?;
             ui::data(&format!(
-                "removed {}; {} are kept\n",
+                "removed {}; the cache has {} now\n",
                 ui::size(collected.freed),
                 line(&store.usage()?)
             ));
@@ -106,11 +106,13 @@ pub fn run(args: &CacheArgs) -> Result<u8> {
             let (_, store) = open(course)?;
             let verified = store.verify()?;
             ui::data(&format!(
-                "{} results read, {} damaged and removed, {} missing\n",
-                verified.results, verified.damaged, verified.missing
+                "{} read, {} damaged and removed, {} missing\n",
+                results(verified.results),
+                verified.damaged,
+                verified.missing
             ));
             if verified.damaged + verified.missing > 0 {
-                ui::data("the next build makes again what it needs of them\n");
+                ui::data("the next build makes those again that the course needs\n");
             }
             Ok(u8::from(verified.damaged > 0))
         }
@@ -135,9 +137,16 @@ fn open(args: &CourseArgs) -> Result<(Course, Store)> {
     Ok((course, store))
 }
 
-/// How much is kept, in a few words.
+/// The size of the cache in a few words.
 pub fn line(usage: &Usage) -> String {
-    format!("{} results, {}", usage.results, ui::size(usage.bytes))
+    format!("{}, {}", results(usage.results), ui::size(usage.bytes))
+}
+
+fn results(count: u64) -> String {
+    match count {
+        1 => "1 result".to_owned(),
+        count => format!("{count} results"),
+    }
 }
 
 fn show(stats: &Stats) {
@@ -146,12 +155,13 @@ fn show(stats: &Stats) {
     ui::data(&format!(
         "results   {}, of which the course needs {} now\n\
          limits    {}, {days:.0} days without use\n\
-         runs      {} of actions are recorded\n\
+         records   of {} finished {}\n\
          database  {}\n",
         line(usage),
         ui::size(usage.current_bytes),
         ui::size(stats.max_size),
         usage.runs,
+        if usage.runs == 1 { "action" } else { "actions" },
         ui::size(usage.database_bytes),
     ));
 }

@@ -12,7 +12,8 @@ use super::session::CourseArgs;
 pub struct CheckSpecArgs {
     #[command(flatten)]
     pub course: CourseArgs,
-    /// How to report: lines for people, JSON lines, GitHub annotations, or lines for editors
+    /// How to report: text for people, JSON lines, GitHub annotations, or one line for each error with an absolute path
+    /// (`short`, for editors)
     #[arg(long, value_enum, value_name = "FORMAT")]
     message_format: Option<MessageFormat>,
     /// Fail on warnings too

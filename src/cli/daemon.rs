@@ -1,5 +1,6 @@
 //! `clm daemon`: a watch in the background.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -8,14 +9,14 @@ use clap::{Args, Subcommand};
 use crate::daemon::client::Client;
 use crate::daemon::protocol::{Answer, Request};
 use crate::daemon::{log_file, running};
-use crate::error::{Error, Result};
+use crate::error::{Dir, Error, Result};
 use crate::private;
 use crate::ui;
 
 use super::session::CourseArgs;
 use super::status;
 
-/// How long a daemon may take until it answers, and until it has ended.
+/// How long a daemon may take to answer, and to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How often that is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -40,10 +41,10 @@ enum DaemonCommand {
 struct StartArgs {
     #[command(flatten)]
     course: CourseArgs,
-    /// End after this many minutes in which nothing changed and nobody asked
+    /// End after this many minutes without a change, a build or another request
     #[arg(long, value_name = "MINUTES", default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..))]
     idle_exit: u64,
-    /// Further options of `clm watch`
+    /// Further options of `clm watch`, such as `-- --serve`
     #[arg(last = true, value_name = "WATCH OPTIONS")]
     options: Vec<String>,
 }
@@ -64,11 +65,14 @@ fn start(args: &StartArgs) -> Result<u8> {
         ui::say(&format!("Process {} watches this course already", info.pid));
         return Ok(0);
     }
-    let program = std::env::current_exe()
-        .map_err(|error| Error::internal(format!("cannot find this program: {error}")))?;
+    let program =
+        std::env::current_exe().map_err(|error| Error::system("find the program `clm`", &error))?;
     let log = log_file(&state_dir);
-    private::create_dir_all(&state_dir).map_err(|error| Error::io("create", &state_dir, &error))?;
-    let output = private::append(&log).map_err(|error| Error::io("write", &log, &error))?;
+    private::create_dir_all(&state_dir)
+        .map_err(|error| Error::io_in(Dir::State, "create", &state_dir, &error))?;
+    let output =
+        private::append(&log).map_err(|error| Error::io_in(Dir::State, "write", &log, &error))?;
+    let size = output.metadata().map_or(0, |metadata| metadata.len());
     let mut command = Command::new(program);
     command
         .arg("watch")
@@ -81,7 +85,7 @@ fn start(args: &StartArgs) -> Result<u8> {
     detach(&mut command);
     let mut child = command
         .spawn()
-        .map_err(|error| Error::internal(format!("cannot start the daemon: {error}")))?;
+        .map_err(|error| Error::system("start the daemon", &error))?;
     let begun = Instant::now();
     loop {
         if let Some(info) = running(&state_dir) {
@@ -97,11 +101,28 @@ fn start(args: &StartArgs) -> Result<u8> {
         }
         let ended = child.try_wait().ok().flatten();
         if ended.is_some() || begun.elapsed() > PATIENCE {
-            return Err(Error::internal("the daemon did not start")
-                .hint(format!("its log is `{}`", log.display())));
+            let how = match ended {
+                Some(exit) => format!("the daemon ended at its start ({exit})"),
+                None => format!("the daemon was not ready within {} s", PATIENCE.as_secs()),
+            };
+            let mut error = Error::internal(how).hint(format!("its log is `{}`", log.display()));
+            if let Some(said) = error.diagnostics.first_mut() {
+                said.detail = log_since(&log, size);
+            }
+            return Err(error);
         }
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// The last lines that were written to a log since it had a size.
+fn log_since(log: &Path, size: u64) -> Option<String> {
+    const LINES: usize = 20;
+    let bytes = crate::files::read(log).ok()?;
+    let text = String::from_utf8_lossy(bytes.get(usize::try_from(size).ok()?..)?);
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
+    (!last.is_empty()).then_some(last)
 }
 
 /// Lets the child outlive the terminal.
@@ -114,7 +135,7 @@ fn stop(args: &CourseArgs) -> Result<u8> {
     let course = args.course()?;
     let state_dir = course.place.state_dir();
     let Some(info) = running(&state_dir) else {
-        ui::say("Nobody watches this course");
+        ui::say("No watch of this course is running");
         return Ok(0);
     };
     let answer = match Client::connect(&state_dir) {
@@ -144,7 +165,12 @@ fn stop(args: &CourseArgs) -> Result<u8> {
     while running(&state_dir).is_some_and(|other| other.pid == info.pid) {
         if begun.elapsed() > PATIENCE {
             return Err(Error::internal(format!(
-                "process {} does not end",
+                "process {} has not ended within {} s",
+                info.pid,
+                PATIENCE.as_secs()
+            ))
+            .hint(format!(
+                "end it with `kill -9 {}`: nothing is lost",
                 info.pid
             )));
         }

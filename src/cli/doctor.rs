@@ -39,12 +39,18 @@ pub fn run(args: &DoctorArgs) -> Result<u8> {
         None => Context::of_process(None),
     };
     let scratch = tempfile::tempdir().map_err(|error| {
-        Error::internal(format!("there is no temporary directory: {error}"))
-            .hint("name a directory that you can write to in the variable TMPDIR")
+        let temporary = std::env::temp_dir();
+        let result = Error::io("write to", &temporary, &error);
+        match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => {
+                result.hint("name a directory that you can write to in the variable TMPDIR")
+            }
+            _ => result,
+        }
     })?;
     let state_dir = course.as_ref().map(|course| course.place.state_dir());
-    let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| Error::internal(format!("cannot start: {error}")))?;
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|error| Error::system("start threads", &error))?;
     let config = session::pool_config_for(scratch.path(), &context);
     let report = runtime.block_on(doctor::doctor(
         &context,
@@ -66,13 +72,24 @@ pub fn run(args: &DoctorArgs) -> Result<u8> {
             ui::data(&format!("         hint: {hint}\n"));
         }
     }
+    let mut cache_fails = false;
     if let Some(dir) = state_dir.filter(|dir| dir.join("clm.db").is_file()) {
-        let (store, _) = Store::open(&dir)?;
-        let usage = cache::line(&store.usage()?);
-        ui::data(&format!("{:>8} cache: {usage}\n", "ok"));
+        let usage = Store::open(&dir).and_then(|(store, _)| store.usage());
+        match usage {
+            Ok(usage) => ui::data(&format!("{:>8} cache: {}\n", "ok", cache::line(&usage))),
+            Err(error) => {
+                cache_fails = true;
+                for diagnostic in Error::from(error).diagnostics {
+                    ui::data(&format!("{:>8} cache: {}\n", "error", diagnostic.message));
+                    if let Some(hint) = diagnostic.hint {
+                        ui::data(&format!("         hint: {hint}\n"));
+                    }
+                }
+            }
+        }
     }
     let mut findings = report.findings.iter();
-    let is_bad = findings.any(|finding| finding.health == Health::Bad);
+    let is_bad = cache_fails || findings.any(|finding| finding.health == Health::Bad);
     Ok(match is_unusable {
         true => 2,
         false => u8::from(is_bad),

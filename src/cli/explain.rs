@@ -21,7 +21,7 @@ pub struct ExplainArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Also print the components of the keys
+    /// Also print everything that the outputs depend on, as digests
     #[arg(short, long)]
     verbose: bool,
 }

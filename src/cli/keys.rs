@@ -67,7 +67,7 @@ impl Keyboard {
 
     fn open(&self) {
         let Some(address) = &self.preview else {
-            lock(&self.screen).say("There is no preview: start with --serve");
+            lock(&self.screen).say("There is no preview: start `clm watch` with `--serve`");
             return;
         };
         let opener = if cfg!(target_os = "macos") {

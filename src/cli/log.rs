@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Dir, Error, Result};
 use crate::private;
 
 /// The size at which a log is put aside, in bytes.
@@ -23,7 +23,8 @@ pub struct RotatingLog {
 impl RotatingLog {
     /// Goes on with the log at `path`.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = private::append(path).map_err(|error| Error::io("write", path, &error))?;
+        let file = private::append(path)
+            .map_err(|error| Error::io_in(Dir::State, "write", path, &error))?;
         let size = file.metadata().map_or(0, |metadata| metadata.len());
         Ok(Self {
             path: path.to_path_buf(),

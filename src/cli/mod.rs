@@ -18,6 +18,7 @@ mod status;
 mod watch;
 
 use std::io::IsTerminal as _;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -28,7 +29,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::env;
 use crate::course::deck::render_apart_with;
-use crate::error::Result;
+use crate::error::{BUG_HINT, Result};
 use crate::memory;
 use crate::profile::{Profile, Recorder};
 use crate::ui;
@@ -51,15 +52,15 @@ enum Command {
     Build(Box<build::BuildArgs>),
     /// Build, and build again whenever something changes
     Watch(Box<watch::WatchArgs>),
-    /// Show the daemon of a course, its workers, the last runs, and what is wrong
+    /// Show the daemon of a course, its workers, the last builds, and all errors
     Status(status::StatusArgs),
     /// Watch a course in the background
     Daemon(daemon::DaemonArgs),
-    /// Tell everything that is wrong in a specification and in what it names, without building
+    /// List everything that is wrong in a specification and in what it names, without building
     CheckSpec(check_spec::CheckSpecArgs),
-    /// Show and bound what is kept of earlier builds
+    /// Show, limit, verify or clean the cache of earlier builds
     Cache(cache::CacheArgs),
-    /// Say why the outputs of a source are up to date or not
+    /// Explain why the outputs of a source are up to date or not
     Explain(explain::ExplainArgs),
     /// Find the renderers and install those that are missing, without root
     Setup(setup::SetupArgs),
@@ -79,12 +80,19 @@ pub fn main() -> ExitCode {
         return template::serve();
     }
     render_apart_with(Box::new(template::Processes));
+    say_what_to_do_about_panics();
     let cli = Cli::parse();
     let course = cli.command.course().cloned();
-    let result = cli.command.profile().and_then(|profile| {
-        start_log(profile.as_ref());
-        run(cli.command, profile)
-    });
+    let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        cli.command.profile().and_then(|profile| {
+            start_log(profile.as_ref());
+            run(cli.command, profile)
+        })
+    }));
+    // It was reported where it happened.
+    let Ok(result) = result else {
+        return ExitCode::from(3);
+    };
     match result {
         Ok(code) => ExitCode::from(match ui::data_lost() {
             None => code,
@@ -101,6 +109,15 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Adds to the report of a panic that the author has done nothing to cause it.
+fn say_what_to_do_about_panics() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        ui::say(&format!("hint: {BUG_HINT}"));
+    }));
 }
 
 impl Command {
@@ -145,7 +162,19 @@ fn run(command: Command, profile: Option<Profile>) -> Result<u8> {
 /// Our own log goes to stderr when `CLM_LOG` asks for it, and nowhere else; what is measured goes to its recorder.
 /// With neither, spans and lines cost nothing.
 fn start_log(profile: Option<&Profile>) {
-    let log = EnvFilter::try_from_env(env::LOG).ok().map(|filter| {
+    let filter = match std::env::var(env::LOG) {
+        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text)
+            .inspect_err(|error| {
+                let name = env::LOG;
+                ui::say(&format!(
+                    "warning: {name} is `{text}`, which is no filter of a log ({error}), and is ignored\n\
+                     hint: write `debug`, or `clm::engine=trace`"
+                ));
+            })
+            .ok(),
+        _ => None,
+    };
+    let log = filter.map(|filter| {
         let spans = FmtSpan::CLOSE;
         let layer = tracing_subscriber::fmt::layer().with_span_events(spans);
         let colours = std::io::stderr().is_terminal();

@@ -30,16 +30,16 @@ pub struct MakeArgs {
     /// Sections to make: id, number or part of the name
     #[arg(long, value_delimiter = ',', value_name = "SECTION,..")]
     pub only_sections: Vec<String>,
-    /// Execute nothing now: notebooks, code, diagrams and files only
+    /// Execute no decks now: make notebooks, code, diagrams and copies only
     #[arg(long)]
     pub fast: bool,
-    /// Do not move files aside that clm did not make and that are in the place of an output: such an output is an error
+    /// Report an error, instead of moving it to `.clm/replaced`, for a file that clm did not make and that is where an output belongs
     #[arg(long)]
     pub no_replace: bool,
-    /// How many things are done at once
+    /// How many workers of each kind run at once
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
-    /// Slots by kind of worker, such as `notebook=2,html=1,plantuml=2,drawio=1`
+    /// How many workers of a kind run at once, such as `notebook=2,html=1,plantuml=2,drawio=1`
     #[arg(long, value_name = "KIND=N,..", value_parser = WorkerSettings::parse)]
     pub workers: Option<WorkerSettings>,
 }

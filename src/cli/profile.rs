@@ -12,10 +12,10 @@ use super::session;
 /// What is to be measured.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ProfileArgs {
-    /// Write a page that shows where the time went; a watch writes it after every run that did something
+    /// Write a page that shows where the time went; a watch writes it after each build that made something
     #[arg(long, value_name = "FILE.html")]
     pub timings: Option<PathBuf>,
-    /// Write a trace for Perfetto or chrome://tracing; a watch writes it after every run that did something
+    /// Write a trace for Perfetto or chrome://tracing; a watch writes it after each build that made something
     #[arg(long, value_name = "FILE.json")]
     pub trace: Option<PathBuf>,
 }

@@ -30,13 +30,13 @@ pub struct CourseArgs {
     /// Output root: each target gets a directory of its name in it
     #[arg(short, long, value_name = "DIR")]
     pub output_dir: Option<PathBuf>,
-    /// Where images go: beside the decks of every section, format and kind, or into one directory for each language
+    /// Where images go: beside the decks of each section, format and kind, or into one directory for each language
     #[arg(long, value_enum, value_name = "MODE")]
     pub image_mode: Option<ImageMode>,
     /// The format of diagrams, whatever the specification says
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub image_format: Option<ImageKind>,
-    /// Make images a part of notebooks and pages
+    /// Embed images in notebooks and pages
     #[arg(long)]
     pub inline_images: bool,
 }
@@ -123,23 +123,26 @@ fn refuse_strange_name(dir: &Path, place: &Place) -> Result<()> {
 /// Outputs must not go into the sources, where they would be built again.
 fn refuse_source_dir(dir: &Path, place: &Place) -> Result<()> {
     let real = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
-    if real == place.root
-        || place.root.starts_with(&real)
-        || real.starts_with(place.root.join("slides"))
-    {
-        return Err(Error::usage(format!(
-            "the output directory `{}` holds sources of the course",
-            dir.display()
-        ))
-        .hint("choose a directory of its own, such as `output`"));
-    }
-    Ok(())
+    let problem = if place.root.starts_with(&real) {
+        "holds sources of the course"
+    } else if real.starts_with(place.root.join("slides")) {
+        "lies among the sources of the course"
+    } else {
+        return Ok(());
+    };
+    Err(Error::usage(format!(
+        "the output directory `{}` {problem}",
+        dir.display()
+    ))
+    .hint("choose a directory of its own, such as `output`"))
 }
 
 /// The working directory.
 pub fn current_dir() -> Result<PathBuf> {
-    std::env::current_dir()
-        .map_err(|error| Error::internal(format!("there is no working directory: {error}")))
+    std::env::current_dir().map_err(|error| {
+        Error::usage(format!("the working directory cannot be used: {error}"))
+            .hint("it may have been removed or replaced: change to it again with `cd`")
+    })
 }
 
 /// The tools as they are found for a course.
@@ -215,6 +218,8 @@ pub fn pool_config(
     let mut config = pool_config_for(&course.place.root, context);
     config.zygote = course.settings.notebook.zygote;
     config.imports_file = Some(course.place.state_dir().join("imports.json"));
+    config.timeouts.plantuml = course.settings.diagrams.timeout();
+    config.timeouts.drawio = course.settings.diagrams.timeout();
     let slots = &mut config.slots;
     for (slot, number) in [
         (&mut slots.execute, workers.notebook),
@@ -270,5 +275,5 @@ pub fn runtime() -> Result<tokio::runtime::Runtime> {
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|error| Error::internal(format!("cannot start: {error}")))
+        .map_err(|error| Error::system("start threads", &error))
 }

@@ -17,7 +17,7 @@ pub struct SetupArgs {
     /// Install only what this course needs
     #[arg(value_name = "SPEC")]
     spec: Option<PathBuf>,
-    /// Use the system's package manager where nothing else helps (as root)
+    /// Let the system's package manager install what nothing else can (needs root)
     #[arg(long)]
     system: bool,
 }

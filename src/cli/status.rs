@@ -83,7 +83,7 @@ pub fn run(args: &StatusArgs) -> Result<u8> {
     let (daemon, unusable) = match Client::connect(&state_dir) {
         Ok(Some(mut client)) => match client.status() {
             Ok(status) => (Some(status), None),
-            Err(error) => (None, Some(error.to_string())),
+            Err(error) => (None, Some(error.message().to_owned())),
         },
         Ok(None) => (None, None),
         Err(unusable) => (None, Some(unusable.0)),
@@ -193,7 +193,7 @@ fn show(status: &Status, place: &Place) {
             }
         }
         (None, Some(unusable)) => line(unusable.clone()),
-        (None, None) => line(format!("nobody watches {}", status.spec)),
+        (None, None) => line(format!("no watch of {} is running", status.spec)),
     }
     line(format!(
         "queue: {} waiting, {} running",
@@ -211,7 +211,7 @@ fn show(status: &Status, place: &Place) {
                 let begun = u64::try_from(now_ms - run.started_ms).unwrap_or(0);
                 format!("running for {}", ui::duration(begun))
             }
-            _ => "interrupted: its process ended before it did".to_owned(),
+            _ => "interrupted: its process ended before the build was done".to_owned(),
         };
         let reason = match &run.reason {
             Some(reason) => format!("\n    {reason}"),

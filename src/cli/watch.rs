@@ -41,16 +41,16 @@ pub struct WatchArgs {
     /// Show the course in a browser: an address, a port, or nothing for 127.0.0.1:8000
     #[arg(long, num_args = 0..=1, value_name = "ADDR", value_parser = parse_address, default_missing_value = "127.0.0.1:8000")]
     pub serve: Option<SocketAddr>,
-    /// How long files must be at rest before they are built, in milliseconds
+    /// How long to wait after the last change of a file before building, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub settle: u64,
-    /// Look at the files again and again instead of waiting for events (for file systems without them)
+    /// Look at all files every second or so, for file systems that do not report changes
     #[arg(long)]
     pub poll: bool,
-    /// How to report: lines for people, JSON lines, or a line for each error with an absolute path, for editors
+    /// How to report: text for people, JSON lines, or one line for each error with an absolute path (`short`, for editors)
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub message_format: Option<MessageFormat>,
-    /// Also say what was copied and written
+    /// Also list what was copied and written
     #[arg(short, long)]
     pub verbose: bool,
     /// Install renderers that the course needs and that are missing
@@ -120,7 +120,7 @@ async fn watch(
     let index: Arc<Mutex<Option<Index>>> = Arc::default();
     let hub = Hub::default();
     let mut sinks = sinks(&screen, preview, &index);
-    // Before anybody hears that a run is over, it can be looked at.
+    // The files are complete before the end of the run is reported.
     sinks.splice(0..0, profile.map(measure));
     let handed_on = hub.clone();
     let hand_on = std::thread::spawn(move || handed_on.run(receiver, sinks));
@@ -175,14 +175,14 @@ async fn watch(
     };
     let result = daemon.run().await;
     cancel.cancel();
-    // Whoever still holds a sender must not keep the last words from being said.
+    // A sender that is still held must not keep the last messages from being printed.
     let said = tokio::task::spawn_blocking(move || hand_on.join());
     let _ = tokio::time::timeout(Duration::from_secs(2), said).await;
     parallel::lock(&screen).finish();
     result
 }
 
-/// What is told on the screen, in the log, or as JSON.
+/// Where messages go: the screen, the log, or JSON.
 pub enum Screen {
     /// To a person.
     Watch(Box<Watch>),
@@ -271,7 +271,7 @@ fn measure(mut profile: Profile) -> Sink {
     })
 }
 
-/// Tells where the preview is. The token in its address is a secret, and not for logs.
+/// The line that shows where the preview is. The token in its address is a secret, and not for logs.
 fn preview_line(address: &str, is_logged: bool) -> String {
     match address.split_once("?token=") {
         Some((open, _)) if is_logged || !std::io::stderr().is_terminal() => {
@@ -290,13 +290,13 @@ fn serve(
     let listener = web::bind(address)?;
     let local = listener
         .local_addr()
-        .map_err(|error| Error::internal(format!("cannot serve the preview: {error}")))?;
+        .map_err(|error| Error::system("serve the preview", &error))?;
     let (access, url) = if local.ip().is_loopback() {
         (Access::Loopback, format!("http://{local}/"))
     } else {
         let token = uuid::Uuid::new_v4().simple().to_string();
         ui::say(&format!(
-            "warning: everybody in the network who knows the token can see the preview at `{local}`"
+            "warning: everyone in the network who has the token can see the preview at `{local}`"
         ));
         let url = format!("http://{local}/?token={token}");
         (Access::Network { token }, url)
@@ -314,7 +314,7 @@ fn serve(
 fn make_engine(args: WatchArgs) -> MakeEngine {
     Box::new(move |events, cancel| {
         let course = args.course.course()?;
-        // A specification that is broken now still has a course to watch; its kernel is found when it is mended.
+        // A specification that is broken now still has a course to watch; its kernel is found when it is corrected.
         let kernel = course
             .specification()
             .ok()

@@ -64,7 +64,7 @@ impl Bounds {
         match self.hold(&real) {
             true => Ok(file),
             false => Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
+                io::ErrorKind::InvalidInput,
                 "it lies outside of the course",
             )),
         }

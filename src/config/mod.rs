@@ -6,22 +6,24 @@ mod bounds;
 mod cache;
 mod env_file;
 mod foreign;
+mod place;
+mod wording;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::course::words::ImageKind;
-use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Dir, Error, Result, io_hint};
 use crate::events::Diagnostic;
 use crate::files;
 
 pub use bounds::Bounds;
 pub use cache::{CacheSettings, MAX_AGE, MAX_SIZE, parse_age, parse_size};
 pub use env_file::EnvFile;
+pub use place::{Place, user_cache};
 
 /// Environment variables that clm honours besides those of its tools.
 pub mod env {
@@ -99,7 +101,7 @@ impl Default for NotebookSettings {
 impl NotebookSettings {
     /// The time limit of a cell, or none.
     pub fn cell_timeout(&self) -> Option<Duration> {
-        (self.cell_timeout > 0).then(|| Duration::from_secs(self.cell_timeout))
+        time_limit(self.cell_timeout)
     }
 }
 
@@ -117,6 +119,8 @@ pub struct DiagramSettings {
     pub scale: u32,
     /// Border around a draw.io diagram, in units of the drawing.
     pub border: u32,
+    /// Seconds that one diagram may take; 0 for no limit.
+    pub timeout: u64,
 }
 
 impl Default for DiagramSettings {
@@ -127,8 +131,24 @@ impl Default for DiagramSettings {
             limit: 8192,
             scale: 3,
             border: 20,
+            timeout: 60,
         }
     }
+}
+
+impl DiagramSettings {
+    /// The time limit of a diagram, or none.
+    pub fn timeout(&self) -> Option<Duration> {
+        time_limit(self.timeout)
+    }
+}
+
+/// The longest limit that makes a difference, in seconds: a year. Longer ones are no times that a clock can reach.
+const LONGEST: u64 = 365 * 86_400;
+
+/// A limit that is set in seconds; none for 0.
+pub fn time_limit(seconds: u64) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds.min(LONGEST)))
 }
 
 /// `[images]`: what is not named here is as the specification says.
@@ -245,11 +265,16 @@ impl Settings {
             Err(error) => {
                 let result = Error::usage(format!("the settings cannot be read: {error}"));
                 let hint = match error.kind() {
-                    std::io::ErrorKind::InvalidData => "save it with the encoding UTF-8",
-                    std::io::ErrorKind::PermissionDenied => "allow yourself to read it",
-                    _ => "`clm.toml` must be a text file; without it the defaults count",
+                    std::io::ErrorKind::IsADirectory | std::io::ErrorKind::InvalidInput => {
+                        "`clm.toml` must be a text file; without it the defaults count".to_owned()
+                    }
+                    _ => io_hint(Dir::Other, "read", &error).unwrap_or_default(),
                 };
-                return Err(result.at(SETTINGS_FILE, None).hint(hint));
+                let mut result = result.at(SETTINGS_FILE, None);
+                if !hint.is_empty() {
+                    result = result.hint(hint);
+                }
+                return Err(result);
             }
         };
         let settings = Self::parse(&text)?;
@@ -284,8 +309,10 @@ impl Settings {
             let line = error
                 .span()
                 .map(|span| own[..span.start.min(own.len())].matches('\n').count() as u32 + 1);
-            let result = Error::usage(error.message().to_owned()).at(SETTINGS_FILE, line);
-            match suggestion(error.message()) {
+            let written = line.and_then(|line| own.lines().nth(line as usize - 1));
+            let message = wording::reworded(error.message(), written.unwrap_or_default());
+            let result = Error::usage(message).at(SETTINGS_FILE, line);
+            match wording::suggestion(error.message()) {
                 Some(name) => result.hint(format!("did you mean `{name}`?")),
                 None => result,
             }
@@ -326,135 +353,6 @@ impl Settings {
     }
 }
 
-/// The expected name nearest to the unknown one in a message such as
-/// ``unknown field `dip`, expected one of `dpi`, `limit` ``.
-fn suggestion(message: &str) -> Option<&str> {
-    let mut names = message.split('`').skip(1).step_by(2);
-    let unknown = names.next()?;
-    if !message.starts_with("unknown field") {
-        return None;
-    }
-    names
-        .map(|name| (strsim::damerau_levenshtein(unknown, name), name))
-        .min()
-        .filter(|(distance, _)| *distance <= 3)
-        .map(|(_, name)| name)
-}
-
-/// Where a course is: its specification and the directory that all its paths are relative to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The specification (absolute).
-    pub spec: PathBuf,
-    /// The course root (absolute, symbolic links resolved).
-    pub root: PathBuf,
-}
-
-impl Place {
-    /// Finds the course: `spec` or the nearest `course.xml` upward from `cwd`; its root is `data_dir`, or the
-    /// specification's own directory when that holds `slides/`, or the parent of that.
-    pub fn find(spec: Option<&Path>, data_dir: Option<&Path>, cwd: &Path) -> Result<Self> {
-        let spec = match spec {
-            Some(path) => cwd.join(path),
-            None => cwd
-                .ancestors()
-                .map(|dir| dir.join("course.xml"))
-                .find(|path| path.is_file())
-                .ok_or_else(|| {
-                    Error::usage(format!(
-                        "there is no `course.xml` in `{}` or above it",
-                        cwd.display()
-                    ))
-                    .hint("name the specification: `clm build PATH/TO/course.xml`")
-                })?,
-        };
-        let spec = spec
-            .canonicalize()
-            .map_err(|error| no_spec(&spec, &error))?;
-        if !spec.is_file() {
-            return Err(Error::usage(format!("`{}` is not a file", spec.display()))
-                .hint("name the specification file, such as `course.xml`"));
-        }
-        let own = spec.parent().unwrap_or(Path::new("/"));
-        let root = match data_dir {
-            Some(dir) => cwd.join(dir).canonicalize().map_err(|error| {
-                Error::usage(format!(
-                    "cannot use the course root `{}`: {error}",
-                    dir.display()
-                ))
-            })?,
-            None => [Some(own), own.parent()]
-                .into_iter()
-                .flatten()
-                .find(|dir| dir.join("slides").is_dir())
-                .map(Path::to_path_buf)
-                .ok_or_else(|| no_root(own))?,
-        };
-        Ok(Self { spec, root })
-    }
-
-    /// The specification's path as messages show it: relative to the root when it lies inside.
-    pub fn spec_name(&self) -> String {
-        self.spec
-            .strip_prefix(&self.root)
-            .unwrap_or(&self.spec)
-            .display()
-            .to_string()
-    }
-
-    /// The directory of the store: in the course, or in the user's cache when the course cannot be written.
-    pub fn state_dir(&self) -> PathBuf {
-        match std::env::var_os(env::STATE_DIR) {
-            Some(dir) if !dir.is_empty() => PathBuf::from(dir),
-            _ => self
-                .state_dir_of_read_only()
-                .unwrap_or_else(|| self.root.join(".clm")),
-        }
-    }
-
-    /// The directory of the store of a course that is read-only; none where it can be written, or where the store was
-    /// chosen.
-    pub fn state_dir_of_read_only(&self) -> Option<PathBuf> {
-        if std::env::var_os(env::STATE_DIR).is_some_and(|dir| !dir.is_empty()) {
-            return None;
-        }
-        let own = self.root.join(".clm");
-        let dir = if own.is_dir() { &own } else { &self.root };
-        if nix::unistd::access(dir, nix::unistd::AccessFlags::W_OK).is_ok() {
-            return None;
-        }
-        let name = Digest::of(self.root.as_os_str().as_encoded_bytes()).short();
-        Some(user_cache().join("clm").join(name))
-    }
-}
-
-/// The user's directory for caches.
-pub fn user_cache() -> PathBuf {
-    let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    named
-        .filter(|dir| dir.is_absolute())
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-        .unwrap_or_else(std::env::temp_dir)
-}
-
-fn no_spec(spec: &Path, error: &std::io::Error) -> Error {
-    Error::usage(format!(
-        "cannot read the specification `{}`: {error}",
-        spec.display()
-    ))
-    .hint("name an existing specification: `clm build PATH/TO/course.xml`")
-}
-
-fn no_root(own: &Path) -> Error {
-    let parent = own.parent().unwrap_or(own);
-    Error::usage(format!(
-        "there is no `slides` directory in `{}` or in `{}`",
-        own.display(),
-        parent.display()
-    ))
-    .hint("put the specification beside `slides/` or one directory below, or name the course root with `--data-dir`")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -469,6 +367,37 @@ mod tests {
         assert_eq!(diagnostic.line, Some(3));
         assert_eq!(diagnostic.hint.as_deref(), Some("did you mean `dpi`?"));
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_wrong_type_is_told_in_the_words_of_the_file() {
+        for (text, message) in [
+            (
+                "[diagrams]\ndpi = \"big\"\n",
+                "`dpi` must be a whole number that is not negative, but is the text \"big\"",
+            ),
+            (
+                "[notebook]\ncell_timeout = -3\n",
+                "`cell_timeout` must be a whole number that is not negative, but is the number `-3`",
+            ),
+            (
+                "[notebook]\nzygote = 3\n",
+                "`zygote` must be `true` or `false`, but is the number `3`",
+            ),
+            (
+                "[output]\ndir = true\n",
+                "`dir` must be a text in quotes, but is `true`",
+            ),
+            (
+                "notebook = 3\n",
+                "`notebook` must be a section in brackets, such as `[notebook]`, but is the number `3`",
+            ),
+        ] {
+            let error = Settings::parse(text).unwrap_err();
+            let found = &error.diagnostics[0];
+            assert_eq!(found.message, message, "{text}");
+            assert!(found.line.is_some(), "{text}");
+        }
     }
 
     #[test]
@@ -498,22 +427,5 @@ mod tests {
                 .unwrap_err()
                 .contains("kernels")
         );
-    }
-
-    #[test]
-    fn the_root_holds_the_slides() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        std::fs::create_dir_all(root.join("slides")).unwrap();
-        std::fs::create_dir_all(root.join("course-specs")).unwrap();
-        std::fs::write(root.join("course-specs/x.xml"), "").unwrap();
-        std::fs::write(root.join("course.xml"), "").unwrap();
-        let place = Place::find(Some(Path::new("course-specs/x.xml")), None, &root).unwrap();
-        assert_eq!(place.root, root);
-        assert_eq!(place.spec_name(), "course-specs/x.xml");
-        let nearest = Place::find(None, None, &root.join("slides")).unwrap();
-        assert_eq!(nearest.spec, root.join("course.xml"));
-        let lost = Place::find(Some(Path::new("slides/none.xml")), None, &root).unwrap_err();
-        assert_eq!(lost.exit_code(), 2);
     }
 }

@@ -15,7 +15,7 @@ pub fn place(error: &roxmltree::Error, text: &str) -> (u32, u32) {
     (position.row, position.col)
 }
 
-/// The message without the place, which is told apart.
+/// The message without the place, which is reported separately.
 pub fn message(error: &roxmltree::Error) -> String {
     let text = error.to_string();
     text.split(" at ").next().unwrap_or(&text).to_owned()

@@ -55,7 +55,7 @@ impl Client {
             ))
         };
         let stream = UnixStream::connect(&info.socket)
-            .map_err(|error| unusable(format!("cannot be reached: {error}")))?;
+            .map_err(|error| unusable(format!("it cannot be reached: {error}")))?;
         let mut client = Self {
             info: info.clone(),
             stream: BufReader::new(stream),
@@ -67,7 +67,7 @@ impl Client {
         };
         let answer = client
             .ask(&hello)
-            .map_err(|error| unusable(error.to_string()))?;
+            .map_err(|error| unusable(error.message().replacen("the daemon", "it", 1)))?;
         match answer {
             Answer::Hello {
                 version: other,
@@ -77,7 +77,9 @@ impl Client {
             Answer::Hello { version: other, .. } => Err(unusable(format!(
                 "it is clm {other}, and this is clm {version}"
             ))),
-            other => Err(unusable(format!("it answers {other:?}"))),
+            _ => Err(unusable(
+                "it gives an answer that clm does not understand".to_owned(),
+            )),
         }
     }
 
@@ -112,7 +114,7 @@ impl Client {
                 Line::Answer(Answer::Refused { reason }) => {
                     return Ok(ClientBuilt::Refused(reason));
                 }
-                Line::Answer(other) => return Err(strange(&other)),
+                Line::Answer(_) => return Err(strange("another answer was expected")),
             }
         }
     }
@@ -121,7 +123,7 @@ impl Client {
     pub fn status(&mut self) -> Result<DaemonStatus> {
         match self.ask(&Request::Status)? {
             Answer::Status(status) => Ok(*status),
-            other => Err(strange(&other)),
+            _ => Err(strange("another answer was expected")),
         }
     }
 
@@ -144,7 +146,7 @@ impl Client {
         self.say(request)?;
         match self.hear()? {
             Line::Answer(answer) => Ok(answer),
-            Line::Event(_) => Err(Error::internal("the daemon did not answer")),
+            Line::Event(_) => Err(strange("an event came before the answer")),
         }
     }
 
@@ -156,8 +158,9 @@ impl Client {
     }
 
     fn say(&mut self, request: &Request) -> Result<()> {
-        let mut line = serde_json::to_string(request)
-            .map_err(|error| Error::internal(format!("cannot ask the daemon: {error}")))?;
+        let mut line = serde_json::to_string(request).map_err(|error| {
+            Error::bug(format!("cannot write a request to the daemon: {error}"))
+        })?;
         line.push('\n');
         let stream = self.stream.get_mut();
         stream
@@ -174,16 +177,24 @@ impl Client {
         if read == 0 {
             return Err(Error::internal("the daemon has ended"));
         }
-        serde_json::from_str(&line)
-            .map_err(|error| Error::internal(format!("the daemon said something strange: {error}")))
+        serde_json::from_str(&line).map_err(|error| strange(&error.to_string()))
     }
 }
 
 fn gone(error: &std::io::Error) -> Error {
-    Error::internal(format!("the daemon does not answer: {error}"))
-        .hint("`clm daemon stop` ends it; `--no-daemon` works without it")
+    let reason = match error.kind() {
+        // What the system says when the time is up is of no use to people.
+        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
+            format!("the daemon does not answer within {} s", PATIENCE.as_secs())
+        }
+        _ => format!("the daemon cannot be reached: {error}"),
+    };
+    Error::internal(reason).hint("`clm daemon stop` ends it; `--no-daemon` works without it")
 }
 
-fn strange(answer: &Answer) -> Error {
-    Error::internal(format!("the daemon answered something else: {answer:?}"))
+fn strange(reason: &str) -> Error {
+    Error::internal(format!(
+        "the daemon gives an answer that clm does not understand: {reason}"
+    ))
+    .hint("`clm daemon stop` ends it; `--no-daemon` works without it")
 }

@@ -25,7 +25,7 @@ impl Gate {
     /// Returns when the engine has been told every change made before this call, and then the ask.
     pub async fn pass(&self, ask: Option<Ask>) -> Result<()> {
         let (done, wait) = oneshot::channel();
-        let ended = || Error::internal("the daemon is ending");
+        let ended = || Error::internal("the daemon is about to end");
         self.0.send((ask, done)).map_err(|_| ended())?;
         wait.await.map_err(|_| ended())
     }
@@ -49,7 +49,7 @@ pub async fn forward(
                 if before.into_iter().chain(ask).any(|ask| asks.send(ask).is_err()) {
                     return;
                 }
-                // Whoever asked may be gone.
+                // The client may be gone.
                 let _ = done.send(());
                 continue;
             }

@@ -40,7 +40,7 @@ struct Subscriber {
 }
 
 impl Hub {
-    /// Hands on what `receiver` gets, first to the sinks. Ends when nobody can send any more.
+    /// Hands on what `receiver` gets, first to the sinks. Ends when all senders are gone.
     pub fn run(&self, receiver: Receiver<Event>, mut sinks: Vec<Sink>) {
         for event in receiver {
             for sink in &mut sinks {
@@ -82,7 +82,7 @@ impl Inner {
             {
                 subscriber.is_on = trigger == wanted;
             }
-            // One that is gone, or does not read, is let go: nobody waits for it.
+            // One that is gone, or does not read, is dropped: the others do not wait for it.
             !subscriber.is_on && !subscriber.sender.is_closed()
                 || subscriber.sender.try_send(Arc::clone(event)).is_ok()
         });

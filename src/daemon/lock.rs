@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Stamp};
-use crate::error::{Error, Result};
+use crate::error::{Dir, Error, Result};
 use crate::files;
 use crate::owner::Owner;
 use crate::parallel::lock;
@@ -19,7 +19,7 @@ const LOCK: &str = "daemon.lock";
 const INFO: &str = "daemon.json";
 const LOOKS: usize = 10;
 
-/// What a daemon says of itself to whoever looks for it.
+/// What a daemon publishes about itself for clients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonInfo {
     /// Its process.
@@ -51,7 +51,7 @@ impl DaemonLock {
     pub fn take(state_dir: &Path) -> Result<Self> {
         let file = take_file(state_dir)?;
         let socket = socket_path(state_dir)?;
-        // Of a daemon that was killed: nobody listens there, since we have the lock.
+        // Of a daemon that was killed: no process listens there, since we have the lock.
         let _ = std::fs::remove_file(&socket);
         Ok(Self {
             state_dir: state_dir.to_path_buf(),
@@ -99,7 +99,7 @@ impl DaemonLock {
             preview,
         };
         let path = self.state_dir.join(INFO);
-        let io = |error: std::io::Error| Error::io("write", &path, &error);
+        let io = |error: std::io::Error| Error::io_in(Dir::State, "write", &path, &error);
         let mut file = tempfile::NamedTempFile::new_in(&self.state_dir).map_err(io)?;
         file.write_all(&serde_json::to_vec(&info).unwrap_or_default())
             .map_err(io)?;
@@ -110,12 +110,14 @@ impl DaemonLock {
 
 /// Takes the lock in a state directory, which is made if it is not there.
 fn take_file(state_dir: &Path) -> Result<File> {
-    private::create_dir_all(state_dir).map_err(|error| Error::io("create", state_dir, &error))?;
+    private::create_dir_all(state_dir)
+        .map_err(|error| Error::io_in(Dir::State, "create", state_dir, &error))?;
     let path = state_dir.join(LOCK);
-    let file = files::open_or_create(&path).map_err(|error| Error::io("open", &path, &error))?;
+    let file = files::open_or_create(&path)
+        .map_err(|error| Error::io_in(Dir::State, "open", &path, &error))?;
     let mut locked = file.try_lock();
     for _ in 0..LOOKS {
-        // Somebody may only be looking whether there is a daemon.
+        // Another process may only be checking whether there is a daemon.
         if !matches!(locked, Err(std::fs::TryLockError::WouldBlock)) {
             break;
         }
@@ -135,7 +137,7 @@ fn take_file(state_dir: &Path) -> Result<File> {
             );
         }
         Err(std::fs::TryLockError::Error(error)) => {
-            return Err(Error::io("lock", &path, &error));
+            return Err(Error::io_in(Dir::State, "lock", &path, &error));
         }
     }
     Ok(file)
@@ -157,7 +159,7 @@ fn info(state_dir: &Path) -> Option<DaemonInfo> {
 pub fn running(state_dir: &Path) -> Option<DaemonInfo> {
     let info = info(state_dir)?;
     let file = files::open(&state_dir.join(LOCK)).ok()?;
-    // Whoever gets the lock sees that nobody has it; it is let go at once.
+    // Getting the lock proves that no process has it; it is released at once.
     matches!(
         file.try_lock_shared(),
         Err(std::fs::TryLockError::WouldBlock)
@@ -210,7 +212,7 @@ fn is_private_dir(dir: &Path, user: nix::unistd::Uid) -> bool {
     })
 }
 
-/// Removes the sockets of watches that were killed: nobody listens there.
+/// Removes the sockets of watches that were killed: no process listens there.
 fn sweep_sockets(dir: &Path) {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return;

@@ -42,7 +42,7 @@ pub struct Server {
     pub about: Arc<DaemonStatus>,
     /// When the daemon started.
     pub started: std::time::Instant,
-    /// Raised whenever somebody comes.
+    /// Raised whenever a client connects.
     pub visits: Arc<AtomicU64>,
 }
 
@@ -124,11 +124,16 @@ impl Client {
                 return Ok(());
             }
             if !line.ends_with('\n') {
-                return self.refuse("the line is too long").await;
+                return self.refuse("the request is too long").await;
             }
             match serde_json::from_str(&line) {
                 Ok(request) => self.answer(request).await?,
-                Err(error) => self.refuse(&format!("not a request: {error}")).await?,
+                Err(error) => {
+                    self.refuse(&format!(
+                        "the daemon does not understand the request: {error}"
+                    ))
+                    .await?
+                }
             }
         }
     }
@@ -155,7 +160,8 @@ impl Client {
                 while let Some(event) = events.recv().await {
                     self.tell(&event).await?;
                 }
-                self.refuse("you did not read for too long").await
+                self.refuse("messages of the daemon were not read in time")
+                    .await
             }
             Request::Focus { path } => self.pass(Some(Ask::Focus(path))).await,
             Request::Hold => {
@@ -178,7 +184,7 @@ impl Client {
     async fn pass(&mut self, ask: Option<Ask>) -> std::io::Result<()> {
         match self.server.gate.pass(ask).await {
             Ok(()) => self.say(&Answer::Ok).await,
-            Err(error) => self.refuse(&error.to_string()).await,
+            Err(error) => self.refuse(error.message()).await,
         }
     }
 
@@ -202,7 +208,7 @@ impl Client {
         let (sender, mut answer) = oneshot::channel();
         let asked = self.server.gate.pass(Some(Ask::Build(options, sender)));
         if let Err(error) = asked.await {
-            return self.refuse(&error.to_string()).await;
+            return self.refuse(error.message()).await;
         }
         let mut is_over = false;
         let mut is_there = true;
@@ -214,11 +220,11 @@ impl Client {
                         is_over |= ends(&event);
                         self.tell(&event).await?;
                     }
-                    None => return self.refuse("you did not read for too long").await,
+                    None => return self.refuse("messages of the daemon were not read in time").await,
                 },
                 result = &mut answer => break result,
                 // A client says nothing while it waits. One that has gone wants nothing any more: the engine sees that
-                // nobody waits for its answer.
+                // the client does not wait for its answer any more.
                 read = self.reader.fill_buf(), if is_there => match read {
                     Ok(read) if !read.is_empty() => is_there = false,
                     _ => return Ok(()),
@@ -244,7 +250,7 @@ impl Client {
                 };
                 self.say(&failed).await
             }
-            Err(_) => self.refuse("the daemon is ending").await,
+            Err(_) => self.refuse("the daemon is about to end").await,
         }
     }
 

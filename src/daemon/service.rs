@@ -1,4 +1,4 @@
-//! The daemon itself: watch, engine and server together, for as long as somebody needs them.
+//! The daemon itself: watch, engine and server together, for as long as they are used.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,7 +50,7 @@ pub struct Daemon {
     pub hub: Hub,
     /// Fires when it is to end.
     pub cancel: CancellationToken,
-    /// Ends it when nothing changed and nobody came for this long.
+    /// Ends it after this long without a change or a client.
     pub idle_exit: Option<Duration>,
     /// What is asked at the keyboard.
     pub keys: mpsc::UnboundedReceiver<Ask>,
@@ -130,7 +130,7 @@ impl Daemon {
     fn reopen(&self, own_files: &OwnFiles) -> Result<Engine> {
         self.lock.renew()?;
         let engine = self.engine(own_files)?;
-        let moved = "the records were moved or removed: they are made again";
+        let moved = "the directory of the records was moved or removed: it is made again";
         let said = Diagnostic::new(Severity::Note, moved);
         self.events.emit(Event::Diagnostic(said));
         Ok(engine)
@@ -225,7 +225,7 @@ impl Daemon {
         });
     }
 
-    /// Ends the daemon when nobody has needed it for long.
+    /// Ends the daemon when it was not used for long.
     fn end_when_idle(&self, visits: &Arc<AtomicU64>) {
         let Some(limit) = self.idle_exit else { return };
         let (visits, cancel, hub) = (Arc::clone(visits), self.cancel.clone(), self.hub.clone());

@@ -1,12 +1,11 @@
 //! From an action to what a worker is asked, and from its answer to what is remembered.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use crate::config::DiagramSettings;
+use crate::config::{DiagramSettings, time_limit};
 use crate::course::deck::ExecutionCell;
 use crate::course::words::ImageKind;
 use crate::digest::Digest;
@@ -41,7 +40,7 @@ pub fn request(
             cells: work.cells.iter().map(code_cell).collect(),
             files: work.files.clone(),
             skip_errors: work.skip_errors,
-            cell_timeout: (work.cell_timeout > 0).then(|| Duration::from_secs(work.cell_timeout)),
+            cell_timeout: time_limit(work.cell_timeout),
         }),
         Make::Html(work) => {
             let executed = match &work.executed {
@@ -82,8 +81,8 @@ pub fn request(
             border: settings.border,
         }),
         Make::Deck(_) | Make::Text(_) | Make::Copy | Make::Invalid(_) => {
-            return Err(Error::internal(format!(
-                "`{}` is no work for a worker",
+            return Err(Error::bug(format!(
+                "`{}` was given to a worker, but needs none",
                 recipe.id
             )));
         }
@@ -229,7 +228,7 @@ fn executed_cells(recipe: &Recipe) -> Option<&[ExecutionCell]> {
     }
 }
 
-/// Files that the worker itself reads while it runs: if they change meanwhile, nobody knows what it made.
+/// Files that the worker itself reads while it runs: if they change meanwhile, what it made is not known.
 pub fn files_read_by_worker(recipe: &Recipe) -> Vec<&crate::course::RelPath> {
     match &recipe.make {
         Make::Execute(work) => work.files.iter().map(|(source, _)| source).collect(),

@@ -13,7 +13,7 @@ use crate::course::layout::{OutputClass, Placed};
 use crate::course::spec::Spec;
 use crate::course::{Format, Lang};
 use crate::digest::{self, Digest, Stamp};
-use crate::error::{Error, Result};
+use crate::error::{Dir, Error, Result};
 use crate::files;
 use crate::store::{self, Store};
 
@@ -320,7 +320,8 @@ pub fn set_due(course: &Course) -> Result<()> {
     if !course.settings.output.manifest || mark.exists() {
         return Ok(());
     }
-    crate::private::write(&mark, b"").map_err(|error| Error::io("write", &mark, &error))
+    crate::private::write(&mark, b"")
+        .map_err(|error| Error::io_in(Dir::State, "write", &mark, &error))
 }
 
 /// Notes that manifests tell of all outputs.
@@ -328,7 +329,7 @@ pub fn set_done(course: &Course) -> Result<()> {
     let mark = due_mark(course);
     match std::fs::remove_file(&mark) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("remove", &mark, &error))
+            Err(Error::io_in(Dir::State, "remove", &mark, &error))
         }
         _ => Ok(()),
     }
@@ -340,7 +341,7 @@ fn due_mark(course: &Course) -> PathBuf {
 
 fn replace(dir: &Path, manifest: &Manifest<'_>) -> Result<()> {
     let file = dir.join(NAME);
-    let io = |error: std::io::Error| Error::io("write", &file, &error);
+    let io = |error: std::io::Error| Error::io_in(Dir::Output, "write", &file, &error);
     let mut builder = tempfile::Builder::new();
     builder.prefix(".clm-");
     // Others may read it as they may read the outputs beside it: that is up to the author's umask.

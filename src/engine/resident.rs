@@ -375,7 +375,7 @@ impl<'e> Resident<'e> {
             }
         }
         let specified = self.specified.clone();
-        let specified = specified.ok_or_else(|| Error::internal("there is no specification"))?;
+        let specified = specified.ok_or_else(|| Error::bug("there is no specification"))?;
         // Somebody may have removed the directory for work in progress.
         let known = self.memory.take();
         let known = known.filter(|memory| memory.staging.path().is_dir());

@@ -75,10 +75,10 @@ struct Totals {
     rest: Rest,
 }
 
-/// What is told when a run gives up because sources go on changing.
+/// The error when a run gives up because sources go on changing.
 fn unsteady() -> Diagnostic {
-    Diagnostic::error("sources changed again and again while they were built: some outputs are not of the last ones")
-        .hint("build once more when nothing writes to them; a deck must not write to sources either")
+    Diagnostic::error("sources changed again and again while they were built: some outputs do not show their last state")
+        .hint("look for a program or a deck that writes to sources of the course, and build again when it has ended")
 }
 
 impl Run<'_> {

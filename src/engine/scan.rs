@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::config::Bounds;
 use crate::course::RelPath;
 use crate::course::tree::Listing;
+use crate::error::{Dir, io_hint};
 use crate::events::Diagnostic;
 use crate::files;
 use crate::watch::is_temporary;
@@ -239,10 +240,10 @@ impl<'a> Scan<'a> {
     /// Reports a directory whose names are not all known: what is missing must not pass for removed.
     fn unreadable(&mut self, dir: &Path, error: &std::io::Error) {
         let shown = dir.strip_prefix(self.root).unwrap_or(dir).display();
-        self.diagnostics.push(
-            Diagnostic::error(format!("the directory cannot be read: {error}"))
-                .at(shown.to_string(), None),
-        );
+        let mut found = Diagnostic::error(format!("the directory cannot be read: {error}"))
+            .at(shown.to_string(), None);
+        found.hint = io_hint(Dir::Other, "list", error);
+        self.diagnostics.push(found);
     }
 
     fn directory(&mut self, dir: &Path, links: &mut Vec<PathBuf>) {
@@ -296,7 +297,8 @@ impl<'a> Scan<'a> {
         let Ok(real) = path.canonicalize() else {
             self.diagnostics.push(
                 Diagnostic::warning("the symbolic link leads nowhere; it is ignored")
-                    .at(relative.as_str(), None),
+                    .at(relative.as_str(), None)
+                    .hint("remove it, or let it lead to a file that exists"),
             );
             return;
         };

@@ -404,6 +404,12 @@ impl Files for Snapshot {
         Some(source)
     }
 
+    fn why_unreadable(&self, path: &RelPath) -> Option<std::io::Error> {
+        let mut byte = [0];
+        let opened = self.bounds.open(&path.under(&self.root));
+        opened.and_then(|mut file| file.read(&mut byte)).err()
+    }
+
     fn is_inside(&self, path: &RelPath) -> bool {
         self.bounds.leaves(&path.under(&self.root)).is_none()
     }

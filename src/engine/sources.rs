@@ -55,6 +55,10 @@ impl tree::Texts for Titled<'_> {
         self.snapshot.read(path).map(|source| source.bytes)
     }
 
+    fn why_unreadable(&self, path: &RelPath) -> Option<std::io::Error> {
+        self.snapshot.why_unreadable(path)
+    }
+
     fn title(&self, path: &RelPath) -> Option<tree::Titled> {
         if let Some((digest, title)) = self.titles.0.borrow().get(path)
             && self.snapshot.digest(path) == Some(*digest)

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::error::{Error, Result};
+use crate::error::{Dir, Error, Result};
 use crate::owner::Owner;
 
 /// This process's directory; removed on drop.
@@ -15,10 +15,8 @@ impl Staging {
         let all = state_dir.join("staging");
         sweep(&all);
         let own = all.join(Owner::current().dir_name());
-        crate::private::create_dir_all(&own).map_err(|error| {
-            Error::io("create", &own, &error)
-                .hint("choose a writable state directory with the variable CLM_STATE_DIR")
-        })?;
+        crate::private::create_dir_all(&own)
+            .map_err(|error| Error::io_in(Dir::State, "create", &own, &error))?;
         Ok(Self(own))
     }
 
@@ -30,7 +28,8 @@ impl Staging {
     /// A new empty directory for the outputs of one job.
     pub fn job_dir(&self, number: u64) -> Result<PathBuf> {
         let dir = self.0.join(format!("job-{number}"));
-        crate::private::create_dir_all(&dir).map_err(|error| Error::io("create", &dir, &error))?;
+        crate::private::create_dir_all(&dir)
+            .map_err(|error| Error::io_in(Dir::State, "create", &dir, &error))?;
         Ok(dir)
     }
 }

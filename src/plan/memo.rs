@@ -5,7 +5,7 @@
 //! [`super::saved`] keeps a memo from one process to the next.
 
 use std::collections::hash_map::Entry as Slot;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::course::RelPath;
 use crate::course::layout::{DeckOutputs, Layout};
 use crate::course::spec::Spec;
-use crate::course::tree::Tree;
+use crate::course::tree::{Topic, Tree, TreeSection};
 use crate::digest::Digest;
 use crate::parallel::{self, lock};
 
@@ -45,11 +45,12 @@ pub struct Bases {
 impl Bases {
     /// Those of everything that is laid out.
     pub fn of(spec: &Spec, tree: &Tree, layout: &Layout) -> Self {
+        let offered = offered(spec, tree);
         let deck = |deck: &DeckOutputs| {
             let section = &tree.sections[deck.section];
             let topic = &section.topics[deck.topic];
             let reference = &spec.sections[section.index].topics[topic.topic];
-            digest(&(deck, topic, reference))
+            digest(&(deck, topic, reference, offered.get(deck.section)))
         };
         Self {
             diagrams: layout.diagrams.iter().map(digest).collect(),
@@ -64,6 +65,26 @@ impl Bases {
             Subject::Copy(number) => self.copies[number],
             Subject::Deck(number) => self.decks[number],
         }
+    }
+}
+
+/// For every section a digest of the files that its outputs have beside the decks, whichever topic they are of: a deck that
+/// shows an image of another topic is warned about it or not.
+fn offered(spec: &Spec, tree: &Tree) -> Vec<Option<Digest>> {
+    let of_topic = |topic: &Topic| {
+        let copied = topic.images.iter().chain(&topic.data);
+        let rendered = topic.diagrams.iter().map(|diagram| &diagram.rendered);
+        let files = copied.map(|file| &file.at).chain(rendered);
+        digest(&(&topic.home, files.collect::<BTreeSet<_>>()))
+    };
+    let sections = tree.sections.iter();
+    let of_section = |section: &TreeSection| -> Vec<Option<Digest>> {
+        section.topics.iter().map(of_topic).collect()
+    };
+    let all: Vec<_> = sections.map(of_section).collect();
+    match spec.images.shared {
+        true => vec![digest(&all); all.len()],
+        false => all.iter().map(digest).collect(),
     }
 }
 
@@ -296,6 +317,10 @@ impl Files for Noting<'_> {
         let digest = self.files.digest(path);
         self.note(path, digest);
         digest
+    }
+
+    fn why_unreadable(&self, path: &RelPath) -> Option<std::io::Error> {
+        self.files.why_unreadable(path)
     }
 }
 

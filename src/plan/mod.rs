@@ -18,6 +18,7 @@ use crate::course::spec::Spec;
 use crate::course::tree::Tree;
 use crate::course::{Lang, Names, RelPath, lfs};
 use crate::digest::Digest;
+use crate::error::{Dir, io_hint};
 use crate::events::Diagnostic;
 
 pub use action::{Action, ActionIndex, EXECUTED, ImageSource, InlineImage, Make, Output, Recipe};
@@ -58,6 +59,11 @@ pub trait Files: Sync {
 
     /// Their digest, without reading them when it is known.
     fn digest(&self, path: &RelPath) -> Option<Digest>;
+
+    /// Why a file cannot be read, as the system says it now.
+    fn why_unreadable(&self, _path: &RelPath) -> Option<std::io::Error> {
+        None
+    }
 
     /// How many they are.
     fn size(&self, path: &RelPath) -> Option<u64>;
@@ -253,11 +259,14 @@ fn lfs_pointer(files: &dyn Files, path: &RelPath) -> Option<Diagnostic> {
 /// What a missing tool is called in a key: its arrival changes the key.
 const MISSING: &str = "not installed";
 
-/// An action of a source that cannot be read at all.
-fn unreadable(source: &RelPath) -> Vec<Diagnostic> {
-    vec![
-        Diagnostic::error("the file cannot be read")
+/// The error about a source that cannot be read at all.
+fn unreadable(files: &dyn Files, source: &RelPath) -> Diagnostic {
+    let Some(error) = files.why_unreadable(source) else {
+        return Diagnostic::error("the file cannot be read")
             .at(source.as_str(), None)
-            .hint("check that it still exists and that you may read it"),
-    ]
+            .hint("check that it still exists and that you may read it");
+    };
+    let mut found = Diagnostic::error(format!("the file cannot be read: {error}"));
+    found.hint = io_hint(Dir::Other, "read", &error);
+    found.at(source.as_str(), None)
 }

@@ -1,4 +1,4 @@
-//! Recipes on demand: what an action is made of is found out again when somebody needs it.
+//! Recipes on demand: what an action is made of is found out again when it is needed.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;

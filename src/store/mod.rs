@@ -24,7 +24,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 
-use crate::error::Error;
+use crate::error::{Dir, Error, hint_in_text, io_hint};
 use crate::events::Diagnostic;
 use crate::parallel::lock;
 use crate::private;
@@ -90,9 +90,53 @@ impl StoreError {
         match self {
             Self::Writer(reason) => reason.contains("disk is full"),
             Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
-            Self::Io { error, .. } => error.kind() == std::io::ErrorKind::StorageFull,
             _ => false,
         }
+    }
+
+    /// What the person can do about it, by its cause.
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Io { what, error, .. } => return io_hint(Dir::State, what, error),
+            Self::Newer { .. } => {
+                "update clm, or remove the database: outputs and sources are not touched by that"
+            }
+            _ if self.is_full() => {
+                "free some space there and run the command again: finished work stays in the cache"
+            }
+            _ if self.cannot_be_opened() => {
+                "make the directory of the records writable for you, or choose another one with the variable \
+                 CLM_STATE_DIR; if it is, too many files are open (`ulimit -n`)"
+            }
+            _ if self.is_read_only() => {
+                "make the directory of the records writable for you, or choose another one with the variable CLM_STATE_DIR"
+            }
+            _ if self.is_damage() => {
+                "run the command again: it makes a new database; outputs and sources are not touched by that"
+            }
+            _ if self.says("locked") => {
+                "another program writes to the database: `clm status` shows who; run the command again when it is done"
+            }
+            _ if self.says("disk I/O error") => {
+                "the disk or the network gave an error: check them, or choose another directory with the variable CLM_STATE_DIR"
+            }
+            Self::Writer(reason) => return hint_in_text(reason).map(str::to_owned),
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    /// Whether SQLite used these words.
+    fn says(&self, words: &str) -> bool {
+        match self {
+            Self::Writer(reason) => reason.contains(words),
+            Self::Sqlite(error) => error.to_string().contains(words),
+            _ => false,
+        }
+    }
+
+    fn cannot_be_opened(&self) -> bool {
+        self.says("unable to open")
     }
 
     /// Whether the database is not sound. It is set aside and made anew when the store is next opened.
@@ -107,20 +151,10 @@ impl StoreError {
 
     fn is_read_only(&self) -> bool {
         match self {
-            Self::Writer(reason) => {
-                reason.contains("readonly") || reason.contains("unable to open")
-            }
+            Self::Writer(reason) => reason.contains("readonly"),
             Self::Sqlite(error) => matches!(
                 error.sqlite_error_code(),
-                Some(
-                    rusqlite::ErrorCode::ReadOnly
-                        | rusqlite::ErrorCode::CannotOpen
-                        | rusqlite::ErrorCode::PermissionDenied
-                )
-            ),
-            Self::Io { error, .. } => matches!(
-                error.kind(),
-                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem
+                Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::PermissionDenied)
             ),
             _ => false,
         }
@@ -129,21 +163,7 @@ impl StoreError {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        let hint = if error.is_full() {
-            Some("free some space and build again: finished work is kept, nothing was lost")
-        } else if error.is_read_only() || matches!(error, StoreError::Io { what: "create", .. }) {
-            Some(
-                "make the state directory writable, or choose another one with the variable CLM_STATE_DIR",
-            )
-        } else if matches!(error, StoreError::Newer { .. }) {
-            Some("update clm, or remove the database: outputs and sources are not touched by that")
-        } else if error.is_damage() {
-            Some(
-                "run the command again: it makes a new database; outputs and sources are not touched by that",
-            )
-        } else {
-            None
-        };
+        let hint = error.hint();
         let mut result = Self::internal(error.to_string());
         // Without records nothing can go on.
         result.stops_all = true;
@@ -228,7 +248,7 @@ impl Store {
         result
     }
 
-    /// Runs a write and waits until it is committed: here when nobody else writes, else on the writer thread.
+    /// Runs a write and waits until it is committed: here when no other thread writes, else on the writer thread.
     fn write<T: Send + 'static>(
         &self,
         write: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
@@ -243,7 +263,7 @@ impl Store {
                 .and_then(|connection| in_savepoint(connection, write));
             Box::new(move |committed| {
                 let result = committed.map_err(StoreError::Writer).and(result);
-                // Whoever asked may have gone; the write counts all the same.
+                // The caller may be gone; the write counts all the same.
                 let _ = sender.send(result);
             })
         });
@@ -253,7 +273,7 @@ impl Store {
     }
 
     /// Runs a write on the writer thread, after those before it, without waiting for it. Only for what can be found out
-    /// again: if it fails, that is logged and the next write that somebody waits for says why.
+    /// again: if it fails, that is logged and the next write that a caller waits for says why.
     fn write_later(&self, write: impl FnOnce(&Connection) -> Result<()> + Send + 'static) {
         let job: Write = Box::new(move |connection| {
             let result = connection
@@ -265,7 +285,7 @@ impl Store {
                 }
             })
         });
-        // Whoever waits for a write is told that the writer is gone.
+        // A caller that waits for a write gets the error that the writer is gone.
         self.send(job);
     }
 
@@ -282,7 +302,7 @@ impl Store {
         })
     }
 
-    /// Forgets pages of the database that are only kept in case somebody asks for them again.
+    /// Forgets pages of the database that are only kept in case they are needed again.
     pub fn release_memory(&self) {
         let shrink = |connection: &Connection| connection.execute_batch("PRAGMA shrink_memory");
         // It is about memory alone: if it fails, nothing is lost.

@@ -3,14 +3,15 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Dir, Error, Result};
 
 /// Unpacks the files of a wheel (a zip archive) below `prefix` into `to`.
 pub fn unzip(wheel: &Path, prefix: &str, to: &Path) -> Result<()> {
     let damaged = |error: &dyn std::fmt::Display| {
         Error::internal(format!("`{}` cannot be unpacked: {error}", wheel.display()))
     };
-    let file = std::fs::File::open(wheel).map_err(|error| Error::io("open", wheel, &error))?;
+    let file = std::fs::File::open(wheel)
+        .map_err(|error| Error::io_in(Dir::Tools, "open", wheel, &error))?;
     let mut archive = zip::ZipArchive::new(file).map_err(|error| damaged(&error))?;
     let mut count = 0;
     for index in 0..archive.len() {
@@ -35,28 +36,30 @@ pub fn unzip(wheel: &Path, prefix: &str, to: &Path) -> Result<()> {
 
 /// Unpacks the files of a gzip-compressed tar archive below `prefix` into `to`.
 pub fn untar_gz(archive: &Path, prefix: &str, to: &Path) -> Result<()> {
-    let file = std::fs::File::open(archive).map_err(|error| Error::io("open", archive, &error))?;
+    let file = std::fs::File::open(archive)
+        .map_err(|error| Error::io_in(Dir::Tools, "open", archive, &error))?;
     let count = untar(flate2::read::GzDecoder::new(file), prefix, to)
-        .map_err(|error| Error::io("unpack", archive, &error))?;
+        .map_err(|error| Error::io_in(Dir::Tools, "unpack", archive, &error))?;
     require(count, archive, prefix)
 }
 
 /// Unpacks a brotli-compressed tar archive.
 pub fn untar_brotli(archive: &Path, to: &Path) -> Result<()> {
-    let file = std::fs::File::open(archive).map_err(|error| Error::io("open", archive, &error))?;
+    let file = std::fs::File::open(archive)
+        .map_err(|error| Error::io_in(Dir::Tools, "open", archive, &error))?;
     let count = untar(
         brotli_decompressor::Decompressor::new(file, 1 << 16),
         "",
         to,
     )
-    .map_err(|error| Error::io("unpack", archive, &error))?;
+    .map_err(|error| Error::io_in(Dir::Tools, "unpack", archive, &error))?;
     require(count, archive, "")
 }
 
 /// Unpacks a brotli-compressed program.
 pub fn unbrotli(compressed: &Path, to: &Path) -> Result<()> {
-    let file =
-        std::fs::File::open(compressed).map_err(|error| Error::io("open", compressed, &error))?;
+    let file = std::fs::File::open(compressed)
+        .map_err(|error| Error::io_in(Dir::Tools, "open", compressed, &error))?;
     write(
         &mut brotli_decompressor::Decompressor::new(file, 1 << 16),
         to,
@@ -93,7 +96,7 @@ fn untar(reader: impl Read, prefix: &str, to: &Path) -> std::io::Result<usize> {
 }
 
 fn write(reader: &mut impl Read, to: &Path) -> Result<()> {
-    let io = |error: std::io::Error| Error::io("write", to, &error);
+    let io = |error: std::io::Error| Error::io_in(Dir::Tools, "write", to, &error);
     if let Some(parent) = to.parent() {
         std::fs::create_dir_all(parent).map_err(io)?;
     }
@@ -108,7 +111,7 @@ fn make_executable(path: &Path, yes: bool) -> Result<()> {
         return Ok(());
     }
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
-        .map_err(|error| Error::io("change", path, &error))
+        .map_err(|error| Error::io_in(Dir::Tools, "change", path, &error))
 }
 
 fn require(count: usize, archive: &Path, prefix: &str) -> Result<()> {

@@ -8,11 +8,12 @@ use notify::Watcher;
 use tokio_util::sync::CancellationToken;
 
 use crate::course::{ProgLang, RelPath};
+use crate::error::hint_in_text;
 use crate::worker::pool::{Pool, PoolConfig};
 use crate::worker::request::{
     CodeCell, DrawioWork, ExecuteWork, HtmlWork, ImageFormat, OutcomeStatus, Page, PlantumlWork,
 };
-use crate::worker::{Request, Work};
+use crate::worker::{Request, Work, WorkerError};
 
 use super::Context;
 use super::locate::{Found, locate};
@@ -180,24 +181,40 @@ async fn probe(
             let works = format!("{name} works ({time:.1} s to start and make {size} bytes)");
             match outcome.diagnostics.first() {
                 None => Finding::new(Health::Good, works),
-                Some(lacking) => Finding::new(
-                    Health::Doubtful,
-                    format!("{works}, but {}", lacking.message),
-                )
-                .hint("run `clm setup`"),
+                Some(lacking) => {
+                    let finding = Finding::new(
+                        Health::Doubtful,
+                        format!("{works}, but {}", lacking.message),
+                    );
+                    finding.hint(lacking.hint.as_deref().unwrap_or("run `clm setup`"))
+                }
             }
         }
         Ok(outcome) => {
-            let reason = outcome
-                .diagnostics
-                .first()
-                .map_or_else(String::new, |d| d.message.clone());
+            let said = outcome.diagnostics.first();
+            let reason = said.map_or("it gives no reason", |said| said.message.as_str());
+            let text = said.and_then(|said| said.detail.as_deref());
             Finding::new(Health::Bad, format!("{name} does not work: {reason}"))
-                .hint("run `clm setup`")
+                .hint(hint(text.unwrap_or(reason)))
         }
-        Err(error) => Finding::new(Health::Bad, format!("{name} does not work: {error}"))
-            .hint("run `clm setup`"),
+        Err(WorkerError::Missing { what, hint }) => Finding::new(
+            Health::Bad,
+            format!("{name} does not work: {what} is not installed"),
+        )
+        .hint(hint),
+        Err(error) => {
+            let reason = error.to_string();
+            let hint = hint(&reason);
+            Finding::new(Health::Bad, format!("{name} does not work: {reason}")).hint(hint)
+        }
     }
+}
+
+/// What to do about a renderer that is there and does not work.
+fn hint(reason: &str) -> &'static str {
+    hint_in_text(reason).unwrap_or(
+        "if clm installed it, remove it (its path is above) and run `clm setup`; else install it anew",
+    )
 }
 
 /// The file system of the records: a local one with room.
@@ -222,8 +239,11 @@ fn file_system(state_dir: &Path) -> Vec<Finding> {
         #[allow(clippy::unnecessary_cast)] // their widths differ between platforms
         let free = stat.blocks_available() as u64 * stat.fragment_size() as u64 / 1_000_000;
         findings.push(if free < 1000 {
-            Finding::new(Health::Doubtful, format!("only {free} MB are free"))
-                .hint("free some space")
+            Finding::new(
+                Health::Doubtful,
+                format!("only {free} MB are free where `{}` is", dir.display()),
+            )
+            .hint("free some space")
         } else {
             Finding::new(Health::Good, format!("{free} MB are free"))
         });
@@ -259,7 +279,7 @@ fn watch_limits() -> Vec<Finding> {
 
 /// Whether the system tells of a file that is written.
 fn file_events(scratch: &Path) -> Finding {
-    let hint = "watching will look at the files again and again instead";
+    let hint = "`clm watch` looks at all files every second or so instead";
     let (sender, receiver) = std::sync::mpsc::channel();
     let watcher = notify::recommended_watcher(sender);
     let mut watcher = match watcher {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::digest;
-use crate::error::{Error, Result};
+use crate::error::{Dir, Error, Result, hint_in_text};
 
 use super::pins::{Pin, Registry};
 
@@ -19,18 +19,21 @@ pub struct Fetcher {
 impl Fetcher {
     /// Downloads a package into an empty directory and checks it.
     pub fn fetch(&self, pin: &Pin, to: &Path) -> Result<PathBuf> {
-        std::fs::create_dir_all(to).map_err(|error| Error::io("create", to, &error))?;
+        std::fs::create_dir_all(to)
+            .map_err(|error| Error::io_in(Dir::Tools, "create", to, &error))?;
         match pin.registry {
             Registry::Python => self.pip(pin, to)?,
             Registry::Node => self.npm(pin, to)?,
         }
         let file = std::fs::read_dir(to)
-            .map_err(|error| Error::io("read", to, &error))?
+            .map_err(|error| Error::io_in(Dir::Tools, "read", to, &error))?
             .flatten()
             .map(|entry| entry.path())
             .find(|path| path.extension().is_some_and(|e| e == "whl" || e == "tgz"))
             .ok_or_else(|| {
-                Error::internal(format!("{} {} was not downloaded", pin.name, pin.version))
+                Error::internal(format!("{} {} was not downloaded", pin.name, pin.version)).hint(
+                    "pip or npm ended without an error and without a file: look at their settings",
+                )
             })?;
         check(&file, pin)?;
         Ok(file)
@@ -38,14 +41,15 @@ impl Fetcher {
 
     fn pip(&self, pin: &Pin, to: &Path) -> Result<()> {
         let Some(python) = &self.python else {
-            return Err(Error::internal("the Python environment is missing"));
+            return Err(Error::bug("the Python environment is missing"));
         };
         let list = to.join("requirements.txt");
         let mut text = format!("{}=={}", pin.name, pin.version);
         for sum in pin.sha256 {
             text += &format!(" --hash=sha256:{sum}");
         }
-        std::fs::write(&list, text).map_err(|error| Error::io("write", &list, &error))?;
+        std::fs::write(&list, text)
+            .map_err(|error| Error::io_in(Dir::Tools, "write", &list, &error))?;
         run(
             Command::new(python)
                 .args([
@@ -72,7 +76,7 @@ impl Fetcher {
 
     fn npm(&self, pin: &Pin, to: &Path) -> Result<()> {
         let Some([program, arguments @ ..]) = self.npm.as_deref() else {
-            return Err(Error::internal("npm is missing"));
+            return Err(Error::bug("npm is missing"));
         };
         run(
             Command::new(program)
@@ -89,7 +93,7 @@ impl Fetcher {
 
 /// Compares the checksum of a downloaded file with the pinned ones.
 fn check(file: &Path, pin: &Pin) -> Result<()> {
-    let io = |error: std::io::Error| Error::io("read", file, &error);
+    let io = |error: std::io::Error| Error::io_in(Dir::Tools, "read", file, &error);
     let sum = digest::sha256_of_file(file).map_err(io)?;
     if pin.sha256.contains(&sum.as_str()) {
         return Ok(());
@@ -101,13 +105,29 @@ fn check(file: &Path, pin: &Pin) -> Result<()> {
     .hint("the mirror may be damaged or tampered with; nothing was installed"))
 }
 
-/// Runs a program; its failure is told with its last words.
+/// What to do about a program that failed, by what it printed.
+fn hint(text: &str) -> &'static str {
+    const OTHER_BYTES: [&str; 2] = ["DO NOT MATCH THE HASHES", "EINTEGRITY"];
+    const NO_SUCH_VERSION: [&str; 3] = ["No matching distribution", "E404", "ETARGET"];
+    let says = |signs: &[&str]| signs.iter().any(|sign| text.contains(sign));
+    if says(&OTHER_BYTES) {
+        "the mirror has other bytes than expected; nothing was installed: use another mirror"
+    } else if let Some(hint) = hint_in_text(text) {
+        hint
+    } else if says(&NO_SUCH_VERSION) {
+        "the registry or mirror that pip or npm uses does not have this version: use another one"
+    } else {
+        "the last lines that it printed are above; run `clm setup` again when that is corrected"
+    }
+}
+
+/// Runs a program; its failure is reported with the last lines that it printed.
 pub fn run(command: &mut Command, what: &str) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| Error::internal(format!("`{name}` cannot be run: {error}")))?;
+        .map_err(|error| Error::system(&format!("start `{name}`"), &error))?;
     if output.status.success() {
         return Ok(());
     }
@@ -122,9 +142,53 @@ pub fn run(command: &mut Command, what: &str) -> Result<()> {
         "{what} could not be installed: `{name}` ended with {}",
         output.status
     ))
-    .hint("look at the messages above; a proxy or a mirror is set up as for pip and npm");
+    .hint(hint(&text));
     if let Some(diagnostic) = error.diagnostics.first_mut() {
         diagnostic.detail = Some(last.join("\n"));
     }
     Err(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_program_gets_the_hint_of_its_cause() {
+        for (printed, expected) in [
+            (
+                "OSError: [Errno 28] No space left on device",
+                "disk is full",
+            ),
+            ("npm error code ENOTFOUND", "network"),
+            (
+                "ERROR: No matching distribution found for x==1",
+                "does not have this version",
+            ),
+            (
+                "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE",
+                "other bytes",
+            ),
+            ("Permission denied: '/x'", "permissions"),
+            ("something else", "are above"),
+        ] {
+            let script = format!("echo \"{printed}\" >&2; exit 3");
+            let error = run(Command::new("sh").args(["-c", &script]), "x").unwrap_err();
+            let said = &error.diagnostics[0];
+            let hint = said.hint.clone().unwrap_or_default();
+            assert!(hint.contains(expected), "{printed}: {hint}");
+            assert!(
+                said.detail
+                    .as_deref()
+                    .is_some_and(|detail| detail.contains(printed))
+            );
+        }
+        let error = run(&mut Command::new("/nonexistent/program"), "x").unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("cannot start `/nonexistent/program`"),
+            "{error}"
+        );
+    }
 }

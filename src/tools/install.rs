@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Dir, Error, Result};
 
 use super::Context;
 use super::pins::{self, Pin};
@@ -89,12 +89,12 @@ impl Component {
 pub struct InstallLock(std::fs::File);
 
 impl InstallLock {
-    /// Takes the lock; `waiting` is called when somebody else has it.
+    /// Takes the lock; `waiting` is called when another process has it.
     pub fn take(tools_dir: &Path, waiting: impl FnOnce()) -> Result<Self> {
         std::fs::create_dir_all(tools_dir)
-            .map_err(|error| Error::io("create", tools_dir, &error))?;
+            .map_err(|error| Error::io_in(Dir::Tools, "create", tools_dir, &error))?;
         let path = tools_dir.join("install.lock");
-        let io = |error: std::io::Error| Error::io("lock", &path, &error);
+        let io = |error: std::io::Error| Error::io_in(Dir::Tools, "lock", &path, &error);
         let file = std::fs::File::options()
             .create(true)
             .truncate(false)
@@ -124,9 +124,9 @@ pub fn install(
 ) -> Result<()> {
     let tools_dir = &context.tools_dir;
     let place = component.dir(tools_dir);
-    // Left by an installation that was killed; the lock says that nobody is at it.
+    // Left by an installation that was killed; the lock proves that no installation is running.
     let unfinished = tools_dir.join(format!("new-{}", component.name()));
-    let io = |error: std::io::Error| Error::io("write", &unfinished, &error);
+    let io = |error: std::io::Error| Error::io_in(Dir::Tools, "write", &unfinished, &error);
     if unfinished.exists() {
         std::fs::remove_dir_all(&unfinished).map_err(io)?;
     }

@@ -159,7 +159,7 @@ fn python_for_kernels(context: &Context) -> Option<(PythonEnvironment, String)> 
             if let Some(environment) = has_kernel(&dir.join(".venv/bin/python")) {
                 return Some((environment, "the project's `.venv`".to_owned()));
             }
-            // Beyond the project begins somebody else's.
+            // Above the project are other projects.
             if dir.join(".git").exists() {
                 break;
             }

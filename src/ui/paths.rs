@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::config::Place;
 use crate::events::Diagnostic;
 
-/// Names files as somebody at a directory needs them. The default leaves names as they are.
+/// Names files relative to the directory where a person works. The default leaves names as they are.
 #[derive(Clone, Debug, Default)]
 pub struct Paths(Option<Inner>);
 
@@ -48,7 +48,7 @@ impl Paths {
             root: place.root.clone(),
             base,
         });
-        // Nothing is to be changed where somebody stands at the root.
+        // At the root the names are right already.
         Self(inner.filter(|inner| inner.root != inner.base))
     }
 
@@ -70,7 +70,7 @@ impl Paths {
     }
 }
 
-/// A file as somebody in `base` names it: by a relative path where the two have more than the top of the file system in
+/// A file as it is named from `base`: by a relative path where the two have more than the top of the file system in
 /// common, else by the absolute one.
 fn relative(file: &Path, base: &Path) -> Option<String> {
     let common: Vec<Component<'_>> = file
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_named_from_where_somebody_stands() {
+    fn files_are_named_relative_to_the_working_directory() {
         let place = place(Path::new("/home/me/courses/python"));
         let name = |base: &str, file: &str| Paths::new(Some(&place), Some(base.into())).name(file);
         for (base, expected) in [

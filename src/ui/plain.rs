@@ -45,14 +45,14 @@ impl<W: Write> Plain<W> {
         }
     }
 
-    /// Names files as somebody needs them.
+    /// Names files relative to the working directory.
     #[must_use]
     pub fn with_paths(self, paths: Paths) -> Self {
         Self { paths, ..self }
     }
 
     fn line(&mut self, line: &str) {
-        // Nobody reads it any more: the work goes on.
+        // The reader has gone: the work goes on.
         let _ = writeln!(self.out, "{line}");
     }
 }

@@ -54,7 +54,7 @@ impl<D: Write + Send, P: Write + Send> Reporter for Short<D, P> {
 }
 
 /// A diagnostic in one line. The path is absolute, since an editor has a working directory of its own, and there is
-/// always a line, since an editor cannot go to a file without one. What is wrong with no file in particular is told at
+/// always a line, since an editor cannot go to a file without one. What is wrong with no file in particular is reported at
 /// the specification.
 pub fn line(diagnostic: &Diagnostic, place: Option<&Place>) -> String {
     let severity = match diagnostic.severity {

@@ -23,7 +23,7 @@ impl StandingWarnings {
     pub fn add(&mut self, event: &Event) {
         match event {
             Event::ActionStarted { source, .. } => self.touch(source),
-            // What failed before is told of with every run, and the warnings of its other outputs are not.
+            // What failed before is reported with every run, and the warnings of its other outputs are not.
             Event::ActionFinished { source, status, .. }
                 if !matches!(status, Status::Superseded | Status::Failed) =>
             {

@@ -340,7 +340,7 @@ fn a_watch_tells_an_editor_with_every_run_all_that_holds() {
         ["TIME Building the course ...", told, warned, NOTHING]
     );
 
-    // `a.py` is known to be up to date and says nothing; the specification was mended.
+    // `a.py` is known to be up to date and says nothing; the specification was fixed.
     run_of(
         &mut watch,
         &[error.clone(), action_of("b.py", Status::Failed)],
@@ -367,7 +367,7 @@ fn a_watch_tells_an_editor_with_every_run_all_that_holds() {
     run_of(&mut watch, &[action_of("b.py", Status::Fresh)]);
     assert_eq!(
         written.take(),
-        ["TIME Building the course ...", "  mended b.py", NOTHING]
+        ["TIME Building the course ...", "   fixed b.py", NOTHING]
     );
 }
 

@@ -108,7 +108,7 @@ pub fn finished(
         Status::Failed => "failed",
         Status::Fresh | Status::Superseded => return None,
     };
-    // What failed is told by its source at the end of the run.
+    // Failures are reported by source at the end of the run.
     if (is_small || status == Status::Failed) && !verbose {
         return None;
     }

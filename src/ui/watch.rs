@@ -1,4 +1,4 @@
-//! What a person sees of a watch: every run in a line, errors until they are mended, and one line at rest.
+//! What a person sees of a watch: every run in a line, errors until they are fixed, and one line when idle.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
@@ -22,7 +22,7 @@ pub struct Watch {
     short: Option<Box<(Place, StandingWarnings)>>,
     /// What is watched, as the line at rest names it.
     name: String,
-    /// Errors by file that are not mended yet.
+    /// Errors by file that are not fixed yet.
     standing: BTreeMap<String, Vec<Diagnostic>>,
     /// Errors of this run.
     seen: Vec<Diagnostic>,
@@ -97,7 +97,7 @@ impl Watch {
         }
     }
 
-    /// Names files as somebody needs them.
+    /// Names files relative to the working directory.
     #[must_use]
     pub fn with_paths(mut self, paths: Paths) -> Self {
         self.paths = paths;
@@ -107,7 +107,7 @@ impl Watch {
     /// Says something.
     pub fn say(&mut self, line: &str) {
         match &mut self.screen {
-            // Nobody reads it any more: the work goes on.
+            // The reader has gone: the work goes on.
             Screen::Lines(out) => {
                 let _ = writeln!(out, "{line}").and_then(|()| out.flush());
             }
@@ -115,7 +115,7 @@ impl Watch {
         }
     }
 
-    /// Says all errors again that are not mended.
+    /// Says all errors again that are not fixed.
     pub fn say_errors(&mut self) {
         let errors: Vec<Diagnostic> = self.standing.values().flatten().cloned().collect();
         if errors.is_empty() {
@@ -202,7 +202,7 @@ impl Watch {
             let file = error.file.clone().unwrap_or_default();
             now.entry(file).or_default().push(error);
         }
-        let mended: Vec<String> = match self.is_whole {
+        let fixed: Vec<String> = match self.is_whole {
             true => self
                 .standing
                 .keys()
@@ -213,7 +213,7 @@ impl Watch {
         };
         let has_made = counts.made() + counts.removed > 0;
         let is_worth_telling =
-            has_made || self.began || self.is_first || is_news || !mended.is_empty();
+            has_made || self.began || self.is_first || is_news || !fixed.is_empty();
         if self.is_whole {
             self.standing = now;
         } else {
@@ -234,8 +234,8 @@ impl Watch {
         if let Some(rest) = self.flood.rest() {
             self.say(&rest);
         }
-        for file in &mended {
-            self.say(&format!("  mended {file}"));
+        for file in &fixed {
+            self.say(&format!("   fixed {file}"));
         }
         if is_worth_telling {
             let made = std::mem::take(&mut self.made);

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::mpsc;
 
-use crate::error::{Error, Result};
+use crate::error::{Dir, Error, Result, io_hint};
 use crate::events::Diagnostic;
 
 use super::clock::Clocks;
@@ -34,7 +34,7 @@ pub fn start(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
-        .map_err(|error| Error::internal(format!("cannot watch: {error}")))?;
+        .map_err(|error| Error::system("watch files", &error))?;
     let (sender, receiver) = mpsc::channel(CAPACITY);
     let (ready, is_ready) = std::sync::mpsc::channel();
     let work = move || {
@@ -63,10 +63,10 @@ pub fn start(
     std::thread::Builder::new()
         .name("clm-watch".to_owned())
         .spawn(work)
-        .map_err(|error| Error::internal(format!("cannot start a thread: {error}")))?;
+        .map_err(|error| Error::system("start a thread", &error))?;
     is_ready
         .recv()
-        .map_err(|_| Error::internal("the watch ended before it began"))?;
+        .map_err(|_| Error::bug("the watch ended before it began"))?;
     Ok(receiver)
 }
 
@@ -75,7 +75,11 @@ fn no_marks(options: &WatchOptions, error: &std::io::Error) -> Diagnostic {
         "cannot write to `{}`: {error}; builds that are asked for compare every file",
         options.state_dir.display()
     ))
-    .hint("choose a writable state directory with the variable CLM_STATE_DIR")
+    .hint(
+        io_hint(Dir::State, "write", error).unwrap_or_else(|| {
+            "choose another directory with the variable CLM_STATE_DIR".to_owned()
+        }),
+    )
 }
 
 enum Woken {

@@ -28,7 +28,7 @@ pub struct Model {
     pub actions: Vec<ActionState>,
     /// For every output the position of its action.
     pub action_of: Vec<Option<usize>>,
-    /// What went wrong and was not mended.
+    /// What went wrong and is not fixed.
     pub problems: Problems,
     /// The last change of the problems.
     pub problems_change: u64,
@@ -324,7 +324,7 @@ impl Model {
         if status == Status::Failed {
             self.problems.failed(source, lang_of(id), last_finish);
             self.problems_change = self.change;
-            // All that has failed did so in this run, and what is wrong was said again: older errors are mended.
+            // All that has failed did so in this run, and what is wrong was said again: older errors are fixed.
             let began = self.run.as_ref().map_or(0, |run| run.began);
             let is_all_new = self
                 .actions_of(source)
@@ -332,7 +332,7 @@ impl Model {
             if is_all_new {
                 self.problems.failed_anew(source, began);
             }
-        } else if !self.has_failed(source).unwrap_or(false) && self.problems.mended(source) {
+        } else if !self.has_failed(source).unwrap_or(false) && self.problems.is_fixed(source) {
             self.problems_change = self.change;
         }
     }

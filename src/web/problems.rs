@@ -88,7 +88,7 @@ impl Problems {
     }
 
     /// No action of a source is failed any more; tells whether something was taken back.
-    pub fn mended(&mut self, source: &str) -> bool {
+    pub fn is_fixed(&mut self, source: &str) -> bool {
         self.keep(|entry| !(entry.is_of_failure && entry.is_about(source)))
     }
 

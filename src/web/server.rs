@@ -36,8 +36,7 @@ pub async fn serve(
     access: Access,
     cancel: CancellationToken,
 ) -> Result<()> {
-    let internal =
-        |error: std::io::Error| Error::internal(format!("cannot serve the preview: {error}"));
+    let internal = |error: std::io::Error| Error::system("serve the preview", &error);
     let local = listener.local_addr().map_err(internal)?;
     let pages = listener.pages.local_addr().map_err(internal)?;
     match &access {

@@ -73,16 +73,19 @@ pub enum WorkerError {
         /// What it had read or looked for until then.
         discovered: Vec<RelPath>,
     },
-    /// No answer in time; the process was killed. Retried on a new one.
+    /// No answer in time; the process was killed. For a diagram this is a failure of its content; else it is retried on a
+    /// new process.
     #[error("{what} did not answer within {seconds} s")]
     TimedOut {
         /// The tool.
         what: String,
         /// The limit.
         seconds: u64,
+        /// What it had read or looked for until then.
+        discovered: Vec<RelPath>,
     },
     /// The answer is not of the protocol. Retried on a new process.
-    #[error("{what} gave an answer that is not of the protocol: {reason}")]
+    #[error("{what} gave an answer that clm does not understand: {reason}")]
     Garbage {
         /// The tool.
         what: String,
@@ -91,7 +94,7 @@ pub enum WorkerError {
     },
     /// The process had ended before it worked on the request, or was killed because of another request. Retried, by the
     /// pool already: it is not this request's fault.
-    #[error("{what} ended before it worked on the request")]
+    #[error("{what} ended while it was busy with another source")]
     Disturbed {
         /// The tool.
         what: String,
@@ -99,12 +102,15 @@ pub enum WorkerError {
     /// Files could not be written or read on our side. Final.
     #[error("{0}")]
     Io(String),
+    /// clm asked for something that makes no sense. Final.
+    #[error("{0}")]
+    Bug(String),
 }
 
 impl WorkerError {
     /// Whether another attempt on a new process may help.
     pub fn is_retriable(&self) -> bool {
-        !matches!(self, Self::Missing { .. } | Self::Io(_))
+        !matches!(self, Self::Missing { .. } | Self::Io(_) | Self::Bug(_))
     }
 }
 

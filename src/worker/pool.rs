@@ -24,8 +24,9 @@ use shelf::Shelf;
 
 /// A worker answers a cancellation within this time, or is killed.
 const CANCEL_LIMIT: Duration = Duration::from_millis(900);
-/// How much later than a worker's own time-out the pool gives up on it.
-const TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
+/// How much later than a worker's own time-out the pool gives up on it: a window of draw.io may have to be opened first, and
+/// a picture may be made twice.
+const TIMEOUT_MARGIN: Duration = Duration::from_secs(90);
 /// How often one request is moved to another worker because a neighbour brought down its process, besides once for each
 /// idle worker whose process may have ended unnoticed.
 const MOVES: usize = 5;
@@ -142,6 +143,15 @@ impl Pool {
                     tracing::debug!(what, id = request.id, "moved to another process");
                     moves += 1;
                 }
+                Err(WorkerError::TimedOut {
+                    seconds,
+                    discovered,
+                    ..
+                }) if matches!(kind, ActionKind::Plantuml | ActionKind::Drawio) => {
+                    let mut outcome = Outcome::failed(too_slow(request, seconds));
+                    outcome.discovered = discovered;
+                    return Ok(outcome);
+                }
                 result => return result,
             }
         }
@@ -193,7 +203,7 @@ impl Pool {
 impl Inner {
     fn shelf(&self, kind: ActionKind) -> Result<&Shelf, WorkerError> {
         self.shelves.get(kind).ok_or_else(|| {
-            WorkerError::Io(format!(
+            WorkerError::Bug(format!(
                 "there are no workers for `{}` actions",
                 kind.name()
             ))
@@ -372,7 +382,7 @@ impl Inner {
     }
 }
 
-/// A worker in use. Dropped without being put back, it is killed: nobody knows what it is doing.
+/// A worker in use. Dropped without being put back, it is killed: what it is doing is not known.
 struct Lent {
     pool: Arc<Inner>,
     kind: ActionKind,
@@ -443,7 +453,7 @@ impl Drop for Lent {
     }
 }
 
-/// What the author is told when a process ended twice over one request, the second time with nothing else to do.
+/// The error when a process ended twice because of one request, the second time with nothing else to do.
 fn blame(request: &Request, what: &str, reason: &str) -> Diagnostic {
     let source = &request.source;
     if let Work::Plantuml(_) = &request.work {
@@ -455,20 +465,31 @@ fn blame(request: &Request, what: &str, reason: &str) -> Diagnostic {
         .at(source.as_str(), None)
 }
 
+/// The error about a diagram that took longer than it may. It would take as long again: it is not retried.
+fn too_slow(request: &Request, seconds: u64) -> Diagnostic {
+    Diagnostic::error(format!("the diagram was not drawn within {seconds} s"))
+        .hint("simplify or split it, or raise `timeout` in the section `[diagrams]` of `clm.toml`; `--force` tries it again")
+        .at(request.source.as_str(), None)
+}
+
 /// Waits until a request has been cancelled for some time.
 async fn cancelled_for(cancel: &CancellationToken, limit: Duration) {
     cancel.cancelled().await;
     tokio::time::sleep(limit).await;
 }
 
-/// Waits until a worker has missed its time-out by far, if there is one.
+/// Waits until a worker has missed its time-out by far, if there is one: it hangs itself, whatever the content.
 async fn passed(kind: ActionKind, timeout: Option<Duration>) -> WorkerError {
     let Some(timeout) = timeout else {
         return std::future::pending().await;
     };
-    tokio::time::sleep(timeout + TIMEOUT_MARGIN).await;
-    WorkerError::TimedOut {
+    let limit = timeout.saturating_mul(2).saturating_add(TIMEOUT_MARGIN);
+    tokio::time::sleep(limit).await;
+    WorkerError::Crashed {
         what: format!("the {} worker", kind.name()),
-        seconds: timeout.as_secs(),
+        reason: format!(
+            "it gave no sign of life for {} s, and was ended",
+            limit.as_secs()
+        ),
     }
 }

@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 use super::request::OutcomeStatus;
 use super::{Outcome, Progress, Request, Work, WorkerError};
 use crate::course::RelPath;
+use crate::error::BUG_HINT;
 use crate::events::Diagnostic;
 
 #[doc(hidden)]
@@ -173,7 +174,7 @@ impl ToWorker {
 fn text_of(path: &Path) -> Result<String, WorkerError> {
     let text = path.to_str().ok_or_else(|| {
         WorkerError::Io(format!(
-            "the path `{}` is not valid Unicode",
+            "the path `{}` is not UTF-8 text: choose a directory with another name",
             path.display()
         ))
     })?;
@@ -190,8 +191,8 @@ fn params(work: &Work) -> Result<Value, WorkerError> {
             "limit": work.limit,
         })),
         Work::Html(work) => Ok(json!({ "pages": work.pages })),
-        Work::Drawio(_) | Work::Execute(_) => Err(WorkerError::Io(format!(
-            "work of the kind `{}` is not done over the worker protocol",
+        Work::Drawio(_) | Work::Execute(_) => Err(WorkerError::Bug(format!(
+            "a worker program was given work of the kind `{}`",
             work.kind().name()
         ))),
     }
@@ -222,7 +223,7 @@ impl ResultMessage {
         }
         let mut diagnostics = self.diagnostics;
         if self.status == OutcomeStatus::Failed && diagnostics.is_empty() {
-            diagnostics.push(Diagnostic::error("it failed without saying why"));
+            diagnostics.push(Diagnostic::error("it failed without saying why").hint(BUG_HINT));
         }
         Ok(Outcome {
             status: self.status,

@@ -78,7 +78,7 @@ async fn what_cannot_be_drawn_is_named() {
         .await;
     assert_eq!(outcome.status, OutcomeStatus::Failed);
     let error = &outcome.diagnostics[0];
-    assert_eq!(error.message, "draw.io's viewer fails over this diagram");
+    assert_eq!(error.message, "draw.io's viewer fails on this diagram");
     assert!(error.detail.is_some() && error.hint.is_some());
     studio.pool.shutdown().await;
 }

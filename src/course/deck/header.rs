@@ -78,7 +78,9 @@ fn read_first_lines(lines: &[&str], encoding: &Regex) -> Result<Header, usize> {
     if let Some(line) = lines.get(header.lines)
         && let Some(found) = encoding.captures(line)
     {
-        if &found[1] != "utf-8" {
+        // Python accepts all of these.
+        let name = found[1].to_ascii_lowercase().replace('_', "-");
+        if !matches!(name.as_str(), "utf-8" | "utf8") {
             return Err(header.lines);
         }
         header.encoding = Some((*line).to_owned());

@@ -214,6 +214,11 @@ pub trait Texts {
     /// The bytes of a file; none when it cannot be read.
     fn read(&self, path: &RelPath) -> Option<Arc<[u8]>>;
 
+    /// Why a file cannot be read, as the system says it now.
+    fn why_unreadable(&self, _path: &RelPath) -> Option<std::io::Error> {
+        None
+    }
+
     /// The title of a deck, if it has one; none when it cannot be read.
     fn title(&self, path: &RelPath) -> Option<Titled> {
         Some(title_of(&self.read(path)?))

@@ -9,6 +9,7 @@ use crate::course::deck::companion_name;
 use crate::course::file_name::sanitize;
 use crate::course::spec::{Spec, TopicRef};
 use crate::course::{Lang, Localized, ProgLang, RelPath};
+use crate::error::{Dir, io_hint};
 use crate::events::Diagnostic;
 
 use super::classify::{Class, classify};
@@ -322,11 +323,16 @@ impl Finder<'_> {
             return None;
         };
         let Some(title) = self.texts.title(path) else {
-            diagnostics.push(
-                Diagnostic::error("the deck cannot be read")
-                    .at(path.as_str(), None)
-                    .hint("check that you may read it"),
-            );
+            let found = match self.texts.why_unreadable(path) {
+                None => Diagnostic::error("the deck cannot be read")
+                    .hint("check that it still exists and that you may read it"),
+                Some(error) => {
+                    let mut found = Diagnostic::error(format!("the deck cannot be read: {error}"));
+                    found.hint = io_hint(Dir::Other, "read", &error);
+                    found
+                }
+            };
+            diagnostics.push(found.at(path.as_str(), None));
             return None;
         };
         match title {

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use chrono::{Local, NaiveDate};
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Dir, Error, Result};
 use crate::events::Diagnostic;
 use crate::files;
 use crate::parallel::lock;
@@ -54,7 +54,7 @@ impl Aside {
         }
         let place = self
             .put(file)
-            .map_err(|error| Error::io("move aside", file, &error))?;
+            .map_err(|error| Error::io_in(Dir::State, "move aside", file, &error))?;
         moved.paths.push((file.to_path_buf(), place));
         Ok(())
     }
@@ -116,9 +116,11 @@ impl Aside {
                 }
                 Ok(_) => false,
                 // What was a file that day may have been a directory later.
-                Err(_) => place
-                    .parent()
-                    .is_some_and(|dir| std::fs::create_dir_all(dir).is_ok()),
+                Err(_) => match place.parent().map(std::fs::create_dir_all) {
+                    Some(Err(error)) if is_in_the_way(&error) => false,
+                    Some(result) => result.map(|()| true)?,
+                    None => false,
+                },
             };
             if is_free {
                 relocate(file, &place)?;
@@ -141,6 +143,14 @@ impl Aside {
             .filter(|part| matches!(part, Component::Normal(_)))
             .collect()
     }
+}
+
+/// Whether a directory cannot be made because a file stands in its place, or in that of a directory above.
+fn is_in_the_way(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists
+    )
 }
 
 /// Whether two files have the same bytes.

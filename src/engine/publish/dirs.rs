@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::course::path::{is_within, name_of};
-use crate::error::{Error, Result};
+use crate::error::{Dir, Error, Result};
 use crate::events::Event;
 
 use super::there::{What, metadata};
@@ -31,7 +31,8 @@ impl Publisher {
         }
         if std::fs::create_dir_all(dir).is_err() {
             self.clear_files_above(dir)?;
-            std::fs::create_dir_all(dir).map_err(|error| Error::io("create", dir, &error))?;
+            std::fs::create_dir_all(dir)
+                .map_err(|error| Error::io_in(Dir::Output, "create", dir, &error))?;
         }
         self.checked_dirs.insert(dir.to_path_buf());
         Ok(())
@@ -116,7 +117,8 @@ impl Publisher {
         if there.is_foreign() {
             return self.set_aside(file);
         }
-        std::fs::remove_file(file).map_err(|error| Error::io("remove", file, &error))?;
+        std::fs::remove_file(file)
+            .map_err(|error| Error::io_in(Dir::Output, "remove", file, &error))?;
         self.forget(vec![path.into()])
     }
 
@@ -150,7 +152,8 @@ impl Publisher {
             let file = self.file(&path);
             let there = self.look(&path)?;
             if there.ours().is_some() && self.is_inside(&file).unwrap_or(false) {
-                std::fs::remove_file(&file).map_err(|error| Error::io("remove", &file, &error))?;
+                std::fs::remove_file(&file)
+                    .map_err(|error| Error::io_in(Dir::Output, "remove", &file, &error))?;
                 removed.push(path);
             } else if there.what == What::Nothing {
                 removed.push(path);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::digest::Stamp;
-use crate::error::{Error, Result};
+use crate::error::{BUG_HINT, Dir, Error, Result};
 use crate::events::{Diagnostic, Event};
 use crate::files;
 use crate::parallel;
@@ -32,7 +32,7 @@ impl Failure {
         let mut diagnostics = error.diagnostics.into_iter();
         let diagnostic = diagnostics
             .next()
-            .unwrap_or_else(|| Diagnostic::error("the output cannot be written"));
+            .unwrap_or_else(|| Diagnostic::error("the output cannot be written").hint(BUG_HINT));
         Ok(Self {
             action: Arc::clone(action),
             diagnostic,
@@ -142,7 +142,7 @@ fn move_into_place(staged: &Path, file: &Path) -> Result<()> {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
             let parent = file.parent().unwrap_or(Path::new("."));
-            let io = |error: std::io::Error| Error::io("write", file, &error);
+            let io = |error: std::io::Error| Error::io_in(Dir::Output, "write", file, &error);
             let mut beside = tempfile::Builder::new()
                 .prefix(".clm-")
                 .tempfile_in(parent)
@@ -162,6 +162,6 @@ fn move_into_place(staged: &Path, file: &Path) -> Result<()> {
             let _ = std::fs::remove_file(staged);
             Ok(())
         }
-        Err(error) => Err(Error::io("write", file, &error)),
+        Err(error) => Err(Error::io_in(Dir::Output, "write", file, &error)),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Dir, Error, Result};
 use crate::events::{Diagnostic, Event};
 use crate::store::OutputRecord;
 
@@ -30,10 +30,10 @@ impl Publisher {
                 Ok(Removed::Nothing) => {}
                 Ok(Removed::Stays(reason)) => warnings.push(
                     Diagnostic::warning(format!(
-                        "the source of this output is gone, but {reason}; it is left alone"
+                        "the source of this output is gone, but {reason}: it was not removed"
                     ))
                     .at(&*path, None)
-                    .hint("remove it yourself if nobody needs it"),
+                    .hint("remove it yourself if you do not need it"),
                 ),
                 Err(error) => {
                     // The next run tries again.
@@ -51,14 +51,14 @@ impl Publisher {
 
     fn remove_one(&self, path: &Arc<str>, record: &OutputRecord) -> Result<Removed> {
         let file = self.file(path);
-        let io = |error: std::io::Error| Error::io("look at", &file, &error);
+        let io = |error: std::io::Error| Error::io_in(Dir::Output, "look at", &file, &error);
         let is_file = metadata(&file).map_err(io)?.is_some_and(|at| at.is_file());
         let there = self.look(path)?;
         let What::File { digest, is_ours } = there.what else {
             if is_file {
                 // It is not forgotten: the next run may be able to read it.
                 return Err(Error::internal(format!(
-                    "nothing makes the output `{}` any more, but it cannot be read to be removed",
+                    "the source of the output `{}` is gone, but the output cannot be read: it was not removed",
                     file.display()
                 ))
                 .hint("build again; or remove it yourself"));
@@ -74,13 +74,14 @@ impl Publisher {
         }
         let is_adopted = record.is_adopted && digest == record.digest;
         if is_ours {
-            std::fs::remove_file(&file).map_err(|error| Error::io("remove", &file, &error))?;
+            std::fs::remove_file(&file)
+                .map_err(|error| Error::io_in(Dir::Output, "remove", &file, &error))?;
         } else if is_adopted && !self.keeps_foreign {
             self.set_aside(&file)?;
         } else if is_adopted {
             return Ok(Removed::Stays("clm did not make it"));
         } else {
-            return Ok(Removed::Stays("somebody changed the output"));
+            return Ok(Removed::Stays("it was changed since clm wrote it"));
         }
         self.remove_empty_dirs(&file);
         self.events.emit(Event::Output {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use crate::digest::{Digest, Stamp};
-use crate::error::{self, Error, Result};
+use crate::error::{self, Dir, Error, Result};
 use crate::events::Diagnostic;
 use crate::files;
 use crate::parallel;
@@ -199,7 +199,7 @@ impl Publisher {
             Content::File(source) => {
                 match files::copy(source, path) {
                     Err(error) if error::stops_all(&error) => {
-                        return Err(Error::io("write", path, &error));
+                        return Err(Error::io_in(Dir::State, "write", path, &error));
                     }
                     Err(_) if !source.is_file() => return Ok(false),
                     _ => {}
@@ -221,7 +221,7 @@ fn copy_again(verified: &Path, path: &Path, content: &Content) -> Result<()> {
     if let Content::Bytes(bytes) = content {
         return write(path, bytes);
     }
-    files::copy(verified, path).map_err(|error| Error::io("write", path, &error))?;
+    files::copy(verified, path).map_err(|error| Error::io_in(Dir::State, "write", path, &error))?;
     if matches!(content, Content::File(_)) {
         let modified = std::fs::metadata(verified).and_then(|metadata| metadata.modified());
         keep_modified(path, modified);
@@ -230,7 +230,7 @@ fn copy_again(verified: &Path, path: &Path, content: &Content) -> Result<()> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let io = |error: std::io::Error| Error::io("write", path, &error);
+    let io = |error: std::io::Error| Error::io_in(Dir::State, "write", path, &error);
     let mut file = std::fs::File::create(path).map_err(io)?;
     file.write_all(bytes).map_err(io)
 }

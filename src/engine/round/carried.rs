@@ -92,8 +92,9 @@ impl Progressing<'_, '_> {
 
     /// Takes an answer of a worker, whatever became of the job meanwhile.
     pub(super) fn take(&mut self, answer: Result<Answer, JoinError>) -> Result<()> {
-        let (id, result) = answer
-            .map_err(|error| Error::internal(format!("a worker's supervisor failed: {error}")))?;
+        let (id, result) = answer.map_err(|error| {
+            Error::bug(format!("the task that waits for a worker failed: {error}"))
+        })?;
         if let Some(dying) = self.round.carried.dying.remove(&id) {
             let _ = std::fs::remove_dir_all(&dying.out);
             let store = self.round.session.store;

@@ -186,7 +186,7 @@ impl Progressing<'_, '_> {
 
     fn refused(&self, action: &Action, destination: &str) {
         self.warn(&[Diagnostic::warning(format!(
-            "`{destination}` was not made by clm and is left alone; the outputs show the rendered diagram"
+            "`{destination}` was not made by clm and is not replaced; the outputs show the rendered diagram"
         ))
         .at(action.source.as_str(), None)
         .hint("remove that file, or set `write_back = false` under `[diagrams]` in `clm.toml`")]);

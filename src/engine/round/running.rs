@@ -8,7 +8,7 @@ use tracing::{Instrument as _, Span, debug_span};
 
 use crate::course::RelPath;
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{BUG_HINT, Result, hint_in_text};
 use crate::events::{ActionKind, Diagnostic, Event, Events, Severity, Status};
 use crate::plan::{Action, ActionIndex};
 use crate::store::{CachedResult, Finish, JobEnd, JobId, JobState, Lease, ResultStatus};
@@ -41,7 +41,7 @@ impl Progressing<'_, '_> {
         }
         let executions = self.queued.count(ActionKind::Execute);
         let slots = self.round.session.pool.slots(ActionKind::Execute);
-        // The next kernel starts while a deck runs, but none that nobody will use.
+        // The next kernel starts while a deck runs, but none that will not be used.
         self.round
             .session
             .kernels_ahead
@@ -228,7 +228,7 @@ impl Progressing<'_, '_> {
         }
         let finished = self.remember(running, &outcome, &discovered, outputs)?;
         if finished == Finish::Stale {
-            // Somebody else was given the job meanwhile; what they make counts.
+            // Another process was given the job meanwhile; its result counts.
             self.ready.push_back(index);
             self.states[index] = State::Waiting;
             return Ok(None);
@@ -365,7 +365,7 @@ impl Progressing<'_, '_> {
         Ok(None)
     }
 
-    /// What it read changed while it ran: nobody knows what was made, so it is thrown away and planned again.
+    /// What it read changed while it ran: what was made is not known, so it is thrown away and planned again.
     fn superseded(&mut self, running: &Running) -> Result<Option<String>> {
         self.ended.again = true;
         self.cancelled(running)
@@ -454,19 +454,47 @@ fn queued_again(mut queued: Queued, reason: String) -> Queued {
     queued
 }
 
-/// What the author is told when a tool failed on a source for the last time.
+/// The error when a tool failed on a source for the last time.
 fn failure(action: &Action, error: &WorkerError) -> Diagnostic {
     let diagnostic =
         Diagnostic::new(Severity::Error, error.to_string()).at(action.source.as_str(), None);
+    match hint(error) {
+        Some(hint) => diagnostic.hint(hint),
+        None => diagnostic,
+    }
+}
+
+/// What the author can do about a tool that failed, by the cause as far as it is known.
+fn hint(error: &WorkerError) -> Option<String> {
+    let of_system = |text: &str| hint_in_text(text).map(str::to_owned);
     match error {
-        WorkerError::Missing { hint, .. } => diagnostic.hint(hint.clone()),
-        WorkerError::Io(_) => diagnostic,
-        WorkerError::Crashed { .. } | WorkerError::Ended { .. } | WorkerError::TimedOut { .. } | WorkerError::Disturbed { .. } => diagnostic.hint(format!(
-            "it was tried {ATTEMPTS} times on new processes; if it goes on, this source may be the cause"
+        WorkerError::Missing { hint, .. } => Some(hint.clone()),
+        WorkerError::Io(reason) => of_system(reason),
+        WorkerError::Bug(_) => Some(BUG_HINT.to_owned()),
+        WorkerError::Crashed { reason, .. } if reason.contains("signal: 9") => Some(format!(
+            "something outside of clm killed it, {ATTEMPTS} times: mostly the system does, when memory runs out; close \
+             other programs, or build with fewer workers (`-j 1`)"
         )),
-        WorkerError::Start { .. } | WorkerError::Garbage { .. } => {
-            diagnostic.hint("run `clm doctor` to test the renderers")
+        WorkerError::Crashed { reason, .. } | WorkerError::Ended { reason, .. } => {
+            of_system(reason).or_else(|| {
+                Some(format!(
+                    "it was tried {ATTEMPTS} times on new processes; if it goes on, this source may be the cause"
+                ))
+            })
         }
+        WorkerError::TimedOut { .. } => Some(format!(
+            "it was tried {ATTEMPTS} times; if it goes on, make the source smaller, or split it"
+        )),
+        WorkerError::Disturbed { .. } => Some(
+            "another source ended its process again and again: correct the other errors, and build again".to_owned(),
+        ),
+        WorkerError::Start { reason, .. } => {
+            of_system(reason).or_else(|| Some("run `clm doctor` to test the renderers".to_owned()))
+        }
+        WorkerError::Garbage { .. } => Some(
+            "run `clm doctor` to test the renderers; if all work, this is a bug in clm: please report it with this message"
+                .to_owned(),
+        ),
     }
 }
 

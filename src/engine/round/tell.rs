@@ -124,7 +124,7 @@ impl Progressing<'_, '_> {
         count
     }
 
-    /// Tells that a tool failed on an action for the last time. A tool that is not there, or does not start, is told once,
+    /// Tells that a tool failed on an action for the last time. A tool that is not there, or does not start, is reported once,
     /// at the end of the run, with how much was not made for want of it.
     pub(super) fn tool_failed(
         &mut self,

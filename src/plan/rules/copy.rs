@@ -20,7 +20,7 @@ pub fn action(context: &Context<'_>, copy: &CopyOutput) -> Recipe {
         after: Vec::new(),
         make: match digest {
             Some(_) => Make::Copy,
-            None => Make::Invalid(unreadable(&copy.source)),
+            None => Make::Invalid(vec![unreadable(context.files, &copy.source)]),
         },
         outputs: vec![Output {
             name: context.names.of("file"),

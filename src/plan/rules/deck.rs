@@ -212,10 +212,15 @@ impl Entry<'_> {
         let Some(path) = &self.file.companion else {
             return Ok(None);
         };
-        let text = self.text_of(path).ok_or_else(|| {
-            Diagnostic::error("the narration cannot be read")
-                .at(path.as_str(), None)
-                .hint("check that you may read it and that its encoding is UTF-8")
+        let Some(source) = self.context.files.read(path) else {
+            return Err(unreadable(self.context.files, path));
+        };
+        let text = String::from_utf8(source.bytes.to_vec()).map_err(|error| {
+            let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let lines = before.iter().filter(|byte| **byte == b'\n').count();
+            Diagnostic::error("the narration is not UTF-8 text")
+                .at(path.as_str(), Some(lines as u32 + 1))
+                .hint("save it with the encoding UTF-8")
         });
         text.map(Some)
     }
@@ -226,7 +231,7 @@ impl Entry<'_> {
         narration: &'s Result<Option<String>, Diagnostic>,
     ) -> Result<Reader<'s>, Diagnostic> {
         let Some(source) = &self.source else {
-            return Err(unreadable(&self.file.path).remove(0));
+            return Err(unreadable(self.context.files, &self.file.path));
         };
         for path in std::iter::once(&self.file.path).chain(&self.file.companion) {
             if let Some(pointer) = lfs_pointer(self.context.files, path) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::config::DiagramSettings;
 use crate::course::layout::DiagramOutputs;
 use crate::course::tree::DiagramKind;
 use crate::course::words::ImageKind;
@@ -111,11 +112,16 @@ fn rendering(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
             (ActionKind::Drawio, &context.tools.drawio)
         }
     };
+    // A diagram that took too long is tried again with another limit. The default is no part, so that pictures that were
+    // made before there was a limit to set stay known.
+    if settings.timeout != DiagramSettings::default().timeout {
+        parts.push("time-out", settings.timeout);
+    }
     parts.push("renderer", renderer.as_deref().unwrap_or(MISSING));
 
     let pointer = lfs_pointer(context.files, &diagram.path);
     let make = match &source {
-        None => Make::Invalid(unreadable(&diagram.path)),
+        None => Make::Invalid(vec![unreadable(context.files, &diagram.path)]),
         Some(_) if pointer.is_some() => Make::Invalid(pointer.into_iter().collect()),
         Some(source) => match std::str::from_utf8(&source.bytes) {
             Ok(text) => {

@@ -1,4 +1,4 @@
-//! What the page answers about a document, and what the author is told of it.
+//! What the page answers about a document, and the diagnostics that follow from it.
 
 use serde::Deserialize;
 
@@ -54,7 +54,7 @@ impl PageAnswer {
                 "the drawing is too large: {error} units, far beyond any page"
             ))
             .hint("look for a shape that was moved far away, and delete it"),
-            _ => Diagnostic::error("draw.io's viewer fails over this diagram")
+            _ => Diagnostic::error("draw.io's viewer fails on this diagram")
                 .detail(self.error.clone())
                 .hint("open the file in draw.io and look whether it is shown there; the style of a shape may be the cause"),
         }
@@ -120,10 +120,13 @@ impl PageAnswer {
             );
         }
         if !self.math_errors.is_empty() {
-            warnings.push(Diagnostic::warning(format!(
-                "formulas cannot be typeset: {}",
-                list(&self.math_errors)
-            )));
+            warnings.push(
+                Diagnostic::warning(format!(
+                    "formulas cannot be typeset: {}",
+                    list(&self.math_errors)
+                ))
+                .hint("correct the formula, or switch off mathematical typesetting in draw.io (Extras)"),
+            );
         }
         warnings
     }

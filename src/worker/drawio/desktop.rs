@@ -72,12 +72,19 @@ impl Worker for Desktop {
         cancel: CancellationToken,
     ) -> Result<Outcome, WorkerError> {
         let Work::Drawio(work) = &request.work else {
-            return Err(WorkerError::Io("this is no work for draw.io".to_owned()));
+            return Err(WorkerError::Bug(
+                "draw.io was given work of another kind".to_owned(),
+            ));
         };
         if let Err(problem) = document::check(&work.text) {
             return Ok(Outcome::failed(in_file(*problem, request)));
         }
-        let io = |error: std::io::Error| WorkerError::Io(error.to_string());
+        let runtime_dir = self.config.runtime_dir.display();
+        let io = |error: std::io::Error| {
+            WorkerError::Io(format!(
+                "cannot write a diagram for draw.io to `{runtime_dir}`: {error}"
+            ))
+        };
         std::fs::create_dir_all(&self.config.runtime_dir).map_err(io)?;
         let scratch = tempfile::tempdir_in(&self.config.runtime_dir).map_err(io)?;
         let input = scratch.path().join("input.drawio");
@@ -93,6 +100,7 @@ impl Worker for Desktop {
                 return Err(WorkerError::TimedOut {
                     what: WHAT.to_owned(),
                     seconds: self.config.timeout.as_secs(),
+                    discovered: Vec::new(),
                 });
             }
         }

@@ -126,7 +126,15 @@ impl BrowserWorker {
         }
         loop {
             let is_first = self.pictures == 0;
-            let picture = self.window().await?.render(work).await?;
+            let timeout = self.timeout;
+            let window = self.window().await?;
+            // The limit is about the drawing: the viewer may take its time to load on a machine that is busy.
+            let drawn = tokio::time::timeout(timeout, window.render(work)).await;
+            let Ok(picture) = drawn else {
+                self.close_window();
+                return Err(WindowError::TimedOut);
+            };
+            let picture = picture?;
             self.pictures += 1;
             if !matches!(
                 picture,
@@ -195,6 +203,11 @@ impl BrowserWorker {
                     ),
                 }
             }
+            WindowError::TimedOut => WorkerError::TimedOut {
+                what: WHAT.to_owned(),
+                seconds: self.timeout.as_secs(),
+                discovered: Vec::new(),
+            },
             WindowError::NoFont => WorkerError::Missing {
                 what: "a font for the labels of diagrams".to_owned(),
                 hint: "install fonts, such as Debian's package `fonts-liberation`".to_owned(),
@@ -216,7 +229,9 @@ impl Worker for BrowserWorker {
         cancel: CancellationToken,
     ) -> Result<Outcome, WorkerError> {
         let Work::Drawio(work) = &request.work else {
-            return Err(WorkerError::Io("this is no work for draw.io".to_owned()));
+            return Err(WorkerError::Bug(
+                "draw.io was given work of another kind".to_owned(),
+            ));
         };
         let page = match document::check(&work.text) {
             Ok(page) => page,
@@ -231,16 +246,11 @@ impl Worker for BrowserWorker {
                 what: WHAT.to_owned(),
             });
         }
-        let timeout = self.timeout;
         let browser = Arc::clone(&self.browser);
         let mut picture = tokio::select! {
             () = cancel.cancelled() => {
                 self.close_window();
                 return Ok(Outcome::cancelled());
-            }
-            () = tokio::time::sleep(timeout) => {
-                self.close_window();
-                return Err(WorkerError::TimedOut { what: WHAT.to_owned(), seconds: timeout.as_secs() });
             }
             picture = self.picture(work) => picture,
             () = browser.helpers().ended() => Err(WindowError::Closed),

@@ -58,6 +58,8 @@ pub enum WindowError {
     Crashed(Crash),
     /// The viewer, or a part of it, was not loaded.
     NotLoaded,
+    /// The diagram took longer than it may.
+    TimedOut,
     /// The machine has no font: labels would be missing without a word.
     NoFont,
     /// The page or the browser answered something unexpected.

@@ -1,4 +1,4 @@
-//! Tells an author what went wrong in a cell: line, message, what can be done. Pure.
+//! Diagnostics for what went wrong in a cell: line, message, what can be done. Pure.
 
 use std::sync::LazyLock;
 
@@ -6,6 +6,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use crate::course::ProgLang;
+use crate::error::hint_in_text;
 use crate::events::Diagnostic;
 use crate::worker::WorkerError;
 use crate::worker::renderers::Kernels;
@@ -129,9 +130,24 @@ impl Place<'_> {
             "FileNotFoundError" => "cells run in a fresh directory with copies of the other files of the topic \
                  (images only below `imgdata`): put the file into the topic and use a relative path"
                 .to_owned(),
-            "StdinNotImplementedError" => "nobody is there to answer `input()` during a build: use a fixed value, or do \
+            "StdinNotImplementedError" => "`input()` gets no answer during a build: use a fixed value, or do \
                  not run the deck (`evaluate=\"false\"` in `course.xml`)"
                 .to_owned(),
+            "PermissionError" => "cells run with your rights, in a fresh directory: write files there, by a relative path"
+                .to_owned(),
+            "MemoryError" => "the cell needs more memory than there is: use less data, or run fewer decks at once \
+                 (`--workers notebook=1`)"
+                .to_owned(),
+            "ImportError" => format!(
+                "check the name; if it is right, another version of the package is needed in the environment of the \
+                 kernel `{}` (`{}`)",
+                self.kernel, self.program
+            ),
+            "UnicodeDecodeError" => "name the encoding that the file has, as in `open(name, encoding=\"utf-8\")`".to_owned(),
+            "URLError" | "ConnectionError" | "ConnectTimeout" | "ConnectionRefusedError" | "ConnectError" | "gaierror" => {
+                "the cell needs the network, which failed: put the data into the topic, or build where there is one".to_owned()
+            }
+            _ if hint_in_text(text).is_some() => hint_in_text(text).unwrap_or_default().to_owned(),
             _ => "if the exception is meant to be shown, give the cell the tag `raises-exception`".to_owned(),
         }
     }
@@ -267,6 +283,49 @@ mod tests {
         let bare = diagnose("", "", &[]);
         assert_eq!(bare.message, "the cell failed");
         assert_eq!(bare.detail.as_deref(), Some("a.cpp:1: error"));
+    }
+
+    #[test]
+    fn failures_of_the_system_have_the_hint_of_their_cause() {
+        for (name, text, expected) in [
+            (
+                "OSError",
+                "[Errno 28] No space left on device",
+                "disk is full",
+            ),
+            (
+                "OSError",
+                "[Errno 24] Too many open files: 'x'",
+                "ulimit -n",
+            ),
+            (
+                "OSError",
+                "[Errno 30] Read-only file system: '/x'",
+                "read-only",
+            ),
+            ("RuntimeError", "can't start new thread", "ulimit -u"),
+            (
+                "PermissionError",
+                "[Errno 13] Permission denied: '/x'",
+                "relative path",
+            ),
+            ("URLError", "<urlopen error x>", "network"),
+            ("MemoryError", "", "memory"),
+            (
+                "UnicodeDecodeError",
+                "'utf-8' codec can't decode",
+                "encoding",
+            ),
+            (
+                "ImportError",
+                "cannot import name 'x' from 'y'",
+                "check the name",
+            ),
+        ] {
+            let hint = diagnose(name, text, &[]).hint.unwrap();
+            assert!(hint.contains(expected), "{name}: {hint}");
+            assert!(!hint.contains("raises-exception"), "{name}: {hint}");
+        }
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub async fn start_html_worker(
     let program = write_program(&config.runtime_dir).map_err(|error| {
         let directory = config.runtime_dir.display();
         WorkerError::Io(format!(
-            "cannot write the program of a worker to `{directory}`: {error}"
+            "cannot write the program that renders pages to `{directory}`: {error}"
         ))
     })?;
     let command = command(tool, config, &program);
@@ -124,9 +124,15 @@ fn write_program(runtime_dir: &Path) -> std::io::Result<PathBuf> {
 fn explain(error: WorkerError, python: &Path) -> WorkerError {
     match error {
         WorkerError::Start { reason, .. } if reason.contains("ModuleNotFoundError") => {
+            let module = reason.split("No module named '").nth(1);
+            let module = module.and_then(|rest| rest.split(['\'', '.']).next());
             WorkerError::Missing {
-                what: format!("nbconvert for `{}`", python.display()),
-                hint: "run `clm setup`, or install the package `nbconvert` into this environment"
+                what: format!(
+                    "the Python module `{}`, which pages need, in `{}`",
+                    module.unwrap_or("nbconvert"),
+                    python.display()
+                ),
+                hint: "run `clm setup`, or install the package `nbconvert` with all that it needs into this environment"
                     .to_owned(),
             }
         }

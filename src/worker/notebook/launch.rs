@@ -126,7 +126,9 @@ pub(super) fn arguments(spec: &KernelSpec, connection_file: &str) -> Vec<String>
 fn command(launch: &Launch<'_>) -> Result<Command, WorkerError> {
     let file = launch.connection_file.to_str().ok_or_else(|| {
         let path = launch.connection_file.display();
-        WorkerError::Io(format!("the path `{path}` is not valid Unicode"))
+        WorkerError::Io(format!(
+            "the path `{path}` is not UTF-8 text: choose a directory with another name"
+        ))
     })?;
     let program = launch.spec.argv.first().ok_or_else(|| WorkerError::Start {
         what: what(launch.name),

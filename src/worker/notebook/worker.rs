@@ -106,8 +106,8 @@ impl Worker for KernelWorker {
         cancel: CancellationToken,
     ) -> Result<Outcome, WorkerError> {
         let Work::Execute(work) = &request.work else {
-            return Err(WorkerError::Io(format!(
-                "a kernel does not do work of the kind `{}`",
+            return Err(WorkerError::Bug(format!(
+                "a kernel was given work of the kind `{}`",
                 request.work.kind().name()
             )));
         };

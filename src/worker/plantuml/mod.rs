@@ -98,7 +98,7 @@ pub async fn start_command(command: &[String]) -> Result<ProtocolProcess, Worker
     ProtocolProcess::start(WHAT, KIND, command, &StartLimits::default()).await
 }
 
-/// What the author is told of a diagram that ends the JVM.
+/// The error about a diagram that ends the JVM.
 pub fn blame(reason: &str) -> Diagnostic {
     let out_of_memory = reason
         .lines()
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_program_is_written_once_and_mended() {
+    fn the_program_is_written_once_and_repaired() {
         let dir = tempfile::tempdir().unwrap();
         let runtime = dir.path().join("a/b");
         let path = worker_program(&runtime).unwrap();

@@ -138,7 +138,7 @@ impl Factory for ToolFactory {
             ActionKind::Execute => self.execute().await,
             ActionKind::Html => self.html().await,
             ActionKind::Drawio => self.drawio(&mut *self.drawio.lock().await).await,
-            ActionKind::Deck | ActionKind::Copy => Err(WorkerError::Io(format!(
+            ActionKind::Deck | ActionKind::Copy => Err(WorkerError::Bug(format!(
                 "there are no workers for `{}` actions",
                 kind.name()
             ))),

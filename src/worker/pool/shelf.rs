@@ -99,7 +99,7 @@ impl Shelf {
         }
     }
 
-    /// Whether a worker is being started that nobody waits for yet: then the caller is to wait to be woken.
+    /// Whether a worker is being started that no request waits for yet: then the caller waits for it.
     pub(super) fn awaits_warming(&self) -> bool {
         let mut state = self.state();
         let is_free = state.awaited < state.warming;
@@ -128,7 +128,7 @@ impl Shelf {
         pause.saturating_sub(since)
     }
 
-    /// Remembers how a start ended. A tool that is not there is not worth a pause: nobody tries again.
+    /// Remembers how a start ended. A tool that is not there is not worth a pause: it is not tried again.
     pub(super) fn record_start(&self, error: Option<&WorkerError>) {
         let mut state = self.state();
         match error {

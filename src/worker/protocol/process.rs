@@ -92,7 +92,7 @@ impl Routes {
         match state.requests.get(&id) {
             // A request that was dropped wants no answer.
             Some(route) => drop(route.send(answer)),
-            None => tracing::debug!(id, "an answer that nobody waits for"),
+            None => tracing::debug!(id, "an answer that no request waits for"),
         }
         if is_last {
             state.requests.remove(&id);
@@ -274,7 +274,7 @@ fn with_lines(reason: &str, log: &Log) -> String {
     format!("{reason}\n{lines}")
 }
 
-/// Writes lines until nobody sends any more, or the process reads no more. Closes the pipe at the end.
+/// Writes lines until all senders are gone, or the process reads no more. Closes the pipe at the end.
 async fn write_lines(mut lines: mpsc::UnboundedReceiver<Vec<u8>>, mut stdin: ChildStdin) {
     while let Some(line) = lines.recv().await {
         let written = async {
@@ -330,7 +330,7 @@ impl Reading {
                 hello: Some(hello), ..
             } => {
                 let waiting = self.hello.take().ok_or("a second hello")?;
-                // Whoever started the process may have given up.
+                // The caller that started the process may have given up.
                 let _ = waiting.send(hello);
             }
             _ if self.hello.is_some() => return Err("a message before the hello".to_owned()),

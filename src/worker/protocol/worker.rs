@@ -62,7 +62,7 @@ impl Worker for ProtocolWorker {
             return Err(WorkerError::Disturbed { what: self.what() });
         }
         let mut answers = self.process.converse(request.id);
-        // From here on the process works for us: whoever leaves early leaves it in an unknown state.
+        // From here on the process works for us: when this future is dropped, its state is unknown.
         let mut unfinished = KillUnlessFinished {
             process: &self.process,
             id: request.id,
@@ -95,6 +95,7 @@ impl Worker for ProtocolWorker {
                     return Err(WorkerError::TimedOut {
                         what: self.what(),
                         seconds: started.elapsed().as_secs(),
+                        discovered,
                     });
                 }
             }

@@ -1,0 +1,196 @@
+//! Where a course lies: its specification, its root, and the directory of its records.
+
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::error::{Dir, Error, Result, io_hint};
+
+use super::env;
+
+/// Where a course is: its specification and the directory that all its paths are relative to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The specification (absolute).
+    pub spec: PathBuf,
+    /// The course root (absolute, symbolic links resolved).
+    pub root: PathBuf,
+}
+
+impl Place {
+    /// Finds the course: `spec` or the nearest `course.xml` upward from `cwd`; its root is `data_dir`, or the
+    /// specification's own directory when that holds `slides/`, or the parent of that.
+    pub fn find(spec: Option<&Path>, data_dir: Option<&Path>, cwd: &Path) -> Result<Self> {
+        let spec = match spec {
+            Some(path) => cwd.join(path),
+            None => cwd
+                .ancestors()
+                .map(|dir| dir.join("course.xml"))
+                .find(|path| path.is_file())
+                .ok_or_else(|| no_course(cwd))?,
+        };
+        let spec = spec
+            .canonicalize()
+            .map_err(|error| no_spec(&spec, &error))?;
+        if !spec.is_file() {
+            return Err(Error::usage(format!("`{}` is not a file", spec.display()))
+                .hint("name the specification file, such as `course.xml`"));
+        }
+        let own = spec.parent().unwrap_or(Path::new("/"));
+        let root = match data_dir {
+            Some(dir) => real_root(cwd, dir)?,
+            None => [Some(own), own.parent()]
+                .into_iter()
+                .flatten()
+                .find(|dir| dir.join("slides").is_dir())
+                .map(Path::to_path_buf)
+                .ok_or_else(|| no_root(own))?,
+        };
+        Ok(Self { spec, root })
+    }
+
+    /// The specification's path as messages show it: relative to the root when it lies inside.
+    pub fn spec_name(&self) -> String {
+        self.spec
+            .strip_prefix(&self.root)
+            .unwrap_or(&self.spec)
+            .display()
+            .to_string()
+    }
+
+    /// The directory of the store: in the course, or in the user's cache when the course cannot be written.
+    pub fn state_dir(&self) -> PathBuf {
+        match std::env::var_os(env::STATE_DIR) {
+            Some(dir) if !dir.is_empty() => PathBuf::from(dir),
+            _ => self
+                .state_dir_of_read_only()
+                .unwrap_or_else(|| self.root.join(".clm")),
+        }
+    }
+
+    /// The directory of the store of a course that is read-only; none where it can be written, or where the store was
+    /// chosen.
+    pub fn state_dir_of_read_only(&self) -> Option<PathBuf> {
+        if std::env::var_os(env::STATE_DIR).is_some_and(|dir| !dir.is_empty()) {
+            return None;
+        }
+        let own = self.root.join(".clm");
+        let dir = if own.is_dir() { &own } else { &self.root };
+        if nix::unistd::access(dir, nix::unistd::AccessFlags::W_OK).is_ok() {
+            return None;
+        }
+        let name = Digest::of(self.root.as_os_str().as_encoded_bytes()).short();
+        Some(user_cache().join("clm").join(name))
+    }
+}
+
+/// The user's directory for caches.
+pub fn user_cache() -> PathBuf {
+    let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    named
+        .filter(|dir| dir.is_absolute())
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .unwrap_or_else(std::env::temp_dir)
+}
+
+fn no_spec(spec: &Path, error: &std::io::Error) -> Error {
+    let result = Error::usage(format!(
+        "cannot read the specification `{}`: {error}",
+        spec.display()
+    ));
+    match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+            result.hint("name an existing specification: `clm build PATH/TO/course.xml`")
+        }
+        _ => match io_hint(Dir::Other, "read", error) {
+            Some(hint) => result.hint(hint),
+            None => result,
+        },
+    }
+}
+
+/// The error where no specification is named and none is found, with one that may be meant.
+fn no_course(cwd: &Path) -> Error {
+    if cwd.join("course.xml").is_dir() {
+        return Error::usage(format!(
+            "`{}` is a directory",
+            cwd.join("course.xml").display()
+        ))
+        .hint("name the specification file: `clm build PATH/TO/course.xml`");
+    }
+    let result = Error::usage(format!(
+        "there is no `course.xml` in `{}` or above it",
+        cwd.display()
+    ));
+    let near = ["", "course-specs"].into_iter().find_map(|place| {
+        let entries = std::fs::read_dir(cwd.join(place)).ok()?;
+        let names = entries
+            .flatten()
+            .map(|entry| Path::new(place).join(entry.file_name()));
+        let specs = names.filter(|name| name.extension().is_some_and(|end| end == "xml"));
+        specs.min()
+    });
+    result.hint(match near {
+        Some(near) => format!("name the specification, such as `clm build {}`", near.display()),
+        None => "change to the directory of a course, or name its specification: `clm build PATH/TO/course.xml`".to_owned(),
+    })
+}
+
+/// The course root that a person names, without links.
+fn real_root(cwd: &Path, dir: &Path) -> Result<PathBuf> {
+    let unusable = |reason: &str| {
+        Error::usage(format!(
+            "cannot use the course root `{}`: {reason}",
+            dir.display()
+        ))
+        .hint("`--data-dir` names the directory that holds `slides/`")
+    };
+    let real = cwd.join(dir).canonicalize();
+    let real = real.map_err(|error| unusable(&error.to_string()))?;
+    match real.is_dir() {
+        true => Ok(real),
+        false => Err(unusable("it is not a directory")),
+    }
+}
+
+fn no_root(own: &Path) -> Error {
+    let parent = own.parent().unwrap_or(own);
+    Error::usage(format!(
+        "there is no `slides` directory in `{}` or in `{}`",
+        own.display(),
+        parent.display()
+    ))
+    .hint("put the specification beside `slides/` or one directory below, or name the course root with `--data-dir`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_holds_the_slides() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("slides")).unwrap();
+        std::fs::create_dir_all(root.join("course-specs")).unwrap();
+        std::fs::write(root.join("course-specs/x.xml"), "").unwrap();
+        std::fs::write(root.join("course.xml"), "").unwrap();
+        let place = Place::find(Some(Path::new("course-specs/x.xml")), None, &root).unwrap();
+        assert_eq!(place.root, root);
+        assert_eq!(place.spec_name(), "course-specs/x.xml");
+        let nearest = Place::find(None, None, &root.join("slides")).unwrap();
+        assert_eq!(nearest.spec, root.join("course.xml"));
+        let lost = Place::find(Some(Path::new("slides/none.xml")), None, &root).unwrap_err();
+        assert_eq!(lost.exit_code(), 2);
+        let file = Place::find(None, Some(Path::new("course.xml")), &root).unwrap_err();
+        assert!(file.to_string().contains("not a directory"), "{file}");
+        std::fs::remove_file(root.join("course.xml")).unwrap();
+        let none = Place::find(None, None, &root).unwrap_err();
+        assert!(
+            none.to_string().contains("`clm build course-specs/x.xml`"),
+            "{none}"
+        );
+        std::fs::create_dir(root.join("course.xml")).unwrap();
+        let dir = Place::find(None, None, &root).unwrap_err();
+        assert!(dir.to_string().contains("is a directory"), "{dir}");
+    }
+}

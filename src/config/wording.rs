@@ -1,0 +1,51 @@
+//! Errors of the parser of settings, in the words of people who write settings.
+
+/// A message of the parser in the words of people who write settings: it speaks of types of Rust, and does not name the
+/// setting. `written` is the line that it is about.
+pub(super) fn reworded(message: &str, written: &str) -> String {
+    let wrong_type = message
+        .strip_prefix("invalid type: ")
+        .or_else(|| message.strip_prefix("invalid value: "));
+    let Some((found, expected)) = wrong_type.and_then(|wrong| wrong.split_once(", expected "))
+    else {
+        return message.to_owned();
+    };
+    let found = match found.split_once(' ') {
+        Some(("string", value)) => format!("the text {value}"),
+        Some(("integer", value)) => format!("the number {value}"),
+        Some(("floating", value)) => format!("the number {}", value.trim_start_matches("point ")),
+        Some(("boolean", value)) => value.to_owned(),
+        _ if found == "sequence" => "a list".to_owned(),
+        _ if found == "map" => "a section".to_owned(),
+        _ => found.to_owned(),
+    };
+    let expected = match expected {
+        "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
+        "a boolean" => "`true` or `false`",
+        "a string" => "a text in quotes",
+        _ if expected.starts_with("struct ") || expected == "a map" => {
+            "a section in brackets, such as `[notebook]`"
+        }
+        other => other,
+    };
+    let key = written.split('=').next().unwrap_or_default().trim();
+    match key.is_empty() || key == written.trim() {
+        true => format!("{found} is not {expected}"),
+        false => format!("`{key}` must be {expected}, but is {found}"),
+    }
+}
+
+/// The expected name nearest to the unknown one in a message such as
+/// ``unknown field `dip`, expected one of `dpi`, `limit` ``.
+pub(super) fn suggestion(message: &str) -> Option<&str> {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let unknown = names.next()?;
+    if !message.starts_with("unknown field") {
+        return None;
+    }
+    names
+        .map(|name| (strsim::damerau_levenshtein(unknown, name), name))
+        .min()
+        .filter(|(distance, _)| *distance <= 3)
+        .map(|(_, name)| name)
+}
