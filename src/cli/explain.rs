@@ -53,6 +53,7 @@ pub fn run(args: &ExplainArgs) -> Result<u8> {
         .zip(path.file_name())
         .map_or_else(|| path.clone(), |(parent, name)| parent.join(name));
     let explained = engine.explain(&real);
+    let root = engine.course().place.root.display().to_string();
     drop(engine);
     session::say_all(receiver);
     let explained = explained?;
@@ -60,6 +61,9 @@ pub fn run(args: &ExplainArgs) -> Result<u8> {
         return Err(Error::usage(format!(
             "`{}` is neither a source nor an output of the course",
             args.path.display()
+        ))
+        .hint(format!(
+            "the course root is `{root}`; outputs of other targets or options are not known"
         )));
     }
     if args.json {

@@ -320,7 +320,8 @@ impl<'a> Scan<'a> {
                 Diagnostic::warning(
                     "the symbolic link leads back to a directory that holds it; it is ignored",
                 )
-                .at(relative.as_str(), None),
+                .at(relative.as_str(), None)
+                .hint("remove it, or let it lead to another directory"),
             );
         } else if self.dirs.insert(relative) {
             links.push(real);

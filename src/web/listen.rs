@@ -76,6 +76,6 @@ fn refused(addr: SocketAddr, error: &std::io::Error) -> Error {
             Error::usage(format!("this machine has no address `{}`", addr.ip()))
                 .hint("use `127.0.0.1` for this machine alone, or one of its own addresses")
         }
-        _ => Error::usage(format!("cannot listen on `{addr}`: {error}")),
+        _ => Error::system(&format!("listen on `{addr}`"), error),
     }
 }

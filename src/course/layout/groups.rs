@@ -63,7 +63,8 @@ fn add_group(maker: &mut Maker<'_>, listing: &Listing, group: &DirGroup) {
             && !listing.dirs.contains(dir)
         {
             let mut diagnostic =
-                Diagnostic::warning(format!("the directory `{dir}` of a dir-group is not there"));
+                Diagnostic::warning(format!("the directory `{dir}` of a dir-group is not there"))
+                    .hint("check the `<subdir>`: it is relative to the `<path>` of the dir-group");
             diagnostic.line = Some(group.line);
             diagnostic.column = Some(group.column);
             maker.claims.diagnostics.push(diagnostic);

@@ -40,16 +40,19 @@ pub fn course<'a>(reader: &mut Reader<'a>) -> Spec {
     reader.check_children(root, KNOWN);
     for name in WITHOUT_EFFECT {
         if let Some(node) = child(root, name) {
-            reader.warning(node, format!("`<{name}>` has no effect in clm"));
+            reader
+                .warning(node, format!("`<{name}>` has no effect in clm"))
+                .hint =
+                Some("remove it, or leave it for other programs that read this file".to_owned());
         }
     }
-    if let Some(node) = child(root, "sidecar-layout")
-        && !matches!(
-            text(node).trim().to_lowercase().as_str(),
-            "subdir" | "sibling"
-        )
-    {
-        reader.warning(node, "there are the layouts `subdir` and `sibling`");
+    if let Some(node) = child(root, "sidecar-layout") {
+        let layout = text(node).trim().to_lowercase();
+        if !matches!(layout.as_str(), "subdir" | "sibling") {
+            let message = format!("`{layout}` is no layout of narrations, and is ignored");
+            reader.warning(node, message).hint =
+                Some("there are `subdir` and `sibling`".to_owned());
+        }
     }
     let name = match child(root, "name") {
         Some(node) => reader.localized(node),
@@ -65,7 +68,12 @@ pub fn course<'a>(reader: &mut Reader<'a>) -> Spec {
     let sections = match child(root, "sections") {
         Some(node) => topics::sections(reader, node),
         None => {
-            reader.warning(root, "the course has no `<sections>`");
+            reader
+                .warning(
+                    root,
+                    "the course has no `<sections>`, so that there is nothing to build",
+                )
+                .hint = Some("add `<sections>` with a `<section>` for each part".to_owned());
             Vec::new()
         }
     };
@@ -135,13 +143,20 @@ fn slug<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Option<String> {
 fn prog_lang<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> ProgLang {
     let names = ProgLang::ALL.map(ProgLang::name);
     let Some(node) = child(root, "prog-lang") else {
-        reader.warning(root, "the course has no `<prog-lang>`; `python` is assumed");
+        reader
+            .warning(root, "the course has no `<prog-lang>`; `python` is assumed")
+            .hint = Some(format!(
+            "add `<prog-lang>` with one of {}",
+            names.join(", ")
+        ));
         return ProgLang::Python;
     };
     let value = text(node);
     let value = value.trim();
     if value.is_empty() {
-        reader.warning(node, "`<prog-lang>` is empty; `python` is assumed");
+        reader
+            .warning(node, "`<prog-lang>` is empty; `python` is assumed")
+            .hint = Some(format!("write one of {}", names.join(", ")));
         return ProgLang::Python;
     }
     ProgLang::parse(&value.to_lowercase()).unwrap_or_else(|| {

@@ -37,10 +37,12 @@ pub fn targets<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Vec<Target> {
         targets.push(target);
     }
     if names.is_empty() {
-        reader.warning(
-            node,
-            "`<output-targets>` names no target; the usual ones are made",
-        );
+        reader
+            .warning(
+                node,
+                "`<output-targets>` names no target; the usual ones are made",
+            )
+            .hint = Some("add an `<output-target>`, or remove the element".to_owned());
         return defaults();
     }
     targets
@@ -164,15 +166,19 @@ fn words<'a, W: Copy + PartialEq>(
         }
         is_empty = false;
         if value == "speaker" {
-            reader.warning(item, "the kind `speaker` is an old name of `recording`");
+            reader
+                .warning(item, "the kind `speaker` is an old name of `recording`")
+                .hint = Some("write `recording`".to_owned());
         }
         match parse(value) {
             Some(word) => found.push(word),
             None if value == "jupyterlite" => {
-                reader.warning(
-                    item,
-                    "the format `jupyterlite` is not supported and left out",
-                );
+                reader
+                    .warning(
+                        item,
+                        "the format `jupyterlite` is not supported and left out",
+                    )
+                    .hint = Some("remove it; there are `html`, `notebook` and `code`".to_owned());
             }
             None => {
                 let names: Vec<&str> = all.iter().map(|word| name(*word)).collect();

@@ -86,12 +86,12 @@ fn section<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, number: usize) -> Op
         }
     };
     let Some(list) = child(node, "topics") else {
-        reader.warning(
-            node,
-            format!(
-                "the section `{}` has no `<topics>` and is left out",
-                name.en
-            ),
+        let message = format!(
+            "the section `{}` has no `<topics>` and is left out",
+            name.en
+        );
+        reader.warning(node, message).hint = Some(
+            "add `<topics>` with a `<topic>` for each topic, or remove the section".to_owned(),
         );
         return None;
     };

@@ -238,8 +238,12 @@ impl Entry<'_> {
                 return Err(pointer);
             }
         }
-        let text = std::str::from_utf8(&source.bytes).map_err(|_| {
-            Diagnostic::error("the deck is not UTF-8 text").at(self.file.path.as_str(), None)
+        let text = std::str::from_utf8(&source.bytes).map_err(|error| {
+            let before = &source.bytes[..error.valid_up_to()];
+            let lines = before.iter().filter(|byte| **byte == b'\n').count();
+            Diagnostic::error("the deck is not UTF-8 text")
+                .at(self.file.path.as_str(), Some(lines as u32 + 1))
+                .hint("save it with the encoding UTF-8")
         })?;
         let narration = narration.as_ref().map_err(Clone::clone)?;
         let companion = self.file.companion.as_ref().zip(narration.as_ref());

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Bounds;
 use crate::course::RelPath;
+use crate::error::{Dir, io_hint};
 use crate::events::Diagnostic;
 use crate::files;
 use crate::worker::WorkerError;
@@ -70,10 +71,11 @@ fn copy_all(
 }
 
 fn unreadable(source: &RelPath, error: &std::io::Error) -> Diagnostic {
-    Diagnostic::error(format!(
+    let mut found = Diagnostic::error(format!(
         "cannot read `{source}`, which the deck may use: {error}"
-    ))
-    .at(source.as_str(), None)
+    ));
+    found.hint = io_hint(Dir::Other, "read", error);
+    found.at(source.as_str(), None)
 }
 
 /// The copy belongs to the cells: they may write to it, and run what could be run.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Failure, Limit, Rendered, Template, View};
 use crate::course::deck::DeckSource;
 use crate::course::{Format, Lang, ProgLang, RelPath};
+use crate::error::{BUG_HINT, hint_in_text};
 use crate::events::Diagnostic;
 
 /// Runs jobs in processes that have a limit of memory and of time.
@@ -105,8 +106,20 @@ fn text_of(answer: &Answer) -> String {
 }
 
 fn internal(reason: &str) -> Failure {
+    let message = format!("clm's own process for the deck's template failed: {reason}");
     Failure {
-        diagnostic: Diagnostic::error(format!("the deck's template cannot be rendered: {reason}")),
+        diagnostic: Diagnostic::error(message).hint(BUG_HINT),
+        limit: None,
+    }
+}
+
+/// The system starts no process: the deck is not the cause.
+fn not_started(reason: &str) -> Failure {
+    let message = format!("no process could be started for the deck's template: {reason}");
+    let mut diagnostic = Diagnostic::error(message);
+    diagnostic.hint = hint_in_text(reason).map(str::to_owned);
+    Failure {
+        diagnostic,
         limit: None,
     }
 }
@@ -139,7 +152,7 @@ pub(super) fn render(
         Ok(Answer::Rendered(rendered)) => return Ok(rendered),
         Ok(Answer::Failed(failure)) => return Err(failure),
         Err(Ended::NotStarted(reason)) => {
-            return Err(internal(&format!("no process could be started: {reason}")));
+            return Err(not_started(&reason));
         }
         Err(Ended::OutOfMemory) => Limit::Memory,
         Err(Ended::OutOfTime) => Limit::Time,
