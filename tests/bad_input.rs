@@ -409,7 +409,8 @@ fn an_output_directory_that_is_read_only() {
     let ran = build_on_small_disk(&alone(), "ro");
     assert_eq!(ran.code, 3, "{}", ran.stderr);
     assert!(
-        ran.stderr.contains("hint: make the directory writable"),
+        ran.stderr.contains("hint: its file system is read-only")
+            && ran.stderr.contains("`--output-dir`"),
         "{}",
         ran.stderr
     );

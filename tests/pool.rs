@@ -161,7 +161,7 @@ async fn starts_that_fail_are_told_apart() {
     for (fault, expected) in [
         ("crash", "could not be started: exit status: 3"),
         ("silent-exit", "could not be started: exit status: 0"),
-        ("garbage", "not of the protocol"),
+        ("garbage", "that clm does not understand"),
         ("old-protocol", "version 0 of the protocol"),
         ("wrong-kind", "a worker for `drawio`, not for `plantuml`"),
     ] {
