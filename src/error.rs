@@ -186,6 +186,12 @@ pub fn io_hint(dir: Dir, what: &str, error: &std::io::Error) -> Option<String> {
         Io::PermissionDenied if is_reading => "allow yourself to read it (`chmod u+r`)".to_owned(),
         Io::PermissionDenied => format!("make the directory writable for you{other}"),
         Io::InvalidData if what == "read" => "save it with the encoding UTF-8".to_owned(),
+        // A directory cannot be there.
+        Io::NotFound | Io::NotADirectory | Io::AlreadyExists
+            if !is_reading && !other.is_empty() =>
+        {
+            format!("check the path{other}")
+        }
         _ => return by_number(dir, what, error.raw_os_error()?).map(str::to_owned),
     };
     Some(hint)

@@ -15,7 +15,7 @@ use crate::engine::seal::{Changed, Seal, Since};
 use crate::engine::{self, BuildOptions, Checked, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Diagnostic, Event, Events, Severity};
-use crate::profile::Profile;
+use crate::profile::{self, Profile};
 use crate::tools;
 use crate::ui::{self, MessageFormat, Summary, Verbosity};
 
@@ -110,6 +110,9 @@ fn run_for(
     profile: &mut Option<Profile>,
 ) -> Result<u8> {
     let mut course = course_args.course()?;
+    if let Some(file) = &args.summary {
+        profile::check_place(file)?;
+    }
     let saved = match &args.saved {
         None => None,
         Some(file) => match Saved::of(file, &course.place)? {

@@ -174,6 +174,9 @@ pub enum ImageMode {
     Shared,
 }
 
+/// How many workers of a kind there may be.
+const WORKERS: std::ops::RangeInclusive<usize> = 1..=64;
+
 /// `[workers]`: slots by kind; none means as many as the machine's cores suggest.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -203,6 +206,37 @@ impl WorkerSettings {
         }
     }
 
+    /// Whether there is a worker of each kind: without one a build would wait for ever.
+    fn check(&self, text: &str) -> Result<()> {
+        for (name, number) in [
+            ("notebook", self.notebook),
+            ("html", self.html),
+            ("plantuml", self.plantuml),
+            ("drawio", self.drawio),
+        ] {
+            let Some(number) = number.filter(|number| !WORKERS.contains(number)) else {
+                continue;
+            };
+            let names_it = |line: &str| {
+                let setting = line.split_once('=').map(|(setting, _)| setting.trim());
+                setting == Some(name)
+            };
+            let mut lines = text.lines().skip_while(|line| line.trim() != "[workers]");
+            let below = lines.position(names_it);
+            let section = text.lines().position(|line| line.trim() == "[workers]");
+            let line = below
+                .zip(section)
+                .map(|(below, section)| (section + below + 1) as u32);
+            return Err(Error::usage(format!(
+                "`{name}` is the number of its workers, from {} to {}, but is {number}",
+                WORKERS.start(),
+                WORKERS.end()
+            ))
+            .at(SETTINGS_FILE, line));
+        }
+        Ok(())
+    }
+
     /// Reads `notebook=2,plantuml=1` as `--workers` gives it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut settings = Self::default();
@@ -214,7 +248,7 @@ impl WorkerSettings {
                 .trim()
                 .parse()
                 .ok()
-                .filter(|number| (1..=64).contains(number))
+                .filter(|number| WORKERS.contains(number))
                 .ok_or_else(|| format!("`{number}` is not a number from 1 to 64"))?;
             let slot = match kind.trim() {
                 "notebook" => &mut settings.notebook,
@@ -278,6 +312,7 @@ impl Settings {
             }
         };
         let settings = Self::parse(&text)?;
+        settings.workers.check(&text)?;
         settings.check_paths(&Bounds::of(root), &text)?;
         Ok(settings)
     }
@@ -385,6 +420,14 @@ mod tests {
                 "`zygote` must be `true` or `false`, but is the number `3`",
             ),
             (
+                "[diagrams]\ndpi = 99999999999\n",
+                "`dpi` must be a smaller whole number, but is the number `99999999999`",
+            ),
+            (
+                "[x]\ny = 1\n",
+                "there is no setting or section `x` here; there are `notebook`, `diagrams`, `images`, `workers`, `output`, `cache`",
+            ),
+            (
                 "[output]\ndir = true\n",
                 "`dir` must be a text in quotes, but is `true`",
             ),
@@ -416,6 +459,17 @@ mod tests {
 
     #[test]
     fn worker_lists_are_checked() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(
+            dir.path().join(SETTINGS_FILE),
+            "[workers]\nhtml = 1\nplantuml = 0\n",
+        )
+        .unwrap();
+        let error = Settings::load(dir.path()).unwrap_err().to_string();
+        assert!(
+            error.starts_with("clm.toml:3: error: `plantuml`"),
+            "{error}"
+        );
         let workers = WorkerSettings::parse("notebook=2,drawio=1").unwrap();
         assert_eq!(
             (workers.notebook, workers.drawio, workers.html),

@@ -3,6 +3,13 @@
 /// A message of the parser in the words of people who write settings: it speaks of types of Rust, and does not name the
 /// setting. `written` is the line that it is about.
 pub(super) fn reworded(message: &str, written: &str) -> String {
+    if let Some((unknown, known)) = message
+        .strip_prefix("unknown field ")
+        .and_then(|rest| rest.split_once(", expected "))
+    {
+        let known = known.trim_start_matches("one of ");
+        return format!("there is no setting or section {unknown} here; there are {known}");
+    }
     let wrong_type = message
         .strip_prefix("invalid type: ")
         .or_else(|| message.strip_prefix("invalid value: "));
@@ -12,7 +19,10 @@ pub(super) fn reworded(message: &str, written: &str) -> String {
     };
     let found = match found.split_once(' ') {
         Some(("string", value)) => format!("the text {value}"),
-        Some(("integer", value)) => format!("the number {value}"),
+        // Numbers that are too large come with their type in Rust.
+        Some(("integer", value)) => {
+            format!("the number {}", value.split(" as ").next().unwrap_or(value))
+        }
         Some(("floating", value)) => format!("the number {}", value.trim_start_matches("point ")),
         Some(("boolean", value)) => value.to_owned(),
         _ if found == "sequence" => "a list".to_owned(),
@@ -20,6 +30,11 @@ pub(super) fn reworded(message: &str, written: &str) -> String {
         _ => found.to_owned(),
     };
     let expected = match expected {
+        "u16" | "u32" | "u64" | "usize"
+            if found.starts_with("the number") && !found.contains('-') =>
+        {
+            "a smaller whole number"
+        }
         "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
         "a boolean" => "`true` or `false`",
         "a string" => "a text in quotes",

@@ -160,7 +160,7 @@ impl Tally {
 }
 
 /// Refuses a file whose directory is not there, before an hour of work instead of after it.
-fn check_place(file: &Path) -> Result<()> {
+pub fn check_place(file: &Path) -> Result<()> {
     let dir = directory(file);
     if !dir.is_dir() {
         return Err(Error::usage(format!(

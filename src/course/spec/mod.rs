@@ -182,6 +182,9 @@ fn malformed(error: &roxmltree::Error, text: &str, file: &str) -> Diagnostic {
     let (line, column) = crate::course::xml::place(error, text);
     let message = crate::course::xml::message(error);
     let hint = match error {
+        roxmltree::Error::NoRootNode => {
+            "the file holds no course: take an older version of it, or write a `<course>`"
+        }
         roxmltree::Error::DtdDetected => "remove the `<!DOCTYPE …>`: a specification needs none",
         roxmltree::Error::UnexpectedCloseTag(..) => {
             "every opened element must be closed, innermost first"
