@@ -92,7 +92,7 @@ fn the_doctor_tests_every_renderer() {
     assert_eq!(output.status.code(), Some(0), "{said}");
     for works in [
         "ok Python kernel works",
-        "ok pages works",
+        "ok HTML renderer works",
         "ok PlantUML works",
         "ok draw.io works",
         "ok file events arrive",

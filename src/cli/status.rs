@@ -192,7 +192,7 @@ fn show(status: &Status, place: &Place) {
                 line(format!("  running {action}"));
             }
         }
-        (None, Some(unusable)) => line(unusable.clone()),
+        (None, Some(unusable)) => line(format!("{unusable}; `clm daemon stop` ends it")),
         (None, None) => line(format!("no watch of {} is running", status.spec)),
     }
     line(format!(

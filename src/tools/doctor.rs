@@ -109,7 +109,7 @@ fn samples() -> Vec<(&'static str, Work, &'static str)> {
             "executed.json",
         ),
         (
-            "pages",
+            "HTML renderer",
             Work::Html(HtmlWork {
                 pages: vec![Page {
                     name: "page".to_owned(),

@@ -52,6 +52,7 @@ pub fn warnings(deck: &Deck) -> Vec<Diagnostic> {
     let mut warnings = Vec::new();
     for cell in &deck.cells {
         check_options(deck, cell, &mut warnings);
+        check_kind(deck, cell, &mut warnings);
         if !cell.has_tag(REMOVES) {
             check_tags(deck, cell, &mut warnings);
             slide_type(deck, cell, &mut warnings);
@@ -80,6 +81,23 @@ pub(super) fn check_options(deck: &Deck, cell: &Cell, warnings: &mut Vec<Diagnos
             Some(lang) => format!("did you mean `{lang}`?"),
             None => "the languages are `de` and `en`; a cell without `lang` is in both".to_owned(),
         });
+        warnings.push(deck.at(cell, warning));
+    }
+}
+
+/// Warns about a title such as `[markdwon]`, which is no kind of cells: the text would be code.
+fn check_kind(deck: &Deck, cell: &Cell, warnings: &mut Vec<Diagnostic>) {
+    let title = cell.metadata.get("title").and_then(|title| title.as_str());
+    let Some(title) = title.filter(|title| title.starts_with('[') && cell.kind == CellKind::Code)
+    else {
+        return;
+    };
+    let word = title.trim_start_matches('[').split([']', ' ']).next();
+    if let Some(meant) = nearest(word.unwrap_or_default(), ["markdown", "raw"]) {
+        let warning = Diagnostic::warning(format!(
+            "`{title}` is no kind of cell, so that this is a code cell"
+        ))
+        .hint(format!("did you mean `[{meant}]`?"));
         warnings.push(deck.at(cell, warning));
     }
 }

@@ -222,6 +222,27 @@ fn odd_cells_are_told_with_their_line() {
     assert!(told[2].contains("`slide` and `notes`"));
 }
 
+#[test]
+fn a_kind_that_is_misspelt_is_reported() {
+    for (marker, meant) in [
+        ("[markdwon]", Some("did you mean `[markdown]`?")),
+        ("[markdown", Some("did you mean `[markdown]`?")),
+        ("[Raw]", Some("did you mean `[raw]`?")),
+        ("[markdown]", None),
+        ("[raw]", None),
+        ("[1] A title", None),
+        ("A title", None),
+    ] {
+        let found = warnings(&deck(&format!("# %% {marker}\n# a\n")));
+        let hints: Vec<Option<&str>> = found
+            .iter()
+            .map(|warning| warning.hint.as_deref())
+            .collect();
+        let expected: Vec<Option<&str>> = meant.into_iter().map(Some).collect();
+        assert_eq!(hints, expected, "{marker}: {found:?}");
+    }
+}
+
 /// Fault `tag-hint`: following a hint must not remove the cell.
 #[test]
 fn hints_for_tags_never_remove_a_cell() {

@@ -23,6 +23,14 @@ pub fn check(text: &str) -> Result<FirstPage, Box<Diagnostic>> {
                 .hint("draw something and save it, or remove the file"),
         ));
     }
+    let start: String = text.trim_start().chars().take(14).collect();
+    let start = start.to_ascii_lowercase();
+    if start.starts_with("<!doctype html") || start.starts_with("<html") {
+        let problem = Diagnostic::error("this is a web page, not a draw.io diagram").hint(
+            "download the diagram again: what was saved is the page that shows it, or that says why it does not",
+        );
+        return Err(Box::new(put(problem, TextPos::new(1, 1))));
+    }
     let document = parse(text).map_err(|error| Box::new(malformed(text, &error)))?;
     let root = document.root_element();
     let name = root.tag_name().name();
@@ -155,6 +163,12 @@ mod tests {
                 Some(1),
                 Some(9),
                 "unknown entity reference 'nbsp'",
+            ),
+            (
+                "<!DOCTYPE html>\n<html></html>",
+                Some(1),
+                Some(1),
+                "this is a web page",
             ),
             (
                 "\n<svg/>",
