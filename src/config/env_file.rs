@@ -1,7 +1,9 @@
 //! `.env`: variables that the kernels of a course get, such as the address of a service.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::{self, BufRead as _, Chain, Read};
 use std::path::{Path, PathBuf};
 
 use super::{Bounds, NotebookSettings, Place};
@@ -69,24 +71,98 @@ impl EnvFile {
 }
 
 fn read(path: &Path) -> Result<BTreeMap<String, String>> {
+    let bytes = files::read(path).map_err(|error| Error::io("read", path, &error))?;
+    parse(&bytes, &path.display().to_string())
+}
+
+/// The variables in the content of a file. Every error names its line.
+pub fn parse(bytes: &[u8], file: &str) -> Result<BTreeMap<String, String>> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() as u32 + 1;
+        Error::usage("the file of variables is not UTF-8 text")
+            .at(file, Some(line))
+            .hint("save it with the encoding UTF-8")
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let state = State::default();
     let failed = |error: dotenvy::Error| match error {
-        dotenvy::Error::Io(error) => Error::io("read", path, &error),
         dotenvy::Error::LineParse(line, _) => {
-            let text = files::read_to_string(path).unwrap_or_default();
-            let number = text
-                .lines()
-                .position(|other| other.contains(line.trim()))
-                .map(|index| index as u32 + 1);
+            // Values in quotation marks may have several lines: the first one is named.
+            let line = line.strip_suffix('\n').unwrap_or(&line);
+            let more = line.matches('\n').count() as u32;
             Error::usage("this is not of the form `NAME=value`")
-                .at(path.display().to_string(), number)
+                .at(file, Some(state.lines.get().saturating_sub(more).max(1)))
                 .hint("quote values that contain blanks or `#`: `NAME=\"a value\"`")
         }
-        other => Error::usage(format!("{other}")).at(path.display().to_string(), None),
+        other => Error::usage(format!("the variables cannot be read: {other}"))
+            .at(file, Some(state.lines.get().max(1))),
     };
-    let file = files::open(path).map_err(|error| Error::io("read", path, &error))?;
-    dotenvy::from_read_iter(file)
-        .map(|item| item.map_err(failed))
-        .collect()
+    // The parser takes a last line that ends in a blank for an unfinished one.
+    let lines = Lines {
+        rest: text.as_bytes().chain(b"\n".as_slice()),
+        is_first: true,
+        state: &state,
+    };
+    let mut variables = BTreeMap::new();
+    for item in dotenvy::from_read_iter(lines) {
+        let (name, value) = item.map_err(failed)?;
+        state.longest.set(state.longest.get().max(value.len()));
+        variables.insert(name, value);
+    }
+    Ok(variables)
+}
+
+/// What the variables of a file may become in all, in bytes: they refer to one another, and a few lines could fill the memory.
+const MOST: usize = 16 << 20;
+/// How long the value of a variable of this process is assumed to be, where a file refers to it.
+const USUAL: usize = 1 << 12;
+
+/// What the parser was given so far.
+#[derive(Default)]
+struct State {
+    lines: Cell<u32>,
+    /// The length of the longest value.
+    longest: Cell<usize>,
+    /// At most so many bytes come from references.
+    referred: Cell<usize>,
+}
+
+/// Gives the parser one line at a time, so that the last line it was given is the one it is at.
+struct Lines<'t> {
+    rest: Chain<&'t [u8], &'t [u8]>,
+    is_first: bool,
+    state: &'t State,
+}
+
+impl Read for Lines<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.rest.fill_buf()?;
+        let line = available.split_inclusive(|byte| *byte == b'\n').next();
+        let Some(line) = line else {
+            return Ok(0);
+        };
+        let length = line.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&line[..length]);
+        let references = buffer[..length]
+            .iter()
+            .filter(|byte| **byte == b'$')
+            .count();
+        let ends = buffer[..length].ends_with(b"\n");
+        self.rest.consume(length);
+
+        let state = self.state;
+        state.lines.update(|lines| lines + u32::from(self.is_first));
+        self.is_first = ends;
+        let referred = references.saturating_mul(state.longest.get().max(USUAL));
+        state.referred.update(|all| all.saturating_add(referred));
+        if state.referred.get() > MOST {
+            return Err(io::Error::other(
+                "they refer to one another so often that they could fill the memory",
+            ));
+        }
+        Ok(length)
+    }
 }
 
 #[cfg(test)]
@@ -138,5 +214,55 @@ mod tests {
         let error = EnvFile::load(&place, &NotebookSettings::default(), |_| None).unwrap_err();
         assert_eq!(error.diagnostics[0].line, Some(2));
         assert_eq!(error.exit_code(), 2);
+    }
+    #[test]
+    fn every_error_names_its_line_and_endings_do_not_matter() {
+        let read = |text: &str| {
+            parse(text.as_bytes(), ".env").map_err(|error| {
+                let found = &error.diagnostics[0];
+                (found.line, found.message.clone())
+            })
+        };
+        let one = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
+        for text in [
+            "A=1",
+            "A=1 ",
+            "A=1\r\n",
+            "\u{feff}A=1\n",
+            "A=1 # note",
+            "\n\nA='1'\n",
+        ] {
+            assert_eq!(read(text), Ok(one.clone()), "{text:?}");
+        }
+        for (text, line) in [
+            ("A=1\nB=2 2\n", 2),
+            ("A=1\nB= 2 2\n\n", 2),
+            ("A=1\n\n  \nnot a variable", 4),
+            ("A=1\nB=\"x\ny\nz\" w\n", 2),
+            ("A=1\nB=\"x\n\n\n", 2),
+            ("A=1\n=\n", 2),
+            ("A=1\nB=\\q\n", 2),
+        ] {
+            let error = read(text).unwrap_err();
+            assert_eq!(error.0, Some(line), "{text:?}: {}", error.1);
+        }
+        let error = parse(b"A=1\nB=\xff\n", ".env").unwrap_err();
+        assert_eq!(error.diagnostics[0].line, Some(2));
+    }
+
+    #[test]
+    fn variables_that_refer_to_one_another_do_not_fill_the_memory() {
+        let mut text = "A0=0123456789\n".to_owned();
+        for number in 1..40 {
+            let before = format!("${{A{}}}", number - 1);
+            text += &format!("A{number}={}\n", before.repeat(10));
+        }
+        let error = parse(text.as_bytes(), ".env").unwrap_err();
+        let found = &error.diagnostics[0];
+        assert!(
+            found.line.is_some_and(|line| (3..20).contains(&line)),
+            "{found}"
+        );
+        assert!(found.message.contains("refer to one another"), "{found}");
     }
 }

@@ -4,7 +4,8 @@
 
 mod bounds;
 mod cache;
-mod env_file;
+#[doc(hidden)]
+pub mod env_file;
 mod foreign;
 mod place;
 mod wording;
