@@ -1,6 +1,7 @@
 //! Renderers: found where they are, installed without root where they are missing, tested by `clm doctor`.
 
-mod archive;
+#[doc(hidden)]
+pub mod archive;
 mod dirs;
 pub mod doctor;
 mod fetch;
