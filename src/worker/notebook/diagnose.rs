@@ -67,7 +67,9 @@ impl Place<'_> {
         let line = line_in_cell(&traceback, exception.count)
             .and_then(|number| line_of(self.cell, number))
             .or(self.cell.line);
-        let diagnostic = Diagnostic::error(self.named(&headline(name, text)))
+        let first = text.lines().next().unwrap_or_default();
+        let message = headline(self.named(name).trim(), self.named(first).trim());
+        let diagnostic = Diagnostic::error(message)
             .at(self.file, line)
             .cell(self.cell.cell)
             .hint(self.hint(name, text, is_own));
@@ -182,8 +184,7 @@ fn last_lines(text: &str) -> String {
 }
 
 /// `ename: evalue`, of which only the first line.
-fn headline(name: &str, text: &str) -> String {
-    let first = text.lines().next().unwrap_or_default().trim();
+fn headline(name: &str, first: &str) -> String {
     match (name.is_empty(), first.is_empty()) {
         (true, true) => "the cell failed".to_owned(),
         (true, false) => first.to_owned(),
@@ -282,6 +283,10 @@ mod tests {
         );
         let bare = diagnose("", "", &[]);
         assert_eq!(bare.message, "the cell failed");
+        // Nothing is left of a text that is only the kernel's name for the cell.
+        let place = " (2363079223.py, line 1)";
+        assert_eq!(diagnose(place, "", &[]).message, "the cell failed");
+        assert_eq!(diagnose("SyntaxError", place, &[]).message, "SyntaxError");
         assert_eq!(bare.detail.as_deref(), Some("a.cpp:1: error"));
     }
 

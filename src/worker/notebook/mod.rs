@@ -14,6 +14,7 @@ mod kernel;
 mod launch;
 mod outputs;
 mod renaming;
+mod replay;
 mod widgets;
 mod workdir;
 mod worker;
@@ -22,5 +23,7 @@ mod zygote;
 pub use html::{HtmlConfig, html_program_digest, start_html_worker};
 pub use kernel::execution_program_digest;
 pub use outputs::MAX_STREAM_BYTES;
+#[doc(hidden)]
+pub use replay::replay;
 pub use worker::{KernelConfig, start_kernel_worker};
 pub use zygote::SharedZygotes;

@@ -63,10 +63,20 @@ impl Outputs {
             self.widgets.hear(&message);
             return;
         }
+        // A widget may take no more than the cell itself.
         let text = message.content.get("text").and_then(Value::as_str);
-        let bytes = text.map_or(0, str::len);
-        if self.stream_bytes + bytes <= MAX_STREAM_BYTES && self.widgets.captures(&message) {
-            self.stream_bytes += bytes;
+        let (used, bytes, limit) = match (message.kind.as_str(), text) {
+            ("stream", text) => {
+                let bytes = text.map_or(0, str::len);
+                (&mut self.stream_bytes, bytes, MAX_STREAM_BYTES)
+            }
+            _ => {
+                let bytes = size_of(&message.content);
+                (&mut self.display_bytes, bytes, MAX_DISPLAY_BYTES)
+            }
+        };
+        if *used + bytes <= limit && self.widgets.captures(&message) {
+            *used += bytes;
             return;
         }
         self.take(cell, &message.kind, message.content);

@@ -23,6 +23,9 @@ pub(super) struct Widgets {
     hooks: Vec<(String, String)>,
     /// `Output` widgets whose kernel does not know yet what they show.
     unsynced: BTreeSet<String>,
+    /// `Output` widgets whose state does not have yet what they show: copying it for every output would take a time that grows with
+    /// the square of their number.
+    stale: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +54,7 @@ impl Widgets {
         };
         let state = data.get("state").and_then(Value::as_object);
         if let Some(state) = state {
+            self.bring_up_to_date(id);
             let model = self.model(id);
             for (name, value) in state {
                 model.state.insert(name.clone(), value.clone());
@@ -129,17 +133,28 @@ impl Widgets {
             }
             _ => return false,
         }
-        let outputs = Value::from(shown.outputs.clone());
-        let model = self.model(&id);
-        model.state.insert("outputs".to_owned(), outputs);
+        self.stale.insert(id.clone());
         self.unsynced.insert(id);
         true
+    }
+
+    /// Puts what an `Output` widget shows into its state.
+    fn bring_up_to_date(&mut self, id: &str) {
+        if !self.stale.remove(id) {
+            return;
+        }
+        let model = self.model(id);
+        if let Some(shown) = &model.shown {
+            let outputs = Value::from(shown.outputs.clone());
+            model.state.insert("outputs".to_owned(), outputs);
+        }
     }
 
     /// What the kernel is to be told before it runs the next cell: ids of comms and the data for them.
     pub(super) fn take_unsynced(&mut self) -> Vec<(String, Map<String, Value>)> {
         let ids = std::mem::take(&mut self.unsynced).into_iter();
         ids.map(|id| {
+            self.bring_up_to_date(&id);
             let outputs = self.model(&id).state.get("outputs").cloned();
             let mut data = Map::new();
             data.insert("method".to_owned(), "update".into());
@@ -160,7 +175,10 @@ impl Widgets {
     }
 
     /// The `widgets` of a notebook's metadata; none when there are none.
-    pub(super) fn finish(self, renaming: &Renaming) -> Option<Value> {
+    pub(super) fn finish(mut self, renaming: &Renaming) -> Option<Value> {
+        for id in self.stale.clone() {
+            self.bring_up_to_date(&id);
+        }
         if self.models.is_empty() {
             return None;
         }
@@ -198,7 +216,9 @@ impl Shown {
             self.outputs.extend(output_of(kind, content));
             return;
         }
-        let (name, text) = (content["name"].take(), content["text"].take());
+        // A kernel may send anything, not only objects.
+        let mut take = |name: &str| content.get_mut(name).map(Value::take).unwrap_or_default();
+        let (name, text) = (take("name"), take("text"));
         let Some(text) = text.as_str() else { return };
         if let Some(last) = self.outputs.last_mut()
             && last["output_type"] == "stream"
@@ -263,6 +283,41 @@ mod tests {
         let model = &models["00000000000000000000000000000001"];
         assert_eq!(model["model_name"], "OutputModel");
         assert_eq!(model["state"]["outputs"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn content_that_is_no_object_is_no_output() {
+        let mut widgets = Widgets::default();
+        let state =
+            json!({"_model_module": "@jupyter-widgets/output", "_model_name": "OutputModel"});
+        let open =
+            json!({"comm_id": OUT, "target_name": "jupyter.widget", "data": {"state": state}});
+        widgets.hear(&message("comm_open", "r", open));
+        widgets.hear(&update(OUT, json!({"msg_id": "r"})));
+        for kind in ["stream", "display_data", "error", "clear_output"] {
+            for content in [json!([1]), json!("text"), json!(null), json!(1)] {
+                assert!(widgets.captures(&message(kind, "r", content)), "{kind}");
+            }
+        }
+        let all = widgets.finish(&Renaming::default()).unwrap();
+        let model = &all[STATE]["state"][fixed_name(1)];
+        assert_eq!(model["state"]["outputs"], json!([]));
+    }
+
+    #[test]
+    fn what_the_kernel_says_of_its_outputs_counts_more_than_what_was_shown_before() {
+        let mut widgets = Widgets::default();
+        let state =
+            json!({"_model_module": "@jupyter-widgets/output", "_model_name": "OutputModel"});
+        let open =
+            json!({"comm_id": OUT, "target_name": "jupyter.widget", "data": {"state": state}});
+        widgets.hear(&message("comm_open", "r", open));
+        widgets.hear(&update(OUT, json!({"msg_id": "r"})));
+        assert!(widgets.captures(&print("before")));
+        widgets.hear(&update(OUT, json!({"outputs": []})));
+        let all = widgets.finish(&Renaming::default()).unwrap();
+        let model = &all[STATE]["state"][fixed_name(1)];
+        assert_eq!(model["state"]["outputs"], json!([]));
     }
 
     #[test]
