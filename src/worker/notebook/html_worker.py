@@ -4,6 +4,7 @@ Speaks clm's worker protocol: JSON lines on standard input and output. Whatever 
 goes to standard error, which clm records.
 """
 
+import gc
 import itertools
 import json
 import os
@@ -82,6 +83,9 @@ class Worker:
         threading.Thread(target=self._listen, daemon=True).start()
         # Templates are loaded at the first rendering: better now than when somebody waits.
         self._renderer.render(WARM_UP)
+        # All of that stays: later collections need not look at it.
+        gc.freeze()
+        gc.enable()
         while True:
             request = self._requests.get()
             result = self._answer(request["id"], request["work"])
@@ -155,4 +159,6 @@ def failure(source, page, error):
 
 
 if __name__ == "__main__":
+    # Of what is imported and loaded nothing becomes garbage, but looking for it takes a fifth of the start.
+    gc.disable()
     Worker(private_stdout()).serve()
