@@ -129,6 +129,7 @@ async fn errors_have_a_line() {
         endless.message.contains("recurses without end"),
         "{endless}"
     );
+    assert_eq!(endless.line, Some(1), "{endless}");
     // The worker has survived all that.
     lab.svg(&uml("class A")).await;
 }

@@ -317,6 +317,22 @@ async fn hints_speak_of_what_the_author_did() {
             "no diagram",
             Some("put `@startuml` before"),
         ),
+        // A picture that is not there, in the line of an error, does not take its place.
+        (
+            "words <img:none.png>".to_owned(),
+            "no diagram",
+            Some("put `@startuml` before"),
+        ),
+        // Long lines and many references are looked through in no time that anybody would notice.
+        (
+            format!(
+                "!include x{}y\n{}",
+                " ".repeat(400_000),
+                "<img:a.png>".repeat(20_000)
+            ),
+            "no diagram",
+            Some("put `@startuml` before"),
+        ),
         (
             "@startjson\n{\"a\": }\n@endjson\n".to_owned(),
             "not valid JSON",

@@ -35,7 +35,7 @@ import net.sourceforge.plantuml.security.SFile;
 
 /** Renders diagrams with PlantUML. The only class of ours that calls it. */
 public final class DiagramRenderer implements Worker.Renderer {
-    private static final Pattern START = Pattern.compile("^\\s*@start(\\w+)", Pattern.MULTILINE);
+    private static final Pattern START = Pattern.compile("^\\h*@start(\\w+)", Pattern.MULTILINE);
     /** These take resolution as a `scale` line; the usual setting would be read as part of their data. */
     private static final Set<String> SCALED = Set.of("json", "yaml", "hcl", "math", "latex");
     private static final double DPI_OF_SCALE_1 = 96;

@@ -18,9 +18,9 @@ import java.util.regex.Pattern;
  */
 public final class References {
     private static final Pattern REFERENCE = Pattern.compile(
-            "^[ \\t]*!include(?:url|sub|def|_many|_once)?[ \\t]+(?<include>[^<\\s].*?)[ \\t\\r]*$"
-                    + "|^[ \\t]*!theme[ \\t]+(?<theme>\\S+)[ \\t]+from[ \\t]+(?<from>[^<\\s].*?)[ \\t\\r]*$"
-                    + "|%(?:load_json|file_exists)\\([ \\t]*[\"'](?<data>[^\"']+)"
+            "^[ \\t]*!include(?:url|sub|def|_many|_once)?[ \\t]+(?<include>[^<\\s].*)$"
+                    + "|^[ \\t]*!theme[ \\t]+(?<theme>\\S+)[ \\t]+from[ \\t]+(?<from>[^<\\s].*)$"
+                    + "|%(?:load_json|file_exists)\\([ \\t]*[\"'](?<data>[^\"'\\r\\n]+)"
                     + "|<img:?[ \\t]*(?:src=[\"']?)?(?<image>[^>{\"'\\s]+)"
                     + "|^[ \\t]*sprite[ \\t]+\\S+[ \\t]+(?<sprite>[^<\\s\\[]\\S*)[ \\t\\r]*$",
             Pattern.MULTILINE);
@@ -84,13 +84,22 @@ public final class References {
 
     private void scan(String text, Path file) {
         Matcher matcher = REFERENCE.matcher(text);
+        // Counted from one reference to the next: a text may have many of them, and all in one line.
+        int line = 1;
+        int counted = 0;
+        boolean isComment = isComment(text, 0);
         while (matcher.find()) {
+            for (; counted < matcher.start(); counted++) {
+                if (text.charAt(counted) == '\n') {
+                    line++;
+                    isComment = isComment(text, counted + 1);
+                }
+            }
             String name = nameOf(matcher);
             boolean isComputed = name.indexOf('$') >= 0 || name.indexOf('%') >= 0;
-            if (isComputed || name.startsWith("#") || name.startsWith("data:") || isComment(text, matcher.start())) {
+            if (isComment || isComputed || name.startsWith("#") || name.startsWith("data:")) {
                 continue;
             }
-            int line = lineAt(text, matcher.end());
             if (name.contains("://")) {
                 problems.add(new Problem(Kind.NETWORK, file, line, name));
             } else {
@@ -101,22 +110,26 @@ public final class References {
 
     private static String nameOf(Matcher matcher) {
         if (matcher.group("theme") != null) {
-            return matcher.group("from") + "/puml-theme-" + matcher.group("theme") + ".puml";
+            return matcher.group("from").stripTrailing() + "/puml-theme-" + matcher.group("theme") + ".puml";
         }
         for (String group : new String[] {"data", "image", "sprite"}) {
             if (matcher.group(group) != null) {
                 return matcher.group(group);
             }
         }
-        String include = matcher.group("include").replace("\"", "");
+        String include = matcher.group("include").stripTrailing().replace("\"", "");
         // `file!part` names a part of a file.
         int part = include.lastIndexOf('!');
         return part > 0 ? include.substring(0, part) : include;
     }
 
-    private static boolean isComment(String text, int offset) {
-        int start = text.lastIndexOf('\n', Math.max(0, offset - 1)) + 1;
-        return offset >= start && text.substring(start, offset).stripLeading().startsWith("'");
+    /** Whether a line, which begins at an offset, is a comment. */
+    private static boolean isComment(String text, int start) {
+        int at = start;
+        while (at < text.length() && text.charAt(at) != '\n' && Character.isWhitespace(text.charAt(at))) {
+            at++;
+        }
+        return at < text.length() && text.charAt(at) == '\'';
     }
 
     /** The line of a character, counted from 1. */

@@ -4,6 +4,8 @@ import java.io.File;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.IdentityHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
@@ -23,6 +25,8 @@ public final class Report {
     private final String source;
     private final int startLine;
     private final List<Map<String, Object>> diagnostics = new ArrayList<>();
+    /** Those that PlantUML gave the words for. */
+    private final Set<Map<String, Object>> ofPlantuml = Collections.newSetFromMap(new IdentityHashMap<>());
 
     /** A report on a file below the root, whose diagram starts at a line. */
     public Report(Path root, String source, int startLine) {
@@ -53,6 +57,7 @@ public final class Report {
 
     /** What PlantUML says about a line, which may not be about what the author did. */
     public void errorOfPlantuml(String file, Integer line, String message, Guard guard) {
+        int known = diagnostics.size();
         String missing = lastMissing(guard);
         if (message.startsWith("Fatal parsing error") && missing != null) {
             boolean isTheme = missing.endsWith(".puml") && missing.contains("puml-theme-");
@@ -63,6 +68,7 @@ public final class Report {
         } else {
             add("error", file, line, message, hintFor(message));
         }
+        ofPlantuml.addAll(diagnostics.subList(known, diagnostics.size()));
     }
 
     /** The file that was looked for last, if it is not there. */
@@ -85,11 +91,14 @@ public final class Report {
         for (References.Problem problem : problems) {
             String file = nameOf(problem.file);
             Integer line = problem.line;
-            boolean isSaid = diagnostics.removeIf(each -> file.equals(each.get("file")) && line.equals(each.get("line")));
+            // A picture that is not there is no reason to fail: what PlantUML fails at in that line is something else.
+            boolean isFatal = problem.kind != References.Kind.MISSING_IMAGE;
+            boolean isSaid = isFatal && diagnostics.removeIf(each ->
+                    ofPlantuml.contains(each) && file.equals(each.get("file")) && line.equals(each.get("line")));
             if (!isSaid && !guard.hasSeen(problem.name)) {
                 continue; // in a branch that is not taken
             }
-            String severity = problem.kind == References.Kind.MISSING_IMAGE ? "warning" : "error";
+            String severity = isFatal ? "error" : "warning";
             add(severity, file, line, "`" + problem.name + "` " + whatIsWrong(problem.kind), whatToDo(problem.kind));
             explained.add(problem.name);
         }

@@ -128,10 +128,9 @@ public final class Worker {
     @SuppressWarnings("unchecked")
     private void work(long id, Map<String, Object> message) {
         Map<String, Object> work = (Map<String, Object>) message.get("work");
-        String source = (String) work.get("source");
         Map<String, Object> result;
         try {
-            result = cancelled.contains(id) ? fields("status", "cancelled") : render(id, source, work);
+            result = cancelled.contains(id) ? fields("status", "cancelled") : render(id, work);
         } catch (OutOfMemoryError e) {
             // Whatever else is running would fail next: a new process is the only way on.
             System.err.println("PlantUML ran out of memory (limit " + (Runtime.getRuntime().maxMemory() >> 20) + " MB)");
@@ -139,15 +138,15 @@ public final class Worker {
             Runtime.getRuntime().halt(4);
             return;
         } catch (StackOverflowError e) {
-            result = failed(source, "the diagram is nested too deeply, or recurses without end",
+            result = failed(work, "the diagram is nested too deeply, or recurses without end",
                     "look for a macro or function that calls itself");
         } catch (LinkageError e) {
             e.printStackTrace();
-            result = failed(source, "this version of PlantUML cannot do what the diagram needs: " + e,
+            result = failed(work, "this version of PlantUML cannot do what the diagram needs: " + e,
                     "use the PlantUML that `clm setup` installs: `PLANTUML_JAR` may name another one");
         } catch (Throwable e) {
             e.printStackTrace();
-            result = failed(source, "PlantUML failed: " + e,
+            result = failed(work, "PlantUML failed: " + e,
                     "leave out parts of the diagram to find the one that PlantUML cannot draw");
         }
         if (cancelled.remove(id)) {
@@ -157,14 +156,14 @@ public final class Worker {
     }
 
     @SuppressWarnings("unchecked")
-    private Map<String, Object> render(long id, String source, Map<String, Object> work) throws Exception {
+    private Map<String, Object> render(long id, Map<String, Object> work) throws Exception {
         if (!Path.of((String) work.get("root")).toRealPath().equals(root)) {
             throw new IllegalArgumentException("this worker serves the course in " + root);
         }
         Map<String, Object> params = (Map<String, Object>) work.get("params");
         // What a diagram that ends this process depends on is known all the same.
         Consumer<String> discovered = name -> send(fields("id", id, "discovered", List.of(name)));
-        return renderer.render(source, Path.of((String) work.get("out")), params, discovered);
+        return renderer.render((String) work.get("source"), Path.of((String) work.get("out")), params, discovered);
     }
 
     private synchronized void send(Map<String, Object> message) {
@@ -172,11 +171,16 @@ public final class Worker {
         out.flush();
     }
 
-    private static Map<String, Object> failed(String source, String message, String hint) {
+    /** An error about the diagram as a whole, at the line where it starts. */
+    @SuppressWarnings("unchecked")
+    private static Map<String, Object> failed(Map<String, Object> work, String message, String hint) {
+        String text = (String) ((Map<String, Object>) work.get("params")).get("text");
+        int line = References.lineAt(text, Math.max(0, text.indexOf("@start")));
         return fields(
                 "status", "failed",
                 "diagnostics",
-                List.of(fields("severity", "error", "file", source, "message", message, "hint", hint)));
+                List.of(fields(
+                        "severity", "error", "file", work.get("source"), "line", line, "message", message, "hint", hint)));
     }
 
     /** A map of alternating names and values, in this order. */
