@@ -4,7 +4,8 @@
 //! reached within a number of steps are visited, each one once. `CLM_MODEL_STEPS=N` makes the walk longer: of 9 steps
 //! there are 44,077 states.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use rusqlite::params;
 
@@ -21,6 +22,9 @@ const LEASE: i64 = MINUTE * 3 / 2;
 /// How many deaths, moves of the clock and jobs of one key there may be in a history.
 const DEATHS: u8 = 2;
 const CLOCK_MOVES: u8 = 2;
+/// How far the clock moves, in its units: a lease lasts longer than the first, less than the second, and the last is a clock
+/// that is set back.
+const CLOCK_STEPS: [i64; 3] = [1, 2, -30];
 const JOBS: i64 = 2;
 
 /// What one process knows.
@@ -81,6 +85,8 @@ struct Model {
     _dir: tempfile::TempDir,
     store: Store,
     start: i64,
+    /// What happened, and how often.
+    happened: RefCell<BTreeMap<&'static str, usize>>,
 }
 
 /// The third process is on another machine: nothing is known of its death.
@@ -100,7 +106,12 @@ impl Model {
             _dir: dir,
             store,
             start: now_ms(),
+            happened: RefCell::default(),
         }
+    }
+
+    fn note(&self, what: &'static str) {
+        *self.happened.borrow_mut().entry(what).or_default() += 1;
     }
 
     fn load(&self, rows: &[Row]) {
@@ -243,6 +254,9 @@ impl Model {
                     false => Finish::Stale,
                 };
                 assert_eq!(finish, expected, "{lease:?} of {world:#?}");
+                if finish == Finish::Stale {
+                    self.note("a result came too late");
+                }
                 if finish == Finish::Recorded && is_done {
                     next.recorded.push(lease.job);
                     it.waits = None;
@@ -254,6 +268,17 @@ impl Model {
             }
             Step::TakeBack => {
                 self.store.take_back(it.found.take()?).unwrap();
+                for (before, after) in world.rows.iter().zip(self.rows()) {
+                    if let (Some(owner), None) = (before.owner, after.owner) {
+                        let is_dead = world.processes[owner as usize].is_dead;
+                        let is_over = before.until.is_some_and(|until| until <= world.clock * 2);
+                        self.note(match (is_dead, is_over) {
+                            (true, false) if owner < 2 => "a dead owner lost its lease",
+                            (_, true) => "a lease ended",
+                            _ => "a lease of another time was taken back",
+                        });
+                    }
+                }
             }
             Step::Die => {
                 *it = Process {
@@ -372,7 +397,7 @@ fn no_interleaving_of_three_processes_loses_a_job_or_takes_two_results() {
             })
             .collect();
         if world.clock_moves < CLOCK_MOVES {
-            all.extend([1, 2, -30].map(|by| (0, Step::Clock(by))));
+            all.extend(CLOCK_STEPS.map(|by| (0, Step::Clock(by))));
         }
         for (process, step) in all {
             let Some(next) = model.step(&world, process, step) else {
@@ -390,5 +415,28 @@ fn no_interleaving_of_three_processes_loses_a_job_or_takes_two_results() {
     for kind in kinds {
         assert!(made.contains_key(kind), "no step was {kind}: {made:?}");
     }
+    let happened = model.happened.into_inner();
+    for what in [
+        "a dead owner lost its lease",
+        "a lease ended",
+        "a lease of another time was taken back",
+        "a result came too late",
+    ] {
+        assert!(happened.contains_key(what), "never: {what}, {happened:?}");
+    }
+    for by in CLOCK_STEPS {
+        let step = format!("{:?}", Step::Clock(by));
+        assert!(made.contains_key(&step), "no step was {step}: {made:?}");
+    }
+    report(&format!(
+        "{} states within {steps} steps; {happened:?}",
+        seen.len()
+    ));
     assert!(seen.len() > 1000, "only {} states", seen.len());
+}
+
+/// The figures of a longer walk are for people.
+#[allow(clippy::print_stderr)]
+fn report(figures: &str) {
+    eprintln!("{figures}");
 }
