@@ -1,37 +1,11 @@
 //! What a run says that it did: counts, failures of before, and tools that are missing.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use clm::events::{Event, Status};
 
-use crate::support::{Course, Ran, Watching, ran};
-
-const DECK: &str = "slides/m/topic_010_a/slides_a.py";
-const OTHER: &str = "slides/m/topic_020_b/slides_b.py";
-
-fn deck(code: &str) -> String {
-    format!(
-        "# j2 from 'macros.j2' import header\n# {{{{ header(\"Titel\", \"Title\") }}}}\n\n\
-         # %% tags=[\"keep\"]\n{code}\n"
-    )
-}
-
-fn course(code: &str) -> Course {
-    let course = Course::with_topics(&["a", "b"]);
-    course.write(DECK, deck(code));
-    course.write(OTHER, deck("print('other')"));
-    course.write("slides/m/topic_020_b/data.csv", "1,2\n");
-    course
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
+use crate::support::courses::{DECK, OTHER, deck, two_decks, wait_until};
+use crate::support::{Ran, Watching, ran};
 
 /// Actions that failed, with whether each was replayed.
 fn failures(ran: &Ran) -> Vec<(&str, bool)> {
@@ -49,7 +23,7 @@ fn failures(ran: &Ran) -> Vec<(&str, bool)> {
 
 #[test]
 fn what_no_worker_made_is_written_and_a_restored_cache_builds_nothing() {
-    let course = course("print('one')");
+    let course = two_decks("print('one')");
     let first = course.built();
     let jobs = first.jobs().len() as u64;
     let counts = first.counts();
@@ -69,7 +43,7 @@ fn what_no_worker_made_is_written_and_a_restored_cache_builds_nothing() {
 
 #[test]
 fn a_failing_deck_is_one_line_and_a_failure_of_before_is_replayed() {
-    let course = course("1 / 0");
+    let course = two_decks("1 / 0");
     let first = course.build(&[]);
     assert_eq!(first.code, 1);
     let failed = failures(&first);
@@ -118,11 +92,9 @@ fn a_run_that_goes_on_after_an_interruption_counts_as_one() {
              while not pathlib.Path({go:?}).exists():\n    time.sleep(0.01)"
         )
     };
-    let course = course(&wait(&begun, &go));
-    let whole = Course::with_topics(&["a", "b"]);
-    whole.write(DECK, deck("print('one')"));
+    let course = two_decks(&wait(&begun, &go));
+    let whole = two_decks("print('one')");
     whole.write(OTHER, deck("print('edited')"));
-    whole.write("slides/m/topic_020_b/data.csv", "1,2\n");
     let whole = whole.built().counts();
 
     let watching = Watching::start(&course, &[]);
@@ -147,7 +119,7 @@ fn a_run_that_goes_on_after_an_interruption_counts_as_one() {
 
 #[test]
 fn a_missing_tool_is_told_once_with_what_was_not_made() {
-    let course = course("print('one')");
+    let course = two_decks("print('one')");
     for number in 0..4 {
         let text = format!("@startuml\nclass A{number}\n@enduml\n");
         course.write(&format!("slides/m/topic_010_a/pu/d{number}.pu"), text);

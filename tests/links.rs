@@ -3,29 +3,16 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::courses::{COPIES, DATA, one_deck, without_pages};
 use crate::support::{Course, Watching, ran};
 
-const DATA: &str = "slides/m/topic_010_one/data/numbers.csv";
 const OTHER: &str = "slides/m/topic_010_one/data/other.csv";
-const COPIES: &str = "output/shared/course-en/Slides/Notebooks/Completed/Part/data";
 
-/// A course that needs no worker.
 fn course() -> Course {
-    let course = Course::with_topics(&["one"]);
-    course.write(
-        "slides/m/topic_010_one/slides_one.py",
-        "# j2 from 'macros.j2' import header\n# {{ header(\"Eins\", \"One\") }}\n\n# %%\nx = 1\n",
-    );
+    let course = one_deck("# %%\nx = 1\n");
     course.write(DATA, "10\n");
     course.write(OTHER, "1\n");
-    course.write(
-        "course.xml",
-        course.read("course.xml").replace(
-            "</course>",
-            "<output-targets><output-target name=\"shared\"><path>output/shared</path>\
-             <formats><format>notebook</format><format>code</format></formats></output-target></output-targets></course>",
-        ),
-    );
+    without_pages(&course);
     course
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::courses::wait_until;
 use crate::support::{Course, ran};
 
 /// Three decks and three diagrams, with cells that take a little while.
@@ -66,14 +67,6 @@ fn start_with(course: &Course, zygote: &str) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap()
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(90);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn kill(pid: u32) {

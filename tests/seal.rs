@@ -7,22 +7,15 @@ use std::time::{Duration, SystemTime};
 use clm::digest::Stamp;
 use clm::events::{Event, Status};
 
+use crate::support::courses::{DATA, ONLY_DECK as DECK, one_deck, without_pages};
 use crate::support::{Course, Ran, ran};
 
-const DECK: &str = "slides/m/topic_010_one/slides_one.py";
-const DATA: &str = "slides/m/topic_010_one/data/numbers.csv";
 const COPY: &str = "output/shared/course-en/Slides/Notebooks/Completed/Part/data/numbers.csv";
 const MANIFEST: &str = "output/shared/.clm-manifest.json";
 
-/// A deck with a warning, a data file; without anything that needs a worker.
+/// A deck with a warning, and a data file.
 fn course() -> Course {
-    let course = Course::with_topics(&["one"]);
-    course.write(
-        DECK,
-        "# j2 from 'macros.j2' import header\n# {{ header(\"Eins\", \"One\") }}\n\n# %% [markdown]\n# [there](clm:nowhere)\n\n# %%\nx = 1\n",
-    );
-    course.write(DATA, "10\n20\n30\n");
-    course
+    one_deck("# %% [markdown]\n# [there](clm:nowhere)\n\n# %%\nx = 1\n")
 }
 
 /// Builds, and tells whether the seal alone said that there is nothing to do: then no action is told of, and there is no
@@ -55,14 +48,7 @@ fn told(ran: &Ran) -> Vec<&str> {
 /// A whole course, built until it is sealed.
 fn sealed() -> Course {
     let course = course();
-    course.write(
-        "course.xml",
-        course.read("course.xml").replace(
-            "</course>",
-            "<output-targets><output-target name=\"shared\"><path>output/shared</path>\
-             <formats><format>notebook</format><format>code</format></formats></output-target></output-targets></course>",
-        ),
-    );
+    without_pages(&course);
     assert_eq!(course.build(&[]).counts().failed, 0);
     // What changed just before it was built is proved by its content.
     assert!(by_seal(&course, &[]), "not sealed");
@@ -295,7 +281,13 @@ fn what_comes_and_goes_during_a_build_is_not_sealed_over() {
     ];
     for (what, change, output, is_there) in changes {
         let course = course();
-        course.write(DECK, "# %%\nimport time\n\ntime.sleep(2)\n");
+        // The deck runs until the change was made.
+        let signals = tempfile::tempdir().unwrap();
+        let go = signals.path().join("go");
+        let waits = format!(
+            "import pathlib, time\nwhile not pathlib.Path({go:?}).exists():\n    time.sleep(0.01)"
+        );
+        course.write(DECK, format!("# %%\n{waits}\n"));
         course.write(
             &format!("{topic}/pu/flow.pu"),
             "@startuml\nA -> B\n@enduml\n",
@@ -320,6 +312,7 @@ fn what_comes_and_goes_during_a_build_is_not_sealed_over() {
             std::thread::sleep(Duration::from_millis(20));
         }
         change(&course);
+        std::fs::write(&go, "").unwrap();
         let ran = ran(build.wait_with_output().unwrap());
         let failed = |event: &&Event| {
             matches!(

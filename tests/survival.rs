@@ -1,26 +1,9 @@
 //! What a watch must survive: records that are moved away, clients that go.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use crate::support::{Course, Watching};
-
-const DECK: &str = "slides/m/topic_010_a/slides_a.py";
-const OTHER: &str = "slides/m/topic_020_b/slides_b.py";
-
-fn deck(code: &str) -> String {
-    format!(
-        "# j2 from 'macros.j2' import header\n# {{{{ header(\"Titel\", \"Title\") }}}}\n\n\
-         # %% tags=[\"keep\"]\n{code}\n"
-    )
-}
-
-fn course(code: &str) -> Course {
-    let course = Course::with_topics(&["a", "b"]);
-    course.write(DECK, deck(code));
-    course.write(OTHER, deck("print('other')"));
-    course
-}
+use crate::support::Watching;
+use crate::support::courses::{DECK, deck, two_decks, wait_until};
 
 /// Code that notes in `log` that it ran, and then does something.
 fn noting(log: &Path, code: &str) -> String {
@@ -31,17 +14,9 @@ fn runs(log: &Path) -> usize {
     std::fs::read(log).map_or(0, |log| log.len())
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(90), "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 #[test]
 fn records_that_are_moved_away_are_made_again_and_no_save_is_lost() {
-    let course = course("print('one')");
+    let course = two_decks("print('one')");
     let watching = Watching::start(&course, &[]);
     let page = "output/shared/course-en/Slides/Html/Completed/Part/01 Title.html";
     let steps: [(&str, &dyn Fn()); 4] = [
@@ -76,7 +51,7 @@ fn a_client_that_goes_away_stops_the_build_that_it_asked_for() {
     let waits = format!(
         "import pathlib, time\nwhile not pathlib.Path({go:?}).exists():\n    time.sleep(0.01)"
     );
-    let course = course(&noting(&log, &waits));
+    let course = two_decks(&noting(&log, &waits));
     std::fs::write(&go, "").unwrap();
     let watching = Watching::start(&course, &[]);
     watching.until_settled(&course);

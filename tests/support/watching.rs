@@ -1,6 +1,6 @@
 //! A running `clm watch`, told by its JSON lines.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -21,6 +21,8 @@ pub struct Watching {
     events: Receiver<Event>,
     /// What was said since the last run that was taken.
     pending: RefCell<Vec<Event>>,
+    /// Whether the last run that was heard of is over; before the first one none is.
+    is_over: Cell<bool>,
 }
 
 /// The events of one run that ended.
@@ -51,6 +53,7 @@ impl Watching {
             child: RefCell::new(child),
             events,
             pending: RefCell::default(),
+            is_over: Cell::new(false),
         }
     }
 
@@ -76,7 +79,7 @@ impl Watching {
                     ..
                 }
             );
-            self.pending.borrow_mut().push(event);
+            self.hear(event);
             if ended {
                 let run = WatchRun(self.pending.take());
                 if is_enough(&run) {
@@ -102,8 +105,17 @@ impl Watching {
     /// Waits until nothing was said for some time.
     pub fn until_quiet(&self, quiet: Duration) {
         while let Ok(event) = self.events.recv_timeout(quiet) {
-            self.pending.borrow_mut().push(event);
+            self.hear(event);
         }
+    }
+
+    fn hear(&self, event: Event) {
+        match event {
+            Event::RunStarted { .. } => self.is_over.set(false),
+            Event::RunFinished { interrupted, .. } => self.is_over.set(!interrupted),
+            _ => {}
+        }
+        self.pending.borrow_mut().push(event);
     }
 
     /// Waits until the daemon has seen everything that changed so far and has nothing left to do.
@@ -122,18 +134,8 @@ impl Watching {
         // What was seen is being built: the engine says so at once, and says when it is over.
         loop {
             self.until_quiet(Duration::from_secs(2));
-            let pending = self.pending.borrow();
-            let last = pending.iter().rev().find(|event| {
-                matches!(event, Event::RunStarted { .. } | Event::RunFinished { .. })
-            });
-            let is_over = matches!(
-                last,
-                Some(Event::RunFinished {
-                    interrupted: false,
-                    ..
-                })
-            );
-            if is_over {
+            // The end of the last run may have been taken already.
+            if self.is_over.get() {
                 return;
             }
             assert!(begun.elapsed() < PATIENCE, "it does not come to rest");
@@ -146,7 +148,7 @@ impl Watching {
         loop {
             let event = self.next(begun);
             let found = matches!(&event, Event::Diagnostic(diagnostic) if diagnostic.message.contains(text));
-            self.pending.borrow_mut().push(event);
+            self.hear(event);
             if found {
                 return;
             }
