@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-#[path = "../../tests/fuzz/targets.rs"]
+#[path = "../../tests/fuzz/targets/mod.rs"]
 mod targets;
 
 static RUN: LazyLock<fn(&[u8])> = LazyLock::new(|| {

@@ -26,6 +26,8 @@ pub use key::{ActionKey, KeyParts};
 pub use memo::{Bases, Memo};
 pub use recipes::Recipes;
 pub use rules::deck::{DataUrls, page, written};
+#[doc(hidden)]
+pub use rules::diagram::is_library;
 pub use rules::program::ProgramPlace;
 pub use rules::surroundings::mime;
 

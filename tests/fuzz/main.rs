@@ -37,10 +37,11 @@ fn corpus(target: &Target) -> Vec<Vec<u8>> {
     let mut files: Vec<PathBuf> = Vec::new();
     let mut dirs = vec![root.join("tests/fuzz/corpus").join(target.name)];
     let extension = match target.name {
-        "percent" | "jinja" | "companion" => "py",
+        "percent" | "light" | "jinja" | "companion" => "py",
         "languages" => "cpp",
         "specification" => "xml",
         "drawio" => "drawio",
+        "plantuml" => "pu",
         _ => "",
     };
     if !extension.is_empty() {
@@ -143,7 +144,10 @@ macro_rules! fuzz {
     };
 }
 
-fuzz! { percent markdown languages companion jinja specification settings drawio worker socket http page }
+fuzz! {
+    percent light markdown languages companion jinja ipynb kernel specification settings environment archives plantuml drawio answer
+    worker socket http page
+}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]

@@ -29,7 +29,7 @@ pub fn action(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
 ///
 /// A file `*.puml` is one when it has no `@start`. In files with the other extensions, which are used for diagrams alone,
 /// a missing `@start` may be a slip, unless what is there makes sense for includes only.
-fn is_library(path: &RelPath, text: &str) -> bool {
+pub fn is_library(path: &RelPath, text: &str) -> bool {
     let mut lines = text
         .lines()
         .map(str::trim_start)

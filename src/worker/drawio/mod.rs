@@ -4,7 +4,8 @@
 //! the viewer's directory or from us, everything else is refused. Without a browser, the user's draw.io desktop
 //! program is started for each diagram.
 
-mod answer;
+#[doc(hidden)]
+pub mod answer;
 mod assets;
 mod browser;
 mod cdp;
