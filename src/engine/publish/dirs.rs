@@ -131,7 +131,7 @@ impl Publisher {
             .ledger
             .known()
             .keys()
-            .filter(|path| is_within(path, destination))
+            .filter(|path| ***path != *destination && is_within(path, destination))
             .cloned()
             .collect();
         let in_the_way = |reason: &str| {

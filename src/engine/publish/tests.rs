@@ -152,3 +152,23 @@ fn found_bytes_are_never_ours_until_they_are_written() {
     assert!(remove_all(&course).is_empty());
     assert_eq!(course.text("a"), None);
 }
+
+/// Somebody made a directory of a file that clm wrote: it gives way, with what is in it.
+#[test]
+fn a_directory_in_the_place_of_a_recorded_output_gives_way() {
+    for inside in [None, Some("by hand")] {
+        let course = Course::new();
+        publish(&course, "a", "one");
+        std::fs::remove_file(course.file("a")).unwrap();
+        std::fs::create_dir_all(course.file("a/deep")).unwrap();
+        if let Some(inside) = inside {
+            std::fs::write(course.file("a/deep/b"), inside).unwrap();
+        }
+        let mut publisher = course.publisher();
+        publisher.plan(&Arc::new(HashSet::from(["output/a".into()])));
+        let staged = stage(&mut publisher, "a", "one");
+        assert!(publisher.place(staged).unwrap().is_empty());
+        assert_eq!(course.text("a").as_deref(), Some("one"));
+        assert_eq!(publisher.take_replaced().is_some(), inside.is_some());
+    }
+}
