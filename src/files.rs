@@ -91,6 +91,15 @@ pub fn not_a_file(kind: FileType) -> Option<&'static str> {
     }
 }
 
+/// Whether an error of looking at a path says that nothing is there. Any other one says nothing about that.
+pub fn is_gone(error: &io::Error) -> bool {
+    let kind = error.kind();
+    matches!(
+        kind,
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename
+    ) || error.raw_os_error() == Some(Errno::ELOOP as i32)
+}
+
 fn check(kind: FileType) -> io::Result<()> {
     match not_a_file(kind) {
         None => Ok(()),

@@ -167,7 +167,10 @@ impl<'a> Decider<'a> {
                     discovered = result.discovered;
                     self.decide_known(action, results, publisher)?
                 }
-                None => Decision::Stale(self.reasons(index, action, upstream)?),
+                None => match self.unread(&key)? {
+                    Some(error) => Decision::Invalid(vec![error]),
+                    None => Decision::Stale(self.reasons(index, action, upstream)?),
+                },
             }
         };
         Ok(Decided {
@@ -254,6 +257,13 @@ impl<'a> Decider<'a> {
         Ok(candidates
             .into_iter()
             .find(|result| self.changed_discovery(&result.discovered).is_none()))
+    }
+
+    /// The error about a file that known results were found to depend on, and that is there but cannot be read.
+    fn unread(&self, key: &ActionKey) -> Result<Option<Diagnostic>> {
+        let known = self.store.cached(key)?;
+        let mut discovered = known.iter().flat_map(|result| &result.discovered);
+        Ok(discovered.find_map(|(path, _)| self.snapshot.failure(&RelPath::new(path).ok()?)))
     }
 
     fn changed_discovery(&self, discovered: &[(String, Option<Digest>)]) -> Option<String> {

@@ -109,6 +109,16 @@ pub(super) fn read(course: &Course, digest: Digest, names: &Names) -> Option<Res
     })
 }
 
+/// The files and directories of what was left; none when it is not this.
+pub(super) fn listing(course: &Course, digest: Digest) -> Option<Listing> {
+    Some(
+        read(course, digest, &Names::default())?
+            .scanned
+            .listing()
+            .clone(),
+    )
+}
+
 fn file(course: &Course) -> PathBuf {
     kept::file(course, "left")
 }

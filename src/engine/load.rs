@@ -19,6 +19,7 @@ use crate::worker::{Renderers, drawio, notebook, plantuml};
 use super::course::{Course, Specified};
 use super::early::{Early, Planning};
 use super::index::Index;
+use super::listed;
 use super::snapshot::Snapshot;
 use super::sources::{LaidOut, OutputPaths, Sources, Titled};
 
@@ -96,16 +97,17 @@ impl Course {
         early: Option<Early<'_>>,
     ) -> Result<Loaded> {
         let spec = &specified.spec;
-        sources.snapshot.take_torn();
         let mut diagnostics = specified.diagnostics.clone();
         diagnostics.extend_from_slice(&self.settings.notes);
         let root = &self.place.root;
         let skip = self.skip(spec);
-        let (listing, found, version) = sources.list(root, tree::scan_roots(spec), &skip);
-        diagnostics.extend_from_slice(found);
+        let last = || listed::last(self, specified, renderers);
+        let scanned = sources.list(root, tree::scan_roots(spec), &skip, &last);
+        diagnostics.extend_from_slice(&scanned.diagnostics);
+        let version = scanned.version;
         let leaving = self.leaving_sources(spec).into_iter();
         diagnostics.extend(leaving.map(|found| of_spec(found, &self.place.spec_name())));
-        let mut listing = listing.clone();
+        let mut listing = scanned.listing().clone();
         // What we rendered into the tree is no source of anything.
         let mut removed: Vec<String> = Vec::new();
         for path in written_back {
@@ -123,7 +125,9 @@ impl Course {
             tracing::debug_span!("discover").in_scope(|| tree::discover(spec, &listing, &titled));
         let spec_name = self.place.spec_name();
         diagnostics.extend(found.into_iter().map(|found| of_spec(found, &spec_name)));
-        let is_incomplete = diagnostics.iter().any(|d| d.severity == Severity::Error);
+        let mut told = HashSet::new();
+        diagnostics.retain(|found| told.insert(found.clone()));
+        let has_errors = diagnostics.iter().any(|d| d.severity == Severity::Error);
 
         let basis = Basis {
             specified,
@@ -173,6 +177,8 @@ impl Course {
             let bases = Bases::of(spec, &full.tree, &layout);
             plan::plan(&context, &bases, &mut Memo::default())
         };
+        diagnostics.extend(untold(snapshot, &plan, &diagnostics));
+        let is_incomplete = has_errors || !snapshot.failures().is_empty();
         // What only the decks' content tells of belongs to the outputs that are not selected, too.
         let mut texts = plan.texts.clone();
         if !is_whole && has_programs(&full.tree) {
@@ -332,6 +338,26 @@ fn has_programs(tree: &Tree) -> bool {
     topics
         .flat_map(|topic| &topic.decks)
         .any(|deck| deck.prog_lang == ProgLang::Cpp)
+}
+
+/// What could not be read, as far as neither an action nor anything else tells of it.
+fn untold(snapshot: &Snapshot, plan: &Plan, told: &[Diagnostic]) -> Vec<Diagnostic> {
+    let mut failures: Vec<Diagnostic> = snapshot
+        .failures()
+        .into_iter()
+        .map(|(_, error)| error)
+        .collect();
+    if failures.is_empty() {
+        return failures;
+    }
+    let of_actions = plan
+        .actions
+        .iter()
+        .filter_map(|action| action.errors.as_ref());
+    let told: HashSet<&Diagnostic> = of_actions.flatten().chain(told).collect();
+    failures.retain(|error| !told.contains(error));
+    failures.dedup();
+    failures
 }
 
 /// A diagnostic that names no file is about the specification.

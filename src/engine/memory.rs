@@ -16,6 +16,7 @@ use crate::watch::ChangeSet;
 
 use super::course::Course;
 use super::left;
+use super::listed;
 use super::publish::Publisher;
 use super::recalled::Recalled;
 use super::rest::AtRest;
@@ -68,7 +69,7 @@ impl Memory {
         self.sources.titles = left.titles;
         self.sources.snapshot.trust(changed.sources);
         if changed.has_same_names {
-            self.sources.trust(left.scanned);
+            self.sources.trust(left.scanned, !listed::exists(course));
         }
         self.settled = left.settled;
         self.doubt(changed.paths.into_iter().collect(), root);

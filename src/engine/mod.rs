@@ -12,6 +12,7 @@ pub mod index;
 mod jobs;
 mod kept;
 mod left;
+mod listed;
 pub mod load;
 mod manifest;
 mod memory;
@@ -340,6 +341,9 @@ impl Engine {
             let leave = || left::write(&self.course, &memory.sources, &memory.settled);
             Seal::new(&self.course, specified, &self.renderers).write(&parts, leave)
         });
+        if sealed.is_some() {
+            listed::forget(&self.course);
+        }
         tracing::debug!(sealed = sealed.is_some(), "at rest");
     }
 

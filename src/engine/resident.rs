@@ -23,6 +23,10 @@ use super::{BuildOptions, Built, Engine, Memory, manifest};
 /// How long nothing happens before memory is given back: not between two saves.
 const BEFORE_TRIM: Duration = Duration::from_secs(2);
 
+/// When to look again at what could not be read, at first and at last.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+
 /// The trigger of the runs that keep everything up to date.
 pub const WATCH_TRIGGER: &str = "watch";
 
@@ -70,6 +74,8 @@ pub struct Resident<'e> {
     is_warm: bool,
     /// Whether memory that only runs need was given back.
     is_trim: bool,
+    /// When to try again what could not be read, and how long after that the next time.
+    retry: Option<(Instant, Duration)>,
 }
 
 #[derive(Default)]
@@ -106,6 +112,7 @@ impl<'e> Resident<'e> {
             },
             is_warm: false,
             is_trim: false,
+            retry: None,
         }
     }
 
@@ -146,6 +153,7 @@ impl<'e> Resident<'e> {
                         continue;
                     }
                     () = sleep_until(next_look) => {
+                        self.look_at_unread();
                         self.look_at_sources(false);
                         continue;
                     }
@@ -298,6 +306,9 @@ impl<'e> Resident<'e> {
         self.is_warm = false;
         self.is_trim = false;
         self.unseen.renew();
+        let delay = self.retry.map_or(FIRST_RETRY, |(_, delay)| delay);
+        let is_unread = memory.sources.is_unread();
+        self.retry = is_unread.then(|| (Instant::now() + delay, delay));
         self.memory = Some(memory);
         self.conclude(result, build, &options);
     }
@@ -494,10 +505,33 @@ impl<'e> Resident<'e> {
         }
     }
 
+    /// Builds again when something can be read that could not be: no event reports that an error of the disk has passed.
+    fn look_at_unread(&mut self) {
+        let (Some(memory), Some((moment, delay))) = (&self.memory, self.retry) else {
+            return;
+        };
+        if Instant::now() < moment {
+            return;
+        }
+        // A disk that goes on failing is not asked all the time.
+        let delay = (2 * delay).min(LAST_RETRY);
+        self.retry = Some((Instant::now() + delay, delay));
+        if memory
+            .sources
+            .is_readable_again(&self.engine.course.place.root)
+        {
+            self.note(Ask::Changed(ChangeSet {
+                rescan: true,
+                ..ChangeSet::default()
+            }));
+        }
+    }
+
     /// When to look at the sources, because some may change without an event.
     fn next_look(&self) -> Option<Instant> {
         let _ = self.memory.as_ref()?;
-        self.unseen.next_look()
+        let retry = self.retry.map(|(moment, _)| moment);
+        self.unseen.next_look().into_iter().chain(retry).min()
     }
 
     /// Has workers ready for the next change, now that there is nothing to do.

@@ -231,6 +231,9 @@ impl Run<'_> {
             true => self.look_and_begin(memory, totals, &held)?,
             false => engine.look(self.specified, memory, &self.options.selection)?,
         };
+        if !loaded.is_torn {
+            memory.sources.keep_list(&engine.course);
+        }
         if self.is_whole() {
             engine.tell(self.specified, &loaded, memory);
         }
@@ -256,6 +259,9 @@ impl Run<'_> {
         }
         held.release();
         totals.has_errors = engine.report(self.also) | engine.report(&loaded.diagnostics);
+        // An action that fails for the same reason does not say it again.
+        let told = loaded.diagnostics.iter().cloned();
+        totals.told.borrow_mut().extend(told);
         let session = Session {
             may_force: number == 0,
             ..self.session(&memory.staging)

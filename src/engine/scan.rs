@@ -1,6 +1,7 @@
 //! Which files and directories a course consists of, kept up to date from one planning to the next.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::Bounds;
@@ -21,6 +22,8 @@ pub struct Scanned {
     listing: Listing,
     /// What is wrong with some of them.
     pub diagnostics: Vec<Diagnostic>,
+    /// Those of them that are about directories which could not be read.
+    pub unread: Vec<Diagnostic>,
     /// Whether one file may have several names.
     pub has_links: bool,
     /// Raised whenever the listing changes.
@@ -30,12 +33,13 @@ pub struct Scanned {
 impl Scanned {
     /// Lists everything below `roots` (none: the course root itself).
     pub fn new(root: &Path, roots: Vec<Option<RelPath>>, skip: &Skip<'_>) -> Self {
-        let (listing, diagnostics, has_links) = scan_all(root, &roots, skip);
+        let scan = scan_all(root, &roots, skip);
         Self {
             roots,
-            listing,
-            diagnostics,
-            has_links,
+            listing: scan.listing,
+            diagnostics: scan.diagnostics,
+            unread: scan.unread,
+            has_links: scan.has_links,
             version: 0,
         }
     }
@@ -46,6 +50,7 @@ impl Scanned {
             roots,
             listing,
             diagnostics: Vec::new(),
+            unread: Vec::new(),
             has_links: false,
             version: 0,
         }
@@ -58,7 +63,8 @@ impl Scanned {
 
     /// Looks again at everything.
     pub fn refresh(&mut self, root: &Path, roots: Vec<Option<RelPath>>, skip: &Skip<'_>) {
-        let new = Self::new(root, roots, skip);
+        let mut new = Self::new(root, roots, skip);
+        new.listing.fill(&self.listing);
         if self.listing != new.listing || self.roots != new.roots {
             self.version += 1;
         }
@@ -66,6 +72,15 @@ impl Scanned {
             version: self.version,
             ..new
         };
+    }
+
+    /// Takes over what another listing has of directories that cannot be read.
+    pub fn fill(&mut self, last: &Listing) {
+        let before = self.listing.unread.len();
+        self.listing.fill(last);
+        if self.listing.unread.len() != before {
+            self.version += 1;
+        }
     }
 
     /// Looks again at what may have changed: these paths and everything below them.
@@ -106,13 +121,26 @@ impl Scanned {
             return true;
         }
         let metadata = std::fs::symlink_metadata(&file);
-        if let Ok(metadata) = &metadata {
-            if metadata.is_symlink() {
-                return false;
+        match &metadata {
+            Ok(metadata) if metadata.is_symlink() => return false,
+            Ok(metadata) if metadata.is_file() && self.listing.files.contains(path) => return true,
+            Ok(_) => {}
+            Err(error) if files::is_gone(error) => {}
+            Err(_) => return false,
+        }
+        let mut scan = Scan::new(root, skip);
+        match metadata {
+            Ok(metadata) if metadata.is_dir() => {
+                scan.listing.dirs.insert(path.clone());
+                scan.directory(&file, &mut Vec::new());
             }
-            if metadata.is_file() && self.listing.files.contains(path) {
-                return true;
+            Ok(metadata) if metadata.is_file() => {
+                scan.listing.files.insert(path.clone());
             }
+            _ => {}
+        }
+        if scan.has_links || !scan.diagnostics.is_empty() {
+            return false;
         }
         let old_files: Vec<RelPath> = self.listing.below(path).cloned().collect();
         let old_dirs: Vec<RelPath> = below(&self.listing.dirs, path);
@@ -123,20 +151,7 @@ impl Scanned {
         for dir in &old_dirs {
             self.listing.dirs.remove(dir);
         }
-        let mut scan = Scan::new(root, skip);
-        match metadata {
-            Ok(metadata) if metadata.is_dir() => {
-                scan.dirs.insert(path.clone());
-                scan.directory(&file, &mut Vec::new());
-            }
-            Ok(metadata) if metadata.is_file() => {
-                scan.files.insert(path.clone());
-            }
-            _ => {}
-        }
-        if scan.has_links || !scan.diagnostics.is_empty() {
-            return false;
-        }
+        let scan = scan.listing;
         let is_same =
             !was_file && scan.files.iter().eq(&old_files) && scan.dirs.iter().eq(&old_dirs);
         if !is_same {
@@ -181,11 +196,7 @@ fn below(dirs: &BTreeSet<RelPath>, dir: &RelPath) -> Vec<RelPath> {
 
 /// Lists all files and directories below `roots`. Symbolic links are followed as long as they stay inside the course.
 /// Also tells whether there are any.
-fn scan_all(
-    root: &Path,
-    roots: &[Option<RelPath>],
-    skip: &Skip<'_>,
-) -> (Listing, Vec<Diagnostic>, bool) {
+fn scan_all<'a>(root: &'a Path, roots: &[Option<RelPath>], skip: &'a Skip<'_>) -> Scan<'a> {
     let mut scan = Scan::new(root, skip);
     for start in roots {
         let dir = start
@@ -197,30 +208,34 @@ fn scan_all(
             continue;
         }
         if let Some(start) = start {
-            if dir.is_file() {
-                scan.files.insert(start.clone());
+            let is_dir = match std::fs::metadata(&dir) {
+                Ok(found) if found.is_dir() || found.is_file() => found.is_dir(),
+                Ok(_) => continue,
+                Err(error) if files::is_gone(&error) => continue,
+                Err(error) => {
+                    scan.unreadable(&dir, &error);
+                    continue;
+                }
+            };
+            if !is_dir {
+                scan.listing.files.insert(start.clone());
             }
-            if scan.dirs.contains(start) || !dir.is_dir() {
+            if !is_dir || !scan.listing.dirs.insert(start.clone()) {
                 continue;
             }
-            scan.dirs.insert(start.clone());
         }
         scan.directory(&dir, &mut Vec::new());
     }
-    let listing = Listing {
-        files: scan.files,
-        dirs: scan.dirs,
-    };
-    (listing, scan.diagnostics, scan.has_links)
+    scan
 }
 
 struct Scan<'a> {
     root: &'a Path,
     bounds: Bounds,
     skip: &'a Skip<'a>,
-    files: BTreeSet<RelPath>,
-    dirs: BTreeSet<RelPath>,
+    listing: Listing,
     diagnostics: Vec<Diagnostic>,
+    unread: Vec<Diagnostic>,
     has_links: bool,
 }
 
@@ -230,25 +245,36 @@ impl<'a> Scan<'a> {
             root,
             bounds: Bounds::of(root),
             skip,
-            files: BTreeSet::new(),
-            dirs: BTreeSet::new(),
+            listing: Listing::default(),
             diagnostics: Vec::new(),
+            unread: Vec::new(),
             has_links: false,
         }
     }
 
-    /// Reports a directory whose names are not all known: what is missing must not pass for removed.
-    fn unreadable(&mut self, dir: &Path, error: &std::io::Error) {
-        let shown = dir.strip_prefix(self.root).unwrap_or(dir).display();
-        let mut found = Diagnostic::error(format!("the directory cannot be read: {error}"))
-            .at(shown.to_string(), None);
+    /// Reports a directory, or a link, of which it is not known what is in it: that must not pass for removed.
+    fn unreadable(&mut self, dir: &Path, error: &io::Error) {
+        let relative = RelPath::below(self.root, dir);
+        let shown = relative.as_ref().map_or(".", RelPath::as_str);
+        let mut found =
+            Diagnostic::error(format!("the directory cannot be read: {error}")).at(shown, None);
         found.hint = io_hint(Dir::Other, "list", error);
-        self.diagnostics.push(found);
+        self.diagnostics.push(found.clone());
+        self.unread.push(found);
+        self.listing.dirs.extend(relative.clone());
+        self.listing.unread.insert(relative);
     }
 
     fn directory(&mut self, dir: &Path, links: &mut Vec<PathBuf>) {
         let entries = match std::fs::read_dir(dir) {
             Ok(entries) => entries,
+            // It was removed since it was found.
+            Err(error) if files::is_gone(&error) && dir != self.root => {
+                if let Some(relative) = RelPath::below(self.root, dir) {
+                    self.listing.dirs.remove(&relative);
+                }
+                return;
+            }
             Err(error) => return self.unreadable(dir, &error),
         };
         for entry in entries {
@@ -272,17 +298,22 @@ impl<'a> Scan<'a> {
                 );
                 continue;
             };
-            let Ok(kind) = entry.file_type() else {
-                continue;
+            let kind = match entry.file_type() {
+                Ok(kind) => kind,
+                Err(error) if files::is_gone(&error) => continue,
+                Err(error) => {
+                    self.unreadable(&path, &error);
+                    continue;
+                }
             };
             if kind.is_symlink() {
                 self.link(&path, relative, links);
             } else if kind.is_dir() {
-                if self.dirs.insert(relative) {
+                if self.listing.dirs.insert(relative) {
                     self.directory(&path, links);
                 }
             } else if kind.is_file() {
-                self.files.insert(relative);
+                self.listing.files.insert(relative);
             } else if let Some(reason) = files::not_a_file(kind) {
                 self.diagnostics.push(
                     Diagnostic::warning(format!("{reason}; it is ignored"))
@@ -294,13 +325,19 @@ impl<'a> Scan<'a> {
 
     fn link(&mut self, path: &Path, relative: RelPath, links: &mut Vec<PathBuf>) {
         self.has_links = true;
-        let Ok(real) = path.canonicalize() else {
-            self.diagnostics.push(
-                Diagnostic::warning("the symbolic link leads nowhere; it is ignored")
-                    .at(relative.as_str(), None)
-                    .hint("remove it, or let it lead to a file that exists"),
-            );
-            return;
+        let found = path.canonicalize();
+        let found = found.and_then(|real| Ok((std::fs::metadata(&real)?.is_dir(), real)));
+        let (is_dir, real) = match found {
+            Ok(found) => found,
+            Err(error) if files::is_gone(&error) => {
+                self.diagnostics.push(
+                    Diagnostic::warning("the symbolic link leads nowhere; it is ignored")
+                        .at(relative.as_str(), None)
+                        .hint("remove it, or let it lead to a file that exists"),
+                );
+                return;
+            }
+            Err(error) => return self.unreadable(path, &error),
         };
         if !self.bounds.hold(&real) {
             let error = Bounds::error("the symbolic link", &real);
@@ -313,8 +350,8 @@ impl<'a> Scan<'a> {
             );
             return;
         }
-        if !real.is_dir() {
-            self.files.insert(relative);
+        if !is_dir {
+            self.listing.files.insert(relative);
         } else if links.contains(&real) || path.starts_with(&real) {
             self.diagnostics.push(
                 Diagnostic::warning(
@@ -323,7 +360,7 @@ impl<'a> Scan<'a> {
                 .at(relative.as_str(), None)
                 .hint("remove it, or let it lead to another directory"),
             );
-        } else if self.dirs.insert(relative) {
+        } else if self.listing.dirs.insert(relative) {
             links.push(real);
             self.directory(path, links);
             links.pop();
@@ -347,7 +384,13 @@ mod tests {
         std::os::unix::fs::symlink(&root, root.join("slides/loop")).unwrap();
         std::os::unix::fs::symlink("a.py", root.join("slides/m/b.py")).unwrap();
         let roots = [Some(RelPath::new("slides").unwrap())];
-        let (listing, diagnostics, has_links) = scan_all(&root, &roots, &|_| false);
+        let skip = |_: &Path| false;
+        let Scan {
+            listing,
+            diagnostics,
+            has_links,
+            ..
+        } = scan_all(&root, &roots, &skip);
         assert!(has_links);
         let files: Vec<&str> = listing.files.iter().map(RelPath::as_str).collect();
         assert_eq!(files, ["slides/m/a.py", "slides/m/b.py"]);
@@ -420,7 +463,7 @@ mod tests {
             step();
             let paths: Vec<RelPath> = paths.iter().map(|p| RelPath::new(p).unwrap()).collect();
             scanned.update(&root, roots(), &skip, &paths);
-            let (expected, _, _) = scan_all(&root, &roots(), &skip);
+            let expected = scan_all(&root, &roots(), &skip).listing;
             assert_eq!(scanned.listing(), &expected, "step {number}");
             assert_eq!(
                 version != scanned.version,

@@ -186,18 +186,27 @@ impl<'a> Seal<'a> {
         self.look()?.changed
     }
 
-    #[tracing::instrument(level = "debug", name = "seal", skip_all)]
-    fn look(&self) -> Option<Looked> {
+    /// The digest of what the build that sealed the course left.
+    pub(super) fn left(&self) -> Option<Digest> {
         let bytes = files::read(&self.file()).ok()?;
+        self.body(&bytes)?.left
+    }
+
+    /// The seal in some bytes, if it is one of this program, these settings and these tools.
+    fn body<'b>(&self, bytes: &'b [u8]) -> Option<Body<'b>> {
         let (checksum, body) = bytes.split_at_checked(CHECKSUM)?;
         if Digest::of(body).as_bytes() != checksum {
             return None;
         }
         let body: Body<'_> = postcard::from_bytes(body).ok()?;
         let database = store::database_inode(&self.course.place.state_dir())?;
-        if body.basis != self.basis || body.database != database {
-            return None;
-        }
+        (body.basis == self.basis && body.database == database).then_some(body)
+    }
+
+    #[tracing::instrument(level = "debug", name = "seal", skip_all)]
+    fn look(&self) -> Option<Looked> {
+        let bytes = files::read(&self.file()).ok()?;
+        let body = self.body(&bytes)?;
         let now = parallel::map(&body.dirs, |dir| self.now(dir));
         let has_same_names =
             body.specification == self.specification && now.iter().all(|dir| dir.has_names);

@@ -1,7 +1,9 @@
 //! The sources as they are on disk now: which files there are, their bytes and digests.
 
+mod failures;
+
 use std::collections::{HashMap, HashSet};
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,12 +11,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::config::Bounds;
 use crate::course::RelPath;
 use crate::digest::{Digest, Stamp};
+use crate::events::Diagnostic;
 use crate::parallel::{self, lock};
 use crate::plan::{Files, Source};
 use crate::store::FileRecord;
 use crate::worker::observed::{Places, is_elsewhere};
 
 use super::directory::Directory;
+use failures::{Failures, is_failure};
 
 /// So many bytes of contents are kept; others are read once more when they are wanted again.
 const HELD: usize = 4 << 20;
@@ -41,6 +45,7 @@ struct Seen {
     held: usize,
     /// Whether a file was not what it was before: what was made of the two does not fit together.
     is_torn: bool,
+    failures: Failures,
     changed_records: Vec<(String, FileRecord)>,
 }
 
@@ -177,6 +182,29 @@ impl Snapshot {
         self.seen().records.shrink_to_fit();
     }
 
+    /// Begins to plan: what could not be read is tried again. `dirs` are the errors about directories.
+    pub fn begin(&self, dirs: Vec<Diagnostic>) {
+        let mut seen = self.seen();
+        seen.is_torn = false;
+        seen.failures.begin(dirs);
+    }
+
+    /// What could not be read although it is there, and why.
+    pub fn failures(&self) -> Vec<(RelPath, Diagnostic)> {
+        let seen = self.seen();
+        let all = seen.failures.all();
+        let mut all: Vec<_> = all
+            .map(|(path, error)| (path.clone(), error.clone()))
+            .collect();
+        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        all
+    }
+
+    /// A file that was listed is gone: what was listed does not fit together.
+    pub fn mark_torn(&self) {
+        self.seen().is_torn = true;
+    }
+
     /// Whether a file changed between two looks since this was last asked.
     pub fn take_torn(&self) -> bool {
         std::mem::take(&mut self.seen().is_torn)
@@ -283,6 +311,36 @@ impl Snapshot {
         Some(digest)
     }
 
+    /// Looks again at a file that was not found: whether it is there and only cannot be read, or could not be a moment ago.
+    fn look_twice(&self, path: &RelPath) -> io::Result<Option<Digest>> {
+        if is_elsewhere(path) {
+            return Ok(None);
+        }
+        let file = path.under(&self.root);
+        let stamp = match std::fs::metadata(&file) {
+            Ok(found) if found.is_file() => Stamp::of(&found),
+            Ok(_) => return Ok(None),
+            Err(error) if is_failure(&error) => return Err(error),
+            Err(_) => return Ok(None),
+        };
+        match Digest::of_file(&file) {
+            Ok(digest) => {
+                self.seen().remember(path, stamp, digest);
+                Ok(Some(digest))
+            }
+            Err(error) if is_failure(&error) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn bytes(&self, path: &RelPath) -> io::Result<(Stamp, Vec<u8>)> {
+        let file = path.under(&self.root);
+        let stamp = Stamp::of(&std::fs::metadata(&file)?);
+        let mut bytes = Vec::new();
+        self.bounds.open(&file)?.read_to_end(&mut bytes)?;
+        Ok((stamp, bytes))
+    }
+
     /// Whether a file still has the content that this snapshot saw (`None`: still does not exist).
     pub fn is_unchanged(&self, path: &RelPath, digest: Option<Digest>) -> bool {
         // A directory is no file: none that could be read is there.
@@ -386,11 +444,20 @@ impl Files for Snapshot {
         if let Some(source) = self.seen().content(path) {
             return Some(source);
         }
-        let file = path.under(&self.root);
-        let stamp = Stamp::of(&std::fs::metadata(&file).ok()?);
-        let mut bytes = Vec::new();
-        let mut opened = self.bounds.open(&file).ok()?;
-        opened.read_to_end(&mut bytes).ok()?;
+        // An error may pass.
+        let again = |error| match is_failure(&error) {
+            true => self.bytes(path),
+            false => Err(error),
+        };
+        let (stamp, bytes) = match self.bytes(path).or_else(again) {
+            Ok(found) => found,
+            Err(error) => {
+                if is_failure(&error) {
+                    self.seen().failures.note(path, &error);
+                }
+                return None;
+            }
+        };
         let bytes: Arc<[u8]> = bytes.into();
         let digest = Digest::of(&bytes);
         let mut seen = self.seen();
@@ -420,11 +487,21 @@ impl Files for Snapshot {
         if let Some(known) = known.and_then(State::record) {
             return known.map(|record| record.digest);
         }
-        let found = self.look(path);
-        if found.is_none() {
-            self.seen().files.insert(path.clone(), State::Absent);
+        if let Some(found) = self.look(path) {
+            return Some(found);
         }
-        found
+        match self.look_twice(path) {
+            Ok(Some(found)) => return Some(found),
+            Ok(None) => {
+                self.seen().files.insert(path.clone(), State::Absent);
+            }
+            Err(error) => self.seen().failures.note(path, &error),
+        }
+        None
+    }
+
+    fn failure(&self, path: &RelPath) -> Option<Diagnostic> {
+        self.seen().failures.of(path)
     }
 }
 

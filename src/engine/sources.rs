@@ -13,10 +13,13 @@ use crate::course::tree::{self, Listing, Tree};
 use crate::course::{Localized, Names, RelPath};
 use crate::digest::Digest;
 use crate::events::Diagnostic;
+use crate::files;
 use crate::plan::{Bases, Files as _, Memo};
 use crate::store::FileRecord;
 use crate::watch::ChangeSet;
 
+use super::course::Course;
+use super::listed;
 use super::scan::{Scanned, Skip};
 use super::snapshot::Snapshot;
 
@@ -36,6 +39,8 @@ pub struct Sources {
     /// What may have changed since the files were listed.
     changed: Vec<RelPath>,
     must_scan: bool,
+    /// The version of the list that later processes know, too.
+    kept: Option<u64>,
 }
 
 /// Titles of decks, by the digests that their files had: found out once for every content.
@@ -65,13 +70,23 @@ impl tree::Texts for Titled<'_> {
         {
             return Some(Ok(title.clone()));
         }
-        let source = self.snapshot.read(path)?;
+        let Some(source) = self.snapshot.read(path) else {
+            if self.snapshot.failure(path).is_none() {
+                // It was listed, and is gone.
+                self.snapshot.mark_torn();
+            }
+            return None;
+        };
         let title = tree::title_of(&source.bytes);
         if let Ok(title) = &title {
             let known = (source.digest, title.clone());
             self.titles.0.borrow_mut().insert(path.clone(), known);
         }
         Some(title)
+    }
+
+    fn failure(&self, path: &RelPath) -> Option<Diagnostic> {
+        self.snapshot.failure(path)
     }
 }
 
@@ -136,6 +151,7 @@ impl Sources {
             scanned: None,
             changed: Vec::new(),
             must_scan: false,
+            kept: None,
         }
     }
 
@@ -154,9 +170,39 @@ impl Sources {
         self.changed.extend(paths);
     }
 
-    /// Takes over a list of files and directories that is known to be right.
-    pub fn trust(&mut self, scanned: Scanned) {
+    /// Takes over a list of files and directories that is known to be right. `is_kept` tells whether it is also the last
+    /// one that later processes know.
+    pub fn trust(&mut self, scanned: Scanned, is_kept: bool) {
+        self.kept = is_kept.then_some(scanned.version);
         self.scanned = Some(scanned);
+    }
+
+    /// Has later processes know the list of files and directories, if it is a whole one.
+    pub fn keep_list(&mut self, course: &Course) {
+        if let Some(scanned) = &self.scanned
+            && scanned.unread.is_empty()
+            && self.kept != Some(scanned.version)
+            && listed::keep(course, scanned.listing())
+        {
+            self.kept = Some(scanned.version);
+        }
+    }
+
+    /// Whether something that could not be read when the course was last looked at can be read now.
+    pub fn is_readable_again(&self, root: &Path) -> bool {
+        let dirs = self.scanned.iter().flat_map(|scanned| &scanned.unread);
+        let mut dirs = dirs.filter_map(|error| error.file.as_ref());
+        let files = self.snapshot.failures();
+        let can_open = |path: &RelPath| files::open(&path.under(root)).is_ok();
+        dirs.any(|dir| std::fs::read_dir(root.join(dir)).is_ok())
+            || files.iter().any(|(path, _)| can_open(path))
+    }
+
+    /// Whether something could not be read when the course was last looked at.
+    pub fn is_unread(&self) -> bool {
+        let scanned = self.scanned.as_ref();
+        scanned.is_some_and(|scanned| !scanned.unread.is_empty())
+            || !self.snapshot.failures().is_empty()
     }
 
     /// The files and directories as they were last listed.
@@ -164,14 +210,16 @@ impl Sources {
         self.scanned.as_ref()
     }
 
-    /// The files and directories below `roots`, with what is wrong with them, and the version of that list.
+    /// The files and directories below `roots`, with what is wrong with them, and the version of that list. `last` tells
+    /// those that an earlier process listed: what they have of directories that cannot be read is taken from them.
     #[tracing::instrument(level = "debug", name = "scan", skip_all)]
     pub fn list(
         &mut self,
         root: &Path,
         roots: Vec<Option<RelPath>>,
         skip: &Skip<'_>,
-    ) -> (&Listing, &[Diagnostic], u64) {
+        last: &dyn Fn() -> Option<Listing>,
+    ) -> &Scanned {
         let changed = std::mem::take(&mut self.changed);
         let must_scan = std::mem::take(&mut self.must_scan);
         let scanned = match self.scanned.take() {
@@ -186,6 +234,12 @@ impl Sources {
             }
         };
         let scanned = self.scanned.insert(scanned);
-        (scanned.listing(), &scanned.diagnostics, scanned.version)
+        if !scanned.listing().unread.is_empty()
+            && let Some(last) = last()
+        {
+            scanned.fill(&last);
+        }
+        self.snapshot.begin(scanned.unread.clone());
+        scanned
     }
 }

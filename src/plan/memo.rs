@@ -15,9 +15,10 @@ use crate::course::layout::{DeckOutputs, Layout};
 use crate::course::spec::Spec;
 use crate::course::tree::{Topic, Tree, TreeSection};
 use crate::digest::Digest;
+use crate::events::Diagnostic;
 use crate::parallel::{self, lock};
 
-use super::action::{Action, ActionIndex};
+use super::action::{Action, ActionIndex, Make};
 use super::rules::program::Programs;
 use super::rules::surroundings::Rendered;
 use super::{Context, Files, Source, Subject, recipes_of, rendered, subjects, texts};
@@ -104,6 +105,8 @@ pub(super) enum Place {
 pub(super) struct Entry {
     /// What the tree and the layout say of the source.
     pub(super) basis: Option<Digest>,
+    /// Whether a file that is there could not be read.
+    pub(super) is_failed: bool,
     /// Files that were read, with their digests; none for those that were looked for and not found.
     pub(super) reads: Box<[(RelPath, Option<Digest>)]>,
     /// What links between decks could lead to, if this one has links.
@@ -173,6 +176,12 @@ impl Memo {
         }
     }
 
+    /// Whether files that are there could not be read when the sources were planned.
+    pub(super) fn has_failures(&self) -> bool {
+        let mut entries = self.entries.values().chain(self.twins.values());
+        entries.any(|entry| entry.is_failed)
+    }
+
     /// Whether what is known of a source is its plan, which is then marked as such.
     fn holds(&mut self, context: &Context<'_>, bases: &Bases, subject: Subject) -> bool {
         let Some(entry) = self.entries.get_mut(&place(context, subject)) else {
@@ -237,15 +246,29 @@ fn made(
     let layout = context.layout;
     // A guess, behind everything that others wait for.
     let first = layout.diagrams.len() + layout.copies.len();
-    let (recipes, programs) = recipes_of(&context, subject, || rendered, first);
+    let (mut recipes, programs) = recipes_of(&context, subject, || rendered, first);
     let references = &context.references;
     let links = references.are_followed().then(|| references.digest());
     let texts = texts(&recipes).collect();
+    let reads = noting.noted();
+    let missing = reads.iter().filter(|(_, digest)| digest.is_none());
+    let failures: Vec<Diagnostic> = missing
+        .filter_map(|(path, _)| noting.files.failure(path))
+        .collect();
+    if !failures.is_empty() {
+        // What it would be without them is not what the author wrote.
+        for recipe in &mut recipes {
+            recipe.make = Make::Invalid(failures.clone());
+        }
+    }
+    let is_failed = !failures.is_empty();
     let actions = recipes.iter().map(|recipe| Arc::new(recipe.action()));
     let actions = actions.collect();
     Entry {
-        basis,
-        reads: noting.noted(),
+        // One that failed is planned again every time.
+        basis: basis.filter(|_| !is_failed),
+        is_failed,
+        reads,
         links,
         first,
         time: 0,

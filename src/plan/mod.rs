@@ -74,6 +74,11 @@ pub trait Files: Sync {
     fn is_inside(&self, _path: &RelPath) -> bool {
         true
     }
+
+    /// Why a file that is there could not be read.
+    fn failure(&self, _path: &RelPath) -> Option<Diagnostic> {
+        None
+    }
 }
 
 /// The bytes of a source file and their digest.
@@ -150,13 +155,17 @@ pub fn plan(context: &Context<'_>, bases: &Bases, memo: &mut Memo) -> Plan {
     let mut plan = Plan::default();
     let mut programs = rules::program::Programs::default();
     memo.update(context, bases);
+    let is_whole = context.tree.unread.is_empty() && !memo.has_failures();
     for subject in subjects(layout) {
         if let Some(found) = plan.add(context, memo, subject) {
             programs.extend(found);
         }
     }
     let mut projects = Vec::new();
-    rules::project::add(context, &programs, &mut projects);
+    // Without the programs of decks that could not be read they would be others.
+    if is_whole {
+        rules::project::add(context, &programs, &mut projects);
+    }
     let first = plan.actions.len();
     plan.texts.extend(texts(&projects));
     plan.actions

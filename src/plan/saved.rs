@@ -96,6 +96,7 @@ impl<'a> SavedEntry<'a> {
         Entry {
             basis: self.basis,
             reads: self.reads,
+            is_failed: false,
             links: self.links,
             first: self.first,
             time: 0,

@@ -20,9 +20,14 @@ pub struct State([u8; 7]);
 const VARIANTS: [u8; 7] = [3, 2, 2, 2, 3, 2, 2];
 
 impl State {
-    /// The state after an author changed one thing.
+    /// The state after an author changed one thing. Not more than two things differ from the first state: there are few
+    /// states then, and a clean build is made of each.
     pub fn edited(mut self, random: &mut Random) -> Self {
-        let at = random.below(VARIANTS.len() as u64) as usize;
+        let changed: Vec<usize> = (0..VARIANTS.len()).filter(|at| self.0[*at] > 0).collect();
+        let at = match changed.len() {
+            0 | 1 => random.below(VARIANTS.len() as u64) as usize,
+            _ => random.one(&changed),
+        };
         let step = 1 + random.below(u64::from(VARIANTS[at]) - 1) as u8;
         self.0[at] = (self.0[at] + step) % VARIANTS[at];
         self

@@ -1,11 +1,10 @@
 //! Runs a program and lets one of its system calls below a directory go wrong.
 //!
-//! The program and all it starts are traced (`ptrace`); a seccomp filter stops only at calls about files. Every kind of
-//! call is seen, whichever library makes it.
+//! The program and all it starts are traced (`ptrace`); a seccomp filter stops only at calls about files of the class that
+//! the fault is of: a stop costs more than most calls. Every kind of call is seen, whichever library makes it.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, OsStr};
-use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -47,6 +46,8 @@ pub struct Plan {
     /// The number of the call in its class, from 1.
     pub at: u64,
     pub fault: Fault,
+    /// The only file or directory that it is about: it cannot be opened, nor anything in it be looked at.
+    pub only: Option<&'static str>,
 }
 
 /// What became of a traced program.
@@ -55,8 +56,8 @@ pub struct Traced {
     pub code: i32,
     /// The call that went wrong, if it was reached.
     pub hit: Option<String>,
-    /// How many calls that change and that read something there were.
-    pub calls: [u64; 2],
+    /// How many calls of the class there were.
+    pub calls: u64,
     /// Files that were written and not synced, by device and inode, as they were at their last sync.
     pub unsynced: HashMap<(u64, u64), Vec<u8>>,
 }
@@ -100,6 +101,9 @@ const fn bytes(number: c_long, name: &'static str, fd: usize, class: Class, leng
         length: Some(length),
     }
 }
+
+/// Opening a file with one of these counts as a change.
+const CREATES: c_int = libc::O_CREAT | libc::O_TRUNC;
 
 use Class::{Changing, Reading};
 use Target::{At, Fd, Path as Named};
@@ -160,6 +164,7 @@ struct Shared {
     pid: AtomicI32,
     /// Whether calls are counted.
     is_armed: AtomicBool,
+    is_hit: AtomicBool,
 }
 
 impl Default for Handle {
@@ -167,6 +172,7 @@ impl Default for Handle {
         Self(Arc::new(Shared {
             pid: AtomicI32::new(0),
             is_armed: AtomicBool::new(true),
+            is_hit: AtomicBool::new(false),
         }))
     }
 }
@@ -181,6 +187,16 @@ impl Handle {
 
     pub fn arm(&self) {
         self.0.is_armed.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets no call fail any more.
+    pub fn disarm(&self) {
+        self.0.is_armed.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether the fault has happened.
+    pub fn is_hit(&self) -> bool {
+        self.0.is_hit.load(Ordering::SeqCst)
     }
 
     /// Sends a signal, if the program has started and not ended.
@@ -198,7 +214,7 @@ impl Handle {
 
 /// Runs a program to its end, and that of everything that it started.
 pub fn run(command: &mut Command, below: &Path, plan: Option<Plan>, handle: &Handle) -> Traced {
-    let filter = filter();
+    let filter = filter(plan.map_or(Changing, |plan| plan.class));
     unsafe {
         command.pre_exec(move || trace_me(&filter));
     }
@@ -215,7 +231,7 @@ pub fn run(command: &mut Command, below: &Path, plan: Option<Plan>, handle: &Han
         traced: Traced {
             code: -1,
             hit: None,
-            calls: [0; 2],
+            calls: 0,
             unsynced: HashMap::new(),
         },
         fails: None,
@@ -227,32 +243,46 @@ pub fn run(command: &mut Command, below: &Path, plan: Option<Plan>, handle: &Han
     tracer.traced
 }
 
-/// Stops at the calls in the table, in the program that is about to be started.
-fn filter() -> Vec<libc::sock_filter> {
-    let statement = |code: u32, k: u32| libc::sock_filter {
+/// Stops at the calls of a class, in the program that is about to be started.
+fn filter(class: Class) -> Vec<libc::sock_filter> {
+    // Where what a filter sees has the number of the call, and two of its arguments.
+    const NUMBER: usize = 0;
+    const SECOND: usize = 24;
+    const THIRD: usize = 32;
+    let opens = [(libc::SYS_open, SECOND), (libc::SYS_openat, THIRD)];
+    let is_open = |call: &&Call| opens.iter().any(|(number, _)| *number == call.number);
+    let others = CALLS.iter().filter(|call| call.class == class);
+    let others: Vec<&Call> = others.filter(|call| !is_open(call)).collect();
+    let statement = |code: u32, jt: usize, jf: usize, k: u32| libc::sock_filter {
         code: code as u16,
-        jt: 0,
-        jf: 0,
+        jt: jt as u8,
+        jf: jf as u8,
         k,
     };
-    // The number of the call is the first field of what a filter sees.
-    let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
-    for (index, call) in CALLS.iter().enumerate() {
-        filter.push(libc::sock_filter {
-            code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
-            jt: (CALLS.len() - index) as u8,
-            jf: 0,
-            k: call.number as u32,
-        });
+    let load = |at: usize| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, at as u32);
+    let end = |value: u32| statement(libc::BPF_RET | libc::BPF_K, 0, 0, value);
+    let is = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let has = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
+    // The last two statements let a call pass, and stop at it. Each opening takes three.
+    let pass = 1 + others.len() + 3 * opens.len();
+    let stop = pass + 1;
+    let mut filter = vec![load(NUMBER)];
+    for call in others {
+        let next = filter.len() + 1;
+        filter.push(statement(is, stop - next, 0, call.number as u32));
     }
-    filter.push(statement(
-        libc::BPF_RET | libc::BPF_K,
-        libc::SECCOMP_RET_ALLOW,
-    ));
-    filter.push(statement(
-        libc::BPF_RET | libc::BPF_K,
-        libc::SECCOMP_RET_TRACE,
-    ));
+    for (number, flags) in opens {
+        filter.push(statement(is, 0, 2, number as u32));
+        filter.push(load(flags));
+        let next = filter.len() + 1;
+        let (creates, reads) = match class {
+            Changing => (stop, pass),
+            Reading => (pass, stop),
+        };
+        filter.push(statement(has, creates - next, reads - next, CREATES as u32));
+    }
+    filter.push(end(libc::SECCOMP_RET_ALLOW));
+    filter.push(end(libc::SECCOMP_RET_TRACE));
     filter
 }
 
@@ -335,6 +365,13 @@ impl Tracer<'_> {
     }
 
     fn at_call(&mut self, pid: pid_t) {
+        // Nothing more is to be found out, or nothing yet.
+        let is_over = self.traced.hit.is_some() && self.fails.is_none();
+        let is_early = !self.handle.0.is_armed.load(Ordering::SeqCst);
+        let loses = self.plan.is_some_and(|plan| plan.fault == Fault::PowerLoss);
+        if is_over || is_early && !loses {
+            return resume(pid, 0);
+        }
         let mut registers: user_regs_struct = unsafe { std::mem::zeroed() };
         let data = (&raw mut registers).cast::<c_void>();
         if unsafe { libc::ptrace(libc::PTRACE_GETREGS, pid, 0, data) } < 0 {
@@ -350,13 +387,13 @@ impl Tracer<'_> {
             return resume(pid, 0);
         };
         let class = match opening(call, &registers) {
-            Some(flags) if flags & (libc::O_CREAT | libc::O_TRUNC) != 0 => Changing,
+            Some(flags) if flags & CREATES != 0 => Changing,
             _ => call.class,
         };
-        if class == Changing {
+        if loses && class == Changing {
             self.note(pid, call, &registers, &path);
         }
-        if self.handle.0.is_armed.load(Ordering::SeqCst) {
+        if !is_early {
             self.count(pid, call, class, &mut registers, &path);
         }
         resume(pid, 0);
@@ -371,7 +408,11 @@ impl Tracer<'_> {
         registers: &mut user_regs_struct,
         path: &Path,
     ) {
-        let count = &mut self.traced.calls[class as usize];
+        let Some(plan) = self.plan else { return };
+        if plan.class != class || !self.is_about(plan, call, path) {
+            return;
+        }
+        let count = &mut self.traced.calls;
         *count += 1;
         if let Some((fails, error)) = self.fails {
             if fails == class && needs_space(call, error) {
@@ -380,8 +421,7 @@ impl Tracer<'_> {
             return;
         }
         // A call that cannot go wrong in this way is passed over for the next one that can.
-        let Some(plan) = self.plan else { return };
-        if plan.class != class || *count < plan.at || self.traced.hit.is_some() {
+        if *count < plan.at || self.traced.hit.is_some() {
             return;
         }
         match plan.fault {
@@ -408,6 +448,17 @@ impl Tracer<'_> {
             _ => return,
         }
         self.traced.hit = Some(format!("{} {}", call.name, path.display()));
+        self.handle.0.is_hit.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether a call is one of those that a plan is about.
+    fn is_about(&self, plan: Plan, call: &Call, path: &Path) -> bool {
+        let Some(only) = plan.only else { return true };
+        let only = self.below.join(only);
+        match path == only {
+            true => call.name.starts_with("open"),
+            false => path.starts_with(&only),
+        }
     }
 
     /// Remembers how a file was at its last sync, before it changes.
@@ -542,12 +593,21 @@ fn set_argument(registers: &mut user_regs_struct, at: usize, value: u64) {
 
 /// A text in the memory of a process.
 fn text(pid: pid_t, address: u64) -> Option<PathBuf> {
-    if address == 0 {
-        return None;
-    }
-    let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
-    let mut bytes = vec![0; libc::PATH_MAX as usize];
-    let read = std::os::unix::fs::FileExt::read_at(&memory, &mut bytes, address).ok()?;
-    let text = CStr::from_bytes_until_nul(&bytes[..read]).ok()?;
+    const PAGE: usize = 4096;
+    let address = usize::try_from(address)
+        .ok()
+        .filter(|address| *address > 0)?;
+    // The page after that of the text may not be there.
+    let first = PAGE - address % PAGE;
+    let mut bytes = [0_u8; 2 * PAGE];
+    let part = |base: usize, length: usize| libc::iovec {
+        iov_base: base as *mut c_void,
+        iov_len: length,
+    };
+    let here = part(bytes.as_mut_ptr() as usize, bytes.len());
+    let there = [part(address, first), part(address + first, PAGE)];
+    let read = unsafe { libc::process_vm_readv(pid, &raw const here, 1, there.as_ptr(), 2, 0) };
+    let read = bytes.get(..usize::try_from(read).ok()?)?;
+    let text = CStr::from_bytes_until_nul(read).ok()?;
     Some(OsStr::from_bytes(text.to_bytes()).into())
 }

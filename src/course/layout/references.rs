@@ -1,6 +1,6 @@
 //! Where `clm:` references lead: from the pages of one deck to those of another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -22,6 +22,8 @@ pub struct References<'a> {
 struct Decks<'a> {
     spec: &'a Spec,
     by_topic: BTreeMap<&'a str, Vec<Entry<'a>>>,
+    /// Topics that have other decks, too, which could not be read.
+    unread: &'a BTreeSet<String>,
     digest: OnceLock<Digest>,
 }
 
@@ -40,6 +42,8 @@ pub enum Reference {
     ToFirst(String),
     /// Nowhere.
     Unknown,
+    /// Perhaps to a deck that could not be read.
+    Unread,
 }
 
 impl<'a> References<'a> {
@@ -58,6 +62,7 @@ impl<'a> References<'a> {
         let decks = Decks {
             spec,
             by_topic,
+            unread: &tree.unread,
             digest: OnceLock::new(),
         };
         Self {
@@ -79,6 +84,9 @@ impl<'a> References<'a> {
 
     fn description(&self) -> String {
         let mut text = String::new();
+        for topic in self.decks.unread {
+            text += &format!("unread {topic:?}\n");
+        }
         for (topic, entries) in &self.decks.by_topic {
             for entry in entries {
                 let deck = entry.deck;
@@ -115,6 +123,9 @@ impl<'a> References<'a> {
         };
         let mut found: Vec<&Entry> = entries.iter().filter(is_there).filter(is_named).collect();
         found.sort_by_key(|entry| (entry.deck.number, entry.deck.at.file_name()));
+        if decks.unread.contains(topic) && (name.is_none() || found.is_empty()) {
+            return Reference::Unread;
+        }
         let Some(first) = found.first() else {
             return Reference::Unknown;
         };

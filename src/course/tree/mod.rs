@@ -6,6 +6,7 @@ mod includes;
 mod modules;
 mod title;
 mod topic;
+mod unread;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::events::Diagnostic;
 pub use classify::diagram_kind;
 pub use ignore::{is_ignored_dir, is_never_output};
 pub use modules::simplified;
+pub use unread::Unread;
 
 /// All files and directories below the scan roots.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +29,8 @@ pub struct Listing {
     pub files: BTreeSet<RelPath>,
     /// The directories.
     pub dirs: BTreeSet<RelPath>,
+    /// Directories (or links) that are there, but could not be read: what else is in them is not known.
+    pub unread: BTreeSet<Unread>,
 }
 
 impl Listing {
@@ -45,6 +49,8 @@ impl Listing {
 pub struct Tree {
     /// The sections, in order.
     pub sections: Vec<TreeSection>,
+    /// The ids of topics that have decks which are not here, because they could not be read.
+    pub unread: BTreeSet<String>,
 }
 
 /// The sources of a section.
@@ -223,6 +229,11 @@ pub trait Texts {
     fn title(&self, path: &RelPath) -> Option<Titled> {
         Some(title_of(&self.read(path)?))
     }
+
+    /// Why a file that is there could not be read.
+    fn failure(&self, _path: &RelPath) -> Option<Diagnostic> {
+        None
+    }
 }
 
 impl<F: Fn(&RelPath) -> Option<Arc<[u8]>>> Texts for F {
@@ -263,18 +274,42 @@ pub fn discover(spec: &Spec, listing: &Listing, texts: &dyn Texts) -> (Tree, Vec
     for (index, section) in spec.sections.iter().enumerate() {
         let mut numbers = topic::Numbers::default();
         let mut topics = Vec::new();
+        // The first topic whose decks are not all known, and the directory that could not be read.
+        let mut unknown: Option<(&TopicRef, &Unread)> = None;
         for (position, reference) in section.topics.iter().enumerate() {
-            let Some(path) = modules.resolve(reference, &mut diagnostics) else {
+            let Some(path) = modules.resolve(reference) else {
+                match listing.unread_module(reference) {
+                    Some(dir) => {
+                        unknown.get_or_insert((reference, dir));
+                        tree.unread.insert(reference.id.clone());
+                    }
+                    None => diagnostics.push(modules.not_found(reference)),
+                }
                 continue;
             };
-            let found = topic::Finder {
+            diagnostics.extend(modules.ambiguous(reference));
+            let given = numbers.given();
+            let mut found = topic::Finder {
                 spec,
                 listing,
                 texts,
                 reference,
             }
             .find(position, path, &mut numbers, &mut diagnostics);
+            let unread = || Some((reference, listing.unread_of(&found, reference)?));
+            unknown = unknown.or_else(unread);
+            if unknown.is_some() {
+                found.decks.clear();
+            }
+            let numbered: BTreeSet<u32> = found.decks.iter().map(|deck| deck.number).collect();
+            let is_whole = numbered.len() == (numbers.given() - given) as usize;
+            if unknown.is_some() || !is_whole {
+                tree.unread.insert(reference.id.clone());
+            }
             topics.push(found);
+        }
+        if let Some((from, dir)) = unknown {
+            diagnostics.push(unread::not_made(section, from, dir));
         }
         tree.sections.push(TreeSection { index, topics });
     }

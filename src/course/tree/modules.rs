@@ -35,52 +35,41 @@ impl Modules {
         Self { by_id }
     }
 
-    /// The place of a topic; diagnostics tell when there is none or more than one.
-    pub fn resolve(
-        &self,
-        reference: &TopicRef,
-        diagnostics: &mut Vec<Diagnostic>,
-    ) -> Option<&RelPath> {
-        let in_module = |path: &&RelPath| {
-            reference
-                .module
-                .as_deref()
-                .is_none_or(|module| path.components().nth(1) == Some(module))
-        };
-        let all: Vec<&RelPath> = self
-            .by_id
-            .get(&reference.id)
-            .into_iter()
-            .flatten()
-            .collect();
-        let found: Vec<&RelPath> = all.iter().copied().filter(|path| in_module(path)).collect();
-        match found.as_slice() {
-            [] => {
-                diagnostics.push(self.not_found(reference, &all));
-                None
-            }
-            [only] => Some(only),
-            [first, others @ ..] => {
-                let others: Vec<String> = others.iter().map(|path| format!("`{path}`")).collect();
-                diagnostics.push(
-                    at(
-                        reference,
-                        Diagnostic::warning(format!(
-                            "there is more than one topic `{}`: `{first}` is used, not {}",
-                            reference.id,
-                            others.join(", ")
-                        )),
-                    )
-                    .hint("rename one of them, or choose with `module=\"…\"`"),
-                );
-                Some(first)
-            }
-        }
+    /// The place of a topic, if there is one: the first of several.
+    pub fn resolve(&self, reference: &TopicRef) -> Option<&RelPath> {
+        self.all(reference).first().copied()
     }
 
-    fn not_found(&self, reference: &TopicRef, elsewhere: &[&RelPath]) -> Diagnostic {
+    fn all(&self, reference: &TopicRef) -> Vec<&RelPath> {
+        let in_module = |path: &&RelPath| {
+            let module = reference.module.as_deref();
+            module.is_none_or(|module| path.components().nth(1) == Some(module))
+        };
+        let all = self.by_id.get(&reference.id).into_iter().flatten();
+        all.filter(in_module).collect()
+    }
+
+    /// The warning about a topic that has several places.
+    pub fn ambiguous(&self, reference: &TopicRef) -> Option<Diagnostic> {
+        let all = self.all(reference);
+        let (first, others) = all.split_first().filter(|(_, others)| !others.is_empty())?;
+        let others: Vec<String> = others.iter().map(|path| format!("`{path}`")).collect();
+        let warning = Diagnostic::warning(format!(
+            "there is more than one topic `{}`: `{first}` is used, not {}",
+            reference.id,
+            others.join(", ")
+        ));
+        let hint = "rename one of them, or choose with `module=\"…\"`";
+        Some(at(reference, warning).hint(hint))
+    }
+
+    /// The error about a topic that has no place.
+    pub fn not_found(&self, reference: &TopicRef) -> Diagnostic {
+        let elsewhere = self.by_id.get(&reference.id);
         let id = &reference.id;
-        if let (Some(module), Some(other)) = (&reference.module, elsewhere.first()) {
+        if let (Some(module), Some(other)) =
+            (&reference.module, elsewhere.and_then(|all| all.first()))
+        {
             return at(
                 reference,
                 Diagnostic::error(format!("there is no topic `{id}` in the module `{module}`")),

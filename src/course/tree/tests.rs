@@ -9,6 +9,15 @@ fn path(text: &str) -> RelPath {
 
 /// A course with these topics and files.
 fn course(topics: &str, files: &[(&str, &str)]) -> (Tree, Vec<Diagnostic>) {
+    course_without(topics, files, &[])
+}
+
+/// The same where some directories could not be read.
+fn course_without(
+    topics: &str,
+    files: &[(&str, &str)],
+    unread: &[&str],
+) -> (Tree, Vec<Diagnostic>) {
     let text = format!(
         "<course><name>K</name><prog-lang>python</prog-lang><sections><section><name>S</name><topics>{topics}</topics></section></sections></course>"
     );
@@ -25,6 +34,10 @@ fn course(topics: &str, files: &[(&str, &str)]) -> (Tree, Vec<Diagnostic>) {
             dir = next.parent();
             listing.dirs.insert(next);
         }
+    }
+    for dir in unread {
+        listing.dirs.insert(path(dir));
+        listing.unread.insert(Some(path(dir)));
     }
     discover(&spec, &listing, &|file: &RelPath| {
         contents.get(file).cloned()
@@ -219,6 +232,7 @@ fn a_deck_that_is_not_utf8_is_named_with_its_line() {
     let listing = Listing {
         files: [deck.clone()].into(),
         dirs: [path("slides"), path("slides/m"), path("slides/m/topic_1_a")].into(),
+        ..Listing::default()
     };
     let (tree, diagnostics) = discover(&spec, &listing, &|_: &RelPath| {
         Some(Arc::from(&b"# a\n# b\n# \xe4\n"[..]))
@@ -361,4 +375,103 @@ fn narration_is_found_beside_the_deck_or_in_its_own_directory() {
         Some(path("slides/m/topic_2_b/voiceover_b.py"))
     );
     assert!(tree.sections[0].topics[1].data.is_empty());
+}
+
+/// The decks of the first section with their numbers, and the errors with their files.
+fn numbered(found: &(Tree, Vec<Diagnostic>)) -> (Vec<(&str, u32)>, Vec<&str>) {
+    let topics = found.0.sections[0].topics.iter();
+    let decks = topics.flat_map(|topic| &topic.decks);
+    let errors = found.1.iter().filter_map(|error| error.file.as_deref());
+    (
+        decks
+            .map(|deck| (deck.path.as_str(), deck.number))
+            .collect(),
+        errors.collect(),
+    )
+}
+
+#[test]
+fn decks_after_a_directory_that_cannot_be_read_have_no_number() {
+    let topics = r#"<topic>a</topic><topic id="b"><include source="shared/lib" as="lib"/></topic><topic module="n">c</topic>"#;
+    let files = [
+        ("slides/m/topic_1_a/slides_a.py", ""),
+        ("slides/m/topic_2_b/slides_b.py", ""),
+        ("slides/n/topic_3_c/slides_c.py", ""),
+        ("shared/lib/x.py", ""),
+    ];
+    let a = ("slides/m/topic_1_a/slides_a.py", 1);
+    let b = ("slides/m/topic_2_b/slides_b.py", 2);
+    let c = ("slides/n/topic_3_c/slides_c.py", 3);
+    for (unread, decks, is_error) in [
+        ("slides/m/topic_1_a", &[][..], true),
+        ("slides/m/topic_1_a/deep", &[], true),
+        ("slides/m/topic_1_a/voiceover", &[], true),
+        ("slides/m/topic_1_a/__pycache__", &[a, b, c], false),
+        ("slides/m/topic_2_b", &[a], true),
+        ("shared/lib", &[a], true),
+        ("slides/n/topic_3_c", &[a, b], true),
+        ("slides/n/topic_9_other", &[a, b, c], false),
+        // Its topics that are found are known.
+        ("slides/m", &[a, b, c], false),
+        ("extra", &[a, b, c], false),
+    ] {
+        let found = course_without(topics, &files, &[unread]);
+        let errors = if is_error { vec![unread] } else { Vec::new() };
+        assert_eq!(numbered(&found), (decks.to_vec(), errors), "{unread}");
+    }
+    // A module of which nothing is known may have the topics that are not found.
+    for unread in ["slides", "slides/m"] {
+        let found = course_without(topics, &files[2..], &[unread]);
+        assert_eq!(numbered(&found), (vec![], vec![unread]));
+        let ids: Vec<&str> = found.0.unread.iter().map(String::as_str).collect();
+        assert_eq!(ids, ["a", "b", "c"]);
+    }
+    let (_, errors) = course_without(topics, &files[2..], &["slides/x/y"]);
+    assert_eq!(errors[0].message, "there is no topic `a`");
+}
+
+#[test]
+fn what_cannot_be_read_now_is_taken_from_the_last_listing() {
+    let listing = |files: &[&str], dirs: &[&str], unread: &[&str]| Listing {
+        files: files.iter().map(|file| path(file)).collect(),
+        dirs: dirs.iter().map(|dir| path(dir)).collect(),
+        unread: unread.iter().map(|dir| Some(path(dir))).collect(),
+    };
+    let last = listing(
+        &["s/a/x", "s/a/d/y", "s/b/z", "s/link"],
+        &["s", "s/a", "s/a/d", "s/b"],
+        &[],
+    );
+    let mut now = listing(
+        &["s/b/new"],
+        &["s", "s/a", "s/b", "s/link"],
+        &["s/a", "s/link"],
+    );
+    now.fill(&last);
+    let expected = listing(
+        &["s/a/x", "s/a/d/y", "s/b/new", "s/link"],
+        &["s", "s/a", "s/a/d", "s/b"],
+        &[],
+    );
+    assert_eq!(now, expected);
+    // A directory that is new, and one that could not be read then either, stay unknown.
+    let last = listing(&["s/a/x"], &["s", "s/a", "s/a/d"], &["s/a/d"]);
+    for dir in ["s/new", "s/a", "s/a/d"] {
+        let mut now = listing(&[], &["s", dir], &[dir]);
+        let before = now.clone();
+        now.fill(&last);
+        assert_eq!(now, before, "{dir}");
+    }
+}
+
+#[test]
+fn a_half_that_is_missing_moves_no_other_deck() {
+    let found = course(
+        "<topic>a</topic>",
+        &[
+            ("slides/m/topic_1_a/slides_x.de.py", ""),
+            ("slides/m/topic_1_a/slides_y.py", ""),
+        ],
+    );
+    assert_eq!(numbered(&found).0, [("slides/m/topic_1_a/slides_y.py", 2)]);
 }

@@ -24,6 +24,11 @@ use super::{
 pub struct Numbers(u32);
 
 impl Numbers {
+    /// How many were given so far.
+    pub fn given(&self) -> u32 {
+        self.0
+    }
+
     fn next(&mut self) -> u32 {
         self.0 += 1;
         self.0
@@ -196,6 +201,8 @@ impl Finder<'_> {
             families.entry(family).or_default().push((path, lang));
         }
         for (name, members) in families {
+            // Also one of which nothing is made: decks after it keep their numbers while its other half is missing.
+            let number = numbers.next();
             let halves: Vec<Lang> = members.iter().filter_map(|(_, lang)| *lang).collect();
             let bare = members.iter().find(|(_, lang)| lang.is_none());
             let problem = match (bare, halves.len()) {
@@ -216,7 +223,6 @@ impl Finder<'_> {
                 diagnostics.push(Diagnostic::error(message).at(first, None).hint(hint));
                 continue;
             }
-            let number = numbers.next();
             for (path, lang) in members {
                 topic
                     .decks
@@ -245,11 +251,12 @@ impl Finder<'_> {
         let Some(deck) = self.deck(TopicFile::own(&path), None, number, diagnostics) else {
             return;
         };
+        let Some(text) = self.texts.read(&path) else {
+            // Files that it names must not pass for files that it no longer names.
+            diagnostics.push(self.unreadable(&path));
+            return;
+        };
         topic.decks.push(deck);
-        let text = self
-            .texts
-            .read(&path)
-            .unwrap_or_else(|| Arc::from(&b""[..]));
         let text = String::from_utf8_lossy(&text);
         for name in named_files(&text, self.spec.prog_lang) {
             let Ok(candidate) = topic.home.join(&name) else {
@@ -303,6 +310,23 @@ impl Finder<'_> {
             .find(|path| self.listing.files.contains(path))
     }
 
+    /// The error about a deck that cannot be read.
+    fn unreadable(&self, path: &RelPath) -> Diagnostic {
+        let error = || {
+            let found = match self.texts.why_unreadable(path) {
+                None => Diagnostic::error("the deck cannot be read")
+                    .hint("check that it still exists and that you may read it"),
+                Some(error) => {
+                    let mut found = Diagnostic::error(format!("the deck cannot be read: {error}"));
+                    found.hint = io_hint(Dir::Other, "read", &error);
+                    found
+                }
+            };
+            found.at(path.as_str(), None)
+        };
+        self.texts.failure(path).unwrap_or_else(error)
+    }
+
     fn deck(
         &self,
         file: TopicFile,
@@ -323,16 +347,7 @@ impl Finder<'_> {
             return None;
         };
         let Some(title) = self.texts.title(path) else {
-            let found = match self.texts.why_unreadable(path) {
-                None => Diagnostic::error("the deck cannot be read")
-                    .hint("check that it still exists and that you may read it"),
-                Some(error) => {
-                    let mut found = Diagnostic::error(format!("the deck cannot be read: {error}"));
-                    found.hint = io_hint(Dir::Other, "read", &error);
-                    found
-                }
-            };
-            diagnostics.push(found.at(path.as_str(), None));
+            diagnostics.push(self.unreadable(path));
             return None;
         };
         match title {

@@ -107,16 +107,7 @@ impl Publisher {
 pub(super) fn metadata(file: &Path) -> io::Result<Option<Metadata>> {
     match std::fs::symlink_metadata(file) {
         Ok(metadata) => Ok(Some(metadata)),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound
-                    | io::ErrorKind::NotADirectory
-                    | io::ErrorKind::InvalidFilename
-            ) =>
-        {
-            Ok(None)
-        }
+        Err(error) if files::is_gone(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -174,6 +174,8 @@ impl Entry<'_> {
         let found = deck.as_ref().ok().map(|deck| {
             surroundings::find(self.context, self.topic, deck, self.section, lang, format)
         });
+        let error = found.as_ref().and_then(|found| found.error.clone());
+        let deck = error.map_or(deck, Err);
         Reading {
             deck,
             found,

@@ -9,7 +9,7 @@ use crate::course::tree::Topic;
 use crate::course::words::ImageKind;
 use crate::course::{Format, Lang, RelPath};
 use crate::digest::Digest;
-use crate::events::Diagnostic;
+use crate::events::{Diagnostic, Severity};
 use crate::plan::action::{ActionIndex, ImageSource, InlineImage};
 use crate::plan::{Context, KeyParts};
 
@@ -24,6 +24,8 @@ pub struct Found {
     pub parts: KeyParts,
     /// References that lead nowhere, or not to one deck.
     pub warnings: Vec<Diagnostic>,
+    /// A reference to a deck that could not be read: it is not known where it leads.
+    pub error: Option<Diagnostic>,
 }
 
 /// Finds what a deck refers to. `section` is its section's index in the specification.
@@ -39,6 +41,7 @@ pub fn find(
     let mut surroundings = Surroundings::default();
     let mut parts = KeyParts::default();
     let mut warnings = Vec::new();
+    let mut error = None;
     if images.format == ImageKind::Svg {
         surroundings.svg_images = topic
             .diagrams
@@ -56,6 +59,19 @@ pub fn find(
         let followed = context.references.follow(&reference, section, lang, format);
         let problem = match &followed {
             Reference::To(_) => None,
+            // Scripts have no links.
+            Reference::Unread if format == Format::Code => None,
+            Reference::Unread => {
+                let message = format!(
+                    "`clm:{reference}` names a deck that could not be read, so it is not known where the link leads"
+                );
+                let at = at_reference(deck, &reference, message);
+                error.get_or_insert(Diagnostic {
+                    severity: Severity::Error,
+                    ..at.hint("see the error about that deck or its directory")
+                });
+                None
+            }
             Reference::ToFirst(_) => Some((
                 format!(
                     "`clm:{reference}` names a topic with several decks; the link leads to the first"
@@ -74,7 +90,7 @@ pub fn find(
             // Scripts have no links.
             _ if format == Format::Code => None,
             Reference::To(href) | Reference::ToFirst(href) => Some(href),
-            Reference::Unknown => None,
+            Reference::Unknown | Reference::Unread => None,
         };
         parts.push(
             format!("link {reference}"),
@@ -86,6 +102,7 @@ pub fn find(
         surroundings: Arc::new(surroundings),
         parts,
         warnings,
+        error,
     }
 }
 
