@@ -14,9 +14,9 @@ use super::trace::{self, Class, Fault, Handle, Plan, Traced};
 use super::{Campaign, number, power};
 
 /// Recoveries of one course, one after the other.
-const RECOVERIES: u64 = 12;
+const RECOVERIES: u64 = 8;
 /// So many faults come before a recovery at most.
-const FAULTS: u64 = 3;
+const FAULTS: u64 = 5;
 /// No run takes longer, or it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -415,7 +415,7 @@ impl Tracer<'_> {
         let count = &mut self.traced.calls;
         *count += 1;
         if let Some((fails, error)) = self.fails {
-            if fails == class && needs_space(call, error) {
+            if fails == class && needs_space(call, error) && group(pid) == self.main {
                 fail(pid, registers, error);
             }
             return;
@@ -434,7 +434,10 @@ impl Tracer<'_> {
                     unsafe { libc::kill(*pid, libc::SIGKILL) };
                 }
             }
-            Fault::Once(error) | Fault::FromHere(error) if needs_space(call, error) => {
+            // What a renderer makes of an error is not clm's.
+            Fault::Once(error) | Fault::FromHere(error)
+                if needs_space(call, error) && group(pid) == self.main =>
+            {
                 fail(pid, registers, error);
                 if plan.fault == Fault::FromHere(error) {
                     self.fails = Some((class, error));
