@@ -126,7 +126,6 @@ impl<'a> History<'a> {
             if number > 0 && !lost_power && self.random.below(3) == 0 {
                 self.edit();
             }
-            // One that sees what is there after a loss of power would take it for the author's if it saw half of it.
             lost_power |= self.fault(lost_power)?;
         }
         if self.random.below(4) == 0 && self.clm(&["build", "--no-daemon", "--check"])?.0 == 0 {
@@ -156,10 +155,10 @@ impl<'a> History<'a> {
     }
 
     /// One fault. Gives whether power was lost.
-    fn fault(&mut self, only_builds: bool) -> Result<bool, String> {
+    fn fault(&mut self, has_lost_power: bool) -> Result<bool, String> {
         let begun = Instant::now();
         let who = match self.random.below(48) {
-            _ if only_builds => Who::Build,
+            _ if has_lost_power => Who::Build,
             0..=3 => Who::Pair,
             4..=5 => Who::Watch,
             6..=7 => Who::Server,
@@ -186,7 +185,7 @@ impl<'a> History<'a> {
         if lost_power {
             let lost = power::lose(&self.root, &traced.unsynced, &mut self.random);
             self.story.extend(lost);
-        } else {
+        } else if !has_lost_power {
             self.nothing_is_torn()?;
         }
         if who == Who::Build && traced.code == 0 {
