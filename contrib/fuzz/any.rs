@@ -4,6 +4,8 @@
 
 use std::sync::LazyLock;
 
+// The words and the speed of a target are for the suite.
+#[allow(dead_code)]
 #[path = "../../tests/fuzz/targets/mod.rs"]
 mod targets;
 
