@@ -33,7 +33,6 @@ use history::History;
 const POINTS: u64 = 1000;
 
 #[test]
-#[ignore = "its two minutes are to be measured first"]
 fn what_a_fault_leaves_is_repaired_by_the_next_run() {
     if !trace::is_possible() {
         eprintln!("SKIPPED: system calls cannot be traced here");
