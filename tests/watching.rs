@@ -221,6 +221,34 @@ fn a_sync_comes_after_everything_before_it() {
 }
 
 #[test]
+fn marks_are_made_again_where_the_state_directory_was_moved_or_removed() {
+    let mut course = watched();
+    let lose: [fn(&Watched); 3] = [
+        |course| std::fs::remove_dir_all(course.path(".clm")).unwrap(),
+        |course| std::fs::rename(course.path(".clm"), course.path(".old")).unwrap(),
+        // Another one is in its place.
+        |course| {
+            std::fs::rename(course.path(".clm"), course.path(".older")).unwrap();
+            std::fs::create_dir_all(course.path(".clm/watch")).unwrap();
+        },
+    ];
+    for lose in lose {
+        course.write("slides/m/topic_1_a/data.csv", "1");
+        assert_eq!(course.rest(), ["slides/m/topic_1_a/data.csv"]);
+        lose(&course);
+        // Everything is compared once, and then marks arrive again.
+        course.write("slides/m/topic_1_a/data.csv", "2");
+        let caught_up = course.watcher.catch_up(&mut course.receiver);
+        assert!(course::block_on(caught_up).unwrap().rescan);
+        assert_eq!(course.rest(), NOTHING);
+        course.write("slides/m/topic_1_a/data.csv", "3");
+        assert_eq!(course.rest(), ["slides/m/topic_1_a/data.csv"]);
+        let marks = std::fs::read_dir(course.path(".clm/watch")).unwrap();
+        assert_eq!(marks.count(), 0, "marks are removed");
+    }
+}
+
+#[test]
 fn a_reader_that_is_slow_loses_nothing() {
     let mut course = watched_with(|options| {
         options.tuning.quiet = std::time::Duration::from_millis(1);

@@ -1,5 +1,6 @@
 //! Marks in the stream of events: a file is written, and once its event arrives, all events before it have arrived.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,6 +17,8 @@ pub type Answer = oneshot::Sender<()>;
 /// Marks that have been written and have not arrived.
 pub struct Marks {
     dir: PathBuf,
+    /// Which directory that was when it began to be watched.
+    identity: Option<(u64, u64)>,
     written: u64,
     waiting: Vec<(PathBuf, Instant, Answer)>,
 }
@@ -34,6 +37,7 @@ impl Marks {
             }
         }
         Ok(Self {
+            identity: identity(&dir),
             dir,
             written: 0,
             waiting: Vec::new(),
@@ -43,6 +47,11 @@ impl Marks {
     /// The directory, which has to be watched (real path).
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Whether the directory was moved or removed since: no mark in another one would arrive.
+    pub fn is_gone(&self) -> bool {
+        identity(&self.dir) != self.identity
     }
 
     /// Writes a mark for a caller, or gives the caller back when it cannot be written.
@@ -87,4 +96,10 @@ impl Marks {
             })
             .collect()
     }
+}
+
+/// What tells a directory from another one that takes its place.
+pub(super) fn identity(dir: &Path) -> Option<(u64, u64)> {
+    let metadata = std::fs::metadata(dir).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }

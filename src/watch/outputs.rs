@@ -10,6 +10,8 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use crate::parallel::lock;
 
+use super::marks::identity;
+
 /// More than this need not be told one by one.
 const MOST: usize = 4096;
 /// A mark whose event has not arrived after this never will arrive.
@@ -31,6 +33,8 @@ pub struct OutputWatch {
     told: Arc<(Mutex<Told>, Condvar)>,
     /// Where marks are written: when the event of one arrives, all events before it have arrived.
     marks: PathBuf,
+    /// Which directory that was when it began to be watched.
+    identity: Option<(u64, u64)>,
     written: u64,
 }
 
@@ -63,6 +67,7 @@ impl OutputWatch {
             watcher,
             dirs: HashSet::new(),
             told,
+            identity: identity(&marks),
             marks,
             written: 0,
         })
@@ -113,6 +118,10 @@ impl OutputWatch {
 
     /// What happened before this was called: waits until all of that has been told.
     pub fn take_all(&mut self) -> Touched {
+        if identity(&self.marks) != self.identity {
+            // The state directory was moved or removed: no mark in another one would arrive.
+            return Touched::Anything;
+        }
         self.written += 1;
         let mark = self.written;
         let path = self.marks.join(mark.to_string());

@@ -217,9 +217,13 @@ impl Service {
             self.tracker.look();
             answer
         } else {
+            let is_gone = self.marks.as_ref().is_some_and(Marks::is_gone);
+            if is_gone {
+                self.renew_marks();
+            }
             let written = match &mut self.marks {
-                Some(marks) => marks.write(answer, Instant::now()),
-                None => Err(answer),
+                Some(marks) if !is_gone => marks.write(answer, Instant::now()),
+                _ => Err(answer),
             };
             let Err(answer) = written else { return };
             let now = self.tracker.now();
@@ -228,6 +232,17 @@ impl Service {
         };
         self.answers.push(answer);
         self.flush();
+    }
+
+    /// Makes the directory of marks again where the state directory was moved or removed.
+    fn renew_marks(&mut self) {
+        let Ok(new) = Marks::prepare(self.tracker.state_dir()) else {
+            return;
+        };
+        self.tracker.set_marks_dir(new.dir());
+        if let Some(mut old) = self.marks.replace(new) {
+            self.answers.extend(old.give_up());
+        }
     }
 
     fn flush(&mut self) {

@@ -80,6 +80,18 @@ impl Tracker {
         tracker
     }
 
+    /// The directory of the store.
+    pub fn state_dir(&self) -> &Path {
+        &self.options.state_dir
+    }
+
+    /// Watches another directory of marks (real path), which may have the path of the one before: all watches begin anew,
+    /// since events of the old one may still arrive under that path.
+    pub fn set_marks_dir(&mut self, dir: &Path) {
+        self.marks_dir = Some(dir.to_path_buf());
+        self.lose();
+    }
+
     /// The time as the settle machine counts it.
     pub fn now(&self) -> Duration {
         self.origin.elapsed()
