@@ -35,17 +35,21 @@ pub fn open_dir(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Opens a regular file for writing as it is, or creates it: a file that is locked, not written.
+/// Opens a regular file for writing as it is, or creates it for this user alone: a file that is locked, not written.
 pub fn open_or_create(path: &Path) -> io::Result<File> {
+    create(path, &mut OpenOptions::new())
+}
+
+/// Opens a regular file for writing, or creates it for this user alone, with other options than these.
+pub fn create(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     match std::fs::metadata(path) {
         Ok(found) => check(found.file_type())?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = OpenOptions::new()
+    let file = options
         .create(true)
-        .truncate(false)
         .write(true)
         .mode(0o600)
         .custom_flags(flags.bits())

@@ -14,6 +14,7 @@ pub mod error;
 pub mod events;
 pub mod files;
 mod memory;
+mod mounts;
 pub mod owner;
 mod parallel;
 pub mod plan;

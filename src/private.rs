@@ -4,8 +4,10 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
+
+use crate::files;
 
 /// What others must not be allowed.
 const OTHERS: u32 = 0o077;
@@ -34,26 +36,15 @@ pub fn create_dir_all(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Options to open a file for writing, which is created for this user alone. A pipe in its place does not make us wait.
-pub fn options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options
-        .write(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NONBLOCK);
-    options
-}
-
 /// Writes a file for this user alone.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = options().truncate(true).open(path)?;
+    let mut file = files::create(path, OpenOptions::new().truncate(true))?;
     io::Write::write_all(&mut file, bytes)
 }
 
 /// Opens a file to add to it; one that others could read is taken from them.
 pub fn append(path: &Path) -> io::Result<File> {
-    let file = options().append(true).open(path)?;
+    let file = files::create(path, OpenOptions::new().append(true))?;
     // A file of another user stays as it is.
     let _ = restrict(path);
     Ok(file)

@@ -31,12 +31,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("events", &[]),
     ("files", &[]),
     ("memory", &[]),
+    ("mounts", &[]),
     ("owner", &[]),
     ("parallel", &[]),
     ("private", &[]),
 ];
 const BOTTOM: &[&str] = &[
-    "config", "digest", "error", "events", "files", "memory", "owner", "parallel", "private",
+    "config", "digest", "error", "events", "files", "memory", "mounts", "owner", "parallel",
+    "private",
 ];
 /// What the pure rooms and files must not know.
 const PURE: &[(&str, &[&str])] = &[

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Place;
 use crate::digest::{Digest, Stamp};
+use crate::mounts::{self, Mount};
 use crate::watch::ChangeSet;
 
 use super::publish::OwnFiles;
@@ -149,48 +150,21 @@ fn is_linked(file: &Path) -> bool {
     std::fs::metadata(file).is_ok_and(|metadata| has_links(&metadata))
 }
 
-/// Where something is mounted below a directory.
+/// Where something is mounted below a directory. On systems that do not tell, nothing is.
 fn mounts_below(root: &Path) -> Vec<PathBuf> {
     let real = root.canonicalize();
     let real = real.as_deref().unwrap_or(root);
-    // Other systems have no such file; there, nothing is known of mounts.
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    below(&mounts, real)
-        .into_iter()
-        .map(|mount| root.join(mount))
-        .collect()
+    let below = below(mounts::all(), real).into_iter();
+    below.map(|mount| root.join(mount)).collect()
 }
 
-/// The mount points of a mount table below a directory, relative to that.
-fn below(mounts: &str, root: &Path) -> Vec<PathBuf> {
-    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+/// The mount points below a directory, relative to that.
+fn below(mounts: Vec<Mount>, root: &Path) -> Vec<PathBuf> {
+    let points = mounts.into_iter();
     points
-        .map(unescape)
-        .filter_map(|point| Some(Path::new(&point).strip_prefix(root).ok()?.to_path_buf()))
+        .filter_map(|mount| Some(mount.point.strip_prefix(root).ok()?.to_path_buf()))
         .filter(|point| *point != Path::new(""))
         .collect()
-}
-
-/// A path of the mount table: blanks, tabs, line ends and backslashes are written in octal digits.
-fn unescape(text: &str) -> std::ffi::OsString {
-    use std::os::unix::ffi::OsStringExt as _;
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..3).filter(|_| *first == b'\\');
-        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[3..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    std::ffi::OsString::from_vec(bytes)
 }
 
 #[cfg(test)]
@@ -199,13 +173,13 @@ mod tests {
 
     #[test]
     fn mounts_below_the_course_are_found_by_their_names() {
-        let table = "\
+        let table = b"\
             22 1 8:1 / / rw - ext4 /dev/vda rw\n\
             30 22 8:1 /a /home/me/my\\040course/slides/m rw shared:3 - ext4 /dev/vda rw\n\
             31 22 8:1 /b /home/me/my\\040course rw - ext4 /dev/vda rw\n\
             32 22 8:1 /b /home/me/my\\040courses/slides rw - ext4 /dev/vda rw\n";
         assert_eq!(
-            below(table, Path::new("/home/me/my course")),
+            below(mounts::parse(table), Path::new("/home/me/my course")),
             [Path::new("slides/m")]
         );
     }

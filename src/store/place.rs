@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::config::user_cache;
 use crate::digest::{Digest, Stamp};
 use crate::events::Diagnostic;
+use crate::mounts::{self, Mount};
 
 use super::{Result, StoreError};
 
@@ -41,8 +42,7 @@ pub fn network_file_system(dir: &Path) -> Option<&'static str> {
     #[allow(clippy::unnecessary_cast)] // its width differs between platforms
     let found = stat.filesystem_type().0 as i64 & 0xffff_ffff;
     if found == FUSE {
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-        return network_fuse(&mounts, &dir.canonicalize().ok()?);
+        return network_fuse(&mounts::all(), &dir.canonicalize().ok()?);
     }
     NETWORK_FILE_SYSTEMS
         .iter()
@@ -78,18 +78,11 @@ pub fn place_of_database(dir: &Path, diagnostics: &mut Vec<Diagnostic>) -> Resul
 }
 
 /// The kind of FUSE mount that holds `dir`, if it reaches over a network.
-fn network_fuse(mounts: &str, dir: &Path) -> Option<&'static str> {
-    let (_, kind) = mounts
-        .lines()
-        .filter_map(|line| {
-            let (before, after) = line.split_once(" - ")?;
-            let point = before.split(' ').nth(4)?.replace("\\040", " ");
-            let kind = after.split(' ').next()?;
-            dir.starts_with(&point).then_some((point, kind))
-        })
-        // Of two mounts on one point the later one is seen.
-        .max_by_key(|(point, _)| point.len())?;
-    let kind = kind.strip_prefix("fuse.")?;
+fn network_fuse(mounts: &[Mount], dir: &Path) -> Option<&'static str> {
+    let holding = mounts.iter().filter(|mount| dir.starts_with(&mount.point));
+    // Of two mounts on one point the later one is seen.
+    let holding = holding.max_by_key(|mount| mount.point.as_os_str().len())?;
+    let kind = holding.kind.strip_prefix("fuse.")?;
     NETWORK_FUSE.iter().find(|known| **known == kind).copied()
 }
 
@@ -99,11 +92,12 @@ mod tests {
 
     #[test]
     fn fuse_mounts_are_told_apart() {
-        let mounts = "\
+        let mounts = b"\
             22 1 8:1 / / rw - ext4 /dev/vda rw\n\
             30 22 0:40 / /mnt/far\\040away rw shared:3 - fuse.sshfs me@host: rw\n\
             31 22 0:41 / /mnt/vault rw - fuse.gocryptfs /secret rw\n";
-        let kind = |path: &str| network_fuse(mounts, Path::new(path));
+        let mounts = mounts::parse(mounts);
+        let kind = |path: &str| network_fuse(&mounts, Path::new(path));
         assert_eq!(kind("/mnt/far away/course"), Some("sshfs"));
         assert_eq!(kind("/mnt/vault/course"), None);
         assert_eq!(kind("/home/course"), None);

@@ -7,7 +7,7 @@
 //! hands for every transaction is slow, since nothing of it can be kept in memory. Nothing but fairness hangs on all
 //! this: what is right is up to SQLite's own locks. Whoever finds the database free knows nothing of the file.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Result as IoResult;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -105,10 +105,7 @@ struct Waiting {
 
 impl Waiting {
     fn since_now(path: &Path) -> IoResult<Self> {
-        let file = crate::private::options()
-            .truncate(false)
-            .read(true)
-            .open(path)?;
+        let file = crate::files::create(path, OpenOptions::new().read(true))?;
         let since = now_ns();
         note(&file, own_place(), since)?;
         Ok(Self { file, since })
