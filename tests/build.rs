@@ -466,28 +466,3 @@ fn the_summary_is_written() {
         summary["built"].as_u64().unwrap()
     );
 }
-
-#[test]
-fn a_build_that_never_comes_to_rest_says_so() {
-    let course = Course::with_topics(&["restless"]);
-    let path = "slides/m/topic_010_restless/slides_restless.py";
-    let file = course.path(path);
-    // Every execution changes the code.
-    let deck = format!(
-        "# %%\nopen({:?}, 'a').write('# again\\n')\n",
-        file.to_str().unwrap()
-    );
-    course.write(path, &deck);
-    let ran = course.build(&[]);
-    assert_eq!(ran.code, 1, "{}", ran.stdout);
-    let errors = ran.errors();
-    assert_eq!(errors.len(), 1, "{errors:?}");
-    assert!(errors[0].message.contains("again and again"), "{errors:?}");
-    let executions = ran.started();
-    let executions = executions.iter().filter(|id| id.starts_with("execute "));
-    assert!(executions.count() > 1);
-
-    course.write(path, "# %%\n1 + 1\n");
-    course.built();
-    assert_eq!(course.build(&[]).started(), [""; 0]);
-}

@@ -35,6 +35,7 @@ mod preview;
 mod private;
 mod processes;
 mod properties;
+mod restless;
 mod seal;
 mod status;
 mod survival;

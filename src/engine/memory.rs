@@ -20,6 +20,7 @@ use super::listed;
 use super::publish::Publisher;
 use super::recalled::Recalled;
 use super::rest::AtRest;
+use super::restless::Restless;
 use super::round::{Carried, Earlier};
 use super::seal::{Changed, KnownNames};
 use super::settled::Settled;
@@ -36,6 +37,8 @@ pub struct Memory {
     /// What a build of everything has to say, if there is nothing to do.
     pub(super) rest: Option<AtRest>,
     pub(super) carried: Carried,
+    /// Decks that change sources while they run.
+    pub(super) restless: Restless,
     /// What runs did that were interrupted and will go on, by what caused them.
     pub(super) unfinished: HashMap<String, Earlier>,
     /// The output paths that were planned when superfluous outputs were last removed.

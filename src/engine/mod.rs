@@ -20,6 +20,7 @@ mod publish;
 mod recalled;
 pub mod resident;
 mod rest;
+mod restless;
 mod round;
 mod run;
 mod scan;
@@ -46,6 +47,7 @@ use crate::course::{Names, RelPath};
 use crate::error::Result;
 use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity};
 use crate::parallel;
+use crate::plan::Recipes;
 use crate::store::{Doing, Store, WorkerNote, database_inode};
 use crate::watch::Inputs;
 use crate::worker::Renderers;
@@ -61,10 +63,12 @@ use memory::Memory;
 pub use publish::OwnFiles;
 use publish::Publisher;
 use recalled::Recalled;
+use restless::Restless;
 use round::Carried;
 use run::Run;
 use seal::{Changed, KnownNames, Parts, Seal};
 use settled::Settled;
+use snapshot::Snapshot;
 use sources::Sources;
 use staging::Staging;
 use wanted::wanted;
@@ -158,6 +162,17 @@ pub struct Engine {
     records: Option<u64>,
     /// Whether there were results beside it.
     had_results: AtomicBool,
+}
+
+/// A plan and what is to be done about each of its actions.
+struct AllDecided<'a> {
+    loaded: &'a Loaded,
+    recipes: &'a Recipes<'a>,
+    decider: &'a Decider<'a>,
+    states: Vec<explain::State>,
+    snapshot: &'a Snapshot,
+    settled: &'a Settled,
+    publisher: &'a mut Publisher,
 }
 
 /// Told what planning found out.
@@ -312,6 +327,7 @@ impl Engine {
             options,
             interrupt: CancellationToken::new(),
             cancel: self.cancel.child_token(),
+            is_only_run: true,
         };
         let result = run.run(&mut memory).await;
         if result.is_ok() {
@@ -349,9 +365,21 @@ impl Engine {
 
     /// What a build would have to do; nothing is written or started.
     pub fn check(&self, options: &BuildOptions) -> Result<Checked> {
-        let specified = self.course.specification()?;
-        let mut memory = self.remember(&specified)?;
-        let loaded = self.look(&specified, &mut memory, &options.selection)?;
+        self.look_and_decide(&options.selection, &options.force, |decided| {
+            self.checked(options, decided)
+        })
+    }
+
+    fn checked(&self, options: &BuildOptions, decided: AllDecided<'_>) -> Result<Checked> {
+        let AllDecided {
+            loaded,
+            recipes,
+            decider,
+            states,
+            snapshot,
+            settled,
+            publisher,
+        } = decided;
         let mut told = HashSet::new();
         let mut has_errors = false;
         // As a build does: what several outputs of a deck have to say is reported once.
@@ -363,12 +391,7 @@ impl Engine {
             has_errors |= self.report(&new);
         };
         tell(&loaded.diagnostics);
-        let snapshot = &memory.sources.snapshot;
-        let force = options.force.clone();
-        let recipes = loaded.recipes(&specified, &self.course.settings, &memory.sources);
-        let decider = Decider::new(&self.store, snapshot, &memory.latest, force, &recipes);
-        let wanted = wanted(&loaded.plan, options, &decider, &memory.settled)?;
-        let states = explain::states(&loaded.plan, &decider, &mut memory.publisher)?;
+        let wanted = wanted(&loaded.plan, options, decider, settled)?;
         let mut stale = Vec::new();
         for (index, state) in states
             .iter()
@@ -377,7 +400,7 @@ impl Engine {
         {
             let action = &loaded.plan.actions[index];
             tell(&action.warnings);
-            let said = |said: &[Diagnostic]| from_remembered(&recipes, index, said.to_vec());
+            let said = |said: &[Diagnostic]| from_remembered(recipes, index, said.to_vec());
             if let explain::State::Decided(decided) = state {
                 tell(&said(&decided.replayed));
             }
@@ -408,13 +431,12 @@ impl Engine {
         }
         self.store.record_files(snapshot.take_changed_records())?;
         if options.only.is_empty() && !loaded.is_incomplete {
-            memory.publisher.recall()?;
+            publisher.recall()?;
             let is_wanted = |path: &str| loaded.all_destinations.contains(path);
-            let mut superfluous: Vec<&Arc<str>> = memory
-                .publisher
+            let mut superfluous: Vec<&Arc<str>> = publisher
                 .outputs()
                 .map(|(path, _)| path)
-                .filter(|path| !is_wanted(path) && memory.publisher.file(path).exists())
+                .filter(|path| !is_wanted(path) && publisher.file(path).exists())
                 .collect();
             superfluous.sort_unstable();
             stale.extend(superfluous.into_iter().map(Stale::superfluous));
@@ -424,39 +446,60 @@ impl Engine {
 
     /// What is wrong, as far as it is known from the course and the records; nothing is written or started.
     pub fn errors(&self) -> Result<Vec<Diagnostic>> {
-        let specified = self.course.specification()?;
-        let mut memory = self.remember(&specified)?;
-        let loaded = self.look(&specified, &mut memory, &Selection::default())?;
-        let snapshot = &memory.sources.snapshot;
-        let recipes = loaded.recipes(&specified, &self.course.settings, &memory.sources);
-        let force = Force::Nothing;
-        let decider = Decider::new(&self.store, snapshot, &memory.latest, force, &recipes);
-        let states = explain::states(&loaded.plan, &decider, &mut memory.publisher)?;
-        let planned = loaded.diagnostics.iter();
-        let mut errors: Vec<Diagnostic> = planned
-            .filter(|diagnostic| diagnostic.severity == Severity::Error)
-            .cloned()
-            .collect();
-        for error in explain::errors(&loaded.plan, &states, &recipes) {
-            if !errors.contains(&error) {
-                errors.push(error);
+        self.look_and_decide(&Selection::default(), &Force::Nothing, |decided| {
+            let planned = decided.loaded.diagnostics.iter();
+            let mut errors: Vec<Diagnostic> = planned
+                .filter(|diagnostic| diagnostic.severity == Severity::Error)
+                .cloned()
+                .collect();
+            let (plan, recipes) = (&decided.loaded.plan, decided.recipes);
+            for error in explain::errors(plan, &decided.states, recipes) {
+                if !errors.contains(&error) {
+                    errors.push(error);
+                }
             }
-        }
-        Ok(errors)
+            Ok(errors)
+        })
     }
 
     /// Why the outputs of a source, or an output, are up to date or not.
     pub fn explain(&self, path: &std::path::Path) -> Result<Vec<explain::Explained>> {
+        let name = name_of(&self.course.place.root, path);
+        self.look_and_decide(&Selection::default(), &Force::Nothing, |decided| {
+            let (plan, states) = (&decided.loaded.plan, &decided.states);
+            explain::about(&name, plan, states, decided.decider, decided.recipes)
+        })
+    }
+
+    /// Plans the course as it is now, decides about every action by the records, and uses that; nothing is started.
+    fn look_and_decide<T>(
+        &self,
+        selection: &Selection,
+        force: &Force,
+        use_decided: impl FnOnce(AllDecided<'_>) -> Result<T>,
+    ) -> Result<T> {
         let specified = self.course.specification()?;
         let mut memory = self.remember(&specified)?;
-        let loaded = self.look(&specified, &mut memory, &Selection::default())?;
+        let loaded = self.look(&specified, &mut memory, selection)?;
         let snapshot = &memory.sources.snapshot;
         let recipes = loaded.recipes(&specified, &self.course.settings, &memory.sources);
-        let force = Force::Nothing;
-        let decider = Decider::new(&self.store, snapshot, &memory.latest, force, &recipes);
+        let decider = Decider::new(
+            &self.store,
+            snapshot,
+            &memory.latest,
+            force.clone(),
+            &recipes,
+        );
         let states = explain::states(&loaded.plan, &decider, &mut memory.publisher)?;
-        let name = name_of(&self.course.place.root, path);
-        explain::about(&name, &loaded.plan, &states, &decider, &recipes)
+        use_decided(AllDecided {
+            loaded: &loaded,
+            recipes: &recipes,
+            decider: &decider,
+            states,
+            snapshot,
+            settled: &memory.settled,
+            publisher: &mut memory.publisher,
+        })
     }
 
     fn start_pool(&self) -> Pool {
@@ -548,6 +591,7 @@ impl Engine {
             settled: Settled::default(),
             rest: None,
             carried: Carried::default(),
+            restless: Restless::default(),
             unfinished: HashMap::new(),
             cleaned: None,
             version_of_others: None,

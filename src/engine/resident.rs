@@ -15,6 +15,7 @@ use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
 
 use super::course::Specified;
+use super::decide::Force;
 use super::guard::Guard;
 use super::run::{Rest, Run};
 use super::unseen::{self, Unseen};
@@ -22,6 +23,8 @@ use super::{BuildOptions, Built, Engine, Memory, manifest};
 
 /// How long nothing happens before memory is given back: not between two saves.
 const BEFORE_TRIM: Duration = Duration::from_secs(2);
+/// How long nothing happens before a deck that was set aside is tried again.
+const BEFORE_RETRY: Duration = Duration::from_secs(10);
 
 /// When to look again at what could not be read, at first and at last.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -71,6 +74,8 @@ pub struct Resident<'e> {
     broken: Vec<Diagnostic>,
     options: BuildOptions,
     due: Due,
+    /// When to try decks again that were set aside.
+    next_retry: Option<Instant>,
     is_warm: bool,
     /// Whether memory that only runs need was given back.
     is_trim: bool,
@@ -86,6 +91,8 @@ struct Due {
     run: bool,
     /// Whether even what is known to be up to date is to be looked at.
     everything: bool,
+    /// Whether decks that were set aside are to be executed.
+    forgives: bool,
 }
 
 impl<'e> Resident<'e> {
@@ -110,6 +117,7 @@ impl<'e> Resident<'e> {
                 run: true,
                 ..Due::default()
             },
+            next_retry: None,
             is_warm: false,
             is_trim: false,
             retry: None,
@@ -157,6 +165,10 @@ impl<'e> Resident<'e> {
                         self.look_at_sources(false);
                         continue;
                     }
+                    () = sleep_until(self.next_retry) => {
+                        self.retry();
+                        continue;
+                    }
                     () = self.engine.cancel.cancelled() => None,
                 };
                 let Some(ask) = ask else {
@@ -193,6 +205,7 @@ impl<'e> Resident<'e> {
                 true
             }
             Ask::Build(options, answer) => {
+                self.due.forgives |= !matches!(options.force, Force::Nothing);
                 self.due.builds.push_back((options, answer));
                 true
             }
@@ -200,6 +213,7 @@ impl<'e> Resident<'e> {
                 self.due.changes.rescan = true;
                 self.due.run = true;
                 self.due.everything = true;
+                self.due.forgives = true;
                 true
             }
             Ask::Fast(fast) => {
@@ -276,6 +290,9 @@ impl<'e> Resident<'e> {
                 return;
             }
         };
+        if std::mem::take(&mut self.due.forgives) {
+            memory.restless.forgive_all();
+        }
         let also = self.broken.clone();
         self.doubt_outputs(&mut memory, &mut options, build.is_some());
         let interrupt = CancellationToken::new();
@@ -288,6 +305,7 @@ impl<'e> Resident<'e> {
             options: &options,
             interrupt: interrupt.clone(),
             cancel: engine.cancel.child_token(),
+            is_only_run: false,
         };
         let result = {
             let mut running = std::pin::pin!(run.run(&mut memory));
@@ -309,6 +327,7 @@ impl<'e> Resident<'e> {
         let delay = self.retry.map_or(FIRST_RETRY, |(_, delay)| delay);
         let is_unread = memory.sources.is_unread();
         self.retry = is_unread.then(|| (Instant::now() + delay, delay));
+        self.next_retry = (!memory.restless.is_empty()).then(|| Instant::now() + BEFORE_RETRY);
         self.memory = Some(memory);
         self.conclude(result, build, &options);
     }
@@ -457,6 +476,7 @@ impl<'e> Resident<'e> {
             options: &options,
             interrupt: CancellationToken::new(),
             cancel: self.engine.cancel.child_token(),
+            is_only_run: false,
         };
         if let Err(error) = run.list_outputs(memory) {
             tracing::warn!(%error, "manifests are not written");
@@ -486,6 +506,17 @@ impl<'e> Resident<'e> {
         };
         // What cannot be found out in the records is found out by the run, which then says why.
         options.looks_at_everything |= !is_sure.unwrap_or(false);
+    }
+
+    /// Has a deck executed again that was set aside, now that there is nothing to do.
+    fn retry(&mut self) {
+        self.next_retry = None;
+        if let Some(memory) = &mut self.memory {
+            let root = &self.engine.course.place.root;
+            let is_there = |source: &RelPath| source.under(root).exists();
+            memory.restless.forget(&is_there);
+            self.due.run = memory.restless.try_one_again();
+        }
     }
 
     /// Looks for changes that no event reports.

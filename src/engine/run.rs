@@ -22,13 +22,14 @@ use super::early::Ahead;
 use super::load::Loaded;
 use super::publish::Publisher;
 use super::rest::AtRest;
+use super::restless;
 use super::round::{Earlier, Ended, Lacking, Round, Session};
 use super::staging::Staging;
 use super::wanted::{count, wanted};
 use super::{BuildOptions, Built, Engine, Memory, manifest};
 
-/// How often a run plans again because sources changed while it ran.
-const ROUNDS: usize = 5;
+/// How often a run plans again because sources changed while it ran: no deck is executed so often.
+const ROUNDS: usize = 4 * restless::EXECUTIONS;
 
 /// A run that is about to begin.
 pub struct Run<'a> {
@@ -46,6 +47,8 @@ pub struct Run<'a> {
     pub interrupt: CancellationToken,
     /// Fires when the run is to stop.
     pub cancel: CancellationToken,
+    /// Whether decks that are set aside are tried again in this very run. A resident engine does so later.
+    pub is_only_run: bool,
 }
 
 /// What remains to be done after a run.
@@ -73,6 +76,8 @@ struct Totals {
     /// The first thing that was made, and why.
     reason: Option<String>,
     rest: Rest,
+    /// Whether a deck that was set aside is tried again.
+    tries: bool,
 }
 
 /// The error when a run gives up because sources go on changing.
@@ -121,6 +126,7 @@ impl Run<'_> {
             reason: earlier.reason.clone(),
             earlier,
             rest: Rest::Nothing,
+            tries: false,
         };
         let mut result = Ok(());
         for round in 0..ROUNDS {
@@ -258,12 +264,15 @@ impl Run<'_> {
             });
         }
         held.release();
-        totals.has_errors = engine.report(self.also) | engine.report(&loaded.diagnostics);
-        // An action that fails for the same reason does not say it again.
-        let told = loaded.diagnostics.iter().cloned();
-        totals.told.borrow_mut().extend(told);
+        let said = self.also.iter().chain(&loaded.diagnostics);
+        totals.has_errors = said.clone().any(|said| said.severity == Severity::Error);
+        // Every round plans, and finds the same.
+        let is_new = |said: &&Diagnostic| totals.told.borrow_mut().insert((*said).clone());
+        let new: Vec<Diagnostic> = said.filter(is_new).cloned().collect();
+        engine.report(&new);
         let session = Session {
             may_force: number == 0,
+            postpones: self.is_only_run && number + 1 < ROUNDS,
             ..self.session(&memory.staging)
         };
         let ended = Round {
@@ -280,6 +289,7 @@ impl Run<'_> {
             told: &totals.told,
             settled: &mut memory.settled,
             carried: &mut memory.carried,
+            restless: &mut memory.restless,
         }
         .run()
         .await?;
@@ -296,6 +306,13 @@ impl Run<'_> {
         }
         if again && number + 1 < ROUNDS {
             return Ok(true);
+        }
+        if self.is_only_run && number + 1 < ROUNDS {
+            let tries = memory.restless.try_one_again();
+            // What the last one changed is looked at, too.
+            if std::mem::replace(&mut totals.tries, tries) || tries {
+                return Ok(true);
+            }
         }
         totals.removed += self.clean_up(memory, &loaded, totals)?;
         if let Err(error) = self.write_manifests(&mut memory.publisher, &loaded, totals) {
@@ -352,6 +369,7 @@ impl Run<'_> {
                 told: &totals.told,
                 settled: &mut memory.settled,
                 carried: &mut memory.carried,
+                restless: &mut memory.restless,
             };
             // The rest is planned by another thread, and this one looks after the workers meanwhile.
             let work = || Handle::current().block_on(round.run());
@@ -386,6 +404,7 @@ impl Run<'_> {
             course: &engine.course,
             fail_fast: self.options.fail_fast,
             may_force: false,
+            postpones: false,
             interrupt: self.interrupt.clone(),
             focus: &self.options.focus,
             says_everything: self.options.says_everything,

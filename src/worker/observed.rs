@@ -213,6 +213,15 @@ impl Places {
         }
     }
 
+    /// When something of it last changed, in nanoseconds since 1970; of what is gone, when the directory did where it was.
+    pub fn changed_ns(&self, path: &RelPath) -> i64 {
+        let real = self.real(path);
+        let mut above = real.ancestors().skip(1);
+        let look = self.look(path);
+        let look = look.or_else(|| Some(Look::of(&above.find_map(|dir| dir.metadata().ok())?)));
+        look.map_or(0, |look| look.changed_ns)
+    }
+
     /// The digest of what it is now; none when it does not exist.
     pub fn digest(&self, path: &RelPath) -> Option<Digest> {
         let real = self.real(path);

@@ -13,6 +13,7 @@ use crate::worker::request::OutcomeStatus;
 use crate::worker::{Outcome, WorkerError};
 
 use super::super::decide::Results;
+use super::super::snapshot::now_ns;
 use super::{Answer, LEASE_MS, Progressing, Running, State, millis};
 
 /// Jobs that run, and jobs that were queued, when a round ended.
@@ -95,6 +96,7 @@ impl Progressing<'_, '_> {
         let (id, result) = answer.map_err(|error| {
             Error::bug(format!("the task that waits for a worker failed: {error}"))
         })?;
+        self.round.restless.end(id, now_ns());
         if let Some(dying) = self.round.carried.dying.remove(&id) {
             let _ = std::fs::remove_dir_all(&dying.out);
             let store = self.round.session.store;

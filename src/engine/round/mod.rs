@@ -20,7 +20,7 @@ use tracing::{Span, debug_span};
 
 use crate::course::RelPath;
 use crate::error::{Error, Result};
-use crate::events::{Diagnostic, Events, Status};
+use crate::events::{ActionKind, Diagnostic, Events, Status};
 use crate::plan::{Action, ActionIndex, Plan, Recipe, Recipes};
 use crate::store::{JobId, Latest, Lease, NewJob, Owner, Parts, Store};
 use crate::worker::pool::Pool;
@@ -29,8 +29,9 @@ use crate::worker::{Outcome, WorkerError};
 use super::decide::{Decided, Decider, Decision, Results};
 use super::jobs;
 use super::publish::Publisher;
+use super::restless::Restless;
 use super::settled::{Found, Settled};
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, now_ns};
 use super::staging::Staging;
 
 pub use carried::Carried;
@@ -80,6 +81,8 @@ pub struct Round<'a> {
     pub settled: &'a mut Settled,
     /// Work of an earlier round that goes on.
     pub carried: &'a mut Carried,
+    /// Decks that change sources while they run.
+    pub restless: &'a mut Restless,
 }
 
 /// What stays the same over the rounds of a run.
@@ -102,6 +105,8 @@ pub struct Session<'a> {
     pub fail_fast: bool,
     /// Whether actions may still be forced: only in the first round of a run.
     pub may_force: bool,
+    /// Whether actions that are set aside and will be tried again in this run are not reported yet.
+    pub postpones: bool,
     /// Fires when something changed, so that the round is to end and leave its running work to the next one.
     pub interrupt: CancellationToken,
     /// What the author is working on: it goes first.
@@ -241,6 +246,7 @@ impl<'a> Round<'a> {
         let result = progressing.work().await;
         if result.is_err() {
             progressing.round.carried.workers.shutdown().await;
+            progressing.round.restless.end_all(now_ns());
         }
         progressing.leave();
         let unrecorded = std::mem::take(&mut progressing.unrecorded);
@@ -487,6 +493,9 @@ impl Progressing<'_, '_> {
                 self.fail(index, Duration::ZERO);
             }
             Decision::Stale(reasons) if action.needs_worker() => {
+                if self.set_aside(index) {
+                    return Ok(None);
+                }
                 let reasons = reasons.clone();
                 return Ok(Some(self.to_be_queued(index, decided, reasons)?));
             }
@@ -496,6 +505,31 @@ impl Progressing<'_, '_> {
             }
         }
         Ok(None)
+    }
+
+    /// Fails an action that is not to be executed, because sources change whenever it is; whether it is such an action.
+    fn set_aside(&mut self, index: ActionIndex) -> bool {
+        let action = &self.round.plan.actions[index];
+        if action.kind != ActionKind::Execute {
+            return false;
+        }
+        let places = self.round.snapshot.places();
+        let changed_ns = |file: &RelPath| places.changed_ns(file);
+        let Some(objection) = self.round.restless.objection(action, &changed_ns) else {
+            return false;
+        };
+        if self.round.session.postpones && objection.may_try {
+            self.end(index, Status::Superseded, Duration::ZERO);
+            self.complete(index, None);
+            return true;
+        }
+        self.warn(&[objection.diagnostic]);
+        let why = Failing {
+            is_replayed: objection.is_replayed,
+            ..Failing::default()
+        };
+        self.fail_as(index, Duration::ZERO, why);
+        true
     }
 
     /// Diagnostics of a known result, for the source as it is now.

@@ -124,6 +124,9 @@ impl Progressing<'_, '_> {
         };
         let span = self.action_span(action, &queued.reasons, lease.attempt);
         self.started(action, queued.reasons.clone());
+        if action.kind == ActionKind::Execute {
+            self.round.restless.begin(id, action, now_ns());
+        }
         let pool = Arc::clone(&session.pool);
         let cancel = session.cancel.child_token();
         let token = cancel.clone();
@@ -373,7 +376,7 @@ impl Progressing<'_, '_> {
 
     /// Digests of what was read besides the declared inputs; none when something changed while it ran.
     pub(super) fn discovered(
-        &self,
+        &mut self,
         action: &Action,
         running: &Running,
         outcome: &Outcome,
@@ -384,6 +387,7 @@ impl Progressing<'_, '_> {
             let expected = action.inputs.iter().find(|(input, _)| input == path);
             let expected = expected.map(|(_, digest)| *digest);
             if !snapshot.was_at_rest(path, expected, running.started_ns) {
+                self.round.restless.disturb(&action.id, path);
                 return None;
             }
         }
@@ -397,8 +401,11 @@ impl Progressing<'_, '_> {
         paths
             .into_iter()
             .map(|path| {
-                let digest = snapshot.discovered(path, running.started_ns);
-                digest.ok().map(|digest| (path.to_string(), digest))
+                let Ok(digest) = snapshot.discovered(path, running.started_ns) else {
+                    self.round.restless.disturb(&action.id, path);
+                    return None;
+                };
+                Some((path.to_string(), digest))
             })
             .collect()
     }

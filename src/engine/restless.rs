@@ -1,0 +1,252 @@
+//! Decks that change sources while they run: without a limit they would be executed for ever.
+//!
+//! Before an action is executed again, the files that changed since its last execution are compared with the times of all
+//! executions. If every change lies within one, decks made it, as far as that can be known, and after five such executions
+//! the action is set aside. A change at any other time is an edit: nothing is held against the deck any more. What was set
+//! aside is tried once more when everything else is done, alone: it may have been the author who saved while the deck ran, or
+//! another deck.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::course::RelPath;
+use crate::digest::Digest;
+use crate::events::Diagnostic;
+use crate::plan::Action;
+use crate::store::JobId;
+
+/// How many executions in a row may end with changed sources.
+pub const EXECUTIONS: usize = 5;
+/// How often an action that was set aside is tried again if it is less likely to be the cause: when the deck itself was
+/// edited, or something that it reads while only other decks ran.
+const TRIES: usize = 2;
+/// File systems take the time from a clock that ticks in steps.
+const TICK_NS: i64 = 20_000_000;
+/// A process that is being killed may still write.
+const DYING_NS: i64 = 500_000_000;
+
+/// The last execution of every action, since a resident engine was last idle.
+#[derive(Debug, Default)]
+pub struct Restless {
+    /// How many executions there were.
+    count: u64,
+    executions: HashMap<Arc<str>, Execution>,
+}
+
+/// Why an action is not executed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Objection {
+    /// What is reported.
+    pub diagnostic: Diagnostic,
+    /// Whether it was reported before.
+    pub is_replayed: bool,
+    /// Whether it is to be tried again.
+    pub may_try: bool,
+}
+
+#[derive(Debug)]
+struct Execution {
+    job: JobId,
+    number: u64,
+    began_ns: i64,
+    ended_ns: Option<i64>,
+    /// The action with the inputs that were last compared.
+    action: Arc<Action>,
+    /// A file that was written while it ran, by its result.
+    disturbed: Option<RelPath>,
+    /// How many executions in a row ended with changed sources.
+    changes: usize,
+    /// The number of the last one of them.
+    last: u64,
+    /// The file that changed last.
+    file: Option<RelPath>,
+    tries: usize,
+    may_try: bool,
+    is_reported: bool,
+}
+
+impl Execution {
+    fn accounts_for(&self, changed_ns: i64) -> bool {
+        let is_before_end = |ended_ns: i64| changed_ns <= ended_ns.saturating_add(DYING_NS);
+        changed_ns >= self.began_ns.saturating_sub(TICK_NS)
+            && self.ended_ns.is_none_or(is_before_end)
+    }
+
+    fn is_aside(&self) -> bool {
+        self.changes >= EXECUTIONS
+    }
+
+    /// The author edited what it reads.
+    fn forgive(&mut self) {
+        (self.changes, self.tries, self.may_try) = (0, 0, false);
+    }
+}
+
+impl Restless {
+    /// An execution begins.
+    pub fn begin(&mut self, job: JobId, action: &Arc<Action>, now_ns: i64) {
+        self.count += 1;
+        let before = self.executions.remove(&action.id);
+        let before = before.as_ref();
+        let execution = Execution {
+            job,
+            number: self.count,
+            began_ns: now_ns,
+            ended_ns: None,
+            action: Arc::clone(action),
+            disturbed: None,
+            changes: before.map_or(0, |before| before.changes),
+            last: before.map_or(0, |before| before.last),
+            file: before.and_then(|before| before.file.clone()),
+            tries: before.map_or(0, |before| before.tries),
+            may_try: false,
+            is_reported: false,
+        };
+        self.executions.insert(Arc::clone(&action.id), execution);
+    }
+
+    /// A file that an execution reads was written while it ran.
+    pub fn disturb(&mut self, action: &str, file: &RelPath) {
+        if let Some(execution) = self.executions.get_mut(action) {
+            execution.disturbed = Some(file.clone());
+        }
+    }
+
+    /// A job is over, if it is an execution.
+    pub fn end(&mut self, job: JobId, now_ns: i64) {
+        let mut executions = self.executions.values_mut();
+        if let Some(execution) = executions.find(|execution| execution.job == job) {
+            execution.ended_ns.get_or_insert(now_ns);
+        }
+    }
+
+    /// All jobs are over.
+    pub fn end_all(&mut self, now_ns: i64) {
+        for execution in self.executions.values_mut() {
+            execution.ended_ns.get_or_insert(now_ns);
+        }
+    }
+
+    /// Why an action is not to be executed, if it is not; `changed_ns` tells when a file last changed.
+    pub fn objection(
+        &mut self,
+        action: &Arc<Action>,
+        changed_ns: &dyn Fn(&RelPath) -> i64,
+    ) -> Option<Objection> {
+        self.compare(action, changed_ns);
+        let execution = self.executions.get_mut(&action.id)?;
+        let file = execution.file.as_ref().filter(|_| execution.is_aside())?;
+        let message = format!(
+            "sources changed again and again while they were built: `{file}` changed during the last of {EXECUTIONS} \
+             executions, so this deck is not executed now"
+        );
+        let diagnostic = Diagnostic::error(message)
+            .at(action.source.as_str(), None)
+            .hint(
+                "a deck must not write to its own sources or to those of other decks; a watch executes it again after \
+                 an edit of what it reads",
+            );
+        Some(Objection {
+            diagnostic,
+            may_try: execution.may_try,
+            is_replayed: std::mem::replace(&mut execution.is_reported, true),
+        })
+    }
+
+    /// Nothing is held against any deck.
+    pub fn forgive_all(&mut self) {
+        self.executions.values_mut().for_each(Execution::forgive);
+    }
+
+    /// Everything is done that can be: has a deck executed again that was set aside, if there is one to be tried.
+    pub fn try_one_again(&mut self) -> bool {
+        let untried = self.executions.values();
+        let untried = untried.filter(|execution| execution.may_try);
+        let Some(source) = untried
+            .map(|execution| execution.action.source.clone())
+            .min()
+        else {
+            return false;
+        };
+        let executions = self.executions.values_mut();
+        for execution in executions.filter(|execution| execution.action.source == source) {
+            if execution.is_aside() {
+                execution.changes = EXECUTIONS - 1;
+                execution.tries += 1;
+                execution.may_try = false;
+            }
+        }
+        true
+    }
+
+    /// Forgets what is not set aside, and decks that are not there any more, while nothing runs.
+    pub fn forget(&mut self, is_there: &dyn Fn(&RelPath) -> bool) {
+        self.executions
+            .retain(|_, execution| execution.is_aside() && is_there(&execution.action.source));
+    }
+
+    /// Whether nothing is known of any execution.
+    pub fn is_empty(&self) -> bool {
+        self.executions.is_empty()
+    }
+
+    /// Compares the inputs of an action with those that it had when it was last executed or compared.
+    fn compare(&mut self, action: &Arc<Action>, changed_ns: &dyn Fn(&RelPath) -> i64) {
+        let Some(execution) = self.executions.get_mut(&action.id) else {
+            return;
+        };
+        let before = std::mem::replace(&mut execution.action, Arc::clone(action));
+        let disturbed = execution.disturbed.take();
+        // Prose is an input, but no reason to execute a deck again.
+        let is_outdated = before.key != action.key || disturbed.is_some();
+        let (mut newest, mut is_own, mut is_edited) = (None, false, false);
+        for file in differing(&before, action).into_iter().chain(&disturbed) {
+            let changed_ns = changed_ns(file);
+            let accounting = self.executions.values();
+            let accounting = accounting.filter(|execution| execution.accounts_for(changed_ns));
+            let numbers = accounting.map(|execution| {
+                is_own |= execution.action.source == action.source;
+                execution.number
+            });
+            match numbers.max() {
+                Some(number) => newest = newest.max(Some((number, file))),
+                None => is_edited = true,
+            }
+        }
+        let Some(execution) = self.executions.get_mut(&action.id) else {
+            return;
+        };
+        if is_edited {
+            execution.forgive();
+        } else if let Some((number, file)) = newest
+            && number > execution.last
+            && is_outdated
+        {
+            execution.last = number;
+            execution.file = Some(file.clone());
+            execution.changes += 1;
+            if execution.is_aside() {
+                let is_likely = is_own && *file != action.source;
+                execution.may_try |= execution.tries < if is_likely { 1 } else { TRIES };
+            }
+        }
+    }
+}
+
+/// The inputs that are not the same in both.
+fn differing<'a>(before: &'a Action, after: &'a Action) -> Vec<&'a RelPath> {
+    if before.inputs == after.inputs {
+        return Vec::new();
+    }
+    let known: HashSet<&(RelPath, Digest)> = before.inputs.iter().collect();
+    let names: HashSet<&RelPath> = after.inputs.iter().map(|(path, _)| path).collect();
+    let changed = after.inputs.iter().filter(|input| !known.contains(input));
+    let gone = before
+        .inputs
+        .iter()
+        .filter(|(path, _)| !names.contains(path));
+    changed.chain(gone).map(|(path, _)| path).collect()
+}
+
+#[cfg(test)]
+mod tests;
