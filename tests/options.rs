@@ -1,6 +1,7 @@
 //! Options of `clm build`: what is broken is told whatever is asked for, and a daemon does what a build alone does.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::{Course, Ran, Watching};
 
@@ -227,5 +228,81 @@ fn every_option_does_through_a_daemon_what_it_does_without() {
             }
         }
         assert_eq!(watched.outputs(), alone.outputs(), "{said}");
+    }
+
+    // A file of the author's in the place of an output.
+    let page = "output/shared/course-en/Slides/Python/Completed/Part/01 Title.py";
+    let settle = || {
+        watching.until_settled(&watched);
+        watched.built();
+        alone.built();
+        assert_eq!(watched.outputs(), alone.outputs());
+    };
+    for course in [&watched, &alone] {
+        course.write(page, "the author's");
+    }
+    let rans = [
+        watched.build(&["--no-replace"]),
+        alone.build(&["--no-replace", "--no-daemon"]),
+    ];
+    let [with, without] = rans.each_ref().map(gist);
+    assert_eq!((with.0, &with), (1, &without), "{}", rans[0].stdout);
+    settle();
+    // Settings that changed after the daemon began. It may have been faster than the client.
+    for course in [&watched, &alone] {
+        course.write("clm.toml", "[images]\nmode = \"shared\"\n");
+    }
+    assert_eq!(watched.build(&[]).code, 0);
+    assert_eq!(alone.build(&["--no-daemon"]).code, 0);
+    settle();
+}
+
+#[test]
+fn a_client_that_finds_other_tools_works_alone() {
+    let course = course();
+    course.built();
+    let watching = Watching::start(&course, &[]);
+    watching.until_settled(&course);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let dir = |name: &str| elsewhere.path().join(name).to_str().unwrap().to_owned();
+    let write = |name: &str, text: &str, mode: u32| {
+        let path = elsewhere.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    write("java/bin/java", "#!/bin/sh\n", 0o755);
+    write("java/release", "JAVA_VERSION=\"99.1\"\n", 0o644);
+    write("dot/dot", "#!/bin/sh\n", 0o755);
+    write(
+        "jupyter/kernels/k/kernel.json",
+        "{\"argv\": [\"k\"]}",
+        0o644,
+    );
+    std::fs::create_dir(dir("empty")).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let (with_dot, with_nothing) = (
+        format!("{}:{path}", dir("dot")),
+        format!("{path}:{}", dir("empty")),
+    );
+    // Each variable, and whether other tools are found with it.
+    let rows: &[(&str, String, bool)] = &[
+        ("EDITOR", "x".to_owned(), false),
+        ("PATH", with_nothing, false),
+        ("PATH", with_dot, true),
+        ("JAVA_HOME", dir("empty"), false),
+        ("JAVA_HOME", dir("java"), true),
+        ("PLANTUML_JAR", dir("none.jar"), true),
+        ("CLM_TOOLS_DIR", dir("empty"), true),
+        ("JUPYTER_PATH", dir("empty"), false),
+        ("JUPYTER_PATH", dir("jupyter"), true),
+        ("PYTHONPATH", dir("empty"), true),
+    ];
+    for (name, value, is_other) in rows {
+        let mut command = course.command(&["build", "--fast", "--message-format", "json"]);
+        let ran = crate::support::ran(command.env(name, value).output().unwrap());
+        assert_eq!(ran.code, 0, "{name}={value}: {}{}", ran.stdout, ran.stderr);
+        let is_alone = ran.notes().iter().any(|note| note.contains("other tools"));
+        assert_eq!(is_alone, *is_other, "{name}={value}: {}", ran.stdout);
     }
 }

@@ -157,7 +157,7 @@ fn run_for(
     let result = match checked {
         Err(error) => Err(error),
         Ok(true) => Ok(Ended::Built { has_errors: false }),
-        Ok(false) => match args.by_daemon(&course, &options, &events) {
+        Ok(false) => match args.by_daemon(&course, &context, &options, &events) {
             Some(result) => result,
             None => args.alone(course, &specified, &context, &options, &events),
         },
@@ -285,6 +285,7 @@ impl BuildArgs {
     fn by_daemon(
         &self,
         course: &Course,
+        context: &tools::Context,
         options: &BuildOptions,
         events: &Events,
     ) -> Option<Result<Ended>> {
@@ -306,9 +307,11 @@ impl BuildArgs {
             Ok(client) => client?,
             Err(unusable) => return alone(&unusable.0),
         };
+        // What cannot be found here is reported by a build alone.
+        let identity = course.identity_with(&session::renderers(course, context).ok()?);
         // The last run that ends is the one that counts; others were interrupted by changes.
         let mut last = None;
-        let built = client.build(course.identity(), options, &mut |event| {
+        let built = client.build(identity, options, &mut |event| {
             if matches!(event, Event::RunFinished { .. }) {
                 last = Some(event);
             } else {

@@ -28,7 +28,8 @@ pub enum Request {
     },
     /// Makes outputs fresh; answered with the events of that run and [`Answer::Built`].
     Build {
-        /// [`Course::identity`](crate::engine::course::Course::identity): what the client means by this course.
+        /// [`Course::identity_with`](crate::engine::course::Course::identity_with): what the client means by this course,
+        /// and its tools.
         course: Digest,
         /// What to make.
         options: Box<BuildOptions>,

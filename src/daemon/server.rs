@@ -198,7 +198,7 @@ impl Client {
             known.is_ok_and(|known| *known == course)
         };
         if !is_same {
-            let reason = "it watches the course with other settings or another output directory";
+            let reason = "it watches the course with other settings, another output directory, or other tools than are found here now";
             return self.refuse(reason).await;
         }
         static NUMBER: AtomicU64 = AtomicU64::new(1);

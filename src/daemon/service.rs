@@ -102,7 +102,7 @@ impl Daemon {
         tokio::spawn(async move {
             gate::forward(&for_gate, changes, passages, forwarded).await;
         });
-        let identity = Arc::new(Mutex::new(engine.course().identity()));
+        let identity = Arc::new(Mutex::new(engine.identity()));
         let visits = Arc::new(AtomicU64::new(0));
         self.serve(&engine, &watcher, gate, &identity, &visits)?;
         self.listen_to_keys(asks);
@@ -122,7 +122,7 @@ impl Daemon {
                     self.reopen(&own_files)?
                 }
             };
-            *lock(&identity) = engine.course().identity();
+            *lock(&identity) = engine.identity();
         }
     }
 

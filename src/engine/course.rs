@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::events::{Diagnostic, Severity};
 use crate::files;
 use crate::watch::Inputs;
+use crate::worker::Renderers;
 
 use super::scan::{Scanned, Skip};
 use super::snapshot::Snapshot;
@@ -191,8 +192,13 @@ impl Course {
         format!("{} -> {output}", self.place.spec_name())
     }
 
-    /// A digest of everything that decides what a build of this course means: two processes with the same one may do
-    /// each other's work.
+    /// A digest of everything that decides what a build of this course with these tools makes: two processes with the same
+    /// one may do each other's work.
+    pub fn identity_with(&self, renderers: &Renderers) -> Digest {
+        Digest::of(format!("{} {}", self.identity(), renderers.identity()))
+    }
+
+    /// A digest of everything besides tools that decides what a build of this course means.
     pub fn identity(&self) -> Digest {
         Digest::of(format!(
             "{:?}",

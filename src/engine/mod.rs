@@ -44,6 +44,7 @@ use crate::course::layout::Selection;
 use crate::course::path::name_of;
 use crate::course::tree::{self, DiagramKind};
 use crate::course::{Names, RelPath};
+use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity};
 use crate::parallel;
@@ -251,6 +252,11 @@ impl Engine {
     /// The course.
     pub fn course(&self) -> &Course {
         &self.course
+    }
+
+    /// What builds of this engine mean: see [`Course::identity_with`].
+    pub fn identity(&self) -> Digest {
+        self.course.identity_with(&self.renderers)
     }
 
     /// The records.

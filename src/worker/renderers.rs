@@ -21,6 +21,24 @@ pub struct Renderers {
     pub drawio: Option<DrawioTool>,
 }
 
+impl Renderers {
+    /// A digest of which tools these are on this machine, with what kernels find by the environment of this process.
+    pub fn identity(&self) -> Digest {
+        let variable = |name: &str| std::env::var_os(name).unwrap_or_default();
+        let path = variable("PATH");
+        let find = |program: &String| {
+            let mut files = std::env::split_paths(&path).map(|dir| dir.join(program));
+            files.find(|file| file.is_file())
+        };
+        let programs = self.kernels.specs.values().map(|spec| {
+            let program = spec.argv.first();
+            program.filter(|program| !program.contains('/')).map(find)
+        });
+        let programs: Vec<_> = programs.collect();
+        Digest::of(format!("{:?}", (self, programs, variable("PYTHONPATH"))))
+    }
+}
+
 /// A Python environment with nbconvert.
 #[derive(Clone, Debug)]
 pub struct HtmlTool {
