@@ -10,12 +10,31 @@ use super::course::{Random, files};
 /// The unit in which parts of a file reach the disk.
 const BLOCK: usize = 4096;
 
+/// A file that lost some of its bytes.
+pub struct Torn {
+    /// Its path below the course root.
+    pub path: String,
+    kept: usize,
+    written: usize,
+}
+
+impl std::fmt::Display for Torn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            path,
+            kept,
+            written,
+        } = self;
+        write!(f, "lost of {path}: {kept} of {written} bytes kept")
+    }
+}
+
 /// Loses some of what was written and not synced; says what.
 pub fn lose(
     root: &Path,
     unsynced: &HashMap<(u64, u64), Vec<u8>>,
     random: &mut Random,
-) -> Vec<String> {
+) -> Vec<Torn> {
     let mut lost = Vec::new();
     let mut all = files(root);
     all.sort();
@@ -47,15 +66,15 @@ pub fn lose(
             .unwrap()
             .set_modified(modified)
             .unwrap();
-        let name = file.strip_prefix(root).unwrap().display();
-        if name.to_string().starts_with(".clm/staging") {
+        let path = file.strip_prefix(root).unwrap().display().to_string();
+        if path.starts_with(".clm/staging") {
             continue;
         }
-        lost.push(format!(
-            "lost of {name}: {} of {} bytes kept",
-            kept.len(),
-            written.len()
-        ));
+        lost.push(Torn {
+            path,
+            kept: kept.len(),
+            written: written.len(),
+        });
     }
     lost
 }
