@@ -91,7 +91,7 @@ fn fuzz(name: &str) {
         return;
     }
     // Decks take longer than all else.
-    let usual = if target.is_slow { 300 } else { 2000 };
+    let usual = if target.is_slow { 60 } else { 500 };
     let runs = number("CLM_FUZZ_RUNS").unwrap_or(usual);
     let mut random = Random::new(number("CLM_FUZZ_SEED").unwrap_or(1));
     let corpus = corpus(target);
@@ -150,7 +150,7 @@ fuzz! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn any_bytes_at_all(target in 0..TARGETS.len(), bytes in prop::collection::vec(any::<u8>(), 0..300)) {
