@@ -71,26 +71,26 @@ impl Trace {
 
     /// In every lane a bar lies within the one before or after it.
     fn bars_do_not_overlap(&self) {
-        let mut by_lane: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
+        let mut by_lane: BTreeMap<u64, Vec<(u64, u64, &Value)>> = BTreeMap::new();
         for bar in self.bars() {
             let start = bar["ts"].as_u64().unwrap();
             let end = start + bar["dur"].as_u64().unwrap();
             let lane = bar["tid"].as_u64().unwrap();
             assert!(self.lanes.contains_key(&lane), "{bar} has no lane");
-            by_lane.entry(lane).or_default().push((start, end));
+            by_lane.entry(lane).or_default().push((start, end, bar));
         }
         for (lane, mut bars) in by_lane {
-            bars.sort_by_key(|(start, end)| (*start, std::cmp::Reverse(*end)));
-            let mut around: Vec<u64> = Vec::new();
-            for (start, end) in bars {
-                around.retain(|outer| *outer > start);
-                let is_inside = around.last().is_none_or(|outer| end <= *outer);
+            bars.sort_by_key(|(start, end, _)| (*start, std::cmp::Reverse(*end)));
+            let mut around: Vec<(u64, &Value)> = Vec::new();
+            for (start, end, bar) in bars {
+                around.retain(|(outer, _)| *outer > start);
+                let last = around.last();
                 assert!(
-                    is_inside,
-                    "bars of `{}` overlap at {start}",
+                    last.is_none_or(|(outer, _)| end <= *outer),
+                    "bars of `{}` overlap: {bar} and {last:?}",
                     self.lanes[&lane]
                 );
-                around.push(end);
+                around.push((end, bar));
             }
         }
     }

@@ -19,6 +19,7 @@ fn a_change_appears_by_itself_and_the_place_is_kept() {
     browser.open(&lab.url(PAGE));
     browser.wait("document.querySelector('.news')?.textContent === 'first'");
     browser.wait(&shadow(".querySelector('.bar a.home') !== null"));
+    browser.wait("document.readyState === 'complete'");
     browser.value("document.getElementById('cell-id=20').scrollIntoView(), window.mark = 1");
     let top = "Math.round(document.getElementById('cell-id=20').getBoundingClientRect().top)";
     assert_eq!(browser.value(top), 0);
@@ -38,7 +39,9 @@ fn a_change_appears_by_itself_and_the_place_is_kept() {
     browser.wait(&format!("{top} === 0"));
     assert_eq!(browser.value("window.mark === undefined"), true);
 
-    // The cell itself is edited and has another name: the one before it stays where it is.
+    // The cell itself is edited and has another name: the one before it stays where it is. An image that comes later would
+    // move it between the two looks.
+    browser.wait("document.readyState === 'complete'");
     browser.value("scrollTo(0, document.getElementById('cell-id=30').offsetTop + 5)");
     let before = browser.value("document.getElementById('cell-id=29').getBoundingClientRect().top");
     let edited = page("x", "third", 9).replace("cell-id=30", "cell-id=other");

@@ -112,7 +112,9 @@
     };
     for (const move of moves) addEventListener(move, release, true);
     addEventListener('scroll', scrolled);
-    setTimeout(release, HOLD);
+    // What comes late is counted from the end of loading: a busy machine takes seconds until then.
+    if (document.readyState === 'complete') setTimeout(release, HOLD);
+    else addEventListener('load', () => setTimeout(release, HOLD), { once: true });
   }
 
   restore();

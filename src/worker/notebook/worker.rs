@@ -267,8 +267,7 @@ impl KernelWorker {
         (kernel, outcome)
     }
 
-    /// What the cells imported and looked for: inputs that nobody declared.
-    #[tracing::instrument(level = "debug", skip_all)]
+    /// What the cells imported and looked for: inputs that no plan declares.
     async fn discovered(&self, kernel: &Kernel, request: &Request, began_ns: i64) -> Vec<RelPath> {
         let places = Places::new(&request.root, &self.kernels);
         let (name, report) = (kernel.name().to_owned(), kernel.report());
