@@ -532,6 +532,7 @@ impl<'e> Resident<'e> {
         };
         let changes = self.unseen.look(&looked, is_asked);
         if !changes.is_empty() {
+            tracing::debug!(?changes, "no event reported");
             self.note(Ask::Changed(changes));
         }
     }

@@ -239,6 +239,8 @@ impl Snapshot {
     #[tracing::instrument(level = "debug", skip_all)]
     pub fn look_again(&self) -> (Vec<(RelPath, bool)>, bool) {
         let mut files = self.all();
+        // What lies elsewhere has its own look, before every run.
+        files.retain(|(path, _)| !is_elsewhere(path));
         files.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let groups: Vec<&[(RelPath, Option<FileRecord>)]> = files
             .chunk_by(|(a, _), (b, _)| dir_of(a) == dir_of(b))
@@ -548,6 +550,22 @@ mod tests {
         assert!(racy.is_unchanged(&path, Some(Digest::of("one"))));
         std::fs::write(dir.path().join("a.txt"), "two").unwrap();
         assert!(!racy.is_unchanged(&path, Some(Digest::of("one"))));
+    }
+
+    #[test]
+    fn what_lies_elsewhere_is_no_change_below_the_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = RelPath::new("{python3}/lib/a.py").unwrap();
+        assert!(is_elsewhere(&path));
+        let snapshot = Snapshot::new(dir.path(), HashMap::new());
+        let record = FileRecord {
+            stamp: Stamp::NONE,
+            digest: Digest::of("a"),
+            recorded_ns: 1,
+        };
+        let there = State::There(record);
+        snapshot.seen().files.insert(path, there);
+        assert_eq!(snapshot.look_again(), (Vec::new(), false));
     }
 
     #[test]
