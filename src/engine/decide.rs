@@ -155,7 +155,12 @@ impl<'a> Decider<'a> {
         } else if action.kind == ActionKind::Copy {
             self.decide_copy(index, action, publisher)?
         } else {
-            match self.known_result(&key)? {
+            let mut known = self.store.cached(&key)?;
+            // Its discovered inputs are all as they were.
+            let current = known
+                .iter()
+                .position(|result| self.changed_discovery(&result.discovered).is_none());
+            match current.map(|current| known.swap_remove(current)) {
                 Some(result) if result.status == ResultStatus::Failed => {
                     Decision::Remembered(result)
                 }
@@ -167,7 +172,7 @@ impl<'a> Decider<'a> {
                     discovered = result.discovered;
                     self.decide_known(action, results, publisher)?
                 }
-                None => match self.unread(&key)? {
+                None => match self.unread(&known) {
                     Some(error) => Decision::Invalid(vec![error]),
                     None => Decision::Stale(self.reasons(index, action, upstream)?),
                 },
@@ -251,19 +256,10 @@ impl<'a> Decider<'a> {
         }
     }
 
-    /// The cached result whose discovered inputs are all as they were.
-    fn known_result(&self, key: &ActionKey) -> Result<Option<CachedResult>> {
-        let candidates = self.store.cached(key)?;
-        Ok(candidates
-            .into_iter()
-            .find(|result| self.changed_discovery(&result.discovered).is_none()))
-    }
-
     /// The error about a file that known results were found to depend on, and that is there but cannot be read.
-    fn unread(&self, key: &ActionKey) -> Result<Option<Diagnostic>> {
-        let known = self.store.cached(key)?;
+    fn unread(&self, known: &[CachedResult]) -> Option<Diagnostic> {
         let mut discovered = known.iter().flat_map(|result| &result.discovered);
-        Ok(discovered.find_map(|(path, _)| self.snapshot.failure(&RelPath::new(path).ok()?)))
+        discovered.find_map(|(path, _)| self.snapshot.failure(&RelPath::new(path).ok()?))
     }
 
     fn changed_discovery(&self, discovered: &[(String, Option<Digest>)]) -> Option<String> {
