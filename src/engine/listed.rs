@@ -5,7 +5,6 @@
 //! something failed) keeps them in a file of their own, which then counts more.
 
 use crate::course::tree::Listing;
-use crate::digest::Digest;
 use crate::files;
 use crate::worker::Renderers;
 
@@ -15,7 +14,6 @@ use super::{kept, left};
 
 /// The version of the format.
 const VERSION: u32 = 1;
-const CHECKSUM: usize = 32;
 
 /// Whether there are others than the seal has.
 pub fn exists(course: &Course) -> bool {
@@ -28,12 +26,7 @@ pub fn keep(course: &Course, listing: &Listing) -> bool {
     let Ok(body) = postcard::to_allocvec(&body) else {
         return false;
     };
-    let digest = Digest::of(&body);
-    kept::replace(
-        &kept::file(course, "listed"),
-        &[digest.as_bytes(), body.as_slice()],
-    )
-    .is_some()
+    kept::replace_checked(&kept::file(course, "listed"), &body).is_some()
 }
 
 /// The seal has the same ones now.
@@ -52,11 +45,7 @@ pub fn last(course: &Course, specified: &Specified, renderers: &Renderers) -> Op
         }
         Err(_) => return None,
     };
-    let (checksum, body) = bytes.split_at_checked(CHECKSUM)?;
-    if Digest::of(body).as_bytes() != checksum {
-        return None;
-    }
-    let (version, files, dirs): (u32, _, _) = postcard::from_bytes(body).ok()?;
+    let (version, files, dirs): (u32, _, _) = postcard::from_bytes(kept::checked(&bytes)?).ok()?;
     (version == VERSION).then(|| Listing {
         files,
         dirs,

@@ -37,8 +37,6 @@ use names::{Found, Planned, is_unchanged};
 
 /// The version of the format.
 const VERSION: u32 = 3;
-/// How many bytes of the file are the digest of the others.
-const CHECKSUM: usize = 32;
 
 /// Where the seal of a course is, and what it must be made of.
 pub struct Seal<'a> {
@@ -194,11 +192,7 @@ impl<'a> Seal<'a> {
 
     /// The seal in some bytes, if it is one of this program, these settings and these tools.
     fn body<'b>(&self, bytes: &'b [u8]) -> Option<Body<'b>> {
-        let (checksum, body) = bytes.split_at_checked(CHECKSUM)?;
-        if Digest::of(body).as_bytes() != checksum {
-            return None;
-        }
-        let body: Body<'_> = postcard::from_bytes(body).ok()?;
+        let body: Body<'_> = postcard::from_bytes(kept::checked(bytes)?).ok()?;
         let database = store::database_inode(&self.course.place.state_dir())?;
         (body.basis == self.basis && body.database == database).then_some(body)
     }
@@ -278,7 +272,7 @@ impl<'a> Seal<'a> {
             dirs: entries.iter().map(|(path, dir)| dir.as_dir(path)).collect(),
         };
         let body = postcard::to_allocvec(&body).ok()?;
-        kept::replace(&self.file(), &[Digest::of(&body).as_bytes(), &body])
+        kept::replace_checked(&self.file(), &body)
     }
 
     fn entries(&self, parts: &Parts<'_>) -> Option<BTreeMap<String, OwnedDir>> {
