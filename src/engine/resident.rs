@@ -75,12 +75,12 @@ pub struct Resident<'e> {
     options: BuildOptions,
     due: Due,
     /// When to try decks again that were set aside.
-    next_retry: Option<Instant>,
+    next_trial: Option<Instant>,
     is_warm: bool,
     /// Whether memory that only runs need was given back.
     is_trim: bool,
     /// When to try again what could not be read, and how long after that the next time.
-    retry: Option<(Instant, Duration)>,
+    unread: Option<(Instant, Duration)>,
 }
 
 #[derive(Default)]
@@ -117,10 +117,10 @@ impl<'e> Resident<'e> {
                 run: true,
                 ..Due::default()
             },
-            next_retry: None,
+            next_trial: None,
             is_warm: false,
             is_trim: false,
-            retry: None,
+            unread: None,
         }
     }
 
@@ -143,7 +143,9 @@ impl<'e> Resident<'e> {
                 self.warm_up();
                 self.guard_outputs();
                 let is_trim = self.is_trim;
-                let next_look = self.next_look();
+                let memory = self.memory.as_ref();
+                let next_look = memory.and_then(|_| self.unseen.next_look());
+                let next_unread = memory.and(self.unread).map(|(moment, _)| moment);
                 let ask = tokio::select! {
                     ask = asks.recv() => ask,
                     () = tokio::time::sleep(BEFORE_TRIM), if !is_trim => {
@@ -161,12 +163,15 @@ impl<'e> Resident<'e> {
                         continue;
                     }
                     () = sleep_until(next_look) => {
-                        self.look_at_unread();
                         self.look_at_sources(false);
                         continue;
                     }
-                    () = sleep_until(self.next_retry) => {
-                        self.retry();
+                    () = sleep_until(next_unread) => {
+                        self.look_at_unread();
+                        continue;
+                    }
+                    () = sleep_until(self.next_trial) => {
+                        self.try_restless();
                         continue;
                     }
                     () = self.engine.cancel.cancelled() => None,
@@ -324,10 +329,10 @@ impl<'e> Resident<'e> {
         self.is_warm = false;
         self.is_trim = false;
         self.unseen.renew();
-        let delay = self.retry.map_or(FIRST_RETRY, |(_, delay)| delay);
+        let delay = self.unread.map_or(FIRST_RETRY, |(_, delay)| delay);
         let is_unread = memory.sources.is_unread();
-        self.retry = is_unread.then(|| (Instant::now() + delay, delay));
-        self.next_retry = (!memory.restless.is_empty()).then(|| Instant::now() + BEFORE_RETRY);
+        self.unread = is_unread.then(|| (Instant::now() + delay, delay));
+        self.next_trial = (!memory.restless.is_empty()).then(|| Instant::now() + BEFORE_RETRY);
         self.memory = Some(memory);
         self.conclude(result, build, &options);
     }
@@ -509,8 +514,8 @@ impl<'e> Resident<'e> {
     }
 
     /// Has a deck executed again that was set aside, now that there is nothing to do.
-    fn retry(&mut self) {
-        self.next_retry = None;
+    fn try_restless(&mut self) {
+        self.next_trial = None;
         if let Some(memory) = &mut self.memory {
             let root = &self.engine.course.place.root;
             let is_there = |source: &RelPath| source.under(root).exists();
@@ -539,15 +544,12 @@ impl<'e> Resident<'e> {
 
     /// Builds again when something can be read that could not be: no event reports that an error of the disk has passed.
     fn look_at_unread(&mut self) {
-        let (Some(memory), Some((moment, delay))) = (&self.memory, self.retry) else {
+        let (Some(memory), Some((_, delay))) = (&self.memory, self.unread) else {
             return;
         };
-        if Instant::now() < moment {
-            return;
-        }
         // A disk that goes on failing is not asked all the time.
         let delay = (2 * delay).min(LAST_RETRY);
-        self.retry = Some((Instant::now() + delay, delay));
+        self.unread = Some((Instant::now() + delay, delay));
         if memory
             .sources
             .is_readable_again(&self.engine.course.place.root)
@@ -557,13 +559,6 @@ impl<'e> Resident<'e> {
                 ..ChangeSet::default()
             }));
         }
-    }
-
-    /// When to look at the sources, because some may change without an event.
-    fn next_look(&self) -> Option<Instant> {
-        let _ = self.memory.as_ref()?;
-        let retry = self.retry.map(|(moment, _)| moment);
-        self.unseen.next_look().into_iter().chain(retry).min()
     }
 
     /// Has workers ready for the next change, now that there is nothing to do.
