@@ -69,7 +69,7 @@ fn a_watch_sets_a_restless_deck_aside_and_publishes_everything_else() {
     );
     assert_eq!(runs(&log), again);
 
-    // When it is mended, it is built.
+    // When it is corrected, it is built.
     course.write(DECK, deck("print('calm')"));
     wait_until("it is built", || is_shown(&page(1), "calm"));
     watching.until_settled(&course);

@@ -221,7 +221,7 @@ fn decks_that_change_sources_are_set_aside_and_tried_again() {
             "{what}: {total:?}"
         );
 
-        // Everything is at rest, and the error is reported again as known.
+        // Nothing changes any more, and the error is reported again as known.
         assert_eq!(world.settle(decks), BTreeMap::new(), "{what}");
         assert!(!world.try_one_again(), "{what}");
         let objection = world.objection(decks[0]).unwrap();

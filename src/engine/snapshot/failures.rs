@@ -11,7 +11,7 @@ use crate::files;
 /// What could not be read.
 #[derive(Default)]
 pub(super) struct Failures {
-    /// Errors about directories: each is told instead of one for every file below.
+    /// Errors about directories: each is reported once, instead of an error for every file below.
     dirs: Vec<Diagnostic>,
     files: HashMap<RelPath, Diagnostic>,
 }

@@ -9,8 +9,8 @@ use super::renaming::Renaming;
 use crate::events::Diagnostic;
 use crate::worker::request::{CodeCell, Executed};
 
-/// What messages make of cells, and what the author is told of the exceptions among them. A message is an object with `cell` (an
-/// index), `kind`, `parent`, `content` and `buffers`.
+/// Returns what messages make of cells, and the reports about exceptions among them. A message is an object with `cell`
+/// (an index), `kind`, `parent`, `content` and `buffers`.
 #[doc(hidden)]
 pub fn replay(cells: &[CodeCell], messages: &[Value]) -> (Executed, Vec<Diagnostic>) {
     let mut outputs = Outputs::new(cells.len());

@@ -258,6 +258,18 @@ mod tests {
         message("comm_msg", "r", json!({"comm_id": id, "data": data}))
     }
 
+    /// An output widget that takes what is put out.
+    fn capturing() -> Widgets {
+        let mut widgets = Widgets::default();
+        let state =
+            json!({"_model_module": "@jupyter-widgets/output", "_model_name": "OutputModel"});
+        let open =
+            json!({"comm_id": OUT, "target_name": "jupyter.widget", "data": {"state": state}});
+        widgets.hear(&message("comm_open", "r", open));
+        widgets.hear(&update(OUT, json!({"msg_id": "r"})));
+        widgets
+    }
+
     #[test]
     fn an_active_output_widget_takes_what_is_put_out() {
         let mut widgets = Widgets::default();
@@ -287,13 +299,7 @@ mod tests {
 
     #[test]
     fn content_that_is_no_object_is_no_output() {
-        let mut widgets = Widgets::default();
-        let state =
-            json!({"_model_module": "@jupyter-widgets/output", "_model_name": "OutputModel"});
-        let open =
-            json!({"comm_id": OUT, "target_name": "jupyter.widget", "data": {"state": state}});
-        widgets.hear(&message("comm_open", "r", open));
-        widgets.hear(&update(OUT, json!({"msg_id": "r"})));
+        let mut widgets = capturing();
         for kind in ["stream", "display_data", "error", "clear_output"] {
             for content in [json!([1]), json!("text"), json!(null), json!(1)] {
                 assert!(widgets.captures(&message(kind, "r", content)), "{kind}");
@@ -306,13 +312,7 @@ mod tests {
 
     #[test]
     fn what_the_kernel_says_of_its_outputs_counts_more_than_what_was_shown_before() {
-        let mut widgets = Widgets::default();
-        let state =
-            json!({"_model_module": "@jupyter-widgets/output", "_model_name": "OutputModel"});
-        let open =
-            json!({"comm_id": OUT, "target_name": "jupyter.widget", "data": {"state": state}});
-        widgets.hear(&message("comm_open", "r", open));
-        widgets.hear(&update(OUT, json!({"msg_id": "r"})));
+        let mut widgets = capturing();
         assert!(widgets.captures(&print("before")));
         widgets.hear(&update(OUT, json!({"outputs": []})));
         let all = widgets.finish(&Renaming::default()).unwrap();
