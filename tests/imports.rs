@@ -295,3 +295,29 @@ fn a_watch_executes_again_what_imports_a_changed_package() {
     let pages = packages.pages();
     assert!(pages.contains("installed again") && pages.contains("late again"));
 }
+
+#[test]
+fn a_build_that_asks_a_watch_finds_imports_unchanged() {
+    let packages = Packages::new();
+    packages.write("missing.py", "value = 'first'\n");
+    let course = &packages.course;
+    let log = packages.elsewhere.path().join("log");
+    let file = std::fs::File::create(&log).unwrap();
+    let watch = Watching::start_with(course, &["-L", "en"], |command| {
+        command.env("CLM_LOG", "clm=debug").stderr(file);
+    });
+    watch.run_until(|_| packages.pages().contains("edited first"));
+    watch.until_settled(course);
+    let log = || std::fs::read_to_string(&log).unwrap();
+    let rounds = || log().matches("round{number=0}: clm::engine::run: close").count();
+    let before = rounds();
+    assert!(before > 0, "{}", log());
+    for _ in 0..3 {
+        let ran = course.build(&["-L", "en"]);
+        assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
+        assert!(ran.notes().is_empty(), "{:?}", ran.notes());
+    }
+    watch.until_settled(course);
+    // Each was answered from what is known, without a plan and a decision about every action.
+    assert_eq!(rounds(), before, "{}", log());
+}

@@ -25,7 +25,7 @@ def measure_scenario(scenario: str, contenders: Iterable[Contender], rounds: int
             if number >= one.rounds.get(scenario, rounds) or (over and number > 0):
                 continue
             say(f"{scenario}, {one.shape.topics} topics, round {number + 1}: {one.name}")
-            run, problem = _once(one, scenario)
+            run, problem = once(one, scenario)
             record = {**run.record(), "quiet": run.quiet}
             if problem:
                 say(f"  FAILED: {problem}")
@@ -36,7 +36,7 @@ def measure_scenario(scenario: str, contenders: Iterable[Contender], rounds: int
     return found
 
 
-def _once(one: Contender, scenario: str):
+def once(one: Contender, scenario: str):
     if scenario != "cold" and not one.is_built():
         # A build that is not measured; later scenarios begin where it ends.
         if isinstance(one, Builder):

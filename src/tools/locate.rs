@@ -175,17 +175,16 @@ fn plantuml(context: &Context, found: &mut Vec<Found>) -> Option<PlantumlTool> {
     let dot = context.program("dot");
     let ours = Component::Graphviz.path(context).map(|dir| dir.join("dot"));
     let own_dot = ours.filter(|_| dot.is_none());
-    let version = format!("Graphviz {}", pins::GRAPHVIZ_VERSION);
     let layout = match (&dot, &own_dot) {
         (Some(dot), _) => program_version("graphviz", dot),
-        (None, Some(_)) => format!("Smetana, {version}"),
+        (None, Some(_)) => format!("Smetana, Graphviz {}", pins::GRAPHVIZ_VERSION),
         (None, None) => "Smetana".to_owned(),
     };
     if let Some(dot) = &own_dot {
         found.push(Found {
             what: "Graphviz".to_owned(),
             path: dot.clone(),
-            version,
+            version: pins::GRAPHVIZ_VERSION.to_owned(),
             origin: OURS.to_owned(),
             used_for: "PlantUML diagrams of Graphviz",
         });

@@ -162,14 +162,21 @@ impl House {
         }
     }
 
-    /// clm in a course, with nothing of the machine it runs on.
+    /// A build or a watch of a course, with nothing of the machine it runs on.
     pub fn clm(&self, root: &Path, args: &[&str]) -> Command {
+        let mut command = self.command(root, args);
+        command
+            .args(["--formats", "notebook,code", "--languages", "en"])
+            .args(["--kinds", "completed,code-along"]);
+        command
+    }
+
+    /// clm in a course.
+    pub fn command(&self, root: &Path, args: &[&str]) -> Command {
         let path = |name: &str| self.dir.path().join(name);
         let mut command = Command::new(env!("CARGO_BIN_EXE_clm"));
         command
             .args(args)
-            .args(["--formats", "notebook,code", "--languages", "en"])
-            .args(["--kinds", "completed,code-along"])
             .current_dir(root)
             .stdin(Stdio::null())
             .env_clear()

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use clm::digest::Digest;
 
@@ -20,6 +20,7 @@ const RECOVERIES: u64 = 8;
 const FAULTS: u64 = 5;
 /// No run takes longer, or it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+const AN_HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// A course through which faults come.
 pub struct History<'a> {
@@ -98,7 +99,29 @@ impl<'a> History<'a> {
                 return;
             }
         }
+        if let Err(wrong) = self.nothing_is_left() {
+            let wrong = format!("seed {}: {wrong}", self.seed);
+            eprintln!("{wrong}");
+            self.campaign.wrong.lock().unwrap().push(wrong);
+        }
+    }
+
+    /// Nothing half-made stays in the state directory: the next run removed what a run that ended had there, and the
+    /// next collection what was not finished in the store.
+    fn nothing_is_left(&self) -> Result<(), String> {
         let state = self.root.join(".clm");
+        let unfinished = |path: &PathBuf| path.to_string_lossy().contains("/.new-");
+        for file in files(&state).iter().filter(|path| unfinished(path)) {
+            // A young one may belong to a process that is still writing it.
+            let file = File::options().append(true).open(file).unwrap();
+            file.set_modified(SystemTime::now() - AN_HOUR).unwrap();
+        }
+        let mut collect = self.house.command(&self.root, &["cache", "gc"]);
+        let collected = collect.output().unwrap();
+        if !collected.status.success() {
+            let said = String::from_utf8_lossy(&collected.stderr).into_owned();
+            return Err(format!("the collection failed: {said}"));
+        }
         let left: Vec<_> = files(&state)
             .into_iter()
             .map(|path| path.strip_prefix(&state).unwrap().display().to_string())
@@ -106,10 +129,9 @@ impl<'a> History<'a> {
                 path.starts_with("staging/") || path.contains("/.new-") || path.contains(".tmp")
             })
             .collect();
-        if !left.is_empty() {
-            let wrong = format!("seed {}: left in the state directory: {left:#?}", self.seed);
-            eprintln!("{wrong}");
-            self.campaign.wrong.lock().unwrap().push(wrong);
+        match left.is_empty() {
+            true => Ok(()),
+            false => Err(format!("left in the state directory: {left:#?}")),
         }
     }
 

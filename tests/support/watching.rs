@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -32,9 +32,16 @@ pub struct WatchRun(Vec<Event>);
 impl Watching {
     /// Starts a watch of a course.
     pub fn start(course: &Course, args: &[&str]) -> Self {
+        Self::start_with(course, args, |_| ())
+    }
+
+    /// Starts a watch whose command is changed before.
+    pub fn start_with(course: &Course, args: &[&str], change: impl FnOnce(&mut Command)) -> Self {
         let mut all = vec!["watch", "--message-format", "json"];
         all.extend(args);
-        let mut child = course.command(&all).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = course.command(&all);
+        change(&mut command);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let (sender, events) = channel();
         std::thread::spawn(move || {
