@@ -3,7 +3,7 @@
 //! A path in a course may be a named pipe, a socket or a device: opening one waits for its other end, or has an effect of
 //! its own. Every path that this process did not just create is opened here.
 
-use std::fs::{File, FileType, OpenOptions};
+use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -14,6 +14,11 @@ use nix::unistd::Whence;
 
 /// Opens a regular file for reading. Links are followed.
 pub fn open(path: &Path) -> io::Result<File> {
+    Ok(open_with_metadata(path)?.0)
+}
+
+/// The same, with what the system says of the file that was opened.
+fn open_with_metadata(path: &Path) -> io::Result<(File, Metadata)> {
     // Before it is opened: opening a device is an act.
     check(std::fs::metadata(path)?.file_type())?;
     // Something else may have taken its place meanwhile.
@@ -22,8 +27,9 @@ pub fn open(path: &Path) -> io::Result<File> {
         .read(true)
         .custom_flags(flags.bits())
         .open(path)?;
-    check(file.metadata()?.file_type())?;
-    Ok(file)
+    let metadata = file.metadata()?;
+    check(metadata.file_type())?;
+    Ok((file, metadata))
 }
 
 /// Opens a directory.
@@ -60,11 +66,10 @@ pub fn create(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 
 /// The bytes of a regular file.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = open(path)?;
-    let size = file.metadata()?.len();
+    let (mut file, metadata) = open_with_metadata(path)?;
     let mut bytes = Vec::new();
     // What does not fit into memory is an error, not an abort.
-    let size = usize::try_from(size).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let size = usize::try_from(metadata.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
     bytes
         .try_reserve_exact(size)
         .map_err(|_| io::ErrorKind::OutOfMemory)?;
@@ -114,25 +119,44 @@ fn check(kind: FileType) -> io::Result<()> {
 
 /// Copies a regular file to a new one, with its permissions: inside the kernel, as a reflink where the file system can, and
 /// without filling its holes.
-pub fn copy(from: &Path, to: &Path) -> io::Result<u64> {
-    let mut source = open(from)?;
-    let metadata = source.metadata()?;
+pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    copy_and(from, to, |_, _| ())
+}
+
+/// The same, with its modification time where the file system can keep that.
+pub fn copy_with_time(from: &Path, to: &Path) -> io::Result<()> {
+    copy_and(from, to, |metadata, target| {
+        // Only a convenience for people: without it nothing is lost.
+        if let Ok(modified) = metadata.modified() {
+            let _ = target.set_modified(modified);
+        }
+    })
+}
+
+fn copy_and(from: &Path, to: &Path, finish: impl FnOnce(&Metadata, &File)) -> io::Result<()> {
+    let (mut source, metadata) = open_with_metadata(from)?;
     let mut target = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .open(to)?;
-    let size = copy_content(&mut source, &mut target)?;
+    copy_known(&mut source, &metadata, &mut target)?;
     target.set_permissions(metadata.permissions())?;
-    Ok(size)
+    finish(&metadata, &target);
+    Ok(())
 }
 
 /// Copies the content of a file to an empty one, holes as holes.
-pub fn copy_content(source: &mut File, target: &mut File) -> io::Result<u64> {
+pub fn copy_content(source: &mut File, target: &mut File) -> io::Result<()> {
     let metadata = source.metadata()?;
+    copy_known(source, &metadata, target)
+}
+
+fn copy_known(source: &mut File, metadata: &Metadata, target: &mut File) -> io::Result<()> {
     let is_sparse = metadata.blocks().saturating_mul(512) < metadata.len();
     if !is_sparse {
-        return io::copy(source, target);
+        io::copy(source, target)?;
+        return Ok(());
     }
     let size = metadata.len();
     let mut at = 0;
@@ -146,8 +170,7 @@ pub fn copy_content(source: &mut File, target: &mut File) -> io::Result<u64> {
         io::copy(&mut (&*source).take(end - start), target)?;
         at = end;
     }
-    target.set_len(size)?;
-    Ok(size)
+    target.set_len(size)
 }
 
 /// Where data or a hole begins at or after an offset; none when there is no more.
@@ -208,7 +231,7 @@ mod tests {
         file.seek(SeekFrom::Start(size / 2)).unwrap();
         file.write_all(b"middle").unwrap();
         file.set_len(size).unwrap();
-        assert_eq!(copy(&path("sparse"), &path("copy")).unwrap(), size);
+        copy(&path("sparse"), &path("copy")).unwrap();
         let copied = std::fs::metadata(path("copy")).unwrap();
         assert_eq!(copied.len(), size);
         let blocks = file.metadata().unwrap().blocks();
@@ -220,6 +243,7 @@ mod tests {
         copy(&path("hole"), &path("copy")).unwrap();
         assert_eq!(std::fs::metadata(path("copy")).unwrap().len(), size);
         File::create(path("empty")).unwrap();
-        assert_eq!(copy(&path("empty"), &path("copy")).unwrap(), 0);
+        copy(&path("empty"), &path("copy")).unwrap();
+        assert_eq!(std::fs::metadata(path("copy")).unwrap().len(), 0);
     }
 }

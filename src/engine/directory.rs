@@ -1,4 +1,4 @@
-//! Looking at many files of one directory: its path is walked once, not for every file.
+//! Looking at several files of one directory: where there are many, its path is walked once, not for every file.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,13 @@ use crate::files;
 
 use super::unseen::has_links;
 
+/// For so many files it costs less to open and close their directory than to walk its path for each of them.
+const MANY: usize = 4;
+
 /// A directory whose files are looked at.
 pub struct Directory {
     path: PathBuf,
-    /// None when it cannot be opened: it may still be walked through.
+    /// None when it need not or cannot be opened: it may still be walked through.
     opened: Option<File>,
 }
 
@@ -29,9 +32,10 @@ pub struct Found {
 }
 
 impl Directory {
-    /// The directory at a path, whether there is one or not.
-    pub fn at(path: PathBuf) -> Self {
-        let opened = files::open_dir(&path).ok();
+    /// The directory at a path, whether there is one or not, of which `files` files are to be looked at.
+    pub fn at(path: PathBuf, files: usize) -> Self {
+        let is_opened = files >= MANY;
+        let opened = is_opened.then(|| files::open_dir(&path).ok()).flatten();
         Self { path, opened }
     }
 
@@ -95,14 +99,17 @@ mod tests {
         let before = std::time::UNIX_EPOCH - std::time::Duration::new(100, 123_456_789);
         for time in [before, after(0), after(1), after(1_700_000_000)] {
             old.set_modified(time).unwrap();
-            let there = Directory::at(dir.path().to_path_buf());
-            for name in ["a.txt", "inner", "link", "broken", "absent"] {
-                let metadata = std::fs::metadata(dir.path().join(name)).ok();
-                let expected = metadata.map(|found| (Stamp::of(&found), found.is_file()));
-                assert_eq!(there.stamp(name), expected, "{name}");
+            for files in [1, MANY] {
+                let there = Directory::at(dir.path().to_path_buf(), files);
+                assert_eq!(there.opened.is_some(), files == MANY);
+                for name in ["a.txt", "inner", "link", "broken", "absent"] {
+                    let metadata = std::fs::metadata(dir.path().join(name)).ok();
+                    let expected = metadata.map(|found| (Stamp::of(&found), found.is_file()));
+                    assert_eq!(there.stamp(name), expected, "{name}");
+                }
             }
         }
-        let nowhere = Directory::at(dir.path().join("absent"));
+        let nowhere = Directory::at(dir.path().join("absent"), MANY);
         assert_eq!(nowhere.stamp("a.txt"), None);
     }
 }

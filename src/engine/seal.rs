@@ -36,7 +36,7 @@ pub(super) use names::KnownNames;
 use names::{Found, Planned, is_unchanged};
 
 /// The version of the format.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Where the seal of a course is, and what it must be made of.
 pub struct Seal<'a> {
@@ -349,7 +349,7 @@ impl<'a> Seal<'a> {
                 is_unchanged(&path, until) || Found::at(&path, &self.skip).is_some_and(is_same)
             }
         };
-        let files = Directory::at(path);
+        let files = Directory::at(path, dir.sources.len() + dir.outputs.len());
         let (mut changed, mut sources) = (Vec::new(), Vec::new());
         for source in &dir.sources {
             let file = files.path().join(source.name);

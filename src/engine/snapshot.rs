@@ -249,7 +249,7 @@ impl Snapshot {
             let Some((first, _)) = group.first() else {
                 return Vec::new();
             };
-            let dir = Directory::at(self.root.join(dir_of(first)));
+            let dir = Directory::at(self.root.join(dir_of(first)), group.len());
             let again = |(path, record): &(RelPath, Option<FileRecord>)| {
                 let looked_ns = now_ns();
                 let found = dir.look(path.file_name()).filter(|found| found.is_file);

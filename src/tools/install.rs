@@ -1,6 +1,7 @@
 //! Installed components: a directory each, complete as soon as it is there.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::digest::Digest;
 use crate::error::{Dir, Error, Result};
@@ -64,12 +65,14 @@ impl Component {
 
     /// The digest of what it is made of.
     pub fn digest(self) -> Digest {
-        let mut text = self.pins().iter().fold(String::new(), |text, pin| {
+        if self == Self::Python {
+            // It is long, and asked for whenever renderers are located: by each build.
+            static REQUIREMENTS: OnceLock<Digest> = OnceLock::new();
+            return *REQUIREMENTS.get_or_init(|| Digest::of(pins::REQUIREMENTS));
+        }
+        let text = self.pins().iter().fold(String::new(), |text, pin| {
             text + pin.name + pin.version + &pin.sha256.concat()
         });
-        if self == Self::Python {
-            text = pins::REQUIREMENTS.to_owned();
-        }
         Digest::of(text)
     }
 

@@ -5,7 +5,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
 use crate::digest::{Digest, Stamp};
 use crate::error::{self, Dir, Error, Result};
@@ -197,7 +196,7 @@ impl Publisher {
             Content::Bytes(bytes) => write(path, bytes)?,
             Content::Blob => return Ok(self.store.copy_to(&output.digest, path)?),
             Content::File(source) => {
-                match files::copy(source, path) {
+                match files::copy_with_time(source, path) {
                     Err(error) if error::stops_all(&error) => {
                         return Err(Error::io_in(Dir::State, "write", path, &error));
                     }
@@ -207,8 +206,6 @@ impl Publisher {
                 if !output.digest.is_of_file(path) {
                     return Ok(false);
                 }
-                let modified = std::fs::metadata(source).and_then(|metadata| metadata.modified());
-                keep_modified(path, modified);
             }
         }
         Ok(true)
@@ -218,26 +215,16 @@ impl Publisher {
 /// Writes the same content once more: from memory, or as a copy of a verified file inside the kernel (a reflink where the
 /// file system can), with its permissions, and with its time where that of the source is kept.
 fn copy_again(verified: &Path, path: &Path, content: &Content) -> Result<()> {
-    if let Content::Bytes(bytes) = content {
-        return write(path, bytes);
-    }
-    files::copy(verified, path).map_err(|error| Error::io_in(Dir::State, "write", path, &error))?;
-    if matches!(content, Content::File(_)) {
-        let modified = std::fs::metadata(verified).and_then(|metadata| metadata.modified());
-        keep_modified(path, modified);
-    }
-    Ok(())
+    let copied = match content {
+        Content::Bytes(bytes) => return write(path, bytes),
+        Content::Blob => files::copy(verified, path),
+        Content::File(_) => files::copy_with_time(verified, path),
+    };
+    copied.map_err(|error| Error::io_in(Dir::State, "write", path, &error))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let io = |error: std::io::Error| Error::io_in(Dir::State, "write", path, &error);
     let mut file = std::fs::File::create(path).map_err(io)?;
     file.write_all(bytes).map_err(io)
-}
-
-fn keep_modified(path: &Path, modified: std::io::Result<SystemTime>) {
-    // Only a convenience for people: a file system without it loses nothing.
-    if let (Ok(modified), Ok(file)) = (modified, std::fs::File::options().append(true).open(path)) {
-        let _ = file.set_modified(modified);
-    }
 }
