@@ -309,11 +309,7 @@ fn a_build_that_asks_a_watch_finds_imports_unchanged() {
     watch.run_until(|_| packages.pages().contains("edited first"));
     watch.until_settled(course);
     let log = || std::fs::read_to_string(&log).unwrap();
-    let rounds = || {
-        log()
-            .matches("round{number=0}: clm::engine::run: close")
-            .count()
-    };
+    let rounds = || log().matches(":round: clm::engine::run: close").count();
     let before = rounds();
     assert!(before > 0, "{}", log());
     for _ in 0..3 {

@@ -111,9 +111,17 @@ fn a_build_names_the_decks_that_change_sources_and_publishes_everything_else() {
             "{error}"
         );
     }
-    // Each was executed five times, and then tried again alone.
-    assert!((6..=7).contains(&runs(&own)), "{}", ran.stdout);
-    assert!((12..=14).contains(&runs(&mutual)), "{}", ran.stdout);
+    // Each was executed five times, and then tried again alone: up to three times, as the other one may have been the cause.
+    let executed = |log: &Path, decks: usize| {
+        let runs = runs(log);
+        assert!(
+            (6 * decks..=8 * decks).contains(&runs),
+            "{runs}\n{}",
+            ran.stdout
+        );
+    };
+    executed(&own, 1);
+    executed(&mutual, 2);
     // A deck beside one of them has that in its working directory, and is not blamed.
     assert!(course.read(&page(4)).contains("calm"));
 

@@ -150,7 +150,7 @@ fn a_copied_cache_costs_no_job() {
     }
     for (path, record) in store.outputs(&mut |path| path.into()).unwrap() {
         let found = Stamp::of(&std::fs::metadata(copy.path(&path)).unwrap());
-        assert!(record.stamp.proves(now, &found), "{path}");
+        assert!(record.file.stamp.proves(now, &found), "{path}");
     }
 }
 

@@ -125,8 +125,8 @@ enum Names {
 #[derive(Serialize, Deserialize)]
 struct Source<'a> {
     name: &'a str,
-    /// Stamp, digest, and when these were recorded in nanoseconds since 1970; none when it must not be there.
-    record: Option<(Stamp, Digest, i64)>,
+    /// None when it must not be there.
+    record: Option<FileRecord>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -314,14 +314,14 @@ impl<'a> Seal<'a> {
             let sources = &mut dirs.entry(dir.to_owned()).or_default().sources;
             sources.insert(name.to_owned(), record);
         }
-        let mut add = |path: &str, stamp: Stamp, digest: Digest, recorded_ns: i64| {
+        let mut add = |path: &str, record: FileRecord| {
             let (dir, name) = split(path);
-            let digest = (!stamp.is_reliable_at(recorded_ns)).then_some(digest);
+            let digest = (!record.is_reliable()).then_some(record.digest);
             let outputs = &mut dirs.entry(dir.to_owned()).or_default().outputs;
-            outputs.insert(name.to_owned(), (stamp, digest));
+            outputs.insert(name.to_owned(), (record.stamp, digest));
         };
         for (path, record) in parts.publisher.outputs() {
-            add(path, record.stamp, record.digest, record.recorded_ns);
+            add(path, record.file);
         }
         for target in &parts.rest.target_roots {
             let path = format!("{target}/{}", manifest::NAME);
@@ -329,7 +329,12 @@ impl<'a> Seal<'a> {
             // A target without outputs has none.
             if let Ok(metadata) = std::fs::metadata(root.join(&path)) {
                 let digest = Digest::of_file(&root.join(&path)).ok()?;
-                add(&path, Stamp::of(&metadata), digest, recorded_ns);
+                let record = FileRecord {
+                    stamp: Stamp::of(&metadata),
+                    digest,
+                    recorded_ns,
+                };
+                add(&path, record);
             }
         }
         for dir in &parts.rest.empty_dirs {
@@ -399,21 +404,20 @@ impl Source<'_> {
     fn now(&self, dir: &Directory) -> Option<Option<FileRecord>> {
         let looked_ns = now_ns();
         let found = dir.stamp(self.name);
-        let Some((stamp, digest, recorded_ns)) = self.record else {
+        let Some(record) = self.record else {
             return found.is_none().then_some(None);
         };
         let (found, _) = found.filter(|(_, is_file)| *is_file)?;
-        let record = |recorded_ns| FileRecord {
-            stamp,
-            digest,
-            recorded_ns,
+        // One with another stamp is for the build, which records the new one.
+        let read = || {
+            (found == record.stamp)
+                .then(|| Digest::of_file(&dir.path().join(self.name)).ok())
+                .flatten()
         };
-        if stamp.proves(recorded_ns, &found) {
-            return Some(Some(record(recorded_ns)));
-        }
-        // One with another stamp is left to the build, which records the new one.
-        let is_same = found == stamp && digest.is_of_file(&dir.path().join(self.name));
-        is_same.then(|| Some(record(looked_ns)))
+        record
+            .check(looked_ns, found, read)
+            .record(record)
+            .map(Some)
     }
 }
 
@@ -422,22 +426,15 @@ impl Source<'_> {
     fn now_elsewhere(&self, path: &RelPath, places: &Places) -> Option<Option<FileRecord>> {
         let looked_ns = now_ns();
         let look = places.look(path);
-        let Some((stamp, digest, recorded_ns)) = self.record else {
+        let Some(record) = self.record else {
             return look.is_none().then_some(None);
         };
-        let is_same = stamp.proves(recorded_ns, &look?.stamp);
-        let record = |stamp, recorded_ns| FileRecord {
-            stamp,
-            digest,
-            recorded_ns,
-        };
-        if is_same {
-            return Some(Some(record(stamp, recorded_ns)));
-        }
         // The stamp of a directory is also that of what does not matter in it.
-        let is_proved = places.digest(path) == Some(digest);
-        let now = look.map_or(stamp, |look| look.stamp);
-        is_proved.then(|| Some(record(now, looked_ns)))
+        let read = || places.digest(path);
+        record
+            .check(looked_ns, look?.stamp, read)
+            .record(record)
+            .map(Some)
     }
 }
 
@@ -459,7 +456,7 @@ impl OwnedDir {
     fn as_dir<'a>(&'a self, path: &'a str) -> Dir<'a> {
         let sources = self.sources.iter().map(|(name, record)| Source {
             name,
-            record: record.map(|record| (record.stamp, record.digest, record.recorded_ns)),
+            record: *record,
         });
         let outputs = self.outputs.iter().map(|(name, (stamp, digest))| Output {
             name,

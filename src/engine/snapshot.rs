@@ -14,7 +14,7 @@ use crate::digest::{Digest, Stamp};
 use crate::events::Diagnostic;
 use crate::parallel::{self, lock};
 use crate::plan::{Files, Source};
-use crate::store::FileRecord;
+use crate::store::{Check, FileRecord};
 use crate::worker::observed::{Places, is_elsewhere};
 
 use super::directory::Directory;
@@ -111,8 +111,7 @@ impl Snapshot {
         let is_other = |path: &RelPath, state: State| match (state, self.places.look(path)) {
             (State::Forgotten, _) | (State::Absent, None) => false,
             (State::There(record), Some(look)) => {
-                let is_same = record.stamp.proves(record.recorded_ns, &look.stamp);
-                !is_same && self.places.digest(path) != Some(record.digest)
+                !record.is_proved_by(&look.stamp) && self.places.digest(path) != Some(record.digest)
             }
             _ => true,
         };
@@ -256,20 +255,12 @@ impl Snapshot {
                 let (Some(record), Some(found)) = (record, &found) else {
                     return (record.is_some() != found.is_some(), false, None);
                 };
-                if record.stamp.proves(record.recorded_ns, &found.stamp) {
-                    return (false, found.has_links, None);
+                let read = || Digest::of_file(&path.under(&self.root)).ok();
+                match record.check(looked_ns, found.stamp, read) {
+                    Check::Same => (false, found.has_links, None),
+                    Check::Restamped(renewed) => (false, found.has_links, Some((*record, renewed))),
+                    Check::Changed => (true, found.has_links, None),
                 }
-                let is_same = record.digest.is_of_file(&path.under(&self.root));
-                let renewed = FileRecord {
-                    stamp: found.stamp,
-                    digest: record.digest,
-                    recorded_ns: looked_ns,
-                };
-                (
-                    !is_same,
-                    found.has_links,
-                    is_same.then_some((*record, renewed)),
-                )
             };
             group.iter().map(again).collect()
         });
@@ -299,17 +290,25 @@ impl Snapshot {
     }
 
     fn look(&self, path: &RelPath) -> Option<Digest> {
+        let recorded_ns = now_ns();
         let stamp = self.places.look(path)?.stamp;
         let mut seen = self.seen();
         if let Some(record) = seen.records.remove(path)
-            && record.stamp.proves(record.recorded_ns, &stamp)
+            && record.is_proved_by(&stamp)
         {
             seen.files.insert(path.clone(), State::There(record));
             return Some(record.digest);
         }
         drop(seen);
         let digest = self.places.digest(path)?;
-        self.seen().remember(path, stamp, digest);
+        self.seen().remember(
+            path,
+            FileRecord {
+                stamp,
+                digest,
+                recorded_ns,
+            },
+        );
         Some(digest)
     }
 
@@ -319,6 +318,7 @@ impl Snapshot {
             return Ok(None);
         }
         let file = path.under(&self.root);
+        let recorded_ns = now_ns();
         let stamp = match std::fs::metadata(&file) {
             Ok(found) if found.is_file() => Stamp::of(&found),
             Ok(_) => return Ok(None),
@@ -327,7 +327,14 @@ impl Snapshot {
         };
         match Digest::of_file(&file) {
             Ok(digest) => {
-                self.seen().remember(path, stamp, digest);
+                self.seen().remember(
+                    path,
+                    FileRecord {
+                        stamp,
+                        digest,
+                        recorded_ns,
+                    },
+                );
                 Ok(Some(digest))
             }
             Err(error) if is_failure(&error) => Err(error),
@@ -335,12 +342,18 @@ impl Snapshot {
         }
     }
 
-    fn bytes(&self, path: &RelPath) -> io::Result<(Stamp, Vec<u8>)> {
+    fn bytes(&self, path: &RelPath) -> io::Result<(FileRecord, Vec<u8>)> {
         let file = path.under(&self.root);
+        let recorded_ns = now_ns();
         let stamp = Stamp::of(&std::fs::metadata(&file)?);
         let mut bytes = Vec::new();
         self.bounds.open(&file)?.read_to_end(&mut bytes)?;
-        Ok((stamp, bytes))
+        let record = FileRecord {
+            stamp,
+            digest: Digest::of(&bytes),
+            recorded_ns,
+        };
+        Ok((record, bytes))
     }
 
     /// Whether a file still has the content that this snapshot saw (`None`: still does not exist).
@@ -353,7 +366,7 @@ impl Snapshot {
         let stamp = look.stamp;
         if let Some(State::There(record)) = self.seen().files.get(path)
             && record.digest == digest
-            && record.stamp.proves(record.recorded_ns, &stamp)
+            && record.is_proved_by(&stamp)
         {
             return true;
         }
@@ -395,16 +408,11 @@ fn dir_of(path: &RelPath) -> &str {
 }
 
 impl Seen {
-    fn remember(&mut self, path: &RelPath, stamp: Stamp, digest: Digest) {
-        let record = FileRecord {
-            stamp,
-            digest,
-            recorded_ns: now_ns(),
-        };
+    fn remember(&mut self, path: &RelPath, record: FileRecord) {
         self.records.remove(path);
         let before = self.files.insert(path.clone(), State::There(record));
         self.is_torn |= match before {
-            Some(State::There(before)) => before.digest != digest,
+            Some(State::There(before)) => before.digest != record.digest,
             Some(State::Absent) => true,
             Some(State::Forgotten) | None => false,
         };
@@ -451,7 +459,7 @@ impl Files for Snapshot {
             true => self.bytes(path),
             false => Err(error),
         };
-        let (stamp, bytes) = match self.bytes(path).or_else(again) {
+        let (record, bytes) = match self.bytes(path).or_else(again) {
             Ok(found) => found,
             Err(error) => {
                 if is_failure(&error) {
@@ -461,13 +469,13 @@ impl Files for Snapshot {
             }
         };
         let bytes: Arc<[u8]> = bytes.into();
-        let digest = Digest::of(&bytes);
+        let digest = record.digest;
         let mut seen = self.seen();
         // Another thread was quicker: a plan sees one content.
         if let Some(source) = seen.content(path) {
             return Some(source);
         }
-        seen.remember(path, stamp, digest);
+        seen.remember(path, record);
         let source = Source { bytes, digest };
         seen.keep_content(path, &source);
         Some(source)
@@ -550,6 +558,26 @@ mod tests {
         assert!(racy.is_unchanged(&path, Some(Digest::of("one"))));
         std::fs::write(dir.path().join("a.txt"), "two").unwrap();
         assert!(!racy.is_unchanged(&path, Some(Digest::of("one"))));
+    }
+
+    #[test]
+    fn a_record_is_as_old_as_its_stamp_however_long_reading_takes() {
+        let dir = tempfile::tempdir().unwrap();
+        let large = std::fs::File::create(dir.path().join("large.bin")).unwrap();
+        large.set_len(128 << 20).unwrap();
+        let path = RelPath::new("large.bin").unwrap();
+        for reads in [false, true] {
+            let snapshot = Snapshot::new(dir.path(), HashMap::new());
+            let before = now_ns();
+            match reads {
+                true => assert!(snapshot.read(&path).is_some()),
+                false => assert!(snapshot.digest(&path).is_some()),
+            }
+            let took = now_ns() - before;
+            let (_, record) = snapshot.take_changed_records().remove(0);
+            // A write in the clock tick of the stamp, before the file was read, would go unnoticed otherwise.
+            assert!(record.recorded_ns - before < took / 2, "of {took} ns");
+        }
     }
 
     #[test]

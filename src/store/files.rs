@@ -1,22 +1,81 @@
-//! Sources as they were last seen: stamps that save hashing, and a number that grows with every change.
+//! Files as they were last seen, so that stamps save reading them; the records of sources, with a number that grows with
+//! every change.
 
 use std::collections::HashMap;
 
 use rusqlite::{Row, params};
+use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Stamp};
 
 use super::{Result, Store, digest};
 
-/// A source as it was last seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A file as it was last seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
-    /// What the file system said of it.
+    /// What the file system said of it before it was read.
     pub stamp: Stamp,
     /// The digest of its bytes.
     pub digest: Digest,
-    /// When that was, in nanoseconds since 1970.
+    /// A time before the stamp was taken, in nanoseconds since 1970. A later one proves nothing: reading may take longer
+    /// than a stamp needs to become reliable, and a file can change meanwhile without another stamp.
     pub recorded_ns: i64,
+}
+
+/// How a file compares with its record.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// Its stamp proves that it has the bytes of the record.
+    Same,
+    /// It was read and has them: the record with the stamp that it has now.
+    Restamped(FileRecord),
+    /// It has other bytes, or cannot be read.
+    Changed,
+}
+
+impl Check {
+    /// The record of the file as it is now, if it still has the bytes of `before`.
+    pub fn record(self, before: FileRecord) -> Option<FileRecord> {
+        match self {
+            Self::Same => Some(before),
+            Self::Restamped(record) => Some(record),
+            Self::Changed => None,
+        }
+    }
+}
+
+impl FileRecord {
+    /// Whether a file that has the stamp `found` certainly has these bytes.
+    pub fn is_proved_by(&self, found: &Stamp) -> bool {
+        self.stamp.proves(self.recorded_ns, found)
+    }
+
+    /// Whether its stamp can prove anything.
+    pub fn is_reliable(&self) -> bool {
+        self.stamp.is_reliable_at(self.recorded_ns)
+    }
+
+    /// Compares a file that has the stamp `found`, which was taken after `looked_ns`, with this record. `read` gives the
+    /// digest of its bytes, and is called only when the stamp proves nothing.
+    pub fn check(
+        &self,
+        looked_ns: i64,
+        found: Stamp,
+        read: impl FnOnce() -> Option<Digest>,
+    ) -> Check {
+        if self.is_proved_by(&found) {
+            return Check::Same;
+        }
+        match read() == Some(self.digest) {
+            true => Check::Restamped(Self {
+                stamp: found,
+                digest: self.digest,
+                recorded_ns: looked_ns,
+            }),
+            false => Check::Changed,
+        }
+    }
 }
 
 /// Reads a stamp from five columns of a row, from `first` on.

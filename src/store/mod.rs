@@ -33,7 +33,7 @@ use writer::{Write, Writer, in_savepoint};
 
 pub use crate::owner::Owner;
 pub use actions::{CachedResult, Latest, Parts, ResultStatus};
-pub use files::FileRecord;
+pub use files::{Check, FileRecord};
 pub use garbage::{Collected, Limits, Usage, Verified};
 pub use jobs::{Finish, JobEnd, JobId, JobState, Lease, NewJob, Recorded};
 pub use outputs::{OutputRecord, Written};

@@ -5,20 +5,16 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Row, params};
 
-use crate::digest::{Digest, Stamp};
+use crate::digest::Digest;
 
-use super::files::stamp;
+use super::files::{FileRecord, stamp};
 use super::{Result, Store, digest};
 
 /// An output that we wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputRecord {
-    /// The digest of its bytes.
-    pub digest: Digest,
-    /// What the file system said of it afterwards; zero while it is being written.
-    pub stamp: Stamp,
-    /// When that was, in nanoseconds since 1970.
-    pub recorded_ns: i64,
+    /// Its bytes, and its stamp in its place: [`Stamp::NONE`] while it is being written.
+    pub file: FileRecord,
     /// The specification and output root it belongs to.
     pub scope: Arc<str>,
     /// The digest of what we wrote there before: it may still be there until the new bytes are known to be in place.
@@ -30,7 +26,7 @@ pub struct OutputRecord {
 impl OutputRecord {
     /// Whether we wrote bytes with this digest there; none when the record says nothing about them.
     pub fn wrote(&self, digest: Digest) -> Option<bool> {
-        if self.digest == digest {
+        if self.file.digest == digest {
             return Some(!self.is_adopted);
         }
         (self.before == Some(digest)).then_some(true)
@@ -92,11 +88,15 @@ impl Store {
                  WHERE path = ?1 AND digest = ?2",
             )?;
             for (path, record) in outputs {
-                let stamp = record.stamp;
+                let FileRecord {
+                    stamp,
+                    digest,
+                    recorded_ns,
+                } = record.file;
                 statement.execute(params![
                     &*path,
-                    record.digest.to_string(),
-                    record.recorded_ns,
+                    digest.to_string(),
+                    recorded_ns,
                     stamp.size as i64,
                     stamp.mtime_ns,
                     stamp.ctime_ns,
@@ -144,9 +144,11 @@ impl Scopes {
 
 fn record(row: &Row<'_>, scopes: &mut Scopes) -> Result<OutputRecord> {
     Ok(OutputRecord {
-        digest: digest(row.get_ref(1)?.as_str().unwrap_or_default())?,
-        stamp: stamp(row, 4)?,
-        recorded_ns: row.get(2)?,
+        file: FileRecord {
+            digest: digest(row.get_ref(1)?.as_str().unwrap_or_default())?,
+            stamp: stamp(row, 4)?,
+            recorded_ns: row.get(2)?,
+        },
         scope: scopes.of(row.get_ref(3)?.as_str().unwrap_or_default()),
         before: match row.get_ref(9)?.as_str_or_null().unwrap_or_default() {
             Some(before) => Some(digest(before)?),
@@ -163,11 +165,15 @@ fn insert(connection: &Connection, outputs: &[Written]) -> Result<()> {
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     for (path, record, action) in outputs {
-        let stamp = record.stamp;
+        let FileRecord {
+            stamp,
+            digest,
+            recorded_ns,
+        } = record.file;
         statement.execute(params![
             &**path,
-            record.digest.to_string(),
-            record.recorded_ns,
+            digest.to_string(),
+            recorded_ns,
             &**action,
             &*record.scope,
             stamp.size as i64,

@@ -70,7 +70,6 @@ impl Publisher {
         debug_assert!(record.scope == self.scope || path.starts_with(SOURCES));
         let file = self.file(path);
         let stamp = Stamp::of(&std::fs::metadata(&file).ok()?);
-        let is_proved = record.stamp.proves(record.recorded_ns, &stamp);
-        Some(is_proved || record.digest.is_of_file(&file))
+        Some(record.file.is_proved_by(&stamp) || record.file.digest.is_of_file(&file))
     }
 }

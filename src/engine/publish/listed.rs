@@ -12,7 +12,7 @@ use crate::digest::{Digest, Stamp, sha256_of_file};
 use crate::error::Result;
 use crate::files;
 use crate::parallel::{self, lock};
-use crate::store::OutputRecord;
+use crate::store::{FileRecord, OutputRecord};
 
 use super::super::snapshot::now_ns;
 use super::{Publisher, there};
@@ -166,15 +166,17 @@ impl Publisher {
             .collect();
         let found = parallel::each(&listed, |(path, sha256)| {
             let file = self.file(path);
+            let recorded_ns = now_ns();
             let metadata = there::metadata(&file).ok().flatten();
             let metadata = metadata.filter(|metadata| metadata.is_file())?;
-            let recorded_ns = now_ns();
             let digest = Digest::of_file(&file).ok()?;
             let is_listed = sha256_of_file(&file).is_ok_and(|found| found == **sha256);
             let record = OutputRecord {
-                digest,
-                stamp: Stamp::of(&metadata),
-                recorded_ns,
+                file: FileRecord {
+                    digest,
+                    stamp: Stamp::of(&metadata),
+                    recorded_ns,
+                },
                 scope: Arc::clone(&self.scope),
                 before: None,
                 is_adopted: false,

@@ -22,7 +22,7 @@ use crate::digest::{Digest, Stamp};
 use crate::error::Result;
 use crate::events::{Diagnostic, Events};
 use crate::parallel::{self, lock};
-use crate::store::{OutputRecord, Store, Written};
+use crate::store::{Check, FileRecord, OutputRecord, Store, Written};
 
 use super::recalled::Recalled;
 use super::snapshot::now_ns;
@@ -152,7 +152,7 @@ impl Publisher {
         self.among_sources.clear();
         for (path, record) in &ledger {
             if path.starts_with(SOURCES) {
-                self.own.insert(Arc::clone(path), record.digest);
+                self.own.insert(Arc::clone(path), record.file.digest);
                 self.among_sources.insert(Arc::clone(path));
             }
         }
@@ -240,17 +240,21 @@ impl Publisher {
     pub fn confirm(&mut self) {
         let doubtful: Vec<(Arc<str>, OutputRecord)> = self
             .outputs()
-            .filter(|(_, record)| !record.stamp.is_reliable_at(record.recorded_ns))
+            .filter(|(_, record)| !record.file.is_reliable())
             .map(|(path, record)| (Arc::clone(path), record.clone()))
             .collect();
         let confirmed = parallel::map(&doubtful, |(path, record)| {
             let file = self.file(path);
             let recorded_ns = now_ns();
             let stamp = Stamp::of(&std::fs::symlink_metadata(&file).ok()?);
-            let is_ours = stamp.is_reliable_at(recorded_ns) && record.digest.is_of_file(&file);
-            is_ours.then(|| OutputRecord {
+            let confirmed = FileRecord {
                 stamp,
                 recorded_ns,
+                ..record.file
+            };
+            let is_ours = confirmed.is_reliable() && confirmed.digest.is_of_file(&file);
+            is_ours.then(|| OutputRecord {
+                file: confirmed,
                 ..record.clone()
             })
         });
@@ -265,7 +269,7 @@ impl Publisher {
     /// The digest that an output has by the ledger.
     pub fn digest_of(&self, destination: &str) -> Result<Option<Digest>> {
         let record = self.recorded(destination)?;
-        Ok(record.map(|record| record.digest))
+        Ok(record.map(|record| record.file.digest))
     }
 
     /// Whether an output is on disk with these bytes, and known as ours. Reads the file only when its stamp
@@ -280,30 +284,30 @@ impl Publisher {
         let Some(record) = self.recorded(destination)? else {
             return Ok(false);
         };
-        if record.digest != digest || record.scope != self.scope {
+        if record.file.digest != digest || record.scope != self.scope {
             return Ok(false);
         }
         let file = self.file(destination);
+        let looked_ns = now_ns();
         let Ok(metadata) = std::fs::symlink_metadata(&file) else {
             return Ok(false);
         };
         if !metadata.is_file() {
             return Ok(false);
         }
-        let stamp = Stamp::of(&metadata);
-        if record.stamp.proves(record.recorded_ns, &stamp) {
-            return Ok(true);
+        let read = || Digest::of_file(&file).ok();
+        match record.file.check(looked_ns, Stamp::of(&metadata), read) {
+            Check::Same => Ok(true),
+            Check::Restamped(file) => {
+                let record = OutputRecord {
+                    file,
+                    ..record.into_owned()
+                };
+                self.restamp(vec![(Arc::clone(destination), record)]);
+                Ok(true)
+            }
+            Check::Changed => Ok(false),
         }
-        if !digest.is_of_file(&file) {
-            return Ok(false);
-        }
-        let record = OutputRecord {
-            stamp,
-            recorded_ns: now_ns(),
-            ..record.into_owned()
-        };
-        self.restamp(vec![(Arc::clone(destination), record)]);
-        Ok(true)
     }
 
     /// Whether a file of the author stands there: one in the source tree that we did not write. Only
@@ -341,7 +345,7 @@ impl Publisher {
 
     fn keep(&mut self, destination: &Arc<str>, record: &OutputRecord) {
         if destination.starts_with(SOURCES) {
-            self.own.insert(Arc::clone(destination), record.digest);
+            self.own.insert(Arc::clone(destination), record.file.digest);
             self.among_sources.insert(Arc::clone(destination));
         }
         self.ledger.insert(Arc::clone(destination), record.clone());

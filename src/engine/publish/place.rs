@@ -8,7 +8,7 @@ use crate::error::{BUG_HINT, Dir, Error, Result};
 use crate::events::{Diagnostic, Event};
 use crate::files;
 use crate::parallel;
-use crate::store::OutputRecord;
+use crate::store::{FileRecord, OutputRecord};
 
 use super::super::snapshot::now_ns;
 use super::there::What;
@@ -57,7 +57,7 @@ impl Publisher {
                 Ok(record) => {
                     self.events.emit(Event::Output {
                         path: output.destination.to_string(),
-                        digest: Some(record.digest),
+                        digest: Some(record.file.digest),
                     });
                     placed.push(output.written(record));
                 }
@@ -96,7 +96,7 @@ impl Publisher {
         let known = self.recorded(&staged.destination)?;
         let before = staged.there.ours();
         Ok(known.is_some_and(|known| {
-            known.digest == staged.record.digest
+            known.file.digest == staged.record.file.digest
                 && known.scope == staged.record.scope
                 && !known.is_adopted
                 && before.is_none_or(|before| known.wrote(before) == Some(true))
@@ -129,8 +129,11 @@ impl Publisher {
         move_into_place(&output.path, &file)?;
         let stamp = stamp_of(&file);
         Ok(OutputRecord {
-            stamp,
-            recorded_ns: staged.recorded_after_move(moved_ns, &stamp),
+            file: FileRecord {
+                stamp,
+                recorded_ns: staged.recorded_after_move(moved_ns, &stamp),
+                ..output.record.file
+            },
             ..output.record.clone()
         })
     }

@@ -72,7 +72,7 @@ impl Publisher {
         if !self.is_inside(&file).map_err(io)? {
             return Ok(Removed::Stays("a link leads out of the output directory"));
         }
-        let is_adopted = record.is_adopted && digest == record.digest;
+        let is_adopted = record.is_adopted && digest == record.file.digest;
         if is_ours {
             std::fs::remove_file(&file)
                 .map_err(|error| Error::io_in(Dir::Output, "remove", &file, &error))?;

@@ -11,7 +11,7 @@ use crate::error::{self, Dir, Error, Result};
 use crate::events::Diagnostic;
 use crate::files;
 use crate::parallel;
-use crate::store::{OutputRecord, Written};
+use crate::store::{FileRecord, OutputRecord, Written};
 
 use super::super::snapshot::now_ns;
 use super::there::{There, What};
@@ -145,9 +145,11 @@ impl Publisher {
             let recorded_ns = now_ns();
             let there = self.look(destination)?;
             let mut record = OutputRecord {
-                digest: output.digest,
-                stamp: Stamp::NONE,
-                recorded_ns,
+                file: FileRecord {
+                    digest: output.digest,
+                    stamp: Stamp::NONE,
+                    recorded_ns,
+                },
                 scope: Arc::clone(&self.scope),
                 before: None,
                 is_adopted: false,
@@ -155,7 +157,7 @@ impl Publisher {
             if let What::File { digest, is_ours } = there.what
                 && digest == output.digest
             {
-                record.stamp = there.stamp.unwrap_or(Stamp::NONE);
+                record.file.stamp = there.stamp.unwrap_or(Stamp::NONE);
                 record.is_adopted = !is_ours;
                 let destination = Arc::clone(destination);
                 let action = Arc::clone(&output.action);

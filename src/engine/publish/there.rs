@@ -86,10 +86,10 @@ impl Publisher {
         }
         let record = self.recorded(destination)?;
         if let Some(record) = &record
-            && record.stamp.proves(record.recorded_ns, &stamp)
+            && record.file.is_proved_by(&stamp)
         {
             let what = What::File {
-                digest: record.digest,
+                digest: record.file.digest,
                 is_ours: !record.is_adopted,
             };
             return there(what, Some(stamp));

@@ -171,9 +171,11 @@ fn damage_is_found_and_cleaning_keeps_what_is_known_of_outputs() {
     let again = store.verify().unwrap();
     assert_eq!((again.results, again.damaged, again.missing), (1, 0, 1));
     let output = OutputRecord {
-        digest: large,
-        stamp: Stamp::NONE,
-        recorded_ns: 1,
+        file: FileRecord {
+            digest: large,
+            stamp: Stamp::NONE,
+            recorded_ns: 1,
+        },
         scope: "".into(),
         before: None,
         is_adopted: false,
@@ -249,15 +251,17 @@ fn only_what_nothing_refers_to_is_collected() {
             .record_result(&name, ActionKind::Html, &Digest::of(&name), &run)
             .unwrap();
         let output = OutputRecord {
-            digest: written,
-            stamp: Stamp {
-                size: 1,
-                mtime_ns: 1,
-                ctime_ns: -6,
-                inode: 1,
-                device: 7,
+            file: FileRecord {
+                digest: written,
+                stamp: Stamp {
+                    size: 1,
+                    mtime_ns: 1,
+                    ctime_ns: -6,
+                    inode: 1,
+                    device: 7,
+                },
+                recorded_ns: 1,
             },
-            recorded_ns: 1,
             scope: "".into(),
             before: None,
             is_adopted: false,

@@ -58,9 +58,11 @@ fn records_survive_reopening() {
     };
     store.record_files(vec![("a".to_owned(), file)]).unwrap();
     let output = OutputRecord {
-        digest: Digest::of("o"),
-        stamp: file.stamp,
-        recorded_ns: 5,
+        file: FileRecord {
+            digest: Digest::of("o"),
+            stamp: file.stamp,
+            recorded_ns: 5,
+        },
         scope: "course.xml".into(),
         before: Some(Digest::of("before")),
         is_adopted: true,
