@@ -17,8 +17,9 @@ pub struct OutputRecord {
     pub file: FileRecord,
     /// The specification and output root it belongs to.
     pub scope: Arc<str>,
-    /// The digest of what we wrote there before: it may still be there until the new bytes are known to be in place.
-    pub before: Option<Digest>,
+    /// The digest of what we wrote there before: it may still be there until the new bytes are known to be in place. In a
+    /// box, since there are very many records and hardly any has one.
+    pub before: Option<Box<Digest>>,
     /// Whether these bytes were found there, and nothing proves that we wrote them.
     pub is_adopted: bool,
 }
@@ -29,7 +30,7 @@ impl OutputRecord {
         if self.file.digest == digest {
             return Some(!self.is_adopted);
         }
-        (self.before == Some(digest)).then_some(true)
+        (self.before.as_deref() == Some(&digest)).then_some(true)
     }
 }
 
@@ -151,7 +152,7 @@ fn record(row: &Row<'_>, scopes: &mut Scopes) -> Result<OutputRecord> {
         },
         scope: scopes.of(row.get_ref(3)?.as_str().unwrap_or_default()),
         before: match row.get_ref(9)?.as_str_or_null().unwrap_or_default() {
-            Some(before) => Some(digest(before)?),
+            Some(before) => Some(Box::new(digest(before)?)),
             None => None,
         },
         is_adopted: row.get(10)?,
@@ -181,7 +182,7 @@ fn insert(connection: &Connection, outputs: &[Written]) -> Result<()> {
             stamp.ctime_ns,
             stamp.inode as i64,
             stamp.device as i64,
-            record.before.map(|before| before.to_string()),
+            record.before.as_deref().map(ToString::to_string),
             record.is_adopted
         ])?;
     }

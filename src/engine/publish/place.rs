@@ -80,7 +80,7 @@ impl Publisher {
         for staged in staged {
             if !self.knows(staged)? {
                 intents.push(staged.written(OutputRecord {
-                    before: staged.there.ours(),
+                    before: staged.there.ours().map(Box::new),
                     ..staged.record.clone()
                 }));
             }

@@ -64,7 +64,7 @@ fn records_survive_reopening() {
             recorded_ns: 5,
         },
         scope: "course.xml".into(),
-        before: Some(Digest::of("before")),
+        before: Some(Box::new(Digest::of("before"))),
         is_adopted: true,
     };
     store
