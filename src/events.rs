@@ -200,6 +200,14 @@ impl ActionKind {
             Self::Copy => "copy",
         }
     }
+
+    /// Whether workers make such results. What this process makes itself is not stored, as making it again costs no more.
+    pub fn is_of_workers(self) -> bool {
+        match self {
+            Self::Execute | Self::Html | Self::Plantuml | Self::Drawio => true,
+            Self::Deck | Self::Copy => false,
+        }
+    }
 }
 
 /// How an action ended.

@@ -460,19 +460,65 @@ fn files_of_the_author_are_never_overwritten() {
     course.write("slides/m/topic_020_images/img/mine.png", "drawn by hand");
     let file = course.path("slides/m/topic_020_images/img/mine.png");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let ran = course.built();
-    assert!(
-        ran.stdout
-            .contains("was not made by clm and is not replaced"),
-        "{}",
-        ran.stdout
-    );
+    let said = "was not made by clm and is not replaced";
+    // Also by a build with nothing to do, with and without the one before.
+    for args in [
+        &[][..],
+        &[],
+        &["--only", "slides/m/topic_020_images/pu/mine.pu"],
+    ] {
+        let ran = course.build(args);
+        assert_eq!(ran.code, 0, "{}", ran.stdout);
+        let warnings = ran.diagnostics().into_iter();
+        assert_eq!(
+            warnings
+                .filter(|warning| warning.message.contains(said))
+                .count(),
+            1,
+            "{}",
+            ran.stdout
+        );
+    }
     assert_eq!(
         course.read("slides/m/topic_020_images/img/mine.png"),
         "drawn by hand"
     );
     let shown = course.path("output/shared/course-en/Slides/Html/Completed/Part/img/mine.png");
     assert!(std::fs::read(shown).unwrap().starts_with(b"\x89PNG"));
+    assert_eq!(course.built().started(), [""; 0]);
+}
+
+#[test]
+fn of_two_diagrams_with_one_picture_the_first_has_its_place_in_the_source_tree_too() {
+    let course = course("images");
+    let [one, other] = ["pu", "dia"].map(|dir| format!("slides/m/topic_020_images/{dir}/twice.pu"));
+    course.write(&one, "@startuml\nclass One\n@enduml\n");
+    course.write(&other, "@startuml\nclass Another\nclass Third\n@enduml\n");
+    let picture = course.path("slides/m/topic_020_images/img-generated/twice.png");
+    let shown = course.path("output/shared/course-en/Slides/Html/Completed/Part/img/twice.png");
+    for _ in 0..3 {
+        let ran = course.build(&[]);
+        assert_eq!(ran.code, 1, "{}", ran.stdout);
+        let [error] = ran.errors()[..] else {
+            panic!("{}", ran.stdout)
+        };
+        assert!(
+            error.message.contains("it has the same output as"),
+            "{error}"
+        );
+        assert_eq!(ran.counts().restored, 0, "{}", ran.stdout);
+        let read = |path: &std::path::Path| std::fs::read(path).unwrap();
+        assert_eq!(read(&picture), read(&shown));
+    }
+    // The other one has it as soon as it is alone.
+    let before = std::fs::read(&picture).unwrap();
+    let gone = [&one, &other].map(|path| course.path(path));
+    let first = course.build(&[]).errors()[0].file.clone().unwrap();
+    let first = if first == one { &gone[1] } else { &gone[0] };
+    std::fs::remove_file(first).unwrap();
+    course.built();
+    let after = std::fs::read(&picture).unwrap();
+    assert!(after != before && after == std::fs::read(&shown).unwrap());
     assert_eq!(course.built().started(), [""; 0]);
 }
 

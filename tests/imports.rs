@@ -303,7 +303,7 @@ fn a_build_that_asks_a_watch_finds_imports_unchanged() {
     let course = &packages.course;
     let log = packages.elsewhere.path().join("log");
     let file = std::fs::File::create(&log).unwrap();
-    let watch = Watching::start_with(course, &["-L", "en"], |command| {
+    let watch = Watching::start_with(course, &[], |command| {
         command.env("CLM_LOG", "clm=debug").stderr(file);
     });
     watch.run_until(|_| packages.pages().contains("edited first"));
@@ -313,7 +313,7 @@ fn a_build_that_asks_a_watch_finds_imports_unchanged() {
     let before = rounds();
     assert!(before > 0, "{}", log());
     for _ in 0..3 {
-        let ran = course.build(&["-L", "en"]);
+        let ran = course.build(&[]);
         assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
         assert!(ran.notes().is_empty(), "{:?}", ran.notes());
     }

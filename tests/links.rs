@@ -178,7 +178,7 @@ fn the_cache_is_shown_collected_verified_and_cleaned() {
         "what it needs is still there"
     );
     clm(&["cache", "gc", "--max-age", "soon"], 2, "write it like");
-    clm(&["cache", "verify"], 0, "0 damaged");
+    clm(&["cache", "verify"], 0, " 0 damaged and removed, 0 missing");
     clm(&["status"], 0, "cache: ");
     clm(
         &["cache", "clean"],

@@ -78,10 +78,17 @@ fn everything_in_the_state_directory_is_private() {
     std::fs::write(&log, "of an older version\n").unwrap();
     std::fs::set_permissions(&log, std::fs::Permissions::from_mode(0o644)).unwrap();
     let said = with_umask(&course, "000", "daemon start -- --serve 0.0.0.0:0");
+    assert!(
+        said.contains("The preview is at") && !said.contains("token="),
+        "stderr is no terminal, and may be a log: {said}"
+    );
+    let status = course.command(&["status"]).output().unwrap();
+    let said = String::from_utf8(status.stdout).unwrap();
     let token = said
         .split("?token=")
         .nth(1)
-        .map(|rest| rest.trim().to_owned());
+        .and_then(|rest| rest.split_whitespace().next())
+        .map(str::to_owned);
     let found = open(&state);
     let logged = std::fs::read_to_string(&log).unwrap();
     with_umask(&course, "000", "daemon stop");

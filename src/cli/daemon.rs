@@ -15,6 +15,7 @@ use crate::ui;
 
 use super::session::CourseArgs;
 use super::status;
+use super::watch::preview_line;
 
 /// How long a daemon may take to answer, and to end.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -89,14 +90,14 @@ fn start(args: &StartArgs) -> Result<u8> {
     let begun = Instant::now();
     loop {
         if let Some(info) = running(&state_dir) {
-            let preview = info.preview.map_or_else(String::new, |address| {
-                format!("; the preview is at {address}")
-            });
             ui::say(&format!(
-                "Process {} watches {}{preview}",
+                "Process {} watches {}",
                 info.pid,
                 course.place.spec.display()
             ));
+            if let Some(address) = info.preview {
+                ui::say(&preview_line(&address, false));
+            }
             return Ok(0);
         }
         let ended = child.try_wait().ok().flatten();

@@ -1,5 +1,6 @@
 //! The keyboard of `clm watch`.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -9,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::resident::Ask;
 use crate::parallel::lock;
+use crate::private;
 
 use super::watch::Screen;
 
@@ -20,6 +22,8 @@ pub struct Keyboard {
     pub screen: Arc<Mutex<Screen>>,
     /// The address of the preview.
     pub preview: Option<String>,
+    /// The state directory of the course.
+    pub state_dir: PathBuf,
     /// Whether nothing is executed.
     pub is_fast: bool,
     /// Ends the watch.
@@ -76,7 +80,7 @@ impl Keyboard {
             "xdg-open"
         };
         let opened = Command::new(opener)
-            .arg(address)
+            .arg(to_open(address, &self.state_dir))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -86,5 +90,38 @@ impl Keyboard {
             Ok(mut child) => drop(std::thread::spawn(move || child.wait())),
             Err(_) => lock(&self.screen).say(&format!("Open {address} in your browser")),
         }
+    }
+}
+
+/// What a browser is asked to open. A token must not be in the command line, which all users of the machine can see: a page
+/// that only this user can read leads to the address.
+fn to_open(address: &str, state_dir: &Path) -> PathBuf {
+    let page = state_dir.join("preview.html");
+    let text = format!(
+        "<!doctype html><meta http-equiv=\"refresh\" content=\"0; url={address}\"><a href=\"{address}\">Preview</a>\n"
+    );
+    let is_secret = address.contains("?token=");
+    match is_secret && private::write(&page, text.as_bytes()).is_ok() {
+        true => page,
+        false => address.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_not_in_the_command_line_of_a_browser() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let open = "http://127.0.0.1:8000/";
+        assert_eq!(to_open(open, dir.path()), Path::new(open));
+        let secret = "http://192.0.2.1:8000/?token=0123456789abcdef";
+        let page = to_open(secret, dir.path());
+        assert!(page.starts_with(dir.path()));
+        assert!(std::fs::read_to_string(&page).unwrap().contains(secret));
+        let mode = std::fs::metadata(&page).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 }

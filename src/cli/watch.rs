@@ -131,6 +131,7 @@ async fn watch(
             ask,
             screen: Arc::clone(&screen),
             preview: address.clone(),
+            state_dir: place.state_dir(),
             is_fast: args.make.fast,
             cancel: cancel.clone(),
         };
@@ -187,7 +188,7 @@ pub enum Screen {
     /// To a person.
     Watch(Box<Watch>),
     /// To a program.
-    Json(Box<dyn Reporter>),
+    Program(Box<dyn Reporter>),
 }
 
 impl Screen {
@@ -195,30 +196,30 @@ impl Screen {
     pub fn say(&mut self, line: &str) {
         match self {
             Self::Watch(watch) => watch.say(line),
-            Self::Json(_) => ui::say(line),
+            Self::Program(_) => ui::say(line),
         }
     }
 
     fn event(&mut self, event: &Event) {
         match self {
             Self::Watch(watch) => watch.event(event),
-            Self::Json(reporter) => reporter.event(event),
+            Self::Program(reporter) => reporter.event(event),
         }
     }
 
     fn finish(&mut self) {
         match self {
             Self::Watch(watch) => watch.finish(),
-            Self::Json(reporter) => reporter.finish(),
+            Self::Program(reporter) => reporter.finish(),
         }
     }
 }
 
 fn reporter(args: &WatchArgs, place: &Place) -> Result<Screen> {
     let name = place.spec_name();
-    if args.message_format == Some(MessageFormat::Json) {
-        return Ok(Screen::Json(ui::reporter(
-            MessageFormat::Json,
+    if let Some(format @ (MessageFormat::Json | MessageFormat::Github)) = args.message_format {
+        return Ok(Screen::Program(ui::reporter(
+            format,
             Some(place),
             Verbosity {
                 quiet: false,
@@ -272,7 +273,7 @@ fn measure(mut profile: Profile) -> Sink {
 }
 
 /// The line that shows where the preview is. The token in its address is a secret, and not for logs.
-fn preview_line(address: &str, is_logged: bool) -> String {
+pub(super) fn preview_line(address: &str, is_logged: bool) -> String {
     match address.split_once("?token=") {
         Some((open, _)) if is_logged || !std::io::stderr().is_terminal() => {
             format!("The preview is at {open} (`clm status` shows the address with its token)")

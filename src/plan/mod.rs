@@ -244,9 +244,11 @@ fn recipes_of<'r>(
 
 /// The actions that render diagrams, by the place of their images: they are the first ones of a plan, in order.
 fn rendered(layout: &Layout) -> rules::surroundings::Rendered {
-    let images = layout.diagrams.iter();
-    let images = images.map(|entry| entry.diagram.rendered.clone());
-    images.zip(0..).collect()
+    let images = layout.diagrams.iter().zip(0..);
+    let images = images.filter(|(entry, _)| entry.is_written_back);
+    images
+        .map(|(entry, index)| (entry.diagram.rendered.clone(), index))
+        .collect()
 }
 
 /// Where texts go that planning made.

@@ -8,6 +8,7 @@ use std::time::UNIX_EPOCH;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::digest::Digest;
+use crate::events::ActionKind;
 
 use super::{Result, Store, StoreError, from_json, lock, now_ms};
 
@@ -329,6 +330,13 @@ fn newest_run(connection: &Connection) -> Result<i64> {
     Ok(connection.query_row(newest, [], |row| row.get(0))?)
 }
 
+/// Whether results of a kind of actions are stored. One that this version does not know may be.
+fn is_stored(kind: &str) -> bool {
+    let not = [ActionKind::Deck, ActionKind::Copy];
+    debug_assert!(not.iter().all(|kind| !kind.is_of_workers()));
+    !not.iter().any(|known| known.name() == kind)
+}
+
 /// Every recorded run, the one that was used least recently first.
 fn read_runs(connection: &Connection, now: i64) -> Result<Vec<Run>> {
     let mut planned = HashSet::new();
@@ -340,7 +348,7 @@ fn read_runs(connection: &Connection, now: i64) -> Result<Vec<Run>> {
         current.insert(row.get::<_, String>(1)?);
     }
     let mut statement = connection
-        .prepare("SELECT id, action, key, used_ms, outputs FROM actions ORDER BY id DESC")?;
+        .prepare("SELECT id, action, key, used_ms, outputs, kind FROM actions ORDER BY id DESC")?;
     let mut rows = statement.query([])?;
     let mut versions: HashMap<String, usize> = HashMap::new();
     let mut runs = Vec::new();
@@ -348,8 +356,10 @@ fn read_runs(connection: &Connection, now: i64) -> Result<Vec<Run>> {
         let action: String = row.get(1)?;
         let is_current = current.contains(row.get_ref(2)?.as_str().unwrap_or_default());
         let used_ms: i64 = row.get(3)?;
-        let outputs: Vec<(String, String, u64)> =
-            from_json(row.get_ref(4)?.as_str().unwrap_or_default())?;
+        let outputs: Vec<(String, String, u64)> = match is_stored(row.get_ref(5)?.as_str().unwrap_or_default()) {
+            true => from_json(row.get_ref(4)?.as_str().unwrap_or_default())?,
+            false => Vec::new(),
+        };
         let is_planned = planned.contains(&action);
         let version = versions.entry(action).or_default();
         *version += 1;

@@ -213,6 +213,13 @@ impl<'a> History<'a> {
         if lost_power {
             let lost = power::lose(&self.root, &traced.unsynced, &mut self.random);
             self.story.extend(lost.iter().map(ToString::to_string));
+            // What was made since the records that are lost is not known to be clm's either.
+            if lost.iter().any(|torn| torn.path.starts_with(".clm/clm.db")) {
+                let expected = self.house.expected(self.state);
+                let others = tree(&self.root).into_keys();
+                self.torn
+                    .extend(others.filter(|path| !expected.contains_key(path)));
+            }
             self.torn.extend(lost.into_iter().map(|torn| torn.path));
         } else if !has_lost_power {
             self.nothing_is_torn()?;

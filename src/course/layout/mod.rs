@@ -127,6 +127,9 @@ pub struct DiagramOutputs {
     pub diagram: DiagramFile,
     /// Where its image goes.
     pub destinations: Box<[Place]>,
+    /// Whether the place of its image in the source tree is its own: the first diagram of the course has it, as it has the
+    /// outputs.
+    pub is_written_back: bool,
 }
 
 /// A file that is copied.
@@ -167,6 +170,7 @@ pub fn layout(
         topic: None,
         section_dirs: HashMap::new(),
         copy_of: HashMap::new(),
+        written_back: HashMap::new(),
         layout: Layout {
             targets: targets
                 .iter()
@@ -212,6 +216,8 @@ struct Maker<'a> {
     section_dirs: HashMap<(usize, Lang, Format, Kind), Rc<str>>,
     /// Where in the layout the copy of a source is.
     copy_of: HashMap<RelPath, usize>,
+    /// The diagram that a place of an image in the source tree belongs to.
+    written_back: HashMap<RelPath, RelPath>,
     layout: Layout,
 }
 
@@ -267,9 +273,12 @@ impl Maker<'_> {
                 // A diagram directly in its topic renders outside of it, where no output comes from.
                 None => Vec::new(),
             };
+            let first = self.written_back.entry(diagram.rendered.clone());
+            let is_written_back = *first.or_insert_with(|| diagram.at.clone()) == diagram.at;
             self.layout.diagrams.push(DiagramOutputs {
                 diagram: diagram.clone(),
                 destinations: destinations.into(),
+                is_written_back,
             });
         }
         for file in &topic.data {

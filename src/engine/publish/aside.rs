@@ -94,7 +94,9 @@ impl Aside {
             names.join(", ")
         );
         Some(Diagnostic::warning(message).hint(format!(
-            "take back what you need: it is kept for {DAYS} days; with `--no-replace` such outputs are not made instead"
+            "take back what you need: it is kept for {DAYS} days, if all of it has less than {} GB; with `--no-replace` such outputs \
+             are not made instead",
+            MAX_SIZE >> 30
         )))
     }
 

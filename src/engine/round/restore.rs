@@ -159,8 +159,8 @@ impl Progressing<'_, '_> {
             for place in outputs.into_iter().flatten().flatten() {
                 match place {
                     Prepared::Staged(output) => staged.push(output),
-                    Prepared::Unchanged(..) => {}
-                    Prepared::Refused(destination) => self.refused(action, &destination),
+                    // What is refused is reported with the action.
+                    Prepared::Unchanged(..) | Prepared::Refused(_) => {}
                     Prepared::Failed(failure) => fail(failure),
                 }
             }
@@ -182,14 +182,6 @@ impl Progressing<'_, '_> {
             }
         }
         Ok(published)
-    }
-
-    fn refused(&self, action: &Action, destination: &str) {
-        self.warn(&[Diagnostic::warning(format!(
-            "`{destination}` was not made by clm and is not replaced; the outputs show the rendered diagram"
-        ))
-        .at(action.source.as_str(), None)
-        .hint("remove that file, or set `write_back = false` under `[diagrams]` in `clm.toml`")]);
     }
 }
 

@@ -163,11 +163,31 @@ impl Progressing<'_, '_> {
     }
 
     /// Tells what there is to say about an action, and keeps it, to be said again.
-    pub(super) fn say(&mut self, index: ActionIndex, diagnostics: Vec<Diagnostic>) {
+    pub(super) fn say(&mut self, index: ActionIndex, mut diagnostics: Vec<Diagnostic>) {
+        diagnostics.extend(self.refused(index));
         self.warn(&diagnostics);
         if !diagnostics.is_empty() {
             self.found.entry(index).or_default().said = diagnostics;
         }
+    }
+
+    /// Warnings about places of an action's outputs in the source tree where files of the author lie.
+    fn refused(&self, index: ActionIndex) -> Vec<Diagnostic> {
+        let action = &self.round.plan.actions[index];
+        let places = action
+            .outputs
+            .iter()
+            .flat_map(|output| &output.destinations);
+        let refused = places.filter(|place| self.round.publisher.is_refused(place));
+        refused
+            .map(|place| {
+                Diagnostic::warning(format!(
+                    "`{place}` was not made by clm and is not replaced; the outputs show the rendered diagram"
+                ))
+                .at(action.source.as_str(), None)
+                .hint("remove that file, or set `write_back = false` under `[diagrams]` in `clm.toml`")
+            })
+            .collect()
     }
 
     /// Tells the author something; what several outputs of a deck have to say is reported once.

@@ -150,7 +150,7 @@ fn rendering(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
     };
 
     let mut destinations = context.destinations_of(&entry.destinations).into_vec();
-    if settings.write_back {
+    if settings.write_back && entry.is_written_back {
         destinations.push(context.names.of(diagram.rendered.as_str()));
     }
     Recipe {
