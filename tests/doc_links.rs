@@ -78,12 +78,12 @@ fn anchors(text: &str) -> BTreeSet<String> {
             .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
             .map(|c| if c == ' ' { '-' } else { c })
             .collect();
-        let before = seen.entry(name.clone()).or_default();
-        anchors.insert(match before {
+        let count = seen.entry(name.clone()).or_default();
+        anchors.insert(match *count {
             0 => name,
-            count => format!("{name}-{count}"),
+            before => format!("{name}-{before}"),
         });
-        *before += 1;
+        *count += 1;
     }
     anchors
 }
