@@ -2,7 +2,7 @@
 //!
 //! A file in the state directory with everything that a build of the whole course was made of, and all that it made, by
 //! stamp: directories, files that were read or looked for, outputs. If all of it is as it was, nothing has to be read,
-//! planned or decided. If some of it changed, the rest need not be: see [`super::left`].
+//! planned or decided. If some of it changed, the rest need not be: see the module `left`.
 
 mod names;
 
