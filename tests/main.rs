@@ -16,6 +16,7 @@ mod counts;
 mod cpp;
 mod daemon;
 mod demo;
+mod doc_format;
 mod drawio;
 mod editors;
 mod format;
