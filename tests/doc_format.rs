@@ -349,7 +349,8 @@ fn outputs_are_as_the_document_says() {
 #[test]
 fn what_is_wrong_in_an_example_is_noticed() {
     let text = "# Wrong\n\n`course.xml`:\n\n```xml\n<topics><topic>helo</topic><topic>hello</topic></topics>\n```\n\n\
-                Files in `slides`:\n\n```files\nm/topic_010_hello/\n  slides_a.py\n```\n\n`output`:\n\n```tree\nother.py\n```\n\n\
+                Files in `slides`:\n\n```files\nm/topic_010_hello/\n  slides_a.py\n```\n\n\
+                `output`:\n\n```tree\nother.py\n```\n\n\
                 `output/course-en/Slides/Python/Completed/Week 1/01 slides_a.py`:\n\n```python\n# %%\n1\n```\n\n\
                 `output/course-en/Slides/Python/Completed/Week 1/01 slides_a.py` contains:\n\n```python\n2\n```\n\n\
                 ```text warning\na: warning: b\n```\n\nAnd\n\n```python\n3\n```\n";
