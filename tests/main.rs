@@ -16,6 +16,7 @@ mod counts;
 mod cpp;
 mod daemon;
 mod demo;
+mod doc_format;
 mod doc_links;
 mod drawio;
 mod editors;

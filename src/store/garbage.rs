@@ -356,10 +356,11 @@ fn read_runs(connection: &Connection, now: i64) -> Result<Vec<Run>> {
         let action: String = row.get(1)?;
         let is_current = current.contains(row.get_ref(2)?.as_str().unwrap_or_default());
         let used_ms: i64 = row.get(3)?;
-        let outputs: Vec<(String, String, u64)> = match is_stored(row.get_ref(5)?.as_str().unwrap_or_default()) {
-            true => from_json(row.get_ref(4)?.as_str().unwrap_or_default())?,
-            false => Vec::new(),
-        };
+        let outputs: Vec<(String, String, u64)> =
+            match is_stored(row.get_ref(5)?.as_str().unwrap_or_default()) {
+                true => from_json(row.get_ref(4)?.as_str().unwrap_or_default())?,
+                false => Vec::new(),
+            };
         let is_planned = planned.contains(&action);
         let version = versions.entry(action).or_default();
         *version += 1;
