@@ -48,12 +48,30 @@ impl Aside {
 
     /// Moves whatever stands at a path aside: a file, a link, a directory with all that is in it.
     pub(super) fn take(&self, file: &Path) -> Result<()> {
+        self.take_by(file, relocate, |file| std::fs::remove_file(file))
+    }
+
+    /// The same for something that is about to be replaced: where the file system has hard links it stays in its place
+    /// until then, so that there is no moment without a file.
+    pub(super) fn take_replaced(&self, file: &Path) -> Result<()> {
+        let link =
+            |from: &Path, to: &Path| std::fs::hard_link(from, to).or_else(|_| relocate(from, to));
+        self.take_by(file, link, |_| Ok(()))
+    }
+
+    /// Takes it by `relocate`; `drop` is for a file of which there is a copy already.
+    fn take_by(
+        &self,
+        file: &Path,
+        relocate: impl Fn(&Path, &Path) -> io::Result<()>,
+        drop: impl Fn(&Path) -> io::Result<()>,
+    ) -> Result<()> {
         let mut moved = lock(&self.moved);
         if !std::mem::replace(&mut moved.is_swept, true) {
             sweep(&self.all, Local::now().date_naive(), MAX_SIZE);
         }
         let place = self
-            .put(file)
+            .put(file, relocate, drop)
             .map_err(|error| Error::io_in(Dir::State, "move aside", file, &error))?;
         moved.paths.push((file.to_path_buf(), place));
         Ok(())
@@ -100,7 +118,12 @@ impl Aside {
         )))
     }
 
-    fn put(&self, file: &Path) -> io::Result<PathBuf> {
+    fn put(
+        &self,
+        file: &Path,
+        relocate: impl Fn(&Path, &Path) -> io::Result<()>,
+        drop: impl Fn(&Path) -> io::Result<()>,
+    ) -> io::Result<PathBuf> {
         let below = self.name_of(file);
         let date = Local::now().date_naive().to_string();
         let mut number = 1;
@@ -113,7 +136,7 @@ impl Aside {
             number += 1;
             let is_free = match std::fs::symlink_metadata(&place) {
                 Ok(_) if is_copy(file, &place) => {
-                    std::fs::remove_file(file)?;
+                    drop(file)?;
                     return Ok(place);
                 }
                 Ok(_) => false,
@@ -256,6 +279,40 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let aside = Aside::new(dir.path(), &dir.path().join(".clm"));
         (dir, aside)
+    }
+
+    #[test]
+    fn what_is_about_to_be_replaced_stays_until_then() {
+        let (dir, aside) = course();
+        let file = dir.path().join("output/a.txt");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let today = Local::now().date_naive().to_string();
+        let kept = |day: &str| {
+            dir.path()
+                .join(".clm/replaced")
+                .join(day)
+                .join("output/a.txt")
+        };
+        std::fs::write(&file, "one").unwrap();
+        // Also when clm was killed before it was replaced.
+        for _ in 0..2 {
+            aside.take_replaced(&file).unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), "one");
+        }
+        let new = dir.path().join("new");
+        std::fs::write(&new, "made").unwrap();
+        std::fs::rename(&new, &file).unwrap();
+        assert_eq!(std::fs::read_to_string(kept(&today)).unwrap(), "one");
+        assert!(!kept(&format!("{today}.2")).exists());
+        // A link is kept as one, and a directory is moved.
+        std::fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("elsewhere", &file).unwrap();
+        aside.take_replaced(&file).unwrap();
+        assert!(kept(&format!("{today}.2")).is_symlink() && file.is_symlink());
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        aside.take_replaced(&file).unwrap();
+        assert!(kept(&format!("{today}.3")).is_dir() && !file.exists());
     }
 
     #[test]

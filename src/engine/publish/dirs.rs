@@ -169,6 +169,17 @@ impl Publisher {
 
     /// Moves something aside that clm did not make, if it does not have to stay.
     pub(super) fn set_aside(&self, file: &Path) -> Result<()> {
+        self.may_set_aside(file)?;
+        self.aside.take(file)
+    }
+
+    /// The same for something that is about to be replaced.
+    pub(super) fn set_aside_replaced(&self, file: &Path) -> Result<()> {
+        self.may_set_aside(file)?;
+        self.aside.take_replaced(file)
+    }
+
+    fn may_set_aside(&self, file: &Path) -> Result<()> {
         if self.keeps_foreign {
             let path = name_of(&self.root, file);
             return Err(Error::usage(format!(
@@ -176,7 +187,7 @@ impl Publisher {
             ))
             .hint("move it away; without `--no-replace` clm moves it to `.clm/replaced`"));
         }
-        self.aside.take(file)
+        Ok(())
     }
 
     /// Forgets outputs that were removed.

@@ -119,7 +119,7 @@ impl Publisher {
             .hint("move it away and build again"));
         }
         if there.is_foreign() {
-            self.set_aside(&file)?;
+            self.set_aside_replaced(&file)?;
         }
         // While it is beside the tree no other process writes to it.
         let stamp_of =
