@@ -150,7 +150,7 @@ impl Coverage {
             || self.dirs.get(real).is_some_and(|names| names.len() == 0)
     }
 
-    /// Whether symbolic links lead to a real path or through it. That is decisive for directories.
+    /// Whether symbolic links lead to a real path or through it. That is decisive for directories and links, which lead on.
     pub fn is_led_to(&self, real: &Path) -> bool {
         holds_in(&self.targets, real)
     }

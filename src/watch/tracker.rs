@@ -216,10 +216,10 @@ impl Tracker {
     /// Whether the coming or going of a path may change what is watched elsewhere.
     fn is_decisive(&self, path: &Path) -> bool {
         let is_repository = path.ends_with(".git") && path.parent() == Some(&self.real_root);
-        let is_dir = || path.is_dir() || self.coverage.is_watched(path);
+        let leads_on = || path.is_dir() || path.is_symlink() || self.coverage.is_watched(path);
         is_repository
             || self.coverage.is_decisive(path)
-            || (self.coverage.is_led_to(path) && is_dir())
+            || (self.coverage.is_led_to(path) && leads_on())
     }
 
     fn appeared(&mut self, path: &Path, has_new_attributes_only: bool) {

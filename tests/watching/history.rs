@@ -226,3 +226,18 @@ proptest! {
         nothing_is_lost(&steps, 4, true);
     }
 }
+
+#[test]
+fn a_link_that_appears_where_another_one_leads_is_followed() {
+    // A link to a file that does not exist, which then becomes a link itself.
+    let steps = [
+        Step::MakeDir(7),
+        Step::LinkFile(7, 1, 0),
+        Step::LinkFile(0, 0, 0),
+        Step::Write(0, 0),
+        Step::Write(0, 0),
+    ];
+    for poll in [false, true] {
+        nothing_is_lost(&steps, steps.len(), poll);
+    }
+}
