@@ -143,7 +143,7 @@ impl Coverage {
 
     /// Whether the coming or going of a real path may change what is watched elsewhere.
     pub fn is_decisive(&self, real: &Path) -> bool {
-        self.awaited.contains(real)
+        holds_in(&self.awaited, real)
             // What a link in it led to is not below it.
             || holds_in(&self.links, real)
             || self.bases.contains(real)

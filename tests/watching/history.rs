@@ -241,3 +241,21 @@ fn a_link_that_appears_where_another_one_leads_is_followed() {
         nothing_is_lost(&steps, steps.len(), poll);
     }
 }
+
+#[test]
+fn a_link_is_followed_when_a_directory_above_its_target_comes_back() {
+    // The target was awaited in a directory that went.
+    let steps = [
+        Step::MakeDir(7),
+        Step::LinkDir(7, 2),
+        Step::MakeDir(0),
+        Step::Sync,
+        Step::RemoveDir(0),
+        Step::MakeDir(2),
+        Step::Write(2, 0),
+        Step::Write(2, 0),
+    ];
+    for poll in [false, true] {
+        nothing_is_lost(&steps, steps.len(), poll);
+    }
+}
