@@ -13,7 +13,7 @@ use super::{Result, Store, digest};
 /// An output that we wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputRecord {
-    /// Its bytes, and its stamp in its place: [`Stamp::NONE`] while it is being written.
+    /// Its bytes, and its stamp in its place: [`Stamp::NONE`](crate::digest::Stamp::NONE) while it is being written.
     pub file: FileRecord,
     /// The specification and output root it belongs to.
     pub scope: Arc<str>,

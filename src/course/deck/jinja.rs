@@ -4,6 +4,7 @@ mod apart;
 mod explain;
 mod plain;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -85,6 +86,8 @@ pub(super) struct Template {
     lines: Arc<lines::Template>,
     environment: Environment<'static>,
     asked: Arc<Mutex<Asked>>,
+    /// Whether the deck itself may be rendered in this process, as soon as that is known.
+    is_plain: OnceCell<bool>,
     /// Why it cannot be rendered for any view: it went beyond a limit for one of them, and to find that out takes time.
     beyond: Option<Diagnostic>,
 }
@@ -107,6 +110,7 @@ impl Template {
             prog_lang: source.prog_lang,
             has_templates: source.has_templates,
             environment: environment(source, &lines, &asked),
+            is_plain: OnceCell::new(),
             beyond: None,
             deck,
             lines,
@@ -143,7 +147,7 @@ impl Template {
         };
         let prefix = prefix(self.prog_lang);
         let is_plain = |text: &str| plain::is_plain(text, &prefix);
-        if is_plain(&self.lines.text) {
+        if *self.is_plain.get_or_init(|| is_plain(&self.lines.text)) {
             match self.render_if(view, sibling, &is_plain) {
                 Ok(rendered) => return Ok(rendered),
                 Err(Stop::Failed(failure)) => return Err(failure),
