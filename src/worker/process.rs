@@ -207,7 +207,7 @@ pub(super) struct ForkedEnd {
 impl ForkedEnd {
     /// Sweeps what the ended process left in its process group, and tells the exit.
     pub(super) fn tell(self, exit: Exit) {
-        drop(self.group);
+        self.group.end();
         tracing::debug!(pid = self.pid, %exit, "ended");
         // Nobody may be interested any more.
         let _ = self.sender.send(Some(exit));
@@ -279,7 +279,7 @@ impl std::fmt::Display for Exit {
 async fn watch_exit(mut child: Child, pid: u32, mark: String, sender: watch::Sender<Option<Exit>>) {
     let group = Guarded::new(pid);
     let exit = child.wait().await.map_or(Exit::Unknown, Exit::Status);
-    drop(group);
+    group.end();
     // What it had adopted is nobody's now.
     let _ = tokio::task::spawn_blocking(move || tree::sweep(&mark)).await;
     tracing::debug!(pid, %exit, "ended");
@@ -439,6 +439,32 @@ mod tests {
         tree.kill_tree();
         tree.wait().await;
         assert_eq!(tree.memory(), None);
+    }
+
+    #[test]
+    fn what_is_detached_ends_with_the_runtime() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        // Nothing in its environment, and no group, leads to it.
+        let detach = "setsid env -i sleep 60 & echo $!; wait";
+        let (tree, detached) = runtime.block_on(async {
+            let mut tree = ChildTree::spawn("test", shell(&format!("sh -c '{detach}' & wait")))
+                .await
+                .unwrap();
+            let detached: u32 = first_line(&mut tree).await.parse().unwrap();
+            (tree, detached)
+        });
+        // The task that waits for the child goes before the tree does.
+        runtime.shutdown_timeout(Duration::from_secs(10));
+        let other = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        assert!(other.block_on(is_gone(detached)));
+        assert!(other.block_on(is_gone(tree.pid())));
     }
 
     #[test]

@@ -75,22 +75,41 @@ pub(super) fn is_there() -> bool {
     lock(shell).is_some()
 }
 
-/// A process group that dies with clm, and at the latest when this value is dropped.
+/// A process group that dies with clm, and at the latest when this value is dropped: with all descendants of its leader, unless
+/// that is known to have ended.
 #[derive(Debug)]
-pub(super) struct Guarded(u32);
+pub(super) struct Guarded {
+    group: u32,
+    has_ended: bool,
+}
 
 impl Guarded {
     /// Has a process group guarded. The first call starts the shell.
     pub(super) fn new(group: u32) -> Self {
         tell(&format!("+{group}\n"));
-        Self(group)
+        Self {
+            group,
+            has_ended: false,
+        }
+    }
+
+    /// The leader has ended: kills what it left in its group.
+    pub(super) fn end(mut self) {
+        self.has_ended = true;
     }
 }
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        let _ = signal::killpg(raw_pid(self.0), Signal::SIGKILL);
-        tell(&format!("-{}\n", self.0));
+        match self.has_ended {
+            true => {
+                let _ = signal::killpg(raw_pid(self.group), Signal::SIGKILL);
+            }
+            // When a runtime ends, this may come before everything else that would kill it. What the leader's descendants
+            // detached is below it only while it lives.
+            false => super::tree::kill(self.group),
+        }
+        tell(&format!("-{}\n", self.group));
     }
 }
 
