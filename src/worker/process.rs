@@ -455,6 +455,10 @@ mod tests {
                 .await
                 .unwrap();
             let detached: u32 = first_line(&mut tree).await.parse().unwrap();
+            let program = format!("/proc/{detached}/cmdline");
+            while !std::fs::read(&program).unwrap().starts_with(b"sleep") {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             (tree, detached)
         });
         // The task that waits for the child goes before the tree does.
