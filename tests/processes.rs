@@ -316,7 +316,8 @@ fn what_cells_detach_dies_with_clm_however_it_ends() {
             let id = child.id().to_string();
             Command::new("kill").args([signal, &id]).status().unwrap();
             child.wait().unwrap();
-            wait_until("the end of what was detached", || {
+            let what = format!("the end of what was detached: {zygote} {signal}");
+            wait_until(&what, || {
                 let stat = std::fs::read_to_string(&detached).unwrap_or_default();
                 stat.is_empty() || stat.contains(") Z ")
             });

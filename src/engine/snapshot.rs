@@ -301,14 +301,12 @@ impl Snapshot {
         }
         drop(seen);
         let digest = self.places.digest(path)?;
-        self.seen().remember(
-            path,
-            FileRecord {
-                stamp,
-                digest,
-                recorded_ns,
-            },
-        );
+        let record = FileRecord {
+            stamp,
+            digest,
+            recorded_ns,
+        };
+        self.seen().remember(path, record);
         Some(digest)
     }
 
@@ -327,14 +325,12 @@ impl Snapshot {
         };
         match Digest::of_file(&file) {
             Ok(digest) => {
-                self.seen().remember(
-                    path,
-                    FileRecord {
-                        stamp,
-                        digest,
-                        recorded_ns,
-                    },
-                );
+                let record = FileRecord {
+                    stamp,
+                    digest,
+                    recorded_ns,
+                };
+                self.seen().remember(path, record);
                 Ok(Some(digest))
             }
             Err(error) if is_failure(&error) => Err(error),
