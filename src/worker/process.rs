@@ -275,11 +275,6 @@ impl std::fmt::Display for Exit {
     }
 }
 
-/// Whether something kills our children, with all that they started, when clm is killed.
-pub fn has_guardian() -> bool {
-    guardian::is_there()
-}
-
 /// Reaps the child, sweeps what it left in its process group and elsewhere, and tells the exit.
 async fn watch_exit(mut child: Child, pid: u32, mark: String, sender: watch::Sender<Option<Exit>>) {
     let group = Guarded::new(pid);

@@ -13,7 +13,7 @@ const DECKS: &[&[&str]] = &[
         "import os, sys, signal, resource, locale, stat",
         "sorted(os.environ)",
         "{k: v for k, v in os.environ.items() if k not in ('IPYTHONDIR', 'JPY_PARENT_PID', 'CLM_TREE')}",
-        "os.path.basename(os.environ['IPYTHONDIR']), os.environ.get('JPY_PARENT_PID', '0').isdigit()",
+        "os.path.basename(os.environ['IPYTHONDIR']), os.environ['JPY_PARENT_PID'].isdigit()",
         "[os.path.basename(word) for word in sys.argv], [os.path.basename(word) for word in sys.orig_argv]",
         "sys.path, sys.executable, sys.prefix, sys.flags, sys.warnoptions, sys._xoptions",
         "os.getcwd(), os.listdir('.'), os.getpgid(0) == os.getpid(), os.getsid(0) == os.getpid()",

@@ -9,6 +9,7 @@ import codecs
 import os
 import sys
 import threading
+import types
 import uuid
 
 PATIENCE = 2.0
@@ -92,4 +93,17 @@ def install():
     get_ipython().events.register("post_execute", end_of_cell)
 
 
+def leave_the_end_to_clm():
+    """Keeps the thread of ipykernel that looks whether clm is gone from ending this process.
+
+    On Linux the kernel is killed then in any case: by clm's guardian, which must find it alive, since what cells
+    detached is known only by it, or by the system. The thread stays, as cells can see it.
+    """
+    poller = sys.modules.get("ipykernel.parentpoller")
+    if poller is not None and sys.platform == "linux":
+        parent = os.getppid()
+        poller.os = types.SimpleNamespace(getppid=lambda: parent, _exit=os._exit)
+
+
 install()
+leave_the_end_to_clm()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::zygote::Needs;
 use super::zygote::Zygote;
 use crate::worker::WorkerError;
-use crate::worker::process::{ChildTree, has_guardian};
+use crate::worker::process::ChildTree;
 use crate::worker::renderers::KernelSpec;
 
 /// Variables of the person's terminal that would change what cells print, or where plots go.
@@ -164,13 +164,9 @@ pub(super) fn set_environment(
         // Sets print in the same order in every run.
         .env("PYTHONHASHSEED", "0")
         // Silences a warning of the debugger about frozen modules, which would be an output.
-        .env("PYDEVD_DISABLE_FILE_VALIDATION", "1");
-    // With it `ipykernel` looks every second whether this process is gone, and ends. Where something else kills it then, that
-    // must find it alive: what its cells detached is known only by it.
-    match has_guardian() {
-        true => command.env_remove("JPY_PARENT_PID"),
-        false => command.env("JPY_PARENT_PID", std::process::id().to_string()),
-    };
+        .env("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+        // `ipykernel` ends when this process is gone.
+        .env("JPY_PARENT_PID", std::process::id().to_string());
     for (name, value) in &spec.env {
         command.env(name, expanded(value));
     }
