@@ -201,13 +201,10 @@ impl ActionKind {
         }
     }
 
-    /// Whether workers make such results. What this process makes itself is not stored, as making it again costs no more.
-    pub fn is_of_workers(self) -> bool {
-        match self {
-            Self::Execute | Self::Html | Self::Plantuml | Self::Drawio => true,
-            Self::Deck | Self::Copy => false,
-        }
-    }
+    /// The kinds whose results workers make.
+    pub const OF_WORKERS: [Self; 4] = [Self::Execute, Self::Plantuml, Self::Drawio, Self::Html];
+    /// The kinds that this process makes. They are not stored, as making them again costs no more.
+    pub const LOCAL: [Self; 2] = [Self::Deck, Self::Copy];
 }
 
 /// How an action ended.

@@ -198,7 +198,7 @@ impl Recipe {
 impl Action {
     /// Whether a worker makes it; otherwise it is made in this process, or cannot be made.
     pub fn needs_worker(&self) -> bool {
-        self.kind.is_of_workers() && self.errors.is_none()
+        ActionKind::OF_WORKERS.contains(&self.kind) && self.errors.is_none()
     }
 
     /// Whether it reads this file (as far as is known before it runs).

@@ -332,9 +332,7 @@ fn newest_run(connection: &Connection) -> Result<i64> {
 
 /// Whether results of a kind of actions are stored. One that this version does not know may be.
 fn is_stored(kind: &str) -> bool {
-    let not = [ActionKind::Deck, ActionKind::Copy];
-    debug_assert!(not.iter().all(|kind| !kind.is_of_workers()));
-    !not.iter().any(|known| known.name() == kind)
+    !ActionKind::LOCAL.iter().any(|local| local.name() == kind)
 }
 
 /// Every recorded run, the one that was used least recently first.

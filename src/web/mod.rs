@@ -1,6 +1,6 @@
 //! The preview: the course in the browser, which shows a change as soon as it is built.
 //!
-//! [`Preview`] is told of every planning and every event and keeps what is known (`model`); [`serve`] shows it to
+//! [`Preview`] receives each plan and each event and keeps the current state (`model`); [`serve`] shows that to
 //! browsers: an index of the course, its outputs, and a program in the pages of decks that reloads them.
 
 #[doc(hidden)]

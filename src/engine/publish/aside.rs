@@ -48,30 +48,22 @@ impl Aside {
 
     /// Moves whatever stands at a path aside: a file, a link, a directory with all that is in it.
     pub(super) fn take(&self, file: &Path) -> Result<()> {
-        self.take_by(file, relocate, |file| std::fs::remove_file(file))
+        self.take_and(file, false)
     }
 
     /// The same for something that is about to be replaced: where the file system has hard links it stays in its place
     /// until then, so that there is no moment without a file.
     pub(super) fn take_replaced(&self, file: &Path) -> Result<()> {
-        let link =
-            |from: &Path, to: &Path| std::fs::hard_link(from, to).or_else(|_| relocate(from, to));
-        self.take_by(file, link, |_| Ok(()))
+        self.take_and(file, true)
     }
 
-    /// Takes it by `relocate`; `drop` is for a file of which there is a copy already.
-    fn take_by(
-        &self,
-        file: &Path,
-        relocate: impl Fn(&Path, &Path) -> io::Result<()>,
-        drop: impl Fn(&Path) -> io::Result<()>,
-    ) -> Result<()> {
+    fn take_and(&self, file: &Path, stays: bool) -> Result<()> {
         let mut moved = lock(&self.moved);
         if !std::mem::replace(&mut moved.is_swept, true) {
             sweep(&self.all, Local::now().date_naive(), MAX_SIZE);
         }
         let place = self
-            .put(file, relocate, drop)
+            .put(file, stays)
             .map_err(|error| Error::io_in(Dir::State, "move aside", file, &error))?;
         moved.paths.push((file.to_path_buf(), place));
         Ok(())
@@ -118,12 +110,8 @@ impl Aside {
         )))
     }
 
-    fn put(
-        &self,
-        file: &Path,
-        relocate: impl Fn(&Path, &Path) -> io::Result<()>,
-        drop: impl Fn(&Path) -> io::Result<()>,
-    ) -> io::Result<PathBuf> {
+    /// Puts a file aside. If it `stays`, it gets a second name there, where that can be.
+    fn put(&self, file: &Path, stays: bool) -> io::Result<PathBuf> {
         let below = self.name_of(file);
         let date = Local::now().date_naive().to_string();
         let mut number = 1;
@@ -136,7 +124,9 @@ impl Aside {
             number += 1;
             let is_free = match std::fs::symlink_metadata(&place) {
                 Ok(_) if is_copy(file, &place) => {
-                    drop(file)?;
+                    if !stays {
+                        std::fs::remove_file(file)?;
+                    }
                     return Ok(place);
                 }
                 Ok(_) => false,
@@ -148,7 +138,9 @@ impl Aside {
                 },
             };
             if is_free {
-                relocate(file, &place)?;
+                if !(stays && std::fs::hard_link(file, &place).is_ok()) {
+                    relocate(file, &place)?;
+                }
                 return Ok(place);
             }
             if number > 1000 {

@@ -21,13 +21,6 @@ use super::super::snapshot::now_ns;
 use super::restore::Published;
 use super::{ATTEMPTS, LEASE_MS, Progressing, Queued, Running, State, millis, upstream, waiting};
 
-/// The kinds of work that workers do.
-const WORKERS: [ActionKind; 4] = [
-    ActionKind::Execute,
-    ActionKind::Plantuml,
-    ActionKind::Drawio,
-    ActionKind::Html,
-];
 /// Among how many jobs the store chooses one.
 const CLAIMED_AMONG: usize = 16;
 /// How many jobs of a kind are looked at, to see whether another process has done them.
@@ -46,7 +39,7 @@ impl Progressing<'_, '_> {
             .session
             .kernels_ahead
             .store(executions > slots, Ordering::Relaxed);
-        for kind in WORKERS {
+        for kind in ActionKind::OF_WORKERS {
             // Jobs that other processes have are passed over.
             let mut passed = 0;
             while self.count_running(kind) < self.round.session.pool.slots(kind) {
@@ -427,7 +420,7 @@ impl Progressing<'_, '_> {
         }
         // Those behind them are looked at when these are done.
         let front = |kind| self.queued.most_urgent(kind, 0, LOOKED_AT);
-        let ids: Vec<JobId> = WORKERS.into_iter().flat_map(front).collect();
+        let ids: Vec<JobId> = ActionKind::OF_WORKERS.into_iter().flat_map(front).collect();
         for (id, state) in self.round.session.store.states(&ids)? {
             if matches!(state, JobState::Queued | JobState::Leased) {
                 continue;
