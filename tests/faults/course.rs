@@ -215,13 +215,17 @@ pub fn temporary() -> tempfile::TempDir {
 /// The command that builds without a daemon.
 pub const BUILD: &[&str] = &["build", "--no-daemon"];
 
-/// All files of a course but clm's records and its lists of outputs, which tell the time.
+/// All files of a course but clm's records and its lists of outputs, which tell the time. A watch may be at work in it:
+/// what disappears meanwhile is not there.
 pub fn tree(root: &Path) -> Tree {
     let mut found = Tree::new();
     let mut dirs = vec![root.to_path_buf()];
     while let Some(dir) = dirs.pop() {
-        for entry in std::fs::read_dir(&dir).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in unless_gone(std::fs::read_dir(&dir)).into_iter().flatten() {
+            let Some(entry) = unless_gone(entry) else {
+                continue;
+            };
+            let path = entry.path();
             let name = path.file_name().unwrap();
             if name == ".clm" || name == ".clm-manifest.json" {
                 continue;
@@ -236,10 +240,19 @@ pub fn tree(root: &Path) -> Tree {
                 .to_str()
                 .unwrap()
                 .to_owned();
-            found.insert(name, Digest::of_file(&path).unwrap());
+            if let Some(digest) = unless_gone(Digest::of_file(&path)) {
+                found.insert(name, digest);
+            }
         }
     }
     found
+}
+
+fn unless_gone<T>(read: std::io::Result<T>) -> Option<T> {
+    match read {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        read => Some(read.unwrap()),
+    }
 }
 
 /// All files below a directory.

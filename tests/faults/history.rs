@@ -41,6 +41,27 @@ pub struct History<'a> {
     pub story: Vec<String>,
 }
 
+/// What a course must be like.
+pub struct Clean {
+    root: PathBuf,
+    expected: Arc<Tree>,
+    torn: BTreeSet<String>,
+}
+
+impl Clean {
+    /// How the course differs from it, for people.
+    fn differences(&self) -> Vec<String> {
+        let mut found = tree(&self.root);
+        // A torn output that the course has no more stays, with a warning.
+        found.retain(|path, _| self.expected.contains_key(path) || !self.torn.contains(path));
+        differences(&found, &self.expected)
+    }
+
+    pub fn is_reached(&self) -> bool {
+        self.differences().is_empty()
+    }
+}
+
 /// What meets the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
@@ -345,12 +366,17 @@ impl<'a> History<'a> {
         Ok((code.ok_or_else(|| format!("clm was killed: {said}"))?, said))
     }
 
-    pub fn is_clean(&self, when: &str) -> Result<(), String> {
-        let expected = self.house.expected(self.state);
-        let mut found = tree(&self.root);
-        // A torn output that the course has no more stays, with a warning.
-        found.retain(|path, _| expected.contains_key(path) || !self.torn.contains(path));
-        let differences = differences(&found, &expected);
+    /// What a clean build of a state makes, to compare the course with.
+    pub fn clean(&self, state: State) -> Clean {
+        Clean {
+            root: self.root.clone(),
+            expected: self.house.expected(state),
+            torn: self.torn.clone(),
+        }
+    }
+
+    fn is_clean(&self, when: &str) -> Result<(), String> {
+        let differences = self.clean(self.state).differences();
         match differences.is_empty() {
             true => Ok(()),
             false => Err(format!(

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use clm::events::Event;
 
-use super::course::{BUILD, State, tree};
+use super::course::{BUILD, State};
 use super::history::{History, PATIENCE};
 use super::trace::{Fault, Handle, Plan, Traced};
 
@@ -31,14 +31,14 @@ impl History<'_> {
         let (before, after) = self.save();
         let mut command = self.house.clm(&self.root, WATCH);
         let (root, said) = (self.root.clone(), self.said_file());
-        let expected = self.house.expected(after);
+        let clean = self.clean(after);
         let is_done = AtomicBool::new(false);
         let traced = self.traced(&mut command, plan, &Handle::unarmed(), |handle| {
             let has_begun = wait(handle, || finished_runs(&said) > 0);
             handle.arm();
             after.write(&root, Some(before));
             if has_begun {
-                let is_made = || finished_runs(&said) > 1 && tree(&root) == *expected;
+                let is_made = || finished_runs(&said) > 1 && clean.is_reached();
                 is_done.store(wait(handle, is_made), Ordering::SeqCst);
             }
             handle.signal(libc::SIGTERM);
@@ -56,13 +56,13 @@ impl History<'_> {
         let mut command = self.house.clm(&self.root, WATCH);
         let mut client = self.house.clm(&self.root, &["build"]);
         let (root, said) = (self.root.clone(), self.said_file());
-        let expected = self.house.expected(after);
+        let clean = self.clean(after);
         let beside = Mutex::new(None);
         let traced = self.traced(&mut command, plan, &Handle::unarmed(), |handle| {
             wait(handle, || finished_runs(&said) > 0);
             handle.arm();
             after.write(&root, Some(before));
-            let ended = run(&mut client, || tree(&root) == *expected);
+            let ended = run(&mut client, || clean.is_reached());
             *beside.lock().unwrap() = Some(ended);
             handle.signal(libc::SIGTERM);
         })?;
@@ -94,9 +94,9 @@ impl History<'_> {
             self.state = after;
             let mut command = self.house.clm(&self.root, &["build"]);
             let traced = self.traced(&mut command, plan, &Handle::default(), |_| ());
-            let expected = self.house.expected(after);
+            let clean = self.clean(after);
             // Whatever becomes of the build, the watch makes what was saved.
-            let is_made = eventually(|| tree(&self.root) == *expected);
+            let is_made = eventually(|| clean.is_reached());
             drop(is_over);
             match (has_begun, is_made) {
                 (true, true) => traced,
@@ -113,8 +113,7 @@ impl History<'_> {
     pub fn pair(&mut self, plan: Plan) -> Result<Traced, String> {
         let mut command = self.house.clm(&self.root, BUILD);
         let mut other = self.house.clm(&self.root, BUILD);
-        let root = self.root.clone();
-        let expected = self.house.expected(self.state);
+        let clean = self.clean(self.state);
         let beside = Mutex::new(None);
         // The other one begins with it, or when it meets the fault.
         let is_later = self.random.below(2) == 0;
@@ -122,7 +121,7 @@ impl History<'_> {
             if is_later {
                 wait(handle, || handle.is_hit());
             }
-            let ended = run(&mut other, || tree(&root) == *expected);
+            let ended = run(&mut other, || clean.is_reached());
             *beside.lock().unwrap() = Some(ended);
         })?;
         self.judge(beside.into_inner().unwrap(), plan.fault == Fault::Kill)?;
