@@ -411,6 +411,34 @@ fn only_force_and_fast_choose_the_work() {
 }
 
 #[test]
+fn what_only_selects_gets_everything_that_it_needs() {
+    let course = Course::with_topics(&["a"]);
+    course.write("clm.toml", "[images]\ninline = true\n");
+    let deck = "slides/m/topic_010_a/slides_a.py";
+    course.write(
+        deck,
+        "# j2 from 'macros.j2' import header\n# {{ header(\"Eins\", \"One\") }}\n\n\
+         # %% [markdown] lang=\"en\"\n# <img src=\"img/d.png\"> <img src=\"img/e.png\">\n",
+    );
+    for name in ["d", "e"] {
+        let diagram = format!("slides/m/topic_010_a/pu/{name}.pu");
+        course.write(&diagram, format!("@startuml\nA -> B: {name}\n@enduml\n"));
+    }
+    // The pages and notebooks that contain one of the pictures contain the other one, too.
+    let diagram = "slides/m/topic_010_a/pu/d.pu";
+    let only = course.build(&["--only", diagram]);
+    assert_eq!(only.code, 0, "{}{}", only.stdout, only.stderr);
+    assert_eq!(only.counts().failed, 0);
+    let all = course.build(&[]);
+    assert_eq!(all.code, 0);
+    assert!(
+        all.jobs().iter().all(|job| !job.contains("plantuml")),
+        "{:?}",
+        all.jobs()
+    );
+}
+
+#[test]
 fn a_selection_leaves_the_other_outputs_alone() {
     let course = course();
     course.built();

@@ -7,7 +7,7 @@ use crate::plan::{Action, Plan, Recipes};
 use crate::store::Latest;
 
 use super::decide::{Decided, Decider, Decision, Results};
-use super::jobs::from_remembered;
+use super::execute::request::from_remembered;
 use super::publish::Publisher;
 
 /// How an action stands.

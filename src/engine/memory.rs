@@ -15,13 +15,13 @@ use crate::store::{Latest, Store};
 use crate::watch::ChangeSet;
 
 use super::course::Course;
+use super::execute::{Earlier, InFlight};
 use super::left;
 use super::listed;
 use super::publish::Publisher;
 use super::recalled::Recalled;
 use super::rest::AtRest;
 use super::restless::Restless;
-use super::round::{Carried, Earlier};
 use super::seal::{Changed, KnownNames};
 use super::settled::Settled;
 use super::sources::{OutputPaths, Sources};
@@ -36,7 +36,7 @@ pub struct Memory {
     pub(super) settled: Settled,
     /// What a build of everything has to say, if there is nothing to do.
     pub(super) rest: Option<AtRest>,
-    pub(super) carried: Carried,
+    pub(super) in_flight: InFlight,
     /// Decks that change sources while they run.
     pub(super) restless: Restless,
     /// What runs did that were interrupted and will go on, by what caused them.

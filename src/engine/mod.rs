@@ -5,11 +5,11 @@ pub mod course;
 pub mod decide;
 mod directory;
 mod early;
+mod execute;
 pub mod explain;
 mod git;
 mod guard;
 pub mod index;
-mod jobs;
 mod kept;
 mod left;
 mod listed;
@@ -21,16 +21,16 @@ mod recalled;
 pub mod resident;
 mod rest;
 mod restless;
-mod round;
 mod run;
 mod scan;
+mod schedule;
 pub mod seal;
+mod selection;
 mod settled;
 mod snapshot;
 pub mod sources;
 mod staging;
 mod unseen;
-mod wanted;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -57,22 +57,22 @@ use crate::worker::pool::{Pool, PoolConfig, WorkerState};
 
 use course::{Course, Specified};
 use decide::{Decider, Decision, Force};
+use execute::InFlight;
+use execute::request::from_remembered;
 use index::Index;
-use jobs::from_remembered;
 use load::Loaded;
 use memory::Memory;
 pub use publish::OwnFiles;
 use publish::Publisher;
 use recalled::Recalled;
 use restless::Restless;
-use round::Carried;
 use run::Run;
 use seal::{Changed, KnownNames, Parts, Seal};
+use selection::selected;
 use settled::Settled;
 use snapshot::Snapshot;
 use sources::Sources;
 use staging::Staging;
-use wanted::wanted;
 
 /// What a build is asked to do.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -342,7 +342,7 @@ impl Engine {
                 collection.run();
             }
         }
-        memory.carried.shutdown().await;
+        memory.in_flight.shutdown().await;
         self.end_pool(&pool).await;
         memory.drop_beside();
         result.map(|(built, _)| built)
@@ -397,12 +397,12 @@ impl Engine {
             has_errors |= self.report(&new);
         };
         tell(&loaded.diagnostics);
-        let wanted = wanted(&loaded.plan, options, decider, settled)?;
+        let selected = selected(&loaded.plan, options, decider, settled)?;
         let mut stale = Vec::new();
         for (index, state) in states
             .iter()
             .enumerate()
-            .filter(|(index, _)| wanted[*index])
+            .filter(|(index, _)| selected[*index])
         {
             let action = &loaded.plan.actions[index];
             tell(&action.warnings);
@@ -596,7 +596,7 @@ impl Engine {
             latest: Recalled::whole(self.store.latest()?),
             settled: Settled::default(),
             rest: None,
-            carried: Carried::default(),
+            in_flight: InFlight::default(),
             restless: Restless::default(),
             unfinished: HashMap::new(),
             cleaned: None,

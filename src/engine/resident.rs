@@ -196,7 +196,7 @@ impl<'e> Resident<'e> {
     /// Ends the workers.
     pub async fn end(mut self) {
         if let Some(memory) = &mut self.memory {
-            memory.carried.shutdown().await;
+            memory.in_flight.shutdown().await;
         }
         self.engine.end_pool(&self.pool).await;
     }

@@ -19,13 +19,13 @@ use crate::worker::pool::Pool;
 use super::course::Specified;
 use super::decide::{Decider, Force};
 use super::early::Ahead;
+use super::execute::{Earlier, Ended, MissingTools, Round, Session};
 use super::load::Loaded;
 use super::publish::Publisher;
 use super::rest::AtRest;
 use super::restless;
-use super::round::{Earlier, Ended, Lacking, Round, Session};
+use super::selection::{count, selected};
 use super::staging::Staging;
-use super::wanted::{count, wanted};
 use super::{BuildOptions, Built, Engine, Memory, manifest};
 
 /// How often a run plans again because sources changed while it ran: no deck is executed so often.
@@ -66,7 +66,7 @@ struct Totals {
     statuses: HashMap<String, Status>,
     /// What interrupted parts of this run did.
     earlier: Earlier,
-    lacking: RefCell<Lacking>,
+    missing_tools: RefCell<MissingTools>,
     told: RefCell<HashSet<Diagnostic>>,
     removed: u64,
     untouched: u64,
@@ -117,7 +117,7 @@ impl Run<'_> {
         memory.publisher.begin_run(self.options.keeps_foreign);
         let mut totals = Totals {
             statuses: HashMap::new(),
-            lacking: RefCell::default(),
+            missing_tools: RefCell::default(),
             told: RefCell::default(),
             removed: earlier.removed,
             untouched: 0,
@@ -162,8 +162,8 @@ impl Run<'_> {
         store.finish_run(run, &counts, duration_ms, totals.reason.clone())?;
         let is_interrupted = totals.rest == Rest::Interrupted;
         if !is_interrupted {
-            let lacking = totals.lacking.borrow_mut().take();
-            totals.has_errors |= self.engine.report(&lacking);
+            let missing = totals.missing_tools.borrow_mut().take();
+            totals.has_errors |= self.engine.report(&missing);
         }
         let is_over = result.is_ok() || !self.cancel.is_cancelled();
         // A run that was refused before it began does not end either.
@@ -253,9 +253,9 @@ impl Run<'_> {
             self.options.force.clone(),
             &recipes,
         );
-        let wanted = wanted(&loaded.plan, self.options, &decider, &memory.settled)?;
+        let selected = selected(&loaded.plan, self.options, &decider, &memory.settled)?;
         if number == 0 {
-            let actions = wanted.iter().filter(|wanted| **wanted).count() as u64;
+            let actions = selected.iter().filter(|is_selected| **is_selected).count() as u64;
             totals.has_begun = true;
             engine.events.emit(Event::RunStarted {
                 run,
@@ -278,17 +278,17 @@ impl Run<'_> {
         let ended = Round {
             plan: &loaded.plan,
             recipes: &recipes,
-            wanted: &wanted,
+            selected: &selected,
             session: &session,
             snapshot: &memory.sources.snapshot,
             decider,
             publisher: &mut memory.publisher,
             statuses: &mut totals.statuses,
             earlier: &totals.earlier,
-            lacking: &totals.lacking,
+            missing_tools: &totals.missing_tools,
             told: &totals.told,
             settled: &mut memory.settled,
-            carried: &mut memory.carried,
+            in_flight: &mut memory.in_flight,
             restless: &mut memory.restless,
         }
         .run()
@@ -342,7 +342,7 @@ impl Run<'_> {
         let mut begin = |ahead: Ahead<'_>| -> Result<()> {
             let (plan, recipes) = (ahead.recipes.plan(), ahead.recipes);
             let is_first = |action: &Action| action.needs_worker() && action.after.is_empty();
-            let wanted: Vec<bool> = plan.actions.iter().map(|action| is_first(action)).collect();
+            let selected: Vec<bool> = plan.actions.iter().map(|action| is_first(action)).collect();
             let kinds = plan.actions.iter().filter(|action| action.needs_worker());
             let kinds: BTreeSet<ActionKind> = kinds.map(|action| action.kind).collect();
             kinds
@@ -358,17 +358,17 @@ impl Run<'_> {
             let mut round = Round {
                 plan,
                 recipes,
-                wanted: &wanted,
+                selected: &selected,
                 session: &session,
                 snapshot: ahead.snapshot,
                 decider: Decider::new(&engine.store, ahead.snapshot, latest, force, recipes),
                 publisher,
                 statuses: &mut totals.statuses,
                 earlier: &totals.earlier,
-                lacking: &totals.lacking,
+                missing_tools: &totals.missing_tools,
                 told: &totals.told,
                 settled: &mut memory.settled,
-                carried: &mut memory.carried,
+                in_flight: &mut memory.in_flight,
                 restless: &mut memory.restless,
             };
             // The rest is planned by another thread, and this one looks after the workers meanwhile.

@@ -21,7 +21,7 @@ use crate::worker::request::{
 };
 use crate::worker::{Request, Work};
 
-use super::decide::Results;
+use super::super::decide::Results;
 
 /// The request for the action of a recipe, or none when a result it needs is damaged in the store.
 pub fn request(

@@ -1,16 +1,17 @@
-//! One planning round: decides about every action, runs what is stale, publishes, and says how it went.
+//! One round of a run: does what the scheduler asks for, with the store, the workers and the files, until nothing is
+//! stale, and reports how each action ended.
 
-mod carried;
 mod earlier;
-mod lacking;
+mod in_flight;
 mod local;
-mod queue;
+mod missing_tools;
+mod report;
+pub mod request;
 mod restore;
-mod running;
-mod tell;
+mod worker;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -26,21 +27,20 @@ use crate::store::{JobId, Latest, Lease, NewJob, Owner, Parts, Store};
 use crate::worker::pool::Pool;
 use crate::worker::{Outcome, WorkerError};
 
-use super::decide::{Decided, Decider, Decision, Results};
-use super::jobs;
+use super::decide::{Decided, Decider, Decision};
 use super::publish::Publisher;
 use super::restless::Restless;
+use super::schedule::{ActionState, Effect, Enqueued, InFlight as Jobs, Node, Schedule, Urgency};
 use super::settled::{Found, Settled};
 use super::snapshot::{Snapshot, now_ns};
 use super::staging::Staging;
 
-pub use carried::Carried;
 pub use earlier::Earlier;
-pub use lacking::Lacking;
+pub use in_flight::InFlight;
 use local::Made;
-use queue::Queue;
+pub use missing_tools::MissingTools;
+use report::Failing;
 use restore::Restorable;
-use tell::Failing;
 
 /// How long a lease holds without being renewed.
 const LEASE_MS: u64 = 30_000;
@@ -59,8 +59,8 @@ pub struct Round<'a> {
     pub plan: &'a Plan,
     /// How its actions are made.
     pub recipes: &'a Recipes<'a>,
-    /// Which actions are asked for; the others are left alone.
-    pub wanted: &'a [bool],
+    /// Which actions are asked for; the others are not looked at.
+    pub selected: &'a [bool],
     /// The course as a whole.
     pub session: &'a Session<'a>,
     /// The sources as this round sees them.
@@ -74,13 +74,13 @@ pub struct Round<'a> {
     /// How actions ended in interrupted parts of this run.
     pub earlier: &'a Earlier,
     /// Tools that are missing.
-    pub lacking: &'a RefCell<Lacking>,
-    /// What was told in this run.
+    pub missing_tools: &'a RefCell<MissingTools>,
+    /// What was reported in this run.
     pub told: &'a RefCell<HashSet<Diagnostic>>,
     /// Actions that are known to be up to date, and are not looked at.
     pub settled: &'a mut Settled,
-    /// Work of an earlier round that goes on.
-    pub carried: &'a mut Carried,
+    /// Jobs that run, since an earlier round or this one.
+    pub in_flight: &'a mut InFlight,
     /// Decks that change sources while they run.
     pub restless: &'a mut Restless,
 }
@@ -117,28 +117,13 @@ pub struct Session<'a> {
     pub is_whole: bool,
 }
 
-enum State {
-    /// Waits for other actions.
-    Waiting,
-    /// Runs or waits for a slot.
-    Working,
-    /// Its results are known.
-    Done(Results),
-    /// Its results are known, but some of its outputs are not in their places.
-    Unplaced(Results),
-    /// It is as it was in the round before, with these results.
-    Untouched(Results),
-    /// It has none, or is not wanted.
-    Without,
-}
-
+/// A stale action whose job waits for a worker.
 struct Queued {
     index: ActionIndex,
     action: Arc<Action>,
     decided: Decided,
     reasons: Vec<String>,
-    priority: i32,
-    expected_ms: u64,
+    urgency: Urgency,
     /// From when it is ready until it starts.
     waiting: Span,
 }
@@ -175,27 +160,20 @@ pub struct Ended {
     pub reason: Option<String>,
 }
 
-struct Progressing<'r, 'a> {
+/// A round that is under way.
+struct Execution<'r, 'a> {
     round: &'r mut Round<'a>,
-    states: Vec<State>,
-    consumers: Vec<Vec<ActionIndex>>,
-    /// Actions whose result is that of another one of this round, which is made instead.
-    same_as: HashMap<ActionIndex, ActionIndex>,
+    schedule: Schedule<'a>,
+    /// What is needed to start the jobs that wait.
+    queued: HashMap<JobId, Queued>,
     /// Actions whose failure is that of an earlier run.
     replayed: HashSet<ActionIndex>,
     /// Actions whose outputs were counted as not made.
     not_made: HashSet<ActionIndex>,
-    ready: VecDeque<ActionIndex>,
-    /// Ready as well, to be made in this process when the workers have got theirs.
-    local: VecDeque<ActionIndex>,
     /// What was made in this process and is not yet written.
     made: Vec<Made>,
-    /// What is known and not yet in its place.
+    /// Actions whose results are known, and whose outputs are not yet in their places.
     restorable: Vec<Restorable>,
-    queued: Queue,
-    running: HashMap<JobId, Running>,
-    /// Running since an earlier round, not yet wanted by this one.
-    orphans: HashMap<JobId, Running>,
     owner: Owner,
     latest: Vec<(Arc<str>, Latest)>,
     /// What of it is not in the records yet, with the components of keys: these are large.
@@ -205,34 +183,18 @@ struct Progressing<'r, 'a> {
     has_errors: Cell<bool>,
     ended: Ended,
     reason: Option<String>,
-    stopping: bool,
 }
 
 impl<'a> Round<'a> {
     /// Does everything there is to do.
     pub async fn run(&mut self) -> Result<Ended> {
-        let count = self.plan.actions.len();
-        let mut consumers = vec![Vec::new(); count];
-        for (index, action) in self.plan.actions.iter().enumerate() {
-            for before in &action.after {
-                consumers[*before].push(index);
-            }
-        }
-        let mut progressing = Progressing {
-            states: (0..count).map(|_| State::Waiting).collect(),
-            consumers,
-            same_as: HashMap::new(),
+        let mut execution = Execution {
+            schedule: self.schedule(),
+            queued: HashMap::new(),
             replayed: HashSet::new(),
             not_made: HashSet::new(),
-            ready: (0..count)
-                .filter(|index| self.plan.actions[*index].after.is_empty())
-                .collect(),
-            local: VecDeque::new(),
             made: Vec::new(),
             restorable: Vec::new(),
-            queued: Queue::default(),
-            running: HashMap::new(),
-            orphans: std::mem::take(&mut self.carried.running),
             owner: Owner::current(),
             latest: Vec::new(),
             unrecorded: Vec::new(),
@@ -240,80 +202,109 @@ impl<'a> Round<'a> {
             has_errors: Cell::new(false),
             ended: Ended::default(),
             reason: None,
-            stopping: false,
             round: self,
         };
-        let result = progressing.work().await;
+        let result = execution.work().await;
         if result.is_err() {
-            progressing.round.carried.workers.shutdown().await;
-            progressing.round.restless.end_all(now_ns());
+            execution.round.in_flight.workers.shutdown().await;
+            execution.round.restless.end_all(now_ns());
         }
-        progressing.leave();
-        let unrecorded = std::mem::take(&mut progressing.unrecorded);
-        let ended = Ended {
-            has_errors: progressing.has_errors.get(),
-            untouched: progressing.settle_states(),
-            latest: std::mem::take(&mut progressing.latest),
-            reason: progressing.reason.take(),
-            ..progressing.ended
-        };
+        let untouched = execution.settle_states();
+        let Execution {
+            schedule,
+            latest,
+            unrecorded,
+            has_errors,
+            ended,
+            reason,
+            ..
+        } = execution;
+        self.in_flight.queued = schedule.into_in_flight().queued;
         let _span = debug_span!("commit").entered();
         self.session.store.set_latest(unrecorded)?;
         self.session
             .store
             .record_files(self.snapshot.take_changed_records())?;
-        result.map(|()| ended)
+        result.map(|()| Ended {
+            has_errors: has_errors.get(),
+            untouched,
+            latest,
+            reason,
+            ..ended
+        })
+    }
+
+    fn schedule(&mut self) -> Schedule<'a> {
+        let actions = self.plan.actions.iter().zip(self.selected);
+        let nodes = actions.map(|(action, is_selected)| Node {
+            after: &action.after,
+            is_selected: *is_selected,
+            needs_worker: action.needs_worker(),
+            kind: action.kind,
+            unchanged: is_selected
+                .then(|| self.settled.results(action).cloned())
+                .flatten(),
+        });
+        let earlier = Jobs {
+            running: self.in_flight.running.keys().copied().collect(),
+            queued: std::mem::take(&mut self.in_flight.queued),
+            is_complete: self.session.is_whole,
+        };
+        Schedule::new(nodes.collect(), earlier)
     }
 }
 
-impl Progressing<'_, '_> {
+impl Execution<'_, '_> {
     async fn work(&mut self) -> Result<()> {
         let cancel = self.round.session.cancel.clone();
+        let interrupt = self.round.session.interrupt.clone();
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut renewed = Instant::now();
-        let interrupt = self.round.session.interrupt.clone();
         if cancel.is_cancelled() {
             // It came before there was a round, or in the one before.
             self.stop();
         }
         loop {
-            self.settle()?;
-            self.start_jobs()?;
-            if self.unrecorded.len() >= UNRECORDED {
-                let unrecorded = std::mem::take(&mut self.unrecorded);
-                self.round.session.store.set_latest_later(unrecorded);
+            self.set_kernels_ahead();
+            let pool = &self.round.session.pool;
+            let next = self.schedule.next(|kind| pool.slots(kind));
+            if !matches!(next, Some(Effect::Check(_) | Effect::Lease(..))) {
+                self.record_some();
             }
-            if !self.ready.is_empty() {
-                continue;
-            }
-            self.drop_orphans()?;
-            if interrupt.is_cancelled() && !self.stopping {
-                self.ended.interrupted = true;
-                return Ok(());
-            }
-            if self.make_some_here()? {
-                while let Some(answer) = self.round.carried.workers.try_join_next() {
-                    self.take(answer)?;
+            let is_interrupted = interrupt.is_cancelled() && !self.schedule.is_stopping();
+            match next {
+                Some(Effect::Report(ended)) => self.report_unchecked(&ended),
+                Some(Effect::Check(ready)) => self.check(ready)?,
+                Some(Effect::Lease(kind, jobs)) => self.lease(kind, &jobs)?,
+                Some(Effect::Abandon { running, queued }) => self.abandon(running, queued)?,
+                Some(Effect::Make(_)) | None if is_interrupted => {
+                    self.ended.interrupted = true;
+                    return Ok(());
                 }
-                tokio::task::yield_now().await;
-                continue;
-            }
-            if self.running.is_empty() && (self.queued.is_empty() || self.stopping) {
-                break;
-            }
-            tokio::select! {
-                Some(answer) = self.round.carried.workers.join_next() => self.take(answer)?,
-                () = cancel.cancelled(), if !self.stopping => self.stop(),
-                () = interrupt.cancelled(), if !self.stopping => {}
-                _ = look.tick() => {
-                    if renewed.elapsed() >= RENEW_EVERY {
-                        renewed = Instant::now();
-                        self.renew()?;
-                        self.round.session.store.recover()?;
+                Some(Effect::Make(index)) => {
+                    self.make_some(index)?;
+                    while let Some(answer) = self.round.in_flight.workers.try_join_next() {
+                        self.take(answer)?;
                     }
-                    self.look_at_others()?;
+                    self.schedule.look_again();
+                    tokio::task::yield_now().await;
                 }
+                None if self.schedule.is_finished() => break,
+                None => tokio::select! {
+                    Some(answer) = self.round.in_flight.workers.join_next() => self.take(answer)?,
+                    () = cancel.cancelled(), if !self.schedule.is_stopping() => self.stop(),
+                    () = interrupt.cancelled(), if !self.schedule.is_stopping() => {}
+                    _ = look.tick() => {
+                        if renewed.elapsed() >= RENEW_EVERY {
+                            renewed = Instant::now();
+                            self.renew()?;
+                            self.round.session.store.recover()?;
+                        }
+                        self.look_at_others()?;
+                        self.schedule.look_again();
+                    }
+                },
             }
         }
         if cancel.is_cancelled() && !self.round.session.fail_fast {
@@ -322,75 +313,56 @@ impl Progressing<'_, '_> {
         Ok(())
     }
 
-    /// Decides about everything that waits for nothing any more.
-    fn settle(&mut self) -> Result<()> {
-        if self.ready.is_empty() {
-            return Ok(());
+    /// Records what actions were made of, when there is much of it.
+    fn record_some(&mut self) {
+        if self.unrecorded.len() >= UNRECORDED {
+            let unrecorded = std::mem::take(&mut self.unrecorded);
+            self.round.session.store.set_latest_later(unrecorded);
         }
+    }
+
+    /// Compares actions with the records, restores those that can be, and queues those that need a worker.
+    fn check(&mut self, ready: Vec<ActionIndex>) -> Result<()> {
         let _span = debug_span!("decide").entered();
-        let mut new_jobs = Vec::new();
-        while let Some(index) = self.ready.pop_front() {
-            if self.stopping {
-                self.states[index] = State::Without;
-                continue;
-            }
-            if !self.round.wanted[index] {
-                self.complete(index, None);
-                continue;
-            }
-            if let Some(results) = self.untouched(index) {
-                self.states[index] = State::Untouched(results);
-                if self.round.session.says_everything {
-                    let action = &self.round.plan.actions[index];
-                    self.warn(&action.warnings);
-                    self.warn(self.round.settled.said(action));
-                }
-                self.free_consumers(index);
-                continue;
-            }
-            self.states[index] = State::Working;
-            if !self.round.plan.actions[index].needs_worker() {
-                self.local.push_back(index);
-                continue;
-            }
-            if let Some(queued) = self.decide(index)? {
-                new_jobs.push(queued);
+        let mut stale = Vec::new();
+        for index in ready {
+            if self.schedule.is_stopping() {
+                self.schedule.superseded(index);
+            } else if let Some(queued) = self.decide(index)? {
+                stale.push(queued);
             }
         }
-        self.restore(&mut new_jobs)?;
-        if new_jobs.is_empty() {
+        self.restore(&mut stale)?;
+        self.enqueue(stale)
+    }
+
+    fn enqueue(&mut self, stale: Vec<Queued>) -> Result<()> {
+        if stale.is_empty() {
             return Ok(());
         }
-        let plan = self.round.plan;
-        let jobs = new_jobs
-            .iter()
-            .map(|queued| {
-                let action = &plan.actions[queued.index];
-                NewJob {
-                    key: queued.decided.key,
-                    action: action.id.to_string(),
-                    kind: action.kind,
-                    priority: queued.priority,
-                    expected_ms: queued.expected_ms,
-                }
-            })
-            .collect();
+        let jobs = stale.iter().map(|queued| NewJob {
+            key: queued.decided.key,
+            action: queued.action.id.to_string(),
+            kind: queued.action.kind,
+            priority: queued.urgency.priority,
+            expected_ms: queued.urgency.expected_ms,
+        });
+        let jobs = jobs.collect();
         let enqueue = || self.round.session.store.enqueue(jobs);
-        let ids = debug_span!("enqueue").in_scope(enqueue)?;
-        for (id, mut queued) in ids.into_iter().zip(new_jobs) {
-            if let Some(mut running) = self.orphans.remove(&id) {
-                // The change did not concern it: it goes on.
-                running.queued = queued;
-                self.running.insert(id, running);
-                continue;
-            }
-            // Two actions with one key (the same diagram under two names): the second waits for the first.
-            match self.queued.contains(id) || self.running.contains_key(&id) {
-                true => self.waiting_for(id, queued),
-                false => {
-                    queued.waiting = waiting(&queued.action);
-                    self.queued.insert(id, queued);
+        let jobs = debug_span!("enqueue").in_scope(enqueue)?;
+        for (job, mut queued) in jobs.into_iter().zip(stale) {
+            match self.schedule.enqueue(queued.index, job, queued.urgency) {
+                Enqueued::Runs => {
+                    // The change did not concern it: it goes on.
+                    if let Some(running) = self.round.in_flight.running.get_mut(&job) {
+                        running.queued = queued;
+                    }
                 }
+                Enqueued::Waits => {
+                    queued.waiting = waiting(&queued.action);
+                    self.queued.insert(job, queued);
+                }
+                Enqueued::SameAs(_) => {}
             }
         }
         Ok(())
@@ -409,8 +381,10 @@ impl Progressing<'_, '_> {
             action: Arc::clone(action),
             decided,
             reasons,
-            priority: self.priority(action),
-            expected_ms: latest.map_or(0, |latest| latest.duration_ms),
+            urgency: Urgency {
+                priority: self.priority(action),
+                expected_ms: latest.map_or(0, |latest| latest.duration_ms),
+            },
             waiting: Span::none(),
         })
     }
@@ -423,36 +397,45 @@ impl Progressing<'_, '_> {
         i32::from(is_focus)
     }
 
+    /// Reports actions that ended without having been compared with the records.
+    fn report_unchecked(&mut self, ended: &[ActionIndex]) {
+        for index in ended {
+            let action = &self.round.plan.actions[*index];
+            match self.schedule.state(*index) {
+                ActionState::Unchanged(_) if self.round.session.says_everything => {
+                    self.warn(&action.warnings);
+                    self.warn(self.round.settled.said(action));
+                }
+                // What it waits for is made anew by the next round.
+                ActionState::Superseded => self.end(*index, Status::Superseded, Duration::ZERO),
+                ActionState::Blocked => self.report_blocked(*index),
+                _ => {}
+            }
+        }
+    }
+
+    /// Reports an action that waits for one that failed and has said so.
+    fn report_blocked(&mut self, index: ActionIndex) {
+        let plan = self.round.plan;
+        let has_failed = |before: &&ActionIndex| {
+            let state = self.schedule.state(**before);
+            !matches!(state, ActionState::UpToDate(_) | ActionState::Unchanged(_))
+        };
+        let mut failed = plan.actions[index].after.iter().filter(has_failed);
+        let why = Failing {
+            is_replayed: failed.clone().all(|before| self.replayed.contains(before)),
+            cause: failed
+                .next()
+                .map(|before| plan.actions[*before].id.to_string()),
+            not_made: None,
+        };
+        self.end_failed(index, Duration::ZERO, why);
+    }
+
     /// Decides about one action and does at once what needs no worker.
     fn decide(&mut self, index: ActionIndex) -> Result<Option<Queued>> {
-        let plan = self.round.plan;
-        let action = &plan.actions[index];
-        let upstream = upstream(&self.states, action);
-        if upstream.len() < action.after.len() {
-            // What it waits for failed and has said so, or is made anew by the next round.
-            let is_superseded = |before: &ActionIndex| {
-                let status = self.round.statuses.get(&*plan.actions[*before].id);
-                status == Some(&Status::Superseded)
-            };
-            if action.after.iter().any(is_superseded) {
-                self.end(index, Status::Superseded, Duration::ZERO);
-            } else {
-                let has_failed = |before: &&ActionIndex| {
-                    !matches!(self.states[**before], State::Done(_) | State::Untouched(_))
-                };
-                let mut failed = action.after.iter().filter(has_failed);
-                let why = Failing {
-                    is_replayed: failed.clone().all(|before| self.replayed.contains(before)),
-                    cause: failed
-                        .next()
-                        .map(|before| plan.actions[*before].id.to_string()),
-                    not_made: None,
-                };
-                self.end_failed(index, Duration::ZERO, why);
-            }
-            self.complete(index, None);
-            return Ok(None);
-        }
+        let action = &self.round.plan.actions[index];
+        let upstream = self.schedule.upstream(index);
         self.warn(&action.warnings);
         let decided = self.round.decider.decide(
             index,
@@ -467,7 +450,7 @@ impl Progressing<'_, '_> {
                 self.say(index, replayed);
                 self.note_latest(index, &decided, &decided.discovered, None)?;
                 self.end(index, Status::Fresh, Duration::ZERO);
-                self.complete(index, Some(results));
+                self.schedule.up_to_date(index, results);
             }
             Decision::Restorable(results) => {
                 let results = results.clone();
@@ -481,7 +464,7 @@ impl Progressing<'_, '_> {
             Decision::Remembered(result) => {
                 self.warn(&self.remembered(index, result.diagnostics.clone()));
                 // Another action of this run with the same key may have failed just now.
-                let is_replayed = !self.same_as.contains_key(&index);
+                let is_replayed = self.schedule.same_as(index).is_none();
                 let why = Failing {
                     is_replayed,
                     ..Failing::default()
@@ -519,8 +502,7 @@ impl Progressing<'_, '_> {
             return false;
         };
         if self.round.session.postpones && objection.may_try {
-            self.end(index, Status::Superseded, Duration::ZERO);
-            self.complete(index, None);
+            self.supersede(index, Duration::ZERO);
             return true;
         }
         self.warn(&[objection.diagnostic]);
@@ -534,25 +516,13 @@ impl Progressing<'_, '_> {
 
     /// Diagnostics of a known result, for the source as it is now.
     fn remembered(&self, index: ActionIndex, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
-        jobs::from_remembered(self.round.recipes, index, diagnostics)
+        request::from_remembered(self.round.recipes, index, diagnostics)
     }
 
-    /// Marks an action as over and frees those that wait for it.
-    fn complete(&mut self, index: ActionIndex, results: Option<Results>) {
-        self.states[index] = results.map_or(State::Without, State::Done);
-        self.free_consumers(index);
-    }
-
-    fn free_consumers(&mut self, index: ActionIndex) {
-        for consumer in self.consumers[index].clone() {
-            let is_free = self.round.plan.actions[consumer]
-                .after
-                .iter()
-                .all(|before| !matches!(self.states[*before], State::Waiting | State::Working));
-            if is_free && matches!(self.states[consumer], State::Waiting) {
-                self.ready.push_back(consumer);
-            }
-        }
+    /// Leaves an action to the next round.
+    fn supersede(&mut self, index: ActionIndex, duration: Duration) {
+        self.end(index, Status::Superseded, duration);
+        self.schedule.superseded(index);
     }
 
     fn fail(&mut self, index: ActionIndex, duration: Duration) {
@@ -561,7 +531,11 @@ impl Progressing<'_, '_> {
 
     fn fail_as(&mut self, index: ActionIndex, duration: Duration, why: Failing) {
         self.end_failed(index, duration, why);
-        self.complete(index, None);
+        self.schedule.failed(index);
+        self.stop_if_fail_fast();
+    }
+
+    fn stop_if_fail_fast(&mut self) {
         if self.round.session.fail_fast {
             self.round.session.cancel.cancel();
             self.stop();
@@ -572,17 +546,6 @@ impl Progressing<'_, '_> {
 /// Measures how long an action waits for its start.
 fn waiting(action: &Action) -> Span {
     debug_span!(parent: None, "queue", action = &*action.id, kind = action.kind.name())
-}
-
-/// The results of the actions that one waits for, without those that have none.
-fn upstream<'s>(states: &'s [State], action: &Action) -> Vec<&'s Results> {
-    let results = action.after.iter().map(|before| match &states[*before] {
-        State::Done(results) | State::Unplaced(results) | State::Untouched(results) => {
-            Some(results)
-        }
-        _ => None,
-    });
-    results.flatten().collect()
 }
 
 fn millis(duration: Duration) -> u64 {

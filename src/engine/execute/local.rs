@@ -12,10 +12,10 @@ use crate::plan::{self, ActionIndex, Make};
 use crate::store::{CachedResult, ResultStatus};
 
 use super::super::decide::Decided;
-use super::super::jobs;
 use super::super::publish::Content;
+use super::request;
 use super::restore::{Published, ToPublish};
-use super::{Progressing, State, millis, upstream};
+use super::{Execution, millis};
 
 /// How many actions are done in this process before workers are given their due, and for how long at most.
 const SLICE: usize = 64;
@@ -42,29 +42,24 @@ impl Made {
     }
 }
 
-impl Progressing<'_, '_> {
-    /// Makes some of what is made in this process; false when there is none.
-    pub(super) fn make_some_here(&mut self) -> Result<bool> {
-        if self.local.is_empty() {
-            return Ok(false);
-        }
+impl Execution<'_, '_> {
+    /// Makes an action in this process, and some others.
+    pub(super) fn make_some(&mut self, first: ActionIndex) -> Result<()> {
         let _span = debug_span!("make here").entered();
         let started = Instant::now();
-        let mut done = 0;
-        while done < SLICE
-            && started.elapsed() < LONGEST
-            && self.made.iter().map(Made::size).sum::<usize>() < LARGEST
-            && let Some(index) = self.local.pop_front()
-        {
+        let (mut done, mut next) = (0, Some(first));
+        while let Some(index) = next {
             done += 1;
-            if self.stopping {
-                self.states[index] = State::Without;
-            } else if let Some(queued) = self.decide(index)? {
+            if let Some(queued) = self.decide(index)? {
                 debug_assert!(false, "`{}` needs a worker", queued.action.id);
             }
+            let has_time = done < SLICE && started.elapsed() < LONGEST;
+            let has_room = self.made.iter().map(Made::size).sum::<usize>() < LARGEST;
+            next = (has_time && has_room)
+                .then(|| self.schedule.next_local())
+                .flatten();
         }
-        self.publish_made()?;
-        Ok(true)
+        self.publish_made()
     }
 
     /// Makes a notebook, a script or a copy in this process.
@@ -91,8 +86,8 @@ impl Progressing<'_, '_> {
         };
         let (digest, content) = match recipe.as_ref().map(|recipe| &recipe.make) {
             Some(Make::Deck(work)) => {
-                let upstream = upstream(&self.states, action);
-                let images = jobs::data_urls(&work.images, &upstream, root, session.store)?;
+                let upstream = self.schedule.upstream(index);
+                let images = request::data_urls(&work.images, &upstream, root, session.store)?;
                 let Some(images) = images else {
                     return self.changed(index, started);
                 };
@@ -164,7 +159,7 @@ impl Progressing<'_, '_> {
                 continue;
             }
             self.end(index, Status::Written, took);
-            self.complete(index, Some(results));
+            self.schedule.up_to_date(index, results);
         }
         Ok(())
     }
@@ -172,8 +167,7 @@ impl Progressing<'_, '_> {
     /// A source changed after it was hashed: the next round sees the new one.
     fn changed(&mut self, index: ActionIndex, started: Instant) -> Result<()> {
         self.ended.again = true;
-        self.end(index, Status::Superseded, started.elapsed());
-        self.complete(index, None);
+        self.supersede(index, started.elapsed());
         Ok(())
     }
 }

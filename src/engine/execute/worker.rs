@@ -16,59 +16,41 @@ use crate::worker::request::OutcomeStatus;
 use crate::worker::{Outcome, Progress, ProgressSink, WorkerError};
 
 use super::super::decide::{Decision, results_of};
-use super::super::jobs;
 use super::super::snapshot::now_ns;
+use super::request;
 use super::restore::Published;
-use super::{ATTEMPTS, LEASE_MS, Progressing, Queued, Running, State, millis, upstream, waiting};
+use super::{ATTEMPTS, ActionState, Execution, LEASE_MS, Queued, Running, millis, waiting};
 
-/// Among how many jobs the store chooses one.
-const CLAIMED_AMONG: usize = 16;
 /// How many jobs of a kind are looked at, to see whether another process has done them.
 const LOOKED_AT: usize = 64;
 
-impl Progressing<'_, '_> {
-    /// Gives free slots to queued jobs.
-    pub(super) fn start_jobs(&mut self) -> Result<()> {
-        if self.stopping {
-            return Ok(());
-        }
-        let executions = self.queued.count(ActionKind::Execute);
-        let slots = self.round.session.pool.slots(ActionKind::Execute);
-        // The next kernel starts while a deck runs, but none that will not be used.
-        self.round
-            .session
-            .kernels_ahead
-            .store(executions > slots, Ordering::Relaxed);
-        for kind in ActionKind::OF_WORKERS {
-            // Jobs that other processes have are passed over.
-            let mut passed = 0;
-            while self.count_running(kind) < self.round.session.pool.slots(kind) {
-                let ids = self.queued.most_urgent(kind, passed, CLAIMED_AMONG);
-                if ids.is_empty() {
-                    break;
-                }
-                let store = self.round.session.store;
-                let claim = || store.claim(&self.owner, &ids, LEASE_MS);
-                match debug_span!("claim").in_scope(claim)? {
-                    Some(lease) => self.start(lease)?,
-                    None => passed += ids.len(),
-                }
-            }
-        }
-        Ok(())
+impl Execution<'_, '_> {
+    /// The next kernel starts while a deck runs, but none that will not be used.
+    pub(super) fn set_kernels_ahead(&self) {
+        let session = self.round.session;
+        let slots = session.pool.slots(ActionKind::Execute);
+        let is_needed = self.schedule.queued(ActionKind::Execute) > slots;
+        session.kernels_ahead.store(is_needed, Ordering::Relaxed);
     }
 
-    fn count_running(&self, kind: ActionKind) -> usize {
-        let running = self.running.values();
-        running
-            .filter(|running| running.queued.action.kind == kind)
-            .count()
+    /// Leases the first of these jobs that no other process has, and starts it.
+    pub(super) fn lease(&mut self, kind: ActionKind, jobs: &[JobId]) -> Result<()> {
+        let store = self.round.session.store;
+        let lease = || store.claim(&self.owner, jobs, LEASE_MS);
+        match debug_span!("claim").in_scope(lease)? {
+            Some(lease) => self.start(lease),
+            None => {
+                self.schedule.not_leased(kind, jobs.len());
+                Ok(())
+            }
+        }
     }
 
     #[tracing::instrument(level = "debug", name = "start", skip_all)]
     pub(super) fn start(&mut self, lease: Lease) -> Result<()> {
         let id = lease.job;
-        let Some(mut queued) = self.queued.remove(id) else {
+        self.schedule.started(id);
+        let Some(mut queued) = self.queued.remove(&id) else {
             return Ok(());
         };
         queued.waiting = Span::none();
@@ -84,19 +66,19 @@ impl Progressing<'_, '_> {
                 let decided = self.redecide(queued.index)?;
                 if !matches!(decided, Decision::Stale(_)) {
                     session.store.finish(&lease, JobEnd::Done, None)?;
-                    self.ready.push_back(queued.index);
+                    self.schedule.check_again(queued.index);
                     return Ok(());
                 }
             }
         }
-        self.round.carried.requests += 1;
-        let number = self.round.carried.requests;
+        self.round.in_flight.requests += 1;
+        let number = self.round.in_flight.requests;
         let out = session.staging.job_dir(number)?;
         let recipe = self.round.recipes.recipe(queued.index);
-        let upstream = upstream(&self.states, action);
+        let upstream = self.schedule.upstream(queued.index);
         let request = match &recipe {
             None => None,
-            Some(recipe) => jobs::request(
+            Some(recipe) => request::request(
                 number,
                 recipe,
                 &upstream,
@@ -111,8 +93,7 @@ impl Progressing<'_, '_> {
             // sees that.
             session.store.finish(&lease, JobEnd::Superseded, None)?;
             self.ended.again = true;
-            self.end(queued.index, Status::Superseded, Duration::ZERO);
-            self.complete(queued.index, None);
+            self.supersede(queued.index, Duration::ZERO);
             return Ok(());
         };
         let span = self.action_span(action, &queued.reasons, lease.attempt);
@@ -129,10 +110,10 @@ impl Progressing<'_, '_> {
             (id, result)
         };
         self.round
-            .carried
+            .in_flight
             .workers
             .spawn(work.instrument(span.clone()));
-        self.running.insert(
+        self.round.in_flight.running.insert(
             id,
             Running {
                 queued,
@@ -153,9 +134,7 @@ impl Progressing<'_, '_> {
     }
 
     fn redecide(&mut self, index: ActionIndex) -> Result<Decision> {
-        let plan = self.round.plan;
-        let action = &plan.actions[index];
-        let upstream = upstream(&self.states, action);
+        let upstream = self.schedule.upstream(index);
         let decided = self
             .round
             .decider
@@ -165,7 +144,7 @@ impl Progressing<'_, '_> {
 
     /// Takes a worker's answer.
     pub(super) fn finish(&mut self, id: JobId, answer: Result<Outcome, WorkerError>) -> Result<()> {
-        let Some(running) = self.running.remove(&id) else {
+        let Some(running) = self.round.in_flight.running.remove(&id) else {
             return Ok(());
         };
         let span = running.span.clone();
@@ -185,15 +164,14 @@ impl Progressing<'_, '_> {
         // What is in there was taken into the store.
         let _ = std::fs::remove_dir_all(&running.out);
         match ended? {
-            Some(queued) => {
-                self.queued.insert(id, queued_again(running.queued, queued));
+            Some(reason) => {
+                self.schedule.requeued(id, running.queued.urgency);
+                self.queued.insert(id, queued_again(running.queued, reason));
             }
             None => {
-                if self.round.session.fail_fast
-                    && matches!(self.states[running.queued.index], State::Without)
-                {
-                    self.round.session.cancel.cancel();
-                    self.stop();
+                let state = self.schedule.state(running.queued.index);
+                if matches!(state, ActionState::Failed | ActionState::Superseded) {
+                    self.stop_if_fail_fast();
                 }
             }
         }
@@ -225,8 +203,7 @@ impl Progressing<'_, '_> {
         let finished = self.remember(running, &outcome, &discovered, outputs)?;
         if finished == Finish::Stale {
             // Another process was given the job meanwhile; its result counts.
-            self.ready.push_back(index);
-            self.states[index] = State::Waiting;
+            self.schedule.check_again(index);
             return Ok(None);
         }
         let said = self.as_now(running, outcome.diagnostics);
@@ -248,7 +225,7 @@ impl Progressing<'_, '_> {
             return Ok(None);
         }
         self.end(index, Status::Built, took);
-        self.complete(index, Some(results));
+        self.schedule.up_to_date(index, results);
         Ok(None)
     }
 
@@ -256,7 +233,7 @@ impl Progressing<'_, '_> {
     fn as_now(&self, running: &Running, said: Vec<Diagnostic>) -> Vec<Diagnostic> {
         self.remembered(
             running.queued.index,
-            jobs::to_remembered(&running.recipe, said),
+            request::to_remembered(&running.recipe, said),
         )
     }
 
@@ -294,7 +271,7 @@ impl Progressing<'_, '_> {
             discovered: discovered.to_vec(),
             status,
             outputs,
-            diagnostics: jobs::to_remembered(&running.recipe, outcome.diagnostics.clone()),
+            diagnostics: request::to_remembered(&running.recipe, outcome.diagnostics.clone()),
             duration_ms: millis(running.started.elapsed()),
         };
         let key = running.queued.decided.key;
@@ -307,7 +284,7 @@ impl Progressing<'_, '_> {
         let plan = self.round.plan;
         let index = running.queued.index;
         let action = &plan.actions[index];
-        outcome.diagnostics = jobs::with_hints(action.kind, outcome.diagnostics);
+        outcome.diagnostics = request::with_hints(action.kind, outcome.diagnostics);
         let Some(discovered) = self.discovered(action, running, &outcome) else {
             return self.superseded(running);
         };
@@ -352,12 +329,7 @@ impl Progressing<'_, '_> {
     fn cancelled(&mut self, running: &Running) -> Result<Option<String>> {
         let store = self.round.session.store;
         store.finish(&running.lease, JobEnd::Superseded, None)?;
-        self.end(
-            running.queued.index,
-            Status::Superseded,
-            running.started.elapsed(),
-        );
-        self.complete(running.queued.index, None);
+        self.supersede(running.queued.index, running.started.elapsed());
         Ok(None)
     }
 
@@ -375,7 +347,7 @@ impl Progressing<'_, '_> {
         outcome: &Outcome,
     ) -> Option<Vec<(String, Option<Digest>)>> {
         let snapshot = self.round.snapshot;
-        for path in jobs::files_read_by_worker(&running.recipe) {
+        for path in request::files_read_by_worker(&running.recipe) {
             // What counts is what the key was made of, which an earlier round may have seen.
             let expected = action.inputs.iter().find(|(input, _)| input == path);
             let expected = expected.map(|(_, digest)| *digest);
@@ -415,36 +387,18 @@ impl Progressing<'_, '_> {
 
     /// Looks whether other processes finished what we wait for.
     pub(super) fn look_at_others(&mut self) -> Result<()> {
-        if self.queued.is_empty() {
+        // Those behind them are looked at when these are done.
+        let jobs = self.schedule.first_queued(LOOKED_AT);
+        if jobs.is_empty() {
             return Ok(());
         }
-        // Those behind them are looked at when these are done.
-        let front = |kind| self.queued.most_urgent(kind, 0, LOOKED_AT);
-        let ids: Vec<JobId> = ActionKind::OF_WORKERS.into_iter().flat_map(front).collect();
-        for (id, state) in self.round.session.store.states(&ids)? {
-            if matches!(state, JobState::Queued | JobState::Leased) {
-                continue;
-            }
-            if let Some(queued) = self.queued.remove(id) {
-                self.states[queued.index] = State::Waiting;
-                self.ready.push_back(queued.index);
+        for (job, state) in self.round.session.store.states(&jobs)? {
+            if !matches!(state, JobState::Queued | JobState::Leased) {
+                self.schedule.ended_elsewhere(job);
+                self.queued.remove(&job);
             }
         }
         Ok(())
-    }
-
-    /// Remembers an action whose job is that of another action of this round.
-    pub(super) fn waiting_for(&mut self, id: JobId, queued: Queued) {
-        let first = self
-            .queued
-            .get(id)
-            .map(|first| first.index)
-            .or_else(|| self.running.get(&id).map(|running| running.queued.index));
-        if let Some(first) = first {
-            self.consumers[first].push(queued.index);
-            self.same_as.insert(queued.index, first);
-            self.states[queued.index] = State::Waiting;
-        }
     }
 }
 

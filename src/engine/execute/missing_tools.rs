@@ -7,7 +7,7 @@ use crate::plan::Action;
 
 /// What was not made for want of tools.
 #[derive(Debug, Default)]
-pub struct Lacking(BTreeMap<Tool, BTreeMap<String, Missed>>);
+pub struct MissingTools(BTreeMap<Tool, BTreeMap<String, Missed>>);
 
 /// What is said about a tool: the message and the hint.
 type Tool = (String, Option<String>);
@@ -19,7 +19,7 @@ struct Missed {
     outputs: u64,
 }
 
-impl Lacking {
+impl MissingTools {
     /// An action failed because of what is `said`; so many outputs were not made.
     pub(super) fn add(&mut self, action: &Action, said: Diagnostic, outputs: u64) {
         let missed = Missed {

@@ -11,7 +11,7 @@ use crate::plan::{Action, ActionIndex};
 
 use super::super::decide::{Decided, Results};
 use super::super::publish::{Content, Failure, Output, Prepared};
-use super::{Progressing, Queued, State};
+use super::{Execution, Queued};
 
 /// How many actions are restored before people are told of them.
 const GROUP: usize = 256;
@@ -41,7 +41,7 @@ pub(super) struct ToPublish<'c> {
     pub(super) contents: Vec<(Digest, &'c Content)>,
 }
 
-impl Progressing<'_, '_> {
+impl Execution<'_, '_> {
     /// Restores what was found to be restorable. What turns out to be damaged must be made anew.
     pub(super) fn restore(&mut self, damaged: &mut Vec<Queued>) -> Result<()> {
         let mut all = std::mem::take(&mut self.restorable).into_iter().peekable();
@@ -77,7 +77,7 @@ impl Progressing<'_, '_> {
                     self.say(index, restorable.replayed);
                     self.note_latest(index, &decided, &decided.discovered, None)?;
                     self.end(index, Status::Restored, took);
-                    self.complete(index, Some(restorable.results));
+                    self.schedule.up_to_date(index, restorable.results);
                 }
                 Published::Failed(reasons) => {
                     self.warn(&restorable.replayed);
@@ -103,12 +103,8 @@ impl Progressing<'_, '_> {
     ) {
         self.warn(reasons);
         self.end(index, Status::Failed, took);
-        self.states[index] = State::Unplaced(results);
-        self.free_consumers(index);
-        if self.round.session.fail_fast {
-            self.round.session.cancel.cancel();
-            self.stop();
-        }
+        self.schedule.unplaced(index, results);
+        self.stop_if_fail_fast();
     }
 
     /// Publishes results of one action from the blob store.

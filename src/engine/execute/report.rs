@@ -14,7 +14,7 @@ use crate::worker::WorkerError;
 
 use super::super::decide::Decided;
 use super::super::snapshot::now_ns;
-use super::{Progressing, millis, upstream};
+use super::{Execution, millis};
 
 /// What there is to tell about a failure besides its diagnostics.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ pub(super) struct Failing {
     pub(super) not_made: Option<u64>,
 }
 
-impl Progressing<'_, '_> {
+impl Execution<'_, '_> {
     /// Measures the work on one action. Only what was made or restored in this run is named as what it had to wait for.
     pub(super) fn action_span(&self, action: &Action, reasons: &[String], attempt: u32) -> Span {
         // It lasts longer than the phase that it begins in.
@@ -49,8 +49,8 @@ impl Progressing<'_, '_> {
         let statuses = &self.round.statuses;
         let is_made = |id: &&str| statuses.get(*id).is_some_and(|status| status.is_made());
         let before = action.after.iter().map(|before| {
-            let made = self.same_as.get(before).unwrap_or(before);
-            &*self.round.plan.actions[*made].id
+            let made = self.schedule.same_as(*before).unwrap_or(*before);
+            &*self.round.plan.actions[made].id
         });
         let made: Vec<&str> = before.filter(is_made).collect();
         made.join("\n")
@@ -112,14 +112,14 @@ impl Progressing<'_, '_> {
         let mut count = 0;
         let mut all = vec![failed];
         while let Some(index) = all.pop() {
-            let is_asked_for = index == failed || self.round.wanted[index];
+            let is_asked_for = index == failed || self.schedule.is_selected(index);
             if !is_asked_for || !self.not_made.insert(index) {
                 continue;
             }
             let outputs = self.round.plan.actions[index].outputs.iter();
             let destinations = outputs.map(|output| output.destinations.len() as u64);
             count += destinations.sum::<u64>();
-            all.extend(&self.consumers[index]);
+            all.extend(self.schedule.consumers(index));
         }
         count
     }
@@ -143,7 +143,10 @@ impl Progressing<'_, '_> {
             let action = &self.round.plan.actions[index];
             why.cause = Some(said.message.clone());
             why.not_made = Some(not_made);
-            self.round.lacking.borrow_mut().add(action, said, not_made);
+            self.round
+                .missing_tools
+                .borrow_mut()
+                .add(action, said, not_made);
         } else {
             self.warn(&[said]);
         }
@@ -232,7 +235,7 @@ impl Progressing<'_, '_> {
         let parts = self
             .round
             .decider
-            .parts(index, &upstream(&self.states, action));
+            .parts(index, &self.schedule.upstream(index));
         let latest = Latest {
             key: decided.key,
             discovered: discovered.to_vec(),

@@ -16,7 +16,7 @@ use super::settled::Settled;
 
 /// Which actions are asked for. What is `settled` reads none of the sources that are.
 #[tracing::instrument(level = "debug", name = "select", skip_all)]
-pub fn wanted(
+pub fn selected(
     plan: &Plan,
     options: &BuildOptions,
     decider: &Decider<'_>,
@@ -35,7 +35,7 @@ pub fn wanted(
     let is_kind = |action: &Action| {
         !(options.fast && matches!(action.kind, ActionKind::Execute | ActionKind::Html))
     };
-    let mut wanted = Vec::with_capacity(plan.actions.len());
+    let mut selected = Vec::with_capacity(plan.actions.len());
     let mut are_read = vec![false; options.only.len()];
     for action in &plan.actions {
         let mut is_asked_for = options.only.is_empty();
@@ -44,7 +44,7 @@ pub fn wanted(
                 (is_asked_for, *is_read) = (true, true);
             }
         }
-        wanted.push(is_kind(action) && is_asked_for);
+        selected.push(is_kind(action) && is_asked_for);
     }
     if let Force::Sources(sources) = &options.force {
         let is_read = |path: &RelPath| plan.actions.iter().any(|action| action.reads(path));
@@ -59,20 +59,20 @@ pub fn wanted(
         return Err(Error::usage(format!("no output depends on `{path}`"))
             .hint("`--only` takes sources of the course: decks, diagrams, data files, images"));
     }
-    // What an action waits for must be there, and what waits for it must follow.
+    // What needs an action that is made again must follow, and all that these need must be there.
+    for (index, action) in plan.actions.iter().enumerate() {
+        if action.after.iter().any(|before| selected[*before]) && is_kind(action) {
+            selected[index] = true;
+        }
+    }
     for (index, action) in plan.actions.iter().enumerate().rev() {
-        if wanted[index] {
+        if selected[index] {
             for before in &action.after {
-                wanted[*before] = true;
+                selected[*before] = true;
             }
         }
     }
-    for (index, action) in plan.actions.iter().enumerate() {
-        if action.after.iter().any(|before| wanted[*before]) && is_kind(action) {
-            wanted[index] = true;
-        }
-    }
-    Ok(wanted)
+    Ok(selected)
 }
 
 /// How the actions ended, in numbers.

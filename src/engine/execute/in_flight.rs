@@ -1,0 +1,168 @@
+//! Work that outlives a round: when something changes, the round ends and the next one takes over what still counts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::task::{JoinError, JoinSet};
+
+use crate::error::{Error, Result};
+use crate::events::{Event, Status};
+use crate::store::{JobEnd, JobId};
+use crate::worker::request::OutcomeStatus;
+use crate::worker::{Outcome, WorkerError};
+
+use super::super::snapshot::now_ns;
+use super::{ActionState, Answer, Execution, LEASE_MS, Running, millis};
+
+/// Jobs that run. They outlive a round: when something changes, the round ends, and the next one takes them over.
+#[derive(Default)]
+pub struct InFlight {
+    /// Everything that workers were asked.
+    pub(super) workers: JoinSet<Answer>,
+    /// What of that is needed, or may be.
+    pub(super) running: HashMap<JobId, Running>,
+    /// Cancelled, not yet answered.
+    cancelled: HashMap<JobId, Running>,
+    /// Queued by the last round, and not started.
+    pub(super) queued: Vec<JobId>,
+    /// How many requests were made.
+    pub(super) requests: u64,
+}
+
+impl InFlight {
+    /// Ends everything.
+    pub async fn shutdown(&mut self) {
+        self.workers.shutdown().await;
+        self.running.clear();
+        self.cancelled.clear();
+    }
+}
+
+impl Execution<'_, '_> {
+    /// Cancels jobs of earlier rounds that this one does not need, and takes back those that were queued.
+    pub(super) fn abandon(&mut self, running: Vec<JobId>, queued: Vec<JobId>) -> Result<()> {
+        for job in running {
+            if let Some(running) = self.round.in_flight.running.remove(&job) {
+                tracing::debug!(action = %running.queued.action.id, "superseded");
+                running.cancel.cancel();
+                self.superseded_event(&running);
+                self.round.in_flight.cancelled.insert(job, running);
+            }
+        }
+        Ok(self.round.session.store.abandon(queued)?)
+    }
+
+    fn superseded_event(&self, running: &Running) {
+        running.span.record("status", Status::Superseded.name());
+        let action = &running.queued.action;
+        self.round.session.events.emit(Event::ActionFinished {
+            action: action.id.to_string(),
+            kind: action.kind,
+            source: action.source.to_string(),
+            status: Status::Superseded,
+            duration_ms: millis(running.started.elapsed()),
+            replayed: false,
+            cause: None,
+            not_made: 0,
+        });
+    }
+
+    /// Takes an answer of a worker, whatever became of the job meanwhile.
+    pub(super) fn take(&mut self, answer: Result<Answer, JoinError>) -> Result<()> {
+        let (id, result) = answer.map_err(|error| {
+            Error::bug(format!("the task that waits for a worker failed: {error}"))
+        })?;
+        self.round.restless.end(id, now_ns());
+        if let Some(cancelled) = self.round.in_flight.cancelled.remove(&id) {
+            let _ = std::fs::remove_dir_all(&cancelled.out);
+            let store = self.round.session.store;
+            store.finish(&cancelled.lease, JobEnd::Superseded, None)?;
+            return Ok(());
+        }
+        if self.schedule.earlier_ended(id)
+            && let Some(running) = self.round.in_flight.running.remove(&id)
+        {
+            return self.keep_for_later(&running, result);
+        }
+        self.finish(id, result)
+    }
+
+    /// Records the result of a job that this round did not ask for: whoever asks next finds it in the cache.
+    fn keep_for_later(
+        &mut self,
+        running: &Running,
+        answer: Result<Outcome, WorkerError>,
+    ) -> Result<()> {
+        let store = self.round.session.store;
+        let action = Arc::clone(&running.queued.action);
+        match answer {
+            Ok(outcome) if outcome.status != OutcomeStatus::Cancelled => {
+                match self.discovered(&action, running, &outcome) {
+                    Some(discovered) => {
+                        let outputs = self.stored(running, &outcome)?;
+                        self.remember(running, &outcome, &discovered, outputs)?;
+                    }
+                    None => {
+                        store.finish(&running.lease, JobEnd::Superseded, None)?;
+                    }
+                }
+            }
+            _ => {
+                store.finish(&running.lease, JobEnd::Superseded, None)?;
+            }
+        }
+        let _ = std::fs::remove_dir_all(&running.out);
+        Ok(())
+    }
+
+    /// Holds the leases of everything that runs.
+    pub(super) fn renew(&self) -> Result<()> {
+        let in_flight = &self.round.in_flight;
+        for running in in_flight
+            .running
+            .values()
+            .chain(in_flight.cancelled.values())
+        {
+            self.round.session.store.renew(&running.lease, LEASE_MS)?;
+        }
+        Ok(())
+    }
+
+    /// Begins nothing new, and cancels what no action of this round has needed. What else runs is cancelled by the
+    /// session's token.
+    pub(super) fn stop(&mut self) {
+        self.schedule.stop();
+        for (job, running) in &self.round.in_flight.running {
+            if self.schedule.runs(*job).is_none() {
+                running.cancel.cancel();
+            }
+        }
+    }
+
+    /// Remembers what is up to date now; gives how many actions were not even looked at.
+    pub(super) fn settle_states(&mut self) -> u64 {
+        let plan = self.round.plan;
+        let mut untouched = 0;
+        for (index, action) in plan.actions.iter().enumerate() {
+            match self.schedule.state(index) {
+                // What was made in this run is counted as that.
+                ActionState::Unchanged(_) if self.round.statuses.contains_key(&*action.id) => {}
+                ActionState::Unchanged(_) => match self.round.earlier.made(&action.id) {
+                    Some(status) => {
+                        self.round.statuses.insert(action.id.to_string(), status);
+                    }
+                    None => untouched += 1,
+                },
+                ActionState::UpToDate(results) => {
+                    let found = self.found.remove(&index).unwrap_or_default();
+                    self.round.settled.settle(action, results.clone(), found);
+                }
+                // An action that was not asked for may be up to date all the same; one that began and did not end is not.
+                ActionState::Unselected => {}
+                _ => self.round.settled.unsettle(&action.id),
+            }
+        }
+        self.round.settled.keep(&plan.actions);
+        untouched
+    }
+}

@@ -1,0 +1,465 @@
+//! Which action is to be worked on next.
+//!
+//! The scheduler is pure: it knows neither the store nor workers, files or the time. The caller asks it what to do
+//! ([`Schedule::next`]), does that, and reports how it went with one of the other methods.
+
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use crate::events::ActionKind;
+use crate::plan::ActionIndex;
+use crate::store::JobId;
+
+use super::decide::Results;
+use queue::Queue;
+pub use queue::Urgency;
+
+/// Up to how many jobs the store is asked for at once: it leases the first that no other process has.
+const LEASED_AMONG: usize = 16;
+
+/// How an action stands. [`Schedule::set`] is the only function that changes it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ActionState {
+    /// It is not asked for. Final.
+    Unselected,
+    /// An action before it has not ended.
+    Waiting,
+    /// All actions before it have results: it is due to be compared with the records.
+    Ready,
+    /// It is being compared with the records, restored, or made in this process.
+    Checking,
+    /// It is stale, and its job waits for a worker.
+    Queued(JobId),
+    /// A worker makes it.
+    Running(JobId),
+    /// Its results are known and its outputs are in their places. Final.
+    UpToDate(Results),
+    /// As before, and nothing about it or the actions before it has changed since it was found up to date by an earlier
+    /// round: it was not compared with the records. Final.
+    Unchanged(Results),
+    /// Its results are known, but some of its outputs are not in their places. Final.
+    Unplaced(Results),
+    /// It has no results. Final.
+    Failed,
+    /// An action before it has no results. Final.
+    Blocked,
+    /// Its sources changed, or those of an action before it, or the run was cancelled. Final in this round.
+    Superseded,
+}
+
+impl ActionState {
+    /// Its results; none while it has none.
+    pub fn results(&self) -> Option<&Results> {
+        match self {
+            Self::UpToDate(results) | Self::Unchanged(results) | Self::Unplaced(results) => {
+                Some(results)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it does not change any more in this round.
+    pub fn is_final(&self) -> bool {
+        !matches!(
+            self,
+            Self::Waiting | Self::Ready | Self::Checking | Self::Queued(_) | Self::Running(_)
+        )
+    }
+}
+
+/// What the scheduler has to know of an action.
+#[derive(Clone, Debug)]
+pub struct Node<'a> {
+    /// What it does.
+    pub kind: ActionKind,
+    /// The actions whose results it needs. All of them have lower indices.
+    pub after: &'a [ActionIndex],
+    /// Whether it is asked for. Then all actions before it are, too.
+    pub is_selected: bool,
+    /// Whether a worker makes it, so that it needs a job. Others are made in this process, or not at all.
+    pub needs_worker: bool,
+    /// Its results, if it was up to date before and nothing about the action itself has changed.
+    pub unchanged: Option<Results>,
+}
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// These ended without having been compared with the records: as unchanged, blocked or superseded. Report them.
+    Report(Vec<ActionIndex>),
+    /// Compare these with the records. Then report each as up to date, failed or superseded, or queue it.
+    Check(Vec<ActionIndex>),
+    /// Lease the first of these jobs that no other process has, and report [`Schedule::started`] or
+    /// [`Schedule::not_leased`].
+    Lease(ActionKind, Vec<JobId>),
+    /// Cancel these jobs, which run since an earlier round, and take back those that were queued by it: no action of this
+    /// one needs them.
+    Abandon {
+        /// Jobs that run.
+        running: Vec<JobId>,
+        /// Jobs that wait, in the store only.
+        queued: Vec<JobId>,
+    },
+    /// As [`Effect::Check`], for an action that this process makes by itself.
+    Make(ActionIndex),
+}
+
+/// What became of a job that was queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It waits for a worker.
+    Waits,
+    /// It runs since an earlier round, and goes on.
+    Runs,
+    /// This action has the same job (as the same diagram under two names has): the second one is compared with the records
+    /// again when the first has ended.
+    SameAs(ActionIndex),
+}
+
+/// Jobs of an earlier round that was interrupted.
+#[derive(Debug, Default)]
+pub struct InFlight {
+    /// Jobs that run.
+    pub running: HashSet<JobId>,
+    /// Jobs that were queued, and have not started.
+    pub queued: Vec<JobId>,
+    /// Whether every action of the course is planned, so that what none of them needs is not needed at all.
+    pub is_complete: bool,
+}
+
+/// The actions of one round.
+#[derive(Debug)]
+pub struct Schedule<'a> {
+    nodes: Vec<Node<'a>>,
+    states: Vec<ActionState>,
+    /// The actions that wait for each one.
+    consumers: Vec<Vec<ActionIndex>>,
+    /// How many of the actions before each one have not ended.
+    missing: Vec<usize>,
+    /// Actions with the job of another one.
+    same_as: HashMap<ActionIndex, ActionIndex>,
+    ready: Vec<ActionIndex>,
+    /// Ready as well, to be made in this process when workers have what they need.
+    local: VecDeque<ActionIndex>,
+    /// Ended without being compared with the records, and not yet reported.
+    unreported: Vec<ActionIndex>,
+    queue: Queue,
+    /// The actions whose jobs run.
+    running: HashMap<JobId, ActionIndex>,
+    running_of_kind: HashMap<ActionKind, usize>,
+    /// How many jobs at the front of a kind's queue other processes have.
+    passed: HashMap<ActionKind, usize>,
+    earlier: InFlight,
+    is_stopping: bool,
+}
+
+impl<'a> Schedule<'a> {
+    /// Begins with actions in an order in which each comes after those that it waits for.
+    pub fn new(nodes: Vec<Node<'a>>, earlier: InFlight) -> Self {
+        let mut consumers = vec![Vec::new(); nodes.len()];
+        for (index, node) in nodes.iter().enumerate() {
+            for before in node.after {
+                consumers[*before].push(index);
+            }
+        }
+        let mut schedule = Self {
+            states: vec![ActionState::Waiting; nodes.len()],
+            missing: vec![0; nodes.len()],
+            consumers,
+            same_as: HashMap::new(),
+            ready: Vec::new(),
+            local: VecDeque::new(),
+            unreported: Vec::new(),
+            queue: Queue::default(),
+            running: HashMap::new(),
+            running_of_kind: HashMap::new(),
+            passed: HashMap::new(),
+            earlier,
+            is_stopping: false,
+            nodes,
+        };
+        for (index, node) in schedule.nodes.iter().enumerate() {
+            if !node.is_selected {
+                schedule.states[index] = ActionState::Unselected;
+            }
+            let after = node.after.iter();
+            let selected = after.filter(|before| schedule.nodes[**before].is_selected);
+            schedule.missing[index] = selected.count();
+        }
+        for index in 0..schedule.nodes.len() {
+            if schedule.is_selected(index) && schedule.missing[index] == 0 {
+                schedule.free_if_waiting(index);
+            }
+        }
+        schedule
+    }
+
+    /// How an action stands.
+    pub fn state(&self, index: ActionIndex) -> &ActionState {
+        &self.states[index]
+    }
+
+    /// The results of the actions that one waits for, in their order, without those that have none.
+    pub fn upstream(&self, index: ActionIndex) -> Vec<&Results> {
+        let after = self.nodes[index].after.iter();
+        after
+            .filter_map(|before| self.states[*before].results())
+            .collect()
+    }
+
+    /// The actions that wait for one.
+    pub fn consumers(&self, index: ActionIndex) -> &[ActionIndex] {
+        &self.consumers[index]
+    }
+
+    /// Whether an action is asked for.
+    pub fn is_selected(&self, index: ActionIndex) -> bool {
+        self.nodes[index].is_selected
+    }
+
+    /// The action whose job an action shares.
+    pub fn same_as(&self, index: ActionIndex) -> Option<ActionIndex> {
+        self.same_as.get(&index).copied()
+    }
+
+    /// How many jobs of a kind wait for a worker.
+    pub fn queued(&self, kind: ActionKind) -> usize {
+        self.queue.count(kind)
+    }
+
+    /// The first jobs of every kind that wait: up to `count` of each.
+    pub fn first_queued(&self, count: usize) -> Vec<JobId> {
+        let kinds = ActionKind::OF_WORKERS.into_iter();
+        kinds
+            .flat_map(|kind| self.queue.first(kind, 0, count))
+            .collect()
+    }
+
+    /// Whether nothing runs and nothing will start.
+    pub fn is_finished(&self) -> bool {
+        let is_idle = self.ready.is_empty() && self.local.is_empty() && self.unreported.is_empty();
+        is_idle && self.running.is_empty() && (self.queue.is_empty() || self.is_stopping)
+    }
+
+    /// Whether nothing new is begun.
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
+    /// What is to be done next, the most urgent first; none while there is nothing but to wait. `slots` tells how many
+    /// workers of a kind there may be.
+    pub fn next(&mut self, slots: impl Fn(ActionKind) -> usize) -> Option<Effect> {
+        if !self.unreported.is_empty() {
+            return Some(Effect::Report(std::mem::take(&mut self.unreported)));
+        }
+        if !self.ready.is_empty() {
+            let ready = std::mem::take(&mut self.ready);
+            for index in &ready {
+                self.set(*index, ActionState::Checking);
+            }
+            return Some(Effect::Check(ready));
+        }
+        if !self.is_stopping {
+            for kind in ActionKind::OF_WORKERS {
+                let running = self.running_of_kind.get(&kind).copied().unwrap_or(0);
+                let passed = self.passed.get(&kind).copied().unwrap_or(0);
+                if running < slots(kind) {
+                    let jobs = self.queue.first(kind, passed, LEASED_AMONG);
+                    if !jobs.is_empty() {
+                        return Some(Effect::Lease(kind, jobs));
+                    }
+                }
+            }
+        }
+        if let Some(abandoned) = self.abandon() {
+            return Some(abandoned);
+        }
+        self.next_local().map(Effect::Make)
+    }
+
+    /// The next action that this process makes by itself, as [`Effect::Make`]: for many of them in a row.
+    pub fn next_local(&mut self) -> Option<ActionIndex> {
+        let index = self.local.pop_front()?;
+        self.set(index, ActionState::Checking);
+        Some(index)
+    }
+
+    fn abandon(&mut self) -> Option<Effect> {
+        if !self.earlier.is_complete
+            || self.earlier.running.is_empty() && self.earlier.queued.is_empty()
+        {
+            return None;
+        }
+        let running = std::mem::take(&mut self.earlier.running);
+        let mut queued = std::mem::take(&mut self.earlier.queued);
+        queued.retain(|job| self.queue.get(*job).is_none() && !self.running.contains_key(job));
+        Some(Effect::Abandon {
+            running: running.into_iter().collect(),
+            queued,
+        })
+    }
+
+    /// An action has results, and its outputs are in their places.
+    pub fn up_to_date(&mut self, index: ActionIndex, results: Results) {
+        self.set(index, ActionState::UpToDate(results));
+    }
+
+    /// An action has results, but not all of its outputs are in their places: what needs the results can be made.
+    pub fn unplaced(&mut self, index: ActionIndex, results: Results) {
+        self.set(index, ActionState::Unplaced(results));
+    }
+
+    /// An action has no results.
+    pub fn failed(&mut self, index: ActionIndex) {
+        self.set(index, ActionState::Failed);
+    }
+
+    /// The next round makes an action, or a later run.
+    pub fn superseded(&mut self, index: ActionIndex) {
+        self.set(index, ActionState::Superseded);
+    }
+
+    /// An action is stale, and this job is in the store.
+    pub fn enqueue(&mut self, index: ActionIndex, job: JobId, urgency: Urgency) -> Enqueued {
+        if self.earlier.running.remove(&job) {
+            self.set(index, ActionState::Running(job));
+            return Enqueued::Runs;
+        }
+        let first = self.running.get(&job).copied();
+        if let Some(first) = first.or_else(|| self.queue.get(job)) {
+            self.consumers[first].push(index);
+            self.missing[index] += 1;
+            self.same_as.insert(index, first);
+            self.set(index, ActionState::Waiting);
+            return Enqueued::SameAs(first);
+        }
+        let kind = self.nodes[index].kind;
+        self.queue.insert(job, kind, index, urgency);
+        self.set(index, ActionState::Queued(job));
+        Enqueued::Waits
+    }
+
+    /// A job was leased. Returns its action; none when it does not wait.
+    pub fn started(&mut self, job: JobId) -> Option<ActionIndex> {
+        let index = self.queue.remove(job)?;
+        self.set(index, ActionState::Running(job));
+        Some(index)
+    }
+
+    /// Other processes have the jobs that were to be leased: those behind them are next, until [`Schedule::look_again`].
+    pub fn not_leased(&mut self, kind: ActionKind, jobs: usize) {
+        *self.passed.entry(kind).or_default() += jobs;
+    }
+
+    /// Time has passed: jobs that other processes had may be free.
+    pub fn look_again(&mut self) {
+        self.passed.clear();
+    }
+
+    /// A job that runs is to be tried again.
+    pub fn requeued(&mut self, job: JobId, urgency: Urgency) {
+        let Some(index) = self.running.get(&job).copied() else {
+            return;
+        };
+        let kind = self.nodes[index].kind;
+        self.queue.insert(job, kind, index, urgency);
+        self.set(index, ActionState::Queued(job));
+    }
+
+    /// Another process did what an action waits for, or runs for: it is compared with the records again.
+    pub fn check_again(&mut self, index: ActionIndex) {
+        if let ActionState::Queued(job) = self.states[index] {
+            self.queue.remove(job);
+        }
+        self.set(index, ActionState::Ready);
+        self.ready.push(index);
+    }
+
+    /// Another process ended a job that waits here. Returns its action.
+    pub fn ended_elsewhere(&mut self, job: JobId) -> Option<ActionIndex> {
+        let index = self.queue.get(job)?;
+        self.check_again(index);
+        Some(index)
+    }
+
+    /// The action whose job runs.
+    pub fn runs(&self, job: JobId) -> Option<ActionIndex> {
+        self.running.get(&job).copied()
+    }
+
+    /// A job of an earlier round that no action of this one has needed so far ended; false when it is no such job.
+    pub fn earlier_ended(&mut self, job: JobId) -> bool {
+        self.earlier.running.remove(&job)
+    }
+
+    /// Nothing new is begun from now on.
+    pub fn stop(&mut self) {
+        self.is_stopping = true;
+        self.ready.clear();
+        self.local.clear();
+    }
+
+    /// What the next round may go on with.
+    pub fn into_in_flight(self) -> InFlight {
+        let mut earlier = self.earlier;
+        earlier.running.extend(self.running.into_keys());
+        earlier.queued.extend(self.queue.jobs());
+        earlier
+    }
+
+    /// Changes how an action stands, and with that everything that is counted.
+    fn set(&mut self, index: ActionIndex, state: ActionState) {
+        let before = std::mem::replace(&mut self.states[index], state);
+        debug_assert!(!before.is_final(), "{before:?} is final");
+        let kind = self.nodes[index].kind;
+        if let ActionState::Running(job) = before {
+            self.running.remove(&job);
+            *self.running_of_kind.entry(kind).or_default() -= 1;
+        }
+        if let ActionState::Running(job) = self.states[index] {
+            self.running.insert(job, index);
+            *self.running_of_kind.entry(kind).or_default() += 1;
+        }
+        if self.states[index].is_final() {
+            let consumers = std::mem::take(&mut self.consumers[index]);
+            for consumer in &consumers {
+                self.missing[*consumer] -= 1;
+                if self.missing[*consumer] == 0 {
+                    self.free_if_waiting(*consumer);
+                }
+            }
+            self.consumers[index] = consumers;
+        }
+    }
+
+    /// All actions before one have ended.
+    fn free_if_waiting(&mut self, index: ActionIndex) {
+        if self.is_stopping || self.states[index] != ActionState::Waiting {
+            return;
+        }
+        let node = &self.nodes[index];
+        let any = |is: fn(&ActionState) -> bool| {
+            let mut after = node.after.iter();
+            after.any(|before| is(&self.states[*before]))
+        };
+        let is_changed = any(|state| !matches!(state, ActionState::Unchanged(_)));
+        let ended = if let Some(results) = node.unchanged.as_ref().filter(|_| !is_changed) {
+            ActionState::Unchanged(results.clone())
+        } else if any(|state| *state == ActionState::Superseded) {
+            ActionState::Superseded
+        } else if any(|state| state.results().is_none()) {
+            ActionState::Blocked
+        } else {
+            match node.needs_worker {
+                true => self.ready.push(index),
+                false => self.local.push_back(index),
+            }
+            return self.set(index, ActionState::Ready);
+        };
+        self.unreported.push(index);
+        self.set(index, ended);
+    }
+}
