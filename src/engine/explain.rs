@@ -3,62 +3,75 @@
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Diagnostic, Severity};
-use crate::plan::{Action, Plan, Recipes};
+use crate::plan::{Action, ActionIndex, Plan, Recipes};
 use crate::store::Latest;
 
 use super::decide::{Decided, Decider, Decision, Results};
 use super::execute::request::from_remembered;
 use super::publish::Publisher;
+use super::schedule::{Effect, InFlight, Node, Schedule};
 
-/// How an action stands.
-pub enum State {
+/// What the records say of an action.
+pub enum Finding {
     /// Its key is known, and what follows from it.
     Decided(Box<Decided>),
     /// It waits for an action that is not up to date: the name of that one.
     Blocked(String),
 }
 
-/// Decides about every action without doing anything.
-pub fn states(plan: &Plan, decider: &Decider<'_>, publisher: &mut Publisher) -> Result<Vec<State>> {
-    let mut states: Vec<State> = Vec::with_capacity(plan.actions.len());
-    for (index, action) in plan.actions.iter().enumerate() {
-        let mut upstream: Vec<&Results> = Vec::new();
-        let mut blocked = None;
-        for before in &action.after {
-            match &states[*before] {
-                State::Decided(decided) => match &decided.decision {
-                    Decision::Fresh(results) | Decision::Restorable(results) => {
-                        upstream.push(results);
-                    }
-                    _ => blocked = Some(plan.actions[*before].id.to_string()),
-                },
-                State::Blocked(on) => blocked = Some(on.clone()),
-            }
-        }
-        let state = match blocked {
-            Some(on) => State::Blocked(on),
-            None => State::Decided(Box::new(decider.decide(index, &upstream, publisher, true)?)),
+/// Compares every action with the records, without making anything.
+pub fn findings(
+    plan: &Plan,
+    decider: &Decider<'_>,
+    publisher: &mut Publisher,
+) -> Result<Vec<Finding>> {
+    let nodes = plan.actions.iter().map(|action| Node {
+        kind: action.kind,
+        after: &action.after,
+        is_selected: true,
+        needs_worker: true,
+        unchanged: None,
+    });
+    let mut schedule = Schedule::new(nodes.collect(), InFlight::default());
+    let mut decided: Vec<Option<Box<Decided>>> = plan.actions.iter().map(|_| None).collect();
+    // What is blocked needs no comparison: its state says it.
+    while let Some(effect) = schedule.next(|_| 0) {
+        let Effect::Check(ready) = effect else {
+            continue;
         };
-        states.push(state);
+        for index in ready {
+            let upstream = schedule.upstream(index);
+            let found = decider.decide(index, &upstream, publisher, true)?;
+            match &found.decision {
+                Decision::Fresh(results) | Decision::Restorable(results) => {
+                    schedule.up_to_date(index, results.clone());
+                }
+                _ => schedule.failed(index),
+            }
+            decided[index] = Some(Box::new(found));
+        }
     }
-    Ok(states)
+    let name = |index: ActionIndex| plan.actions[index].id.to_string();
+    let findings = decided
+        .into_iter()
+        .enumerate()
+        .map(|(index, decided)| match decided {
+            Some(decided) => Finding::Decided(decided),
+            None => Finding::Blocked(schedule.blocked_by(index).map_or_else(String::new, name)),
+        });
+    Ok(findings.collect())
 }
 
 /// The errors that are known of, without doing anything: those of sources that cannot be used, and those of actions that
 /// failed and of which nothing has changed since.
-pub fn errors(plan: &Plan, states: &[State], recipes: &Recipes<'_>) -> Vec<Diagnostic> {
+pub fn errors(findings: &[Finding], recipes: &Recipes<'_>) -> Vec<Diagnostic> {
     let mut errors: Vec<Diagnostic> = Vec::new();
-    for (index, state) in states.iter().enumerate().take(plan.actions.len()) {
-        let State::Decided(decided) = state else {
+    for (index, finding) in findings.iter().enumerate() {
+        let description = finding.description();
+        if !["failed", "invalid"].contains(&description.state) {
             continue;
-        };
-        let known = match &decided.decision {
-            Decision::Remembered(result) => {
-                from_remembered(recipes, index, result.diagnostics.clone())
-            }
-            Decision::Invalid(diagnostics) => diagnostics.clone(),
-            _ => continue,
-        };
+        }
+        let known = description.diagnostics(index, recipes);
         for diagnostic in known {
             if diagnostic.severity == Severity::Error && !errors.contains(&diagnostic) {
                 errors.push(diagnostic);
@@ -99,12 +112,12 @@ pub struct Explained {
 pub fn about(
     path: &str,
     plan: &Plan,
-    states: &[State],
+    findings: &[Finding],
     decider: &Decider<'_>,
     recipes: &Recipes<'_>,
 ) -> Result<Vec<Explained>> {
     let mut all = Vec::new();
-    for ((index, action), state) in plan.actions.iter().enumerate().zip(states) {
+    for ((index, action), finding) in plan.actions.iter().enumerate().zip(findings) {
         let latest = decider.latest(&action.id)?;
         let outputs: Vec<String> = action
             .outputs
@@ -121,61 +134,95 @@ pub fn about(
         if !is_discovered && !is_input && !outputs.iter().any(|output| output == path) {
             continue;
         }
-        let upstream = upstream(action, states);
-        let (state, reasons, diagnostics) = describe(state);
+        let upstream = upstream(action, findings);
+        let description = finding.description();
         all.push(Explained {
             action: action.id.to_string(),
             kind: action.kind,
             source: action.source.to_string(),
-            state,
-            reasons,
+            state: description.state,
             parts: decider.parts(index, &upstream),
             duration_ms: latest.as_deref().map(|latest| latest.duration_ms),
             finished_ms: latest.as_deref().map(|latest| latest.finished_ms),
             discovered: latest.map_or_else(Vec::new, |latest| latest.into_owned().discovered),
             outputs,
-            diagnostics: from_remembered(recipes, index, diagnostics),
+            diagnostics: description.diagnostics(index, recipes),
+            reasons: description.reasons,
         });
     }
     Ok(all)
 }
 
 /// The results of the actions that one waits for, as far as they are known.
-fn upstream<'s>(action: &Action, states: &'s [State]) -> Vec<&'s Results> {
-    let decided = action
-        .after
-        .iter()
-        .filter_map(|before| match &states[*before] {
-            State::Decided(decided) => Some(&decided.decision),
-            State::Blocked(_) => None,
-        });
-    decided
-        .filter_map(|decision| match decision {
-            Decision::Fresh(results) | Decision::Restorable(results) => Some(results),
-            _ => None,
+fn upstream<'s>(action: &Action, findings: &'s [Finding]) -> Vec<&'s Results> {
+    let before = action.after.iter().map(|before| &findings[*before]);
+    before
+        .filter_map(|finding| match finding {
+            Finding::Decided(decided) => match &decided.decision {
+                Decision::Fresh(results) | Decision::Restorable(results) => Some(results),
+                _ => None,
+            },
+            Finding::Blocked(_) => None,
         })
         .collect()
 }
 
-type Description = (&'static str, Vec<String>, Vec<Diagnostic>);
+/// A finding for people.
+pub struct Description<'f> {
+    /// `fresh`, `restorable`, `stale`, `failed`, `invalid` or `blocked`.
+    pub state: &'static str,
+    /// Why the action is not fresh.
+    pub reasons: Vec<String>,
+    /// What its known result said, for the source as it was then.
+    remembered: &'f [Diagnostic],
+    /// What planning said.
+    planned: &'f [Diagnostic],
+}
 
-fn describe(state: &State) -> Description {
-    match state {
-        State::Blocked(on) => ("blocked", vec![format!("`{on}` comes first")], Vec::new()),
-        State::Decided(decided) => match &decided.decision {
-            Decision::Fresh(_) => ("fresh", Vec::new(), decided.replayed.clone()),
-            Decision::Restorable(_) => (
-                "restorable",
-                vec!["an output is missing or was changed; the cache has it".to_owned()],
-                decided.replayed.clone(),
-            ),
-            Decision::Stale(reasons) => ("stale", reasons.clone(), Vec::new()),
-            Decision::Remembered(result) => (
-                "failed",
-                vec!["it failed, and nothing has changed since".to_owned()],
-                result.diagnostics.clone(),
-            ),
-            Decision::Invalid(diagnostics) => ("invalid", Vec::new(), diagnostics.clone()),
-        },
+impl Description<'_> {
+    /// Errors and warnings, for the source as it is now.
+    pub fn diagnostics(&self, index: ActionIndex, recipes: &Recipes<'_>) -> Vec<Diagnostic> {
+        let mut diagnostics = from_remembered(recipes, index, self.remembered.to_vec());
+        diagnostics.extend(self.planned.iter().cloned());
+        diagnostics
+    }
+}
+
+impl Finding {
+    /// What it means.
+    pub fn description(&self) -> Description<'_> {
+        let because = |reason: &str| vec![reason.to_owned()];
+        let none: &[Diagnostic] = &[];
+        let (state, reasons, remembered, planned) = match self {
+            Self::Blocked(on) => ("blocked", vec![format!("`{on}` comes first")], none, none),
+            Self::Decided(decided) => match &decided.decision {
+                Decision::Fresh(_) => ("fresh", Vec::new(), &*decided.replayed, none),
+                Decision::Restorable(_) => (
+                    "restorable",
+                    because("an output is missing or was changed; the cache has it"),
+                    &*decided.replayed,
+                    none,
+                ),
+                Decision::Stale(reasons) => ("stale", reasons.clone(), &*decided.replayed, none),
+                Decision::Remembered(result) => (
+                    "failed",
+                    because("it failed, and nothing has changed since"),
+                    &*result.diagnostics,
+                    none,
+                ),
+                Decision::Invalid(errors) => (
+                    "invalid",
+                    because("its source has an error"),
+                    none,
+                    &**errors,
+                ),
+            },
+        };
+        Description {
+            state,
+            reasons,
+            remembered,
+            planned,
+        }
     }
 }

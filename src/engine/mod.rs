@@ -1,6 +1,7 @@
 //! The only place that sees plan, store and worker together: what is stale is made, everything is published.
 
 pub mod bounds;
+mod check;
 pub mod course;
 pub mod decide;
 mod directory;
@@ -41,24 +42,22 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::course::layout::Selection;
-use crate::course::path::name_of;
 use crate::course::tree::{self, DiagramKind};
 use crate::course::{Names, RelPath};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity};
 use crate::parallel;
-use crate::plan::Recipes;
 use crate::store::{Doing, Store, WorkerNote, database_inode};
 use crate::watch::Inputs;
 use crate::worker::Renderers;
 use crate::worker::observed::Places;
 use crate::worker::pool::{Pool, PoolConfig, WorkerState};
 
+pub use check::{Checked, Stale};
 use course::{Course, Specified};
-use decide::{Decider, Decision, Force};
+use decide::Force;
 use execute::InFlight;
-use execute::request::from_remembered;
 use index::Index;
 use load::Loaded;
 use memory::Memory;
@@ -68,9 +67,7 @@ use recalled::Recalled;
 use restless::Restless;
 use run::Run;
 use seal::{Changed, KnownNames, Parts, Seal};
-use selection::selected;
 use settled::Settled;
-use snapshot::Snapshot;
 use sources::Sources;
 use staging::Staging;
 
@@ -115,40 +112,6 @@ pub struct Built {
     pub duration: Duration,
 }
 
-/// What a build would find, for `--check` and `--dry-run`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Checked {
-    /// What is not up to date.
-    pub stale: Vec<Stale>,
-    /// Whether anything was reported as an error.
-    pub has_errors: bool,
-}
-
-/// An action that is not up to date.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stale {
-    /// Its identity.
-    pub action: String,
-    /// What it does; none for an output that is to be removed.
-    pub kind: Option<ActionKind>,
-    /// The file the author edits; none when it is gone.
-    pub source: Option<RelPath>,
-    /// Why.
-    pub reasons: Vec<String>,
-}
-
-impl Stale {
-    /// An output that the next build removes.
-    fn superfluous(path: &Arc<str>) -> Self {
-        Self {
-            action: format!("remove {path}"),
-            kind: None,
-            source: None,
-            reasons: vec!["nothing makes this output any more".to_owned()],
-        }
-    }
-}
-
 /// One course with its records and tools.
 pub struct Engine {
     course: Course,
@@ -163,17 +126,6 @@ pub struct Engine {
     records: Option<u64>,
     /// Whether there were results beside it.
     had_results: AtomicBool,
-}
-
-/// A plan and what is to be done about each of its actions.
-struct AllDecided<'a> {
-    loaded: &'a Loaded,
-    recipes: &'a Recipes<'a>,
-    decider: &'a Decider<'a>,
-    states: Vec<explain::State>,
-    snapshot: &'a Snapshot,
-    settled: &'a Settled,
-    publisher: &'a mut Publisher,
 }
 
 /// Told what planning found out.
@@ -367,145 +319,6 @@ impl Engine {
             listed::forget(&self.course);
         }
         tracing::debug!(sealed = sealed.is_some(), "at rest");
-    }
-
-    /// What a build would have to do; nothing is written or started.
-    pub fn check(&self, options: &BuildOptions) -> Result<Checked> {
-        self.look_and_decide(&options.selection, &options.force, |decided| {
-            self.checked(options, decided)
-        })
-    }
-
-    fn checked(&self, options: &BuildOptions, decided: AllDecided<'_>) -> Result<Checked> {
-        let AllDecided {
-            loaded,
-            recipes,
-            decider,
-            states,
-            snapshot,
-            settled,
-            publisher,
-        } = decided;
-        let mut told = HashSet::new();
-        let mut has_errors = false;
-        // As a build does: what several outputs of a deck have to say is reported once.
-        let mut tell = |diagnostics: &[Diagnostic]| {
-            let new = diagnostics
-                .iter()
-                .filter(|said| told.insert((*said).clone()));
-            let new: Vec<Diagnostic> = new.cloned().collect();
-            has_errors |= self.report(&new);
-        };
-        tell(&loaded.diagnostics);
-        let selected = selected(&loaded.plan, options, decider, settled)?;
-        let mut stale = Vec::new();
-        for (index, state) in states
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| selected[*index])
-        {
-            let action = &loaded.plan.actions[index];
-            tell(&action.warnings);
-            let said = |said: &[Diagnostic]| from_remembered(recipes, index, said.to_vec());
-            if let explain::State::Decided(decided) = state {
-                tell(&said(&decided.replayed));
-            }
-            let reasons = match state {
-                explain::State::Blocked(on) => vec![format!("`{on}` is stale")],
-                explain::State::Decided(decided) => match &decided.decision {
-                    Decision::Fresh(_) => continue,
-                    Decision::Restorable(_) => {
-                        vec!["an output is missing or was changed; the cache has it".to_owned()]
-                    }
-                    Decision::Stale(reasons) => reasons.clone(),
-                    Decision::Remembered(result) => {
-                        tell(&said(&result.diagnostics));
-                        vec!["it failed, and nothing has changed since".to_owned()]
-                    }
-                    Decision::Invalid(errors) => {
-                        tell(errors);
-                        vec!["its source has an error".to_owned()]
-                    }
-                },
-            };
-            stale.push(Stale {
-                action: action.id.to_string(),
-                kind: Some(action.kind),
-                source: Some(action.source.clone()),
-                reasons,
-            });
-        }
-        self.store.record_files(snapshot.take_changed_records())?;
-        if options.only.is_empty() && !loaded.is_incomplete {
-            publisher.recall()?;
-            let is_wanted = |path: &str| loaded.all_destinations.contains(path);
-            let mut superfluous: Vec<&Arc<str>> = publisher
-                .outputs()
-                .map(|(path, _)| path)
-                .filter(|path| !is_wanted(path) && publisher.file(path).exists())
-                .collect();
-            superfluous.sort_unstable();
-            stale.extend(superfluous.into_iter().map(Stale::superfluous));
-        }
-        Ok(Checked { stale, has_errors })
-    }
-
-    /// What is wrong, as far as it is known from the course and the records; nothing is written or started.
-    pub fn errors(&self) -> Result<Vec<Diagnostic>> {
-        self.look_and_decide(&Selection::default(), &Force::Nothing, |decided| {
-            let planned = decided.loaded.diagnostics.iter();
-            let mut errors: Vec<Diagnostic> = planned
-                .filter(|diagnostic| diagnostic.severity == Severity::Error)
-                .cloned()
-                .collect();
-            let (plan, recipes) = (&decided.loaded.plan, decided.recipes);
-            for error in explain::errors(plan, &decided.states, recipes) {
-                if !errors.contains(&error) {
-                    errors.push(error);
-                }
-            }
-            Ok(errors)
-        })
-    }
-
-    /// Why the outputs of a source, or an output, are up to date or not.
-    pub fn explain(&self, path: &std::path::Path) -> Result<Vec<explain::Explained>> {
-        let name = name_of(&self.course.place.root, path);
-        self.look_and_decide(&Selection::default(), &Force::Nothing, |decided| {
-            let (plan, states) = (&decided.loaded.plan, &decided.states);
-            explain::about(&name, plan, states, decided.decider, decided.recipes)
-        })
-    }
-
-    /// Plans the course as it is now, decides about every action by the records, and uses that; nothing is started.
-    fn look_and_decide<T>(
-        &self,
-        selection: &Selection,
-        force: &Force,
-        use_decided: impl FnOnce(AllDecided<'_>) -> Result<T>,
-    ) -> Result<T> {
-        let specified = self.course.specification()?;
-        let mut memory = self.remember(&specified)?;
-        let loaded = self.look(&specified, &mut memory, selection)?;
-        let snapshot = &memory.sources.snapshot;
-        let recipes = loaded.recipes(&specified, &self.course.settings, &memory.sources);
-        let decider = Decider::new(
-            &self.store,
-            snapshot,
-            &memory.latest,
-            force.clone(),
-            &recipes,
-        );
-        let states = explain::states(&loaded.plan, &decider, &mut memory.publisher)?;
-        use_decided(AllDecided {
-            loaded: &loaded,
-            recipes: &recipes,
-            decider: &decider,
-            states,
-            snapshot,
-            settled: &memory.settled,
-            publisher: &mut memory.publisher,
-        })
     }
 
     fn start_pool(&self) -> Pool {

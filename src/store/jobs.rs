@@ -11,7 +11,7 @@ use crate::events::ActionKind;
 
 use super::actions::{self, CachedResult};
 use super::runs::worker_rows;
-use super::{Owner, Result, Store, now_ms, to_json};
+use super::{Owner, Result, Store, now_ms};
 
 /// How often a job is tried when its owners die.
 const ATTEMPTS: u32 = 3;
@@ -21,11 +21,6 @@ const LONGEST_LEASE_MS: i64 = 10 * 60 * 1000;
 const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 /// How many ended jobs are kept at most.
 pub(super) const KEPT_JOBS: i64 = 10_000;
-
-/// So many jobs are looked up one by one, when they are not among the first ones that wait; of more, all that wait are
-/// walked through.
-const FEW: usize = 32;
-const PASSED: usize = 256;
 
 /// Among so many numbers one must be asked for, or they are looked up one by one.
 const DENSE: i64 = 4;
@@ -42,10 +37,6 @@ pub struct NewJob {
     pub action: String,
     /// What it does.
     pub kind: ActionKind,
-    /// Larger goes first.
-    pub priority: i32,
-    /// How long it took the last time; longer goes first.
-    pub expected_ms: u64,
 }
 
 /// The right to run a job until a time.
@@ -115,75 +106,54 @@ impl JobState {
 pub type Recorded = (String, ActionKind, Digest, CachedResult);
 
 impl Store {
-    /// Queues jobs. A key that has an active job already, of any process, gives that job; while it waits, the higher
-    /// priority counts.
+    /// Queues jobs. A key that has an active job already, of any process, gives that job.
     pub fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<JobId>> {
         self.write(move |connection| {
             let mut insert = connection.prepare_cached(
-                "INSERT INTO jobs (key, action, kind, state, priority, expected_ms, queued_ms)
-                 VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+                "INSERT INTO jobs (key, action, kind, state, queued_ms)
+                 VALUES (?1, ?2, ?3, 'queued', ?4) ON CONFLICT DO NOTHING",
             )?;
-            let mut find = connection.prepare_cached(
-                "SELECT id FROM jobs WHERE key = ?1 AND ended_ms IS NULL",
-            )?;
-            let mut raise = connection.prepare_cached(
-                "UPDATE jobs SET priority = ?2 WHERE id = ?1 AND state = 'queued' AND priority < ?2",
-            )?;
+            let mut find = connection
+                .prepare_cached("SELECT id FROM jobs WHERE key = ?1 AND ended_ms IS NULL")?;
             let now = now_ms();
             jobs.iter()
                 .map(|job| {
                     let key = job.key.to_string();
-                    let expected = job.expected_ms as i64;
-                    let inserted = insert.execute(params![
-                        key,
-                        job.action,
-                        job.kind.name(),
-                        job.priority,
-                        expected,
-                        now
-                    ])?;
+                    let inserted =
+                        insert.execute(params![key, job.action, job.kind.name(), now])?;
                     if inserted == 1 {
                         return Ok(connection.last_insert_rowid());
                     }
-                    let id: JobId = find.query_row([key], |row| row.get(0))?;
-                    raise.execute(params![id, job.priority])?;
-                    Ok(id)
+                    Ok(find.query_row([key], |row| row.get(0))?)
                 })
                 .collect()
         })
     }
 
-    /// Leases the first of these jobs that is queued: highest priority, then expected longest.
+    /// Leases the first of these jobs, in their order, that no process has.
     pub fn claim(&self, owner: &Owner, ids: &[JobId], lease_ms: u64) -> Result<Option<Lease>> {
-        let (owner, mut ids) = (owner.clone(), ids.to_vec());
-        ids.sort_unstable();
+        let (owner, ids) = (owner.clone(), ids.to_vec());
         self.write(move |connection| {
-            let Some(id) = first_waiting(connection, &ids)? else {
-                return Ok(None);
-            };
-            let lease = connection
-                .prepare_cached(
-                    "UPDATE jobs SET state = 'leased', token = token + 1, attempts = attempts + 1,
-                         owner_pid = ?1, owner_started = ?2, owner_host = ?3, lease_until_ms = ?4
-                     WHERE id = ?5 RETURNING id, token, attempts",
-                )?
-                .query_row(
-                    params![
-                        owner.pid,
-                        owner.started as i64,
-                        owner.host,
-                        now_ms() + lease_ms as i64,
-                        id
-                    ],
-                    |row| {
-                        Ok(Lease {
-                            job: row.get(0)?,
-                            token: row.get(1)?,
-                            attempt: row.get(2)?,
-                        })
-                    },
-                )?;
-            Ok(Some(lease))
+            let mut lease = connection.prepare_cached(
+                "UPDATE jobs SET state = 'leased', token = token + 1, attempts = attempts + 1,
+                     owner_pid = ?1, owner_started = ?2, owner_host = ?3, lease_until_ms = ?4
+                 WHERE id = ?5 AND state = 'queued' RETURNING id, token, attempts",
+            )?;
+            let until_ms = now_ms() + lease_ms as i64;
+            for id in ids {
+                let owned = params![owner.pid, owner.started as i64, owner.host, until_ms, id];
+                let leased = lease.query_row(owned, |row| {
+                    Ok(Lease {
+                        job: row.get(0)?,
+                        token: row.get(1)?,
+                        attempt: row.get(2)?,
+                    })
+                });
+                if let Some(lease) = leased.optional()? {
+                    return Ok(Some(lease));
+                }
+            }
+            Ok(None)
         })
     }
 
@@ -412,35 +382,6 @@ fn id_and_state(row: &rusqlite::Row<'_>) -> rusqlite::Result<(JobId, JobState)> 
 }
 
 /// The first job that waits and is one of these (sorted).
-fn first_waiting(connection: &Connection, ids: &[JobId]) -> Result<Option<JobId>> {
-    // Whoever claims wants the most urgent of its jobs: what we look for is likely to be one of the first in the index.
-    let mut statement = connection.prepare_cached(
-        "SELECT id FROM jobs WHERE state = 'queued' ORDER BY priority DESC, expected_ms DESC, id",
-    )?;
-    let mut rows = statement.query([])?;
-    let mut passed = 0;
-    while let Some(row) = rows.next()? {
-        let id = row.get(0)?;
-        if ids.binary_search(&id).is_ok() {
-            return Ok(Some(id));
-        }
-        passed += 1;
-        if passed >= PASSED && ids.len() <= FEW {
-            return first_of_few(connection, ids);
-        }
-    }
-    Ok(None)
-}
-
-fn first_of_few(connection: &Connection, ids: &[JobId]) -> Result<Option<JobId>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id FROM jobs WHERE id IN (SELECT value FROM json_each(?1)) AND state = 'queued'
-         ORDER BY priority DESC, expected_ms DESC, id LIMIT 1",
-    )?;
-    let first = statement.query_row([to_json(&ids)?], |row| row.get(0));
-    Ok(first.optional()?)
-}
-
 fn leased(connection: &Connection) -> Result<Vec<(Lease, Owner, i64)>> {
     let mut statement = connection.prepare_cached(
         "SELECT id, token, attempts, owner_pid, owner_started, owner_host, lease_until_ms

@@ -15,7 +15,7 @@ use crate::private;
 use super::{Result, StoreError};
 
 /// The version of the tables below.
-const VERSION: i64 = 9;
+const VERSION: i64 = 10;
 
 /// What the second version added.
 const CHECKSUMS: &str = "
@@ -77,6 +77,13 @@ CREATE TABLE workers (
     done INTEGER NOT NULL, total INTEGER NOT NULL, since_ms INTEGER NOT NULL,
     PRIMARY KEY (owner_pid, owner_started, owner_host, kind, number)
 ) WITHOUT ROWID;
+";
+
+/// What the tenth version removed: the order in which jobs start is that of the process that queued them.
+const NO_ORDER: &str = "
+DROP INDEX jobs_waiting;
+ALTER TABLE jobs DROP COLUMN priority;
+ALTER TABLE jobs DROP COLUMN expected_ms;
 ";
 
 const TABLES: &str = "
@@ -332,6 +339,9 @@ fn migrate(connection: &Connection) -> Result<()> {
     }
     if version < 9 {
         connection.execute_batch(OWNERS)?;
+    }
+    if version < 10 {
+        connection.execute_batch(NO_ORDER)?;
         connection.pragma_update(None, "user_version", VERSION)?;
     }
     connection.execute_batch("COMMIT")?;

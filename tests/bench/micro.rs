@@ -131,23 +131,20 @@ fn read_blob(bencher: Bencher, size: usize) {
 #[divan::bench(args = [1, 200, 4000], sample_count = 50, sample_size = 10)]
 fn job(bencher: Bencher, waiting: usize) {
     let (_dir, store) = store();
-    let new = |name: &str, priority| NewJob {
+    let new = |name: &str| NewJob {
         key: Digest::of(name),
         action: name.to_owned(),
         kind: ActionKind::Plantuml,
-        priority,
-        expected_ms: 0,
     };
-    let jobs = (0..waiting).map(|number| new(&number.to_string(), 0));
-    let others = store.enqueue(jobs.collect()).unwrap();
+    let jobs = (0..waiting).map(|number| new(&number.to_string()));
+    store.enqueue(jobs.collect()).unwrap();
     let owner = Owner::current();
     let mut number = 0;
     bencher.bench_local(|| {
         number += 1;
-        let first = store
-            .enqueue(vec![new(&format!("first {number}"), 1)])
+        let ids = store
+            .enqueue(vec![new(&format!("first {number}"))])
             .unwrap();
-        let ids = [&others[..], &first[..]].concat();
         let lease = store.claim(&owner, &ids, 60_000).unwrap().unwrap();
         store.finish(&lease, JobEnd::Done, None).unwrap()
     });

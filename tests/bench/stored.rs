@@ -24,20 +24,18 @@ pub struct Stored {
     looked: Instant,
 }
 
-fn job(key: &str, expected_ms: u64) -> NewJob {
+fn job(key: &str) -> NewJob {
     NewJob {
         key: Digest::of(key),
         action: key.to_owned(),
         kind: ActionKind::Plantuml,
-        priority: 0,
-        expected_ms,
     }
 }
 
 /// The jobs that wait at the start. Whoever wants them queues them again, and gets the same ones.
 fn first_jobs(waiting: usize) -> Vec<NewJob> {
     (0..waiting)
-        .map(|number| job(&number.to_string(), number as u64 % 50))
+        .map(|number| job(&number.to_string()))
         .collect()
 }
 
@@ -122,7 +120,7 @@ impl Participant for Stored {
     fn add(&mut self, key: &str) -> Result<(), String> {
         let ids = self
             .store
-            .enqueue(vec![job(key, 25)])
+            .enqueue(vec![job(key)])
             .map_err(|error| error.to_string())?;
         self.wanted.extend(ids);
         Ok(())

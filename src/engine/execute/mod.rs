@@ -344,8 +344,6 @@ impl Execution<'_, '_> {
             key: queued.decided.key,
             action: queued.action.id.to_string(),
             kind: queued.action.kind,
-            priority: queued.urgency.priority,
-            expected_ms: queued.urgency.expected_ms,
         });
         let jobs = jobs.collect();
         let enqueue = || self.round.session.store.enqueue(jobs);

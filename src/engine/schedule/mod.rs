@@ -210,6 +210,16 @@ impl<'a> Schedule<'a> {
             .collect()
     }
 
+    /// The first action without results that an action waits for, itself or through others.
+    pub fn blocked_by(&self, index: ActionIndex) -> Option<ActionIndex> {
+        let mut after = self.nodes[index].after.iter();
+        let before = *after.find(|before| self.states[**before].results().is_none())?;
+        match self.states[before] {
+            ActionState::Blocked => self.blocked_by(before),
+            _ => Some(before),
+        }
+    }
+
     /// The actions that wait for one.
     pub fn consumers(&self, index: ActionIndex) -> &[ActionIndex] {
         &self.consumers[index]

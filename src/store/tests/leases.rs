@@ -120,9 +120,9 @@ impl Model {
             .write(move |connection| {
                 connection.prepare_cached("DELETE FROM jobs")?.execute([])?;
                 let mut insert = connection.prepare_cached(
-                    "INSERT INTO jobs (id, key, action, kind, state, priority, expected_ms, token, attempts, owner_pid,
+                    "INSERT INTO jobs (id, key, action, kind, state, token, attempts, owner_pid,
                          owner_started, owner_host, lease_until_ms, queued_ms, ended_ms)
-                     VALUES (?1, ?2, 'a', 'plantuml', ?3, 0, 0, ?4, ?5, ?6, 1, ?7, ?8, 0, ?9)",
+                     VALUES (?1, ?2, 'a', 'plantuml', ?3, ?4, ?5, ?6, 1, ?7, ?8, 0, ?9)",
                 )?;
                 for row in &rows {
                     let is_active = ["queued", "leased"].contains(&row.state.as_str());

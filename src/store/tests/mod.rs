@@ -24,8 +24,6 @@ fn job(name: &str) -> NewJob {
         key: Digest::of(name),
         action: name.to_owned(),
         kind: ActionKind::Plantuml,
-        priority: 0,
-        expected_ms: 0,
     }
 }
 
@@ -382,8 +380,6 @@ fn what_a_killed_process_left_is_neither_running_nor_alive() {
         key,
         action: "execute a".to_owned(),
         kind: ActionKind::Execute,
-        priority: 1,
-        expected_ms: 1,
     };
     let jobs = store.enqueue(vec![job]).unwrap();
     store

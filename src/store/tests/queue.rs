@@ -183,31 +183,19 @@ fn the_third_lost_attempt_is_the_last() {
 }
 
 #[test]
-fn the_best_job_goes_first_and_may_be_raised_while_it_waits() {
+fn the_first_job_that_no_process_has_is_leased() {
     let (_dir, store) = store();
-    let jobs = [
-        ("slow", 0, 900),
-        ("quick", 0, 100),
-        ("urgent", 5, 1),
-        ("raised", 0, 1),
-    ]
-    .map(|(name, priority, expected_ms)| NewJob {
-        priority,
-        expected_ms,
-        ..job(name)
-    });
-    let ids = store.enqueue(jobs.to_vec()).unwrap();
-    let again = NewJob {
-        priority: 9,
-        ..job("raised")
-    };
-    assert_eq!(store.enqueue(vec![again]).unwrap(), [ids[3]]);
-    let order: Vec<JobId> = std::iter::from_fn(|| {
-        let lease = store.claim(&Owner::current(), &ids, 60_000).unwrap();
+    let ids = store.enqueue(["a", "b", "c"].map(job).to_vec()).unwrap();
+    let order = [ids[2], ids[0], ids[1]];
+    let lease = |jobs: &[JobId]| {
+        let lease = store.claim(&Owner::current(), jobs, 60_000).unwrap();
         lease.map(|lease| lease.job)
-    })
-    .collect();
-    assert_eq!(order, [ids[3], ids[2], ids[0], ids[1]]);
+    };
+    assert_eq!(lease(&order), Some(ids[2]));
+    assert_eq!(lease(&order), Some(ids[0]));
+    assert_eq!(lease(&order[..2]), None);
+    assert_eq!(lease(&order), Some(ids[1]));
+    assert_eq!(lease(&order), None);
 }
 
 #[test]
@@ -385,6 +373,9 @@ fn the_jobs_of_an_older_database_are_kept() {
          ALTER TABLE runs DROP COLUMN owner_pid;
          ALTER TABLE runs DROP COLUMN owner_started;
          ALTER TABLE runs DROP COLUMN owner_host;
+         ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+         ALTER TABLE jobs ADD COLUMN expected_ms INTEGER NOT NULL DEFAULT 0;
+         CREATE INDEX jobs_waiting ON jobs (priority DESC, expected_ms DESC, id) WHERE state = 'queued';
          PRAGMA user_version = 4;",
     )
     .unwrap();

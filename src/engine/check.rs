@@ -1,0 +1,186 @@
+//! What a build would do, and why: for `--check`, `--dry-run`, `clm explain` and editors. Nothing is made.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::course::RelPath;
+use crate::course::layout::Selection;
+use crate::course::path::name_of;
+use crate::error::Result;
+use crate::events::{ActionKind, Diagnostic, Severity};
+use crate::plan::Recipes;
+
+use super::decide::{Decider, Force};
+use super::explain::{self, Finding};
+use super::load::Loaded;
+use super::publish::Publisher;
+use super::selection::selected;
+use super::settled::Settled;
+use super::snapshot::Snapshot;
+use super::{BuildOptions, Engine};
+
+/// What a build would find, for `--check` and `--dry-run`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// What is not up to date.
+    pub stale: Vec<Stale>,
+    /// Whether anything was reported as an error.
+    pub has_errors: bool,
+}
+
+/// An action that is not up to date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stale {
+    /// Its identity.
+    pub action: String,
+    /// What it does; none for an output that is to be removed.
+    pub kind: Option<ActionKind>,
+    /// The file the author edits; none when it is gone.
+    pub source: Option<RelPath>,
+    /// Why.
+    pub reasons: Vec<String>,
+}
+
+impl Stale {
+    /// An output that the next build removes.
+    fn superfluous(path: &Arc<str>) -> Self {
+        Self {
+            action: format!("remove {path}"),
+            kind: None,
+            source: None,
+            reasons: vec!["nothing makes this output any more".to_owned()],
+        }
+    }
+}
+
+/// A plan and what is to be done about each of its actions.
+struct AllDecided<'a> {
+    loaded: &'a Loaded,
+    recipes: &'a Recipes<'a>,
+    decider: &'a Decider<'a>,
+    findings: Vec<Finding>,
+    snapshot: &'a Snapshot,
+    settled: &'a Settled,
+    publisher: &'a mut Publisher,
+}
+
+impl Engine {
+    /// What a build would have to do; nothing is written or started.
+    pub fn check(&self, options: &BuildOptions) -> Result<Checked> {
+        self.look_and_decide(&options.selection, &options.force, |decided| {
+            self.checked(options, decided)
+        })
+    }
+
+    fn checked(&self, options: &BuildOptions, decided: AllDecided<'_>) -> Result<Checked> {
+        let AllDecided {
+            loaded,
+            recipes,
+            decider,
+            findings,
+            snapshot,
+            settled,
+            publisher,
+        } = decided;
+        let mut told = HashSet::new();
+        let mut has_errors = false;
+        // As a build does: what several outputs of a deck have to say is reported once.
+        let mut tell = |diagnostics: &[Diagnostic]| {
+            let new = diagnostics
+                .iter()
+                .filter(|said| told.insert((*said).clone()));
+            let new: Vec<Diagnostic> = new.cloned().collect();
+            has_errors |= self.report(&new);
+        };
+        tell(&loaded.diagnostics);
+        let selected = selected(&loaded.plan, options, decider, settled)?;
+        let mut stale = Vec::new();
+        let all = findings.iter().enumerate();
+        for (index, finding) in all.filter(|(index, _)| selected[*index]) {
+            let action = &loaded.plan.actions[index];
+            tell(&action.warnings);
+            let description = finding.description();
+            tell(&description.diagnostics(index, recipes));
+            if description.state == "fresh" {
+                continue;
+            }
+            stale.push(Stale {
+                action: action.id.to_string(),
+                kind: Some(action.kind),
+                source: Some(action.source.clone()),
+                reasons: description.reasons,
+            });
+        }
+        self.store.record_files(snapshot.take_changed_records())?;
+        if options.only.is_empty() && !loaded.is_incomplete {
+            publisher.recall()?;
+            let is_wanted = |path: &str| loaded.all_destinations.contains(path);
+            let mut superfluous: Vec<&Arc<str>> = publisher
+                .outputs()
+                .map(|(path, _)| path)
+                .filter(|path| !is_wanted(path) && publisher.file(path).exists())
+                .collect();
+            superfluous.sort_unstable();
+            stale.extend(superfluous.into_iter().map(Stale::superfluous));
+        }
+        Ok(Checked { stale, has_errors })
+    }
+
+    /// What is wrong, as far as it is known from the course and the records; nothing is written or started.
+    pub fn errors(&self) -> Result<Vec<Diagnostic>> {
+        self.look_and_decide(&Selection::default(), &Force::Nothing, |decided| {
+            let planned = decided.loaded.diagnostics.iter();
+            let mut errors: Vec<Diagnostic> = planned
+                .filter(|diagnostic| diagnostic.severity == Severity::Error)
+                .cloned()
+                .collect();
+            for error in explain::errors(&decided.findings, decided.recipes) {
+                if !errors.contains(&error) {
+                    errors.push(error);
+                }
+            }
+            Ok(errors)
+        })
+    }
+
+    /// Why the outputs of a source, or an output, are up to date or not.
+    pub fn explain(&self, path: &Path) -> Result<Vec<explain::Explained>> {
+        let name = name_of(&self.course.place.root, path);
+        self.look_and_decide(&Selection::default(), &Force::Nothing, |decided| {
+            let (plan, findings) = (&decided.loaded.plan, &decided.findings);
+            explain::about(&name, plan, findings, decided.decider, decided.recipes)
+        })
+    }
+
+    /// Plans the course as it is now, decides about every action by the records, and uses that; nothing is started.
+    fn look_and_decide<T>(
+        &self,
+        selection: &Selection,
+        force: &Force,
+        use_decided: impl FnOnce(AllDecided<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let specified = self.course.specification()?;
+        let mut memory = self.remember(&specified)?;
+        let loaded = self.look(&specified, &mut memory, selection)?;
+        let snapshot = &memory.sources.snapshot;
+        let recipes = loaded.recipes(&specified, &self.course.settings, &memory.sources);
+        let decider = Decider::new(
+            &self.store,
+            snapshot,
+            &memory.latest,
+            force.clone(),
+            &recipes,
+        );
+        let findings = explain::findings(&loaded.plan, &decider, &mut memory.publisher)?;
+        use_decided(AllDecided {
+            loaded: &loaded,
+            recipes: &recipes,
+            decider: &decider,
+            findings,
+            snapshot,
+            settled: &memory.settled,
+            publisher: &mut memory.publisher,
+        })
+    }
+}
