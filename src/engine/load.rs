@@ -20,6 +20,7 @@ use super::course::{Course, Specified};
 use super::early::{Early, Planning};
 use super::index::Index;
 use super::listed;
+use super::publish::WrittenBack;
 use super::snapshot::Snapshot;
 use super::sources::{LaidOut, OutputPaths, Sources, Titled};
 
@@ -64,7 +65,7 @@ impl Course {
         let loaded = self.load(
             &specified,
             &mut sources,
-            &HashSet::new(),
+            &WrittenBack::default(),
             &everything,
             &Renderers::default(),
             None,
@@ -91,7 +92,7 @@ impl Course {
         &self,
         specified: &Specified,
         sources: &mut Sources,
-        written_back: &HashSet<String>,
+        written_back: &WrittenBack,
         selection: &Selection,
         renderers: &Renderers,
         early: Option<Early<'_>>,
@@ -110,9 +111,16 @@ impl Course {
         let mut listing = scanned.listing().clone();
         // What we rendered into the tree is no source of anything.
         let mut removed: Vec<String> = Vec::new();
-        for path in written_back {
+        let unreadable = written_back.unreadable.iter();
+        for path in (written_back.unchanged.iter()).chain(unreadable.clone().map(|(path, _)| path))
+        {
             if listing.files.remove(path.as_str()) {
                 removed.push(path.clone());
+            }
+        }
+        for (path, error) in unreadable {
+            if let Ok(path) = RelPath::new(path) {
+                sources.snapshot.note_failure(&path, error);
             }
         }
         removed.sort_unstable();

@@ -188,6 +188,11 @@ impl Snapshot {
         seen.failures.begin(dirs);
     }
 
+    /// Notes that a file could not be read although it is there.
+    pub fn note_failure(&self, path: &RelPath, error: &io::Error) {
+        self.seen().failures.note(path, error);
+    }
+
     /// What could not be read although it is there, and why.
     pub fn failures(&self) -> Vec<(RelPath, Diagnostic)> {
         let seen = self.seen();

@@ -108,13 +108,18 @@ impl Course {
 
     /// A build that is denied to read a file, or a directory and everything in it.
     fn build_without(&self, only: &'static str, fault: Fault) -> Ended {
+        self.build_without_call(1, only, fault)
+    }
+
+    /// The same from the call of this number on that concerns it.
+    fn build_without_call(&self, at: u64, only: &'static str, fault: Fault) -> Ended {
         let file = self.dir.path().join("said");
         let said = File::create(&file).unwrap();
         let mut command = self.house.clm(&self.root, BUILD);
         command.stdout(said.try_clone().unwrap()).stderr(said);
         let plan = Plan {
             class: Class::Reading,
-            at: 1,
+            at,
             fault,
             only: Some(only),
         };
@@ -166,6 +171,36 @@ fn copy(from: &Path, to: &Path) {
 }
 
 const DENIED: Fault = Fault::FromHere(libc::EACCES);
+
+#[test]
+fn a_rendered_picture_that_cannot_be_read_is_not_taken_for_a_source() {
+    if !trace::is_possible() {
+        return;
+    }
+    const DIAGRAM: &str = "slides/m/topic_010_a/pu/d.pu";
+    const PICTURE: &str = "slides/m/topic_010_a/img-generated/d.png";
+    let course = Course::new();
+    let text = std::fs::read_to_string(course.root.join(DIAGRAM)).unwrap();
+    std::fs::remove_file(course.root.join(DIAGRAM)).unwrap();
+    let expected = course.expected();
+    for at in 1.. {
+        course.write(DIAGRAM, &text);
+        course.builds();
+        std::fs::remove_file(course.root.join(DIAGRAM)).unwrap();
+        course.stir(PICTURE);
+        let ended = course.build_without_call(at, PICTURE, Fault::Once(libc::EIO));
+        if ended.hit.is_none() {
+            assert!(at > 2, "it is not read");
+            break;
+        }
+        match ended.code {
+            0 => course.is(&expected, &format!("after call {at}: {}", ended.said)),
+            _ => assert!(ended.said.contains("cannot be read"), "{}", ended.said),
+        }
+        course.builds();
+        course.is(&expected, "after the next build");
+    }
+}
 
 #[test]
 fn what_cannot_be_read_leaves_everything_as_it_is() {

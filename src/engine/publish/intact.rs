@@ -1,16 +1,27 @@
 //! Whether outputs are still as they were written, or somebody else touched them.
 
 use std::collections::{BTreeSet, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::course::path::name_of;
-use crate::digest::Stamp;
+use crate::digest::{Digest, Stamp};
 use crate::error::Result;
+use crate::files;
 use crate::parallel;
 use crate::store::OutputRecord;
 
 use super::{Publisher, SOURCES};
+
+/// Files in the source tree that clm wrote, by path below the course root.
+#[derive(Debug, Default)]
+pub struct WrittenBack {
+    /// Those that have the bytes that were written.
+    pub unchanged: HashSet<String>,
+    /// Those of which it is not known whether they have: neither sources nor outputs can be concluded from them.
+    pub unreadable: Vec<(String, io::Error)>,
+}
 
 impl Publisher {
     /// Directories of outputs, absolute.
@@ -54,22 +65,52 @@ impl Publisher {
         Ok(touched.into_iter().flatten().collect())
     }
 
-    /// Paths in the source tree that we wrote and nobody changed since: rendered diagrams, which are no sources.
+    /// The files in the source tree that clm wrote: rendered diagrams, which are no sources as long as they are unchanged.
     #[tracing::instrument(level = "debug", name = "stat", skip_all)]
-    pub fn written_back(&self) -> HashSet<String> {
+    pub fn written_back(&self) -> WrittenBack {
         let written: Vec<&Arc<str>> = self.among_sources.iter().collect();
-        let ours = parallel::map(&written, |path| {
-            let record = self.ledger.known().get(&***path)?;
-            (self.is_intact(path, record) == Some(true)).then(|| path.to_string())
+        let states = parallel::map(&written, |path| {
+            let record = self.ledger.known().get(&***path);
+            record.map_or(Ok(None), |record| self.compare(path, record))
         });
-        ours.into_iter().flatten().collect()
+        let mut found = WrittenBack::default();
+        for (path, state) in written.into_iter().zip(states) {
+            match state {
+                Ok(Some(true)) => {
+                    found.unchanged.insert(path.to_string());
+                }
+                Ok(_) => {}
+                Err(error) => found.unreadable.push((path.to_string(), error)),
+            }
+        }
+        found
+    }
+
+    /// Whether an output has the bytes that were written; none when it is not there, or cannot be read.
+    fn is_intact(&self, path: &str, record: &OutputRecord) -> Option<bool> {
+        self.compare(path, record).ok().flatten()
     }
 
     /// Whether an output has the bytes that were written; none when it is not there.
-    fn is_intact(&self, path: &str, record: &OutputRecord) -> Option<bool> {
+    fn compare(&self, path: &str, record: &OutputRecord) -> io::Result<Option<bool>> {
         debug_assert!(record.scope == self.scope || path.starts_with(SOURCES));
         let file = self.file(path);
-        let stamp = Stamp::of(&std::fs::metadata(&file).ok()?);
-        Some(record.file.is_proved_by(&stamp) || record.file.digest.is_of_file(&file))
+        let unless_gone = |error: io::Error| match files::is_gone(&error) {
+            true => Ok(None),
+            false => Err(error),
+        };
+        let stamp = match std::fs::metadata(&file) {
+            Ok(metadata) => Stamp::of(&metadata),
+            Err(error) => return unless_gone(error),
+        };
+        if record.file.is_proved_by(&stamp) {
+            return Ok(Some(true));
+        }
+        match Digest::of_file(&file) {
+            Ok(digest) => Ok(Some(digest == record.file.digest)),
+            // A directory, a pipe: something else is in its place.
+            Err(error) if error.raw_os_error().is_none() => Ok(Some(false)),
+            Err(error) => unless_gone(error),
+        }
     }
 }

@@ -31,6 +31,7 @@ use super::sources::OutputPaths;
 use aside::Aside;
 use listed::Lists;
 
+pub use intact::WrittenBack;
 pub use listed::NAME as MANIFEST;
 pub use place::Failure;
 pub use stage::{Content, Output, Prepared, Staged};
