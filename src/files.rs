@@ -3,9 +3,11 @@
 //! A path in a course may be a named pipe, a socket or a device: opening one waits for its other end, or has an effect of
 //! its own. Every path that this process did not just create is opened here.
 
-use std::fs::{File, FileType, Metadata, OpenOptions};
+use std::fs::{File, FileType, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{
+    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -81,6 +83,40 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 pub fn read_to_string(path: &Path) -> io::Result<String> {
     String::from_utf8(read(path)?)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+}
+
+/// What the names of files begin with that are not yet complete.
+pub const UNFINISHED: &str = ".clm-";
+
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// This user.
+    Private,
+    /// Whoever the umask allows.
+    Shared,
+}
+
+/// Replaces a file, or creates it, as a whole or not at all: `write` gets an empty file in the same directory, which is
+/// then renamed. It is not synced.
+pub fn replace(
+    path: &Path,
+    access: Access,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(UNFINISHED);
+    if access == Access::Shared {
+        builder.permissions(Permissions::from_mode(0o666));
+    }
+    let mut unfinished = builder.tempfile_in(directory)?;
+    write(unfinished.as_file_mut())?;
+    unfinished.persist(path).map_err(|error| error.error)?;
+    Ok(())
 }
 
 /// Why something cannot be used as a file; none for a regular file.

@@ -16,6 +16,7 @@ const OWN_NAMES: &[&str] = &[
     ".gitignore",
     "CACHEDIR.TAG",
     "blobs",
+    "checkpoint-",
     "clm.",
     "daemon.",
     "imports.json",

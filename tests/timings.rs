@@ -226,7 +226,7 @@ fn a_build_with_nothing_to_do_and_one_that_restores_are_measured() {
     assert_eq!(fresh.started(), [""; 0]);
     let trace = Trace::read(&course);
     assert!(trace.work().is_empty());
-    assert!(trace.phases().contains("seal"));
+    assert!(trace.phases().contains("compare"));
     assert_eq!(trace.other["fresh"], fresh.counts().fresh);
     assert!(page(&course).contains(&format!("fresh {}", fresh.counts().fresh)));
 

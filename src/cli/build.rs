@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::course::layout::Selection;
 use crate::daemon::client::{Client, ClientBuilt};
+use crate::engine::checkpoint::{Changed, Checkpoint, Comparison};
 use crate::engine::course::{Course, Specified};
 use crate::engine::decide::Force;
-use crate::engine::seal::{Changed, Seal, Since};
 use crate::engine::{self, BuildOptions, Checked, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Diagnostic, Event, Events, Severity};
@@ -350,16 +350,16 @@ impl BuildArgs {
         let only_looks = self.check || self.dry_run;
         let mut changed = None;
         if !only_looks && matches!(options.force, Force::Nothing) {
-            let seal = Seal::new(&course, specified, &renderers);
+            let checkpoint = Checkpoint::new(&course, specified, &renderers);
             if options.is_ordinary() {
-                match seal.since(&options.trigger, events) {
-                    Since::Nothing => return Ok(Ended::Built { has_errors: false }),
-                    Since::Changed(since) => changed = Some(since),
-                    Since::Unknown => {}
+                match checkpoint.compare(&options.trigger, events) {
+                    Comparison::UpToDate => return Ok(Ended::Built { has_errors: false }),
+                    Comparison::Changed(since) => changed = Some(since),
+                    Comparison::Unknown => {}
                 }
             } else if options.selection == Selection::default() {
                 // Plans of a part have nothing in common with those of the whole.
-                changed = seal.changed();
+                changed = checkpoint.changed();
             }
         }
         let workers = self.make.worker_settings(&course);

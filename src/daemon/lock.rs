@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Stamp};
 use crate::error::{Dir, Error, Result};
-use crate::files;
+use crate::files::{self, Access};
 use crate::owner::Owner;
 use crate::parallel::lock;
 use crate::private;
@@ -100,11 +100,8 @@ impl DaemonLock {
         };
         let path = self.state_dir.join(INFO);
         let io = |error: std::io::Error| Error::io_in(Dir::State, "write", &path, &error);
-        let mut file = tempfile::NamedTempFile::new_in(&self.state_dir).map_err(io)?;
-        file.write_all(&serde_json::to_vec(&info).unwrap_or_default())
-            .map_err(io)?;
-        file.persist(&path).map_err(|error| io(error.error))?;
-        Ok(())
+        let info = serde_json::to_vec(&info).unwrap_or_default();
+        files::replace(&path, Access::Private, |file| file.write_all(&info)).map_err(io)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::store::{Limits, Store};
 use super::Engine;
 use super::memory::Memory;
 
-/// What one course keeps for itself (its seal and what goes with it) goes after this time without a build.
+/// What one course keeps for itself (its checkpoint) goes after this time without a build.
 const UNUSED: Duration = MAX_AGE;
 
 /// How much a course keeps, by its settings. A tenth of a small disk is the limit where none is set.
@@ -77,7 +77,7 @@ fn remove_unused(state_dir: &Path, unused: Duration) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let is_kept = ["seal-", "left-", ".kept-"].iter();
+        let is_kept = ["checkpoint-", "seal-", "left-", ".clm-", ".kept-"].iter();
         let is_old = || {
             let modified = entry.metadata().and_then(|metadata| metadata.modified());
             let age = modified
@@ -99,20 +99,20 @@ mod tests {
     #[test]
     fn what_other_courses_kept_goes_when_they_are_not_built() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["seal-a", "left-a", ".kept-x", "clm.db"] {
+        for name in ["checkpoint-a", "left-a", ".clm-x", "clm.db"] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
         remove_unused(dir.path(), Duration::from_secs(3600));
-        assert!(dir.path().join("seal-a").exists());
+        assert!(dir.path().join("checkpoint-a").exists());
         let old = SystemTime::now() - Duration::from_secs(7200);
-        for name in ["seal-a", ".kept-x", "clm.db"] {
+        for name in ["checkpoint-a", ".clm-x", "clm.db"] {
             let file = dir.path().join(name);
             let file = std::fs::File::options().append(true).open(file).unwrap();
             file.set_modified(old).unwrap();
         }
         remove_unused(dir.path(), Duration::from_secs(3600));
         let there = |name: &str| dir.path().join(name).exists();
-        assert!(!there("seal-a") && !there(".kept-x"));
+        assert!(!there("checkpoint-a") && !there(".clm-x"));
         assert!(there("left-a") && there("clm.db"));
     }
 

@@ -16,10 +16,10 @@ use crate::plan::{
 };
 use crate::worker::{Renderers, drawio, notebook, plantuml};
 
+use super::checkpoint;
 use super::course::{Course, Specified};
 use super::early::{Early, Planning};
 use super::index::Index;
-use super::listed;
 use super::publish::WrittenBack;
 use super::snapshot::Snapshot;
 use super::sources::{LaidOut, OutputPaths, Sources, Titled};
@@ -102,7 +102,7 @@ impl Course {
         diagnostics.extend_from_slice(&self.settings.notes);
         let root = &self.place.root;
         let skip = self.skip(spec);
-        let last = || listed::last(self, specified, renderers);
+        let last = || checkpoint::last(self, specified, renderers);
         let scanned = sources.list(root, tree::scan_roots(spec), &skip, &last);
         diagnostics.extend_from_slice(&scanned.diagnostics);
         let version = scanned.version;

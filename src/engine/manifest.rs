@@ -14,13 +14,13 @@ use crate::course::spec::Spec;
 use crate::course::{Format, Lang};
 use crate::digest::{self, Digest, Stamp};
 use crate::error::{Dir, Error, Result};
-use crate::files;
+use crate::files::{self, Access};
 use crate::store::{self, Store};
 
 use super::course::Course;
 use super::git;
-use super::kept;
 use super::publish::{MANIFEST, Publisher};
+use super::state_file::StateFile;
 
 /// The name of the file.
 pub const NAME: &str = MANIFEST;
@@ -218,8 +218,8 @@ impl Lists {
     /// What was noted with this database: another one knows nothing of what they list.
     fn read(course: &Course) -> Self {
         let read = || {
-            let bytes = files::read(&kept::file(course, "manifests")).ok()?;
-            let (database, lists): (u64, _) = postcard::from_bytes(&bytes).ok()?;
+            let noted = StateFile::of(course, "manifests").read().ok()?;
+            let (database, lists): (u64, _) = postcard::from_bytes(&noted.first).ok()?;
             let now = store::database_inode(&course.place.state_dir())?;
             (database == now).then_some(Self(lists))
         };
@@ -270,7 +270,7 @@ pub fn note_known(course: &Course, publisher: &Publisher, target_roots: &[String
     let stamp = |root: &String| (root.clone(), stamp_in(&publisher.file(root)));
     let lists: HashMap<String, Option<Stamp>> = target_roots.iter().map(stamp).collect();
     if let Ok(bytes) = postcard::to_allocvec(&(database, lists)) {
-        let _ = kept::replace(&kept::file(course, "manifests"), &[&bytes]);
+        let _ = StateFile::of(course, "manifests").write(&bytes, &[]);
     }
 }
 
@@ -279,7 +279,7 @@ type Noted = (git::Marks, git::State);
 
 fn note_git(course: &Course, noted: &Noted) {
     if let Ok(bytes) = postcard::to_allocvec(noted) {
-        let _ = kept::replace(&kept::file(course, "manifests-git"), &[&bytes]);
+        let _ = StateFile::of(course, "manifests-git").write(&bytes, &[]);
     }
 }
 
@@ -287,8 +287,9 @@ fn note_git(course: &Course, noted: &Noted) {
 /// when it is `asked` anyway: the working tree may differ from the commit without a trace in them.
 fn is_other_commit(course: &Course, asked: bool) -> bool {
     let root = &course.place.root;
-    let noted = files::read(&kept::file(course, "manifests-git")).ok();
-    let Some((marks, state)) = noted.and_then(|bytes| postcard::from_bytes::<Noted>(&bytes).ok())
+    let noted = StateFile::of(course, "manifests-git").read().ok();
+    let Some((marks, state)) =
+        noted.and_then(|noted| postcard::from_bytes::<Noted>(&noted.first).ok())
     else {
         return true;
     };
@@ -336,25 +337,19 @@ pub fn set_done(course: &Course) -> Result<()> {
 }
 
 fn due_mark(course: &Course) -> PathBuf {
-    kept::file(course, "manifests-due")
+    StateFile::of(course, "manifests-due").path().clone()
 }
 
 fn replace(dir: &Path, manifest: &Manifest<'_>) -> Result<()> {
     let file = dir.join(NAME);
     let io = |error: std::io::Error| Error::io_in(Dir::Output, "write", &file, &error);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".clm-");
-    // Others may read it as they may read the outputs beside it: that is up to the author's umask.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let staged = builder.tempfile_in(dir).map_err(io)?;
-    // It may be as large as a hundred thousand outputs make it.
-    let mut writer = BufWriter::new(staged);
-    serde_json::to_writer_pretty(&mut writer, manifest).map_err(|error| io(error.into()))?;
-    writer.write_all(b"\n").map_err(io)?;
-    let staged = writer
-        .into_inner()
-        .map_err(|error| io(error.into_error()))?;
-    staged.persist(&file).map_err(|error| io(error.error))?;
-    Ok(())
+    // Others may read it as they may read the outputs beside it.
+    let replaced = files::replace(&file, Access::Shared, |file| {
+        // It may be as large as a hundred thousand outputs make it.
+        let mut writer = BufWriter::new(file);
+        serde_json::to_writer_pretty(&mut writer, manifest)?;
+        writer.write_all(b"\n")?;
+        writer.flush()
+    });
+    replaced.map_err(io)
 }

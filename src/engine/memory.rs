@@ -14,15 +14,12 @@ use crate::plan::{Action, Memo};
 use crate::store::{Latest, Store};
 use crate::watch::ChangeSet;
 
+use super::checkpoint::{self, Changed, Idle, KnownNames, Resumed};
 use super::course::Course;
 use super::execute::{Earlier, InFlight};
-use super::left;
-use super::listed;
 use super::publish::Publisher;
 use super::recalled::Recalled;
-use super::rest::AtRest;
 use super::restless::Restless;
-use super::seal::{Changed, KnownNames};
 use super::settled::Settled;
 use super::sources::{OutputPaths, Sources};
 use super::staging::Staging;
@@ -35,7 +32,7 @@ pub struct Memory {
     pub(super) latest: Recalled<Latest>,
     pub(super) settled: Settled,
     /// What a build of everything has to say, if there is nothing to do.
-    pub(super) rest: Option<AtRest>,
+    pub(super) idle: Option<Idle>,
     pub(super) in_flight: InFlight,
     /// Decks that change sources while they run.
     pub(super) restless: Restless,
@@ -48,18 +45,18 @@ pub struct Memory {
     /// What the listener was told last.
     pub(super) told_layout: Option<Arc<Layout>>,
     pub(super) told_inputs: Option<(usize, Digest)>,
-    /// What the seal told of directories.
+    /// What the checkpoint says of directories.
     pub(super) names: KnownNames,
     pub(super) staging: Staging,
 }
 
 impl Memory {
-    /// Goes on where the build that sealed the course ended. Gives the kinds of workers that will be needed.
+    /// Goes on where the build ended that wrote the checkpoint. Returns the kinds of workers that will be needed.
     pub(super) fn resume(
         &mut self,
         course: &Course,
         changed: Changed,
-        left: left::Resumed,
+        resumed: Resumed,
     ) -> BTreeSet<ActionKind> {
         self.names = changed.names;
         let root = &course.place.root;
@@ -67,21 +64,22 @@ impl Memory {
         let changed_sources: HashSet<RelPath> = paths
             .filter_map(|path| RelPath::below(root, path))
             .collect();
-        let kinds = ahead_of(&left.memo, &changed_sources);
-        self.sources.memo = left.memo;
-        self.sources.titles = left.titles;
+        let kinds = ahead_of(&resumed.memo, &changed_sources);
+        self.sources.memo = resumed.memo;
+        self.sources.titles = resumed.titles;
         self.sources.snapshot.trust(changed.sources);
         if changed.has_same_names {
-            self.sources.trust(left.scanned, !listed::exists(course));
+            self.sources
+                .trust(resumed.scanned, !checkpoint::is_kept(course));
         }
-        self.settled = left.settled;
+        self.settled = resumed.settled;
         self.doubt(changed.paths.into_iter().collect(), root);
         kinds
     }
 
     /// Forgets what a change set puts in doubt.
     pub(super) fn apply(&mut self, changes: &ChangeSet, root: &Path) {
-        self.rest = None;
+        self.idle = None;
         self.sources.apply(changes, root);
         self.unsettle(changes, root);
         if changes.rescan {
@@ -99,7 +97,7 @@ impl Memory {
             paths: changed.iter().map(|path| path.under(root)).collect(),
             ..ChangeSet::default()
         };
-        self.rest = None;
+        self.idle = None;
         self.sources.snapshot.forget(&changed);
         self.unsettle(&changes, root);
     }
@@ -141,7 +139,7 @@ impl Memory {
     pub(super) fn refresh(&mut self, store: &Store, version: i64) -> Result<()> {
         if self.version_of_others.replace(version) != Some(version) {
             tracing::debug!("another process wrote records");
-            self.rest = None;
+            self.idle = None;
             self.cleaned = None;
             self.settled.clear();
             self.latest = Recalled::whole(store.latest()?);
@@ -162,7 +160,7 @@ impl Memory {
         if touched.is_empty() {
             return;
         }
-        self.rest = None;
+        self.idle = None;
         let changes = ChangeSet {
             paths: touched,
             ..ChangeSet::default()

@@ -2,6 +2,7 @@
 
 pub mod bounds;
 mod check;
+pub mod checkpoint;
 pub mod course;
 pub mod decide;
 mod directory;
@@ -11,26 +12,22 @@ pub mod explain;
 mod git;
 mod guard;
 pub mod index;
-mod kept;
-mod left;
-mod listed;
 pub mod load;
 mod manifest;
 mod memory;
 mod publish;
 mod recalled;
 pub mod resident;
-mod rest;
 mod restless;
 mod run;
 mod scan;
 mod schedule;
-pub mod seal;
 mod selection;
 mod settled;
 mod snapshot;
 pub mod sources;
 mod staging;
+mod state_file;
 mod unseen;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -55,6 +52,7 @@ use crate::worker::observed::Places;
 use crate::worker::pool::{Pool, PoolConfig, WorkerState};
 
 pub use check::{Checked, Stale};
+use checkpoint::{Changed, Checkpoint, KnownNames, Parts, Resumed};
 use course::{Course, Specified};
 use decide::Force;
 use execute::InFlight;
@@ -66,7 +64,6 @@ use publish::Publisher;
 use recalled::Recalled;
 use restless::Restless;
 use run::Run;
-use seal::{Changed, KnownNames, Parts, Seal};
 use settled::Settled;
 use sources::Sources;
 use staging::Staging;
@@ -246,7 +243,7 @@ impl Engine {
         listener.looked_at(self.course.inputs(specified, snapshot));
     }
 
-    /// Makes everything that is asked for and not up to date. `changed` is what the seal told just now, if it did: then
+    /// Makes everything that is asked for and not up to date. `changed` is how the course compares with its checkpoint, if it was compared just now: then
     /// only that is looked at.
     pub async fn build(
         &self,
@@ -289,7 +286,7 @@ impl Engine {
         };
         let result = run.run(&mut memory).await;
         if result.is_ok() {
-            self.seal(specified, &mut memory);
+            self.write_checkpoint(specified, &mut memory);
             if let Some(collection) = self.due_collection(&memory) {
                 collection.run();
             }
@@ -300,25 +297,25 @@ impl Engine {
         result.map(|(built, _)| built)
     }
 
-    /// Seals a course at rest.
-    fn seal(&self, specified: &Specified, memory: &mut Memory) {
-        let Some(rest) = &memory.rest else { return };
+    /// Writes the checkpoint, if everything is up to date.
+    fn write_checkpoint(&self, specified: &Specified, memory: &mut Memory) {
+        let Some(idle) = &memory.idle else { return };
         memory.publisher.confirm();
-        let sealed = memory.sources.listed().and_then(|listed| {
+        let written = memory.sources.listed().and_then(|listed| {
             let parts = Parts {
-                rest,
+                idle,
                 listed,
                 snapshot: &memory.sources.snapshot,
                 publisher: &memory.publisher,
                 names: &memory.names,
             };
-            let leave = || left::write(&self.course, &memory.sources, &memory.settled);
-            Seal::new(&self.course, specified, &self.renderers).write(&parts, leave)
+            let state = || checkpoint::to_bytes(&memory.sources, &memory.settled);
+            Checkpoint::new(&self.course, specified, &self.renderers).write(&parts, state)
         });
-        if sealed.is_some() {
-            listed::forget(&self.course);
+        if written.is_some() {
+            checkpoint::forget(&self.course);
         }
-        tracing::debug!(sealed = sealed.is_some(), "at rest");
+        tracing::debug!(is_written = written.is_some(), "up to date");
     }
 
     fn start_pool(&self) -> Pool {
@@ -363,20 +360,20 @@ impl Engine {
         let _ = std::fs::remove_dir_all(&self.pool.runtime_dir);
     }
 
-    /// What is known by the records of earlier runs and by what the last one left, since the course was sealed. Gives
+    /// What is known by the records of earlier runs and by what the last one left, since its checkpoint was written. Returns
     /// the kinds of workers that will be needed, too.
     fn resume(
         &self,
         specified: &Specified,
-        changed: Changed,
+        mut changed: Changed,
     ) -> Result<(Memory, BTreeSet<ActionKind>)> {
         let names = Arc::default();
-        let (left, memory) = parallel::beside(
-            || left::read(&self.course, changed.left, &names),
+        let (resumed, memory) = parallel::beside(
+            || Resumed::read(&mut changed.sections, &names),
             || self.remember_with(specified, Arc::clone(&names)),
         );
         let mut memory = memory?;
-        let kinds = left.map(|left| memory.resume(&self.course, changed, left));
+        let kinds = resumed.map(|resumed| memory.resume(&self.course, changed, resumed));
         Ok((memory, kinds.unwrap_or_default()))
     }
 
@@ -408,7 +405,7 @@ impl Engine {
             publisher,
             latest: Recalled::whole(self.store.latest()?),
             settled: Settled::default(),
-            rest: None,
+            idle: None,
             in_flight: InFlight::default(),
             restless: Restless::default(),
             unfinished: HashMap::new(),

@@ -16,13 +16,13 @@ use crate::plan::Action;
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
 
+use super::checkpoint::Idle;
 use super::course::Specified;
 use super::decide::{Decider, Force};
 use super::early::Ahead;
 use super::execute::{Earlier, Ended, MissingTools, Round, Session};
 use super::load::Loaded;
 use super::publish::Publisher;
-use super::rest::AtRest;
 use super::restless;
 use super::selection::{count, selected};
 use super::staging::Staging;
@@ -94,16 +94,16 @@ impl Run<'_> {
         let store = &self.engine.store;
         let run = store.begin_run(&self.options.trigger)?;
         memory.look_elsewhere(&self.engine.course.place.root);
-        if let Some(rest) = memory.rest.take()
+        if let Some(idle) = memory.idle.take()
             && self.options.is_ordinary()
             && !self.options.looks_at_everything
             && !memory.unfinished.contains_key(&self.options.trigger)
             && !(self.options.writes_manifests && manifest::is_due(&self.engine.course))
         {
-            let (counts, duration) = (rest.counts(), started.elapsed());
+            let (counts, duration) = (idle.counts(), started.elapsed());
             store.finish_run(run, &counts, duration.as_millis() as u64, None)?;
-            rest.tell(&self.engine.events, run, &self.options.trigger, duration);
-            memory.rest = Some(rest);
+            idle.report(&self.engine.events, run, &self.options.trigger, duration);
+            memory.idle = Some(idle);
             let built = Built {
                 counts,
                 has_errors: false,
@@ -322,7 +322,7 @@ impl Run<'_> {
             totals.has_errors |= engine.report(&error.diagnostics);
         }
         if self.options.is_ordinary() && !again && !totals.has_errors {
-            memory.rest = AtRest::of(&loaded, &memory.settled);
+            memory.idle = Idle::of(&loaded, &memory.settled);
         }
         Ok(again)
     }

@@ -18,8 +18,8 @@ use crate::plan::{Bases, Files as _, Memo};
 use crate::store::FileRecord;
 use crate::watch::ChangeSet;
 
+use super::checkpoint;
 use super::course::Course;
-use super::listed;
 use super::scan::{Scanned, Skip};
 use super::snapshot::Snapshot;
 
@@ -182,7 +182,7 @@ impl Sources {
         if let Some(scanned) = &self.scanned
             && scanned.unread.is_empty()
             && self.kept != Some(scanned.version)
-            && listed::keep(course, scanned.listing())
+            && checkpoint::keep(course, scanned.listing())
         {
             self.kept = Some(scanned.version);
         }

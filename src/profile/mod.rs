@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::events::{Counts, Event, Status};
+use crate::files::{self, Access};
 
 use cpu::Sampler;
 pub use recorder::Recorder;
@@ -189,25 +190,6 @@ fn directory(file: &Path) -> &Path {
 
 /// Writes a file whole or not at all.
 fn replace(file: &Path, text: &str) -> Result<()> {
-    let io = |error: std::io::Error| Error::io("write", file, &error);
-    let mut beside = tempfile::Builder::new()
-        .prefix(".clm-")
-        .tempfile_in(directory(file))
-        .map_err(io)?;
-    beside.write_all(text.as_bytes()).map_err(io)?;
-    make_readable(beside.as_file()).map_err(io)?;
-    beside.persist(file).map_err(|error| io(error.error))?;
-    Ok(())
-}
-
-/// Temporary files are their owner's alone; this one is to be shown to others.
-#[cfg(unix)]
-fn make_readable(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_: &std::fs::File) -> std::io::Result<()> {
-    Ok(())
+    files::replace(file, Access::Shared, |file| file.write_all(text.as_bytes()))
+        .map_err(|error| Error::io("write", file, &error))
 }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use rusqlite::{OptionalExtension, params};
 
 use crate::digest::Digest;
-use crate::files;
+use crate::files::{self, Access};
 
 use super::{Result, Store, StoreError, now_ms};
 
@@ -35,13 +35,8 @@ impl Store {
             crate::private::create_dir_all(dir)
                 .map_err(|error| StoreError::io("create", dir, error))?;
             let io = |error: std::io::Error| StoreError::io("write", &path, error);
-            let mut file = tempfile::Builder::new()
-                .prefix(".new-")
-                .tempfile_in(dir)
-                .map_err(io)?;
-            file.write_all(bytes).map_err(io)?;
             // Not synced: what a power failure leaves of it is noticed when it is read, and is made again.
-            file.persist(&path).map_err(|error| io(error.error))?;
+            files::replace(&path, Access::Private, |file| file.write_all(bytes)).map_err(io)?;
         }
         Ok(digest)
     }

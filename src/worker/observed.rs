@@ -1,7 +1,7 @@
 //! What executions are found to depend on besides their declared inputs, wherever it lies, under names that are the same on
 //! every machine.
 //!
-//! Such a name is a [`RelPath`], so that records, seals and decisions treat it like any other discovered input:
+//! Such a name is a [`RelPath`], so that records, checkpoints and decisions treat it like any other discovered input:
 //!
 //! - `lib/a.py`: a file of the course.
 //! - `{python3}/lib/python3.11/site-packages/a.py`: a file in the environment of the kernel `python3`. Other bases are

@@ -131,7 +131,7 @@ impl<'a> History<'a> {
     /// next collection what was not finished in the store.
     fn nothing_is_left(&self) -> Result<(), String> {
         let state = self.root.join(".clm");
-        let unfinished = |path: &PathBuf| path.to_string_lossy().contains("/.new-");
+        let unfinished = |path: &PathBuf| path.to_string_lossy().contains("/.clm-");
         for file in files(&state).iter().filter(|path| unfinished(path)) {
             // A young one may belong to a process that is still writing it.
             let file = File::options().append(true).open(file).unwrap();
@@ -147,7 +147,7 @@ impl<'a> History<'a> {
             .into_iter()
             .map(|path| path.strip_prefix(&state).unwrap().display().to_string())
             .filter(|path| {
-                path.starts_with("staging/") || path.contains("/.new-") || path.contains(".tmp")
+                path.starts_with("staging/") || path.contains("/.clm-") || path.contains(".tmp")
             })
             .collect();
         match left.is_empty() {

@@ -274,7 +274,7 @@ fn decks_keep_their_numbers_while_a_directory_before_them_cannot_be_read() {
     course.stir("slides/m/topic_010_a");
     let ended = course.build_without("slides/m/topic_010_a", DENIED);
     assert_eq!(ended.code, 1, "{}", ended.said);
-    course.is(&course.expected(), "after the seal");
+    course.is(&course.expected(), "after the checkpoint");
 
     // What was planned last counts, even if the course was not sealed after that.
     course.write(

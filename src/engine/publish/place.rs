@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::digest::Stamp;
 use crate::error::{BUG_HINT, Dir, Error, Result};
 use crate::events::{Diagnostic, Event};
-use crate::files;
+use crate::files::{self, Access};
 use crate::parallel;
 use crate::store::{FileRecord, OutputRecord};
 
@@ -144,24 +144,18 @@ fn move_into_place(staged: &Path, file: &Path) -> Result<()> {
     match std::fs::rename(staged, file) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
-            let parent = file.parent().unwrap_or(Path::new("."));
             let io = |error: std::io::Error| Error::io_in(Dir::Output, "write", file, &error);
-            let mut beside = tempfile::Builder::new()
-                .prefix(".clm-")
-                .tempfile_in(parent)
-                .map_err(io)?;
-            let mut source = files::open(staged).map_err(io)?;
-            files::copy_content(&mut source, beside.as_file_mut()).map_err(io)?;
-            let metadata = source.metadata().map_err(io)?;
-            let beside_file = beside.as_file();
-            if let Ok(modified) = metadata.modified() {
-                // Only a convenience for people: a file system without it loses nothing.
-                let _ = beside_file.set_modified(modified);
-            }
-            beside_file
-                .set_permissions(metadata.permissions())
-                .map_err(io)?;
-            beside.persist(file).map_err(|error| io(error.error))?;
+            let copied = files::replace(file, Access::Private, |copy| {
+                let mut source = files::open(staged)?;
+                files::copy_content(&mut source, copy)?;
+                let metadata = source.metadata()?;
+                if let Ok(modified) = metadata.modified() {
+                    // Only a convenience for people: a file system without it loses nothing.
+                    let _ = copy.set_modified(modified);
+                }
+                copy.set_permissions(metadata.permissions())
+            });
+            copied.map_err(io)?;
             let _ = std::fs::remove_file(staged);
             Ok(())
         }

@@ -1,11 +1,13 @@
 //! The worker that renders HTML pages: a Python process with nbconvert that stays warm.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::digest::Digest;
+use crate::files::{self, Access};
 use crate::worker::protocol::{ProtocolProcess, ProtocolWorker, RequestLimits, StartLimits};
 use crate::worker::renderers::HtmlTool;
 use crate::worker::{Worker, WorkerError};
@@ -113,9 +115,9 @@ fn write_program(runtime_dir: &Path) -> std::io::Result<PathBuf> {
         if std::fs::read(&path).is_ok_and(|bytes| bytes == text.as_bytes()) {
             continue;
         }
-        let new = tempfile::NamedTempFile::new_in(&directory)?;
-        std::fs::write(new.path(), text)?;
-        new.persist(&path).map_err(|error| error.error)?;
+        files::replace(&path, Access::Private, |file| {
+            file.write_all(text.as_bytes())
+        })?;
     }
     Ok(directory.join(PROGRAM[0].0))
 }

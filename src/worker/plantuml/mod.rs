@@ -3,6 +3,7 @@
 //! The program is `java/*.java`. Its compiled classes are in `worker.jar`, made by `contrib/plantuml-worker/build.sh`,
 //! because users have a Java runtime and no compiler.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,6 +12,7 @@ use super::protocol::{ProtocolProcess, StartLimits};
 use super::renderers::PlantumlTool;
 use crate::digest::Digest;
 use crate::events::Diagnostic;
+use crate::files::{self, Access};
 
 /// The compiled worker program.
 const WORKER_JAR: &[u8] = include_bytes!("worker.jar");
@@ -183,10 +185,8 @@ fn worker_program(runtime_dir: &Path) -> std::io::Result<PathBuf> {
         return Ok(path);
     }
     std::fs::create_dir_all(runtime_dir)?;
-    // Written beside and renamed: another clm may start the same program at this moment.
-    let temporary = tempfile::NamedTempFile::new_in(runtime_dir)?;
-    std::fs::write(temporary.path(), WORKER_JAR)?;
-    temporary.persist(&path).map_err(|error| error.error)?;
+    // Another clm may start the same program at this moment.
+    files::replace(&path, Access::Private, |file| file.write_all(WORKER_JAR))?;
     Ok(path)
 }
 

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::{self, Access};
 use crate::parallel::lock;
 
 use super::learning::Learning;
@@ -55,12 +56,9 @@ impl Record {
                 learning,
             },
         );
-        let written = (|| {
-            let directory = self.path.parent().unwrap_or(&self.path);
-            let new = tempfile::NamedTempFile::new_in(directory)?;
-            serde_json::to_writer(&new, &*entries)?;
-            new.persist(&self.path).map_err(|error| error.error)
-        })();
+        let written = files::replace(&self.path, Access::Private, |file| {
+            Ok(serde_json::to_writer(file, &*entries)?)
+        });
         if let Err(error) = written {
             tracing::debug!(%error, path = %self.path.display(), "what decks import is not recorded");
         }

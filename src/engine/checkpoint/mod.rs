@@ -1,10 +1,15 @@
-//! The seal of a course at rest: what a later process has to look at to know what changed since, and mostly that nothing did.
+//! The checkpoint of a course that is up to date: a later process goes on from it.
 //!
-//! A file in the state directory with everything that a build of the whole course was made of, and all that it made, by
-//! stamp: directories, files that were read or looked for, outputs. If all of it is as it was, nothing has to be read,
-//! planned or decided. If some of it changed, the rest need not be: see the module `left`.
+//! A file in the state directory with two sections. The first has the stamps of everything that a build of the whole course
+//! was made of, and of all that it made: directories, files that were read or looked for, outputs. A process compares these
+//! with the disk and knows what changed; mostly nothing did, and then nothing has to be read, planned or checked. If some
+//! of it changed, the second section (module `resume`) has what else the engine knew, so that only this is planned and
+//! checked anew.
 
+mod idle;
+mod listing;
 mod names;
+mod resume;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -17,7 +22,6 @@ use crate::course::RelPath;
 use crate::course::path::is_within;
 use crate::digest::{Digest, Stamp};
 use crate::events::{Diagnostic, Events, as_json};
-use crate::files;
 use crate::parallel;
 use crate::store::{self, FileRecord};
 use crate::worker::Renderers;
@@ -26,20 +30,23 @@ use crate::worker::observed::{Places, is_elsewhere};
 use super::course::{Course, Specified};
 use super::directory::Directory;
 use super::load::fingerprints;
+use super::manifest;
 use super::publish::Publisher;
-use super::rest::AtRest;
 use super::scan::{Scanned, Skip};
 use super::snapshot::{Snapshot, now_ns};
-use super::{kept, manifest};
+use super::state_file::{Sections, StateFile};
 
+pub(super) use idle::Idle;
+pub(super) use listing::{forget, is_kept, keep, last};
 pub(super) use names::KnownNames;
 use names::{Found, Planned, is_unchanged};
+pub(super) use resume::{Resumed, to_bytes};
 
 /// The version of the format.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
-/// Where the seal of a course is, and what it must be made of.
-pub struct Seal<'a> {
+/// Where the checkpoint of a course is, and what it must be made of.
+pub struct Checkpoint<'a> {
     course: &'a Course,
     basis: Digest,
     specification: Digest,
@@ -47,26 +54,26 @@ pub struct Seal<'a> {
     skip: Box<Skip<'static>>,
 }
 
-/// What a seal is made of.
+/// What a checkpoint is made of.
 pub(super) struct Parts<'a> {
-    pub(super) rest: &'a AtRest,
+    pub(super) idle: &'a Idle,
     pub(super) listed: &'a Scanned,
     pub(super) snapshot: &'a Snapshot,
     pub(super) publisher: &'a Publisher,
     pub(super) names: &'a KnownNames,
 }
 
-/// What became of a course since it was sealed.
-pub enum Since {
-    /// Nothing, and it was told that a build has nothing to do.
-    Nothing,
-    /// Something.
+/// How a course compares with its checkpoint.
+pub enum Comparison {
+    /// Nothing changed, and a run that had nothing to do was reported.
+    UpToDate,
+    /// Something changed.
     Changed(Changed),
-    /// There is no seal, or none of this program, these settings and these tools.
+    /// There is no checkpoint, or it is of another program, other settings or other tools.
     Unknown,
 }
 
-/// What changed since a course was sealed, and what did not.
+/// What changed since a checkpoint was written, and what did not.
 pub struct Changed {
     /// Files that are not as they were (absolute), whatever they are.
     pub(super) paths: Vec<PathBuf>,
@@ -74,8 +81,8 @@ pub struct Changed {
     pub(super) sources: Vec<(RelPath, Option<FileRecord>)>,
     /// Whether the same files and directories are sources.
     pub(super) has_same_names: bool,
-    /// The digest of what the build before left.
-    pub(super) left: Digest,
+    /// The checkpoint, of which the second section has not been read.
+    pub(super) sections: Sections,
     /// What is in directories, as far as these need not be read again.
     pub(super) names: KnownNames,
 }
@@ -90,7 +97,8 @@ struct Body<'a> {
     fresh: u64,
     #[serde(with = "as_json")]
     said: Cow<'a, [Diagnostic]>,
-    left: Option<Digest>,
+    /// Whether there is a second section.
+    has_state: bool,
     #[serde(borrow)]
     dirs: Vec<Dir<'a>>,
 }
@@ -137,8 +145,8 @@ struct Output<'a> {
     digest: Option<Digest>,
 }
 
-impl<'a> Seal<'a> {
-    /// The seal of a course with these tools.
+impl<'a> Checkpoint<'a> {
+    /// The checkpoint of a course with these tools.
     pub fn new(course: &'a Course, specified: &Specified, renderers: &Renderers) -> Self {
         let tools = fingerprints(renderers);
         let kernels: BTreeMap<_, _> = tools.kernels.iter().collect();
@@ -163,20 +171,23 @@ impl<'a> Seal<'a> {
         }
     }
 
-    fn file(&self) -> PathBuf {
-        kept::file(self.course, "seal")
+    fn file(&self) -> StateFile {
+        StateFile::of(self.course, "checkpoint")
     }
 
-    /// Looks at everything that was sealed. When all of it is as it was, tells that a build has nothing to do.
-    pub fn since(&self, trigger: &str, events: &Events) -> Since {
+    /// Compares the course with the checkpoint. If nothing changed, reports a run that had nothing to do.
+    pub fn compare(&self, trigger: &str, events: &Events) -> Comparison {
         let started = Instant::now();
-        let Some(looked) = self.look() else {
-            return Since::Unknown;
+        let Some(compared) = self.look() else {
+            return Comparison::Unknown;
         };
-        if looked.is_at_rest && self.tell(&looked.rest, started, trigger, events).is_ok() {
-            return Since::Nothing;
+        let is_reported = compared.is_up_to_date
+            && (self.report(&compared.idle, started, trigger, events)).is_ok();
+        match compared.changed {
+            _ if is_reported => Comparison::UpToDate,
+            Some(changed) => Comparison::Changed(changed),
+            None => Comparison::Unknown,
         }
-        looked.changed.map_or(Since::Unknown, Since::Changed)
     }
 
     /// What changed, for a build that does not ask for everything.
@@ -184,27 +195,28 @@ impl<'a> Seal<'a> {
         self.look()?.changed
     }
 
-    /// The digest of what the build that sealed the course left.
-    pub(super) fn left(&self) -> Option<Digest> {
-        let bytes = files::read(&self.file()).ok()?;
-        self.body(&bytes)?.left
+    /// The checkpoint, if its second section can be used.
+    fn with_state(&self) -> Option<Sections> {
+        let sections = self.file().read().ok()?;
+        self.body(&sections.first)?.has_state.then_some(sections)
     }
 
-    /// The seal in some bytes, if it is one of this program, these settings and these tools.
-    fn body<'b>(&self, bytes: &'b [u8]) -> Option<Body<'b>> {
-        let body: Body<'_> = postcard::from_bytes(kept::checked(bytes)?).ok()?;
+    /// The first section, if it is of this program, these settings and these tools.
+    fn body<'b>(&self, first: &'b [u8]) -> Option<Body<'b>> {
+        let body: Body<'_> = postcard::from_bytes(first).ok()?;
         let database = store::database_inode(&self.course.place.state_dir())?;
         (body.basis == self.basis && body.database == database).then_some(body)
     }
 
-    #[tracing::instrument(level = "debug", name = "seal", skip_all)]
-    fn look(&self) -> Option<Looked> {
-        let bytes = files::read(&self.file()).ok()?;
-        let body = self.body(&bytes)?;
+    #[tracing::instrument(level = "debug", name = "compare", skip_all)]
+    fn look(&self) -> Option<Compared> {
+        let mut sections = self.file().read().ok()?;
+        let first = std::mem::take(&mut sections.first);
+        let body = self.body(&first)?;
         let now = parallel::map(&body.dirs, |dir| self.now(dir));
         let has_same_names =
             body.specification == self.specification && now.iter().all(|dir| dir.has_names);
-        let is_at_rest = has_same_names
+        let is_up_to_date = has_same_names
             && !manifest::is_due(self.course)
             && now.iter().all(|dir| dir.changed.is_empty());
         let (mut paths, mut sources) = (Vec::new(), Vec::new());
@@ -216,63 +228,64 @@ impl<'a> Seal<'a> {
             Names::Listed(digest, until @ Some(_)) => Some((dir.path.to_owned(), (digest, until))),
             _ => None,
         });
-        let changed = |left| Changed {
+        let changed = || Changed {
             paths,
             sources,
             has_same_names,
-            left,
+            sections,
             names: names.collect(),
         };
-        Some(Looked {
-            is_at_rest,
-            rest: AtRest {
+        Some(Compared {
+            is_up_to_date,
+            changed: body.has_state.then(changed),
+            idle: Idle {
                 fresh: body.fresh,
                 said: body.said.into_owned(),
-                ..AtRest::default()
+                ..Idle::default()
             },
-            changed: body.left.map(changed),
         })
     }
 
-    fn tell(
+    fn report(
         &self,
-        rest: &AtRest,
+        idle: &Idle,
         started: Instant,
         trigger: &str,
         events: &Events,
     ) -> store::Result<()> {
         let state_dir = self.course.place.state_dir();
         let duration = started.elapsed();
-        let run = store::record_idle_run(&state_dir, trigger, &rest.counts(), duration)?;
-        rest.tell(events, run, trigger, duration);
+        let run = store::record_idle_run(&state_dir, trigger, &idle.counts(), duration)?;
+        idle.report(events, run, trigger, duration);
         Ok(())
     }
 
-    /// Writes the seal; none when the course cannot be sealed. `leave` gives the digest of what the build leaves to the
-    /// next one, if it does.
+    /// Writes the checkpoint. `state` returns its second section, if there is one. Returns none if the course cannot have a
+    /// checkpoint, or it cannot be written.
     pub(super) fn write(
         &self,
         parts: &Parts<'_>,
-        leave: impl FnOnce() -> Option<Digest>,
+        state: impl FnOnce() -> Option<Vec<u8>>,
     ) -> Option<()> {
+        let listed = parts.listed;
         // A file with two names has two stamps, and a link may lead elsewhere tomorrow.
-        if parts.listed.has_links || !parts.listed.diagnostics.is_empty() {
+        if listed.has_links || !listed.diagnostics.is_empty() {
             return None;
         }
         let database = store::database_inode(&self.course.place.state_dir())?;
-        let (entries, left) = parallel::beside(|| self.entries(parts), leave);
+        let (entries, state) = parallel::beside(|| self.entries(parts), state);
         let entries = entries?;
         let body = Body {
             basis: self.basis,
             specification: self.specification,
             database,
-            fresh: parts.rest.fresh,
-            said: Cow::Borrowed(&parts.rest.said),
-            left,
+            fresh: parts.idle.fresh,
+            said: Cow::Borrowed(&parts.idle.said),
+            has_state: state.is_some(),
             dirs: entries.iter().map(|(path, dir)| dir.as_dir(path)).collect(),
         };
         let body = postcard::to_allocvec(&body).ok()?;
-        kept::replace_checked(&self.file(), &body)
+        self.file().write(&body, &state.unwrap_or_default())
     }
 
     fn entries(&self, parts: &Parts<'_>) -> Option<BTreeMap<String, OwnedDir>> {
@@ -323,7 +336,7 @@ impl<'a> Seal<'a> {
         for (path, record) in parts.publisher.outputs() {
             add(path, record.file);
         }
-        for target in &parts.rest.target_roots {
+        for target in &parts.idle.target_roots {
             let path = format!("{target}/{}", manifest::NAME);
             let recorded_ns = now_ns();
             // A target without outputs has none.
@@ -337,7 +350,7 @@ impl<'a> Seal<'a> {
                 add(&path, record);
             }
         }
-        for dir in &parts.rest.empty_dirs {
+        for dir in &parts.idle.empty_dirs {
             dirs.entry(dir.clone()).or_default().names = Names::Exists;
         }
         Some(dirs)
@@ -385,10 +398,10 @@ impl<'a> Seal<'a> {
 }
 
 /// What a course is like now.
-struct Looked {
+struct Compared {
     /// Whether all of it is as it was.
-    is_at_rest: bool,
-    rest: AtRest,
+    is_up_to_date: bool,
+    idle: Idle,
     changed: Option<Changed>,
 }
 

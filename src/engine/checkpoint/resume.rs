@@ -1,10 +1,9 @@
-//! What a build leaves to the next one: its plan, and which actions were up to date with which results. With the seal,
-//! which tells what changed since, a build after an edit goes on as a daemon would, and plans and decides only what the
-//! edit touches.
+//! The second section of a checkpoint: the plan, and which actions were up to date with which results. With what changed
+//! since, by the first section, a build after an edit goes on as a daemon would: it plans and checks only what the edit
+//! touches.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,19 +11,17 @@ use crate::course::tree::Listing;
 use crate::course::{Names, RelPath};
 use crate::digest::Digest;
 use crate::events::{Diagnostic, as_json};
-use crate::files;
 use crate::plan::Memo;
 
-use super::course::Course;
-use super::decide::results_of;
-use super::kept;
-use super::scan::Scanned;
-use super::settled::{Found, Settled};
-use super::sources::{Sources, Titles};
+use super::super::decide::results_of;
+use super::super::scan::Scanned;
+use super::super::settled::{Found, Settled};
+use super::super::sources::{Sources, Titles};
+use super::Sections;
 
 /// An action that was up to date.
 #[derive(Serialize, Deserialize)]
-struct Left<'a> {
+struct SavedResults<'a> {
     action: &'a str,
     #[serde(borrow)]
     results: Vec<(&'a str, Digest)>,
@@ -35,28 +32,27 @@ struct Left<'a> {
 }
 
 /// What a build goes on with.
-pub(super) struct Resumed {
+pub(in super::super) struct Resumed {
     /// Plans.
-    pub(super) memo: Memo,
+    pub(in super::super) memo: Memo,
     /// Titles of decks.
-    pub(super) titles: Titles,
+    pub(in super::super) titles: Titles,
     /// The files and directories as they were.
-    pub(super) scanned: Scanned,
+    pub(in super::super) scanned: Scanned,
     /// What was up to date.
-    pub(super) settled: Settled,
+    pub(in super::super) settled: Settled,
 }
 
-/// Writes what is known of a course at rest. Gives the digest by which it is asked for; none when there is nothing to go
-/// on with.
-#[tracing::instrument(level = "debug", name = "leave", skip_all)]
-pub(super) fn write(course: &Course, sources: &Sources, settled: &Settled) -> Option<Digest> {
+/// Returns what is known of a course that is up to date; none if a later process cannot go on from it.
+#[tracing::instrument(level = "debug", name = "save", skip_all)]
+pub(in super::super) fn to_bytes(sources: &Sources, settled: &Settled) -> Option<Vec<u8>> {
     let listed = sources.listed()?;
     sources.titles.keep(listed.listing());
-    let settled: Vec<Left<'_>> = settled
+    let settled: Vec<SavedResults<'_>> = settled
         .entries()
         .map(|(action, results, said, discovered)| {
             let results = results.iter();
-            Left {
+            SavedResults {
                 action,
                 results: results.map(|(name, digest)| (&**name, *digest)).collect(),
                 said: Cow::Borrowed(said),
@@ -64,31 +60,31 @@ pub(super) fn write(course: &Course, sources: &Sources, settled: &Settled) -> Op
             }
         })
         .collect();
-    let bytes = [
+    let sections = [
         sources.memo.to_bytes()?,
         postcard::to_allocvec(&(&sources.titles, &listed.roots, listed.listing())).ok()?,
         postcard::to_allocvec(&settled).ok()?,
-    ]
-    .concat();
-    kept::replace(&file(course), &[&bytes])?;
-    Some(Digest::of(bytes))
+    ];
+    Some(sections.concat())
 }
 
-/// Reads what was left; none when it is not this.
-#[tracing::instrument(level = "debug", name = "resume", skip_all)]
-pub(super) fn read(course: &Course, digest: Digest, names: &Names) -> Option<Resumed> {
-    let bytes = files::read(&file(course)).ok()?;
-    if Digest::of(&bytes) != digest {
-        return None;
+impl Resumed {
+    /// Reads the second section; none if it is damaged.
+    #[tracing::instrument(level = "debug", name = "resume", skip_all)]
+    pub(in super::super) fn read(sections: &mut Sections, names: &Names) -> Option<Self> {
+        from_bytes(&sections.second()?, names)
     }
-    let (memo, bytes) = Memo::from_bytes(&bytes, names)?;
+}
+
+fn from_bytes(bytes: &[u8], names: &Names) -> Option<Resumed> {
+    let (memo, bytes) = Memo::from_bytes(bytes, names)?;
     type OfSources = (Titles, Vec<Option<RelPath>>, Listing);
     let ((titles, roots, listing), bytes): (OfSources, _) =
         postcard::take_from_bytes(bytes).ok()?;
-    let left: Vec<Left<'_>> = postcard::from_bytes(bytes).ok()?;
+    let saved: Vec<SavedResults<'_>> = postcard::from_bytes(bytes).ok()?;
     let actions: HashMap<&str, _> = memo.actions().map(|action| (&*action.id, action)).collect();
     let mut settled = Settled::default();
-    for entry in left {
+    for entry in saved {
         // Actions that belong to no source are planned anew every time.
         let Some(action) = actions.get(entry.action) else {
             continue;
@@ -109,16 +105,8 @@ pub(super) fn read(course: &Course, digest: Digest, names: &Names) -> Option<Res
     })
 }
 
-/// The files and directories of what was left; none when it is not this.
-pub(super) fn listing(course: &Course, digest: Digest) -> Option<Listing> {
-    Some(
-        read(course, digest, &Names::default())?
-            .scanned
-            .listing()
-            .clone(),
-    )
-}
-
-fn file(course: &Course) -> PathBuf {
-    kept::file(course, "left")
+/// The files and directories of a second section.
+pub(super) fn listing(bytes: &[u8]) -> Option<Listing> {
+    let resumed = from_bytes(bytes, &Names::default())?;
+    Some(resumed.scanned.listing().clone())
 }

@@ -1,4 +1,5 @@
-//! A course at rest is sealed: a build sees with a look at every file that there is nothing to do, and misses nothing.
+//! The checkpoint of a course that is up to date: a build compares every file with it, sees that there is nothing to do, and
+//! misses nothing.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -18,22 +19,33 @@ fn course() -> Course {
     one_deck("# %% [markdown]\n# [there](clm:nowhere)\n\n# %%\nx = 1\n")
 }
 
-/// Builds, and tells whether the seal alone said that there is nothing to do: then no action is told of, and there is no
-/// new seal.
-fn by_seal(course: &Course, args: &[&str]) -> bool {
-    let before = seals(course);
+/// Builds, and returns whether the checkpoint alone said that there is nothing to do: then no action is reported, and no
+/// checkpoint is written.
+fn by_checkpoint(course: &Course, args: &[&str]) -> bool {
+    let before = checkpoints(course);
     let ran = course.build(args);
-    ran.code == 0 && told(&ran).is_empty() && !before.is_empty() && seals(course) == before
+    ran.code == 0 && told(&ran).is_empty() && !before.is_empty() && checkpoints(course) == before
 }
 
-/// Files of seals with their inodes: a new one has another inode.
-fn seals(course: &Course) -> Vec<(PathBuf, u64)> {
+/// Files of checkpoints with their inodes: a new one has another inode.
+fn checkpoints(course: &Course) -> Vec<(PathBuf, u64)> {
     let state = std::fs::read_dir(course.path(".clm")).unwrap();
     let files = state.map(|entry| entry.unwrap());
     files
-        .filter(|file| file.file_name().to_string_lossy().starts_with("seal-"))
+        .filter(|file| {
+            file.file_name()
+                .to_string_lossy()
+                .starts_with("checkpoint-")
+        })
         .map(|file| (file.path(), file.metadata().unwrap().ino()))
         .collect()
+}
+
+/// Where the first section of a checkpoint is: with what a build compares that has nothing to do.
+fn first_section(bytes: &[u8]) -> std::ops::Range<usize> {
+    const HEADER: usize = 8 + 32 + 32;
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+    HEADER..HEADER + usize::try_from(length).unwrap()
 }
 
 /// The actions that a build looked at.
@@ -45,20 +57,20 @@ fn told(ran: &Ran) -> Vec<&str> {
     actions.collect()
 }
 
-/// A whole course, built until it is sealed.
-fn sealed() -> Course {
+/// A whole course, built until it has a checkpoint.
+fn up_to_date() -> Course {
     let course = course();
     without_pages(&course);
     assert_eq!(course.build(&[]).counts().failed, 0);
     // What changed just before it was built is proved by its content.
-    assert!(by_seal(&course, &[]), "not sealed");
+    assert!(by_checkpoint(&course, &[]), "no checkpoint");
     course
 }
 
 #[test]
-fn a_build_of_a_course_at_rest_says_what_every_build_says() {
-    let course = sealed();
-    assert!(by_seal(&course, &[]));
+fn a_build_of_a_course_that_is_up_to_date_says_what_every_build_says() {
+    let course = up_to_date();
+    assert!(by_checkpoint(&course, &[]));
     let ran = course.build(&[]);
     let looked = course.build(&["--languages", "de,en"]);
     assert_eq!(told(&looked).len() as u64, looked.counts().fresh);
@@ -100,7 +112,7 @@ fn keeping_times(course: &Course, path: &str, change: impl Fn()) {
 /// `rsync -t`, `cp -p`, `tar --mtime` and `touch -r` leave the same size and the same modification time behind.
 #[test]
 fn a_file_with_the_size_and_times_of_another_is_not_fresh() {
-    let course = sealed();
+    let course = up_to_date();
     let data = course.path(DATA);
     let times = [
         SystemTime::UNIX_EPOCH - Duration::from_secs(1000),
@@ -116,7 +128,7 @@ fn a_file_with_the_size_and_times_of_another_is_not_fresh() {
             let text = format!("{tens}\n20\n30\n");
             course.write(DATA, &text);
             set(time);
-            // Through every door: the seal, one without it, and the editor's hook.
+            // Through every door: the checkpoint, one without it, and the editor's hook.
             let args: &[&str] = [&[][..], &["--only", DATA], &["--languages", "de,en"]][number];
             let ran = course.build(args);
             assert_eq!(course.read(COPY), text, "{time:?}: {}", ran.stderr);
@@ -132,7 +144,7 @@ fn a_file_with_the_size_and_times_of_another_is_not_fresh() {
 /// A copy of a course with its cache has other inodes and change times: it is hashed once, and nothing is made again.
 #[test]
 fn a_copied_cache_costs_no_job() {
-    let course = sealed();
+    let course = up_to_date();
     let copy = course_at(&course);
     let ran = copy.built();
     assert_eq!(
@@ -141,7 +153,7 @@ fn a_copied_cache_costs_no_job() {
         "{}",
         ran.stdout
     );
-    assert!(by_seal(&copy, &[]), "its stamps prove it");
+    assert!(by_checkpoint(&copy, &[]), "its stamps prove it");
     let (store, _) = clm::store::Store::open(&copy.path(".clm")).unwrap();
     let now = i64::MAX;
     for (path, record) in store.files().unwrap() {
@@ -169,7 +181,7 @@ fn course_at(course: &Course) -> Course {
 
 #[test]
 fn whatever_changes_breaks_the_seal_and_is_built() {
-    let course = sealed();
+    let course = up_to_date();
     let output = |path: &str| course.read(path);
     type Change<'a> = (&'a str, Box<dyn Fn() + 'a>, Box<dyn Fn() -> bool + 'a>);
     let remove = |path: &str| std::fs::remove_file(course.path(path)).unwrap();
@@ -242,9 +254,9 @@ fn whatever_changes_breaks_the_seal_and_is_built() {
     ];
     for (what, change, is_built) in changes {
         change();
-        assert!(!by_seal(&course, &[]), "{what}: the seal held");
+        assert!(!by_checkpoint(&course, &[]), "{what}: the checkpoint held");
         assert!(is_built(), "{what} was not built");
-        assert!(by_seal(&course, &[]), "{what}: not sealed again");
+        assert!(by_checkpoint(&course, &[]), "{what}: no checkpoint again");
     }
 }
 
@@ -331,48 +343,59 @@ fn what_comes_and_goes_during_a_build_is_not_sealed_over() {
         assert_eq!(found, is_there, "{what}: {:?}", outputs.keys());
         // It comes to rest all the same.
         course.built();
-        assert!(by_seal(&course, &[]), "{what}: not sealed in the end");
+        assert!(
+            by_checkpoint(&course, &[]),
+            "{what}: no checkpoint in the end"
+        );
     }
 }
 
 #[test]
-fn settings_and_damage_break_the_seal() {
-    let course = sealed();
+fn settings_and_damage_break_the_checkpoint() {
+    let course = up_to_date();
     course.write("clm.toml", "[notebook]\ncell_timeout = 77\n");
-    assert!(!by_seal(&course, &[]));
-    assert!(by_seal(&course, &[]));
-    let [(seal, _)] = &seals(&course)[..] else {
-        panic!("several seals");
+    assert!(!by_checkpoint(&course, &[]));
+    assert!(by_checkpoint(&course, &[]));
+    let [(checkpoint, _)] = &checkpoints(&course)[..] else {
+        panic!("several checkpoints");
     };
-    let whole = std::fs::read(seal).unwrap();
-    for length in [0, 10, 32, whole.len() / 2, whole.len() - 1] {
-        std::fs::write(seal, &whole[..length]).unwrap();
-        assert!(!by_seal(&course, &[]), "cut off at {length}");
+    let whole = std::fs::read(checkpoint).unwrap();
+    let first = first_section(&whole);
+    let lengths = [
+        0,
+        10,
+        first.start,
+        first.start + first.len() / 2,
+        first.end - 1,
+    ];
+    for length in lengths {
+        std::fs::write(checkpoint, &whole[..length]).unwrap();
+        assert!(!by_checkpoint(&course, &[]), "cut off at {length}");
     }
     let mut damaged = whole.clone();
-    damaged[whole.len() / 2] ^= 1;
-    std::fs::write(seal, damaged).unwrap();
-    assert!(!by_seal(&course, &[]));
-    assert!(by_seal(&course, &[]));
+    damaged[first.start + first.len() / 2] ^= 1;
+    std::fs::write(checkpoint, damaged).unwrap();
+    assert!(!by_checkpoint(&course, &[]));
+    assert!(by_checkpoint(&course, &[]));
     // Without the records nobody knows what is ours.
     for name in ["clm.db", "clm.db-wal", "clm.db-shm"] {
         let _ = std::fs::remove_file(course.path(".clm").join(name));
     }
-    assert!(!by_seal(&course, &[]));
+    assert!(!by_checkpoint(&course, &[]));
 }
 
 #[test]
-fn a_part_of_a_course_is_not_sealed() {
+fn a_part_of_a_course_has_no_checkpoint() {
     let course = course();
     let part = ["--formats", "notebook,code"];
     course.build(&part);
-    assert!(!by_seal(&course, &part));
+    assert!(!by_checkpoint(&course, &part));
 }
 
 /// An edit of the same size, made in the same tick of the clock as the build's end.
 #[test]
 fn an_edit_right_after_a_build_is_never_missed() {
-    let course = sealed();
+    let course = up_to_date();
     for round in 0..25 {
         let text = format!("{}\n20\n30\n", 10 + round % 80);
         std::fs::write(course.path(DATA), &text).unwrap();
@@ -384,7 +407,7 @@ fn an_edit_right_after_a_build_is_never_missed() {
 /// What one build knew of everything that an edit does not touch, the next one knows.
 #[test]
 fn a_build_after_an_edit_looks_only_at_what_it_touches() {
-    let course = sealed();
+    let course = up_to_date();
     course.write(DATA, "14\n20\n30\n");
     let ran = course.build(&[]);
     let copied = format!("copy {DATA}");
@@ -393,7 +416,7 @@ fn a_build_after_an_edit_looks_only_at_what_it_touches() {
     assert!(told(&ran).contains(&&*copied));
     assert_eq!(
         ran.counts().made() + ran.counts().fresh,
-        sealed_count(&course)
+        count_of_actions(&course)
     );
     assert!(course.read(COPY).starts_with("14"));
     // The editor's save hook knows it as well.
@@ -406,24 +429,23 @@ fn a_build_after_an_edit_looks_only_at_what_it_touches() {
     course.edit(DECK, "x = 1", "x = 2");
     course.build(&[]);
     assert!(course.read(COPY).starts_with("15"));
-    assert!(by_seal(&course, &[]));
-    // Damaged knowledge is none: everything is looked at.
-    for (file, _) in seals(&course) {
-        let left = file.to_string_lossy().replace("/seal-", "/left-");
-        let mut bytes = std::fs::read(&left).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        std::fs::write(&left, bytes).unwrap();
+    assert!(by_checkpoint(&course, &[]));
+    // What is damaged is not used: everything is compared.
+    for (file, _) in checkpoints(&course) {
+        let mut bytes = std::fs::read(&file).unwrap();
+        let second = first_section(&bytes).end..bytes.len();
+        bytes[second.start + second.len() / 2] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
     }
     course.write(DATA, "16\n20\n30\n");
     let ran = course.build(&[]);
-    assert_eq!(told(&ran).len() as u64, sealed_count(&course));
+    assert_eq!(told(&ran).len() as u64, count_of_actions(&course));
     assert!(course.read(COPY).starts_with("16"));
-    assert!(by_seal(&course, &[]));
+    assert!(by_checkpoint(&course, &[]));
 }
 
 /// How many actions the course has, by a build that has nothing to do.
-fn sealed_count(course: &Course) -> u64 {
+fn count_of_actions(course: &Course) -> u64 {
     course.build(&[]).counts().fresh
 }
 

@@ -1,4 +1,4 @@
-//! Names in directories of sources: what came or went there since a course was planned or sealed.
+//! Names in directories of sources: what came or went there since a course was planned, or its checkpoint was written.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;

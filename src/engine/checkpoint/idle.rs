@@ -1,16 +1,16 @@
-//! A course at rest: everything is up to date, and what a build has to say about it is known.
+//! What a build reports that has nothing to do.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::events::{Counts, Diagnostic, Event, Events};
 
-use super::load::Loaded;
-use super::settled::Settled;
+use super::super::load::Loaded;
+use super::super::settled::Settled;
 
-/// What a build finds that has nothing to do.
+/// A course of which everything is up to date.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct AtRest {
+pub struct Idle {
     /// How many actions are up to date.
     pub fresh: u64,
     /// What there is to say about them and about the course.
@@ -21,9 +21,9 @@ pub struct AtRest {
     pub target_roots: Vec<String>,
 }
 
-impl AtRest {
+impl Idle {
     /// The course as it was loaded, if all of its actions are up to date.
-    pub(super) fn of(loaded: &Loaded, settled: &Settled) -> Option<Self> {
+    pub(in super::super) fn of(loaded: &Loaded, settled: &Settled) -> Option<Self> {
         let mut told = HashSet::new();
         let mut said = Vec::new();
         let mut say = |diagnostics: &[Diagnostic]| {
@@ -55,8 +55,8 @@ impl AtRest {
         }
     }
 
-    /// Tells of a run that had nothing to do.
-    pub fn tell(&self, events: &Events, run: i64, trigger: &str, duration: Duration) {
+    /// Reports a run that had nothing to do.
+    pub fn report(&self, events: &Events, run: i64, trigger: &str, duration: Duration) {
         events.emit(Event::RunStarted {
             run,
             trigger: trigger.to_owned(),

@@ -1,0 +1,88 @@
+//! Files in the state directory that are about one specification and output root. Each has one or two sections, so that
+//! a process that needs the first only does not read the second.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::PathBuf;
+
+use crate::digest::Digest;
+use crate::files::{self, Access};
+
+use super::course::Course;
+
+/// The size of a digest, in bytes.
+const DIGEST: usize = 32;
+/// The size of what precedes the sections, in bytes: the length of the first one (little-endian), its digest, and that of
+/// the second one.
+const HEADER: usize = 8 + 2 * DIGEST;
+
+/// A file that is about one specification and output root.
+pub struct StateFile(PathBuf);
+
+/// The sections of a file as far as they were read. What is damaged is not returned.
+pub struct Sections {
+    file: File,
+    /// The first section.
+    pub first: Vec<u8>,
+    digest_of_second: [u8; DIGEST],
+}
+
+impl StateFile {
+    /// The file of a course for `purpose`.
+    pub fn of(course: &Course, purpose: &str) -> Self {
+        let name = format!("{purpose}-{}", Digest::of(course.scope()).short());
+        Self(course.place.state_dir().join(name))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &PathBuf {
+        &self.0
+    }
+
+    /// Replaces the file as a whole. Returns none if that is not possible: what is lost is time.
+    pub fn write(&self, first: &[u8], second: &[u8]) -> Option<()> {
+        let replaced = files::replace(&self.0, Access::Private, |file| {
+            file.write_all(&(first.len() as u64).to_le_bytes())?;
+            file.write_all(Digest::of(first).as_bytes())?;
+            file.write_all(Digest::of(second).as_bytes())?;
+            file.write_all(first)?;
+            file.write_all(second)
+        });
+        replaced.ok()
+    }
+
+    /// Reads the first section. Errors are those of the system; a damaged file is an error of invalid data.
+    pub fn read(&self) -> io::Result<Sections> {
+        let damaged = || io::Error::from(io::ErrorKind::InvalidData);
+        let mut file = files::open(&self.0)?;
+        let mut header = [0; HEADER];
+        file.read_exact(&mut header)?;
+        let (length, digests) = header.split_first_chunk().ok_or_else(damaged)?;
+        let (digest, digest_of_second) = digests.split_first_chunk().ok_or_else(damaged)?;
+        let (digest, digest_of_second): (&[u8; DIGEST], _) = (digest, digest_of_second);
+        let length = u64::from_le_bytes(*length);
+        // A damaged length must not reserve more than there is.
+        if length > file.metadata()?.len() {
+            return Err(damaged());
+        }
+        let mut first = Vec::with_capacity(usize::try_from(length).map_err(|_| damaged())?);
+        (&mut file).take(length).read_to_end(&mut first)?;
+        if Digest::of(&first).as_bytes() != digest {
+            return Err(damaged());
+        }
+        Ok(Sections {
+            file,
+            first,
+            digest_of_second: digest_of_second.try_into().map_err(|_| damaged())?,
+        })
+    }
+}
+
+impl Sections {
+    /// Reads the second section: that of the very file that the first one is from. Returns none if it is damaged.
+    pub fn second(&mut self) -> Option<Vec<u8>> {
+        let mut second = Vec::new();
+        self.file.read_to_end(&mut second).ok()?;
+        (Digest::of(&second).as_bytes() == &self.digest_of_second).then_some(second)
+    }
+}
