@@ -13,11 +13,11 @@ use super::key::{ActionKey, KeyParts};
 /// Index of an action in its [`super::Plan`].
 pub type ActionIndex = usize;
 
-/// One unit of work, as far as everybody has to know it. What it is made of, and how, is in its [`Recipe`], which is made
-/// again when it is needed: recipes of a whole course are large.
+/// One unit of work, as far as code outside this module needs to know it. How it is made is in its [`Recipe`], which is
+/// made again when it is needed: recipes of a whole course are large.
 #[derive(Clone, Debug)]
 pub struct Action {
-    /// Identity over runs, such as `execute slides/m/t/slides_x.py de`.
+    /// Identity across runs, such as `execute slides/m/t/slides_x.py de`.
     pub id: Arc<str>,
     /// What it does.
     pub kind: ActionKind,
@@ -27,17 +27,17 @@ pub struct Action {
     pub inputs: Arc<[(RelPath, Digest)]>,
     /// The digest over the components of its key, without those that come from the actions in `after`.
     pub key: ActionKey,
-    /// Actions whose results it needs: their output digests are further components of its key.
+    /// Actions whose results it needs: the digests of their outputs are further components of its key.
     pub after: Vec<ActionIndex>,
-    /// What comes out, and where it goes.
+    /// Its results, and where they are published.
     pub outputs: Box<[Output]>,
-    /// Warnings found while planning it; shown whenever it is part of a run.
+    /// Warnings found while planning it; reported whenever it is part of a run.
     pub warnings: Box<[Diagnostic]>,
-    /// Errors that planning found in its source, so that nothing can be made.
+    /// Errors that planning found in its source, which make the action impossible; `None` if there are none.
     pub errors: Option<Box<[Diagnostic]>>,
 }
 
-/// An action with what it is made of.
+/// An action together with everything that is needed to make it.
 #[derive(Clone, Debug)]
 pub struct Recipe {
     /// The identity of the action.
@@ -54,7 +54,7 @@ pub struct Recipe {
     pub after: Vec<ActionIndex>,
     /// What to make.
     pub make: Make,
-    /// What comes out, and where it goes.
+    /// Its results, and where they are published.
     pub outputs: Vec<Output>,
     /// Warnings found while planning it.
     pub warnings: Vec<Diagnostic>,
@@ -63,18 +63,18 @@ pub struct Recipe {
 /// One result of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
-    /// Its name in the action's result, such as `completed.html`.
+    /// Its name within the action's result, such as `completed.html`.
     pub name: Arc<str>,
     /// Where it is published: paths relative to the course root, or absolute where the output root lies outside.
     pub destinations: Box<[Arc<str>]>,
 }
 
-/// What to make: one variant for each way of making things.
+/// How an action is made: one variant for each way.
 #[derive(Clone, Debug)]
 pub enum Make {
     /// Write a notebook or script in this process.
     Deck(DeckWork),
-    /// Write a text that planning made.
+    /// Write a text that was generated during planning.
     Text(Arc<str>),
     /// Run code cells.
     Execute(ExecuteWork),
@@ -86,7 +86,7 @@ pub enum Make {
     Drawio(DiagramWork),
     /// Copy the source.
     Copy,
-    /// Nothing can be made: the source has errors that planning found.
+    /// Impossible: planning found these errors in the source.
     Invalid(Vec<Diagnostic>),
 }
 
@@ -101,29 +101,29 @@ pub struct DeckWork {
     pub lang: Lang,
     /// [`Format::Notebook`] or [`Format::Code`].
     pub format: Format,
-    /// For whom it is.
+    /// The audience.
     pub kind: Kind,
-    /// How it shows images and links.
+    /// The images and links of its text cells.
     pub surroundings: Arc<Surroundings>,
-    /// Images that become a part of it.
+    /// Images that are embedded in it.
     pub images: Vec<InlineImage>,
 }
 
-/// An image that becomes a part of a notebook.
+/// An image that is embedded in a notebook.
 #[derive(Clone, Debug)]
 pub struct InlineImage {
-    /// How the deck names it.
+    /// The URL in the deck.
     pub url: String,
-    /// Where its bytes are.
+    /// Where its bytes come from.
     pub source: ImageSource,
 }
 
-/// Where the bytes of an image are.
+/// Where the bytes of an image come from.
 #[derive(Clone, Debug)]
 pub enum ImageSource {
-    /// In a file with this digest.
+    /// A file with this digest.
     File(RelPath, Digest),
-    /// In the result of the action at this position of [`Action::after`].
+    /// The result of the action at this position of [`Action::after`].
     Result(usize),
 }
 
@@ -136,9 +136,9 @@ pub struct ExecuteWork {
     pub prog_lang: ProgLang,
     /// The name of the kernelspec.
     pub kernel: &'static str,
-    /// Files in the working directory: (source, path there).
+    /// Files in the working directory, as pairs of source and path in that directory.
     pub files: Vec<(RelPath, RelPath)>,
-    /// Go on after failing cells.
+    /// Whether to go on after failing cells.
     pub skip_errors: bool,
     /// Seconds that one cell may run; 0 for no limit.
     pub cell_timeout: u64,
@@ -158,25 +158,25 @@ pub struct HtmlWork {
     pub lang: Lang,
     /// The kinds, one page each, named `<kind>.html`.
     pub kinds: Vec<Kind>,
-    /// The cells whose results the pages show, when they show results.
+    /// The cells whose results the pages show; `None` for pages without results.
     pub executed: Option<Arc<[ExecutionCell]>>,
-    /// How the pages show images and links.
+    /// The images and links of the pages' text cells.
     pub surroundings: Arc<Surroundings>,
-    /// Images that become a part of the pages.
+    /// Images that are embedded in the pages.
     pub images: Vec<InlineImage>,
 }
 
 /// A diagram and how it is rendered. Its result is named `image.png` or `image.svg`.
 #[derive(Clone, Debug)]
 pub struct DiagramWork {
-    /// The diagram's text, the very bytes whose digest is in the key.
+    /// The diagram's text: exactly the bytes whose digest is in the key, without a byte order mark.
     pub text: Arc<str>,
     /// The format of the result.
     pub format: ImageKind,
 }
 
 impl Recipe {
-    /// What everybody has to know of it.
+    /// Returns the action without the recipe.
     pub fn action(&self) -> Action {
         Action {
             id: self.id.as_str().into(),
@@ -196,12 +196,12 @@ impl Recipe {
 }
 
 impl Action {
-    /// Whether a worker makes it; otherwise it is made in this process, or cannot be made.
+    /// Returns whether a worker makes it. Any other action is made in this process, or cannot be made.
     pub fn needs_worker(&self) -> bool {
         ActionKind::OF_WORKERS.contains(&self.kind) && self.errors.is_none()
     }
 
-    /// Whether it reads this file (as far as is known before it runs).
+    /// Returns whether it reads this file, as far as that is known before it runs.
     pub fn reads(&self, path: &RelPath) -> bool {
         self.source == *path || self.inputs.iter().any(|(input, _)| input == path)
     }

@@ -1,4 +1,4 @@
-//! Action keys: what an output depends on, part by part, so that staleness can be explained.
+//! Action keys: the components that an output depends on, kept separate so that staleness can be explained.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::digest::Digest;
 
 /// An ordered list of named components. The same components in the same order give the same [`ActionKey`].
 ///
-/// Never in here: absolute paths, modification times, the clock, the user, the output directory.
+/// Absolute paths, modification times, the clock, the user and the output directory must never be components.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyParts(Vec<(String, String)>);
 
@@ -31,12 +31,12 @@ impl KeyParts {
         self.0.extend_from_slice(&other.0);
     }
 
-    /// The components, in order.
+    /// Returns the components, in order.
     pub fn parts(&self) -> &[(String, String)] {
         &self.0
     }
 
-    /// The digest over the canonical bytes: for every component the lengths and bytes of name and value.
+    /// Computes the digest over the canonical bytes: for every component the lengths and bytes of name and value.
     pub fn key(&self) -> ActionKey {
         let mut bytes = Vec::new();
         for text in self.0.iter().flat_map(|(name, value)| [name, value]) {
@@ -47,7 +47,8 @@ impl KeyParts {
     }
 }
 
-/// The key of an action that needs results of others: `own` is that of its own components.
+/// Computes the key of an action that needs the results of others, from the key of its own components (`own`). Without
+/// results it is `own`.
 pub fn with_results<'r>(
     own: ActionKey,
     results: impl Iterator<Item = &'r (Arc<str>, Digest)>,
@@ -62,7 +63,7 @@ pub fn with_results<'r>(
     parts.with("own components", own).key()
 }
 
-/// What changed from one list of components to another, one sentence each, in the order of the new list.
+/// Describes what changed from one list of components to another, one sentence each, in the order of the new list.
 pub fn differences(old: &[(String, String)], new: &[(String, String)]) -> Vec<String> {
     let find = |parts: &[(String, String)], name: &str| {
         parts
@@ -93,7 +94,7 @@ pub fn differences(old: &[(String, String)], new: &[(String, String)]) -> Vec<St
     changes
 }
 
-/// A value as people read it: digests are cut, long texts too.
+/// Formats a value for messages: digests and long texts are shortened.
 fn shown(value: &str) -> String {
     if let Ok(digest) = value.parse::<Digest>() {
         return digest.short();

@@ -1,8 +1,8 @@
-//! Plans of sources that did not change: a resident process plans only what an edit touches.
+//! A cache of plans by source, so that a resident process plans only the sources that an edit touches.
 //!
-//! An entry says what it was made of: the tree and layout of its source, every file that was read (by its digest), the
-//! links of other decks if it has any, and the world: settings, tools, what the specification says for all decks.
-//! [`super::saved`] keeps a memo from one process to the next.
+//! An entry records what it was made from: the tree and layout of its source, every file that was read (by its digest),
+//! the links of other decks if it has any, and the world: settings, tools, and what the specification says for all
+//! decks. [`super::saved`] passes a memo from one process to the next.
 
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,20 +23,21 @@ use super::rules::program::Programs;
 use super::rules::surroundings::Rendered;
 use super::{Context, Files, Source, Subject, recipes_of, rendered, subjects, texts};
 
-/// Remembered plans, to be kept from one planning to the next.
+/// The plans of all sources, reused by the next planning.
 #[derive(Default)]
 pub struct Memo {
     pub(super) world: Option<Digest>,
-    /// In boxes: a map of many large entries is mostly empty space.
+    /// Boxed, because much of a hash map is unused capacity and entries are large.
     pub(super) entries: HashMap<Place, Box<Entry>>,
-    /// Plans of sources that stand where another one stands, too (a diagram of a topic of two sections): made anew each
-    /// time.
+    /// Plans of sources at the same place as another source, such as a diagram of a topic that belongs to two sections.
+    /// They are made anew each time.
     twins: HashMap<Subject, Box<Entry>>,
-    /// How often was planned: entries of another time are of sources that are gone.
+    /// The number of plannings so far. An entry with another time belongs to a source that is gone.
     time: u64,
 }
 
-/// What the specification, the tree and the layout say of every source, in the order of the layout, as digests.
+/// For every source, in the order of the layout, the digest of what the specification, the tree and the layout say of
+/// it.
 pub struct Bases {
     diagrams: Vec<Option<Digest>>,
     copies: Vec<Option<Digest>>,
@@ -44,7 +45,7 @@ pub struct Bases {
 }
 
 impl Bases {
-    /// Those of everything that is laid out.
+    /// Computes the digests of all sources of a layout.
     pub fn of(spec: &Spec, tree: &Tree, layout: &Layout) -> Self {
         let offered = offered(spec, tree);
         let deck = |deck: &DeckOutputs| {
@@ -69,8 +70,8 @@ impl Bases {
     }
 }
 
-/// For every section a digest of the files that its outputs have beside the decks, whichever topic they are of: a deck that
-/// shows an image of another topic is warned about it or not.
+/// Computes for every section a digest of the files that its outputs contain beside the decks, from all of its topics:
+/// they decide whether a deck that shows an image of another topic gets a warning.
 fn offered(spec: &Spec, tree: &Tree) -> Vec<Option<Digest>> {
     let of_topic = |topic: &Topic| {
         let copied = topic.images.iter().chain(&topic.data);
@@ -89,12 +90,13 @@ fn offered(spec: &Spec, tree: &Tree) -> Vec<Option<Digest>> {
     }
 }
 
-/// None, which is like nothing else, for what has no bytes.
+/// Returns the digest of a value, or `None` if it cannot be serialized. `None` never counts as unchanged.
 fn digest(value: &impl Serialize) -> Option<Digest> {
     postcard::to_allocvec(value).ok().map(Digest::of)
 }
 
-/// Where a source stands: a topic may be part of several sections, and a file may be copied and be a deck.
+/// The identity of a source in a course: a topic may be part of several sections, and a file may be both copied and a
+/// deck.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Place {
     Diagram(RelPath),
@@ -105,25 +107,25 @@ pub(super) enum Place {
 pub(super) struct Entry {
     /// What the tree and the layout say of the source.
     pub(super) basis: Option<Digest>,
-    /// Whether a file that is there could not be read.
+    /// Whether a file that exists could not be read.
     pub(super) is_failed: bool,
-    /// Files that were read, with their digests; none for those that were looked for and not found.
+    /// Files that were read, with their digests; `None` for those that were not found.
     pub(super) reads: Box<[(RelPath, Option<Digest>)]>,
-    /// What links between decks could lead to, if this one has links.
+    /// The digest of all possible targets of links between decks, if this deck has such links.
     pub(super) links: Option<Digest>,
     /// The index of the first of its actions.
     pub(super) first: ActionIndex,
-    /// When it was last planned.
+    /// The number of the planning that used it last.
     pub(super) time: u64,
     pub(super) actions: Vec<Arc<Action>>,
-    /// Where texts go that planning made.
+    /// The destinations of texts that were generated during planning.
     pub(super) texts: Vec<Arc<str>>,
-    /// None for nearly all.
+    /// `None` for most sources: only C++ decks have programs.
     pub(super) programs: Option<Box<Programs>>,
 }
 
 impl Memo {
-    /// A memo that remembers this.
+    /// Creates a memo with these entries.
     pub(super) fn with(world: Option<Digest>, entries: HashMap<Place, Box<Entry>>) -> Self {
         Self {
             world,
@@ -132,14 +134,15 @@ impl Memo {
         }
     }
 
-    /// Plans what is not known or has changed, with all processors, and forgets sources that are no longer planned.
+    /// Plans the sources that are unknown or have changed, on all processors, and forgets sources that are no longer
+    /// planned.
     pub(super) fn update(&mut self, context: &Context<'_>, bases: &Bases) {
         self.prepare(context, bases, subjects(context.layout));
         let time = self.time;
         self.entries.retain(|_, entry| entry.time == time);
     }
 
-    /// Plans what is not known of some sources or has changed, with all processors.
+    /// Plans those of some sources that are unknown or have changed, on all processors.
     pub(super) fn prepare(
         &mut self,
         context: &Context<'_>,
@@ -176,13 +179,13 @@ impl Memo {
         }
     }
 
-    /// Whether files that are there could not be read when the sources were planned.
+    /// Returns whether files that exist could not be read when the sources were planned.
     pub(super) fn has_failures(&self) -> bool {
         let mut entries = self.entries.values().chain(self.twins.values());
         entries.any(|entry| entry.is_failed)
     }
 
-    /// Whether what is known of a source is its plan, which is then marked as such.
+    /// Returns whether the entry of a source is up to date, and marks it as used if it is.
     fn holds(&mut self, context: &Context<'_>, bases: &Bases, subject: Subject) -> bool {
         let Some(entry) = self.entries.get_mut(&place(context, subject)) else {
             return false;
@@ -198,7 +201,8 @@ impl Memo {
         holds
     }
 
-    /// The plan of a source of which the first action has this index, after an update.
+    /// Returns the plan of a source, moved so that its first action has the index `first`. [`Memo::update`] or
+    /// [`Memo::prepare`] must have planned it before.
     pub(super) fn entry(
         &mut self,
         context: &Context<'_>,
@@ -228,7 +232,7 @@ fn place(context: &Context<'_>, subject: Subject) -> Place {
     }
 }
 
-/// Plans a source and notes what that took.
+/// Plans a source and records the files that were read for it.
 fn made(
     context: &Context<'_>,
     rendered: &Rendered,
@@ -244,7 +248,7 @@ fn made(
         ..context.clone()
     };
     let layout = context.layout;
-    // A guess, behind everything that others wait for.
+    // An estimate, after all actions that decks wait for. `Entry::move_to` corrects it.
     let first = layout.diagrams.len() + layout.copies.len();
     let (mut recipes, programs) = recipes_of(&context, subject, || rendered, first);
     let references = &context.references;
@@ -256,7 +260,7 @@ fn made(
         .filter_map(|(path, _)| noting.files.failure(path))
         .collect();
     if !failures.is_empty() {
-        // What it would be without them is not what the author wrote.
+        // An output without these files would not be what the author wrote.
         for recipe in &mut recipes {
             recipe.make = Make::Invalid(failures.clone());
         }
@@ -265,7 +269,7 @@ fn made(
     let actions = recipes.iter().map(|recipe| Arc::new(recipe.action()));
     let actions = actions.collect();
     Entry {
-        // One that failed is planned again every time.
+        // Without a basis it is planned again every time.
         basis: basis.filter(|_| !is_failed),
         is_failed,
         reads,
@@ -279,15 +283,15 @@ fn made(
 }
 
 impl Entry {
-    /// Whether everything that was read is as it was.
+    /// Returns whether everything that was read is unchanged.
     fn still_holds(&self, context: &Context<'_>) -> bool {
         let mut reads = self.reads.iter();
         reads.all(|(path, digest)| context.files.digest(path) == *digest)
             && (self.links.is_none() || self.links == Some(context.references.digest()))
     }
 
-    /// Gives its actions other indices. Those that they wait for are its own, or diagrams, which are part of the world
-    /// where decks wait for them.
+    /// Renumbers its actions. They wait only for actions of the same entry, and for diagrams, whose indices are covered
+    /// by the digest of the world where decks wait for them.
     fn move_to(&mut self, first: ActionIndex) {
         let before = std::mem::replace(&mut self.first, first);
         if before == first {
@@ -305,7 +309,7 @@ impl Entry {
     }
 }
 
-/// Files that note which of them are read.
+/// Files that record which of them are read.
 struct Noting<'a> {
     files: &'a dyn Files,
     reads: Mutex<BTreeMap<RelPath, Option<Digest>>>,
@@ -347,7 +351,7 @@ impl Files for Noting<'_> {
     }
 }
 
-/// A digest of what any source may depend on besides files.
+/// Computes a digest of everything except files that any source may depend on.
 fn world(context: &Context<'_>) -> Digest {
     let spec = context.spec;
     let tools = context.tools;

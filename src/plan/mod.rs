@@ -1,6 +1,6 @@
-//! What should exist: the actions of a course, their keys, their outputs and what they wait for.
+//! The plan of a course: its actions, their keys, their outputs and what they wait for.
 //!
-//! Pure: the same course, settings and tool versions give the same plan.
+//! Planning is pure: the same course, settings and tool versions give the same plan.
 
 pub mod action;
 pub mod key;
@@ -31,16 +31,16 @@ pub use rules::diagram::is_library;
 pub use rules::program::ProgramPlace;
 pub use rules::surroundings::mime;
 
-/// Everything that should exist, in an order in which every action comes after those it waits for.
+/// All actions of a course. Every action comes after those that it waits for.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// The actions. One that is the same as in an earlier plan of the same [`Memo`] is the very same allocation.
+    /// The actions. One that is unchanged since an earlier plan of the same [`Memo`] shares the allocation.
     pub actions: Vec<Arc<Action>>,
-    /// Outputs that the layout does not name, since only the decks' content tells of them.
+    /// Outputs that the layout does not name, because they depend on the content of decks.
     pub placed: Vec<ProgramPlace>,
-    /// Where the texts go that planning made from several decks or besides the decks' own outputs.
+    /// The destinations of texts that planning generated from several decks, or besides the decks' own outputs.
     pub texts: Vec<Arc<str>>,
-    /// Which source the actions belong to, by the index of the first of them.
+    /// The source of the actions, by the index of its first action.
     subjects: Vec<(ActionIndex, Subject)>,
     /// The recipes of the last actions, which belong to no single source, and the index of the first of them.
     projects: (ActionIndex, Vec<Arc<Recipe>>),
@@ -54,28 +54,28 @@ enum Subject {
     Deck(usize),
 }
 
-/// The files of a course. A whole plan sees each of them as it was at one moment.
+/// The files of a course. Within one plan, the content of each file is the same every time.
 pub trait Files: Sync {
-    /// The bytes of a file; none when it cannot be read or lies outside the course.
+    /// Returns the bytes of a file, or `None` if it cannot be read or lies outside the course.
     fn read(&self, path: &RelPath) -> Option<Source>;
 
-    /// Their digest, without reading them when it is known.
+    /// Returns the digest of a file, without reading the file if the digest is known.
     fn digest(&self, path: &RelPath) -> Option<Digest>;
 
-    /// Why a file cannot be read, as the system says it now.
+    /// Returns the error of the system if a file cannot be read now.
     fn why_unreadable(&self, _path: &RelPath) -> Option<std::io::Error> {
         None
     }
 
-    /// How many they are.
+    /// Returns the size of a file in bytes.
     fn size(&self, path: &RelPath) -> Option<u64>;
 
-    /// Whether a path does not lead out of the course.
+    /// Returns whether a path stays within the course.
     fn is_inside(&self, _path: &RelPath) -> bool {
         true
     }
 
-    /// Why a file that is there could not be read.
+    /// Returns the error about a file that exists but could not be read.
     fn failure(&self, _path: &RelPath) -> Option<Diagnostic> {
         None
     }
@@ -90,7 +90,7 @@ pub struct Source {
     pub digest: Digest,
 }
 
-/// Versions of the tools, as they enter keys; none for a tool that is not there.
+/// Versions of the tools, as they enter keys; `None` for a tool that is not installed.
 #[derive(Clone, Debug, Default)]
 pub struct Fingerprints {
     /// The HTML renderer.
@@ -103,7 +103,7 @@ pub struct Fingerprints {
     pub drawio: Option<String>,
 }
 
-/// What a plan is made of.
+/// The input of planning.
 #[derive(Clone)]
 pub struct Context<'a> {
     /// The specification.
@@ -112,7 +112,7 @@ pub struct Context<'a> {
     pub tree: &'a Tree,
     /// Where outputs go.
     pub layout: &'a Layout,
-    /// The decks that links between decks can lead to.
+    /// The possible targets of links between decks.
     pub references: References<'a>,
     /// Project settings.
     pub settings: &'a Settings,
@@ -120,7 +120,7 @@ pub struct Context<'a> {
     pub tools: &'a Fingerprints,
     /// The source files.
     pub files: &'a dyn Files,
-    /// Output paths.
+    /// The shared strings of output paths.
     pub names: &'a Names,
 }
 
@@ -147,8 +147,8 @@ impl Context<'_> {
     }
 }
 
-/// Plans everything that the layout names. What `memo` remembers of decks, diagrams and copies that did not change is
-/// used again; an empty memo gives an equal plan. `bases` are those of the context's layout.
+/// Plans everything that the layout names. Entries of `memo` for decks, diagrams and copies that did not change are
+/// reused; an empty memo gives an equal plan. `bases` must belong to the context's layout.
 #[tracing::instrument(level = "debug", skip_all)]
 pub fn plan(context: &Context<'_>, bases: &Bases, memo: &mut Memo) -> Plan {
     let layout = context.layout;
@@ -162,7 +162,7 @@ pub fn plan(context: &Context<'_>, bases: &Bases, memo: &mut Memo) -> Plan {
         }
     }
     let mut projects = Vec::new();
-    // Without the programs of decks that could not be read they would be others.
+    // If some decks could not be read, the projects would lack their programs.
     if is_whole {
         rules::project::add(context, &programs, &mut projects);
     }
@@ -175,12 +175,12 @@ pub fn plan(context: &Context<'_>, bases: &Bases, memo: &mut Memo) -> Plan {
     plan
 }
 
-/// The plan of the first diagrams and decks, some of each: what can be begun with while all others are planned. Its
-/// actions are the very ones of the whole plan, but for those that wait for diagrams.
+/// Plans the first `some` diagrams and the first `some` decks, so that work on them can begin while the rest is
+/// planned. Their actions are those of the whole plan, except that the indices in `after` may differ.
 #[tracing::instrument(level = "debug", skip_all)]
 pub fn ahead(context: &Context<'_>, bases: &Bases, memo: &mut Memo, some: usize) -> Plan {
     let decks = match context.spec.images.inline {
-        // They may wait for any diagram.
+        // Each deck may wait for any diagram.
         true => 0,
         false => some,
     };
@@ -200,7 +200,7 @@ pub fn ahead(context: &Context<'_>, bases: &Bases, memo: &mut Memo, some: usize)
 }
 
 impl Plan {
-    /// Adds what a memo knows of a source.
+    /// Adds the actions that a memo has for a source.
     fn add<'m>(
         &mut self,
         context: &Context<'_>,
@@ -216,7 +216,7 @@ impl Plan {
     }
 }
 
-/// Everything that is laid out, in the order of the plan: what others wait for comes first.
+/// Lists all sources of a layout in the order of the plan: sources that others wait for come first.
 fn subjects(layout: &Layout) -> impl Iterator<Item = Subject> {
     let diagrams = (0..layout.diagrams.len()).map(Subject::Diagram);
     let copies = (0..layout.copies.len()).map(Subject::Copy);
@@ -224,7 +224,7 @@ fn subjects(layout: &Layout) -> impl Iterator<Item = Subject> {
     diagrams.chain(copies).chain(decks)
 }
 
-/// What one source gives; `first` is the index of its first action. Only decks need to know what is `rendered`.
+/// Plans one source; `first` is the index of its first action. `rendered` is only called for decks.
 fn recipes_of<'r>(
     context: &Context<'_>,
     subject: Subject,
@@ -242,7 +242,8 @@ fn recipes_of<'r>(
     (vec![one], rules::program::Programs::default())
 }
 
-/// The actions that render diagrams, by the place of their images: they are the first ones of a plan, in order.
+/// Maps the place of each rendered image to the index of its action. Diagrams are the first actions of a plan, in
+/// order.
 fn rendered(layout: &Layout) -> rules::surroundings::Rendered {
     let images = layout.diagrams.iter().zip(0..);
     let images = images.filter(|(entry, _)| entry.is_written_back);
@@ -251,7 +252,7 @@ fn rendered(layout: &Layout) -> rules::surroundings::Rendered {
         .collect()
 }
 
-/// Where texts go that planning made.
+/// Returns the destinations of texts that were generated during planning.
 fn texts(recipes: &[Recipe]) -> impl Iterator<Item = Arc<str>> {
     let texts = recipes
         .iter()
@@ -261,7 +262,8 @@ fn texts(recipes: &[Recipe]) -> impl Iterator<Item = Arc<str>> {
         .flat_map(|output| output.destinations.iter().cloned())
 }
 
-/// The error about a file of any kind of which only Git LFS's pointer is there. Larger files are not read for it.
+/// Returns an error if a file of any kind is only a pointer of Git LFS. The size decides first, so that large files are
+/// not read.
 fn lfs_pointer(files: &dyn Files, path: &RelPath) -> Option<Diagnostic> {
     let size = files.size(path)?;
     lfs::SIZES
@@ -269,10 +271,10 @@ fn lfs_pointer(files: &dyn Files, path: &RelPath) -> Option<Diagnostic> {
         .then(|| lfs::pointer(path.as_str(), &files.read(path)?.bytes))?
 }
 
-/// What a missing tool is called in a key: its arrival changes the key.
+/// The version of a missing tool in a key, so that the key changes when the tool is installed.
 const MISSING: &str = "not installed";
 
-/// The error about a source that cannot be read at all.
+/// Returns the error about a source that cannot be read at all.
 fn unreadable(files: &dyn Files, source: &RelPath) -> Diagnostic {
     let Some(error) = files.why_unreadable(source) else {
         return Diagnostic::error("the file cannot be read")

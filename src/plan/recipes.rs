@@ -1,4 +1,5 @@
-//! Recipes on demand: what an action is made of is found out again when it is needed.
+//! Recipes on demand: they are planned again from their source when they are needed, instead of being stored in the
+//! plan.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
@@ -8,20 +9,20 @@ use super::action::{ActionIndex, Recipe};
 use super::rules::surroundings::Rendered;
 use super::{Context, Plan, Subject, recipes_of, rendered};
 
-/// How many sources' recipes are kept: neighbours are asked for one after the other.
+/// How many sources' recipes are kept in memory. A few are enough, since neighbours are requested one after the other.
 const KEPT: usize = 8;
 
-/// The recipes of a plan.
+/// Makes the recipes of a plan.
 pub struct Recipes<'a> {
     context: Context<'a>,
     plan: &'a Plan,
     rendered: OnceCell<Rendered>,
-    /// The last ones that were asked for, by the index of the first action of their source.
+    /// The recipes that were requested last, by the index of the first action of their source.
     kept: RefCell<VecDeque<(ActionIndex, Vec<Arc<Recipe>>)>>,
 }
 
 impl<'a> Recipes<'a> {
-    /// The recipes of a plan that was made in the same context.
+    /// Returns the recipes of a plan that was made in the same context.
     pub fn new(context: Context<'a>, plan: &'a Plan) -> Self {
         Self {
             context,
@@ -31,12 +32,12 @@ impl<'a> Recipes<'a> {
         }
     }
 
-    /// The plan.
+    /// Returns the plan.
     pub fn plan(&self) -> &'a Plan {
         self.plan
     }
 
-    /// The recipe of an action; none when its files changed since it was planned.
+    /// Returns the recipe of an action, or `None` if its files changed since it was planned.
     pub fn recipe(&self, index: ActionIndex) -> Option<Arc<Recipe>> {
         let (first, projects) = &self.plan.projects;
         if index >= *first {

@@ -1,4 +1,5 @@
-//! A memo as bytes: what one process planned, for the next one. The format is nobody's but this very program's.
+//! Serialization of a memo, which passes the plans of one process to the next. Only the same version of the program
+//! reads the format.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ struct SavedEntry<'a> {
     programs: Option<Box<Programs>>,
 }
 
-/// Texts are borrowed, so that output paths can be shared with those who have them already.
+/// Texts are borrowed from the input, so that output paths can be replaced by strings that are already shared.
 #[derive(Serialize, Deserialize)]
 struct SavedAction<'a> {
     id: &'a str,
@@ -49,7 +50,7 @@ struct SavedAction<'a> {
 }
 
 impl Memo {
-    /// The memo as bytes; none when a source has errors, since these are told anew by every process.
+    /// Serializes the memo. Returns `None` if a source has errors, since every process must report them anew.
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
         let entries = self.entries.iter();
         let entries: Option<Vec<_>> = entries
@@ -62,7 +63,8 @@ impl Memo {
         postcard::to_allocvec(&saved).ok()
     }
 
-    /// The memo that bytes begin with, and the bytes after it; none when it is none.
+    /// Deserializes the memo at the start of `bytes` and returns it with the remaining bytes, or `None` if it is
+    /// invalid.
     pub fn from_bytes<'b>(bytes: &'b [u8], names: &Names) -> Option<(Self, &'b [u8])> {
         let (saved, rest): (SavedMemo<'_>, _) = postcard::take_from_bytes(bytes).ok()?;
         let entries = saved.entries.into_iter();
@@ -70,7 +72,7 @@ impl Memo {
         Some((Self::with(saved.world, entries.collect()), rest))
     }
 
-    /// All actions that are remembered.
+    /// Returns all actions of the memo.
     pub fn actions(&self) -> impl Iterator<Item = &Arc<Action>> {
         self.entries.values().flat_map(|entry| &entry.actions)
     }

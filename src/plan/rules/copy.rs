@@ -1,11 +1,11 @@
-//! Data files, images and dir-groups: copied as they are.
+//! The rule for data files, images and dir-groups: they are copied unchanged.
 
 use crate::course::layout::CopyOutput;
 use crate::events::{ActionKind, Diagnostic, Severity};
 use crate::plan::action::{Make, Output, Recipe};
 use crate::plan::{Context, KeyParts, lfs_pointer, unreadable};
 
-/// The action that copies one file to all its destinations.
+/// Returns the action that copies one file to all its destinations.
 pub fn action(context: &Context<'_>, copy: &CopyOutput) -> Recipe {
     let digest = context.files.digest(&copy.source);
     Recipe {
@@ -26,7 +26,7 @@ pub fn action(context: &Context<'_>, copy: &CopyOutput) -> Recipe {
             name: context.names.of("file"),
             destinations: context.destinations_of(&copy.destinations),
         }],
-        // A pointer can be copied; who reads the copy misses what it points to.
+        // A pointer can be copied, but the file that it points to is missing in the output.
         warnings: lfs_pointer(context.files, &copy.source)
             .map(|pointer| Diagnostic {
                 severity: Severity::Warning,

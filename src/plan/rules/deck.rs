@@ -1,4 +1,4 @@
-//! Decks: notebooks and scripts, one execution for each language, and pages.
+//! The rule for decks: notebooks and scripts, one execution for each language, and pages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use super::program::{self, Programs};
 use super::surroundings::{self, Found, Rendered};
 use super::warnings;
 
-/// Data URLs of images by the URLs that decks name them by.
+/// Data URLs of images, by the URLs in the deck.
 pub type DataUrls = BTreeMap<String, String>;
 
-/// A deck and where it stands in the course.
+/// A deck and its place in the course.
 struct Entry<'a> {
     context: &'a Context<'a>,
     reference: &'a TopicRef,
@@ -38,17 +38,17 @@ struct Entry<'a> {
     first: ActionIndex,
 }
 
-/// What reading a deck for one language and format gave.
+/// The result of reading a deck for one language and format.
 struct Reading {
     deck: Result<Arc<Deck>, Diagnostic>,
-    /// What it refers to.
+    /// The images and decks that it refers to.
     found: Option<Found>,
     /// Key components of everything that was read.
     parts: KeyParts,
     inputs: Vec<(RelPath, Digest)>,
 }
 
-/// All actions of one deck; `first` is the index of the first of them in the plan.
+/// Plans all actions of one deck; `first` is the index of the first of them in the plan.
 pub fn actions(
     context: &Context<'_>,
     outputs: &DeckOutputs,
@@ -85,7 +85,7 @@ pub fn actions(
         let reading = entry.read(&mut reader, lang, format);
         if let (Ok(deck), Some(found)) = (&reading.deck, &reading.found) {
             if !is_checked {
-                // Every view has the same cells of the author's.
+                // The cells of the author are the same in every view, so one check is enough.
                 warnings.extend(warnings::of_deck(context, section, topic, file, deck));
                 is_checked = true;
             }
@@ -111,7 +111,7 @@ pub fn actions(
             }
         }
     }
-    // Each output says what is wrong with its deck: whichever of them are made, it is said.
+    // Every output gets the warnings of the deck, so that they are reported whichever outputs are selected.
     let warnings = warnings::grouped(warnings);
     for action in &mut actions {
         action.warnings.extend_from_slice(&warnings);
@@ -184,7 +184,7 @@ impl Entry<'_> {
         }
     }
 
-    /// The file that a template of this name is: one of the course's own templates, or a file of the topic.
+    /// Returns the file of the template with this name: one of the course's own templates, or a file of the topic.
     fn template(&self, name: &str) -> Option<RelPath> {
         let is_there = |path: &RelPath| self.context.files.digest(path).is_some();
         let own = self.context.settings.notebook.templates.iter();
@@ -204,12 +204,12 @@ impl Entry<'_> {
         Some(self.topic.included_at(&place).cloned().unwrap_or(place))
     }
 
-    /// The text of a file of the course, if it is there and UTF-8.
+    /// Returns the text of a file of the course, if the file exists and is UTF-8.
     fn text_of(&self, path: &RelPath) -> Option<String> {
         String::from_utf8(self.context.files.read(path)?.bytes.to_vec()).ok()
     }
 
-    /// The narration in a file of its own, if the deck has one.
+    /// Reads the deck's separate narration file, if there is one.
     fn narration(&self) -> Result<Option<String>, Diagnostic> {
         let Some(path) = &self.file.companion else {
             return Ok(None);
@@ -227,7 +227,7 @@ impl Entry<'_> {
         text.map(Some)
     }
 
-    /// Reads the deck, together with its narration, for one view after the other.
+    /// Creates a reader of the deck and its narration, which reads one view after the other.
     fn reader<'s>(
         &'s self,
         narration: &'s Result<Option<String>, Diagnostic>,
@@ -258,12 +258,12 @@ impl Entry<'_> {
         }))
     }
 
-    /// The deck's name in the identities of actions.
+    /// Returns the deck's name in the identities of actions.
     fn name(&self) -> &RelPath {
         &self.file.at
     }
 
-    /// The action that writes one notebook or script.
+    /// Plans the action that writes one notebook or script.
     fn written(&self, output: &DeckOutput, reading: &Reading) -> Recipe {
         let extension = match output.format {
             Format::Code => self.file.prog_lang.extension(),
@@ -313,7 +313,7 @@ impl Entry<'_> {
         action
     }
 
-    /// Makes an action depend on the images that become a part of its notebooks.
+    /// Makes an action depend on the images that are embedded in its notebooks, and returns them.
     fn inline<'n>(
         &self,
         action: &mut Recipe,
@@ -328,7 +328,7 @@ impl Entry<'_> {
         inlined.images
     }
 
-    /// The execution, and the pages with and without results.
+    /// Plans the execution, and the pages with and without results.
     fn add_pages(
         &self,
         lang: Lang,
@@ -374,7 +374,8 @@ impl Entry<'_> {
             .with("skip errors", self.reference.skip_errors)
             .with("cell time-out", cell_timeout);
         let files = self.topic.siblings(self.file);
-        // Prose is no input of an execution: only an edit of the code cells counts, and that is in the key.
+        // An execution depends only on the code cells, and their digest is already in the key. An edit of the prose
+        // must not cause another execution, so the deck's digest is no component.
         let mut inputs: Vec<(RelPath, Digest)> = reading.inputs.clone();
         for (source, at) in &files {
             let digest = self.context.files.digest(source);
@@ -477,7 +478,7 @@ impl Entry<'_> {
     }
 }
 
-/// The bytes of a notebook or script; `images` are the data URLs of the work's images.
+/// Returns the content of a notebook or script; `images` are the data URLs of the work's images.
 pub fn written(work: &DeckWork, images: DataUrls) -> String {
     let notebook = notebook_of(work, work.kind, &with_images(&work.surroundings, images));
     match work.format {
@@ -486,7 +487,7 @@ pub fn written(work: &DeckWork, images: DataUrls) -> String {
     }
 }
 
-/// The notebook of a kind.
+/// Returns the notebook for an audience.
 pub fn notebook_of(work: &DeckWork, kind: Kind, surroundings: &Surroundings) -> Notebook {
     deck::notebook_within(&work.deck, kind, work.lang, work.prog_lang, surroundings).0
 }
@@ -498,8 +499,8 @@ fn with_images(surroundings: &Surroundings, data_urls: DataUrls) -> Surroundings
     }
 }
 
-/// The notebook behind one page; `results` are those of the work's execution cells, in order, and `images` the data
-/// URLs of its images.
+/// Returns the notebook behind one page. `results` are those of the work's execution cells, in order; `images` are the
+/// data URLs of its images.
 pub fn page(
     work: &HtmlWork,
     kind: Kind,
@@ -521,7 +522,7 @@ pub fn page(
     notebook
 }
 
-/// Which result belongs to which cell of a page: the numbers of the execution's cells, `-` for none.
+/// Lists for every cell of a page the number of the execution cell whose result it shows, or `-` for none.
 fn results_shown(notebook: &Notebook, cells: &[ExecutionCell]) -> String {
     let numbers: Vec<String> = notebook
         .cells
@@ -540,7 +541,7 @@ fn digest_text(digest: Option<Digest>) -> String {
     digest.map_or_else(|| "absent".to_owned(), |digest| digest.to_string())
 }
 
-/// The digest of what a kernel is sent: sources and whether they may fail, not where they stand in the deck.
+/// Computes the digest of what is sent to a kernel: the sources and whether they may fail, not their lines in the deck.
 fn cells_digest(cells: &[ExecutionCell]) -> Digest {
     let mut parts = KeyParts::default();
     for cell in cells {

@@ -1,4 +1,4 @@
-//! PlantUML and draw.io diagrams.
+//! The rule for PlantUML and draw.io diagrams.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::events::{ActionKind, Diagnostic};
 use crate::plan::action::{DiagramWork, Make, Output, Recipe};
 use crate::plan::{Context, KeyParts, MISSING, lfs_pointer, unreadable};
 
-/// The action that renders one diagram.
+/// Plans the action that renders one diagram.
 pub fn action(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
     let source = context.files.read(&entry.diagram.path);
     let text = source
@@ -25,10 +25,10 @@ pub fn action(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
     rendering(context, entry)
 }
 
-/// Whether a PlantUML text is a theme or a library that diagrams include: it draws nothing by itself.
+/// Returns whether a PlantUML text is a theme or a library that diagrams include, which draws nothing by itself.
 ///
-/// A file `*.puml` is one when it has no `@start`. In files with the other extensions, which are used for diagrams alone,
-/// a missing `@start` may be a slip, unless what is there makes sense for includes only.
+/// A file `*.puml` is one if it has no `@start`. Files with the other extensions are normally diagrams, so there a
+/// missing `@start` may be a mistake, unless the content makes sense only in an included file.
 pub fn is_library(path: &RelPath, text: &str) -> bool {
     let mut lines = text
         .lines()
@@ -58,7 +58,7 @@ pub fn is_library(path: &RelPath, text: &str) -> bool {
             .is_some_and(|line| for_includes.iter().any(|word| line.starts_with(word)))
 }
 
-/// A library gives nothing, but it is known as a source.
+/// Plans an action without outputs, so that the library is known as a source.
 fn library(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
     let path = &entry.diagram.path;
     let digest = context.files.digest(path);
@@ -98,7 +98,7 @@ fn rendering(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
     parts.push("format", extension);
     let (kind, renderer) = match diagram.kind {
         DiagramKind::Plantuml => {
-            // Includes resolve beside the file, and `%filename()` shows its name.
+            // Includes are resolved relative to the file, and `%filename()` shows its name.
             parts.push("path", &diagram.path);
             if !svg {
                 parts.push("dpi", settings.dpi);
@@ -112,8 +112,8 @@ fn rendering(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
             (ActionKind::Drawio, &context.tools.drawio)
         }
     };
-    // A diagram that took too long is tried again with another limit. The default is no part, so that pictures that were
-    // made before there was a limit to set stay known.
+    // A diagram that took too long must be tried again with another limit. The default is no component of the key, so
+    // that results from before this setting existed stay valid.
     if settings.timeout != DiagramSettings::default().timeout {
         parts.push("time-out", settings.timeout);
     }

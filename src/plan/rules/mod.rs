@@ -1,4 +1,4 @@
-//! One rule for each kind of source: which actions it gives.
+//! The rules that plan the actions of a source, one for each kind of source.
 
 pub mod copy;
 pub mod deck;

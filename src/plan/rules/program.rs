@@ -1,4 +1,4 @@
-//! The code format of C++ decks: a program, which may have a header and files of its workshops.
+//! The code format of C++ decks: a program, possibly with a header and with separate files for its workshops.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use super::deck::notebook_of;
 /// The programs of a course, or of one of its decks.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Programs {
-    /// Source files and headers, wherever they go.
+    /// The programs, one entry for each place.
     pub files: Vec<ProgramFile>,
     /// Outputs besides the decks' own.
     pub placed: Vec<ProgramPlace>,
 }
 
-/// Where a further file of a program goes.
+/// The place of a header or workshop file of a program.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ProgramPlace {
     destination: Destination,
@@ -34,7 +34,7 @@ pub struct ProgramPlace {
 }
 
 impl ProgramPlace {
-    /// The output and what it is.
+    /// Returns the output's place, source and class.
     pub fn placed(&self) -> Placed<'_> {
         Placed {
             destination: &self.destination,
@@ -47,12 +47,12 @@ impl ProgramPlace {
 }
 
 impl Programs {
-    /// Whether there are none.
+    /// Returns whether there are neither programs nor outputs.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty() && self.placed.is_empty()
     }
 
-    /// Adds those of a deck.
+    /// Adds the programs of a deck.
     pub fn extend(&mut self, other: &Self) {
         self.files.extend_from_slice(&other.files);
         self.placed.extend_from_slice(&other.placed);
@@ -62,23 +62,23 @@ impl Programs {
 /// A program in one place.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct ProgramFile {
-    /// The place of the deck's source file.
+    /// The place of the main source file.
     pub destination: Destination,
-    /// Its deck.
+    /// The deck.
     pub deck: RelPath,
-    /// The digest of the deck.
+    /// The inputs of the action that writes it.
     pub action_inputs: Vec<(RelPath, crate::digest::Digest)>,
     /// The audience.
     pub kind: Kind,
     /// The numbers of its workshops.
     pub workshops: Vec<usize>,
-    /// All of its text.
+    /// The text of all its files.
     pub text: Arc<str>,
-    /// Whether the author says that it does not compile.
+    /// Whether the author marked it as one that does not compile.
     pub is_excluded: bool,
 }
 
-/// A deck whose programs are made.
+/// A deck whose programs are planned.
 pub struct Source<'a> {
     /// The course.
     pub context: &'a Context<'a>,
@@ -108,7 +108,7 @@ pub fn make(
     let stem = first.stem();
     let program = cpp::program(&work.deck, &notebook, work.kind, work.lang, stem);
     let parts = action.parts.clone().with("name", stem);
-    // Each of the files has the whole key: what they hold depends on all cells of the deck.
+    // Every file has the whole key as its own, since its content depends on all cells of the deck.
     action.parts = parts.clone().with("file", "main");
     let text: Arc<str> = whole_text(&program).into();
     for place in &output.destinations {
@@ -179,7 +179,7 @@ fn whole_text(program: &Program) -> String {
     texts.concat()
 }
 
-/// Whether the lines before the first cell say `// clm: no-compile`.
+/// Returns whether the lines before the first cell contain `// clm: no-compile`.
 fn is_excluded(deck: &[u8]) -> bool {
     let text = String::from_utf8_lossy(deck);
     text.lines()

@@ -1,4 +1,4 @@
-//! CMake projects: one for each directory of C++ programs, so that a development environment opens and builds them.
+//! CMake projects: one for each directory of C++ programs, so that a development environment can open and build them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -13,21 +13,22 @@ use crate::plan::{Context, KeyParts};
 
 use super::program::{ProgramFile, Programs};
 
-/// The directory of the course, of its slides, of the format and of the kind: a project begins below them.
+/// How deep the root of a project is: below the directories of the course, of its slides, of the format and of the
+/// kind.
 const ROOT_DEPTH: usize = 4;
 
-/// A library that programs may include and that has to be installed.
+/// A library that programs may include, and that the user must install.
 const JSON_HEADER: &str = "nlohmann/json.hpp";
 
-/// A file is read for the headers that it includes only when it has one of these extensions.
+/// The extensions of copied files that are searched for included headers.
 const CODE_EXTENSIONS: [&str; 8] = ["h", "hh", "hpp", "hxx", "c", "cc", "cpp", "cxx"];
 
 /// The programs of one kind in one language and target.
 struct Project<'a> {
     root: Destination,
-    /// By the directory of their section, in order.
+    /// The programs by the directory of their section, in order.
     sections: BTreeMap<String, Vec<&'a ProgramFile>>,
-    /// Support headers that are included, and whether the JSON library is.
+    /// The support headers that are included. Whether the JSON library is included is in `needs_json`.
     headers: BTreeSet<&'static str>,
     needs_json: bool,
 }
@@ -129,7 +130,7 @@ fn projects<'a>(context: &Context<'_>, programs: &'a Programs) -> Vec<Project<'a
     projects.into_values().collect()
 }
 
-/// The root of the project that a place is in, and the path below it.
+/// Splits a place into the root of its project and the path below it.
 fn split(place: &Destination) -> Option<(Destination, &str)> {
     place.split(ROOT_DEPTH)
 }
@@ -165,7 +166,7 @@ fn includes(text: &str, header: &str) -> bool {
     })
 }
 
-/// A name in small letters, digits and underscores.
+/// Converts a text to a name of lower-case letters, digits and underscores.
 fn lower(text: &str) -> String {
     let name = identifier(text).to_lowercase();
     if name.is_empty() {
@@ -175,7 +176,7 @@ fn lower(text: &str) -> String {
     }
 }
 
-/// The names of the executables of all source files: the section, then the deck.
+/// Names the executable of every source file after the section and the deck. All names of a project differ.
 fn target_names(project: &Project) -> BTreeMap<Destination, String> {
     let mut names = BTreeMap::new();
     let mut used = BTreeSet::new();
@@ -209,7 +210,7 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// What compilers are told; `include` is the directory of support headers, when there is one.
+/// Returns the compiler settings of a project; `include` is the directory of support headers.
 fn settings(project: &Project, include: &str) -> String {
     let mut text = String::from(
         "set(CMAKE_CXX_STANDARD 20)\n\
@@ -218,7 +219,7 @@ fn settings(project: &Project, include: &str) -> String {
     );
     if !project.headers.is_empty() {
         let dir = format!("${{CMAKE_CURRENT_SOURCE_DIR}}/{include}");
-        // Writing to a text cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(text, "include_directories(\"{dir}\")");
     }
     if project.needs_json {

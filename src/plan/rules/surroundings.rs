@@ -1,4 +1,4 @@
-//! What the text cells of a deck refer to: images and other decks, and what of that enters the keys.
+//! The references of a deck's text cells to images and other decks, and what they add to the keys.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,22 +13,22 @@ use crate::events::{Diagnostic, Severity};
 use crate::plan::action::{ActionIndex, ImageSource, InlineImage};
 use crate::plan::{Context, KeyParts};
 
-/// The actions that render diagrams, by the place of their images in the tree.
+/// The indices of the actions that render diagrams, by the place of their images in the tree.
 pub type Rendered = HashMap<RelPath, ActionIndex>;
 
-/// The surroundings of a deck for one language and format.
+/// The references of a deck for one language and format.
 pub struct Found {
     /// How the output shows them.
     pub surroundings: Arc<Surroundings>,
     /// What they add to the keys of notebooks and scripts.
     pub parts: KeyParts,
-    /// References that lead nowhere, or not to one deck.
+    /// References that lead nowhere, or to more than one deck.
     pub warnings: Vec<Diagnostic>,
-    /// A reference to a deck that could not be read: it is not known where it leads.
+    /// The error about a reference to a deck that could not be read, so that the target of the link is unknown.
     pub error: Option<Diagnostic>,
 }
 
-/// Finds what a deck refers to. `section` is its section's index in the specification.
+/// Resolves the references of a deck. `section` is its section's index in the specification.
 pub fn find(
     context: &Context<'_>,
     topic: &Topic,
@@ -123,20 +123,20 @@ fn at_reference(deck: &Deck, reference: &str, message: String) -> Diagnostic {
     }
 }
 
-/// The images that become a part of notebooks, in a course that asks for that. `first` is the position that the
-/// first rendered diagram gets in [`Recipe::after`](crate::plan::Recipe::after).
+/// The images that are embedded in notebooks, if the course asks for that.
 pub struct Inlined {
     /// The images.
     pub images: Vec<InlineImage>,
-    /// The actions that render some of them.
+    /// The actions that render some of the images.
     pub after: Vec<ActionIndex>,
-    /// Files among them.
+    /// The files among the images, with their digests.
     pub inputs: Vec<(RelPath, Digest)>,
-    /// What they add to the key.
+    /// What the images add to the key.
     pub parts: KeyParts,
 }
 
-/// Finds the images in some notebooks of a deck.
+/// Finds the images in some notebooks of a deck. `first` is the position of the first rendered diagram in
+/// [`Recipe::after`](crate::plan::Recipe::after).
 pub fn inlined<'n>(
     context: &Context<'_>,
     topic: &Topic,
@@ -153,7 +153,7 @@ pub fn inlined<'n>(
     if !context.spec.images.inline {
         return found;
     }
-    // As the deck names them, not as the output does.
+    // The URL in the deck, not the one in the output.
     let named = |url: String| match url.strip_prefix(SHARED_IMAGE_DIR) {
         Some(file) => format!("img/{file}"),
         None => url,
@@ -191,7 +191,7 @@ enum Place {
     Rendered(ActionIndex),
 }
 
-/// What a URL names: a file of the topic, or the image of a diagram.
+/// Resolves a URL to a file of the topic or the image of a diagram, and returns it with its component of the key.
 fn image(
     context: &Context<'_>,
     topic: &Topic,
@@ -202,7 +202,7 @@ fn image(
     let made = url
         .strip_prefix("img/")
         .and_then(|name| topic.home.join(&format!("img-generated/{name}")).ok());
-    // An author on Windows may write it so; a file of that very name comes first.
+    // Authors on Windows may write backslashes. A file whose name really contains them takes precedence.
     let slashed = url.replace('\\', "/");
     let slashed = topic.home.join(&slashed).ok();
     for place in own.iter().chain(&slashed).chain(&made) {
@@ -219,7 +219,7 @@ fn image(
     None
 }
 
-/// The type of an image that may become a part of a notebook, by its suffix.
+/// Returns the media type of an image that can be embedded in a notebook, by its suffix.
 pub fn mime(url: &str) -> Option<&'static str> {
     let (_, extension) = url.rsplit_once('.')?;
     match extension.to_ascii_lowercase().as_str() {

@@ -1,4 +1,4 @@
-//! What is odd in a deck: the same whatever is built of it, and short enough to be read.
+//! Warnings about a deck: they do not depend on which outputs are built, and their number is limited.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,13 @@ use crate::course::{Lang, RelPath};
 use crate::events::Diagnostic;
 use crate::plan::Context;
 
-/// How many different warnings of one deck are listed.
+/// How many different warnings are listed for one deck.
 const MAX_WARNINGS: usize = 30;
 
-/// How many lines a warning names that occurs more than once.
+/// How many lines are listed for a warning that occurs more than once.
 const MAX_LINES: usize = 6;
 
-/// The warnings about the cells of a deck and the images that they show.
+/// Returns the warnings about the cells of a deck and the images that they show.
 pub fn of_deck(
     context: &Context<'_>,
     section: &TreeSection,
@@ -40,7 +40,7 @@ pub fn of_deck(
     warnings
 }
 
-/// What is wrong with an image of a text cell.
+/// Checks an image of a text cell.
 fn problem(
     context: &Context<'_>,
     section: &TreeSection,
@@ -66,7 +66,7 @@ fn problem(
         ),
         false => Box::new(section.topics.iter()),
     };
-    // None is for all languages.
+    // `None` means all languages.
     let mut made_for: BTreeSet<Option<Lang>> = BTreeSet::new();
     for topic in own.chain(others) {
         made_for.extend(languages_of(context, topic, path));
@@ -88,7 +88,7 @@ fn problem(
     Some(Diagnostic::warning(warning).hint(hint))
 }
 
-/// The languages of the outputs that have a file of a topic at this path beside the deck; none is all of them.
+/// Returns the languages of the outputs that have a file of a topic at this path beside the deck; `None` means all.
 fn languages_of<'a>(
     context: &'a Context<'_>,
     topic: &'a Topic,
@@ -105,14 +105,14 @@ fn languages_of<'a>(
         let (shown, lang) = shown_path(context.spec, &below);
         let is_svg = context.spec.images.format == ImageKind::Svg;
         let is_shown = shown == path
-            // Decks name the PNG file, and outputs the SVG file.
+            // Decks refer to the PNG file even if the output contains the SVG file.
             || (is_svg && path.strip_suffix(".png").is_some_and(|stem| shown.strip_suffix(".svg") == Some(stem)));
         is_shown.then_some(lang)
     };
     copied.chain(rendered).filter_map(shown)
 }
 
-/// Each warning once, with the lines where it holds, and not too many of them.
+/// Merges equal warnings into one that lists their lines, and limits the number of warnings.
 pub fn grouped(warnings: impl IntoIterator<Item = Diagnostic>) -> Vec<Diagnostic> {
     let mut groups: Vec<(Diagnostic, BTreeSet<u32>)> = Vec::new();
     for warning in warnings {
