@@ -1,5 +1,5 @@
-//! Where the paths that a course names may lead: into the course root, and into directories that the person who builds it
-//! allows. The course itself cannot allow any.
+//! The directories that paths in a course may lead into: the course root, and directories that the user who builds the
+//! course allows. The course itself cannot allow any.
 
 use std::fs::File;
 use std::io;
@@ -15,12 +15,12 @@ use super::env::{ALLOWED_DIRS, KERNEL_PYTHON};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
     root: PathBuf,
-    /// Without links: the root first.
+    /// The course root and the allowed directories, with symbolic links resolved.
     allowed: Vec<PathBuf>,
 }
 
 impl Bounds {
-    /// Those of a course root, with what the environment of this process allows.
+    /// Returns the bounds of a course root, including the directories that the environment of this process allows.
     pub fn of(root: &Path) -> Self {
         let named = std::env::var_os(ALLOWED_DIRS).unwrap_or_default();
         let named: Vec<PathBuf> = std::env::split_paths(&named).collect();
@@ -29,7 +29,7 @@ impl Bounds {
 
     fn new(root: &Path, named: &[PathBuf]) -> Self {
         let real = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
-        // A relative one would mean another directory for every process.
+        // A relative directory would depend on the working directory of the process.
         let named = named.iter().filter(|dir| dir.is_absolute());
         let named = named.filter_map(|dir| dir.canonicalize().ok());
         Self {
@@ -38,27 +38,28 @@ impl Bounds {
         }
     }
 
-    /// The course root.
+    /// Returns the course root.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Whether a path without links lies in one of them.
+    /// Returns whether a path without symbolic links lies in one of the directories.
     pub fn hold(&self, real: &Path) -> bool {
         self.allowed.iter().any(|dir| real.starts_with(dir))
     }
 
-    /// Where a path really leads, when that is elsewhere. Of one that does not exist it is what is there of it.
+    /// Returns the real path if it lies outside of the directories. If the path does not exist, its nearest existing
+    /// ancestor is checked.
     pub fn leaves(&self, path: &Path) -> Option<PathBuf> {
         let real = path.ancestors().find_map(|path| path.canonicalize().ok())?;
         (!self.hold(&real)).then_some(real)
     }
 
-    /// Opens a regular file of the course.
+    /// Opens a regular file of the course. Fails with `InvalidInput` if the file lies outside of the directories.
     pub fn open(&self, path: &Path) -> io::Result<File> {
         use std::os::fd::AsRawFd as _;
         let file = files::open(path)?;
-        // What was opened, not what the path means a moment later.
+        // The opened file is checked, since the path may lead to another one a moment later.
         let opened = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         let real = std::fs::read_link(opened).or_else(|_| path.canonicalize())?;
         match self.hold(&real) {
@@ -70,7 +71,7 @@ impl Bounds {
         }
     }
 
-    /// The error about a path that leads elsewhere.
+    /// Returns the error about a path that leads out of the course.
     pub fn error(what: &str, real: &Path) -> Diagnostic {
         Diagnostic::error(format!(
             "{what} leads out of the course, to `{}`",
@@ -82,10 +83,11 @@ impl Bounds {
         ))
     }
 
-    /// The same for an interpreter or virtual environment: what lies in this is mostly a link to one of the system.
+    /// Checks the path of an interpreter or virtual environment like [`Self::check`]. Only its directory is checked,
+    /// since the interpreter of a virtual environment is usually a link to one of the system.
     pub fn check_python(&self, name: &str, file: &str, text: &str) -> Result<(), Error> {
         if std::env::var_os(KERNEL_PYTHON).is_some() {
-            // It is not used.
+            // The environment variable overrides the path, so it is not used.
             return Ok(());
         }
         let named = self.root.join(name);
@@ -103,12 +105,12 @@ impl Bounds {
             })
     }
 
-    /// Whether a path that the course names stays inside; else the error about it, at the line of `text` that names it.
+    /// Checks that a path that the course names stays inside. The error has the line of `text` that contains the path.
     pub fn check(&self, what: &str, name: &str, file: &str, text: &str) -> Result<(), Error> {
         let Some(real) = self.leaves(&self.root.join(name)) else {
             return Ok(());
         };
-        // As a whole value first: a short name may be a part of other words.
+        // The whole value is searched first, since a short name may be part of other words.
         let values = [format!(">{name}<"), format!("\"{name}\""), name.to_owned()];
         let line_with = |value: &String| text.lines().position(|line| line.contains(value));
         let line = values.iter().find_map(line_with);

@@ -1,4 +1,4 @@
-//! `[cache]`: how much of what was made is kept.
+//! `[cache]`: how many results the store retains, and for how long.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use serde::{Deserialize, Deserializer, de};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheSettings {
-    /// How many bytes of results are kept, such as `"500 MB"`; the default is 2 GB, or a tenth of a smaller disk.
+    /// How many bytes of results are retained, such as `"500 MB"`; the default is 2 GB, or a tenth of a smaller disk.
     #[serde(deserialize_with = "size")]
     pub max_size: Option<u64>,
-    /// How long a result is kept that is not used, such as `"30 days"`, which is the default.
+    /// How long an unused result is retained, such as `"30 days"`, which is the default.
     #[serde(deserialize_with = "age")]
     pub max_age: Option<Duration>,
 }
@@ -51,20 +51,20 @@ const AGES: &[(&str, u64)] = &[
     ("weeks", 7 * 86_400),
 ];
 
-/// Reads a size such as `500 MB`.
+/// Parses a size such as `500 MB`, in bytes.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     scaled(text, SIZES)
         .ok_or_else(|| format!("`{text}` is not a size; write it like `500 MB` or `2 GB`"))
 }
 
-/// Reads a time such as `30 days`.
+/// Parses a time such as `30 days`.
 pub fn parse_age(text: &str) -> Result<Duration, String> {
     scaled(text, AGES)
         .map(Duration::from_secs)
         .ok_or_else(|| format!("`{text}` is not a time; write it like `12 hours` or `30 days`"))
 }
 
-/// A number with a unit, in the smallest unit.
+/// Parses a number with a unit and converts it to the smallest unit.
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');

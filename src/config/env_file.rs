@@ -1,4 +1,4 @@
-//! `.env`: variables that the kernels of a course get, such as the address of a service.
+//! `.env`: environment variables for the kernels of a course, such as the address of a service.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -10,10 +10,10 @@ use super::{Bounds, NotebookSettings, Place};
 use crate::error::{Error, Result};
 use crate::files;
 
-/// The name of the file that is looked for.
+/// The default name of the file.
 const NAME: &str = ".env";
 
-/// Variables from a file, without those that the process has already.
+/// Variables from a file, without those that are set in the environment of this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EnvFile {
     /// The file, if there is one.
@@ -23,7 +23,7 @@ pub struct EnvFile {
 }
 
 impl EnvFile {
-    /// The files that may be it, existing or not; the first that exists is.
+    /// Returns the possible paths of the file, whether or not they exist. The first one that exists is used.
     pub fn candidates(place: &Place, settings: &NotebookSettings) -> Vec<PathBuf> {
         match settings.env_file.as_deref() {
             Some("") => Vec::new(),
@@ -36,7 +36,7 @@ impl EnvFile {
     }
 
     /// Reads the file that the settings name, or the nearest `.env` in the specification's directory and above.
-    /// `lookup` gives variables of the process, which count more.
+    /// Variables of the process, which `lookup` returns, take precedence.
     pub fn load(
         place: &Place,
         settings: &NotebookSettings,
@@ -50,7 +50,7 @@ impl EnvFile {
         let Some(path) = path else {
             return Ok(Self::default());
         };
-        // One above the course belongs to the person who keeps courses there; a link must stay in its directory.
+        // A file above the course belongs to the user, not to the course. A symbolic link must stay in its directory.
         let beside = path.parent().unwrap_or(&place.root);
         if let Some(real) = Bounds::of(&place.root).leaves(&path)
             && Bounds::of(beside).leaves(&path).is_some()
@@ -75,7 +75,7 @@ fn read(path: &Path) -> Result<BTreeMap<String, String>> {
     parse(&bytes, &path.display().to_string())
 }
 
-/// The variables in the content of a file. Every error names its line.
+/// Parses the content of a file. Every error has a line.
 pub fn parse(bytes: &[u8], file: &str) -> Result<BTreeMap<String, String>> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = &bytes[..error.valid_up_to()];
@@ -88,7 +88,7 @@ pub fn parse(bytes: &[u8], file: &str) -> Result<BTreeMap<String, String>> {
     let state = State::default();
     let failed = |error: dotenvy::Error| match error {
         dotenvy::Error::LineParse(line, _) => {
-            // Values in quotation marks may have several lines: the first one is named.
+            // A value in quotation marks may have several lines: the error has the first one.
             let line = line.strip_suffix('\n').unwrap_or(&line);
             let more = line.matches('\n').count() as u32;
             Error::usage("this is not of the form `NAME=value`")
@@ -98,7 +98,7 @@ pub fn parse(bytes: &[u8], file: &str) -> Result<BTreeMap<String, String>> {
         other => Error::usage(format!("the variables cannot be read: {other}"))
             .at(file, Some(state.lines.get().max(1))),
     };
-    // The parser takes a last line that ends in a blank for an unfinished one.
+    // The parser takes a last line that ends in a blank as unfinished, so a line feed is appended.
     let lines = Lines {
         rest: text.as_bytes().chain(b"\n".as_slice()),
         is_first: true,
@@ -113,22 +113,23 @@ pub fn parse(bytes: &[u8], file: &str) -> Result<BTreeMap<String, String>> {
     Ok(variables)
 }
 
-/// What the variables of a file may become in all, in bytes: they refer to one another, and a few lines could fill the memory.
+/// The limit of the total size of all values, in bytes. Variables may refer to one another, so that without a limit a
+/// few lines could fill the memory.
 const MOST: usize = 16 << 20;
-/// How long the value of a variable of this process is assumed to be, where a file refers to it.
+/// The assumed length of a variable of this process, where a file refers to one.
 const USUAL: usize = 1 << 12;
 
-/// What the parser was given so far.
+/// The input that the parser has read so far.
 #[derive(Default)]
 struct State {
     lines: Cell<u32>,
     /// The length of the longest value.
     longest: Cell<usize>,
-    /// At most so many bytes come from references.
+    /// An upper bound of the bytes that come from references.
     referred: Cell<usize>,
 }
 
-/// Gives the parser one line at a time, so that the last line it was given is the one it is at.
+/// A reader that returns at most one line at a time, so that the last line read is the one that the parser is at.
 struct Lines<'t> {
     rest: Chain<&'t [u8], &'t [u8]>,
     is_first: bool,

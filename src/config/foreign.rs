@@ -1,7 +1,7 @@
-//! Settings of the Python tool in `clm.toml`: both tools read a file of this name.
+//! Settings of the Python tool in `clm.toml`, which both tools read.
 //!
-//! What means the same is taken over where the file does not say it in clm's own words; what only concerns the other tool
-//! is named in one note.
+//! Settings with an equivalent are taken over if the file does not contain clm's own setting. All others are listed in
+//! a single note.
 
 use toml::Table;
 use toml::Value;
@@ -29,13 +29,14 @@ const SECTIONS: &[&str] = &[
     "worker_management",
 ];
 
-/// Keys of the Python tool in a section that both have.
+/// Keys that only the Python tool has, in a section that both have.
 const WORKER_KEYS: &[&str] = &["worker_type", "worker_id", "use_sqlite_queue"];
 
-/// What clm has in the section `[cache]`, which the Python tool has as well.
+/// clm's keys in the section `[cache]`, which the Python tool has as well.
 const CACHE_KEYS: &[&str] = &["max_size", "max_age"];
 
-/// Whether a key of the section `[cache]` is one of the Python tool, and not one of clm's or a slip in one of these.
+/// Returns whether a key of the section `[cache]` belongs to the Python tool. A likely misspelling of one of clm's keys
+/// does not.
 fn is_foreign_cache_key(key: &str) -> bool {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     !key.is_empty()
@@ -43,7 +44,7 @@ fn is_foreign_cache_key(key: &str) -> bool {
         && (CACHE_KEYS.iter()).all(|own| strsim::damerau_levenshtein(key, own) > 3)
 }
 
-/// The text of a settings file without what belongs to the Python tool; every line stays where it is.
+/// Returns the text of a settings file with the lines of the Python tool emptied, so that line numbers stay the same.
 pub(super) fn without_foreign(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut section = String::new();
@@ -69,7 +70,7 @@ pub(super) fn without_foreign(text: &str) -> String {
     kept
 }
 
-/// Takes over what means the same, and notes the rest.
+/// Takes over settings of the Python tool that have an equivalent, and adds a note about all of them.
 pub(super) fn take_over(text: &str, settings: &mut Settings) {
     let Ok(table) = text.parse::<Table>() else {
         return;
@@ -110,7 +111,7 @@ pub(super) fn take_over(text: &str, settings: &mut Settings) {
             taken.push(format!("the kernel's Python `{python}`"));
         }
         let timeout = jupyter.get("cell_timeout_seconds").and_then(|value| {
-            // Part of a second is a second.
+            // A fraction of a second is rounded up, since 0 would mean no limit.
             let whole = value
                 .as_integer()
                 .or_else(|| Some(value.as_float()?.ceil() as i64));
@@ -183,13 +184,13 @@ mod tests {
             "`[git]`, `[jupyter]`, `[llm]`, `[worker_management]`, `workers.use_sqlite_queue`"
         ));
 
-        // Both have a section of this name.
+        // Both tools have a section of this name.
         let both = Settings::parse("[cache]\npath = \"x.db\"\nmax_size = 5\n").unwrap();
         assert_eq!(both.cache.max_size, Some(5));
         assert!(both.notes[0].message.contains("`cache.path`"));
         assert!(Settings::parse("[cache]\nmax_sise = 5\n").is_err());
 
-        // What is said in clm's own words counts, and mistakes there have their line.
+        // clm's own settings take precedence, and errors in them have a line.
         let own =
             Settings::parse("[jupyter]\ncell_timeout_seconds = 60\n[notebook]\ncell_timeout = 5\n");
         assert_eq!(own.unwrap().notebook.cell_timeout, 5);

@@ -1,4 +1,4 @@
-//! Where a course lies and how it is to be built: the course root, `clm.toml`, and the environment.
+//! The configuration of a build: the course root, `clm.toml`, and the environment.
 //!
 //! Precedence: flag > environment > `clm.toml` > default. An unknown key in `clm.toml` is an error.
 
@@ -26,7 +26,7 @@ pub use cache::{CacheSettings, MAX_AGE, MAX_SIZE, parse_age, parse_size};
 pub use env_file::EnvFile;
 pub use place::{Place, user_cache};
 
-/// Environment variables that clm honours besides those of its tools.
+/// Environment variables that clm reads, besides those of its tools.
 pub mod env {
     /// Directory of the store, instead of `.clm` at the course root.
     pub const STATE_DIR: &str = "CLM_STATE_DIR";
@@ -40,14 +40,15 @@ pub mod env {
     pub const CELL_TIMEOUT: &str = "CLM_CELL_TIMEOUT_SECONDS";
     /// The interpreter or virtual environment of Python kernels.
     pub const KERNEL_PYTHON: &str = "CLM_NOTEBOOK_KERNEL_PYTHON";
-    /// 0: every kernel of Python is a process started anew; 1: they are forked from one that has done the imports.
+    /// 0: every Python kernel is a new process; 1: kernels are forked from a process that has already loaded the
+    /// imports.
     pub const ZYGOTE: &str = "CLM_ZYGOTE";
 }
 
-/// The file of project settings at the course root.
+/// The name of the settings file in the course root.
 pub const SETTINGS_FILE: &str = "clm.toml";
 
-/// Project settings: the content of `clm.toml`, with defaults for what it does not name.
+/// Project settings: the content of `clm.toml`, with defaults for missing keys.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -61,10 +62,10 @@ pub struct Settings {
     pub workers: WorkerSettings,
     /// Where outputs go.
     pub output: OutputSettings,
-    /// What the author should know about the file.
+    /// Notes for the author about the file.
     #[serde(skip)]
     pub notes: Vec<Diagnostic>,
-    /// How much of what was made is kept.
+    /// How many results the store retains, and for how long.
     pub cache: CacheSettings,
 }
 
@@ -76,14 +77,14 @@ pub struct NotebookSettings {
     pub cell_timeout: u64,
     /// Interpreter or virtual environment of Python kernels, relative to the course root.
     pub kernel_python: Option<String>,
-    /// Directory of the course's own Jinja templates, relative to the course root. A template there takes the place
-    /// of a bundled one of its name; one in a directory named like the deck's language comes first.
+    /// Directory of the course's own Jinja templates, relative to the course root. A template there replaces the
+    /// bundled one of the same name; a subdirectory named like the deck's language is searched first.
     pub templates: Option<String>,
-    /// File of variables for kernels, relative to the course root; the default is the nearest `.env` above the specification, and
-    /// the empty text is none.
+    /// File of environment variables for kernels, relative to the course root. The default is the nearest `.env` above
+    /// the specification; the empty text means no file.
     pub env_file: Option<String>,
-    /// Whether kernels of Python are forked from processes that have loaded what decks import, where the system can (Linux).
-    /// Results are the same either way.
+    /// Whether Python kernels are forked from processes that have already loaded the imports of decks, where the system
+    /// supports that (Linux). The results are the same either way.
     pub zygote: bool,
 }
 
@@ -100,7 +101,7 @@ impl Default for NotebookSettings {
 }
 
 impl NotebookSettings {
-    /// The time limit of a cell, or none.
+    /// Returns the time limit of a cell, or `None` for no limit.
     pub fn cell_timeout(&self) -> Option<Duration> {
         time_limit(self.cell_timeout)
     }
@@ -120,7 +121,7 @@ pub struct DiagramSettings {
     pub scale: u32,
     /// Border around a draw.io diagram, in units of the drawing.
     pub border: u32,
-    /// Seconds that one diagram may take; 0 for no limit.
+    /// Seconds that rendering one diagram may take; 0 for no limit.
     pub timeout: u64,
 }
 
@@ -138,33 +139,33 @@ impl Default for DiagramSettings {
 }
 
 impl DiagramSettings {
-    /// The time limit of a diagram, or none.
+    /// Returns the time limit of a diagram, or `None` for no limit.
     pub fn timeout(&self) -> Option<Duration> {
         time_limit(self.timeout)
     }
 }
 
-/// The longest limit that makes a difference, in seconds: a year. Longer ones are no times that a clock can reach.
+/// The longest time limit in seconds: a year. Adding a very long one to the current time would overflow.
 const LONGEST: u64 = 365 * 86_400;
 
-/// A limit that is set in seconds; none for 0.
+/// Converts a limit in seconds; 0 means no limit.
 pub fn time_limit(seconds: u64) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds.min(LONGEST)))
 }
 
-/// `[images]`: what is not named here is as the specification says.
+/// `[images]`: values that are missing here come from the specification.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImageSettings {
-    /// Where images go.
+    /// Where images are written.
     pub mode: ImageMode,
     /// The format of diagrams.
     pub format: Option<ImageKind>,
-    /// Whether decks contain their images.
+    /// Whether images are embedded in decks.
     pub inline: Option<bool>,
 }
 
-/// Where images go.
+/// Where images are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum ImageMode {
@@ -175,10 +176,10 @@ pub enum ImageMode {
     Shared,
 }
 
-/// How many workers of a kind there may be.
+/// The allowed number of workers of a kind.
 const WORKERS: std::ops::RangeInclusive<usize> = 1..=64;
 
-/// `[workers]`: slots by kind; none means as many as the machine's cores suggest.
+/// `[workers]`: slots by kind; `None` means a number that depends on the machine's cores.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WorkerSettings {
@@ -193,7 +194,7 @@ pub struct WorkerSettings {
 }
 
 impl WorkerSettings {
-    /// Takes the values that `other` names.
+    /// Takes the values that are set in `other`.
     pub fn override_with(&mut self, other: &Self) {
         for (mine, theirs) in [
             (&mut self.notebook, other.notebook),
@@ -207,7 +208,7 @@ impl WorkerSettings {
         }
     }
 
-    /// Whether there is a worker of each kind: without one a build would wait for ever.
+    /// Checks that every number is allowed. Without a worker of some kind, a build would wait forever.
     fn check(&self, text: &str) -> Result<()> {
         for (name, number) in [
             ("notebook", self.notebook),
@@ -238,7 +239,7 @@ impl WorkerSettings {
         Ok(())
     }
 
-    /// Reads `notebook=2,plantuml=1` as `--workers` gives it.
+    /// Parses the argument of `--workers`, such as `notebook=2,plantuml=1`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut settings = Self::default();
         for part in text.split(',').filter(|part| !part.trim().is_empty()) {
@@ -272,9 +273,9 @@ impl WorkerSettings {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputSettings {
-    /// Output root: every target gets a directory of its name in it. Relative to the course root.
+    /// Output root, relative to the course root. Every target has a directory of its name in it.
     pub dir: Option<String>,
-    /// Whether every target gets a list of its outputs, `.clm-manifest.json`.
+    /// Whether every target contains a list of its outputs, `.clm-manifest.json`.
     pub manifest: bool,
 }
 
@@ -296,7 +297,7 @@ impl Settings {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Self::default());
             }
-            // It is the person's file, and so a matter of configuration, not of the system.
+            // The file belongs to the user, so this is an error of the configuration, not of the system.
             Err(error) => {
                 let result = Error::usage(format!("the settings cannot be read: {error}"));
                 let hint = match error.kind() {
@@ -318,8 +319,8 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Paths of the file lead into the course. What a person names on the command line or in the environment may lead
-    /// anywhere.
+    /// Checks that paths in the file stay inside the course. Paths on the command line and in the environment are not
+    /// restricted.
     fn check_paths(&self, bounds: &Bounds, text: &str) -> Result<()> {
         let notebook = &self.notebook;
         let paths = [
@@ -338,7 +339,7 @@ impl Settings {
         }
     }
 
-    /// Reads the text of a settings file.
+    /// Parses the text of a settings file.
     pub fn parse(text: &str) -> Result<Self> {
         let own = foreign::without_foreign(text);
         let settings = toml::from_str(&own).map_err(|error| {
@@ -359,7 +360,7 @@ impl Settings {
         })
     }
 
-    /// Applies what the environment says.
+    /// Applies the environment variables that override settings; `lookup` returns their values.
     pub fn apply_env(&mut self, lookup: impl Fn(&str) -> Option<OsString>) -> Result<()> {
         if let Some(value) = lookup(env::CELL_TIMEOUT) {
             let text = value.to_string_lossy();

@@ -1,4 +1,4 @@
-//! Where a course lies: its specification, its root, and the directory of its records.
+//! The location of a course: its specification, its root, and the directory of its store.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use crate::error::{Dir, Error, Result, io_hint};
 
 use super::env;
 
-/// Where a course is: its specification and the directory that all its paths are relative to.
+/// The specification of a course and the directory that all its paths are relative to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The specification (absolute).
@@ -17,8 +17,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// Finds the course: `spec` or the nearest `course.xml` upward from `cwd`; its root is `data_dir`, or the
-    /// specification's own directory when that holds `slides/`, or the parent of that.
+    /// Finds a course. The specification is `spec`, or the nearest `course.xml` in `cwd` or above; the root is
+    /// `data_dir`, or the specification's directory if that contains `slides/`, or its parent.
     pub fn find(spec: Option<&Path>, data_dir: Option<&Path>, cwd: &Path) -> Result<Self> {
         let spec = match spec {
             Some(path) => cwd.join(path),
@@ -48,7 +48,7 @@ impl Place {
         Ok(Self { spec, root })
     }
 
-    /// The specification's path as messages show it: relative to the root when it lies inside.
+    /// Returns the specification's path for messages: relative to the root if it lies inside.
     pub fn spec_name(&self) -> String {
         self.spec
             .strip_prefix(&self.root)
@@ -57,7 +57,7 @@ impl Place {
             .to_string()
     }
 
-    /// The directory of the store: in the course, or in the user's cache when the course cannot be written.
+    /// Returns the directory of the store: in the course, or in the user's cache if the course is read-only.
     pub fn state_dir(&self) -> PathBuf {
         match std::env::var_os(env::STATE_DIR) {
             Some(dir) if !dir.is_empty() => PathBuf::from(dir),
@@ -67,8 +67,8 @@ impl Place {
         }
     }
 
-    /// The directory of the store of a course that is read-only; none where it can be written, or where the store was
-    /// chosen.
+    /// Returns the directory of the store of a read-only course, or `None` if the course is writable or the environment
+    /// names a store.
     pub fn state_dir_of_read_only(&self) -> Option<PathBuf> {
         if std::env::var_os(env::STATE_DIR).is_some_and(|dir| !dir.is_empty()) {
             return None;
@@ -83,7 +83,7 @@ impl Place {
     }
 }
 
-/// The user's directory for caches.
+/// Returns the user's directory for caches.
 pub fn user_cache() -> PathBuf {
     let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     named
@@ -108,7 +108,7 @@ fn no_spec(spec: &Path, error: &std::io::Error) -> Error {
     }
 }
 
-/// The error where no specification is named and none is found, with one that may be meant.
+/// Returns the error that no specification was named or found. The hint names another XML file, if there is one.
 fn no_course(cwd: &Path) -> Error {
     if cwd.join("course.xml").is_dir() {
         return Error::usage(format!(
@@ -135,7 +135,7 @@ fn no_course(cwd: &Path) -> Error {
     })
 }
 
-/// The course root that a person names, without links.
+/// Resolves the course root that the user named.
 fn real_root(cwd: &Path, dir: &Path) -> Result<PathBuf> {
     let unusable = |reason: &str| {
         Error::usage(format!(

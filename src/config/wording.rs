@@ -1,7 +1,6 @@
-//! Errors of the parser of settings, in the words of people who write settings.
+//! Rewording of the settings parser's errors in terms of the settings file.
 
-/// A message of the parser in the words of people who write settings: it speaks of types of Rust, and does not name the
-/// setting. `written` is the line that it is about.
+/// Rewords a message of the parser, which names Rust types and not the setting. `written` is the line with the error.
 pub(super) fn reworded(message: &str, written: &str) -> String {
     if let Some((unknown, known)) = message
         .strip_prefix("unknown field ")
@@ -19,7 +18,7 @@ pub(super) fn reworded(message: &str, written: &str) -> String {
     };
     let found = match found.split_once(' ') {
         Some(("string", value)) => format!("the text {value}"),
-        // Numbers that are too large come with their type in Rust.
+        // A number that is too large is followed by its Rust type.
         Some(("integer", value)) => {
             format!("the number {}", value.split(" as ").next().unwrap_or(value))
         }
@@ -50,8 +49,8 @@ pub(super) fn reworded(message: &str, written: &str) -> String {
     }
 }
 
-/// The expected name nearest to the unknown one in a message such as
-/// ``unknown field `dip`, expected one of `dpi`, `limit` ``.
+/// Returns the expected name nearest to the unknown one in a message such as ``unknown field `dip`, expected one of
+/// `dpi`, `limit` ``.
 pub(super) fn suggestion(message: &str) -> Option<&str> {
     let mut names = message.split('`').skip(1).step_by(2);
     let unknown = names.next()?;
