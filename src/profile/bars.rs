@@ -1,4 +1,4 @@
-//! Which span is shown as what, and in which lane.
+//! Assigns spans to the bars and lanes of a timeline.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,13 +11,13 @@ use super::timeline::{Action, Bar, Class, Window};
 /// A bar whose lane is not numbered yet.
 struct Draft {
     group: Group,
-    /// The number within the group, counted from 1; 0 when any will do.
+    /// The number within the group, counted from 1; 0 for a bar that can go into any lane of the group.
     number: usize,
     bar: Bar,
 }
 
-/// Names of lanes, and the bars in them. `records` are those that are shown, by start; `places` has the place of an action
-/// in `actions` by the number of its span.
+/// Returns the names of the lanes, and the bars in them. `records` are the records to show, by start; `places` maps the
+/// number of an action's span to its position in `actions`.
 pub fn bars(
     records: &[&Record],
     window: Window,
@@ -53,7 +53,7 @@ pub fn bars(
                 }
                 "start kernel" => (Group::Kernels, 0, Class::Start),
                 "work" => (workers(record)?, number(record), Class::Work),
-                // Its kernels start by themselves.
+                // The starts of its kernels have their own spans.
                 "start worker" if record.field("kind") == "execute" => return None,
                 "start worker" => (workers(record)?, number(record), Class::Start),
                 "wait for kernel" => {
@@ -97,7 +97,7 @@ fn number(record: &Record) -> usize {
     record.field("worker").parse().unwrap_or(1)
 }
 
-/// The action that a span is a part of.
+/// Returns the position of the action that a span is a part of.
 fn action_of(
     record: &Record,
     parents: &HashMap<u64, &Record>,
@@ -106,7 +106,7 @@ fn action_of(
     within(record, parents).find_map(|record| places.get(&record.number).copied())
 }
 
-/// A span and those that it is a part of, from the inside out.
+/// Returns a span and the spans that contain it, from the inside out.
 fn within<'a>(
     record: &'a Record,
     parents: &HashMap<u64, &'a Record>,
@@ -117,7 +117,7 @@ fn within<'a>(
     })
 }
 
-/// The lanes of phases for what other threads did beside the engine's, by the number of its span.
+/// Assigns lanes of the group of phases to the work of other threads, by the number of the thread's span.
 fn threads(records: &[&Record], window: Window) -> HashMap<u64, usize> {
     let beside: Vec<&&Record> = records
         .iter()
@@ -134,7 +134,7 @@ fn threads(records: &[&Record], window: Window) -> HashMap<u64, usize> {
         .collect()
 }
 
-/// Gives a lane to bars for which any will do that is free.
+/// Numbers the bars that can go into any lane, so that bars of one lane do not overlap.
 fn number_lanes(drafts: &mut [Draft]) {
     for group in [Group::Kernels, Group::Without] {
         let of_group = |draft: &Draft| draft.group == group;
@@ -152,7 +152,7 @@ fn number_lanes(drafts: &mut [Draft]) {
 }
 
 fn into_lanes(mut drafts: Vec<Draft>) -> (Vec<String>, Vec<Bar>) {
-    // Stable: within a lane, bars stay in the order of their starts.
+    // The sort is stable: within a lane, bars stay in the order of their starts.
     drafts.sort_by_key(|draft| (draft.group, draft.number));
     let mut lanes = Vec::new();
     let mut bars = Vec::with_capacity(drafts.len());

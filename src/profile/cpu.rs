@@ -1,4 +1,4 @@
-//! How busy the processors are while something is measured: by this process and everything it started, and in all.
+//! Measures the load of the processors: by this process and its descendants, and in total.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
@@ -9,23 +9,23 @@ use crate::parallel::lock;
 
 use super::recorder::Recorder;
 
-/// How often the system is asked.
+/// The time between two samples.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// One tick of the processor times in `/proc`: Linux shows programs 100 of them a second on every common machine.
+/// One tick of the processor times in `/proc`: on every common machine, Linux reports 100 of them per second.
 const TICK_MS: u64 = 10;
 
 /// Processor times at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// Since the recorder was started.
+    /// The time since the recorder was started.
     pub at: Duration,
-    /// Used by this process and everything it started, as far as it lives or was waited for.
+    /// The time used by this process and its descendants, as far as they are running or were waited for.
     pub own: Duration,
-    /// Used by everybody, over all processors.
+    /// The time used by all processes, over all processors.
     pub all: Duration,
 }
 
-/// Takes samples in a thread of its own until it is dropped.
+/// Takes samples in its own thread until it is dropped.
 pub struct Sampler {
     samples: Arc<Mutex<Vec<Sample>>>,
     stop: Option<mpsc::Sender<()>>,
@@ -33,7 +33,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Starts to take samples whenever the recorder has something to measure. Takes none where there is no `/proc`.
+    /// Starts a thread that takes samples while the recorder has open spans. Without `/proc` there are no samples.
     pub fn start(recorder: Recorder) -> Self {
         let samples = Arc::<Mutex<Vec<Sample>>>::default();
         let taken = Arc::clone(&samples);
@@ -57,12 +57,12 @@ impl Sampler {
         Self {
             samples,
             stop: Some(stop),
-            // Without a thread there are no samples, and the rest is measured all the same.
+            // If the thread cannot be started, there are no samples, but everything else is measured.
             thread: thread.ok(),
         }
     }
 
-    /// The samples that were taken since this was called last.
+    /// Returns the samples that were taken since the last call.
     pub fn take(&self) -> Vec<Sample> {
         let mut samples = lock(&self.samples);
         std::mem::take(&mut samples)
@@ -78,10 +78,10 @@ impl Drop for Sampler {
     }
 }
 
-/// The time that all processors together were busy.
+/// Returns the time that all processors together were busy.
 fn all() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/stat").ok()?;
-    // user nice system idle iowait irq softirq steal; guests' times are in the first two already.
+    // user nice system idle iowait irq softirq steal; the times of guests are included in the first two.
     let times: Vec<u64> = text
         .lines()
         .next()?
@@ -94,7 +94,7 @@ fn all() -> Option<Duration> {
     Some(time(busy.map(|(_, ticks)| ticks).sum()))
 }
 
-/// The time that this process, its descendants, and those of them that were waited for have used.
+/// Returns the time used by this process, its descendants, and those of their children that were waited for.
 fn own() -> Option<Duration> {
     let mut next = vec![std::process::id()];
     let mut used = time_of(next[0])?;
@@ -107,7 +107,7 @@ fn own() -> Option<Duration> {
     Some(used)
 }
 
-/// The processes that any thread of a process started, where the kernel tells.
+/// Returns the processes that any thread of a process started, if the kernel reports them.
 fn children(pid: u32) -> Vec<u32> {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
         return Vec::new();
@@ -123,7 +123,8 @@ fn children(pid: u32) -> Vec<u32> {
     found
 }
 
-/// The times in `/proc/PID/stat`: user, system, and both for the children that were waited for.
+/// Returns the sum of the times in `/proc/PID/stat`: user and system, of the process and of the children that were
+/// waited for.
 fn time_of(pid: u32) -> Option<Duration> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);

@@ -1,22 +1,23 @@
-//! The critical path: the chain of actions, each waiting for the one before, that took longest. However many workers
-//! there are, a run takes at least as long.
+//! The critical path: the chain of actions, each waiting for the one before, that took longest. No number of workers
+//! makes a run shorter than this chain.
 
 use std::collections::HashMap;
 
-/// What is known of an action, for this purpose.
+/// The data of an action that the critical path depends on.
 pub struct Link<'a> {
-    /// Its identity. One that was made twice stands here twice.
+    /// Its identity. An action that was made twice occurs twice.
     pub id: &'a str,
     /// How long it took, in microseconds.
     pub duration: u64,
-    /// What it needed.
+    /// The identities of the actions that it needed.
     pub after: &'a [String],
 }
 
-/// The places of the actions of the longest chain, first to last. Actions stand after those that they need.
+/// Returns the positions of the actions of the longest chain, first to last. Every action must come after those that it
+/// needs.
 pub fn path(links: &[Link<'_>]) -> Vec<usize> {
     let mut last_of: HashMap<&str, usize> = HashMap::new();
-    // The time until it is done, and what came before.
+    // For every action, the length of the chain that ends with it, and the action before it.
     let mut chains: Vec<(u64, Option<usize>)> = Vec::with_capacity(links.len());
     for (place, link) in links.iter().enumerate() {
         let before = link

@@ -1,25 +1,25 @@
-//! Lanes of a timeline: each shows one thing after the other, and what is a part of something below it.
+//! Lanes of a timeline: bars of a lane follow one another, and parts of a bar are shown below it.
 
-/// What is shown in a lane, in the order of lanes.
+/// The content of a lane. The order of the variants is the order of the lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Group {
-    /// Phases of the engine: planning, deciding, publishing. What is done beside them has lanes from 2.
+    /// Phases of the engine, such as planning, deciding and publishing. Phases in other threads have the lanes from 2.
     Phases,
     /// Actions made in this process, and those whose results were restored.
     Here,
-    /// Workers of a kind, by its place in [`KINDS`].
+    /// Workers of a kind, by its position in [`KINDS`].
     Workers(usize),
-    /// Kernels that start, ahead of need or not.
+    /// Kernel starts, ahead of need or not.
     Kernels,
-    /// Actions that no worker was found for.
+    /// Actions for which there was no worker.
     Without,
 }
 
-/// Kinds of actions that workers do, in the order of lanes.
+/// The kinds of actions that workers make, in the order of their lanes.
 pub const KINDS: [&str; 4] = ["execute", "html", "plantuml", "drawio"];
 
 impl Group {
-    /// The name of a lane of this group; `number` counts from 1.
+    /// Returns the name of a lane of this group; `number` counts from 1.
     pub fn name(self, number: usize) -> String {
         match self {
             Self::Phases if number == 1 => "clm".to_owned(),
@@ -32,8 +32,8 @@ impl Group {
     }
 }
 
-/// The depth of every interval in the nest of those before it that have not ended. They must be sorted by start, an
-/// outer one before its inner ones.
+/// Returns for every interval how many earlier ones contain it. Intervals must be sorted by start, an outer one before
+/// its inner ones.
 pub fn depths(intervals: &[(u64, u64)]) -> Vec<usize> {
     let mut around: Vec<u64> = Vec::new();
     let depth = |(start, end): &(u64, u64)| {
@@ -49,7 +49,7 @@ pub fn depths(intervals: &[(u64, u64)]) -> Vec<usize> {
     intervals.iter().map(depth).collect()
 }
 
-/// Spreads intervals, sorted by start, over as few lanes as they need not to overlap; gives the lane of each.
+/// Distributes intervals, sorted by start, over as few lanes as possible without overlaps; returns the lane of each.
 pub fn spread(intervals: &[(u64, u64)]) -> Vec<usize> {
     let mut ends: Vec<u64> = Vec::new();
     let lane = |(start, end): &(u64, u64)| {

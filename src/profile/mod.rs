@@ -1,5 +1,5 @@
-//! Where the time of a run went: spans of the engine and of workers are recorded, and shown as a page for people
-//! (`--timings`) or as a trace for Perfetto (`--trace`). Nothing here runs unless one of them was asked for.
+//! Profiling of runs: spans of the engine and of workers are recorded, and written as a page (`--timings`) or as a
+//! trace for Perfetto (`--trace`). Without these options nothing is recorded.
 
 mod bars;
 mod cpu;
@@ -22,16 +22,16 @@ use cpu::Sampler;
 pub use recorder::Recorder;
 use timeline::{Measured, Timeline};
 
-/// The files that are asked for.
+/// The files to write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files {
     /// A page for people.
     pub timings: Option<PathBuf>,
-    /// Chrome's trace event format.
+    /// A trace in Chrome's trace event format.
     pub trace: Option<PathBuf>,
 }
 
-/// Measures runs and writes what was measured.
+/// Measures runs and writes the results.
 pub struct Profile {
     files: Files,
     recorder: Recorder,
@@ -39,7 +39,7 @@ pub struct Profile {
     tally: Tally,
 }
 
-/// What is counted from events.
+/// Counts from the events of a run.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     counts: Counts,
@@ -49,7 +49,7 @@ struct Tally {
 }
 
 impl Profile {
-    /// Begins to measure; none when nothing is asked for. A file that could not be written later is an error now.
+    /// Starts to measure; returns `None` if no file was requested. Fails early if a file could not be written later.
     pub fn begin(files: Files) -> Result<Option<Self>> {
         if files == Files::default() {
             return Ok(None);
@@ -70,12 +70,12 @@ impl Profile {
         }))
     }
 
-    /// What is to be told of spans.
+    /// Returns the recorder, which must receive the spans.
     pub fn recorder(&self) -> Recorder {
         self.recorder.clone()
     }
 
-    /// Takes note of an event.
+    /// Counts an event.
     pub fn event(&mut self, event: &Event) {
         self.tally.event(event);
     }
@@ -86,7 +86,7 @@ impl Profile {
         self.write(Duration::ZERO, end)
     }
 
-    /// Takes note of an event of a process that goes on; after a run that did something, writes the files about that run.
+    /// Counts an event of a resident process. After a run that made something, writes the files about that run.
     pub fn watch(&mut self, event: &Event) -> Result<()> {
         self.event(event);
         let Event::RunFinished {
@@ -96,7 +96,7 @@ impl Profile {
             return Ok(());
         };
         if !self.tally.did_something {
-            // What was measured last is more telling.
+            // The files of the last run that made something are more useful than those of an idle one.
             self.forget();
             return Ok(());
         }
@@ -160,7 +160,7 @@ impl Tally {
     }
 }
 
-/// Refuses a file whose directory is not there, before an hour of work instead of after it.
+/// Checks that the directory of a file exists, so that a typing error is reported before a long run and not after it.
 pub fn check_place(file: &Path) -> Result<()> {
     let dir = directory(file);
     if !dir.is_dir() {
@@ -188,7 +188,7 @@ fn directory(file: &Path) -> &Path {
     }
 }
 
-/// Writes a file whole or not at all.
+/// Replaces a file atomically.
 fn replace(file: &Path, text: &str) -> Result<()> {
     files::replace(file, Access::Shared, |file| file.write_all(text.as_bytes()))
         .map_err(|error| Error::io("write", file, &error))

@@ -1,5 +1,5 @@
-//! The page of `--timings`: figures and tables as they stand, a timeline drawn by a program in the page. It needs nothing
-//! but itself.
+//! The page of `--timings`: figures and tables, and a timeline that a script in the page draws. It loads no other
+//! files.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,9 +15,9 @@ const PROGRAM: &str = include_str!("page/page.js");
 /// How many of the slowest actions are listed.
 const SLOWEST: usize = 100;
 
-/// The text of the page.
+/// Returns the text of the page.
 pub fn html(timeline: &Timeline) -> String {
-    // In this order: what comes from the course is put in last, and nothing is looked for in it.
+    // The order matters: text from the course is inserted last, so that no placeholder is replaced in it.
     let parts = [
         ("style", STYLE.to_owned()),
         ("program", PROGRAM.to_owned()),
@@ -61,7 +61,7 @@ fn outcome(timeline: &Timeline) -> String {
     )
 }
 
-/// Figures about the whole run, each with its name and what it means.
+/// Returns the figures about the whole run, each with its name and its meaning.
 fn figures(timeline: &Timeline) -> String {
     let total = timeline.total.max(1);
     let busy: u64 = timeline.work().map(|bar| bar.end - bar.start).sum();
@@ -130,7 +130,7 @@ fn figures(timeline: &Timeline) -> String {
     text
 }
 
-/// How many processors were busy with this on average.
+/// Returns how many processors clm and its processes used on average.
 fn average(timeline: &Timeline) -> Option<f64> {
     let mut used = 0.0;
     let mut before = 0;
@@ -165,7 +165,7 @@ fn kinds(timeline: &Timeline) -> String {
     or_none(text, 6, "nothing was made")
 }
 
-/// Phases of the engine with their own time: without that of phases inside.
+/// Returns the table of the engine's phases. Their own time does not include that of the phases inside them.
 fn phases(timeline: &Timeline) -> String {
     struct Phase {
         count: u64,
@@ -173,7 +173,7 @@ fn phases(timeline: &Timeline) -> String {
         own: u64,
     }
     let mut phases: BTreeMap<&str, Phase> = BTreeMap::new();
-    // The bars around the one that is looked at.
+    // The phases that contain the current bar.
     let mut around: Vec<&str> = Vec::new();
     for bar in timeline.bars.iter().filter(|bar| bar.class == Class::Phase) {
         let took = bar.end - bar.start;
@@ -249,7 +249,7 @@ fn slowest(timeline: &Timeline) -> String {
     or_none(text, 7, "nothing was made")
 }
 
-/// What shows an action in the timeline.
+/// Returns a button that shows an action in the timeline.
 fn button(place: usize, action: &Action) -> String {
     format!(
         "<button type=\"button\" data-action=\"{place}\" title=\"{}\">{}</button>",
@@ -265,7 +265,7 @@ fn or_none(rows: String, columns: usize, none: &str) -> String {
     }
 }
 
-/// What the program in the page draws.
+/// Returns the data for the script that draws the timeline.
 fn data(timeline: &Timeline) -> String {
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     let actions: Vec<Value> = timeline
@@ -324,7 +324,7 @@ fn data(timeline: &Timeline) -> String {
         "cpu": cpu,
         "processors": processors,
     });
-    // Nothing in it can end the element that it stands in.
+    // Without `<` the data cannot end the element that contains it.
     data.to_string().replace('<', "\\u003c")
 }
 
@@ -333,7 +333,7 @@ fn ratio(part: u64, whole: u64) -> f64 {
     part as f64 / whole as f64
 }
 
-/// A time as people write it.
+/// Formats a time.
 fn time(micros: u64) -> String {
     let seconds = ratio(micros, 1_000_000);
     match micros {
@@ -345,7 +345,7 @@ fn time(micros: u64) -> String {
     }
 }
 
-/// A wait; what is made in this process has none.
+/// Formats a waiting time; actions made in this process have none.
 fn wait(micros: u64) -> String {
     match micros {
         0 => "–".to_owned(),

@@ -1,4 +1,4 @@
-//! Records spans: when each began and ended, and what it says of itself.
+//! Records spans: when each began and ended, and its fields.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,21 +19,21 @@ pub const RUN: &str = "run";
 /// One span.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// Its number: unlike the ids of spans, never used again.
+    /// Its number, which is never reused, unlike the ids of spans.
     pub number: u64,
-    /// The number of the span that it was a part of.
+    /// The number of the span that contains it.
     pub parent: Option<u64>,
     /// What it measures, such as `plan` or `work`.
     pub name: &'static str,
-    /// Since the recorder was started.
+    /// When it began, since the recorder was started.
     pub start: Duration,
-    /// Since the recorder was started; none while it goes on.
+    /// When it ended, since the recorder was started; `None` while it is open.
     pub end: Option<Duration>,
-    /// What it says of itself.
+    /// Its fields, in the order in which they were recorded.
     pub fields: Vec<(&'static str, String)>,
 }
 
-/// Keeps spans of this program. Clones are the same recorder.
+/// Stores the spans of this program. Clones share the same records.
 #[derive(Clone)]
 pub struct Recorder(Arc<Shared>);
 
@@ -45,14 +45,14 @@ struct Shared {
 #[derive(Default)]
 struct Spans {
     count: u64,
-    /// When everything was taken last.
+    /// When [`Recorder::take`] was last called.
     taken: Duration,
     open: HashMap<u64, Record>,
     done: Vec<Record>,
 }
 
 impl Recorder {
-    /// A recorder; its clock starts now.
+    /// Creates a recorder; its clock starts now.
     pub fn start() -> Self {
         Self(Arc::new(Shared {
             origin: Instant::now(),
@@ -60,32 +60,33 @@ impl Recorder {
         }))
     }
 
-    /// Whether it wants to know of a span: those of this program, and no log lines.
+    /// Returns whether a span is recorded: spans of this program are, events are not.
     pub fn wants(metadata: &Metadata<'_>) -> bool {
         metadata.is_span() && metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
     }
 
-    /// The time since it was started.
+    /// Returns the time since it was started.
     pub fn now(&self) -> Duration {
         self.0.origin.elapsed()
     }
 
-    /// When the first run began since everything was taken last.
+    /// Returns when the first run after the last call of [`Recorder::take`] began.
     pub fn first_run(&self) -> Option<Duration> {
         let spans = self.spans();
         let runs = spans.done.iter().chain(spans.open.values());
-        // One that was open then is recorded anew, but it is not the first.
+        // A run that was open then is still in the records, but it began before.
         runs.filter(|record| record.name == RUN && record.start >= spans.taken)
             .map(|record| record.start)
             .min()
     }
 
-    /// Whether anything is being measured now.
+    /// Returns whether any span is open.
     pub fn is_busy(&self) -> bool {
         !self.spans().open.is_empty()
     }
 
-    /// Everything that was recorded since this was called last, by start; what goes on has no end.
+    /// Returns everything that was recorded since the last call, by start. Open spans have no end, and are returned
+    /// again by the next call.
     pub fn take(&self) -> Vec<Record> {
         let now = self.now();
         let mut spans = self.spans();
@@ -103,9 +104,9 @@ impl Recorder {
 }
 
 impl Record {
-    /// What it says of itself under this name; empty when it says nothing.
+    /// Returns the value of a field, or an empty text if it has none of this name.
     pub fn field(&self, name: &str) -> &str {
-        // What was said last counts.
+        // The value that was recorded last counts.
         let field = self.fields.iter().rev().find(|(key, _)| *key == name);
         field.map_or("", |(_, value)| value)
     }
@@ -154,7 +155,7 @@ where
     }
 }
 
-/// Collects fields as text.
+/// Collects the fields of a span as text.
 struct Fields(Vec<(&'static str, String)>);
 
 impl Visit for Fields {

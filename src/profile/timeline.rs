@@ -1,4 +1,4 @@
-//! What was measured, put in order: lanes, bars, actions, counters and figures. All times are in microseconds since the
+//! Converts records to a timeline: lanes, bars, actions, counters and figures. All times are in microseconds since the
 //! beginning of the timeline.
 
 use std::collections::HashMap;
@@ -12,73 +12,73 @@ use super::critical::{self, Link};
 use super::lanes::KINDS;
 use super::recorder::{RUN, Record};
 
-/// What was measured between two moments.
+/// The measurements between two moments.
 pub struct Measured {
     /// Where the timeline begins.
     pub start: Duration,
     /// Where it ends.
     pub end: Duration,
-    /// Spans, by start.
+    /// The spans, by start.
     pub records: Vec<Record>,
-    /// Processor times.
+    /// The processor times.
     pub samples: Vec<Sample>,
     /// How the actions ended.
     pub counts: Counts,
-    /// Whether a run came to its end.
+    /// Whether a run has finished.
     pub is_over: bool,
 }
 
-/// A run, as it is shown.
+/// A timeline, ready to be shown.
 pub struct Timeline {
-    /// How long it is.
+    /// Its length.
     pub total: u64,
     /// Names of the lanes, in order.
     pub lanes: Vec<String>,
-    /// What is in the lanes.
+    /// The bars in the lanes.
     pub bars: Vec<Bar>,
-    /// The work on actions, by start.
+    /// The attempts to make actions, by start.
     pub actions: Vec<Action>,
-    /// The places in `actions` of the longest chain.
+    /// The positions in `actions` of the critical path.
     pub critical: Vec<usize>,
-    /// How many actions of each of [`KINDS`] waited, from each of these moments on.
+    /// How many actions of each of [`KINDS`] were queued, from each of these times on.
     pub queue: Vec<(u64, [u64; KINDS.len()])>,
-    /// How many processors were busy on average until each of these moments.
+    /// How many processors were busy on average, up to each of these times.
     pub cpu: Vec<Cores>,
     /// How the actions ended.
     pub counts: Counts,
-    /// Whether a run came to its end; else it was stopped, or there was none.
+    /// Whether a run has finished; if not, it was stopped, or there was none.
     pub is_over: bool,
 }
 
-/// Something that took time.
+/// An interval in a lane.
 #[derive(Clone, Debug)]
 pub struct Bar {
-    /// The place of its lane.
+    /// The position of its lane.
     pub lane: usize,
-    /// How deep it is within others of the lane.
+    /// How many bars of the lane contain it.
     pub depth: usize,
-    /// What it is.
+    /// What it shows.
     pub class: Class,
-    /// What people read.
+    /// Its label.
     pub name: String,
     /// When it began.
     pub start: u64,
     /// When it ended.
     pub end: u64,
-    /// The place of the action that it is about.
+    /// The position of the action that it belongs to.
     pub action: Option<usize>,
 }
 
-/// What a bar shows.
+/// The kind of a bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// A phase of the engine.
     Phase,
     /// The work on an action.
     Work,
-    /// A worker or kernel starts.
+    /// The start of a worker or kernel.
     Start,
-    /// Work that waits for a kernel.
+    /// Waiting for a kernel.
     Wait,
 }
 
@@ -99,7 +99,7 @@ pub struct Action {
     pub after: Vec<String>,
     /// Which attempt it was; 0 for a restoration.
     pub attempt: u32,
-    /// How long it waited for its start.
+    /// How long it was queued before its start.
     pub waited: u64,
     /// When it began.
     pub start: u64,
@@ -107,19 +107,19 @@ pub struct Action {
     pub end: u64,
 }
 
-/// Busy processors.
+/// The average number of busy processors in an interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cores {
-    /// The end of the time that this is about.
+    /// The end of the interval.
     pub at: u64,
-    /// By clm and what it started.
+    /// Used by clm and its processes.
     pub own: f64,
-    /// By everybody.
+    /// Used by all processes.
     pub all: f64,
 }
 
 impl Timeline {
-    /// Puts in order what was measured.
+    /// Converts measurements to a timeline.
     pub fn of(measured: Measured) -> Self {
         let window = Window {
             start: measured.start,
@@ -159,19 +159,19 @@ impl Timeline {
         }
     }
 
-    /// Bars of actions, in any lane.
+    /// Returns the bars of work on actions, in any lane.
     pub fn work(&self) -> impl Iterator<Item = &Bar> {
         self.bars.iter().filter(|bar| bar.class == Class::Work)
     }
 }
 
 impl Action {
-    /// How long it took, its wait not included.
+    /// Returns how long it took, without the time in the queue.
     pub fn duration(&self) -> u64 {
         self.end - self.start
     }
 
-    /// Its identity without what is said elsewhere: its kind and the directory of its source.
+    /// Returns a short identity, without its kind and the directory of its source, which are shown elsewhere.
     pub fn label(&self) -> &str {
         let id = self.id.strip_prefix(&self.kind).unwrap_or(&self.id);
         let dir = self
@@ -183,7 +183,7 @@ impl Action {
     }
 }
 
-/// The part of the recorder's time that is shown.
+/// The shown part of the recorder's time.
 #[derive(Clone, Copy)]
 pub(super) struct Window {
     /// When it begins.
@@ -211,11 +211,11 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// How long actions waited.
+/// The times that actions spent in the queue.
 struct Waits {
-    /// By action: from, until.
+    /// For each action, the begin and end of its waits.
     by_action: HashMap<String, Vec<(u64, u64)>>,
-    /// The place in [`KINDS`], from, until.
+    /// The position in [`KINDS`], and the begin and end of a wait.
     by_kind: Vec<(usize, u64, u64)>,
 }
 
@@ -239,7 +239,7 @@ impl Waits {
         waits
     }
 
-    /// The time that an action waited before it began at `start`.
+    /// Returns how long an action waited before it began at `start`.
     fn before(&self, action: &str, start: u64) -> u64 {
         let waits = self.by_action.get(action);
         let last = waits.and_then(|waits| waits.iter().rev().find(|(_, until)| *until <= start));
@@ -295,7 +295,7 @@ fn cores(samples: &[Sample], window: Window) -> Vec<Cores> {
         .filter(|pair| pair[1].at > pair[0].at)
         .map(|pair| {
             let passed = (pair[1].at - pair[0].at).as_secs_f64();
-            // Less than before when a process ended whose parent did not wait for it.
+            // The time may decrease: that of a process whose parent did not wait for it is lost.
             let share =
                 |before: Duration, now: Duration| now.saturating_sub(before).as_secs_f64() / passed;
             Cores {
@@ -308,7 +308,7 @@ fn cores(samples: &[Sample], window: Window) -> Vec<Cores> {
 }
 
 impl Timeline {
-    /// Whether there was a run at all.
+    /// Returns whether any run was recorded.
     pub fn has_run(&self) -> bool {
         self.bars
             .iter()

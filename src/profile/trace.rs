@@ -1,14 +1,14 @@
-//! The trace: Chrome's trace event format, which Perfetto and `chrome://tracing` show.
+//! The trace in Chrome's trace event format, which Perfetto and `chrome://tracing` show.
 
 use serde_json::{Value, json};
 
 use super::lanes::KINDS;
 use super::timeline::{Bar, Class, Timeline};
 
-/// Times in the format are in microseconds, too.
+/// The name of the process in the trace.
 const PROCESS: &str = "clm";
 
-/// The text of the file.
+/// Returns the text of the file. Times in the format are in microseconds, like those of the timeline.
 pub fn json(timeline: &Timeline) -> String {
     let pid = std::process::id();
     let mut events = vec![json!({
@@ -39,7 +39,7 @@ pub fn json(timeline: &Timeline) -> String {
     }
     let counts = &timeline.counts;
     let lines: Vec<String> = events.iter().map(Value::to_string).collect();
-    // One event a line: such files are looked at with grep, too.
+    // One event per line, so that the file can be searched with grep.
     format!(
         "{{\"displayTimeUnit\":\"ms\",\"otherData\":{},\"traceEvents\":[\n{}\n]}}\n",
         json!({
@@ -55,7 +55,7 @@ pub fn json(timeline: &Timeline) -> String {
     )
 }
 
-/// Lanes count from 1: 0 is the process.
+/// Converts a lane to a thread id. Ids of lanes start at 1, since 0 stands for the process.
 fn tid(lane: usize) -> usize {
     lane + 1
 }
