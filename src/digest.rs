@@ -1,4 +1,4 @@
-//! Digests of bytes, and the stamps that let us skip computing them.
+//! Digests of bytes, and the stamps of files that make it unnecessary to compute digests again.
 
 use std::fmt;
 use std::fs::Metadata;
@@ -11,22 +11,22 @@ use sha2::{Digest as _, Sha256};
 
 use crate::files;
 
-/// The blake3 digest of some bytes: 32 bytes, shown as 64 hexadecimal digits.
+/// The blake3 digest of some bytes: 32 bytes, displayed as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// Digests bytes in memory.
+    /// Computes the digest of bytes in memory.
     pub fn of(bytes: impl AsRef<[u8]>) -> Self {
         Self(*blake3::hash(bytes.as_ref()).as_bytes())
     }
 
-    /// Digests a file without holding it in memory. Errors are those of opening and reading it.
+    /// Computes the digest of a file without loading it into memory. Errors are those of opening and reading it.
     pub fn of_file(path: &Path) -> io::Result<Self> {
         Self::of_reader(files::open(path)?)
     }
 
-    /// Digests what an open file has from where it stands.
+    /// Computes the digest of everything from the current position of a reader to its end.
     pub fn of_reader(file: impl Read) -> io::Result<Self> {
         let mut hasher = blake3::Hasher::new();
         use_pieces(file, |bytes| {
@@ -35,30 +35,31 @@ impl Digest {
         Ok(Self(*hasher.finalize().as_bytes()))
     }
 
-    /// Whether a file can be read and has exactly the bytes of this digest.
+    /// Returns whether a file can be read and has this digest.
     pub fn is_of_file(&self, path: &Path) -> bool {
         Self::of_file(path).is_ok_and(|found| found == *self)
     }
 
-    /// The raw 32 bytes.
+    /// Returns the raw 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The first 12 hexadecimal digits, for people.
+    /// Returns the first 12 hexadecimal digits, for messages.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()
     }
 }
 
-/// The SHA-256 of a file in hexadecimal digits, for what others check. Errors are those of opening and reading it.
+/// Computes the SHA-256 of a file in hexadecimal digits, for other programs to check. Errors are those of opening and
+/// reading it.
 pub fn sha256_of_file(path: &Path) -> io::Result<String> {
     let mut hasher = Sha256::new();
     read_in_pieces(path, |bytes| hasher.update(bytes))?;
     Ok(hex(&hasher.finalize()))
 }
 
-/// The same, when the file has exactly the bytes of a digest.
+/// Computes the SHA-256 of a file like [`sha256_of_file`], or returns `None` if the file does not have the digest.
 pub fn sha256_of_content(path: &Path, digest: Digest) -> io::Result<Option<String>> {
     let (mut sha256, mut hasher) = (Sha256::new(), blake3::Hasher::new());
     read_in_pieces(path, |bytes| {
@@ -90,7 +91,7 @@ fn use_pieces(mut file: impl Read, mut use_bytes: impl FnMut(&[u8])) -> io::Resu
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Written very often: every record and key has some.
+        // A table is faster than formatting each byte, and this is called very often: every record and key has digests.
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; 64];
         for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
@@ -107,7 +108,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The text is not 64 hexadecimal digits.
+/// The error that a text is not 64 hexadecimal digits.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a digest of 64 hexadecimal digits")]
 pub struct ParseDigestError(String);
@@ -141,17 +142,17 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// What the file system says of a file. It proves that a file is unchanged by [`Stamp::proves`] alone.
+/// The metadata of a file. Whether it proves that the file is unchanged is decided only by [`Stamp::proves`].
 ///
-/// The change time is the part that no tool sets: `touch -r`, `cp -p`, `rsync -t` and `tar` give a file the size and the
-/// modification time of another one, but each write, rename and `utimes` renews the change time.
+/// The change time is the part that no tool can set: `touch -r`, `cp -p`, `rsync -t` and `tar` copy the size and the
+/// modification time of another file, but each write, rename and `utimes` sets the change time to the current time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp {
     /// Size in bytes.
     pub size: u64,
     /// Modification time in nanoseconds since 1970: negative before, and modulo 2^64 outside the years 1677 to 2262.
     pub mtime_ns: i64,
-    /// Change time in nanoseconds since 1970; 0 when it is not known (a record of an earlier version).
+    /// Change time in nanoseconds since 1970; 0 if it is unknown (in a record of an earlier version).
     pub ctime_ns: i64,
     /// Inode number.
     pub inode: u64,
@@ -159,10 +160,10 @@ pub struct Stamp {
     pub device: u64,
 }
 
-/// The length of a stamp in records.
+/// The length of a stamp in records, in bytes.
 const STAMP_BYTES: usize = 40;
 
-/// As bytes of a fixed length: a build with nothing to do reads thousands of them.
+/// Serializes as bytes of a fixed length, which is fast to read: a build with nothing to do reads thousands of stamps.
 impl Serialize for Stamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut bytes = [0; STAMP_BYTES];
@@ -192,14 +193,14 @@ impl<'de> Deserialize<'de> for Stamp {
     }
 }
 
-/// How much older than its record a file must be: the clocks of file systems tick in steps of up to 10 ms.
+/// How much older than its record a file must be, since the clocks of file systems tick in steps of up to 10 ms.
 const MARGIN_NS: i64 = 50_000_000;
-/// The same where the file system keeps whole seconds, or every other one.
+/// The margin for file systems with a resolution of one or two seconds.
 const COARSE_MARGIN_NS: i64 = 2_000_000_000;
 const SECOND_NS: i64 = 1_000_000_000;
 
 impl Stamp {
-    /// No stamp: of a file that was not looked at. It proves nothing.
+    /// The stamp of a file whose metadata was not read. It proves nothing.
     pub const NONE: Self = Self {
         size: 0,
         mtime_ns: 0,
@@ -208,7 +209,7 @@ impl Stamp {
         device: 0,
     };
 
-    /// The stamp in a file's metadata.
+    /// Returns the stamp in a file's metadata.
     pub fn of(metadata: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt as _;
         Self {
@@ -220,40 +221,40 @@ impl Stamp {
         }
     }
 
-    /// What it consists of, in the order of records.
+    /// Returns the fields in the order of records.
     fn words(&self) -> [u64; STAMP_BYTES / size_of::<u64>()] {
         let (mtime, ctime) = (self.mtime_ns.cast_unsigned(), self.ctime_ns.cast_unsigned());
         [self.size, mtime, ctime, self.inode, self.device]
     }
 
-    /// Whether a file that has the stamp `found` now is certainly the one that had this stamp when a record of it was made
-    /// at `recorded_ns`, with the same bytes. This is the only place that knows when a stamp can be relied on.
+    /// Returns whether a file with the stamp `found` certainly has the same bytes as when it had this stamp and a
+    /// record of it was made at `recorded_ns`. No other code decides whether a stamp is reliable.
     pub fn proves(&self, recorded_ns: i64, found: &Self) -> bool {
         self == found && self.is_reliable_at(recorded_ns)
     }
 
-    /// Whether a record made at `recorded_ns` may rely on this stamp: a file that changed within 50 ms of its record (2 s
-    /// where the file system keeps whole seconds) could change again without a new stamp.
+    /// Returns whether a record made at `recorded_ns` may rely on this stamp. A file that changed within 50 ms of its
+    /// record (2 s if the file system stores whole seconds) could change again without a new stamp.
     pub fn is_reliable_at(&self, recorded_ns: i64) -> bool {
-        // A modification time in the future was set by hand; the next write sets another.
+        // A modification time far in the future was set explicitly, and the next write sets another one.
         let is_just_written =
             self.mtime_ns.abs_diff(recorded_ns) <= margin(self.mtime_ns).unsigned_abs();
         self.ctime_ns != 0 && self.settled_ns() <= recorded_ns && !is_just_written
     }
 
-    /// The first time at which a record can rely on the change time.
+    /// Returns the first time at which a record may rely on the change time.
     fn settled_ns(&self) -> i64 {
         self.ctime_ns
             .saturating_add(margin(self.ctime_ns))
             .saturating_add(1)
     }
 
-    /// The time that a record of a file has that this process moved to its place: `self` is the stamp from before the
-    /// move, at `moved_ns`, and `found` the one after it.
+    /// Returns the time of the record for a file that this process moved to its place. `self` is its stamp before the
+    /// move at `moved_ns`, and `found` its stamp after the move.
     ///
-    /// The move renews the change time, so the stamp would prove nothing for a while. But when the last write was long
-    /// before the move, anybody's write since then has changed the modification time, and the new stamp is as good as a
-    /// settled one. Then the record counts as made when the stamp has settled.
+    /// The move sets the change time, so at first the new stamp proves nothing. But if the last write was long before
+    /// the move, any later write would change the modification time, and the new stamp is as reliable as an old one. In
+    /// this case the record gets the first time at which the stamp is reliable.
     pub fn recorded_after_move(&self, moved_ns: i64, found: &Self) -> i64 {
         let is_same = Self {
             ctime_ns: found.ctime_ns,
@@ -266,14 +267,14 @@ impl Stamp {
         }
     }
 
-    /// The same file system object, whatever became of its content.
+    /// Returns whether both stamps are of the same inode, whatever its content.
     pub fn is_same_inode(&self, other: &Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
 }
 
-/// A time of the file system in nanoseconds since 1970, with every bit of it: what is out of range wraps around, so that
-/// two times differ.
+/// Converts a time of the file system to nanoseconds since 1970. Times out of range wrap around instead of being
+/// clamped, so that different times stay different.
 pub(crate) fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
     seconds.wrapping_mul(SECOND_NS).wrapping_add(nanoseconds)
 }
@@ -325,7 +326,7 @@ mod tests {
         };
         let bytes = postcard::to_allocvec(&stamp).unwrap();
         assert_eq!(postcard::from_bytes::<Stamp>(&bytes).unwrap(), stamp);
-        // A length, and no byte more or less.
+        // The encoding is a length and exactly that many bytes.
         assert_eq!(bytes.len(), 1 + STAMP_BYTES);
         let short = postcard::to_allocvec(&bytes[1..STAMP_BYTES]).unwrap();
         assert!(postcard::from_bytes::<Stamp>(&short).is_err());
@@ -342,7 +343,7 @@ mod tests {
         };
         assert!(!coarse.proves(NOW + 1_900_000_000, &coarse));
         assert!(coarse.proves(NOW + 2_100_000_000, &coarse));
-        // A change time that does not follow the writes is not relied on alone.
+        // A change time that is older than the modification time is not relied on alone.
         let written = Stamp {
             mtime_ns: NOW + 100_000_000,
             ..stamp
@@ -379,7 +380,7 @@ mod tests {
             std::fs::write(&file, "one").unwrap();
             set_modified(&file, time);
             let before = of();
-            // The clock of the file system ticks.
+            // The clock of the file system has a limited resolution.
             while of().ctime_ns == before.ctime_ns {
                 std::fs::write(&file, "two").unwrap();
                 set_modified(&file, time);

@@ -1,59 +1,59 @@
-//! The one error type that reaches people, and the exit code that goes with it.
+//! The error type of all commands, and its exit code.
 
 use std::fmt;
 use std::path::Path;
 
 use crate::events::{Diagnostic, Severity};
 
-/// What went wrong, as far as the exit code is concerned.
+/// The class of an error, which decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// Wrong usage, configuration or course specification: exit code 2.
     Usage,
-    /// The system refused something (a full disk, a read-only directory), or a bug of clm: exit code 3.
+    /// A failure of the system (a full disk, a read-only directory), or a bug of clm: exit code 3.
     Internal,
     /// Ctrl-C: exit code 130.
     Interrupted,
 }
 
-/// An error that ends a command, with everything a person needs to correct it.
+/// An error that ends a command, with everything that the user needs to correct it.
 ///
 /// A failing deck or diagram is never an `Error`: it is a [`Diagnostic`] in the run.
 #[derive(Debug)]
 pub struct Error {
-    /// Decides the exit code.
+    /// The class, which decides the exit code.
     pub kind: ErrorKind,
-    /// What is reported: at least one, the first is the headline.
+    /// What is reported: at least one diagnostic, of which the first is the headline.
     pub diagnostics: Vec<Diagnostic>,
-    /// Whether no output can be written any more: the file system is full, or read-only.
+    /// Whether no further output can be written, because the file system is full or read-only.
     pub stops_all: bool,
 }
 
-/// The result of everything that can end a command.
+/// The result of any function whose failure can end a command.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error in usage, configuration or specification.
+    /// Returns an error in usage, configuration or specification.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Usage, message)
     }
 
-    /// An error of the system or of clm itself.
+    /// Returns an error of the system or of clm itself.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
     }
 
-    /// The person asked us to stop.
+    /// Returns the error for a command that the user interrupted.
     pub fn interrupted() -> Self {
         Self::new(ErrorKind::Interrupted, "interrupted")
     }
 
-    /// A failed operation on a file: `what` is an infinitive such as "read".
+    /// Returns the error of a failed operation on a file; `what` is an infinitive such as "read".
     pub fn io(what: &str, path: &Path, error: &std::io::Error) -> Self {
         Self::io_in(Dir::Other, what, path, error)
     }
 
-    /// A failed operation on a file in a directory that the person may replace by another one.
+    /// Returns the error of a failed operation on a file in a directory for which the user may choose another one.
     pub fn io_in(dir: Dir, what: &str, path: &Path, error: &std::io::Error) -> Self {
         let mut result = Self::internal(format!("cannot {what} `{}`: {error}", path.display()));
         if let Some(hint) = io_hint(dir, what, error) {
@@ -63,7 +63,7 @@ impl Error {
         result
     }
 
-    /// A failed call of the system that is about no file: `what` is an infinitive such as "start a thread".
+    /// Returns the error of a failed system call without a file; `what` is an infinitive such as "start a thread".
     pub fn system(what: &str, error: &std::io::Error) -> Self {
         let result = Self::internal(format!("cannot {what}: {error}"));
         match io_hint(Dir::Other, what, error) {
@@ -72,12 +72,12 @@ impl Error {
         }
     }
 
-    /// Something that happens only when clm itself is wrong: the author has done nothing to cause it.
+    /// Returns an error that only a bug in clm can cause, not the author.
     pub fn bug(message: impl Into<String>) -> Self {
         Self::internal(message).hint(BUG_HINT)
     }
 
-    /// Errors collected while reading the specification or the settings.
+    /// Returns the error for diagnostics that were collected while reading the specification or the settings.
     pub fn from_diagnostics(diagnostics: Vec<Diagnostic>) -> Self {
         Self {
             kind: ErrorKind::Usage,
@@ -94,13 +94,13 @@ impl Error {
         }
     }
 
-    /// The headline, for a sentence about it: without file, severity and hint.
+    /// Returns the message of the headline without file, severity and hint, for use in another sentence.
     pub fn message(&self) -> &str {
         let first = self.diagnostics.first();
         first.map_or("it gives no reason", |first| first.message.as_str())
     }
 
-    /// Adds what the person can do about it.
+    /// Sets the hint of the last diagnostic.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         if let Some(last) = self.diagnostics.last_mut() {
@@ -109,7 +109,7 @@ impl Error {
         self
     }
 
-    /// Adds the file (and line) it is about.
+    /// Sets the file (and line) of the last diagnostic.
     #[must_use]
     pub fn at(mut self, file: impl Into<String>, line: Option<u32>) -> Self {
         if let Some(last) = self.diagnostics.last_mut() {
@@ -119,7 +119,7 @@ impl Error {
         self
     }
 
-    /// The process exit code.
+    /// Returns the exit code of the process.
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             ErrorKind::Usage => 2,
@@ -129,7 +129,7 @@ impl Error {
     }
 }
 
-/// Whether a file system takes nothing more: it is full, or read-only.
+/// Returns whether an error means that the file system accepts no further data: it is full, or read-only.
 pub fn stops_all(error: &std::io::Error) -> bool {
     use std::io::ErrorKind as Io;
     matches!(
@@ -138,15 +138,15 @@ pub fn stops_all(error: &std::io::Error) -> bool {
     )
 }
 
-/// What to do about an error that is no fault of the author's.
+/// The hint of errors that the author cannot have caused.
 pub const BUG_HINT: &str = "this is a bug in clm: please report it with this message, the file it is about and what `clm doctor` prints";
 
-/// What a directory is for, if the person can choose another one.
+/// The purpose of a directory: for some of them the user can choose another directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dir {
     /// Outputs.
     Output,
-    /// Records and cached results.
+    /// The store: records and cached results.
     State,
     /// Installed renderers.
     Tools,
@@ -155,7 +155,7 @@ pub enum Dir {
 }
 
 impl Dir {
-    /// How another one is chosen, as the end of a hint.
+    /// Returns the end of a hint that says how to choose another directory.
     fn other(self) -> &'static str {
         match self {
             Self::Output => ", or choose another one with `--output-dir`",
@@ -166,7 +166,7 @@ impl Dir {
     }
 }
 
-/// What a person can do about a failure of the system, by its cause; none where the cause says all there is to say.
+/// Returns a hint about a failure of the system, by its cause, or `None` if the cause needs no explanation.
 pub fn io_hint(dir: Dir, what: &str, error: &std::io::Error) -> Option<String> {
     use std::io::ErrorKind as Io;
     let is_reading = matches!(what, "read" | "open" | "look at" | "list");
@@ -186,7 +186,7 @@ pub fn io_hint(dir: Dir, what: &str, error: &std::io::Error) -> Option<String> {
         Io::PermissionDenied if is_reading => "allow yourself to read it (`chmod u+r`)".to_owned(),
         Io::PermissionDenied => format!("make the directory writable for you{other}"),
         Io::InvalidData if what == "read" => "save it with the encoding UTF-8".to_owned(),
-        // A directory cannot be there.
+        // No directory can be created at this path.
         Io::NotFound | Io::NotADirectory | Io::AlreadyExists
             if !is_reading && !other.is_empty() =>
         {
@@ -197,7 +197,7 @@ pub fn io_hint(dir: Dir, what: &str, error: &std::io::Error) -> Option<String> {
     Some(hint)
 }
 
-/// The same for causes without a kind of their own.
+/// Returns a hint for errors that have no `io::ErrorKind` of their own.
 fn by_number(dir: Dir, what: &str, number: i32) -> Option<&'static str> {
     use nix::errno::Errno;
     match Errno::from_raw(number) {
@@ -220,7 +220,7 @@ const MANY_PROCESSES: &str = "the limit of processes is reached: end some, or ra
 const MEMORY: &str =
     "memory has run out: close other programs, or build with fewer workers (`-j 1`)";
 
-/// What a person can do about the failure of a program, by what it printed: none where that is not about the system.
+/// Returns a hint about the failure of a program, by what it printed, or `None` if that is not about the system.
 pub fn hint_in_text(text: &str) -> Option<&'static str> {
     const SIGNS: [(&[&str], &str); 7] = [
         (
@@ -313,7 +313,7 @@ mod tests {
                 let error = Error::io_in(dir, what, path, &error);
                 let hint = error.diagnostics[0].hint.clone().unwrap_or_default();
                 assert!(hint.contains(expected), "{dir:?} {what} {number}: {hint}");
-                // A directory of another kind is never offered.
+                // The hint must not offer the option of another directory.
                 for (other, option) in [
                     (Dir::Output, "--output-dir"),
                     (Dir::State, "CLM_STATE_DIR"),

@@ -1,4 +1,4 @@
-//! The one way in which a run speaks to terminals, JSON readers, sockets and tests.
+//! The events of a run: the only way in which it reports to terminals, JSON readers, sockets and tests.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, mpsc};
@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::parallel::lock;
 
-/// How bad a diagnostic is.
+/// The severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Worth knowing.
+    /// Information.
     Note,
     /// The output was made, but probably not as meant.
     Warning,
@@ -20,12 +20,12 @@ pub enum Severity {
     Error,
 }
 
-/// Something the author should know, with the place it is about.
+/// A message for the author, with the place that it is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Diagnostic {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// The file it is about, relative to the course root where it lies inside.
+    /// The file, relative to the course root if it lies inside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// Line in that file, counted from 1.
@@ -39,7 +39,7 @@ pub struct Diagnostic {
     pub cell: Option<u32>,
     /// One sentence without a full stop.
     pub message: String,
-    /// Longer text such as a traceback, possibly with ANSI colours.
+    /// A longer text such as a traceback, possibly with ANSI colours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// What the author can do about it.
@@ -47,8 +47,8 @@ pub struct Diagnostic {
     pub hint: Option<String>,
 }
 
-/// Diagnostics in formats that know no names: as one text of JSON, since fields that are absent need theirs. Nothing for
-/// none. For `#[serde(with = ..)]`.
+/// Serializes diagnostics as one JSON text (the empty text if there are none), for `#[serde(with = ..)]`. Formats
+/// without field names cannot omit fields, as the derived implementation does.
 pub mod as_json {
     use serde::de::Error as _;
     use serde::ser::Error as _;
@@ -56,7 +56,7 @@ pub mod as_json {
 
     use super::Diagnostic;
 
-    /// Writes them.
+    /// Serializes diagnostics.
     pub fn serialize<S: Serializer>(
         diagnostics: &impl AsRef<[Diagnostic]>,
         serializer: S,
@@ -70,7 +70,7 @@ pub mod as_json {
         }
     }
 
-    /// Reads them.
+    /// Deserializes diagnostics.
     pub fn deserialize<'de, D: Deserializer<'de>, T: From<Vec<Diagnostic>>>(
         deserializer: D,
     ) -> Result<T, D::Error> {
@@ -83,7 +83,7 @@ pub mod as_json {
 }
 
 impl Diagnostic {
-    /// A diagnostic that is not about a file yet.
+    /// Returns a diagnostic without a file.
     pub fn new(severity: Severity, message: impl Into<String>) -> Self {
         Self {
             severity,
@@ -97,17 +97,17 @@ impl Diagnostic {
         }
     }
 
-    /// An error.
+    /// Returns an error.
     pub fn error(message: impl Into<String>) -> Self {
         Self::new(Severity::Error, message)
     }
 
-    /// A warning.
+    /// Returns a warning.
     pub fn warning(message: impl Into<String>) -> Self {
         Self::new(Severity::Warning, message)
     }
 
-    /// Adds the file and line.
+    /// Sets the file and line.
     #[must_use]
     pub fn at(mut self, file: impl Into<String>, line: Option<u32>) -> Self {
         self.file = Some(file.into());
@@ -115,28 +115,28 @@ impl Diagnostic {
         self
     }
 
-    /// Adds the column.
+    /// Sets the column.
     #[must_use]
     pub fn column(mut self, column: u32) -> Self {
         self.column = Some(column);
         self
     }
 
-    /// Adds the cell number.
+    /// Sets the cell number.
     #[must_use]
     pub fn cell(mut self, cell: u32) -> Self {
         self.cell = Some(cell);
         self
     }
 
-    /// Adds longer text.
+    /// Sets the longer text.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// Adds what can be done.
+    /// Sets the hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -144,7 +144,7 @@ impl Diagnostic {
     }
 }
 
-/// `file:line:column: severity: message`, as editors parse it; the hint on a line of its own.
+/// Formats as `file:line:column: severity: message`, which editors parse, with the hint on its own line.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {
@@ -170,7 +170,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// What kind of work an action is; also the kind of worker that does it.
+/// The kind of work of an action, which is also the kind of its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActionKind {
@@ -189,7 +189,7 @@ pub enum ActionKind {
 }
 
 impl ActionKind {
-    /// The name used in JSON, tables and messages.
+    /// Returns the name used in JSON, tables and messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Deck => "deck",
@@ -201,13 +201,13 @@ impl ActionKind {
         }
     }
 
-    /// The kinds whose results workers make.
+    /// The kinds that workers make.
     pub const OF_WORKERS: [Self; 4] = [Self::Execute, Self::Plantuml, Self::Drawio, Self::Html];
-    /// The kinds that this process makes. They are not stored, as making them again costs no more.
+    /// The kinds that are made in this process. Their results are not stored, since making them again costs no more.
     pub const LOCAL: [Self; 2] = [Self::Deck, Self::Copy];
 }
 
-/// How an action ended.
+/// The outcome of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -217,21 +217,21 @@ pub enum Status {
     Written,
     /// Its result came from the cache.
     Restored,
-    /// Nothing was to be done.
+    /// It was up to date.
     Fresh,
-    /// It ran, or its remembered failure was repeated, without a result.
+    /// It failed, or its failure in an earlier run was reported again.
     Failed,
-    /// Something newer took its place.
+    /// It was replaced by a newer action.
     Superseded,
 }
 
 impl Status {
-    /// Whether its outputs were put in place.
+    /// Returns whether its outputs were put in place.
     pub fn is_made(self) -> bool {
         matches!(self, Self::Built | Self::Written | Self::Restored)
     }
 
-    /// The name used in JSON, tables and messages.
+    /// Returns the name used in JSON, tables and messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Built => "built",
@@ -244,7 +244,7 @@ impl Status {
     }
 }
 
-/// What is known about a whole run: the last JSON line and the summary line.
+/// The counts of a whole run, as in the last JSON line and the summary line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {
@@ -260,12 +260,12 @@ pub struct Counts {
     pub removed: u64,
     /// Actions that failed, or whose input failed.
     pub failed: u64,
-    /// Actions that something newer replaced.
+    /// Actions that were replaced by newer ones.
     pub superseded: u64,
 }
 
 impl Counts {
-    /// One more action ended.
+    /// Counts an action that ended.
     pub fn add(&mut self, status: Status) {
         let count = match status {
             Status::Built => &mut self.built,
@@ -278,13 +278,13 @@ impl Counts {
         *count += 1;
     }
 
-    /// How many actions have outputs that this run put in place.
+    /// Returns how many actions had their outputs put in place by this run.
     pub fn made(&self) -> u64 {
         self.built + self.written + self.restored
     }
 }
 
-/// One thing that happened in a run. Names of events and fields are read by editors and CI: they are stable.
+/// An event of a run. The names of events and fields are stable, since editors and CI read them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -292,19 +292,19 @@ pub enum Event {
     RunStarted {
         /// Number of the run in the store.
         run: i64,
-        /// What caused it: `build`, `watch`.
+        /// Its cause: `build`, `watch`.
         trigger: String,
         /// How many actions the plan has.
         actions: u64,
     },
-    /// What the course consists of may have changed: it was planned anew.
+    /// The course was planned anew, since its sources may have changed.
     Planned {
-        /// How many outputs it has.
+        /// How many outputs the course has.
         outputs: u64,
     },
-    /// An action is neither fresh nor restorable, and its work begins.
+    /// The work on an action begins, since it is neither fresh nor restorable.
     ActionStarted {
-        /// Identity of the action, stable over runs.
+        /// Identity of the action, stable across runs.
         action: String,
         /// What it does.
         kind: ActionKind,
@@ -313,7 +313,7 @@ pub enum Event {
         /// Why it is stale.
         reasons: Vec<String>,
     },
-    /// A running action got further.
+    /// A running action made progress.
     Progress {
         /// Identity of the action.
         action: String,
@@ -323,14 +323,14 @@ pub enum Event {
         done: u64,
         /// Steps in all.
         total: u64,
-        /// What is being worked on, such as `cell 3`.
+        /// The current step, such as `cell 3`.
         label: String,
     },
     /// An output was written, restored or removed.
     Output {
         /// Path relative to the course root (or absolute where it lies outside).
         path: String,
-        /// Digest of its bytes; none when it was removed.
+        /// Digest of its bytes; `None` if it was removed.
         digest: Option<Digest>,
     },
     /// An action ended.
@@ -341,33 +341,33 @@ pub enum Event {
         kind: ActionKind,
         /// The file the author edits.
         source: String,
-        /// How it ended.
+        /// The outcome.
         status: Status,
         /// Time it took, in milliseconds.
         duration_ms: u64,
-        /// Whether it failed in an earlier run and was not tried again, because nothing changed since.
+        /// Whether it failed in an earlier run and was not tried again, because nothing has changed since.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         replayed: bool,
-        /// Why it failed, where that is reported elsewhere: the identity of an action before it that failed, or a tool
-        /// that is missing.
+        /// The cause of the failure if that is reported elsewhere: the identity of a failed action that it needs, or a
+        /// missing tool.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<String>,
-        /// How many outputs were not made because it failed, its own and those of actions that need it.
+        /// How many outputs were not made because of the failure: its own, and those of actions that need it.
         #[serde(default, skip_serializing_if = "is_zero")]
         not_made: u64,
     },
-    /// Something to tell the author.
+    /// A message for the author.
     Diagnostic(Diagnostic),
-    /// The run is over.
+    /// The run has ended.
     RunFinished {
         /// Number of the run in the store.
         run: i64,
-        /// How the actions ended.
+        /// The outcomes of the actions.
         #[serde(flatten)]
         counts: Counts,
         /// Time the run took, in milliseconds.
         duration_ms: u64,
-        /// Whether it ended early because something changed: the next one goes on with its work.
+        /// Whether it ended early because something changed; the next run continues its work.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         interrupted: bool,
     },
@@ -377,22 +377,22 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// Where events go. Cheap to clone; events sent after the reader has gone are dropped.
+/// A sender of events. It is cheap to clone; events sent after the receiver is dropped are discarded.
 #[derive(Clone, Debug)]
 pub struct Events {
     reader: mpsc::Sender<Event>,
-    /// What was sent and is held back, until that is released.
+    /// The buffered events of a sender that holds them back; `None` inside once they are released.
     held: Option<Arc<Mutex<Option<Vec<Event>>>>>,
 }
 
 impl Events {
-    /// A sender and the receiver that reads what is sent.
+    /// Creates a sender and its receiver.
     pub fn channel() -> (Self, mpsc::Receiver<Event>) {
         let (reader, receiver) = mpsc::channel();
         (Self { reader, held: None }, receiver)
     }
 
-    /// Another sender to the same reader, who sees nothing of what it and its clones send before it is released.
+    /// Returns another sender to the same receiver. It buffers what it and its clones send until it is released.
     #[must_use]
     pub fn held_back(&self) -> Self {
         Self {
@@ -401,17 +401,17 @@ impl Events {
         }
     }
 
-    /// Sends what was held back, and holds back no more.
+    /// Sends the buffered events, and ends the buffering.
     pub fn release(&self) {
         let Some(held) = &self.held else { return };
-        // While it is locked nothing overtakes what is sent here.
+        // The lock is held until all are sent, so that no later event overtakes them.
         let mut held = lock(held);
         for event in held.take().into_iter().flatten() {
             self.send(event);
         }
     }
 
-    /// Sends an event.
+    /// Sends an event, or buffers it.
     pub fn emit(&self, event: Event) {
         if let Some(held) = &self.held {
             let mut held = lock(held);
@@ -424,7 +424,7 @@ impl Events {
     }
 
     fn send(&self, event: Event) {
-        // A reader that has gone (a closed terminal) must not stop the work.
+        // A receiver that was dropped (a closed terminal) must not stop the work.
         let _ = self.reader.send(event);
     }
 }

@@ -1,7 +1,7 @@
-//! Files that others made: opened only when they are regular files, and never in a way that blocks.
+//! Access to files that this process did not create: only regular files are opened, and opening never blocks.
 //!
-//! A path in a course may be a named pipe, a socket or a device: opening one waits for its other end, or has an effect of
-//! its own. Every path that this process did not just create is opened here.
+//! A path in a course may be a named pipe, a socket or a device. Opening one waits for its other end, or has a side
+//! effect. So every path that this process did not just create is opened by functions of this module.
 
 use std::fs::{File, FileType, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -14,16 +14,16 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::Whence;
 
-/// Opens a regular file for reading. Links are followed.
+/// Opens a regular file for reading. Symbolic links are followed.
 pub fn open(path: &Path) -> io::Result<File> {
     Ok(open_with_metadata(path)?.0)
 }
 
-/// The same, with what the system says of the file that was opened.
+/// Opens a regular file for reading, and returns the metadata of the opened file, too.
 fn open_with_metadata(path: &Path) -> io::Result<(File, Metadata)> {
-    // Before it is opened: opening a device is an act.
+    // Checked before it is opened, since opening a device can have side effects.
     check(std::fs::metadata(path)?.file_type())?;
-    // Something else may have taken its place meanwhile.
+    // Opened without blocking and checked again, since another file may have replaced it meanwhile.
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let file = OpenOptions::new()
         .read(true)
@@ -43,12 +43,13 @@ pub fn open_dir(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Opens a regular file for writing as it is, or creates it for this user alone: a file that is locked, not written.
+/// Opens a regular file for writing without changing it, or creates it with access for this user alone. Used for files
+/// that are only locked.
 pub fn open_or_create(path: &Path) -> io::Result<File> {
     create(path, &mut OpenOptions::new())
 }
 
-/// Opens a regular file for writing, or creates it for this user alone, with other options than these.
+/// Opens a regular file for writing, or creates it with access for this user alone. Further options are in `options`.
 pub fn create(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     match std::fs::metadata(path) {
         Ok(found) => check(found.file_type())?,
@@ -66,11 +67,11 @@ pub fn create(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     Ok(file)
 }
 
-/// The bytes of a regular file.
+/// Reads the bytes of a regular file.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let (mut file, metadata) = open_with_metadata(path)?;
     let mut bytes = Vec::new();
-    // What does not fit into memory is an error, not an abort.
+    // A file that does not fit into memory must cause an error, not an abort.
     let size = usize::try_from(metadata.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
     bytes
         .try_reserve_exact(size)
@@ -79,7 +80,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The text of a regular file.
+/// Reads the text of a regular file. Text that is not UTF-8 is an error of the kind `InvalidData`.
 pub fn read_to_string(path: &Path) -> io::Result<String> {
     String::from_utf8(read(path)?)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
@@ -136,7 +137,8 @@ pub fn not_a_file(kind: FileType) -> Option<&'static str> {
     }
 }
 
-/// Whether an error of looking at a path says that nothing is there. Any other one says nothing about that.
+/// Returns whether an error of accessing a path means that nothing exists there. Other errors do not say whether
+/// something exists.
 pub fn is_gone(error: &io::Error) -> bool {
     let kind = error.kind();
     matches!(
@@ -153,16 +155,16 @@ fn check(kind: FileType) -> io::Result<()> {
     }
 }
 
-/// Copies a regular file to a new one, with its permissions: inside the kernel, as a reflink where the file system can, and
-/// without filling its holes.
+/// Copies a regular file with its permissions. The copy is made inside the kernel, as a reflink if the file system
+/// supports that, and holes stay holes.
 pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
     copy_and(from, to, |_, _| ())
 }
 
-/// The same, with its modification time where the file system can keep that.
+/// Copies a regular file like [`copy`], with its modification time if the file system can store that.
 pub fn copy_with_time(from: &Path, to: &Path) -> io::Result<()> {
     copy_and(from, to, |metadata, target| {
-        // Only a convenience for people: without it nothing is lost.
+        // The time is only a convenience, so errors are ignored.
         if let Ok(modified) = metadata.modified() {
             let _ = target.set_modified(modified);
         }
@@ -182,7 +184,7 @@ fn copy_and(from: &Path, to: &Path, finish: impl FnOnce(&Metadata, &File)) -> io
     Ok(())
 }
 
-/// Copies the content of a file to an empty one, holes as holes.
+/// Copies the content of a file to an empty file. Holes stay holes.
 pub fn copy_content(source: &mut File, target: &mut File) -> io::Result<()> {
     let metadata = source.metadata()?;
     copy_known(source, &metadata, target)
@@ -209,13 +211,13 @@ fn copy_known(source: &mut File, metadata: &Metadata, target: &mut File) -> io::
     target.set_len(size)
 }
 
-/// Where data or a hole begins at or after an offset; none when there is no more.
+/// Returns the offset at which the next data or hole begins, at or after an offset, or `None` if there is none.
 fn seek(file: &File, offset: u64, whence: Whence) -> io::Result<Option<u64>> {
     let offset = i64::try_from(offset).map_err(io::Error::other)?;
     match nix::unistd::lseek(file, offset, whence) {
         Ok(found) => Ok(u64::try_from(found).ok()),
         Err(Errno::ENXIO) => Ok(None),
-        // The file system does not know: all of it is data.
+        // The file system does not report holes, so everything is data.
         Err(Errno::EINVAL) if matches!(whence, Whence::SeekData) => Ok(u64::try_from(offset).ok()),
         Err(Errno::EINVAL) => Ok(None),
         Err(error) => Err(error.into()),
@@ -274,7 +276,7 @@ mod tests {
         assert!(copied.blocks() <= blocks + 64, "{} blocks", copied.blocks());
         let bytes = read(&path("copy")).unwrap();
         assert!(bytes == read(&path("sparse")).unwrap());
-        // One that is all hole, and an empty one.
+        // A file that consists of a hole, and an empty file.
         File::create(path("hole")).unwrap().set_len(size).unwrap();
         copy(&path("hole"), &path("copy")).unwrap();
         assert_eq!(std::fs::metadata(path("copy")).unwrap().len(), size);

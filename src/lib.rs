@@ -1,8 +1,9 @@
-//! clm builds courses: it knows what every output should be made of and makes only what is stale.
+//! clm builds courses: it determines the inputs of every output, and makes only the outputs that are stale.
 //!
-//! Data flows one way: [`course`] (what the author wrote) -> [`plan`] (what should exist) -> [`store`] (what we
-//! remember) -> [`engine`] (what is stale) -> [`worker`] (who makes it) -> published outputs -> [`events`] -> [`ui`].
-//! [`watch`] tells when to look again; [`tools`] finds and installs the renderers; [`profile`] measures; [`cli`] is the command line over all of it.
+//! Data flows in one direction: [`course`] (the author's files) -> [`plan`] (the outputs of the course) -> [`store`]
+//! (records of earlier builds) -> [`engine`] (which outputs are stale) -> [`worker`] (makes them) -> published outputs
+//! -> [`events`] -> [`ui`]. [`watch`] reports changed files; [`tools`] finds and installs the renderers; [`profile`]
+//! measures runs; [`cli`] is the command line.
 
 pub mod cli;
 pub mod config;

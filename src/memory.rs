@@ -1,25 +1,26 @@
-//! Memory that is free goes back to the system: a process that stays shows what it needs, not what its first run needed.
+//! Returns free memory to the system, so that a resident process occupies what it needs now, not what its first run
+//! needed.
 
-// The C library's allocator has no safe door.
+// The allocator of the C library has no safe interface.
 #![allow(unsafe_code)]
 
-/// Lets threads share what is free: the allocator would keep some for eight threads of each processor, and no more than one
-/// of them works at a time.
+/// Limits the allocator to one arena per processor. By default it has up to eight, each with free memory of its own,
+/// although no more threads than processors run at a time.
 pub fn share() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         let arenas = i32::try_from(crate::parallel::processors()).unwrap_or(i32::MAX);
-        // SAFETY: it sets a number, before there are threads.
+        // SAFETY: the call only sets a parameter, before other threads are started.
         unsafe {
             libc::mallopt(libc::M_ARENA_MAX, arenas);
         }
     }
 }
 
-/// Gives free memory back, where the allocator does not do so itself.
+/// Returns free memory to the system, where the allocator does not do so by itself.
 pub fn release() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: it may be called at any time by any thread; it touches only memory that nobody uses.
+    // SAFETY: any thread may call this at any time; only unused memory is affected.
     unsafe {
         libc::malloc_trim(0);
     }

@@ -1,30 +1,30 @@
-//! The table of mounts, as the system tells it.
+//! Reads the system's table of mounts.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
-/// A file system that is mounted somewhere.
+/// A mounted file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Where.
+    /// The mount point.
     pub point: PathBuf,
-    /// Its kind, such as `ext4` or `fuse.sshfs`.
+    /// The type of the file system, such as `ext4` or `fuse.sshfs`.
     pub kind: String,
 }
 
-/// All mounts, in the order in which they cover each other. Empty on systems that do not tell.
+/// Returns all mounts; later ones cover earlier ones. The list is empty on systems without such a table.
 pub fn all() -> Vec<Mount> {
     parse(&std::fs::read("/proc/self/mountinfo").unwrap_or_default())
 }
 
-/// The mounts of a text in the format of `/proc/self/mountinfo`.
+/// Parses a table in the format of `/proc/self/mountinfo`.
 pub fn parse(table: &[u8]) -> Vec<Mount> {
     let lines = table.split(|byte| *byte == b'\n');
     let mount = |line: &[u8]| {
         let mut fields = line.split(|byte| *byte == b' ');
         let point = unescape(fields.nth(4)?);
-        // Any number of optional fields stands before the dash.
+        // Any number of optional fields precedes the dash.
         fields.find(|field| *field == b"-")?;
         let kind = String::from_utf8_lossy(fields.next()?).into_owned();
         Some(Mount {
@@ -35,7 +35,7 @@ pub fn parse(table: &[u8]) -> Vec<Mount> {
     lines.filter_map(mount).collect()
 }
 
-/// A path of the table: blanks, tabs, line ends and backslashes are written in octal digits.
+/// Decodes a path of the table, where blanks, tabs, line ends and backslashes are octal escapes.
 fn unescape(text: &[u8]) -> OsString {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;

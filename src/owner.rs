@@ -1,4 +1,5 @@
-//! Which process something belongs to (a lease, a worker, a directory, a daemon), and whether it is still there.
+//! Identifies the process that owns something (a lease, a worker, a directory, a daemon), and tells whether it has
+//! ended.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -7,19 +8,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// A process, told apart from others that had its number before, or have it elsewhere.
+/// The identity of a process. It differs from that of any other process which has the same number at another time or in
+/// another namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Owner {
     /// The process number.
     pub pid: u32,
-    /// When it started, in the system's ticks; 0 where the system does not tell. Numbers are used again.
+    /// Its start time in the system's ticks, since numbers are reused; 0 if the system does not report it.
     pub started: u64,
-    /// The machine, and the namespace that process numbers are of.
+    /// The host name, and the namespace of its process number.
     pub host: String,
 }
 
 impl Owner {
-    /// This process.
+    /// Returns the identity of this process.
     pub fn current() -> Self {
         static CURRENT: OnceLock<Owner> = OnceLock::new();
         CURRENT
@@ -37,18 +39,18 @@ impl Owner {
             .clone()
     }
 
-    /// Whether it is a process of this machine and namespace, where its number means something.
+    /// Returns whether the process belongs to this machine and namespace, so that its number is meaningful here.
     pub fn is_here(&self) -> bool {
         self.host == Self::current().host
     }
 
-    /// The name of a directory of this process, which tells later whose it was.
+    /// Returns a name for a directory of this process. [`Owner::is_gone_by_name`] reads it.
     pub fn dir_name(&self) -> String {
         format!("{}-{}-{}", self.pid, self.started, tag(&self.host))
     }
 
-    /// Whether the process that a directory is named after has certainly ended; none when that cannot be known here,
-    /// since it is one of another machine or process namespace, or the name is none of [`Owner::dir_name`].
+    /// Returns whether the process that a directory is named after has certainly ended. Returns `None` if the process
+    /// is of another machine or namespace, or if the name is not from [`Owner::dir_name`].
     pub fn is_gone_by_name(name: &str) -> Option<bool> {
         let mut parts = name.split('-');
         let (pid, started, host) = (parts.next()?, parts.next()?, parts.next()?);
@@ -64,7 +66,7 @@ impl Owner {
         Some(owner.is_gone())
     }
 
-    /// Whether the process has certainly ended. Nothing is certain about another machine.
+    /// Returns whether the process has certainly ended. For another machine or namespace the answer is always `false`.
     pub fn is_gone(&self) -> bool {
         if self.host != Self::current().host {
             return false;
@@ -77,17 +79,17 @@ impl Owner {
     }
 }
 
-/// A short name of a machine: paths of sockets are short.
+/// Returns a short name of a machine, since the length of socket paths is limited.
 fn tag(host: &str) -> String {
     Digest::of(host).short()[..8].to_owned()
 }
 
 enum Life {
-    /// It runs, and started then.
+    /// It is running, and started at this time.
     Since(u64),
-    /// It may run: the system says no more.
+    /// It may be running: the system reports no more.
     Unknown,
-    /// It does not run.
+    /// It has ended.
     Gone,
 }
 
@@ -96,9 +98,9 @@ fn look(pid: u32) -> Life {
         return life(&stat);
     }
     let Ok(pid) = i32::try_from(pid) else {
-        return Life::Gone; // no process ever has such a number
+        return Life::Gone; // no process can have such a number
     };
-    // The stat of another user's process may be hidden; a signal that is not sent still tells.
+    // The stat of another user's process may be hidden, but signal 0 still reports whether the process exists.
     let pid = nix::unistd::Pid::from_raw(pid);
     match nix::sys::signal::kill(pid, None) {
         Err(nix::errno::Errno::ESRCH) => Life::Gone,
@@ -106,14 +108,14 @@ fn look(pid: u32) -> Life {
     }
 }
 
-/// Reads `/proc/PID/stat`: state and start time come after the name, which may contain anything.
+/// Parses `/proc/PID/stat`. State and start time follow the name, which may contain any characters.
 fn life(stat: &str) -> Life {
     let fields: Vec<&str> = stat
         .rsplit_once(')')
         .map(|(_, rest)| rest.split_whitespace().collect())
         .unwrap_or_default();
     match (fields.first(), fields.get(19)) {
-        // Killed, only not yet reaped by its parent.
+        // It has ended, but its parent has not reaped it yet.
         (Some(&("Z" | "X" | "x")), _) => Life::Gone,
         (Some(_), Some(ticks)) => ticks.parse().map_or(Life::Unknown, Life::Since),
         _ => Life::Unknown,
@@ -126,7 +128,7 @@ fn host() -> String {
         .or_else(|| std::env::var("COMPUTERNAME").ok())
         .or_else(|| std::env::var("HOSTNAME").ok())
         .unwrap_or_else(|| "this machine".to_owned());
-    // Two containers may share a course and even a name, but not their process numbers.
+    // Two containers may share a course and even a host name, but not the namespace of process numbers.
     let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
     format!("{} {}", name.trim(), namespace.display())
         .trim()
@@ -163,7 +165,7 @@ mod tests {
         };
         let is_linux = cfg!(target_os = "linux");
         assert_eq!(Owner::is_gone_by_name(&before.dir_name()), Some(is_linux));
-        // Its number is nobody's here, but it is another namespace's.
+        // No process here has its number, but the number belongs to another namespace.
         let elsewhere = Owner {
             pid: u32::MAX,
             host: "elsewhere".to_owned(),

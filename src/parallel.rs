@@ -1,55 +1,56 @@
-//! Work by several threads: the same for many items, two things side by side, and what they share.
+//! Parallel work on several threads: a function over many items, two functions side by side, and locks.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracing::debug_span;
 
-/// How many threads look at files; more wait for each other in the kernel.
+/// How many threads access files; more would only wait for each other in the kernel.
 const THREADS: usize = 8;
-/// How many items that take no time a thread takes at once.
+/// How many items a thread takes at once if they take hardly any time.
 const CHUNK: usize = 64;
-/// The same for items that are computed.
+/// How many items a thread takes at once if they are computed.
 const COMPUTED: usize = 4;
-/// The span of what another thread does.
+/// The name of the span around the work of another thread.
 pub const BESIDE: &str = "beside";
 
-/// What `look` gives for every item, in their order. For many items that take hardly any time each.
+/// Calls `look` for every item and returns the results in order. For many items that take hardly any time each.
 pub fn map<T: Sync, R: Send>(items: &[T], look: impl Fn(&T) -> R + Sync) -> Vec<R> {
     in_chunks(items, CHUNK, processors().min(THREADS), look)
 }
 
-/// The same for items that take long, and not all equally so.
+/// Calls `work` for every item and returns the results in order. For items that take long, with large differences.
 pub fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     in_chunks(items, 1, processors().min(THREADS), work)
 }
 
-/// The same for items that need a processor, and hardly any file.
+/// Calls `work` for every item and returns the results in order. For items that need a processor and hardly any file
+/// access.
 pub fn compute<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     in_chunks(items, COMPUTED, processors(), work)
 }
 
-/// What threads share. It is whole although one panicked that had it: what must change together changes in one step,
-/// or in a transaction.
+/// Locks a mutex even if a thread panicked while it had the lock. The data is consistent in this case, too, since
+/// related changes are made in one step or in a transaction.
 pub fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Both results: the first one's thread is another.
+/// Runs `other` on another thread and `here` on this one, and returns both results. Panics are passed on.
 pub fn beside<A: Send, B>(other: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
-    // A span is a part of the one that is entered in its thread: a new thread has none.
+    // The parent of a span is the current span of the thread that creates it, so it is created here.
     let span = debug_span!(BESIDE);
     std::thread::scope(|scope| {
         let other = scope.spawn(move || span.in_scope(other));
         let here = here();
-        // A panic in there is one of ours.
+        // A panic in the other thread is passed on to the caller.
         let other = other.join();
         let other = other.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         (other, here)
     })
 }
 
-/// Whoever is done with a chunk takes the next.
+/// Distributes chunks of items over threads. A thread that has finished a chunk takes the next one.
 fn in_chunks<T: Sync, R: Send>(
     items: &[T],
     size: usize,
@@ -76,7 +77,7 @@ fn in_chunks<T: Sync, R: Send>(
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(some)).collect();
         let mut done = some();
         for thread in others {
-            // A panic in there is one of ours.
+            // A panic in the other thread is passed on to the caller.
             let others = thread.join();
             done.extend(others.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
@@ -86,7 +87,7 @@ fn in_chunks<T: Sync, R: Send>(
     done.into_iter().flat_map(|(_, results)| results).collect()
 }
 
-/// How many processors there are for this process.
+/// Returns how many processors this process may use.
 pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

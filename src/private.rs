@@ -1,6 +1,6 @@
-//! Files and directories that only this user may open, whatever the umask.
+//! Files and directories that only this user can access, whatever the umask.
 //!
-//! Everything in the state directory is such: it holds results, outputs of cells and the preview's address.
+//! This applies to everything in the state directory: it contains results, outputs of cells and the preview's address.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -9,9 +9,9 @@ use std::path::Path;
 
 use crate::files;
 
-/// What others must not be allowed.
+/// The permission bits of the group and of others.
 const OTHERS: u32 = 0o077;
-/// What the entries of a state directory begin with.
+/// Prefixes of the names that clm creates in a state directory.
 const OWN_NAMES: &[&str] = &[
     ".gitignore",
     "CACHEDIR.TAG",
@@ -29,7 +29,7 @@ const OWN_NAMES: &[&str] = &[
     "watch",
 ];
 
-/// Creates a directory that is missing, and those above it, for this user alone. One that exists is not changed.
+/// Creates a directory and its missing parents with access for this user alone. An existing directory is not changed.
 pub fn create_dir_all(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -37,29 +37,29 @@ pub fn create_dir_all(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Writes a file for this user alone.
+/// Writes a file with access for this user alone. The permissions of an existing file are not changed.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = files::create(path, OpenOptions::new().truncate(true))?;
     io::Write::write_all(&mut file, bytes)
 }
 
-/// Opens a file to add to it; one that others could read is taken from them.
+/// Opens a file for appending, and removes access of other users.
 pub fn append(path: &Path) -> io::Result<File> {
     let file = files::create(path, OpenOptions::new().append(true))?;
-    // A file of another user stays as it is.
+    // This fails for a file of another user, whose permissions are then not changed.
     let _ = restrict(path);
     Ok(file)
 }
 
-/// Creates a state directory, or takes one that exists from other users with all that is in it.
+/// Creates a state directory, or removes other users' access to an existing one and to everything in it.
 ///
-/// A directory that the person chose and that holds other things too keeps its permissions, as those things do.
+/// If the user chose a directory that also contains other files, its own permissions and theirs are not changed.
 pub fn state_dir(dir: &Path) -> io::Result<()> {
     if !dir.is_dir() {
         return create_dir_all(dir);
     }
     let is_open = |path: &Path| std::fs::metadata(path).is_ok_and(|found| is_open(&found));
-    // The tag is restricted last: a walk that was stopped is done again.
+    // The tag is restricted last, so that an interrupted walk is repeated by the next call.
     let tag = dir.join("CACHEDIR.TAG");
     let is_ours = is_ours(dir);
     let is_loose = is_open(&tag) || (is_ours && is_open(dir));
@@ -74,7 +74,7 @@ pub fn state_dir(dir: &Path) -> io::Result<()> {
             restrict_all(&entry.path());
         }
     }
-    // What cannot be changed (another user's, a read-only file system) stays as it is.
+    // Permissions that cannot be changed (another user's, a read-only file system) are ignored.
     if is_ours {
         let _ = restrict(dir);
     }
@@ -82,7 +82,7 @@ pub fn state_dir(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a directory holds nothing but what clm puts there.
+/// Returns whether a directory contains only what clm creates there.
 fn is_ours(dir: &Path) -> bool {
     if dir.file_name().is_some_and(|name| name == ".clm") {
         return true;
@@ -97,7 +97,7 @@ fn is_ours(dir: &Path) -> bool {
     })
 }
 
-/// Takes a directory from other users with all that is in it. Links are not followed; what cannot be changed stays.
+/// Removes other users' access to a directory and everything in it. Links are not followed, and errors are ignored.
 fn restrict_all(path: &Path) {
     let Ok(metadata) = path.symlink_metadata() else {
         return;
@@ -115,7 +115,7 @@ fn restrict_all(path: &Path) {
     let _ = restrict(path);
 }
 
-/// Takes a file or directory from other users.
+/// Removes other users' access to a file or directory.
 fn restrict(path: &Path) -> io::Result<()> {
     let metadata = std::fs::symlink_metadata(path)?;
     if metadata.is_symlink() || !is_open(&metadata) {
@@ -165,7 +165,7 @@ mod tests {
             assert_eq!(mode(&state.join(name)), 0o700, "{name}");
         }
         assert_eq!(mode(&outside), 0o644);
-        // Somebody opened it again.
+        // The directory was made accessible again.
         set(&state, 0o755);
         set(&state.join("daemon.log"), 0o666);
         state_dir(&state).unwrap();
