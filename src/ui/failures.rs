@@ -1,22 +1,22 @@
-//! What failed in a run, a line for each file that the author edits: all outputs of a deck fail together.
+//! Collects the failures of a run, in one line per source file, since all outputs of a deck fail together.
 
 use std::collections::BTreeMap;
 
 use crate::events::{Event, Status};
 
-/// Failures by their source.
+/// The failures by their source.
 #[derive(Debug, Default)]
 pub struct Failures(BTreeMap<String, Failure>);
 
 #[derive(Debug, Default)]
 struct Failure {
     outputs: u64,
-    /// Whether something failed now, and not only in an earlier run.
+    /// Whether something failed in this run, and not only in an earlier one.
     is_new: bool,
 }
 
 impl Failures {
-    /// Takes note of an event. What failed because of something else goes with that.
+    /// Records an event. A failure with another cause is not counted separately, since it is reported with its cause.
     pub fn add(&mut self, event: &Event) {
         match event {
             Event::RunStarted { .. } => self.0.clear(),
@@ -36,7 +36,7 @@ impl Failures {
         }
     }
 
-    /// The lines to end a run with.
+    /// Returns the lines about all failures, for the end of a run, and forgets the failures.
     pub fn take(&mut self) -> Vec<String> {
         let all = std::mem::take(&mut self.0).into_iter();
         all.map(|(source, failure)| {

@@ -1,29 +1,30 @@
-//! Many diagnostics: the first are shown whole, the next in a line each, and further warnings are only counted.
+//! Limits long output: the first diagnostics are shown in full, the next ones in one line each, and further warnings
+//! are only counted.
 
 use std::collections::{BTreeMap, HashSet};
 
 use crate::events::{Diagnostic, Severity};
 
-/// How many errors, and how many warnings, are shown with everything that there is to say.
+/// How many errors, and how many warnings, are shown in full.
 const WHOLE_ERRORS: usize = 20;
 const WHOLE_WARNINGS: usize = 10;
-/// How many warnings are shown at all. Errors are never left out.
+/// How many warnings are shown at all. Errors are never omitted.
 const WARNINGS: usize = 40;
-/// How many files are named among those whose warnings are only counted.
+/// How many files are listed whose warnings are only counted.
 const FILES: usize = 3;
 
-/// What was shown so far.
+/// What has been shown so far.
 #[derive(Debug, Default)]
 pub struct Flood {
     errors: usize,
     warnings: usize,
     hints: HashSet<String>,
-    /// How many warnings were only counted, by file.
+    /// How many warnings of each file were only counted.
     counted: BTreeMap<String, usize>,
 }
 
 impl Flood {
-    /// The diagnostic as it is to be shown; none when it is only counted.
+    /// Returns the diagnostic in the form to show, or `None` if it is only counted.
     pub fn admit(&mut self, diagnostic: &Diagnostic) -> Option<Diagnostic> {
         let is_error = diagnostic.severity == Severity::Error;
         let (count, whole) = match is_error {
@@ -42,7 +43,7 @@ impl Flood {
             shown.detail = None;
             shown.message = first_line(&shown.message);
         }
-        // What helps against many of them is said once.
+        // The hint of several warnings is shown once.
         let is_known = |hint: &String| !self.hints.insert(hint.clone());
         if !is_error && shown.hint.as_ref().is_some_and(is_known) || !is_whole {
             shown.hint = None;
@@ -50,7 +51,7 @@ impl Flood {
         Some(shown)
     }
 
-    /// A line about the warnings that were only counted since this was asked last.
+    /// Returns a line about the warnings that were only counted since the last call.
     pub fn rest(&mut self) -> Option<String> {
         let counted = std::mem::take(&mut self.counted);
         let total: usize = counted.values().sum();

@@ -1,4 +1,4 @@
-//! Annotations that GitHub shows beside the lines of a pull request.
+//! Annotations that GitHub shows at the lines of a pull request.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use crate::events::{Diagnostic, Event, Severity};
 use super::plain::{Plain, Said};
 use super::{Paths, Reporter, Verbosity};
 
-/// Plain lines, and an annotation for every diagnostic on stdout.
+/// Writes plain lines, and an annotation for every diagnostic on stdout.
 pub struct Github<W> {
     plain: Plain<W>,
     said: Said,
@@ -15,7 +15,7 @@ pub struct Github<W> {
 }
 
 impl<W: Write> Github<W> {
-    /// A reporter that writes plain lines to `out`. Files are named for people, and for the repository.
+    /// Creates a reporter that writes plain lines to `out`. `people` names files in lines, `repository` in annotations.
     pub fn new(out: W, verbosity: Verbosity, (people, repository): (Paths, Paths)) -> Self {
         Self {
             plain: Plain::new(out, verbosity, false).with_paths(people),
@@ -40,7 +40,7 @@ impl<W: Write + Send> Reporter for Github<W> {
     }
 }
 
-/// The workflow command for a diagnostic.
+/// Returns the workflow command for a diagnostic.
 pub fn annotation(diagnostic: &Diagnostic) -> String {
     let command = match diagnostic.severity {
         Severity::Note => "notice",

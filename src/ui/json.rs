@@ -6,11 +6,11 @@ use crate::events::Event;
 
 use super::Reporter;
 
-/// Writes every event as a JSON object on a line of its own.
+/// Writes every event as a JSON object on its own line.
 pub struct Json<W>(W);
 
 impl<W: Write> Json<W> {
-    /// A reporter that writes to `out`.
+    /// Creates a reporter that writes to `out`.
     pub fn new(out: W) -> Self {
         Self(out)
     }
@@ -20,7 +20,7 @@ impl<W: Write + Send> Reporter for Json<W> {
     fn event(&mut self, event: &Event) {
         if let Ok(mut line) = serde_json::to_string(event) {
             line.push('\n');
-            // A closed pipe means that the reader has enough.
+            // If the pipe is closed, the reader needs no more events.
             let _ = self.0.write_all(line.as_bytes());
         }
     }

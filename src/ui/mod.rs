@@ -1,4 +1,4 @@
-//! What people see: the only place that prints.
+//! Output to users: no other module prints.
 
 mod failures;
 mod flood;
@@ -25,7 +25,7 @@ pub use paths::Paths;
 pub use summary::Summary;
 pub use watch::Watch;
 
-/// How a run is reported.
+/// The format in which a run is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum MessageFormat {
     /// Lines and progress bars for people, on stderr.
@@ -34,12 +34,12 @@ pub enum MessageFormat {
     Json,
     /// Annotations of GitHub's workflows, besides lines for people.
     Github,
-    /// One line a diagnostic with an absolute path, on stdout: for editors.
+    /// One line per diagnostic with an absolute path, on stdout: for editors.
     Short,
 }
 
 impl MessageFormat {
-    /// What suits where we run.
+    /// Returns the default format in the current environment.
     pub fn detect() -> Self {
         if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
             Self::Github
@@ -49,26 +49,26 @@ impl MessageFormat {
     }
 }
 
-/// Told about everything that happens in a run.
+/// Receives all events of a run.
 pub trait Reporter: Send {
-    /// Something happened.
+    /// Reports an event.
     fn event(&mut self, event: &Event);
 
-    /// Nothing more will happen.
+    /// Ends the report: no further event follows.
     fn finish(&mut self) {}
 }
 
-/// How much is said.
+/// How much is reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verbosity {
-    /// Only what went wrong, and the last line.
+    /// Only failures and the last line.
     pub quiet: bool,
     /// Also what was written and copied in this process.
     pub verbose: bool,
 }
 
-/// The reporter for a format; progress bars only on a terminal that can show them. `place` is the course, if there is
-/// one.
+/// Returns the reporter for a format. Progress bars are used only on a terminal that can show them. `place` is the
+/// course, if there is one.
 pub fn reporter(
     format: MessageFormat,
     place: Option<&Place>,
@@ -97,46 +97,46 @@ pub fn reporter(
     }
 }
 
-/// Whether stderr is a terminal that bars can be drawn on.
+/// Returns whether stderr is a terminal that can show progress bars.
 pub fn can_draw() -> bool {
     console::Term::stderr().features().is_attended()
         && std::env::var_os("CI").is_none()
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Says something to people: a line on stderr.
+/// Prints a line for people on stderr.
 pub fn say(line: &str) {
-    // People who closed their terminal do not hear it.
+    // Fails if the terminal was closed, which must not end the work.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Prints data on stdout as it is.
+/// Prints data on stdout unchanged.
 pub fn data(text: &str) {
     let _ = stdout::Stdout.write_all(text.as_bytes());
 }
 
-/// Why data that was printed on stdout has not arrived; none when it has, or when its reader had enough.
+/// Returns the error that prevented data from being written to stdout. A reader that closed the pipe is not an error.
 pub fn data_lost() -> Option<std::io::Error> {
     let _ = stdout::Stdout.flush();
     stdout::lost()
 }
 
-/// How a run went, in one line.
+/// Formats the counts of a run in one line.
 pub fn counts(counts: &Counts, duration_ms: u64) -> String {
     text::counts(counts, duration_ms)
 }
 
-/// A time in milliseconds as people write it.
+/// Formats a time in milliseconds.
 pub fn duration(ms: u64) -> String {
     text::duration(ms)
 }
 
-/// A number of bytes, for people.
+/// Formats a number of bytes.
 pub fn size(bytes: u64) -> String {
     text::size(bytes)
 }
 
-/// Says diagnostics to people.
+/// Prints diagnostics for people.
 pub fn say_diagnostics(diagnostics: &[Diagnostic]) {
     let colours = console::colors_enabled_stderr();
     for diagnostic in diagnostics {
@@ -144,7 +144,7 @@ pub fn say_diagnostics(diagnostics: &[Diagnostic]) {
     }
 }
 
-/// Diagnostics as texts for people, as they are shown on stdout: a page of them, however many there are.
+/// Formats diagnostics for people, in the form used on stdout. The length is limited, however many there are.
 pub fn listed(diagnostics: &[Diagnostic], place: Option<&Place>) -> Vec<String> {
     texts(diagnostics, place, console::colors_enabled())
 }
@@ -162,7 +162,7 @@ fn texts(diagnostics: &[Diagnostic], place: Option<&Place>, colours: bool) -> Ve
     texts
 }
 
-/// Says why a command came to nothing: to people, or to an editor where that was asked for.
+/// Reports the error that ended a command, in the format for people or for editors.
 pub fn say_error(error: &Error, format: Option<MessageFormat>, place: Option<&Place>) {
     if format != Some(MessageFormat::Short) {
         let colours = console::colors_enabled_stderr();

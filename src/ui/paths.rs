@@ -1,30 +1,31 @@
-//! How files are named: diagnostics name them below the course root, people and GitHub stand elsewhere.
+//! Converts file names from paths below the course root to paths for people and for GitHub.
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::config::Place;
 use crate::events::Diagnostic;
 
-/// Names files relative to the directory where a person works. The default leaves names as they are.
+/// Converts file names to paths relative to another directory. The default leaves names unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct Paths(Option<Inner>);
 
 #[derive(Clone, Debug)]
 struct Inner {
-    /// What the names are below.
+    /// The directory that the names are relative to.
     root: PathBuf,
-    /// Where they are to be named from.
+    /// The directory that the results are relative to.
     base: PathBuf,
 }
 
 impl Paths {
-    /// For a person in the working directory: a terminal or an editor opens what it is shown.
+    /// Returns paths relative to the working directory, which terminals and editors can open.
     pub fn of_person(place: Option<&Place>) -> Self {
         let base = std::env::current_dir().and_then(|dir| dir.canonicalize());
         Self::new(place, base.ok())
     }
 
-    /// For GitHub, which names files below the repository: its checkout, or else the git repository of the course.
+    /// Returns paths relative to the repository, as GitHub needs them: its checkout, or else the git repository of the
+    /// course.
     pub fn of_repository(place: Option<&Place>) -> Self {
         let workspace = std::env::var_os("GITHUB_WORKSPACE").map(PathBuf::from);
         Self::in_repository(place, workspace.as_deref())
@@ -48,11 +49,11 @@ impl Paths {
             root: place.root.clone(),
             base,
         });
-        // At the root the names are right already.
+        // Names relative to the root are correct already.
         Self(inner.filter(|inner| inner.root != inner.base))
     }
 
-    /// The name of a file.
+    /// Converts the name of a file.
     pub fn name(&self, file: &str) -> String {
         let Some(Inner { root, base }) = &self.0 else {
             return file.to_owned();
@@ -60,7 +61,7 @@ impl Paths {
         relative(&root.join(file), base).unwrap_or_else(|| file.to_owned())
     }
 
-    /// A diagnostic whose file is named so.
+    /// Returns a diagnostic with the converted name of its file.
     pub fn named(&self, diagnostic: &Diagnostic) -> Diagnostic {
         let mut named = diagnostic.clone();
         if let Some(file) = &mut named.file {
@@ -70,8 +71,8 @@ impl Paths {
     }
 }
 
-/// A file as it is named from `base`: by a relative path where the two have more than the top of the file system in
-/// common, else by the absolute one.
+/// Returns a path relative to `base`, or an absolute path if the two have hardly more than the root directory in
+/// common.
 fn relative(file: &Path, base: &Path) -> Option<String> {
     let common: Vec<Component<'_>> = file
         .components()
@@ -138,9 +139,9 @@ mod tests {
         let below = "courses/python/slides/a.py";
         assert_eq!(name(None), below);
         assert_eq!(name(Some(&top.join("repository"))), below);
-        // A course that was checked out into a directory of the workspace.
+        // A course in a subdirectory of the workspace.
         assert_eq!(name(Some(&top)), format!("repository/{below}"));
-        // The workspace of something else says nothing.
+        // A workspace without the course is ignored.
         assert_eq!(name(Some(Path::new("/nowhere"))), below);
     }
 }

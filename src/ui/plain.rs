@@ -9,7 +9,7 @@ use super::failures::Failures;
 use super::flood::Flood;
 use super::{Paths, Reporter, Verbosity, text};
 
-/// Writes a line for everything worth one.
+/// Writes a line for every noteworthy event.
 pub struct Plain<W> {
     out: W,
     verbosity: Verbosity,
@@ -20,19 +20,19 @@ pub struct Plain<W> {
     flood: Flood,
 }
 
-/// Diagnostics that were said: the same one is said once.
+/// The diagnostics that were reported, so that none is reported twice.
 #[derive(Default)]
 pub struct Said(HashSet<String>);
 
 impl Said {
-    /// Whether the diagnostic is new.
+    /// Returns whether the diagnostic was not reported before, and records it.
     pub fn is_new(&mut self, diagnostic: &Diagnostic) -> bool {
         self.0.insert(format!("{diagnostic:?}"))
     }
 }
 
 impl<W: Write> Plain<W> {
-    /// A reporter that writes to `out`.
+    /// Creates a reporter that writes to `out`.
     pub fn new(out: W, verbosity: Verbosity, colours: bool) -> Self {
         Self {
             out,
@@ -45,14 +45,14 @@ impl<W: Write> Plain<W> {
         }
     }
 
-    /// Names files relative to the working directory.
+    /// Converts the names of files with `paths`.
     #[must_use]
     pub fn with_paths(self, paths: Paths) -> Self {
         Self { paths, ..self }
     }
 
     fn line(&mut self, line: &str) {
-        // The reader has gone: the work goes on.
+        // If the reader has gone, the work still goes on.
         let _ = writeln!(self.out, "{line}");
     }
 }

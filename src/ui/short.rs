@@ -1,4 +1,4 @@
-//! One line a diagnostic, for editors: `FILE:LINE:COLUMN: SEVERITY: MESSAGE` or `FILE:LINE: SEVERITY: MESSAGE`.
+//! One line per diagnostic, for editors: `FILE:LINE:COLUMN: SEVERITY: MESSAGE` or `FILE:LINE: SEVERITY: MESSAGE`.
 
 use std::io::Write;
 
@@ -10,7 +10,7 @@ use crate::events::{Diagnostic, Event, Severity};
 use super::plain::{Plain, Said};
 use super::{Reporter, Verbosity};
 
-/// Diagnostics as data; everything else as lines for people.
+/// Writes diagnostics as data, and everything else as lines for people.
 pub struct Short<D, P> {
     data: D,
     place: Option<Place>,
@@ -20,7 +20,8 @@ pub struct Short<D, P> {
 }
 
 impl<D: Write, P: Write> Short<D, P> {
-    /// A reporter that writes diagnostics to `data` and the rest to `people`; `place` is the course, if there is one.
+    /// Creates a reporter that writes diagnostics to `data` and the rest to `people`; `place` is the course, if there
+    /// is one.
     pub fn new(data: D, people: P, place: Option<Place>, verbosity: Verbosity) -> Self {
         Self {
             data,
@@ -38,7 +39,7 @@ impl<D: Write + Send, P: Write + Send> Reporter for Short<D, P> {
             Event::Diagnostic(diagnostic) => {
                 if self.said.is_new(diagnostic) {
                     let line = line(diagnostic, self.place.as_ref());
-                    // A closed pipe means that the reader has enough.
+                    // If the pipe is closed, the reader needs no more diagnostics.
                     let _ = writeln!(self.data, "{line}");
                 }
             }
@@ -53,9 +54,9 @@ impl<D: Write + Send, P: Write + Send> Reporter for Short<D, P> {
     }
 }
 
-/// A diagnostic in one line. The path is absolute, since an editor has a working directory of its own, and there is
-/// always a line, since an editor cannot go to a file without one. What is wrong with no file in particular is reported at
-/// the specification.
+/// Formats a diagnostic in one line. The path is absolute, since editors have their own working directory. There is
+/// always a line number, since an editor cannot go to a file without one. Errors and warnings without a file get the
+/// path of the specification.
 pub fn line(diagnostic: &Diagnostic, place: Option<&Place>) -> String {
     let severity = match diagnostic.severity {
         Severity::Note => "note",

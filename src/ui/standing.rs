@@ -1,29 +1,30 @@
-//! Warnings that hold until what they are about is looked at again: a watch does not look at what it knows to be up to
-//! date, and so is not told of it with every run.
+//! Warnings that are still valid although the last run did not report them: a watch does not process sources that are
+//! known to be up to date, so a run repeats only some of the warnings.
 
 use std::collections::HashSet;
 
 use crate::events::{Diagnostic, Event, Severity, Status};
 
-/// The warnings and notes that hold, in the order in which they were said first.
+/// The valid warnings and notes, in the order in which they were first reported.
 #[derive(Default)]
 pub struct StandingWarnings {
     standing: Vec<Diagnostic>,
-    /// Of the run that goes on.
+    /// Those of the current run.
     seen: Vec<Diagnostic>,
-    /// Sources that were looked at in the run that goes on.
+    /// Sources that were processed in the current run.
     touched: HashSet<String>,
-    /// Sources of actions. What is said of other files, such as the specification, is said with every run.
+    /// Sources of actions. Warnings about other files, such as the specification, are reported in every run.
     sources: HashSet<String>,
     is_news: bool,
 }
 
 impl StandingWarnings {
-    /// Takes note of an event.
+    /// Records an event.
     pub fn add(&mut self, event: &Event) {
         match event {
             Event::ActionStarted { source, .. } => self.touch(source),
-            // What failed before is reported with every run, and the warnings of its other outputs are not.
+            // A failed action may be one of an earlier run, reported again without the warnings of the source's other
+            // outputs.
             Event::ActionFinished { source, status, .. }
                 if !matches!(status, Status::Superseded | Status::Failed) =>
             {
@@ -41,12 +42,12 @@ impl StandingWarnings {
         }
     }
 
-    /// What holds after the last run that ended.
+    /// Returns the warnings that are valid after the last finished run.
     pub fn all(&self) -> &[Diagnostic] {
         &self.standing
     }
 
-    /// Whether the last run that ended changed what holds.
+    /// Returns whether the last finished run changed them.
     pub fn is_news(&self) -> bool {
         self.is_news
     }

@@ -1,15 +1,15 @@
-//! Standard output for data: what cannot be written there is not lost in silence.
+//! Standard output for data: errors are recorded, so that lost data is reported.
 
 use std::io::{Error, ErrorKind, Result, Write};
 use std::sync::OnceLock;
 
-/// The first error that was met.
+/// The first error, if any.
 static LOST: OnceLock<(ErrorKind, String)> = OnceLock::new();
 
-/// Standard output that remembers its first error. A closed pipe is none: its reader has enough.
+/// Standard output that records its first error. A closed pipe is not an error, since the reader needs no more.
 pub struct Stdout;
 
-/// The first error of standard output in this process.
+/// Returns the first error of standard output in this process.
 pub fn lost() -> Option<Error> {
     let (kind, text) = LOST.get()?;
     Some(Error::new(*kind, text.clone()))

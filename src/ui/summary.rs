@@ -4,28 +4,28 @@ use serde::Serialize;
 
 use crate::events::{Counts, Diagnostic, Event, Status};
 
-/// What `--summary` writes.
+/// The content of the file that `--summary` writes.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Summary {
-    /// How the actions ended.
+    /// The outcomes of the actions.
     #[serde(flatten)]
     counts: Counts,
-    /// How long the run took, in milliseconds; none when it did not end.
+    /// How long the run took, in milliseconds; `None` if it did not end.
     duration_ms: Option<u64>,
-    /// What workers made.
+    /// Actions that workers made.
     built_actions: Vec<String>,
-    /// What failed.
+    /// Actions that failed.
     failed_actions: Vec<String>,
     /// Outputs that were written.
     written_outputs: Vec<String>,
-    /// What was removed.
+    /// Outputs that were removed.
     removed_outputs: Vec<String>,
-    /// What was said.
+    /// Diagnostics of the run.
     diagnostics: Vec<Diagnostic>,
 }
 
 impl Summary {
-    /// Takes note of an event.
+    /// Records an event.
     pub fn add(&mut self, event: &Event) {
         match event {
             Event::ActionFinished {
@@ -64,7 +64,7 @@ impl Summary {
         }
     }
 
-    /// The text of the file.
+    /// Returns the text of the file.
     pub fn to_json(&self) -> String {
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');

@@ -99,7 +99,7 @@ fn a_failing_source_is_one_line_and_a_failure_of_before_is_still_failing() {
         failed("execute a.py en", true, None, 8),
         failed("execute b.py de", true, None, 1),
         failed("html b.py de", true, Some("execute b.py de"), 0),
-        // Told with the tool that is missing.
+        // Reported with the tool that is missing.
         failed("plantuml c.pu", false, Some("PlantUML is not installed"), 2),
         run_finished(),
     ];
@@ -254,7 +254,7 @@ fn data_for_editors_is_apart_from_what_people_read() {
     );
 }
 
-/// What was written, while it is being written.
+/// The output of a reporter, which tests can read meanwhile.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 
@@ -269,7 +269,7 @@ impl Write for Written {
 }
 
 impl Written {
-    /// What was written since the last look, without the time of day.
+    /// Returns the lines since the last call, without the time of day.
     fn take(&self) -> Vec<String> {
         let bytes = std::mem::take(&mut *self.0.lock().unwrap());
         let without_time = |line: &str| match line.split_once(' ') {
@@ -283,7 +283,7 @@ impl Written {
     }
 }
 
-/// A run of a watch: what happens between its begin and its end.
+/// Sends the events of a run to a watch, with its begin and end.
 fn run_of(watch: &mut Watch, events: &[Event]) {
     watch.event(&Event::RunStarted {
         run: 1,
@@ -340,7 +340,7 @@ fn a_watch_tells_an_editor_with_every_run_all_that_holds() {
         ["TIME Building the course ...", told, warned, NOTHING]
     );
 
-    // `a.py` is known to be up to date and says nothing; the specification was fixed.
+    // `a.py` is known to be up to date and is not processed; the specification was fixed.
     run_of(
         &mut watch,
         &[error.clone(), action_of("b.py", Status::Failed)],
@@ -355,7 +355,7 @@ fn a_watch_tells_an_editor_with_every_run_all_that_holds() {
         ]
     );
 
-    // Nothing is new: an editor goes on showing what it shows.
+    // Nothing has changed, so the editor need not be updated.
     run_of(&mut watch, std::slice::from_ref(&error));
     assert_eq!(written.take(), Vec::<String>::new());
 
@@ -393,7 +393,7 @@ fn a_watch_says_at_once_what_happens_between_runs() {
             NOTHING
         ]
     );
-    // A run that was refused before it began mends nothing.
+    // A run that was refused before it began fixes nothing.
     watch.event(&run_finished());
     assert_eq!(written.take(), Vec::<String>::new());
 }

@@ -6,7 +6,7 @@ use console::{Style, strip_ansi_codes};
 
 use crate::events::{ActionKind, Counts, Diagnostic, Severity, Status};
 
-/// The last line of a run.
+/// Formats the last line of a run.
 pub fn counts(counts: &Counts, duration_ms: u64) -> String {
     let superseded = match counts.superseded {
         0 => String::new(),
@@ -24,7 +24,7 @@ pub fn counts(counts: &Counts, duration_ms: u64) -> String {
     )
 }
 
-/// `12 ms`, `1.2 s`, `3 min 4 s`.
+/// Formats a time as `12 ms`, `1.2 s` or `3 min 4 s`.
 pub fn duration(ms: u64) -> String {
     let time = Duration::from_millis(ms);
     match time.as_secs() {
@@ -34,7 +34,7 @@ pub fn duration(ms: u64) -> String {
     }
 }
 
-/// A number of bytes.
+/// Formats a number of bytes.
 pub fn size(bytes: u64) -> String {
     let units = ["kB", "MB", "GB", "TB"];
     if bytes < 1000 {
@@ -48,7 +48,7 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {}", units[unit])
 }
 
-/// A diagnostic: place and message, the longer text indented, the hint.
+/// Formats a diagnostic: place and message, the longer text indented, the hint.
 pub fn diagnostic(diagnostic: &Diagnostic, colours: bool) -> String {
     let style = |style: Style| {
         if colours {
@@ -70,7 +70,7 @@ pub fn diagnostic(diagnostic: &Diagnostic, colours: bool) -> String {
         Severity::Warning => ("warning", Style::new().yellow()),
         Severity::Error => ("error", Style::new().red().bold()),
     };
-    // What a program said may bring its own colours; in a sentence of ours they are not wanted.
+    // The message may contain the output of a program with its own colours, which do not fit into a sentence.
     let message = strip_ansi_codes(&diagnostic.message);
     text += &format!("{}: {message}", style(colour).apply_to(name));
     if let Some(cell) = diagnostic.cell {
@@ -92,7 +92,7 @@ pub fn diagnostic(diagnostic: &Diagnostic, colours: bool) -> String {
     text
 }
 
-/// What happened to an action, as a line; none for what people need not hear of.
+/// Formats the outcome of an action as a line, or returns `None` if it is not reported.
 pub fn finished(
     action: &str,
     kind: ActionKind,

@@ -1,4 +1,4 @@
-//! Progress bars on a terminal: one for each kind of work, with what is being worked on.
+//! Progress bars on a terminal: one for each kind of work, with the current steps.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::flood::Flood;
 use super::plain::Said;
 use super::{Paths, Reporter, Verbosity, text};
 
-/// Draws bars below the lines that are said.
+/// Draws bars below the printed lines.
 pub struct Tty {
     bars: MultiProgress,
     lanes: BTreeMap<ActionKind, Lane>,
@@ -31,7 +31,7 @@ struct Lane {
 }
 
 impl Tty {
-    /// A reporter that draws on stderr.
+    /// Creates a reporter that draws on stderr.
     pub fn new(verbosity: Verbosity, paths: Paths) -> Self {
         Self {
             bars: MultiProgress::new(),
@@ -46,7 +46,7 @@ impl Tty {
     }
 
     fn say(&self, line: &str) {
-        // A terminal that has gone away cannot be told.
+        // Fails if the terminal was closed, which must not end the work.
         let _ = self.bars.println(line);
     }
 

@@ -1,4 +1,4 @@
-//! What a person sees of a watch: every run in a line, errors until they are fixed, and one line when idle.
+//! The output of a watch: one line per run, errors until they are fixed, and a status line when idle.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
@@ -13,20 +13,20 @@ use super::flood::Flood;
 use super::standing::StandingWarnings;
 use super::{Paths, Reporter, short, text};
 
-/// Tells of a watch.
+/// Reports the runs of a watch.
 pub struct Watch {
     screen: Screen,
     verbose: bool,
     colours: bool,
-    /// For an editor: diagnostics in one line each, and all of them with every run.
+    /// Set for an editor: diagnostics have one line each, and all of them are printed with every run.
     short: Option<Box<(Place, StandingWarnings)>>,
-    /// What is watched, as the line at rest names it.
+    /// What is watched, for the status line.
     name: String,
     /// Errors by file that are not fixed yet.
     standing: BTreeMap<String, Vec<Diagnostic>>,
-    /// Errors of this run.
+    /// Errors of the current run.
     seen: Vec<Diagnostic>,
-    /// Warnings that were said, by the source that they are about.
+    /// Warnings that were printed. Those of a source are removed when an action of it starts.
     warned: HashSet<Diagnostic>,
     is_whole: bool,
     is_first: bool,
@@ -35,30 +35,30 @@ pub struct Watch {
     began: bool,
     made: Vec<String>,
     running: Vec<(String, String)>,
-    /// How files are named.
+    /// Converts the names of files.
     paths: Paths,
-    /// What this run has shown.
+    /// Limits the diagnostics of the current run.
     flood: Flood,
 }
 
 enum Screen {
-    /// Lines one after the other.
+    /// A stream of lines.
     Lines(Box<dyn Write + Send>),
-    /// A terminal, with a line at the bottom.
+    /// A terminal with a status line at the bottom.
     Terminal(ProgressBar),
 }
 
-/// How many sources the line of a run names.
+/// How many sources are listed in the line of a run.
 const NAMED: usize = 3;
 
 impl Watch {
-    /// Writes lines to `out`: no line at rest, and all errors again with every run, between lines that programs can
-    /// recognise.
+    /// Writes lines to `out`, without a status line. All errors are printed again with every run, between lines that
+    /// other programs can recognise.
     pub fn lines(out: Box<dyn Write + Send>, name: String, verbose: bool, colours: bool) -> Self {
         Self::new(Screen::Lines(out), name, verbose, colours)
     }
 
-    /// Writes lines to `out` as [`Watch::lines`] does, for an editor: a line for each error and warning.
+    /// Writes lines to `out` like [`Watch::lines`], but in the format for editors: one line for each error and warning.
     pub fn short(out: Box<dyn Write + Send>, place: Place, verbose: bool) -> Self {
         let mut watch = Self::new(Screen::Lines(out), place.spec_name(), verbose, false);
         watch.short = Some(Box::new((place, StandingWarnings::default())));
@@ -97,17 +97,17 @@ impl Watch {
         }
     }
 
-    /// Names files relative to the working directory.
+    /// Converts the names of files with `paths`.
     #[must_use]
     pub fn with_paths(mut self, paths: Paths) -> Self {
         self.paths = paths;
         self
     }
 
-    /// Says something.
+    /// Prints a line.
     pub fn say(&mut self, line: &str) {
         match &mut self.screen {
-            // The reader has gone: the work goes on.
+            // If the reader has gone, the work still goes on.
             Screen::Lines(out) => {
                 let _ = writeln!(out, "{line}").and_then(|()| out.flush());
             }
@@ -115,7 +115,7 @@ impl Watch {
         }
     }
 
-    /// Says all errors again that are not fixed.
+    /// Prints all errors that are not fixed.
     pub fn say_errors(&mut self) {
         let errors: Vec<Diagnostic> = self.standing.values().flatten().cloned().collect();
         if errors.is_empty() {
@@ -129,7 +129,7 @@ impl Watch {
         }
     }
 
-    /// What is to be shown of a diagnostic after others.
+    /// Formats a diagnostic, or returns `None` if `flood` omits it.
     fn text(&self, diagnostic: &Diagnostic, flood: &mut Flood) -> Option<String> {
         if let Some(short) = &self.short {
             return Some(short::line(diagnostic, Some(&short.0)));
@@ -142,12 +142,12 @@ impl Watch {
         shown.map(|shown| text::diagnostic(&shown, self.colours))
     }
 
-    /// Warnings that are said with every run.
+    /// Returns the warnings that are printed with every run.
     fn warnings(&self) -> &[Diagnostic] {
         self.short.as_ref().map_or(&[], |short| short.1.all())
     }
 
-    /// Shows whether decks are executed.
+    /// Sets and prints whether decks are executed.
     pub fn set_fast(&mut self, is_fast: bool) {
         self.is_fast = is_fast;
         self.say(match is_fast {
@@ -157,7 +157,8 @@ impl Watch {
     }
 
     fn diagnostic(&mut self, diagnostic: &Diagnostic) {
-        // They come together at the end of the run. What is said between runs would never be said.
+        // Diagnostics of a run are printed together at its end. Others are printed at once, since no run would print
+        // them.
         let comes_later = self.in_run && matches!(self.screen, Screen::Lines(_));
         if diagnostic.severity == Severity::Error {
             if self.seen.contains(diagnostic) {
@@ -253,7 +254,7 @@ impl Watch {
         self.rest(counts);
     }
 
-    /// The line at rest.
+    /// Updates the status line.
     fn rest(&mut self, counts: &Counts) {
         let Screen::Terminal(bar) = &self.screen else {
             return;
@@ -336,7 +337,7 @@ impl Reporter for Watch {
             }
             Event::Output { path, digest: None } => self.say(&format!(" removed {path}")),
             Event::Diagnostic(diagnostic) => self.diagnostic(diagnostic),
-            // A run that never began had nothing to do with the course.
+            // A run that was refused before it began says nothing about the errors of the course.
             Event::RunFinished {
                 counts,
                 duration_ms,
