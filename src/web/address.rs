@@ -1,9 +1,9 @@
 //! Addresses of outputs: `/out/<target>/<path below the target's directory>`.
 
-/// What the addresses of outputs begin with.
+/// The prefix of the addresses of outputs.
 pub const OUTPUTS: &str = "/out/";
 
-/// The address of an output.
+/// Returns the address of an output.
 pub fn address(target: &str, path: &str) -> String {
     let mut text = String::from(OUTPUTS);
     encode(target, &mut text);
@@ -14,8 +14,8 @@ pub fn address(target: &str, path: &str) -> String {
     text
 }
 
-/// The target and the path below it that an address names; none when it is not of an output, or tries to leave the
-/// target's directory.
+/// Parses an address to a target and the path below it. Returns `None` if the address is not of an output, or its path
+/// tries to leave the target's directory.
 pub fn parse(address: &str) -> Option<(String, String)> {
     let (target, path) = address.strip_prefix(OUTPUTS)?.split_once('/')?;
     let target = decode(target)?;
@@ -34,7 +34,7 @@ pub fn parse(address: &str) -> Option<(String, String)> {
     Some((target, segments.join("/")))
 }
 
-/// The value of a field in a query such as `a=1&b=2`.
+/// Returns the decoded value of a field in a query such as `a=1&b=2`.
 pub fn query_value(query: &str, name: &str) -> Option<String> {
     query
         .split('&')
@@ -53,7 +53,7 @@ fn encode(segment: &str, text: &mut String) {
     }
 }
 
-/// Undoes percent-encoding; none when it is broken or no UTF-8.
+/// Decodes percent-encoding. Returns `None` if it is invalid or the result is not UTF-8.
 fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

@@ -1,4 +1,4 @@
-//! Answers: bodies, headers, and what browsers are told to allow.
+//! HTTP responses: bodies, headers, and the policies that browsers enforce.
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -15,19 +15,19 @@ use hyper::header::{
 use hyper::{HeaderMap, Response, StatusCode};
 use tokio::sync::mpsc;
 
-/// How much of a file is read at once.
+/// How many bytes of a file are read at once.
 const PIECE: usize = 64 * 1024;
-/// How many pieces wait for a slow reader.
+/// How many pieces are buffered for a slow reader.
 const PIECES: usize = 4;
 
 /// The answer to a request.
 pub type Answer = Response<Body>;
 
-/// What an answer contains.
+/// The body of an answer.
 pub enum Body {
-    /// Bytes, until they are taken.
+    /// Bytes; `None` once they are taken.
     Full(Option<Bytes>),
-    /// What somebody sends, and its length where that is known.
+    /// Pieces that another task sends, and the total length if it is known.
     Stream(mpsc::Receiver<Bytes>, Option<u64>),
 }
 
@@ -60,20 +60,22 @@ impl hyper::body::Body for Body {
     }
 }
 
-/// Whose page an answer is, which decides what it may do.
+/// The origin of a page's content, which decides what the page may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Our own pages, styles and programs: nothing but what we serve, no script in the page, in nobody's frame.
+    /// The preview's own pages, styles and scripts. They may load only from the preview, and have no inline scripts and
+    /// no embedding sites.
     Own,
-    /// A page of a course. It brings its own scripts and libraries from the web, as it will for students.
+    /// A page of a course, with scripts and libraries from the web, as students will get it.
     ///
-    /// It has the origin of all pages, so that its relative files and its libraries' storage work as they will later.
-    /// The page of the course and its state have another origin, which its scripts can neither read nor frame. They can
-    /// install no service workers, and call no other server of this machine (only `https:` besides their own origin).
+    /// All such pages share one origin, so that relative files and the storage of libraries work as they will for
+    /// students. The page of the course and its state have another origin, which scripts here can neither read nor
+    /// embed. Scripts cannot install service workers, and can connect to no other server of this machine (only `https:`
+    /// besides their own origin).
     Course,
-    /// A page of a course at the origin of the preview itself: none of its scripts runs.
+    /// A page of a course at the origin of the preview itself, where none of its scripts may run.
     Inert,
-    /// A drawing: looked at directly it may not run what is in it.
+    /// A drawing: if it is opened directly, scripts in it must not run.
     Drawing,
     /// Anything else.
     Plain,
@@ -89,7 +91,7 @@ const INERT: &str = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob
 const DRAWING: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; sandbox";
 
-/// An answer with a body.
+/// Returns an answer with a body and the headers of a policy.
 pub fn answer(
     status: StatusCode,
     content_type: &'static str,
@@ -103,7 +105,7 @@ pub fn answer(
     set(CONTENT_TYPE, content_type);
     set(CACHE_CONTROL, "no-cache");
     set(X_CONTENT_TYPE_OPTIONS, "nosniff");
-    // No other site may use anything of ours as an image or a script.
+    // Other sites must not embed any file as an image or a script.
     set(
         HeaderName::from_static("cross-origin-resource-policy"),
         "same-origin",
@@ -123,7 +125,7 @@ pub fn answer(
                 CONTENT_SECURITY_POLICY,
                 if is_inert { INERT } else { COURSE },
             );
-            // Players of videos want to know that somebody embeds them; they learn no more than our address.
+            // Embedded video players require a referrer. They learn only the address of the preview.
             set(REFERRER_POLICY, "strict-origin-when-cross-origin");
         }
         Policy::Drawing => {
@@ -137,7 +139,7 @@ pub fn answer(
     answer
 }
 
-/// An answer of bytes.
+/// Returns an answer with bytes.
 pub fn bytes(
     status: StatusCode,
     content_type: &'static str,
@@ -147,13 +149,13 @@ pub fn bytes(
     answer(status, content_type, policy, Body::Full(Some(bytes.into())))
 }
 
-/// A sentence.
+/// Returns an answer with plain text.
 pub fn text(status: StatusCode, text: &str) -> Answer {
     let line = format!("{text}\n");
     bytes(status, "text/plain; charset=utf-8", Policy::Own, line)
 }
 
-/// A page of ours for people whose address leads nowhere. The texts are put into it as text.
+/// Returns a page for an address without content. The texts are escaped.
 pub fn message(status: StatusCode, title: &str, text: &str) -> Answer {
     let page = include_str!("page/message.html")
         .replace("{title}", &escape(title))
@@ -161,7 +163,7 @@ pub fn message(status: StatusCode, title: &str, text: &str) -> Answer {
     bytes(status, "text/html; charset=utf-8", Policy::Own, page)
 }
 
-/// What the browser has already; none when the answer must be sent.
+/// Returns the answer that the browser's version is up to date, or `None` if the content must be sent.
 pub fn unchanged(request: &HeaderMap, version: &str, policy: Policy) -> Option<Answer> {
     let etag = format!("\"{version}\"");
     let is_known = request
@@ -179,7 +181,7 @@ pub fn unchanged(request: &HeaderMap, version: &str, policy: Policy) -> Option<A
     })
 }
 
-/// Sends the browser elsewhere; none when the address cannot be sent.
+/// Returns a redirection, or `None` if the address is not a valid header.
 pub fn redirect(address: &str) -> Option<Answer> {
     let location = HeaderValue::from_str(address).ok()?;
     let mut answer = text(StatusCode::TEMPORARY_REDIRECT, "It is elsewhere.");
@@ -189,7 +191,7 @@ pub fn redirect(address: &str) -> Option<Answer> {
     Some(answer)
 }
 
-/// Names the version of what is sent.
+/// Sets the version of the content.
 pub fn with_version(mut answer: Answer, version: &str) -> Answer {
     if let Ok(value) = HeaderValue::from_str(&format!("\"{version}\"")) {
         answer.headers_mut().insert(ETAG, value);
@@ -197,7 +199,7 @@ pub fn with_version(mut answer: Answer, version: &str) -> Answer {
     answer
 }
 
-/// The same answer without its body, as `HEAD` wants it.
+/// Removes the body, but keeps its length, as the answer to `HEAD` requires.
 pub fn without_body(answer: Answer) -> Answer {
     let (mut parts, body) = answer.into_parts();
     if let Some(size) = hyper::body::Body::size_hint(&body).exact() {
@@ -208,8 +210,8 @@ pub fn without_body(answer: Answer) -> Answer {
     Response::from_parts(parts, Body::Full(None))
 }
 
-/// The content of a file, piece by piece, in a thread that may wait for a disk. A file that becomes shorter meanwhile
-/// breaks the connection.
+/// Returns the content of a file as a body. A thread reads it piece by piece, since the disk may be slow. If the file
+/// becomes shorter meanwhile, the connection is broken off.
 pub fn file(mut file: File, size: u64) -> Body {
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::task::spawn_blocking(move || {
@@ -231,7 +233,7 @@ pub fn file(mut file: File, size: u64) -> Body {
     Body::Stream(receiver, Some(size))
 }
 
-/// Text as it is written in HTML.
+/// Escapes text for HTML.
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

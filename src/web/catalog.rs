@@ -1,4 +1,4 @@
-//! The index of a course with the look-ups that a preview needs.
+//! The index of a course, with the lookup tables of the preview.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,24 +9,24 @@ use crate::engine::index::{Index, IndexClass, IndexOutput};
 
 use super::address;
 
-/// An index and ways into it. Outputs are named by their position in it.
+/// An index and its lookup tables. Outputs are identified by their position in the index.
 #[derive(Default)]
 pub struct Catalog {
-    /// What it was made from.
+    /// The index.
     pub index: Arc<Index>,
-    /// Every source, once.
+    /// All sources, without duplicates.
     pub sources: Vec<RelPath>,
-    /// For every output the position of its source.
+    /// For every output, the position of its source.
     pub source_of: Vec<usize>,
     by_path: HashMap<Arc<str>, usize>,
     pages_of_deck: HashMap<Deck, Vec<usize>>,
 }
 
-/// What the pages of a deck have in common: its section, its topic, and its source without the mark of a language.
+/// Identifies the pages of a deck: section, topic, and the source without its language suffix.
 type Deck = (Option<usize>, Option<Arc<str>>, String);
 
 impl Catalog {
-    /// A catalog of an index.
+    /// Creates a catalog of an index.
     pub fn new(index: Arc<Index>) -> Self {
         let mut catalog = Self::default();
         let mut known: HashMap<&str, usize> = HashMap::new();
@@ -49,12 +49,12 @@ impl Catalog {
         catalog
     }
 
-    /// The output that an `output` event names.
+    /// Returns the output with the path of an `output` event.
     pub fn by_path(&self, path: &str) -> Option<usize> {
         self.by_path.get(path).copied()
     }
 
-    /// The output that an address names.
+    /// Returns the output at an address.
     pub fn by_address(&self, address: &str) -> Option<usize> {
         let (name, below) = address::parse(address)?;
         let mut targets = self.index.targets.iter();
@@ -62,34 +62,34 @@ impl Catalog {
         self.by_path(&format!("{}/{below}", target.root))
     }
 
-    /// The address of an output.
+    /// Returns the address of an output.
     pub fn address(&self, position: usize) -> String {
         let output = &self.index.outputs[position];
         let target = &self.index.targets[output.target];
         address::address(&target.name, self.below(position))
     }
 
-    /// The path of an output below its target's directory.
+    /// Returns the path of an output below its target's directory.
     pub fn below(&self, position: usize) -> &str {
         let output = &self.index.outputs[position];
         below(&self.index, output).unwrap_or(&output.path)
     }
 
-    /// The file of an output, and the directory that it must not leave.
+    /// Returns the file of an output, and the directory that it must not leave.
     pub fn file(&self, course_root: &Path, position: usize) -> (PathBuf, PathBuf) {
         let output = &self.index.outputs[position];
         let root = course_root.join(&self.index.targets[output.target].root);
         (course_root.join(&*output.path), root)
     }
 
-    /// The pages of a page's deck in every language, for every audience and in every target, itself among them.
+    /// Returns all pages of a page's deck, including itself: every language, audience and target.
     pub fn pages_of_deck(&self, page: usize) -> &[usize] {
         self.pages_of_deck
             .get(&deck(&self.index.outputs[page]))
             .map_or(&[], Vec::as_slice)
     }
 
-    /// The page of the same deck in a language and for an audience that lies nearest: in the same target if it is there.
+    /// Returns the page of the same deck in a language and for an audience, from the same target if it has one.
     pub fn sibling(&self, page: usize, lang: Lang, kind: Option<Kind>) -> Option<usize> {
         let target = self.index.outputs[page].target;
         let mut found: Vec<usize> = self.pages_of_deck(page).to_vec();

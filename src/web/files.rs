@@ -1,4 +1,5 @@
-//! Files of outputs: opened without leaving their directory, named by content type and version.
+//! Access to the files of outputs: they are opened without leaving their directory, and have a content type and a
+//! version.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -7,18 +8,18 @@ use std::path::Path;
 
 use crate::digest::Stamp;
 
-/// A file that may be shown.
+/// An open file that may be sent.
 pub struct Opened {
     /// The file.
     pub file: File,
     /// Its size in bytes.
     pub size: u64,
-    /// Changes when its content does.
+    /// A text that changes when the content changes.
     pub version: String,
 }
 
-/// Opens a regular file that lies in a directory, with every symbolic link followed; none when there is no such file
-/// or it lies elsewhere.
+/// Opens a regular file in a directory. Symbolic links are followed. Returns `None` if there is no such file or it lies
+/// outside of the directory.
 pub fn open(path: &Path, root: &Path) -> Option<Opened> {
     try_open(path, root).ok().flatten()
 }
@@ -29,7 +30,7 @@ fn try_open(path: &Path, root: &Path) -> io::Result<Option<Opened>> {
         tracing::warn!(path = %path.display(), "an output leads out of its target's directory, and is not shown");
         return Ok(None);
     }
-    // A link that takes the file's place now is not followed, and a pipe does not make us wait.
+    // A link that has replaced the file since then is not followed, and opening a pipe does not block.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
@@ -49,7 +50,7 @@ fn try_open(path: &Path, root: &Path) -> io::Result<Option<Opened>> {
     }))
 }
 
-/// The content type of a file by its name. Source code is shown as text, notebooks as JSON.
+/// Returns the content type for the name of a file. Source code is shown as text, notebooks as JSON.
 pub fn content_type(path: &str) -> &'static str {
     let name = path.rsplit('/').next().unwrap_or(path);
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
@@ -107,7 +108,7 @@ mod tests {
         for bad in ["leak", "up/secret", "pipe", "sub", "missing", "../secret"] {
             assert!(!opens(bad), "{bad}");
         }
-        // The directory itself may be a link: where outputs are kept is the author's choice.
+        // The directory itself may be a link, since the author chooses where outputs are stored.
         let other = dir.path().join("elsewhere");
         symlink(&root, &other).unwrap();
         assert!(open(&other.join("sub/page"), &other).is_some());

@@ -1,8 +1,8 @@
-//! Which requests are answered at all.
+//! Decides which requests are answered.
 //!
-//! The preview changes nothing, so what must be kept safe is what it shows: other sites in the same browser must not
-//! read it, neither directly (another origin) nor by a name of theirs that they point to this machine (DNS rebinding),
-//! and in a network nobody without the token.
+//! The preview changes nothing, so only its content must be protected. Other sites in the same browser must not read
+//! it, neither directly (from another origin) nor by a host name of theirs that resolves to this machine (DNS
+//! rebinding). In a network, only users with the token may read it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,32 +12,33 @@ use hyper::{Method, StatusCode};
 
 use super::{Access, address};
 
-/// Why a request is refused.
+/// The reason for the refusal of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The status of the answer.
     pub status: StatusCode,
-    /// A sentence for people.
+    /// A sentence for users.
     pub text: String,
 }
 
-/// What is to be done with a request.
+/// The decision about a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is answered.
     Pass,
-    /// It brings the token in its address: the browser gets it as a cookie, and comes again without.
+    /// Its address contains the token: the browser gets it as a cookie, and repeats the request without it.
     Admit {
         /// The `Set-Cookie` header.
         cookie: String,
     },
     /// It is refused.
     Refuse(Refusal),
-    /// It is refused because it brings a wrong token.
+    /// It is refused because its token is wrong.
     Wrong(Refusal),
 }
 
-/// Judges a request that came to the address `local`. `port` is that of the course's page, which names the preview.
+/// Decides about a request to the address `local`. `port` is the port of the course's page, which identifies the
+/// preview.
 pub fn judge(request: &Parts, local: SocketAddr, port: u16, access: &Access) -> Verdict {
     match check(request, local, port, access) {
         Ok(verdict) => verdict,
@@ -96,7 +97,8 @@ fn check(
     Ok(verdict)
 }
 
-/// Whether the browser was sent here by an address of ours and not by somebody's name for it.
+/// Returns whether the request's host is an address of this machine, and not a name that another site has chosen for
+/// it.
 fn is_our_host(request: &Parts, local: SocketAddr) -> bool {
     let mut hosts = request.headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
@@ -124,7 +126,8 @@ fn is_our_host(request: &Parts, local: SocketAddr) -> bool {
     is_same && is_name && port == Some(local.port())
 }
 
-/// Whether a page of another site asks, other than by a link to us. Browsers tell, and scripts cannot change it.
+/// Returns whether the request comes from a page of another site and does not follow a link. Browsers set these
+/// headers, and scripts cannot change them.
 fn is_of_another_site(headers: &HeaderMap) -> bool {
     let value = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let is_ours =
@@ -135,7 +138,7 @@ fn is_of_another_site(headers: &HeaderMap) -> bool {
 }
 
 fn authenticate(request: &Parts, port: u16, token: &str) -> Result<Verdict, Refused> {
-    // Cookies are shared between the ports of a machine: each preview has its own name.
+    // Cookies are shared between the ports of a machine, so each preview has a cookie of its own.
     let name = format!("clm_preview_{port}");
     let query = request.uri.query().unwrap_or_default();
     let given = address::query_value(query, "token");
@@ -165,7 +168,7 @@ fn authenticate(request: &Parts, port: u16, token: &str) -> Result<Verdict, Refu
     ))
 }
 
-/// Compares secrets: digests of them, whose comparison takes the same time wherever they differ.
+/// Compares secrets by their digests: the time of this comparison says nothing about where they differ.
 fn is_equal(one: &str, other: &str) -> bool {
     blake3::hash(one.as_bytes()) == blake3::hash(other.as_bytes())
 }

@@ -1,19 +1,19 @@
-//! Our program in pages of decks.
+//! Inserts the preview's script into the pages of decks.
 
 use super::answer::escape;
 
-/// What the program needs to know of the page it is in.
+/// The data of a page that its script needs.
 pub struct Tag<'a> {
-    /// Names the content of the page's file; none when there is none yet.
+    /// The version of the page's file; `None` if there is no file yet.
     pub version: Option<&'a str>,
-    /// The last change when the page was read.
+    /// The number of the last change when the page was read.
     pub change: u64,
-    /// Names this server.
+    /// The identity of this server.
     pub epoch: u64,
 }
 
 impl Tag<'_> {
-    /// The element that loads the program.
+    /// Returns the element that loads the script.
     pub fn html(&self) -> String {
         format!(
             "<script src=\"/assets/overlay.js\" data-version=\"{}\" data-change=\"{}\" data-epoch=\"{}\"></script>",
@@ -24,7 +24,7 @@ impl Tag<'_> {
     }
 }
 
-/// Puts an element at the end of a page's body; at the end of the page when the body has none.
+/// Inserts an element at the end of a page's body, or at the end of the page if it has no body.
 pub fn inject(page: &[u8], element: &str) -> Vec<u8> {
     let end = b"</body";
     let found = page

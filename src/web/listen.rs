@@ -1,4 +1,4 @@
-//! The ports of the preview.
+//! Binds the ports of the preview.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -7,26 +7,27 @@ use tokio::net::TcpListener;
 
 use crate::error::{Error, Result};
 
-/// How many ports after one are tried: for the pages, and to name a free one.
+/// How many of the following ports are tried: for the pages, and to suggest a free one.
 const NEXT_PORTS: u16 = 50;
 
-/// Two ports of one address: that of the course's page and state, and that of the pages, which is another origin.
+/// Two ports of one address: one for the course's page and state, one for the pages of decks, which so have another
+/// origin.
 #[derive(Debug)]
 pub struct Listener {
-    // Closed first: whoever gets the port of the course after us gets this one, too.
+    // Dropped before the other port, so that a process that gets the port of the course next can get this one, too.
     pub(super) pages: TcpListener,
     pub(super) course: TcpListener,
 }
 
 impl Listener {
-    /// The address of the course's page.
+    /// Returns the address of the course's page.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.course.local_addr()
     }
 }
 
-/// Takes an address, and for the pages the next free port. Must be called within a tokio runtime. A port that is taken is
-/// an error whose hint names a free one.
+/// Binds an address, and the next free port for the pages. Must be called within a tokio runtime. If the port is in
+/// use, the hint of the error names a free one.
 pub fn bind(addr: SocketAddr) -> Result<Listener> {
     let course = listen(addr).map_err(|error| refused(addr, &error))?;
     let taken = course.local_addr().map_err(|error| refused(addr, &error))?;

@@ -1,7 +1,7 @@
-//! The preview: the course in the browser, which shows a change as soon as it is built.
+//! The preview: shows the course in a browser, and each change as soon as it is built.
 //!
-//! [`Preview`] receives each plan and each event and keeps the current state (`model`); [`serve`] shows that to
-//! browsers: an index of the course, its outputs, and a program in the pages of decks that reloads them.
+//! [`Preview`] receives each plan and each event and updates its state (`model`). [`serve`] sends the state to
+//! browsers: an index of the course, its outputs, and a script in the pages of decks that reloads them.
 
 #[doc(hidden)]
 pub mod address;
@@ -39,33 +39,33 @@ use model::{Made, Model};
 pub use listen::{Listener, bind};
 pub use server::serve;
 
-/// Who may look.
+/// Who may read the preview.
 #[derive(Clone)]
 pub enum Access {
-    /// This user on this machine.
+    /// The current user, on this machine.
     Loopback,
-    /// Whoever knows the token.
+    /// Everyone with the token.
     Network {
-        /// The secret that the first address of a visit brings (`/?token=…`): letters and digits.
+        /// The secret in the address of the first request (`/?token=…`): letters and digits.
         token: String,
     },
 }
 
-/// What the preview shows, fed by the engine and read by the server.
+/// The state of the preview: the engine updates it, and the server reads it.
 pub struct Preview {
     root: PathBuf,
-    /// When it began: names this server among those that were at this address before.
+    /// When it was created. This identifies the server among earlier ones at the same address.
     epoch: u64,
     model: Mutex<Model>,
     changed: watch::Sender<u64>,
     log: OnceLock<Log>,
 }
 
-/// Takes a line of the log.
+/// A function that writes a line to the log.
 type Log = Box<dyn Fn(&str) + Send + Sync>;
 
 impl Preview {
-    /// The preview of a course; it is empty until the first index.
+    /// Creates the preview of a course. It is empty until the first index.
     pub fn new(course_root: PathBuf) -> Arc<Self> {
         Arc::new(Self {
             root: course_root,
@@ -76,7 +76,7 @@ impl Preview {
         })
     }
 
-    /// Where is logged that somebody was refused; nowhere without. The first call counts.
+    /// Sets the log of refused requests. Without it they are not logged. Later calls have no effect.
     pub fn log_to(&self, log: impl Fn(&str) + Send + Sync + 'static) {
         let _ = self.log.set(Box::new(log));
     }
@@ -87,12 +87,12 @@ impl Preview {
         }
     }
 
-    /// What the course consists of now; to be called after each planning, before its diagnostics are told.
+    /// Sets the current content of the course. Must be called after each planning, before its diagnostics are emitted.
     pub fn set_index(&self, index: Arc<Index>) {
         self.update(|model| model.set_index(index));
     }
 
-    /// Something happened; to be called for every event of every run, in their order. Never waits for a browser.
+    /// Applies an event. Must be called for every event of every run, in their order. Never waits for a browser.
     pub fn event(&self, event: &Event) {
         let now_ms = now_ms();
         self.update(|model| model.apply(event, now_ms));
@@ -108,18 +108,18 @@ impl Preview {
         lock(&self.model)
     }
 
-    /// Wakes when anything changes.
+    /// Returns a receiver that is notified of every change.
     fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// What has changed since a change; everything without one.
+    /// Returns everything that has changed since a change, or the whole state without one.
     async fn state(self: &Arc<Self>, since: Option<u64>) -> view::State {
         self.look().await;
         self.model().since(since, self.epoch, now_ms())
     }
 
-    /// Looks at files of outputs that nobody has looked at.
+    /// Reads the modification times of outputs that are unknown.
     async fn look(self: &Arc<Self>) {
         let (catalog, unseen) = {
             let model = self.model();
@@ -142,7 +142,7 @@ impl Preview {
         }
     }
 
-    /// What the page at an address shows about itself. Assets are those that changed after `since`.
+    /// Returns the state of the page at an address. Its assets are those that changed after `since`.
     async fn page(self: &Arc<Self>, address: &str, since: u64) -> view::Page {
         let (mut page, catalog) = {
             let model = self.model();

@@ -1,7 +1,7 @@
-//! What is known about a course: the fold of its index and of everything that happened.
+//! The state of the preview, computed from the index of the course and all events.
 //!
-//! Every change gets a number, and everything remembers the number of its last change: a reader that knows some number
-//! is told what has changed since, however slow it is, and nothing is kept for it.
+//! Changes are numbered, and every item has the number of its last change. So a reader that knows some number can get
+//! everything that has changed since, however slow it is, and the server stores nothing for it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,97 +18,97 @@ use super::problems::{Problems, RunEnd};
 pub struct Model {
     /// The number of the last change.
     pub change: u64,
-    /// The course; none until it was planned once.
+    /// The course; `None` before the first planning.
     pub catalog: Option<Arc<Catalog>>,
-    /// The change that brought the course.
+    /// The change that set the course.
     pub catalog_change: u64,
     /// The outputs of the catalog, in its order.
     pub outputs: Vec<OutputState>,
-    /// Every action of the catalog, and every other that was heard of, in no particular order.
+    /// All actions of the catalog, and all others from events, in no particular order.
     pub actions: Vec<ActionState>,
-    /// For every output the position of its action.
+    /// For every output, the position of its action.
     pub action_of: Vec<Option<usize>>,
-    /// What went wrong and is not fixed.
+    /// Diagnostics that are still valid.
     pub problems: Problems,
     /// The last change of the problems.
     pub problems_change: u64,
-    /// The last run; none before the first.
+    /// The last run; `None` before the first.
     pub run: Option<RunState>,
     /// The last change of the run.
     pub run_change: u64,
     by_id: HashMap<String, usize>,
-    /// For every source the positions of its actions.
+    /// For every source, the positions of its actions.
     by_source: HashMap<String, Vec<usize>>,
     /// The change of the last planning, if no run has ended since.
     planned: Option<u64>,
-    /// The change with which an action ended last: what it said came after.
+    /// The change with which an action last ended: its diagnostics came after the end of the action before.
     last_finish: u64,
     touched: HashSet<String>,
     finished: HashSet<String>,
 }
 
-/// An output.
+/// The state of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputState {
     /// When it was made.
     pub made: Made,
-    /// The last change of its file; 0 when none was heard of.
+    /// The last change of its file; 0 if there was no event about it.
     pub file_change: u64,
-    /// The last change of what is known about it.
+    /// The last change of its state.
     pub change: u64,
 }
 
 /// When an output was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {
-    /// Nobody has looked yet.
+    /// Not checked yet.
     Unknown,
-    /// It is not there.
+    /// The output does not exist.
     Missing,
     /// At this time, in milliseconds since 1970.
     At(u64),
 }
 
-/// An action.
+/// The state of an action.
 #[derive(Clone, Debug)]
 pub struct ActionState {
     /// Its identity.
     pub id: String,
-    /// What it does; none until it was heard of.
+    /// What it does; `None` before its first event.
     pub kind: Option<ActionKind>,
     /// The file the author edits.
     pub source: String,
-    /// How it ended last; none when it did not yet.
+    /// How it last ended; `None` if it has not ended yet.
     pub ended: Option<Status>,
-    /// The change with which it ended last.
+    /// The change with which it last ended.
     pub ended_change: u64,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
-    /// What it is doing.
+    /// Its progress while it is running.
     pub running: Option<Running>,
     /// Its last change.
     pub change: u64,
 }
 
-/// What a running action is doing.
+/// The progress of a running action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
     /// When it began, in milliseconds since 1970.
     pub since_ms: u64,
     /// Steps done.
     pub done: u64,
-    /// Steps in all; 0 when not known.
+    /// Steps in all; 0 if unknown.
     pub total: u64,
-    /// The step.
+    /// The current step.
     pub label: String,
 }
 
-/// A run.
+/// The state of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunState {
     /// Its number.
     pub run: i64,
-    /// What caused it.
+    /// Its cause.
     pub trigger: String,
     /// How many actions it has.
     pub actions: u64,
@@ -116,14 +116,14 @@ pub struct RunState {
     pub finished: u64,
     /// When it began, in milliseconds since 1970.
     pub since_ms: u64,
-    /// How it ended; none while it runs.
+    /// The counts and the duration in milliseconds; `None` while it runs.
     pub ended: Option<(Counts, u64)>,
     /// The change with which it began.
     pub began: u64,
 }
 
 impl Model {
-    /// The course was planned.
+    /// Sets the course after it was planned.
     pub fn set_index(&mut self, index: Arc<Index>) {
         self.change += 1;
         self.planned.get_or_insert(self.change);
@@ -153,8 +153,8 @@ impl Model {
         let kept: Vec<ActionState> = std::mem::take(&mut self.actions)
             .into_iter()
             .filter(|action| match action.kind {
-                // Executions have no outputs of their own. Whether one that failed is still planned is not known; the
-                // pages that wait for it are failed, too.
+                // Executions have no outputs of their own, so it is unknown whether a failed one is still planned. The
+                // pages that wait for it have failed, too.
                 Some(ActionKind::Execute) => {
                     known.contains(action.source.as_str()) && action.ended != Some(Status::Failed)
                 }
@@ -178,11 +178,11 @@ impl Model {
         self.catalog_change = self.change;
     }
 
-    /// Something happened, at a time in milliseconds since 1970.
+    /// Applies an event that happened at a time in milliseconds since 1970.
     pub fn apply(&mut self, event: &Event, now_ms: u64) {
         self.change += 1;
         match event {
-            // The index itself comes beside the events.
+            // The index is set separately.
             Event::Planned { .. } => {}
             Event::RunStarted {
                 run,
@@ -254,7 +254,7 @@ impl Model {
         }
     }
 
-    /// The positions and paths of outputs whose files nobody has looked at.
+    /// Returns the positions of outputs whose files have not been checked.
     pub fn unseen(&self) -> Vec<usize> {
         let outputs = self.outputs.iter().enumerate();
         outputs
@@ -263,7 +263,7 @@ impl Model {
             .collect()
     }
 
-    /// Somebody has looked at the files of outputs of a catalog. What was heard of since is newer.
+    /// Sets when outputs of a catalog were made. Events since then are newer and take precedence.
     pub fn seen(&mut self, catalog: &Arc<Catalog>, found: &[(usize, Made)]) {
         if !self
             .catalog
@@ -282,7 +282,7 @@ impl Model {
         }
     }
 
-    /// The actions of a source.
+    /// Returns the actions of a source.
     pub fn actions_of(&self, source: &str) -> impl Iterator<Item = &ActionState> {
         let positions = self.by_source.get(source).map_or(&[][..], Vec::as_slice);
         positions.iter().map(|position| &self.actions[*position])
@@ -309,7 +309,7 @@ impl Model {
         let position = self.action(id, Some(kind), source);
         let state = &mut self.actions[position];
         state.running = None;
-        // What something newer replaced is as it was before.
+        // If a newer action replaced it, its state is the one before.
         if status != Status::Superseded {
             state.ended = Some(status);
             state.ended_change = self.change;
@@ -324,7 +324,8 @@ impl Model {
         if status == Status::Failed {
             self.problems.failed(source, lang_of(id), last_finish);
             self.problems_change = self.change;
-            // All that has failed did so in this run, and what is wrong was said again: older errors are fixed.
+            // If all failed actions of the source failed in this run, all their errors were reported again: older ones
+            // are fixed.
             let began = self.run.as_ref().map_or(0, |run| run.began);
             let is_all_new = self
                 .actions_of(source)
@@ -367,14 +368,14 @@ impl Model {
         self.touched.clear();
     }
 
-    /// Whether one of a source's actions has failed and was not done again; none when it has no actions.
+    /// Returns whether an action of a source has failed and was not made since, or `None` if the source has no actions.
     fn has_failed(&self, source: &str) -> Option<bool> {
         self.by_source.get(source)?;
         let mut actions = self.actions_of(source);
         Some(actions.any(|action| action.ended == Some(Status::Failed)))
     }
 
-    /// Nothing runs between runs.
+    /// Marks all actions as not running, since none runs between two runs.
     fn stop_all(&mut self) {
         for action in &mut self.actions {
             if action.running.take().is_some() {
@@ -383,7 +384,7 @@ impl Model {
         }
     }
 
-    /// The position of an action, which changes now.
+    /// Returns the position of an action, which is added if it is new, and marks it as changed.
     fn action(&mut self, id: &str, kind: Option<ActionKind>, source: &str) -> usize {
         if let Some(position) = self.by_id.get(id).copied() {
             let action = &mut self.actions[position];
@@ -413,7 +414,7 @@ impl Model {
     }
 }
 
-/// The language of an action, which its identity ends with or names before the group of pages.
+/// Returns the language in the identity of an action. It is the last word, or the one before in the case of pages.
 fn lang_of(action: &str) -> Option<Lang> {
     let mut words = action.rsplit(' ').take(2);
     words.find_map(Lang::parse)

@@ -1,11 +1,11 @@
-//! Which user of this machine is at the other end of a connection.
+//! Identifies the local user at the other end of a connection.
 //!
-//! A port on the loopback interface can be reached by every user of the machine. Linux tells to whom a connection
-//! belongs; where nothing is told (other systems, namespaces of containers) the port alone is what protects.
+//! Every user of a machine can connect to a port of the loopback interface. Linux reports the owner of a connection.
+//! Without this information (other systems, namespaces of containers) only the port number protects the preview.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// Whether a connection belongs to a user who must not look: neither we nor the administrator.
+/// Returns whether a connection belongs to a user without access, that is, neither this user nor root.
 pub fn is_stranger(local: SocketAddr, peer: SocketAddr) -> bool {
     let table = if peer.is_ipv4() { "tcp" } else { "tcp6" };
     let Ok(text) = std::fs::read_to_string(format!("/proc/net/{table}")) else {
@@ -15,7 +15,7 @@ pub fn is_stranger(local: SocketAddr, peer: SocketAddr) -> bool {
     owner(&text, peer, local).is_some_and(|user| user != own && user != 0)
 }
 
-/// The user of the connection from `from` to `to` in the kernel's table.
+/// Returns the user of the connection from `from` to `to` in the kernel's table.
 fn owner(table: &str, from: SocketAddr, to: SocketAddr) -> Option<u32> {
     let (from, to) = (name(from), name(to));
     table.lines().find_map(|line| {
@@ -25,7 +25,7 @@ fn owner(table: &str, from: SocketAddr, to: SocketAddr) -> Option<u32> {
     })
 }
 
-/// An address as the kernel writes it: words of 32 bits in the machine's byte order, the port in network order.
+/// Formats an address like the kernel: words of 32 bits in the machine's byte order, the port in network order.
 fn name(address: SocketAddr) -> String {
     let octets = match address.ip() {
         IpAddr::V4(ip) => ip.octets().to_vec(),

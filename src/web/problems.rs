@@ -1,11 +1,11 @@
-//! Which diagnostics still hold: one stays until what it is about was done again without it.
+//! Diagnostics that are still valid: each is retained until its subject was processed again without it.
 
 use std::collections::HashSet;
 
 use crate::course::Lang;
 use crate::events::{Diagnostic, Severity};
 
-/// Diagnostics that were not taken back.
+/// The diagnostics that were not withdrawn.
 #[derive(Default)]
 pub struct Problems {
     entries: Vec<Entry>,
@@ -13,33 +13,33 @@ pub struct Problems {
 
 struct Entry {
     diagnostic: Diagnostic,
-    /// The change with which it was last said.
+    /// The change with which it was last reported.
     said: u64,
-    /// The language of the action that failed with it, where one of a language did.
+    /// The language of the failed action that reported it, if the action has one.
     lang: Option<Lang>,
-    /// Whether an action of its source failed after it was said: it then goes with that failure.
+    /// Whether an action of its source has failed since it was reported: it is then withdrawn with that failure.
     is_of_failure: bool,
 }
 
-/// What is known at the end of a run.
+/// The state at the end of a run.
 pub struct RunEnd<'a> {
     /// The change with which the run, or the planning before it, began.
     pub began: u64,
-    /// Whether the course was planned in this run: what planning has to say was said again.
+    /// Whether the course was planned in this run, so that all diagnostics of planning were reported again.
     pub was_planned: bool,
-    /// Sources that have actions, and whether one of them has failed.
+    /// Returns whether an action of a source has failed, or `None` if the source has no actions.
     pub has_failed: &'a dyn Fn(&str) -> Option<bool>,
-    /// Sources of which an action was reported in this run.
+    /// Sources with an action that was reported in this run.
     pub touched: &'a HashSet<String>,
 }
 
 impl Problems {
-    /// Everything that holds, in the order in which it was first said.
+    /// Returns all diagnostics in the order in which they were first reported.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.entries.iter().map(|entry| &entry.diagnostic)
     }
 
-    /// Adds what was said with a change; tells whether it is new.
+    /// Adds a diagnostic that was reported with a change; returns whether it is new.
     pub fn say(&mut self, diagnostic: &Diagnostic, change: u64) -> bool {
         let known = self
             .entries
@@ -58,7 +58,8 @@ impl Problems {
         true
     }
 
-    /// An action of a source and a language failed. What was said since a change was said of it.
+    /// Assigns errors to the failure of an action with this source and language. Errors reported after the change
+    /// `since` are those of the action itself.
     pub fn failed(&mut self, source: &str, lang: Option<Lang>, since: u64) {
         for entry in &mut self.entries {
             if entry.is_error() && entry.is_about(source) {
@@ -70,8 +71,8 @@ impl Problems {
         }
     }
 
-    /// Everything that holds about a source, as somebody who looks at a page needs it: errors before the rest, those of
-    /// the page's own language before those of the other.
+    /// Returns the diagnostics of a source in the order for a page: errors first, and among them those of the page's
+    /// language before those of the other.
     pub fn of_page(&self, source: &str, lang: Lang) -> Vec<Diagnostic> {
         let entries = self.entries.iter();
         let mut found: Vec<&Entry> = entries.filter(|entry| entry.is_about(source)).collect();
@@ -82,17 +83,19 @@ impl Problems {
         found.iter().map(|entry| entry.diagnostic.clone()).collect()
     }
 
-    /// Everything of a source that has failed did so after a change: of its failures only what was said since holds.
+    /// Withdraws errors of a source's earlier failures that were not reported since a change, after which all its
+    /// failed actions have failed.
     pub fn failed_anew(&mut self, source: &str, since: u64) {
         self.keep(|entry| !(entry.is_of_failure && entry.is_about(source)) || entry.said >= since);
     }
 
-    /// No action of a source is failed any more; tells whether something was taken back.
+    /// Withdraws the errors of a source's failures, since none of its actions is failed any more; returns whether there
+    /// were any.
     pub fn is_fixed(&mut self, source: &str) -> bool {
         self.keep(|entry| !(entry.is_of_failure && entry.is_about(source)))
     }
 
-    /// A run is over; tells whether something was taken back.
+    /// Withdraws diagnostics at the end of a run; returns whether there were any.
     pub fn end_run(&mut self, end: &RunEnd<'_>) -> bool {
         self.keep(|entry| {
             if entry.said >= end.began {
@@ -100,10 +103,10 @@ impl Problems {
             }
             let file = entry.diagnostic.file.as_deref();
             match file.and_then(|file| (end.has_failed)(file)) {
-                // It is about the specification, a directory, a file that others include, or a source without actions.
+                // It is about the specification, a directory, an included file, or a source without actions.
                 None => !end.was_planned,
                 Some(has_failed) if entry.is_of_failure => has_failed,
-                // An error without a failure comes from planning.
+                // An error without a failed action comes from planning.
                 Some(_) if entry.is_error() => !end.was_planned,
                 Some(_) => file.is_none_or(|file| !end.touched.contains(file)),
             }

@@ -1,4 +1,4 @@
-//! The server: HTTP/1.1 on one address.
+//! The HTTP/1.1 server of the preview.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -26,10 +26,10 @@ use super::stream::{self, Topic};
 use super::visits::{Place, Visits, Wrong};
 use super::{Access, Preview, address, files, peer};
 
-/// The longest time for the head of a request, and for the pause before the next one.
+/// The time limit for the head of a request, which includes the pause before it.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// Shows a preview to browsers until `cancel` fires. Without a token, the address must be of this machine alone.
+/// Serves a preview to browsers until `cancel` fires. Without a token, `listener` must be bound to a loopback address.
 pub async fn serve(
     preview: Arc<Preview>,
     listener: Listener,
@@ -74,7 +74,7 @@ pub async fn serve(
                 tokio::spawn(server.converse(stream, from, side, place));
             }
             Err(error) => {
-                // A connection that was given up meanwhile, or too many open files: the next may work.
+                // The connection was aborted, or too many files are open: the next one may succeed.
                 tracing::warn!(%error, "a browser could not connect to the preview");
                 server.visits.make_room();
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -83,12 +83,12 @@ pub async fn serve(
     }
 }
 
-/// Which of the two ports a request came to.
+/// The port of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
-    /// That of the course's page and state.
+    /// The port of the course's page and state.
     Course,
-    /// That of the pages.
+    /// The port of the pages of decks.
     Pages,
 }
 
@@ -100,9 +100,9 @@ struct Server {
     preview: Arc<Preview>,
     access: Access,
     cancel: CancellationToken,
-    /// The port of the course's page.
+    /// The number of the course's port.
     course: u16,
-    /// The port of the pages.
+    /// The number of the pages' port.
     pages: u16,
     visits: Visits,
     wrong: Wrong,
@@ -131,7 +131,7 @@ impl Server {
                 return;
             }
         }
-        // Small messages must not wait for more.
+        // Small messages must be sent at once.
         let _ = stream.set_nodelay(true);
         let cancel = self.cancel.clone();
         let place = Arc::new(place);
@@ -139,7 +139,7 @@ impl Server {
         let service = service_fn(move |request: Request<Incoming>| {
             let server = Arc::clone(&self);
             let place = Arc::clone(&granted);
-            // Requests have no bodies that we would read.
+            // The bodies of requests are ignored.
             let (request, _) = request.into_parts();
             async move {
                 let visitor = Visitor { local, from, side };
@@ -190,7 +190,7 @@ impl Server {
         answer
     }
 
-    /// Lets somebody with a wrong token wait, and logs it.
+    /// Delays the answer to a wrong token, and logs it.
     async fn punish(&self, from: SocketAddr) {
         let penalty = self.wrong.note(from.ip(), Instant::now());
         if let Some(count) = penalty.to_log {
@@ -261,7 +261,7 @@ impl Server {
         answer::answer(StatusCode::OK, "text/event-stream", Policy::Own, body)
     }
 
-    /// The same address at another of our ports.
+    /// Redirects to the same address at the other port.
     fn to_side(&self, request: &Parts, side: Side) -> Option<Answer> {
         let host = request.headers.get(HOST)?.to_str().ok()?;
         let name = match host.rsplit_once(':') {
@@ -283,7 +283,7 @@ impl Server {
         };
         let epoch = self.preview.epoch;
         let Some(catalog) = catalog else {
-            // The course is being read: the address may well lead somewhere in a moment.
+            // The course is still being read, so an output may soon exist at this address.
             return match address::parse(path) {
                 Some((_, below)) => waiting(&below, change, epoch),
                 None => nowhere(),
@@ -333,7 +333,7 @@ impl Server {
             change,
             epoch,
         };
-        // Another server puts something else into the page.
+        // The inserted element differs between servers, so it is part of the version.
         let version = format!("{}-{epoch:x}", opened.version);
         if let Some(unchanged) = answer::unchanged(&request.headers, &version, of_page) {
             return unchanged;
@@ -358,7 +358,7 @@ impl Server {
     }
 }
 
-/// A connection and where it came to.
+/// The two ends of a connection.
 #[derive(Clone, Copy)]
 struct Visitor {
     local: SocketAddr,
@@ -366,7 +366,7 @@ struct Visitor {
     side: Side,
 }
 
-/// Whether a browser opens the address as a page of its own or in a frame. Old ones do not say so.
+/// Returns whether the browser opens the address as a page or in a frame. Old browsers do not send this information.
 fn is_visit(request: &Parts) -> bool {
     let value = |name: &str| {
         request
@@ -380,8 +380,8 @@ fn is_visit(request: &Parts) -> bool {
     }
 }
 
-/// Gives the token as a cookie. The page then goes on by itself: a redirection that began on another site, such as a
-/// link in a mail, would not take the cookie along.
+/// Sets the token as a cookie, with a page that redirects itself. After an HTTP redirection that began on another site,
+/// such as a link in a mail, the browser would not send the cookie.
 fn admit(request: &Parts, cookie: &str) -> Answer {
     let path = same_site(request.uri.path());
     let page = include_str!("page/admit.html").replace("{address}", &answer::escape(path));
@@ -395,8 +395,8 @@ fn admit(request: &Parts, cookie: &str) -> Answer {
     answer
 }
 
-/// A path that no browser takes for another site: browsers read `//host`, `/\host` and `/<tab>/host` as addresses of
-/// `host`. Everything but plain path characters has to be encoded.
+/// Returns a path that no browser takes for another site. Browsers read `//host`, `/\host` and `/<tab>/host` as
+/// addresses of `host`, so everything but plain path characters must be encoded.
 fn same_site(path: &str) -> &str {
     let is_plain =
         |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~%/!$&'()*+,;=:@".contains(&byte);
@@ -406,7 +406,7 @@ fn same_site(path: &str) -> &str {
     }
 }
 
-/// The page of a deck that is not built yet; it makes way for the deck by itself.
+/// Returns a page for a deck that is not built yet, which reloads itself when it is.
 fn waiting(path: &str, change: u64, epoch: u64) -> Answer {
     let name = path.rsplit('/').next().unwrap_or(path);
     let name = name.strip_suffix(".html").unwrap_or(name);
@@ -430,7 +430,7 @@ fn nowhere() -> Answer {
     )
 }
 
-/// A file of our own.
+/// Returns a file of the preview itself.
 fn asset(name: &str, request: &HeaderMap) -> Answer {
     let text = match name {
         "index.html" => include_str!("page/index.html"),

@@ -1,8 +1,8 @@
-//! What happens, as server-sent events.
+//! Server-sent events about the state of the preview.
 //!
-//! A reader is told states and not events: what has changed since it was last told, at the moment when it can take it.
-//! So nothing is kept for a reader but the one message it is being sent, a slow one skips what is out of date, and one
-//! that comes again is told what it missed. The engine never waits for a reader.
+//! A reader receives states, not events: everything that has changed since its last message, at the time when it can
+//! receive the next one. So the server stores only one message per reader, a slow reader skips outdated states, and one
+//! that reconnects gets what it missed. The engine never waits for a reader.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,22 +15,23 @@ use tokio_util::sync::CancellationToken;
 use super::Preview;
 use super::answer::Body;
 
-/// Between two messages to one reader: many changes at once become one message.
+/// The minimal time between two messages to one reader, so that many changes at once become one message.
 const PACE: Duration = Duration::from_millis(60);
-/// After this time without news a comment keeps the connection, and shows readers that have gone.
+/// After this time without a message a comment is sent, which keeps the connection open and detects readers that have
+/// gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// When a browser tries again after the connection was lost, in milliseconds.
+/// How long a browser waits before it reconnects, in milliseconds.
 const RETRY: u64 = 500;
 
-/// What a reader wants to know.
+/// The subject of a stream.
 pub enum Topic {
-    /// The whole course; since a change of this server, if the reader knows it.
+    /// The whole course, or its changes since a change of this server.
     Course(Option<u64>),
-    /// The page at an address, and assets that changed after some change.
+    /// The page at an address, and the assets that changed after a change.
     Page(String, u64),
 }
 
-/// A stream for a reader, until it goes or `cancel` fires.
+/// Opens a stream, which ends when the reader disconnects or `cancel` fires.
 pub fn open(preview: Arc<Preview>, topic: Topic, cancel: CancellationToken) -> Body {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -50,9 +51,9 @@ async fn tell(preview: &Arc<Preview>, mut topic: Topic, sender: &mpsc::Sender<By
         return;
     }
     loop {
-        // Whatever changes from here on wakes us again.
+        // Every later change wakes this task again.
         changes.borrow_and_update();
-        // Only when there is room is the message made: it is then not older than it must be.
+        // The message is made only when it can be sent, so that it is not outdated.
         let Ok(room) = sender.reserve().await else {
             return;
         };
@@ -85,7 +86,7 @@ async fn tell(preview: &Arc<Preview>, mut topic: Topic, sender: &mpsc::Sender<By
     }
 }
 
-/// Waits for a change; none when there will be no more or nobody listens.
+/// Waits for a change. Returns `None` if there will be no more or the reader has gone.
 async fn wait(changes: &mut watch::Receiver<u64>, sender: &mpsc::Sender<Bytes>) -> Option<()> {
     loop {
         match tokio::time::timeout(KEEP_ALIVE, changes.changed()).await {
@@ -99,7 +100,7 @@ async fn send(sender: &mpsc::Sender<Bytes>, text: String) -> Option<()> {
     sender.send(Bytes::from(text)).await.ok()
 }
 
-/// A message; JSON has no line breaks outside its strings, and they are escaped in these.
+/// Formats a message. It has one line: JSON without indentation has no line breaks, and those in strings are escaped.
 fn message(id: &str, data: &impl Serialize) -> String {
     let data = serde_json::to_string(data).unwrap_or_default();
     format!("id: {id}\ndata: {data}\n\n")

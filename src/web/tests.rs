@@ -1,4 +1,4 @@
-//! What is known after what has happened.
+//! Tests of the preview's state after sequences of events.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ impl Story {
         self.0.apply(&event, 1000);
     }
 
-    /// A run; `false` in its parts means a failure.
+    /// A run with these diagnostics and parts (action, source and outcome).
     fn run(&mut self, diagnostics: &[Diagnostic], parts: &[(&str, &str, Status)]) {
         self.begin();
         for diagnostic in diagnostics {
@@ -160,7 +160,7 @@ fn an_error_holds_until_what_failed_is_done() {
     let failed = [with(EXECUTE, Status::Failed), with(PAGE, Status::Failed)];
     story.run(std::slice::from_ref(&trouble), &failed);
     assert_eq!(story.problems(), ["broken"]);
-    // What does not depend on it is built first.
+    // Actions that do not depend on the execution are built first.
     story.begin();
     story.finish(PLAIN.0, DECK, Status::Built);
     story.start(EXECUTE.0, DECK);
@@ -176,7 +176,7 @@ fn an_error_holds_until_what_failed_is_done() {
     story.end();
 
     story.run(&[trouble], &failed);
-    // A run that does not come to what failed proves nothing, nor does one in which it was replaced.
+    // A run that does not reach the failed action proves nothing, nor does one in which it was superseded.
     story.run(&[], &[with(PLAIN, Status::Built)]);
     story.run(
         &[],
@@ -187,7 +187,7 @@ fn an_error_holds_until_what_failed_is_done() {
     );
     assert_eq!(story.problems(), ["broken"]);
     assert_eq!(story.ended(PAGE.0), Some(Status::Failed));
-    // Another error takes its place as soon as everything has failed again.
+    // Another error replaces it as soon as all failed actions have failed again.
     story.begin();
     story.tell(Event::Diagnostic(error("another", DECK)));
     story.finish(EXECUTE.0, DECK, Status::Failed);
@@ -236,13 +236,13 @@ fn what_planning_says_holds_until_the_next_planning() {
     let all = [spec, general, clash.clone()];
     story.run(&all, &[with(PAGE, Status::Fresh)]);
     assert_eq!(story.problems().len(), 3);
-    // A run of the same plan does not say it again.
+    // A run of the same plan does not report it again.
     story.run(&[], &[with(PAGE, Status::Built)]);
     assert_eq!(story.problems().len(), 3);
     story.0.set_index(Arc::new(index()));
     story.run(&[clash], &[]);
     assert_eq!(story.problems(), ["two decks for one output"]);
-    // A specification that cannot be read: there is no new index, and nothing is taken back.
+    // The specification cannot be read: there is no new index, and nothing is withdrawn.
     story.run(&[error("broken", "course.xml")], &[]);
     assert_eq!(story.problems().len(), 2);
     story.0.set_index(Arc::new(index()));
@@ -295,7 +295,7 @@ fn running_things_and_progress() {
         Some(1),
         "an action counts once"
     );
-    // A run that was cancelled leaves nothing running.
+    // After a cancelled run, no action is running.
     story.start(EXECUTE.0, DECK);
     story.end();
     assert!(
@@ -329,7 +329,7 @@ fn outputs_keep_their_age_over_plannings() {
     changed.outputs.remove(0);
     story.0.set_index(Arc::new(changed));
     assert_eq!(story.0.outputs[0].made, Made::At(1000));
-    // Who looked at the files of the old course comes too late.
+    // Files of the old course are ignored.
     story.0.seen(&catalog, &[(2, Made::Missing)]);
     assert_eq!(story.0.outputs[2].made, Made::Unknown);
     story.tell(Event::Output {
@@ -385,7 +385,7 @@ fn siblings_of_pages() {
         };
         (addresses(&page.languages), addresses(&page.kinds))
     };
-    // In the same target where it can be, else where it is.
+    // From the same target if possible, else from another.
     assert_eq!(
         siblings("/out/t0/en/completed/01%20A.html"),
         (
@@ -393,13 +393,13 @@ fn siblings_of_pages() {
             "*t0/en/completed/01%20A.html t1/en/trainer/01%20A.html".to_owned()
         )
     );
-    // There is no German page for trainers: another one is better than none.
+    // There is no German page for trainers, so another one is used.
     let (languages, _) = siblings("/out/t1/en/trainer/01%20A.html");
     assert_eq!(
         languages,
         "t0/de/code-along/01%20A.html *t1/en/trainer/01%20A.html"
     );
-    // A deck of two files.
+    // A deck in two files.
     let (languages, _) = siblings("/out/t1/de/trainer/02%20B.html");
     assert_eq!(
         languages,
@@ -433,7 +433,8 @@ fn a_page_says_why_it_failed() {
             .map(|told| told.message)
             .collect::<Vec<_>>()
     };
-    // Nothing is said about the deck itself: what belongs to no other source may be the reason.
+    // There is no diagnostic about the deck itself, so those that belong to no other source are shown: one may be the
+    // reason.
     assert_eq!(told(&story, address), ["in a macro"]);
     assert_eq!(
         told(&story, "/out/t1/de/trainer/02%20B.html"),

@@ -1,4 +1,4 @@
-//! What readers are told, as JSON.
+//! The messages to readers, as JSON.
 
 use std::collections::BTreeMap;
 
@@ -11,32 +11,32 @@ use crate::events::{ActionKind, Counts, Diagnostic, Severity, Status};
 
 use super::model::{ActionState, Made, Model, RunState};
 
-/// Everything, or what has changed since some change.
+/// The whole state, or its changes since a change.
 #[derive(Serialize)]
 pub struct State {
-    /// Names this server: numbers of changes mean nothing to another one.
+    /// The identity of this server: numbers of changes are valid only for the same one.
     pub epoch: u64,
-    /// The last change that is told.
+    /// The last change that is included.
     pub change: u64,
     /// The server's clock, in milliseconds since 1970.
     pub now_ms: u64,
-    /// The course; left out when it has not changed.
+    /// The course; omitted if it has not changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub course: Option<Course>,
     /// Actions that changed.
     pub actions: Vec<Action>,
-    /// Outputs of the course that changed; left out beside a course, which has them all.
+    /// Outputs of the course that changed; empty with a course, which contains all of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub made: Vec<MadeOutput>,
-    /// Everything that holds; left out when it has not changed.
+    /// All valid diagnostics; omitted if they have not changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diagnostics: Option<Vec<Diagnostic>>,
-    /// The last run; left out when it has not changed.
+    /// The last run; omitted if it has not changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
 }
 
-/// A course.
+/// The content of a course.
 #[derive(Serialize)]
 pub struct Course {
     /// Its name.
@@ -51,7 +51,7 @@ pub struct Course {
     pub outputs: Vec<Output>,
 }
 
-/// An output. What it refers to is named by its position in the course, and for actions by their number.
+/// An output. Sources, targets and sections are identified by their position in the course, actions by their number.
 #[derive(Serialize)]
 pub struct Output {
     /// Its path below its target's directory.
@@ -71,23 +71,23 @@ pub struct Output {
     pub lang: Lang,
     /// What it is.
     pub class: IndexClass,
-    /// For whom it is.
+    /// The audience.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
-    /// When it was made, in milliseconds since 1970; none when it is not there.
+    /// When it was made, in milliseconds since 1970; `None` if it does not exist.
     pub made_ms: Option<u64>,
 }
 
-/// When an output was made.
+/// The time when an output was made.
 #[derive(Serialize)]
 pub struct MadeOutput {
     /// Its position in the course.
     pub output: usize,
-    /// When, in milliseconds since 1970; none when it is not there.
+    /// The time in milliseconds since 1970; `None` if the output does not exist.
     pub made_ms: Option<u64>,
 }
 
-/// An action.
+/// The state of an action.
 #[derive(Serialize)]
 pub struct Action {
     /// Its number, by which outputs refer to it.
@@ -99,15 +99,15 @@ pub struct Action {
     pub kind: Option<ActionKind>,
     /// The file the author edits.
     pub source: String,
-    /// How it ended last; none when it was not heard of.
+    /// How it last ended; `None` before its first end.
     pub status: Option<Status>,
-    /// How long it took.
+    /// How long it took, in milliseconds.
     pub duration_ms: u64,
-    /// What it is doing; none when it does not run.
+    /// Its progress; `None` if it is not running.
     pub running: Option<Step>,
 }
 
-/// What a running action is doing.
+/// The progress of a running action.
 #[derive(Serialize)]
 pub struct Step {
     /// What the action does.
@@ -117,18 +117,18 @@ pub struct Step {
     pub since_ms: u64,
     /// Steps done.
     pub done: u64,
-    /// Steps in all; 0 when not known.
+    /// Steps in all; 0 if unknown.
     pub total: u64,
-    /// The step.
+    /// The current step.
     pub label: String,
 }
 
-/// A run.
+/// The state of a run.
 #[derive(Serialize)]
 pub struct Run {
     /// Its number.
     pub run: i64,
-    /// What caused it.
+    /// Its cause.
     pub trigger: String,
     /// How many actions it has.
     pub actions: u64,
@@ -136,36 +136,36 @@ pub struct Run {
     pub finished: u64,
     /// When it began, in milliseconds since 1970.
     pub since_ms: u64,
-    /// How its actions ended; none while it runs.
+    /// The outcomes of its actions; `None` while it runs.
     pub counts: Option<Counts>,
-    /// How long it took; none while it runs.
+    /// How long it took, in milliseconds; `None` while it runs.
     pub duration_ms: Option<u64>,
 }
 
-/// What a page of a deck shows about itself.
+/// The state of a page of a deck.
 #[derive(PartialEq, Serialize)]
 pub struct Page {
-    /// Names this server.
+    /// The identity of this server.
     pub epoch: u64,
     /// Whether the course has this page.
     pub is_known: bool,
-    /// Names the content of its file; none when that is not there. Filled in by who can look.
+    /// The version of its file; `None` if there is none. It is set by the caller, which can access files.
     pub version: Option<String>,
-    /// How its action ended last.
+    /// How its action last ended.
     pub status: Option<Status>,
     /// The file the author edits.
     pub source: Option<String>,
     /// The name of the course.
     pub course: String,
-    /// What the deck's actions are doing.
+    /// The progress of the deck's actions.
     pub running: Vec<Step>,
-    /// What is wrong with the deck.
+    /// Diagnostics about the deck.
     pub diagnostics: Vec<Diagnostic>,
     /// The page of this deck in every language.
     pub languages: Vec<Sibling>,
     /// The page of this deck for every audience.
     pub kinds: Vec<Sibling>,
-    /// Addresses of images and such that have changed, and the number of the change.
+    /// Addresses of changed files such as images, with the number of the change.
     pub assets: BTreeMap<String, u64>,
 }
 
@@ -188,7 +188,7 @@ impl PartialEq for Step {
 }
 
 impl Model {
-    /// What has changed since a change; everything without one.
+    /// Returns everything that has changed since a change, or the whole state without one.
     pub fn since(&self, since: Option<u64>, epoch: u64, now_ms: u64) -> State {
         let since = since.filter(|since| *since >= self.catalog_change && *since <= self.change);
         let is_new = |change: u64| since.is_none_or(|since| change > since);
@@ -250,7 +250,7 @@ impl Model {
         })
     }
 
-    /// What the page at an address shows about itself. Assets are those that changed after `since`.
+    /// Returns the state of the page at an address. Its assets are those that changed after `since`.
     pub fn page(&self, address: &str, since: u64, epoch: u64) -> Page {
         let mut page = Page {
             epoch,
@@ -290,7 +290,7 @@ impl Model {
             })
         };
         for lang in Lang::ALL {
-            // A deck may have fewer audiences in its other language: any page is better than none.
+            // A deck may have fewer audiences in its other language, so any page is accepted.
             let found = sibling(lang.name(), lang, output.kind).or_else(|| {
                 let kinds = Kind::ALL.into_iter();
                 kinds
@@ -318,7 +318,8 @@ impl Model {
         page
     }
 
-    /// What is said about a source; when it failed and nothing is, every error that is not about another source.
+    /// Returns the diagnostics about a source. If it has failed without an error, errors that belong to no other source
+    /// are added.
     fn problems_of(&self, source: &str, lang: Lang, status: Option<Status>) -> Vec<Diagnostic> {
         let found = self.problems.of_page(source, lang);
         let has_error = found.iter().any(|found| found.severity == Severity::Error);

@@ -1,7 +1,7 @@
-//! How many connections there are, and which of them has to go when there are too many.
+//! Limits the number of connections and delays wrong tokens.
 //!
-//! A new connection always gets in: the one that has been useful least makes way. So nobody can close the preview by
-//! holding connections open, neither to the author's browser nor to others.
+//! A new connection is always accepted, and the least useful one is closed instead. So no client can block the preview
+//! by holding connections open, neither for the author's browser nor for others.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,39 +12,39 @@ use tokio_util::sync::CancellationToken;
 
 use crate::parallel::lock;
 
-/// How many connections there may be.
+/// The maximum number of connections.
 const ALL: usize = 256;
-/// How many of one machine; a browser holds at most six to each origin.
+/// The maximum number of connections of one machine. A browser opens at most six to each origin.
 const OF_PEER: usize = 64;
-/// How many machines' wrong tokens are remembered.
+/// The number of machines whose wrong tokens are counted.
 const REMEMBERED: usize = 1024;
-/// Wrong tokens count for this long after the last one.
+/// Wrong tokens are forgotten after this time without a further one.
 const FORGOTTEN: Duration = Duration::from_secs(600);
-/// The first answer to a wrong token takes so long, each further one twice as long as the one before, up to a limit.
+/// The delay of the first answer to a wrong token. It is doubled for each further one, up to a limit.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
-/// What is logged about one machine is logged once in this time.
+/// The minimal time between two lines in the log about one machine.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// The open connections. Clones are the same.
+/// The open connections. Clones share them.
 #[derive(Clone, Default)]
 pub struct Visits(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
-    /// Grows with every connection and request.
+    /// A counter of connections and requests.
     clock: u64,
     open: HashMap<u64, Visit>,
 }
 
 struct Visit {
     peer: IpAddr,
-    /// Whether a request was granted; then the number of the last one.
+    /// The counter at its last granted request, if any.
     granted: Option<u64>,
     end: CancellationToken,
 }
 
-/// A connection's place among the others, until it is dropped.
+/// The registration of a connection, until it is dropped.
 pub struct Place {
     visits: Visits,
     number: u64,
@@ -52,8 +52,8 @@ pub struct Place {
 }
 
 impl Visits {
-    /// A place for a connection. Another one has to end if there are too many: first those without a granted request,
-    /// then those whose last request is longest ago.
+    /// Registers a connection. If there are too many, another one is closed: first those without a granted request,
+    /// then the one whose last request is the oldest.
     pub fn enter(&self, from: IpAddr) -> Place {
         let peer = machine(from);
         let mut inner = lock(&self.0);
@@ -85,7 +85,7 @@ impl Visits {
         }
     }
 
-    /// Ends the least useful connection, because the system has no room for another one.
+    /// Closes the least useful connection, because the system has no resources for another one.
     pub fn make_room(&self) {
         lock(&self.0).end_one(None);
     }
@@ -105,7 +105,7 @@ impl Inner {
 }
 
 impl Place {
-    /// A request was granted.
+    /// Records that a request was granted.
     pub fn grant(&self) {
         let mut inner = lock(&self.visits.0);
         inner.clock += 1;
@@ -115,7 +115,7 @@ impl Place {
         }
     }
 
-    /// Returns when the connection has to make way for another one.
+    /// Returns when the connection must be closed in favour of another one.
     pub async fn ended(&self) {
         self.end.cancelled().await;
     }
@@ -127,7 +127,7 @@ impl Drop for Place {
     }
 }
 
-/// Who brought wrong tokens lately.
+/// The machines that sent wrong tokens recently.
 #[derive(Default)]
 pub struct Wrong(Mutex<HashMap<IpAddr, Offences>>);
 
@@ -135,16 +135,16 @@ pub struct Wrong(Mutex<HashMap<IpAddr, Offences>>);
 struct Offences {
     count: u32,
     last: Instant,
-    /// When it was logged last.
+    /// When it was last logged.
     logged: Option<Instant>,
 }
 
-/// What follows from a wrong token.
+/// The consequence of a wrong token.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Penalty {
-    /// How long the answer has to wait.
+    /// The delay of the answer.
     pub delay: Duration,
-    /// How many wrong tokens there were, if that is to be logged now.
+    /// The number of wrong tokens, if it must be logged now.
     pub to_log: Option<u32>,
 }
 
@@ -184,7 +184,7 @@ impl Wrong {
     }
 }
 
-/// The machine behind an address: networks give each one 64 bits of IPv6 addresses.
+/// Returns the machine behind an address: networks give each machine 64 bits of IPv6 addresses.
 fn machine(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) if !ip.is_loopback() => {
@@ -221,7 +221,7 @@ mod tests {
             OF_PEER - 1
         );
         assert!(is_open(idle.last().unwrap()) && !is_open(&idle[0]));
-        // One that is used makes way last, the one that was used longest ago first.
+        // Connections in use are closed last, and the one with the oldest request first among them.
         let used: Vec<Place> = (0..OF_PEER)
             .map(|_| {
                 let place = visits.enter(ip("127.0.0.1"));
@@ -250,7 +250,7 @@ mod tests {
         assert!(is_open(flood.last().unwrap()));
         visits.make_room();
         assert!(is_open(&author));
-        // Addresses of one IPv6 network are one machine.
+        // All addresses of one IPv6 network are counted as one machine.
         let one: Vec<Place> = (0..=OF_PEER)
             .map(|number| visits.enter(ip(&format!("2001:db8::{number:x}"))))
             .collect();
