@@ -1,6 +1,6 @@
-//! Titles as file names.
+//! Conversion of titles to file names.
 
-/// Makes a text fit for a file name, as the course format defines it.
+/// Replaces characters that are not allowed in file names, as the course format defines it.
 pub fn sanitize(text: &str) -> String {
     let text = text.replace("C#", "CSharp");
     let name: String = text
@@ -13,7 +13,7 @@ pub fn sanitize(text: &str) -> String {
                 Some('_')
             }
             ';' | '!' | '?' | '"' | '\'' | '`' | ':' => None,
-            // Not in the format, but no file system takes it.
+            // The format does not exclude these, but they are not allowed in file names.
             '\0'..='\x1f' => None,
             c => Some(c),
         })

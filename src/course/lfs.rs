@@ -1,14 +1,14 @@
-//! Git LFS: files of which only a pointer was checked out.
+//! Detection of Git LFS pointers in place of files.
 
 use std::ops::RangeInclusive;
 
 use crate::events::Diagnostic;
 
-/// How many bytes a pointer has.
+/// The possible sizes of a pointer in bytes.
 pub const SIZES: RangeInclusive<u64> = 60..=1024;
 
-/// What is wrong with a file if these bytes are not its content but Git LFS's pointer to it. For every kind of source: what
-/// a reader of its format would say about the pointer speaks of another thing.
+/// Returns the error about a file of any kind if these bytes are a Git LFS pointer instead of its content. Without this
+/// check, the parser of its format would report a misleading error.
 pub fn pointer(path: &str, bytes: &[u8]) -> Option<Diagnostic> {
     let is_pointer = bytes.len() as u64 <= *SIZES.end()
         && bytes.starts_with(b"version https://git-lfs")

@@ -1,6 +1,6 @@
-//! What the author wrote: the specification, the tree of sources, the decks, and the names of all outputs.
+//! The model of a course: the specification, the tree of sources, the decks, and the names of all outputs.
 //!
-//! Everything here is pure: it is given bytes and returns values. It knows no hashing and no processes.
+//! Everything here is pure: functions get bytes and return values. They access no files and start no processes.
 
 pub mod deck;
 pub mod file_name;

@@ -1,16 +1,16 @@
-//! Output paths: very many long texts, which layout, plan and ledger share.
+//! Interned output paths: a course has many long ones, which layout, plan and ledger share.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::parallel::lock;
 
-/// Every path once, however many hold it, on whatever thread.
+/// A thread-safe set of paths, each of which is allocated once.
 #[derive(Default)]
 pub struct Names(Mutex<HashSet<Arc<str>>>);
 
 impl Names {
-    /// The one allocation of this path.
+    /// Returns the shared allocation of a path.
     pub fn of(&self, path: &str) -> Arc<str> {
         let mut all = self.all();
         if let Some(known) = all.get(path) {
@@ -21,17 +21,17 @@ impl Names {
         path
     }
 
-    /// The one allocation of `dir/path`.
+    /// Returns the shared allocation of `dir/path`.
     pub fn joined(&self, dir: &str, path: &str) -> Arc<str> {
         self.of(&[dir, path].join("/"))
     }
 
-    /// Forgets the paths that nobody holds any more.
+    /// Removes the paths that are no longer used elsewhere.
     pub fn sweep(&self) {
         self.all().retain(|path| Arc::strong_count(path) > 1);
     }
 
-    /// Forgets which paths there are, while hardly any are asked for: the next holder of one has a text of its own.
+    /// Frees the table while hardly any paths are requested. Paths that are requested later get new allocations.
     pub fn release(&self) {
         *self.all() = HashSet::new();
     }

@@ -1,4 +1,4 @@
-//! Paths relative to the course root, the only paths that records and keys know.
+//! Paths relative to the course root, the only form of paths in records and keys.
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;
@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A path below the course root, cheap to clone: `/` between components, no `.`, `..` or empty component, never absolute.
+/// A path below the course root, cheap to clone: `/` between components, no `.`, `..` or empty component, never
+/// absolute.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct RelPath(Arc<str>);
 
-/// Why a text is not a [`RelPath`].
+/// The reason why a text is not a [`RelPath`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RelPathError {
     /// It starts with `/` or a drive.
@@ -21,30 +22,30 @@ pub enum RelPathError {
     /// It has a `..` component.
     #[error("`{0}` contains `..`, but paths must stay inside the course")]
     Parent(String),
-    /// Nothing is left.
+    /// It has no components.
     #[error("the path is empty")]
     Empty,
 }
 
 impl RelPath {
-    /// Checks and normalises: empty and `.` components vanish. A `\` is a character of a name, as in the file system.
+    /// Checks and normalises a path: empty and `.` components are removed. A `\` is an ordinary character of a name.
     pub fn new(text: &str) -> Result<Self, RelPathError> {
         Ok(Self(Self::normal(text)?.into()))
     }
 
-    /// The same for a path that an author wrote, perhaps on Windows: `\` becomes `/`.
+    /// Checks and normalises a path that an author wrote, perhaps on Windows: `\` is replaced by `/`.
     pub fn written(text: &str) -> Result<Self, RelPathError> {
         Self::new(&text.replace('\\', "/"))
     }
 
-    /// The text of such a path: nearly always the very one that is given.
+    /// Checks and normalises a path like [`RelPath::new`]. The result is nearly always `text` itself.
     pub fn normal(text: &str) -> Result<Cow<'_, str>, RelPathError> {
         let is_normal = |part: &str| !matches!(part, "" | "." | "..");
         let has_colon = text.as_bytes().get(1) == Some(&b':');
         if !has_colon && text.split('/').all(is_normal) {
             return Ok(Cow::Borrowed(text));
         }
-        // `C:/`, as an author may write it: a name like `a:b` is one of the course.
+        // A Windows path such as `C:/`. A name such as `a:b` is valid.
         let drive = text.as_bytes();
         let has_drive = has_colon
             && drive[0].is_ascii_alphabetic()
@@ -66,32 +67,32 @@ impl RelPath {
         Ok(Cow::Owned(parts.join("/")))
     }
 
-    /// The path of `path` below `root`, when it lies there and is valid UTF-8.
+    /// Returns the path of `path` below `root`, or `None` if it does not lie there or is not UTF-8.
     pub fn below(root: &Path, path: &Path) -> Option<Self> {
         Self::new(path.strip_prefix(root).ok()?.to_str()?).ok()
     }
 
-    /// The text, with `/` between components.
+    /// Returns the text, with `/` between components.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The path in the file system.
+    /// Returns the path in the file system.
     pub fn under(&self, root: &Path) -> PathBuf {
         root.join(&*self.0)
     }
 
-    /// The last component.
+    /// Returns the last component.
     pub fn file_name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 
-    /// The file name without its last suffix (`a.de.drawio` gives `a.de`).
+    /// Returns the file name without its last suffix (`a.de.drawio` gives `a.de`).
     pub fn stem(&self) -> &str {
         stem_of(&self.0)
     }
 
-    /// The last suffix of the file name without its dot, or the empty text.
+    /// Returns the last suffix of the file name without its dot, or the empty text.
     pub fn extension(&self) -> &str {
         let name = self.file_name();
         match name.rfind('.') {
@@ -100,34 +101,34 @@ impl RelPath {
         }
     }
 
-    /// The directory, or none for a path of one component.
+    /// Returns the directory, or `None` for a path of one component.
     pub fn parent(&self) -> Option<Self> {
         self.0.rfind('/').map(|slash| Self(self.0[..slash].into()))
     }
 
-    /// The components, first to last.
+    /// Returns the components, first to last.
     pub fn components(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('/')
     }
 
-    /// This path followed by another. The other one is checked like a new path.
+    /// Appends another path, which is checked like a new one.
     pub fn join(&self, other: &str) -> Result<Self, RelPathError> {
         Self::new(&format!("{}/{other}", self.0))
     }
 
-    /// What follows `base/` in this path.
+    /// Returns the rest after `base/`, if the path begins with that.
     pub fn strip_prefix(&self, base: &RelPath) -> Option<Self> {
         let rest = self.0.strip_prefix(&*base.0)?.strip_prefix('/')?;
         Some(Self(rest.into()))
     }
 
-    /// Whether this path is `base` or lies below it.
+    /// Returns whether this path is `base` or lies below it.
     pub fn starts_with(&self, base: &RelPath) -> bool {
         is_within(&self.0, &base.0)
     }
 }
 
-/// The last component of a path with `/` between components, without its last suffix.
+/// Returns the last component of a path with `/` between components, without its last suffix.
 pub fn stem_of(path: &str) -> &str {
     let name = path.rsplit('/').next().unwrap_or(path);
     match name.rfind('.') {
@@ -136,7 +137,7 @@ pub fn stem_of(path: &str) -> &str {
     }
 }
 
-/// A path as outputs and records have it: relative to the course root where it lies there, as it is where it does not.
+/// Returns a path in the form for outputs and records: relative to the course root if it lies there, else unchanged.
 pub fn name_of(root: &Path, path: &Path) -> String {
     match RelPath::below(root, path) {
         Some(relative) => relative.to_string(),
@@ -144,7 +145,7 @@ pub fn name_of(root: &Path, path: &Path) -> String {
     }
 }
 
-/// Whether a path is `base` or lies below it; both with `/` between components.
+/// Returns whether a path is `base` or lies below it; both have `/` between components.
 pub fn is_within(path: &str, base: &str) -> bool {
     let rest = path.strip_prefix(base);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

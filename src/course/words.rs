@@ -1,10 +1,10 @@
-//! The small vocabularies of the course format: languages, formats, kinds, programming languages.
+//! The fixed sets of words in the course format: languages, formats, kinds, programming languages.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The known name that an unknown one was probably meant to be.
+/// Returns the known name that an unknown one was probably meant to be.
 pub fn nearest<T: AsRef<str>>(name: &str, known: impl IntoIterator<Item = T>) -> Option<T> {
     let name = name.to_lowercase();
     known
@@ -18,7 +18,7 @@ pub fn nearest<T: AsRef<str>>(name: &str, known: impl IntoIterator<Item = T>) ->
         .filter(|(distance, known)| {
             let length = known.as_ref().chars().count();
             let shorter = length.min(name.chars().count());
-            // Of two letters one is half of the word.
+            // In short words, two different letters are too many.
             let tolerated = if shorter < 4 { 1 } else { 2.max(length / 3) };
             *distance <= tolerated && *distance < shorter
         })
@@ -37,10 +37,10 @@ pub enum Lang {
 }
 
 impl Lang {
-    /// Both languages, in the order in which they are listed.
+    /// Both languages, in the order for lists.
     pub const ALL: [Self; 2] = [Self::De, Self::En];
 
-    /// `de` or `en`.
+    /// Returns `de` or `en`.
     pub fn name(self) -> &'static str {
         match self {
             Self::De => "de",
@@ -48,7 +48,7 @@ impl Lang {
         }
     }
 
-    /// Reads a name as the specification and the command line write it.
+    /// Parses a name as in the specification and on the command line.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|lang| lang.name() == text)
     }
@@ -70,7 +70,7 @@ impl Format {
     /// All formats.
     pub const ALL: [Self; 3] = [Self::Html, Self::Notebook, Self::Code];
 
-    /// The name in the specification and on the command line.
+    /// Returns the name in the specification and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Html => "html",
@@ -79,13 +79,13 @@ impl Format {
         }
     }
 
-    /// Reads a name as the specification and the command line write it.
+    /// Parses a name as in the specification and on the command line.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.name() == text)
     }
 }
 
-/// For whom an output is: which cells it has and which of them are emptied.
+/// The audience of an output, which decides which cells it has and which of them are emptied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -95,7 +95,7 @@ pub enum Kind {
     Completed,
     /// With solutions and notes.
     Trainer,
-    /// With solutions, notes and what the speaker says.
+    /// With solutions, notes and the speaker's text.
     Recording,
     /// Completed, but workshops are empty.
     Partial,
@@ -111,7 +111,7 @@ impl Kind {
         Self::Partial,
     ];
 
-    /// The name in the specification and on the command line.
+    /// Returns the name in the specification and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::CodeAlong => "code-along",
@@ -122,7 +122,7 @@ impl Kind {
         }
     }
 
-    /// Reads a name as the specification and the command line write it; `speaker` is an old name of `recording`.
+    /// Parses a name as in the specification and on the command line; `speaker` is an old name of `recording`.
     pub fn parse(text: &str) -> Option<Self> {
         if text == "speaker" {
             return Some(Self::Recording);
@@ -130,7 +130,7 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == text)
     }
 
-    /// Whether its HTML shows the results of an execution.
+    /// Returns whether its HTML shows the results of an execution.
     pub fn is_executed(self) -> bool {
         self != Self::CodeAlong
     }
@@ -162,7 +162,7 @@ impl ProgLang {
         Self::TypeScript,
     ];
 
-    /// The name in the specification.
+    /// Returns the name in the specification.
     pub fn name(self) -> &'static str {
         match self {
             Self::Python => "python",
@@ -173,12 +173,12 @@ impl ProgLang {
         }
     }
 
-    /// Reads a name as the specification writes it.
+    /// Parses a name as in the specification.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|lang| lang.name() == text)
     }
 
-    /// The language of a deck by its extension (without the dot).
+    /// Returns the language of a deck by its extension (without the dot).
     pub fn of_extension(extension: &str) -> Option<Self> {
         match extension {
             "py" => Some(Self::Python),
@@ -190,7 +190,7 @@ impl ProgLang {
         }
     }
 
-    /// The extension of its scripts, without the dot.
+    /// Returns the extension of its scripts, without the dot.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Python => "py",
@@ -201,7 +201,7 @@ impl ProgLang {
         }
     }
 
-    /// What starts a comment line, and with ` j2` a Jinja line statement.
+    /// Returns the prefix of a comment line. Followed by ` j2`, it is the prefix of a Jinja line statement.
     pub fn comment(self) -> &'static str {
         match self {
             Self::Python => "#",
@@ -231,7 +231,7 @@ pub struct Localized {
 }
 
 impl Localized {
-    /// The same text in both languages.
+    /// Returns a localized text that is the same in both languages.
     pub fn same(text: impl Into<String>) -> Self {
         let text = text.into();
         Self {
@@ -240,7 +240,7 @@ impl Localized {
         }
     }
 
-    /// The text in one language.
+    /// Returns the text in one language.
     pub fn get(&self, lang: Lang) -> &str {
         match lang {
             Lang::De => &self.de,
@@ -263,7 +263,7 @@ pub enum ImageKind {
 }
 
 impl ImageKind {
-    /// The file extension, without the dot.
+    /// Returns the file extension, without the dot.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Png => "png",

@@ -1,6 +1,6 @@
-//! What is wrong with XML, as its author sees it.
+//! Places and messages of XML errors, in a form for authors.
 
-/// Line and column of an error, from 1. What is missing at the end is missing there.
+/// Returns the line and column of an error, from 1. If something is missing at the end, that is the end of the text.
 pub fn place(error: &roxmltree::Error, text: &str) -> (u32, u32) {
     if matches!(
         error,
@@ -15,7 +15,7 @@ pub fn place(error: &roxmltree::Error, text: &str) -> (u32, u32) {
     (position.row, position.col)
 }
 
-/// The message without the place, which is reported separately.
+/// Returns the message without the place, which is reported separately.
 pub fn message(error: &roxmltree::Error) -> String {
     let text = error.to_string();
     text.split(" at ").next().unwrap_or(&text).to_owned()

@@ -1,4 +1,4 @@
-//! One source for each place: whoever comes first in the course has it.
+//! Resolves conflicts between outputs: the first source in the course gets the place.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,12 +10,12 @@ use crate::events::Diagnostic;
 
 use super::Destination;
 
-/// Which source has which place.
+/// The assignment of places to sources.
 pub struct Claims<'a> {
-    /// By the target and the digest of the path: one entry for every output of the course.
+    /// The claims by the target and the digest of the path: one entry for every output of the course.
     by_place: HashMap<(usize, Digest), Claim>,
     is_same: &'a dyn Fn(&RelPath, &RelPath) -> bool,
-    /// Whether two diagrams find the same files beside them.
+    /// Returns whether two diagrams have the same files beside them.
     has_same_surroundings: &'a dyn Fn(&RelPath, &RelPath) -> bool,
     /// Conflicts, one for each pair of sources.
     pub diagnostics: Vec<Diagnostic>,
@@ -28,19 +28,19 @@ struct Claim {
     making: Making,
 }
 
-/// What equal sources mean for their outputs.
+/// How an output is made, which decides whether equal sources have equal outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Making {
-    /// The output is the source: equal sources have equal outputs.
+    /// A copy: equal sources have equal outputs.
     Copied,
-    /// A picture of the source, which may refer to files beside it.
+    /// A picture, whose source may refer to files beside it.
     Drawn,
-    /// Made from the source and much else, so that equal sources do not mean equal outputs.
+    /// Made from the source and much else, so that equal sources may have different outputs.
     Built,
 }
 
 impl<'a> Claims<'a> {
-    /// No place has a source yet.
+    /// Creates an empty assignment.
     pub fn new(
         is_same: &'a dyn Fn(&RelPath, &RelPath) -> bool,
         has_same_surroundings: &'a dyn Fn(&RelPath, &RelPath) -> bool,
@@ -54,7 +54,7 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// Whether the source gets the place.
+    /// Returns whether the source gets the place. A conflict with a different source adds a diagnostic.
     pub fn claim(
         &mut self,
         place: &Destination,
@@ -62,7 +62,7 @@ impl<'a> Claims<'a> {
         source: &RelPath,
         making: Making,
     ) -> bool {
-        // File systems that ignore case would let one overwrite the other.
+        // Paths are compared without case: on some file systems, one of the outputs would overwrite the other.
         let path = place.path();
         let lower = match path.is_ascii() {
             true => path.to_ascii_lowercase(),

@@ -1,4 +1,4 @@
-//! Places in the output tree.
+//! Paths in the output tree.
 
 use std::sync::Arc;
 
@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 use crate::course::path::stem_of;
 use crate::course::{Names, RelPath};
 
-/// A place in the output tree. There are very many of them.
+/// A path in the output tree. A course has very many of them, so the struct is small.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Destination {
     target: u32,
-    /// The path with the target's directory: very many, and others hold them too.
+    /// The path including the target's directory, shared with other modules.
     output: Arc<str>,
-    /// Where the path below that directory begins.
+    /// The offset in `output` of the path below the target's directory.
     below: u32,
 }
 
 impl Destination {
-    /// A place below the directory of a target. None when `below` is no path.
+    /// Creates a path below the directory of a target. Returns `None` if `below` is not a valid path.
     pub fn new(target: usize, root: &str, below: &str, names: &Names) -> Option<Self> {
         let below = RelPath::normal(below).ok()?;
         Some(Self {
@@ -28,38 +28,38 @@ impl Destination {
         })
     }
 
-    /// Index of the target in [`Layout::targets`](super::Layout::targets).
+    /// Returns the index of the target in [`Layout::targets`](super::Layout::targets).
     pub fn target(&self) -> usize {
         self.target as usize
     }
 
-    /// The path as outputs have it: relative to the course root, or absolute where the output root lies outside.
+    /// Returns the path relative to the course root, or absolute if the output root lies outside.
     pub fn output(&self) -> &Arc<str> {
         &self.output
     }
 
-    /// The path below the target's directory.
+    /// Returns the path below the target's directory.
     pub fn path(&self) -> &str {
         self.output.get(self.below as usize..).unwrap_or_default()
     }
 
-    /// The file name without its last suffix.
+    /// Returns the file name without its last suffix.
     pub fn stem(&self) -> &str {
         stem_of(self.path())
     }
 
-    /// A file in the same directory.
+    /// Returns a file in the same directory.
     pub fn beside(&self, name: &str) -> Option<Self> {
         let (dir, _) = self.path().rsplit_once('/')?;
         self.in_target(&format!("{dir}/{name}"))
     }
 
-    /// Something below this.
+    /// Returns a path below this one.
     pub fn join(&self, path: &str) -> Option<Self> {
         self.in_target(&format!("{}/{path}", self.path()))
     }
 
-    /// The first components of the path, so many, and the path below them; none when there is nothing below.
+    /// Returns the first components of the path and the path below them, or `None` if nothing is below.
     pub fn split(&self, components: usize) -> Option<(Self, &str)> {
         let path = self.path();
         let (slash, _) = path.match_indices('/').nth(components.checked_sub(1)?)?;

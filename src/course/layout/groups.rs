@@ -1,4 +1,4 @@
-//! Dir-groups: directories that are copied as they are.
+//! The copies of dir-groups, which are directories that are copied unchanged.
 
 use crate::course::file_name::sanitize;
 use crate::course::spec::DirGroup;
@@ -109,7 +109,7 @@ fn add_group(maker: &mut Maker<'_>, listing: &Listing, group: &DirGroup) {
     }
 }
 
-/// Whether a file of a copied directory is copied: `below` is its path in that directory.
+/// Returns whether a file of a copied directory is copied: `below` is its path in that directory.
 fn is_copied(below: &RelPath, recursive: bool) -> bool {
     if !recursive {
         return below.components().count() == 1;
@@ -131,7 +131,7 @@ fn copy(maker: &mut Maker<'_>, group: &DirGroup, file: &RelPath) {
     maker.add_copy(file.clone(), claimed);
 }
 
-/// Where something below the group's path goes: once for every target and language.
+/// Returns the destinations of a path in the group: one for every target and language.
 fn places(maker: &Maker<'_>, group: &DirGroup, path: &RelPath) -> Vec<(Lang, Destination)> {
     let below = match &group.path {
         Some(base) if base == path => String::new(),

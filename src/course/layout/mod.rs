@@ -1,4 +1,4 @@
-//! The output tree: which outputs there are, and where each of them goes.
+//! The layout of the output tree: all outputs and their destinations.
 
 mod claims;
 mod destination;
@@ -25,10 +25,10 @@ pub use names::{SHARED_IMAGE_DIR, course_dir, shown_path};
 pub use references::{Reference, References};
 pub use selection::Selection;
 
-/// Where everything goes.
+/// All outputs of a course, with their destinations.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layout {
-    /// The output targets that are made.
+    /// The selected output targets.
     pub targets: Vec<TargetRoot>,
     /// Outputs of decks, in course order.
     pub decks: Vec<DeckOutputs>,
@@ -36,34 +36,34 @@ pub struct Layout {
     pub diagrams: Vec<DiagramOutputs>,
     /// Copied files.
     pub copies: Vec<CopyOutput>,
-    /// Directories that are made although nothing is in them.
+    /// Directories that are created although they are empty.
     pub empty_dirs: Vec<Destination>,
-    /// The topics that have outputs: the section (its index in the specification) and the id of each.
+    /// The topics with outputs: the index of the section in the specification, and the id of the topic.
     topics: Vec<(usize, Arc<str>)>,
-    /// Whether the outputs of all sections are there: only then can directories be described.
+    /// Whether the outputs of all sections are included. Only then are the outputs of a directory complete.
     pub has_all_sections: bool,
 }
 
-/// An output and what it is.
+/// An output with its properties.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Placed<'a> {
-    /// Where it goes.
+    /// Its destination.
     pub destination: &'a Destination,
-    /// What it is made of.
+    /// Its source.
     pub source: &'a RelPath,
-    /// The section (its index in the specification) and the id of the topic that it belongs to; none for what is
-    /// copied besides the sections.
+    /// The index of the section in the specification and the id of the topic, or `None` for files outside of the
+    /// sections.
     pub topic: Option<(usize, &'a str)>,
     /// Its language.
     pub lang: Lang,
-    /// What it is.
+    /// Its class.
     pub class: OutputClass,
 }
 
-/// What an output is.
+/// The class of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OutputClass {
-    /// A deck in a format, for an audience.
+    /// A deck in a format and for an audience.
     Deck(Format, Kind),
     /// An image.
     Image,
@@ -78,57 +78,57 @@ pub enum OutputClass {
 pub struct TargetRoot {
     /// The target's name.
     pub name: String,
-    /// Its directory: relative to the course root, or absolute where it lies outside.
+    /// Its directory: relative to the course root, or absolute if it lies outside.
     pub root: String,
 }
 
-/// A place of an output, with what the output is there.
+/// A destination of an output, with the properties of the output there.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Place {
-    /// Where it goes.
+    /// The destination.
     pub at: Destination,
     lang: Lang,
     class: OutputClass,
-    /// Index in [`Layout::topics`]: says nothing that others do not say of the source.
+    /// Index in [`Layout::topics`]. Not serialized, as it adds nothing to what else is serialized about the source.
     #[serde(skip)]
     topic: Option<u32>,
 }
 
-/// The outputs of a deck. The indices lead into the [`Tree`].
+/// The outputs of a deck, whose indices refer to the [`Tree`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DeckOutputs {
     /// The section.
     pub section: usize,
-    /// The topic in it.
+    /// The topic in the section.
     pub topic: usize,
-    /// The deck in that.
+    /// The deck in the topic.
     pub deck: usize,
-    /// What is made of it.
+    /// Its outputs.
     pub outputs: Vec<DeckOutput>,
 }
 
-/// One output of a deck, wherever it goes.
+/// One output of a deck, with all its destinations.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DeckOutput {
     /// Its language.
     pub lang: Lang,
     /// Its format.
     pub format: Format,
-    /// For whom it is.
+    /// Its audience.
     pub kind: Kind,
-    /// Where it goes: several targets may ask for it.
+    /// Its destinations: several targets may contain it.
     pub destinations: Box<[Place]>,
 }
 
-/// A diagram and where its image goes.
+/// A diagram and the destinations of its image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DiagramOutputs {
     /// The diagram.
     pub diagram: DiagramFile,
-    /// Where its image goes.
+    /// The destinations of its image.
     pub destinations: Box<[Place]>,
-    /// Whether the place of its image in the source tree is its own: the first diagram of the course has it, as it has the
-    /// outputs.
+    /// Whether its image is written to `rendered` in the source tree. Of several diagrams with the same place, that is
+    /// the first one of the course.
     pub is_written_back: bool,
 }
 
@@ -137,20 +137,20 @@ pub struct DiagramOutputs {
 pub struct CopyOutput {
     /// The file.
     pub source: RelPath,
-    /// Where it goes.
+    /// The destinations of its copies.
     pub destinations: Box<[Place]>,
 }
 
-/// How outputs are called.
+/// The names of outputs.
 pub struct Naming<'a> {
-    /// The directory of a target: relative to the course root, or absolute where it lies outside.
+    /// Returns the directory of a target: relative to the course root, or absolute if it lies outside.
     pub root_of: &'a dyn Fn(&Target) -> String,
-    /// All output paths.
+    /// The shared strings of output paths.
     pub names: &'a Names,
 }
 
-/// Names every output of what is selected. `is_same` tells whether two sources have the same bytes: only then may
-/// both go to one place. Fails when the selection names something that is not there.
+/// Computes the layout of everything that is selected. `is_same` returns whether two sources have the same bytes, so
+/// that both may have the same destination. Fails if the selection names something that does not exist.
 pub fn layout(
     spec: &Spec,
     tree: &Tree,
@@ -198,7 +198,7 @@ pub fn layout(
         groups::add(&mut maker, listing);
     }
     let (mut layout, diagnostics) = (maker.layout, maker.claims.diagnostics);
-    // It stays as long as the course does not change.
+    // The layout is kept in memory as long as the course does not change.
     layout.decks.shrink_to_fit();
     layout.diagrams.shrink_to_fit();
     layout.copies.shrink_to_fit();
@@ -211,12 +211,12 @@ struct Maker<'a> {
     targets: &'a [Target],
     names: &'a Names,
     claims: Claims<'a>,
-    /// The topic whose outputs are being named.
+    /// The index of the current topic.
     topic: Option<u32>,
     section_dirs: HashMap<(usize, Lang, Format, Kind), Rc<str>>,
-    /// Where in the layout the copy of a source is.
+    /// The position of a source's copy in the layout.
     copy_of: HashMap<RelPath, usize>,
-    /// The diagram that a place of an image in the source tree belongs to.
+    /// The diagram that is written to a place in the source tree.
     written_back: HashMap<RelPath, RelPath>,
     layout: Layout,
 }
@@ -270,7 +270,7 @@ impl Maker<'_> {
         for diagram in &topic.diagrams {
             let destinations = match diagram.rendered.strip_prefix(&topic.home) {
                 Some(below) => self.image(spec_section, &below, &diagram.path, Making::Drawn),
-                // A diagram directly in its topic renders outside of it, where no output comes from.
+                // The image of a diagram directly in its topic lies outside of the topic, and is not copied to outputs.
                 None => Vec::new(),
             };
             let first = self.written_back.entry(diagram.rendered.clone());
@@ -306,7 +306,7 @@ impl Maker<'_> {
         if destinations.is_empty() {
             return;
         }
-        // A file may be copied for several reasons, but it is one action.
+        // A file may be copied for several reasons, but has only one action.
         let copies = &mut self.layout.copies;
         match self.copy_of.entry(source) {
             Entry::Occupied(known) => {
@@ -324,7 +324,7 @@ impl Maker<'_> {
         }
     }
 
-    /// The directory of a section's outputs below its target.
+    /// Returns the directory of a section's outputs below its target.
     fn section_dir(&mut self, section: usize, lang: Lang, format: Format, kind: Kind) -> Rc<str> {
         let name = || names::section_dir(self.spec, section, lang, format, kind).into();
         let dirs = &mut self.section_dirs;
@@ -332,7 +332,7 @@ impl Maker<'_> {
         Rc::clone(dir.or_insert_with(name))
     }
 
-    /// The places of an image: beside the decks, or in the course's one directory of images.
+    /// Returns the destinations of an image: beside the decks, or in the shared directory of images.
     fn image(
         &mut self,
         section: usize,
@@ -356,7 +356,7 @@ impl Maker<'_> {
         found
     }
 
-    /// The places of a topic's file: beside the decks of every language, format and kind.
+    /// Returns the destinations of a topic's file: beside the decks of every language, format and kind.
     fn everywhere(
         &mut self,
         section: usize,
@@ -391,7 +391,7 @@ impl Maker<'_> {
         found
     }
 
-    /// The places at this path in every target that wants the language, format and kind.
+    /// Returns the destinations with this path in all targets that contain the language, format and kind.
     fn destinations(
         &mut self,
         lang: Lang,
@@ -413,7 +413,7 @@ impl Maker<'_> {
         found
     }
 
-    /// The place, unless another source has it already.
+    /// Returns the destination, unless another source has it already.
     fn claim(
         &mut self,
         target: usize,
@@ -442,13 +442,13 @@ impl Maker<'_> {
 }
 
 impl Layout {
-    /// The directories of the targets: relative to the course root, or absolute.
+    /// Returns the directories of the targets: relative to the course root, or absolute.
     pub fn target_roots(&self) -> Vec<String> {
         let targets = self.targets.iter();
         targets.map(|target| target.root.clone()).collect()
     }
 
-    /// Every output with what it is, in no particular order. `tree` is the one that was laid out.
+    /// Returns all outputs with their properties, in no particular order. The layout must be that of `tree`.
     pub fn placed<'a>(&'a self, tree: &'a Tree) -> impl Iterator<Item = Placed<'a>> {
         let decks = self.decks.iter().flat_map(move |deck| {
             let topic = &tree.sections[deck.section].topics[deck.topic];
@@ -480,8 +480,8 @@ impl Layout {
     }
 }
 
-/// Whether two diagrams find the same files beside them and around their directory, as far as both find one: what they
-/// include would differ otherwise.
+/// Returns whether the files that exist around both diagrams have equal content: otherwise the diagrams could include
+/// different files. These are the files in the parents of their directories.
 fn same_surroundings(
     listing: &Listing,
     is_same: &dyn Fn(&RelPath, &RelPath) -> bool,
@@ -507,7 +507,7 @@ fn same_surroundings(
         .all(|(file, twin)| is_same(file, &twin))
 }
 
-/// The languages that a topic's file is for.
+/// Returns the languages of a topic's file.
 fn languages_of(below: &RelPath) -> impl Iterator<Item = Lang> {
     let only = names::file_lang(below);
     Lang::ALL

@@ -1,11 +1,11 @@
-//! Names in the output tree.
+//! Names of files and directories in the output tree.
 
 use crate::course::file_name::sanitize;
 use crate::course::spec::Spec;
 use crate::course::tree::DeckFile;
 use crate::course::{Format, Kind, Lang, ProgLang, RelPath};
 
-/// The course's directory in a language.
+/// Returns the course's directory in a language.
 pub fn course_dir(spec: &Spec, lang: Lang) -> String {
     match &spec.slug {
         Some(slug) => format!("{slug}-{lang}"),
@@ -13,7 +13,7 @@ pub fn course_dir(spec: &Spec, lang: Lang) -> String {
     }
 }
 
-/// The directory of a section's outputs below its target.
+/// Returns the directory of a section's outputs below its target.
 pub fn section_dir(spec: &Spec, section: usize, lang: Lang, format: Format, kind: Kind) -> String {
     let slides = match lang {
         Lang::De => "Folien",
@@ -44,7 +44,7 @@ pub fn section_dir(spec: &Spec, section: usize, lang: Lang, format: Format, kind
     )
 }
 
-/// The file name of a deck's output.
+/// Returns the file name of a deck's output.
 pub fn deck_file(deck: &DeckFile, lang: Lang, format: Format) -> String {
     let extension = match format {
         Format::Html => "html",
@@ -58,7 +58,7 @@ pub fn deck_file(deck: &DeckFile, lang: Lang, format: Format) -> String {
     )
 }
 
-/// The only language that an image or data file is for: `map.de.png` is for German outputs.
+/// Returns the only language of an image or data file: `map.de.png` is for German outputs.
 pub fn file_lang(path: &RelPath) -> Option<Lang> {
     let (stem, tag) = path.stem().rsplit_once('.')?;
     Lang::parse(tag).filter(|_| !stem.is_empty())
@@ -69,14 +69,14 @@ const MEDIA_EXTENSIONS: &[&str] = &[
     "flac", "opus",
 ];
 
-/// Whether a file, by its path in its topic, is a film or sound that decks show: scripts cannot.
+/// Returns whether a file, by its path in its topic, is a video or audio file that pages show and scripts cannot.
 pub fn is_shown_media(below: &RelPath) -> bool {
     let dir = below.components().next();
     matches!(dir, Some("img" | "img-generated"))
         && MEDIA_EXTENSIONS.contains(&below.extension().to_lowercase().as_str())
 }
 
-/// Rendered diagrams are shown as if they lay in `img`.
+/// Returns the path of an image in outputs: rendered diagrams have the directory `img`.
 pub fn shown_image_path(below: &RelPath) -> String {
     match below.as_str().strip_prefix("img-generated/") {
         Some(rest) => format!("img/{rest}"),
@@ -84,7 +84,7 @@ pub fn shown_image_path(below: &RelPath) -> String {
     }
 }
 
-/// The path by which the decks of a course show a file of their topic, `below` it, and the only language that it is for.
+/// Returns the path by which decks show a file of their topic (`below` the topic), and the only language of the file.
 pub fn shown_path(spec: &Spec, below: &RelPath) -> (String, Option<Lang>) {
     let path = match spec.images.shared {
         true => format!("img/{}", shared_name(below)),
@@ -93,11 +93,11 @@ pub fn shown_path(spec: &Spec, below: &RelPath) -> (String, Option<Lang>) {
     (path, file_lang(below))
 }
 
-/// What decks write instead of `img/` where a course has one directory of images: it lies above the directories of
-/// slides, format, kind and section.
+/// The prefix in decks instead of `img/`, for courses with a shared directory of images. It lies above the directories
+/// of slides, format, kind and section.
 pub const SHARED_IMAGE_DIR: &str = "../../../../img/";
 
-/// Where an image goes in a course that has one directory of images for each language.
+/// Returns the path of an image in the shared directory of a language.
 pub fn shared_image(spec: &Spec, lang: Lang, below: &RelPath) -> String {
     format!("{}/img/{}", course_dir(spec, lang), shared_name(below))
 }

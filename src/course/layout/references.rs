@@ -1,4 +1,4 @@
-//! Where `clm:` references lead: from the pages of one deck to those of another.
+//! Resolves `clm:` references from the pages of one deck to those of another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use crate::digest::Digest;
 
 use super::names;
 
-/// The decks that references can name, by topic.
+/// The possible targets of references, by topic.
 pub struct References<'a> {
     decks: Arc<Decks<'a>>,
     followed: AtomicBool,
@@ -22,7 +22,7 @@ pub struct References<'a> {
 struct Decks<'a> {
     spec: &'a Spec,
     by_topic: BTreeMap<&'a str, Vec<Entry<'a>>>,
-    /// Topics that have other decks, too, which could not be read.
+    /// Topics some of whose decks could not be read.
     unread: &'a BTreeSet<String>,
     digest: OnceLock<Digest>,
 }
@@ -33,21 +33,21 @@ struct Entry<'a> {
     section: usize,
 }
 
-/// Where a reference leads.
+/// The target of a reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reference {
-    /// To this file, relative to the directory of the page.
+    /// This file, relative to the directory of the page.
     To(String),
-    /// To this file, which is the first of several decks of its topic.
+    /// This file, which is the first of several decks of its topic.
     ToFirst(String),
-    /// Nowhere.
+    /// There is no such deck.
     Unknown,
-    /// Perhaps to a deck that could not be read.
+    /// The deck may be one that could not be read.
     Unread,
 }
 
 impl<'a> References<'a> {
-    /// All decks of a course.
+    /// Collects all decks of a course.
     pub fn new(spec: &'a Spec, tree: &'a Tree) -> Self {
         let mut by_topic: BTreeMap<&str, Vec<Entry>> = BTreeMap::new();
         for section in &tree.sections {
@@ -71,12 +71,12 @@ impl<'a> References<'a> {
         }
     }
 
-    /// Whether a reference was followed.
+    /// Returns whether any reference was followed.
     pub fn are_followed(&self) -> bool {
         self.followed.load(Ordering::Relaxed)
     }
 
-    /// A digest of everything that decides where references lead.
+    /// Computes a digest of everything that the targets of references depend on.
     pub fn digest(&self) -> Digest {
         let description = || Digest::of(self.description());
         *self.decks.digest.get_or_init(description)
@@ -100,13 +100,14 @@ impl<'a> References<'a> {
         text
     }
 
-    /// Follows a reference from a deck of a section (its index in the specification) for one output.
+    /// Follows a reference from a deck for one output. `section` is the index of the deck's section in the
+    /// specification.
     pub fn follow(&self, reference: &str, section: usize, lang: Lang, format: Format) -> Reference {
         self.followed.store(true, Ordering::Relaxed);
         let (topic, name) = deck::reference_parts(reference);
         let decks = &self.decks;
         let entries = decks.by_topic.get(topic).map_or(&[][..], Vec::as_slice);
-        // The other half of a pair is no page in this language.
+        // A deck for only one language has no page in another one.
         let is_there = |entry: &&Entry| entry.deck.lang.is_none_or(|only| only == lang);
         let is_named = |entry: &&Entry| match name {
             None => true,
@@ -145,7 +146,7 @@ impl<'a> References<'a> {
     }
 }
 
-/// The same decks, and nothing was followed yet.
+/// A clone shares the decks, but starts with no reference followed.
 impl Clone for References<'_> {
     fn clone(&self) -> Self {
         Self {
@@ -155,7 +156,7 @@ impl Clone for References<'_> {
     }
 }
 
-/// A file name as a part of a URL: everything but letters, digits and `_.-~` in percent form.
+/// Encodes a file name for a URL: everything but letters, digits and `_.-~` is percent-encoded.
 fn encoded(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     for byte in name.bytes() {

@@ -1,4 +1,4 @@
-//! Which part of a course is asked for.
+//! The selected part of a course.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::course::spec::{Section, Spec, Target};
 use crate::course::{Format, Kind, Lang};
 use crate::events::Diagnostic;
 
-/// Which part of a course is asked for; what is none is not restricted.
+/// The selected part of a course. `None` means no restriction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Selection {
@@ -27,7 +27,8 @@ pub struct Selection {
 type Applied = (Vec<Target>, Option<BTreeSet<usize>>);
 
 impl Selection {
-    /// The targets with what is wanted of them, and the indices of the wanted sections (none: all).
+    /// Returns the selected targets, restricted to the selection, and the indices of the selected sections (`None` for
+    /// all).
     pub fn apply(&self, spec: &Spec) -> Result<Applied, Vec<Diagnostic>> {
         let mut errors = Vec::new();
         if let Some(names) = &self.targets {
@@ -85,7 +86,7 @@ fn common<W: Copy + PartialEq>(all: &[W], wanted: Option<&[W]>) -> Vec<W> {
         .collect()
 }
 
-/// A section by id, then by number, then by a part of its name that no other has.
+/// Finds a section by its id, by its number, or by an unambiguous part of its name.
 fn find_section(sections: &[Section], token: &str) -> Result<usize, Diagnostic> {
     let (prefix, value) = match token.split_once(':') {
         Some((prefix @ ("id" | "idx" | "name"), value)) => (prefix, value),

@@ -94,7 +94,7 @@ fn the_usual_targets_get_36_outputs_of_a_bilingual_deck() {
         html.destinations[0].at.path(),
         "Mein Kurs-de/Folien/Html/Code-Along/Woche 1/01 slides_a.html"
     );
-    // Data goes beside the decks of every format, pages or not.
+    // Data files are copied beside the decks of every format.
     assert_eq!(layout.copies[0].destinations.len(), 36);
     assert_eq!(
         layout.copies[0].destinations.last().unwrap().at.path(),
@@ -201,7 +201,7 @@ fn two_sources_of_one_output_are_an_error_that_names_both() {
     );
 }
 
-/// Faults `same-diagram-twice` and `shared-diagram`: equal sources have one picture, others are an error.
+/// Faults `same-diagram-twice` and `shared-diagram`: equal sources share one picture, others are an error.
 #[test]
 fn equal_diagrams_have_one_picture() {
     let files = [
@@ -233,14 +233,14 @@ fn equal_diagrams_have_one_picture() {
         let names_both = |m: &String| both.iter().all(|name| m.contains(name));
         assert!(messages.iter().any(names_both), "{messages:#?}");
     }
-    // What a diagram may include counts too.
+    // Files that a diagram may include count, too.
     let messages = conflicts("style.iuml");
     assert!(
         messages.iter().any(|m| m.contains("topic_2_b/pu/d.pu")),
         "{messages:#?}"
     );
 
-    // The very same file, by an include.
+    // The same file, by an include.
     let shared = COURSE.replace(
         "<topic html='no'>b</topic>",
         "<topic id='b'><include source='slides/m/topic_1_a/pu/d.pu' as='pu/d.pu'/></topic>",
@@ -331,7 +331,7 @@ fn tagged_files_go_to_their_language_and_films_to_no_scripts() {
             .iter()
             .all(|place| !place.contains("/Python/"))
     );
-    // Only pictures move to `img`.
+    // Only pictures are moved to `img`.
     assert!(places("film.webm")[0].ends_with("/img-generated/film.webm"));
     let drawn = &layout.diagrams[0].destinations;
     assert_eq!(drawn.len(), 18);

@@ -11,24 +11,24 @@ use crate::course::words::ImageKind;
 use crate::course::{Format, Kind, Lang, Localized, ProgLang, RelPath};
 use crate::events::{Diagnostic, Severity};
 
-/// A course as its author specified it.
+/// A course specification.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
     /// Its title.
     pub name: Localized,
-    /// The first part of its output directories; without it they are made of the title.
+    /// The prefix of the names of its output directories, instead of the title.
     pub slug: Option<String>,
-    /// The language that names the directory of code outputs.
+    /// The programming language after which the directory of code outputs is named.
     pub prog_lang: ProgLang,
-    /// Named on title slides.
+    /// The author on title slides.
     pub author: String,
-    /// Named on title slides.
+    /// The organization on title slides.
     pub organization: Localized,
     /// The enabled sections, in order.
     pub sections: Vec<Section>,
     /// Directories that are copied besides the sections.
     pub dir_groups: Vec<DirGroup>,
-    /// What is written where.
+    /// The output targets.
     pub targets: Vec<Target>,
     /// How diagrams are rendered and shown.
     pub images: ImageOptions,
@@ -41,9 +41,9 @@ pub struct Spec {
 pub struct Section {
     /// Its title, which names the directory.
     pub name: Localized,
-    /// A stable id for selecting it.
+    /// A stable id by which it can be selected.
     pub id: Option<String>,
-    /// Its number among all sections of the file, disabled ones included, from 1.
+    /// Its number among all sections of the file, including disabled ones, from 1.
     pub number: usize,
     /// Its topics, in order.
     pub topics: Vec<TopicRef>,
@@ -51,87 +51,88 @@ pub struct Section {
     pub line: u32,
 }
 
-/// A reference to a topic. As bytes it is what plans depend on, so without its place in the file.
+/// A reference to a topic. Its serialized form is an input of plans, so it does not contain the place in the file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TopicRef {
     /// The topic's id.
     pub id: String,
-    /// The module directory it must lie in.
+    /// The module directory in which it must lie.
     pub module: Option<String>,
     /// Whether pages are made.
     pub html: bool,
     /// Whether its decks are executed.
     pub evaluate: bool,
-    /// Whether execution goes on after an error.
+    /// Whether execution continues after an error.
     pub skip_errors: bool,
     /// Overrides the course's author.
     pub author: Option<String>,
     /// Overrides the language of its decks.
     pub prog_lang: Option<ProgLang>,
-    /// Directories that are copied because of this topic.
+    /// Directories that are copied for this topic.
     pub dir_groups: Vec<DirGroup>,
-    /// Files from elsewhere that count as the topic's own: those of the section, then its own.
+    /// Files from other directories that are treated as the topic's own: first those of the section, then those of the
+    /// topic.
     pub includes: Vec<Include>,
-    /// Where it stands in the file.
+    /// Its line in the file.
     #[serde(skip)]
     pub line: u32,
-    /// Where it stands in the line.
+    /// Its column in the line.
     #[serde(skip)]
     pub column: u32,
 }
 
-/// A file or directory of the course that a topic shows as its own.
+/// A file or directory of the course that is treated as part of a topic.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Include {
-    /// Where it lies.
+    /// Its path.
     pub source: RelPath,
-    /// Where it appears in the topic.
+    /// Its path in the topic.
     pub at: RelPath,
     /// Whether it may be missing.
     pub optional: bool,
-    /// Where it stands in the file.
+    /// Its line in the file.
     #[serde(skip)]
     pub line: u32,
-    /// Where it stands in the line.
+    /// Its column in the line.
     #[serde(skip)]
     pub column: u32,
 }
 
-/// Directories that are copied as they are.
+/// Directories that are copied unchanged.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DirGroup {
-    /// Where they go below the course's output directory; may be empty.
+    /// The path of the copies below the course's output directory; may be empty.
     pub name: Localized,
-    /// Where they come from; none is the course root.
+    /// The source directory; `None` is the course root.
     pub path: Option<RelPath>,
-    /// Only these directories of `path`; an empty list means all of it.
+    /// The subdirectories of `path` that are copied; an empty list means all of it.
     pub subdirs: Vec<Option<RelPath>>,
-    /// Whether plain files directly in `path` are copied too.
+    /// Whether files directly in `path` are copied, too.
     pub include_root_files: bool,
     /// Whether directories are copied with everything below them.
     pub recursive: bool,
-    /// The only language it is for.
+    /// The only language in which it is copied; `None` is all languages.
     pub lang: Option<Lang>,
-    /// Where it stands in the file.
+    /// Its line in the file.
     #[serde(skip)]
     pub line: u32,
-    /// Where it stands in the line.
+    /// Its column in the line.
     #[serde(skip)]
     pub column: u32,
 }
 
-/// An output directory and what goes there.
+/// An output directory and the outputs that it contains.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     /// Its name.
     pub name: String,
     /// The directory, relative to the course root.
     pub path: RelPath,
-    /// For whom.
+    /// The kinds of its outputs.
     pub kinds: Vec<Kind>,
-    /// In which formats.
+    /// The formats of its outputs.
     pub formats: Vec<Format>,
-    /// In which languages.
+    /// The languages of its outputs.
     pub languages: Vec<Lang>,
 }
 
@@ -140,15 +141,15 @@ pub struct Target {
 pub struct ImageOptions {
     /// The format of diagrams.
     pub format: ImageKind,
-    /// Whether decks contain their images instead of referring to files.
+    /// Whether images are embedded in decks instead of being referenced.
     pub inline: bool,
     /// Whether a course has one directory of images for each language, instead of one beside the decks of every
     /// section, format and kind.
     pub shared: bool,
 }
 
-/// Reads a specification; `file` is its name in diagnostics. On success there may be warnings, on failure all
-/// errors are listed, not only the first.
+/// Parses a specification; `file` is its name in diagnostics. The diagnostics of a success are warnings; a failure
+/// returns all errors, not only the first.
 pub fn parse(text: &str, file: &str) -> Result<(Spec, Vec<Diagnostic>), Vec<Diagnostic>> {
     match parse_leniently(text, file) {
         (Some(spec), diagnostics) if diagnostics.iter().all(|d| d.severity != Severity::Error) => {
@@ -158,12 +159,12 @@ pub fn parse(text: &str, file: &str) -> Result<(Spec, Vec<Diagnostic>), Vec<Diag
     }
 }
 
-/// Reads as much of a specification as can be understood, for telling at once what is wrong in it and in what it
-/// names. None when nothing can be.
+/// Parses as much of a specification as possible, so that errors in it and in the files it names can be reported
+/// together. The specification is `None` if the text is not well-formed XML.
 pub fn parse_leniently(text: &str, file: &str) -> (Option<Spec>, Vec<Diagnostic>) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let options = roxmltree::ParsingOptions {
-        // Without document types there are no entities, and so no entity bombs.
+        // Without document types there are no entity definitions, which could expand to huge texts.
         allow_dtd: false,
         nodes_limit: 1_000_000,
         ..Default::default()

@@ -1,4 +1,4 @@
-//! The top level of a specification.
+//! Parsing of the top level of a specification.
 
 use roxmltree::Node;
 
@@ -27,14 +27,14 @@ const KNOWN: &[&str] = &[
     "release-channels",
     "tasks",
 ];
-/// Parts of the format that clm reads over: they ask for outputs or services that it does not make.
+/// Elements that clm ignores: they ask for outputs or services that it does not provide.
 const WITHOUT_EFFECT: &[&str] = &["jupyterlite", "sidecar-layout", "release-channels", "tasks"];
 
-/// Defaults of the course format for courses that name nobody.
+/// Defaults of the course format for courses without an author and an organization.
 const AUTHOR: &str = "Dr. Matthias Hölzl";
 const ORGANIZATION: (&str, &str) = ("Coding-Akademie München", "Coding-Academy Munich");
 
-/// Reads the whole course, as far as it can be understood; the reader has the errors.
+/// Parses the whole course as far as possible; errors are added to the reader.
 pub fn course<'a>(reader: &mut Reader<'a>) -> Spec {
     let root = reader.root();
     reader.check_children(root, KNOWN);
@@ -211,7 +211,7 @@ fn image_options<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> ImageOption
     }
 }
 
-/// Reads one `<dir-group>`.
+/// Parses one `<dir-group>`.
 pub fn dir_group<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> DirGroup {
     reader.check_children(node, &["name", "path", "subdirs"]);
     reader.check_attributes(node, &["include-root-files", "recursive", "lang"]);

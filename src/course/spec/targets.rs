@@ -1,4 +1,4 @@
-//! Output targets.
+//! Parsing of output targets.
 
 use roxmltree::Node;
 
@@ -8,7 +8,7 @@ use crate::course::{Format, Kind, Lang, RelPath};
 use super::Target;
 use super::xml::{Reader, child, elements, text};
 
-/// Reads `<output-targets>`, or gives the targets of courses that name none.
+/// Parses `<output-targets>`, or returns the default targets if there are none.
 pub fn targets<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Vec<Target> {
     let Some(node) = child(root, "output-targets") else {
         return defaults();
@@ -78,7 +78,7 @@ fn target<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, name: String) -> Opti
         node,
         &["path", "kinds", "formats", "languages", "remote-path"],
     );
-    // Both are about publishing; a wrong one is still a mistake.
+    // Both only concern publishing and have no effect here, but invalid values are reported.
     reader.flag(node, "distribute", true);
     let path = match child(node, "path") {
         Some(path) if !text(path).trim().is_empty() => {
@@ -144,7 +144,7 @@ fn target<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, name: String) -> Opti
     })
 }
 
-/// The words listed in a filter, in their usual order; an absent or empty filter means all of them.
+/// Returns the words listed in a filter, in their usual order; an absent or empty filter means all of them.
 fn words<'a, W: Copy + PartialEq>(
     reader: &mut Reader<'a>,
     node: Node<'a, 'a>,

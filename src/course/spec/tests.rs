@@ -74,7 +74,7 @@ fn every_mistake_is_listed_with_its_place() {
     "#);
 }
 
-/// What is odd but not fatal has a line, and the rest is read: faults `empty-topic`, `weekday-case`,
+/// Oddities that are not fatal are reported with a line, and the rest is read: faults `empty-topic`, `weekday-case`,
 /// `nested-subsection`, `section-http-replay`, and elements at a wrong place.
 #[test]
 fn odd_elements_are_told_and_the_rest_is_read() {

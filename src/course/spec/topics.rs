@@ -1,4 +1,4 @@
-//! Sections and topics.
+//! Parsing of sections and topics.
 
 use roxmltree::Node;
 
@@ -10,7 +10,7 @@ use super::{Include, Section, TopicRef, read};
 
 const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
-/// Reads `<sections>`; disabled ones vanish.
+/// Parses `<sections>`; disabled ones are omitted.
 pub fn sections<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Vec<Section> {
     reader.check_children(node, &["section"]);
     let mut sections = Vec::new();
@@ -110,13 +110,13 @@ fn section<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, number: usize) -> Op
     })
 }
 
-/// What a section gives to all its topics.
+/// Settings of a section that all its topics inherit.
 struct Defaults<'a> {
     module: Option<&'a str>,
     includes: Vec<Include>,
 }
 
-/// Topics in document order; subsections only group them.
+/// Adds topics in document order; subsections only group them.
 fn add_topics<'a>(
     reader: &mut Reader<'a>,
     list: Node<'a, 'a>,
@@ -271,7 +271,8 @@ fn topic<'a>(
     })
 }
 
-/// In the format any value of `html` turns pages off, even `yes`; the sensible reading differs, so it is said.
+/// Parses the attribute `html`. In the format every value turns pages off, even `yes`, which is likely to surprise
+/// authors.
 fn html<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> bool {
     let Some(value) = node.attribute("html") else {
         return true;
@@ -292,7 +293,7 @@ fn html<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> bool {
     }
 }
 
-/// The `<include>`s directly in a section or topic.
+/// Parses the `<include>`s directly in a section or topic.
 fn includes<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Vec<Include> {
     let mut found: Vec<Include> = Vec::new();
     for node in elements(node).filter(|child| child.tag_name().name() == "include") {
@@ -358,7 +359,7 @@ fn include<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Option<Include> {
     })
 }
 
-/// The section's includes, with the topic's in the place of those that appear under the same name.
+/// Merges the includes of a section and a topic. Those of the topic replace those of the section with the same `at`.
 fn merged(section: &[Include], topic: Vec<Include>) -> Vec<Include> {
     let mut all = section.to_vec();
     for include in topic {

@@ -1,4 +1,4 @@
-//! Reading elements and attributes with the place of everything that is wrong.
+//! Reading of elements and attributes, with diagnostics that have a line and column.
 
 use roxmltree::{Document, Node};
 
@@ -6,7 +6,7 @@ use crate::course::words::nearest;
 use crate::course::{Localized, RelPath};
 use crate::events::{Diagnostic, Severity};
 
-/// Where the elements of the format belong that may stand in one place only.
+/// The valid parents of elements that may occur in one place only.
 const PLACES: &[(&str, &str)] = &[
     ("sections", "directly in the course"),
     ("section", "in `<sections>`"),
@@ -43,11 +43,11 @@ const PLACES: &[(&str, &str)] = &[
     ("project-slug", "directly in the course"),
 ];
 
-/// Reads nodes of one document and collects what is wrong with them.
+/// Reads the nodes of one document and collects diagnostics.
 pub struct Reader<'a> {
     document: &'a Document<'a>,
     file: &'a str,
-    /// What was found, in the order of reading.
+    /// The diagnostics, in the order of reading.
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
         self.document.root_element()
     }
 
-    /// Line and column of a node, from 1.
+    /// Returns the line and column of a node, from 1.
     pub fn position(&self, node: Node<'_, '_>) -> (u32, u32) {
         let position = self.document.text_pos_at(node.range().start);
         (position.row, position.col)
@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
         &mut self.diagnostics[last]
     }
 
-    /// Warns about elements that have no meaning here, naming the nearest one that has.
+    /// Warns about elements that have no meaning here, with the nearest known name as a hint.
     pub fn check_children(&mut self, node: Node<'a, 'a>, known: &[&str]) {
         for child in elements(node) {
             let name = child.tag_name().name();
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A text in both languages: plain, or `<de>` and `<en>`, one of which may be missing.
+    /// Reads a text in both languages: plain, or as `<de>` and `<en>`, one of which may be missing.
     pub fn localized(&mut self, node: Node<'a, 'a>) -> Localized {
         let label = node.tag_name().name();
         let mut found: [Option<String>; 2] = [None, None];
@@ -170,7 +170,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An attribute that is `true`, `yes`, `1` or `false`, `no`, `0`.
+    /// Reads an attribute that is `true`, `yes`, `1` or `false`, `no`, `0`.
     pub fn flag(&mut self, node: Node<'a, 'a>, name: &str, default: bool) -> bool {
         let Some(value) = node.attribute(name) else {
             return default;
@@ -191,7 +191,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A path inside the course; none for the course root itself.
+    /// Reads a path inside the course; `None` for the course root itself.
     pub fn path(&mut self, node: Node<'a, 'a>, value: &str) -> Option<RelPath> {
         let value = value.trim();
         if value.is_empty() || value == "." {
@@ -209,17 +209,17 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The child elements of a node.
+/// Returns the child elements of a node.
 pub fn elements<'a>(node: Node<'a, 'a>) -> impl Iterator<Item = Node<'a, 'a>> {
     node.children().filter(Node::is_element)
 }
 
-/// The first child element of this name.
+/// Returns the first child element with this name.
 pub fn child<'a>(node: Node<'a, 'a>, name: &str) -> Option<Node<'a, 'a>> {
     elements(node).find(|child| child.tag_name().name() == name)
 }
 
-/// The text directly in a node.
+/// Returns the text directly in a node.
 pub fn text(node: Node<'_, '_>) -> String {
     node.children()
         .filter(Node::is_text)

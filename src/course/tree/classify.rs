@@ -1,10 +1,10 @@
-//! What a file in a topic is, by its name alone.
+//! Classifies the files of a topic by their names.
 
 use crate::course::RelPath;
 
 use super::DiagramKind;
 
-/// What a file is.
+/// The class of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// A notebook source.
@@ -21,7 +21,7 @@ const DECK_PREFIXES: &[&str] = &["slides_", "topic_", "project_"];
 const DECK_EXTENSIONS: &[&str] = &["c", "cpp", "cs", "java", "md", "py", "rs", "rust", "ts"];
 const IMAGE_EXTENSIONS: &[&str] = &["png", "jpg", "jpeg", "gif", "svg"];
 
-/// What kind of a diagram a file is, if it is one.
+/// Returns the kind of a diagram, or `None` if the file is not one.
 pub fn diagram_kind(path: &RelPath) -> Option<DiagramKind> {
     match classify(path) {
         Class::Diagram(kind) => Some(kind),
@@ -29,7 +29,7 @@ pub fn diagram_kind(path: &RelPath) -> Option<DiagramKind> {
     }
 }
 
-/// What a file is.
+/// Returns the class of a file.
 pub fn classify(path: &RelPath) -> Class {
     let extension = path.extension();
     let name = path.file_name();

@@ -1,4 +1,4 @@
-//! Which directories and files of the tree are no sources, and which never become outputs.
+//! Decides which directories and files are not sources, and which are never copied to outputs.
 
 use std::sync::LazyLock;
 
@@ -58,13 +58,13 @@ fn matches(pattern: &LazyLock<Option<Regex>>, text: &str) -> bool {
         .is_some_and(|pattern| pattern.is_match(text))
 }
 
-/// Whether a directory of this name holds no sources.
+/// Returns whether directories of this name are not scanned for sources.
 pub fn is_ignored_dir(name: &str) -> bool {
     IGNORED_DIRS.contains(&name) || matches(&IGNORED_DIR_PATTERNS, name)
 }
 
-/// Whether a file is no source. Only components below the course root count: where the course itself lies says
-/// nothing about its files.
+/// Returns whether a file is not a source. Only components below the course root count, since the location of the
+/// course does not matter.
 pub fn is_ignored(path: &RelPath) -> bool {
     let mut components = path.components().rev();
     let name = components.next().unwrap_or("");
@@ -73,7 +73,7 @@ pub fn is_ignored(path: &RelPath) -> bool {
         || components.any(is_ignored_dir)
 }
 
-/// Whether a file serves the sources only and is never copied to the outputs or shown to kernels.
+/// Returns whether a file only serves other sources, and is never copied to outputs or shown to kernels.
 pub fn is_never_output(path: &RelPath) -> bool {
     let mut components = path.components().rev();
     let name = components.next().unwrap_or("");

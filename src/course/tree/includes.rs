@@ -1,4 +1,4 @@
-//! Files from elsewhere in the course that a topic shows as its own.
+//! Files from other directories of the course that a topic includes.
 
 use serde_json::Value;
 
@@ -9,10 +9,10 @@ use crate::events::Diagnostic;
 use super::ignore::{is_ignored, is_ignored_dir};
 use super::{DiagramKind, Listing, Texts, Topic, TopicFile, diagram_kind};
 
-/// The file in which CLM notes which files of a topic are copies of what it includes.
+/// The file in which CLM lists the files of a topic that are copies of included files.
 const LEDGER: &str = ".clm-include";
 
-/// The files that a topic includes, with their places in it. A file that really is there has its place.
+/// Returns the files that a topic includes, with their places in it. Files that exist in the topic take precedence.
 pub fn included(
     reference: &TopicRef,
     topic: &Topic,
@@ -62,8 +62,8 @@ pub fn included(
     found
 }
 
-/// A diagram that would lie directly in its topic: images go beside the directory of their diagrams, so its image would lie
-/// outside of the topic.
+/// Returns the error about a diagram directly in its topic. Images are written beside the directory of their diagrams,
+/// which is outside of the topic in this case.
 fn outside(include: &Include, at: &RelPath, kind: DiagramKind) -> Diagnostic {
     let dir = match kind {
         DiagramKind::Plantuml => "pu",
@@ -80,7 +80,7 @@ fn outside(include: &Include, at: &RelPath, kind: DiagramKind) -> Diagnostic {
     diagnostic
 }
 
-/// The files of an include: where each lies, and where it appears below the topic.
+/// Returns the files of an include, each with its path below the topic.
 fn files(include: &Include, listing: &Listing) -> Vec<(RelPath, String)> {
     if listing.files.contains(&include.source) {
         return vec![(include.source.clone(), include.at.to_string())];
@@ -100,7 +100,7 @@ fn files(include: &Include, listing: &Listing) -> Vec<(RelPath, String)> {
         .collect()
 }
 
-/// Whether the ledger of the topic says that its files are copies of the included ones.
+/// Returns whether the topic's ledger says that its files are copies of the included ones.
 fn is_copied_on_purpose(include: &Include, topic: &Topic, texts: &dyn Texts) -> bool {
     let ledger = topic
         .home

@@ -1,4 +1,4 @@
-//! The tree of sources: which topics there are, and what each file in them is.
+//! The tree of sources: the topics of a course and their files.
 
 mod classify;
 mod ignore;
@@ -29,12 +29,12 @@ pub struct Listing {
     pub files: BTreeSet<RelPath>,
     /// The directories.
     pub dirs: BTreeSet<RelPath>,
-    /// Directories (or links) that are there, but could not be read: what else is in them is not known.
+    /// Existing directories (or links) that could not be read, so that their content is unknown.
     pub unread: BTreeSet<Unread>,
 }
 
 impl Listing {
-    /// The files directly in or anywhere below a directory, in order.
+    /// Returns the files in a directory and its subdirectories, in order.
     pub fn below<'a>(&'a self, dir: &'a RelPath) -> impl Iterator<Item = &'a RelPath> {
         self.files
             .range(dir.clone()..)
@@ -49,7 +49,7 @@ impl Listing {
 pub struct Tree {
     /// The sections, in order.
     pub sections: Vec<TreeSection>,
-    /// The ids of topics that have decks which are not here, because they could not be read.
+    /// The ids of topics that lack some decks, because these could not be read.
     pub unread: BTreeSet<String>,
 }
 
@@ -58,7 +58,7 @@ pub struct Tree {
 pub struct TreeSection {
     /// Its index in the specification.
     pub index: usize,
-    /// Its topics that were found, in order.
+    /// Its topics that exist, in order.
     pub topics: Vec<Topic>,
 }
 
@@ -71,7 +71,7 @@ pub struct Topic {
     pub topic: usize,
     /// Its directory, or its only deck.
     pub path: RelPath,
-    /// The directory that paths of its files start from.
+    /// The directory that paths in the topic are relative to.
     pub home: RelPath,
     /// Its decks, in the order of their numbers.
     pub decks: Vec<DeckFile>,
@@ -86,9 +86,9 @@ pub struct Topic {
 /// A file of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct TopicFile {
-    /// Where it lies.
+    /// Its path.
     pub path: RelPath,
-    /// Where it appears, relative to the course root: elsewhere for a file that the topic includes.
+    /// Its apparent path, relative to the course root, which differs from `path` if the topic includes the file.
     pub at: RelPath,
 }
 
@@ -97,13 +97,13 @@ pub struct TopicFile {
 pub struct DeckFile {
     /// Its file.
     pub path: RelPath,
-    /// Where it appears in the course, as for any [`TopicFile`].
+    /// Its apparent path, as for [`TopicFile`].
     pub at: RelPath,
-    /// The file with its narration.
+    /// The separate file with its narration.
     pub companion: Option<RelPath>,
     /// Its programming language.
     pub prog_lang: ProgLang,
-    /// The only language it is in; none for a deck in both.
+    /// Its only language; `None` for a deck in both languages.
     pub lang: Option<Lang>,
     /// Its number in the section, from 1.
     pub number: u32,
@@ -111,7 +111,7 @@ pub struct DeckFile {
     pub title: Localized,
 }
 
-/// What a diagram is drawn with.
+/// The format of a diagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum DiagramKind {
     /// PlantUML.
@@ -125,16 +125,16 @@ pub enum DiagramKind {
 pub struct DiagramFile {
     /// Its file.
     pub path: RelPath,
-    /// Where it appears in the course, as for any [`TopicFile`].
+    /// Its apparent path, as for [`TopicFile`].
     pub at: RelPath,
-    /// What it is drawn with.
+    /// Its format.
     pub kind: DiagramKind,
-    /// Where the rendered image is written back to; it is copied to outputs as if it came from there.
+    /// The place in the source tree to which its image is written. Outputs get a copy as if the image came from there.
     pub rendered: RelPath,
 }
 
 impl TopicFile {
-    /// A file that appears where it lies.
+    /// Returns a file that appears at its own path.
     pub fn own(path: &RelPath) -> Self {
         Self {
             path: path.clone(),
@@ -144,7 +144,7 @@ impl TopicFile {
 }
 
 impl Topic {
-    /// The files that a deck's kernel finds in its working directory: (source, path there).
+    /// Returns the files in the working directory of a deck's kernel, as pairs of source and path in that directory.
     pub fn siblings(&self, deck: &DeckFile) -> Vec<(RelPath, RelPath)> {
         let decks = self.decks.iter().map(|other| (&other.path, &other.at));
         let data = self.data.iter().map(|file| (&file.path, &file.at));
@@ -159,7 +159,7 @@ impl Topic {
         found
     }
 
-    /// The file that appears at a place in the topic, when it is one that the topic includes.
+    /// Returns the source of an included file by its apparent path.
     pub fn included_at(&self, at: &RelPath) -> Option<&RelPath> {
         let decks = self.decks.iter().map(|deck| (&deck.path, &deck.at));
         let files = self.data.iter().chain(&self.images);
@@ -170,7 +170,7 @@ impl Topic {
     }
 }
 
-/// The directories and files that are sources of a course; none is the course root itself.
+/// Returns the directories and files that contain the sources of a course; `None` is the course root itself.
 pub fn scan_roots(spec: &Spec) -> Vec<Option<RelPath>> {
     let mut roots: BTreeSet<Option<RelPath>> =
         RelPath::new("slides").ok().map(Some).into_iter().collect();
@@ -206,7 +206,7 @@ pub fn scan_roots(spec: &Spec) -> Vec<Option<RelPath>> {
         .collect()
 }
 
-/// All dir-groups: those of topics in order, then the global ones.
+/// Returns all dir-groups: those of topics in order, then the global ones.
 pub fn dir_groups(spec: &Spec) -> impl Iterator<Item = &crate::course::spec::DirGroup> {
     spec.sections
         .iter()
@@ -215,22 +215,22 @@ pub fn dir_groups(spec: &Spec) -> impl Iterator<Item = &crate::course::spec::Dir
         .chain(&spec.dir_groups)
 }
 
-/// What is found in files.
+/// Access to the content of files.
 pub trait Texts {
-    /// The bytes of a file; none when it cannot be read.
+    /// Returns the bytes of a file, or `None` if it cannot be read.
     fn read(&self, path: &RelPath) -> Option<Arc<[u8]>>;
 
-    /// Why a file cannot be read, as the system says it now.
+    /// Returns the error of the system if a file cannot be read now.
     fn why_unreadable(&self, _path: &RelPath) -> Option<std::io::Error> {
         None
     }
 
-    /// The title of a deck, if it has one; none when it cannot be read.
+    /// Returns the title of a deck, or `None` if it cannot be read.
     fn title(&self, path: &RelPath) -> Option<Titled> {
         Some(title_of(&self.read(path)?))
     }
 
-    /// Why a file that is there could not be read.
+    /// Returns the error about a file that exists but could not be read.
     fn failure(&self, _path: &RelPath) -> Option<Diagnostic> {
         None
     }
@@ -242,17 +242,17 @@ impl<F: Fn(&RelPath) -> Option<Arc<[u8]>>> Texts for F {
     }
 }
 
-/// The title of a deck, if it is a text that has one.
+/// The title of a deck, or `None` if it has no header.
 pub type Titled = Result<Option<Localized>, NotText>;
 
-/// A deck is not UTF-8.
+/// The error that a deck is not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotText {
-    /// The line where that shows, from 1.
+    /// The line of the first invalid byte, from 1.
     pub line: u32,
 }
 
-/// The title of a deck with this content.
+/// Returns the title of a deck with this content.
 pub fn title_of(bytes: &[u8]) -> Titled {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(title::title(text)),
@@ -266,7 +266,7 @@ pub fn title_of(bytes: &[u8]) -> Titled {
     }
 }
 
-/// Finds the sources of every topic.
+/// Finds the sources of all topics.
 pub fn discover(spec: &Spec, listing: &Listing, texts: &dyn Texts) -> (Tree, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
     let modules = modules::Modules::find(listing);
@@ -274,7 +274,7 @@ pub fn discover(spec: &Spec, listing: &Listing, texts: &dyn Texts) -> (Tree, Vec
     for (index, section) in spec.sections.iter().enumerate() {
         let mut numbers = topic::Numbers::default();
         let mut topics = Vec::new();
-        // The first topic whose decks are not all known, and the directory that could not be read.
+        // The first topic whose decks are not all known, and the unreadable directory.
         let mut unknown: Option<(&TopicRef, &Unread)> = None;
         for (position, reference) in section.topics.iter().enumerate() {
             let Some(path) = modules.resolve(reference) else {

@@ -1,4 +1,4 @@
-//! From topic ids to directories and files.
+//! Resolves topic ids to directories and files.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub struct Modules {
 }
 
 impl Modules {
-    /// Collects the topics, modules and entries in the order of their names.
+    /// Collects the topics of all modules, ordered by module and name.
     pub fn find(listing: &Listing) -> Self {
         let mut by_id: BTreeMap<String, Vec<RelPath>> = BTreeMap::new();
         let mut entries: Vec<&RelPath> = listing
@@ -25,7 +25,7 @@ impl Modules {
             .chain(&listing.files)
             .filter(|path| is_topic_place(path))
             .collect();
-        // By module, then by name: `/` sorts after other characters in whole paths.
+        // Sorted by components: comparing whole paths would sort `/` after some other characters.
         entries.sort_by_key(|path| path.components().map(str::to_owned).collect::<Vec<_>>());
         for path in entries {
             if let Some(id) = simplified(path.file_name()) {
@@ -35,7 +35,7 @@ impl Modules {
         Self { by_id }
     }
 
-    /// The place of a topic, if there is one: the first of several.
+    /// Returns the path of a topic. If there are several, it is the first.
     pub fn resolve(&self, reference: &TopicRef) -> Option<&RelPath> {
         self.all(reference).first().copied()
     }
@@ -49,7 +49,7 @@ impl Modules {
         all.filter(in_module).collect()
     }
 
-    /// The warning about a topic that has several places.
+    /// Returns the warning about a topic with several paths.
     pub fn ambiguous(&self, reference: &TopicRef) -> Option<Diagnostic> {
         let all = self.all(reference);
         let (first, others) = all.split_first().filter(|(_, others)| !others.is_empty())?;
@@ -63,7 +63,7 @@ impl Modules {
         Some(at(reference, warning).hint(hint))
     }
 
-    /// The error about a topic that has no place.
+    /// Returns the error about a topic that does not exist.
     pub fn not_found(&self, reference: &TopicRef) -> Diagnostic {
         let elsewhere = self.by_id.get(&reference.id);
         let id = &reference.id;
@@ -92,14 +92,14 @@ impl Modules {
     }
 }
 
-/// The place of the reference; the file is the specification, which the caller knows by name.
+/// Sets the line and column of the reference. The caller sets the file, which is the specification.
 fn at(reference: &TopicRef, diagnostic: Diagnostic) -> Diagnostic {
     let mut diagnostic = diagnostic.column(reference.column);
     diagnostic.line = Some(reference.line);
     diagnostic
 }
 
-/// Whether a path is `slides/<module>/<entry>` with neither of them hidden or ignored.
+/// Returns whether a path is `slides/<module>/<entry>`, with neither of them hidden or ignored.
 fn is_topic_place(path: &RelPath) -> bool {
     let mut components = path.components();
     let (Some("slides"), Some(module), Some(entry), None) = (
@@ -114,7 +114,7 @@ fn is_topic_place(path: &RelPath) -> bool {
     !is_hidden(module) && !is_ignored_dir(module) && !is_hidden(entry)
 }
 
-/// The id in a name such as `topic_100_my_id.py`: what follows the second `_`, up to the last dot.
+/// Returns the id in a name such as `topic_100_my_id.py`: the part after the second `_`, up to the last dot.
 pub fn simplified(name: &str) -> Option<String> {
     let stem = name.rfind('.').map_or(name, |dot| &name[..dot]);
     let id = stem.splitn(3, '_').nth(2)?;

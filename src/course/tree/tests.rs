@@ -7,12 +7,12 @@ fn path(text: &str) -> RelPath {
     RelPath::new(text).unwrap()
 }
 
-/// A course with these topics and files.
+/// Discovers a course with these topics and files.
 fn course(topics: &str, files: &[(&str, &str)]) -> (Tree, Vec<Diagnostic>) {
     course_without(topics, files, &[])
 }
 
-/// The same where some directories could not be read.
+/// Discovers a course with some unreadable directories.
 fn course_without(
     topics: &str,
     files: &[(&str, &str)],
@@ -307,7 +307,7 @@ fn a_missing_include_is_told_with_its_line() {
     assert_eq!(diagnostics[0].line, Some(3));
 }
 
-/// Fault `include-diagram-as`: its image would lie outside of the topic. The same for one that really lies there.
+/// Fault `include-diagram-as`: the image would lie outside of the topic. The same for a diagram of the topic itself.
 #[test]
 fn a_diagram_directly_in_a_topic_is_told_and_not_rendered() {
     let (tree, diagnostics) = course(
@@ -377,7 +377,7 @@ fn narration_is_found_beside_the_deck_or_in_its_own_directory() {
     assert!(tree.sections[0].topics[1].data.is_empty());
 }
 
-/// The decks of the first section with their numbers, and the errors with their files.
+/// Returns the decks of the first section with their numbers, and the files of the errors.
 fn numbered(found: &(Tree, Vec<Diagnostic>)) -> (Vec<(&str, u32)>, Vec<&str>) {
     let topics = found.0.sections[0].topics.iter();
     let decks = topics.flat_map(|topic| &topic.decks);
@@ -411,7 +411,7 @@ fn decks_after_a_directory_that_cannot_be_read_have_no_number() {
         ("shared/lib", &[a], true),
         ("slides/n/topic_3_c", &[a, b], true),
         ("slides/n/topic_9_other", &[a, b, c], false),
-        // Its topics that are found are known.
+        // All topics of this module were found, so nothing is unknown.
         ("slides/m", &[a, b, c], false),
         ("extra", &[a, b, c], false),
     ] {
@@ -419,7 +419,7 @@ fn decks_after_a_directory_that_cannot_be_read_have_no_number() {
         let errors = if is_error { vec![unread] } else { Vec::new() };
         assert_eq!(numbered(&found), (decks.to_vec(), errors), "{unread}");
     }
-    // A module of which nothing is known may have the topics that are not found.
+    // An unreadable module may contain the topics that are not found.
     for unread in ["slides", "slides/m"] {
         let found = course_without(topics, &files[2..], &[unread]);
         assert_eq!(numbered(&found), (vec![], vec![unread]));
@@ -454,7 +454,7 @@ fn what_cannot_be_read_now_is_taken_from_the_last_listing() {
         &[],
     );
     assert_eq!(now, expected);
-    // A directory that is new, and one that could not be read then either, stay unknown.
+    // Directories that are new, or were unreadable in the last listing, too, stay unknown.
     let last = listing(&["s/a/x"], &["s", "s/a", "s/a/d"], &["s/a/d"]);
     for dir in ["s/new", "s/a", "s/a/d"] {
         let mut now = listing(&[], &["s", dir], &[dir]);

@@ -1,4 +1,4 @@
-//! The title of a deck: the arguments of its header macro.
+//! Extracts the title of a deck from the arguments of its header macro.
 
 use std::sync::LazyLock;
 
@@ -19,7 +19,7 @@ static ENGLISH: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r#"\{\{[ \t]*header_en[ \t]*\([ \t]*["'](.*)["'][ \t]*\)[ \t]*\}\}"#).ok()
 });
 
-/// The title in a deck's text; none when it has no header.
+/// Returns the title in a deck's text, or `None` if it has no header.
 pub fn title(text: &str) -> Option<Localized> {
     let capture = |pattern: &LazyLock<Option<Regex>>| {
         let pattern = pattern.as_ref()?;

@@ -1,4 +1,4 @@
-//! The files of one topic.
+//! Finds the files of one topic.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
@@ -19,12 +19,12 @@ use super::{
     is_never_output,
 };
 
-/// Numbers of the decks of a section.
+/// The counter of deck numbers in a section.
 #[derive(Default)]
 pub struct Numbers(u32);
 
 impl Numbers {
-    /// How many were given so far.
+    /// Returns how many numbers were assigned.
     pub fn given(&self) -> u32 {
         self.0
     }
@@ -44,7 +44,7 @@ pub struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// Finds them; decks get the next numbers.
+    /// Finds the files; decks get the next numbers.
     pub fn find(
         &self,
         position: usize,
@@ -80,9 +80,9 @@ impl Finder<'_> {
             .iter()
             .map(|diagram| diagram.rendered.clone())
             .collect();
-        // A committed rendering of a diagram is not an image of its own.
+        // A committed rendering of a diagram is not a separate image.
         topic.images.retain(|image| !rendered.contains(&image.at));
-        // There are very many topics, and they stay.
+        // There are very many topics, and they are kept in memory.
         topic.decks.shrink_to_fit();
         topic.data.shrink_to_fit();
         topic.images.shrink_to_fit();
@@ -90,7 +90,8 @@ impl Finder<'_> {
         topic
     }
 
-    /// A diagram directly in its topic has its image outside of the topic, where no output comes from.
+    /// Removes diagrams directly in the topic: their images would lie outside of it, and outputs would not contain
+    /// them.
     fn leave_out_direct_diagrams(&self, topic: &mut Topic, diagnostics: &mut Vec<Diagnostic>) {
         let home = topic.home.clone();
         topic.diagrams.retain(|diagram| {
@@ -101,7 +102,7 @@ impl Finder<'_> {
                 .texts
                 .read(&diagram.path)
                 .unwrap_or_else(|| Arc::from(&b""[..]));
-            // A file without one is a library of PlantUML.
+            // A PlantUML file without it is a library.
             let is_drawn = diagram.kind == DiagramKind::Drawio
                 || text.windows(6).any(|part| part == b"@start");
             if is_drawn {
@@ -123,7 +124,7 @@ impl Finder<'_> {
         });
     }
 
-    /// A directory: nested files first, then its own decks, then its other files.
+    /// Adds a directory: first files in subdirectories, then its own decks, then its other files.
     fn add_directory(
         &self,
         topic: &mut Topic,
@@ -154,7 +155,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Files from elsewhere come after the topic's own.
+    /// Adds included files, after the topic's own.
     fn add_included(
         &self,
         topic: &mut Topic,
@@ -168,7 +169,7 @@ impl Finder<'_> {
         }
     }
 
-    /// A file that is no half of anything.
+    /// Adds a file on its own, not as one half of a pair.
     fn add_single(
         &self,
         topic: &mut Topic,
@@ -187,7 +188,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Decks by family: `slides_x.de.py` and `slides_x.en.py` are the halves of one deck.
+    /// Adds decks by family: `slides_x.de.py` and `slides_x.en.py` are the halves of one deck.
     fn add_families(
         &self,
         topic: &mut Topic,
@@ -201,7 +202,7 @@ impl Finder<'_> {
             families.entry(family).or_default().push((path, lang));
         }
         for (name, members) in families {
-            // Also one of which nothing is made: decks after it keep their numbers while its other half is missing.
+            // An incomplete family gets a number, too, so that the following decks keep theirs while a half is missing.
             let number = numbers.next();
             let halves: Vec<Lang> = members.iter().filter_map(|(_, lang)| *lang).collect();
             let bare = members.iter().find(|(_, lang)| lang.is_none());
@@ -231,7 +232,7 @@ impl Finder<'_> {
         }
     }
 
-    /// A topic that is a single file: the deck, and what it names of its module's directory.
+    /// Adds a topic that is a single file: the deck, and the files of its module's directory that it names.
     fn add_file(
         &self,
         topic: &mut Topic,
@@ -252,7 +253,7 @@ impl Finder<'_> {
             return;
         };
         let Some(text) = self.texts.read(&path) else {
-            // Files that it names must not pass for files that it no longer names.
+            // The deck is not added, since the files that it names are unknown.
             diagnostics.push(self.unreadable(&path));
             return;
         };
@@ -272,7 +273,7 @@ impl Finder<'_> {
         match class {
             Class::Diagram(kind) => topic.diagrams.extend(self.diagram(file, kind)),
             Class::Image => topic.images.push(file),
-            // A deck named by another one is data for it.
+            // A deck that is named by another one is a data file.
             Class::Data | Class::Deck if is_never_output(&file.at) => {}
             Class::Data | Class::Deck => topic.data.push(file),
         }
@@ -285,7 +286,7 @@ impl Finder<'_> {
             file.at.stem(),
             self.spec.images.format.extension()
         ));
-        // Renderings that were committed in `img/`, as old courses have them, stay there.
+        // In old courses, renderings are committed in `img/`; they are updated there.
         let legacy = above.join(&format!("img/{name}")).ok()?;
         let rendered = if self.listing.files.contains(&legacy) {
             legacy
@@ -300,7 +301,7 @@ impl Finder<'_> {
         })
     }
 
-    /// The narration of a deck: in a directory of its own, or beside the deck.
+    /// Returns the narration file of a deck, from the directory `voiceover` or beside the deck.
     fn companion(&self, deck: &RelPath) -> Option<RelPath> {
         let name = companion_name(deck.file_name());
         let dir = deck.parent()?;
@@ -310,7 +311,7 @@ impl Finder<'_> {
             .find(|path| self.listing.files.contains(path))
     }
 
-    /// The error about a deck that cannot be read.
+    /// Returns the error about a deck that cannot be read.
     fn unreadable(&self, path: &RelPath) -> Diagnostic {
         let error = || {
             let found = match self.texts.why_unreadable(path) {
@@ -372,7 +373,7 @@ impl Finder<'_> {
     }
 }
 
-/// The name of a deck without its language, and the language.
+/// Returns the name of a deck without its language, and the language.
 fn family(path: &RelPath) -> (String, Option<Lang>) {
     for lang in Lang::ALL {
         if let Some(stem) = path.stem().strip_suffix(&format!(".{lang}")) {
@@ -387,7 +388,7 @@ static IMAGE: LazyLock<Option<Regex>> =
 static IMPORT: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?m)^\s*(?:import\s+(\S+)|from\s+(\S+)\s+import\b)").ok());
 
-/// Files that the text of a deck names: images and imported modules.
+/// Returns the files that the text of a deck names: images and imported modules.
 fn named_files(text: &str, prog_lang: ProgLang) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     if let Some(pattern) = IMAGE.as_ref() {

@@ -1,4 +1,4 @@
-//! Directories that could not be read: what is in them is not known, and neither are the numbers of the decks after them.
+//! Unreadable directories: their content is unknown, and so are the numbers of the decks that follow.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +10,11 @@ use super::ignore::is_ignored_dir;
 use super::modules::simplified;
 use super::{Listing, Topic};
 
-/// A directory that could not be read; none for the course root.
+/// A directory that could not be read; `None` is the course root.
 pub type Unread = Option<RelPath>;
 
 impl Listing {
-    /// Takes over what another listing has of directories that could not be read now: what was there when they last could.
+    /// Fills in the content of directories that cannot be read now, from an earlier listing in which they could be.
     pub fn fill(&mut self, last: &Self) {
         let is_known = |dir: &Unread| {
             let is_listed = |dir: &RelPath| last.dirs.contains(dir) || last.files.contains(dir);
@@ -35,7 +35,7 @@ impl Listing {
         }
     }
 
-    /// A directory that could not be read, and that a topic which was not found may lie in.
+    /// Returns an unreadable directory that may contain a topic which was not found.
     pub(super) fn unread_module(&self, reference: &TopicRef) -> Option<&Unread> {
         let may_hold = |dir: &&Unread| {
             let Some(dir) = dir else { return true };
@@ -50,14 +50,14 @@ impl Listing {
         self.unread.iter().find(may_hold)
     }
 
-    /// A directory that could not be read, and that decks or other files of a topic may lie in.
+    /// Returns an unreadable directory that may contain decks or other files of a topic.
     pub(super) fn unread_of(&self, topic: &Topic, reference: &TopicRef) -> Option<&Unread> {
         let is_own = |dir: &RelPath| {
             let Some(below) = dir.strip_prefix(&topic.home) else {
                 return *dir == topic.home;
             };
             let is_left_out = |part: &str| is_ignored_dir(part) && part != "voiceover";
-            // A topic that is a file shares the directory with the others of its module.
+            // A topic that is a file shares its directory with other topics of its module.
             let is_another = topic.path != topic.home
                 && below.components().next().and_then(simplified).is_some();
             !is_another && !below.components().any(is_left_out)
@@ -85,7 +85,7 @@ fn holds(dir: &Unread, other: &Unread) -> bool {
     }
 }
 
-/// The error about decks that are not made, because it is not known which ones come before them.
+/// Returns the error about decks that are not made, because the decks before them, and so their numbers, are unknown.
 pub(super) fn not_made(section: &Section, from: &TopicRef, dir: &Unread) -> Diagnostic {
     let dir = dir.as_ref().map_or(".", RelPath::as_str);
     Diagnostic::error(format!(
