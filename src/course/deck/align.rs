@@ -1,18 +1,18 @@
-//! Finds the author's line of each line of a rendered deck by comparing the two texts, for the rare template that
-//! transforms its own lines so that marks in them do not come out.
+//! Finds the author's line of each line of a rendered deck by comparing the two texts. This is needed for the rare
+//! template that transforms its own lines, so that marks in them are lost.
 //!
-//! Templates insert and replace lines but keep the order of the others, so lines that occur once in both texts are
-//! safe anchors, and what is equal around an anchor belongs together.
+//! Templates insert and replace lines but keep the order of the others. So lines that occur once in both texts are safe
+//! anchors, and equal lines around an anchor correspond to each other.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use super::text;
 
-/// How often ranges between anchors are divided again; more never happens in a text that a person wrote.
+/// How often ranges between anchors are divided again. Texts by human authors never need more.
 const MAX_DEPTH: usize = 24;
 
-/// For each rendered line the number of the source line it came from, counted from 1.
+/// Returns for each rendered line the number of its source line, counted from 1.
 pub(super) fn align(rendered: &str, source: &str) -> Vec<Option<u32>> {
     let rendered = text::split_lines(rendered);
     let source: Vec<&str> = source.split('\n').collect();
@@ -22,7 +22,7 @@ pub(super) fn align(rendered: &str, source: &str) -> Vec<Option<u32>> {
         .collect()
 }
 
-/// For each rendered line the index of the source line it came from.
+/// Returns for each rendered line the index of its source line.
 fn align_lines(rendered: &[&str], source: &[&str]) -> Vec<Option<usize>> {
     let mut found = vec![None; rendered.len()];
     let mut pending = vec![(0..rendered.len(), 0..source.len(), 0)];
@@ -53,7 +53,7 @@ fn align_lines(rendered: &[&str], source: &[&str]) -> Vec<Option<usize>> {
     found
 }
 
-/// Pairs of equal lines that occur once in both ranges, the longest list in which both sides ascend.
+/// Returns pairs of equal lines that occur once in both ranges: the longest list that is ascending on both sides.
 fn anchors(
     rendered: &[&str],
     new: &Range<usize>,
@@ -78,7 +78,7 @@ fn anchors(
         })
         .collect();
 
-    // The longest ascending list, by the smallest last element of each length.
+    // The longest ascending list, computed from the smallest last element for each length.
     let mut last: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = Vec::with_capacity(unique.len());
     for (index, (_, old_at)) in unique.iter().enumerate() {

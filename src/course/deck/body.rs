@@ -1,4 +1,4 @@
-//! The text between two cell markers, and what it means for a cell of its type.
+//! Interprets the text between two cell markers according to the type of the cell.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::percent::{ScriptCell, tags};
 use super::{CellKind, magics, syntax, text};
 use crate::course::ProgLang;
 
-/// Gives a cell its source, and the metadata that only the source shows.
+/// Sets the source of a cell, and the metadata that depend on the source.
 pub(super) fn read(cell: &mut ScriptCell, body: &[&str], prog_lang: ProgLang) {
     let comment = prog_lang.comment();
     let active = active(&cell.metadata);
@@ -47,12 +47,12 @@ pub(super) fn read(cell: &mut ScriptCell, body: &[&str], prog_lang: ProgLang) {
     }
     let moved = syntax::move_cell_language(prog_lang, &mut cell.metadata, &mut cell.source);
     if let (true, Some(marker)) = (moved, cell.marker) {
-        // The line that names the language is the marker's.
+        // The first source line, which names the language, corresponds to the marker.
         cell.first = marker;
     }
 }
 
-/// A line without the comment sign at its start and the blank after it.
+/// Returns a line without the comment sign at its start and the blank after it.
 pub(super) fn without_comment<'a>(line: &'a str, comment: &str) -> &'a str {
     match line.strip_prefix(comment) {
         Some(rest) => rest.strip_prefix(' ').unwrap_or(rest),
@@ -62,13 +62,13 @@ pub(super) fn without_comment<'a>(line: &'a str, comment: &str) -> &'a str {
 
 struct QuotedText {
     text: String,
-    /// How the quotes were written, when a script should have them again.
+    /// The form of the quotes, if scripts must reproduce it.
     marker: Option<String>,
-    /// Lines before the first line of the text.
+    /// The number of lines before the first line of the text.
     skipped_lines: usize,
 }
 
-/// Text written as one triple-quoted string, with or without `r` before it.
+/// Parses text that is written as one triple-quoted string, possibly a raw one.
 fn quoted_text(lines: &[&str]) -> Option<QuotedText> {
     let body = lines.join("\n");
     let whole = text::strip(&body);
@@ -99,7 +99,7 @@ fn quoted_text(lines: &[&str]) -> Option<QuotedText> {
     })
 }
 
-/// Whether code with this metadata is not code in notebooks.
+/// Returns whether a code cell with this metadata is a raw cell in notebooks.
 pub(super) fn becomes_raw(metadata: &Map<String, Value>) -> bool {
     active(metadata).is_some_and(|active| !active.names("ipynb"))
 }
@@ -114,7 +114,7 @@ impl Active {
     }
 }
 
-/// In which kinds of files a cell is active, when it says so (`active="py"`, or a tag `active-py`).
+/// Returns the kinds of files in which a cell is active, if it says so (`active="py"`, or a tag `active-py`).
 fn active(metadata: &Map<String, Value>) -> Option<Active> {
     if let Some(Value::String(active)) = metadata.get("active") {
         return Some(Active(active.clone()));

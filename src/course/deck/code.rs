@@ -1,4 +1,4 @@
-//! Writes scripts: the `code` format.
+//! Writes scripts, the `code` format of most languages.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -10,9 +10,9 @@ use super::quotes::Quotes;
 use super::{CellKind, Deck, Notebook, NotebookCell, magics, syntax, text};
 use crate::course::ProgLang;
 
-/// The script of a notebook: cells between markers without any options.
+/// Returns the script of a notebook: cells between markers without options.
 pub fn script(notebook: &Notebook, deck: &Deck, prog_lang: ProgLang) -> String {
-    // From the end, since the number of blank lines after a cell depends on what follows it.
+    // The cells are written in reverse, since the number of blank lines after a cell depends on the following ones.
     let mut blocks: Vec<Vec<String>> = Vec::with_capacity(notebook.cells.len() + 1);
     let without_marker = notebook
         .cells
@@ -31,7 +31,7 @@ pub fn script(notebook: &Notebook, deck: &Deck, prog_lang: ProgLang) -> String {
     }
     blocks.push(header_lines(notebook, deck, prog_lang));
     if notebook.cells.is_empty() {
-        // A script of no cells is an empty line.
+        // The script of a notebook without cells is an empty line.
         let blanks = if blocks[0].is_empty() { 2 } else { 1 };
         blocks[0].extend(vec![String::new(); blanks]);
     }
@@ -39,7 +39,7 @@ pub fn script(notebook: &Notebook, deck: &Deck, prog_lang: ProgLang) -> String {
     lines.join("\n")
 }
 
-/// The interpreter and encoding lines of the deck.
+/// Returns the interpreter and encoding lines of the deck, and its front matter.
 fn header_lines(notebook: &Notebook, deck: &Deck, prog_lang: ProgLang) -> Vec<String> {
     let declared = |key: &str| {
         deck.metadata
@@ -69,14 +69,14 @@ fn header_lines(notebook: &Notebook, deck: &Deck, prog_lang: ProgLang) -> Vec<St
     lines
 }
 
-/// The lines of a cell between two rules; as the first cell it has no marker.
+/// Returns the lines of a raw cell between two rules. If it is the first cell, it is written without a marker.
 fn front_matter(cell: &NotebookCell) -> Option<Vec<&str>> {
     let lines = text::split_lines(text::strip(&cell.source));
     let is_between_rules = lines.len() > 1 && lines[0] == "---" && lines[lines.len() - 1] == "---";
     (cell.kind == CellKind::Raw && is_between_rules).then_some(lines)
 }
 
-/// The lines of a cell; after a last line end there is one more line, which is empty.
+/// Returns the lines of a cell; after a line end at the end there is one more line, which is empty.
 fn source_lines(source: &str) -> Vec<&str> {
     let mut lines = text::split_lines(source);
     if source.is_empty() || source.ends_with('\n') {
@@ -105,7 +105,7 @@ fn cell_lines(cell: &NotebookCell, prog_lang: ProgLang) -> Vec<String> {
                 }
                 return lines;
             }
-            // A marker stands where its code begins.
+            // The marker has the same indentation as the code.
             let code = source[0].trim_start_matches(text::is_space);
             let indent = match code {
                 "" => "",
@@ -118,15 +118,15 @@ fn cell_lines(cell: &NotebookCell, prog_lang: ProgLang) -> Vec<String> {
         CellKind::Markdown | CellKind::Raw => {
             let mut lines = vec![format!("{comment} %% [{}]", cell.kind.name())];
             if let Some((open, close)) = quotes(cell) {
-                // In Python a backslash means itself only in a raw string.
+                // In Python, a backslash needs a raw string to stay a backslash.
                 let is_raw = open.starts_with(['r', 'R']);
                 let prefix = if !is_raw && cell.source.contains('\\') {
                     "r"
                 } else {
                     ""
                 };
-                // The quotes stay on one line with the text beside them: that is how blank lines between cells are
-                // counted, and what decides whether this cell ends with code.
+                // The quotes are joined to the first and last line: this affects how blank lines between cells are
+                // counted, and whether the cell counts as one that ends with code.
                 let start = lines.len();
                 lines.extend(source.iter().map(|line| (*line).to_owned()));
                 lines[start].insert_str(0, &format!("{prefix}{open}"));
@@ -152,7 +152,7 @@ fn commented(line: &str, comment: &str) -> String {
     }
 }
 
-/// The quotes that a text cell was written in, with the line ends inside of them.
+/// Returns the quotes in which a text cell was written, including the line ends inside of them.
 fn quotes(cell: &NotebookCell) -> Option<(String, String)> {
     let marker = cell.metadata.get("cell_marker")?.as_str()?;
     if let Some((open, close)) = marker.split_once(',') {
@@ -167,7 +167,7 @@ fn is_quote(marker: &str) -> bool {
     matches!(quote, "\"\"\"" | "'''")
 }
 
-/// A language other than the deck's, to which the first line of a cell hands the cell over (`%%bash`).
+/// A language other than the deck's, named by the first line of a cell (`%%bash`).
 struct CellLanguage<'a> {
     name: &'a str,
     arguments: &'a str,
@@ -177,7 +177,7 @@ impl<'a> CellLanguage<'a> {
     fn of(line: &'a str, prog_lang: ProgLang) -> Option<Self> {
         let rest = line.strip_prefix(syntax::language_sign(prog_lang))?;
         let (name, arguments) = rest.split_once(' ').unwrap_or((rest, ""));
-        // In C#, a line with arguments is a magic like any other.
+        // In C#, a line with arguments is an ordinary magic.
         let is_alone = arguments.is_empty() || prog_lang != ProgLang::CSharp;
         (is_alone && syntax::is_cell_language(name)).then_some(Self { name, arguments })
     }
@@ -192,7 +192,7 @@ impl<'a> CellLanguage<'a> {
     }
 }
 
-/// How many blank lines follow a cell: two around functions and classes, as Python's style guide asks for.
+/// Returns the number of blank lines after a cell: two around functions and classes, as in Python's style guide.
 fn blank_lines<'a>(cell: &[String], following: impl Iterator<Item = &'a str>) -> usize {
     let mut following = following.peekable();
     if following.peek().is_none() {
@@ -212,7 +212,7 @@ fn is_definition(line: &str) -> bool {
     DEFINITION.is_match(line)
 }
 
-/// Whether the last line that is neither indented nor a comment begins a function or class.
+/// Returns whether the last line that is neither indented nor a comment begins a function or class.
 fn ends_with_definition(cell: &[String]) -> bool {
     let outside: Vec<&str> = outside_strings(cell.iter().map(String::as_str)).collect();
     before_gap(outside.into_iter().rev())
@@ -220,7 +220,7 @@ fn ends_with_definition(cell: &[String]) -> bool {
         .is_some_and(is_definition)
 }
 
-/// The lines that do not begin inside a string.
+/// Returns the lines that do not begin inside a string.
 fn outside_strings<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
     let mut quotes = Quotes::new("#");
     lines.filter(move |line| {
@@ -245,7 +245,7 @@ fn starts_with_definition<'a>(following: impl Iterator<Item = &'a str>) -> bool 
         .is_some_and(is_definition)
 }
 
-/// The lines that are not blank, up to the first two blank lines in a row.
+/// Returns the lines that are not blank, up to the first two blank lines in a row.
 fn before_gap<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
     let mut after_blank = false;
     lines

@@ -1,7 +1,7 @@
-//! Narration in a file of its own: the cells of a companion are put after the cells of the deck that they belong to.
+//! Narration in a separate file: the cells of a companion are inserted after the cells of the deck that they belong to.
 //!
-//! This works on the author's text, before its template is rendered, with a reader of its own that is simpler than
-//! the one for decks: that is how the course format defines it.
+//! The course format defines this for the author's text before its template is rendered, and with a cell syntax that is
+//! simpler than that of decks. So this module has a parser of its own.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,22 +14,22 @@ use super::text;
 use crate::course::{ProgLang, RelPath};
 use crate::events::Diagnostic;
 
-/// The id under which narration belongs to the slide that the header macro makes.
+/// The id of the slide that the header macro creates, for narration.
 const TITLE: &str = "title";
 
-/// How many hexadecimal digits of a hash name the text of a cell in an anchor.
+/// How many hexadecimal digits of the hash of a cell's text are used in anchors.
 const FINGERPRINT_LENGTH: usize = 12;
 
-/// Narration for a deck.
+/// The narration of a deck.
 #[derive(Clone, Copy, Debug)]
 pub struct Companion<'a> {
-    /// Where it lies.
+    /// Its path.
     pub path: &'a RelPath,
     /// Its text.
     pub text: &'a str,
 }
 
-/// Where a line of a merged text comes from, counted from 1.
+/// The origin of a line of the merged text: a line number, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     Deck(u32),
@@ -40,13 +40,13 @@ pub(super) enum Origin {
 #[derive(Debug)]
 pub(super) struct Merged {
     pub(super) text: String,
-    /// Where each line comes from.
+    /// The origin of each line.
     pub(super) origins: Vec<Origin>,
     /// Narration that belongs to no cell of the deck.
     pub(super) lost: Vec<Diagnostic>,
 }
 
-/// A cell with its marker, as it stands in the file.
+/// A cell with its marker, unchanged from the file.
 struct RawCell<'a> {
     lines: Vec<&'a str>,
     /// The line of its marker.
@@ -54,7 +54,7 @@ struct RawCell<'a> {
     header: Header<'a>,
 }
 
-/// What counts of a cell's marker.
+/// The relevant parts of a cell's marker.
 #[derive(Default)]
 struct Header<'a> {
     is_template: bool,
@@ -118,7 +118,7 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// Whether it is in another language than narration in `lang`.
+    /// Returns whether its language differs from that of narration in `lang`.
     fn is_foreign(&self, lang: Option<&str>) -> bool {
         matches!((self.lang, lang), (Some(own), Some(lang)) if own != lang)
     }
@@ -129,7 +129,7 @@ impl RawCell<'_> {
         self.header.is_template && TITLE_MACRO.is_match(self.lines[0])
     }
 
-    /// A short hash of the cell's text, without its marker and blank lines.
+    /// Returns a short hash of the cell's text, without its marker and blank lines.
     fn fingerprint(&self) -> String {
         let (kind, body) = match &self.header {
             header if header.is_template => ("j2", &self.lines[..]),
@@ -144,7 +144,7 @@ impl RawCell<'_> {
         let hash = Sha256::digest(format!("{kind}\0{}", lines.join("\n")));
         let mut digits = String::new();
         for byte in hash {
-            // Writing to a text cannot fail.
+            // Writing to a `String` cannot fail.
             let _ = write!(digits, "{byte:02x}");
         }
         digits.truncate(FINGERPRINT_LENGTH);
@@ -152,7 +152,7 @@ impl RawCell<'_> {
     }
 }
 
-/// Puts narration into a deck; both texts have `\n` between lines.
+/// Inserts narration into a deck; both texts have `\n` between lines.
 pub(super) fn merge(
     path: &RelPath,
     deck: &str,
@@ -175,7 +175,7 @@ pub(super) fn merge(
         }
     }
     let mut lines: Vec<(&str, Origin)> = Vec::new();
-    // An empty preamble is no line at all.
+    // An empty preamble has no line.
     if preamble != [""] {
         lines.extend((1..).zip(preamble).map(|(n, line)| (line, Origin::Deck(n))));
     }
@@ -215,7 +215,7 @@ fn unplaced(deck: &RelPath, companion: &Companion, narration: &RawCell) -> Diagn
         .hint("`for_slide` must be the `slide_id` of a cell in the deck, or `title`")
 }
 
-/// The lines before the first cell, and the cells.
+/// Splits a text into the lines before the first cell, and the cells.
 fn split<'a>(text: &'a str, comment: &str) -> (Vec<&'a str>, Vec<RawCell<'a>>) {
     let starts = |line: &str| {
         line.strip_prefix(comment).is_some_and(|rest| {
@@ -243,7 +243,7 @@ fn split<'a>(text: &'a str, comment: &str) -> (Vec<&'a str>, Vec<RawCell<'a>>) {
     (preamble, cells)
 }
 
-/// The cell that narration follows.
+/// Returns the cell that narration is inserted after.
 fn place(cells: &[RawCell], narration: &Header) -> Option<usize> {
     let anchored = narration
         .anchor
@@ -269,7 +269,7 @@ fn place(cells: &[RawCell], narration: &Header) -> Option<usize> {
     anchored.or_else(by_slide).or_else(by_title)
 }
 
-/// The last cell with a slide's id, in the narration's language if there is one.
+/// Returns the last cell with a slide's id, preferably one in the narration's language.
 fn last_of_slide(cells: &[RawCell], id: &str, lang: Option<&str>) -> Option<usize> {
     let all = || {
         let of_slide = |(_, cell): &(usize, &RawCell)| {
@@ -283,7 +283,7 @@ fn last_of_slide(cells: &[RawCell], id: &str, lang: Option<&str>) -> Option<usiz
         .map(|(index, _)| index)
 }
 
-/// The last of the cells that follow `start` without beginning anything new.
+/// Returns the last cell of the slide that contains `start`.
 fn end_of_slide(
     cells: &[RawCell],
     start: usize,
@@ -300,7 +300,7 @@ fn end_of_slide(
     start + cells[start + 1..].iter().take_while(goes_on).count()
 }
 
-/// The cell that an anchor names: `id:<slide_id>#<n>`, `fp:<fingerprint>#<n>` or `tm:`, the title macro.
+/// Returns the cell of an anchor: `id:<slide_id>#<n>`, `fp:<fingerprint>#<n>` or `tm:` (the title macro).
 fn anchored(cells: &[RawCell], narration: &Header, anchor: &str) -> Option<usize> {
     let (kind, rest) = anchor.split_once(':').unwrap_or((anchor, ""));
     if kind == "tm" {
@@ -326,7 +326,7 @@ fn anchored(cells: &[RawCell], narration: &Header, anchor: &str) -> Option<usize
         .nth(occurrence)
 }
 
-/// The cells of a slide: from the one that starts it to the next that starts one.
+/// Returns the range of cells of a slide: from the one that starts it to the next that starts one.
 fn slide_range(cells: &[RawCell], id: &str, lang: Option<&str>) -> Option<(usize, usize)> {
     let of_slide: Vec<usize> = (0..cells.len())
         .filter(|index| {
@@ -355,7 +355,7 @@ fn slide_range(cells: &[RawCell], id: &str, lang: Option<&str>) -> Option<(usize
     Some((start, end))
 }
 
-/// The name of the companion of a deck: `slides_intro.de.py` has `voiceover_intro.de.py`.
+/// Returns the name of the companion of a deck: `slides_intro.de.py` has `voiceover_intro.de.py`.
 pub fn companion_name(deck: &str) -> String {
     let rest = ["slides_", "topic_", "project_"]
         .into_iter()
@@ -393,7 +393,7 @@ mod tests {
         merge(&path, DECK, &companion, narration, ProgLang::Python)
     }
 
-    /// The text of the line before the narration.
+    /// Returns the text of the line before the narration.
     fn follows(narration: &str) -> String {
         let merged = merged(narration);
         assert!(merged.lost.is_empty(), "{:?}", merged.lost);

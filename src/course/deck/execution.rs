@@ -1,4 +1,4 @@
-//! The one execution that all kinds of a deck share: what runs, and where its results go.
+//! The single execution that is shared by all kinds of a deck: the cells to run, and the assignment of their results.
 
 use std::collections::HashMap;
 
@@ -18,13 +18,14 @@ pub struct ExecutionCell {
     pub number: u32,
     /// The line of its first source line in the author's file.
     pub line: Option<u32>,
-    /// Where its lines do not follow each other: see [`Cell::jumps`](super::Cell::jumps).
+    /// Its jumps in the line numbers: see [`Cell::jumps`](super::Cell::jumps).
     pub jumps: Box<[(u32, u32)]>,
-    /// An exception is expected.
+    /// Whether an exception is expected, so that the cell may fail.
     pub may_fail: bool,
 }
 
-/// The cells to run: the code of the recording, which has all code but the `start` cells. Cells without code never run.
+/// Returns the cells to run: those of the recording, which contains all code except the `start` cells. Empty cells are
+/// omitted.
 pub fn execution_cells(deck: &Deck, lang: Lang, _prog_lang: ProgLang) -> Vec<ExecutionCell> {
     let runs = |cell: &super::Cell| {
         cell.kind == CellKind::Code
@@ -47,7 +48,7 @@ pub fn execution_cells(deck: &Deck, lang: Lang, _prog_lang: ProgLang) -> Vec<Exe
         .collect()
 }
 
-/// Puts results into a notebook, one for each of the cells that ran. Cells that hide their results stay empty.
+/// Adds results to a notebook: `outputs` has one entry for each of `cells`. Cells that hide their results stay empty.
 pub fn attach(
     notebook: &mut Notebook,
     cells: &[ExecutionCell],

@@ -1,4 +1,4 @@
-//! Fenced code blocks in text cells: a cell marker between two fences is only text.
+//! Fenced code blocks in text cells: cell markers between two fences are ordinary text.
 
 use super::{body, text};
 
@@ -12,20 +12,20 @@ pub(super) struct Fences {
 pub(super) struct Fence {
     sign: u8,
     length: usize,
-    /// It has nothing after its signs.
+    /// Whether nothing follows its signs, so that it can close a block.
     closes: bool,
-    /// It can open a block, and some line below can close it.
+    /// Whether it can open a block: some line below must be able to close it.
     opens: bool,
 }
 
 impl Fences {
-    /// Finds the fences among the lines of a script.
+    /// Finds the fences in the lines of a script.
     pub(super) fn new(lines: &[&str], comment: &str) -> Self {
         let mut lines: Vec<Option<Fence>> = lines
             .iter()
             .map(|line| fence(body::without_comment(line, comment)))
             .collect();
-        // The longest closing fence of each sign below the current line.
+        // For each sign, the length of the longest closing fence below the current line.
         let mut longest = [0, 0];
         for fence in lines.iter_mut().rev().flatten() {
             let longest = &mut longest[usize::from(fence.sign == b'~')];
@@ -37,7 +37,7 @@ impl Fences {
         Self { lines }
     }
 
-    /// The block that is open after a line, given the block that was open before it.
+    /// Returns the open block after a line, given the open block before it.
     pub(super) fn after(&self, line: usize, open: Option<Fence>) -> Option<Fence> {
         match (open, self.lines[line]) {
             (Some(open), Some(fence)) if fence.closes && open.is_closed_by(fence) => None,
@@ -79,7 +79,7 @@ fn fence(line: &str) -> Option<Fence> {
 mod tests {
     use super::*;
 
-    /// For each line whether a block is open after it.
+    /// Returns for each line whether a block is open after it.
     fn open_after(lines: &[&str]) -> Vec<bool> {
         let fences = Fences::new(lines, "#");
         let mut open = None;

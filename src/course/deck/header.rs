@@ -1,4 +1,4 @@
-//! What may stand before the first cell: an interpreter line, an encoding, a metadata block.
+//! Parses the lines before the first cell: an interpreter line, an encoding, a metadata block.
 
 use std::sync::LazyLock;
 
@@ -10,20 +10,20 @@ use super::text;
 /// The lines before the first cell.
 #[derive(Default)]
 pub(super) struct Header {
-    /// How many lines they are.
+    /// The number of lines.
     pub(super) lines: usize,
-    /// What follows `#!` in the first line.
+    /// The text after `#!` in the first line.
     pub(super) executable: Option<String>,
     /// The line that declares UTF-8.
     pub(super) encoding: Option<String>,
-    /// Metadata of the notebook, when the block has a `jupyter:` section.
+    /// Metadata of the notebook, if the block has a `jupyter:` section.
     pub(super) metadata: Option<Map<String, Value>>,
-    /// Everything else of the block: it becomes a raw cell.
+    /// The rest of the block, which becomes a raw cell.
     pub(super) raw: Option<String>,
 }
 
 impl Header {
-    /// The format that the block says the script is in.
+    /// Returns the format of the script according to the block.
     pub(super) fn format_name(&self) -> Option<&str> {
         let jupytext = self.metadata.as_ref()?.get("jupytext")?;
         jupytext
@@ -37,14 +37,14 @@ static ENCODING: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"^[ \t\x0c]*(?:#|//).*?coding[:=][ \t]*([-\w.]+)").expect("the pattern is constant")
 });
 
-/// Reads the header of a script; an error is the line of an encoding that is not UTF-8.
+/// Parses the header of a script. The error is the index of the line with an encoding other than UTF-8.
 pub(super) fn read(lines: &[&str], comment: &str) -> Result<Header, usize> {
     let mut header = read_first_lines(lines, &ENCODING)?;
     read_block(lines, comment, &mut header);
     Ok(header)
 }
 
-/// Reads the header of a Markdown text; its block may stand in an HTML comment.
+/// Parses the header of a Markdown text, whose block may be in an HTML comment. Errors are as in [`read`].
 pub(super) fn read_markdown(lines: &[&str]) -> Result<Header, usize> {
     static IN_COMMENT: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"^[ \t\x0c]*(?:#|<!--).*?coding[:=][ \t]*([-\w.]+)")
@@ -78,7 +78,7 @@ fn read_first_lines(lines: &[&str], encoding: &Regex) -> Result<Header, usize> {
     if let Some(line) = lines.get(header.lines)
         && let Some(found) = encoding.captures(line)
     {
-        // Python accepts all of these.
+        // Python accepts all of these names.
         let name = found[1].to_ascii_lowercase().replace('_', "-");
         if !matches!(name.as_str(), "utf-8" | "utf8") {
             return Err(header.lines);
@@ -89,7 +89,7 @@ fn read_first_lines(lines: &[&str], encoding: &Regex) -> Result<Header, usize> {
     Ok(header)
 }
 
-/// Reads a block between two lines `# ---`, all of its lines being comments.
+/// Parses a block between two lines `# ---`, all of whose lines are comments.
 fn read_block(lines: &[&str], comment: &str, header: &mut Header) {
     let body = |line: &str| -> Option<String> {
         let rest = line.strip_prefix(comment)?;

@@ -1,4 +1,4 @@
-//! The images, films and sounds that the text cells of a deck show.
+//! Finds the images, videos and sounds in the text cells of a deck.
 
 use std::sync::LazyLock;
 
@@ -8,13 +8,13 @@ use super::{Cell, CellKind, Deck, tags};
 use crate::course::{Lang, RelPath};
 use crate::events::Diagnostic;
 
-/// A file that a text cell shows.
+/// A file in a text cell.
 #[derive(Debug)]
 pub struct ImageReference<'a> {
     cell: &'a Cell,
-    /// The path as files have it: without a query, and with the characters that are encoded in URLs.
+    /// The path in the file system: the URL without a query, percent-decoded.
     pub path: String,
-    /// The line in the cell, from 0.
+    /// The line in the cell, counted from 0.
     line: u32,
 }
 
@@ -24,17 +24,18 @@ static SHOWN: LazyLock<Regex> = LazyLock::new(|| {
     )
     .expect("the pattern is constant")
 });
-/// What is not shown as it is written: code in a line, and comments.
+/// Inline code and comments, in which nothing is an image.
 static HIDDEN: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?s)<!--.*?-->|``.+?``|`[^`\n]+`").expect("the pattern is constant")
 });
 
-/// The relative paths that the text cells of a deck show, URLs and paths out of the output's directory aside.
+/// Returns the relative paths of files in the text cells of a deck. URLs and paths that leave the output's directory
+/// are omitted.
 pub fn image_references(deck: &Deck) -> Vec<ImageReference<'_>> {
     let mut found = Vec::new();
     let shown = |cell: &&Cell| cell.kind == CellKind::Markdown && !cell.has_tag("del");
     for cell in deck.cells.iter().filter(shown) {
-        // Nearly all cells.
+        // A fast check that excludes nearly all cells.
         if !cell.source.contains("src") && !cell.source.contains("![") {
             continue;
         }
@@ -54,12 +55,12 @@ pub fn image_references(deck: &Deck) -> Vec<ImageReference<'_>> {
 }
 
 impl ImageReference<'_> {
-    /// Whether outputs in a language show it.
+    /// Returns whether outputs in a language show it.
     pub fn is_shown_in(&self, lang: Lang) -> bool {
         tags::language(self.cell).is_none_or(|only| only == lang.name())
     }
 
-    /// A diagnostic about it.
+    /// Sets the place of a diagnostic to this reference.
     pub fn at(&self, deck: &Deck, diagnostic: Diagnostic) -> Diagnostic {
         let line = self.cell.line.map(|line| line + self.line);
         diagnostic
@@ -68,7 +69,7 @@ impl ImageReference<'_> {
     }
 }
 
-/// The text with blanks in the place of code and comments.
+/// Returns the text without code and comments. Line ends are kept.
 fn without_code(source: &str) -> String {
     let mut text = String::with_capacity(source.len());
     let mut fence: Option<&str> = None;
@@ -101,7 +102,7 @@ fn without_code(source: &str) -> String {
     HIDDEN.replace_all(&text, blank).into_owned()
 }
 
-/// The path that a URL names below the directory of the output; none for what does not lie there.
+/// Returns the path of a URL below the directory of the output, or `None` if the URL leads elsewhere.
 fn path_of(url: &str) -> Option<String> {
     let url = url.trim();
     let has_scheme = url.split_once(':').is_some_and(|(scheme, _)| {
@@ -117,7 +118,7 @@ fn path_of(url: &str) -> Option<String> {
     RelPath::normal(&decoded(path)).ok().map(Into::into)
 }
 
-/// The text that is percent-encoded in a URL.
+/// Decodes the percent-encoding of a URL.
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

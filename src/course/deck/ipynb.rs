@@ -1,4 +1,4 @@
-//! Notebooks and their JSON texts.
+//! Notebooks and their JSON serialization.
 
 use serde_json::{Map, Value, json};
 
@@ -26,15 +26,15 @@ pub struct NotebookCell {
     pub metadata: Map<String, Value>,
     /// Index of the cell in [`Deck::cells`](super::Deck::cells).
     pub origin: usize,
-    /// Results, when they were attached.
+    /// Its results; empty if there are none.
     pub outputs: Vec<Value>,
     /// The number in the prompt.
     pub execution_count: Option<i64>,
-    /// It never shows results.
+    /// Whether its results are never shown.
     pub clear_outputs: bool,
 }
 
-/// Whether long texts are lists of lines.
+/// The form of texts with several lines.
 #[derive(Clone, Copy, PartialEq)]
 enum Texts {
     Lines,
@@ -42,7 +42,7 @@ enum Texts {
 }
 
 impl Notebook {
-    /// The text of an `.ipynb` file: sorted keys, one blank of indentation, texts as lists of lines.
+    /// Returns the content of an `.ipynb` file: sorted keys, an indentation of one blank, texts as lists of lines.
     pub fn to_ipynb(&self) -> String {
         let mut out = String::new();
         write(&self.value(Texts::Lines), Some(0), &mut out);
@@ -50,7 +50,7 @@ impl Notebook {
         out
     }
 
-    /// The same notebook in one line, with sorted keys and whole texts.
+    /// Returns the notebook as JSON in one line, with sorted keys and texts as single strings.
     pub fn to_json(&self) -> String {
         let mut out = String::new();
         write(&self.value(Texts::Whole), None, &mut out);
@@ -125,7 +125,7 @@ fn split(value: &mut Value) {
     }
 }
 
-/// Writes JSON as Python does; `indent` is the depth when lines are indented.
+/// Writes JSON in the format of Python's `json` module; `indent` is the depth if lines are indented.
 fn write(value: &Value, indent: Option<usize>, out: &mut String) {
     let inner = indent.map(|depth| depth + 1);
     match value {

@@ -1,4 +1,4 @@
-//! The template step: the whole deck is a Jinja template, with line statements in comments.
+//! Rendering of a deck as a Jinja template, with line statements in comments.
 
 mod apart;
 mod explain;
@@ -21,63 +21,63 @@ use crate::parallel::lock;
 
 pub use apart::{Apart, Ended, render_apart_with, render_job};
 
-/// How much work one deck may be: instructions, and units of 64 bytes of what they make.
+/// The limit of work for one deck: instructions, and units of 64 bytes of generated text.
 const FUEL: u64 = 2_000_000;
 
-/// How many files one deck may include.
+/// The limit of included files of one deck.
 const MAX_INCLUDES: usize = 500;
 
-/// How many bytes a deck may become, and how many those of the files that it includes may be in all.
+/// The limit of the size of a rendered deck, and of all files that it includes together, in bytes.
 const MAX_TEXT: usize = 8_000_000;
 
-/// What a template became.
+/// A rendered template.
 #[derive(PartialEq, Serialize, Deserialize)]
 pub(super) struct Rendered {
     pub(super) text: String,
-    /// The author's line of each line of the text, where it is known.
+    /// The author's line of each line of the text, if it is known.
     pub(super) origins: Vec<Option<u32>>,
-    /// Names of files beside the deck that were loaded, or looked for and not found.
+    /// Names of other files that were loaded, or requested but not found.
     pub(super) included: Vec<String>,
 }
 
-/// Why a template became nothing.
+/// The reason why a template could not be rendered.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Failure {
     diagnostic: Diagnostic,
-    /// The limit that it went beyond.
+    /// The limit that it exceeded, if any.
     limit: Option<Limit>,
 }
 
-/// What a template may need.
+/// A limit of a template's resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Limit {
-    /// Work, as the engine counts it.
+    /// Work, in the units of the template engine.
     Fuel,
-    /// Bytes of the text that it makes.
+    /// Size of the generated text.
     Output,
-    /// Memory of a process.
+    /// Memory of the process.
     Memory,
     /// Processor time.
     Time,
 }
 
-/// Why a template was not rendered in this process.
+/// The reason why a template was not rendered in this process.
 enum Stop {
     Failed(Failure),
-    /// A file that it includes is not fit for this process.
+    /// A file that it includes must not be rendered in this process.
     NotFit,
 }
 
-/// What the deck's own template is called, and the one with marks: no file has such a name.
+/// The name of the deck's own template, and of the one with marks. No file can have these names.
 const DECK: &str = "\u{1}deck";
 const MARKED: &str = "\u{1}marked deck";
 
-/// Files beside the deck that the template has asked for so far; none for a file that is not there.
+/// Other files that the template has requested so far; `None` for a file that does not exist.
 type Siblings = BTreeMap<String, Option<String>>;
 
 /// The template of a deck, compiled once for all views.
 pub(super) struct Template {
-    /// Where the deck lies.
+    /// The path of the deck.
     path: RelPath,
     prog_lang: ProgLang,
     has_templates: bool,
@@ -86,17 +86,17 @@ pub(super) struct Template {
     lines: Arc<lines::Template>,
     environment: Environment<'static>,
     asked: Arc<Mutex<Asked>>,
-    /// Whether the deck itself may be rendered in this process, as soon as that is known.
+    /// Whether the deck itself may be rendered in this process; empty until it was checked.
     is_plain: OnceCell<bool>,
-    /// Why it cannot be rendered for any view: it went beyond a limit for one of them, and to find that out takes time.
+    /// The error for all views, if the deck exceeded a limit in one of them. Finding out again would take long.
     beyond: Option<Diagnostic>,
 }
 
-/// What the environment and its loader share.
+/// The state that the environment and its loader share.
 #[derive(Default)]
 struct Asked {
     siblings: Siblings,
-    /// What is missing.
+    /// The name of a missing file.
     next: Option<String>,
 }
 
@@ -136,7 +136,7 @@ impl Template {
         })
     }
 
-    /// Renders the deck in this process when it is plain, in a process of its own when it is not.
+    /// Renders the deck in this process if it is plain, else in a separate process.
     fn render_somewhere(
         &mut self,
         view: &View,
@@ -157,7 +157,7 @@ impl Template {
         apart::render(apart, self, view, sibling)
     }
 
-    /// Renders the deck in this process, whatever it is.
+    /// Renders the deck in this process, even if it is not plain.
     fn render_here(
         &mut self,
         view: &View,
@@ -170,7 +170,7 @@ impl Template {
         }
     }
 
-    /// Renders the deck as long as all files that it includes are fit for that.
+    /// Renders the deck in this process, unless it includes a file that is not fit.
     fn render_if(
         &mut self,
         view: &View,
@@ -178,7 +178,7 @@ impl Template {
         is_fit: &dyn Fn(&str) -> bool,
     ) -> Result<Rendered, Stop> {
         self.look_at(view);
-        // What other views included is nothing to this one.
+        // The result must not depend on the files that other views included.
         if !std::mem::take(&mut self.asked().siblings).is_empty() {
             self.environment.clear_templates();
         }
@@ -186,7 +186,8 @@ impl Template {
         loop {
             let result = self.rendered(DECK);
             let missing = self.asked().next.take();
-            // The engine wants its files at once and for ever, so a missing one is fetched and everything begins anew.
+            // The loader of the engine must return a file at once and caches it. So a missing file is loaded here, and
+            // rendering starts again.
             if let Some(name) = missing
                 && self.asked().siblings.len() < MAX_INCLUDES
             {
@@ -249,7 +250,7 @@ impl Template {
         let mut text = Bounded(Vec::new());
         let template = self.environment.get_template(name)?;
         template.render_captured_to((), &mut text)?;
-        // The engine writes texts only.
+        // The engine only writes text.
         String::from_utf8(text.0)
             .map_err(|_| Error::new(ErrorKind::InvalidOperation, "the text is not UTF-8"))
     }
@@ -268,12 +269,12 @@ impl Template {
     }
 }
 
-/// What begins a line statement.
+/// Returns the prefix of line statements.
 fn prefix(prog_lang: ProgLang) -> String {
     format!("{} j2", prog_lang.comment())
 }
 
-/// A text that does not grow beyond its limit.
+/// A text with a limited size.
 struct Bounded(Vec<u8>);
 
 impl io::Write for Bounded {
@@ -301,7 +302,7 @@ fn environment(
     syntax
         .line_statement_prefix(prefix)
         .keep_trailing_newline(true);
-    // The delimiters are the default ones, and a prefix cannot clash with them.
+    // This cannot fail: the delimiters are the default ones, and the prefix does not conflict with them.
     if let Ok(syntax) = syntax.build() {
         environment.set_syntax(syntax);
     }
@@ -310,7 +311,7 @@ fn environment(
     environment.set_formatter(python_text::format);
     environment.set_unknown_method_callback(methods::call);
     environment.set_fuel(Some(FUEL));
-    // Errors then name what is undefined.
+    // In debug mode, errors name the undefined value.
     environment.set_debug(true);
     environment.add_global("_package", macros::package(source.prog_lang));
 

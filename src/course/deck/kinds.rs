@@ -1,4 +1,4 @@
-//! Which cells an output has and what becomes of them: the table of tags, cell types and kinds.
+//! Selects and transforms the cells of an output, by the tags and types of cells and by the kind of the output.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -10,21 +10,21 @@ use super::{Cell, CellKind, Deck, Notebook, NotebookCell, Surroundings, syntax, 
 use crate::course::{Kind, Lang, ProgLang};
 use crate::events::Diagnostic;
 
-/// How many hexadecimal digits of the hash are a cell's id.
+/// How many hexadecimal digits of a hash form the id of a cell.
 const ID_LENGTH: usize = 16;
 
-/// What an output makes of a cell.
+/// The treatment of a cell in an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
-    /// It is as it was read.
+    /// It is unchanged.
     Kept,
-    /// Participants fill it in.
+    /// It is empty, for participants to fill in.
     Emptied,
-    /// It is not there.
+    /// It is omitted.
     Dropped,
 }
 
-/// Makes the notebook of one output: cells selected and transformed, with ids and the kernel's metadata.
+/// Creates the notebook of one output: cells are selected and transformed, and get ids and the kernel's metadata.
 pub fn notebook(
     deck: &Deck,
     kind: Kind,
@@ -34,7 +34,7 @@ pub fn notebook(
     notebook_within(deck, kind, lang, prog_lang, &Surroundings::default())
 }
 
-/// The same in a course, where text cells refer to images and other decks.
+/// Creates the notebook of one output of a course, in which text cells refer to images and other decks.
 pub fn notebook_within(
     deck: &Deck,
     kind: Kind,
@@ -58,7 +58,7 @@ pub fn notebook_within(
         metadata.remove("for_slide");
         metadata.remove("section_name");
         if kind == Kind::Partial && in_workshop {
-            // CLM marks these cells with a tag and takes it off again: the list stays.
+            // The other tool adds a tag to these cells and removes it again, which leaves an empty list.
             metadata.entry("tags").or_insert_with(|| json!([]));
         }
         if let Some(slide_type) = tags::slide_type(deck, cell, &mut warnings) {
@@ -86,7 +86,7 @@ pub fn notebook_within(
     (Notebook { cells, metadata }, warnings)
 }
 
-/// For each cell whether it lies in a workshop: from an opening text cell to the cell that ends it.
+/// Returns for each cell whether it lies in a workshop: from an opening text cell to the cell that ends it.
 pub(super) fn workshops(deck: &Deck) -> Vec<bool> {
     let mut inside = false;
     deck.cells
@@ -109,7 +109,7 @@ fn opens_workshop(cell: &Cell) -> bool {
     cell.kind == CellKind::Markdown && (cell.has_tag("workshop") || (is_slide() && is_named()))
 }
 
-/// The table of the course format.
+/// Returns the treatment of a cell as defined by the course format.
 pub(super) fn content(cell: &Cell, kind: Kind, lang: Lang, in_workshop: bool) -> Content {
     if tags::language(cell).is_some_and(|language| language != lang.name()) {
         return Content::Dropped;
@@ -143,7 +143,7 @@ pub(super) fn content(cell: &Cell, kind: Kind, lang: Lang, in_workshop: bool) ->
     }
 }
 
-/// The source of a cell in an output.
+/// Returns the source of a cell in an output.
 fn source(cell: &Cell, content: Content, lang: Lang, surroundings: &Surroundings) -> String {
     if cell.kind != CellKind::Markdown {
         return match content {
@@ -171,7 +171,7 @@ fn source(cell: &Cell, content: Content, lang: Lang, surroundings: &Surroundings
     surroundings.shown(source, !cell.has_tag("nodataurl"))
 }
 
-/// The id of a cell: a hash of its source as read, fed on until no cell before has it.
+/// Returns the id of a cell: a hash of its original source, extended until it differs from those of all cells before.
 fn unique_id(source: &str, index: usize, ids: &mut HashSet<String>) -> String {
     let mut hash = Sha3_224::new();
     hash.update(source.as_bytes());
@@ -179,7 +179,7 @@ fn unique_id(source: &str, index: usize, ids: &mut HashSet<String>) -> String {
     loop {
         let mut id = String::with_capacity(2 * 28);
         for byte in hash.clone().finalize() {
-            // Writing to a text cannot fail.
+            // Writing to a `String` cannot fail.
             let _ = write!(id, "{byte:02x}");
         }
         id.truncate(ID_LENGTH);

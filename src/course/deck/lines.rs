@@ -1,5 +1,5 @@
-//! Line statements of templates, as Jinja2 reads them: they swallow the blank lines that follow, and may end with a
-//! colon. Also marks lines, to find out where they go.
+//! Line statements of templates as in Jinja2: the blank lines after them are removed, and they may end with a colon.
+//! Also adds marks to lines, which show where the lines are in the rendered text.
 
 use super::text;
 use crate::course::ProgLang;
@@ -9,18 +9,18 @@ pub(super) struct Statements {
     prefix: &'static str,
 }
 
-/// A template, and for each of its lines the number of the line in the original text.
+/// A template, with the number of each of its lines in the original text.
 pub(super) struct Template {
     pub(super) text: String,
     pub(super) lines: Vec<u32>,
-    /// Which lines are plain text at their end.
+    /// Which lines end in plain text.
     plain: Vec<bool>,
 }
 
-/// Surrounds the number of a line in a marked template. It is a character for private use.
+/// The delimiter of line numbers in a marked template: a private-use character.
 const MARK: char = '\u{f5e1d}';
 
-/// What surrounds a place in a template.
+/// The syntactic context at a place in a template.
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     Text,
@@ -28,7 +28,7 @@ enum State {
     Comment,
     /// Between `{% raw %}` and `{% endraw %}`.
     Raw,
-    /// In a tag or expression that is closed by this text.
+    /// In a tag or expression with this closing delimiter.
     Tag(&'static str),
 }
 
@@ -42,7 +42,7 @@ impl Statements {
         }
     }
 
-    /// The template without the blank lines after line statements.
+    /// Returns the template without the blank lines after line statements.
     pub(super) fn without_blanks_after(&self, template: &str) -> Template {
         let mut result = Template {
             text: String::with_capacity(template.len()),
@@ -51,7 +51,7 @@ impl Statements {
         };
         let mut state = State::Text;
         let mut after_statement = false;
-        // Brackets that a statement has left open: it goes on in the next line.
+        // The number of open brackets of a statement, which continues in the next line as long as there are any.
         let mut open_brackets = 0;
         for (number, line) in (1..).zip(template.split_inclusive('\n')) {
             if after_statement && text::is_blank(line) {
@@ -68,7 +68,7 @@ impl Statements {
             }
             after_statement = is_statement && open_brackets == 0;
             if after_statement && let Some(statement) = line.trim_end().strip_suffix(':') {
-                // Statements may end with a colon, as in Python.
+                // As in Python, statements may end with a colon.
                 result.text.push_str(statement);
                 result.text.push('\n');
             } else {
@@ -85,10 +85,11 @@ impl Statements {
 }
 
 impl Template {
-    /// The template with a mark at the end of each line of plain text: where a mark comes out, its line went.
+    /// Returns the template with a mark at the end of each line of plain text. In the rendered text, a mark shows the
+    /// original line.
     pub(super) fn marked(&self) -> String {
         let lines: Vec<&str> = self.text.split_inclusive('\n').collect();
-        // Beside a tag that takes white space away, a mark would be in the way.
+        // A mark beside a tag that removes white space would change the result.
         let mut trims_before = false;
         let mut is_marked = vec![false; lines.len()];
         for (index, line) in lines.iter().enumerate().rev() {
@@ -117,8 +118,8 @@ impl Template {
     }
 }
 
-/// The author's line of each line of a text, from the text that a marked template gave; none when marks changed more
-/// than themselves.
+/// Returns the author's line of each line of a text, from the rendered text of the marked template. Returns `None` if
+/// the marks changed anything else.
 pub(super) fn origins(rendered: &str, marked: &str) -> Option<Vec<Option<u32>>> {
     let with_ends = text::split_lines_with_ends(rendered);
     let rendered = text::split_lines(rendered);
@@ -142,7 +143,8 @@ pub(super) fn origins(rendered: &str, marked: &str) -> Option<Vec<Option<u32>>> 
         }
         origins.push(origin);
     }
-    // Line ends of notebook tools that are none for editors: what stands before one is in the same line of the file.
+    // Notebook tools have line ends that editors do not have: the text before such a line end is in the same line of
+    // the file.
     for index in (0..origins.len().saturating_sub(1)).rev() {
         if origins[index].is_none() && !with_ends[index].ends_with('\n') {
             origins[index] = origins[index + 1];
@@ -195,7 +197,7 @@ impl State {
     }
 }
 
-/// How many more brackets a line opens than it closes, those in quotes aside.
+/// Returns how many more brackets a line opens than it closes, without those in quotes.
 fn balance(line: &str) -> i32 {
     let mut quote = None;
     let mut balance = 0;
@@ -211,7 +213,7 @@ fn balance(line: &str) -> i32 {
     balance
 }
 
-/// The length of a tag of one word at the start of the text.
+/// Returns the length of a tag that consists of one word at the start of the text.
 fn tag_end(text: &str, word: &str) -> Option<usize> {
     let rest = text.strip_prefix("{%")?;
     let rest = rest.strip_prefix(['-', '+']).unwrap_or(rest).trim_start();

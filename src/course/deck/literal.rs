@@ -1,11 +1,11 @@
-//! Values in cell options: JSON, or else a Python literal.
+//! Parses values in cell options: JSON, or else a Python literal.
 
 use serde_json::{Map, Number, Value};
 
-/// How deep literals may nest.
+/// The maximum nesting depth of literals.
 const MAX_DEPTH: usize = 64;
 
-/// Reads a value; none when it is neither JSON nor a literal that a notebook can hold.
+/// Parses a value. Returns `None` if it is neither JSON nor a literal that can be stored in a notebook.
 pub(super) fn parse(text: &str) -> Option<Value> {
     let text = super::text::strip(text);
     if let Ok(value) = serde_json::from_str(text) {
@@ -22,7 +22,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// White space, and a comment up to the end.
+    /// Skips white space, and a comment up to the end.
     fn space(&mut self) {
         self.rest = self.rest.trim_start_matches([' ', '\t', '\x0c']);
         if self.rest.starts_with('#') {
@@ -41,7 +41,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Values separated by commas up to `close` (or the end): one value alone is itself, unless a comma follows it.
+    /// Parses values separated by commas up to `close` (or the end). A single value is returned itself, unless a comma follows.
     fn items(&mut self, close: Option<&str>, depth: usize) -> Option<Value> {
         let mut values = Vec::new();
         let mut comma = false;
@@ -164,7 +164,7 @@ impl Reader<'_> {
                 && digits.starts_with('0')
                 && digits.bytes().all(|b| b.is_ascii_digit()) =>
             {
-                // `00` is zero, `01` is an error.
+                // `00` is zero, but `01` is an error.
                 if digits.bytes().any(|b| b != b'0') {
                     return None;
                 }
@@ -182,7 +182,7 @@ impl Reader<'_> {
         Number::from_f64(if negative { -float } else { float }).map(Value::Number)
     }
 
-    /// One or more strings side by side.
+    /// Parses one or more adjacent strings, which are concatenated.
     fn strings(&mut self) -> Option<Value> {
         let mut text = String::new();
         let mut count = 0;

@@ -9,13 +9,14 @@ use minijinja::Value;
 
 use crate::course::ProgLang;
 
-/// The name under which decks import the macros. Files beside a deck cannot replace it, templates of the course can.
+/// The name under which decks import the macros. Files beside a deck cannot override it, but templates of the course
+/// can.
 pub const MACROS_NAME: &str = "macros.j2";
 
 /// The text of [`MACROS_NAME`].
 pub(super) const MACROS: &str = include_str!("templates/macros.j2");
 
-/// The macros for decks.
+/// Returns the names of the macros for decks.
 pub(super) fn names() -> Vec<&'static str> {
     let definitions = MACROS.split("{%- macro ").skip(1);
     definitions
@@ -24,10 +25,10 @@ pub(super) fn names() -> Vec<&'static str> {
         .collect()
 }
 
-/// Encoded logos are broken into lines of this length.
+/// The line length of encoded logos.
 const LINE_LENGTH: usize = 76;
 
-/// All bytes of the bundled templates, to be a part of every key that depends on them.
+/// Returns the bytes of the bundled templates, for the keys that depend on them.
 pub fn templates() -> &'static [u8] {
     static ALL: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let logos = ProgLang::ALL.map(|prog_lang| Package::of(prog_lang).logo);
@@ -36,7 +37,7 @@ pub fn templates() -> &'static [u8] {
     &ALL
 }
 
-/// What differs between the languages' macros.
+/// The differences between the macros of the languages.
 struct Package {
     logo: &'static str,
     attributes: &'static str,
@@ -84,7 +85,7 @@ impl Package {
     }
 }
 
-/// The template variable `_package`.
+/// Returns the value of the template variable `_package`.
 pub(super) fn package(prog_lang: ProgLang) -> Value {
     let package = Package::of(prog_lang);
     let logo = encode(package.logo, prog_lang);
@@ -103,7 +104,7 @@ pub(super) fn package(prog_lang: ProgLang) -> Value {
     Value::from(entries)
 }
 
-/// The logo in base64: lines of equal length, each with its end; one line without an end for C++.
+/// Encodes a logo in base64: in lines of equal length, each with its end, or in one line without an end for C++.
 fn encode(logo: &str, prog_lang: ProgLang) -> String {
     let encoded = BASE64.encode(logo);
     if prog_lang == ProgLang::Cpp {

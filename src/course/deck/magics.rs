@@ -1,4 +1,4 @@
-//! Lines that a kernel understands and a script cannot hold: commented in scripts, bare in notebooks.
+//! Kernel commands (magics) that are not valid code: they are comments in scripts, and uncommented in notebooks.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -9,11 +9,11 @@ use regex::Regex;
 use super::quotes::Quotes;
 use crate::course::ProgLang;
 
-/// Commands that IPython runs without a sign before them.
+/// Commands that IPython runs without a prefix.
 const PYTHON_COMMANDS: &str = "cat|cd|cp|mv|rm|rmdir|mkdir|copy|ddir|echo|ls|ldir|ren";
 
 struct Patterns {
-    /// All of them in one: a line is searched once.
+    /// All patterns combined, so that each line is searched only once.
     magic: Regex,
     kept: Regex,
 }
@@ -57,8 +57,8 @@ fn patterns(prog_lang: ProgLang) -> &'static Patterns {
     }
 }
 
-/// Takes the comment signs off magics (and off the lines that continue them). Commands that install packages stay
-/// comments: authors show them, and a build must not install anything.
+/// Removes the comment signs of magics and of the lines that continue them. Commands that install packages stay
+/// comments: authors show them, but a build must not install anything.
 pub(super) fn uncomment<'a>(lines: &[&'a str], prog_lang: ProgLang) -> Vec<Cow<'a, str>> {
     let comment = prog_lang.comment();
     let is_kept = Cell::new(false);
@@ -71,7 +71,7 @@ pub(super) fn uncomment<'a>(lines: &[&'a str], prog_lang: ProgLang) -> Vec<Cow<'
     })
 }
 
-/// Whether a line is a command of a package manager that changes what is installed.
+/// Returns whether a line is a command of a package manager that changes the installed packages.
 fn installs(line: &str) -> bool {
     static TOOL: LazyLock<Regex> = LazyLock::new(|| {
         let tools = "pip3?|pipx|py(?:thon)?(?:[0-9]+(?:\\.[0-9]+)?)?\\s+-m\\s+pip|uv|conda|mamba|micromamba|poetry|apt(?:-get)?|brew|npm|yarn|pnpm";
@@ -79,7 +79,7 @@ fn installs(line: &str) -> bool {
             .expect("the pattern is constant")
     });
     const VERBS: &[&str] = &["install", "uninstall", "add", "remove", "update", "upgrade"];
-    /// The verb stands among the first words after the tool: `uv pip install`.
+    /// How many words after the tool may precede and include the verb, as in `uv pip install`.
     const WORDS: usize = 4;
     TOOL.find(line).is_some_and(|tool| {
         let words = line[tool.end()..].split_whitespace();
@@ -87,7 +87,7 @@ fn installs(line: &str) -> bool {
     })
 }
 
-/// Puts comment signs before magics (and before the lines that continue them).
+/// Adds comment signs to magics and to the lines that continue them.
 pub(super) fn comment<'a>(lines: &[&'a str], prog_lang: ProgLang) -> Vec<Cow<'a, str>> {
     let comment = prog_lang.comment();
     translate(lines, prog_lang, |line, place| match place {
@@ -96,7 +96,7 @@ pub(super) fn comment<'a>(lines: &[&'a str], prog_lang: ProgLang) -> Vec<Cow<'a,
     })
 }
 
-/// Which line of a magic.
+/// The position of a line within a magic.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     First,
@@ -130,7 +130,7 @@ fn translate<'a>(
         .collect()
 }
 
-/// The line without its first comment sign (and the blank after it), or as it is when it is no comment.
+/// Removes the first comment sign of a line and the blank after it. Returns other lines unchanged.
 fn uncomment_line(line: &str, comment: &str) -> String {
     let body = line.trim_start();
     let indent = &line[..line.len() - body.len()];
@@ -140,7 +140,7 @@ fn uncomment_line(line: &str, comment: &str) -> String {
     }
 }
 
-/// The line as a comment, indented as before.
+/// Converts a line to a comment with the same indentation.
 fn comment_line(line: &str, comment: &str) -> String {
     let body = line.trim_start();
     let indent = &line[..line.len() - body.len()];

@@ -1,4 +1,4 @@
-//! Reads decks in Markdown: code in fenced blocks that name a language, everything else is text.
+//! Parses decks in Markdown: fenced blocks with a language are code, everything else is text.
 
 use serde_json::{Map, Value};
 
@@ -6,16 +6,16 @@ use super::options::{self, Options};
 use super::percent::{self, Found, Script, ScriptCell, ScriptError};
 use super::{CellKind, body, header, syntax, text};
 
-/// What encloses a text or raw cell that says where it ends.
+/// The names of regions, which enclose a text or raw cell with an explicit end.
 const REGIONS: [&str; 4] = ["region", "markdown", "md", "raw"];
 
-/// A fence of a code cell has at least this many backticks; one of a text cell has just as many.
+/// The minimal fence of a code cell. Fences within a text cell have exactly this length.
 const FENCE: &str = "```";
 
-/// Lines that begin with it continue what stands above them.
+/// The indentation of lines that continue the block above them.
 const INDENT: &str = "    ";
 
-/// Reads a Markdown text whose line ends are all `\n`. Which language a cell is in, the text says itself.
+/// Parses a Markdown text with line ends `\n`. The text itself names the languages of cells.
 pub(super) fn read(script: &str) -> Result<Script, ScriptError> {
     let lines = text::split_lines(script);
     let header = header::read_markdown(&lines).map_err(percent::wrong_encoding)?;
@@ -52,8 +52,8 @@ pub(super) fn read(script: &str) -> Result<Script, ScriptError> {
     Ok(Script { cells, metadata })
 }
 
-/// Reads the cell that begins at a line; also gives the line where the next one begins, and whether the cell has its
-/// metadata as a JSON object.
+/// Parses the cell that begins at a line. Also returns the line of the next cell, and whether the cell has its metadata
+/// as a JSON object.
 fn read_cell(lines: &[&str], start: usize) -> (ScriptCell, usize, bool) {
     if let Some(block) = CodeStart::of(lines[start]) {
         let end = (start + 1..lines.len()).find(|at| lines[*at].starts_with(block.fence));
@@ -102,7 +102,7 @@ fn text_cell(lines: &[&str], start: usize, end: usize) -> ScriptCell {
     }
 }
 
-/// A cell between a first and a last line that only enclose it.
+/// Returns the cell between two lines that only enclose it.
 fn enclosed(
     lines: &[&str],
     start: usize,
@@ -121,7 +121,7 @@ fn enclosed(
     (cell, without_blanks(lines, next), options.is_json)
 }
 
-/// The next line, past one or two blank lines that only separate cells.
+/// Skips one or two blank lines that only separate cells, and returns the next line.
 fn without_blanks(lines: &[&str], next: usize) -> usize {
     let blanks = lines[next..]
         .iter()
@@ -131,11 +131,11 @@ fn without_blanks(lines: &[&str], next: usize) -> usize {
     if is_separator { next + blanks } else { next }
 }
 
-/// Where a text cell ends, and where the next cell begins: at code, at a region, or after two blank lines.
+/// Returns the end of a text cell and the start of the next cell: at code, at a region, or after two blank lines.
 fn end_of_text(lines: &[&str], start: usize) -> (usize, usize) {
     let blank = |at: usize| text::is_blank(lines[at]);
     let mut in_block = false;
-    // Lists and indented code go on over blank lines: until a line that is not indented.
+    // Lists and indented code continue over blank lines, up to a line that is not indented.
     let mut is_indented = false;
     for at in start..lines.len() {
         let line = lines[at];
@@ -146,7 +146,7 @@ fn end_of_text(lines: &[&str], start: usize) -> (usize, usize) {
         let block = CodeStart::of(line);
         let is_code = block.as_ref().is_some_and(|block| !block.is_shown());
         if at > start && (is_code || region_start(line).is_some()) {
-            // A blank line after indented code is a part of it.
+            // A blank line after indented code belongs to it.
             let has_separator =
                 !is_indented && (lines[at - 1].is_empty() || (at > start + 1 && blank(at - 1)));
             return (if has_separator { at - 1 } else { at }, at);
@@ -169,7 +169,7 @@ fn is_closing_fence(line: &str) -> bool {
     line.strip_prefix(FENCE).is_some_and(text::is_blank)
 }
 
-/// The first line of a code cell.
+/// The parsed first line of a code cell.
 struct CodeStart<'a> {
     fence: &'a str,
     name: &'a str,
@@ -192,7 +192,7 @@ impl<'a> CodeStart<'a> {
         })
     }
 
-    /// Whether the code is only shown, which a class says.
+    /// Returns whether the code is only shown and not run, which a class determines.
     fn is_shown(&self) -> bool {
         self.options
             .split(text::is_space)
@@ -204,7 +204,7 @@ impl<'a> CodeStart<'a> {
     }
 }
 
-/// The name and the options of a line that opens a region.
+/// Returns the name and the options of a line that opens a region.
 fn region_start(line: &str) -> Option<(&'static str, &str)> {
     let inner = comment(line)?;
     REGIONS
@@ -219,14 +219,14 @@ fn is_region_end(line: &str, region: &str) -> bool {
         .is_some_and(text::is_blank)
 }
 
-/// What a comment line holds after its `#`.
+/// Returns the text of a comment line after its `#`.
 fn comment(line: &str) -> Option<&str> {
     let inner = line.strip_prefix("<!--")?;
     let inner = inner.trim_end_matches(text::is_space).strip_suffix("-->")?;
     inner.trim_start_matches(text::is_space).strip_prefix('#')
 }
 
-/// The language of most cells; Python when none has more than it.
+/// Returns the language of most cells; on a tie it is Python.
 fn most_frequent_language(cells: &[ScriptCell]) -> String {
     // Twice the number of cells, and one more for Python.
     let mut counts = vec![("python".to_owned(), 1)];
@@ -247,7 +247,7 @@ fn most_frequent_language(cells: &[ScriptCell]) -> String {
         .map_or_else(String::new, |(name, _)| name)
 }
 
-/// Says in the first line of a cell that it is in another language than the deck.
+/// Names the language of a cell in its first line, if it differs from the deck's.
 fn finish(cell: &mut ScriptCell, main_language: &str) {
     let moved = syntax::move_language(main_language, &mut cell.metadata, &mut cell.source);
     if let (true, Some(marker)) = (moved, cell.marker) {

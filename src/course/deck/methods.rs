@@ -1,9 +1,9 @@
-//! The methods of Python's texts and dictionaries that templates commonly call.
+//! Methods of Python's strings and dictionaries that templates commonly call.
 
 use minijinja::value::{Value, ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State};
 
-/// Calls a method that the template engine does not know.
+/// Calls a method that the template engine does not have.
 pub(super) fn call(
     state: &mut State,
     value: &Value,
@@ -11,7 +11,7 @@ pub(super) fn call(
     args: &[Value],
 ) -> Result<Value, Error> {
     if let Some(text) = value.as_str() {
-        // The engine charges for what is made, not for what is read.
+        // The engine only charges for generated text, so the input is charged here.
         charge(state, text.len())?;
     }
     match value.kind() {
@@ -28,7 +28,7 @@ fn unknown(method: &str) -> Error {
     )
 }
 
-/// Takes fuel for bytes.
+/// Consumes fuel for bytes.
 fn charge(state: &State, bytes: usize) -> Result<(), Error> {
     state.consume_fuel(bytes as u64 / 64 + 1)
 }
@@ -104,7 +104,7 @@ fn of_text(state: &State, text: &str, method: &str, args: &[Value]) -> Result<Va
             let mut joined = String::new();
             for (index, item) in items.try_iter()?.enumerate() {
                 let Some(item) = item.as_str() else {
-                    // As in Python, which also keeps lists in lists from growing into long texts.
+                    // As in Python. This also prevents nested lists from growing into long texts.
                     return Err(Error::new(
                         ErrorKind::InvalidOperation,
                         format!("`join` joins texts, and item {index} is a {}", item.kind()),
@@ -121,7 +121,7 @@ fn of_text(state: &State, text: &str, method: &str, args: &[Value]) -> Result<Va
     })
 }
 
-/// No text in a deck is longer.
+/// The maximum length of a text.
 const MAX_TEXT: usize = 10_000_000;
 
 fn of_map(map: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {

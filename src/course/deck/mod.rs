@@ -1,8 +1,9 @@
 //! Decks: from a notebook source to the notebooks and scripts of every language, kind and format.
 //!
-//! [`read`] renders the deck's Jinja template and reads its cells; [`notebook`] selects and transforms them for one
-//! output; [`Notebook::to_ipynb`], [`script`] and [`cpp::program`] write them. [`execution_cells`] and [`attach`] connect an output with
-//! the one execution that all of its kinds share. Everything is pure, and any text gives a deck or a diagnostic.
+//! [`read`] renders the deck's Jinja template and parses its cells; [`notebook`] selects and transforms them for one
+//! output; [`Notebook::to_ipynb`], [`script`] and [`cpp::program`] serialize them. [`execution_cells`] and [`attach`]
+//! connect an output with the single execution that all of its kinds share. Everything is pure, and any text results in
+//! a deck or a diagnostic.
 
 mod align;
 mod body;
@@ -53,26 +54,26 @@ pub use surroundings::{Surroundings, image_urls, reference_parts, references};
 pub use syntax::kernel_name;
 pub use tags::warnings;
 
-/// Changes whenever equal decks would be read or written differently: a part of every key made with this module.
+/// Must be changed whenever equal decks are parsed or written differently. It is part of all keys that depend on decks.
 pub const WRITER_VERSION: &str = "4";
 
 /// A notebook source.
 #[derive(Clone, Copy, Debug)]
 pub struct DeckSource<'a> {
-    /// Where it lies: diagnostics name it, and its extension tells the format.
+    /// Its path, which diagnostics name, and whose extension determines the format.
     pub path: &'a RelPath,
     /// Its text.
     pub text: &'a str,
     /// Its programming language.
     pub prog_lang: ProgLang,
-    /// Narration in a file of its own.
+    /// The narration in a separate file.
     pub companion: Option<Companion<'a>>,
-    /// Whether the course has templates of its own, which may take the place of the bundled ones.
+    /// Whether the course has its own templates, which may replace the bundled ones.
     pub has_templates: bool,
 }
 
 impl<'a> DeckSource<'a> {
-    /// A deck without narration, in a course without templates of its own.
+    /// Returns a deck without narration, in a course without templates of its own.
     pub fn new(path: &'a RelPath, text: &'a str, prog_lang: ProgLang) -> Self {
         Self {
             path,
@@ -84,7 +85,7 @@ impl<'a> DeckSource<'a> {
     }
 }
 
-/// What a deck's template can see of the output it is rendered for.
+/// The properties of an output that are visible to the deck's template.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     /// The output's language.
@@ -93,7 +94,7 @@ pub struct View<'a> {
     pub format: Format,
     /// The author's name.
     pub author: &'a str,
-    /// The organization in the output's language; the empty text for none.
+    /// The organization in the output's language; empty if there is none.
     pub organization: &'a str,
 }
 
@@ -104,12 +105,12 @@ pub enum CellKind {
     Code,
     /// Text.
     Markdown,
-    /// Passed through as it is.
+    /// Text that is copied unchanged.
     Raw,
 }
 
 impl CellKind {
-    /// The name in notebooks.
+    /// Returns the name in notebooks.
     pub fn name(self) -> &'static str {
         match self {
             Self::Code => "code",
@@ -119,22 +120,22 @@ impl CellKind {
     }
 }
 
-/// A deck as it was read for one view: all cells, of both languages and all kinds.
+/// A deck that was parsed for one view: all cells, of both languages and all kinds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Deck {
-    /// Where it lies.
+    /// Its path.
     pub path: RelPath,
     /// The cells in order.
     pub cells: Vec<Cell>,
     /// Metadata of the notebook.
     pub metadata: Map<String, Value>,
-    /// Files that its template loaded, or looked for and did not find.
+    /// Files that its template loaded, or requested but did not find.
     pub included: Vec<String>,
-    /// What the author probably means otherwise: narration that belongs to no cell, a deck without cell markers.
+    /// Diagnostics about probable mistakes: narration that belongs to no cell, a deck without cell markers.
     pub lost: Vec<Diagnostic>,
 }
 
-/// A cell as it was read.
+/// A parsed cell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cell {
     /// Its type.
@@ -145,14 +146,15 @@ pub struct Cell {
     pub metadata: Map<String, Value>,
     /// Its number in the deck, counted from 1.
     pub number: u32,
-    /// The line of the first source line in the author's file, counted from 1; none when a template made it.
+    /// The line of the first source line in the author's file, counted from 1; `None` if a template generated it.
     pub line: Option<u32>,
-    /// Where its lines do not follow each other in the author's file, because a template took some away, or the file has
-    /// line ends that notebooks know and editors do not: line of the source (from 0), line of the file.
+    /// The places where its lines are not consecutive in the author's file, because a template removed some, or the
+    /// file has line ends that notebooks have and editors do not: pairs of a line of the source (from 0) and the line
+    /// of the file.
     pub jumps: Box<[(u32, u32)]>,
 }
 
-/// The line in a file of a line of a cell, counted from 0, by the line of the first one and the jumps after it.
+/// Converts a line of a cell (from 0) to a line of the file, by the line of its first line and the jumps.
 pub fn line_at(first: Option<u32>, jumps: &[(u32, u32)], offset: u32) -> Option<u32> {
     let last = jumps.iter().rfind(|(from, _)| *from <= offset);
     let (from, line) = last.copied().unwrap_or((0, first?));
@@ -160,31 +162,31 @@ pub fn line_at(first: Option<u32>, jumps: &[(u32, u32)], offset: u32) -> Option<
 }
 
 impl Cell {
-    /// Its tags.
+    /// Returns its tags.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
         percent::tags(&self.metadata)
     }
 
-    /// The line in the author's file of a line of the source, counted from 0.
+    /// Converts a line of the source (from 0) to a line of the author's file.
     pub fn line_at(&self, offset: u32) -> Option<u32> {
         line_at(self.line, &self.jumps, offset)
     }
 
-    /// Whether it has a tag.
+    /// Returns whether it has a tag.
     pub fn has_tag(&self, tag: &str) -> bool {
         self.tags().any(|other| other == tag)
     }
 }
 
 impl Deck {
-    /// A diagnostic about the marker of a cell.
+    /// Sets the place of a diagnostic to the marker of a cell.
     fn at(&self, cell: &Cell, diagnostic: Diagnostic) -> Diagnostic {
         let line = cell.line.map(|line| line.saturating_sub(1).max(1));
         diagnostic.at(self.path.as_str(), line).cell(cell.number)
     }
 }
 
-/// Reads a deck for one view: see [`Reader::read`].
+/// Parses a deck for one view: see [`Reader::read`].
 pub fn read(
     source: &DeckSource,
     view: &View,
@@ -196,19 +198,19 @@ pub fn read(
     Ok(Arc::unwrap_or_clone(deck))
 }
 
-/// Reads a deck for several views: what they have in common is done once.
+/// Parses a deck for several views, and shares the work that they have in common.
 pub struct Reader<'s> {
     source: DeckSource<'s>,
     narration: Option<Narration<'s>>,
     template: jinja::Template,
-    /// What the last template became, and the deck in it.
+    /// The last rendered text, and its deck.
     last: Option<(jinja::Rendered, Arc<Deck>)>,
 }
 
-/// Narration that is a part of the template.
+/// Narration that was merged into the template.
 struct Narration<'s> {
     path: &'s RelPath,
-    /// Where each line of the template comes from.
+    /// The origin of each line of the template.
     origins: Vec<Origin>,
     lost: Vec<Diagnostic>,
 }
@@ -220,7 +222,7 @@ impl Narration<'_> {
 }
 
 impl<'s> Reader<'s> {
-    /// A reader of this source.
+    /// Creates a reader of this source.
     pub fn new(source: &DeckSource<'s>) -> Self {
         let Some(companion) = &source.companion else {
             return Self {
@@ -249,8 +251,8 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// Renders the deck's template for a view and reads its cells. `load` gives the text of a template or of a file of
-    /// the topic, by its path relative to the topic, for `{% include %}` and `{% import %}`.
+    /// Renders the deck's template for a view and parses its cells. `load` returns the text of a template, or of a file
+    /// by its path relative to the topic, for `{% include %}` and `{% import %}`.
     pub fn read(
         &mut self,
         view: &View,
@@ -285,7 +287,7 @@ impl<'s> Reader<'s> {
         Ok(deck)
     }
 
-    /// A diagnostic about a line of the template, at the file that this line comes from.
+    /// Moves a diagnostic about a line of the template to the file that this line comes from.
     fn at_its_file(&self, mut diagnostic: Diagnostic) -> Diagnostic {
         let Some(narration) = &self.narration else {
             return diagnostic;
@@ -301,7 +303,8 @@ impl<'s> Reader<'s> {
     }
 }
 
-/// Where lines of a source do not follow each other in their file. `line_of` gives the line of the file, where it is known.
+/// Returns the places where lines of a source are not consecutive in their file. `line_of` returns the line of the
+/// file, if it is known.
 fn jumps(
     first: Option<u32>,
     line_of: &dyn Fn(usize) -> Option<u32>,
@@ -323,7 +326,7 @@ fn jumps(
     jumps.into()
 }
 
-/// Reads the cells of what a template became.
+/// Parses the cells of a rendered template.
 fn cells(source: &DeckSource, rendered: &jinja::Rendered) -> Result<Deck, Diagnostic> {
     let line_number = |at: usize| rendered.origins.get(at).copied().flatten();
     let script = match source.path.extension() {
@@ -331,7 +334,7 @@ fn cells(source: &DeckSource, rendered: &jinja::Rendered) -> Result<Deck, Diagno
         _ => percent::read(&rendered.text, source.prog_lang),
     };
     let script = script.map_err(|error| {
-        // A line that is not the author's belongs to the last one before it that is.
+        // A generated line is reported at the last line of the author before it.
         let line = (0..=error.line).rev().find_map(line_number);
         Diagnostic::error(error.message)
             .at(source.path.as_str(), line.or(Some(1)))
@@ -358,7 +361,7 @@ fn cells(source: &DeckSource, rendered: &jinja::Rendered) -> Result<Deck, Diagno
     let cells = (1..)
         .zip(script.cells)
         .map(|(number, cell)| {
-            // A line that contains an expression differs from its source, but the marker above it does not.
+            // The line of an expression is unknown if its text has changed, but the marker above it is unchanged.
             let line = line_number(cell.first).or_else(|| Some(line_number(cell.marker?)? + 1));
             Cell {
                 jumps: jumps(

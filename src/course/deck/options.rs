@@ -1,13 +1,13 @@
-//! What follows `%%` in a cell marker: title, cell type and metadata.
+//! Parses the text after `%%` in a cell marker: title, cell type and metadata.
 
 use serde_json::{Map, Value};
 
 use super::{CellKind, literal, text};
 
-/// Where options that cannot be read are kept.
+/// The key under which unreadable options are stored.
 pub(super) const UNREADABLE: &str = "incorrectly_encoded_metadata";
 
-/// Option texts longer than this are not read: no person wrote them.
+/// Longer option texts are not parsed: human authors do not write them.
 const MAX_LENGTH: usize = 20_000;
 
 /// The parts of a cell marker.
@@ -15,11 +15,11 @@ const MAX_LENGTH: usize = 20_000;
 pub(super) struct Options {
     pub(super) kind: CellKind,
     pub(super) metadata: Map<String, Value>,
-    /// Whether the metadata were written as one JSON object.
+    /// Whether the metadata was written as one JSON object.
     pub(super) is_json: bool,
 }
 
-/// Reads the text after `%%` (and after further `%`).
+/// Parses the text after `%%` (and after further `%`).
 pub(super) fn parse(option_text: &str) -> Options {
     let (title, mut metadata, is_json) = title_and_metadata(option_text);
     let mut kind = match metadata.remove("cell_type") {
@@ -53,7 +53,7 @@ pub(super) fn parse(option_text: &str) -> Options {
     }
 }
 
-/// Reads a title and metadata, which say nothing about the type of the cell.
+/// Parses a title and metadata that do not contain the type of the cell.
 pub(super) fn parse_titled(option_text: &str) -> Options {
     let (title, mut metadata, is_json) = title_and_metadata(option_text);
     if !title.is_empty() {
@@ -66,7 +66,7 @@ pub(super) fn parse_titled(option_text: &str) -> Options {
     }
 }
 
-/// Reads metadata without a title, of a code cell.
+/// Parses the metadata of a code cell without a title.
 pub(super) fn parse_untitled(option_text: &str) -> Options {
     let option_text = text::strip(option_text);
     let is_json = option_text.starts_with('{');
@@ -116,7 +116,8 @@ fn unreadable(text: &str) -> Map<String, Value> {
     metadata
 }
 
-/// Where the `key=value` pairs begin: at the word before the first `=`, or at the words with a leading dot before it.
+/// Returns the start of the `key=value` pairs: the word before the first `=`, or the words with a leading dot before
+/// it.
 fn start_of_pairs(text: &str, equals: Option<usize>) -> usize {
     let mut start = match equals {
         Some(equals) => start_of_last_word(text[..equals].trim_end_matches(text::is_space)),
@@ -136,7 +137,7 @@ fn start_of_last_word(text: &str) -> usize {
     text.rfind(' ').map_or(0, |space| space + 1)
 }
 
-/// Reads `key=value` pairs and bare keys, from the right, since only the values' syntax tells where they end.
+/// Parses `key=value` pairs and bare keys, from the right, since only the syntax of the values shows where they end.
 fn parse_pairs(pairs: &str) -> Map<String, Value> {
     let mut metadata = Map::new();
     let mut bare_keys = Vec::new();
@@ -152,7 +153,7 @@ fn parse_pairs(pairs: &str) -> Map<String, Value> {
             metadata.entry(UNREADABLE).or_insert_with(|| rest.into());
             break;
         };
-        // Of equal keys the last one counts.
+        // The last one of equal keys counts.
         metadata.entry(key).or_insert(value);
         rest = text::strip(&rest[..start]);
     }
@@ -162,7 +163,7 @@ fn parse_pairs(pairs: &str) -> Map<String, Value> {
     metadata
 }
 
-/// The shortest end of the text that is a key, `=` and a value.
+/// Returns the shortest suffix of the text that is a key, `=` and a value.
 fn last_pair(text: &str) -> Option<(usize, &str, Value)> {
     let mut end = text.len();
     while let Some(equals) = text[..end].rfind('=') {

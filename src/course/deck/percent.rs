@@ -1,4 +1,4 @@
-//! Reads scripts in percent format: cells between `# %%` markers, text in comments.
+//! Parses scripts in percent format: cells between `# %%` markers, text in comments.
 
 use std::collections::BTreeSet;
 
@@ -8,25 +8,25 @@ use super::quotes::Quotes;
 use super::{CellKind, body, fences::Fences, header, options, syntax, text};
 use crate::course::ProgLang;
 
-/// A script as it was read.
+/// A parsed script.
 pub(super) struct Script {
     pub(super) cells: Vec<ScriptCell>,
     /// Metadata of the notebook.
     pub(super) metadata: Map<String, Value>,
 }
 
-/// A cell, and where it stands in the script.
+/// A cell, and its place in the script.
 pub(super) struct ScriptCell {
     pub(super) kind: CellKind,
     pub(super) source: String,
     pub(super) metadata: Map<String, Value>,
-    /// Index of the marker line; none for text before the first marker.
+    /// Index of the marker line; `None` for text before the first marker.
     pub(super) marker: Option<usize>,
-    /// Index of the line with the first line of the source.
+    /// Index of the first line of the source.
     pub(super) first: usize,
 }
 
-/// Why a script cannot be read, and in which line (an index).
+/// The error that a script cannot be parsed, with the index of a line.
 #[derive(Debug)]
 pub(super) struct ScriptError {
     pub(super) line: usize,
@@ -34,7 +34,7 @@ pub(super) struct ScriptError {
     pub(super) hint: &'static str,
 }
 
-/// Reads a script whose line ends are all `\n`.
+/// Parses a script with line ends `\n`.
 pub(super) fn read(script: &str, prog_lang: ProgLang) -> Result<Script, ScriptError> {
     let lines = text::split_lines(script);
     let comment = prog_lang.comment();
@@ -97,7 +97,7 @@ pub(super) fn read(script: &str, prog_lang: ProgLang) -> Result<Script, ScriptEr
     Ok(Script { cells, metadata })
 }
 
-/// The error about an encoding line (an index).
+/// Returns the error about an encoding in the line with this index.
 pub(super) fn wrong_encoding(line: usize) -> ScriptError {
     ScriptError {
         line,
@@ -106,7 +106,7 @@ pub(super) fn wrong_encoding(line: usize) -> ScriptError {
     }
 }
 
-/// The cell that keeps what the header says besides notebook metadata.
+/// Returns the raw cell with the part of the header that is not notebook metadata.
 pub(super) fn raw_header(source: String) -> ScriptCell {
     ScriptCell {
         kind: CellKind::Raw,
@@ -117,17 +117,17 @@ pub(super) fn raw_header(source: String) -> ScriptCell {
     }
 }
 
-/// What a script shows that becomes metadata of its notebook.
+/// Properties of a script that become metadata of its notebook.
 pub(super) struct Found<'a> {
-    /// Whether some cell has its metadata as one JSON object.
+    /// Whether any cell has its metadata as one JSON object.
     pub(super) is_json: bool,
     pub(super) encoding: Option<String>,
     pub(super) executable: Option<String>,
     pub(super) main_language: Option<&'a str>,
 }
 
-/// The metadata of the notebook: those of the header or the usual ones, completed by what the script showed, without
-/// what only describes the script.
+/// Returns the metadata of the notebook: those of the header or the default ones, completed by the properties of the
+/// script, without entries that only describe the script.
 pub(super) fn notebook_metadata(
     header: Option<Map<String, Value>>,
     cells: &[ScriptCell],
@@ -195,7 +195,7 @@ impl Marker<'_> {
     }
 }
 
-/// Reads a line as a cell marker.
+/// Parses a line as a cell marker.
 fn marker<'a>(line: &'a str, comment: &str) -> Option<Marker<'a>> {
     let rest = line
         .trim_start_matches(text::is_space)
@@ -221,7 +221,7 @@ fn marker<'a>(line: &'a str, comment: &str) -> Option<Marker<'a>> {
     })
 }
 
-/// The index of the next marker that is neither in a string nor (in text) in a fenced code block.
+/// Returns the index of the next marker that is neither in a string nor (in text) in a fenced code block.
 fn find_end(
     lines: &[&str],
     start: usize,
@@ -247,7 +247,7 @@ fn find_end(
     lines.len()
 }
 
-/// The end of a cell's body without the blank lines that only separate it from the next cell.
+/// Returns the end of a cell's body without the blank lines that only separate it from the next cell.
 fn without_last_blanks(lines: &[&str], cell_start: usize, body_start: usize, end: usize) -> usize {
     let blank = |at: usize| text::is_blank(lines[at]);
     let two = end >= cell_start + 3 && blank(end - 1) && blank(end - 2) && !blank(end - 3);
@@ -279,7 +279,7 @@ fn cell(
     Ok(cell)
 }
 
-/// Tags must be texts: everything that follows relies on it.
+/// Checks that all tags are texts, as other code assumes.
 pub(super) fn check_tags(metadata: &Map<String, Value>, line: usize) -> Result<(), ScriptError> {
     let is_good = match metadata.get("tags") {
         None => true,
@@ -296,7 +296,7 @@ pub(super) fn check_tags(metadata: &Map<String, Value>, line: usize) -> Result<(
     })
 }
 
-/// The tags in a cell's metadata.
+/// Returns the tags in a cell's metadata.
 pub(super) fn tags(metadata: &Map<String, Value>) -> impl Iterator<Item = &str> {
     metadata
         .get("tags")

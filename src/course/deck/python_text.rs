@@ -1,11 +1,11 @@
-//! Template values as Python prints them, so that `{{ true }}` is `True`.
+//! Formats template values as Python does, so that `{{ true }}` is `True`.
 
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Output, State, Value};
 
 use super::text;
 
-/// How deep values are printed.
+/// The maximum depth of a printed value.
 const MAX_DEPTH: usize = 100;
 
 /// Writes the value of an expression.
@@ -21,10 +21,10 @@ pub(super) fn format(out: &mut Output, state: &mut State, value: &Value) -> Resu
     out.write_str(&printed).map_err(Error::from)
 }
 
-/// How long the text of one value may be: nested lists grow very quickly.
+/// The maximum length of the text of one value, since nested lists grow very quickly.
 const MAX_TEXT: usize = 1_000_000;
 
-/// Whether the engine prints it as Python does.
+/// Returns whether the engine formats the value as Python does.
 fn is_plain(value: &Value) -> bool {
     match value.kind() {
         ValueKind::Bool | ValueKind::None | ValueKind::Seq | ValueKind::Iterable => false,

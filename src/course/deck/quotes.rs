@@ -1,16 +1,16 @@
-//! Which lines of a script lie inside a triple-quoted string: cell markers and magics there are only text.
+//! Finds the lines of a script inside triple-quoted strings, where cell markers and magics are ordinary text.
 
-/// Follows the quotes of a script line by line.
+/// Tracks the quotes of a script line by line.
 ///
-/// It knows single and double quotes, triple quotes, backslashes and line comments, and nothing else of the language:
-/// a string in single quotes that is still open at the end of its line is forgotten.
+/// It recognizes single and double quotes, triple quotes, backslashes and line comments, but no other syntax of the
+/// language. A string in single quotes that is still open at the end of its line is ignored.
 pub(super) struct Quotes {
     comment: &'static str,
     triple: Option<u8>,
 }
 
 impl Quotes {
-    /// At the start of a text whose comments begin with `comment`.
+    /// Creates the state at the start of a text whose comments begin with `comment`.
     pub(super) fn new(comment: &'static str) -> Self {
         Self {
             comment,
@@ -18,7 +18,7 @@ impl Quotes {
         }
     }
 
-    /// Whether the next line starts inside a triple-quoted string.
+    /// Returns whether the next line starts inside a triple-quoted string.
     pub(super) fn inside(&self) -> bool {
         self.triple.is_some()
     }
@@ -34,7 +34,7 @@ impl Quotes {
         }
         let bytes = line.as_bytes();
         let mut single = None;
-        // Quotes before this index belong to the triple quote that was seen last.
+        // Quotes before this index are part of the last triple quote.
         let mut free = 2;
         for (at, &byte) in bytes.iter().enumerate() {
             if single.is_none()

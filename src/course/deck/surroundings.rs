@@ -1,4 +1,4 @@
-//! What text cells refer to outside of their deck: images and other decks.
+//! References of text cells to files outside of their deck: images and other decks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -7,24 +7,24 @@ use regex::{Captures, Regex};
 
 use super::{CellKind, Deck, Notebook};
 
-/// How one output shows what its text cells refer to.
+/// The forms of references in one output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// Images in `img/` that are SVG files although decks name PNG files: their names without suffix.
+    /// Names without suffix of images in `img/` that are SVG files, although decks refer to PNG files.
     pub svg_images: BTreeSet<String>,
-    /// What stands for `img/` in this output.
+    /// The replacement for `img/` in this output.
     pub image_dir: Option<String>,
-    /// Where `clm:` references lead; none for a link of which only the text stays.
+    /// The targets of `clm:` references; `None` for a link that is replaced by its text.
     pub links: BTreeMap<String, Option<String>>,
-    /// What stands for the URLs of images.
+    /// The replacements for the URLs of images.
     pub data_urls: BTreeMap<String, String>,
 }
 
-/// `src` of an image or video in `img/`: what is before, the file, what is after.
+/// The `src` of an image or video in `img/`: the text before the path, the file, and the text after it.
 static MEDIA: LazyLock<Regex> =
     LazyLock::new(|| pattern(r#"(<(?:img|video)\s+[^>]*src=["'])img/([^"']+)(["'][^>]*>)"#));
 static IMAGE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"<img\s+[^>]*src="([^"]+)""#));
-/// A link with the scheme `clm`: its text and the reference.
+/// A link with the scheme `clm`: its text and its target.
 static LINK: LazyLock<Regex> = LazyLock::new(|| pattern(r"\[([^\]]*)\]\(\s*clm:\s*([^)\s]+)\s*\)"));
 
 fn pattern(text: &str) -> Regex {
@@ -32,7 +32,7 @@ fn pattern(text: &str) -> Regex {
 }
 
 impl Surroundings {
-    /// The text of a cell as the output shows it. `may_inline` is whether images become a part of the text.
+    /// Returns the text of a cell in the output. `may_inline` is whether images may be embedded.
     pub(super) fn shown(&self, source: String, may_inline: bool) -> String {
         let mut source = source;
         if !self.svg_images.is_empty() {
@@ -65,7 +65,7 @@ impl Surroundings {
     }
 }
 
-/// The text with what `by` gives in the place of each match; none leaves a match as it is.
+/// Replaces each match by the result of `by`; `None` leaves it unchanged.
 fn replace(
     pattern: &Regex,
     source: String,
@@ -81,7 +81,7 @@ fn replace(
         .into_owned()
 }
 
-/// The `clm:` references in the text cells of a deck.
+/// Returns the `clm:` references in the text cells of a deck.
 pub fn references(deck: &Deck) -> BTreeSet<String> {
     let texts = deck
         .cells
@@ -93,7 +93,7 @@ pub fn references(deck: &Deck) -> BTreeSet<String> {
         .collect()
 }
 
-/// The topic that a reference names, and the deck in it; what follows `#` has no meaning.
+/// Splits a reference into the topic and the deck in it. The part after `#` is ignored.
 pub fn reference_parts(reference: &str) -> (&str, Option<&str>) {
     let reference = reference.split('#').next().unwrap_or(reference);
     match reference.split_once('/') {
@@ -102,7 +102,7 @@ pub fn reference_parts(reference: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The URLs of images that may become a part of a notebook: those of files.
+/// Returns the URLs of images in a notebook that may be embedded, because they are files.
 pub fn image_urls(notebook: &Notebook) -> BTreeSet<String> {
     let is_kept_out = |cell: &&super::NotebookCell| {
         cell.kind == CellKind::Markdown

@@ -1,10 +1,10 @@
-//! What differs between programming languages in a deck: names, kernels, comment signs.
+//! Differences between the programming languages of decks: names, kernels, prefixes of magics.
 
 use serde_json::{Map, Value, json};
 
 use crate::course::ProgLang;
 
-/// The name of the kernelspec.
+/// Returns the name of the kernelspec.
 pub fn kernel_name(prog_lang: ProgLang) -> &'static str {
     match prog_lang {
         ProgLang::Python => "python3",
@@ -15,7 +15,7 @@ pub fn kernel_name(prog_lang: ProgLang) -> &'static str {
     }
 }
 
-/// The notebook metadata `kernelspec`.
+/// Returns the notebook metadata `kernelspec`.
 pub(super) fn kernelspec(prog_lang: ProgLang) -> Value {
     let (display, language) = match prog_lang {
         ProgLang::Python => ("Python 3 (ipykernel)", "python"),
@@ -27,7 +27,7 @@ pub(super) fn kernelspec(prog_lang: ProgLang) -> Value {
     json!({"display_name": display, "language": language, "name": kernel_name(prog_lang)})
 }
 
-/// The notebook metadata `language_info`.
+/// Returns the notebook metadata `language_info`.
 pub(super) fn language_info(prog_lang: ProgLang) -> Value {
     match prog_lang {
         ProgLang::Python => json!({
@@ -71,7 +71,7 @@ pub(super) fn language_info(prog_lang: ProgLang) -> Value {
     }
 }
 
-/// The name of the language in the metadata `jupytext.main_language`.
+/// Returns the name of the language in the metadata `jupytext.main_language`.
 pub(super) fn main_language(prog_lang: ProgLang) -> &'static str {
     match prog_lang {
         ProgLang::Cpp => "c++",
@@ -79,7 +79,7 @@ pub(super) fn main_language(prog_lang: ProgLang) -> &'static str {
     }
 }
 
-/// Languages that a cell can name with `language="…"`; the cell then starts with the kernel's line for it.
+/// Languages that a cell can name with `language="…"`; the cell then starts with the kernel's magic for it.
 const CELL_LANGUAGES: &[&str] = &[
     "R",
     "bash",
@@ -139,7 +139,7 @@ const CELL_LANGUAGES: &[&str] = &[
     "xonsh",
 ];
 
-/// Moves the metadata `language` of a cell into its first source line (`%%bash`), where kernels look for it; tells
+/// Moves the metadata `language` of a cell into its first source line (`%%bash`), where kernels expect it. Returns
 /// whether it did.
 pub(super) fn move_cell_language(
     prog_lang: ProgLang,
@@ -149,7 +149,7 @@ pub(super) fn move_cell_language(
     move_language(main_language(prog_lang), metadata, source)
 }
 
-/// The same for a deck whose main language has this name.
+/// Moves the metadata `language` as [`move_cell_language`] does, for a deck with this main language.
 pub(super) fn move_language(
     main_language: &str,
     metadata: &mut Map<String, Value>,
@@ -186,7 +186,7 @@ pub(super) fn move_language(
 const SIGN: &str = "%%";
 const CSHARP_SIGN: &str = "#!";
 
-/// The usual one of a language's names.
+/// Returns the canonical name of a language.
 pub(super) fn usual_name(language: &str) -> String {
     let lower = language.to_lowercase();
     match lower.as_str() {
@@ -199,7 +199,7 @@ pub(super) fn usual_name(language: &str) -> String {
     }
 }
 
-/// The name of a language at the start of a text, as a word of its own: as cells write it, or in capitals.
+/// Returns the name of a language at the start of a text, as a separate word: as in cells, or in capitals.
 pub(super) fn leading_cell_language(text: &str) -> Option<&str> {
     CELL_LANGUAGES.iter().find_map(|name| {
         let start = text.get(..name.len())?;
@@ -210,7 +210,7 @@ pub(super) fn leading_cell_language(text: &str) -> Option<&str> {
     })
 }
 
-/// What stands before the name of another language in the first line of a cell.
+/// Returns the prefix of the name of another language in the first line of a cell.
 pub(super) fn language_sign(prog_lang: ProgLang) -> &'static str {
     match prog_lang {
         ProgLang::CSharp => CSHARP_SIGN,
@@ -218,7 +218,7 @@ pub(super) fn language_sign(prog_lang: ProgLang) -> &'static str {
     }
 }
 
-/// Whether a cell can name this language.
+/// Returns whether a cell can name this language.
 pub(super) fn is_cell_language(language: &str) -> bool {
     CELL_LANGUAGES.contains(&language)
 }

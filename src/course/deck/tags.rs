@@ -1,4 +1,4 @@
-//! The tags of cells: which are known, and what slides they make.
+//! The tags of cells: the known ones, and the slides that they make.
 
 use super::{Cell, CellKind, Deck, options};
 use crate::course::Lang;
@@ -41,13 +41,14 @@ const MARKDOWN_TAGS: &[&str] = &[
     "nodataurl",
 ];
 
-/// Tags that become the type of a slide, the strongest first.
+/// Tags that determine the type of a slide, by descending priority.
 const SLIDE_TAGS: &[&str] = &["slide", "subslide", "notes", "voiceover"];
 
-/// A tag that is never proposed: following the hint would remove the cell.
+/// A tag that hints never propose, since following them would remove the cell.
 const REMOVES: &str = "del";
 
-/// What is odd in the cells of a deck, whatever is made of them. Cells that no output has may be odd.
+/// Returns the warnings about the cells of a deck, independently of any output. Tags of cells that no output contains
+/// are not checked.
 pub fn warnings(deck: &Deck) -> Vec<Diagnostic> {
     let mut warnings = Vec::new();
     for cell in &deck.cells {
@@ -61,7 +62,7 @@ pub fn warnings(deck: &Deck) -> Vec<Diagnostic> {
     warnings
 }
 
-/// Warns about options that could not be read, and languages that no output has.
+/// Warns about unreadable options, and about languages that no output has.
 pub(super) fn check_options(deck: &Deck, cell: &Cell, warnings: &mut Vec<Diagnostic>) {
     if let Some(text) = cell.metadata.get(options::UNREADABLE) {
         let text = text.as_str().unwrap_or_default();
@@ -85,7 +86,7 @@ pub(super) fn check_options(deck: &Deck, cell: &Cell, warnings: &mut Vec<Diagnos
     }
 }
 
-/// Warns about a title such as `[markdwon]`, which is no kind of cells: the text would be code.
+/// Warns about a title such as `[markdwon]`, which is not a cell type, so that the text would be code.
 fn check_kind(deck: &Deck, cell: &Cell, warnings: &mut Vec<Diagnostic>) {
     let title = cell.metadata.get("title").and_then(|title| title.as_str());
     let Some(title) = title.filter(|title| title.starts_with('[') && cell.kind == CellKind::Code)
@@ -102,7 +103,7 @@ fn check_kind(deck: &Deck, cell: &Cell, warnings: &mut Vec<Diagnostic>) {
     }
 }
 
-/// The language a cell is restricted to.
+/// Returns the only language of a cell.
 pub(super) fn language(cell: &Cell) -> Option<String> {
     match cell.metadata.get("lang")? {
         serde_json::Value::Null => None,
@@ -135,7 +136,7 @@ pub(super) fn check_tags(deck: &Deck, cell: &Cell, warnings: &mut Vec<Diagnostic
     }
 }
 
-/// The type of the slide that a cell begins; several are one warning, and the strongest counts.
+/// Returns the type of the slide that a cell begins. Several types cause a warning, and the first in priority counts.
 pub(super) fn slide_type(
     deck: &Deck,
     cell: &Cell,

@@ -1,4 +1,4 @@
-//! Tests of the whole pipeline: from a deck's text to notebooks, scripts and what is executed.
+//! Tests of the whole pipeline: from the text of a deck to notebooks, scripts and the executed cells.
 
 mod headers;
 
@@ -103,8 +103,8 @@ fn ids_are_hashes_of_the_source_as_read() {
 
 #[test]
 fn tags_types_and_kinds_decide_as_in_the_table() {
-    // Columns: code-along, completed, trainer, recording, partial inside a workshop. K kept, E emptied, D dropped,
-    // S an answer to be written, A a given answer, Y and B notes in a box.
+    // Columns: code-along, completed, trainer, recording, partial inside a workshop. K kept, E emptied, D dropped, S an
+    // answer to be written, A a given answer, Y and B notes in a box.
     let code = [
         ("", "EKKKE"),
         ("slide", "EKKKE"),
@@ -263,7 +263,7 @@ fn hints_for_tags_never_remove_a_cell() {
     }
 }
 
-/// Fault `light-deck`: never one code cell in silence.
+/// Fault `light-deck`: a deck must never become a single code cell without a diagnostic.
 #[test]
 fn other_formats_of_jupytext_are_refused_and_decks_without_markers_are_told() {
     let header = |format: &str| {
@@ -346,7 +346,7 @@ fn quoted_text_cells_stay_quoted() {
         written("# %% [markdown]\n\"\"\"\na\\_b\n\"\"\"\n", Kind::Completed),
         "# %% [markdown]\nr\"\"\"\na\\_b\n\"\"\"\n"
     );
-    // A last line that looks like a comment is none of code, whatever the quotes below it.
+    // A last line that looks like a comment does not count as code, even with quotes below it.
     let function = "\n# %%\ndef f():\n    pass\n";
     let text = |last: &str, blanks: &str| {
         format!("# %% [markdown]\n'''\ntext\n{last}\n'''\n{blanks}{function}")
@@ -388,7 +388,7 @@ fn a_raw_cell_may_begin_a_slide_of_a_program() {
     let program = cpp::program(&deck, &notebook, Kind::CodeAlong, Lang::De, "deck");
     let main = program.main;
     assert!(main.contains("// TODO: slide_03"), "{main}");
-    // Text with a `<` is read as HTML, which leaves no gaps.
+    // Text with a `<` is parsed as HTML, in which gaps are reduced.
     assert!(main.contains("    // a < b\n    //\n    // c"), "{main}");
 }
 
@@ -481,7 +481,7 @@ fn template_errors_name_the_line_and_what_to_do() {
     assert!(undefined.contains("`{% raw %}`"), "{undefined}");
     assert!(error("# %%\n\"{%\"\n").starts_with("slides/m/t/slides_x.py:2: error: Jinja: "));
     assert!(error("# %%\n\n\"{#\"\n").starts_with("slides/m/t/slides_x.py:3: error: Jinja: "));
-    // The right value of the fault `jinja-undefined`, and its relatives.
+    // The correct value for the fault `jinja-undefined`, and similar ones.
     for (text, expected) in [
         (
             "# %% {{ some_tags }}\nx = 1\n",
@@ -565,7 +565,7 @@ fn large_decks_are_read_in_linear_time() {
     let (notebook, _) = notebook(&deck, Kind::Completed, Lang::En, ProgLang::Python);
     let script = script(&notebook, &deck, ProgLang::Python);
     assert!(script.len() > text.len() / 2);
-    // Debug builds are slow, but quadratic loops would take minutes.
+    // Debug builds are slow, but quadratic algorithms would take minutes.
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }
 
@@ -608,7 +608,7 @@ proptest! {
     }
 }
 
-/// Within the engine's own accounting; templates that are not plain get a process of their own in the program.
+/// Limits of the engine itself: in tests, templates that are not plain are rendered in the same process, too.
 #[test]
 fn templates_that_make_too_much_name_the_line() {
     let grow = "{% set ns = namespace(x='0123456789') %}\n";
@@ -634,7 +634,7 @@ fn lines_of_cells_are_those_of_the_file() {
         let offset = lines.position(|line| line.starts_with("raise")).unwrap();
         cell.line_at(offset as u32)
     };
-    // Notebook tools know line ends that editors do not.
+    // Notebook tools have line ends that editors do not have.
     let ends = [
         "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\u{85}", "\u{2028}", "\u{2029}",
     ];
@@ -644,7 +644,7 @@ fn lines_of_cells_are_those_of_the_file() {
         let text = format!("# %%\n1\n{end}\n# %%\n{end}\nraise ValueError\n");
         assert_eq!(line_of_raise(&text), Some(6), "{end:?} before the cell");
     }
-    // Statements of templates vanish.
+    // Statements of templates are removed.
     let text = "# %%\na = 1\n# j2 if true\nb = 2\n# j2 endif\n\nraise ValueError\n";
     assert_eq!(line_of_raise(text), Some(7));
     assert_eq!(line_of_raise("# %%\r\na\r\nraise ValueError\r\n"), Some(3));

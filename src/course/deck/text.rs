@@ -1,16 +1,16 @@
-//! Text rules of the notebook tools that Rust's own differ from: line ends, white space, numbers.
+//! Rules for text in notebook tools that differ from Rust's: line ends, white space, numbers.
 
-/// Whether a character is white space for the notebook tools.
+/// Returns whether a character is white space for the notebook tools.
 pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }
 
-/// Whether a line has nothing but white space.
+/// Returns whether a line consists of white space.
 pub(super) fn is_blank(line: &str) -> bool {
     line.chars().all(is_space)
 }
 
-/// The text without white space at both ends.
+/// Returns the text without white space at both ends.
 pub(super) fn strip(text: &str) -> &str {
     text.trim_matches(is_space)
 }
@@ -22,7 +22,7 @@ fn is_line_end(c: char) -> bool {
     )
 }
 
-/// The place of the first line end. Bytes are looked at, since nearly all of them tell by themselves that they are none.
+/// Returns the position of the first line end. Bytes are checked first, since nearly all of them cannot begin one.
 fn find_line_end(text: &str) -> Option<usize> {
     let mut from = 0;
     loop {
@@ -35,19 +35,19 @@ fn find_line_end(text: &str) -> Option<usize> {
     }
 }
 
-/// Whether a line end may begin with this byte in UTF-8.
+/// Returns whether a line end in UTF-8 can begin with this byte.
 fn may_begin_line_end(byte: u8) -> bool {
     byte < b' ' && byte != b'\t' || byte == 0xc2 || byte == 0xe2
 }
 
-/// The lines of a text. Notebook tools know more line ends than `\n`; a text that ends with one has no further line.
+/// Splits a text into lines. Notebook tools have more line ends than `\n`; nothing follows one at the end of the text.
 pub(super) fn split_lines(text: &str) -> Vec<&str> {
     Lines(text)
         .map(|line| line.trim_end_matches(is_line_end))
         .collect()
 }
 
-/// The lines of a text, each with its line end.
+/// Splits a text into lines, each with its line end.
 pub(super) fn split_lines_with_ends(text: &str) -> Vec<&str> {
     Lines(text).collect()
 }
@@ -72,13 +72,13 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// Every line end becomes `\n`, as templates are read; a byte order mark vanishes.
+/// Replaces every line end by `\n`, as in templates, and removes a byte order mark.
 pub(super) fn normalize_newlines(text: &str) -> String {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     text.replace("\r\n", "\n").replace('\r', "\n")
 }
 
-/// A floating point number as Python writes it.
+/// Formats a floating point number as Python does.
 pub(super) fn float_text(value: f64) -> String {
     if value.is_nan() {
         return "nan".into();

@@ -1,12 +1,12 @@
-//! The little YAML that notebook tools write into a script's metadata block: nested keys with plain values.
+//! A parser for the subset of YAML in a script's metadata block: nested keys with plain values.
 
 use serde_json::{Map, Value};
 
-/// Reads nested `key: value` lines. Lines of any other shape are passed over: this metadata describes the
-/// author's tools and never an output.
+/// Parses nested `key: value` lines. Other lines are ignored: this metadata describes the author's tools and does not
+/// affect any output.
 pub(super) fn parse(lines: &[String]) -> Map<String, Value> {
     let mut root = Map::new();
-    // The open maps: the indentation of their keys, and the path to them.
+    // The open maps: the indentation of their keys, and their keys.
     let mut open: Vec<(usize, String)> = Vec::new();
     for line in lines {
         let body = line.trim_start();
@@ -26,7 +26,7 @@ pub(super) fn parse(lines: &[String]) -> Map<String, Value> {
         if value.is_empty() {
             map.insert(key.clone(), Value::Null);
             open.push((indent, key));
-            // Deep nesting is never metadata of a notebook.
+            // Metadata of notebooks is never nested as deeply as this.
             if open.len() > 16 {
                 break;
             }
@@ -37,7 +37,7 @@ pub(super) fn parse(lines: &[String]) -> Map<String, Value> {
     root
 }
 
-/// The map at a path; what is in its way makes room.
+/// Returns the map at a path. Other values on the path are replaced by maps.
 fn inner_map<'a>(
     map: &'a mut Map<String, Value>,
     path: &[(usize, String)],
@@ -50,7 +50,7 @@ fn inner_map<'a>(
     }
     match map.get_mut(key) {
         Some(Value::Object(inner)) => inner_map(inner, path),
-        // It was made an object above.
+        // It was replaced by a map above.
         _ => unreachable!("the key has an object"),
     }
 }

@@ -1,4 +1,4 @@
-//! The cells of one output as the program sees them: what is shown, what is to be typed, what is missing.
+//! The cells of one output from the point of view of the program: shown, emptied, or withheld.
 
 use serde_json::Value;
 
@@ -7,14 +7,14 @@ use crate::course::deck::kinds::{self, Content};
 use crate::course::deck::{Cell, CellKind, Deck, Notebook, tags};
 use crate::course::{Kind, Lang};
 
-/// What has become of a cell in an output.
+/// The presence of a cell in an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// It is there.
+    /// It is shown.
     Shown,
-    /// Its place is there: participants type it.
+    /// It is empty: participants type the code.
     Emptied,
-    /// A solution that participants do not get.
+    /// It is a solution that participants do not get.
     Withheld,
 }
 
@@ -22,19 +22,19 @@ pub(super) enum Presence {
 #[derive(Debug)]
 pub(super) struct ProgramCell<'a> {
     pub(super) presence: Presence,
-    /// Text of a text cell, as the output shows it.
+    /// The text of a text cell in the output.
     pub(super) text: Option<&'a str>,
-    /// Code for something else than a compiler, which begins with a magic of the kernel.
+    /// Code that is not C++, since it begins with a magic of the kernel.
     pub(super) magic: Option<&'a str>,
-    /// What the code consists of, emptied or not.
+    /// The items of the code, even if the cell is emptied.
     pub(super) items: Vec<Item<'a>>,
-    /// Whether it is for all files of the deck.
+    /// Whether it is shared by all files of the deck.
     pub(super) is_global: bool,
-    /// Whether a slide begins with it.
+    /// Whether it begins a slide.
     pub(super) opens_section: bool,
-    /// What the author calls the slide.
+    /// The author's name for the slide.
     pub(super) slide: Option<&'a str>,
-    /// The number of the workshop that it belongs to, counted from 1; 0 outside of workshops.
+    /// The number of its workshop, counted from 1; 0 outside of workshops.
     pub(super) workshop: usize,
 }
 
@@ -43,14 +43,14 @@ impl ProgramCell<'_> {
         self.presence == Presence::Shown
     }
 
-    /// Whether its definitions are put into the header of the deck.
+    /// Returns whether its definitions are moved to the header of the deck.
     pub(super) fn is_in_header(&self) -> bool {
         let is_there = self.presence != Presence::Withheld;
         self.is_global && self.workshop == 0 && self.text.is_none() && is_there
     }
 }
 
-/// The cells of an output, in order.
+/// Returns the cells of an output, in order.
 pub(super) fn cells<'a>(
     deck: &'a Deck,
     notebook: &'a Notebook,
@@ -86,7 +86,7 @@ pub(super) fn cells<'a>(
         };
         let text = (cell.kind == CellKind::Markdown)
             .then(|| written.map_or("", |written| written.source.as_str()));
-        // A raw cell is not shown, but a slide may begin with it.
+        // The content of a raw cell is omitted, but the cell may begin a slide.
         let code = match cell.kind {
             CellKind::Code => cell.source.as_str(),
             CellKind::Markdown | CellKind::Raw => "",
@@ -122,7 +122,7 @@ pub(super) fn cells<'a>(
         .collect()
 }
 
-/// Whether participants are to write what this cell holds, without being given a cell for it.
+/// Returns whether participants must write the content of this cell without getting an empty cell for it.
 fn is_withheld(cell: &Cell, kind: Kind, lang: Lang, in_workshop: bool) -> bool {
     cell.kind == CellKind::Code
         && kinds::content(cell, kind, lang, in_workshop) == Content::Dropped

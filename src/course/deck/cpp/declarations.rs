@@ -1,4 +1,4 @@
-//! What a piece declares: types, namespaces, aliases; variables and functions are read in `declarators`.
+//! Finds the declarations of a piece: types, namespaces, aliases. Variables and functions are parsed in `declarators`.
 
 use super::items::{Item, ItemKind, items};
 use super::pieces::{Piece, after_template, bracket_end, depth_zero, name_end};
@@ -63,7 +63,7 @@ pub(super) const BUILTIN: [&str; 15] = [
     "wchar_t", "char8_t", "char16_t", "char32_t", "auto",
 ];
 
-/// Reads one piece.
+/// A parser of one piece.
 pub(super) struct Reader<'r, 'a> {
     pub(super) piece: &'r Piece<'a>,
     pub(super) tokens: &'r [Token<'a>],
@@ -169,7 +169,7 @@ impl<'a> Reader<'_, 'a> {
         }
     }
 
-    /// The members of a namespace can be missed like everything else, but the namespace is what is listed.
+    /// Parses a namespace. Its members count as defined names, but only the namespace itself is in the list for readers.
     fn read_namespace(&mut self) {
         self.outside();
         let (Some(open), Some(close)) = (
@@ -207,7 +207,7 @@ impl<'a> Reader<'_, 'a> {
                 .all(|token| !token.is_one_of(&["=", "("]))
         });
         if !declares_only && !is_definition {
-            // `struct S s;` and `struct S f() {…}` declare something of the type.
+            // `struct S s;` and `struct S f() {…}` declare a variable or function of the type.
             self.tokens = &self.tokens[usize::from(!self.is(0, "enum") || name_start == 1)..];
             return self.read_declarators();
         }

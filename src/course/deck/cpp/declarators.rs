@@ -1,4 +1,4 @@
-//! Variables and functions, and how they differ from expressions.
+//! Parses variables and functions, and distinguishes them from expressions.
 
 use super::declarations::{BUILTIN, Reader, SPECIFIERS};
 use super::items::ItemKind;
@@ -6,7 +6,7 @@ use super::pieces::{angle_end, bracket_end, depth_zero, name_end};
 use super::tokens::Token;
 
 impl<'a> Reader<'_, 'a> {
-    /// A declaration of variables or of a function; everything else is an expression.
+    /// Parses a declaration of variables or of a function; everything else is an expression.
     pub(super) fn read_declarators(&mut self) {
         let mut at = 0;
         let mut is_static = false;
@@ -30,7 +30,7 @@ impl<'a> Reader<'_, 'a> {
             at = name_end(self.tokens, at);
         }
         if at == type_start {
-            // `static x = 1` is not C++, and `~x` no declaration.
+            // `static x = 1` is not C++, and `~x` is not a declaration.
             return self.expression();
         }
         let type_end = at;
@@ -110,7 +110,8 @@ impl<'a> Reader<'_, 'a> {
         self.variables(name_start, kind);
     }
 
-    /// `A::A(…) {`, `A::~A() {`, `A::operator bool() {`: definitions without a type before the name.
+    /// Returns whether this is a definition without a type before the name: `A::A(…) {`, `A::~A() {`, `A::operator
+    /// bool() {`.
     fn is_member_definition(&self, end: usize) -> bool {
         let is_qualified = self.tokens[..end].iter().any(|token| token.is("::"));
         let names_special = self.is(end, "::") && self.is_one_of(end + 1, &["~", "operator"])
@@ -131,7 +132,7 @@ impl<'a> Reader<'_, 'a> {
             || (end > at && self.is(end, "::") && self.is_one_of(end + 1, &["operator", "~"]))
     }
 
-    /// `a * b` with equal blanks around the sign is a product, unless it is initialized.
+    /// Returns whether `a * b` is a product: with equal blanks around the sign it is one, unless it is initialized.
     fn is_product(&self, signs: usize, name_start: usize, name_end: usize) -> bool {
         if signs == name_start || self.is_one_of(name_end, &["=", "{", "[", "("]) {
             return false;
@@ -152,7 +153,7 @@ impl<'a> Reader<'_, 'a> {
             || (self.is_variable)(before.text)
     }
 
-    /// Whether what stands between parentheses declares parameters; values would initialize a variable.
+    /// Returns whether the tokens between parentheses declare parameters. Values would initialize a variable instead.
     fn are_parameters(&self, start: usize, end: usize) -> bool {
         if start >= end {
             return true;
@@ -189,7 +190,7 @@ impl<'a> Reader<'_, 'a> {
             return false;
         }
         if at == end {
-            // One name alone: of a type, or of a variable.
+            // A single name may be that of a type or of a variable.
             let name = &self.tokens[type_start];
             let is_lower = name.text.starts_with(char::is_lowercase) && end == type_start + 1;
             return !is_lower && !(self.is_variable)(name.text);
@@ -206,7 +207,7 @@ impl<'a> Reader<'_, 'a> {
         is_named && !(signs < at && self.is_product(signs, at, at + 1))
     }
 
-    /// A function whose name stands at these positions.
+    /// Records a function with the name at these positions.
     fn function(&mut self, start: usize, end: usize) {
         self.outside();
         let tokens = &self.tokens[start..];
@@ -217,7 +218,7 @@ impl<'a> Reader<'_, 'a> {
         let joined =
             |tokens: &[Token]| -> String { tokens.iter().map(|token| token.text).collect() };
         if let Some(operator) = tokens.iter().position(|token| token.is("operator")) {
-            // The name of the call operator is a pair of parentheses itself.
+            // The name of the call operator contains a pair of parentheses.
             let is_call = tokens.get(operator + 1).is_some_and(|token| token.is("("));
             let open = if is_call { operator + 3 } else { open };
             let open = open.clamp(operator, tokens.len());
@@ -239,14 +240,14 @@ impl<'a> Reader<'_, 'a> {
         if name_tokens.iter().any(|token| token.is("::")) {
             self.item.members.extend(last);
         } else {
-            // Of a specialization `f<int>`, the name comes first.
+            // In a specialization `f<int>`, the first token is the name.
             self.item
                 .names
                 .extend(name_tokens.first().map(|token| token.text));
         }
     }
 
-    /// The variables of a declaration, from the name of the first one on.
+    /// Records the variables of a declaration, starting at the name of the first one.
     fn variables(&mut self, start: usize, kind: ItemKind) {
         self.item.kind = kind;
         let mut at = start;
@@ -259,7 +260,7 @@ impl<'a> Reader<'_, 'a> {
                 .iter()
                 .rfind(|token| token.is_word())
                 .map(|token| token.text);
-            // `int A::count = 0;` defines a member, which stands outside.
+            // `int A::count = 0;` defines a member, which must be outside of functions.
             if self.tokens[at..end].iter().any(|token| token.is("::")) {
                 self.item.kind = ItemKind::Outside;
                 self.item.shown.extend(name.map(str::to_owned));
@@ -275,7 +276,7 @@ impl<'a> Reader<'_, 'a> {
         }
     }
 
-    /// The comma before the next variable.
+    /// Returns the position of the comma before the next variable.
     fn next_declarator(&self, from: usize) -> Option<usize> {
         let mut at = from;
         while let Some(token) = self.at(at) {

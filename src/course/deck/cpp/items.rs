@@ -1,18 +1,18 @@
-//! What the pieces of a cell are: definitions that must stand outside of functions, variables, statements, and
+//! Classifies the pieces of a cell: definitions that must be outside of functions, variables, statements, and
 //! expressions whose value a notebook would show.
 
 use super::declarations::Reader;
 use super::pieces::{self, Piece, directive_name};
 use super::tokens::Token;
 
-/// Where a piece goes.
+/// The class of an item, which decides about its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ItemKind {
     /// An `#include` line.
     Include,
-    /// What stands outside of functions.
+    /// A definition that must be outside of functions.
     Outside,
-    /// A variable: local, unless others need it outside.
+    /// A variable: local, unless code outside of the function uses it.
     Variable,
     /// A variable that cannot be local.
     StaticVariable,
@@ -22,26 +22,26 @@ pub(super) enum ItemKind {
     Display,
 }
 
-/// A piece of a cell and what it defines.
+/// A classified piece of a cell, with the names that it defines.
 #[derive(Clone, Debug)]
 pub(super) struct Item<'a> {
     pub(super) kind: ItemKind,
-    /// Its text with the comments before it.
+    /// Its text, including the comments before it.
     pub(super) text: &'a str,
     pub(super) tokens: Vec<Token<'a>>,
-    /// Names as a reader of the code would list them: `f`, `S::f`, `operator+`.
+    /// Names for lists of definitions: `f`, `S::f`, `operator+`.
     pub(super) shown: Vec<String>,
     /// Names that other code can use without qualification.
     pub(super) names: Vec<&'a str>,
     /// Names of members that are defined outside of their class.
     pub(super) members: Vec<&'a str>,
-    /// The namespace that it opens to all that follows.
+    /// The namespace that it opens for all following code.
     pub(super) opens_namespace: Option<&'a str>,
-    /// Words in the parameters of an operator: its operands' types are among them.
+    /// Words in the parameters of an operator, which include the types of its operands.
     pub(super) operands: Vec<&'a str>,
 }
 
-/// The pieces of a cell. `is_variable` tells of a name that it is a variable elsewhere in the deck.
+/// Splits a cell into items. `is_variable` returns whether a name is a variable elsewhere in the deck.
 pub(super) fn items<'a>(code: &'a str, is_variable: &dyn Fn(&str) -> bool) -> Vec<Item<'a>> {
     pieces::split(code)
         .into_iter()
@@ -81,7 +81,8 @@ fn item<'a>(piece: Piece<'a>, is_variable: &dyn Fn(&str) -> bool) -> Item<'a> {
     item
 }
 
-/// A block between `#if` and `#endif` is one thing: inside of a function when it does something.
+/// Classifies a block between `#if` and `#endif`, which is one item: it belongs into a function if it contains
+/// statements.
 fn conditional<'a>(piece: &Piece<'a>, is_variable: &dyn Fn(&str) -> bool, item: &mut Item<'a>) {
     let start = piece.tokens.first().map_or(0, Token::end);
     let end = piece.tokens.last().map_or(start, |last| last.start);

@@ -1,8 +1,8 @@
 //! The code format of C++ decks: a program that compiles, with a function for each slide.
 //!
-//! Notebooks mix what C++ keeps apart: definitions, statements, and expressions whose value is shown. [`program`]
-//! sorts them into a translation unit, or into several when there are workshops. It reads C++ by its tokens and never
-//! fails: what it does not understand becomes a statement.
+//! Notebooks mix what C++ separates: definitions, statements, and expressions whose value is shown. [`program`] sorts
+//! them into a translation unit, or into several if there are workshops. It parses C++ by its tokens and never fails:
+//! code that it does not recognize becomes a statement.
 
 mod cells;
 mod declarations;

@@ -1,20 +1,20 @@
-//! Which names code uses.
+//! Finds the names that code uses.
 
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::tokens::Token;
 
-/// Whether code uses something of this name that lies outside of it: no member and nothing in a namespace.
+/// Returns whether code uses this name without a qualifier: neither as a member nor in a namespace.
 pub(super) fn refers(tokens: &[Token], name: &str) -> bool {
     positions(tokens, name).any(|at| !follows(tokens, at, &[".", "->", "::"]))
 }
 
-/// The same, but it may be in a namespace.
+/// Returns whether code uses this name, possibly in a namespace, but not as a member of an object.
 pub(super) fn uses(tokens: &[Token], name: &str) -> bool {
     positions(tokens, name).any(|at| !follows(tokens, at, &[".", "->"]))
 }
 
-/// Whether code uses a member of this name.
+/// Returns whether code uses this name as a member.
 pub(super) fn uses_member(tokens: &[Token], name: &str) -> bool {
     positions(tokens, name).any(|at| follows(tokens, at, &[".", "->", "::"]))
 }
@@ -29,7 +29,8 @@ fn follows(tokens: &[Token], at: usize, signs: &[&str]) -> bool {
         .is_some_and(|before| tokens[before].is_one_of(signs))
 }
 
-/// Words joined by underscores, in letters that every compiler takes: `Einführung-2` is `Einfuhrung_2`.
+/// Returns the words of a text joined by underscores, in letters that every compiler accepts: `Einführung-2` is
+/// `Einfuhrung_2`.
 pub fn identifier(text: &str) -> String {
     let mut words = String::with_capacity(text.len());
     for c in text.nfkd() {

@@ -1,13 +1,13 @@
-//! Where the statements and definitions of a cell begin and end.
+//! Splits the code of a cell into statements and definitions.
 
 use super::tokens::{Token, TokenKind, tokens};
 
 /// One statement, definition, declaration, expression or preprocessor line at the outermost level of a cell.
 #[derive(Clone, Debug)]
 pub(super) struct Piece<'a> {
-    /// Its text with the comments before it.
+    /// Its text, including the comments before it.
     pub(super) text: &'a str,
-    /// Where the text begins in the cell.
+    /// The position of the text in the cell.
     start: usize,
     /// Its tokens, without a semicolon at the end.
     pub(super) tokens: Vec<Token<'a>>,
@@ -18,14 +18,14 @@ pub(super) struct Piece<'a> {
 }
 
 impl<'a> Piece<'a> {
-    /// The part of its text between two positions in the cell.
+    /// Returns the part of its text between two positions in the cell.
     pub(super) fn between(&self, start: usize, end: usize) -> &'a str {
         let range = start.saturating_sub(self.start)..end.saturating_sub(self.start);
         self.text.get(range).unwrap_or_default()
     }
 }
 
-/// Splits the code of a cell. Comments after the last piece belong to none.
+/// Splits the code of a cell. Comments after the last piece are omitted.
 pub(super) fn split(code: &str) -> Vec<Piece<'_>> {
     let tokens = tokens(code);
     let mut pieces = Vec::new();
@@ -40,7 +40,7 @@ pub(super) fn split(code: &str) -> Vec<Piece<'_>> {
         let has_semicolon = inner.last().is_some_and(|token| token.is(";"));
         let mut end = inner.last().map_or(text_start, Token::end);
         if next == tokens.len() && !has_semicolon && is_open(inner) {
-            // What follows an expression without semicolon may only be a comment about it.
+            // Only a comment may follow an expression without a semicolon.
             end = code.len();
         }
         let is_empty = has_semicolon && inner.len() == 1;
@@ -60,14 +60,14 @@ pub(super) fn split(code: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// Whether tokens do not end by themselves, with a block.
+/// Returns whether the tokens end neither with a block nor with a directive, so that they are not complete.
 fn is_open(tokens: &[Token]) -> bool {
     tokens
         .last()
         .is_some_and(|last| !last.is("}") && last.kind != TokenKind::Directive)
 }
 
-/// The end of a block between `#if` and `#endif` that begins here.
+/// Returns the end of a block between `#if` and `#endif` that begins here.
 fn conditional_end(tokens: &[Token], first: usize) -> Option<usize> {
     let mut depth = 0;
     for (at, token) in tokens.iter().enumerate().skip(first) {
@@ -83,7 +83,7 @@ fn conditional_end(tokens: &[Token], first: usize) -> Option<usize> {
     None
 }
 
-/// The word after the `#` of a directive.
+/// Returns the word after the `#` of a directive.
 pub(super) fn directive_name<'a>(token: &Token<'a>) -> Option<&'a str> {
     if token.kind != TokenKind::Directive {
         return None;
@@ -95,13 +95,13 @@ pub(super) fn directive_name<'a>(token: &Token<'a>) -> Option<&'a str> {
     Some(&rest[..end])
 }
 
-/// The token after a piece.
+/// Returns the position after a piece.
 fn piece_end(tokens: &[Token], first: usize) -> usize {
     if tokens[first].kind == TokenKind::Directive {
         return first + 1;
     }
     let mut depth = 0_u32;
-    // A `while` ends what began with `do`, once.
+    // After `do`, one `while` ends the piece.
     let mut open_do = tokens[first].is("do");
     for at in first..tokens.len() {
         let token = &tokens[at];
@@ -140,7 +140,7 @@ fn piece_end(tokens: &[Token], first: usize) -> usize {
     tokens.len()
 }
 
-/// Whether a piece goes on after a closing brace.
+/// Returns whether a piece continues after a closing brace.
 fn goes_on(piece: &[Token], next: Option<&Token>) -> bool {
     let Some(next) = next else { return false };
     if is_type(piece) {
@@ -153,13 +153,14 @@ fn goes_on(piece: &[Token], next: Option<&Token>) -> bool {
     if ends_with_block(piece) || next.kind == TokenKind::Directive {
         return false;
     }
-    // An expression: what can only follow a value continues it, what can also begin something only on this line.
+    // An expression: a sign that can only follow a value continues it; one that can also begin a statement, only on
+    // this line.
     next.is_one_of(&[
         ".", "->", ",", "?", ":", "=", "<", ">", "|", "/", "%", "^", "==", "::",
     ]) || (next.kind == TokenKind::Sign && !next.on_new_line)
 }
 
-/// Whether the piece defines a class, union or enumeration.
+/// Returns whether the piece defines a class, union or enumeration.
 fn is_type(piece: &[Token]) -> bool {
     let rest = after_template(piece);
     rest.first()
@@ -170,7 +171,7 @@ fn is_type(piece: &[Token]) -> bool {
             .any(|token| token.is_one_of(&["(", "="]))
 }
 
-/// Whether the last brace closes the value of a member in the initializer list of a constructor.
+/// Returns whether the last brace closes the value of a member in the initializer list of a constructor.
 fn in_initializer_list(piece: &[Token]) -> bool {
     let Some(open) = opening(piece) else {
         return false;
@@ -181,7 +182,7 @@ fn in_initializer_list(piece: &[Token]) -> bool {
     has_list && open > 0 && (piece[open - 1].is_word() || piece[open - 1].is(">"))
 }
 
-/// Whether the last brace closes the body of a function or statement, and not a value.
+/// Returns whether the last brace closes the body of a function or statement, and not a value.
 fn ends_with_block(piece: &[Token]) -> bool {
     let rest = after_template(piece);
     let Some(first) = rest.first() else {
@@ -223,7 +224,7 @@ fn ends_with_block(piece: &[Token]) -> bool {
     has_parameters && after_declarator && !has_value
 }
 
-/// The position of the outermost brace that the last token closes.
+/// Returns the position of the outermost brace that the last token closes.
 fn opening(piece: &[Token]) -> Option<usize> {
     let mut depth = 0_u32;
     for (at, token) in piece.iter().enumerate().rev() {
@@ -239,7 +240,7 @@ fn opening(piece: &[Token]) -> Option<usize> {
     None
 }
 
-/// The first of these tokens outside of all brackets.
+/// Returns the position of the first token with this text outside of all brackets.
 pub(super) fn depth_zero(tokens: &[Token], text: &str) -> Option<usize> {
     let mut depth = 0_u32;
     for (at, token) in tokens.iter().enumerate() {
@@ -255,7 +256,7 @@ pub(super) fn depth_zero(tokens: &[Token], text: &str) -> Option<usize> {
     None
 }
 
-/// What follows `template <…>` and the constraint after it.
+/// Returns the tokens after `template <…>` and its constraint.
 pub(super) fn after_template<'p, 'a>(piece: &'p [Token<'a>]) -> &'p [Token<'a>] {
     let mut rest = piece;
     while rest.first().is_some_and(|token| token.is("template"))
@@ -272,7 +273,7 @@ pub(super) fn after_template<'p, 'a>(piece: &'p [Token<'a>]) -> &'p [Token<'a>] 
     rest
 }
 
-/// What follows `requires` and its constraint: a chain of concepts, calls or blocks.
+/// Returns the tokens after `requires` and its constraint: a chain of concepts, calls or blocks.
 fn after_constraint<'p, 'a>(piece: &'p [Token<'a>]) -> &'p [Token<'a>] {
     let mut at = 1;
     loop {
@@ -301,7 +302,7 @@ fn after_constraint<'p, 'a>(piece: &'p [Token<'a>]) -> &'p [Token<'a>] {
     }
 }
 
-/// The position after a name with its qualifiers and template arguments, or `at` when there is none.
+/// Returns the position after a name with its qualifiers and template arguments, or `at` if there is none.
 pub(super) fn name_end(tokens: &[Token], at: usize) -> usize {
     let mut end = at;
     let mut next = at;
@@ -327,7 +328,7 @@ pub(super) fn name_end(tokens: &[Token], at: usize) -> usize {
     end
 }
 
-/// The position after the brackets that open at a position.
+/// Returns the position after the brackets that open at a position.
 pub(super) fn bracket_end(tokens: &[Token], open: usize) -> usize {
     let mut depth = 0_u32;
     for (at, token) in tokens.iter().enumerate().skip(open) {
@@ -343,7 +344,7 @@ pub(super) fn bracket_end(tokens: &[Token], open: usize) -> usize {
     tokens.len()
 }
 
-/// The position after the template arguments that open at a position; none when these are comparisons.
+/// Returns the position after the template arguments that open at a position, or `None` if the sign is a comparison.
 pub(super) fn angle_end(tokens: &[Token], open: usize) -> Option<usize> {
     let mut depth = 0_u32;
     let mut at = open;

@@ -1,18 +1,19 @@
-//! What stands outside of the functions of a program.
+//! Decides which items are placed outside of the functions of a program.
 
 use super::cells::ProgramCell;
 use super::items::{Item, ItemKind};
 use super::names::refers;
 use super::sections::Section;
 
-/// For every item of every cell whether it stands outside of functions.
+/// The placement of every item of every cell: `true` means outside of functions.
 #[derive(Debug)]
 pub(super) struct Placement {
     outside: Vec<Vec<bool>>,
 }
 
 impl Placement {
-    /// Decides about all items. A variable is local to its section, unless a later section or something outside uses it.
+    /// Decides about all items. A variable is local to its section, unless a later section or code outside of functions
+    /// uses it.
     pub(super) fn of(cells: &[ProgramCell], sections: &[Section]) -> Self {
         let mut placement = Self {
             outside: cells
@@ -27,7 +28,7 @@ impl Placement {
                 })
                 .collect(),
         };
-        // What is moved outside may use further variables.
+        // Variables that were moved outside may use further variables.
         while placement.move_variables(cells, sections) {}
         placement
     }
@@ -61,7 +62,8 @@ impl Placement {
         let names = &cells[variable.0].items[variable.1].names;
         let of_file = sections.iter().filter(|other| other.file == section.file);
         of_file.flat_map(|other| other.cells.clone()).any(|cell| {
-            // The header comes before everything: no variable can be moved to where it sees it.
+            // The header is included before everything else, so moving a variable outside would not make it visible
+            // there.
             if cells[cell].is_in_header() {
                 return false;
             }
@@ -71,7 +73,8 @@ impl Placement {
                 counts
                     && (cell, index) != variable
                     && names.iter().any(|name| {
-                        // A variable of the same name is no use of this one, nor is the value of one before it.
+                        // A variable of the same name is not a use of this one, and neither is the value of an earlier
+                        // variable.
                         let is_before = (cell, index) < variable && item.kind == ItemKind::Variable;
                         let is_other = is_before || (!is_later && item.names.contains(name));
                         !is_other && refers(&item.tokens, name)
@@ -80,12 +83,12 @@ impl Placement {
         })
     }
 
-    /// Whether an item of a cell stands outside.
+    /// Returns whether an item of a cell is outside of functions.
     pub(super) fn is_outside(&self, cell: usize, item: usize) -> bool {
         self.outside[cell][item]
     }
 
-    /// Whether something of a cell stands outside.
+    /// Returns whether any item of a cell is outside of functions.
     pub(super) fn has_outside(&self, cell: usize) -> bool {
         self.outside[cell].contains(&true)
     }

@@ -1,4 +1,4 @@
-//! Writes the program of a deck: includes, what stands outside of functions, one function for each slide, and `main`.
+//! Writes the program of a deck: includes, definitions outside of functions, one function for each slide, and `main`.
 
 use super::cells::{Presence, ProgramCell, cells};
 use super::items::{Item, ItemKind};
@@ -14,7 +14,7 @@ use crate::course::{Kind, Lang};
 /// The header that shows the values of expressions.
 pub(super) const DISPLAY_HEADER: &str = "clm/display.hpp";
 
-/// Stands above code that uses what is still to be typed.
+/// The comment above code that uses definitions which participants must still write.
 const NOTE: &str = "// needs code that is still to be written: remove the comment signs then";
 
 /// The files of a deck.
@@ -22,13 +22,13 @@ const NOTE: &str = "// needs code that is still to be written: remove the commen
 pub struct Program {
     /// The source file of the deck.
     pub main: String,
-    /// What all of its files include, in a deck with workshops or global cells.
+    /// The header that all its files include, for a deck with workshops or global cells.
     pub header: Option<String>,
-    /// The source files of its workshops with their numbers, counted from 1.
+    /// The source files of its workshops, with their numbers, counted from 1.
     pub workshops: Vec<(usize, String)>,
 }
 
-/// The program of an output. `stem` is the name of its source file without the extension.
+/// Returns the program of an output. `stem` is the name of its source file without the extension.
 pub fn program(deck: &Deck, notebook: &Notebook, kind: Kind, lang: Lang, stem: &str) -> Program {
     let cells = cells(deck, notebook, kind, lang);
     let reserved: Vec<&str> = cells
@@ -118,7 +118,7 @@ fn own_namespaces<'a>(cells: &[ProgramCell<'a>]) -> Vec<&'a str> {
         .collect()
 }
 
-/// The parts that are not empty, with blank lines between them.
+/// Joins the parts that are not empty, with blank lines between them.
 fn file(parts: impl IntoIterator<Item = String>) -> String {
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join("\n\n") + "\n"
@@ -132,23 +132,23 @@ fn main_function<'a>(functions: impl Iterator<Item = &'a str>) -> String {
     format!("int main() {{\n{}}}", calls.concat())
 }
 
-/// A section as it is written.
+/// The text of a section.
 struct Written {
     text: String,
-    /// The name of its function, when it does something.
+    /// The name of its function, if there is one.
     function: Option<String>,
 }
 
 struct Writer<'a> {
     cells: &'a [ProgramCell<'a>],
     has_header: bool,
-    /// Namespaces that the deck defines itself, outside of its header.
+    /// Namespaces that the deck itself defines outside of its header.
     own_namespaces: Vec<&'a str>,
     placement: &'a Placement,
     incomplete: &'a [bool],
     includes: Vec<String>,
     header: Stream,
-    /// Whether the value of some expression is shown.
+    /// Whether the value of any expression is shown.
     shows_values: bool,
 }
 
@@ -223,7 +223,7 @@ impl Writer<'_> {
                     self.shows_values = true;
                     shown(item.text)
                 }
-                // A magic of the kernel among the code.
+                // A magic of the kernel within the code.
                 _ if item.tokens.first().is_some_and(|first| first.is("%")) => commented(item.text),
                 _ => terminated(item),
             };
@@ -232,7 +232,7 @@ impl Writer<'_> {
                 .is_some_and(|name| !self.own_namespaces.contains(&name));
             let target = match self.placement.is_outside(at, index) {
                 true if cell.is_in_header() => &mut self.header,
-                // A namespace that is opened to the deck is opened to its workshops, too.
+                // A namespace that is opened for the deck is opened for its workshops, too.
                 true if is_opened && self.has_header && cell.workshop == 0 => &mut self.header,
                 true => &mut *outside,
                 false => &mut *body,
@@ -245,10 +245,10 @@ impl Writer<'_> {
         }
     }
 
-    /// Adds an `#include` line, once.
+    /// Adds an `#include` line, unless it was added before.
     fn include(&mut self, line: &str) {
         let line = line.trim();
-        // Comments above it are not moved with it.
+        // Comments above it are not moved.
         let line = line.find('#').map_or(line, |start| &line[start..]);
         let plain = |line: &str| -> String {
             let end = line
@@ -267,7 +267,7 @@ impl Writer<'_> {
     }
 }
 
-/// What stands where code is to be typed.
+/// Returns the comment in place of code that participants must write.
 fn to_do(cell: &ProgramCell, heading: &str) -> String {
     let mut names: Vec<&str> = Vec::new();
     for name in cell.items.iter().flat_map(|item| &item.shown) {
@@ -282,7 +282,7 @@ fn to_do(cell: &ProgramCell, heading: &str) -> String {
     }
 }
 
-/// The text of an item, with the semicolon that it may lack.
+/// Returns the text of an item, with a semicolon added if it is missing.
 fn terminated(item: &Item) -> String {
     let text = item.text;
     let last = item.tokens.last().map_or("", |token| token.text);
@@ -305,7 +305,7 @@ fn terminated(item: &Item) -> String {
     }
 }
 
-/// Whether something that ends with a brace is a class or a value, and not a block.
+/// Returns whether an item that ends with a brace is a class or a value, and not a block.
 fn needs_semicolon(item: &Item) -> bool {
     let rest = super::pieces::after_template(&item.tokens);
     let first = rest.first();
@@ -323,7 +323,7 @@ fn needs_semicolon(item: &Item) -> bool {
         || is_concept
 }
 
-/// Code that shows the value of an expression.
+/// Returns code that shows the value of an expression.
 fn shown(expression: &str) -> String {
     let has_line_comment = comments(expression)
         .iter()

@@ -1,4 +1,4 @@
-//! Text cells as comments: the little HTML that decks use, written as Markdown, between comment signs.
+//! Converts text cells to comments. The HTML that decks commonly use is written as Markdown.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -9,7 +9,7 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("the pattern is constant")
 }
 
-/// A text as a block of comment lines; empty for a text without words.
+/// Returns a text as a block of comment lines, or an empty text if it has no words.
 pub(super) fn comment(text: &str) -> String {
     let text = from_html(text);
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
@@ -19,12 +19,12 @@ pub(super) fn comment(text: &str) -> String {
         return String::new();
     };
     let mut block = commented(&lines[first..=last].join("\n"));
-    // A backslash at the end would make the next line of code a part of the comment.
+    // A backslash at the end would make the next line of code part of the comment.
     block.truncate(block.trim_end_matches('\\').len());
     block
 }
 
-/// Comment signs before all lines.
+/// Adds comment signs to all lines.
 pub(super) fn commented(text: &str) -> String {
     let lines: Vec<String> = text
         .lines()
@@ -33,7 +33,7 @@ pub(super) fn commented(text: &str) -> String {
     lines.join("\n")
 }
 
-/// The first heading of a text.
+/// Returns the first heading of a text.
 pub(super) fn heading(text: &str) -> Option<String> {
     static HEADING: LazyLock<Regex> =
         LazyLock::new(|| pattern(r"(?m)^[ \t]*#{1,6}[ \t]+(\S.*?)[ \t]*#*[ \t]*$"));
@@ -41,7 +41,7 @@ pub(super) fn heading(text: &str) -> Option<String> {
     Some(HEADING.captures(&text)?[1].to_owned())
 }
 
-/// Replaces the HTML of a text by Markdown, code in backticks aside.
+/// Replaces the HTML of a text by Markdown, except in code between backticks.
 fn from_html(text: &str) -> Cow<'_, str> {
     static CODE: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?s)```.*?```|`[^`\n]*`"));
     if !text.contains('<') {
@@ -58,7 +58,7 @@ fn from_html(text: &str) -> Cow<'_, str> {
     Cow::Owned(without_gaps(&result))
 }
 
-/// Tags leave empty lines behind: one is enough.
+/// Reduces successive empty lines, which removed tags leave, to one.
 fn without_gaps(text: &str) -> String {
     let mut lines: Vec<&str> = Vec::new();
     for line in text.lines().map(str::trim_end) {
@@ -115,7 +115,7 @@ fn without_tags(text: &str) -> String {
     replaced.into_owned()
 }
 
-/// The value of an attribute, or nothing.
+/// Returns the value of an attribute, or an empty text.
 fn attribute<'a>(attributes: &'a str, name: &str) -> &'a str {
     static ATTRIBUTE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"\s([a-z]+)="([^"]*)""#));
     ATTRIBUTE

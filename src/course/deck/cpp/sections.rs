@@ -1,4 +1,4 @@
-//! The slides of a deck, each of which becomes a function.
+//! Groups the cells of a deck into slides, each of which becomes a function.
 
 use super::cells::{Presence, ProgramCell};
 use super::names::identifier;
@@ -9,15 +9,15 @@ use super::prose;
 pub(super) struct Section {
     /// Its cells.
     pub(super) cells: std::ops::Range<usize>,
-    /// The number of the workshop whose file it is in; 0 for the file of the deck.
+    /// The number of the workshop whose file contains it; 0 for the file of the deck.
     pub(super) file: usize,
     /// The name of its function.
     pub(super) function: String,
-    /// What it says when it is run.
+    /// The heading that it prints when it is run.
     pub(super) heading: String,
 }
 
-/// Groups cells into sections. `reserved` are names that the deck defines itself.
+/// Groups cells into sections. `reserved` are the names that the deck itself defines.
 pub(super) fn sections(cells: &[ProgramCell], reserved: &[&str]) -> Vec<Section> {
     let mut starts: Vec<usize> = Vec::new();
     let changes_file = |at: usize| {
@@ -75,7 +75,7 @@ fn name(number: u32, slide: Option<&str>, reserved: &[&str], used: &mut Vec<Stri
     name
 }
 
-/// The name of a slide as a title: `brace-initialization` is `Brace initialization`.
+/// Converts the name of a slide to a title: `brace-initialization` is `Brace initialization`.
 fn title(slide: &str) -> String {
     let words: Vec<&str> = slide
         .split(['-', '_', ' '])

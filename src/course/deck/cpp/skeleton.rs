@@ -1,4 +1,4 @@
-//! Which cells cannot be compiled before participants have typed what they use.
+//! Finds cells that cannot be compiled before participants have written the code that they use.
 
 use super::cells::{Presence, ProgramCell};
 use super::items::ItemKind;
@@ -6,7 +6,7 @@ use super::names::{uses, uses_member};
 use super::placement::Placement;
 use super::sections::Section;
 
-/// For each cell whether it uses something that is missing.
+/// Returns for each cell whether it uses a missing definition.
 pub(super) fn incomplete(
     cells: &[ProgramCell],
     sections: &[Section],
@@ -22,7 +22,7 @@ pub(super) fn incomplete(
     let mut missing: Vec<&str> = Vec::new();
     let mut missing_members: Vec<&str> = Vec::new();
     for section in sections {
-        // Names that are defined in the function of this section alone.
+        // Names that are defined only in the function of this section.
         let mut local: Vec<&str> = Vec::new();
         for at in section.cells.clone() {
             let cell = &cells[at];
@@ -56,7 +56,8 @@ pub(super) fn incomplete(
                         missing_members.push(name);
                     }
                 }
-                // An operator has no name that its uses show: without it, its operands are of no use.
+                // Uses of an operator do not contain its name. So if it is missing, uses of its operands' types count
+                // as incomplete.
                 let operands = item.operands.iter().filter(|name| types.contains(name));
                 if is_there {
                     continue;

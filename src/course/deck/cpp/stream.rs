@@ -1,17 +1,18 @@
-//! Pieces of a program with the blank lines between them.
+//! Joins the parts of a program with blank lines between them.
 
-/// What a piece is.
+/// The kind of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// A comment, which belongs to the code below it.
     Comment,
-    /// Code, or what stands in its place.
+    /// Code, or a comment in its place.
     Code,
-    /// Code with a note of its own above it.
+    /// Code with its own note above it.
     Noted,
 }
 
-/// Code of one cell stands together, and a comment on top of what follows it; everything else is apart.
+/// The parts of a text. Code of one cell stays together, and a comment is directly above the code that follows it; all
+/// other parts are separated by blank lines.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     chunks: Vec<(Kind, usize, String)>,
@@ -22,7 +23,7 @@ impl Stream {
         self.chunks.is_empty()
     }
 
-    /// Whether it ends with a comment.
+    /// Returns whether it ends with a comment.
     pub(super) fn ends_with_comment(&self) -> bool {
         matches!(self.chunks.last(), Some((Kind::Comment, ..)))
     }
@@ -41,7 +42,7 @@ impl Stream {
         }
     }
 
-    /// Code below a note, which stands above the first such code of a cell.
+    /// Adds code with a note, which is written above the first such code of a cell.
     pub(super) fn noted(&mut self, cell: usize, note: &str, text: &str) {
         let is_first = !matches!(self.chunks.last(), Some((Kind::Noted, of, _)) if *of == cell);
         if is_first {
@@ -66,7 +67,7 @@ impl Stream {
     }
 }
 
-/// The text with four blanks before every line that is not empty.
+/// Indents all lines that are not empty by four blanks.
 pub(super) fn indented(text: &str) -> String {
     let lines: Vec<String> = text
         .split('\n')

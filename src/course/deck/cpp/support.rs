@@ -1,15 +1,15 @@
-//! Headers that exported programs include and that no compiler has.
+//! Headers for exported programs that are not part of any compiler.
 
-/// A header that goes beside the programs that include it.
+/// A header that is written beside the programs that include it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SupportHeader {
-    /// Its path as programs include it.
+    /// Its path in `#include` lines.
     pub path: &'static str,
     /// Its text.
     pub text: &'static str,
 }
 
-/// Our headers.
+/// The headers that clm bundles.
 pub const SUPPORT_HEADERS: [SupportHeader; 2] = [
     SupportHeader {
         path: super::program::DISPLAY_HEADER,

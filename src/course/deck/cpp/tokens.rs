@@ -1,8 +1,8 @@
-//! The tokens of C++ code: enough to see where statements end and what they declare.
+//! Splits C++ code into tokens, in enough detail to find the ends of statements and their declarations.
 
 use std::ops::Range;
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenKind {
     /// An identifier or keyword.
@@ -13,17 +13,17 @@ pub(super) enum TokenKind {
     Literal,
     /// Operators and brackets: one character, or one of `::`, `->`, `...`.
     Sign,
-    /// A preprocessor line with the lines that continue it.
+    /// A preprocessor line, including its continuation lines.
     Directive,
 }
 
-/// A token and its bytes.
+/// A token and its position in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Token<'a> {
     pub(super) kind: TokenKind,
     pub(super) text: &'a str,
     pub(super) start: usize,
-    /// Whether a line end stands between the token before and this one.
+    /// Whether there is a line end between the previous token and this one.
     pub(super) on_new_line: bool,
 }
 
@@ -45,10 +45,10 @@ impl Token<'_> {
     }
 }
 
-/// Signs of more than one character that mean something other than their characters do.
+/// Signs of several characters whose meaning differs from that of the characters.
 const LONG_SIGNS: [&str; 3] = ["...", "::", "->"];
 
-/// The tokens of some code; comments and blanks are between them.
+/// Returns the tokens of some code, without comments and white space.
 pub(super) fn tokens(code: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let mut at = 0;
@@ -91,7 +91,7 @@ pub(super) fn tokens(code: &str) -> Vec<Token<'_>> {
     tokens
 }
 
-/// The bytes of all comments.
+/// Returns the byte ranges of all comments.
 pub(super) fn comments(code: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut end = 0;
@@ -121,7 +121,7 @@ fn blank_length(rest: &str, first: char) -> usize {
     if first.is_whitespace() {
         return first.len_utf8();
     }
-    // A line that goes on.
+    // A line continuation.
     if rest.starts_with("\\\n") {
         return 1;
     }
@@ -138,7 +138,7 @@ fn comment_length(rest: &str) -> usize {
     0
 }
 
-/// To the end of the line, or of the last line that continues it.
+/// Returns the length up to the end of the line, including continuation lines.
 fn line_length(rest: &str) -> usize {
     let mut end = 0;
     for line in rest.split_inclusive('\n') {
@@ -151,7 +151,7 @@ fn line_length(rest: &str) -> usize {
     rest.len()
 }
 
-/// A directive, without a comment at its end.
+/// Returns the length of a directive without a comment at its end.
 fn directive_length(rest: &str) -> usize {
     let line = &rest[..line_length(rest)];
     let mut quoted = false;
@@ -160,7 +160,7 @@ fn directive_length(rest: &str) -> usize {
         match c {
             '"' => quoted = !quoted,
             '/' if !quoted && line[at..].starts_with("/*") && !line[at..].contains("*/") => {
-                // A comment that goes on in the next lines is none of the directive.
+                // A comment that continues in the next lines is not part of the directive.
                 end = at;
                 break;
             }
@@ -176,7 +176,7 @@ fn literal_length(rest: &str, quote: char) -> usize {
         match c {
             _ if escaped => escaped = false,
             '\\' => escaped = true,
-            // It was forgotten to close it.
+            // The literal is not closed.
             '\n' => return at,
             c if c == quote => return at + 1,
             _ => {}
@@ -214,7 +214,7 @@ fn is_word_part(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || c == '$'
 }
 
-/// A word, or a literal with letters before its quotes.
+/// Parses a word, or a literal with a prefix of letters.
 fn word(rest: &str) -> (TokenKind, usize) {
     let length = rest.find(|c| !is_word_part(c)).unwrap_or(rest.len());
     let (name, after) = rest.split_at(length);
@@ -231,7 +231,7 @@ fn word(rest: &str) -> (TokenKind, usize) {
     }
 }
 
-/// The length of `"delimiter(text)delimiter"`.
+/// Returns the length of `"delimiter(text)delimiter"`.
 fn raw_length(rest: &str) -> usize {
     let Some(open) = rest.find('(') else {
         return literal_length(rest, '"');

@@ -1,7 +1,7 @@
-//! Templates that may need any amount of memory or time, rendered in a process of their own.
+//! Rendering in a separate process, for templates that may need any amount of memory or time.
 //!
-//! This module starts no processes. The caller that can gives them with [`render_apart_with`]; without them, such as in a library,
-//! every template is rendered here, within the engine's own accounting.
+//! This module does not start processes itself: the program passes an implementation to [`render_apart_with`]. Without
+//! it, as in a library, every template is rendered in this process, within the limits of the engine.
 
 use std::sync::OnceLock;
 
@@ -13,10 +13,10 @@ use crate::course::{Format, Lang, ProgLang, RelPath};
 use crate::error::{BUG_HINT, hint_in_text};
 use crate::events::Diagnostic;
 
-/// Runs jobs in processes that have a limit of memory and of time.
+/// Runs jobs in processes with a limit of memory and time.
 pub trait Apart: Send + Sync {
-    /// Has a process do [`render_job`] for this job in so many seconds of processor time. It may ask for the texts of
-    /// files.
+    /// Runs [`render_job`] for this job in another process, with a limit of processor time in seconds. The process may
+    /// request the texts of files from `ask`.
     fn run(
         &self,
         job: &str,
@@ -25,12 +25,12 @@ pub trait Apart: Send + Sync {
     ) -> Result<String, Ended>;
 }
 
-/// Why a process gave no answer.
+/// The reason why a process gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It needed more memory than it may have.
+    /// It exceeded its limit of memory.
     OutOfMemory,
-    /// It needed more time than it may have.
+    /// It exceeded its limit of time.
     OutOfTime,
     /// It could not be started.
     NotStarted(String),
@@ -38,9 +38,9 @@ pub enum Ended {
 
 static APART: OnceLock<Box<dyn Apart>> = OnceLock::new();
 
-/// Renders templates that are not plain with these processes from now on.
+/// Sets the implementation for templates that are not plain. Later calls have no effect.
 pub fn render_apart_with(apart: Box<dyn Apart>) {
-    // A process has one kind of them.
+    // There is one implementation per process.
     let _ = APART.set(apart);
 }
 
@@ -48,7 +48,7 @@ pub(super) fn apart() -> Option<&'static dyn Apart> {
     APART.get().map(AsRef::as_ref)
 }
 
-/// How many seconds of a processor a template may need.
+/// The limit of processor time for a template.
 const SECONDS: u64 = 2;
 
 /// A template and the view to render it for.
@@ -65,14 +65,14 @@ struct Job {
     fuel: u64,
 }
 
-/// What a job became.
+/// The outcome of a job.
 #[derive(Serialize, Deserialize)]
 enum Answer {
     Rendered(Rendered),
     Failed(Failure),
 }
 
-/// Does a job that [`Apart::run`] was given: renders the template in this process.
+/// Runs a job of [`Apart::run`]: renders the template in this process, and returns the serialized answer.
 pub fn render_job(job: &str, ask: &mut dyn FnMut(&str) -> Option<String>) -> String {
     let job: Job = match serde_json::from_str(job) {
         Ok(job) => job,
@@ -101,7 +101,7 @@ pub fn render_job(job: &str, ask: &mut dyn FnMut(&str) -> Option<String>) -> Str
 }
 
 fn text_of(answer: &Answer) -> String {
-    // Texts and numbers can always be written.
+    // Texts and numbers can always be serialized.
     serde_json::to_string(answer).unwrap_or_default()
 }
 
@@ -113,7 +113,7 @@ fn internal(reason: &str) -> Failure {
     }
 }
 
-/// The system starts no process: the deck is not the cause.
+/// Returns the error that the system could not start a process, which is not the deck's fault.
 fn not_started(reason: &str) -> Failure {
     let message = format!("no process could be started for the deck's template: {reason}");
     let mut diagnostic = Diagnostic::error(message);
@@ -124,7 +124,7 @@ fn not_started(reason: &str) -> Failure {
     }
 }
 
-/// Renders a template for a view in a process of its own.
+/// Renders a template for a view in a separate process.
 pub(super) fn render(
     apart: &dyn Apart,
     template: &Template,
@@ -157,24 +157,24 @@ pub(super) fn render(
         Err(Ended::OutOfMemory) => Limit::Memory,
         Err(Ended::OutOfTime) => Limit::Time,
     };
-    // Processes that run out of time are slow.
+    // Fewer attempts if each of them runs until the time limit.
     let deaths = if limit == Limit::Time { 4 } else { MAX_DEATHS };
     let line = line_of_death(deaths, |fuel| match run(fuel, 1) {
         Ok(Answer::Failed(failure)) => Probe::of(&failure),
-        // It is not the same each time after all.
+        // Rendering was not deterministic.
         Ok(Answer::Rendered(_)) | Err(Ended::NotStarted(_)) => Probe::Other,
         Err(_) => Probe::Dead,
     });
     Err(super::explain::beyond(limit, &template.path, line))
 }
 
-/// How rendering with little fuel ended.
+/// The outcome of rendering with a limited amount of fuel.
 pub(super) enum Probe {
-    /// The fuel ended first, in this line.
+    /// The fuel ran out first, in this line.
     OutOfFuel(Option<u32>),
-    /// As with all the fuel: beyond another limit, which has no line.
+    /// It exceeded another limit, as with all the fuel. There is no line.
     Dead,
-    /// In another way.
+    /// Any other outcome.
     Other,
 }
 
@@ -188,10 +188,9 @@ impl Probe {
     }
 }
 
-/// The line in which a template goes beyond a limit. Where that happens does not say so itself: a process that dies has
-/// no words. But rendering takes the same steps each time, so with ever less fuel it ends with an error just before that
-/// step, and this error has the line.
-/// Rendering beyond the limit is the slow part, so that happens `max_deaths` times at most.
+/// Finds the line in which a template exceeds a limit. A process that is ended there cannot report the line itself. But
+/// rendering is deterministic, so with the right amount of fuel it runs out just before that step, and this error has
+/// the line. Exceeding the limit is the slow case, so this happens at most `max_deaths` times.
 pub(super) fn line_of_death(
     max_deaths: usize,
     mut render: impl FnMut(u64) -> Probe,
@@ -221,5 +220,5 @@ pub(super) fn line_of_death(
     line.or(Some(1))
 }
 
-/// How many times rendering ends beyond the limit, at most, while its line is looked for.
+/// How often [`line_of_death`] may exceed the limit, if that is not especially slow.
 pub(super) const MAX_DEATHS: usize = 12;

@@ -1,4 +1,4 @@
-//! Template errors as the author should see them: with a line, the name that is wrong, and a way out.
+//! Converts template errors to diagnostics for authors, with a line, the wrong name, and a hint.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -12,7 +12,7 @@ use crate::course::deck::macros;
 use crate::course::words::nearest;
 use crate::events::Diagnostic;
 
-/// What every deck knows.
+/// The variables of every deck.
 const VARIABLES: &[&str] = &["lang", "is_html", "is_notebook", "author", "organization"];
 
 const FILTERS: &[&str] = &[
@@ -87,7 +87,7 @@ const TESTS: &[&str] = &[
 
 const RAW_HINT: &str = "`{{`, `{%` and `{#` are Jinja in the whole deck: wrap code that contains them in `{% raw %}` and `{% endraw %}`";
 
-/// A template that went beyond a limit.
+/// Returns the error about a template that exceeded a limit.
 pub(super) fn beyond(limit: Limit, path: &RelPath, line: Option<u32>) -> Failure {
     let diagnostic = match limit {
         Limit::Memory => Diagnostic::error("the deck's template needs too much memory").hint(
@@ -109,9 +109,9 @@ pub(super) fn beyond(limit: Limit, path: &RelPath, line: Option<u32>) -> Failure
     }
 }
 
-/// The error as the author should see it.
+/// Converts an error of the engine.
 pub(super) fn explain(error: &Error, template: &Template) -> Failure {
-    // The innermost error that lies in the deck has the best line, the innermost of all has the cause.
+    // The innermost error in the deck itself has the best line, and the innermost of all has the cause.
     let mut line = None;
     let mut cause = error;
     let mut place = None;
@@ -137,11 +137,11 @@ pub(super) fn explain(error: &Error, template: &Template) -> Failure {
     if let Some(undefined) = &undefined
         && !in_macros
     {
-        // The line where the value was asked for, not the one where it is used.
+        // The line where the value was requested, not the one where it is used.
         line = undefined.line.or(line);
     }
     if in_macros {
-        // An undefined argument is noticed in the macro; the author's line is the one that calls it.
+        // An undefined argument is detected inside the macro; the author needs the line of the call.
         let is_call = |line: &str| line.contains("{{") && line.contains("header");
         let lines = &template.lines.text;
         line = line.or_else(|| lines.lines().position(is_call).map(|at| at + 1));
@@ -212,16 +212,16 @@ pub(super) fn explain(error: &Error, template: &Template) -> Failure {
     }
 }
 
-/// A value that is not there.
+/// An undefined value.
 struct Undefined {
-    /// The expression that should give it.
+    /// The expression without a value.
     name: String,
-    /// The line of that expression in the deck, where it is not the line of the error.
+    /// The line of that expression in the deck, if it is not the line of the error.
     line: Option<usize>,
 }
 
 impl Undefined {
-    /// The one that an error is about, as the engine describes it.
+    /// Extracts the undefined value from the engine's description of an error.
     fn in_detail(detail: &str) -> Option<Self> {
         static DESCRIBED: LazyLock<Regex> = LazyLock::new(|| {
             Regex::new(r"`([^`]+)` is undefined(?: \(from (?:line (\d+)|(.+):(\d+))\))?")
@@ -239,7 +239,7 @@ impl Undefined {
     }
 }
 
-/// The name that a detail such as `filter uper is unknown` is about.
+/// Returns the name in a detail such as `filter uper is unknown`.
 fn quoted_or_first(detail: &str) -> String {
     let words = detail.split_whitespace();
     let name = words.filter(|word| !matches!(*word, "filter" | "test" | "is" | "unknown"));
@@ -290,7 +290,8 @@ fn listed(names: &[&str]) -> String {
 }
 
 impl Template {
-    /// The names that the deck knows: variables, and what it and the files that it loads define or import.
+    /// Returns the names that are defined in the deck: variables, and names that it or a file that it loads defines or
+    /// imports.
     fn known_names(&self) -> BTreeSet<String> {
         static DEFINED: LazyLock<Regex> = LazyLock::new(|| {
             Regex::new(r"\b(?:set|macro|for|as)\s+(\w+)").expect("the pattern is constant")

@@ -1,14 +1,15 @@
-//! Which templates need no more memory and time than the engine's own accounting allows.
+//! Decides which templates need no more memory and time than the engine's own limits allow.
 //!
-//! The engine charges every instruction and every byte of text that a template makes, but not everything: lists that are
-//! joined lazily, nested lists and objects that refer to themselves are printed, compared and dropped without a limit.
-//! A template is *plain* when it cannot make such values: its expressions have names, texts, numbers and calls of
-//! macros, and nothing that makes lists. All templates that clm bundles, and nearly all decks, are plain. The others are
-//! rendered in a process of their own: see [`super::apart`].
+//! The engine charges for every instruction and every byte of text that a template generates, but not for everything:
+//! lists that are joined lazily, nested lists, and objects that refer to themselves are printed, compared and dropped
+//! without a limit. A template is *plain* if it cannot create such values: its expressions have names, texts, numbers
+//! and calls of macros, and nothing that creates lists. All templates that clm bundles, and nearly all decks, are
+//! plain. The others are rendered in a separate process: see [`super::apart`].
 //!
-//! The check reads more than the engine does (it also looks into comments and raw blocks), so it errs on the safe side.
+//! The check reads more than the engine does (it also reads comments and raw blocks), so some plain templates are not
+//! recognized, which is safe.
 
-/// Functions that make lists or objects, and names of values that are such.
+/// Functions that create lists or objects, and names of such values.
 const FORBIDDEN_NAMES: &[&str] = &[
     "range",
     "dict",
@@ -25,7 +26,7 @@ const FORBIDDEN_NAMES: &[&str] = &[
     "recursive",
 ];
 
-/// Filters that make a text or a number of a text.
+/// Filters that convert a text to a text or a number.
 const PLAIN_FILTERS: &[&str] = &[
     "upper",
     "lower",
@@ -37,7 +38,7 @@ const PLAIN_FILTERS: &[&str] = &[
     "int",
 ];
 
-/// Words that no call can begin with.
+/// Words that are not the name of a called function.
 const OPERATORS: &[&str] = &["and", "or", "not", "in", "is", "if", "else", "loop"];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,7 +49,7 @@ enum Token<'a> {
     Sign(&'a str),
 }
 
-/// Whether a template is plain; `prefix` begins its line statements.
+/// Returns whether a template is plain; `prefix` is the prefix of its line statements.
 pub(super) fn is_plain(template: &str, prefix: &str) -> bool {
     let between = |open: &str, close: &str, is_fine: fn(&[Token<'_>]) -> bool| {
         template.match_indices(open).all(|(at, _)| {
@@ -93,14 +94,14 @@ fn is_statement_plain(statement: &[Token<'_>]) -> bool {
             targets.all(|token| matches!(token, Token::Name(_) | Token::Sign(",")))
                 && is_expression_plain(&rest[at + 1..])
         }
-        // The parameters look like the arguments of a call.
+        // The parameters have the syntax of the arguments of a call.
         ("macro", rest @ [Token::Name(_), Token::Sign("("), ..]) => is_expression_plain(rest),
         _ => false,
     }
 }
 
 fn is_expression_plain(expression: &[Token<'_>]) -> bool {
-    // For every open parenthesis whether it is that of a call, where commas make no tuple.
+    // For every open parenthesis, whether it belongs to a call, in which commas do not create a tuple.
     let mut calls = Vec::new();
     let mut at = 0;
     while let Some(token) = expression.get(at) {
@@ -112,7 +113,7 @@ fn is_expression_plain(expression: &[Token<'_>]) -> bool {
                 let before_that = at.checked_sub(2).map(|before| expression[before]);
                 let is_call = match before {
                     Some(Token::Name(name)) if !OPERATORS.contains(&name) => {
-                        // A method, whose result nobody knows.
+                        // The result of a method is unknown.
                         if before_that == Some(Token::Sign(".")) {
                             return false;
                         }
@@ -130,7 +131,7 @@ fn is_expression_plain(expression: &[Token<'_>]) -> bool {
                 }
             }
             Token::Sign(",") if calls.last() == Some(&true) => {}
-            // A list of constants.
+            // A list of constants is allowed.
             Token::Sign("[") => {
                 if matches!(before, Some(Token::Name(name)) if !OPERATORS.contains(&name))
                     || matches!(before, Some(Token::Text | Token::Sign(")" | "]")))
@@ -151,7 +152,7 @@ fn is_expression_plain(expression: &[Token<'_>]) -> bool {
                 Some(Token::Name(name)) if PLAIN_FILTERS.contains(name) => at += 1,
                 _ => return false,
             },
-            // Of lists they make lists; a number can only be added to a number.
+            // The sum of lists is a list; but only a number can be added to a number.
             Token::Sign("+") if expression.get(at + 1) == Some(&Token::Number) => {}
             Token::Sign("." | "~" | "=" | "==" | "!=" | "<" | ">" | "<=" | ">=" | "-") => {}
             Token::Sign(_) => return false,
@@ -161,7 +162,7 @@ fn is_expression_plain(expression: &[Token<'_>]) -> bool {
     calls.is_empty()
 }
 
-/// The tokens of a statement or expression; none for a text that does not end.
+/// Returns the tokens of a statement or expression, or `None` if a text in it is not closed.
 fn tokens(text: &str) -> Option<Vec<Token<'_>>> {
     let mut tokens = Vec::new();
     let mut rest = text.trim_start();

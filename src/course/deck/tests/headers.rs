@@ -1,4 +1,4 @@
-//! Tests of the header macros: their text is exact to the blank.
+//! Tests of the header macros: the text must be exactly equal, including blanks.
 
 use super::*;
 
@@ -59,7 +59,7 @@ fn the_rendered_header_is_exact_in_every_language() {
     }
 }
 
-/// The text with `LOGO` in the place of encoded images.
+/// Returns the text with encoded images replaced by `LOGO`.
 fn without_logo(text: &str) -> String {
     let mut result = String::new();
     for (index, part) in text.split(";base64,").enumerate() {
@@ -87,7 +87,7 @@ fn expected_header(prog_lang: ProgLang, format: Format, organization: &str) -> S
     };
     let style = format!("\"display:block;margin:auto;width:{width}\"");
     let attributes = alt.replace('W', &style);
-    // The one language whose code format is a program has a title without HTML there.
+    // C++, whose code format is a program, has a title without HTML in that format.
     let is_program = prog_lang == ProgLang::Cpp;
     let end_gap = if is_program { "\n" } else { "" };
     let gap = if is_program { "" } else { "\n" };
