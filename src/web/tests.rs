@@ -68,7 +68,7 @@ impl Story {
         self.0.apply(&event, 1000);
     }
 
-    /// A run with these diagnostics and parts (action, source and outcome).
+    /// Applies a run with these diagnostics and parts (action, source and outcome).
     fn run(&mut self, diagnostics: &[Diagnostic], parts: &[(&str, &str, Status)]) {
         self.begin();
         for diagnostic in diagnostics {

@@ -41,7 +41,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Parses values separated by commas up to `close` (or the end). A single value is returned itself, unless a comma follows.
+    /// Parses values separated by commas up to `close` (or the end). A single value is returned itself, unless a comma
+    /// follows.
     fn items(&mut self, close: Option<&str>, depth: usize) -> Option<Value> {
         let mut values = Vec::new();
         let mut comma = false;

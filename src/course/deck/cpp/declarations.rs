@@ -169,7 +169,7 @@ impl<'a> Reader<'_, 'a> {
         }
     }
 
-    /// Parses a namespace. Its members count as defined names, but only the namespace itself is in the list for readers.
+    /// Parses a namespace. Its members count as defined names, but only the namespace itself is listed for readers.
     fn read_namespace(&mut self) {
         self.outside();
         let (Some(open), Some(close)) = (

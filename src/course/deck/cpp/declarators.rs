@@ -110,8 +110,8 @@ impl<'a> Reader<'_, 'a> {
         self.variables(name_start, kind);
     }
 
-    /// Returns whether this is a definition without a type before the name: `A::A(…) {`, `A::~A() {`, `A::operator
-    /// bool() {`.
+    /// Returns whether this is a definition without a type before the name:
+    /// `A::A(…) {`, `A::~A() {`, `A::operator bool() {`.
     fn is_member_definition(&self, end: usize) -> bool {
         let is_qualified = self.tokens[..end].iter().any(|token| token.is("::"));
         let names_special = self.is(end, "::") && self.is_one_of(end + 1, &["~", "operator"])
