@@ -1,4 +1,4 @@
-//! The action cache: what an action's key led to, and what every action was last made of.
+//! The action cache: the results of action keys, and the inputs of the latest run of every action.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use crate::events::{ActionKind, Diagnostic};
 
 use super::{Result, Store, StoreError, digest, from_json, now_ms, to_json};
 
-/// How many results of one action are kept: undoing an edit finds its result again.
+/// How many results of one action are kept, so that undoing an edit finds the earlier result.
 const KEPT: i64 = 16;
 
-/// How a remembered run ended.
+/// How a recorded run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResultStatus {
-    /// With outputs.
+    /// It produced outputs.
     Ok,
-    /// With an error in the author's content.
+    /// It reported an error in the author's content.
     Failed,
 }
 
@@ -31,29 +31,29 @@ impl ResultStatus {
     }
 }
 
-/// What a run of an action gave.
+/// The result of a run of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedResult {
-    /// Files it read besides its declared inputs; none for those it looked for and did not find.
+    /// Files it read besides its declared inputs; the digest is `None` for files it looked for and did not find.
     pub discovered: Vec<(String, Option<Digest>)>,
     /// How it ended.
     pub status: ResultStatus,
     /// Name, digest and size of each result.
     pub outputs: Vec<(String, Digest, u64)>,
-    /// What it said.
+    /// What it reported.
     pub diagnostics: Vec<Diagnostic>,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
 }
 
-/// What an action was last made of.
+/// The inputs of the latest run of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Latest {
-    /// Its key; [`Store::latest_parts`] gives the components.
+    /// The key; [`Store::latest_parts`] returns its components.
     pub key: Digest,
     /// Files it read besides its declared inputs.
     pub discovered: Vec<(String, Option<Digest>)>,
-    /// When, in milliseconds since 1970.
+    /// The end of the run, in milliseconds since 1970.
     pub finished_ms: i64,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
@@ -63,7 +63,7 @@ pub struct Latest {
 pub type Parts = Vec<(String, String)>;
 
 impl Store {
-    /// The results known for a key, newest first; they differ in what was discovered.
+    /// Returns the results known for a key, newest first; they differ in what was discovered.
     pub fn cached(&self, key: &Digest) -> Result<Vec<CachedResult>> {
         let key = key.to_string();
         self.read(|connection| {
@@ -86,7 +86,7 @@ impl Store {
         })
     }
 
-    /// Records a result, and waits until that is done: only tests have to.
+    /// Records a result and waits for the commit, which only tests need.
     #[cfg(test)]
     pub fn record_result(
         &self,
@@ -99,8 +99,8 @@ impl Store {
         self.write(move |connection| record(connection, &action, kind, &key, &result))
     }
 
-    /// Records a result some time soon; it replaces one of the same key with the same discovered files. For what is made
-    /// so quickly that its loss costs less than the waiting.
+    /// Records a result without waiting; it replaces one of the same key with the same discovered files. For results
+    /// made so quickly that losing them costs less than waiting.
     pub fn record_result_later(
         &self,
         action: &str,
@@ -112,7 +112,7 @@ impl Store {
         self.write_later(move |connection| record(connection, &action, kind, &key, &result));
     }
 
-    /// What every action was last made of.
+    /// Returns the latest run of every action.
     pub fn latest(&self) -> Result<HashMap<Arc<str>, Latest>> {
         self.read(|connection| {
             let sql = format!("SELECT {COLUMNS} FROM latest");
@@ -127,7 +127,7 @@ impl Store {
         })
     }
 
-    /// What one action was last made of; none when it was never made.
+    /// Returns the latest run of one action; `None` if it never ran.
     pub fn latest_of(&self, action: &str) -> Result<Option<Latest>> {
         self.read(|connection| {
             let sql = format!("SELECT {COLUMNS} FROM latest WHERE action = ?1");
@@ -137,7 +137,7 @@ impl Store {
         })
     }
 
-    /// The components of the key that an action was last made with; empty when it was never made.
+    /// Returns the components of the key of an action's latest run; empty if it never ran.
     pub fn latest_parts(&self, action: &str) -> Result<Vec<(String, String)>> {
         self.read(|connection| {
             let mut statement =
@@ -148,7 +148,7 @@ impl Store {
         })
     }
 
-    /// Records what actions were made of, with the components of their keys, before it returns.
+    /// Records the latest runs of actions, with the components of their keys, and waits for the commit.
     pub fn set_latest(&self, entries: Vec<(String, Latest, Parts)>) -> Result<()> {
         if entries.is_empty() {
             return Ok(());
@@ -156,13 +156,13 @@ impl Store {
         self.write(move |connection| write_latest(connection, entries))
     }
 
-    /// Records the same some time soon: in the order of all writes.
+    /// Like [`Store::set_latest`], without waiting; the order of all writes is preserved.
     pub fn set_latest_later(&self, entries: Vec<(String, Latest, Parts)>) {
         self.write_later(move |connection| write_latest(connection, entries));
     }
 }
 
-/// What [`entry`] reads.
+/// The columns that [`entry`] reads.
 const COLUMNS: &str = "action, key, discovered, finished_ms, duration_ms";
 
 fn entry(row: &Row<'_>) -> Result<Latest> {
@@ -206,7 +206,7 @@ fn discovered(connection: &Connection, result: i64) -> Result<Vec<(String, Optio
     Ok(found)
 }
 
-/// Writes a result inside the caller's transaction.
+/// Writes a result within the caller's transaction.
 pub(super) fn record(
     connection: &Connection,
     action: &str,

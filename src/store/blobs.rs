@@ -1,4 +1,5 @@
-//! Results by digest: small ones in the database, larger ones as files; verified whenever they are read.
+//! Results by digest: small ones are stored in the database, larger ones as files. They are verified whenever they are
+//! read.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,11 +12,11 @@ use crate::files::{self, Access};
 
 use super::{Result, Store, StoreError, now_ms};
 
-/// The largest result that is kept in the database, in bytes.
+/// The size of the largest result that is stored in the database, in bytes.
 const SMALL: u64 = 16 * 1024;
 
 impl Store {
-    /// Keeps bytes; gives their digest.
+    /// Stores bytes and returns their digest.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest> {
         let digest = Digest::of(bytes);
         if bytes.len() as u64 <= SMALL {
@@ -41,13 +42,13 @@ impl Store {
         Ok(digest)
     }
 
-    /// Keeps the content of a file; gives its digest and size.
+    /// Stores the content of a file and returns its digest and size.
     pub fn put_file(&self, path: &Path) -> Result<(Digest, u64)> {
         let bytes = files::read(path).map_err(|error| StoreError::io("read", path, error))?;
         Ok((self.put(&bytes)?, bytes.len() as u64))
     }
 
-    /// Whether a result is kept (its bytes are verified when they are read).
+    /// Returns whether a result is stored (its bytes are verified only when they are read).
     pub fn has(&self, digest: &Digest) -> Result<bool> {
         if self.blob_file(digest).is_file() {
             return Ok(true);
@@ -60,7 +61,7 @@ impl Store {
         })
     }
 
-    /// The bytes of a result; none when it is not kept, or was damaged and is now dropped.
+    /// Returns the bytes of a result; `None` if it is not stored, or was damaged and is now removed.
     pub fn read_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
         let path = self.blob_file(digest);
         let bytes = match files::read(&path) {
@@ -81,7 +82,7 @@ impl Store {
         }
     }
 
-    /// Writes a result to a new file; false when it is not kept, or was damaged and is now dropped.
+    /// Writes a result to a new file; returns false if it is not stored, or was damaged and is now removed.
     pub fn copy_to(&self, digest: &Digest, to: &Path) -> Result<bool> {
         let path = self.blob_file(digest);
         let io = |error: std::io::Error| StoreError::io("write", to, error);
@@ -92,10 +93,10 @@ impl Store {
             std::fs::write(to, bytes).map_err(io)?;
             return Ok(true);
         }
-        // A copy inside the kernel (a reflink where the file system can), never a hard link: an edited output
-        // must not reach the store.
+        // Copied inside the kernel (a reflink if the file system supports it), never a hard link: editing an output
+        // must not change the store.
         if let Err(error) = files::copy(&path, to) {
-            // Somebody else may have found it damaged and dropped it meanwhile.
+            // Another process may have found it damaged and removed it meanwhile.
             return if path.is_file() {
                 Err(io(error))
             } else {
@@ -115,7 +116,8 @@ impl Store {
         Ok(false)
     }
 
-    /// Whether a small result is kept, is good, and was put so lately that it will not be collected soon.
+    /// Returns whether a small result is stored, is undamaged, and was stored so recently that it will not be collected
+    /// soon.
     fn has_young(&self, digest: &Digest, bytes: &[u8]) -> Result<bool> {
         let key = digest.to_string();
         let since = now_ms() - super::garbage::YOUNG_MS / 2;
@@ -127,8 +129,8 @@ impl Store {
         })
     }
 
-    /// Whether a larger result is kept and good; then it counts as put now, so that it is not collected before its
-    /// use is recorded. One that went bad is to be written again.
+    /// Returns whether a larger result is stored and undamaged. Its time is then set to now, so that it is not
+    /// collected before its use is recorded. A damaged one has to be written again.
     fn keep_file(&self, digest: &Digest) -> Result<bool> {
         let path = self.blob_file(digest);
         match Digest::of_file(&path) {
@@ -173,12 +175,12 @@ impl Store {
     }
 }
 
-/// `rw-rw-rw-` less the process's umask, as an ordinary new file has.
+/// Returns `rw-rw-rw-` without the bits of the process's umask: the permissions of an ordinary new file.
 fn ordinary_permissions() -> Option<std::fs::Permissions> {
     use std::os::unix::fs::PermissionsExt;
     static MASK: std::sync::OnceLock<Option<u32>> = std::sync::OnceLock::new();
     let mask = MASK.get_or_init(|| {
-        // Reading the umask with the system call would change it for a moment; the system also shows it here.
+        // Reading the umask with the system call would change it for a moment; `/proc` shows it as well.
         let status = std::fs::read_to_string("/proc/self/status").ok()?;
         let line = status
             .lines()

@@ -1,4 +1,4 @@
-//! SHA-256 of contents, for what leaves this machine. Everything here goes by our own digests.
+//! SHA-256 checksums of contents, for data that leaves this machine. Everything internal uses clm's own digests.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use super::{Result, Store, digest};
 
 impl Store {
-    /// The SHA-256 (in hexadecimal digits) of every content for which it is known.
+    /// Returns the known SHA-256 checksums (in hexadecimal digits) by the digest of the content.
     pub fn checksums(&self) -> Result<HashMap<Digest, String>> {
         self.read(|connection| {
             let mut statement =
@@ -22,7 +22,7 @@ impl Store {
         })
     }
 
-    /// Adds what was found out, and forgets contents that nothing has any more.
+    /// Adds new checksums, and removes those of contents that no longer exist.
     pub fn change_checksums(&self, new: Vec<(Digest, String)>, gone: Vec<Digest>) -> Result<()> {
         if new.is_empty() && gone.is_empty() {
             return Ok(());

@@ -1,5 +1,5 @@
-//! Files as they were last seen, so that stamps save reading them; the records of sources, with a number that grows with
-//! every change.
+//! Records of files with their stamps, so that unchanged files need not be read; the records of sources have a number
+//! that increases with every change.
 
 use std::collections::HashMap;
 
@@ -10,32 +10,32 @@ use crate::digest::{Digest, Stamp};
 
 use super::{Result, Store, digest};
 
-/// A file as it was last seen.
+/// A file as of its last reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
-    /// What the file system said of it before it was read.
+    /// Its stamp before it was read.
     pub stamp: Stamp,
     /// The digest of its bytes.
     pub digest: Digest,
-    /// A time before the stamp was taken, in nanoseconds since 1970. A later one proves nothing: reading may take longer
-    /// than a stamp needs to become reliable, and a file can change meanwhile without another stamp.
+    /// A time before the stamp was taken, in nanoseconds since 1970. A later time would be unsafe: reading may take
+    /// longer than a stamp needs to become reliable, and the file may change meanwhile without changing its stamp.
     pub recorded_ns: i64,
 }
 
-/// How a file compares with its record.
+/// The result of comparing a file with its record.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// Its stamp proves that it has the bytes of the record.
+    /// The stamp proves that it has the recorded bytes.
     Same,
-    /// It was read and has them: the record with the stamp that it has now.
+    /// It was read and has the recorded bytes: the record with the current stamp.
     Restamped(FileRecord),
-    /// It has other bytes, or cannot be read.
+    /// It has other bytes or cannot be read.
     Changed,
 }
 
 impl Check {
-    /// The record of the file as it is now, if it still has the bytes of `before`.
+    /// Returns the current record of the file, if it still has the bytes of `before`.
     pub fn record(self, before: FileRecord) -> Option<FileRecord> {
         match self {
             Self::Same => Some(before),
@@ -46,18 +46,18 @@ impl Check {
 }
 
 impl FileRecord {
-    /// Whether a file that has the stamp `found` certainly has these bytes.
+    /// Returns whether a file with the stamp `found` certainly has the recorded bytes.
     pub fn is_proved_by(&self, found: &Stamp) -> bool {
         self.stamp.proves(self.recorded_ns, found)
     }
 
-    /// Whether its stamp can prove anything.
+    /// Returns whether its stamp is old enough to prove anything.
     pub fn is_reliable(&self) -> bool {
         self.stamp.is_reliable_at(self.recorded_ns)
     }
 
-    /// Compares a file that has the stamp `found`, which was taken after `looked_ns`, with this record. `read` gives the
-    /// digest of its bytes, and is called only when the stamp proves nothing.
+    /// Compares a file that has the stamp `found`, taken after `looked_ns`, with this record. `read` returns the digest
+    /// of its bytes, and is called only if the stamp proves nothing.
     pub fn check(
         &self,
         looked_ns: i64,
@@ -78,7 +78,7 @@ impl FileRecord {
     }
 }
 
-/// Reads a stamp from five columns of a row, from `first` on.
+/// Reads a stamp from five columns of a row, starting at `first`.
 pub(super) fn stamp(row: &Row<'_>, first: usize) -> Result<Stamp, rusqlite::Error> {
     Ok(Stamp {
         size: row.get::<_, i64>(first)?.cast_unsigned(),
@@ -90,7 +90,7 @@ pub(super) fn stamp(row: &Row<'_>, first: usize) -> Result<Stamp, rusqlite::Erro
 }
 
 impl Store {
-    /// All sources by their path below the course root.
+    /// Returns the records of all sources by their path relative to the course root.
     pub fn files(&self) -> Result<HashMap<String, FileRecord>> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
@@ -110,13 +110,13 @@ impl Store {
         })
     }
 
-    /// Records sources; a changed digest raises the change number.
+    /// Records sources; a changed digest increases the change number.
     pub fn record_files(&self, files: Vec<(String, FileRecord)>) -> Result<()> {
         if files.is_empty() {
             return Ok(());
         }
         self.write(move |connection| {
-            // Once and not for each file: it looks at all of them.
+            // Once, not for each file: the query scans the whole table.
             let change: i64 = connection
                 .prepare_cached("SELECT coalesce(max(change), 0) + 1 FROM files")?
                 .query_row([], |row| row.get(0))?;
@@ -144,7 +144,7 @@ impl Store {
         })
     }
 
-    /// Forgets sources that are gone.
+    /// Removes the records of deleted sources.
     pub fn forget_files(&self, paths: Vec<String>) -> Result<()> {
         self.write(move |connection| {
             let mut statement = connection.prepare_cached("DELETE FROM files WHERE path = ?1")?;

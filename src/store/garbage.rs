@@ -1,4 +1,5 @@
-//! The bounds of what is kept: results that were not used for long, those beyond a size, and what nothing refers to.
+//! Garbage collection: removes results that were not used for a long time, results beyond the size limit, and results
+//! without references.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -12,63 +13,64 @@ use crate::events::ActionKind;
 
 use super::{Result, Store, StoreError, from_json, lock, now_ms};
 
-/// Results younger than this (in milliseconds) stay even if nothing refers to them: the process that put them may not
-/// have recorded them yet. If it takes longer, its result is made again.
+/// Results younger than this (in milliseconds) are kept even without references: the process that stored them may not
+/// have recorded them yet. If recording takes longer, the result is made again.
 pub(super) const YOUNG_MS: i64 = 2 * 60 * 1000;
-/// A recorded run that was made or used in this time (in milliseconds) stays: another process may be about to restore it.
+/// A recorded run made or used within this time (in milliseconds) is kept: another process may be about to restore it.
 const RECENT_MS: i64 = 10 * 60 * 1000;
-/// So many of the last versions of every planned action stay, whatever their size: undoing an edit is instant.
+/// The number of most recent versions of every planned action that are kept, whatever their size, so that undoing an
+/// edit is instant.
 const VERSIONS: usize = 4;
-/// An action that another specification may plan again is not forgotten before, in milliseconds.
+/// The minimum time in milliseconds before an unplanned action is forgotten: another specification may plan it again.
 const UNPLANNED_MS: i64 = 24 * 60 * 60 * 1000;
-/// After so many runs it is time for a collection.
+/// The number of runs after which a collection is due.
 const RUNS: i64 = 20;
-/// And after this time, if there were runs at all.
+/// The time in milliseconds after which a collection is due, if there were any runs.
 const PAUSE_MS: i64 = 60 * 60 * 1000;
 /// How many databases that were set aside are kept.
 const KEPT_DAMAGED: usize = 3;
 
-/// How much is kept.
+/// The limits of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of results.
+    /// The maximum size of all results, in bytes.
     pub max_size: u64,
-    /// How long a result is kept that is not used, in milliseconds.
+    /// How long an unused result is kept, in milliseconds.
     pub max_age_ms: i64,
 }
 
-/// What a collection did.
+/// The outcome of a collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
     /// Bytes freed.
     pub freed: u64,
-    /// How many recorded runs were removed.
+    /// The number of recorded runs that were removed.
     pub runs: u64,
 }
 
-/// What is in a store.
+/// The contents of a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Usage {
-    /// How many results there are.
+    /// The number of results.
     pub results: u64,
-    /// Their bytes.
+    /// Their total size in bytes.
     pub bytes: u64,
-    /// Bytes of results of the current plans.
+    /// Bytes of results that current plans use.
     pub current_bytes: u64,
-    /// How many runs of actions are recorded.
+    /// The number of recorded runs of actions.
     pub runs: u64,
-    /// Bytes of the database with its log; small results are in it.
+    /// Bytes of the database with its log; includes the small results.
     pub database_bytes: u64,
 }
 
-/// What was found when all results were read.
+/// The outcome of reading all results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Verified {
-    /// How many results were read.
+    /// The number of results that were read.
     pub results: u64,
-    /// How many were damaged, and are removed.
+    /// The number of damaged results; they are removed.
     pub damaged: u64,
-    /// How many are recorded, but are not there; they are made again when they are needed.
+    /// The number of recorded results that do not exist; they are made again when needed.
     pub missing: u64,
 }
 
@@ -77,14 +79,14 @@ struct Run {
     id: i64,
     used_ms: i64,
     is_protected: bool,
-    /// It belongs to a plan.
+    /// Whether it belongs to a current plan.
     is_current: bool,
     digests: Vec<String>,
 }
 
 impl Store {
-    /// Notes that actions are planned now, and forgets those that were not planned for long: what they are made of can be
-    /// collected.
+    /// Records that actions are planned now, and forgets those not planned for a long time, so that their results can
+    /// be collected.
     pub fn note_planned(&self, actions: Vec<Arc<str>>, limits: &Limits) -> Result<()> {
         let max_age_ms = limits.max_age_ms.max(UNPLANNED_MS);
         self.write(move |connection| {
@@ -94,7 +96,7 @@ impl Store {
             for action in actions {
                 statement.execute(params![&*action, now])?;
             }
-            // Records of earlier versions do not say when they were planned.
+            // Records of earlier versions lack the time when they were planned.
             let unknown = "UPDATE latest SET planned_ms = ?1 WHERE planned_ms = 0";
             connection.execute(unknown, [now])?;
             let gone = "DELETE FROM latest WHERE planned_ms < ?1";
@@ -103,7 +105,7 @@ impl Store {
         })
     }
 
-    /// Notes that results are used now.
+    /// Records, without waiting, that results are used now.
     pub fn note_used_later(&self, keys: Vec<Digest>) {
         self.write_later(move |connection| {
             let mut statement = connection.prepare_cached(
@@ -117,7 +119,7 @@ impl Store {
         });
     }
 
-    /// Whether so much was done since the last collection that it is time for another one.
+    /// Returns whether a collection is due, by the number of runs or the time since the last one.
     pub fn is_collection_due(&self) -> Result<bool> {
         self.read(|connection| {
             let last: Option<(i64, i64)> = connection
@@ -126,22 +128,22 @@ impl Store {
                 .optional()?;
             let (run, ended_ms) = last.unwrap_or_default();
             let newest = newest_run(connection)?;
-            // A clock that was set back must not put it off for ever.
+            // The absolute difference, so that a clock that was set back does not postpone it for ever.
             let has_paused = (now_ms() - ended_ms).abs() > PAUSE_MS;
             Ok(newest >= run + RUNS || has_paused && newest > run)
         })
     }
 
-    /// Removes what is beyond the limits: recorded runs that were not used for long, the ones used least recently until
-    /// the results fit, results that nothing refers to, and records of what is gone.
+    /// Removes what exceeds the limits: recorded runs that were not used for a long time, the least recently used runs
+    /// until the results fit, results without references, and records of results that no longer exist.
     ///
-    /// What a planned action is made of stays, and so do its last versions, and whatever was used just now. Safe while
-    /// other processes build: a result that goes although it is wanted is made again.
+    /// The results of planned actions, their last versions, and anything used recently are kept. Safe while other
+    /// processes build: a result that is removed although it is needed is made again.
     pub fn collect(&self, limits: &Limits) -> Result<Collected> {
         self.collect_at(limits, now_ms())
     }
 
-    /// Collects as at a later time.
+    /// Collects as of a given time.
     pub(super) fn collect_at(&self, limits: &Limits, now: i64) -> Result<Collected> {
         self.write(forget_old_records)?;
         let sizes = self.sizes()?;
@@ -154,7 +156,7 @@ impl Store {
             let mut delete =
                 connection.prepare("DELETE FROM actions WHERE id = ?1 AND used_ms <= ?2")?;
             for id in removed {
-                // One that was used since we looked stays.
+                // A run that was used since the query is kept.
                 delete.execute([id, now - RECENT_MS])?;
             }
             let used = used(connection)?;
@@ -174,7 +176,7 @@ impl Store {
             Ok((freed, used))
         })?;
         for file in self.blob_files()? {
-            // A result that is put again meanwhile is young.
+            // A result that is stored again meanwhile is young.
             if !spelled(&file).is_some_and(|digest| used.contains(&digest)) {
                 freed += remove_old(&file, now - YOUNG_MS)?;
             }
@@ -184,7 +186,7 @@ impl Store {
         Ok(Collected { freed, runs: count })
     }
 
-    /// What is in the store.
+    /// Returns the size of the store's contents.
     pub fn usage(&self) -> Result<Usage> {
         let sizes = self.sizes()?;
         let runs = self.read(|connection| read_runs(connection, now_ms()))?;
@@ -206,7 +208,7 @@ impl Store {
         })
     }
 
-    /// Reads every result; damaged ones are removed.
+    /// Reads and verifies every result, and removes damaged ones.
     pub fn verify(&self) -> Result<Verified> {
         let sizes = self.sizes()?;
         let mut verified = Verified::default();
@@ -225,7 +227,8 @@ impl Store {
         Ok(verified)
     }
 
-    /// Removes all results and records of runs. What clm knows of its outputs stays, so that no output becomes foreign.
+    /// Removes all results and records of runs, and returns the bytes freed. The records of outputs are kept: otherwise
+    /// clm would treat its own outputs as foreign files.
     pub fn clean(&self) -> Result<u64> {
         let freed = self.sizes()?.values().sum();
         self.write(|connection| {
@@ -243,7 +246,7 @@ impl Store {
         Ok(freed)
     }
 
-    /// The size of every result.
+    /// Returns the size of every result.
     fn sizes(&self) -> Result<HashMap<String, u64>> {
         let mut sizes: HashMap<String, u64> =
             self.read(|connection| Ok(old_blobs(connection, i64::MAX)?.into_iter().collect()))?;
@@ -264,7 +267,7 @@ impl Store {
         Ok(files)
     }
 
-    /// Removes all but the last databases that were set aside. Returns the bytes freed.
+    /// Removes all but the last databases that were set aside, and returns the bytes freed.
     fn remove_damaged_databases(&self) -> Result<u64> {
         let Some(dir) = self.0.database.parent() else {
             return Ok(0);
@@ -297,7 +300,7 @@ impl Store {
     fn shrink(&self) -> Result<()> {
         let connection = lock(&self.0.reader);
         let run = |sql: &str| -> Result<()> {
-            // Each row is a step of the work.
+            // Each row is one step of the vacuum.
             let mut statement = connection.prepare(sql)?;
             let mut rows = statement.query([])?;
             while rows.next()?.is_some() {}
@@ -311,7 +314,7 @@ impl Store {
     }
 }
 
-/// Forgets old runs, and workers of processes that are gone.
+/// Removes old runs, and workers of processes that are gone.
 fn forget_old_records(connection: &Connection) -> Result<()> {
     super::runs::prune(connection)?;
     let mut workers =
@@ -330,12 +333,12 @@ fn newest_run(connection: &Connection) -> Result<i64> {
     Ok(connection.query_row(newest, [], |row| row.get(0))?)
 }
 
-/// Whether results of a kind of actions are stored. One that this version does not know may be.
+/// Returns whether results of this kind of action are stored. A kind that this version does not know may be.
 fn is_stored(kind: &str) -> bool {
     !ActionKind::LOCAL.iter().any(|local| local.name() == kind)
 }
 
-/// Every recorded run, the one that was used least recently first.
+/// Returns every recorded run, the least recently used first.
 fn read_runs(connection: &Connection, now: i64) -> Result<Vec<Run>> {
     let mut planned = HashSet::new();
     let mut current = HashSet::new();
@@ -376,7 +379,7 @@ fn read_runs(connection: &Connection, now: i64) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// The runs that are to go: too old, or too many.
+/// Returns the ids of the runs to be removed because of their age or the total size.
 fn beyond(
     runs: &[Run],
     outputs: &HashSet<String>,
@@ -409,7 +412,7 @@ fn beyond(
     removed
 }
 
-/// Small results that were put before a time, with their sizes.
+/// Returns the digests and sizes of small results that were stored before a time.
 fn old_blobs(connection: &Connection, before_ms: i64) -> Result<Vec<(String, u64)>> {
     let mut old =
         connection.prepare("SELECT digest, length(bytes) FROM blobs WHERE stored_ms < ?1")?;
@@ -419,7 +422,7 @@ fn old_blobs(connection: &Connection, before_ms: i64) -> Result<Vec<(String, u64
     Ok(rows.collect::<Result<_, rusqlite::Error>>()?)
 }
 
-/// The digests that cached runs and outputs refer to.
+/// Returns the digests that cached runs and outputs refer to.
 fn used(connection: &Connection) -> Result<HashSet<String>> {
     let mut used = digests_of_outputs(connection)?;
     let mut runs = connection.prepare("SELECT outputs FROM actions")?;
@@ -438,16 +441,17 @@ fn digests_of_outputs(connection: &Connection) -> Result<HashSet<String>> {
     Ok(digests.collect::<Result<_, rusqlite::Error>>()?)
 }
 
-/// The digest that a blob file's path spells; something else for what a crash left half-written.
+/// Returns the digest that a blob file's path spells. The temporary file of an interrupted write gives a string that is
+/// no digest.
 fn spelled(file: &Path) -> Option<String> {
     let first = file.parent()?.file_name()?.to_str()?;
     Some(format!("{first}{}", file.file_name()?.to_str()?))
 }
 
-/// Removes a file that is old. Gives its size.
+/// Removes a file if it is older than `young_ms`, and returns its size; 0 if it was not removed.
 fn remove_old(file: &Path, young_ms: i64) -> Result<u64> {
     let Some((size, modified_ms)) = size_and_time(file) else {
-        return Ok(0); // another process was quicker
+        return Ok(0); // another process removed it first
     };
     if modified_ms >= young_ms {
         return Ok(0);
@@ -465,7 +469,7 @@ fn size_and_time(file: &Path) -> Option<(u64, i64)> {
     Some((metadata.len(), i64::try_from(age.as_millis()).ok()?))
 }
 
-/// What is in a directory, if it is one and there.
+/// Returns the entries of a directory; none if it does not exist or is not a directory.
 fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     let io = |error| StoreError::io("read", dir, error);

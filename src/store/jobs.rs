@@ -1,6 +1,6 @@
-//! The queue: one active job for each action key over all processes, leased with a fencing token.
+//! The job queue: at most one active job for each action key over all processes, leased with a fencing token.
 //!
-//! `queued -> leased -> done | failed | superseded`; a lease that expires, or whose owner is gone, is queued again.
+//! `queued -> leased -> done | failed | superseded`; a job whose lease expires or whose owner is gone is queued again.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,19 +13,21 @@ use super::actions::{self, CachedResult};
 use super::runs::worker_rows;
 use super::{Owner, Result, Store, now_ms};
 
-/// How often a job is tried when its owners die.
+/// How often a job is attempted when its owners die.
 const ATTEMPTS: u32 = 3;
-/// No lease is given for longer. One that ends later was given before the clock was set back, and would hold for as long.
+/// The longest lease. A lease that ends later was given before the clock was set back, and would block its job by as
+/// much.
 const LONGEST_LEASE_MS: i64 = 10 * 60 * 1000;
 /// How long ended jobs are kept, in milliseconds.
 const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 /// How many ended jobs are kept at most.
 pub(super) const KEPT_JOBS: i64 = 10_000;
 
-/// Among so many numbers one must be asked for, or they are looked up one by one.
+/// If at least one in this many ids of a range is requested, the range is read as a whole; otherwise each id is looked
+/// up.
 const DENSE: i64 = 4;
 
-/// The number of a job.
+/// The id of a job.
 pub type JobId = i64;
 
 /// A job to be queued.
@@ -35,47 +37,47 @@ pub struct NewJob {
     pub key: Digest,
     /// The identity of its action.
     pub action: String,
-    /// What it does.
+    /// The kind of its action.
     pub kind: ActionKind,
 }
 
-/// The right to run a job until a time.
+/// The right to run a job until a certain time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// The job.
     pub job: JobId,
-    /// The fencing number: an older one has no say any more.
+    /// The fencing token: a lease with an older token is invalid.
     pub token: i64,
-    /// How often the job was begun, this time included.
+    /// The number of the attempt, starting at 1.
     pub attempt: u32,
 }
 
 /// How a lease ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobEnd {
-    /// The result is there.
+    /// The result was recorded.
     Done,
-    /// It failed for good.
+    /// It failed and is not retried.
     Failed,
-    /// Nobody wants the result any more.
+    /// The result is not needed any more.
     Superseded,
-    /// It is to be tried again; after the last attempt it has failed.
+    /// It is to be retried; after the last attempt it has failed.
     Requeue {
         /// What went wrong.
         reason: String,
     },
 }
 
-/// Whether the end of a lease counted.
+/// Whether the end of a lease was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
     /// It was recorded.
     Recorded,
-    /// Somebody else holds the job meanwhile: the result must be thrown away.
+    /// The lease is no longer valid: the result must be discarded.
     Stale,
 }
 
-/// Where a job stands.
+/// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobState {
     /// It waits for a worker.
@@ -84,9 +86,9 @@ pub enum JobState {
     Leased,
     /// Its result is in the cache.
     Done,
-    /// It failed for good.
+    /// It failed and is not retried.
     Failed,
-    /// Nobody wanted it any more.
+    /// Its result was no longer needed.
     Superseded,
 }
 
@@ -102,11 +104,11 @@ impl JobState {
     }
 }
 
-/// A result that is recorded together with the end of its job.
+/// A result that is recorded in the transaction that ends its job.
 pub type Recorded = (String, ActionKind, Digest, CachedResult);
 
 impl Store {
-    /// Queues jobs. A key that has an active job already, of any process, gives that job.
+    /// Queues jobs and returns their ids. A key that already has an active job, of any process, returns that job.
     pub fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<JobId>> {
         self.write(move |connection| {
             let mut insert = connection.prepare_cached(
@@ -130,7 +132,7 @@ impl Store {
         })
     }
 
-    /// Leases the first of these jobs, in their order, that no process has.
+    /// Leases the first of these jobs, in their order, that is still queued.
     pub fn claim(&self, owner: &Owner, ids: &[JobId], lease_ms: u64) -> Result<Option<Lease>> {
         let (owner, ids) = (owner.clone(), ids.to_vec());
         self.write(move |connection| {
@@ -157,7 +159,7 @@ impl Store {
         })
     }
 
-    /// Holds a lease longer; false when it is no longer ours.
+    /// Extends a lease; returns false if it is no longer valid.
     pub fn renew(&self, lease: &Lease, lease_ms: u64) -> Result<bool> {
         let lease = lease.clone();
         self.write(move |connection| {
@@ -170,7 +172,7 @@ impl Store {
         })
     }
 
-    /// Ends a lease and records the result, in one transaction; an old token changes nothing.
+    /// Ends a lease and records the result, in one transaction; a stale token changes nothing.
     pub fn finish(&self, lease: &Lease, end: JobEnd, result: Option<Recorded>) -> Result<Finish> {
         let lease = lease.clone();
         self.write(move |connection| {
@@ -202,7 +204,7 @@ impl Store {
         })
     }
 
-    /// Takes back jobs that wait and that nobody wants any more. Another process that waits for one queues it again.
+    /// Cancels queued jobs whose results are not needed any more. Another process that waits for one queues it again.
     pub fn abandon(&self, ids: Vec<JobId>) -> Result<()> {
         if ids.is_empty() {
             return Ok(());
@@ -218,12 +220,12 @@ impl Store {
         })
     }
 
-    /// Where jobs stand; one that is forgotten counts as superseded.
+    /// Returns the states of jobs; a job that was pruned counts as superseded.
     pub fn states(&self, ids: &[JobId]) -> Result<Vec<(JobId, JobState)>> {
         let (Some(first), Some(last)) = (ids.iter().min(), ids.iter().max()) else {
             return Ok(Vec::new());
         };
-        // Jobs of a run have numbers near one another: then one walk is quicker than a look-up for each.
+        // The jobs of one run have ids close together: then reading the range is faster than looking up each one.
         let is_dense = (last - first) / DENSE <= ids.len() as i64;
         self.read(|connection| {
             let found = match is_dense {
@@ -240,8 +242,8 @@ impl Store {
         })
     }
 
-    /// How many jobs wait, and how many run, in all processes. Those of a process that has ended, or that gives no sign of
-    /// life, wait.
+    /// Returns how many jobs wait and how many run, in all processes. A job whose owner has ended, or whose lease has
+    /// expired, counts as waiting.
     pub fn queue_length(&self) -> Result<(u64, u64)> {
         let (queued, leased) = self.read(|connection| {
             let queued: i64 = connection
@@ -257,7 +259,7 @@ impl Store {
         Ok((queued + (leased.len() - running) as u64, running as u64))
     }
 
-    /// What was noted about the failed attempts of a job.
+    /// Returns the notes about the failed attempts of a job.
     pub fn story(&self, id: JobId) -> Result<String> {
         self.read(|connection| {
             Ok(connection
@@ -269,8 +271,8 @@ impl Store {
         })
     }
 
-    /// Queues jobs again whose lease expired or whose owner is gone; after the last attempt they fail.
-    /// Also forgets workers of processes that are gone. Returns how many jobs were taken back.
+    /// Queues jobs again whose lease expired or whose owner is gone; after the last attempt they fail. Also forgets
+    /// workers of processes that are gone. Returns how many jobs were queued again or ended.
     pub fn recover(&self) -> Result<usize> {
         let lost = self.lost(now_ms(), Owner::is_gone)?;
         let owners: HashSet<Owner> = self
@@ -290,7 +292,7 @@ impl Store {
         self.take_back(lost)
     }
 
-    /// The leases that do not hold any more at a time.
+    /// Returns the leases that are invalid at the time `now`.
     pub(super) fn lost(&self, now: i64, is_gone: impl Fn(&Owner) -> bool) -> Result<Vec<Lost>> {
         let leased: Vec<(Lease, Owner, i64)> = self.read(leased)?;
         let lost = leased.into_iter().filter_map(|(lease, owner, until)| {
@@ -328,7 +330,7 @@ impl Store {
             let now = now_ms();
             let mut count = 0;
             for lost in &lost {
-                // One that was renewed since we looked is not lost.
+                // A lease that was renewed since the query is not lost.
                 count += statement.execute(params![
                     lost.lease.job,
                     lost.lease.token,
@@ -343,7 +345,7 @@ impl Store {
     }
 }
 
-/// A lease that does not hold any more.
+/// A lease that is not valid any more.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Lost {
     lease: Lease,
@@ -363,7 +365,7 @@ fn states_between(
 }
 
 fn states_of(connection: &Connection, ids: &[JobId]) -> Result<HashMap<JobId, JobState>> {
-    // As one transaction: beginning another one for each look-up takes longer than the look-up.
+    // In one transaction: beginning one for each look-up takes longer than the look-up.
     let transaction = connection.unchecked_transaction()?;
     let mut statement = transaction.prepare_cached("SELECT id, state FROM jobs WHERE id = ?1")?;
     let mut found = HashMap::with_capacity(ids.len());
@@ -381,7 +383,7 @@ fn id_and_state(row: &rusqlite::Row<'_>) -> rusqlite::Result<(JobId, JobState)> 
     Ok((row.get(0)?, state))
 }
 
-/// The first job that waits and is one of these (sorted).
+/// Returns all leased jobs: the lease, its owner and its end.
 fn leased(connection: &Connection) -> Result<Vec<(Lease, Owner, i64)>> {
     let mut statement = connection.prepare_cached(
         "SELECT id, token, attempts, owner_pid, owner_started, owner_host, lease_until_ms
@@ -403,8 +405,8 @@ fn leased(connection: &Connection) -> Result<Vec<(Lease, Owner, i64)>> {
     Ok(rows.collect::<Result<_, rusqlite::Error>>()?)
 }
 
-/// Removes ended jobs that are old or too many, and those that have waited for a week: whoever still wants the result
-/// queues a new one.
+/// Removes ended jobs that are old or exceed the limit, and those that have waited for a week: a process that still
+/// needs the result queues a new one.
 pub(super) fn prune(connection: &Connection, now: i64, kept: i64) -> Result<()> {
     connection.execute(
         "DELETE FROM jobs WHERE ended_ms < ?1 OR id IN (

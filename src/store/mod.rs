@@ -1,7 +1,7 @@
-//! What we remember: the only door to SQLite and to the blob files.
+//! The persistent records of a course. The only module that uses SQLite and the blob files.
 //!
-//! Any number of processes may share one store. Every process has one writer thread, which commits what is
-//! waiting in groups, and one connection for reading. Nothing here knows courses, plans or workers.
+//! Any number of processes may share one store. Every process has one writer thread, which commits pending writes in
+//! groups, and one connection for reading. The module has no notion of courses, plans or workers.
 
 mod actions;
 mod blobs;
@@ -40,36 +40,36 @@ pub use outputs::{OutputRecord, Written};
 pub use place::{database_inode, network_file_system};
 pub use runs::{Doing, RunRecord, RunState, WorkerNote, WorkerRecord, record_idle_run};
 
-/// Why the store could not do something.
+/// An error of a store operation.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// SQLite said no.
+    /// SQLite failed.
     #[error("the database of clm cannot be used: {0}")]
     Sqlite(#[from] rusqlite::Error),
-    /// The file system said no.
+    /// The file system failed.
     #[error("cannot {what} `{path}`: {error}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
-        /// The reason.
+        /// The cause.
         error: std::io::Error,
     },
-    /// A newer clm wrote the database.
+    /// The database was written by a newer clm.
     #[error("`{path}` was written by a newer clm (its format is {found}, this one knows {known})")]
     Newer {
-        /// The database.
+        /// The path of the database.
         path: PathBuf,
-        /// Its version.
+        /// Its format version.
         found: i64,
-        /// The newest version that this program knows.
+        /// The newest format version that this program supports.
         known: i64,
     },
     /// A write was not committed, or the writer thread is gone.
     #[error("the database of clm cannot be written: {0}")]
     Writer(String),
-    /// A record is not what it should be.
+    /// A record cannot be parsed.
     #[error("a record in the database of clm is damaged: {0}")]
     Damaged(String),
 }
@@ -94,7 +94,7 @@ impl StoreError {
         }
     }
 
-    /// What the person can do about it, by its cause.
+    /// Returns advice for the user, depending on the cause.
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Io { what, error, .. } => return io_hint(Dir::State, what, error),
@@ -126,7 +126,7 @@ impl StoreError {
         Some(hint.to_owned())
     }
 
-    /// Whether SQLite used these words.
+    /// Returns whether the message of SQLite contains these words.
     fn says(&self, words: &str) -> bool {
         match self {
             Self::Writer(reason) => reason.contains(words),
@@ -139,7 +139,7 @@ impl StoreError {
         self.says("unable to open")
     }
 
-    /// Whether the database is not sound. It is set aside and made anew when the store is next opened.
+    /// Returns whether the database is damaged. It is then set aside and recreated when the store is next opened.
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Damaged(_) => true,
@@ -165,7 +165,7 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let hint = error.hint();
         let mut result = Self::internal(error.to_string());
-        // Without records nothing can go on.
+        // Without records no other work can continue.
         result.stops_all = true;
         match hint {
             Some(hint) => result.hint(hint),
@@ -174,14 +174,14 @@ impl From<StoreError> for Error {
     }
 }
 
-/// A handle on the records of one course. Cheap to clone.
+/// A handle to the records of one course. Cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
 struct Inner {
     blobs: PathBuf,
     database: PathBuf,
-    /// Where damage is noted for the next opening, and in which file it was met.
+    /// Records damage for the next opening, together with the database file in which it was found.
     damage: schema::DamageMark,
     reader: Mutex<Connection>,
     writer: Arc<Writer>,
@@ -201,7 +201,7 @@ impl Drop for Inner {
 impl Store {
     /// Opens (or creates) the store in a directory.
     ///
-    /// The diagnostics tell of a database that was set aside because it was corrupt, or that lies elsewhere
+    /// The diagnostics report a database that was set aside because it was corrupt, or one that is stored elsewhere
     /// because the directory is on a network file system.
     pub fn open(dir: &Path) -> Result<(Self, Vec<Diagnostic>)> {
         prepare_dir(dir)?;
@@ -232,7 +232,7 @@ impl Store {
         self.noting_damage(read(&lock(&self.0.reader)))
     }
 
-    /// Damage that a run meets is noted, so that the next one starts with a new database.
+    /// Records damage found by this run, so that the next run starts with a new database.
     fn noting_damage<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result
             && error.is_damage()
@@ -248,7 +248,8 @@ impl Store {
         result
     }
 
-    /// Runs a write and waits until it is committed: here when no other thread writes, else on the writer thread.
+    /// Runs a write and waits until it is committed: on this thread when no other thread writes, else on the writer
+    /// thread.
     fn write<T: Send + 'static>(
         &self,
         write: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
@@ -263,7 +264,7 @@ impl Store {
                 .and_then(|connection| in_savepoint(connection, write));
             Box::new(move |committed| {
                 let result = committed.map_err(StoreError::Writer).and(result);
-                // The caller may be gone; the write counts all the same.
+                // The caller may have gone away; the write is still committed.
                 let _ = sender.send(result);
             })
         });
@@ -272,8 +273,8 @@ impl Store {
         self.noting_damage(receiver.recv().map_err(|_| gone())?)
     }
 
-    /// Runs a write on the writer thread, after those before it, without waiting for it. Only for what can be found out
-    /// again: if it fails, that is logged and the next write that a caller waits for says why.
+    /// Runs a write on the writer thread, after the writes before it, without waiting for it. Only for data that can be
+    /// computed again: a failure is logged, and reported by the next write that a caller waits for.
     fn write_later(&self, write: impl FnOnce(&Connection) -> Result<()> + Send + 'static) {
         let job: Write = Box::new(move |connection| {
             let result = connection
@@ -285,34 +286,34 @@ impl Store {
                 }
             })
         });
-        // A caller that waits for a write gets the error that the writer is gone.
+        // If the writer thread is gone, the next caller that waits for a write gets the error.
         self.send(job);
     }
 
-    /// Waits until everything that was written before is committed.
+    /// Waits until all earlier writes are committed.
     pub fn settle(&self) -> Result<()> {
         self.write(|_| Ok(()))
     }
 
-    /// Returns a number that changes when another process writes records. Writes of this process do not change it: it has
-    /// one connection that writes, and the number is that connection's.
+    /// Returns a number that changes when another process writes records. Writes of this process do not change it,
+    /// since the number belongs to the only connection with which this process writes.
     pub fn version_of_others(&self) -> Result<i64> {
         self.write(|connection| {
             Ok(connection.query_row("PRAGMA data_version", [], |row| row.get(0))?)
         })
     }
 
-    /// Forgets pages of the database that are only kept in case they are needed again.
+    /// Frees cached pages of the database.
     pub fn release_memory(&self) {
         let shrink = |connection: &Connection| connection.execute_batch("PRAGMA shrink_memory");
-        // It is about memory alone: if it fails, nothing is lost.
+        // Affects only memory use, so errors are ignored.
         let _ = shrink(&lock(&self.0.reader));
         if let Some(connection) = self.0.writer.alone() {
             let _ = shrink(&connection);
         }
     }
 
-    /// Gives a write to the writer thread; `None` when that is gone.
+    /// Sends a write to the writer thread; returns `None` if the thread is gone.
     fn send(&self, job: Write) -> Option<()> {
         let sender = lock(&self.0.sender);
         self.0.writer.waiting.fetch_add(1, Ordering::SeqCst);
@@ -321,7 +322,7 @@ impl Store {
     }
 }
 
-/// Creates the state directory: invisible to git, to backups and to other users.
+/// Creates the state directory: ignored by git, skipped by backups and not readable by other users.
 fn prepare_dir(dir: &Path) -> Result<()> {
     private::state_dir(dir).map_err(|error| StoreError::io("create", dir, error))?;
     if dir.join("CACHEDIR.TAG").exists() && dir.join(".gitignore").exists() {
@@ -336,7 +337,7 @@ fn prepare_dir(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The wall clock in milliseconds since 1970, the unit of times in the database.
+/// Returns the wall clock time in milliseconds since 1970, the unit of times in the database.
 fn now_ms() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

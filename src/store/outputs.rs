@@ -1,4 +1,4 @@
-//! The ledger: every output that we wrote, so that we never remove or trust a file of somebody else.
+//! The records of all outputs that clm wrote, so that it never removes or trusts a foreign file.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use crate::digest::Digest;
 use super::files::{FileRecord, stamp};
 use super::{Result, Store, digest};
 
-/// An output that we wrote.
+/// An output that clm wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputRecord {
-    /// Its bytes, and its stamp in its place: [`Stamp::NONE`](crate::digest::Stamp::NONE) while it is being written.
+    /// Its digest and stamp; the stamp is [`Stamp::NONE`](crate::digest::Stamp::NONE) while it is being written.
     pub file: FileRecord,
     /// The specification and output root it belongs to.
     pub scope: Arc<str>,
-    /// The digest of what we wrote there before: it may still be there until the new bytes are known to be in place. In a
-    /// box, since there are very many records and hardly any has one.
+    /// The digest of clm's previous output at this path: it may still be in place until the new bytes are known to be.
+    /// Boxed, since there are very many records and few have one.
     pub before: Option<Box<Digest>>,
-    /// Whether these bytes were found there, and nothing proves that we wrote them.
+    /// Whether these bytes were found in place, and nothing proves that clm wrote them.
     pub is_adopted: bool,
 }
 
 impl OutputRecord {
-    /// Whether we wrote bytes with this digest there; none when the record says nothing about them.
+    /// Returns whether clm wrote bytes with this digest there; `None` if the record does not say.
     pub fn wrote(&self, digest: Digest) -> Option<bool> {
         if self.file.digest == digest {
             return Some(!self.is_adopted);
@@ -34,11 +34,11 @@ impl OutputRecord {
     }
 }
 
-/// An output to be recorded: its path, what is known of it, and the action that made it, which only the records keep.
+/// An output to be recorded: its path, its record, and the action that made it, which is stored in the database only.
 pub type Written = (Arc<str>, OutputRecord, Arc<str>);
 
 impl Store {
-    /// All outputs by path. `name` gives the text of a path to be kept, which others may hold as well.
+    /// Returns all outputs by path. `name` returns the shared copy of a path's text.
     pub fn outputs(
         &self,
         name: &mut dyn FnMut(&str) -> Arc<str>,
@@ -49,7 +49,7 @@ impl Store {
             let sql = format!("SELECT {COLUMNS} FROM outputs");
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query([])?;
-            // One allocation, which goes as a whole.
+            // Sized in advance: one allocation, which is freed as a whole.
             let mut outputs = HashMap::with_capacity(usize::try_from(count).unwrap_or(0));
             let mut scopes = Scopes::default();
             while let Some(row) = rows.next()? {
@@ -60,7 +60,7 @@ impl Store {
         })
     }
 
-    /// One output.
+    /// Returns the record of one output.
     pub fn output(&self, path: &str) -> Result<Option<OutputRecord>> {
         self.read(|connection| {
             let sql = format!("SELECT {COLUMNS} FROM outputs WHERE path = ?1");
@@ -76,12 +76,12 @@ impl Store {
         self.write(move |connection| insert(connection, &outputs))
     }
 
-    /// Records outputs some time soon, before anything that is written after this.
+    /// Records outputs without waiting, but before any later write.
     pub fn record_outputs_later(&self, outputs: Vec<Written>) {
         self.write_later(move |connection| insert(connection, &outputs));
     }
 
-    /// Records new stamps of outputs some time soon: their bytes are what they were.
+    /// Records new stamps of outputs with unchanged bytes, without waiting.
     pub fn restamp_outputs_later(&self, outputs: Vec<(Arc<str>, OutputRecord)>) {
         self.write_later(move |connection| {
             let mut statement = connection.prepare_cached(
@@ -109,7 +109,7 @@ impl Store {
         });
     }
 
-    /// Forgets outputs that are gone or no longer ours.
+    /// Removes the records of outputs that were deleted or are no longer clm's.
     pub fn forget_outputs(&self, paths: Vec<Arc<str>>) -> Result<()> {
         if paths.is_empty() {
             return Ok(());
@@ -124,11 +124,11 @@ impl Store {
     }
 }
 
-/// What a record is read from.
+/// The columns that [`record`] reads.
 const COLUMNS: &str =
     "path, digest, recorded_ns, scope, size, mtime_ns, ctime_ns, inode, device, before, adopted";
 
-/// A few scopes for very many outputs.
+/// Interns scopes: there are few scopes and very many outputs.
 #[derive(Default)]
 struct Scopes(HashSet<Arc<str>>);
 

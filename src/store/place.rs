@@ -1,4 +1,5 @@
-//! Where the database lies: in the state directory, or in the user's cache when that is on a network.
+//! The location of the database: the state directory, or the user's cache directory when that is on a network file
+//! system.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use crate::mounts::{self, Mount};
 
 use super::{Result, StoreError};
 
-/// File systems on which SQLite's shared memory does not work between machines, by their number in `statfs`.
+/// File systems on which SQLite's shared memory does not work between machines, by their `f_type` in `statfs`.
 const NETWORK_FILE_SYSTEMS: &[(i64, &str)] = &[
     (0x6969, "NFS"),
     (0x517b, "SMB"),
@@ -20,9 +21,9 @@ const NETWORK_FILE_SYSTEMS: &[(i64, &str)] = &[
     (0x00c3_6400, "Ceph"),
     (0x0bd0_0bd0, "Lustre"),
 ];
-/// The number of FUSE, which is anything: the mount table tells what.
+/// The `f_type` of all FUSE file systems; the mount table names the actual one.
 const FUSE: i64 = 0x6573_5546;
-/// What reaches over a network by FUSE.
+/// FUSE file systems that work over a network.
 const NETWORK_FUSE: &[&str] = &[
     "sshfs",
     "rclone",
@@ -36,7 +37,7 @@ const NETWORK_FUSE: &[&str] = &[
     "cephfs",
 ];
 
-/// The name of the network file system that a directory lies on, if it does.
+/// Returns the name of the network file system that contains a directory, if any.
 pub fn network_file_system(dir: &Path) -> Option<&'static str> {
     let stat = nix::sys::statfs::statfs(dir).ok()?;
     #[allow(clippy::unnecessary_cast)] // its width differs between platforms
@@ -50,13 +51,13 @@ pub fn network_file_system(dir: &Path) -> Option<&'static str> {
         .map(|(_, name)| *name)
 }
 
-/// The inode of the database of a state directory; none when there is no database.
+/// Returns the inode of the database of a state directory; `None` if there is no database.
 pub fn database_inode(dir: &Path) -> Option<u64> {
     let file = place_of_database(dir, &mut Vec::new()).ok()?;
     Some(Stamp::of(&std::fs::metadata(file).ok()?).inode)
 }
 
-/// The database's file: in the state directory, or in the user's cache when that is on a network.
+/// Returns the path of the database: in the state directory, or in the user's cache when that is on a network.
 pub fn place_of_database(dir: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<PathBuf> {
     let Some(name) = network_file_system(dir) else {
         return Ok(dir.join("clm.db"));
@@ -77,10 +78,10 @@ pub fn place_of_database(dir: &Path, diagnostics: &mut Vec<Diagnostic>) -> Resul
     Ok(own.join("clm.db"))
 }
 
-/// The kind of FUSE mount that holds `dir`, if it reaches over a network.
+/// Returns the kind of the FUSE mount that contains `dir`, if it is a network file system.
 fn network_fuse(mounts: &[Mount], dir: &Path) -> Option<&'static str> {
     let holding = mounts.iter().filter(|mount| dir.starts_with(&mount.point));
-    // Of two mounts on one point the later one is seen.
+    // Of two mounts on the same point the later one is visible.
     let holding = holding.max_by_key(|mount| mount.point.as_os_str().len())?;
     let kind = holding.kind.strip_prefix("fuse.")?;
     NETWORK_FUSE.iter().find(|known| **known == kind).copied()

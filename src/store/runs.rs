@@ -1,4 +1,4 @@
-//! Runs and workers, for people who ask what happened.
+//! Records of runs and workers, for commands that report what happened.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -12,53 +12,53 @@ use crate::events::{ActionKind, Counts};
 
 use super::{Owner, Result, Store, from_json, jobs, now_ms, place, to_json};
 
-/// How far a run is.
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunState {
-    /// It goes on.
+    /// It is in progress.
     Running,
     /// It ended.
     Ended,
-    /// Its process ended before it did.
+    /// Its process ended before the run did.
     Interrupted,
 }
 
-/// A run.
+/// The record of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunRecord {
-    /// Its number.
+    /// Its id.
     pub id: i64,
     /// What caused it.
     pub trigger: String,
-    /// How far it is.
+    /// Its state.
     pub state: RunState,
-    /// When it began, in milliseconds since 1970.
+    /// The start, in milliseconds since 1970.
     pub started_ms: i64,
-    /// How it went; none before it has ended.
+    /// The counts of its actions; `None` until it has ended.
     pub counts: Option<Counts>,
-    /// How long it took, in milliseconds.
+    /// Its duration, in milliseconds; `None` until it has ended.
     pub duration_ms: Option<u64>,
-    /// The first thing that it made, and why.
+    /// The first output it made, and why.
     pub reason: Option<String>,
 }
 
-/// What a worker does.
+/// The state of a worker of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerNote {
-    /// What it can do.
+    /// The kind of actions it runs.
     pub kind: ActionKind,
-    /// Its number among those of its kind and of this process.
+    /// Its number among the workers of its kind in this process.
     pub number: usize,
-    /// Its process.
+    /// Its process id.
     pub pid: u32,
     /// `started`, `busy` or `idle`.
     pub state: &'static str,
-    /// What it works on; none when it is idle.
+    /// Its current work; `None` if it is idle.
     pub doing: Option<Doing>,
 }
 
-/// What a worker works on.
+/// The current work of a worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Doing {
     /// The file the author edits.
@@ -67,29 +67,29 @@ pub struct Doing {
     pub label: String,
     /// Steps done.
     pub done: u64,
-    /// Steps in all; 0 when not known.
+    /// The number of steps; 0 if unknown.
     pub total: u64,
 }
 
-/// A worker of a process that lives.
+/// A worker of a living process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerRecord {
-    /// Its process.
+    /// Its process id.
     pub pid: u32,
     /// The clm process it belongs to.
     pub owner: Owner,
-    /// What it can do.
+    /// The kind of actions it runs.
     pub kind: String,
     /// `started`, `busy` or `idle`.
     pub state: String,
-    /// What it works on.
+    /// Its current work; `None` if it is idle.
     pub doing: Option<Doing>,
-    /// When it began that, or became idle, in milliseconds since 1970.
+    /// When it began that work or became idle, in milliseconds since 1970.
     pub since_ms: i64,
 }
 
 impl Store {
-    /// Records that a run of this process begins; gives its number.
+    /// Records that a run of this process begins, and returns its id.
     pub fn begin_run(&self, trigger: &str) -> Result<i64> {
         let trigger = trigger.to_owned();
         let owner = Owner::current();
@@ -109,7 +109,7 @@ impl Store {
         })
     }
 
-    /// Records how a run went, and the first thing that it made with its reason; old runs and jobs are forgotten.
+    /// Records the outcome of a run and the first output that it made with its reason, and prunes old runs and jobs.
     pub fn finish_run(
         &self,
         run: i64,
@@ -128,7 +128,7 @@ impl Store {
         })
     }
 
-    /// The last runs, newest first.
+    /// Returns the most recent runs, newest first.
     pub fn recent_runs(&self, limit: u32) -> Result<Vec<RunRecord>> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
@@ -138,7 +138,7 @@ impl Store {
             )?;
             let mut rows = statement.query([limit])?;
             let mut runs = Vec::new();
-            // A process does one run after the other.
+            // A process does one run at a time: if it began a later one, this one was interrupted.
             let mut later: HashSet<Owner> = HashSet::new();
             while let Some(row) = rows.next()? {
                 let counts: Option<String> = row.get(3)?;
@@ -172,7 +172,7 @@ impl Store {
         })
     }
 
-    /// Records some time soon what a worker of this process does.
+    /// Records the state of a worker of this process, without waiting.
     pub fn note_worker(&self, note: WorkerNote) {
         let owner = Owner::current();
         self.write_later(move |connection| {
@@ -201,7 +201,7 @@ impl Store {
         });
     }
 
-    /// Forgets some time soon a worker of this process that has ended.
+    /// Removes the record of a worker of this process that has ended, without waiting.
     pub fn forget_worker(&self, kind: ActionKind, number: usize) {
         let owner = Owner::current();
         self.write_later(move |connection| {
@@ -221,7 +221,7 @@ impl Store {
         });
     }
 
-    /// The workers that live, of all processes that live.
+    /// Returns the living workers of all living processes.
     pub fn workers(&self) -> Result<Vec<WorkerRecord>> {
         let now = now_ms();
         let workers = self.read(worker_rows)?;
@@ -233,7 +233,8 @@ impl Store {
 }
 
 impl WorkerRecord {
-    /// Whether it can be alive: nothing is certain about another machine, whose workers say something now and then.
+    /// Returns whether it may be alive. Processes of another machine cannot be checked, but their workers report their
+    /// state from time to time.
     fn is_alive(&self, now_ms: i64) -> bool {
         if self.owner.is_gone() {
             return false;
@@ -245,17 +246,17 @@ impl WorkerRecord {
     }
 }
 
-/// Workers of this machine's processes that are gone are not counted; those of others that say nothing for so long neither.
+/// How long a worker on another machine may report nothing before it is regarded as dead.
 const SILENT_MS: i64 = 15 * 60 * 1000;
 
-/// Whether a process of this machine has a number.
+/// Returns whether a process with this id exists on this machine.
 fn is_there(pid: u32) -> bool {
     use nix::errno::Errno;
     let pid = i32::try_from(pid).map(nix::unistd::Pid::from_raw);
     pid.is_ok_and(|pid| nix::sys::signal::kill(pid, None) != Err(Errno::ESRCH))
 }
 
-/// All workers that are recorded.
+/// Returns all recorded workers.
 pub(super) fn worker_rows(connection: &Connection) -> Result<Vec<WorkerRecord>> {
     let mut statement = connection.prepare_cached(
         "SELECT pid, owner_pid, owner_started, owner_host, kind, state, source, label, done, total, since_ms
@@ -287,7 +288,7 @@ pub(super) fn worker_rows(connection: &Connection) -> Result<Vec<WorkerRecord>> 
 /// How many records of runs are kept.
 const KEPT_RUNS: i64 = 200;
 
-/// Removes records of runs but for the last ones.
+/// Removes all but the most recent records of runs.
 pub(super) fn prune(connection: &Connection) -> Result<()> {
     connection.execute(
         "DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - ?1",
@@ -296,7 +297,7 @@ pub(super) fn prune(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Reads an owner from three columns of a row, from `first` on.
+/// Reads an owner from three columns of a row, starting at `first`.
 pub(super) fn read_owner(row: &Row<'_>, first: usize) -> Result<Owner, rusqlite::Error> {
     Ok(Owner {
         pid: row.get(first)?,
@@ -305,7 +306,7 @@ pub(super) fn read_owner(row: &Row<'_>, first: usize) -> Result<Owner, rusqlite:
     })
 }
 
-/// Forgets the workers of a process that is gone.
+/// Removes the workers of a process that is gone.
 pub(super) fn forget_workers(connection: &Connection, owner: &Owner) -> Result<()> {
     connection.execute(
         "DELETE FROM workers WHERE owner_pid = ?1 AND owner_started = ?2 AND owner_host = ?3",
@@ -314,7 +315,8 @@ pub(super) fn forget_workers(connection: &Connection, owner: &Owner) -> Result<(
     Ok(())
 }
 
-/// Records a run that had nothing to do, in the database of a state directory that no store has open. Gives its number.
+/// Records a run that had nothing to do, in the database of a state directory that no store of this process has open.
+/// Returns its id.
 pub fn record_idle_run(
     dir: &Path,
     trigger: &str,
@@ -328,7 +330,7 @@ pub fn record_idle_run(
     )?;
     connection.busy_timeout(Duration::from_secs(30))?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    // The last one that closes would wait for the disk; the next real run moves the log into the database anyway.
+    // Closing the last connection would run a checkpoint, which waits for the disk; the next real run does that anyway.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let ended_ms = now_ms();
     let duration_ms = duration.as_millis() as i64;

@@ -1,4 +1,4 @@
-//! Tables, versions, and how a database is opened.
+//! The tables and their versions, opening the database, and handling a damaged one.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,30 +17,30 @@ use super::{Result, StoreError};
 /// The version of the tables below.
 const VERSION: i64 = 10;
 
-/// What the second version added.
+/// Added by version 2.
 const CHECKSUMS: &str = "
 CREATE TABLE checksums (digest TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID;
 ";
 
-/// What the third version added.
+/// Added by version 3.
 const REASONS: &str = "
 ALTER TABLE runs ADD COLUMN reason TEXT;
 ";
 
-/// What the fourth version added: the jobs that wait, in the order in which they are claimed.
+/// Added by version 4: the waiting jobs in the order in which they are claimed.
 const WAITING: &str = "
 CREATE INDEX jobs_waiting ON jobs (priority DESC, expected_ms DESC, id) WHERE state = 'queued';
 ";
 
-/// What the fifth version changed: a claim touches neither the index of the keys nor one of leases. The few leased jobs
-/// are found among the active ones.
+/// Changed by version 5: a claim updates neither the index of the keys nor one of leases. The few leased jobs are found
+/// among the active ones.
 const FEWER_INDICES: &str = "
 DROP INDEX jobs_active;
 DROP INDEX jobs_leased;
 CREATE UNIQUE INDEX jobs_active ON jobs (key) WHERE ended_ms IS NULL;
 ";
 
-/// What the sixth version added: whole stamps. The rows that are there have no change time, and prove nothing.
+/// Added by version 6: complete stamps. Existing rows have no change time, so their stamps prove nothing.
 const STAMPS: &str = "
 ALTER TABLE files ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE files ADD COLUMN device INTEGER NOT NULL DEFAULT 0;
@@ -48,14 +48,14 @@ ALTER TABLE outputs ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE outputs ADD COLUMN device INTEGER NOT NULL DEFAULT 0;
 ";
 
-/// What the seventh version added: the bytes that an output may still have until its new ones are in place, and whether clm
-/// found its bytes there and did not write them.
+/// Added by version 7: the bytes that an output may still have until its new ones are in place, and whether clm found
+/// its bytes in place and did not write them.
 const PROVENANCE: &str = "
 ALTER TABLE outputs ADD COLUMN before TEXT;
 ALTER TABLE outputs ADD COLUMN adopted INTEGER NOT NULL DEFAULT 0;
 ";
 
-/// What the eighth version added: when an action was last planned, the last collection, and whose workers there are.
+/// Added by version 8: when an action was last planned, the last collection, and the owners of workers.
 const BOUNDS: &str = "
 ALTER TABLE latest ADD COLUMN planned_ms INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE collections (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, ended_ms INTEGER NOT NULL);
@@ -64,8 +64,8 @@ ALTER TABLE workers ADD COLUMN owner_started INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE workers ADD COLUMN owner_host TEXT NOT NULL DEFAULT '';
 ";
 
-/// What the ninth version added: whose run it is, and what every worker does. Workers are only those of living processes:
-/// nothing is lost with the old table.
+/// Added by version 9: the owner of a run, and what every worker does. Only workers of living processes are recorded,
+/// so nothing is lost with the old table.
 const OWNERS: &str = "
 ALTER TABLE runs ADD COLUMN owner_pid INTEGER;
 ALTER TABLE runs ADD COLUMN owner_started INTEGER;
@@ -79,7 +79,7 @@ CREATE TABLE workers (
 ) WITHOUT ROWID;
 ";
 
-/// What the tenth version removed: the order in which jobs start is that of the process that queued them.
+/// Removed by version 10: the process that queues jobs decides on the order in which they start.
 const NO_ORDER: &str = "
 DROP INDEX jobs_waiting;
 ALTER TABLE jobs DROP COLUMN priority;
@@ -129,9 +129,9 @@ CREATE TABLE runs (
 );
 ";
 
-/// Opens the connections for writing and reading; a corrupt database is set aside and made anew.
+/// Opens the connections for writing and reading; a corrupt database is set aside and recreated.
 pub fn open(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<(Connection, Connection)> {
-    // One process at a time: switching a new database to WAL and setting a damaged one aside bear no company.
+    // One process at a time: switching a new database to WAL and setting a damaged one aside must not run concurrently.
     let lock = path.with_extension("lock");
     let io = |error: std::io::Error| StoreError::io("lock", &lock, error);
     let file = files::open_or_create(&lock).map_err(io)?;
@@ -154,7 +154,7 @@ pub fn open(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<(Connectio
         mark.remove();
         return connect(path);
     }
-    // What cannot be read proves no damage: an error of the disk may pass.
+    // A database that cannot be read is not proved damaged: a disk error may be temporary.
     read_through(path)?;
     let aside = set_aside(path)?;
     mark.remove();
@@ -168,21 +168,21 @@ pub fn open(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<(Connectio
     connect(path)
 }
 
-/// How damage was met.
+/// How damage was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// A record is not what it should be: nothing but a new database helps.
+    /// A record cannot be parsed: only a new database helps.
     Record,
-    /// SQLite could not make sense of what it read. It says the same when the disk gave an error, which may pass.
+    /// SQLite found the file malformed. It reports the same after a disk error, which may be temporary.
     Reading,
 }
 
-/// Whether SQLite could not make sense of what it read.
+/// Returns whether SQLite found the file malformed.
 pub fn is_failed_reading(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
 }
 
-/// Whether every page of a database can be read and is in order.
+/// Returns whether every page of a database can be read and passes SQLite's check.
 fn is_sound(path: &Path) -> bool {
     let check = |connection: Connection| {
         connection.pragma_query_value(None, "quick_check", |row| row.get::<_, String>(0))
@@ -192,7 +192,7 @@ fn is_sound(path: &Path) -> bool {
         .is_ok_and(|answer| answer == "ok")
 }
 
-/// Reads a database and its log to their ends. Errors are those of reading; what does not exist is read.
+/// Reads a database and its log to the end. Returns errors of reading; a missing file is no error.
 fn read_through(path: &Path) -> Result<()> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
@@ -207,15 +207,15 @@ fn read_through(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A note beside the database that a process met damage in it.
+/// A file beside the database which records that a process found damage in it.
 pub struct DamageMark {
     path: PathBuf,
-    /// The database file it is about: one that is made later is sound.
+    /// The inode of the damaged database file: a database created later is sound.
     inode: u64,
 }
 
 impl DamageMark {
-    /// The mark for the database that is now at a path.
+    /// Returns the mark for the database that is now at a path.
     pub fn of(database: &Path) -> Self {
         Self {
             path: database.with_extension("damaged"),
@@ -223,17 +223,17 @@ impl DamageMark {
         }
     }
 
-    /// Notes the damage.
+    /// Records the damage.
     pub fn set(&self, found: Found) {
         let sign = match found {
             Found::Record => "",
             Found::Reading => " reading",
         };
-        // Without the note the next run meets the damage itself.
+        // If this fails, the next run finds the damage itself.
         let _ = private::write(&self.path, format!("{}{sign}", self.inode).as_bytes());
     }
 
-    /// What was noted of this database.
+    /// Returns the damage recorded for this database.
     fn found(&self) -> Option<Found> {
         let text = files::read_to_string(&self.path).ok()?;
         let (inode, found) = match text.strip_suffix(" reading") {
@@ -248,12 +248,12 @@ impl DamageMark {
     }
 }
 
-/// The page cache of a connection: records are small and mostly looked at once.
+/// The page cache of a connection, in KiB: records are small and most are read only once.
 const CACHE_KB: i64 = 1000;
 
 fn connect(path: &Path) -> Result<(Connection, Connection)> {
-    // SQLite gives its log and its shared memory the permissions of the database.
-    // Where that fails, SQLite says why.
+    // Created first because SQLite gives its log and shared memory the permissions of the database. If this fails,
+    // SQLite reports why.
     let _ = private::append(path);
     let writer = Connection::open(path)?;
     writer.busy_timeout(Duration::from_secs(30))?;
@@ -279,7 +279,7 @@ fn connect(path: &Path) -> Result<(Connection, Connection)> {
     reader.busy_timeout(Duration::from_secs(30))?;
     reader.pragma_update(None, "cache_size", -CACHE_KB)?;
     reader.pragma_update(None, "query_only", true)?;
-    // Damage had better be found now than in the middle of a build: a first look at every table.
+    // Finds damage now and not in the middle of a build: reads a row of every table.
     for table in [
         "actions",
         "discovered",
@@ -296,7 +296,7 @@ fn connect(path: &Path) -> Result<(Connection, Connection)> {
             |_| Ok(()),
         )?;
     }
-    // What every build reads anyway is walked through whole (a page at a time, without its rows).
+    // The tables that every build reads anyway are scanned completely (page by page, without decoding the rows).
     for table in ["files", "latest", "outputs"] {
         reader.query_row(&format!("SELECT count(*) FROM {table}"), [], |_| Ok(()))?;
     }
@@ -307,11 +307,11 @@ fn connect(path: &Path) -> Result<(Connection, Connection)> {
 }
 
 fn migrate(connection: &Connection) -> Result<()> {
-    // Before there is any table, or it has no effect: lets removed results give their space back.
+    // Works only before there is any table: lets the database return the space of removed results.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    // Another process may have been quicker.
+    // Another process may have migrated it first.
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version < 1 {
         connection.execute_batch(TABLES)?;
@@ -348,7 +348,7 @@ fn migrate(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// The columns of every table, and how everything else was made.
+/// Returns the columns of every table, and the SQL that created everything else.
 fn shape(connection: &Connection) -> Result<BTreeSet<String>> {
     let mut shape = BTreeSet::new();
     for query in [
@@ -366,7 +366,7 @@ fn shape(connection: &Connection) -> Result<BTreeSet<String>> {
     Ok(shape)
 }
 
-/// Checks that the tables are those that this version makes: otherwise a build would fail in the middle.
+/// Checks that the tables are those of this version: otherwise a build would fail halfway.
 fn check_shape(connection: &Connection) -> Result<()> {
     static EXPECTED: OnceLock<Option<BTreeSet<String>>> = OnceLock::new();
     let expected = EXPECTED.get_or_init(|| {
@@ -386,7 +386,7 @@ fn check_shape(connection: &Connection) -> Result<()> {
     )))
 }
 
-/// What errors say about a database whose tables are not ours, or not as we made them.
+/// Parts of error messages about a database whose tables are not clm's, or were changed.
 const STRANGE: &[&str] = &[
     "no such table",
     "no such column",
@@ -400,13 +400,13 @@ const STRANGE: &[&str] = &[
     "not a database",
 ];
 
-/// Whether the text of an error says that the file is not a sound database of ours.
+/// Returns whether an error message means that the file is not a sound database of clm.
 pub fn is_strange(text: &str) -> bool {
     STRANGE.iter().any(|sign| text.contains(sign))
 }
 
-/// Whether an error means that the file is not a sound database of ours: also when tables lack what we made, or are
-/// there although its version says that it is empty.
+/// Returns whether an error means that the file is not a sound database of clm. This includes missing tables or
+/// columns, and existing tables in a database whose version says that it is empty.
 pub fn is_corrupt(error: &rusqlite::Error) -> bool {
     matches!(
         error,

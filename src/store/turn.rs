@@ -1,11 +1,12 @@
-//! Waiting for the database in turns, when many processes want to write.
+//! A fair queue for the write lock of the database, used when many processes want to write.
 //!
-//! SQLite lets a process that finds the database busy sleep and try again, longer each time: the unlucky one waits for
-//! seconds while others write a thousand times. Here those who wait note in a file since when they do, and the one who
-//! has waited longest tries again and again while the others sleep. Whoever had to wait then has the database for a turn
-//! of some transactions, says so in the file, and steps back behind those who wait when it is over: a database that changes
-//! hands for every transaction is slow, since nothing of it can be kept in memory. Nothing but fairness hangs on all
-//! this: what is right is up to SQLite's own locks. Whoever finds the database free knows nothing of the file.
+//! SQLite makes a process that finds the database busy sleep and retry with growing pauses: an unlucky process waits
+//! for seconds while others write a thousand times. Here each waiting process notes in a file when its wait began; the
+//! one that has waited longest retries often while the others sleep. A process that had to wait then owns the database
+//! for a turn of several transactions, notes the end of the turn in the file, and afterwards queues behind those that
+//! wait: changing the writer for every transaction would be slow, since the page cache is lost each time. The file
+//! affects only fairness; correctness rests on SQLite's own locks. A process that finds the database free does not use
+//! the file.
 
 use std::fs::{File, OpenOptions};
 use std::io::Result as IoResult;
@@ -17,36 +18,37 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::lock;
 
-/// How long the first one sleeps before it tries again, when nobody has a turn.
+/// The first retry pause of the process at the head of the queue, while there is no turn.
 const TRY_AGAIN: Duration = Duration::from_micros(50);
-/// How long the others sleep at most.
+/// The longest pause of the other processes.
 const LONGEST: Duration = Duration::from_millis(10);
-/// Whoever waits longer than this is waited for no more: it may have been stopped, or have died.
+/// A process that has waited longer than this is ignored: it may have been stopped or have died.
 const FORGOTTEN_NS: u64 = 1_000_000_000;
-/// When a database is given up that others keep busy.
+/// How long a process waits for a busy database before it gives up.
 const GIVE_UP: Duration = Duration::from_secs(30);
 
-/// Places in the file. A process has the place of its number; two that share one may overtake each other.
+/// The number of places in the file. A process uses the place of its process id modulo this; two that share one may
+/// overtake each other.
 const PLACES: usize = 1024;
 const PLACE: usize = size_of::<u64>();
-/// Behind all places stands when the turn ends.
+/// The entry after all places: when the current turn ends.
 const TURN_END: usize = PLACES;
 
-/// How long a process that had to wait may go on before it steps back: all who wait have had a turn after `ROUND`, or, when
-/// they are too many for that, after the shortest turns that are worth the change.
+/// The length of a turn is `ROUND` divided by the number of waiting processes, but at least `SHORTEST`, the shortest
+/// turn that is worth changing the writer, and at most `LONGEST_TURN`.
 const ROUND: Duration = Duration::from_millis(48);
 const SHORTEST: Duration = Duration::from_micros(800);
 const LONGEST_TURN: Duration = Duration::from_millis(4);
 
-/// The queue in front of a database.
+/// The queue for the write lock of a database.
 pub struct Turn {
     path: PathBuf,
-    /// Until when it is ours, if we had to wait for it.
+    /// The end of our turn, if we had to wait for it.
     ours: Mutex<Option<Instant>>,
 }
 
 impl Turn {
-    /// The queue for a database.
+    /// Returns the queue for a database.
     pub fn of(database: &Path) -> Self {
         Self {
             path: database.with_extension("turn"),
@@ -54,7 +56,8 @@ impl Turn {
         }
     }
 
-    /// Begins a transaction that writes; the connection itself must not wait for a busy database.
+    /// Begins a write transaction, waiting in the queue if need be. The connection must have no busy timeout of its
+    /// own.
     pub fn begin<'a>(&self, connection: &'a Connection) -> rusqlite::Result<Transaction<'a>> {
         let begin = || Transaction::new_unchecked(connection, TransactionBehavior::Immediate);
         if !self.steps_back() {
@@ -64,7 +67,7 @@ impl Turn {
             }
         }
         let started = Instant::now();
-        // Where there can be no file, everybody tries again now and then.
+        // If the file cannot be created, every process just retries at intervals.
         let waiting = Waiting::since_now(&self.path).ok();
         loop {
             let (is_first, pause) = waiting.as_ref().map_or((true, SHORTEST), Waiting::pause);
@@ -82,7 +85,7 @@ impl Turn {
         }
     }
 
-    /// Whether our turn is over, and others wait.
+    /// Returns whether our turn is over and other processes wait.
     fn steps_back(&self) -> bool {
         let mut ours = lock(&self.ours);
         if ours.is_none_or(|until| Instant::now() < until) {
@@ -97,7 +100,7 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
-/// Our note in the file, until it is dropped.
+/// Our entry in the file; cleared on drop.
 struct Waiting {
     file: File,
     since: u64,
@@ -111,8 +114,8 @@ impl Waiting {
         Ok(Self { file, since })
     }
 
-    /// Whether nobody has waited longer than we have, and how long to sleep before we look again: the one whose turn it is
-    /// is left alone.
+    /// Returns whether we may try now (no process has waited longer and no turn is running), and how long to sleep
+    /// before the next check.
     fn pause(&self) -> (bool, Duration) {
         let notes = Notes::of(&self.file);
         let ahead = notes.waiting_before(self.since);
@@ -124,7 +127,7 @@ impl Waiting {
         (ahead == 0 && left.is_zero(), pause)
     }
 
-    /// Says when our turn ends that begins now, and how long that is.
+    /// Notes that our turn begins now, and returns its length.
     fn begin_turn(&self) -> Duration {
         let notes = Notes::of(&self.file);
         let others = notes.waiting_before(u64::MAX).max(1);
@@ -140,7 +143,7 @@ impl Drop for Waiting {
     }
 }
 
-/// What everybody noted: times, in nanoseconds since 1970.
+/// The entries of all processes: times in nanoseconds since 1970.
 struct Notes {
     bytes: [u8; (PLACES + 1) * PLACE],
     now: u64,
@@ -149,13 +152,13 @@ struct Notes {
 impl Notes {
     fn of(file: &File) -> Self {
         let mut bytes = [0; (PLACES + 1) * PLACE];
-        // What is not there counts as zero: nobody.
+        // Missing bytes stay zero: no process.
         let _ = read(file, &mut bytes);
         let now = now_ns();
         Self { bytes, now }
     }
 
-    /// How many noted an earlier time, and are not forgotten.
+    /// Returns how many processes noted an earlier time and have not been waiting too long.
     fn waiting_before(&self, time: u64) -> u32 {
         let oldest = self.now.saturating_sub(FORGOTTEN_NS);
         let (places, _) = self.bytes[..TURN_END * PLACE].as_chunks::<PLACE>();
@@ -163,13 +166,13 @@ impl Notes {
         since.filter(|since| (oldest..time).contains(since)).count() as u32
     }
 
-    /// How long the turn still lasts of the one who began the last one.
+    /// Returns the remaining time of the current turn.
     fn left_of_turn(&self) -> Duration {
         let end = self.bytes[TURN_END * PLACE..]
             .first_chunk()
             .map_or(0, |end| u64::from_le_bytes(*end));
         let left = Duration::from_nanos(end.saturating_sub(self.now));
-        // A longer one is none: the clock was set.
+        // A longer one is ignored: the clock was set.
         if left > LONGEST_TURN {
             Duration::ZERO
         } else {

@@ -1,5 +1,5 @@
-//! Writing: one connection, with which a caller writes itself when nobody else does; what comes meanwhile is committed in
-//! groups by a thread.
+//! Writing: a caller writes itself if the connection is free and no writes wait; otherwise a thread commits the waiting
+//! writes in groups.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
@@ -14,21 +14,21 @@ use super::{Result, StoreError, lock};
 /// How many waiting writes are committed together.
 const GROUP: usize = 256;
 
-/// Tells whoever waits for a write whether it was committed.
+/// Reports to the caller of a write whether it was committed.
 pub type Reply = Box<dyn FnOnce(std::result::Result<(), String>) + Send>;
-/// A write, given the open transaction or the reason why there is none.
+/// A write; called with the open transaction, or with the reason why there is none.
 pub type Write = Box<dyn FnOnce(std::result::Result<&Connection, String>) -> Reply + Send>;
 
 /// The connection for writing.
 pub struct Writer {
     connection: Mutex<Connection>,
     turn: Turn,
-    /// How many writes were given to the thread and have no reply yet.
+    /// The number of writes that were sent to the thread and have no reply yet.
     pub waiting: AtomicUsize,
 }
 
 impl Writer {
-    /// Writes with a connection.
+    /// Creates a writer for a connection.
     pub fn new(connection: Connection, turn: Turn) -> Result<Self> {
         connection.busy_timeout(Duration::ZERO)?;
         Ok(Self {
@@ -38,7 +38,8 @@ impl Writer {
         })
     }
 
-    /// The connection, when nobody writes and nobody waits. What was given to the thread earlier goes first.
+    /// Returns the connection if it is free and no writes wait. Writes sent to the thread earlier must be committed
+    /// first.
     pub fn alone(&self) -> Option<MutexGuard<'_, Connection>> {
         let is_quiet = || self.waiting.load(Ordering::SeqCst) == 0;
         if !is_quiet() {
@@ -52,7 +53,8 @@ impl Writer {
         is_quiet().then_some(connection)
     }
 
-    /// Takes what is waiting, commits it as one transaction, and only then answers; until nobody can send any more.
+    /// Commits waiting writes as one transaction at a time and replies after each commit, until all senders are
+    /// dropped.
     pub fn serve(&self, receiver: &Receiver<Write>) {
         while let Ok(first) = receiver.recv() {
             let (replies, committed) = self.commit_group(first, receiver);
@@ -60,12 +62,12 @@ impl Writer {
             for reply in replies {
                 reply(committed.clone());
             }
-            // Not before all have their replies: those that have theirs already would write one by one.
+            // After all replies: callers with an early reply would otherwise write their next changes one by one.
             self.waiting.fetch_sub(count, Ordering::SeqCst);
         }
     }
 
-    /// Commits a write and those that wait behind it. Gives their replies, and what to tell them.
+    /// Commits a write and those that wait behind it. Returns their replies, and the result to pass to them.
     fn commit_group(
         &self,
         first: Write,
@@ -77,7 +79,7 @@ impl Writer {
             Err(error) => return (vec![first(Err(error.to_string()))], Ok(())),
         };
         let mut replies = vec![first(Ok(&transaction))];
-        // A transaction that SQLite gave up takes no more writes; the commit below says why.
+        // A transaction that SQLite has rolled back takes no more writes; the commit below returns the reason.
         while replies.len() < GROUP && !transaction.is_autocommit() {
             match receiver.try_recv() {
                 Ok(write) => replies.push(write(Ok(&transaction))),
@@ -96,14 +98,14 @@ impl Writer {
     ) -> Result<T> {
         let failed = |error: rusqlite::Error| StoreError::Writer(error.to_string());
         let transaction = self.turn.begin(connection).map_err(failed)?;
-        // It is rolled back when it is dropped.
+        // Dropping it rolls it back.
         let value = write(&transaction)?;
         transaction.commit().map_err(failed)?;
         Ok(value)
     }
 }
 
-/// Runs a write as a part of a transaction: if it fails, the others stay.
+/// Runs a write within a transaction: if it fails, the other writes are kept.
 pub fn in_savepoint<T>(
     connection: &Connection,
     write: impl FnOnce(&Connection) -> Result<T>,
@@ -115,7 +117,7 @@ pub fn in_savepoint<T>(
         Ok(_) => run("RELEASE one"),
         Err(_) => run("ROLLBACK TO one").and_then(|()| run("RELEASE one")),
     };
-    // SQLite gives up the whole transaction when the disk is full: then the savepoint is gone, and what the write
-    // met says more than that.
+    // SQLite rolls back the whole transaction when the disk is full: then the savepoint is gone, and the error of the
+    // write is more useful than the error of the savepoint.
     result.and_then(|value| Ok(ended.map(|()| value)?))
 }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::events::ActionKind;
 use crate::store::*;
 
-/// A closed store with so many files on record that its database has many pages.
+/// Returns a closed store whose database has many pages, because it has records of many files.
 fn large() -> (tempfile::TempDir, PathBuf) {
     let (dir, store) = store();
     let files = (0..5000).map(|number| {
@@ -50,7 +50,7 @@ fn a_truncated_database_is_set_aside() {
         assert!(store.files().unwrap().is_empty());
     }
     assert!(dir.path().join("clm.db.corrupt-4").exists());
-    // Nothing at all is simply a new one.
+    // An empty file is just a new database.
     fs::write(&database, "").unwrap();
     assert!(Store::open(dir.path()).unwrap().1.is_empty());
 }
@@ -107,7 +107,7 @@ fn damage_that_is_met_late_is_mended_by_the_next_opening() {
 fn an_error_of_the_disk_that_passed_is_no_damage() {
     let (dir, _) = large();
     let (store, _) = Store::open(dir.path()).unwrap();
-    // What SQLite says when the disk gives an error.
+    // The error that SQLite returns after a disk error.
     let error = || {
         rusqlite::Error::SqliteFailure(
             rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
@@ -120,7 +120,7 @@ fn an_error_of_the_disk_that_passed_is_no_damage() {
     let (store, diagnostics) = Store::open(dir.path()).unwrap();
     assert_eq!(diagnostics, []);
     assert_eq!(store.files().unwrap().len(), 5000);
-    // What cannot be read now either is set aside.
+    // A database that cannot be read now either is set aside.
     assert!(
         store
             .read(|_| -> Result<()> { Err(error().into()) })
@@ -175,7 +175,7 @@ fn a_database_of_something_else_is_set_aside() {
     assert!(store.workers().unwrap().is_empty());
 }
 
-/// Tables that lack a column, or have it with another type, or are not there, are damage like any other.
+/// Checks that missing tables, missing columns and columns of another type count as damage.
 #[test]
 fn a_schema_that_is_not_ours_is_set_aside() {
     for damage in [

@@ -1,4 +1,4 @@
-//! Blobs that are put again, and what is collected.
+//! Storing blobs again, and garbage collection.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -9,13 +9,13 @@ use crate::events::{ActionKind, Counts};
 use crate::store::*;
 
 const HOUR: i64 = 3_600_000;
-/// Limits that nothing here reaches.
+/// Limits that no test reaches.
 const LARGE: Limits = Limits {
     max_size: 1_000_000_000,
     max_age_ms: 30 * 24 * HOUR,
 };
 
-/// One more version of an action: its key and its result.
+/// Records one more version of an action, and returns its key and its result.
 fn save(store: &Store, action: &str, number: u32, size: usize) -> (Digest, Digest) {
     let text = format!("{action} {number}");
     let bytes = [text.as_bytes(), &vec![7; size]].concat();
@@ -52,7 +52,7 @@ fn size_of(dir: &std::path::Path) -> u64 {
     size
 }
 
-/// An author who saves one deck again and again, with a collection now and then.
+/// Simulates an author who saves one deck many times, with collections in between.
 #[test]
 fn a_thousand_saves_leave_as_much_as_a_hundred() {
     let (dir, store) = store();
@@ -63,7 +63,7 @@ fn a_thousand_saves_leave_as_much_as_a_hundred() {
         save(&store, "html deck", number, 2_000);
         store.finish_run(run, &Counts::default(), 1, None).unwrap();
         if store.is_collection_due().unwrap() {
-            // What is young by the clock was made an hour ago.
+            // An hour later, so that no result is young.
             store.collect_at(&LARGE, now_ms() + HOUR).unwrap();
         }
         if number % 100 == 99 {
@@ -88,7 +88,7 @@ fn the_size_is_bounded_but_for_what_is_planned_and_its_last_versions() {
             .collect();
         kept.extend(all.into_iter().skip(6));
     }
-    // Nobody plans it any more.
+    // No longer planned.
     let gone: Vec<_> = (0..3)
         .map(|number| save(&store, "execute c", number, 20_000))
         .collect();
@@ -106,7 +106,7 @@ fn the_size_is_bounded_but_for_what_is_planned_and_its_last_versions() {
         Collected::default(),
         "just used"
     );
-    // Some of it fits.
+    // The limit leaves room for some of the results.
     let before = store.usage().unwrap();
     assert_eq!((before.results, before.runs), (23, 23));
     let some = Limits {
@@ -143,7 +143,7 @@ fn what_was_not_used_for_long_goes_and_what_is_planned_stays() {
             .all(|(_, digest)| store.has(digest).unwrap())
     );
     assert!(store.has(&other.1).unwrap(), "it may be planned still");
-    // A build that does not plan it, long after.
+    // A build long after that does not plan it.
     store
         .write(|connection| Ok(connection.execute("UPDATE latest SET planned_ms = 1", [])?))
         .unwrap();

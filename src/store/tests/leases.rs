@@ -1,8 +1,8 @@
-//! The lease protocol in every interleaving of three processes: each step is a transaction of the real store.
+//! Checks the lease protocol in all interleavings of three processes: each step is a transaction of the real store.
 //!
-//! A state is what is in the table of jobs, what each process knows, who died, and the clock. All states that can be
-//! reached within a number of steps are visited, each one once. `CLM_MODEL_STEPS=N` makes the walk longer: of 9 steps
-//! there are 44,077 states.
+//! A state consists of the rows of the table of jobs, what each process knows, the processes that died, and the clock.
+//! All states reachable within a number of steps are visited once each. `CLM_MODEL_STEPS=N` increases the number of
+//! steps: 9 steps reach 44,077 states.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -13,29 +13,28 @@ use super::super::jobs::Lost;
 use super::{job, store};
 use crate::store::*;
 
-/// How many steps from the start are looked at.
+/// The default number of steps.
 const STEPS: usize = 6;
 /// The unit of the model's clock.
 const MINUTE: i64 = 60_000;
-/// A lease lasts for one and a half units: the real time that a test takes makes no difference.
+/// A lease lasts one and a half units, so that the real duration of a test makes no difference.
 const LEASE: i64 = MINUTE * 3 / 2;
-/// How many deaths, moves of the clock and jobs of one key there may be in a history.
+/// The limits for deaths, clock moves and jobs of one key in a history.
 const DEATHS: u8 = 2;
 const CLOCK_MOVES: u8 = 2;
-/// How far the clock moves, in its units: a lease lasts longer than the first, less than the second, and the last is a clock
-/// that is set back.
+/// The moves of the clock, in its units: one shorter than a lease, one longer, and one backwards.
 const CLOCK_STEPS: [i64; 3] = [1, 2, -30];
 const JOBS: i64 = 2;
 
-/// What one process knows.
+/// The knowledge of one process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Process {
     is_dead: bool,
-    /// The job that it waits for.
+    /// The job it waits for.
     waits: Option<JobId>,
-    /// The lease with which it works.
+    /// The lease under which it works.
     lease: Option<Lease>,
-    /// What it found lost and did not take back yet.
+    /// Lost leases that it found and has not yet taken back.
     found: Option<Vec<Lost>>,
 }
 
@@ -47,7 +46,7 @@ struct Row {
     token: i64,
     attempts: u32,
     owner: Option<u32>,
-    /// When the lease ends, in half units after the start.
+    /// The end of the lease, in half units after the start.
     until: Option<i64>,
 }
 
@@ -55,7 +54,7 @@ struct Row {
 struct World {
     rows: Vec<Row>,
     processes: [Process; 3],
-    /// Units after the start.
+    /// The time, in units after the start.
     clock: i64,
     deaths: u8,
     clock_moves: u8,
@@ -68,11 +67,11 @@ enum Step {
     Enqueue,
     Claim,
     Renew,
-    /// The work is done.
+    /// Finishes the work.
     Done,
-    /// The worker crashed.
+    /// The worker crashes.
     Requeue,
-    /// Nobody wants the waiting job any more.
+    /// The result of the waiting job is no longer needed.
     Abandon,
     Look,
     TakeBack,
@@ -80,16 +79,17 @@ enum Step {
     Clock(i64),
 }
 
-/// The store, into which states are loaded and from which they are read.
+/// The real store, into which states are loaded and from which they are read back.
 struct Model {
     _dir: tempfile::TempDir,
     store: Store,
     start: i64,
-    /// What happened, and how often.
+    /// How often each kind of event happened.
     happened: RefCell<BTreeMap<&'static str, usize>>,
 }
 
-/// The third process is on another machine: nothing is known of its death.
+/// Returns the owner that stands for a process. The third process is on another machine, so its death cannot be
+/// detected.
 fn owner(process: usize) -> Owner {
     let host = if process == 2 { "elsewhere" } else { "here" };
     Owner {
@@ -138,7 +138,7 @@ impl Model {
                         (!is_active).then_some(1),
                     ])?;
                 }
-                // Numbers go on from the last one of this state.
+                // The ids continue after the last one of this state.
                 connection
                     .prepare_cached("UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'jobs'")?
                     .execute([rows.last().map_or(0, |row| row.id)])?;
@@ -172,7 +172,7 @@ impl Model {
             .unwrap()
     }
 
-    /// What a lease that is given at a time of the model lasts, for the store's clock.
+    /// Returns the duration of a lease by the store's clock, for a lease given at a time of the model.
     fn lease_ms(&self, clock: i64) -> u64 {
         (self.start + clock * MINUTE + LEASE - now_ms()).cast_unsigned()
     }
@@ -185,7 +185,7 @@ impl Model {
             .unwrap()
     }
 
-    /// What a process may do next.
+    /// Returns the possible next steps of a process.
     fn steps(world: &World, process: usize) -> Vec<Step> {
         let it = &world.processes[process];
         if it.is_dead {
@@ -207,7 +207,7 @@ impl Model {
         steps
     }
 
-    /// Makes a step with the real store; nothing when it leads nowhere new.
+    /// Applies a step to the real store; returns `None` if it leads to no new state.
     fn step(&self, world: &World, process: usize, step: Step) -> Option<World> {
         self.load(&world.rows);
         let mut next = world.clone();
@@ -225,7 +225,7 @@ impl Model {
                 let lease_ms = self.lease_ms(world.clock);
                 it.lease = self.store.claim(&owner(process), &[id], lease_ms).unwrap();
                 if it.lease.is_none() {
-                    // Somebody else has it, or it has ended.
+                    // Another process has it, or it has ended.
                     let (_, state) = self.store.states(&[id]).unwrap()[0];
                     if matches!(state, JobState::Queued | JobState::Leased) {
                         return None;
@@ -293,7 +293,7 @@ impl Model {
             }
         }
         next.rows = self.rows();
-        // The first two are alike.
+        // The first two processes are symmetric.
         let [first, second, _] = &next.processes;
         let is_sorted = format!("{first:?}") <= format!("{second:?}");
         if !is_sorted {
@@ -302,7 +302,7 @@ impl Model {
         Some(next)
     }
 
-    /// Whatever happened: one process that goes on alone brings every job to an end.
+    /// Checks that in any state one process that continues alone brings every job to an end.
     fn comes_to_an_end(&self, world: &World) {
         self.load(&world.rows);
         let mut alone = world.clone();
@@ -329,7 +329,7 @@ impl Model {
 }
 
 impl World {
-    /// The same with the first two processes in each other's place.
+    /// Returns the same state with the first two processes exchanged.
     fn exchanged(mut self) -> Self {
         self.processes.swap(0, 1);
         for row in &mut self.rows {
@@ -339,7 +339,7 @@ impl World {
     }
 }
 
-/// Whether a lease is the last one that was given for its job and was not taken back.
+/// Returns whether a lease is the last one given for its job and was not taken back.
 fn is_current(world: &World, lease: &Lease) -> bool {
     world
         .rows
@@ -347,7 +347,7 @@ fn is_current(world: &World, lease: &Lease) -> bool {
         .any(|row| row.id == lease.job && row.token == lease.token && row.state == "leased")
 }
 
-/// What must hold in every state.
+/// Checks what must hold in every state.
 fn check(world: &World) {
     let active = |row: &&Row| ["queued", "leased"].contains(&row.state.as_str());
     assert!(world.rows.iter().filter(active).count() <= 1, "{world:#?}");
@@ -435,7 +435,7 @@ fn no_interleaving_of_three_processes_loses_a_job_or_takes_two_results() {
     assert!(seen.len() > 1000, "only {} states", seen.len());
 }
 
-/// The figures of a longer walk are for people.
+/// Prints the figures of a longer walk.
 #[allow(clippy::print_stderr)]
 fn report(figures: &str) {
     eprintln!("{figures}");

@@ -158,7 +158,7 @@ fn one_active_job_for_each_key() {
     assert_ne!(store.enqueue(vec![job("a")]).unwrap()[0], first[0]);
 }
 
-/// Every state of a job and everything that can happen to it.
+/// Checks every state of a job with every event.
 #[test]
 fn a_lease_counts_once_and_only_while_it_is_the_newest() {
     let owner = Owner::current();
@@ -185,7 +185,7 @@ fn a_lease_counts_once_and_only_while_it_is_the_newest() {
             JobEnd::Requeue { .. } => JobState::Queued,
         };
         assert_eq!(store.states(&id).unwrap(), [(id[0], expected)]);
-        // The lease is over, whatever comes.
+        // The lease is over; later calls have no effect.
         assert!(!store.renew(&lease, 60_000).unwrap());
         let recorded = (
             "a".to_owned(),
@@ -345,7 +345,7 @@ fn runs_and_workers_are_listed() {
             }),
         });
     };
-    // Two in one process, and one whose process has ended.
+    // Two workers of this process, and one of a process that has ended.
     let own = std::process::id();
     note(1, own);
     note(2, own);
@@ -372,7 +372,7 @@ fn what_a_killed_process_left_is_neither_running_nor_alive() {
         let runs = store.recent_runs(5).unwrap();
         runs.iter().find(|run| run.id == id).unwrap().state
     };
-    // A process does one run after the other: the first came to nothing.
+    // A process does one run at a time, so the first one was interrupted.
     assert_eq!(state(run), RunState::Interrupted);
     assert_eq!(state(going), RunState::Running);
     let key = Digest::of("a");
@@ -395,7 +395,7 @@ fn what_a_killed_process_left_is_neither_running_nor_alive() {
         doing: None,
     });
     store.settle().unwrap();
-    // The same number was another process's before.
+    // Another process had the same process id before.
     store
         .write(|connection| {
             for table in ["runs", "workers", "jobs"] {
@@ -427,7 +427,7 @@ fn recording_takes_time_in_proportion() {
     let files = (0..20_000).map(|number| (format!("slides/{number}.py"), record));
     store.record_files(files.collect()).unwrap();
     assert_eq!(store.files().unwrap().len(), 20_000);
-    // A tenth of a second or so; a look at all files for each of them takes half a minute.
+    // Takes about 0.1 s; a scan of all files for each file would take half a minute.
     assert!(begun.elapsed() < std::time::Duration::from_secs(10));
 }
 

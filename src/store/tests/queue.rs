@@ -1,4 +1,4 @@
-//! The queue against a table of its transitions and against a model.
+//! Checks the queue against a table of its transitions and against a model.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::events::ActionKind;
 use crate::store::*;
 
-/// Brings a new job into a state; the lease is the last one that was given for it.
+/// Brings a new job into a state, and returns it with the last lease that was given for it.
 fn job_in(store: &Store, state: JobState) -> (JobId, Option<Lease>) {
     let id = store.enqueue(vec![job("a")]).unwrap()[0];
     let end = match state {
@@ -46,7 +46,7 @@ const STATES: [JobState; 5] = [
 fn every_event_in_every_state_leads_where_it_should() {
     use JobState::{Done, Failed, Leased, Queued, Superseded};
     type Act = fn(&Store, JobId, &Lease) -> bool;
-    // An event, whether it counts in each state of `STATES`, and where it leads when it does.
+    // Each event, whether it is valid in each state of `STATES`, and the state it leads to.
     let events: [(&str, Act, [bool; 5], JobState); 9] = [
         (
             "claim",
@@ -133,7 +133,7 @@ fn every_event_in_every_state_leads_where_it_should() {
             assert_eq!(act(&store, id, &lease), counts, "{name} of a {state:?} job");
             let expected = if counts { leads_to } else { state };
             assert_eq!(state_of(&store, id), expected, "{name} of a {state:?} job");
-            // Whoever wants the result gets the active job, or a new one.
+            // Queueing the key again returns the active job, or a new one.
             let again = store.enqueue(vec![job("a")]).unwrap()[0];
             let is_active = matches!(expected, Queued | Leased);
             assert_eq!(
@@ -234,7 +234,7 @@ fn old_and_surplus_jobs_are_forgotten() {
     assert_eq!(at(&store, now_ms() + 8 * day, 10), 0);
 }
 
-/// What anybody may do to the queue; numbers choose among keys and among leases given so far.
+/// An operation on the queue; numbers choose among keys and among the leases given so far.
 #[derive(Clone, Debug)]
 enum Deed {
     Enqueue(u8),
@@ -256,7 +256,7 @@ fn deed() -> impl Strategy<Value = Deed> {
     ]
 }
 
-/// A job as the model sees it.
+/// A job of the model.
 #[derive(Debug)]
 struct Modelled {
     key: u8,

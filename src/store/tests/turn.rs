@@ -1,4 +1,4 @@
-//! Writers that meet a busy database.
+//! Writers that find the database busy.
 
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{job, store};
 use crate::store::*;
 
-/// Holds the database's lock for writing, as another process would.
+/// Takes the database's write lock, as another process would.
 fn busy(dir: &std::path::Path) -> rusqlite::Connection {
     let other = rusqlite::Connection::open(dir.join("clm.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -44,7 +44,7 @@ fn a_write_waits_in_the_queue_until_the_database_is_free() {
 #[test]
 fn one_that_was_stopped_in_the_queue_is_not_waited_for() {
     let (dir, store) = store();
-    // A place that no process has: as of one that has waited longer than anybody, and will never go.
+    // An entry of no living process: one that has waited longest and never leaves the queue.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let place = (std::process::id() as usize + 1) % 1024;
     let mut file = vec![0; 1024 * 8];
