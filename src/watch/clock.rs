@@ -1,11 +1,11 @@
-//! Notices that the machine slept: then the wall clock went on and the monotonic clock did not.
+//! Detects that the machine slept: the wall clock advances during sleep and the monotonic clock does not.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// Differences of the clocks that mean nothing.
+/// The difference between the clocks that is always ignored.
 const TOLERANCE: Duration = Duration::from_secs(2);
 
-/// The clocks as they were when they were looked at last.
+/// The clocks as of the last check.
 #[derive(Debug)]
 pub struct Clocks {
     wall: SystemTime,
@@ -13,13 +13,13 @@ pub struct Clocks {
 }
 
 impl Clocks {
-    /// Looks at the clocks for the first time.
+    /// Records the initial state of the clocks.
     pub fn new(wall: SystemTime, monotonic: Instant) -> Self {
         Self { wall, monotonic }
     }
 
-    /// Whether the clocks have moved apart since they were looked at last: the machine slept, or the wall clock was
-    /// set. Besides two seconds, a thousandth of the time is let pass, which is what a clock that is being adjusted
+    /// Returns whether the clocks have diverged since the last check: the machine slept, or the wall clock was set.
+    /// Besides two seconds, a thousandth of the elapsed time is tolerated, which is what a clock that is being adjusted
     /// may gain or lose.
     pub fn have_parted(&mut self, wall: SystemTime, monotonic: Instant) -> bool {
         let passed = monotonic.saturating_duration_since(self.monotonic);

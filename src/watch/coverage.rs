@@ -1,19 +1,19 @@
-//! Which directories are watched, and what the files in them are called in the course.
+//! The watched directories, and the paths by which the course names the files in them.
 //!
-//! A directory is watched under its real path, once, however many symbolic links lead to it: the system knows only one
-//! watch for a directory. The names under which the course sees it are kept beside it, and so are single files that
-//! matter in directories which otherwise do not: the target of a link, a specification elsewhere.
+//! A directory is watched once, under its real path, however many symbolic links lead to it, since the system keeps
+//! only one watch per directory. The names by which the course refers to it are stored with it. So are single files
+//! that matter in directories which otherwise do not: the target of a link, a specification elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-/// Watches single directories, without those in them.
+/// Watches single directories, not recursively.
 pub trait Register {
-    /// Begins to watch a directory; every change after this returns is told.
+    /// Starts to watch a directory; every change after this returns is reported.
     fn watch(&mut self, dir: &Path) -> Result<(), Refused>;
-    /// Ends to watch a directory.
+    /// Stops watching a directory.
     fn unwatch(&mut self, dir: &Path);
-    /// Ends to watch a directory that was found to be gone before its going was told.
+    /// Stops watching a directory that was found missing before its removal was reported.
     fn found_missing(&mut self, dir: &Path) {
         self.unwatch(dir);
     }
@@ -22,40 +22,40 @@ pub trait Register {
 /// Why a directory cannot be watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// It is not there, or may not be read.
+    /// It does not exist or cannot be read.
     Directory,
-    /// The system watches no more directories.
+    /// The system's limit of watched directories is reached.
     Limit,
 }
 
-/// The system watches no more directories.
+/// The system's limit of watched directories is reached.
 #[derive(Debug, PartialEq, Eq)]
 pub struct LimitReached;
 
-/// What is watched.
+/// The set of watched directories and files.
 #[derive(Debug, Default)]
 pub struct Coverage {
-    /// By real path, the names of each directory; none when only some files in it matter.
+    /// The names of each directory, by real path; none if only some files in it matter.
     pub(super) dirs: BTreeMap<Box<Path>, DirNames>,
-    /// Single files by real path, with the names that depend on them.
+    /// The names that depend on single files, by real path.
     pub(super) files: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
-    /// Real paths whose coming lets something wanted exist.
+    /// Real paths whose creation makes a required path exist.
     pub(super) awaited: BTreeSet<PathBuf>,
     /// Real paths of symbolic links.
     pub(super) links: BTreeSet<PathBuf>,
-    /// Real paths that symbolic links lead to.
+    /// Real paths that are targets of symbolic links.
     pub(super) targets: BTreeSet<PathBuf>,
-    /// Real paths of trees, which are wanted whether or not they exist.
+    /// Real paths of the watched trees, which are required whether or not they exist.
     pub(super) bases: BTreeSet<PathBuf>,
     /// All names in `dirs` that are not real paths.
     pub(super) others: HashSet<PathBuf>,
     /// All names in `files`.
     pub(super) single: HashSet<PathBuf>,
-    /// All names that something in `awaited` could let exist.
+    /// All names that may come into existence with a path in `awaited`.
     pub(super) missing: HashSet<PathBuf>,
 }
 
-/// What the course calls a directory: hardly ever anything but its real path, which is not kept twice.
+/// The names by which the course refers to a directory. Usually this is only the real path, which is not stored again.
 #[derive(Debug, Default)]
 pub(super) struct DirNames {
     is_itself: bool,
@@ -63,12 +63,12 @@ pub(super) struct DirNames {
 }
 
 impl DirNames {
-    /// How many there are.
+    /// Returns the number of names.
     pub(super) fn len(&self) -> usize {
         usize::from(self.is_itself) + self.others.len()
     }
 
-    /// The names of the directory with this real path.
+    /// Returns the names of the directory, whose real path is given.
     pub(super) fn of<'a>(&'a self, real: &'a Path) -> impl Iterator<Item = &'a Path> {
         let itself = self.is_itself.then_some(real);
         itself
@@ -86,7 +86,7 @@ impl DirNames {
 }
 
 impl Coverage {
-    /// A watched directory is called this, too.
+    /// Adds a name to a watched directory.
     pub(super) fn call(&mut self, real: &Path, name: &Path) {
         if let Some(names) = self.dirs.get_mut(real) {
             names.add(real, name);
@@ -96,18 +96,18 @@ impl Coverage {
         }
     }
 
-    /// What a directory is called; nothing when it is not watched.
+    /// Returns the names of a directory; none if it is not watched.
     pub(super) fn names_of_dir<'a>(&'a self, real: &'a Path) -> impl Iterator<Item = &'a Path> {
         let names = self.dirs.get(real).into_iter();
         names.flat_map(|names| names.of(real))
     }
 
-    /// All names of directories.
+    /// Returns the names of all directories.
     pub(super) fn names(&self) -> impl Iterator<Item = &Path> {
         self.dirs.iter().flat_map(|(real, names)| names.of(real))
     }
 
-    /// The paths in the course that a real path stands for.
+    /// Returns the course's names of a real path.
     pub fn names_of(&self, real: &Path) -> BTreeSet<PathBuf> {
         let mut names = self.files.get(real).cloned().unwrap_or_default();
         if let (Some(dir), Some(name)) = (real.parent(), real.file_name()) {
@@ -116,7 +116,7 @@ impl Coverage {
         names
     }
 
-    /// The paths that depend on single files below a real directory.
+    /// Returns the names that depend on single files below a real directory.
     pub fn names_below(&self, real: &Path) -> BTreeSet<PathBuf> {
         self.files
             .range(real.to_path_buf()..)
@@ -125,42 +125,43 @@ impl Coverage {
             .collect()
     }
 
-    /// Whether a directory of the course is watched whole.
+    /// Returns whether a directory of the course is watched with all its files.
     pub fn holds(&self, name: &Path) -> bool {
         let is_real = |names: &DirNames| names.is_itself;
         self.dirs.get(name).is_some_and(is_real) || self.others.contains(name)
     }
 
-    /// Whether a file of the course is watched by itself, or awaited.
+    /// Returns whether a file of the course is watched individually or awaited.
     pub fn holds_file(&self, name: &Path) -> bool {
         self.single.contains(name) || self.missing.contains(name)
     }
 
-    /// Whether a real directory is watched.
+    /// Returns whether a real directory is watched.
     pub fn is_watched(&self, real: &Path) -> bool {
         self.dirs.contains_key(real)
     }
 
-    /// Whether the coming or going of a real path may change what is watched elsewhere.
+    /// Returns whether creating or removing a real path may change what is watched elsewhere.
     pub fn is_decisive(&self, real: &Path) -> bool {
         holds_in(&self.awaited, real)
-            // What a link in it led to is not below it.
+            // The targets of links below it are not themselves below it.
             || holds_in(&self.links, real)
             || self.bases.contains(real)
             || self.dirs.get(real).is_some_and(|names| names.len() == 0)
     }
 
-    /// Whether symbolic links lead to a real path or through it. That is decisive for directories and links, which lead on.
+    /// Returns whether a symbolic link leads to a real path or through it. This is decisive for directories and links,
+    /// which lead further.
     pub fn is_led_to(&self, real: &Path) -> bool {
         holds_in(&self.targets, real)
     }
 
-    /// The watched directories.
+    /// Returns the watched directories.
     pub fn dirs(&self) -> impl Iterator<Item = &Path> {
         self.dirs.keys().map(|dir| &**dir)
     }
 
-    /// Drops a directory that went, with all below it. Returns what it and they were called.
+    /// Stops watching a removed directory and all below it, and returns their names.
     pub fn drop_tree(&mut self, real: &Path, register: &mut dyn Register) -> Vec<PathBuf> {
         let gone: Vec<Box<Path>> = self
             .dirs
@@ -183,7 +184,7 @@ impl Coverage {
     }
 }
 
-/// Whether a path, or one below it, is in a set.
+/// Returns whether a set contains a path or one below it.
 fn holds_in(set: &BTreeSet<PathBuf>, path: &Path) -> bool {
     let next = set.range(path.to_path_buf()..).next();
     next.is_some_and(|next| next.starts_with(path))

@@ -1,9 +1,9 @@
-//! Which paths matter, and which directories are worth watching.
+//! Decides which paths are relevant, and which directories are watched.
 //!
-//! What wins, first to last: a path that the last plan read; the specification, the settings and the files of rules;
-//! outputs and the state directory (nothing in them counts); editors' temporary names; directories that the plan
-//! lists. Ignore rules come last and count only where the plan lists nothing, because the build knows no ignore
-//! rules: a file that the build would read has to trigger.
+//! In order of precedence: paths that the last plan read; the specification, the settings and the ignore files; outputs
+//! and the state directory (nothing in them is relevant); editors' temporary names; directories that the plan lists.
+//! Ignore rules come last and apply only where the plan lists nothing: the build ignores no files, so every file that
+//! it would read must trigger.
 
 use std::path::{Path, PathBuf};
 
@@ -14,23 +14,23 @@ use super::Inputs;
 use super::rules::{RULE_FILES, Rules};
 use super::temporary::is_temporary;
 
-/// The directory of narrations, which holds sources although the tree ignores it.
+/// The directory of narrations: it contains sources although the rules ignore it.
 const NARRATIONS: &str = "voiceover";
 const VARIABLES: &str = ".env";
 
-/// Decides by names alone, without a look at the file (except for ignore rules).
+/// Decides by names alone, without access to the file (except for ignore rules).
 #[derive(Debug)]
 pub struct Filter {
     root: PathBuf,
     spec: PathBuf,
     inputs: Inputs,
-    /// Directories in which nothing counts.
+    /// Directories in which nothing is relevant.
     excluded: Vec<PathBuf>,
     rules: Rules,
 }
 
 impl Filter {
-    /// A filter for a course. Relative paths of `inputs` are taken below `root`.
+    /// Creates the filter of a course. Relative paths in `inputs` are relative to `root`.
     pub fn new(root: &Path, spec: &Path, state_dir: &Path, inputs: Inputs) -> Self {
         let absolute = |path: PathBuf| normal(&root.join(path));
         let inputs = Inputs {
@@ -51,22 +51,23 @@ impl Filter {
         }
     }
 
-    /// What it was made of, with absolute paths.
+    /// Returns the inputs, with absolute paths.
     pub fn inputs(&self) -> &Inputs {
         &self.inputs
     }
 
-    /// A path relative to the course root, when it lies there.
+    /// Returns a path relative to the course root, if it is below the root.
     pub fn below_root<'a>(&self, path: &'a Path) -> Option<&'a Path> {
         path.strip_prefix(&self.root).ok()
     }
 
-    /// The directories that are watched whole.
+    /// Returns the directories that are watched with all their files.
     pub fn trees(&self) -> impl Iterator<Item = &PathBuf> {
         self.inputs.scanned.iter().chain(&self.inputs.also)
     }
 
-    /// Single files that matter wherever they lie and whether or not they exist, besides those that the plan read.
+    /// Returns the single files that are relevant wherever they are and whether or not they exist, besides those that
+    /// the plan read.
     pub fn special_files(&self) -> Vec<PathBuf> {
         let spec_dir = self.spec.parent().unwrap_or(&self.root);
         let mut files = vec![
@@ -79,7 +80,7 @@ impl Filter {
         files
     }
 
-    /// Whether a directory is watched whole, given that the directory that holds it is.
+    /// Returns whether a directory is watched with all its files, given that its parent is.
     pub fn enters(&self, dir: &Path) -> bool {
         if self.trees().any(|tree| tree == dir) {
             return true;
@@ -95,9 +96,9 @@ impl Filter {
         (is_listed && is_wanted) || self.inputs_below(dir).next().is_some()
     }
 
-    /// Whether a change to a path counts. `is_dir` matters for ignore rules alone.
+    /// Returns whether a change to a path is relevant. `is_dir` is used for ignore rules only.
     pub fn is_relevant(&self, path: &Path, is_dir: bool) -> bool {
-        // A directory that holds an input came or went: that counts as well.
+        // Creating or removing a directory that contains an input is relevant as well.
         if self.inputs_below(path).next().is_some() || self.is_special(path) {
             return true;
         }
@@ -121,7 +122,7 @@ impl Filter {
         is_entered && !holds_nothing && (self.is_scanned(path) || !self.rules.ignores(path, is_dir))
     }
 
-    /// The paths in or below a directory that the last plan read.
+    /// Returns the paths in or below a directory that the last plan read.
     pub fn inputs_below<'a>(&'a self, dir: &'a Path) -> impl Iterator<Item = &'a PathBuf> {
         self.inputs
             .files
@@ -129,13 +130,13 @@ impl Filter {
             .take_while(move |file| file.starts_with(dir))
     }
 
-    /// Whether it is a file of ignore rules; they have to be read anew when it changes.
+    /// Returns whether it is an ignore file; these must be read again when they change.
     pub fn is_rule_file(&self, path: &Path) -> bool {
         path.file_name()
             .is_some_and(|name| RULE_FILES.iter().any(|known| name == *known))
     }
 
-    /// Reads the ignore rules anew.
+    /// Discards the ignore rules, so that they are read again.
     pub fn forget_rules(&self) {
         self.rules.forget();
     }
@@ -149,8 +150,8 @@ impl Filter {
             || path.parent() == self.spec.parent() && path.ends_with(VARIABLES)
     }
 
-    /// Whether a path lies where nothing counts. Of an output directory and a scanned directory inside it the inner
-    /// one decides.
+    /// Returns whether a path is in an excluded directory. If an output directory contains a scanned directory, the
+    /// inner one decides.
     fn is_excluded(&self, path: &Path) -> bool {
         let deepest = |dirs: &[PathBuf]| {
             dirs.iter()
@@ -174,7 +175,7 @@ impl Filter {
         self.inputs.scanned.iter().any(|dir| path.starts_with(dir))
     }
 
-    /// Whether it is `slides/<module>/<entry>`: a topic may have any name that is not hidden.
+    /// Returns whether it is `slides/<module>/<entry>`: a topic may have any name that is not hidden.
     fn is_topic_place(&self, dir: &Path) -> bool {
         dir.strip_prefix(&self.root).is_ok_and(|below| {
             let names: Vec<_> = below.iter().map(|name| name.to_string_lossy()).collect();
@@ -184,7 +185,7 @@ impl Filter {
     }
 }
 
-/// A path without `.` and `..`, as far as names alone can tell.
+/// Returns a path with `.` and `..` resolved lexically.
 fn normal(path: &Path) -> PathBuf {
     let mut result = PathBuf::new();
     for component in path.components() {
@@ -196,7 +197,7 @@ fn normal(path: &Path) -> PathBuf {
             other => result.push(other),
         }
     }
-    // Very many of them stay.
+    // Very many of them are stored.
     result.shrink_to_fit();
     result
 }

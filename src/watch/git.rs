@@ -1,17 +1,17 @@
-//! Git's lock: while it exists, git is writing files, and what it wrote so far is the half of something.
+//! Git's index lock: while it exists, git is writing files, and the files written so far are an incomplete state.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::files;
 
-/// Where git keeps its index and the lock of it.
+/// The directory in which git keeps its index and the index lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitDir(PathBuf);
 
 impl GitDir {
-    /// Finds the repository that a directory lies in: `.git` in it or above it, or where a file `.git` points to (in
-    /// worktrees and submodules).
+    /// Finds the repository that contains a directory: `.git` in it or a parent, or the directory that a file `.git`
+    /// refers to (in worktrees and submodules).
     pub fn find(root: &Path) -> Option<Self> {
         let found = root
             .ancestors()
@@ -27,17 +27,17 @@ impl GitDir {
         Some(Self(dir.canonicalize().ok()?))
     }
 
-    /// The directory to be watched (real path).
+    /// Returns the directory to be watched (real path).
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Whether a real path is the lock.
+    /// Returns whether a real path is the lock.
     pub fn is_lock(&self, real: &Path) -> bool {
         real.parent() == Some(&self.0) && real.ends_with("index.lock")
     }
 
-    /// Whether git is writing now. A lock older than `max_age` was left behind by a git that crashed.
+    /// Returns whether git is writing now. A lock older than `max_age` is ignored: it remained after a crash of git.
     pub fn is_locked(&self, max_age: Duration) -> bool {
         let Ok(metadata) = self.0.join("index.lock").symlink_metadata() else {
             return false;

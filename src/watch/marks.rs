@@ -1,4 +1,4 @@
-//! Marks in the stream of events: a file is written, and once its event arrives, all events before it have arrived.
+//! Cookies in the stream of events: a file is created, and once its event arrives, all earlier events have arrived.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -6,25 +6,25 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::oneshot;
 
-/// A mark that has not arrived after this never will.
+/// After this time, the event of a cookie is regarded as lost.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Marks older than this were left behind by a process that was killed.
+/// Cookie files older than this remained after a process was killed.
 const LEFT_BEHIND: Duration = Duration::from_secs(60);
 
-/// Answers a caller that waits.
+/// Wakes up a waiting caller.
 pub type Answer = oneshot::Sender<()>;
 
-/// Marks that have been written and have not arrived.
+/// Cookies whose events have not arrived yet.
 pub struct Marks {
     dir: PathBuf,
-    /// Which directory that was when it began to be watched.
+    /// The identity of the directory when its watch began.
     identity: Option<(u64, u64)>,
     written: u64,
     waiting: Vec<(PathBuf, Instant, Answer)>,
 }
 
 impl Marks {
-    /// Prepares a directory for marks in the state directory; the error says why there can be none.
+    /// Prepares the directory for cookies in the state directory. Fails if it cannot be written.
     pub fn prepare(state_dir: &Path) -> std::io::Result<Self> {
         let dir = state_dir.join("watch");
         crate::private::create_dir_all(&dir)?;
@@ -44,17 +44,17 @@ impl Marks {
         })
     }
 
-    /// The directory, which has to be watched (real path).
+    /// Returns the directory, which has to be watched (real path).
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Whether the directory was moved or removed since: no mark in another one would arrive.
+    /// Returns whether the directory was moved or removed: events of cookies in its replacement would not arrive.
     pub fn is_gone(&self) -> bool {
         identity(&self.dir) != self.identity
     }
 
-    /// Writes a mark for a caller, or gives the caller back when it cannot be written.
+    /// Writes a cookie for a caller; returns the caller if that fails.
     pub fn write(&mut self, answer: Answer, now: Instant) -> Result<(), Answer> {
         self.written += 1;
         let name = format!("{}-{}", std::process::id(), self.written);
@@ -66,12 +66,12 @@ impl Marks {
         Ok(())
     }
 
-    /// Whether nobody waits.
+    /// Returns whether no caller is waiting.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Takes the caller whose mark arrived.
+    /// Removes and returns the caller whose cookie arrived.
     pub fn arrived(&mut self, path: &Path) -> Option<Answer> {
         let at = self.waiting.iter().position(|(mark, ..)| mark == path)?;
         let (mark, _, answer) = self.waiting.swap_remove(at);
@@ -79,13 +79,13 @@ impl Marks {
         Some(answer)
     }
 
-    /// When the oldest mark is given up.
+    /// Returns when the oldest cookie is regarded as lost.
     pub fn deadline(&self) -> Option<Instant> {
         let oldest = self.waiting.iter().map(|(_, since, _)| *since).min()?;
         Some(oldest + PATIENCE)
     }
 
-    /// Takes all callers, because their marks are lost.
+    /// Removes and returns all callers, because their cookies are lost.
     pub fn give_up(&mut self) -> Vec<Answer> {
         let waiting = std::mem::take(&mut self.waiting);
         waiting
@@ -98,7 +98,7 @@ impl Marks {
     }
 }
 
-/// What tells a directory from another one that takes its place.
+/// Returns device and inode, which distinguish a directory from a replacement at the same path.
 pub(super) fn identity(dir: &Path) -> Option<(u64, u64)> {
     let metadata = std::fs::metadata(dir).ok()?;
     Some((metadata.dev(), metadata.ino()))

@@ -1,12 +1,13 @@
-//! From file events to settled change sets.
+//! Turns file events into change sets.
 //!
 //! ```text
 //! notify (or polling) -> coverage (which directories, symbolic links) -> filter -> settle -> ChangeSet
 //! ```
 //!
-//! Directories are watched and never files, because editors replace files. Nothing is ever lost: whatever could have
-//! been missed (a queue that ran over, a lock that was held too long, a machine that slept) becomes a change set with
-//! [`ChangeSet::rescan`]. Events prove nothing about content: a touched file is reported, and digests decide.
+//! Directories are watched and never files, because editors replace files. No change is lost: when changes may have
+//! been missed (the queue overflowed, a lock was held too long, the machine slept), a change set with
+//! [`ChangeSet::rescan`] is released. Events prove nothing about content: a touched file is reported, and digests
+//! decide.
 
 mod clock;
 mod coverage;
@@ -40,53 +41,53 @@ pub use temporary::is_temporary;
 
 pub use settle::{ChangeSet, HoldId, Settle, Tuning};
 
-/// Change sets that wait for their reader. When there are more, they are merged: none is lost.
+/// The capacity of the channel of change sets. When it is full, further ones are merged, so none is lost.
 pub const CAPACITY: usize = 16;
 
-/// Gives the digest with which clm itself wrote a file last, or none for a file that is not its own. It is asked when
-/// a batch has settled, and must know of a file before that is written.
+/// Returns the digest of the bytes that clm itself last wrote to a file; `None` for a file that is not clm's. It is
+/// called when a batch is released, and must know of a file before that file is written.
 pub type OwnOutput = Arc<dyn Fn(&Path) -> Option<Digest> + Send + Sync>;
 
-/// Takes what people should know, such as that files are polled from now on.
+/// Receives diagnostics for the user, such as that files are polled from now on.
 pub type Tell = Arc<dyn Fn(Diagnostic) + Send + Sync>;
 
-/// What the last plan looked at. Relative paths are taken below the course root.
+/// The paths that the last plan read. Relative paths are relative to the course root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inputs {
-    /// Directories (or single files) in which every file may be a source: the scan roots of the specification, and
-    /// the course's own templates. No ignore rule counts here, because the build knows none.
+    /// Directories (or single files) in which every file may be a source: the scan roots of the specification, and the
+    /// course's own templates. No ignore rule applies here, because the build ignores no files.
     pub scanned: Vec<PathBuf>,
-    /// Directories that are watched besides; here ignore rules count for what is not in `files`.
+    /// Additional watched directories; here ignore rules apply to what is not in `files`.
     pub also: Vec<PathBuf>,
-    /// Every path that the plan read or asked for, existing or not. They trigger wherever they lie.
+    /// Every path that the plan read or looked for, existing or not. They trigger wherever they are.
     pub files: BTreeSet<PathBuf>,
     /// Directories of outputs: nothing in them triggers, except `files`.
     pub output_dirs: Vec<PathBuf>,
 }
 
-/// How to watch.
+/// The options of a watch.
 #[derive(Clone)]
 pub struct WatchOptions {
-    /// The course root. Paths in change sets begin with it as it is written here.
+    /// The course root. Paths in change sets begin with it as it is spelled here.
     pub root: PathBuf,
     /// The specification, inside the root or elsewhere.
     pub spec: PathBuf,
     /// The directory of the store; nothing in it triggers.
     pub state_dir: PathBuf,
-    /// What is watched until the first plan says more.
+    /// The inputs until the first plan sets others.
     pub inputs: Inputs,
     /// Times and limits.
     pub tuning: Tuning,
-    /// Look at the files again and again instead of waiting for events: for file systems without events.
+    /// Polls instead of waiting for events, for file systems without events.
     pub poll: bool,
-    /// Which files are clm's own.
+    /// Recognizes clm's own outputs.
     pub own_output: OwnOutput,
-    /// Where diagnostics go.
+    /// Receives the diagnostics.
     pub tell: Tell,
 }
 
 impl WatchOptions {
-    /// Watches `slides/`, the specification and the settings.
+    /// Creates options that watch `slides/`, the specification and the settings.
     pub fn new(place: &Place) -> Self {
         Self {
             root: place.root.clone(),
@@ -104,14 +105,14 @@ impl WatchOptions {
     }
 }
 
-/// A running watch, on a thread of its own that sleeps until something happens. It ends when this is dropped.
+/// A running watch with its own thread, which sleeps until something happens. Dropping it ends the watch.
 pub struct Watcher {
     commands: mpsc::UnboundedSender<Command>,
     next_hold: AtomicU64,
     state: Arc<State>,
 }
 
-/// What the thread shows of itself.
+/// The state that the thread publishes.
 #[derive(Default)]
 struct State {
     is_polling: AtomicBool,
@@ -127,14 +128,14 @@ enum Command {
     Stop,
 }
 
-/// Keeps change sets back until it is dropped, or for [`Tuning::max_hold`].
+/// Holds change sets back until it is dropped, at most for [`Tuning::max_hold`].
 pub struct Hold {
     id: HoldId,
     commands: mpsc::UnboundedSender<Command>,
 }
 
 impl Hold {
-    /// Lets go, which dropping does as well.
+    /// Ends the hold, as dropping it does.
     pub fn release(self) {}
 }
 
@@ -146,10 +147,10 @@ impl Drop for Hold {
 }
 
 impl Watcher {
-    /// Begins to watch. Every change after this returns is reported; what was before is for the caller to read.
+    /// Starts to watch. Every change after this returns is reported; the caller reads the state before it.
     ///
-    /// Where the system tells no events, or its limits are reached, files are polled, and a diagnostic says so.
-    /// Change sets come as long as the receiver exists.
+    /// If the system reports no events or its limits are reached, files are polled, and a diagnostic says so. Change
+    /// sets are sent as long as the receiver exists.
     ///
     /// Errors: the course root does not exist, or no thread can be started.
     pub fn start(options: WatchOptions) -> Result<(Self, mpsc::Receiver<ChangeSet>)> {
@@ -164,13 +165,13 @@ impl Watcher {
         Ok((watcher, change_sets))
     }
 
-    /// Tells what a plan looked at. What it looked at where nothing was watched before is reported as changed, since
-    /// it may have changed in the meantime.
+    /// Sets the paths that a plan read. Those that were not watched before are reported as changed, since they may have
+    /// changed in the meantime.
     pub fn set_inputs(&self, inputs: Inputs) {
         self.send(Command::SetInputs(inputs));
     }
 
-    /// Keeps change sets back until the hold is released or dropped: for a client that is writing many files.
+    /// Holds change sets back until the hold is released or dropped, for a client that is writing many files.
     pub fn hold(&self) -> Hold {
         let id = self.next_hold.fetch_add(1, Ordering::Relaxed);
         self.send(Command::Hold(id));
@@ -180,14 +181,14 @@ impl Watcher {
         }
     }
 
-    /// Asks for a change set with [`ChangeSet::rescan`].
+    /// Requests a change set with [`ChangeSet::rescan`].
     pub fn rescan(&self) {
         self.send(Command::Rescan);
     }
 
-    /// Waits until every change made before this call has been handed to the receiver, without waiting for files to
-    /// settle and in spite of holds. Somebody has to read the receiver meanwhile: when [`CAPACITY`] change sets wait
-    /// in it, this waits as well. Who reads it himself calls [`Watcher::catch_up`].
+    /// Waits until every change made before this call has been sent to the receiver, without waiting for the quiet
+    /// period and in spite of holds. Another task has to read the receiver meanwhile: when [`CAPACITY`] change sets
+    /// wait in it, this waits as well. A task that reads the receiver itself calls [`Watcher::catch_up`].
     ///
     /// Errors: the watch has ended.
     pub async fn sync(&self) -> Result<()> {
@@ -197,8 +198,8 @@ impl Watcher {
             .map_err(|_| Error::internal("the watch has ended"))
     }
 
-    /// Waits like [`Watcher::sync`] and reads meanwhile: everything that happened before this call and was not read
-    /// yet, in one change set. It may be empty.
+    /// Like [`Watcher::sync`], but reads the receiver meanwhile: returns everything that happened before this call and
+    /// was not read yet, as one change set. It may be empty.
     ///
     /// Errors: the watch has ended.
     pub async fn catch_up(&self, receiver: &mut mpsc::Receiver<ChangeSet>) -> Result<ChangeSet> {
@@ -219,18 +220,18 @@ impl Watcher {
         Ok(all)
     }
 
-    /// Whether files are looked at again and again, because there are no events.
+    /// Returns whether files are polled because there are no events.
     pub fn is_polling(&self) -> bool {
         self.state.is_polling.load(Ordering::Relaxed)
     }
 
-    /// How often the thread has woken up: while nothing happens, it sleeps.
+    /// Returns how often the thread has woken up: while nothing happens, it sleeps.
     pub fn wake_ups(&self) -> u64 {
         self.state.wake_ups.load(Ordering::Relaxed)
     }
 
     fn send(&self, command: Command) {
-        // A watch that has ended takes no commands: its receiver tells.
+        // A watch that has ended takes no commands; its receiver reports the end.
         let _ = self.commands.send(command);
     }
 }

@@ -1,4 +1,5 @@
-//! Notes what others do to outputs. Nobody is woken by it: whoever wants to rely on outputs asks what was touched.
+//! Records which outputs were touched by other programs. It wakes no thread: code that relies on outputs asks which
+//! were touched.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -12,28 +13,28 @@ use crate::parallel::lock;
 
 use super::marks::identity;
 
-/// More than this need not be told one by one.
+/// With more touched paths than this, everything counts as touched.
 const MOST: usize = 4096;
-/// A mark whose event has not arrived after this never will arrive.
+/// After this time, the event of a cookie is regarded as lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What happened below the watched directories since this was asked last.
+/// What happened in the watched directories since the last call.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Touched {
-    /// Something may have happened to these files and directories.
+    /// These files and directories may have changed.
     Paths(HashSet<PathBuf>),
-    /// Something may have happened to anything.
+    /// Everything may have changed.
     Anything,
 }
 
-/// Watches directories of outputs, each by itself.
+/// Watches directories of outputs, not recursively.
 pub struct OutputWatch {
     watcher: RecommendedWatcher,
     dirs: HashSet<PathBuf>,
     told: Arc<(Mutex<Told>, Condvar)>,
-    /// Where marks are written: when the event of one arrives, all events before it have arrived.
+    /// The directory of cookies: when the event of one arrives, all earlier events have arrived.
     marks: PathBuf,
-    /// Which directory that was when it began to be watched.
+    /// The identity of that directory when its watch began.
     identity: Option<(u64, u64)>,
     written: u64,
 }
@@ -42,12 +43,13 @@ pub struct OutputWatch {
 struct Told {
     paths: HashSet<PathBuf>,
     are_lost: bool,
-    /// The last mark that arrived.
+    /// The last cookie whose event arrived.
     mark: u64,
 }
 
 impl OutputWatch {
-    /// A watch of nothing yet, with a place for marks in the state directory. None where the system tells of no events.
+    /// Creates a watch without directories, with a directory for cookies in the state directory. Returns `None` if the
+    /// system reports no events.
     pub fn start(state_dir: &Path) -> Option<Self> {
         let marks = state_dir.join("outputs");
         crate::private::create_dir_all(&marks).ok()?;
@@ -73,8 +75,9 @@ impl OutputWatch {
         })
     }
 
-    /// Watches these directories and no others. Gives those that were not watched before; none at all when the system
-    /// watches no more directories. One that is not there is told of when it comes, by the one that holds it.
+    /// Watches exactly these directories and returns those that were not watched before; `None` if the system's limit
+    /// of watched directories is reached. Directories that do not exist are skipped: the watch of the parent reports
+    /// when they are created.
     pub fn cover(&mut self, wanted: &HashSet<PathBuf>) -> Option<HashSet<PathBuf>> {
         let gone: Vec<PathBuf> = self.dirs.difference(wanted).cloned().collect();
         for dir in gone {
@@ -94,32 +97,32 @@ impl OutputWatch {
         Some(new)
     }
 
-    /// Whether a directory is watched.
+    /// Returns whether a directory is watched.
     pub fn covers(&self, dir: &Path) -> bool {
         self.dirs.contains(dir)
     }
 
-    /// Watches a directory no more, nor those below it: it is another one now, or gone.
+    /// Stops watching a directory and those below it: it was replaced or removed.
     pub fn forget(&mut self, dir: &Path) {
         let below: Vec<PathBuf> = self
             .dirs
             .extract_if(|known| known.starts_with(dir))
             .collect();
         for dir in below {
-            // One that is gone is watched no more: that is as good.
+            // Errors are ignored: a directory that no longer exists is not watched any more.
             let _ = self.watcher.unwatch(&dir);
         }
     }
 
-    /// What has been told since this was asked last.
+    /// Returns what was reported since the last call.
     pub fn take(&self) -> Touched {
         lock(&self.told.0).take()
     }
 
-    /// What happened before this was called: waits until all of that has been told.
+    /// Returns what happened before this call: waits until all of it has been reported.
     pub fn take_all(&mut self) -> Touched {
         if identity(&self.marks) != self.identity {
-            // The state directory was moved or removed: no mark in another one would arrive.
+            // The state directory was moved or removed: events of cookies in its replacement would not arrive.
             return Touched::Anything;
         }
         self.written += 1;
@@ -141,7 +144,7 @@ impl OutputWatch {
 }
 
 impl Told {
-    /// Notes an event; true when it was that of a mark.
+    /// Records an event; returns true if it was the event of a cookie.
     fn note(&mut self, event: notify::Result<notify::Event>, marks: &Path) -> bool {
         let event = match event {
             Ok(event) if !event.need_rescan() => event,
@@ -206,7 +209,7 @@ mod tests {
         assert_eq!(new, HashSet::from([outputs.clone(), inner.clone()]));
         assert!(paths(watch.take_all()).is_empty());
 
-        // Nobody is told of by reading.
+        // Reading does not touch a file.
         std::fs::read(&a).unwrap();
         assert!(paths(watch.take_all()).is_empty());
         for round in 0..100 {
@@ -216,7 +219,7 @@ mod tests {
         std::fs::remove_file(&b).unwrap();
         assert_eq!(paths(watch.take_all()), HashSet::from([b.clone()]));
 
-        // A directory that goes, and one that comes.
+        // A directory is removed, and another one created.
         std::fs::remove_dir(&inner).unwrap();
         assert!(paths(watch.take_all()).contains(&inner));
         watch.forget(&inner);

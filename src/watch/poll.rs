@@ -1,5 +1,5 @@
-//! Looking again and again: for network file systems, which tell no events of other machines, and when the system's
-//! limits of watches are reached.
+//! Polling: for network file systems, which report no events from other machines, and for when the system's limit of
+//! watches is reached.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,10 +12,11 @@ use crate::digest::Stamp;
 use super::coverage::{Refused, Register};
 use super::source::Raw;
 
-/// How long a stamp that proves nothing is doubted: the resolution of the coarsest file systems.
+/// For how long a file with a stamp too young to prove anything is checked again: the resolution of the coarsest file
+/// systems.
 const DOUBT_NS: i64 = 2_000_000_000;
 
-/// The watched directories as they were last time.
+/// The watched directories as of the last scan.
 #[derive(Debug, Default)]
 pub struct Poller {
     dirs: BTreeMap<PathBuf, Listing>,
@@ -29,12 +30,12 @@ struct Listing {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
-    /// Of the name itself.
+    /// The stamp of the name itself.
     own: Stamp,
-    /// Of what a symbolic link leads to.
+    /// The stamp of the target of a symbolic link.
     target: Option<Stamp>,
     is_dir: bool,
-    /// When it was first seen like this, by the wall clock.
+    /// When this state was first seen, by the wall clock.
     since_ns: i64,
 }
 
@@ -48,29 +49,29 @@ impl Entry {
         }
     }
 
-    /// Whether two entries differ in what they say of a file.
+    /// Returns whether two entries show that a file changed.
     fn differs(&self, other: &Self) -> bool {
         if self.is_dir && other.is_dir {
-            // What is in it is looked at by itself.
+            // Its contents are compared separately.
             return !self.own.is_same_inode(&other.own);
         }
         (self.own, self.target, self.is_dir) != (other.own, other.target, other.is_dir)
     }
 
-    /// Whether the file could have been written after it was looked at and still look the same.
+    /// Returns whether the file could have been written after it was read and still have this stamp.
     fn is_doubtful(&self, looked_ns: i64) -> bool {
         let stamp = self.target.unwrap_or(self.own);
-        // A file from the future, by a clock that is wrong, must not be told of for ever.
+        // A file whose time is in the future must not be reported for ever.
         let is_recent = looked_ns < self.since_ns.saturating_add(DOUBT_NS);
         !self.is_dir && is_recent && !stamp.is_reliable_at(looked_ns)
     }
 }
 
 impl Poller {
-    /// Looks at everything and tells what differs. `now_ns` is the wall clock, in nanoseconds since 1970.
+    /// Scans all directories and returns the differences. `now_ns` is the wall clock time, in nanoseconds since 1970.
     ///
-    /// A file whose stamp is too young to prove anything is told of once more: it may have been written in the same
-    /// instant in which it was looked at.
+    /// A file whose stamp is too young to prove anything is reported once more: it may have been written in the same
+    /// instant in which it was scanned.
     pub fn look(&mut self, now_ns: i64) -> Vec<Raw> {
         let mut raw = Vec::new();
         for (dir, before) in &mut self.dirs {
@@ -121,7 +122,8 @@ impl Register for Poller {
         self.dirs.remove(dir);
     }
 
-    /// What has its name at the next look is another directory, even with the number of the old one.
+    /// Invalidates the directory's inode as well: the next scan will find another directory under this name, possibly
+    /// with the same inode number.
     fn found_missing(&mut self, dir: &Path) {
         self.dirs.remove(dir);
         if let (Some(parent), Some(name)) = (dir.parent(), dir.file_name())
@@ -133,7 +135,7 @@ impl Register for Poller {
     }
 }
 
-/// The wall clock in nanoseconds since 1970.
+/// Returns the wall clock time in nanoseconds since 1970.
 pub fn wall_clock_ns() -> i64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -145,7 +147,7 @@ pub fn wall_clock_ns() -> i64 {
 fn read(dir: &Path, now_ns: i64) -> Option<Listing> {
     let mut entries = BTreeMap::new();
     for entry in std::fs::read_dir(dir).ok()?.flatten() {
-        // A file that goes meanwhile is as good as gone.
+        // A file that is removed meanwhile counts as missing.
         let Ok(metadata) = entry.metadata() else {
             continue;
         };
@@ -162,14 +164,14 @@ fn read(dir: &Path, now_ns: i64) -> Option<Listing> {
     })
 }
 
-/// How long to wait between looks: short after a change, longer the longer nothing happens, and never so short that
-/// looking takes more than a tenth of the time.
+/// The pause between scans: short after a change, longer the longer nothing happens, and never so short that scanning
+/// takes more than a tenth of the time.
 #[derive(Debug)]
 pub struct Pace(Duration);
 
-/// The shortest wait between looks.
+/// The shortest pause between scans.
 pub const SHORTEST: Duration = Duration::from_millis(500);
-/// The longest wait, unless looking itself takes long.
+/// The longest pause, unless a scan itself takes long.
 pub const LONGEST: Duration = Duration::from_secs(2);
 
 impl Default for Pace {
@@ -179,7 +181,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// The wait until the next look after one that took `took` and found something or nothing.
+    /// Returns the pause after a scan that took `took` and found a change or none.
     pub fn next(&mut self, took: Duration, found: bool) -> Duration {
         self.0 = if found {
             SHORTEST
@@ -209,7 +211,7 @@ mod tests {
         poller.watch(top).unwrap();
         assert_eq!(poller.watch(&top.join("none")), Err(Refused::Directory));
         let now = wall_clock_ns();
-        // Everything was written just before it was looked at.
+        // Everything was written just before the scan.
         let doubted = |name: &str| Raw::Content(top.join(name));
         let four: Vec<Raw> = ["a", "b", "link", "target"].map(doubted).into();
         assert_eq!(poller.look(now + LATER), four);

@@ -1,4 +1,4 @@
-//! Ignore rules: `.gitignore`, `.clmignore` and `.git/info/exclude`, as git reads them.
+//! Ignore rules: `.gitignore`, `.clmignore` and `.git/info/exclude`, with git's semantics.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -8,10 +8,10 @@ use std::sync::Arc;
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-/// The names of files that hold rules; of two in one directory the later one here has the last word.
+/// The names of ignore files; within one directory, the later one here takes precedence.
 pub const RULE_FILES: &[&str] = &[".gitignore", ".clmignore"];
 
-/// The rules below one directory, read when they are asked for.
+/// The rules below one directory, read on demand.
 #[derive(Debug)]
 pub struct Rules {
     top: PathBuf,
@@ -19,7 +19,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rules of `top` and the directories below it.
+    /// Creates the rules of `top` and the directories below it.
     pub fn new(top: &Path) -> Self {
         Self {
             top: top.to_path_buf(),
@@ -27,12 +27,12 @@ impl Rules {
         }
     }
 
-    /// Forgets what was read, because a file of rules changed.
+    /// Discards the rules that were read, because an ignore file changed.
     pub fn forget(&self) {
         self.by_dir.borrow_mut().clear();
     }
 
-    /// Whether the rules ignore a path below `top`: itself, or a directory that holds it.
+    /// Returns whether the rules ignore a path below `top`, or one of its parent directories.
     pub fn ignores(&self, path: &Path, is_dir: bool) -> bool {
         let Ok(below) = path.strip_prefix(&self.top) else {
             return false;
@@ -45,7 +45,7 @@ impl Rules {
         })
     }
 
-    /// Rules that stand nearer to the path come first.
+    /// Rules in directories nearer to the path take precedence.
     fn ignores_itself(&self, path: &Path, is_dir: bool) -> bool {
         for dir in path.ancestors().skip(1) {
             match self.of_dir(dir).matched(path, is_dir) {
@@ -63,7 +63,7 @@ impl Rules {
             return known.clone();
         }
         let mut builder = GitignoreBuilder::new(dir);
-        // A rule that cannot be read ignores nothing: that costs a needless look and loses no change.
+        // A rule that cannot be parsed ignores nothing: this may cause a needless check, but loses no change.
         let mut add = |file: PathBuf| {
             if file.is_file() {
                 let _ = builder.add(file);

@@ -1,4 +1,4 @@
-//! The thread of a watch: it sleeps until an event, a command or a deadline, and hands out change sets.
+//! The thread of a watch: it sleeps until an event, a command or a deadline, and sends change sets.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,7 @@ use super::source::Raw;
 use super::tracker::Tracker;
 use super::{CAPACITY, Command, State, WatchOptions};
 
-/// Events that are handled before deadlines are looked at again.
+/// How many events are handled before deadlines are checked again.
 const AT_ONCE: usize = 1024;
 
 /// Starts the thread; returns when everything is watched.
@@ -91,13 +91,13 @@ enum Woken {
 
 struct Service {
     tracker: Tracker,
-    /// None where nothing can be written, and while polling.
+    /// `None` if no cookies can be written, and while polling.
     marks: Option<Marks>,
     sender: mpsc::Sender<ChangeSet>,
-    /// What waits for room in the channel.
+    /// Changes that wait for room in the channel.
     outbox: ChangeSet,
     max_paths: usize,
-    /// Callers to be answered when the outbox is empty.
+    /// Callers to be woken when the outbox is empty.
     answers: Vec<Answer>,
     clocks: Clocks,
     state: Arc<State>,
@@ -145,7 +145,7 @@ impl Service {
             .min()
     }
 
-    /// Handles what has come meanwhile and what is due.
+    /// Handles events that have arrived and deadlines that have passed.
     fn catch_up(&mut self) {
         for _ in 0..AT_ONCE {
             let Ok(raw) = self.tracker.arrivals.queue.try_recv() else {
@@ -184,7 +184,7 @@ impl Service {
         }
         if self.outbox.is_empty() {
             for answer in self.answers.drain(..) {
-                // A caller that waits no more needs no answer.
+                // The caller may have stopped waiting.
                 let _ = answer.send(());
             }
         }
@@ -234,7 +234,7 @@ impl Service {
         self.flush();
     }
 
-    /// Makes the directory of marks again where the state directory was moved or removed.
+    /// Recreates the directory of cookies after the state directory was moved or removed.
     fn renew_marks(&mut self) {
         let Ok(new) = Marks::prepare(self.tracker.state_dir()) else {
             return;

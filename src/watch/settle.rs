@@ -1,30 +1,30 @@
-//! The settle machine: single events become change sets once the files have come to rest.
+//! The settle machine: combines events into change sets that are released when no more files change.
 //!
-//! It is pure: it owns no clock and no channel. Times are durations since any fixed origin, and the caller asks for the
+//! It is pure: it owns no clock and no channel. Times are durations since any fixed origin; the caller asks for the
 //! [`Settle::deadline`] and calls [`Settle::tick`] then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A settled batch: what may have changed since the change set before it.
+/// A released batch: what may have changed since the previous change set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChangeSet {
-    /// Files and directories that were written, created, renamed or removed. Whether their content differs is for
-    /// digests to decide: a touched file is named here as well. A directory stands for what was in it before: files
-    /// that went with it are named only when the last plan read them. What is in it now is named.
+    /// Files and directories that were written, created, renamed or removed, including touched files: digests decide
+    /// whether the content differs. A directory stands for its previous contents: files removed with it are listed only
+    /// if the last plan read them. Its current contents are listed.
     pub paths: BTreeSet<PathBuf>,
     /// Changes may be missing from `paths`: everything has to be compared with the records.
     pub rescan: bool,
 }
 
 impl ChangeSet {
-    /// Whether it says nothing.
+    /// Returns whether it contains no changes.
     pub fn is_empty(&self) -> bool {
         self.paths.is_empty() && !self.rescan
     }
 
-    /// Takes in a later one. More than `max_paths` paths become a rescan.
+    /// Merges a later change set into this one. More than `max_paths` paths become a rescan.
     pub fn merge(&mut self, later: Self, max_paths: usize) {
         self.rescan |= later.rescan;
         self.paths.extend(later.paths);
@@ -35,16 +35,17 @@ impl ChangeSet {
     }
 }
 
-/// How long to wait, and how much to keep.
+/// Times and limits of batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuning {
-    /// A batch is released when nothing happened for this long.
+    /// A batch is released after this time without events.
     pub quiet: Duration,
-    /// A batch is released this long after its first event even though events go on.
+    /// A batch is released at the latest this long after its first event, even if events continue.
     pub cap: Duration,
-    /// A hold counts for this long at most: a crashed git leaves its lock behind, and a client may forget to let go.
+    /// The maximum duration of a hold: a crashed git does not remove its lock, and a client may fail to release its
+    /// hold.
     pub max_hold: Duration,
-    /// A batch of more paths becomes a rescan, which bounds memory.
+    /// A batch with more paths becomes a rescan, which bounds memory.
     pub max_paths: usize,
 }
 
@@ -59,29 +60,29 @@ impl Default for Tuning {
     }
 }
 
-/// Who holds the batch back. Each holder counts for itself.
+/// Identifies a hold; holds are independent.
 pub type HoldId = u64;
 
-/// The batch that is being collected.
+/// The settle machine with the batch being collected.
 ///
-/// Times never run backwards: an earlier one than the last is taken as the last.
+/// Times never go backwards: a time before the last one is replaced by the last one.
 #[derive(Debug)]
 pub struct Settle {
     tuning: Tuning,
     batch: ChangeSet,
-    /// When the first event of the batch came.
+    /// The time of the first event of the batch.
     began: Duration,
-    /// When its cap began to count: at its first event, or when the last hold ended.
+    /// The start of the cap: the first event, or the end of the last hold.
     first: Duration,
-    /// When the last event came, or the last hold ended.
+    /// The time of the last event or of the end of the last hold.
     last: Duration,
-    /// When each hold began.
+    /// The start of each hold.
     holds: BTreeMap<HoldId, Duration>,
     now: Duration,
 }
 
 impl Settle {
-    /// A machine without a batch.
+    /// Creates a machine without a batch.
     pub fn new(tuning: Tuning) -> Self {
         Self {
             tuning,
@@ -94,7 +95,7 @@ impl Settle {
         }
     }
 
-    /// Something happened to a path.
+    /// Adds a change of a path.
     pub fn event(&mut self, path: PathBuf, now: Duration) {
         self.advance(now);
         self.stir();
@@ -103,20 +104,20 @@ impl Settle {
             .merge(ChangeSet::default(), self.tuning.max_paths);
     }
 
-    /// Events may have been lost.
+    /// Notes that events may have been lost.
     pub fn rescan(&mut self, now: Duration) {
         self.advance(now);
         self.stir();
         self.batch.rescan = true;
     }
 
-    /// Holds the batch back from now on, as git's lock does while git writes many files.
+    /// Holds the batch back from now on, for example while git's lock exists.
     pub fn hold(&mut self, id: HoldId, now: Duration) {
         self.advance(now);
         self.holds.entry(id).or_insert(self.now);
     }
 
-    /// Ends a hold; one that ran out, or never was, is none. The quiet period and the cap begin anew.
+    /// Ends a hold and restarts the quiet period and the cap. Does nothing if there is no such hold or it has expired.
     pub fn release(&mut self, id: HoldId, now: Duration) {
         self.advance(now);
         if self.holds.remove(&id).is_some() && !self.batch.is_empty() {
@@ -125,12 +126,13 @@ impl Settle {
         }
     }
 
-    /// Whether someone holds the batch back.
+    /// Returns whether the batch is held back.
     pub fn is_held(&self) -> bool {
         !self.holds.is_empty()
     }
 
-    /// When [`Settle::tick`] will release something if nothing else happens; none when there is nothing to release.
+    /// Returns when [`Settle::tick`] will release something if nothing else happens; `None` if there is nothing to
+    /// release.
     pub fn deadline(&self) -> Option<Duration> {
         if self.batch.is_empty() {
             return None;
@@ -149,25 +151,25 @@ impl Settle {
     pub fn tick(&mut self, now: Duration) -> Option<ChangeSet> {
         self.advance(now);
         let is_due = self.deadline().is_some_and(|deadline| deadline <= self.now);
-        // Many holds in turn can keep a batch for longer than one may.
+        // Consecutive holds can hold a batch for longer than a single one may.
         self.batch.rescan |= is_due && self.is_held();
         is_due.then(|| std::mem::take(&mut self.batch))
     }
 
-    /// Releases the batch at once, held or not, for someone who must know all that happened up to now.
+    /// Releases the batch at once, held or not, for a caller that needs all changes up to now.
     pub fn flush(&mut self, now: Duration) -> Option<ChangeSet> {
         self.advance(now);
         let batch = std::mem::take(&mut self.batch);
         (!batch.is_empty()).then_some(batch)
     }
 
-    /// When the batch is released in spite of all holds.
+    /// Returns when the batch is released in spite of all holds.
     fn limit(&self) -> Duration {
         self.began + self.tuning.max_hold + self.tuning.cap
     }
 
-    /// Takes the time and ends the holds that ran out. What such a hold kept back may be the half of something, so
-    /// it is released as a rescan.
+    /// Advances the time and ends expired holds. What such a hold held back may be incomplete, so it is released as a
+    /// rescan.
     fn advance(&mut self, now: Duration) {
         self.now = self.now.max(now);
         let (now, limit) = (self.now, self.tuning.max_hold);

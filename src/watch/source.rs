@@ -1,4 +1,4 @@
-//! Where events come from: the system, through notify, or looking again and again.
+//! Sources of events: the operating system, through notify, or polling.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,35 +13,35 @@ use crate::events::Diagnostic;
 use super::coverage::{Refused, Register};
 use super::poll::Poller;
 
-/// Events that wait to be handled; when there are more, everything is compared instead.
+/// The capacity of the event queue; when it overflows, everything is compared instead.
 const QUEUE: usize = 8192;
 
-/// Something that happened to a real path.
+/// An event for a real path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Raw {
     /// A file was written.
     Content(PathBuf),
     /// The times or permissions of a file or directory changed.
     Attributes(PathBuf),
-    /// A file or directory was created, or renamed to this.
+    /// A file or directory was created, or renamed to this path.
     Appeared(PathBuf),
-    /// A file or directory was removed, or renamed to something else.
+    /// A file or directory was removed, or renamed to another path.
     Vanished(PathBuf),
     /// Events were lost.
     Lost,
 }
 
-/// The end at which events arrive.
+/// The receiving end of the events.
 pub struct Arrivals {
-    /// What arrived.
+    /// The events.
     pub queue: mpsc::Receiver<Raw>,
     lost: Arc<AtomicBool>,
-    /// Keeps the queue open where nobody sends.
+    /// Keeps the queue open if there is no other sender.
     _open: Option<mpsc::Sender<Raw>>,
 }
 
 impl Arrivals {
-    /// Whether there was more than the queue could hold since this was asked last.
+    /// Returns whether the queue has overflowed since the last call.
     pub fn were_lost(&self) -> bool {
         self.lost.swap(false, Ordering::AcqRel)
     }
@@ -49,20 +49,20 @@ impl Arrivals {
 
 /// Watches directories.
 pub enum Source {
-    /// The system tells.
+    /// The system reports events.
     System(RecommendedWatcher),
-    /// We look.
+    /// Directories are polled.
     Poll(Poller),
 }
 
 impl Source {
-    /// Begins to listen to the system; events arrive until the source is dropped. The error says why there will be
-    /// no events and what can be done.
+    /// Starts to receive events from the system, until the source is dropped. The error says why there are no events
+    /// and what the user can do.
     pub fn system() -> Result<(Self, Arrivals), Diagnostic> {
         let (sender, queue) = mpsc::channel(QUEUE);
         let lost = Arc::new(AtomicBool::new(false));
         let flag = lost.clone();
-        // This runs on notify's own thread, on which we also wait in `watch`: it must never block.
+        // This runs on notify's own thread, which `watch` also waits for: it must never block.
         let tell = move |event: notify::Result<notify::Event>| {
             for raw in translate(event) {
                 if let Err(mpsc::error::TrySendError::Full(_)) = sender.try_send(raw) {
@@ -70,7 +70,7 @@ impl Source {
                 }
             }
         };
-        // Symbolic links are resolved by us.
+        // `survey` resolves symbolic links.
         let config = notify::Config::default().with_follow_symlinks(false);
         match RecommendedWatcher::new(tell, config) {
             Ok(watcher) => {
@@ -81,7 +81,7 @@ impl Source {
         }
     }
 
-    /// Looks again and again.
+    /// Creates a source that polls.
     pub fn poll() -> (Self, Arrivals) {
         let (sender, queue) = mpsc::channel(1);
         let arrivals = Arrivals {
@@ -111,7 +111,7 @@ impl Register for Source {
     fn unwatch(&mut self, dir: &Path) {
         match self {
             Self::Poll(poller) => poller.unwatch(dir),
-            // A directory that is gone is watched no more: that is as good.
+            // Errors are ignored: a directory that no longer exists is not watched any more.
             Self::System(watcher) => drop(watcher.unwatch(dir)),
         }
     }
@@ -124,7 +124,7 @@ impl Register for Source {
     }
 }
 
-/// The directories that can be watched are used up.
+/// Returns the diagnostic for the limit of watched directories.
 pub fn too_many_directories() -> Diagnostic {
     exhausted("max_user_watches", "watched directories", 524_288)
 }
@@ -162,12 +162,12 @@ fn translate(event: notify::Result<notify::Event>) -> Vec<Raw> {
     let event = match event {
         Ok(event) if event.need_rescan() => return vec![Raw::Lost],
         Ok(event) => event,
-        // Whatever it could not tell us is lost.
+        // Events that notify failed to report are lost.
         Err(_) => return vec![Raw::Lost],
     };
     let make: fn(PathBuf) -> Raw = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => Raw::Content,
-        // `Both` repeats what `From` and `To` have said.
+        // `Both` repeats `From` and `To`.
         EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => {
             return Vec::new();
         }
@@ -176,7 +176,7 @@ fn translate(event: notify::Result<notify::Event>) -> Vec<Raw> {
             Raw::Vanished
         }
         EventKind::Modify(ModifyKind::Metadata(_)) => Raw::Attributes,
-        // Systems that do not tell the old name from the new one.
+        // For systems that do not distinguish the old name from the new one.
         EventKind::Modify(ModifyKind::Name(_)) => |path| {
             if path.symlink_metadata().is_ok() {
                 Raw::Appeared(path)

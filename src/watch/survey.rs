@@ -1,4 +1,4 @@
-//! Looks at the file system to find what has to be watched.
+//! Scans the file system to find what has to be watched.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -6,36 +6,36 @@ use std::path::{Path, PathBuf};
 use super::coverage::{Coverage, DirNames, LimitReached, Refused, Register};
 use super::filter::Filter;
 
-/// Links that lead to links, at most.
+/// The maximum number of links in a chain.
 const MAX_HOPS: usize = 40;
-/// Names of one directory, at most: a farm of links must not exhaust the memory.
+/// The maximum number of names of one directory: many links to each other must not exhaust the memory.
 const MAX_NAMES: usize = 64;
 
-/// Extends a coverage by looking at the file system: first a directory is watched and then it is read, so that
-/// nothing happens between the two.
+/// Extends a coverage by scanning the file system. Each directory is watched first and then read, so that no change
+/// between the two is missed.
 pub struct Survey<'a> {
-    /// What matters.
+    /// Decides what is relevant.
     pub filter: &'a Filter,
-    /// The course root, symbolic links resolved. Links to directories outside it are not followed: neither does
-    /// the build.
+    /// The course root with symbolic links resolved. Links to directories outside it are not followed, and the build
+    /// does not follow them either.
     pub real_root: &'a Path,
-    /// Who watches.
+    /// Adds and removes the watches.
     pub register: &'a mut dyn Register,
     /// What is watched so far.
     pub coverage: Coverage,
-    /// What was watched before a survey of everything: it needs not be watched again.
+    /// What was watched before a survey of everything: these watches are reused.
     pub before: Coverage,
-    /// Everything found that was not watched before: it may have changed before that.
+    /// Everything found that was not watched before: it may have changed before its watch began.
     pub found: BTreeSet<PathBuf>,
-    /// Everything that was watched before and is not there any more, or not wanted.
+    /// Everything that was watched before and no longer exists or is no longer relevant.
     pub gone: BTreeSet<PathBuf>,
-    /// Something came just before anybody watched for it: everything has to be looked at once more.
+    /// Something was created just before its watch began: a survey of everything is needed again.
     pub is_overtaken: bool,
     parents: HashMap<PathBuf, Option<PathBuf>>,
 }
 
 impl<'a> Survey<'a> {
-    /// A survey that extends `coverage`.
+    /// Creates a survey that extends `coverage`.
     pub fn new(
         filter: &'a Filter,
         real_root: &'a Path,
@@ -55,8 +55,8 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// Looks at everything that is wanted, and at the directories in `plain`, of which the caller knows the files.
-    /// What was watched `before` and is wanted no more is let go.
+    /// Scans everything that is relevant, and watches the directories in `plain`, whose files the caller handles.
+    /// Watches in `before` that are no longer needed are removed.
     pub fn everything(&mut self, plain: &[PathBuf]) -> Result<(), LimitReached> {
         for dir in plain {
             self.plain(dir)?;
@@ -100,7 +100,7 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
-    /// Looks at something that appeared in a watched directory.
+    /// Scans something that appeared in a watched directory.
     pub fn appeared(&mut self, real: &Path) -> Result<(), LimitReached> {
         let Ok(metadata) = real.symlink_metadata() else {
             return Ok(());
@@ -148,7 +148,7 @@ impl<'a> Survey<'a> {
         if !was_known {
             self.found.insert(name.to_path_buf());
         }
-        // A directory that goes meanwhile is told of by the one that holds it.
+        // If the directory is removed meanwhile, the watch of its parent reports that.
         for entry in std::fs::read_dir(real).into_iter().flatten().flatten() {
             let Ok(kind) = entry.file_type() else {
                 continue;
@@ -179,7 +179,7 @@ impl<'a> Survey<'a> {
             return Ok(());
         };
         self.coverage.targets.insert(target.clone());
-        // As the build does: by the name under which the course sees it.
+        // Under the name by which the course refers to it, as in the build.
         let seen = self
             .filter
             .below_root(name)
@@ -195,7 +195,8 @@ impl<'a> Survey<'a> {
         result
     }
 
-    /// Watches every place that a link leads through: each can be replaced, and the last one written to.
+    /// Watches every link and directory of a chain of links: each can be replaced, and the last target can be written
+    /// to.
     fn hops(&mut self, name: &Path, link: &Path) -> Result<(), LimitReached> {
         let mut link = link.to_path_buf();
         for _ in 0..MAX_HOPS {
@@ -220,7 +221,7 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
-    /// Watches for one file, which may not exist.
+    /// Watches a single file, which may not exist.
     fn file(&mut self, name: &Path) -> Result<(), LimitReached> {
         let (Some(dir), Some(file)) = (name.parent(), name.file_name()) else {
             return Ok(());
@@ -236,13 +237,14 @@ impl<'a> Survey<'a> {
         self.hops(name, &real)
     }
 
-    /// A directory could not be watched. One that may not be read stays so; one that went may come back.
+    /// Handles a directory that could not be watched: one that was removed may be created again, one that cannot be
+    /// read is skipped.
     fn went(&mut self, dir: &Path) -> Result<(), LimitReached> {
         self.is_overtaken |= !dir.is_dir();
         Ok(())
     }
 
-    /// Watches for a file or directory to come, where no watched directory will tell of it.
+    /// Watches for the creation of a path, unless a watched directory will report it.
     fn awaits(&mut self, path: &Path) -> Result<(), LimitReached> {
         self.coverage.missing.insert(path.to_path_buf());
         let nearest = path.ancestors().skip(1).find(|dir| dir.is_dir());
@@ -252,7 +254,7 @@ impl<'a> Survey<'a> {
         self.awaits_anyhow(path)
     }
 
-    /// Watches for the nearest thing whose coming could let a path exist.
+    /// Watches for the creation of the nearest missing parent of a path, or of the path itself.
     fn awaits_anyhow(&mut self, path: &Path) -> Result<(), LimitReached> {
         let mut missing = path;
         for dir in path.ancestors().skip(1) {
@@ -270,7 +272,7 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
-    /// Watches a directory for single files; says whether that can be.
+    /// Watches a directory for single files; returns false if it cannot be watched.
     fn plain(&mut self, real: &Path) -> Result<bool, LimitReached> {
         if self.coverage.is_watched(real) {
             return Ok(true);

@@ -1,7 +1,7 @@
-//! Names that editors and tools give to files which live for a moment, or only while a file is open.
+//! The names of temporary files of editors and tools, and of files that exist only while another file is open.
 
-/// Whether a file of this name is a lock, swap, backup or half-written file of an editor or a tool. Such a name is no
-/// source: nobody writes a course in it, and what it holds reaches its real name by a rename.
+/// Returns whether a file of this name is a lock, swap, backup or partially written file of an editor or a tool. Such a
+/// file is no source: authors do not use such names, and its contents get their real name by a rename.
 pub fn is_temporary(name: &str) -> bool {
     is_lock_or_swap(name) || is_half_written(name) || is_of_the_desktop(name)
 }
@@ -30,7 +30,7 @@ fn is_lock_or_swap(name: &str) -> bool {
 }
 
 fn is_half_written(name: &str) -> bool {
-    // Vim asks whether a directory is writable with a file `4913`, then 5036, 5159…
+    // Vim tests whether a directory is writable with a file `4913`, then 5036, 5159…
     let is_vim_probe = name
         .parse::<u32>()
         .is_ok_and(|number| (4913..=10_000).contains(&number) && (number - 4913) % 123 == 0);
@@ -43,7 +43,7 @@ fn is_half_written(name: &str) -> bool {
         || (name.starts_with('.') && name.ends_with(".bck"))
         || name.starts_with(".goutputstream-")
         || random_suffix(name, "sed")
-        // Our own, beside an output on another file system than the state directory.
+        // clm's own, beside an output on another file system than the state directory.
         || random_suffix(name, ".clm-")
         // A file that was removed while it was open.
         || name.starts_with(".nfs0")
@@ -54,8 +54,8 @@ fn is_of_the_desktop(name: &str) -> bool {
     matches!(name, ".DS_Store" | "Thumbs.db" | ".directory")
 }
 
-/// Whether `prefix` is followed by six random letters and digits. Six small letters are taken for a word (`sediment`
-/// has five, but there are others): a needless look at a file is better than a lost change.
+/// Returns whether `prefix` is followed by six random letters and digits. Six lower-case letters are taken for a word
+/// (`sediment` has five, but others have six): a needless check is better than a lost change.
 fn random_suffix(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|rest| {
         rest.len() == 6

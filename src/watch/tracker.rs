@@ -1,4 +1,4 @@
-//! Follows the tree: takes raw events, keeps the watched directories right, and feeds the settle machine.
+//! Tracks the tree: handles raw events, maintains the set of watched directories, and feeds the settle machine.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,23 +15,23 @@ use super::source::{Arrivals, Raw, Source, too_many_directories};
 use super::survey::Survey;
 use super::{Inputs, WatchOptions};
 
-/// The hold of git's lock; clients have others.
+/// The hold of git's lock; the holds of clients have other numbers.
 pub const GIT_HOLD: HoldId = 0;
 
-/// What is watched and what has been seen of it.
+/// What is watched, and the changes seen so far.
 pub struct Tracker {
     options: WatchOptions,
-    /// The course root, symbolic links resolved.
+    /// The course root with symbolic links resolved.
     real_root: PathBuf,
-    /// Where the marks of [`super::marks`] are written (real path).
+    /// The directory of the cookies of [`super::marks`] (real path).
     marks_dir: Option<PathBuf>,
     git: Option<GitDir>,
     filter: Filter,
     coverage: Coverage,
     source: Source,
-    /// Events of the source.
+    /// The events of the source.
     pub arrivals: Arrivals,
-    /// What has been seen.
+    /// The changes seen so far.
     pub settle: Settle,
     origin: Instant,
     needs_survey: bool,
@@ -41,7 +41,7 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// Watches everything that is wanted. `marks_dir` is a directory whose files [`Tracker::take`] gives back.
+    /// Watches everything that is relevant. `marks_dir` is a directory whose files [`Tracker::take`] returns.
     pub fn start(options: WatchOptions, real_root: PathBuf, marks_dir: Option<PathBuf>) -> Self {
         let filter = Filter::new(
             &options.root,
@@ -80,39 +80,39 @@ impl Tracker {
         tracker
     }
 
-    /// The directory of the store.
+    /// Returns the directory of the store.
     pub fn state_dir(&self) -> &Path {
         &self.options.state_dir
     }
 
-    /// Watches another directory of marks (real path), which may have the path of the one before: all watches begin anew,
-    /// since events of the old one may still arrive under that path.
+    /// Watches another directory of cookies (real path), which may have the path of the previous one: all watches are
+    /// created again, since events of the old directory may still arrive under that path.
     pub fn set_marks_dir(&mut self, dir: &Path) {
         self.marks_dir = Some(dir.to_path_buf());
         self.lose();
     }
 
-    /// The time as the settle machine counts it.
+    /// Returns the time as used by the settle machine.
     pub fn now(&self) -> Duration {
         self.origin.elapsed()
     }
 
-    /// The moment of a time of the settle machine.
+    /// Returns the instant of a time of the settle machine.
     pub fn moment(&self, time: Duration) -> Instant {
         self.origin + time
     }
 
-    /// Whether files are looked at instead of waiting for events.
+    /// Returns whether files are polled instead of waiting for events.
     pub fn is_polling(&self) -> bool {
         matches!(self.source, Source::Poll(_))
     }
 
-    /// When the files are to be looked at next; never while the system tells events.
+    /// Returns when the next scan is due; `None` if the system reports events.
     pub fn next_look(&self) -> Option<Instant> {
         self.next_look
     }
 
-    /// Looks at the files, where the system tells no events.
+    /// Scans the files, if they are polled.
     pub fn look(&mut self) {
         let Source::Poll(poller) = &mut self.source else {
             return;
@@ -132,7 +132,7 @@ impl Tracker {
             .then(|| Instant::now() + self.pace.next(took, found));
     }
 
-    /// Takes what a plan looked at.
+    /// Sets the paths that a plan read.
     pub fn set_inputs(&mut self, inputs: Inputs) {
         let options = &self.options;
         let filter = Filter::new(&options.root, &options.spec, &options.state_dir, inputs);
@@ -148,7 +148,7 @@ impl Tracker {
         self.filter = filter;
     }
 
-    /// Takes a raw event. Gives back a path in the directory of marks.
+    /// Handles a raw event. Returns its path if it is in the directory of cookies.
     pub fn take(&mut self, raw: Raw) -> Option<PathBuf> {
         let (path, is_new, is_gone) = match &raw {
             Raw::Content(path) => (path, false, false),
@@ -172,7 +172,8 @@ impl Tracker {
         if is_new || is_gone {
             self.appeared(path, matches!(raw, Raw::Attributes(_)));
         }
-        // What is gone and was no input is taken for a directory: those of the ignored names count least.
+        // The kind of a removed path is unknown: it is taken for a directory, so that removing an ignored directory
+        // does not trigger.
         let is_dir = path.is_dir() || (is_gone && path.symlink_metadata().is_err());
         for name in self.coverage.names_of(path) {
             self.changed(name, is_dir);
@@ -180,14 +181,14 @@ impl Tracker {
         None
     }
 
-    /// Events were lost: the directories themselves may be others than we know.
+    /// Handles lost events: the directories themselves may have been replaced.
     pub fn lose(&mut self) {
         self.needs_renewal = true;
         let now = self.now();
         self.settle.rescan(now);
     }
 
-    /// Whether events were lost and the watches have not begun anew.
+    /// Returns whether events were lost and the watches have not been created again yet.
     pub fn has_lost(&self) -> bool {
         self.needs_renewal
     }
@@ -200,7 +201,8 @@ impl Tracker {
         self.report_gone(&gone);
     }
 
-    /// With a directory go the inputs in it, which nobody else tells of when it was moved away.
+    /// Reports removed paths and the inputs in removed directories: no event reports those when the directory was moved
+    /// away.
     fn report_gone(&mut self, gone: &BTreeSet<PathBuf>) {
         for name in gone {
             if name.parent().is_none_or(|dir| !gone.contains(dir)) {
@@ -213,7 +215,7 @@ impl Tracker {
         }
     }
 
-    /// Whether the coming or going of a path may change what is watched elsewhere.
+    /// Returns whether creating or removing a path may change what is watched elsewhere.
     fn is_decisive(&self, path: &Path) -> bool {
         let is_repository = path.ends_with(".git") && path.parent() == Some(&self.real_root);
         let leads_on = || path.is_dir() || path.is_symlink() || self.coverage.is_watched(path);
@@ -233,7 +235,7 @@ impl Tracker {
         if metadata.is_file() {
             return;
         }
-        // What we knew under this name is something else now.
+        // The previous directory of this name was replaced.
         self.coverage.drop_tree(path, &mut self.source);
         let before = std::mem::take(&mut self.coverage);
         let mut survey = Survey::new(&self.filter, &self.real_root, &mut self.source, before);
@@ -241,13 +243,13 @@ impl Tracker {
         self.coverage = survey.coverage;
         self.needs_survey |= survey.is_overtaken;
         let mut found = survey.found;
-        // Links lead to what is in it.
+        // Names of links into the new directory.
         found.extend(self.coverage.names_below(path));
         self.report(found);
         self.obey(result);
     }
 
-    /// Does what has become necessary after a number of events.
+    /// Does what a number of events have made necessary.
     pub fn catch_up(&mut self) {
         if self.arrivals.were_lost() {
             self.lose();
@@ -262,7 +264,7 @@ impl Tracker {
         }
     }
 
-    /// Releases a batch that is due, without our own outputs.
+    /// Releases a batch that is due, without clm's own outputs.
     pub fn tick(&mut self) -> Option<ChangeSet> {
         let is_due = self.settle.deadline().is_some_and(|due| due <= self.now());
         if !is_due {
@@ -274,7 +276,7 @@ impl Tracker {
         self.without_own(set)
     }
 
-    /// Releases the batch at once.
+    /// Releases the batch at once, without clm's own outputs.
     pub fn flush(&mut self) -> Option<ChangeSet> {
         self.catch_up();
         self.renew();
@@ -283,7 +285,8 @@ impl Tracker {
         self.without_own(set)
     }
 
-    /// After lost events the watches begin anew, before anybody compares files: nothing falls between the two.
+    /// Creates all watches again after lost events. This happens before the batch is released, so that no change
+    /// between the comparison of files and the new watches is missed.
     fn renew(&mut self) {
         if !std::mem::take(&mut self.needs_renewal) {
             return;
@@ -307,8 +310,8 @@ impl Tracker {
         self.plan_look(Duration::ZERO, true);
     }
 
-    /// Looks at everything that is wanted; what is in `before` is watched already. Returns what is watched
-    /// anew and what is watched no more.
+    /// Scans everything that is relevant; what is in `before` is already watched. Returns what is newly watched and
+    /// what is no longer watched.
     fn survey(&mut self, before: Coverage) -> (BTreeSet<PathBuf>, BTreeSet<PathBuf>) {
         let mut plain: Vec<PathBuf> = self.marks_dir.iter().cloned().collect();
         plain.extend(self.git.iter().map(|git| git.path().to_path_buf()));
@@ -364,7 +367,7 @@ impl Tracker {
         (!set.is_empty()).then_some(set)
     }
 
-    /// Whether a file is as clm wrote it, or a directory holds only such files.
+    /// Returns whether a file is as clm wrote it, or a directory contains only such files.
     fn is_own(&self, path: &Path) -> bool {
         let Ok(metadata) = path.symlink_metadata() else {
             return false;

@@ -7,7 +7,7 @@ struct Lab {
     filter: Filter,
 }
 
-/// A course with `slides` scanned, `shared` watched besides, outputs in `output` and the state in `.clm`.
+/// Creates a course with `slides` scanned, `shared` watched additionally, outputs in `output` and the state in `.clm`.
 fn lab(files: &[&str], change: impl FnOnce(&mut Inputs)) -> Lab {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
@@ -116,10 +116,10 @@ fn declared_inputs_win_over_everything() {
     }
     let outside = lab.dir.path().parent().unwrap().join("elsewhere/logo.svg");
     assert!(lab.filter.is_relevant(&outside, false));
-    // What lies beside one in an ignored directory counts as well: a topic may list it.
+    // A file beside an input in an ignored directory is relevant as well: a topic may list it.
     assert!(lab.counts("slides/m/topic_1_a/data-local/y.csv"));
     assert!(lab.enters("slides/m/topic_1_a/data-local"));
-    // A directory that holds one came or went.
+    // A directory that contains an input was created or removed.
     assert!(lab.filter.is_relevant(&lab.dir.path().join("output"), true));
     assert!(!lab.counts("output/other.csv"));
 }

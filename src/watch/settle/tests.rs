@@ -141,7 +141,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the machine must know, in the plainest form: every event with its time, every hold with its span.
+/// The reference model: every event with its time, every hold with its span.
 #[derive(Default)]
 struct Model {
     waiting: Vec<(PathBuf, Duration)>,
@@ -166,7 +166,7 @@ impl Model {
             .chain(self.rescans.iter().copied())
     }
 
-    /// Compares what came out with what had gone in, and forgets both.
+    /// Compares a released set with the recorded events, and clears both.
     fn released(&mut self, set: &ChangeSet) {
         let mut all: BTreeSet<PathBuf> = BTreeSet::new();
         let mut was_too_many = false;
@@ -247,7 +247,7 @@ proptest! {
                 }
             }
         }
-        // In the end all comes out, whoever holds.
+        // In the end everything is released, in spite of holds.
         if let Some(deadline) = settle.deadline() {
             let set = settle.tick(deadline).unwrap();
             model.released(&set);
