@@ -1,4 +1,4 @@
-//! Talking to a daemon.
+//! The client side of the connection to a daemon.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
@@ -13,7 +13,7 @@ use crate::events::{Counts, Event};
 use super::lock::{DaemonInfo, running};
 use super::protocol::{Answer, DaemonStatus, Line, PROTOCOL, Request};
 
-/// How long the daemon may take for a short answer.
+/// How long the daemon may take to answer a short request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection to a daemon of the same version.
@@ -22,28 +22,28 @@ pub struct Client {
     stream: BufReader<UnixStream>,
 }
 
-/// Why a daemon that runs cannot be used.
+/// Why a running daemon cannot be used.
 #[derive(Debug)]
 pub struct Unusable(pub String);
 
-/// How a build went.
+/// The outcome of a build by the daemon.
 #[derive(Debug)]
 pub enum ClientBuilt {
-    /// It was done.
+    /// It was completed.
     Done {
-        /// How the actions ended.
+        /// The counts of actions by outcome.
         counts: Counts,
-        /// Whether anything was reported as an error.
+        /// Whether any error was reported.
         has_errors: bool,
     },
-    /// It was begun and came to nothing.
+    /// It failed: the exit code and the reasons.
     Failed(u8, Vec<crate::events::Diagnostic>),
-    /// The daemon does not do it.
+    /// The daemon refused it: the reason.
     Refused(String),
 }
 
 impl Client {
-    /// Connects to the daemon of a course; none when there is none.
+    /// Connects to the daemon of a course; returns `None` if none runs.
     pub fn connect(state_dir: &Path) -> Result<Option<Self>, Unusable> {
         let Some(info) = running(state_dir) else {
             return Ok(None);
@@ -83,12 +83,12 @@ impl Client {
         }
     }
 
-    /// The daemon.
+    /// Returns what the daemon publishes about itself.
     pub fn info(&self) -> &DaemonInfo {
         &self.info
     }
 
-    /// Has outputs made fresh; `told` gets the events.
+    /// Brings outputs up to date; `told` is called for each event.
     pub fn build(
         &mut self,
         course: Digest,
@@ -99,7 +99,7 @@ impl Client {
             course,
             options: Box::new(options.clone()),
         })?;
-        // A run may take long; while it does, the connection tells whether the daemon lives.
+        // A run may take long, so there is no timeout: the connection breaks if the daemon dies.
         self.patience(None)?;
         loop {
             match self.hear()? {
@@ -119,7 +119,7 @@ impl Client {
         }
     }
 
-    /// How the daemon is.
+    /// Returns the daemon's status.
     pub fn status(&mut self) -> Result<DaemonStatus> {
         match self.ask(&Request::Status)? {
             Answer::Status(status) => Ok(*status),
@@ -127,7 +127,7 @@ impl Client {
         }
     }
 
-    /// Everything that happens from now on, until `told` returns false or the daemon ends.
+    /// Receives all events from now on, until `told` returns false or the daemon ends.
     pub fn subscribe(&mut self, told: &mut dyn FnMut(Event) -> bool) -> Result<()> {
         self.ask(&Request::Subscribe)?;
         self.patience(None)?;
@@ -140,7 +140,7 @@ impl Client {
         Ok(())
     }
 
-    /// Asks for something that is answered at once.
+    /// Sends a request that is answered at once, and returns the answer.
     pub fn ask(&mut self, request: &Request) -> Result<Answer> {
         self.patience(Some(PATIENCE))?;
         self.say(request)?;
@@ -183,7 +183,7 @@ impl Client {
 
 fn gone(error: &std::io::Error) -> Error {
     let reason = match error.kind() {
-        // What the system says when the time is up is of no use to people.
+        // The system's message for a timeout would not help the user.
         std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
             format!("the daemon does not answer within {} s", PATIENCE.as_secs())
         }

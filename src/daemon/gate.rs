@@ -1,4 +1,4 @@
-//! Where changes and requests come together, in the order in which they happened.
+//! Merges changes and requests into one sequence, in the order in which they happened.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -6,23 +6,23 @@ use crate::engine::resident::Ask;
 use crate::error::{Error, Result};
 use crate::watch::{ChangeSet, Watcher};
 
-/// A way to ask the engine for something after everything that changed before.
+/// Sends requests to the engine, each after all earlier changes.
 #[derive(Clone)]
 pub struct Gate(mpsc::UnboundedSender<Passage>);
 
 type Passage = (Option<Ask>, oneshot::Sender<()>);
 
-/// The other end.
+/// The receiving end of a [`Gate`].
 pub struct Passages(mpsc::UnboundedReceiver<Passage>);
 
-/// A gate and its other end.
+/// Creates a gate and its receiving end.
 pub fn gate() -> (Gate, Passages) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (Gate(sender), Passages(receiver))
 }
 
 impl Gate {
-    /// Returns when the engine has been told every change made before this call, and then the ask.
+    /// Waits until the engine has been sent every change made before this call, and then `ask`.
     pub async fn pass(&self, ask: Option<Ask>) -> Result<()> {
         let (done, wait) = oneshot::channel();
         let ended = || Error::internal("the daemon is about to end");
@@ -31,7 +31,7 @@ impl Gate {
     }
 }
 
-/// Hands on changes and asks until the watch or the engine ends.
+/// Forwards changes and requests until the watch or the engine ends.
 pub async fn forward(
     watcher: &Watcher,
     mut changes: mpsc::Receiver<ChangeSet>,
@@ -49,7 +49,7 @@ pub async fn forward(
                 if before.into_iter().chain(ask).any(|ask| asks.send(ask).is_err()) {
                     return;
                 }
-                // The client may be gone.
+                // The client may have disconnected.
                 let _ = done.send(());
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Everything that happens, told to everybody who wants to know.
+//! Distributes events to all subscribers, and keeps the current state for status requests.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::Receiver;
@@ -10,13 +10,13 @@ use crate::engine::resident::WATCH_TRIGGER;
 use crate::events::{Counts, Diagnostic, Event, Severity};
 use crate::parallel::lock;
 
-/// How many events wait for a slow client before it is let go.
+/// How many events may wait for a slow client before it is dropped.
 const WAITING: usize = 10_000;
 
-/// Takes every event, in order.
+/// Is called with every event, in order.
 pub type Sink = Box<dyn FnMut(&Event) + Send>;
 
-/// Hands events on. Clones are the same hub.
+/// Distributes events. Clones share the same state.
 #[derive(Clone, Default)]
 pub struct Hub(Arc<Mutex<Inner>>);
 
@@ -25,7 +25,7 @@ struct Inner {
     subscribers: Vec<Subscriber>,
     running: BTreeSet<String>,
     last_run: Option<(Counts, u64)>,
-    /// Errors by the run in which they were reported: those of the last whole run count.
+    /// The errors of the last complete run of the watch, and those reported since outside of runs.
     errors: Vec<Diagnostic>,
     fresh_errors: Vec<Diagnostic>,
     is_whole: bool,
@@ -33,14 +33,14 @@ struct Inner {
 }
 
 struct Subscriber {
-    /// Only events of runs with this trigger.
+    /// If set, only events of runs with this trigger are sent.
     trigger: Option<String>,
     is_on: bool,
     sender: mpsc::Sender<Arc<Event>>,
 }
 
 impl Hub {
-    /// Hands on what `receiver` gets, first to the sinks. Ends when all senders are gone.
+    /// Distributes the events of `receiver`, first to the sinks. Returns when all senders are dropped.
     pub fn run(&self, receiver: Receiver<Event>, mut sinks: Vec<Sink>) {
         for event in receiver {
             for sink in &mut sinks {
@@ -50,7 +50,7 @@ impl Hub {
         }
     }
 
-    /// Events from now on: all, or those of the runs with a trigger.
+    /// Returns a channel of all events from now on, or of those of the runs with a trigger.
     pub fn subscribe(&self, trigger: Option<String>) -> mpsc::Receiver<Arc<Event>> {
         let (sender, receiver) = mpsc::channel(WAITING);
         self.lock().subscribers.push(Subscriber {
@@ -61,7 +61,7 @@ impl Hub {
         receiver
     }
 
-    /// What runs now, how the last run went, and what is wrong.
+    /// Returns the running actions, the outcome of the last run with its duration, and the current errors.
     pub fn state(&self) -> (Vec<String>, Option<(Counts, u64)>, Vec<Diagnostic>) {
         let inner = self.lock();
         let running = inner.running.iter().cloned().collect();
@@ -82,7 +82,7 @@ impl Inner {
             {
                 subscriber.is_on = trigger == wanted;
             }
-            // One that is gone, or does not read, is dropped: the others do not wait for it.
+            // A subscriber that has disconnected or does not read is dropped, so that the others need not wait for it.
             !subscriber.is_on && !subscriber.sender.is_closed()
                 || subscriber.sender.try_send(Arc::clone(event)).is_ok()
         });

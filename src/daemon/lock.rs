@@ -1,4 +1,5 @@
-//! Which process is the daemon of a course: an advisory lock for as long as it lives, and where it listens.
+//! Determines which process is the daemon of a course: an advisory lock held for its lifetime, and a file with its
+//! address.
 
 use std::fs::{File, Metadata};
 use std::io::Write as _;
@@ -22,23 +23,23 @@ const LOOKS: usize = 10;
 /// What a daemon publishes about itself for clients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonInfo {
-    /// Its process.
+    /// Its process id.
     pub pid: u32,
-    /// The same with its machine and start: the number alone may be another process's here.
+    /// Its process with machine and start time: on this machine, the process id alone may belong to another process.
     #[serde(default)]
     pub owner: Option<Owner>,
-    /// The version of clm.
+    /// Its version of clm.
     pub version: String,
-    /// Where it listens.
+    /// The path of its socket.
     pub socket: PathBuf,
     /// When it started, in seconds since 1970.
     pub started: u64,
-    /// The address of its preview.
+    /// The URL of its preview.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<String>,
 }
 
-/// The right to be the daemon of a course; given up on drop, and by the system when the process ends in any way.
+/// The right to be the daemon of a course. It is released on drop, and by the system when the process ends.
 pub struct DaemonLock {
     state_dir: PathBuf,
     socket: PathBuf,
@@ -47,11 +48,11 @@ pub struct DaemonLock {
 }
 
 impl DaemonLock {
-    /// Takes the lock. Fails when another process is the daemon already.
+    /// Takes the lock. Fails if another process is the daemon.
     pub fn take(state_dir: &Path) -> Result<Self> {
         let file = take_file(state_dir)?;
         let socket = socket_path(state_dir)?;
-        // Of a daemon that was killed: no process listens there, since we have the lock.
+        // Remains from a daemon that was killed: since we have the lock, no process listens there.
         let _ = std::fs::remove_file(&socket);
         Ok(Self {
             state_dir: state_dir.to_path_buf(),
@@ -61,8 +62,8 @@ impl DaemonLock {
         })
     }
 
-    /// Takes the lock again where the state directory was moved or removed, and announces the daemon there. Fails when
-    /// another process was faster.
+    /// Takes the lock again after the state directory was moved or removed, and announces the daemon there. Fails if
+    /// another process took it first.
     pub fn renew(&self) -> Result<()> {
         let mut held = lock(&self.file);
         let inode = |metadata: std::io::Result<Metadata>| {
@@ -75,12 +76,12 @@ impl DaemonLock {
         self.write_info()
     }
 
-    /// Where to listen.
+    /// Returns the path of the socket to listen on.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Tells where the daemon listens.
+    /// Publishes the address of the daemon and of its preview.
     pub fn announce(&self, preview: Option<String>) -> Result<()> {
         *lock(&self.preview) = preview;
         self.write_info()
@@ -105,7 +106,7 @@ impl DaemonLock {
     }
 }
 
-/// Takes the lock in a state directory, which is made if it is not there.
+/// Takes the lock in a state directory, which is created if needed.
 fn take_file(state_dir: &Path) -> Result<File> {
     private::create_dir_all(state_dir)
         .map_err(|error| Error::io_in(Dir::State, "create", state_dir, &error))?;
@@ -114,7 +115,7 @@ fn take_file(state_dir: &Path) -> Result<File> {
         .map_err(|error| Error::io_in(Dir::State, "open", &path, &error))?;
     let mut locked = file.try_lock();
     for _ in 0..LOOKS {
-        // Another process may only be checking whether there is a daemon.
+        // Another process may hold the lock for a moment, to check whether there is a daemon.
         if !matches!(locked, Err(std::fs::TryLockError::WouldBlock)) {
             break;
         }
@@ -152,11 +153,11 @@ fn info(state_dir: &Path) -> Option<DaemonInfo> {
     serde_json::from_slice(&text).ok()
 }
 
-/// The daemon of a course, if one runs.
+/// Returns the running daemon of a course, if any.
 pub fn running(state_dir: &Path) -> Option<DaemonInfo> {
     let info = info(state_dir)?;
     let file = files::open(&state_dir.join(LOCK)).ok()?;
-    // Getting the lock proves that no process has it; it is released at once.
+    // If we get the lock, no process holds it; it is released at once.
     matches!(
         file.try_lock_shared(),
         Err(std::fs::TryLockError::WouldBlock)
@@ -164,7 +165,7 @@ pub fn running(state_dir: &Path) -> Option<DaemonInfo> {
     .then_some(info)
 }
 
-/// A short path in a directory that only this user can enter: socket paths are limited to about 100 bytes.
+/// Returns a short path in a directory that only this user can access: socket paths are limited to about 100 bytes.
 fn socket_path(state_dir: &Path) -> Result<PathBuf> {
     let user = nix::unistd::Uid::effective();
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -180,7 +181,7 @@ fn socket_path(state_dir: &Path) -> Result<PathBuf> {
         .collect();
     let name = Digest::of(real.as_os_str().as_encoded_bytes());
     let name = format!("{}.sock", &name.to_string()[..16]);
-    // Another user may have taken the name in a directory that all can write to.
+    // In a directory that all users can write to, another user may have taken the name.
     let dir = places.iter().find(|dir| {
         dir.join(&name).as_os_str().len() < LONGEST_SOCKET && is_private_dir(dir, user)
     });
@@ -198,7 +199,8 @@ fn socket_path(state_dir: &Path) -> Result<PathBuf> {
 /// The longest path of a socket, in bytes.
 const LONGEST_SOCKET: usize = 100;
 
-/// Makes a directory that only this user can enter. Whether it is one: not a link, nor one that another user made.
+/// Creates a directory that only this user can access. Returns whether it is one, and not a link or another user's
+/// directory.
 fn is_private_dir(dir: &Path, user: nix::unistd::Uid) -> bool {
     use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
     let _ = std::fs::DirBuilder::new().mode(0o700).create(dir);
@@ -209,7 +211,7 @@ fn is_private_dir(dir: &Path, user: nix::unistd::Uid) -> bool {
     })
 }
 
-/// Removes the sockets of watches that were killed: no process listens there.
+/// Removes the sockets of daemons that were killed.
 fn sweep_sockets(dir: &Path) {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return;
@@ -219,7 +221,7 @@ fn sweep_sockets(dir: &Path) {
         let is_socket = path
             .extension()
             .is_some_and(|extension| extension == "sock");
-        // One that was made just now may not listen yet.
+        // A new socket may not accept connections yet.
         let modified = entry.metadata().and_then(|metadata| metadata.modified());
         let age = modified.ok().and_then(|modified| modified.elapsed().ok());
         let is_old = age.is_some_and(|age| age > Duration::from_secs(60));

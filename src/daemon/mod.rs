@@ -1,4 +1,5 @@
-//! One engine, many callers: `clm watch` keeps an engine for a course, and other commands of the same user talk to it.
+//! One engine with many callers: `clm watch` keeps an engine for a course running, and other commands of the same user
+//! connect to it.
 //!
 //! ```text
 //! watch -> gate -> asks -> resident engine -> events -> hub -> terminal, preview, clients

@@ -1,7 +1,7 @@
-//! What clients and the daemon say to each other: JSON objects, one a line.
+//! The messages between clients and the daemon: JSON objects, one per line.
 //!
-//! A client says [`Request`]s; the daemon answers each with [`Answer`]s, and with [`Event`]s in between where that is
-//! asked for. An answer has a field `answer`, an event a field `event`.
+//! A client sends [`Request`]s. The daemon replies to each with an [`Answer`], preceded by [`Event`]s where the request
+//! asks for them. An answer has a field `answer`, an event a field `event`.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,26 +10,27 @@ use crate::digest::Digest;
 use crate::engine::BuildOptions;
 use crate::events::{Counts, Diagnostic, Event};
 
-/// Raised whenever an older client would misunderstand.
+/// Incremented whenever an older client would misunderstand.
 pub const PROTOCOL: u32 = 1;
 /// The longest line, in bytes.
 pub const MAX_LINE: usize = 1 << 20;
 
-/// What a client asks.
+/// A request of a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Request {
-    /// Introduces the client; answered with [`Answer::Hello`]. Any other version of clm works alone.
+    /// Introduces the client; answered with [`Answer::Hello`]. Clients of any other version of clm work without the
+    /// daemon.
     Hello {
         /// The version of clm.
         version: String,
         /// The version of this protocol.
         protocol: u32,
     },
-    /// Makes outputs fresh; answered with the events of that run and [`Answer::Built`].
+    /// Brings outputs up to date; answered with the events of that run and [`Answer::Built`].
     Build {
-        /// [`Course::identity_with`](crate::engine::course::Course::identity_with): what the client means by this course,
-        /// and its tools.
+        /// [`Course::identity_with`](crate::engine::course::Course::identity_with): identifies the course as the client
+        /// reads it, and its tools.
         course: Digest,
         /// What to make.
         options: Box<BuildOptions>,
@@ -38,57 +39,57 @@ pub enum Request {
     Status,
     /// Answered with all events from now on.
     Subscribe,
-    /// Tells what the author is working on; answered with [`Answer::Ok`].
+    /// Names the source the author is working on; answered with [`Answer::Ok`].
     Focus {
         /// The source.
         path: RelPath,
     },
-    /// Keeps changes back until [`Request::Release`], or until the client goes.
+    /// Holds changes back until [`Request::Release`] or until the client disconnects.
     Hold,
     /// Ends the hold.
     Release,
-    /// Answered with [`Answer::Ok`] when every change made before has been taken note of.
+    /// Answered with [`Answer::Ok`] when the engine has been sent every change made before.
     Sync,
     /// Ends the daemon; answered with [`Answer::Ok`].
     Shutdown,
 }
 
-/// What the daemon answers.
+/// An answer of the daemon.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Answer {
-    /// Who answers.
+    /// Introduces the daemon.
     Hello {
         /// The version of clm.
         version: String,
         /// The version of the protocol.
         protocol: u32,
-        /// The process.
+        /// The process id of the daemon.
         pid: u32,
     },
-    /// It is done.
+    /// The request was carried out.
     Ok,
-    /// A build is over.
+    /// A build ended.
     Built {
-        /// How the actions ended.
+        /// The counts of actions by outcome.
         counts: Counts,
-        /// Whether anything was reported as an error.
+        /// Whether any error was reported.
         has_errors: bool,
         /// How long it took, in milliseconds.
         duration_ms: u64,
     },
-    /// A build came to nothing.
+    /// A build failed.
     Failed {
-        /// The exit code that goes with it.
+        /// The exit code for this failure.
         exit_code: u8,
-        /// Why.
+        /// The reasons.
         diagnostics: Vec<Diagnostic>,
     },
-    /// How the daemon is.
+    /// The status of the daemon.
     Status(Box<DaemonStatus>),
-    /// The daemon will not do that.
+    /// The daemon refuses the request.
     Refused {
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 }
@@ -99,29 +100,29 @@ pub enum Answer {
 pub enum Line {
     /// An answer.
     Answer(Answer),
-    /// Something happened.
+    /// An event.
     Event(Event),
 }
 
-/// How a daemon is.
+/// The status of a daemon.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct DaemonStatus {
-    /// Its process.
+    /// Its process id.
     pub pid: u32,
     /// The version of clm.
     pub version: String,
-    /// How long it has run, in seconds.
+    /// Its uptime, in seconds.
     pub uptime_s: u64,
-    /// The specification.
+    /// The path of the specification.
     pub spec: String,
-    /// The address of the preview.
+    /// The URL of the preview.
     pub preview: Option<String>,
-    /// Whether files are polled, for want of events.
+    /// Whether files are polled because there are no events.
     pub is_polling: bool,
-    /// Actions that run now.
+    /// The running actions.
     pub running: Vec<String>,
-    /// How the last run that ended went.
+    /// The outcome of the last completed run, and its duration in milliseconds.
     pub last_run: Option<(Counts, u64)>,
-    /// What is wrong now.
+    /// The current errors.
     pub errors: Vec<Diagnostic>,
 }

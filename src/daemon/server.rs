@@ -1,4 +1,4 @@
-//! The socket: only this user is answered, each client by a task of its own.
+//! The server on the socket: serves only this user, with one task for each client.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,36 +22,36 @@ use super::gate::Gate;
 use super::hub::Hub;
 use super::protocol::{Answer, DaemonStatus, Line, MAX_LINE, PROTOCOL, Request};
 
-/// How long to wait when a client cannot be accepted.
+/// The pause after a client cannot be accepted.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What clients are served with. Clones are the same server.
+/// What is needed to serve clients. Clones share the same state.
 #[derive(Clone)]
 pub struct Server {
-    /// What a build must mean by its course, to be done here.
+    /// The identity of the course and tools with which a client's build must agree.
     pub course: Arc<std::sync::Mutex<Digest>>,
-    /// The way to the engine.
+    /// Sends requests to the engine.
     pub gate: Gate,
-    /// What happens.
+    /// Distributes events.
     pub hub: Hub,
     /// The watch, for holds.
     pub watcher: Arc<Watcher>,
     /// Ends the daemon.
     pub cancel: CancellationToken,
-    /// What does not change about the daemon.
+    /// The constant part of the status.
     pub about: Arc<DaemonStatus>,
     /// When the daemon started.
     pub started: std::time::Instant,
-    /// Raised whenever a client connects.
+    /// Incremented whenever a client connects.
     pub visits: Arc<AtomicU64>,
 }
 
-/// Listens on a socket that only this user may open.
+/// Listens on a socket that only this user may connect to.
 pub fn listen(path: &Path) -> Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt as _;
     let io = |error: std::io::Error| Error::io("listen on", path, &error);
     let listener = UnixListener::bind(path).map_err(io)?;
-    // The directory keeps others out already.
+    // The directory already excludes other users.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(io)?;
     Ok(listener)
 }
@@ -67,7 +67,7 @@ impl Server {
             let stream = match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // Without descriptors the next try fails as well, at once and again and again.
+                    // Without a pause, a lack of file descriptors would make this a busy loop.
                     tracing::warn!(%error, "a client cannot be answered");
                     tokio::time::sleep(PAUSE).await;
                     continue;
@@ -223,8 +223,8 @@ impl Client {
                     None => return self.refuse("messages of the daemon were not read in time").await,
                 },
                 result = &mut answer => break result,
-                // A client says nothing while it waits. One that has gone wants nothing any more: the engine sees that
-                // the client does not wait for its answer any more.
+                // A client sends nothing while it waits. When it disconnects, this returns and drops the receiver of
+                // the answer, from which the engine sees that the result is no longer needed.
                 read = self.reader.fill_buf(), if is_there => match read {
                     Ok(read) if !read.is_empty() => is_there = false,
                     _ => return Ok(()),
@@ -254,7 +254,7 @@ impl Client {
         }
     }
 
-    /// The events of a run that is over and that are still on their way: the last one says so.
+    /// Sends the remaining events of a run that has ended, up to its last one.
     async fn rest(&mut self, events: &mut mpsc::Receiver<Arc<Event>>) -> std::io::Result<()> {
         let patience = std::time::Duration::from_secs(5);
         while let Ok(Some(event)) = tokio::time::timeout(patience, events.recv()).await {
@@ -298,13 +298,13 @@ impl Client {
         self.writer.write_all(line.as_bytes()).await
     }
 
-    /// What was said last reaches the client although the daemon ends.
+    /// Closes the connection so that the last message reaches the client although the daemon ends.
     async fn finish(&mut self) {
         let _ = self.writer.shutdown().await;
     }
 }
 
-/// Whether an event is the last one of a build: after an interrupted run another one follows.
+/// Returns whether an event is the last one of a build: an interrupted run is followed by another one.
 fn ends(event: &Event) -> bool {
     matches!(
         event,

@@ -1,4 +1,4 @@
-//! The daemon itself: watch, engine and server together, for as long as they are used.
+//! The daemon: runs watch, engine and server together, for as long as they are used.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,51 +22,51 @@ use super::lock::DaemonLock;
 use super::protocol::DaemonStatus;
 use super::server::{self, Server};
 
-/// Told what the course consists of.
+/// Is called with the contents of the course.
 pub type OnIndex = Arc<dyn Fn(Index) + Send + Sync>;
 
-/// Makes an engine with the settings as they are now.
+/// Creates an engine with the current settings.
 pub type MakeEngine = Box<dyn Fn(Events, CancellationToken) -> Result<Engine>>;
 
-/// A daemon that is about to begin.
+/// A daemon that is ready to run.
 pub struct Daemon {
-    /// The right to be it.
+    /// The lock that makes it the daemon.
     pub lock: DaemonLock,
-    /// Makes its engine, and a new one when settings change.
+    /// Creates its engine, and a new one when settings change.
     pub make: MakeEngine,
-    /// What it keeps up to date.
+    /// The outputs that it keeps up to date.
     pub options: BuildOptions,
-    /// How long files must be at rest.
+    /// Times and limits of the watch.
     pub tuning: Tuning,
     /// Whether files are polled.
     pub poll: bool,
-    /// Told what the course consists of.
+    /// Is called with the contents of the course.
     pub on_index: Option<OnIndex>,
-    /// The address of the preview.
+    /// The URL of the preview.
     pub preview: Option<String>,
-    /// Where events go.
+    /// Where events are sent.
     pub events: Events,
-    /// Who hears of them.
+    /// Distributes the events.
     pub hub: Hub,
-    /// Fires when it is to end.
+    /// Cancelled when the daemon is to end.
     pub cancel: CancellationToken,
-    /// Ends it after this long without a change or a client.
+    /// Ends the daemon after this time without a change or a client.
     pub idle_exit: Option<Duration>,
-    /// What is asked at the keyboard.
+    /// Requests from the keyboard.
     pub keys: mpsc::UnboundedReceiver<Ask>,
 }
 
-/// What takes the place of an engine.
+/// What replaces an engine that stops.
 enum Next {
-    /// Nothing: the daemon ends.
+    /// The daemon ends.
     End,
     /// An engine with other settings.
     Engine(Box<Engine>),
-    /// An engine with new records.
+    /// The same engine settings with recreated records.
     Reopen,
 }
 
-/// Tells the watch and the preview what planning found out.
+/// Passes the results of planning to the watch and the preview.
 struct Relay {
     on_index: Option<OnIndex>,
     watcher: Arc<Watcher>,
@@ -89,7 +89,7 @@ impl Listener for Relay {
 }
 
 impl Daemon {
-    /// Works until it is cancelled.
+    /// Runs until it is cancelled.
     pub async fn run(mut self) -> Result<()> {
         let own_files = OwnFiles::default();
         let mut engine = self.engine(&own_files)?;
@@ -117,7 +117,7 @@ impl Daemon {
                 Next::End => return Ok(()),
                 Next::Engine(next) => *next,
                 Next::Reopen => {
-                    // The old records are closed before there are new ones in their place.
+                    // The old records are closed before new ones are created in their place.
                     drop(engine);
                     self.reopen(&own_files)?
                 }
@@ -126,7 +126,7 @@ impl Daemon {
         }
     }
 
-    /// An engine with records that are made again where they were moved or removed.
+    /// Creates an engine with new records, after the state directory was moved or removed.
     fn reopen(&self, own_files: &OwnFiles) -> Result<Engine> {
         self.lock.renew()?;
         let engine = self.engine(own_files)?;
@@ -136,7 +136,7 @@ impl Daemon {
         Ok(engine)
     }
 
-    /// Lets an engine work; gives what is to take its place.
+    /// Runs an engine until it has to be replaced, and returns the replacement.
     async fn stay(
         &self,
         engine: &Engine,
@@ -150,7 +150,7 @@ impl Daemon {
                 Left::Moved => break Next::Reopen,
                 Left::Reload => match self.engine(own_files) {
                     Ok(next) => break Next::Engine(Box::new(next)),
-                    // The old settings stay in force until the new ones are right.
+                    // The old settings remain in force until the new ones are valid.
                     Err(error) => {
                         for diagnostic in error.diagnostics {
                             self.events.emit(Event::Diagnostic(diagnostic));
@@ -225,7 +225,7 @@ impl Daemon {
         });
     }
 
-    /// Ends the daemon when it was not used for long.
+    /// Ends the daemon when it has not been used for a long time.
     fn end_when_idle(&self, visits: &Arc<AtomicU64>) {
         let Some(limit) = self.idle_exit else { return };
         let (visits, cancel, hub) = (Arc::clone(visits), self.cancel.clone(), self.hub.clone());
@@ -247,7 +247,7 @@ impl Daemon {
     }
 }
 
-/// Where a background daemon writes what a terminal would show.
+/// Returns the path to which a background daemon writes what a terminal would show.
 pub fn log_file(state_dir: &std::path::Path) -> PathBuf {
     state_dir.join("daemon.log")
 }
