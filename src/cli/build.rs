@@ -1,4 +1,4 @@
-//! `clm build`: makes what is stale.
+//! `clm build`: brings outputs up to date.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -75,10 +75,10 @@ pub struct BuildArgs {
     offline: bool,
 }
 
-/// Runs the command; the exit code is 0, 1 (something failed) or 4 (stale under `--check`).
+/// Runs the command. Returns the exit code: 0, 1 (something failed) or 4 (stale under `--check`).
 pub fn run(args: &BuildArgs, mut profile: Option<Profile>) -> Result<u8> {
     let result = run_measured(args, &mut profile);
-    // However it went: that it failed or was interrupted is a reason to look.
+    // The profile is written even if the build failed or was interrupted: that may be what the user wants to examine.
     match profile.map_or(Ok(()), Profile::finish) {
         Ok(()) => result,
         Err(error) => {
@@ -193,7 +193,7 @@ fn run_for(
                 _ => 0,
             })
         }
-        // The reporter has said it already.
+        // The reporter has already shown the error.
         Err(error) => Ok(error.exit_code()),
     }
 }
@@ -203,7 +203,7 @@ enum Ended {
     Checked(Checked),
 }
 
-/// Builds until it is done or the person presses Ctrl-C.
+/// Builds until it is done or the user presses Ctrl-C.
 fn build(
     engine: &Engine,
     specified: &Specified,
@@ -254,7 +254,7 @@ fn show_stale(checked: &Checked, format: MessageFormat) {
     }
 }
 
-/// Whether a file is a specification of a course.
+/// Returns whether a file is a specification of a course.
 fn is_spec(path: &Path) -> bool {
     let is_xml = path.extension().is_some_and(|extension| extension == "xml");
     let is_course = |text: String| text.contains("<course");
@@ -262,8 +262,8 @@ fn is_spec(path: &Path) -> bool {
 }
 
 impl BuildArgs {
-    /// `--force course.xml` and `--only a.py course.xml` name the course after an option that takes any number of paths:
-    /// a specification is no source, so it is the one to build.
+    /// Handles `--force course.xml` and `--only a.py course.xml`, which name the course after an option that takes any
+    /// number of paths: a specification is no source, so it is taken as the course to build.
     fn with_swallowed_spec(&self) -> Self {
         let mut args = self.clone();
         if args.course.spec.is_some() || args.saved.is_some() {
@@ -281,7 +281,7 @@ impl BuildArgs {
         args
     }
 
-    /// Has a running daemon do the work; none when it has to be done here.
+    /// Lets a running daemon do the work; returns `None` if it has to be done here.
     fn by_daemon(
         &self,
         course: &Course,
@@ -289,7 +289,7 @@ impl BuildArgs {
         options: &BuildOptions,
         events: &Events,
     ) -> Option<Result<Ended>> {
-        // A daemon has workers of its own, installs nothing, and does not tell where its time goes.
+        // A daemon uses its own workers, installs nothing, and does not report timings.
         let is_alone =
             self.no_daemon || self.check || self.dry_run || self.setup || self.profile.is_wanted();
         if is_alone || self.make.jobs.is_some() || self.make.workers.is_some() {
@@ -307,9 +307,9 @@ impl BuildArgs {
             Ok(client) => client?,
             Err(unusable) => return alone(&unusable.0),
         };
-        // What cannot be found here is reported by a build alone.
+        // If a renderer cannot be found, the build in this process reports it.
         let identity = course.identity_with(&session::renderers(course, context).ok()?);
-        // The last run that ends is the one that counts; others were interrupted by changes.
+        // Several runs may end, if changes interrupt them; only the outcome of the last one counts.
         let mut last = None;
         let built = client.build(identity, options, &mut |event| {
             if matches!(event, Event::RunFinished { .. }) {

@@ -62,7 +62,7 @@ struct Stats {
     max_age_s: u64,
 }
 
-/// Runs the command.
+/// Runs the command and returns the exit code.
 pub fn run(args: &CacheArgs) -> Result<u8> {
     match &args.command {
         CacheCommand::Stats { course, json } => {
@@ -137,7 +137,7 @@ fn open(args: &CourseArgs) -> Result<(Course, Store)> {
     Ok((course, store))
 }
 
-/// The size of the cache in a few words.
+/// Returns a short text with the size of the cache.
 pub fn line(usage: &Usage) -> String {
     format!("{}, {}", results(usage.results), ui::size(usage.bytes))
 }

@@ -1,4 +1,4 @@
-//! `clm check-spec`: everything that is wrong in a specification, and in what it names, in one go.
+//! `clm check-spec`: reports all errors in a specification and in the files it names at once.
 
 use clap::Args;
 
@@ -21,11 +21,11 @@ pub struct CheckSpecArgs {
     strict: bool,
 }
 
-/// Runs the command; the exit code is 0, or 2 when something is wrong.
+/// Runs the command. Returns the exit code: 0, or 2 if there are errors.
 pub fn run(args: &CheckSpecArgs) -> Result<u8> {
     let found = match args.course.course().and_then(|course| course.check()) {
         Ok(found) => found,
-        // A specification that cannot be read at all is a finding like any other.
+        // A specification that cannot be read at all is reported like any other error.
         Err(Error { diagnostics, .. }) => diagnostics,
     };
     let format = args.message_format.unwrap_or_else(MessageFormat::detect);

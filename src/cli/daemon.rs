@@ -19,7 +19,7 @@ use super::watch::preview_line;
 
 /// How long a daemon may take to answer, and to end.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often that is looked at.
+/// The interval between checks for that.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Args)]
@@ -50,7 +50,7 @@ struct StartArgs {
     options: Vec<String>,
 }
 
-/// Runs the command.
+/// Runs the command and returns the exit code.
 pub fn run(args: &DaemonArgs) -> Result<u8> {
     match &args.command {
         DaemonCommand::Start(args) => start(args),
@@ -116,7 +116,7 @@ fn start(args: &StartArgs) -> Result<u8> {
     }
 }
 
-/// The last lines that were written to a log since it had a size.
+/// Returns the last lines that were added to a log since it had the given size.
 fn log_since(log: &Path, size: u64) -> Option<String> {
     const LINES: usize = 20;
     let bytes = crate::files::read(log).ok()?;
@@ -126,7 +126,7 @@ fn log_since(log: &Path, size: u64) -> Option<String> {
     (!last.is_empty()).then_some(last)
 }
 
-/// Lets the child outlive the terminal.
+/// Makes the child survive the end of the terminal.
 fn detach(command: &mut Command) {
     use std::os::unix::process::CommandExt as _;
     command.process_group(0);
@@ -149,14 +149,14 @@ fn stop(args: &CourseArgs) -> Result<u8> {
             .as_ref()
             .is_some_and(|owner| !owner.is_here() || owner.is_gone())
         {
-            // Its number may be another process's here.
+            // On this machine, its process id may belong to another process.
             return Err(Error::internal(format!(
                 "process {} watches this course in another container or on another machine, and does not answer",
                 info.pid
             ))
             .hint("run `clm daemon stop` where it was started"));
         }
-        // Another version, or one that does not answer: it ends in an orderly way all the same.
+        // A daemon that has another version or does not answer also ends properly on a signal.
         let pid = nix::unistd::Pid::from_raw(i32::try_from(info.pid).unwrap_or(0));
         if pid.as_raw() > 0 {
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);

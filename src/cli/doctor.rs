@@ -17,9 +17,9 @@ pub struct DoctorArgs {
     pub course: CourseArgs,
 }
 
-/// Runs the command; the exit code is 1 when something does not work, and 2 when the course that is meant cannot be used.
+/// Runs the command. Returns the exit code 1 if something does not work, and 2 if the given course cannot be used.
 pub fn run(args: &DoctorArgs) -> Result<u8> {
-    // Without a course the tools are looked at; one that cannot be used is something to tell.
+    // Without a course the tools are tested; an invalid course is reported.
     let course = match args.course.course() {
         Ok(course) => Some(course),
         Err(error) if args.course.spec.is_none() && args.course.place().is_err() => {

@@ -26,13 +26,13 @@ pub struct ExplainArgs {
     verbose: bool,
 }
 
-/// Runs the command.
+/// Runs the command and returns the exit code.
 pub fn run(args: &ExplainArgs) -> Result<u8> {
     let cwd = session::current_dir()?;
     let path = cwd.join(&args.path);
     let mut course_args = args.course.clone();
     if course_args.spec.is_none() {
-        // `clm explain fixtures/demo/slides/…` works from anywhere: the course is the one that holds the file.
+        // `clm explain fixtures/demo/slides/…` works from anywhere: the course is the one that contains the file.
         course_args.spec = path
             .ancestors()
             .skip(1)

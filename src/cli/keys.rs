@@ -14,24 +14,24 @@ use crate::private;
 
 use super::watch::Screen;
 
-/// What keys do.
+/// The handler of key presses.
 pub struct Keyboard {
-    /// The way to the engine.
+    /// Sends requests to the engine.
     pub ask: mpsc::UnboundedSender<Ask>,
-    /// What is shown.
+    /// The display.
     pub screen: Arc<Mutex<Screen>>,
-    /// The address of the preview.
+    /// The URL of the preview.
     pub preview: Option<String>,
     /// The state directory of the course.
     pub state_dir: PathBuf,
-    /// Whether nothing is executed.
+    /// Whether decks are not executed.
     pub is_fast: bool,
     /// Ends the watch.
     pub cancel: CancellationToken,
 }
 
 impl Keyboard {
-    /// Listens on a thread of its own, which ends with the process.
+    /// Reads keys on a new thread, which ends with the process.
     pub fn listen(mut self) {
         std::thread::spawn(move || {
             let terminal = Term::stderr();
@@ -43,7 +43,7 @@ impl Keyboard {
         });
     }
 
-    /// Does what a key asks for; false when that is the end.
+    /// Performs the action of a key. Returns false if the watch is to end.
     fn press(&mut self, key: &Key) -> bool {
         match key {
             Key::Char('q') | Key::CtrlC => {
@@ -86,15 +86,15 @@ impl Keyboard {
             .stderr(Stdio::null())
             .spawn();
         match opened {
-            // Reaped when it ends, which may be much later.
+            // Waits for the browser's exit, which may be much later, so that it does not remain a zombie.
             Ok(mut child) => drop(std::thread::spawn(move || child.wait())),
             Err(_) => lock(&self.screen).say(&format!("Open {address} in your browser")),
         }
     }
 }
 
-/// What a browser is asked to open. A token must not be in the command line, which all users of the machine can see: a page
-/// that only this user can read leads to the address.
+/// Returns what to open in a browser. An address with a token must not be on the command line, which all users of the
+/// machine can see: it is replaced by a page that only this user can read and that redirects to the address.
 fn to_open(address: &str, state_dir: &Path) -> PathBuf {
     let page = state_dir.join("preview.html");
     let text = format!(

@@ -1,4 +1,4 @@
-//! The log of a daemon in the background: small, with a few older ones beside it.
+//! The log of a background daemon: of limited size, with a few older ones beside it.
 
 use std::fs::File;
 use std::io::Write;
@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use crate::error::{Dir, Error, Result};
 use crate::private;
 
-/// The size at which a log is put aside, in bytes.
+/// The size at which a log is rotated, in bytes.
 const LIMIT: u64 = 1 << 20;
-/// How many older logs are kept, as `NAME.1` (the youngest) and so on.
+/// How many older logs are kept, as `NAME.1` (the most recent) and so on.
 const KEPT: u32 = 3;
 
-/// A log file that is put aside when it has become long.
+/// A log file that is rotated when it has reached a certain size.
 pub struct RotatingLog {
     path: PathBuf,
     file: File,
@@ -21,7 +21,7 @@ pub struct RotatingLog {
 }
 
 impl RotatingLog {
-    /// Goes on with the log at `path`.
+    /// Opens the log at `path` for appending.
     pub fn open(path: &Path) -> Result<Self> {
         let file = private::append(path)
             .map_err(|error| Error::io_in(Dir::State, "write", path, &error))?;

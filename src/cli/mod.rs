@@ -1,4 +1,4 @@
-//! The command line: one file a command.
+//! The command line, with one file per command.
 
 mod build;
 mod cache;
@@ -70,7 +70,7 @@ enum Command {
     Completions(completions::CompletionsArgs),
 }
 
-/// Runs the command line of this process.
+/// Parses and runs the command line of this process.
 pub fn main() -> ExitCode {
     memory::share();
     if std::env::args_os()
@@ -89,7 +89,7 @@ pub fn main() -> ExitCode {
             run(cli.command, profile)
         })
     }));
-    // It was reported where it happened.
+    // The panic hook has already reported it.
     let Ok(result) = result else {
         return ExitCode::from(3);
     };
@@ -111,7 +111,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Adds to the report of a panic that the author has done nothing to cause it.
+/// Adds to the report of a panic that it is not the author's fault.
 fn say_what_to_do_about_panics() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -121,7 +121,7 @@ fn say_what_to_do_about_panics() {
 }
 
 impl Command {
-    /// The course that the command is about; none for those that need none.
+    /// Returns the course options of the command; `None` for commands without them.
     fn course(&self) -> Option<&CourseArgs> {
         match self {
             Self::Build(args) => Some(&args.course),
@@ -134,7 +134,7 @@ impl Command {
         }
     }
 
-    /// Begins to measure, if the command is to be measured.
+    /// Starts to record timings, if the command's options request them.
     fn profile(&self) -> Result<Option<Profile>> {
         match self {
             Self::Build(args) => args.profile.begin(),
@@ -159,8 +159,8 @@ fn run(command: Command, profile: Option<Profile>) -> Result<u8> {
     }
 }
 
-/// Our own log goes to stderr when `CLM_LOG` asks for it, and nowhere else; what is measured goes to its recorder.
-/// With neither, spans and lines cost nothing.
+/// Starts the log on stderr if `CLM_LOG` requests it, and the recorder of a profile. With neither, spans and events
+/// cost nothing.
 fn start_log(profile: Option<&Profile>) {
     let filter = match std::env::var(env::LOG) {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text)
@@ -188,7 +188,7 @@ fn start_log(profile: Option<&Profile>) {
     if log.is_none() && recorder.is_none() {
         return;
     }
-    // A second subscriber can only be a test's: then that one counts.
+    // Fails only if a test has set a subscriber, which is then used.
     let _ = tracing_subscriber::registry()
         .with(log)
         .with(recorder)

@@ -1,4 +1,4 @@
-//! What to make and with how many workers: the same options for `build`, `watch` and the daemon.
+//! Options for what to build and with how many workers, shared by `build`, `watch` and the daemon.
 
 use std::path::{Path, PathBuf};
 
@@ -45,7 +45,7 @@ pub struct MakeArgs {
 }
 
 impl MakeArgs {
-    /// Which outputs are asked for.
+    /// Returns the selected outputs.
     pub fn selection(&self) -> Selection {
         Selection {
             languages: some(&self.languages),
@@ -56,7 +56,7 @@ impl MakeArgs {
         }
     }
 
-    /// The slots of each kind of worker.
+    /// Returns the number of workers of each kind.
     pub fn worker_settings(&self, course: &Course) -> WorkerSettings {
         let mut settings = course.settings.workers.clone();
         if let Some(jobs) = self.jobs {
@@ -92,13 +92,13 @@ fn parse_format(text: &str) -> Result<Format, String> {
     Format::parse(text).ok_or_else(|| "there are `html`, `notebook` and `code`".to_owned())
 }
 
-/// Sources as the person names them.
+/// Converts paths as the user names them to paths of sources.
 pub fn source_paths(paths: &[PathBuf], course: &Course) -> Result<Vec<RelPath>> {
     paths.iter().map(|path| source_path(path, course)).collect()
 }
 
-/// An absolute path without symbolic links but in its last part: a source may be a link inside the course, and a deleted
-/// one still has a name.
+/// Returns an absolute path with symbolic links resolved except in its last component: a source may be a link inside
+/// the course, and a deleted source still has a name.
 pub fn real_path(path: &Path) -> Result<PathBuf> {
     let from_cwd = session::current_dir()?.join(path);
     let parent = from_cwd
@@ -110,7 +110,8 @@ pub fn real_path(path: &Path) -> Result<PathBuf> {
     })
 }
 
-/// A source as the person names it: relative to the working directory, or else to the course root.
+/// Converts a path as the user names it to the path of a source: relative to the working directory, or else to the
+/// course root.
 fn source_path(path: &Path, course: &Course) -> Result<RelPath> {
     let root = &course.place.root;
     if let Some(path) = RelPath::below(root, &real_path(path)?) {

@@ -1,4 +1,4 @@
-//! Where the time goes: options of `build` and `watch`.
+//! The options for timings of `build` and `watch`.
 
 use std::path::PathBuf;
 
@@ -21,12 +21,12 @@ pub struct ProfileArgs {
 }
 
 impl ProfileArgs {
-    /// Whether anything is to be measured.
+    /// Returns whether timings are requested.
     pub fn is_wanted(&self) -> bool {
         self.timings.is_some() || self.trace.is_some()
     }
 
-    /// Begins to measure, if that is wanted.
+    /// Starts to record timings, if requested.
     pub fn begin(&self) -> Result<Option<Profile>> {
         let cwd = session::current_dir()?;
         let absolute = |file: &PathBuf| cwd.join(file);

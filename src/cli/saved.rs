@@ -1,4 +1,4 @@
-//! `clm build --saved FILE`: what an editor calls after every save. Editors save other files too; these are no error.
+//! `clm build --saved FILE`, which an editor calls after every save. Files that are not part of a course are accepted.
 
 use std::path::{Path, PathBuf};
 
@@ -11,16 +11,16 @@ use crate::events::{Diagnostic, Event, Events, Severity};
 use super::options::real_path;
 use super::session::CourseArgs;
 
-/// A saved file of a course.
+/// A file of a course that was saved.
 #[derive(Debug)]
 pub struct Saved {
-    /// As the course names it.
+    /// Its path relative to the course root.
     pub path: RelPath,
     is_spec: bool,
 }
 
-/// The arguments with the course that a saved file belongs to: the one that is named, or the nearest from the file
-/// upward, wherever the editor runs. None when there is no course.
+/// Returns the arguments with the course of a saved file: the one that is named, or the nearest one in a directory
+/// above the file, independent of the editor's working directory. Returns `None` if there is no course.
 pub fn course_of(args: &CourseArgs, file: &Path) -> Result<Option<CourseArgs>> {
     if args.spec.is_some() {
         return Ok(Some(args.clone()));
@@ -38,7 +38,7 @@ pub fn course_of(args: &CourseArgs, file: &Path) -> Result<Option<CourseArgs>> {
 }
 
 impl Saved {
-    /// A saved file as the course names it; none when it lies outside of the course.
+    /// Creates a saved file with its path relative to the course root; returns `None` if it is outside of the course.
     pub fn of(file: &Path, place: &Place) -> Result<Option<Self>> {
         let file: PathBuf = real_path(file)?;
         Ok(RelPath::below(&place.root, &file).map(|path| Self {
@@ -47,7 +47,7 @@ impl Saved {
         }))
     }
 
-    /// Whether an error says that this is just a file without outputs.
+    /// Returns whether an error only says that the file has no outputs.
     pub fn is_without_outputs(&self, diagnostics: &[Diagnostic]) -> bool {
         let [diagnostic] = diagnostics else {
             return false;
@@ -55,8 +55,8 @@ impl Saved {
         diagnostic.message == format!("no output depends on `{}`", self.path)
     }
 
-    /// Looks for what is wrong in the specification and in what it names, if that is what was saved: true, or an error.
-    /// What it changes is not built: that may be the whole course, and is the work of a watch.
+    /// Checks the specification and the files it names, if the saved file is the specification. Returns whether it is.
+    /// The outputs affected by its changes are not built: these may be the whole course, which is the task of a watch.
     pub fn check(&self, course: &Course, events: &Events) -> Result<bool> {
         if !self.is_spec {
             return Ok(false);

@@ -1,4 +1,4 @@
-//! What every command on a course needs: the place, the settings, the tools, the records.
+//! What every command on a course needs: the paths, the settings, the tools, the records.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub struct CourseArgs {
 }
 
 impl CourseArgs {
-    /// The arguments that mean the same course for another process, wherever that runs.
+    /// Returns arguments that specify the same course in another process with any working directory.
     pub fn to_args(&self, course: &Course) -> Vec<std::ffi::OsString> {
         let mut args: Vec<std::ffi::OsString> = vec![
             course.place.spec.clone().into(),
@@ -100,14 +100,15 @@ impl CourseArgs {
     }
 }
 
-/// A value as it is written on the command line.
+/// Returns a value as it is written on the command line.
 fn value_name(value: impl clap::ValueEnum) -> String {
     value
         .to_possible_value()
         .map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-/// Outputs are recorded by names that are text: another name would be another directory.
+/// Rejects an output directory whose name is not UTF-8: outputs are recorded as text, and a converted name would be
+/// another directory.
 fn refuse_strange_name(dir: &Path, place: &Place) -> Result<()> {
     let below = dir.strip_prefix(&place.root).unwrap_or(dir);
     if below.to_str().is_some() {
@@ -120,7 +121,7 @@ fn refuse_strange_name(dir: &Path, place: &Place) -> Result<()> {
     .hint("choose a directory whose name is UTF-8 text, such as `output`"))
 }
 
-/// Outputs must not go into the sources, where they would be built again.
+/// Rejects an output directory among the sources, where outputs would be taken for sources.
 fn refuse_source_dir(dir: &Path, place: &Place) -> Result<()> {
     let real = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
     let problem = if place.root.starts_with(&real) {
@@ -137,7 +138,7 @@ fn refuse_source_dir(dir: &Path, place: &Place) -> Result<()> {
     .hint("choose a directory of its own, such as `output`"))
 }
 
-/// The working directory.
+/// Returns the working directory.
 pub fn current_dir() -> Result<PathBuf> {
     std::env::current_dir().map_err(|error| {
         Error::usage(format!("the working directory cannot be used: {error}"))
@@ -145,7 +146,7 @@ pub fn current_dir() -> Result<PathBuf> {
     })
 }
 
-/// The tools as they are found for a course.
+/// Returns the context in which the tools of a course are located.
 pub fn tools_context(course: &Course, kernel_python: Option<&str>) -> tools::Context {
     tools::Context::of_process(Some(course.place.root.clone())).with_kernel_python(
         course
@@ -157,7 +158,7 @@ pub fn tools_context(course: &Course, kernel_python: Option<&str>) -> tools::Con
     )
 }
 
-/// Opens the records; what there is to say about them goes to the reporter.
+/// Opens the records, and emits the diagnostics about them as events.
 #[tracing::instrument(level = "debug", name = "open records", skip_all)]
 pub fn open_store(course: &Course, events: &Events) -> Result<Store> {
     if let Some(dir) = course.place.state_dir_of_read_only() {
@@ -177,7 +178,7 @@ pub fn open_store(course: &Course, events: &Events) -> Result<Store> {
     Ok(store)
 }
 
-/// The tools that are there, and what kernels get of the `.env` files.
+/// Returns the tools found, and the variables of the `.env` files for kernels.
 pub fn renderers(course: &Course, context: &tools::Context) -> Result<Renderers> {
     let locate = || tools::locate::locate(context);
     let (mut renderers, _) = tracing::debug_span!("find renderers").in_scope(locate);
@@ -188,7 +189,7 @@ pub fn renderers(course: &Course, context: &tools::Context) -> Result<Renderers>
     Ok(renderers)
 }
 
-/// An engine for a course with these tools.
+/// Creates an engine for a course with these tools.
 pub fn engine(
     course: Course,
     renderers: Renderers,
@@ -209,7 +210,7 @@ pub fn engine(
     ))
 }
 
-/// Settings of the workers for a course.
+/// Returns the settings of the workers for a course.
 pub fn pool_config(
     course: &Course,
     context: &tools::Context,
@@ -231,21 +232,21 @@ pub fn pool_config(
             *slot = number;
         }
     }
-    // Tests put a misbehaving program in the place of PlantUML.
+    // Tests substitute a misbehaving program for PlantUML.
     config.plantuml_command = std::env::var("CLM_TEST_PLANTUML_COMMAND")
         .ok()
         .map(|command| command.split_whitespace().map(str::to_owned).collect());
     config
 }
 
-/// Settings of workers that may read below `root`.
+/// Returns the settings of workers that may read below `root`.
 pub fn pool_config_for(root: &std::path::Path, context: &tools::Context) -> PoolConfig {
-    // A directory for each process: what a killed one leaves is swept up by the next.
+    // Each process has its own directory: the next process removes those of killed ones.
     let own = Owner::current().dir_name();
     PoolConfig::new(root, context.tools_dir.join("run").join(own))
 }
 
-/// Reports to a person who is not shown a whole run.
+/// Prints all diagnostics, for commands that do not show a run.
 pub fn say_all(receiver: std::sync::mpsc::Receiver<Event>) {
     let diagnostics: Vec<Diagnostic> = receiver
         .into_iter()
@@ -257,7 +258,7 @@ pub fn say_all(receiver: std::sync::mpsc::Receiver<Event>) {
     crate::ui::say_diagnostics(&diagnostics);
 }
 
-/// Waits for Ctrl-C or a polite request to end.
+/// Waits for Ctrl-C or SIGTERM.
 pub async fn stop_signal() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
@@ -269,7 +270,7 @@ pub async fn stop_signal() -> std::io::Result<()> {
     }
 }
 
-/// The runtime of commands that drive workers.
+/// Returns the runtime of commands that use workers.
 pub fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

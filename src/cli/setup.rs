@@ -22,7 +22,7 @@ pub struct SetupArgs {
     system: bool,
 }
 
-/// Runs the command.
+/// Runs the command and returns the exit code.
 pub fn run(args: &SetupArgs) -> Result<u8> {
     let (context, needs) = match &args.spec {
         None => (Context::of_process(None), Needs::everything()),
@@ -54,7 +54,7 @@ pub fn run(args: &SetupArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// Installs what a course needs and nothing more; says something only when there is something to install.
+/// Installs only what a course needs; prints something only if something is installed.
 pub fn install_for(course: &Course, specified: &Specified, context: &Context) -> Result<()> {
     let needs = needs_of(course, specified);
     let mut is_said = false;
@@ -81,7 +81,7 @@ fn needs_of(course: &Course, specified: &Specified) -> Needs {
     }
 }
 
-/// What is used for what, as a line.
+/// Returns a line that names a tool and its use.
 pub fn line(found: &Found) -> String {
     format!(
         "{}: {} {} ({}), {}\n",

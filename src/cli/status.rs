@@ -1,4 +1,4 @@
-//! `clm status`: the daemon, the workers, the last runs, and what is wrong.
+//! `clm status`: the daemon, the workers, the last runs, and the current errors.
 
 use clap::Args;
 use serde::Serialize;
@@ -31,16 +31,16 @@ pub struct StatusArgs {
 struct Status {
     spec: String,
     daemon: Option<DaemonStatus>,
-    /// Why a daemon that runs cannot be talked to.
+    /// Why a running daemon cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     unusable: Option<String>,
-    /// Workers of processes that live.
+    /// The workers of living processes.
     workers: Vec<WorkerLine>,
     queued: u64,
     leased: u64,
     cache: Usage,
     runs: Vec<RunLine>,
-    /// What is wrong: as the daemon knows it, and as it is recorded.
+    /// The current errors: those of the daemon, or else the recorded ones.
     errors: Vec<Diagnostic>,
 }
 
@@ -50,16 +50,16 @@ struct WorkerLine {
     owner_pid: u32,
     kind: String,
     state: String,
-    /// The file that it works on.
+    /// The source that it works on.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
-    /// The step of that, such as `cell 3`.
+    /// The current step, such as `cell 3`.
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<String>,
-    /// Steps done, and steps in all.
+    /// The number of completed steps, and of all steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<[u64; 2]>,
-    /// Since when it does that, in milliseconds since 1970.
+    /// When the current state began, in milliseconds since 1970.
     since_ms: i64,
 }
 
@@ -72,11 +72,11 @@ struct RunLine {
     started_ms: i64,
     duration_ms: Option<u64>,
     counts: Option<Counts>,
-    /// What ran first, and why.
+    /// The first output that it made, and why.
     reason: Option<String>,
 }
 
-/// Runs the command; the exit code is 0 whether there is a daemon or not.
+/// Runs the command. Returns the exit code 0 whether or not there is a daemon.
 pub fn run(args: &StatusArgs) -> Result<u8> {
     let course = args.course.course()?;
     let state_dir = course.place.state_dir();
@@ -107,14 +107,14 @@ pub fn run(args: &StatusArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// What is wrong as the records tell it.
+/// Returns the current errors according to the records.
 fn recorded_errors(args: &StatusArgs) -> Result<Vec<Diagnostic>> {
     let course = args.course.course()?;
     let specified = course.specification()?;
     let context = session::tools_context(&course, specified.spec.kernel_python.as_deref());
     let workers = course.settings.workers.clone();
     let renderers = session::renderers(&course, &context)?;
-    // What there is to say about the records was said when they were opened.
+    // Diagnostics about the records were reported when they were opened.
     let (events, _) = Events::channel();
     let cancel = CancellationToken::new();
     let engine = session::engine(course, renderers, &context, &workers, events, cancel)?;

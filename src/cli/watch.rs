@@ -1,4 +1,4 @@
-//! `clm watch`: builds, then builds again whenever something changes, and shows the result in a browser.
+//! `clm watch`: builds, builds again whenever something changes, and shows the result in a browser.
 
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -29,7 +29,7 @@ use super::options::MakeArgs;
 use super::profile::ProfileArgs;
 use super::session::{self, CourseArgs};
 
-/// Where the preview is unless something else is asked for.
+/// The default address of the preview.
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 
 #[derive(Debug, Clone, Args)]
@@ -74,7 +74,7 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "an address is of the form `127.0.0.1:8000`".to_owned())
 }
 
-/// Runs the command until it is interrupted.
+/// Runs the command until it is interrupted, and returns the exit code.
 pub fn run(args: &WatchArgs, profile: Option<Profile>) -> Result<u8> {
     run_here(args, profile).or_else(|error| {
         let place = args.course.place().ok();
@@ -120,7 +120,7 @@ async fn watch(
     let index: Arc<Mutex<Option<Index>>> = Arc::default();
     let hub = Hub::default();
     let mut sinks = sinks(&screen, preview, &index);
-    // The files are complete before the end of the run is reported.
+    // First, so that the files are complete when the end of the run is reported.
     sinks.splice(0..0, profile.map(measure));
     let handed_on = hub.clone();
     let hand_on = std::thread::spawn(move || handed_on.run(receiver, sinks));
@@ -158,7 +158,7 @@ async fn watch(
             cap: Duration::from_millis(500.max(args.settle * 4)),
             ..Tuning::default()
         },
-        // Such file systems tell no events of other machines.
+        // Network file systems report no events from other machines.
         poll: args.poll || network_file_system(&place.root).is_some(),
         on_index: address.is_some().then(|| -> OnIndex {
             Arc::new(move |new| {
@@ -176,23 +176,23 @@ async fn watch(
     };
     let result = daemon.run().await;
     cancel.cancel();
-    // A sender that is still held must not keep the last messages from being printed.
+    // With a time limit: a sender that is still in use must not prevent the end of the process.
     let said = tokio::task::spawn_blocking(move || hand_on.join());
     let _ = tokio::time::timeout(Duration::from_secs(2), said).await;
     parallel::lock(&screen).finish();
     result
 }
 
-/// Where messages go: the screen, the log, or JSON.
+/// The destination of messages: the screen, the log, or JSON.
 pub enum Screen {
-    /// To a person.
+    /// Output for a person.
     Watch(Box<Watch>),
-    /// To a program.
+    /// Output for a program.
     Program(Box<dyn Reporter>),
 }
 
 impl Screen {
-    /// Says something to a person.
+    /// Prints a message on stderr.
     pub fn say(&mut self, line: &str) {
         match self {
             Self::Watch(watch) => watch.say(line),
@@ -263,7 +263,7 @@ fn sinks(
     sinks
 }
 
-/// Writes where the time of every run went.
+/// Returns a sink that writes the timings of every run.
 fn measure(mut profile: Profile) -> Sink {
     Box::new(move |event| {
         if let Err(error) = profile.watch(event) {
@@ -272,7 +272,7 @@ fn measure(mut profile: Profile) -> Sink {
     })
 }
 
-/// The line that shows where the preview is. The token in its address is a secret, and not for logs.
+/// Returns the line that shows the URL of the preview. The token in the URL is a secret, so it is omitted in logs.
 pub(super) fn preview_line(address: &str, is_logged: bool) -> String {
     match address.split_once("?token=") {
         Some((open, _)) if is_logged || !std::io::stderr().is_terminal() => {
@@ -282,7 +282,7 @@ pub(super) fn preview_line(address: &str, is_logged: bool) -> String {
     }
 }
 
-/// Starts the preview; gives its address.
+/// Starts the preview and returns its URL.
 fn serve(
     address: SocketAddr,
     preview: &Arc<Preview>,
@@ -311,11 +311,12 @@ fn serve(
     Ok(url)
 }
 
-/// Makes an engine with the course's settings as they are now.
+/// Returns a function that creates an engine with the current settings of the course.
 fn make_engine(args: WatchArgs) -> MakeEngine {
     Box::new(move |events, cancel| {
         let course = args.course.course()?;
-        // A specification that is broken now still has a course to watch; its kernel is found when it is corrected.
+        // A course whose specification is invalid is watched as well; its kernel is located when the specification is
+        // corrected.
         let kernel = course
             .specification()
             .ok()
