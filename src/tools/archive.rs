@@ -1,11 +1,12 @@
-//! Unpacking what was downloaded: only the wanted paths, never outside of the target directory, and never more than a limit.
+//! Unpacks downloaded archives: only the selected paths, never outside of the target directory, and only up to a size
+//! limit.
 
 use std::io::{self, Read, Seek};
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Dir, Error, Result, hint_in_text};
 
-/// The most bytes that one archive may become: far more than any package that clm installs.
+/// The maximum unpacked size of one archive, in bytes: far more than any package that clm installs.
 const LIMIT: u64 = 4 << 30;
 
 /// Unpacks the files of a wheel (a zip archive) below `prefix` into `to`.
@@ -59,7 +60,7 @@ fn damaged(archive: &Path, error: &io::Error) -> Error {
     .hint(hint)
 }
 
-/// Unpacks the files of a zip archive below `prefix`, up to so many bytes, and returns how many files they are.
+/// Unpacks the files of a zip archive below `prefix`, up to `limit` bytes, and returns the number of files.
 pub fn unzip_from(
     archive: impl Read + Seek,
     prefix: &str,
@@ -71,7 +72,7 @@ pub fn unzip_from(
     let mut count = 0;
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|error| {
-            // Its name cannot be asked for either.
+            // The name of the entry cannot be read either.
             io::Error::other(format!("entry {}: {error}", index + 1))
         })?;
         if entry.is_dir() {
@@ -100,8 +101,8 @@ pub fn unzip_from(
     Ok(count)
 }
 
-/// Unpacks the files of a gzip-compressed tar archive below `prefix`, up to so many bytes of the archive, and returns how many
-/// files they are.
+/// Unpacks the files of a gzip-compressed tar archive below `prefix`, up to `limit` bytes of the archive, and returns
+/// the number of files.
 pub fn untar_gz_from(archive: impl Read, prefix: &str, to: &Path, limit: u64) -> io::Result<usize> {
     untar_from(flate2::read::GzDecoder::new(archive), prefix, to, limit)
 }
@@ -126,7 +127,7 @@ pub fn untar_from(archive: impl Read, prefix: &str, to: &Path, limit: u64) -> io
         };
         let mut entry = entry.map_err(at)?;
         let path: PathBuf = entry.path().map_err(at)?.into_owned();
-        // Only ordinary files: a sparse one could become any size.
+        // Only ordinary files: a sparse file could have any size.
         if !entry.header().entry_type().is_file() {
             continue;
         }
@@ -142,7 +143,7 @@ pub fn untar_from(archive: impl Read, prefix: &str, to: &Path, limit: u64) -> io
     Ok(count)
 }
 
-/// Unpacks a brotli-compressed file of up to so many bytes.
+/// Unpacks a brotli-compressed file of up to `limit` bytes.
 pub fn unbrotli_from(compressed: impl Read, to: &Path, limit: u64) -> io::Result<()> {
     let mut left = limit;
     let inner = brotli_decompressor::Decompressor::new(compressed, 1 << 16);
@@ -155,7 +156,8 @@ pub fn unbrotli_from(compressed: impl Read, to: &Path, limit: u64) -> io::Result
     )
 }
 
-/// What comes after `prefix` in the name of an entry; none for one that lies elsewhere or leads out.
+/// Returns the part of an entry's name after `prefix`; `None` if the entry is elsewhere or its name leads out of the
+/// directory.
 fn below(name: &Path, prefix: &str) -> Option<PathBuf> {
     let below = name.strip_prefix(prefix).ok()?;
     let is_inside = below
@@ -168,7 +170,7 @@ fn in_entry(name: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("`{}`: {error}", name.display()))
 }
 
-/// What is read from another reader, up to a limit that several readers may share.
+/// Reads from another reader, up to a limit that several readers may share.
 struct Bounded<'l, R> {
     inner: R,
     left: &'l mut u64,
@@ -220,7 +222,7 @@ mod tests {
         for (name, kind, size, data) in entries {
             let mut header = tar::Header::new_gnu();
             let bytes = name.as_bytes();
-            // As somebody else may write it: the library refuses some names.
+            // Written directly, because the library refuses some names that other programs may write.
             header.as_old_mut().name[..bytes.len()].copy_from_slice(bytes);
             header.set_entry_type(*kind);
             header.set_size(*size);

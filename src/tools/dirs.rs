@@ -1,4 +1,4 @@
-//! Where installed renderers live.
+//! The location of installed renderers.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::env;
 
-/// The directory of installed renderers: `CLM_TOOLS_DIR`, or one in the user's data directory.
+/// Returns the directory of installed renderers: `CLM_TOOLS_DIR`, or one in the user's data directory.
 pub fn tools_dir(variables: &HashMap<OsString, OsString>) -> PathBuf {
     let var = |name: &str| {
         variables
@@ -20,7 +20,7 @@ pub fn tools_dir(variables: &HashMap<OsString, OsString>) -> PathBuf {
         .unwrap_or_else(|| std::env::temp_dir().join("clm-tools"))
 }
 
-/// Whether a file is there and may be executed.
+/// Returns whether a file exists and is executable.
 pub fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(file)

@@ -1,4 +1,4 @@
-//! Tests the renderers with tiny inputs, and looks at the limits of the system.
+//! Tests the renderers with tiny inputs, and checks the limits of the system.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::worker::{Request, Work, WorkerError};
 use super::Context;
 use super::locate::{Found, locate};
 
-/// How something is.
+/// The state of a tool or of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// As it should be.
+    /// It works.
     Good,
     /// It works, but not in every case.
     Doubtful,
@@ -29,14 +29,14 @@ pub enum Health {
     Bad,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How it is.
+    /// The state.
     pub health: Health,
-    /// What was found.
+    /// A description.
     pub message: String,
-    /// What can be done.
+    /// Advice for the user.
     pub hint: Option<String>,
 }
 
@@ -55,16 +55,16 @@ impl Finding {
     }
 }
 
-/// Everything that was looked at.
+/// The results of all checks.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// The tools.
+    /// The tools that were found.
     pub found: Vec<Found>,
-    /// How they and the system are.
+    /// The results for the tools and the system.
     pub findings: Vec<Finding>,
 }
 
-/// Looks at everything. `scratch` is an empty directory, the root that `config` names.
+/// Runs all checks. `scratch` is an empty directory, the root that `config` names.
 pub async fn doctor(
     context: &Context,
     config: PoolConfig,
@@ -84,7 +84,7 @@ pub async fn doctor(
     Report { found, findings }
 }
 
-/// A tiny input for each renderer, and the file that comes out.
+/// Returns a tiny input for each renderer, and the name of the file that it produces.
 fn samples() -> Vec<(&'static str, Work, &'static str)> {
     let notebook = r#"{"cells":[{"cell_type":"markdown","id":"a","metadata":{},"source":"x"}],"metadata":{},"nbformat":4,"nbformat_minor":5}"#;
     // Texts in the usual fonts and scripts: what cannot be drawn is reported.
@@ -210,14 +210,14 @@ async fn probe(
     }
 }
 
-/// What to do about a renderer that is there and does not work.
+/// Returns advice about a renderer that is installed and does not work.
 fn hint(reason: &str) -> &'static str {
     hint_in_text(reason).unwrap_or(
         "if clm installed it, remove it (its path is above) and run `clm setup`; else install it anew",
     )
 }
 
-/// The file system of the records: a local one with room.
+/// Checks that the records are on a local file system with free space.
 fn file_system(state_dir: &Path) -> Vec<Finding> {
     let mut dir = state_dir;
     while !dir.exists() {
@@ -251,7 +251,7 @@ fn file_system(state_dir: &Path) -> Vec<Finding> {
     findings
 }
 
-/// The limits of inotify, which bound how many directories can be watched.
+/// Checks the limits of inotify, which bound how many directories can be watched.
 fn watch_limits() -> Vec<Finding> {
     let read = |name: &str| -> Option<u64> {
         let path = format!("/proc/sys/fs/inotify/{name}");
@@ -277,7 +277,7 @@ fn watch_limits() -> Vec<Finding> {
     .collect()
 }
 
-/// Whether the system tells of a file that is written.
+/// Checks that the system reports an event for a written file.
 fn file_events(scratch: &Path) -> Finding {
     let hint = "`clm watch` looks at all files every second or so instead";
     let (sender, receiver) = std::sync::mpsc::channel();

@@ -1,4 +1,4 @@
-//! Downloads through the ordinary clients `pip` and `npm`: the user's mirrors, proxies and certificates apply.
+//! Downloads with the ordinary clients `pip` and `npm`, so that the user's mirrors, proxies and certificates apply.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,14 +10,14 @@ use super::pins::{Pin, Registry};
 
 /// The programs that download.
 pub struct Fetcher {
-    /// A Python with pip; only needed for packages of its index.
+    /// A Python with pip; needed only for packages of its index.
     pub python: Option<PathBuf>,
-    /// npm: the program and its first arguments; only needed for packages of its registry.
+    /// npm: the program and its first arguments; needed only for packages of its registry.
     pub npm: Option<Vec<PathBuf>>,
 }
 
 impl Fetcher {
-    /// Downloads a package into an empty directory and checks it.
+    /// Downloads a package into an empty directory, checks it, and returns its path.
     pub fn fetch(&self, pin: &Pin, to: &Path) -> Result<PathBuf> {
         std::fs::create_dir_all(to)
             .map_err(|error| Error::io_in(Dir::Tools, "create", to, &error))?;
@@ -105,7 +105,7 @@ fn check(file: &Path, pin: &Pin) -> Result<()> {
     .hint("the mirror may be damaged or tampered with; nothing was installed"))
 }
 
-/// What to do about a program that failed, by what it printed.
+/// Returns advice about a program that failed, by its output.
 fn hint(text: &str) -> &'static str {
     const OTHER_BYTES: [&str; 2] = ["DO NOT MATCH THE HASHES", "EINTEGRITY"];
     const NO_SUCH_VERSION: [&str; 3] = ["No matching distribution", "E404", "ETARGET"];
@@ -121,7 +121,7 @@ fn hint(text: &str) -> &'static str {
     }
 }
 
-/// Runs a program; its failure is reported with the last lines that it printed.
+/// Runs a program; the error contains the last lines that it printed.
 pub fn run(command: &mut Command, what: &str) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command

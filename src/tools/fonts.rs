@@ -7,19 +7,19 @@ use crate::digest::Digest;
 use super::Context;
 use super::install::Component;
 
-/// Directories are not looked into more deeply: a link may lead in circles.
+/// The maximum depth of directories that are scanned: links may form cycles.
 const DEPTH: usize = 5;
 
-/// Directories with fonts, and which fonts are in them.
+/// The directories of fonts, and a fingerprint of the fonts in them.
 #[derive(Clone, Debug, Default)]
 pub struct Fonts {
-    /// The directories, that of clm first; none when clm's are not installed.
+    /// The directories, with clm's own first; empty if clm's fonts are not installed.
     pub dirs: Vec<PathBuf>,
-    /// For keys: other fonts make other pictures. Names no path of this machine.
+    /// Enters action keys, since other fonts produce other images. Contains no path of this machine.
     pub fingerprint: String,
 }
 
-/// The fonts of this machine.
+/// Returns the fonts of this machine.
 pub fn find(context: &Context) -> Fonts {
     let system = system_dirs(context);
     let mut names = Vec::new();
@@ -59,7 +59,8 @@ fn system_dirs(context: &Context) -> Vec<PathBuf> {
     dirs
 }
 
-/// The names of all font files below a directory. Their versions are not looked at: that would mean to read them.
+/// Collects the names of all font files below a directory. Their versions are not part of the fingerprint: they could
+/// only be read from the files.
 fn collect(dir: &Path, depth: usize, names: &mut Vec<String>) {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return;

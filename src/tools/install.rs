@@ -1,4 +1,4 @@
-//! Installed components: a directory each, complete as soon as it is there.
+//! Installed components: each has its own directory, which exists only when it is complete.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -33,7 +33,7 @@ pub enum Component {
 }
 
 impl Component {
-    /// Its name for people and directories.
+    /// Returns its name, which is shown and used for directories.
     pub fn name(self) -> &'static str {
         match self {
             Self::Python => "python",
@@ -48,7 +48,7 @@ impl Component {
         }
     }
 
-    /// The packages it is made of.
+    /// Returns the packages it consists of.
     pub fn pins(self) -> &'static [Pin] {
         match self {
             Self::Python => &[],
@@ -63,10 +63,10 @@ impl Component {
         }
     }
 
-    /// The digest of what it is made of.
+    /// Returns the digest of its packages and their versions.
     pub fn digest(self) -> Digest {
         if self == Self::Python {
-            // It is long, and asked for whenever renderers are located: by each build.
+            // The list is long, and each build locates the renderers.
             static REQUIREMENTS: OnceLock<Digest> = OnceLock::new();
             return *REQUIREMENTS.get_or_init(|| Digest::of(pins::REQUIREMENTS));
         }
@@ -76,23 +76,23 @@ impl Component {
         Digest::of(text)
     }
 
-    /// Its directory: other pins give another one, so that a new clm installs beside an old one.
+    /// Returns its directory: other pins give another one, so that a newer clm installs beside an older one.
     fn dir(self, tools_dir: &Path) -> PathBuf {
         tools_dir.join(format!("{}-{}", self.name(), self.digest().short()))
     }
 
-    /// Its directory, if it is installed.
+    /// Returns its directory, if it is installed.
     pub fn path(self, context: &Context) -> Option<PathBuf> {
         let dir = self.dir(&context.tools_dir);
         dir.is_dir().then_some(dir)
     }
 }
 
-/// The exclusive right to install; another process waits for it.
+/// The exclusive right to install; other processes wait for it.
 pub struct InstallLock(std::fs::File);
 
 impl InstallLock {
-    /// Takes the lock; `waiting` is called when another process has it.
+    /// Takes the lock; `waiting` is called if another process holds it.
     pub fn take(tools_dir: &Path, waiting: impl FnOnce()) -> Result<Self> {
         std::fs::create_dir_all(tools_dir)
             .map_err(|error| Error::io_in(Dir::Tools, "create", tools_dir, &error))?;
@@ -118,8 +118,8 @@ impl Drop for InstallLock {
     }
 }
 
-/// Makes a component in a temporary directory and moves it to its place when it is complete: an interrupted
-/// installation leaves nothing that counts.
+/// Creates a component in a temporary directory and moves it into place when it is complete, so that an interrupted
+/// installation is not taken for an installed component.
 pub fn install(
     component: Component,
     context: &Context,
@@ -127,7 +127,7 @@ pub fn install(
 ) -> Result<()> {
     let tools_dir = &context.tools_dir;
     let place = component.dir(tools_dir);
-    // Left by an installation that was killed; the lock proves that no installation is running.
+    // Remains from an installation that was killed; the lock proves that no installation is running.
     let unfinished = tools_dir.join(format!("new-{}", component.name()));
     let io = |error: std::io::Error| Error::io_in(Dir::Tools, "write", &unfinished, &error);
     if unfinished.exists() {

@@ -1,4 +1,4 @@
-//! Kernels that are installed, by their kernelspecs.
+//! Installed kernels, found by their kernelspecs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ struct KernelJson {
     interrupt_mode: String,
 }
 
-/// All kernelspecs on the machine by name; directories that come first win.
+/// Returns all kernelspecs on the machine by name; earlier directories take precedence.
 pub fn find(context: &Context, environments: &[PathBuf]) -> BTreeMap<String, KernelSpec> {
     let mut specs = BTreeMap::new();
     for dir in data_dirs(context, environments) {
@@ -58,7 +58,7 @@ fn spec(json: KernelJson, text: &[u8], dir: &std::path::Path) -> KernelSpec {
     }
 }
 
-/// Where Jupyter keeps its data, in its own order.
+/// Returns the data directories of Jupyter, in its order.
 fn data_dirs(context: &Context, environments: &[PathBuf]) -> Vec<PathBuf> {
     let mut dirs = Vec::new();
     if let Some(path) = context.var("JUPYTER_PATH") {

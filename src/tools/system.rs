@@ -1,10 +1,10 @@
-//! What only the system's package manager can install.
+//! Packages that only the system's package manager can install.
 
 use std::process::Command;
 
 use crate::error::{Error, Result};
 
-/// A package that only the system can install, and its names there.
+/// A package that only the system can install.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SystemPackage {
     /// Python with virtual environments.
@@ -13,7 +13,7 @@ pub enum SystemPackage {
     Browser,
 }
 
-/// The command that installs a package on this system, or none when the system is not known.
+/// Returns the command that installs a package on this system; `None` if the system is not known.
 pub fn command(package: SystemPackage) -> Option<Vec<&'static str>> {
     let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let field = |name: &str| {
@@ -48,7 +48,8 @@ pub fn command(package: SystemPackage) -> Option<Vec<&'static str>> {
     Some(words.to_vec())
 }
 
-/// Installs a package with `--system` as root; otherwise an error with the exact command.
+/// Installs a package if `may_install` is set and this process is root; otherwise returns an error with the exact
+/// command.
 pub fn install(package: SystemPackage, what: &str, may_install: bool) -> Result<()> {
     let Some(command) = command(package) else {
         return Err(Error::usage(format!(
