@@ -1,4 +1,4 @@
-//! Who makes the outputs: long-lived tool processes, their supervision, and the protocol they speak.
+//! Workers: long-lived tool processes that make the outputs, their supervision, and the protocol between them and clm.
 
 pub mod drawio;
 pub mod notebook;
@@ -21,24 +21,24 @@ use crate::course::RelPath;
 pub use renderers::Renderers;
 pub use request::{Outcome, Request, Work};
 
-/// How far a request has got.
+/// The progress of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Steps done.
+    /// The number of completed steps.
     pub done: u64,
-    /// Steps in all.
+    /// The number of all steps.
     pub total: u64,
-    /// What is being worked on, such as `cell 3`.
+    /// The current step, such as `cell 3`.
     pub label: String,
 }
 
-/// Told about progress while a request runs.
+/// Is called with the progress of a running request.
 pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
 
-/// Why a worker gave no answer. Content that cannot be rendered is an [`Outcome`], not an error.
+/// Why a worker gave no result. Content that cannot be rendered is an [`Outcome`], not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// A tool is not there. Final.
+    /// A tool is not installed. Not retried.
     #[error("{what} is not installed")]
     Missing {
         /// The tool, such as `PlantUML`.
@@ -51,10 +51,10 @@ pub enum WorkerError {
     Start {
         /// The tool.
         what: String,
-        /// What the system or the tool said.
+        /// The message of the system or the tool.
         reason: String,
     },
-    /// The process ended while it worked, killed from outside as far as is known. Retried on a new one.
+    /// The process ended while it worked, probably killed from outside. Retried on a new process.
     #[error("{what} ended unexpectedly: {reason}")]
     Crashed {
         /// The tool.
@@ -62,65 +62,66 @@ pub enum WorkerError {
         /// Exit status and the last lines it printed.
         reason: String,
     },
-    /// The process ended by its own doing while it worked, such as for want of memory: the content may be the cause. Retried
-    /// on a process of its own, by the pool already, which blames the content when that one ends as well.
+    /// The process ended by its own doing while it worked, for example for lack of memory: the content may be the
+    /// cause. The pool itself retries this with a process used for nothing else, and reports the content as the cause
+    /// if that one ends as well.
     #[error("{what} ended unexpectedly: {reason}")]
     Ended {
         /// The tool.
         what: String,
         /// Exit status and the last lines it printed.
         reason: String,
-        /// What it had read or looked for until then.
+        /// The files it had read or looked for until then.
         discovered: Vec<RelPath>,
     },
-    /// No answer in time; the process was killed. For a diagram this is a failure of its content; else it is retried on a
-    /// new process.
+    /// There was no result in time; the process was killed. For a diagram this is an error in its content; otherwise it
+    /// is retried on a new process.
     #[error("{what} did not answer within {seconds} s")]
     TimedOut {
         /// The tool.
         what: String,
         /// The limit.
         seconds: u64,
-        /// What it had read or looked for until then.
+        /// The files it had read or looked for until then.
         discovered: Vec<RelPath>,
     },
-    /// The answer is not of the protocol. Retried on a new process.
+    /// The answer violates the protocol. Retried on a new process.
     #[error("{what} gave an answer that clm does not understand: {reason}")]
     Garbage {
         /// The tool.
         what: String,
-        /// What is wrong with it.
+        /// What is wrong with the answer.
         reason: String,
     },
-    /// The process had ended before it worked on the request, or was killed because of another request. Retried, by the
-    /// pool already: it is not this request's fault.
+    /// The process had ended before it worked on the request, or was killed because of another request. The pool itself
+    /// retries this, since the request is not the cause.
     #[error("{what} ended while it was busy with another source")]
     Disturbed {
         /// The tool.
         what: String,
     },
-    /// Files could not be written or read on our side. Final.
+    /// clm could not read or write files. Not retried.
     #[error("{0}")]
     Io(String),
-    /// clm asked for something that makes no sense. Final.
+    /// A request is invalid because of a bug in clm. Not retried.
     #[error("{0}")]
     Bug(String),
 }
 
 impl WorkerError {
-    /// Whether another attempt on a new process may help.
+    /// Returns whether another attempt on a new process may succeed.
     pub fn is_retriable(&self) -> bool {
         !matches!(self, Self::Missing { .. } | Self::Io(_) | Self::Bug(_))
     }
 }
 
-/// One renderer that stays warm between requests.
+/// A renderer that keeps running between requests.
 ///
-/// A worker is used by one request at a time. When `run` returns an error the pool drops the worker, which
-/// kills its whole process tree, and makes a new one for the next attempt.
+/// A worker is used by one request at a time. When `run` returns an error, the pool drops the worker, which kills its
+/// whole process tree, and creates a new one for the next attempt.
 #[async_trait]
 pub trait Worker: Send {
-    /// Does the work of one request. Produced files are in `request.out` when this returns.
+    /// Does the work of one request. When this returns, the produced files are in `request.out`.
     ///
     /// When `cancel` fires, returns [`Outcome::cancelled`] (or an error) within a second.
     async fn run(
@@ -130,17 +131,17 @@ pub trait Worker: Send {
         cancel: CancellationToken,
     ) -> Result<Outcome, WorkerError>;
 
-    /// The process behind it, for people and for tests that kill it.
+    /// Returns the id of its process, which is shown to the user and used by tests that kill it.
     fn pid(&self) -> Option<u32>;
 
-    /// Resident memory of the process in bytes, when known: above its ceiling a worker is replaced.
+    /// Returns the resident memory of the process in bytes, if known: a worker that exceeds its limit is replaced.
     fn memory(&self) -> Option<u64> {
         None
     }
 
-    /// Gets ready for the next request while there is nothing to do; must return at once.
+    /// Prepares for the next request while the worker is idle; must return at once.
     fn prepare(&mut self) {}
 
-    /// Ends the process in an orderly way.
+    /// Ends the process properly.
     async fn shutdown(self: Box<Self>) {}
 }

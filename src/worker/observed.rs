@@ -1,14 +1,14 @@
-//! What executions are found to depend on besides their declared inputs, wherever it lies, under names that are the same on
-//! every machine.
+//! The inputs of executions besides the declared ones, wherever they are, under names that are the same on every
+//! machine.
 //!
 //! Such a name is a [`RelPath`], so that records, checkpoints and decisions treat it like any other discovered input:
 //!
 //! - `lib/a.py`: a file of the course.
 //! - `{python3}/lib/python3.11/site-packages/a.py`: a file in the environment of the kernel `python3`. Other bases are
 //!   `{python3.path0}` (the first directory of its `PYTHONPATH`), `{home}` and `{root}` (the file system).
-//! - `lib/{names a b}`: which files or directories named `a` or `b` a directory has, as modules (`*`: the names of the
-//!   standard library). Look-ups that fail, and those that an earlier directory could answer, depend on it.
-//! - `DIR/{dists a-1.0 b-2.0}`: what these installed distributions consist of, by their `RECORD`.
+//! - `lib/{names a b}`: which files or directories named `a` or `b` exist in a directory, as modules (`*`: the names of
+//!   the standard library). Look-ups that fail, and those that an earlier directory could satisfy, depend on it.
+//! - `DIR/{dists a-1.0 b-2.0}`: the contents of these installed distributions, according to their `RECORD`.
 //! - `DIR/{pth}`: the `.pth` files of a directory, which extend the search path.
 //! - `DIR/{all}`: all names in a directory. `DIR/{tree}`: all modules below it.
 //! - `{python3}/{paths}`: the directories of `PYTHONPATH`.
@@ -22,26 +22,26 @@ use crate::course::RelPath;
 use crate::digest::{Digest, Stamp};
 use crate::worker::renderers::Kernels;
 
-/// Where the names lead on this machine.
+/// The directories on this machine that the names refer to.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     root: PathBuf,
-    /// Names with braces and directories; of those that hold a path the first one names it.
+    /// Names with braces and their directories; the first directory that contains a path determines its name.
     bases: Vec<(String, PathBuf)>,
-    /// The search path variable of each kernel of Python.
+    /// The `PYTHONPATH` of each Python kernel.
     python_paths: Vec<(String, String)>,
 }
 
-/// What an input of this kind looks like now.
+/// The current state of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
-    /// While it is the same, the content is.
+    /// As long as it is unchanged, so is the content.
     pub stamp: Stamp,
-    /// When something of it was last written, replaced or renamed, in nanoseconds since 1970.
+    /// When any part of it was last written, replaced or renamed, in nanoseconds since 1970.
     pub changed_ns: i64,
 }
 
-/// What a name stands for.
+/// The kind of input that a name denotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind<'a> {
     File,
@@ -74,18 +74,19 @@ impl Kind<'_> {
     }
 }
 
-/// Whether a name is none of a file of the course: nothing tells of changes there, so that it is looked at by its stamp.
+/// Returns whether a name is not that of a file of the course: changes there cause no events, so its stamp has to be
+/// checked.
 pub fn is_elsewhere(path: &RelPath) -> bool {
     path.as_str().starts_with('{') || path.as_str().contains("/{") && Kind::of(path) != Kind::File
 }
 
 impl Places {
-    /// The places of a course whose executions are not looked at.
+    /// Returns the places of a course without those of kernels.
     pub fn of_course(root: &Path) -> Self {
         Self::new(root, &Kernels::default())
     }
 
-    /// The places of a course with these kernels.
+    /// Returns the places of a course with these kernels.
     pub fn new(root: &Path, kernels: &Kernels) -> Self {
         let mut bases = Vec::new();
         let mut python_paths = Vec::new();
@@ -112,7 +113,7 @@ impl Places {
             }
             python_paths.push((name.clone(), value));
         }
-        // An environment in the course is an environment, and a course in one is a course.
+        // The innermost directory decides: an environment may be in the course, and the course in an environment.
         let (inner, outer): (Vec<_>, Vec<_>) = bases
             .into_iter()
             .partition(|(_, base)| !root.starts_with(base));
@@ -136,7 +137,7 @@ impl Places {
         }
     }
 
-    /// The name of an absolute path; none when it cannot have one.
+    /// Returns the name of an absolute path; `None` if it cannot have one.
     pub fn name_of(&self, path: &Path) -> Option<RelPath> {
         let path = normal(path);
         if path == self.root {
@@ -152,7 +153,8 @@ impl Places {
         })
     }
 
-    /// The names of a file: two when a link in the course leads out of it, so that neither is replaced unnoticed.
+    /// Returns the names of a file: two if a link in the course leads out of it, so that replacing either the link or
+    /// its target is noticed.
     pub(super) fn names_of_file(&self, file: &Path) -> Vec<RelPath> {
         let Some(name) = self.name_of(file) else {
             return Vec::new();
@@ -167,7 +169,7 @@ impl Places {
         names
     }
 
-    /// The name of something about a directory, such as `{pth}`.
+    /// Returns the name of a property of a directory, such as `{pth}`.
     pub(super) fn name_in(&self, dir: &Path, what: &str) -> Option<RelPath> {
         match self.name_of(dir) {
             Some(dir) => dir.join(what).ok(),
@@ -176,12 +178,12 @@ impl Places {
         }
     }
 
-    /// The names of the search path variables.
+    /// Returns the name of a kernel's search path variable.
     pub(super) fn paths_of(&self, kernel: &str) -> Option<RelPath> {
         RelPath::new(&format!("{{{kernel}}}/{{paths}}")).ok()
     }
 
-    /// Where a name leads. For names of something about a directory, this directory.
+    /// Returns the path that a name refers to. For a property of a directory, this is the directory.
     pub fn real(&self, path: &RelPath) -> PathBuf {
         let text = match Kind::of(path) {
             Kind::File => path.as_str(),
@@ -196,7 +198,7 @@ impl Places {
         self.root.join(text)
     }
 
-    /// What it looks like now; none when it does not exist.
+    /// Returns its current state; `None` if it does not exist.
     pub fn look(&self, path: &RelPath) -> Option<Look> {
         let real = self.real(path);
         match Kind::of(path) {
@@ -213,7 +215,8 @@ impl Places {
         }
     }
 
-    /// When something of it last changed, in nanoseconds since 1970; of what is gone, when the directory did where it was.
+    /// Returns when any part of it last changed, in nanoseconds since 1970. For a deleted file this is when its
+    /// directory changed.
     pub fn changed_ns(&self, path: &RelPath) -> i64 {
         let real = self.real(path);
         let mut above = real.ancestors().skip(1);
@@ -222,7 +225,7 @@ impl Places {
         look.map_or(0, |look| look.changed_ns)
     }
 
-    /// The digest of what it is now; none when it does not exist.
+    /// Returns the digest of its current content; `None` if it does not exist.
     pub fn digest(&self, path: &RelPath) -> Option<Digest> {
         let real = self.real(path);
         let text = match Kind::of(path) {
@@ -237,7 +240,7 @@ impl Places {
         Some(Digest::of(text))
     }
 
-    /// What is said of a change.
+    /// Returns a description of a change.
     pub fn change(path: &RelPath, was_there: bool, is_there: bool) -> String {
         let dir = path.as_str().rsplit_once('/').map_or("", |(dir, _)| dir);
         match (Kind::of(path), was_there, is_there) {
@@ -255,14 +258,14 @@ impl Places {
         }
     }
 
-    /// The paths in the file system whose changes may be one of it, as far as they are worth watching.
+    /// Returns the paths whose changes may affect it, as far as they are worth watching.
     pub fn watched(&self, path: &RelPath) -> Vec<PathBuf> {
         let real = self.real(path);
         let is_installed = || path.as_str().contains("-packages/");
         match Kind::of(path) {
             Kind::File if path.as_str().starts_with('{') && is_installed() => Vec::new(),
             Kind::File => vec![real],
-            // Those elsewhere are looked at when a build is asked for.
+            // Those outside the course are checked when a build starts.
             Kind::Names(names) if !path.as_str().starts_with('{') => {
                 let names = names.split(' ').filter(|name| *name != "*");
                 names
@@ -273,7 +276,8 @@ impl Places {
         }
     }
 
-    /// The entries of the search path variable of a kernel; those outside the course by their number alone.
+    /// Returns the entries of a kernel's search path variable; entries outside the course are represented by their
+    /// number.
     fn paths(&self, path: &RelPath) -> String {
         let kernel = path.as_str().split(['{', '}']).nth(1).unwrap_or_default();
         let value = self.python_paths.iter().find(|(name, _)| name == kernel);
@@ -285,7 +289,7 @@ impl Places {
         entries.collect::<Vec<_>>().join("\n")
     }
 
-    /// A text with directories of this machine replaced by their names.
+    /// Returns a text in which directories of this machine are replaced by their names.
     fn portable(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (name, base) in &self.bases {
@@ -300,11 +304,13 @@ impl Places {
     }
 }
 
-/// File systems take the time from a clock that ticks in steps: a file may seem to be older than it is by this much.
+/// File systems take timestamps from a clock that advances in steps: a file may seem to be older than it is by this
+/// much.
 const TICK_NS: i64 = 20_000_000;
 
 impl Look {
-    /// Whether it may have changed in any way since a time: also by a rename, which keeps the modification time.
+    /// Returns whether it may have changed in any way since a time, including by a rename, which keeps the modification
+    /// time.
     pub fn changed_since(&self, since_ns: i64) -> bool {
         self.changed_ns >= since_ns - TICK_NS
     }
@@ -317,7 +323,7 @@ impl Look {
         }
     }
 
-    /// Of something that is not in the file system.
+    /// Returns the state of something that is not a file, from its value.
     fn at_value(value: &str) -> Self {
         let digest = Digest::of(value);
         let (bytes, _) = digest
@@ -327,7 +333,7 @@ impl Look {
         Self {
             stamp: Stamp {
                 inode: u64::from_le_bytes(*bytes),
-                // Of old, so that it is relied on.
+                // An old time, so that the stamp is regarded as reliable.
                 mtime_ns: 1,
                 ctime_ns: 1,
                 ..Stamp::NONE
@@ -336,7 +342,7 @@ impl Look {
         }
     }
 
-    /// Of several files as one: another one when any of them is.
+    /// Combines the states of several files; the result changes when any of them changes.
     fn of_all(looks: &[(String, Option<Self>)]) -> Self {
         let known = || looks.iter().filter_map(|(_, look)| *look);
         let newest = |time: fn(&Stamp) -> i64| known().map(|look| time(&look.stamp)).max();
@@ -355,7 +361,7 @@ impl Look {
     }
 }
 
-/// A path without `.` and `..`.
+/// Returns a path with `.` and `..` resolved lexically.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in path.components() {

@@ -1,4 +1,4 @@
-//! The pool of warm workers: slots by kind, reuse, replacement, restart with back-off.
+//! The pool of workers: slots for each kind, reuse, replacement, restart with back-off.
 
 mod config;
 mod factory;
@@ -24,47 +24,47 @@ use shelf::Shelf;
 
 /// A worker answers a cancellation within this time, or is killed.
 const CANCEL_LIMIT: Duration = Duration::from_millis(900);
-/// How much later than a worker's own time-out the pool gives up on it: a window of draw.io may have to be opened first, and
-/// a picture may be made twice.
+/// How long after a worker's own timeout the pool gives up on it: a draw.io window may have to be opened first, and an
+/// image may be made twice.
 const TIMEOUT_MARGIN: Duration = Duration::from_secs(90);
-/// How often one request is moved to another worker because a neighbour brought down its process, besides once for each
-/// idle worker whose process may have ended unnoticed.
+/// How often a request is moved to another worker because its process ended for another reason, in addition to once for
+/// each idle worker whose process may have ended unnoticed.
 const MOVES: usize = 5;
 
-/// What became of a worker process.
+/// The state of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerState {
     /// It is ready for its first request.
     Started,
-    /// It works.
+    /// It works on a request.
     Busy,
-    /// It got further.
+    /// Its request made progress.
     Progress,
-    /// It waits, warm.
+    /// It is idle and ready.
     Idle,
-    /// It was ended, or killed.
+    /// It was ended or killed.
     Stopped,
 }
 
-/// Something happened to a worker. Workers that share a process also share its process id.
+/// A change of a worker's state. Workers that share a process also share its process id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerEvent {
-    /// What it can do.
+    /// The kind of actions it runs.
     pub kind: ActionKind,
-    /// Its number among those of its kind.
+    /// Its number among the workers of its kind.
     pub number: usize,
-    /// Its process, if it has one.
+    /// Its process id, if it has a process.
     pub pid: Option<u32>,
-    /// What it does now.
+    /// Its new state.
     pub state: WorkerState,
-    /// The source that it works on, and how far it is.
+    /// The source that it works on, and the progress.
     pub doing: Option<(RelPath, Progress)>,
 }
 
-/// Told about workers.
+/// Is called when a worker changes its state.
 pub type WorkerObserver = Arc<dyn Fn(WorkerEvent) + Send + Sync>;
 
-/// The workers of one course. Clones are the same pool.
+/// The workers of one course. Clones share the same pool.
 #[derive(Clone)]
 pub struct Pool(Arc<Inner>);
 
@@ -77,13 +77,13 @@ struct Inner {
 }
 
 impl Pool {
-    /// A pool that starts the given tools. No process is started before there is work or a [`Pool::warm_up`].
+    /// Creates a pool that uses the given tools. No process is started before the first request or [`Pool::warm_up`].
     pub fn new(renderers: Arc<Renderers>, config: PoolConfig, observer: WorkerObserver) -> Self {
         let factory = ToolFactory::new(renderers, config.clone());
         Self::with_factory(Box::new(factory), config, observer)
     }
 
-    /// A pool of workers of another make.
+    /// Creates a pool with workers from another factory.
     pub fn with_factory(
         factory: Box<dyn Factory>,
         config: PoolConfig,
@@ -98,15 +98,15 @@ impl Pool {
         }))
     }
 
-    /// How many requests of a kind run at once. None for kinds that need no worker.
+    /// Returns how many requests of a kind run at once; 0 for kinds that need no worker.
     pub fn slots(&self, kind: ActionKind) -> usize {
         self.0.shelves.get(kind).map_or(0, |shelf| shelf.slots)
     }
 
-    /// Runs one request: one attempt, on a warm worker if there is one. Waits for a slot first.
+    /// Runs one request on a worker, which is reused if one is idle. Waits for a slot first.
     ///
-    /// An error leaves no process behind, and an errored attempt may be repeated if it
-    /// [is retriable](WorkerError::is_retriable). A cancelled request ends within a second.
+    /// After an error no process remains, and the request may be repeated if the error [is
+    /// retriable](WorkerError::is_retriable). A cancelled request ends within a second.
     pub async fn run(
         &self,
         request: &Request,
@@ -133,7 +133,7 @@ impl Pool {
                 result,
                 Err(WorkerError::Crashed { .. } | WorkerError::Ended { .. })
             );
-            // Kernels end because of their cells, which their worker knows better.
+            // The worker of kernels decides itself whether a cell is the cause.
             if is_suspect && kind != ActionKind::Execute && !cancel.is_cancelled() {
                 result = self.0.trial(request, &progress, &cancel).await;
             }
@@ -157,8 +157,8 @@ impl Pool {
         }
     }
 
-    /// Has up to `count` workers ready for the next requests: starts in the background those that are not there, and lets
-    /// them prepare. Must be called on a runtime.
+    /// Makes up to `count` workers ready for the next requests: starts missing ones in the background, and lets them
+    /// prepare. Must be called on a tokio runtime.
     pub fn warm_up(&self, kind: ActionKind, count: usize) {
         let Ok(shelf) = self.0.shelf(kind) else {
             return;
@@ -172,7 +172,7 @@ impl Pool {
                         lent.worker().prepare();
                         lent.put_back();
                     }
-                    // The first request will meet the same error, and report it.
+                    // The first request will fail with the same error and report it.
                     Err(error) => tracing::debug!(%error, "warming up failed"),
                 }
                 if let Ok(shelf) = inner.shelf(kind) {
@@ -182,7 +182,7 @@ impl Pool {
         }
     }
 
-    /// Ends all idle workers; requests that wait for a slot are cancelled, and no new ones are taken.
+    /// Ends all idle workers; requests that wait for a slot are cancelled, and no new ones are accepted.
     ///
     /// Running requests should have been cancelled and awaited before.
     pub async fn shutdown(&self) {
@@ -195,7 +195,7 @@ impl Pool {
                 endings.spawn(worker.shutdown());
             }
         }
-        // What does not end in time is dropped here, and so killed.
+        // Workers that do not end in time are dropped here, which kills them.
         let _ = tokio::time::timeout(Duration::from_secs(2), endings.join_all()).await;
     }
 }
@@ -220,7 +220,7 @@ impl Inner {
         });
     }
 
-    /// Tells that a worker begins with a request, and then how far it is.
+    /// Reports that a worker begins a request; the returned sink reports its progress.
     fn tell_work(&self, request: &Request, lent: &Lent, progress: &ProgressSink) -> ProgressSink {
         let event = WorkerEvent {
             kind: lent.kind,
@@ -242,7 +242,7 @@ impl Inner {
         })
     }
 
-    /// One attempt on one worker.
+    /// Runs one attempt on one worker.
     async fn attempt(
         self: &Arc<Self>,
         request: &Request,
@@ -264,8 +264,8 @@ impl Inner {
         Ok(Outcome::cancelled())
     }
 
-    /// Runs a request again whose process ended, on a process that does nothing else: whether it was the cause shows. If it
-    /// was, that is the outcome.
+    /// Runs a request whose process ended again, on a process used for nothing else, to find out whether the request
+    /// was the cause. If that process ends as well, the outcome is a failure of the content.
     async fn trial(
         self: &Arc<Self>,
         request: &Request,
@@ -275,7 +275,7 @@ impl Inner {
         let kind = request.work.kind();
         let shelf = self.shelf(kind)?;
         let run = async {
-            // One after the other: what needs much memory must not take it from the next.
+            // One at a time: otherwise two requests that need much memory could fail each other.
             let _turn = shelf.trial.lock().await;
             let mut lent = self.start(kind, true).await?;
             let outcome = self
@@ -302,7 +302,7 @@ impl Inner {
         }
     }
 
-    /// One attempt on this worker; none when it was cancelled and the worker does not stop.
+    /// Runs one attempt on this worker; returns `None` if it was cancelled and the worker did not stop.
     async fn attempt_on(
         &self,
         lent: &mut Lent,
@@ -322,7 +322,7 @@ impl Inner {
         }
     }
 
-    /// A warm worker, or one that is getting warm, or else a new one.
+    /// Returns an idle worker, or one that is being started ahead, or else a new one.
     async fn borrow(self: &Arc<Self>, kind: ActionKind) -> Result<Lent, WorkerError> {
         if let Some(lent) = self.borrow_idle(kind) {
             return Ok(lent);
@@ -337,14 +337,14 @@ impl Inner {
         self.start(kind, false).await
     }
 
-    /// A warm worker.
+    /// Returns an idle worker.
     fn borrow_idle(self: &Arc<Self>, kind: ActionKind) -> Option<Lent> {
         let shelf = self.shelves.get(kind)?;
         let (worker, number) = shelf.take()?;
         Some(Lent::new(self, kind, worker, number))
     }
 
-    /// A new worker, after a pause when the last starts failed; on a process of its own, if it is to be alone.
+    /// Starts a worker, after a pause if the last starts failed; with a process of its own if `alone`.
     async fn start(self: &Arc<Self>, kind: ActionKind, alone: bool) -> Result<Lent, WorkerError> {
         let shelf = self.shelf(kind)?;
         tokio::time::sleep(shelf.pause_before_start()).await;
@@ -360,7 +360,7 @@ impl Inner {
         Ok(lent)
     }
 
-    /// Ends workers that have been idle for long, as long as the pool lives.
+    /// Ends workers that have been idle for a long time, as long as the pool exists.
     fn start_sweeping(self: &Arc<Self>) {
         let ttl = self.config.idle_ttl;
         self.sweeper.get_or_init(|| {
@@ -382,7 +382,7 @@ impl Inner {
     }
 }
 
-/// A worker in use. Dropped without being put back, it is killed: what it is doing is not known.
+/// A worker in use. If it is dropped without being put back, it is killed, since its state is unknown.
 struct Lent {
     pool: Arc<Inner>,
     kind: ActionKind,
@@ -409,7 +409,7 @@ impl Lent {
         worker.as_mut()
     }
 
-    /// Keeps the worker for the next request, unless it has grown too much or the pool is closed.
+    /// Returns the worker to the idle ones, unless it uses too much memory or the pool is closed.
     fn put_back(mut self) {
         let Some((worker, number)) = self.worker.take() else {
             return;
@@ -434,7 +434,7 @@ impl Lent {
 }
 
 impl Lent {
-    /// Ends the worker, which has done its work.
+    /// Ends the worker after it has finished its work.
     fn end(mut self) {
         if let Some((worker, _)) = self.worker.take() {
             self.pool
@@ -453,7 +453,7 @@ impl Drop for Lent {
     }
 }
 
-/// The error when a process ended twice because of one request, the second time with nothing else to do.
+/// Returns the diagnostic for a request that ended two processes, the second one with no other work.
 fn blame(request: &Request, what: &str, reason: &str) -> Diagnostic {
     let source = &request.source;
     if let Work::Plantuml(_) = &request.work {
@@ -465,20 +465,21 @@ fn blame(request: &Request, what: &str, reason: &str) -> Diagnostic {
         .at(source.as_str(), None)
 }
 
-/// The error about a diagram that took longer than it may. It would take as long again: it is not retried.
+/// Returns the diagnostic for a diagram that exceeded its time limit. It is not retried, because it would take as long
+/// again.
 fn too_slow(request: &Request, seconds: u64) -> Diagnostic {
     Diagnostic::error(format!("the diagram was not drawn within {seconds} s"))
         .hint("simplify or split it, or raise `timeout` in the section `[diagrams]` of `clm.toml`; `--force` tries it again")
         .at(request.source.as_str(), None)
 }
 
-/// Waits until a request has been cancelled for some time.
+/// Waits until a request was cancelled and `limit` has passed since.
 async fn cancelled_for(cancel: &CancellationToken, limit: Duration) {
     cancel.cancelled().await;
     tokio::time::sleep(limit).await;
 }
 
-/// Waits until a worker has missed its time-out by far, if there is one: it hangs itself, whatever the content.
+/// Waits until a worker has exceeded its timeout by a large margin, if it has one: then the worker itself hangs.
 async fn passed(kind: ActionKind, timeout: Option<Duration>) -> WorkerError {
     let Some(timeout) = timeout else {
         return std::future::pending().await;

@@ -1,6 +1,7 @@
-//! Child processes that never outlive us: own process group, whole trees killed, exits watched, stderr recorded.
+//! Child processes that never outlive clm: each has its own process group, is killed with its whole process tree, its
+//! exit is watched, and its stderr is recorded.
 
-// The one module with unsafe code: the hook between fork and exec that asks for the parent-death signal.
+// The only module with unsafe code: the hook between fork and exec that requests the parent-death signal.
 #![allow(unsafe_code)]
 
 mod guardian;
@@ -23,7 +24,7 @@ use super::WorkerError;
 use guardian::Guarded;
 pub use log::Log;
 
-/// A child process and all processes it started. Dropping it kills them all; so does the end of clm, however it ends.
+/// A child process and all its descendants. Dropping it kills them all, and so does the end of clm, however it ends.
 #[derive(Debug)]
 pub struct ChildTree {
     what: String,
@@ -39,20 +40,20 @@ pub struct ChildTree {
 pub enum Exit {
     /// With this status.
     Status(ExitStatus),
-    /// It is gone, but the system did not say how.
+    /// It ended, but the system did not report how.
     Unknown,
 }
 
 impl ChildTree {
-    /// Starts a command in a process group of its own; `what` names the tool in messages and in the log.
+    /// Starts a command in its own process group; `what` names the tool in messages and in the log.
     ///
-    /// Standard input and output are as the caller set them on the command: piped ones can be taken once.
+    /// Standard input and output are as the caller configured them on the command: each piped one can be taken once.
     /// Standard error is always recorded. Must be called on a tokio runtime.
     pub async fn spawn(what: impl Into<String>, mut command: Command) -> Result<Self, WorkerError> {
         let what = what.into();
         command.process_group(0).stderr(Stdio::piped());
         let mark = tree::mark(&mut command);
-        // With a guardian the child must live for a moment longer than we do: it leads to what its descendants detached.
+        // With a guardian, the child must outlive clm for a moment: detached descendants are found through it.
         adopt_orphans(&mut command, !guardian::is_there());
         let mut child =
             spawn_on_lasting_thread(command)
@@ -80,8 +81,8 @@ impl ChildTree {
         })
     }
 
-    /// A process in a process group of its own that another child of ours forked, and reaps: `log` has what it prints. How
-    /// it ends is told with [`ForkedEnd`], which must be done before it is reaped: until then its id is not used again.
+    /// Wraps a process in its own process group that another child forked and reaps; its output is recorded in `log`.
+    /// Its end must be reported with [`ForkedEnd`] before it is reaped: until then its id is not reused.
     pub(super) fn forked(what: impl Into<String>, pid: u32, log: Log) -> (Self, ForkedEnd) {
         let what = what.into();
         let (sender, exit) = watch::channel(None);
@@ -102,32 +103,32 @@ impl ChildTree {
         (tree, end)
     }
 
-    /// The process id of the child, which is also the id of its process group.
+    /// Returns the process id of the child, which is also the id of its process group.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// The name of the tool.
+    /// Returns the name of the tool.
     pub fn what(&self) -> &str {
         &self.what
     }
 
-    /// The pipe to its standard input, if piped and not taken yet.
+    /// Returns the pipe to its standard input, if it is piped and was not taken.
     pub fn take_stdin(&mut self) -> Option<ChildStdin> {
         self.stdin.take()
     }
 
-    /// The pipe from its standard output, if piped and not taken yet.
+    /// Returns the pipe from its standard output, if it is piped and was not taken.
     pub fn take_stdout(&mut self) -> Option<ChildStdout> {
         self.stdout.take()
     }
 
-    /// The last lines it printed, and the place to record more.
+    /// Returns the log of its output, to which more lines can be added.
     pub fn log(&self) -> &Log {
         &self.log
     }
 
-    /// Resident memory of the child in bytes, while it lives and where the system tells.
+    /// Returns the resident memory of the child in bytes, while it lives and if the system reports it.
     pub fn memory(&self) -> Option<u64> {
         if self.has_exited() {
             return None;
@@ -135,17 +136,17 @@ impl ChildTree {
         tree::resident_bytes(self.pid)
     }
 
-    /// All living descendants of the child, parents before children; none where the system does not tell.
+    /// Returns all living descendants of the child, parents before children; empty where the system does not list them.
     pub fn descendants(&self) -> Vec<u32> {
         tree::descendants(self.pid)
     }
 
-    /// Whether the child has ended.
+    /// Returns whether the child has ended.
     pub fn has_exited(&self) -> bool {
         self.exit.borrow().is_some()
     }
 
-    /// Waits until the child has ended. May be called any number of times, and be dropped while waiting.
+    /// Waits until the child has ended. May be called any number of times and is cancel-safe.
     pub async fn wait(&self) -> Exit {
         let mut exit = self.exit.clone();
         match exit.wait_for(Option::is_some).await {
@@ -157,7 +158,7 @@ impl ChildTree {
     /// Sends a signal to the child alone, such as an interrupt.
     pub fn signal(&self, signal: Signal) {
         if !self.has_exited() {
-            // A child that ended meanwhile needs no signal.
+            // Fails if the child has just ended, and then needs no signal.
             let _ = signal::kill(raw_pid(self.pid), signal);
         }
     }
@@ -169,7 +170,7 @@ impl ChildTree {
         }
     }
 
-    /// Lets the child end by itself for a while, then kills the tree; returns when it is gone.
+    /// Waits for the child to end within the grace period, then kills the tree; returns when it has ended.
     pub async fn end_within(&self, grace: Duration) -> Exit {
         if let Ok(exit) = tokio::time::timeout(grace, self.wait()).await {
             return exit;
@@ -178,10 +179,10 @@ impl ChildTree {
         self.wait().await
     }
 
-    /// The error for a child that ended although it was needed: exit status and its last lines.
+    /// Returns the error for a child that ended although it was needed: the exit status and its last lines.
     pub async fn crashed(&self) -> WorkerError {
         let exit = self.end_within(Duration::from_secs(1)).await;
-        // The recording of stderr ends a moment after the process.
+        // The recording of stderr ends shortly after the process.
         self.log.settle(Duration::from_millis(200)).await;
         let mut reason = exit.to_string();
         let lines = self.log.last(12);
@@ -196,7 +197,7 @@ impl ChildTree {
     }
 }
 
-/// The way to tell how a process ended that is not our own child. Dropping it kills the process.
+/// Reports the end of a process that is not clm's own child. Dropping it kills the process.
 #[derive(Debug)]
 pub(super) struct ForkedEnd {
     pid: u32,
@@ -205,17 +206,17 @@ pub(super) struct ForkedEnd {
 }
 
 impl ForkedEnd {
-    /// Sweeps what the ended process left in its process group, and tells the exit.
+    /// Kills the remaining processes in the group of the ended process, and reports its exit.
     pub(super) fn tell(self, exit: Exit) {
         self.group.end();
         tracing::debug!(pid = self.pid, %exit, "ended");
-        // Nobody may be interested any more.
+        // There may be no receiver any more.
         let _ = self.sender.send(Some(exit));
     }
 }
 
 impl Exit {
-    /// Whether it ended by a signal that others send, unlike a crash of its own.
+    /// Returns whether it ended by a signal that other processes send, unlike one caused by a crash.
     pub fn was_killed(self) -> bool {
         use std::os::unix::process::ExitStatusExt as _;
         let Self::Status(status) = self else {
@@ -242,8 +243,8 @@ impl Drop for ChildTree {
 }
 
 impl Exit {
-    /// Whether the process ended by itself, or by a signal that it brought on itself. Other signals, and the exit codes of
-    /// programs that end in an orderly way on such a signal, come from somebody else.
+    /// Returns whether the process ended by itself or by a signal that it caused itself. Other signals, and the exit
+    /// codes of programs that end properly on such a signal, have an external cause.
     pub fn is_own_doing(&self) -> bool {
         use std::os::unix::process::ExitStatusExt;
         let from_outside = [
@@ -275,32 +276,32 @@ impl std::fmt::Display for Exit {
     }
 }
 
-/// Reaps the child, sweeps what it left in its process group and elsewhere, and tells the exit.
+/// Reaps the child, kills the remaining processes of its group and tree, and reports its exit.
 async fn watch_exit(mut child: Child, pid: u32, mark: String, sender: watch::Sender<Option<Exit>>) {
     let group = Guarded::new(pid);
     let exit = child.wait().await.map_or(Exit::Unknown, Exit::Status);
     group.end();
-    // What it had adopted is nobody's now.
+    // Descendants that it had adopted can now be found only by their mark.
     let _ = tokio::task::spawn_blocking(move || tree::sweep(&mark)).await;
     tracing::debug!(pid, %exit, "ended");
-    // Nobody may be interested any more.
+    // There may be no receiver any more.
     let _ = sender.send(Some(exit));
 }
 
-/// A process id as the system wants it. Ids fit: Linux has at most 2^22 of them.
+/// Converts a process id. Ids fit: Linux has at most 2^22 of them.
 fn raw_pid(pid: u32) -> Pid {
     Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX))
 }
 
-/// Makes the child the parent of what its descendants detach from themselves. If it is to `die_with_parent`, the system
-/// kills it when the thread that started it ends, however it ends.
+/// Makes the child the parent of its detached descendants. With `die_with_parent`, the system kills it when the thread
+/// that started it ends for any reason.
 #[cfg(target_os = "linux")]
 fn adopt_orphans(command: &mut Command, die_with_parent: bool) {
     let parent = std::process::id();
     let hook = move || {
         // SAFETY: prctl and getppid are plain system calls without memory arguments, safe between fork and exec.
         let (result, parent_now) = unsafe {
-            // Systems without it have the other ways to find them.
+            // On systems without this, detached descendants are found in other ways.
             libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
             let result = match die_with_parent {
                 true => libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL),
@@ -311,7 +312,7 @@ fn adopt_orphans(command: &mut Command, die_with_parent: bool) {
         if result != 0 {
             return Err(std::io::Error::last_os_error());
         }
-        // The parent may have died before the signal was asked for.
+        // The parent may have died before the signal was requested.
         if u32::try_from(parent_now) != Ok(parent) {
             return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
         }
@@ -323,15 +324,15 @@ fn adopt_orphans(command: &mut Command, die_with_parent: bool) {
     }
 }
 
-/// Elsewhere children notice the end of their standard input.
+/// Does nothing: on other systems, children notice the end of their standard input.
 #[cfg(not(target_os = "linux"))]
 fn adopt_orphans(_command: &mut Command, _die_with_parent: bool) {}
 
-/// A command to start, the runtime that will own the child, and where to send it.
+/// A command to start, the runtime that will own the child, and the channel for the result.
 type Spawn = (Command, Handle, oneshot::Sender<std::io::Result<Child>>);
 
-/// Starts a command on a thread that lives as long as this process: the parent-death signal is sent when the
-/// *thread* that forked ends, and threads of a runtime come and go.
+/// Starts a command on a thread that lives as long as this process: the parent-death signal is sent when the *thread*
+/// that forked ends, and threads of a runtime may end earlier.
 async fn spawn_on_lasting_thread(command: Command) -> std::io::Result<Child> {
     static SPAWNER: OnceLock<Option<mpsc::Sender<Spawn>>> = OnceLock::new();
     let gone = || std::io::Error::other("the thread that starts processes is not there");
@@ -343,7 +344,7 @@ async fn spawn_on_lasting_thread(command: Command) -> std::io::Result<Child> {
                 while let Ok((command, runtime, reply)) = receiver.recv() {
                     let _context = runtime.enter();
                     let mut command = tokio::process::Command::from(command);
-                    // When nobody waits for the child any more, dropping it kills it.
+                    // If the receiver was dropped, dropping the child kills it.
                     let _ = reply.send(command.kill_on_drop(true).spawn());
                 }
             })
@@ -377,7 +378,7 @@ mod tests {
 
     async fn is_gone(pid: u32) -> bool {
         for _ in 0..100 {
-            // A zombie waits for its parent, but runs no more.
+            // A zombie has not been reaped, but does not run any more.
             match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
                 Err(_) => return true,
                 Ok(stat) if stat.contains(") Z ") => return true,
@@ -394,7 +395,7 @@ mod tests {
             .unwrap();
         let grandchild: u32 = first_line(&mut tree).await.parse().unwrap();
         let pid = tree.pid();
-        // `setsid` must have happened for the test to mean something.
+        // The test requires that `setsid` has been called.
         tokio::time::sleep(Duration::from_millis(100)).await;
         drop(tree);
         assert!(is_gone(pid).await);
@@ -448,7 +449,7 @@ mod tests {
             .enable_all()
             .build()
             .unwrap();
-        // Nothing in its environment, and no group, leads to it.
+        // Neither its environment nor its group identifies it.
         let detach = "setsid env -i sleep 60 & echo $!; wait";
         let (tree, detached) = runtime.block_on(async {
             let mut tree = ChildTree::spawn("test", shell(&format!("sh -c '{detach}' & wait")))
@@ -461,7 +462,7 @@ mod tests {
             }
             (tree, detached)
         });
-        // The task that waits for the child goes before the tree does.
+        // The task that waits for the child is dropped before the tree is.
         runtime.shutdown_timeout(Duration::from_secs(10));
         let other = tokio::runtime::Builder::new_current_thread()
             .enable_all()

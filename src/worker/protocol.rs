@@ -1,6 +1,6 @@
 //! The protocol between clm and its own worker programs: JSON lines on standard input and output.
 //!
-//! A worker says hello, is sent work, tells progress and answers with a result:
+//! A worker sends a hello, receives work, reports progress and replies with a result:
 //!
 //! ```text
 //! <- {"hello":{"protocol":1,"kind":"plantuml","tool":"PlantUML 1.2026.8","fingerprint":"...","capacity":2}}
@@ -11,9 +11,9 @@
 //! <- {"id":7,"result":{"status":"ok","outputs":[{"name":"image.png"}],"discovered":["slides/b.iuml"],"diagnostics":[]}}
 //! ```
 //!
-//! What is discovered may be told at once, besides in the result: it counts when there is no result, because the process ends.
-//! Lines that do not start with `{` are what some tool printed: they are logged. Anything else that is not of
-//! the protocol ends the process.
+//! Discovered files may be sent at once, besides in the result: they are used if the process ends before it sends a
+//! result. Lines that do not start with `{` are output of some tool and are logged. Any other line that violates the
+//! protocol ends the process.
 
 mod lines;
 mod process;
@@ -36,22 +36,22 @@ pub(super) use process::ended;
 pub use process::{ProtocolProcess, StartLimits};
 pub use worker::{ProtocolWorker, RequestLimits};
 
-/// The version that both sides must speak.
+/// The protocol version that both sides must use.
 pub const PROTOCOL: u32 = 1;
 
-/// What a worker says first.
+/// The first message of a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// The version of the protocol.
     pub protocol: u32,
-    /// What it can do: the name of an action kind.
+    /// The name of the action kind that it runs.
     pub kind: String,
-    /// Name and version of the tool, for people.
+    /// The name and version of the tool, for messages.
     pub tool: String,
-    /// Versions of all that its outputs depend on.
+    /// The versions of everything that its outputs depend on.
     #[serde(default)]
     pub fingerprint: String,
-    /// How many requests it can work on at once.
+    /// How many requests it can process at once.
     #[serde(default = "one")]
     pub capacity: u32,
 }
@@ -63,12 +63,12 @@ fn one() -> u32 {
 /// A message to a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ToWorker {
-    /// The number of the request.
+    /// The id of the request.
     pub id: u64,
-    /// What to do ...
+    /// The work, if this is a new request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work: Option<WorkMessage>,
-    /// ... or that it is not wanted any more.
+    /// Whether the request is cancelled.
     #[serde(default, skip_serializing_if = "is_false")]
     pub cancel: bool,
 }
@@ -77,16 +77,16 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// What a worker is to do.
+/// The work of a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkMessage {
-    /// The file the author edits, below the root.
+    /// The source file, relative to the root.
     pub source: RelPath,
     /// The course root.
     pub root: String,
     /// The directory for the produced files.
     pub out: String,
-    /// What is special to the kind of work.
+    /// The parameters of this kind of work.
     pub params: Value,
 }
 
@@ -96,36 +96,36 @@ pub struct FromWorker {
     /// The first message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hello: Option<Hello>,
-    /// The number of the request.
+    /// The id of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u64>,
-    /// How far it got.
+    /// The progress of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<ProgressMessage>,
-    /// Files below the root that it has read or looked for just now.
+    /// Files below the root that it has just read or looked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub discovered: Vec<RelPath>,
-    /// How it ended.
+    /// The result of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<ResultMessage>,
 }
 
-/// How far a request got.
+/// The progress of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgressMessage {
-    /// Steps done.
+    /// The number of completed steps.
     pub done: u64,
-    /// Steps in all.
+    /// The number of all steps.
     pub total: u64,
-    /// What is being worked on.
+    /// The current step.
     #[serde(default, alias = "label")]
     pub cell: String,
 }
 
-/// How a request ended.
+/// The result of a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResultMessage {
-    /// How it ended.
+    /// The outcome.
     pub status: OutcomeStatus,
     /// The produced files.
     #[serde(default)]
@@ -133,7 +133,7 @@ pub struct ResultMessage {
     /// Files below the root that were read or looked for.
     #[serde(default)]
     pub discovered: Vec<RelPath>,
-    /// What the author should know.
+    /// Diagnostics for the author.
     #[serde(default)]
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -141,12 +141,12 @@ pub struct ResultMessage {
 /// A produced file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputMessage {
-    /// Its name in the directory of the request.
+    /// Its name in the output directory of the request.
     pub name: String,
 }
 
 impl ToWorker {
-    /// The message that asks for the work of a request.
+    /// Creates the message that sends the work of a request.
     pub fn work(request: &Request) -> Result<Self, WorkerError> {
         Ok(Self {
             id: request.id,
@@ -160,7 +160,7 @@ impl ToWorker {
         })
     }
 
-    /// The message that calls a request off.
+    /// Creates the message that cancels a request.
     pub fn cancel(id: u64) -> Self {
         Self {
             id,
@@ -170,7 +170,7 @@ impl ToWorker {
     }
 }
 
-/// JSON is Unicode: a path that is not cannot be sent.
+/// Returns a path as text: JSON is Unicode, so other paths cannot be sent.
 fn text_of(path: &Path) -> Result<String, WorkerError> {
     let text = path.to_str().ok_or_else(|| {
         WorkerError::Io(format!(
@@ -181,7 +181,7 @@ fn text_of(path: &Path) -> Result<String, WorkerError> {
     Ok(text.to_owned())
 }
 
-/// The parameters of the kinds of work that are done by programs of our own.
+/// Returns the parameters of the kinds of work that clm's own worker programs do.
 fn params(work: &Work) -> Result<Value, WorkerError> {
     match work {
         Work::Plantuml(work) => Ok(json!({
@@ -209,7 +209,7 @@ impl From<ProgressMessage> for Progress {
 }
 
 impl ResultMessage {
-    /// Checks what the worker says against the directory of the request; `Err` is what is wrong with it.
+    /// Checks the message against the output directory of the request; `Err` says what is wrong.
     pub fn into_outcome(self, out: &Path) -> Result<Outcome, String> {
         let mut outputs = Vec::new();
         for OutputMessage { name } in self.outputs {

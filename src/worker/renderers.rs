@@ -1,19 +1,19 @@
-//! Which tools workers use: paths, and fingerprints that enter the action keys.
+//! The tools that workers use: their paths, and fingerprints that enter the action keys.
 //!
-//! Found by `tools::locate` without starting any process. A fingerprint names versions and never a path of this
-//! machine: two machines with the same versions share their results.
+//! They are found by `tools::locate` without starting a process. A fingerprint contains versions and never a path of
+//! this machine, so that two machines with the same versions can share their results.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::digest::Digest;
 
-/// All tools that were found; what is missing is none, and only matters when something needs it.
+/// All tools that were found; a missing one matters only when an action needs it.
 #[derive(Clone, Debug, Default)]
 pub struct Renderers {
     /// Python with nbconvert, for HTML.
     pub html: Option<HtmlTool>,
-    /// Where kernels are found.
+    /// The installed kernels.
     pub kernels: Kernels,
     /// Java and PlantUML.
     pub plantuml: Option<PlantumlTool>,
@@ -22,7 +22,8 @@ pub struct Renderers {
 }
 
 impl Renderers {
-    /// A digest of which tools these are on this machine, with what kernels find by the environment of this process.
+    /// Returns a digest that identifies these tools on this machine, including the environment variables that affect
+    /// kernels.
     pub fn identity(&self) -> Digest {
         let variable = |name: &str| std::env::var_os(name).unwrap_or_default();
         let path = variable("PATH");
@@ -44,7 +45,7 @@ impl Renderers {
 pub struct HtmlTool {
     /// The interpreter.
     pub python: PathBuf,
-    /// nbconvert's version and those of all it uses.
+    /// The versions of nbconvert and everything it uses.
     pub fingerprint: String,
 }
 
@@ -56,8 +57,8 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// Gives variables to all kernels. What a kernelspec sets itself counts more. Variables may change what cells
-    /// do, so that they become a part of the fingerprints.
+    /// Adds variables to all kernels; variables of the kernelspec itself take precedence. Since variables may change
+    /// what cells do, they become part of the fingerprints.
     pub fn add_variables(&mut self, variables: &BTreeMap<String, String>) {
         if variables.is_empty() {
             return;
@@ -81,13 +82,13 @@ impl Kernels {
 /// How a kernel is started.
 #[derive(Clone, Debug)]
 pub struct KernelSpec {
-    /// Program and arguments; `{connection_file}` stands for the connection file.
+    /// The program and its arguments; `{connection_file}` stands for the connection file.
     pub argv: Vec<String>,
-    /// Variables set for the kernel.
+    /// Variables that are set for the kernel.
     pub env: BTreeMap<String, String>,
     /// Whether it is interrupted by a message instead of a signal.
     pub interrupt_by_message: bool,
-    /// Interpreter and installed distributions, or the kernelspec's digest.
+    /// The interpreter and installed distributions, or the kernelspec's digest.
     pub fingerprint: String,
 }
 
@@ -100,26 +101,26 @@ pub struct PlantumlTool {
     pub jar: PathBuf,
     /// The system's Graphviz; without it PlantUML's own layout engine is used.
     pub dot: Option<PathBuf>,
-    /// Our Graphviz, for `@startdot` and for diagrams that ask for its layout, where there is none of the system.
+    /// clm's Graphviz, for `@startdot` and for diagrams that request its layout, if the system has none.
     pub own_dot: Option<PathBuf>,
     /// Versions of PlantUML and of the layout engine.
     pub fingerprint: String,
 }
 
-/// What renders draw.io documents.
+/// A renderer of draw.io documents.
 #[derive(Clone, Debug)]
 pub enum DrawioTool {
-    /// A headless Chromium with draw.io's viewer kept loaded.
+    /// A headless Chromium that keeps draw.io's viewer loaded.
     Browser {
         /// The browser.
         browser: PathBuf,
         /// The directory with the viewer's files.
         app: PathBuf,
-        /// Libraries the browser needs besides the system's, if any (`LD_LIBRARY_PATH`).
+        /// Libraries the browser needs besides the system's, if any (for `LD_LIBRARY_PATH`).
         libraries: Option<PathBuf>,
-        /// Directories with fonts, those of clm first; empty when these are not installed.
+        /// Directories with fonts, with clm's own first; empty if these are not installed.
         fonts: Vec<PathBuf>,
-        /// Versions of the viewer and of the browser, and the fonts.
+        /// The versions of the viewer and of the browser, and the fonts.
         fingerprint: String,
     },
     /// The draw.io desktop program, started for each diagram.
@@ -132,7 +133,7 @@ pub enum DrawioTool {
 }
 
 impl DrawioTool {
-    /// Versions of the viewer and of the browser, or of the program.
+    /// Returns the versions of the viewer and of the browser, or of the program.
     pub fn fingerprint(&self) -> &str {
         match self {
             Self::Browser { fingerprint, .. } | Self::Desktop { fingerprint, .. } => fingerprint,

@@ -1,4 +1,4 @@
-//! What workers are asked and what they answer, independent of how they do it.
+//! The requests to workers and their results, independent of how workers produce them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use crate::events::{ActionKind, Diagnostic};
 /// One unit of work.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Number of the request, unique in this process.
+    /// The id of the request, unique in this process.
     pub id: u64,
-    /// The file the author edits: diagnostics name it.
+    /// The source file, which diagnostics name.
     pub source: RelPath,
-    /// The course root (absolute): what a worker may read lies below it.
+    /// The course root (absolute): a worker may read only files below it.
     pub root: PathBuf,
     /// An existing empty directory (absolute) for the produced files.
     pub out: PathBuf,
-    /// What to make.
+    /// The work to do.
     pub work: Work,
 }
 
-/// What to make, one variant for each kind of worker.
+/// The work to do, with one variant for each kind of worker.
 #[derive(Clone, Debug)]
 pub enum Work {
     /// Render a PlantUML diagram to `image.png` or `image.svg`.
@@ -38,7 +38,7 @@ pub enum Work {
 }
 
 impl Work {
-    /// The kind of worker that does it.
+    /// Returns the kind of worker for this work.
     pub fn kind(&self) -> ActionKind {
         match self {
             Self::Plantuml(_) => ActionKind::Plantuml,
@@ -61,7 +61,7 @@ pub enum ImageFormat {
 }
 
 impl ImageFormat {
-    /// The file extension, without the dot.
+    /// Returns the file extension, without the dot.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Png => "png",
@@ -70,7 +70,8 @@ impl ImageFormat {
     }
 }
 
-/// A PlantUML diagram. The text is what was hashed; relative includes resolve beside `Request::source`.
+/// A PlantUML diagram. The text is what the action key was computed from; relative includes are resolved beside
+/// `Request::source`.
 #[derive(Clone, Debug)]
 pub struct PlantumlWork {
     /// The diagram's text.
@@ -90,26 +91,26 @@ pub struct DrawioWork {
     pub text: String,
     /// Output format.
     pub format: ImageFormat,
-    /// Pixels of a PNG for each unit of the drawing.
+    /// Pixels of a PNG per unit of the drawing.
     pub scale: u32,
-    /// Border in units of the drawing.
+    /// The border, in units of the drawing.
     pub border: u32,
 }
 
 /// The code cells of a deck in one language.
 #[derive(Clone, Debug)]
 pub struct ExecuteWork {
-    /// The programming language, which chooses the kernel.
+    /// The programming language, which determines the kernel.
     pub prog_lang: ProgLang,
     /// The name of the kernelspec, such as `python3`.
     pub kernel: String,
     /// The cells in order.
     pub cells: Vec<CodeCell>,
-    /// Files that the cells find in their working directory: (source below the root, path in the directory).
+    /// The files in the working directory of the cells: (source relative to the root, path in the directory).
     pub files: Vec<(RelPath, RelPath)>,
-    /// Go on after a failing cell and drop its outputs.
+    /// Continue after a failing cell and drop its outputs.
     pub skip_errors: bool,
-    /// The longest time one cell may take.
+    /// The time limit for one cell.
     pub cell_timeout: Option<Duration>,
 }
 
@@ -122,34 +123,34 @@ pub struct CodeCell {
     pub cell: u32,
     /// The line of its first source line in the author's file, counted from 1.
     pub line: Option<u32>,
-    /// Where its lines do not follow each other in the author's file: line of the source (from 0), line of the file.
+    /// Where consecutive lines are not consecutive in the author's file: (line of the source from 0, line of the file).
     #[serde(default)]
     pub jumps: Box<[(u32, u32)]>,
-    /// An exception is expected (tag `raises-exception`).
+    /// Whether an exception is expected (tag `raises-exception`).
     pub may_fail: bool,
 }
 
 impl CodeCell {
-    /// The line in the author's file of a line of the source, counted from 0.
+    /// Returns the line in the author's file of a line of the source, counted from 0.
     pub fn line_at(&self, offset: u32) -> Option<u32> {
         line_at(self.line, &self.jumps, offset)
     }
 }
 
-/// What running the cells gave: the content of `executed.json`, one entry for each cell of the request.
+/// The results of running the cells: the content of `executed.json`, one entry for each cell of the request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Executed {
     /// Results in the order of [`ExecuteWork::cells`].
     pub cells: Vec<ExecutedCell>,
-    /// The `widgets` of the notebook's metadata, if the cells made any.
+    /// The `widgets` of the notebook's metadata, if the cells created any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub widgets: Option<serde_json::Value>,
 }
 
-/// The result of one cell, as `nbformat` 4.5 writes it.
+/// The result of one cell, in the format of `nbformat` 4.5.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExecutedCell {
-    /// Outputs in `nbformat` JSON (multi-line texts joined).
+    /// The outputs as `nbformat` JSON (multi-line texts joined).
     pub outputs: Vec<serde_json::Value>,
     /// The number in the prompt.
     pub execution_count: Option<i64>,
@@ -165,7 +166,7 @@ pub struct HtmlWork {
 /// One page.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Page {
-    /// Name of the produced file without `.html`, such as `completed`.
+    /// The name of the produced file without `.html`, such as `completed`.
     pub name: String,
     /// The notebook as `nbformat` 4.5 JSON text, outputs included.
     pub notebook: String,
@@ -175,29 +176,29 @@ pub struct Page {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OutcomeStatus {
-    /// The files are there.
+    /// The files were produced.
     Ok,
-    /// The author's content has an error; diagnostics say which.
+    /// The author's content has an error, which the diagnostics describe.
     Failed,
-    /// It was cancelled.
+    /// The request was cancelled.
     Cancelled,
 }
 
-/// What a worker answers.
+/// The result of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// How it ended.
+    /// The status.
     pub status: OutcomeStatus,
-    /// Names of the produced files in `Request::out`.
+    /// The names of the produced files in `Request::out`.
     pub outputs: Vec<String>,
-    /// Files below the root that were read besides the declared ones, or looked for and not found.
+    /// Files below the root that were read besides the declared ones, or that were looked for and not found.
     pub discovered: Vec<RelPath>,
-    /// What the author should know.
+    /// Diagnostics for the author.
     pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Outcome {
-    /// Produced files and nothing to say.
+    /// Returns the outcome with these files and no diagnostics.
     pub fn ok(outputs: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             status: OutcomeStatus::Ok,
@@ -207,7 +208,7 @@ impl Outcome {
         }
     }
 
-    /// The content has an error.
+    /// Returns the outcome for content with an error.
     pub fn failed(diagnostic: Diagnostic) -> Self {
         Self {
             status: OutcomeStatus::Failed,
@@ -217,7 +218,7 @@ impl Outcome {
         }
     }
 
-    /// It was cancelled.
+    /// Returns the outcome of a cancelled request.
     pub fn cancelled() -> Self {
         Self {
             status: OutcomeStatus::Cancelled,

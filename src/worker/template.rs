@@ -1,8 +1,8 @@
-//! Templates of decks that may need any amount of memory or time: each is rendered by a process of its own, which has a
-//! limit of both and may die of it.
+//! Templates of decks, which may need any amount of memory or time: each is rendered by its own process, which has
+//! limits for both and may be killed by them.
 //!
-//! The process is this program with another command. It reads the job from its standard input and writes lines of JSON to
-//! its standard output: either the name of a file that it needs, to which a line with the text is the answer, or the
+//! The process is this program with another command. It reads the job from its standard input and writes lines of JSON
+//! to its standard output: either the name of a file that it needs, which is answered by a line with the text, or the
 //! result, which is the last line.
 
 use std::io::{self, BufRead, BufReader, Read as _, Write};
@@ -15,24 +15,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::course::deck::{Apart, Ended, render_job};
 
-/// The command of the program that renders one template.
+/// The command of this program that renders one template.
 pub const COMMAND: &str = "render-template";
 
-/// How much memory a template may need.
+/// The memory limit of a template, in bytes.
 const MEMORY: u64 = 256 << 20;
 
-/// How much address space: with the program, which is not small when it is built for debugging.
+/// The limit of the address space, in bytes: includes the program, which is large in debug builds.
 const ADDRESS_SPACE: u64 = 1 << 30;
 
-/// No line of an honest process is longer.
+/// The longest line that is accepted, in bytes.
 const MAX_LINE: u64 = 64 << 20;
 
-/// What a process writes.
+/// A message of the process.
 #[derive(Serialize, Deserialize)]
 enum Said {
-    /// It needs the text of this file.
+    /// The text of this file is needed.
     Needs(String),
-    /// It is done, and this is the result.
+    /// The result.
     Done(String),
 }
 
@@ -52,7 +52,7 @@ impl Apart for Processes {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            // Ctrl-C is for us; it ends when we do, since then its input ends.
+            // Ctrl-C is handled by this process; the child ends with this process, since its input is closed.
             .process_group(0)
             .spawn()
             .map_err(not_started)?;
@@ -61,7 +61,7 @@ impl Apart for Processes {
             .zip(stdout)
             .and_then(|(stdin, stdout)| converse(job, ask, stdin, BufReader::new(stdout)).ok());
         if answer.is_none() {
-            // It is dead, or says what nobody understands.
+            // It has died or violated the protocol.
             let _ = child.kill();
         }
         let status = child.wait().map_err(not_started)?;
@@ -73,7 +73,7 @@ impl Apart for Processes {
     }
 }
 
-/// This program, even when it was replaced by another version or removed.
+/// Returns the path of this program, even if it was replaced by another version or removed.
 fn program() -> io::Result<std::path::PathBuf> {
     if cfg!(target_os = "linux") {
         return Ok("/proc/self/exe".into());
@@ -109,11 +109,11 @@ fn receive<T: for<'de> Deserialize<'de>>(from: &mut impl BufRead) -> io::Result<
     Ok(serde_json::from_slice(&line)?)
 }
 
-/// Renders one template as the process that [`Processes`] starts.
+/// Renders one template, in the process that [`Processes`] starts.
 pub fn serve() -> ExitCode {
     let seconds = std::env::args().nth(2);
     let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(1);
-    // A system that cannot limit memory still limits time, and the other way round.
+    // Errors are ignored: a system that cannot set one of the limits may still set the others.
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     let _ = setrlimit(Resource::RLIMIT_CPU, seconds, seconds + 1);
     let _ = setrlimit(Resource::RLIMIT_DATA, MEMORY, MEMORY);

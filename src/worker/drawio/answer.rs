@@ -1,4 +1,4 @@
-//! What the page answers about a document, and the diagnostics that follow from it.
+//! The page's answer about a document, and the diagnostics that follow from it.
 
 use serde::Deserialize;
 
@@ -6,24 +6,24 @@ use crate::events::Diagnostic;
 
 use super::assets::ORIGIN;
 
-/// Names that are listed in one warning before the rest is only counted.
+/// The maximum number of names that a warning lists; further ones are only counted.
 const LISTED: usize = 8;
 
 /// The answer of `page.js`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PageAnswer {
-    /// Whether there is a picture.
+    /// Whether there is an image.
     pub ok: bool,
-    /// Without a picture: where it failed.
+    /// If there is no image: the stage that failed.
     pub stage: String,
-    /// Without a picture: what the viewer said.
+    /// If there is no image: the viewer's error.
     pub error: String,
-    /// Width of the picture in pixels.
+    /// The width of the image in pixels.
     pub width: f64,
-    /// Height of the picture in pixels.
+    /// The height of the image in pixels.
     pub height: f64,
-    /// The picture, when an SVG was asked for.
+    /// The image, if an SVG was requested.
     pub svg: String,
     missing_shapes: Vec<String>,
     failed_images: Vec<String>,
@@ -34,12 +34,12 @@ pub struct PageAnswer {
 }
 
 impl PageAnswer {
-    /// Whether the viewer itself stumbled: it may be left in a state that spoils later documents.
+    /// Returns whether the viewer itself failed: it may be in a state that spoils later documents.
     pub fn is_stumble(&self) -> bool {
         !self.ok && matches!(self.stage.as_str(), "render" | "")
     }
 
-    /// Why there is no picture.
+    /// Returns the diagnostic that says why there is no image.
     pub fn failure(&self) -> Diagnostic {
         let error = self.error.lines().next().unwrap_or_default();
         match self.stage.as_str() {
@@ -60,7 +60,7 @@ impl PageAnswer {
         }
     }
 
-    /// What is not as the author meant it.
+    /// Returns warnings about parts that do not look as the author intended.
     pub fn warnings(&self) -> Vec<Diagnostic> {
         let mut warnings = Vec::new();
         if !self.missing_shapes.is_empty() {
@@ -72,7 +72,7 @@ impl PageAnswer {
                 .hint("they may belong to a library that is not part of draw.io"),
             );
         }
-        // What belongs to draw.io itself is named by its path there, and not by our made-up address.
+        // Files of draw.io itself are named by their path there, and not by their address at the made-up origin.
         let (of_drawio, of_author): (Vec<String>, Vec<String>) = self
             .failed_images
             .iter()

@@ -1,4 +1,4 @@
-//! What a page may load: the viewer's files and ours from a made-up origin, and nothing else.
+//! The files that a page may load: those of the viewer and of clm from a made-up origin, and no others.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -15,14 +15,14 @@ const PAGE: &str = include_str!("page.html");
 const SETTINGS: &str = include_str!("settings.js");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Digest of our part of the renderer. It belongs into the keys of draw.io's actions: another program of ours makes
-/// other pictures with the same viewer.
+/// Returns the digest of clm's part of the renderer. It is part of the keys of draw.io's actions: another program may
+/// make other images with the same viewer.
 pub fn program_digest() -> Digest {
     Digest::of([PAGE, SETTINGS, SCRIPT].join("\0"))
 }
 
-/// What a page may do at all, should the viewer ever let a piece of a document through that it ought to have removed:
-/// no script but those of the made-up origin, and nothing from anywhere else.
+/// The content security policy of pages, in case the viewer fails to remove a part of a document: only scripts of the
+/// made-up origin, and nothing from elsewhere.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; form-action 'none'; base-uri 'none'";
 
@@ -32,12 +32,12 @@ pub struct Assets {
 }
 
 impl Assets {
-    /// The files of the viewer in this directory, and ours.
+    /// Serves the files of the viewer in this directory, and clm's own.
     pub fn new(app: PathBuf) -> Self {
         Self { app }
     }
 
-    /// The method and parameters that answer a paused request.
+    /// Returns the method and parameters that answer a paused request.
     pub async fn answer(&self, paused: &Value) -> (&'static str, Value) {
         let request = &paused["requestId"];
         let url = paused["request"]["url"].as_str().unwrap_or_default();
@@ -80,8 +80,8 @@ impl Assets {
     }
 }
 
-/// The path, if it cannot lead out of the directory it is joined to. Browsers resolve `..` before they ask; what is
-/// left of them is an attempt.
+/// Returns the path if it cannot lead out of the directory it is joined to. Browsers resolve `..` before a request; any
+/// remaining ones are an attack.
 fn below(path: &str) -> Option<&Path> {
     let path = Path::new(path);
     path.components()

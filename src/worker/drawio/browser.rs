@@ -18,24 +18,24 @@ use super::fonts;
 use super::health::{Crashes, Helpers};
 use super::profile::Profile;
 
-/// The longest time until the browser answers.
+/// The maximum time until the browser answers.
 const START: Duration = Duration::from_secs(30);
-/// The viewer's program, which must be there.
+/// The viewer's script, which must exist.
 const VIEWER: &str = "js/viewer-static.min.js";
-/// How many of the last lines tell why it did not start.
+/// How many of the last lines are included in the error if it does not start.
 const TOLD: usize = 100;
 
-/// Where the browser and its files are.
+/// The paths of the browser and its files.
 pub struct Place<'a> {
-    /// The browser.
+    /// The browser's executable.
     pub program: &'a Path,
     /// The viewer's files.
     pub app: &'a Path,
-    /// Libraries that it needs besides the system's.
+    /// Libraries that it needs besides the system's, if any.
     pub libraries: Option<&'a Path>,
-    /// Directories with fonts; when there are any, the first is ours.
+    /// Directories with fonts; if there are any, the first one is clm's.
     pub fonts: &'a [PathBuf],
-    /// A directory for its profile.
+    /// The directory for its profile.
     pub runtime_dir: &'a Path,
 }
 
@@ -63,12 +63,12 @@ impl Browser {
                 });
             }
         }
-        // Chromium refuses to make its sandbox as root, which clm is only in containers and on CI machines.
+        // Chromium refuses to create its sandbox as root, as which clm runs only in containers and on CI machines.
         let can_have_sandbox = !nix::unistd::geteuid().is_root();
         match Self::launch(place, can_have_sandbox).await {
             Err(Failure::NoSandbox) => {
-                // Containers, and distributions that keep user namespaces from programs they did not package, have
-                // none to offer. Pages have no network, no files and no script of their own without it, too.
+                // Containers do not support a sandbox, nor do distributions that deny user namespaces to programs they
+                // did not package. Even without it, pages have no network, no files and no scripts of their own.
                 tracing::warn!("the browser cannot make its sandbox here, and runs without it");
                 Self::launch(place, false).await
             }
@@ -86,8 +86,8 @@ impl Browser {
         let (commands_in, commands_out) = std::io::pipe().map_err(io)?;
         let (answers_in, answers_out) = std::io::pipe().map_err(io)?;
         let mut command = command(place, &profile, has_sandbox).map_err(io)?;
-        // The browser reads commands from its descriptor 3 and answers on 4: no port that others could reach. It ends
-        // when we do, because then the pipe is closed.
+        // The browser reads commands from its descriptor 3 and answers on 4, so there is no port that others could
+        // connect to. It ends when clm does, because the pipe is closed.
         let mappings = vec![
             FdMapping {
                 parent_fd: commands_in.into(),
@@ -130,57 +130,57 @@ impl Browser {
         })
     }
 
-    /// The connection to it.
+    /// Returns the connection to it.
     pub fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
 
-    /// The directory of the viewer's files.
+    /// Returns the directory of the viewer's files.
     pub fn app(&self) -> &Path {
         &self.app
     }
 
-    /// Whether it can still be used.
+    /// Returns whether it can still be used.
     pub fn is_alive(&self) -> bool {
         !self.connection.is_closed() && !self.tree.has_exited()
     }
 
-    /// The processes that it needs. They are all there when a page has been loaded.
+    /// Returns its essential processes, which all exist once a page has been loaded.
     pub fn helpers(&self) -> &Helpers {
         &self.helpers
     }
 
-    /// Learns which processes it needs.
+    /// Records its essential processes.
     pub fn learn_helpers(&self) {
         self.helpers.learn(&self.tree);
     }
 
-    /// How pages have ended.
+    /// Returns how the processes of pages have ended.
     pub fn crashes(&self) -> Crashes {
         self.crashes.clone()
     }
 
-    /// Kills it: it does not do what it should any more.
+    /// Kills it because it does not work properly any more.
     pub fn kill(&self) {
         self.tree.kill_tree();
     }
 
-    /// The error that tells how it ended.
+    /// Returns the error that describes its end.
     pub async fn crashed(&self) -> WorkerError {
         protocol::ended(&self.tree, Vec::new()).await
     }
 
-    /// Its process.
+    /// Returns its process id.
     pub fn pid(&self) -> u32 {
         self.tree.pid()
     }
 
-    /// Its resident memory in bytes.
+    /// Returns its resident memory in bytes.
     pub fn memory(&self) -> Option<u64> {
         self.tree.memory()
     }
 
-    /// Kills it and waits for its end, so that its profile can be removed. There is nothing in it worth saving.
+    /// Kills it and waits for its end, so that its profile, which contains nothing of value, can be removed.
     pub async fn end(self) {
         self.tree.end_within(Duration::ZERO).await;
     }
@@ -188,7 +188,7 @@ impl Browser {
 
 /// Why the browser did not start.
 enum Failure {
-    /// It could not make its sandbox.
+    /// It could not create its sandbox.
     NoSandbox,
     /// Anything else.
     Other(WorkerError),
@@ -201,7 +201,7 @@ fn failed(reason: String) -> WorkerError {
     }
 }
 
-/// Why a browser that closed the pipe at once did so.
+/// Returns why a browser closed the pipe at once.
 async fn why(tree: &ChildTree, has_sandbox: bool) -> Failure {
     let error = tree.crashed().await;
     if has_sandbox && tree.log().last(TOLD).to_lowercase().contains("sandbox") {
@@ -223,10 +223,10 @@ fn command(place: &Place<'_>, profile: &Profile, has_sandbox: bool) -> std::io::
     }
     command
         .arg("about:blank")
-        // Pictures must not depend on the machine's language and time zone.
+        // Images must not depend on the machine's language and time zone.
         .env("LC_ALL", "C.UTF-8")
         .env("TZ", "UTC")
-        // It is nobody's desktop program: it has no business with the session's other programs.
+        // It is not used interactively and must not talk to the session's other programs.
         .env("DBUS_SESSION_BUS_ADDRESS", "disabled:")
         .env_remove("CHROMIUM_FLAGS")
         .stdin(Stdio::null())
@@ -236,7 +236,7 @@ fn command(place: &Place<'_>, profile: &Profile, has_sandbox: bool) -> std::io::
     }
     let cache = profile.path().join("fontconfig");
     let config = match place.fonts {
-        // It keeps what it found beside our fonts, if it may write there: that takes a second otherwise.
+        // It stores its cache beside clm's fonts if it may write there, which saves a second.
         [ours, ..] => Some(fonts::config(place.fonts, &ours.join("cache"))),
         [] => own_fonts(place.program).map(|fonts| font_config(&fonts, &cache)),
     };
@@ -246,7 +246,7 @@ fn command(place: &Place<'_>, profile: &Profile, has_sandbox: bool) -> std::io::
     Ok(command)
 }
 
-/// The fonts that came with the browser, for machines that have none.
+/// Returns the directory of fonts that came with the browser, for machines without fonts.
 fn own_fonts(program: &Path) -> Option<PathBuf> {
     let own = program.parent()?.join("fonts");
     let home = std::env::home_dir().unwrap_or_default();
@@ -261,7 +261,7 @@ fn own_fonts(program: &Path) -> Option<PathBuf> {
     (!has_fonts && own.is_dir()).then_some(own)
 }
 
-/// What fontconfig needs to know to find fonts in a directory, besides what the machine tells it.
+/// Returns a fontconfig configuration that adds a directory to the machine's own configuration.
 fn font_config(fonts: &Path, cache: &Path) -> String {
     let escape = |path: &Path| {
         path.display()
@@ -296,7 +296,7 @@ const FLAGS: &[&str] = &[
     "--password-store=basic",
     "--force-color-profile=srgb",
     "--lang=en-US",
-    // No name resolves, so nothing can be reached even if a request slipped through the interception.
+    // No name resolves, so nothing can be reached even if a request bypasses the interception.
     "--host-resolver-rules=MAP * ~NOTFOUND",
 ];
 

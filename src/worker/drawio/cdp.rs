@@ -12,12 +12,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::parallel::lock;
 
-/// Why a call gave no result.
+/// Why a call failed.
 #[derive(Debug)]
 pub enum CallError {
-    /// The browser is gone.
+    /// The browser has ended.
     Closed,
-    /// The browser refused it.
+    /// The browser rejected it.
     Refused(String),
 }
 
@@ -25,9 +25,9 @@ type Answer = Result<Value, CallError>;
 
 #[derive(Default)]
 struct Waiting {
-    /// Calls without an answer yet; none when the browser is gone.
+    /// Calls without an answer; `None` if the browser has ended.
     calls: Option<HashMap<u64, oneshot::Sender<Answer>>>,
-    /// Where the events of each session go.
+    /// The receivers of the events of each session.
     sessions: HashMap<String, mpsc::UnboundedSender<Value>>,
 }
 
@@ -39,7 +39,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Speaks over our ends of the two pipes.
+    /// Creates a connection from clm's ends of the two pipes.
     pub fn new(to_browser: OwnedFd, from_browser: OwnedFd) -> std::io::Result<Self> {
         let sender = pipe::Sender::from_owned_fd(to_browser)?;
         let receiver = pipe::Receiver::from_owned_fd(from_browser)?;
@@ -69,13 +69,13 @@ impl Connection {
         receiver.await.unwrap_or(Err(CallError::Closed))
     }
 
-    /// Calls a method whose result nobody needs.
+    /// Calls a method and ignores its result.
     pub fn post(&self, session: Option<&str>, method: &str, params: Value) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.send(id, session, method, params);
     }
 
-    /// The events of a session from now on; those of the browser itself have an empty name.
+    /// Returns the events of a session from now on; those of the browser itself have an empty session name.
     pub fn events(&self, session: &str) -> mpsc::UnboundedReceiver<Value> {
         let (sender, receiver) = mpsc::unbounded_channel();
         lock(&self.waiting)
@@ -84,12 +84,12 @@ impl Connection {
         receiver
     }
 
-    /// No more events of a session.
+    /// Stops delivering the events of a session.
     pub fn forget(&self, session: &str) {
         lock(&self.waiting).sessions.remove(session);
     }
 
-    /// Whether the browser is gone.
+    /// Returns whether the browser has ended.
     pub fn is_closed(&self) -> bool {
         lock(&self.waiting).calls.is_none()
     }
@@ -101,7 +101,7 @@ impl Connection {
         }
         let mut bytes = message.to_string().into_bytes();
         bytes.push(0);
-        // When the writer is gone, so is the browser, and the reader says so to whoever waits.
+        // If the writer has ended, so has the browser, and the reader reports that to waiting calls.
         let _ = self.outgoing.send(bytes);
     }
 }
@@ -114,7 +114,7 @@ async fn write(mut sender: pipe::Sender, mut messages: mpsc::UnboundedReceiver<V
     }
 }
 
-/// Gives every message to whom it belongs, until the browser closes its end.
+/// Delivers each message to its receiver, until the browser closes its end.
 async fn read(receiver: pipe::Receiver, waiting: Arc<Mutex<Waiting>>) {
     let mut reader = BufReader::with_capacity(1 << 16, receiver);
     let mut bytes = Vec::new();
@@ -133,7 +133,7 @@ async fn read(receiver: pipe::Receiver, waiting: Arc<Mutex<Waiting>>) {
     }
     let mut waiting = lock(&waiting);
     waiting.sessions.clear();
-    // Dropping the senders tells everyone who waits.
+    // Dropping the senders wakes all waiting callers.
     waiting.calls = None;
 }
 
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
     use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write};
 
-    /// A connection, and the browser's ends of its pipes.
+    /// Returns a connection, and the browser's ends of its pipes.
     fn connected() -> (Arc<Connection>, BufReader<PipeReader>, PipeWriter) {
         let (commands, to_browser) = std::io::pipe().unwrap();
         let (from_browser, answers) = std::io::pipe().unwrap();
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(first.get("sessionId"), None);
         assert_eq!(second["sessionId"], "S1");
 
-        // Out of order, in pieces, and with strangers between.
+        // Out of order, in pieces, and mixed with unknown messages.
         let text = format!(
             "{{\"id\":{},\"error\":{{\"message\":\"no\"}}}}\0not JSON\0{{\"method\":\"E\",\"sessionId\":\"S2\"}}\0\
              {{\"method\":\"E\",\"sessionId\":\"S1\",\"params\":{{\"n\":1}}}}\0{{\"id\":999,\"result\":{{}}}}\0\

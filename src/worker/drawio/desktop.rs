@@ -1,4 +1,4 @@
-//! The user's draw.io desktop program, started for each diagram: slow, but there.
+//! The user's draw.io desktop program, started for each diagram: slow, but used where there is no browser.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,12 +19,12 @@ pub struct Desktop {
 }
 
 impl Desktop {
-    /// Nothing is started yet.
+    /// Creates a worker; no process is started yet.
     pub fn new(executable: PathBuf, config: DrawioConfig) -> Self {
         Self { executable, config }
     }
 
-    /// The command that renders `input` in a scratch directory.
+    /// Returns the command that renders `input` in a scratch directory.
     fn command(&self, scratch: &Path, input: &Path, output: &Path, work: &DrawioWork) -> Command {
         let has_display =
             std::env::var_os("DISPLAY").is_some() || std::env::var_os("WAYLAND_DISPLAY").is_some();
@@ -46,11 +46,11 @@ impl Desktop {
             ImageFormat::Svg => command.arg("--embed-svg-images"),
         };
         if nix::unistd::geteuid().is_root() {
-            // Electron's sandbox cannot be made as root; the flag must come last.
+            // Electron cannot create its sandbox as root; the flag must come last.
             command.arg("--no-sandbox");
         }
         command
-            // Two copies that share settings get into each other's way.
+            // Two instances with the same settings would interfere.
             .env("XDG_CONFIG_HOME", scratch.join("config"))
             .stdin(Stdio::null())
             .stdout(Stdio::null());
@@ -104,7 +104,7 @@ impl Worker for Desktop {
                 });
             }
         }
-        // Older versions end with 0 whatever happened: only the file counts.
+        // Older versions always exit with 0, so only the output file shows success.
         let is_made = std::fs::metadata(&output).is_ok_and(|metadata| metadata.len() > 0);
         if is_made {
             return Ok(Outcome::ok([name]));
@@ -125,7 +125,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    /// Writes its arguments beside itself and a picture where it should, unless it is told to misbehave.
+    /// Writes its arguments to a file beside itself, and an image to its output, unless it is told to misbehave.
     const PROGRAM: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 printf '%s ' "$@" > "$here/args"

@@ -1,18 +1,18 @@
-//! What can be said of a draw.io document without rendering it: whether it is one, and where it is broken.
+//! Checks of a draw.io document that need no rendering: whether it is one, and where it is malformed.
 
 use roxmltree::{Document, Error, ParsingOptions, TextPos};
 
 use crate::course::xml;
 use crate::events::Diagnostic;
 
-/// Where the first page begins in a well-formed document.
+/// The position of the first page in a well-formed document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstPage {
     /// Its line, counted from 1.
     pub line: u32,
 }
 
-/// The place of the first page, or what is wrong with the document.
+/// Returns the position of the first page, or the error in the document.
 pub fn check(text: &str) -> Result<FirstPage, Box<Diagnostic>> {
     if text
         .trim_matches(['\u{feff}', ' ', '\t', '\r', '\n'])
@@ -51,7 +51,7 @@ pub fn check(text: &str) -> Result<FirstPage, Box<Diagnostic>> {
 
 fn parse(text: &str) -> Result<Document<'_>, Error> {
     let options = ParsingOptions {
-        // Without document types there are no entities, and so no entity bombs.
+        // Without document types there are no entities, and so no entity expansion attacks.
         allow_dtd: false,
         ..ParsingOptions::default()
     };
@@ -96,7 +96,7 @@ fn put(mut problem: Diagnostic, place: TextPos) -> Diagnostic {
     problem.column(place.col)
 }
 
-/// Where the first mark of a merge conflict is.
+/// Returns the byte offset of the first marker of a merge conflict.
 fn conflict(text: &str) -> Option<usize> {
     let mark = "<<<<<<< ";
     if text.starts_with(mark) {
@@ -109,7 +109,7 @@ fn place_of(text: &str, part: &str) -> TextPos {
     position(text, text.find(part).unwrap_or_default())
 }
 
-/// Line and column of a byte offset at a boundary of characters.
+/// Returns line and column of a byte offset, which must be at a character boundary.
 fn position(text: &str, offset: usize) -> TextPos {
     let before = &text[..offset];
     let line = before.matches('\n').count() + 1;

@@ -1,21 +1,21 @@
-//! The fonts of the browser: those that clm installed stand for the usual names, so that a text has the same width everywhere.
+//! The fonts of the browser: clm's fonts replace the usual ones, so that a text has the same width everywhere.
 
 use std::path::{Path, PathBuf};
 
-/// Families of ours, and the names for which they stand: their letters have the same widths.
+/// clm's font families, and the families that they replace: their characters have the same widths.
 const STANDS_FOR: [(&str, &[&str]); 3] = [
     ("Arimo", &["Helvetica", "Helvetica Neue", "Arial"]),
     ("Tinos", &["Times", "Times New Roman"]),
     ("Cousine", &["Courier", "Courier New"]),
 ];
-/// Generic families, and what they are here.
+/// Generic families and their replacements.
 const GENERIC: [(&str, &str); 3] = [
     ("sans-serif", "Arimo"),
     ("serif", "Tinos"),
     ("monospace", "Cousine"),
 ];
 
-/// What fontconfig is told: directories with fonts, of which the first is ours, and where it may keep what it found there.
+/// Returns the fontconfig configuration: directories with fonts, of which the first is clm's, and the cache directory.
 pub fn config(dirs: &[PathBuf], cache: &Path) -> String {
     let mut text = String::from(
         "<?xml version=\"1.0\"?>\n<!DOCTYPE fontconfig SYSTEM \"fonts.dtd\">\n<fontconfig>\n",
@@ -37,7 +37,7 @@ pub fn config(dirs: &[PathBuf], cache: &Path) -> String {
             "<alias><family>{generic}</family><prefer><family>{family}</family></prefer></alias>\n"
         ));
     }
-    // The same edges of letters on every machine.
+    // So that the edges of characters are the same on every machine.
     text.push_str(
         "<match target=\"pattern\"><edit name=\"antialias\"><bool>true</bool></edit>\
          <edit name=\"hintstyle\"><const>hintslight</const></edit><edit name=\"rgba\"><const>none</const></edit></match>\n",

@@ -1,4 +1,4 @@
-//! What a browser is made of: the processes that it needs, and how its pages end.
+//! The essential processes of a browser, and how its pages end.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -10,26 +10,26 @@ use tokio::sync::{mpsc, watch};
 use crate::parallel::lock;
 use crate::worker::process::ChildTree;
 
-/// How often the processes are looked at while a diagram is drawn.
+/// The interval between checks of the processes while a diagram is drawn.
 const PAUSE: Duration = Duration::from_millis(250);
-/// The end of a page is told to its window and to the browser at nearly the same time.
+/// The end of a page is reported to its window and to the browser at nearly the same time.
 const MOMENT: Duration = Duration::from_millis(200);
-/// What the command lines of processes contain that a browser keeps for as long as it runs: those that start pages,
-/// load files and paint.
+/// Parts of the command lines of the processes that a browser keeps as long as it runs: those that start pages, load
+/// files and paint.
 const HELPERS: [&str; 3] = [
     "--type=zygote",
     "network.mojom.NetworkService",
     "--type=gpu-process",
 ];
 
-/// The processes without which a browser does not do what it should, although it goes on, or starts another one.
+/// The processes without which a browser does not work properly, although it continues or starts another one.
 ///
-/// A page whose file was not loaded, or which waits for a process that is not there, is not the fault of its document.
+/// If a page's file was not loaded, or a page waits for a missing process, its document is not the cause.
 #[derive(Default)]
 pub struct Helpers(Mutex<BTreeSet<u32>>);
 
 impl Helpers {
-    /// Remembers those that a browser has now: a page has been loaded.
+    /// Records those that exist now, after a page has been loaded.
     pub fn learn(&self, tree: &ChildTree) {
         let found = tree.descendants().into_iter().filter(|pid| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -39,7 +39,7 @@ impl Helpers {
         lock(&self.0).extend(found);
     }
 
-    /// Whether one of them has ended.
+    /// Returns whether one of them has ended.
     pub fn have_ended(&self) -> bool {
         lock(&self.0).iter().any(|pid| !is_running(*pid))
     }
@@ -52,7 +52,7 @@ impl Helpers {
     }
 }
 
-/// Whether a process lives; one that only waits to be reaped does not.
+/// Returns whether a process is running; a zombie is not.
 fn is_running(pid: u32) -> bool {
     std::fs::read(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
         let stat = String::from_utf8_lossy(&stat);
@@ -61,12 +61,12 @@ fn is_running(pid: u32) -> bool {
     })
 }
 
-/// How the processes of pages have ended, by the page: the browser's own words.
+/// How the processes of pages have ended, by page, in the browser's own words.
 #[derive(Clone)]
 pub struct Crashes(watch::Receiver<HashMap<String, String>>);
 
 impl Crashes {
-    /// Collects what a browser tells from now on.
+    /// Collects what a browser reports from now on.
     pub fn of(mut events: mpsc::UnboundedReceiver<Value>) -> Self {
         let (sender, receiver) = watch::channel(HashMap::new());
         tokio::spawn(async move {
@@ -81,7 +81,7 @@ impl Crashes {
         Self(receiver)
     }
 
-    /// Waits until the process of a page ends. For ever, when the browser itself ends.
+    /// Waits until the process of a page ends. Never returns if the browser itself ends.
     pub async fn of_page(&mut self, target: &str) -> Crash {
         let ended = self.0.wait_for(|all| all.contains_key(target)).await;
         match ended.ok().and_then(|all| all.get(target).cloned()) {
@@ -90,7 +90,7 @@ impl Crashes {
         }
     }
 
-    /// How the process of a page that has ended did so.
+    /// Returns how the process of a page ended, which must have ended already.
     pub async fn now_of_page(&mut self, target: &str) -> Crash {
         let told = tokio::time::timeout(MOMENT, self.of_page(target)).await;
         told.unwrap_or_else(|_| Crash(String::new()))
@@ -102,17 +102,17 @@ impl Crashes {
 pub struct Crash(String);
 
 impl Crash {
-    /// Whether the page did it itself, as when it needs too much memory.
+    /// Returns whether the page caused it, for example by using too much memory.
     pub fn is_own_doing(&self) -> bool {
         !matches!(self.0.as_str(), "" | "killed" | "failed to launch")
     }
 
-    /// Whether the browser can start no page at all.
+    /// Returns whether the browser can start no pages at all.
     pub fn is_of_browser(&self) -> bool {
         self.0 == "failed to launch"
     }
 
-    /// What happened, for people.
+    /// Returns a description for the user.
     pub fn reason(&self) -> String {
         match self.0.as_str() {
             "" => "the page of the browser crashed".to_owned(),

@@ -1,8 +1,8 @@
-//! draw.io: one headless browser with draw.io's own viewer kept loaded, a window for each slot.
+//! draw.io: one headless browser that keeps draw.io's own viewer loaded, with a window for each slot.
 //!
-//! The browser is driven over a pipe that nobody else can reach, and has no network: what a page asks for comes from
-//! the viewer's directory or from us, everything else is refused. Without a browser, the user's draw.io desktop
-//! program is started for each diagram.
+//! The browser is driven over a pipe that no other process can access, and has no network: a page gets its files from
+//! the viewer's directory or from clm, and all other requests are refused. Without a browser, the user's draw.io
+//! desktop program is started for each diagram.
 
 #[doc(hidden)]
 pub mod answer;
@@ -36,23 +36,23 @@ use window::{Opening, Picture, Window, WindowError};
 
 /// The name in messages.
 const WHAT: &str = "draw.io";
-/// Pictures after which a window is replaced: the viewer keeps a little of each.
+/// How many images a window makes before it is replaced: the viewer retains some memory for each.
 const PICTURES: u32 = 500;
 
-/// How draw.io is run.
+/// Settings of draw.io.
 #[derive(Clone, Debug)]
 pub struct DrawioConfig {
-    /// The longest time for one diagram.
+    /// The time limit for one diagram.
     pub timeout: Duration,
     /// A directory of this user for browser profiles.
     pub runtime_dir: PathBuf,
 }
 
-/// The running browser, if a worker holds one: further workers share it.
+/// The running browser, if any worker uses one; further workers share it.
 #[derive(Default)]
 pub struct SharedBrowser(Weak<Browser>);
 
-/// Makes a worker; the first one starts the browser.
+/// Creates a worker; the first one starts the browser.
 pub async fn start(
     tool: &DrawioTool,
     config: &DrawioConfig,
@@ -85,7 +85,7 @@ pub async fn start(
                     started
                 }
             };
-            // The viewer loads while the caller does other things, such as starting a second worker.
+            // The viewer is loaded while the caller does other things, such as starting a second worker.
             let opening = Window::opening(Arc::clone(&browser));
             Ok(Box::new(BrowserWorker {
                 browser,
@@ -103,12 +103,12 @@ struct BrowserWorker {
     browser: Arc<Browser>,
     app: PathBuf,
     place: Place,
-    /// Pictures made in the open window.
+    /// The number of images made in the open window.
     pictures: u32,
     timeout: Duration,
 }
 
-/// Where a worker makes its next picture.
+/// Where a worker makes its next image.
 enum Place {
     /// In a new window.
     None,
@@ -119,8 +119,8 @@ enum Place {
 }
 
 impl BrowserWorker {
-    /// Makes the picture of a document. A document that fails does so on its own account: the viewer has not
-    /// seen another one before, or none that could have spoilt it.
+    /// Makes the image of a document. If this fails, the document itself is the cause: the viewer has not rendered
+    /// another one before, or none that could have spoiled it.
     async fn picture(&mut self, work: &DrawioWork) -> Result<Picture, WindowError> {
         if self.pictures >= PICTURES {
             self.close_window();
@@ -129,7 +129,7 @@ impl BrowserWorker {
             let is_first = self.pictures == 0;
             let timeout = self.timeout;
             let window = self.window().await?;
-            // The limit is about the drawing: the viewer may take its time to load on a machine that is busy.
+            // The limit applies to drawing only: loading the viewer may take long on a busy machine.
             let drawn = tokio::time::timeout(timeout, window.render(work)).await;
             let Ok(picture) = drawn else {
                 self.close_window();
@@ -170,7 +170,7 @@ impl BrowserWorker {
         }
     }
 
-    /// Closes the window with whatever its page is doing.
+    /// Closes the window, whatever its page is doing.
     fn close_window(&mut self) {
         self.place = Place::None;
         self.pictures = 0;
@@ -194,7 +194,7 @@ impl BrowserWorker {
                 }
             }
             WindowError::NotLoaded => {
-                // The next attempt is made in another browser: mostly it is this one that has a fault.
+                // The next attempt uses another browser, because usually this one is the cause.
                 self.browser.kill();
                 WorkerError::Start {
                     what: WHAT.to_owned(),
@@ -242,7 +242,7 @@ impl Worker for BrowserWorker {
             self.browser.kill();
         }
         if !self.browser.is_alive() || self.browser.helpers().have_ended() {
-            // It ended while it was idle: nothing of this request is lost.
+            // It ended while it was idle, so no work of this request is lost.
             return Err(WorkerError::Disturbed {
                 what: WHAT.to_owned(),
             });
@@ -257,7 +257,7 @@ impl Worker for BrowserWorker {
             () = browser.helpers().ended() => Err(WindowError::Closed),
         };
         if browser.helpers().have_ended() {
-            // What was made without it may lack a part.
+            // An image made without it may be incomplete.
             browser.kill();
             picture = Err(WindowError::Closed);
         }

@@ -1,15 +1,15 @@
-//! The browser's profile: a directory of its own for each browser, removed when it has ended, however it ended.
+//! The browser's profile: a directory for each browser, which is removed after its end, however it ended.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// What the names of profiles begin with.
+/// The prefix of the names of profiles.
 const PREFIX: &str = "browser-";
-/// Locked while the browser's clm lives.
+/// Locked while the clm process of the browser lives.
 const LOCK: &str = "lock";
-/// Younger profiles are left alone: their owner may not have locked them yet.
+/// Younger profiles are not removed: their owner may not have locked them yet.
 const SETTLED: Duration = Duration::from_secs(60);
 
 /// A profile. Dropping it removes the directory.
@@ -19,7 +19,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// A new profile; also removes those that killed processes have left behind.
+    /// Creates a profile, and removes those of killed processes.
     pub fn new(runtime_dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(runtime_dir)?;
         sweep(runtime_dir, SETTLED);
@@ -31,7 +31,7 @@ impl Profile {
         Ok(Self { dir, _lock: lock })
     }
 
-    /// The directory for the browser.
+    /// Returns the browser's data directory.
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
@@ -43,13 +43,13 @@ impl Profile {
         Ok(path)
     }
 
-    /// The directory of everything that is removed at the end.
+    /// Returns the directory of the whole profile.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 }
 
-/// Removes profiles that no process holds any more. What cannot be removed now is removed another time.
+/// Removes profiles that no process holds any more. Those that cannot be removed now are removed another time.
 fn sweep(runtime_dir: &Path, settled: Duration) {
     let Ok(entries) = fs::read_dir(runtime_dir) else {
         return;
@@ -71,7 +71,7 @@ fn sweep(runtime_dir: &Path, settled: Duration) {
     }
 }
 
-/// Whether no living process holds the lock.
+/// Returns whether no living process holds the lock.
 fn is_free(lock: &Path) -> bool {
     match File::open(lock) {
         Ok(file) => file.try_lock().is_ok(),

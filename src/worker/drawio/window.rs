@@ -18,33 +18,33 @@ use super::browser::Browser;
 use super::cdp::{CallError, Connection};
 use super::health::{Crash, Crashes};
 
-/// The largest picture, in pixels: larger ones block the browser for many seconds.
+/// The maximum size of an image, in pixels: larger ones block the browser for many seconds.
 const MOST_PIXELS: f64 = 30_000_000.0;
-/// The longest side of a picture, in pixels: few programs show longer ones.
+/// The maximum width and height of an image, in pixels: few programs show larger ones.
 const LONGEST_SIDE: f64 = 32_000.0;
 
-/// A little less than fits, because borders and lines do not shrink with the rest.
+/// Slightly less than the exact factor, because borders and lines do not shrink with the rest.
 const FITTING: f64 = 0.99;
-/// The longest time until the viewer is loaded.
+/// The maximum time until the viewer is loaded.
 const LOADING: Duration = Duration::from_secs(60);
 
 /// A window that is being opened.
 pub type Opening = tokio::task::JoinHandle<Result<Window, WindowError>>;
 
-/// What became of a diagram.
+/// The outcome of a diagram.
 pub enum Picture {
-    /// The bytes of the picture.
+    /// The image was made.
     Made {
         /// PNG or SVG.
         bytes: Vec<u8>,
-        /// What the author should know.
+        /// Diagnostics for the author.
         warnings: Vec<Diagnostic>,
     },
     /// The document has an error.
     Failed {
-        /// Why.
+        /// The error.
         problem: Diagnostic,
-        /// The viewer itself stumbled over it: this window must not be used any more.
+        /// The viewer itself failed: this window must not be used any more.
         is_stumble: bool,
     },
 }
@@ -52,17 +52,17 @@ pub enum Picture {
 /// Why a window can no longer be used.
 #[derive(Debug)]
 pub enum WindowError {
-    /// The browser is gone.
+    /// The browser has ended.
     Closed,
     /// The page's process ended.
     Crashed(Crash),
     /// The viewer, or a part of it, was not loaded.
     NotLoaded,
-    /// The diagram took longer than it may.
+    /// The diagram exceeded its time limit.
     TimedOut,
-    /// The machine has no font: labels would be missing without a word.
+    /// The machine has no font: labels would silently be missing.
     NoFont,
-    /// The page or the browser answered something unexpected.
+    /// The page or the browser gave an unexpected answer.
     Protocol(String),
 }
 
@@ -92,9 +92,9 @@ enum State {
 }
 
 impl Window {
-    /// Begins to open a window and to load the viewer.
+    /// Starts to open a window and to load the viewer.
     ///
-    /// This goes on by itself: when nobody waits for it any more, a half-open window is still closed.
+    /// This runs in the background: if the result is dropped, a partly opened window is still closed.
     pub fn opening(browser: Arc<Browser>) -> Opening {
         tokio::spawn(async move {
             let opened = async {
@@ -114,7 +114,7 @@ impl Window {
             .call(
                 None,
                 "Target.createTarget",
-                // A window of its own: a tab in the background is never painted.
+                // A separate window: a tab in the background is never painted.
                 json!({ "url": "about:blank", "newWindow": true, "width": 800, "height": 600 }),
             )
             .await?;
@@ -123,7 +123,7 @@ impl Window {
         let params = json!({ "targetId": target, "flatten": true });
         let attached = tokio::select! {
             attached = connection.call(None, "Target.attachToTarget", params) => attached?,
-            // A page whose process does not start is never attached to.
+            // The attach call never returns if the page's process does not start.
             crash = crashes.of_page(&target) => return Err(WindowError::Crashed(crash)),
         };
         let session = text(&attached, "sessionId")?;
@@ -150,7 +150,7 @@ impl Window {
         let everything = json!({ "patterns": [{ "urlPattern": "*" }] });
         let families = json!({ "fontFamilies": { "standard": "Helvetica" } });
         let page = json!({ "url": format!("{ORIGIN}page.html") });
-        // What a document's own font is replaced by when it is not there. A browser that cannot do this takes another one.
+        // The replacement for a missing font of a document. A browser that does not support this uses another one.
         self.connection
             .post(Some(&self.session), "Page.setFontFamilies", families);
         for (method, params) in [
@@ -186,7 +186,7 @@ impl Window {
         let mut warnings = Vec::new();
         let mut scale = match work.format {
             ImageFormat::Png => f64::from(work.scale),
-            // It has no pixels: one unit of the drawing is one unit of the picture.
+            // An SVG has no pixels: one unit of the drawing is one unit of the image.
             ImageFormat::Svg => 1.0,
         };
         let mut answer = self.ask(work, scale).await?;
@@ -207,7 +207,7 @@ impl Window {
             }
         }
         if answer.stage == "shapes" {
-            // That their files cannot be read has nothing to do with the document.
+            // The shape files cannot be read, which is independent of the document.
             return Err(WindowError::NotLoaded);
         }
         if !answer.ok {
@@ -236,7 +236,7 @@ impl Window {
         serde_json::from_value(answer).map_err(|error| WindowError::Protocol(error.to_string()))
     }
 
-    /// The value of an expression in the page, or of its promise.
+    /// Returns the value of an expression in the page, or of its promise.
     async fn evaluate(&mut self, expression: &str) -> Result<Value, WindowError> {
         let params =
             json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
@@ -264,7 +264,7 @@ impl Window {
             .map_err(|error| WindowError::Protocol(error.to_string()))
     }
 
-    /// Calls a method of the page; a page that crashes never answers, so its end is waited for too.
+    /// Calls a method of the page. A crashed page never answers, so its end is awaited as well.
     async fn call(&mut self, method: &str, params: Value) -> Result<Value, WindowError> {
         let connection = Arc::clone(&self.connection);
         let session = self.session.clone();
@@ -280,7 +280,7 @@ impl Window {
         }
     }
 
-    /// Why the page has ended.
+    /// Returns why the page has ended.
     async fn ended(&mut self) -> WindowError {
         if self.connection.is_closed() {
             return WindowError::Closed;
@@ -291,7 +291,7 @@ impl Window {
 
 impl Drop for Window {
     fn drop(&mut self) {
-        // A page that computes for ever does not hear that its window closes.
+        // A page in an endless loop does not react to the closing of its window.
         self.connection
             .post(Some(&self.session), "Runtime.terminateExecution", json!({}));
         self.connection.forget(&self.session);
@@ -303,7 +303,7 @@ impl Drop for Window {
     }
 }
 
-/// By how much a picture must be made smaller.
+/// Returns the factor by which an image must be scaled down.
 fn fit(width: f64, height: f64) -> f64 {
     let by_area = (MOST_PIXELS / (width * height)).sqrt();
     let by_side = LONGEST_SIDE / width.max(height);
@@ -318,7 +318,7 @@ fn text(value: &Value, key: &str) -> Result<String, WindowError> {
         .ok_or_else(|| WindowError::Protocol(format!("the browser gave no `{key}`")))
 }
 
-/// Answers what the page asks for, and notices when it is loaded and when it crashes.
+/// Answers the page's requests, and detects when it is loaded and when it crashes.
 struct Attendant {
     connection: Arc<Connection>,
     session: String,
@@ -341,7 +341,7 @@ impl Attendant {
                 _ => {}
             }
         }
-        // Also when the browser is gone: whoever waits for the page learns of it.
+        // Also when the browser has ended, so that callers that wait for the page are woken.
         let _ = self.state.send(State::Crashed);
     }
 }

@@ -1,4 +1,4 @@
-//! Kernels that are started before anybody asks for them.
+//! Kernels that are started before a request needs them.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::worker::WorkerError;
 /// A kernel that was started ahead of need. Dropping it kills the kernel.
 pub(super) struct KernelAhead {
     name: String,
-    /// Locked until the first kernel is there.
+    /// Locked until the first kernel has started.
     kernel: Arc<Mutex<Option<Kernel>>>,
     starting: JoinHandle<()>,
 }
@@ -25,9 +25,9 @@ impl Drop for KernelAhead {
 }
 
 impl KernelAhead {
-    /// Starts one for a deck that probably will need the same as the last one. Returns at once.
+    /// Starts a kernel for a deck that will probably need the same as the last one. Returns at once.
     ///
-    /// With zygotes, what decks import is made ahead as well, and the kernel is replaced by one that has it.
+    /// With zygotes, the imports of recent decks are prepared as well, and the kernel is replaced by one that has them.
     pub(super) fn start(start: KernelStart, needs: Needs, zygotes: Option<Arc<Zygotes>>) -> Self {
         let kernel = Arc::new(Mutex::new(None));
         let name = start.name.clone();
@@ -35,7 +35,7 @@ impl KernelAhead {
         let slot = Arc::clone(&kernel);
         let starting = tokio::spawn(async move {
             if let Ok(mut first) = first {
-                // The first request will meet the same error, and report it.
+                // The first request will fail with the same error and report it.
                 *first = start_kernel(&start, &needs, zygotes.as_deref()).await.ok();
             }
             let Some(zygotes) = zygotes else { return };
@@ -59,17 +59,17 @@ impl KernelAhead {
         }
     }
 
-    /// The name of the kernelspec.
+    /// Returns the name of the kernelspec.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The kernel, as soon as it is ready; none if it could not be started.
+    /// Returns the kernel when it is ready; `None` if it could not be started.
     pub(super) async fn take(self) -> Option<Kernel> {
         self.kernel.lock().await.take()
     }
 
-    /// Ends it, and waits until it is gone.
+    /// Ends the kernel and waits until it has ended.
     pub(super) async fn end(mut self) {
         self.starting.abort();
         let _ = (&mut self.starting).await;
@@ -79,13 +79,15 @@ impl KernelAhead {
     }
 }
 
-/// Starts a kernel in the fastest way in which a deck runs as in one of its own; when that fails, by its command.
+/// Starts a kernel in the fastest way that the deck cannot distinguish from a kernel of its own; if that fails, by its
+/// command.
 pub(super) async fn start_kernel(
     start: &KernelStart,
     needs: &Needs,
     zygotes: Option<&Zygotes>,
 ) -> Result<Kernel, WorkerError> {
-    // Others are for zygotes that ended unnoticed, or whose modules changed: one with imports and one without.
+    // The further attempts are for zygotes that ended unnoticed or whose modules changed: one with imports and one
+    // without.
     for _ in 0..3 {
         let Some(zygotes) = zygotes else { break };
         let launcher = zygotes.launcher(&start.name, &start.spec, needs).await;

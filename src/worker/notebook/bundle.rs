@@ -1,8 +1,8 @@
-//! The content of one message as an output of `nbformat`. Pure.
+//! Converts the content of one message to an output of `nbformat`. Pure.
 
 use serde_json::{Map, Value, json};
 
-/// The `nbformat` output of a message, or none when the message lacks what the output needs.
+/// Returns the `nbformat` output of a message; `None` if the message lacks a required part.
 pub(super) fn output_of(kind: &str, mut content: Value) -> Option<Value> {
     let mut take = |name: &str| content.get_mut(name).map(Value::take);
     Some(match kind {
@@ -24,7 +24,7 @@ pub(super) fn output_of(kind: &str, mut content: Value) -> Option<Value> {
     })
 }
 
-/// A MIME bundle whose texts in pieces are joined, as `nbformat` keeps them in memory.
+/// Joins the texts of a MIME bundle that are lists of lines, as `nbformat` does in memory.
 fn joined(data: Value) -> Value {
     let Value::Object(bundle) = data else {
         return Value::Object(Map::new());
@@ -42,7 +42,7 @@ fn joined(data: Value) -> Value {
     Value::Object(bundle.into_iter().map(join).collect())
 }
 
-/// About how many bytes the value takes as JSON.
+/// Returns the approximate size of a value as JSON, in bytes.
 pub(super) fn size_of(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len() + 2,

@@ -1,8 +1,8 @@
-//! The channels between us and one kernel: private sockets, signed messages.
+//! The channels between clm and one kernel: private sockets, signed messages.
 //!
-//! Where the kernel can (`ipykernel` on Unix) the sockets are files in a directory that only this user may enter,
-//! so that there is no port for others to find; otherwise they are ports of the loopback interface. Every
-//! message is signed with a key that is in the connection file, which only this user may read.
+//! If the kernel supports it (`ipykernel` on Unix), the sockets are files in a directory that only this user can
+//! access, so that there is no open port; otherwise they are ports of the loopback interface. Every message is signed
+//! with a key from the connection file, which only this user can read.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
@@ -16,53 +16,53 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use zeromq::SocketRecv;
 
-/// How many messages may wait for us before the kernel is made to wait.
+/// How many messages may be queued before the kernel is made to wait.
 const WAITING_MESSAGES: usize = 4096;
 
 /// The longest path of a socket that every Unix accepts (macOS: 104 bytes with the final zero).
 const MAX_SOCKET_PATH: usize = 100;
 
-/// Any failure of the channels, as a sentence.
+/// The description of any failure of the channels.
 pub(super) type ChannelError = String;
 
-/// Whether code leaves traces in the kernel.
+/// Whether the kernel records the executed code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Recording {
-    /// It gets a number and is in the history, as cells are.
+    /// The code gets a number and enters the history, as cells do.
     History,
-    /// It has no number and no outputs.
+    /// The code has no number and no outputs.
     Silent,
 }
 
 /// A message of the kernel.
 #[derive(Debug)]
 pub(super) struct Message {
-    /// Such as `execute_reply`.
+    /// The message type, such as `execute_reply`.
     pub(super) kind: String,
     /// The id of the request it belongs to.
     pub(super) parent: String,
-    /// What it says.
+    /// The content.
     pub(super) content: Value,
     /// Binary parts.
     pub(super) buffers: Vec<Vec<u8>>,
 }
 
-/// Where a kernel will listen; made before it starts.
+/// The addresses on which a kernel will listen; chosen before it starts.
 pub(super) struct Endpoints {
     info: ConnectionInfo,
-    /// Hold the ports until the kernel is about to take them.
+    /// Reserve the ports until the kernel is about to open them.
     listeners: Vec<TcpListener>,
     file: PathBuf,
 }
 
 impl Endpoints {
-    /// Chooses sockets or ports and writes the connection file into a directory that only this user may enter.
+    /// Chooses sockets or ports and writes the connection file into a directory that only this user can access.
     pub(super) async fn new(directory: &Path, sockets: bool) -> Result<Self, ChannelError> {
         let sockets = sockets.then(|| directory.join("s"));
         let sockets = sockets.as_ref().and_then(|path| path.to_str());
         let sockets = sockets.filter(|path| cfg!(unix) && path.len() + 2 <= MAX_SOCKET_PATH);
         let (transport, ip, ports, listeners) = match sockets {
-            // A "port" is the number that ends the socket's name.
+            // A "port" is the number at the end of the socket's name.
             Some(path) => ("ipc", path.to_owned(), vec![1, 2, 3, 4, 5], Vec::new()),
             None => {
                 let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -95,17 +95,17 @@ impl Endpoints {
         })
     }
 
-    /// The connection file that the kernel reads.
+    /// Returns the path of the connection file.
     pub(super) fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Lets go of the ports: the kernel takes them now.
+    /// Releases the reserved ports, so that the kernel can open them.
     pub(super) fn release(&mut self) {
         self.listeners.clear();
     }
 
-    /// Whether the kernel accepts connections on all channels that we use.
+    /// Returns whether the kernel accepts connections on all channels that we use.
     pub(super) async fn are_open(&self) -> bool {
         let ports = [
             self.info.shell_port,
@@ -130,7 +130,7 @@ impl Endpoints {
         tokio::net::TcpStream::connect(address).await.is_ok()
     }
 
-    /// Connects to the kernel, which must listen already.
+    /// Connects to the kernel, which must already be listening.
     pub(super) async fn connect(&self) -> Result<Channels, ChannelError> {
         let cannot =
             |error: jupyter::RuntimeError| format!("cannot connect to the kernel: {error}");
@@ -184,9 +184,9 @@ pub(super) struct Channels {
     control: jupyter::ClientControlConnection,
     /// Replies to what was sent on the shell channel.
     pub(super) replies: mpsc::Receiver<Message>,
-    /// What the kernel publishes: outputs and its state.
+    /// Messages that the kernel publishes: outputs and its state.
     pub(super) published: mpsc::Receiver<Message>,
-    /// Read the sockets; end with the channels.
+    /// The tasks that read the sockets; they end with the channels.
     _readers: JoinSet<()>,
 }
 
@@ -203,7 +203,7 @@ impl Channels {
         Ok(id)
     }
 
-    /// Sends code to run; returns the id that its reply and its outputs carry.
+    /// Sends code to run, and returns the id that its reply and its outputs refer to.
     pub(super) async fn execute(
         &mut self,
         code: &str,
@@ -215,7 +215,7 @@ impl Channels {
             silent: recording == Recording::Silent,
             store_history: recording == Recording::History,
             user_expressions: None,
-            // Nobody is there to answer: `input()` fails at once.
+            // There is no user to answer: `input()` fails at once.
             allow_stdin: false,
             stop_on_error,
         };
@@ -229,7 +229,7 @@ impl Channels {
     }
 }
 
-/// Passes messages on until the socket or the receiver is gone. Messages that are not signed are dropped.
+/// Forwards messages until the socket or the receiver is closed. Unsigned messages are dropped.
 async fn forward<S: SocketRecv>(
     socket: &mut S,
     verified: impl Fn(zeromq::ZmqMessage) -> jupyter::Result<RawMessage>,
@@ -248,7 +248,7 @@ async fn forward<S: SocketRecv>(
                     None => tracing::debug!("dropped a message that is not of the protocol"),
                 }
             }
-            // A kernel that ends closes its sockets; who waits for it watches the process.
+            // A kernel that ends closes its sockets; callers that wait for it watch the process.
             Err(error) => {
                 tracing::trace!(%error, "a channel closed");
                 if receiver.is_closed() {
@@ -260,7 +260,7 @@ async fn forward<S: SocketRecv>(
     }
 }
 
-/// Reads the parts of a message. Python may send bytes that are no UTF-8 (undecodable file names): they are replaced.
+/// Parses a message. Python may send bytes that are not UTF-8 (undecodable file names): they are replaced.
 fn parse(raw: &RawMessage) -> Option<Message> {
     let json = |part: usize| -> Option<Value> {
         serde_json::from_str(&String::from_utf8_lossy(raw.jparts.get(part)?)).ok()
@@ -282,7 +282,7 @@ fn parse(raw: &RawMessage) -> Option<Message> {
     })
 }
 
-/// Writes a new file that nobody else may read.
+/// Writes a new file that no other user can read.
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);

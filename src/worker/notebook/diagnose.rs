@@ -1,4 +1,4 @@
-//! Diagnostics for what went wrong in a cell: line, message, what can be done. Pure.
+//! Diagnostics for errors in cells: line, message, advice. Pure.
 
 use std::sync::LazyLock;
 
@@ -12,14 +12,14 @@ use crate::worker::WorkerError;
 use crate::worker::renderers::Kernels;
 use crate::worker::request::{CodeCell, ExecuteWork};
 
-/// Colours and other terminal codes.
+/// ANSI escape sequences, for colours and the like.
 static TERMINAL_CODE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"\x1b\[[0-9;?]*[A-Za-z]").ok());
-/// A frame of a traceback that lies in a cell: its prompt number and the line.
+/// A frame of a traceback in a cell: its prompt number and the line.
 static CELL_FRAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"(?:Cell |Input )?In ?\[(\d+)\], (?:line|in <cell line:) (\d+)").ok()
 });
-/// The name that a kernel gives to the file of a cell: a number in a temporary directory.
+/// The name of a cell's file in the kernel: a number in a temporary directory.
 static CELL_FILE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"[^\s\x22'(<]*ipykernel_?\d*/\d+\.py|\b\d{6,}\.py\b").ok());
 /// The end of a syntax error's message that names the file of a cell and the line in it.
@@ -28,7 +28,7 @@ static IN_CELL_FILE: LazyLock<Option<Regex>> =
 /// The end of a syntax error's message that names another file.
 static IN_FILE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"\(([^()]+\.py), line (\d+)\)$").ok());
-/// What a failed import looked for.
+/// The module that a failed import looked for.
 static MISSING_MODULE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"No module named '([^'.]+)").ok());
 
@@ -38,7 +38,7 @@ pub(super) struct Exception {
     pub(super) count: Option<i64>,
     /// The kernel's reply: `ename`, `evalue`, `traceback`.
     pub(super) reply: Value,
-    /// What the cell had printed by then.
+    /// What the cell had printed before.
     pub(super) printed: String,
 }
 
@@ -50,12 +50,12 @@ pub(super) struct Place<'a> {
     pub(super) cell: &'a CodeCell,
     /// The kernelspec's name.
     pub(super) kernel: &'a str,
-    /// The program that runs the kernel.
+    /// The executable that runs the kernel.
     pub(super) program: &'a str,
 }
 
 impl Place<'_> {
-    /// The diagnostic for an exception.
+    /// Returns the diagnostic for an exception.
     pub(super) fn diagnostic(&self, exception: &Exception) -> Diagnostic {
         let reply = &exception.reply;
         let field = |name: &str| reply.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -85,7 +85,7 @@ impl Place<'_> {
         diagnostic.detail(detail)
     }
 
-    /// A text of the kernel with the deck's name instead of the one that the kernel has for the cell.
+    /// Replaces the kernel's name for the cell in a text by the name of the deck.
     fn named(&self, text: &str) -> String {
         let text = match &*IN_CELL_FILE {
             Some(end) => end.replace(text, ""),
@@ -100,7 +100,7 @@ impl Place<'_> {
         }
     }
 
-    /// What can be done about an exception; `is_own` tells whether Python could not read the cell itself.
+    /// Returns advice about an exception; `is_own` says whether Python could not parse the cell itself.
     fn hint(&self, name: &str, text: &str, is_own: bool) -> String {
         match name {
             "SyntaxError" | "IndentationError" | "TabError" | "_IncompleteInputError" if is_own => {
@@ -155,7 +155,7 @@ impl Place<'_> {
     }
 }
 
-/// A deck wants a kernel that is not installed.
+/// Returns the error for a deck whose kernel is not installed.
 pub(super) fn unknown_kernel(work: &ExecuteWork, known: &Kernels) -> WorkerError {
     let install = match work.prog_lang {
         ProgLang::Python => "`clm setup` installs Python with this kernel",
@@ -177,13 +177,13 @@ pub(super) fn unknown_kernel(work: &ExecuteWork, known: &Kernels) -> WorkerError
     }
 }
 
-/// The end of a text that may be long.
+/// Returns the last lines of a text that may be long.
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.trim_end().lines().collect();
     lines[lines.len().saturating_sub(40)..].join("\n")
 }
 
-/// `ename: evalue`, of which only the first line.
+/// Returns `ename: evalue` with only the first line of the latter.
 fn headline(name: &str, first: &str) -> String {
     match (name.is_empty(), first.is_empty()) {
         (true, true) => "the cell failed".to_owned(),
@@ -193,7 +193,7 @@ fn headline(name: &str, first: &str) -> String {
     }
 }
 
-/// The last line in the cell with this prompt number that the traceback goes through.
+/// Returns the last line of the cell with this prompt number that appears in the traceback.
 fn line_in_cell(traceback: &str, count: Option<i64>) -> Option<u32> {
     let plain = TERMINAL_CODE.as_ref()?.replace_all(traceback, "");
     let mut line = None;
@@ -205,7 +205,7 @@ fn line_in_cell(traceback: &str, count: Option<i64>) -> Option<u32> {
     line
 }
 
-/// The line in the author's file of a line in the cell, if the cell has so many.
+/// Returns the line in the author's file for a line of the cell, if the cell has that many lines.
 fn line_of(cell: &CodeCell, number: u32) -> Option<u32> {
     let lines = u32::try_from(cell.source.lines().count()).ok()?;
     if number == 0 || number > lines {
@@ -283,7 +283,7 @@ mod tests {
         );
         let bare = diagnose("", "", &[]);
         assert_eq!(bare.message, "the cell failed");
-        // Nothing is left of a text that is only the kernel's name for the cell.
+        // A text that consists only of the kernel's name for the cell becomes empty.
         let place = " (2363079223.py, line 1)";
         assert_eq!(diagnose(place, "", &[]).message, "the cell failed");
         assert_eq!(diagnose("SyntaxError", place, &[]).message, "SyntaxError");

@@ -1,4 +1,4 @@
-//! Runs cells one after the other in a kernel, and tells how it ended.
+//! Runs cells one after the other in a kernel, and reports how that ended.
 
 use std::time::Duration;
 
@@ -14,31 +14,31 @@ use super::outputs::Outputs;
 use crate::worker::request::{CodeCell, ExecuteWork, Executed};
 use crate::worker::{Progress, ProgressSink};
 
-/// How long a cell may take to end after it was interrupted because it is not wanted any more.
+/// How long a cell may take to end after it was interrupted because its request was cancelled.
 const CANCEL_GRACE: Duration = Duration::from_millis(450);
 /// How long a cell may take to end after it was interrupted because of its time limit.
 const TIMEOUT_GRACE: Duration = Duration::from_secs(2);
-/// How long outputs may come after the reply of their cell (`nbclient` waits as long).
+/// How long outputs may arrive after the reply of their cell (`nbclient` waits as long).
 const OUTPUT_GRACE: Duration = Duration::from_secs(4);
-/// How long what a kernel said before it ended may take to reach us.
+/// How long messages that a kernel sent before it ended may take to arrive.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// How running all cells ended.
 pub(super) enum End {
-    /// All ran.
+    /// All cells ran.
     Done {
-        /// What they gave.
+        /// Their results.
         executed: Executed,
         /// Cells whose exception was skipped: index and exception.
         skipped: Vec<(usize, String)>,
-        /// Indices of cells whose outputs were cut because there was too much.
+        /// Indices of cells whose outputs were truncated.
         cut: Vec<usize>,
     },
     /// A cell raised an exception.
     Raised {
         /// The index of the cell.
         index: usize,
-        /// What is known of the exception.
+        /// The exception.
         exception: Exception,
     },
     /// A cell ended the kernel with `exit()` or `quit()`, and other cells follow.
@@ -51,20 +51,20 @@ pub(super) enum End {
         /// The index of the cell.
         index: usize,
     },
-    /// A cell took longer than it may.
+    /// A cell exceeded its time limit.
     TimedOut {
         /// The index of the cell.
         index: usize,
-        /// What it may take.
+        /// The limit.
         limit: Duration,
     },
-    /// The result is not wanted any more.
+    /// The request was cancelled.
     Cancelled,
 }
 
 /// How one cell ended.
 enum CellEnd {
-    /// With this reply.
+    /// The kernel sent this reply.
     Replied(Value),
     Died,
     TimedOut,
@@ -146,24 +146,24 @@ pub(super) async fn run(
     }
 }
 
-/// Whether there is nothing to run: such cells are skipped and get no number.
+/// Returns whether the cell is blank: such cells are skipped and get no number.
 pub(super) fn is_blank(cell: &CodeCell) -> bool {
     cell.source.trim().is_empty()
 }
 
-/// Whether the cell called `exit()` or `quit()`: the kernel ends after its reply.
+/// Returns whether the cell called `exit()` or `quit()`: the kernel ends after its reply.
 fn asks_to_exit(reply: &Value) -> bool {
     let payloads = reply.get("payload").and_then(Value::as_array);
     payloads.is_some_and(|all| all.iter().any(|payload| payload["source"] == "ask_exit"))
 }
 
-/// What ends a cell from outside.
+/// What can end a cell prematurely.
 struct Limits<'a> {
     time: Option<Duration>,
     cancel: &'a CancellationToken,
 }
 
-/// Runs one cell until the kernel has replied and said that it is idle.
+/// Runs one cell until the kernel has replied and reported that it is idle.
 async fn run_cell(
     kernel: &mut Kernel,
     cell: &CodeCell,
@@ -177,7 +177,7 @@ async fn run_cell(
         sent = channels.execute(&cell.source, Recording::History, !may_fail) => sent,
         _ = tree.wait() => return CellEnd::Died,
     };
-    // Only to a kernel that is about to end nothing can be sent.
+    // Sending fails only if the kernel is about to end.
     let Ok(id) = sent else {
         return CellEnd::Died;
     };
@@ -206,12 +206,12 @@ async fn run_cell(
                 }
             }
             _ = kernel.tree.wait(), if !gone => {
-                // What it still said is on its way: `exit()` ends the kernel after a proper reply.
+                // Messages it has already sent will still arrive: `exit()` ends the kernel after a proper reply.
                 gone = true;
                 deadline = Some(Instant::now() + LAST_WORDS);
             }
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                // Without a word of being idle, what has been published is all there is.
+                // If the kernel does not report that it is idle, only the outputs published so far are used.
                 let Some(reply) = reply else {
                     if gone {
                         return CellEnd::Died;
@@ -226,8 +226,8 @@ async fn run_cell(
     reply.map_or(CellEnd::Died, CellEnd::Replied)
 }
 
-/// Takes what the cell printed and the kernel has not published yet, if it is one of those: all until a mark that is
-/// printed now. Without a mark (the deck broke the kernel's own way to print) what has come is all there is.
+/// Receives what the cell printed, for kernels that publish prints late: everything up to a mark that is printed now.
+/// If the mark does not arrive (the deck broke the kernel's own print function), only the outputs so far are used.
 async fn take_late_prints(
     kernel: &mut Kernel,
     index: usize,
@@ -246,7 +246,7 @@ async fn take_late_prints(
             if message.content["text"] == mark.text {
                 return;
             }
-            // What was printed carries the id of what runs when it is published.
+            // Prints carry the id of the code that runs when they are published.
             if message.kind == "stream" || message.parent != id {
                 outputs.take(index, &message.kind, message.content);
             }
@@ -259,7 +259,7 @@ async fn take_late_prints(
     }
 }
 
-/// Tells the kernel what its widgets show now, as a page with them would.
+/// Sends the current state of its widgets to the kernel, as a page with the widgets would.
 async fn tell_widgets(kernel: &mut Kernel, outputs: &mut Outputs) {
     let Kernel { tree, channels, .. } = kernel;
     for (id, data) in outputs.take_unsynced() {
@@ -274,7 +274,7 @@ async fn tell_widgets(kernel: &mut Kernel, outputs: &mut Outputs) {
     }
 }
 
-/// Interrupts a cell and gives it some time to end, so that its own child processes end in order.
+/// Interrupts a cell and gives it some time to end, so that its child processes end properly.
 async fn stop(kernel: &mut Kernel, id: &str, grace: Duration) {
     kernel.interrupt().await;
     let Kernel { tree, channels, .. } = kernel;
@@ -285,7 +285,7 @@ async fn stop(kernel: &mut Kernel, id: &str, grace: Duration) {
                     Some(message) if message.parent != id => {}
                     _ => return,
                 },
-                // Drained, so that the kernel can get rid of its last words.
+                // Received and dropped, so that the kernel is not blocked while sending.
                 Some(_) = channels.published.recv() => {}
                 _ = tree.wait() => return,
             }

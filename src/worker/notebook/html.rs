@@ -1,4 +1,4 @@
-//! The worker that renders HTML pages: a Python process with nbconvert that stays warm.
+//! The worker that renders HTML pages: a Python process with nbconvert that keeps running.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,21 +12,21 @@ use crate::worker::protocol::{ProtocolProcess, ProtocolWorker, RequestLimits, St
 use crate::worker::renderers::HtmlTool;
 use crate::worker::{Worker, WorkerError};
 
-/// The program that runs in Python: file names and contents, the one that is started first.
+/// The Python program: file names and contents; the first one is started.
 const PROGRAM: [(&str, &str); 2] = [
     ("html_worker.py", include_str!("html_worker.py")),
     ("html_fragments.py", include_str!("html_fragments.py")),
 ];
 
-/// Digest of our part of the renderer, for keys: another program of ours may make another page.
+/// Returns the digest of clm's part of the renderer, for keys: another program may make another page.
 pub fn html_program_digest() -> Digest {
     Digest::of(PROGRAM.map(|(_, text)| text).join("\0"))
 }
 
-/// What it is called in messages.
+/// The name in messages.
 const WHAT: &str = "nbconvert";
 
-/// Variables of the person that would bring other modules or templates into play.
+/// Variables of the user that would lead to other modules or templates.
 const NOT_INHERITED: [&str; 5] = [
     "JUPYTER_PATH",
     "PYTHONINSPECT",
@@ -35,19 +35,19 @@ const NOT_INHERITED: [&str; 5] = [
     "PYTHONSTARTUP",
 ];
 
-/// How the renderer is started.
+/// Settings of the renderer.
 #[derive(Clone, Debug)]
 pub struct HtmlConfig {
-    /// Where its program is written to.
+    /// The directory to which its program is written.
     pub runtime_dir: PathBuf,
-    /// The longest time until it is ready: imports of a cold disk take a while.
+    /// The maximum time until it is ready: imports from a cold disk take long.
     pub startup_timeout: Duration,
-    /// The longest time for one request.
+    /// The time limit for one request.
     pub timeout: Option<Duration>,
 }
 
 impl HtmlConfig {
-    /// A renderer whose files are in this directory, with ample time limits.
+    /// Returns settings with the files in this directory and ample time limits.
     pub fn new(runtime_dir: PathBuf) -> Self {
         Self {
             runtime_dir,
@@ -87,7 +87,7 @@ fn command(tool: &HtmlTool, config: &HtmlConfig, program: &Path) -> Command {
     for name in NOT_INHERITED {
         command.env_remove(name);
     }
-    // Templates and settings come with nbconvert, not from the person's home: the directory is never created.
+    // Templates and settings are those of nbconvert, not those in the user's home: this directory is never created.
     let none = config.runtime_dir.join("no-settings");
     command
         .arg(program)
@@ -100,8 +100,8 @@ fn command(tool: &HtmlTool, config: &HtmlConfig, program: &Path) -> Command {
     command
 }
 
-/// Writes the program into a directory named after its digest, so that versions of clm that share a runtime directory
-/// do not disturb each other. Returns the file to start.
+/// Writes the program into a directory named by its digest, so that versions of clm that share a runtime directory do
+/// not interfere. Returns the file to start.
 fn write_program(runtime_dir: &Path) -> std::io::Result<PathBuf> {
     let all: Vec<&str> = PROGRAM
         .iter()
@@ -122,7 +122,7 @@ fn write_program(runtime_dir: &Path) -> std::io::Result<PathBuf> {
     Ok(directory.join(PROGRAM[0].0))
 }
 
-/// A Python without nbconvert is not a crash that goes away at the next attempt.
+/// Turns the crash of a Python without nbconvert into an error that is not retried.
 fn explain(error: WorkerError, python: &Path) -> WorkerError {
     match error {
         WorkerError::Start { reason, .. } if reason.contains("ModuleNotFoundError") => {

@@ -1,4 +1,4 @@
-//! From what a Python kernel reports (see `kernel_imports.py`) to the inputs that a deck was found to have.
+//! Converts the report of a Python kernel (see `kernel_imports.py`) to the discovered inputs of a deck.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -12,14 +12,14 @@ use crate::digest::Stamp;
 use crate::parallel::lock;
 use crate::worker::observed::{Places, is_elsewhere};
 
-/// More inputs of one deck are not recorded.
+/// The maximum number of inputs that are recorded for one deck.
 const MOST: usize = 5000;
-/// The steps in which file systems take the time.
+/// The resolution of the clock from which file systems take timestamps.
 const TICK_NS: i64 = 20_000_000;
-/// Files that modules are loaded from.
+/// The extensions of files from which modules are loaded.
 const MODULES: [&str; 5] = ["py", "pyc", "so", "pyd", "pth"];
 
-/// What a kernel reported.
+/// The report of a kernel.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     /// The directory of the standard library.
@@ -30,28 +30,28 @@ pub(super) struct Facts {
     start: Vec<PathBuf>,
     /// Modules that were loaded by then, with their files.
     loaded: Vec<(String, PathBuf)>,
-    /// What was looked for: the last part of the name, where, and the file that was found.
+    /// Look-ups of modules: the last part of the name, the search path, and the file that was found.
     finds: BTreeSet<Find>,
     read: BTreeSet<PathBuf>,
     written: HashSet<PathBuf>,
     listed: BTreeSet<PathBuf>,
     /// Whether other processes were started.
     starts_processes: bool,
-    /// Whether another Python was among them, of which nothing is known.
+    /// Whether one of them was another Python, whose imports are unknown.
     starts_python: bool,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Find {
     name: String,
-    /// Whether it was looked for on the search path, and not in a package.
+    /// Whether it was looked up on the search path, and not in a package.
     is_top: bool,
     path: Arc<Vec<PathBuf>>,
     found: Option<PathBuf>,
 }
 
 impl Facts {
-    /// Reads a report; what makes no sense is left out.
+    /// Reads a report; invalid lines are skipped.
     pub(super) fn read(file: &Path) -> Self {
         let text = std::fs::read(file).unwrap_or_default();
         Self::parse(&String::from_utf8_lossy(&text))
@@ -107,10 +107,11 @@ impl Facts {
         facts
     }
 
-    /// Whether something that the kernel had loaded, or that decided where it looks for modules, was written since a time.
+    /// Returns whether a module that the kernel had loaded, or a file that determined its search path, changed after a
+    /// time.
     pub(super) fn is_outdated(&self, since_ns: i64) -> bool {
         let is_newer = |path: &Path| {
-            // What is gone was there.
+            // A missing file was removed.
             std::fs::metadata(path).map_or(true, |found| {
                 Stamp::of(&found).ctime_ns >= since_ns - TICK_NS
             })
@@ -129,7 +130,7 @@ impl Facts {
         all.any(|path| is_newer(&path))
     }
 
-    /// Whether a directory of the search path is the working directory or the standard library.
+    /// Returns whether a directory of the search path is the working directory or the standard library.
     fn is_own(&self, dir: &Path) -> bool {
         let is_work = dir.as_os_str().is_empty() || dir == self.work;
         let is_archive = dir.extension().is_some_and(|suffix| suffix == "zip") && !dir.exists();
@@ -141,7 +142,7 @@ impl Facts {
         below.is_some_and(|below| !below.contains("-packages"))
     }
 
-    /// Whether the execution, which began at a time, made a file itself: by a process that it started.
+    /// Returns whether a process that the execution started created or changed this file.
     fn makes(&self, file: &Path, began_ns: i64) -> bool {
         let is_new = || {
             std::fs::metadata(file)
@@ -150,8 +151,8 @@ impl Facts {
         self.starts_processes && is_new()
     }
 
-    /// The inputs of an execution that began at a time (in nanoseconds since 1970), besides the standard library and the
-    /// working directory.
+    /// Returns the inputs of an execution that began at a time (in nanoseconds since 1970), except the standard library
+    /// and the working directory.
     pub(super) fn inputs(&self, kernel: &str, places: &Places, began_ns: i64) -> Vec<RelPath> {
         if self.work.as_os_str().is_empty() {
             return Vec::new();
@@ -172,7 +173,7 @@ impl Facts {
         found.look_ups();
         found.modules();
         found.data();
-        // What lies elsewhere is no source. The deck may have put it there, and would again.
+        // Files outside the course are not sources: the deck may have written them, and would do so again.
         let is_source = |file: &Path| {
             places
                 .name_of(file)
@@ -192,14 +193,14 @@ impl Facts {
     }
 }
 
-/// The inputs as they are collected.
+/// The inputs collected so far.
 struct Inputs<'a> {
     facts: &'a Facts,
     sites: &'a [Arc<Site>],
-    /// By directory, the names of modules that it could have had.
+    /// By directory, the names of modules that were looked for in it.
     missed: BTreeMap<PathBuf, BTreeSet<String>>,
     files: BTreeSet<PathBuf>,
-    /// By directory, the distributions that modules belong to.
+    /// By directory, the distributions to which modules belong.
     dists: BTreeMap<PathBuf, BTreeSet<String>>,
 }
 
@@ -216,7 +217,7 @@ impl Inputs<'_> {
         }
     }
 
-    /// Notes in which directories a module was looked for before it was found.
+    /// Records the directories in which a module was looked for before it was found.
     fn missed_before(&mut self, name: &str, is_top: bool, path: &[PathBuf], found: Option<&Path>) {
         let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_');
         if !is_name || name.is_empty() {
@@ -235,7 +236,7 @@ impl Inputs<'_> {
             let names = self.missed.entry(dir.clone()).or_default();
             names.insert(name.to_owned());
             if is_top && first.is_some_and(|first| index < first) {
-                // It comes before the standard library.
+                // It comes before the standard library in the search path.
                 names.insert("*".to_owned());
             }
             if dir.join(name).is_dir() {
@@ -249,7 +250,7 @@ impl Inputs<'_> {
         sites.find_map(|site| Some((&**site, site.owner(file)?)))
     }
 
-    /// Files of modules: by their distribution, or by themselves.
+    /// Collects the files of modules: represented by their distribution, or individually.
     fn modules(&mut self) {
         let facts = self.facts;
         let loaded = facts.loaded.iter().map(|(_, file)| file);
@@ -274,7 +275,7 @@ impl Inputs<'_> {
         }
     }
 
-    /// Files and directories that modules of the author's own, or cells, look at.
+    /// Collects files and directories that were accessed by cells or by the author's own modules.
     fn data(&mut self) {
         let facts = self.facts;
         let is_site = |dir: &Path| self.sites.iter().any(|site| site.dir == dir);
@@ -351,7 +352,7 @@ fn is_module(file: &Path) -> bool {
     suffix.is_some_and(|suffix| MODULES.contains(&suffix))
 }
 
-/// The source of a compiled module, where it is kept beside it.
+/// Returns the source of a compiled module, if it is stored with it.
 fn source_of(file: &Path) -> PathBuf {
     let source = || {
         let dir = file.parent()?;
@@ -365,7 +366,7 @@ fn source_of(file: &Path) -> PathBuf {
     source().unwrap_or_else(|| file.to_owned())
 }
 
-/// The file itself, or the archive that it lies in.
+/// Returns the file itself, or the archive that contains it.
 fn in_archive(file: &Path) -> PathBuf {
     let mut above = file.ancestors().skip(1);
     let archive = above
@@ -374,31 +375,32 @@ fn in_archive(file: &Path) -> PathBuf {
     archive.unwrap_or(file).to_owned()
 }
 
-/// Modules that come with the system's Python as its packages do, hundreds of them: they change with their versions.
+/// Returns whether a file is a submodule in a package of the system's Python. There are hundreds of them, and they
+/// change only with the versions of the packages.
 fn is_of_system(file: &Path) -> bool {
     file.starts_with("/usr/lib/python3/dist-packages")
         && !file.ends_with("__init__.py")
         && file.components().count() > 6
 }
 
-/// A directory that distributions are installed in.
+/// A directory in which distributions are installed.
 #[derive(Debug)]
 struct Site {
     dir: PathBuf,
-    /// Names with versions.
+    /// The names with versions.
     dists: Vec<String>,
-    /// For digests of paths below it, the index of the distribution.
+    /// The index of the distribution for the digests of paths in it.
     owners: HashMap<u64, usize>,
 }
 
-/// Those that were read, as long as nothing is installed or removed.
+/// The directories read so far; valid as long as nothing is installed or removed.
 static SITES: LazyLock<Mutex<HashMap<PathBuf, Known>>> = LazyLock::new(Mutex::default);
 
-/// The stamp of a directory and what was in it.
+/// The stamp of a directory and its contents.
 type Known = (Stamp, Arc<Site>);
 
 impl Site {
-    /// The distributions in a directory; none when there are none.
+    /// Returns the distributions in a directory; `None` if there are none.
     fn at(dir: &Path) -> Option<Arc<Self>> {
         let stamp = Stamp::of(&std::fs::metadata(dir).ok()?);
         if let Some((known, site)) = lock(&SITES).get(dir)
@@ -430,7 +432,7 @@ impl Site {
                 continue;
             };
             for line in record.lines() {
-                // The path, and after it a digest and a size, which compiled modules do not have.
+                // The path is followed by a digest and a size, which are empty for compiled modules.
                 if let Some((path, digest)) = line
                     .rsplit_once(',')
                     .and_then(|(rest, _)| rest.rsplit_once(','))
@@ -448,7 +450,7 @@ impl Site {
         }
     }
 
-    /// The distribution that a file belongs to.
+    /// Returns the distribution that a file belongs to.
     fn owner(&self, file: &Path) -> Option<&str> {
         let below = file.strip_prefix(&self.dir).ok()?.to_str()?;
         let index = self.owners.get(&number_of(below))?;
@@ -468,7 +470,7 @@ mod tests {
     use crate::worker::renderers::Kernels;
     use serde_json::json;
 
-    /// What a kernel of a course would report, and the inputs that are made of it.
+    /// Returns the inputs for a report that a kernel of a course might make.
     fn inputs(root: &Path, facts: &[Value]) -> Vec<String> {
         let start = [
             json!(["start", "/python/lib/", "/run/work/"]),

@@ -1,4 +1,4 @@
-//! One kernel: its process, its channels, its directories. Used for one execution; dropping it leaves nothing.
+//! One kernel: its process, its channels, its directories. Used for one execution; dropping it removes everything.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,36 +17,36 @@ use crate::worker::WorkerError;
 use crate::worker::process::ChildTree;
 use crate::worker::renderers::KernelSpec;
 
-/// How often a starting kernel is looked at.
+/// The interval between checks of a starting kernel.
 const LOOK: Duration = Duration::from_millis(4);
-/// How long a started kernel may leave a question unanswered before it is asked again.
+/// How long a started kernel may take to answer before the request is sent again.
 const NUDGE: Duration = Duration::from_millis(50);
 
-/// Our own code that runs first in Python kernels.
+/// clm's code that runs first in Python kernels.
 const PRELUDE: &str = include_str!("kernel_prelude.py");
-/// What reports the imports of a Python kernel.
+/// The code that reports the imports of a Python kernel.
 const IMPORTS: &str = include_str!("kernel_imports.py");
 
-/// Raised when the same outputs of a kernel are recorded in another way.
+/// Incremented when the same outputs of a kernel are recorded in another way.
 const RECORDING: &str = "2";
 
-/// Digest of our part of executions, for keys: another one may record other results.
+/// Returns the digest of clm's part of executions, for keys: another version may record other results.
 pub fn execution_program_digest() -> crate::digest::Digest {
     crate::digest::Digest::of(format!("{RECORDING}\0{PRELUDE}\0{IMPORTS}"))
 }
-/// What outputs show instead of the working directory, which has another name in every run.
+/// Replaces the working directory in outputs, which has another name in every run.
 const SEEN_DIRECTORY: &str = "/tmp/clm";
 
-/// What all kernels of a worker are started with.
+/// Settings of all kernels of a worker.
 #[derive(Clone, Debug)]
 pub(super) struct KernelStart {
     /// The name of the kernelspec.
     pub(super) name: String,
     /// The kernelspec.
     pub(super) spec: KernelSpec,
-    /// Where kernels keep their directories.
+    /// The directory of the kernels' directories.
     pub(super) runtime_dir: PathBuf,
-    /// The longest time until the kernel answers.
+    /// The maximum time until the kernel answers.
     pub(super) timeout: Duration,
 }
 
@@ -55,24 +55,24 @@ pub(super) struct Kernel {
     name: String,
     interrupt_by_message: bool,
     prints_late: bool,
-    /// Its process and all that it started.
+    /// Its process and all its descendants.
     pub(super) tree: ChildTree,
-    /// What is said to it and heard from it.
+    /// The channels for messages.
     pub(super) channels: Channels,
-    /// How the process was made. A zygote lives as long as its kernels.
+    /// How the process was created. Keeps a zygote alive as long as its kernels.
     launcher: Launcher,
-    /// When its process began to be made, in nanoseconds since 1970.
+    /// When the creation of its process began, in nanoseconds since 1970.
     began_ns: i64,
     work: PathBuf,
-    /// Has the connection file, the sockets and the working directory. Dropped after the process.
+    /// Contains the connection file, the sockets and the working directory. Dropped after the process.
     _directory: TempDir,
 }
 
-/// Something that no deck prints.
+/// A unique text that no deck prints.
 pub(super) struct Mark {
-    /// What is printed.
+    /// The text.
     pub(super) text: String,
-    /// What prints it.
+    /// The code that prints it.
     pub(super) code: String,
 }
 
@@ -115,7 +115,7 @@ impl Kernel {
             give_up_when_dead_or_late(&tree, deadline, start).await?;
             sleep(LOOK).await;
         }
-        // Connecting to one that has just ended would go on for ever.
+        // Connecting to a kernel that has just ended would never return.
         let channels = tokio::select! {
             channels = endpoints.connect() => channels.map_err(failure)?,
             error = dead_or_late(&tree, deadline, start) => return Err(error),
@@ -168,7 +168,7 @@ impl Kernel {
         Ok(())
     }
 
-    /// Runs our own first code, without leaving a name or a number in the history.
+    /// Runs clm's code, without leaving a name or a number in the history.
     async fn run_prelude(
         &mut self,
         deadline: Instant,
@@ -196,29 +196,30 @@ impl Kernel {
         }
     }
 
-    /// Interrupts the running cell, and the processes it started.
+    /// Interrupts the running cell and the processes it started.
     pub(super) async fn interrupt(&mut self) {
         if self.interrupt_by_message {
-            // A kernel that does not listen is killed after the grace time.
+            // A kernel that does not react is killed after the grace time.
             let _ = timeout(NUDGE, self.channels.send_interrupt()).await;
         } else if let (false, Ok(group)) = (self.tree.has_exited(), i32::try_from(self.pid())) {
-            // The kernel leads its own process group, as a shell's foreground job would.
+            // The kernel leads its own process group, like a foreground job of a shell.
             let _ = killpg(Pid::from_raw(group), Signal::SIGINT);
         }
     }
 
-    /// The name of its kernelspec.
+    /// Returns the name of its kernelspec.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// How its process was made.
+    /// Returns how its process was created.
     pub(super) fn launcher(&self) -> &Launcher {
         &self.launcher
     }
 
-    /// Code that prints a mark after all that cells have printed so far, for kernels that say that a cell has ended
-    /// before they publish what it printed. `ipykernel` does the same by itself: see the prelude.
+    /// Returns code that prints a mark after all that cells have printed so far, for kernels that report the end of a
+    /// cell before they publish what it printed. `None` for others; `ipykernel` is made to publish it first by the
+    /// prelude.
     pub(super) fn mark(&self) -> Option<Mark> {
         if !self.prints_late {
             return None;
@@ -230,24 +231,24 @@ impl Kernel {
         Some(Mark { text, code })
     }
 
-    /// The file in which a Python kernel reports what it imports.
+    /// Returns the file in which a Python kernel reports its imports.
     pub(super) fn report(&self) -> PathBuf {
         self.work.with_file_name("imports")
     }
 
-    /// Whether a kernel that was started some time ago runs code that is not on disk any more.
+    /// Returns whether the code of a kernel that was started earlier has changed on disk since.
     pub(super) async fn is_outdated(&self) -> bool {
         let (report, began_ns) = (self.report(), self.began_ns);
         let look = move || Facts::read(&report).is_outdated(began_ns);
         tokio::task::spawn_blocking(look).await.unwrap_or(true)
     }
 
-    /// The working directory of the cells.
+    /// Returns the working directory of the cells.
     pub(super) fn work(&self) -> &Path {
         &self.work
     }
 
-    /// Names in its outputs that are an accident of this run.
+    /// Returns the names in its outputs that differ in every run, with their replacements.
     pub(super) fn accidental_names(&self) -> Renaming {
         let mut names = vec![(
             format!("ipykernel_{}/", self.pid()),
@@ -267,25 +268,25 @@ impl Kernel {
         Renaming(names)
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub(super) fn pid(&self) -> u32 {
         self.tree.pid()
     }
 
-    /// Kills the process and all it started, waits until it is gone, then removes its directories.
+    /// Kills the process and its descendants, waits until they have ended, and removes its directories.
     pub(super) async fn end(self) {
         self.tree.kill_tree();
-        // The system may keep a process in the middle of a device access; the directory is then left to it.
+        // With a limit, because a process may be blocked in a device access.
         let _ = timeout(Duration::from_secs(5), self.tree.wait()).await;
     }
 }
 
-/// What a zygote has left for a kernel to do when it has started. The same in all kernels, which have not all been forked.
+/// Runs the work that a zygote defers until after the fork. Kernels that were not forked run the same code.
 const FINISH: &str = "import sys\nsys.__dict__.pop('_clm_finish', lambda: None)()";
 
-/// The prelude as one statement with names of its own: cells start from an empty namespace.
+/// Returns the prelude as a single statement that adds no names: cells start from an empty namespace.
 fn prelude(report: &Path) -> String {
-    // JSON texts are Python texts.
+    // JSON strings are Python strings.
     let [source, finish, imports] = [PRELUDE, FINISH, IMPORTS].map(serde_json::Value::from);
     let report = serde_json::Value::from(report.to_string_lossy());
     format!(
@@ -294,7 +295,7 @@ fn prelude(report: &Path) -> String {
     )
 }
 
-/// Waits until the kernel has ended, or the time is over.
+/// Waits until the kernel has ended or the deadline has passed, and returns the error.
 async fn dead_or_late(tree: &ChildTree, deadline: Instant, start: &KernelStart) -> WorkerError {
     loop {
         tokio::select! {
@@ -307,7 +308,7 @@ async fn dead_or_late(tree: &ChildTree, deadline: Instant, start: &KernelStart) 
     }
 }
 
-/// An error when the kernel ended, or the time is over.
+/// Returns the result of a future, or an error when the kernel has ended or the deadline has passed.
 async fn give_up_when_dead_or_late(
     tree: &ChildTree,
     deadline: Instant,
@@ -333,7 +334,7 @@ async fn give_up_when_dead_or_late(
     })
 }
 
-/// The wall clock in nanoseconds since 1970.
+/// Returns the wall clock time in nanoseconds since 1970.
 pub(super) fn now_ns() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| {
@@ -341,7 +342,7 @@ pub(super) fn now_ns() -> i64 {
     })
 }
 
-/// A new directory that only this user may enter.
+/// Creates a directory that only this user can access.
 fn private_directory(parent: &Path) -> std::io::Result<TempDir> {
     std::fs::create_dir_all(parent)?;
     let mut builder = tempfile::Builder::new();

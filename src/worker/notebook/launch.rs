@@ -1,4 +1,4 @@
-//! How the process of a kernel comes to life, and the environment it gets.
+//! Starting the process of a kernel, and its environment.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use crate::worker::WorkerError;
 use crate::worker::process::ChildTree;
 use crate::worker::renderers::KernelSpec;
 
-/// Variables of the person's terminal that would change what cells print, or where plots go.
+/// Variables of the user's terminal that would change what cells print, or where plots are shown.
 const NOT_INHERITED: [&str; 6] = [
     "COLUMNS",
     "LINES",
@@ -20,17 +20,17 @@ const NOT_INHERITED: [&str; 6] = [
     "PYTHONSTARTUP",
 ];
 
-/// A way to get the process of a kernel.
+/// A way to start the process of a kernel.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Launcher {
-    /// Starts the command of the kernelspec. Slow for Python (imports), but right for every kernel.
+    /// Runs the command of the kernelspec: slow for Python (because of imports), but correct for every kernel.
     #[default]
     Command,
-    /// Has a process that has done the imports fork it.
+    /// Forks a process that has already done the imports.
     Zygote(Arc<Zygote>),
 }
 
-/// What a kernel is started with.
+/// The parameters of a kernel's start.
 pub(super) struct Launch<'a> {
     /// The name of the kernelspec.
     pub(super) name: &'a str,
@@ -40,7 +40,7 @@ pub(super) struct Launch<'a> {
     pub(super) connection_file: &'a Path,
     /// The working directory of the cells.
     pub(super) directory: &'a Path,
-    /// Where IPython keeps its profile: not in the person's home, whose settings must not change outputs.
+    /// The directory of IPython's profile: not in the user's home, whose settings must not change outputs.
     pub(super) profile: &'a Path,
 }
 
@@ -63,7 +63,8 @@ impl Launcher {
         }
     }
 
-    /// Whether a deck cannot tell a kernel that was started so from one of the kernelspec's command.
+    /// Returns whether a deck cannot distinguish a kernel started in this way from one started by the kernelspec's
+    /// command.
     pub(super) fn suits(&self, needs: &Needs) -> bool {
         match self {
             Self::Command => true,
@@ -71,17 +72,17 @@ impl Launcher {
         }
     }
 
-    /// Whether kernels are forked.
+    /// Returns whether kernels are forked.
     pub(super) fn is_zygote(&self) -> bool {
         matches!(self, Self::Zygote(_))
     }
 
-    /// Whether kernels have imported what decks import.
+    /// Returns whether kernels have already imported modules for decks.
     pub(super) fn has_imports(&self) -> bool {
         matches!(self, Self::Zygote(zygote) if zygote.has_imports())
     }
 
-    /// Whether both make the same kernels.
+    /// Returns whether both start the same kernels.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Command, Self::Command) => true,
@@ -91,17 +92,17 @@ impl Launcher {
     }
 }
 
-/// What a kernel is called in messages.
+/// Returns the name of a kernel in messages.
 pub(super) fn what(kernel: &str) -> String {
     format!("the kernel `{kernel}`")
 }
 
-/// Whether the kernel is `ipykernel`, which takes sockets and options that others do not.
+/// Returns whether the kernel is `ipykernel`, which supports sockets and options that others do not.
 pub(super) fn is_ipykernel(spec: &KernelSpec) -> bool {
     spec.argv.iter().any(|word| word.contains("ipykernel"))
 }
 
-/// Whether the kernel is that of Deno, which publishes what cells print from a task of its own, often after their end.
+/// Returns whether the kernel is Deno's, which publishes prints in a separate task, often after the end of the cell.
 pub(super) fn is_deno(spec: &KernelSpec) -> bool {
     let program = spec
         .argv
@@ -110,14 +111,14 @@ pub(super) fn is_deno(spec: &KernelSpec) -> bool {
     program.is_some_and(|name| name == "deno") && spec.argv.iter().any(|word| word == "jupyter")
 }
 
-/// The words after the program of a kernelspec.
+/// Returns the arguments in a kernelspec.
 pub(super) fn arguments(spec: &KernelSpec, connection_file: &str) -> Vec<String> {
     let words = spec.argv.iter().skip(1);
     let mut arguments: Vec<String> = words
         .map(|word| word.replace("{connection_file}", connection_file))
         .collect();
     if is_ipykernel(spec) {
-        // No history file: cells of many decks must not meet in a database.
+        // No history file: the cells of different decks must not share a database.
         arguments.push("--HistoryManager.hist_file=:memory:".to_owned());
     }
     arguments
@@ -144,7 +145,7 @@ fn command(launch: &Launch<'_>) -> Result<Command, WorkerError> {
     Ok(command)
 }
 
-/// Gives the variables of a kernel to a command that starts `program`.
+/// Sets the variables of a kernel for a command that starts `program`.
 pub(super) fn set_environment(
     command: &mut Command,
     spec: &KernelSpec,
@@ -161,9 +162,9 @@ pub(super) fn set_environment(
         activate(command, &environment);
     }
     command
-        // Sets print in the same order in every run.
+        // So that sets are printed in the same order in every run.
         .env("PYTHONHASHSEED", "0")
-        // Silences a warning of the debugger about frozen modules, which would be an output.
+        // Suppresses a warning of the debugger about frozen modules, which would become an output.
         .env("PYDEVD_DISABLE_FILE_VALIDATION", "1")
         // `ipykernel` ends when this process is gone.
         .env("JPY_PARENT_PID", std::process::id().to_string());
@@ -172,19 +173,20 @@ pub(super) fn set_environment(
     }
 }
 
-/// The virtual environment that a Python belongs to, if any.
+/// Returns the virtual environment that a Python belongs to, if any.
 fn virtual_environment(python: &Path) -> Option<PathBuf> {
     let root = python.parent()?.parent()?;
     root.join("pyvenv.cfg").is_file().then(|| root.to_owned())
 }
 
-/// Makes `python` and `pip` in cells those of the kernel, whether or not the person has activated anything.
+/// Puts the kernel's `python` and `pip` first in the search path of cells, whether or not the user has activated an
+/// environment.
 fn activate(command: &mut Command, environment: &Path) {
     let mut directories = vec![environment.join("bin")];
     if let Some(path) = std::env::var_os("PATH") {
         directories.extend(std::env::split_paths(&path));
     }
-    // Directories with a separator in their name cannot be in a search path: then it stays as it is.
+    // A directory with a separator in its name cannot be in a search path: then the path is not changed.
     if let Ok(path) = std::env::join_paths(directories) {
         command.env("PATH", path);
     }
@@ -192,7 +194,7 @@ fn activate(command: &mut Command, environment: &Path) {
     command.env_remove("PYTHONHOME");
 }
 
-/// A value of the kernelspec with `${NAME}` replaced by variables of our own environment; unknown ones stay.
+/// Returns a value of the kernelspec with `${NAME}` replaced by variables of this process; unknown ones are kept.
 fn expanded(value: &str) -> String {
     let mut result = String::new();
     let mut rest = value;

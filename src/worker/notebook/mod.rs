@@ -1,7 +1,8 @@
-//! Decks: their code cells run in Jupyter kernels driven from here, their HTML comes from a warm nbconvert process.
+//! Decks: their code cells run in Jupyter kernels driven by clm, and their HTML is rendered by a running nbconvert
+//! process.
 //!
-//! [`start_kernel_worker`] runs cells: a kernel serves one execution and no more, and the next one is started
-//! while nobody waits for it. [`start_html_worker`] renders pages: one Python process, one exporter, many pages.
+//! [`start_kernel_worker`] runs cells: each kernel is used for one execution, and the next one is started while no
+//! request waits for it. [`start_html_worker`] renders pages: one Python process, one exporter, many pages.
 
 mod ahead;
 mod bundle;

@@ -1,7 +1,7 @@
-//! Turns the messages that a kernel publishes into the outputs of cells, as `nbclient` does.
+//! Converts the messages that a kernel publishes to the outputs of cells, as `nbclient` does.
 //!
-//! Pure: messages in, [`Executed`] out. Pieces of the same stream that follow each other become one output: where they are
-//! cut may differ from run to run, their order does not (see `kernel_prelude.py`).
+//! Pure: messages in, [`Executed`] out. Consecutive pieces of the same stream become one output: their boundaries may
+//! differ from run to run, their order does not (see `kernel_prelude.py`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,28 +13,28 @@ use super::renaming::Renaming;
 use super::widgets::Widgets;
 use crate::worker::request::{Executed, ExecutedCell};
 
-/// The most text of `stdout` and `stderr` that one cell may print, in bytes. What follows is dropped with a notice.
+/// The maximum text on `stdout` and `stderr` of one cell, in bytes. Further text is dropped with a notice.
 pub const MAX_STREAM_BYTES: usize = 10 << 20;
 
-/// The most that all other outputs of one cell (images, tables) may take, in bytes of JSON.
+/// The maximum size of all other outputs of one cell (images, tables), in bytes of JSON.
 pub(super) const MAX_DISPLAY_BYTES: usize = 256 << 20;
 
-/// The outputs of all cells while they run.
+/// The outputs of the cells while they run.
 pub(super) struct Outputs {
     executed: Executed,
     widgets: Widgets,
-    /// Where the outputs of a display id are: (cell, output). Later cells may update them.
+    /// The outputs of each display id: (cell, output). Later cells may update them.
     displays: BTreeMap<String, Vec<(usize, usize)>>,
-    /// `clear_output(wait=True)`: the next output replaces all before it.
+    /// `clear_output(wait=True)` was called: the next output replaces all previous ones.
     clear_at_next: bool,
     stream_bytes: usize,
     display_bytes: usize,
-    /// Cells that put out more than they may.
+    /// Cells whose output exceeded a limit.
     cut: BTreeSet<usize>,
 }
 
 impl Outputs {
-    /// No outputs yet, for so many cells.
+    /// Creates the state for this number of cells.
     pub(super) fn new(cells: usize) -> Self {
         Self {
             executed: Executed {
@@ -50,20 +50,20 @@ impl Outputs {
         }
     }
 
-    /// A cell begins to run: what was pending or counted for the one before is forgotten.
+    /// Starts a cell: clears the pending state and the counters of the previous one.
     pub(super) fn begin_cell(&mut self) {
         self.clear_at_next = false;
         self.stream_bytes = 0;
         self.display_bytes = 0;
     }
 
-    /// Takes one published message of the running cell: for the cell, or for a widget.
+    /// Handles a published message of the running cell: for the cell, or for a widget.
     pub(super) fn take_message(&mut self, cell: usize, message: Message) {
         if message.kind.starts_with("comm_") {
             self.widgets.hear(&message);
             return;
         }
-        // A widget may take no more than the cell itself.
+        // The limits of a cell apply to its widgets as well.
         let text = message.content.get("text").and_then(Value::as_str);
         let (used, bytes, limit) = match (message.kind.as_str(), text) {
             ("stream", text) => {
@@ -82,12 +82,12 @@ impl Outputs {
         self.take(cell, &message.kind, message.content);
     }
 
-    /// What the kernel is to be told of widgets before the next cell: ids of comms and the data for them.
+    /// Returns the widget updates to send to the kernel before the next cell: ids of comms and their data.
     pub(super) fn take_unsynced(&mut self) -> Vec<(String, serde_json::Map<String, Value>)> {
         self.widgets.take_unsynced()
     }
 
-    /// Takes what a message says about the running cell.
+    /// Handles the content of a message for the running cell.
     pub(super) fn take(&mut self, cell: usize, kind: &str, content: Value) {
         let display_id = content
             .pointer("/transient/display_id")
@@ -126,13 +126,13 @@ impl Outputs {
         }
     }
 
-    /// The number in the prompt, when the kernel has not given one.
+    /// Sets the number in the prompt, if the kernel has not sent one.
     pub(super) fn set_default_count(&mut self, cell: usize, count: i64) {
         let known = &mut self.executed.cells[cell].execution_count;
         *known = known.or(Some(count));
     }
 
-    /// The exception that the cell shows, if any.
+    /// Returns the exception in the cell's outputs, if any.
     pub(super) fn error(&self, cell: usize) -> Option<String> {
         let outputs = &self.executed.cells[cell].outputs;
         let error = outputs
@@ -142,29 +142,29 @@ impl Outputs {
         Some(format!("{}: {}", text("ename"), text("evalue")))
     }
 
-    /// What the cell printed.
+    /// Returns what the cell printed.
     pub(super) fn printed(&self, cell: usize) -> String {
         let outputs = self.executed.cells[cell].outputs.iter();
         let texts = outputs.filter_map(|output| output.get("text")?.as_str());
         texts.collect()
     }
 
-    /// Cells of whose outputs the rest was dropped.
+    /// Returns the cells whose further outputs were dropped.
     pub(super) fn cut(&self) -> Vec<usize> {
         self.cut.iter().copied().collect()
     }
 
-    /// Makes the cell look as if it had not run.
+    /// Resets the cell to the state before it ran.
     pub(super) fn reset(&mut self, cell: usize) {
         self.executed.cells[cell] = ExecutedCell::default();
     }
 
-    /// The number in the prompt of a cell.
+    /// Returns the number in the prompt of a cell.
     pub(super) fn count(&self, cell: usize) -> Option<i64> {
         self.executed.cells[cell].execution_count
     }
 
-    /// What all cells gave, with accidental names replaced (see [`Renaming`]).
+    /// Returns the results of all cells, with names that differ in every run replaced (see [`Renaming`]).
     pub(super) fn finish(mut self, renaming: &Renaming) -> Executed {
         let mut renaming = renaming.clone();
         renaming.0.extend(self.widgets.accidental_names());
@@ -177,7 +177,7 @@ impl Outputs {
         self.executed
     }
 
-    /// Replaces data and metadata of every output that was shown under the display id.
+    /// Replaces data and metadata of every output with this display id.
     fn update(&mut self, id: &str, content: &Value) {
         let Some(places) = self.displays.get(id) else {
             return;
@@ -223,7 +223,7 @@ impl Outputs {
         outputs.push(json!({"output_type": "stream", "name": name, "text": text}));
     }
 
-    /// Says once that the rest of the cell's output is dropped.
+    /// Adds the notice, once, that further output of the cell is dropped.
     fn cut_off(&mut self, cell: usize) {
         if self.cut.insert(cell) {
             let notice = "\n[The rest of the output was dropped: there is too much of it.]\n";
@@ -246,7 +246,7 @@ impl Outputs {
     }
 }
 
-/// The first bytes of a text, cut before a character that does not fit.
+/// Returns the beginning of a text, up to the given number of bytes and cut at a character boundary.
 fn beginning(text: &str, bytes: usize) -> &str {
     let mut end = bytes.min(text.len());
     while !text.is_char_boundary(end) {

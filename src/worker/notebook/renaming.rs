@@ -1,9 +1,9 @@
-//! Replaces accidental names in outputs by fixed ones. Pure.
+//! Replaces names in outputs that differ in every run by fixed ones. Pure.
 
 use serde_json::Value;
 
-/// Names that are new in every run and show up in warnings and tracebacks: the directory that a kernel got from
-/// us, its process id. They become fixed ones, so that the same cells give the same bytes.
+/// Names that differ in every run and appear in warnings and tracebacks: the kernel's directory, its process id. They
+/// are replaced by fixed ones, so that the same cells produce the same bytes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Renaming(pub(super) Vec<(String, String)>);
 

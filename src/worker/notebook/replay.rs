@@ -1,4 +1,4 @@
-//! Messages as a kernel sends them, put through all that reads them, without a kernel: for tests.
+//! Processes messages as a kernel sends them, without a kernel: for tests.
 
 use serde_json::Value;
 
@@ -9,8 +9,8 @@ use super::renaming::Renaming;
 use crate::events::Diagnostic;
 use crate::worker::request::{CodeCell, Executed};
 
-/// Returns what messages make of cells, and the reports about exceptions among them. A message is an object with `cell`
-/// (an index), `kind`, `parent`, `content` and `buffers`.
+/// Returns the results of cells for these messages, and the diagnostics for exceptions among them. A message is an
+/// object with `cell` (an index), `kind`, `parent`, `content` and `buffers`.
 #[doc(hidden)]
 pub fn replay(cells: &[CodeCell], messages: &[Value]) -> (Executed, Vec<Diagnostic>) {
     let mut outputs = Outputs::new(cells.len());

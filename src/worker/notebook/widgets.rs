@@ -1,5 +1,5 @@
-//! The models of widgets as `nbclient` keeps them: their state becomes metadata of the notebook, and an `Output` widget
-//! takes what is put out while it is active. Pure.
+//! The models of widgets, handled as in `nbclient`: their state becomes metadata of the notebook, and an `Output`
+//! widget captures outputs while it is active. Pure.
 
 use std::collections::BTreeSet;
 
@@ -11,20 +11,21 @@ use super::bundle::output_of;
 use super::connection::Message;
 use super::renaming::Renaming;
 
-/// What the metadata of a notebook call the state of widgets.
+/// The key of the widgets' state in a notebook's metadata.
 const STATE: &str = "application/vnd.jupyter.widget-state+json";
 
 /// All widgets of an execution.
 #[derive(Debug, Default)]
 pub(super) struct Widgets {
-    /// By the ids of their comms, in the order in which they were opened.
+    /// The models by the ids of their comms, in the order in which they were opened.
     models: Vec<(String, Model)>,
-    /// Requests whose outputs go to a widget: id of the request and of the widget. The last one for a request counts.
+    /// Requests whose outputs are captured by a widget: id of the request and of the widget. The last entry for a
+    /// request is used.
     hooks: Vec<(String, String)>,
-    /// `Output` widgets whose kernel does not know yet what they show.
+    /// `Output` widgets whose current outputs have not been sent to the kernel.
     unsynced: BTreeSet<String>,
-    /// `Output` widgets whose state does not have yet what they show: copying it for every output would take a time that grows with
-    /// the square of their number.
+    /// `Output` widgets whose outputs have not been copied to their state: copying them after every output would take
+    /// quadratic time.
     stale: BTreeSet<String>,
 }
 
@@ -36,17 +37,17 @@ struct Model {
     shown: Option<Shown>,
 }
 
-/// What an `Output` widget shows.
+/// The outputs of an `Output` widget.
 #[derive(Debug, Default)]
 struct Shown {
     outputs: Vec<Value>,
     clear_at_next: bool,
-    /// The request that it takes the outputs of.
+    /// The request whose outputs it captures.
     request: String,
 }
 
 impl Widgets {
-    /// Takes a message of a comm.
+    /// Handles a message of a comm.
     pub(super) fn hear(&mut self, message: &Message) {
         let content = &message.content;
         let (Some(id), Some(data)) = (content["comm_id"].as_str(), content.get("data")) else {
@@ -97,7 +98,7 @@ impl Widgets {
         &mut self.models[index].1
     }
 
-    /// An `Output` widget takes the outputs of a request from now on; of none when it is empty.
+    /// Lets an `Output` widget capture the outputs of a request from now on; of none if `request` is empty.
     fn hook(&mut self, id: &str, request: &str) {
         let Some(shown) = &mut self.model(id).shown else {
             return;
@@ -110,7 +111,7 @@ impl Widgets {
         }
     }
 
-    /// Whether a widget takes an output; then it has it.
+    /// Gives an output to the widget that captures it; returns false if there is none.
     pub(super) fn captures(&mut self, message: &Message) -> bool {
         let hook = self.hooks.iter().rfind(|(of, _)| *of == message.parent);
         let Some((_, id)) = hook.cloned() else {
@@ -138,7 +139,7 @@ impl Widgets {
         true
     }
 
-    /// Puts what an `Output` widget shows into its state.
+    /// Copies the outputs of an `Output` widget to its state.
     fn bring_up_to_date(&mut self, id: &str) {
         if !self.stale.remove(id) {
             return;
@@ -150,7 +151,7 @@ impl Widgets {
         }
     }
 
-    /// What the kernel is to be told before it runs the next cell: ids of comms and the data for them.
+    /// Returns the updates to send to the kernel before the next cell: ids of comms and their data.
     pub(super) fn take_unsynced(&mut self) -> Vec<(String, Map<String, Value>)> {
         let ids = std::mem::take(&mut self.unsynced).into_iter();
         ids.map(|id| {
@@ -165,16 +166,16 @@ impl Widgets {
         .collect()
     }
 
-    /// Names of widgets that are new in every run, with fixed ones.
+    /// Returns the names of widgets, which differ in every run, with fixed replacements.
     pub(super) fn accidental_names(&self) -> Vec<(String, String)> {
         let ids = (1..).zip(&self.models);
-        // A short one could be a part of any text.
+        // A short id could be part of any text.
         let ids = ids.filter(|(_, (id, _))| id.len() >= 16);
         ids.map(|(number, (id, _))| (id.clone(), fixed_name(number)))
             .collect()
     }
 
-    /// The `widgets` of a notebook's metadata; none when there are none.
+    /// Returns the `widgets` of a notebook's metadata; `None` if there are no widgets.
     pub(super) fn finish(mut self, renaming: &Renaming) -> Option<Value> {
         for id in self.stale.clone() {
             self.bring_up_to_date(&id);
@@ -204,19 +205,19 @@ impl Widgets {
     }
 }
 
-/// The name of a widget, of the form that the kernel gives.
+/// Returns a fixed name of a widget, in the form of the kernel's names.
 fn fixed_name(number: u32) -> String {
     format!("{number:032x}")
 }
 
 impl Shown {
-    /// Adds an output; texts of the same stream that follow each other become one.
+    /// Adds an output; consecutive texts of the same stream become one.
     fn add(&mut self, kind: &str, mut content: Value) {
         if kind != "stream" {
             self.outputs.extend(output_of(kind, content));
             return;
         }
-        // A kernel may send anything, not only objects.
+        // A kernel may send any value, not only objects.
         let mut take = |name: &str| content.get_mut(name).map(Value::take).unwrap_or_default();
         let (name, text) = (take("name"), take("text"));
         let Some(text) = text.as_str() else { return };
@@ -258,7 +259,7 @@ mod tests {
         message("comm_msg", "r", json!({"comm_id": id, "data": data}))
     }
 
-    /// An output widget that takes what is put out.
+    /// Returns widgets with an output widget that captures outputs.
     fn capturing() -> Widgets {
         let mut widgets = Widgets::default();
         let state =

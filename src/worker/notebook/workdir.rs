@@ -1,4 +1,4 @@
-//! Fills the working directory of the cells with copies of the topic's files.
+//! Copies the topic's files into the working directory of the cells.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,8 @@ use crate::events::Diagnostic;
 use crate::files;
 use crate::worker::WorkerError;
 
-/// Copies `(source below the root, path in the directory)`. A source that cannot be used is a diagnostic.
+/// Copies files given as `(source relative to the root, path in the directory)`. Returns a diagnostic for an unusable
+/// source.
 pub(super) async fn fill(
     root: PathBuf,
     directory: PathBuf,
@@ -36,7 +37,7 @@ fn copy_all(
         .map_err(|error| WorkerError::Io(format!("cannot read `{}`: {error}", root.display())))?;
     let bounds = Bounds::of(&root);
     for (source, target) in files {
-        // Links are followed, but not out of the course: what a deck reads is what its key was made of.
+        // Links are followed, but not out of the course: a deck may read only what its key was computed from.
         let real = match source.under(&root).canonicalize() {
             Ok(real) if bounds.hold(&real) => real,
             Ok(_) => {
@@ -78,7 +79,7 @@ fn unreadable(source: &RelPath, error: &std::io::Error) -> Diagnostic {
     found.at(source.as_str(), None)
 }
 
-/// The copy belongs to the cells: they may write to it, and run what could be run.
+/// Makes the copy executable if the source is; the cells may also write to it.
 #[cfg(unix)]
 fn keep_executable(source: &Path, target: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! The worker that runs decks: a fresh kernel for each, the next one started ahead of need.
+//! The worker that runs decks: a new kernel for each, and the next one is started in advance.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,32 +25,32 @@ use crate::worker::renderers::Kernels;
 use crate::worker::request::{CodeCell, ExecuteWork, Executed, ExecutedCell, OutcomeStatus};
 use crate::worker::{Outcome, ProgressSink, Request, Work, Worker, WorkerError};
 
-/// The file that a request leaves in its directory.
+/// The file that a request produces.
 const EXECUTED: &str = "executed.json";
-/// The kernel that is started ahead of the first request.
+/// The kernel that is started before the first request.
 const FIRST: &str = "python3";
 
-/// How kernels are started.
+/// Settings of kernels.
 #[derive(Clone, Debug)]
 pub struct KernelConfig {
-    /// Where kernels keep their sockets and working directories. A short path, best outside the course: cells
-    /// see their working directory, and tools that they start look for settings in the directories above.
+    /// The directory for the kernels' sockets and working directories. It should be a short path outside the course:
+    /// cells see their working directory, and tools that they start search the parent directories for settings.
     pub runtime_dir: PathBuf,
-    /// The longest time until a kernel answers.
+    /// The maximum time until a kernel answers.
     pub startup_timeout: Duration,
-    /// Whether more executions are expected: while it is true, the kernel for the next one is started as soon as
-    /// a result is out. The owner sets it to false when nothing waits any more.
+    /// Whether more executions are expected: while true, the kernel for the next one is started as soon as a result is
+    /// complete. The owner sets it to false when no more executions wait.
     pub ahead: Arc<AtomicBool>,
-    /// Whether kernels of Python are forked from processes that have done their imports already. On Linux only.
+    /// Whether Python kernels are forked from processes that have already imported their modules. On Linux only.
     pub zygote: bool,
-    /// Those processes: the workers of a pool share them.
+    /// These processes, which the workers of a pool share.
     pub zygotes: SharedZygotes,
-    /// A file of this course where what decks import is kept between processes, if anywhere.
+    /// A file of this course that records the imports of decks for later processes, if any.
     pub imports_file: Option<PathBuf>,
 }
 
 impl KernelConfig {
-    /// Kernels in this directory, with the time limit that `nbclient` users are used to, and none ahead of need.
+    /// Returns settings with this directory, `nbclient`'s usual time limit, and no kernels started in advance.
     pub fn new(runtime_dir: PathBuf) -> Self {
         Self {
             runtime_dir,
@@ -63,7 +63,7 @@ impl KernelConfig {
     }
 }
 
-/// Makes a worker for [`Work::Execute`]. Its kernels start when they are needed.
+/// Creates a worker for [`Work::Execute`]. Its kernels are started on demand.
 pub async fn start_kernel_worker(
     kernels: &Kernels,
     config: &KernelConfig,
@@ -89,11 +89,12 @@ struct KernelWorker {
     config: KernelConfig,
     zygotes: Option<Arc<Zygotes>>,
     next: Option<KernelAhead>,
-    /// Kernels that have done their work and are being cleaned up.
+    /// Kernels that have finished their work and are being cleaned up.
     ending: JoinSet<()>,
-    /// The kernel of the last execution.
+    /// The process id of the last execution's kernel.
     pid: Option<u32>,
-    /// The name of its kernelspec, and what the deck needed; before the first one, the language that most courses are in.
+    /// The name of its kernelspec, and the needs of the deck; before the first one, the kernelspec that most courses
+    /// use.
     last: (String, Option<Needs>),
 }
 
@@ -133,7 +134,7 @@ impl Worker for KernelWorker {
             .execution(kernel, request, work, &start, &progress, &cancel)
             .await;
         if kernel.launcher().is_zygote() && crashed(&kernel).await && !cancel.is_cancelled() {
-            // A crash in compiled code is the deck's only if it also happens in a process that was not forked.
+            // A crash in compiled code is the deck's fault only if it also happens in a process that was not forked.
             tracing::info!(source = %request.source, "a forked kernel crashed: the deck runs in another one");
             self.ending.spawn(kernel.end());
             kernel = tokio::select! {
@@ -146,7 +147,7 @@ impl Worker for KernelWorker {
                 .await;
         }
         tracing::debug!(source = %request.source, took = ?began.elapsed(), "executed");
-        // Killed at once; its files are removed while the next request is on its way.
+        // Killed at once; its files are removed while the next request is prepared.
         kernel.tree.kill_tree();
         self.ending.spawn(kernel.end());
         while self.ending.try_join_next().is_some() {}
@@ -179,7 +180,7 @@ impl Worker for KernelWorker {
             next.end().await;
         }
         while self.ending.join_next().await.is_some() {}
-        // The last worker ends what all have shared.
+        // The last worker ends the shared zygotes.
         if let Some(zygotes) = self.zygotes.take().and_then(Arc::into_inner) {
             zygotes.end().await;
         }
@@ -196,7 +197,7 @@ impl KernelWorker {
         })
     }
 
-    /// The kernel that was started ahead, if it is the right one and lives; else a new one.
+    /// Returns the kernel that was started in advance, if it is suitable and alive; otherwise a new one.
     #[tracing::instrument(level = "debug", name = "wait for kernel", skip_all)]
     async fn kernel(&mut self, start: &KernelStart, needs: &Needs) -> Result<Kernel, WorkerError> {
         if let Some(next) = self.next.take()
@@ -214,7 +215,7 @@ impl KernelWorker {
         start_kernel(start, needs, self.zygotes.as_deref()).await
     }
 
-    /// Whether a kernel that has the imports of the deck can be forked, and this one has them not.
+    /// Returns whether a kernel with the imports of the deck can be forked, while this one lacks them.
     async fn is_surpassed(&self, kernel: &Kernel, start: &KernelStart, needs: &Needs) -> bool {
         let Some(zygotes) = &self.zygotes else {
             return false;
@@ -223,7 +224,7 @@ impl KernelWorker {
         best.has_imports() && !kernel.launcher().has_imports()
     }
 
-    /// Does, after a result, what will help the next requests.
+    /// Prepares for the next requests after a result.
     fn get_ahead(&mut self, start: KernelStart, needs: Needs) {
         let others_wait = self.config.ahead.load(Ordering::Relaxed);
         let Some(zygotes) = &self.zygotes else {
@@ -234,12 +235,12 @@ impl KernelWorker {
         };
         zygotes.note(&start.name, &start.spec, &needs);
         if others_wait {
-            // A kernel is forked in a moment when it is known for which deck; imports are worth more.
+            // A kernel is forked quickly once its deck is known, so learning imports is worth more.
             zygotes.learn_while_busy(&start.name, &start.spec);
         }
     }
 
-    /// Runs the cells of a request; gives the used kernel back.
+    /// Runs the cells of a request, and returns the used kernel.
     async fn execution(
         &self,
         mut kernel: Kernel,
@@ -267,7 +268,7 @@ impl KernelWorker {
         (kernel, outcome)
     }
 
-    /// What the cells imported and looked for: inputs that no plan declares.
+    /// Returns what the cells imported and looked for: inputs that are not declared in the plan.
     async fn discovered(&self, kernel: &Kernel, request: &Request, began_ns: i64) -> Vec<RelPath> {
         let places = Places::new(&request.root, &self.kernels);
         let (name, report) = (kernel.name().to_owned(), kernel.report());
@@ -334,8 +335,8 @@ async fn outcome(
     }
 }
 
-/// A kernel that ended by itself is the cell's fault. One that was killed may have been killed by anybody (the
-/// system does so when memory runs out): another attempt may help.
+/// Returns the outcome when the kernel has ended. If it ended by itself, the cell is at fault. If it was killed, the
+/// cause may be external (the system kills processes when memory runs out), and another attempt may succeed.
 async fn death(
     kernel: &Kernel,
     request: &Request,
@@ -372,7 +373,7 @@ async fn death(
     Ok(Outcome::failed(diagnostic))
 }
 
-/// Whether the kernel ended by a signal of its own doing.
+/// Returns whether the kernel ended by a signal that it caused itself.
 async fn crashed(kernel: &Kernel) -> bool {
     if !kernel.tree.has_exited() {
         return false;
@@ -382,7 +383,7 @@ async fn crashed(kernel: &Kernel) -> bool {
     by_signal && !exit.was_killed()
 }
 
-/// The warning about cells whose exceptions were skipped.
+/// Returns the warning about cells whose exceptions were skipped.
 fn skip_warning(
     request: &Request,
     work: &ExecuteWork,

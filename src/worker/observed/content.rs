@@ -1,4 +1,4 @@
-//! What directories of modules have, as far as imports depend on it: as texts to be digested, and by stamps.
+//! The contents of directories of modules, as far as imports depend on them: as texts to be digested, and as stamps.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -6,13 +6,13 @@ use std::sync::OnceLock;
 
 use super::Look;
 
-/// Modules of the standard library, of all versions of Python that are in use.
+/// The modules of the standard library of all current versions of Python.
 const STDLIB: &str = include_str!("stdlib.txt");
-/// How deep below a directory modules are looked for, and how many at most.
+/// The maximum depth and number of modules that are searched for below a directory.
 const DEPTH: usize = 8;
 const MOST: usize = 5000;
 
-/// Parts of a distribution that tell where and how it was installed, and not what it is.
+/// Files of a distribution that record where and how it was installed, and not its contents.
 const OF_INSTALLATION: [&str; 5] = [
     "direct_url.json",
     "INSTALLER",
@@ -21,7 +21,7 @@ const OF_INSTALLATION: [&str; 5] = [
     "uv_cache.json",
 ];
 
-/// Names in a directory, sorted; directories end with `/`. None in one that cannot be read.
+/// Returns the sorted names in a directory; directories end with `/`. Empty for a directory that cannot be read.
 fn entries(dir: &Path) -> Vec<String> {
     let found = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut names: Vec<String> = found
@@ -36,7 +36,7 @@ fn entries(dir: &Path) -> Vec<String> {
     names
 }
 
-/// The name of the module that an entry of a directory may be.
+/// Returns the name of the module that an entry of a directory may be.
 fn module_of(entry: &str) -> Option<&str> {
     if let Some(dir) = entry.strip_suffix('/') {
         return (!dir.contains('.')).then_some(dir);
@@ -63,13 +63,13 @@ fn look(path: &Path) -> Option<Look> {
     std::fs::metadata(path).ok().map(|found| Look::of(&found))
 }
 
-/// Modules of these names that a directory has.
+/// Returns the modules of these names in a directory.
 pub(super) fn names(dir: &Path, names: &str) -> String {
     matching(dir, names).join("\n")
 }
 
-/// The directory has other names in it only when its stamp is another one. Only what is found counts as changed: the
-/// interpreter itself writes to directories of modules.
+/// Returns the state of the modules of these names. Its stamp is that of the directory, which changes whenever names in
+/// it change. Only modules that are found count as changed: the interpreter itself writes to directories of modules.
 pub(super) fn look_at_names(dir: &Path, names: &str) -> Look {
     let found = matching(dir, names).into_iter();
     let files = found.filter_map(|name| look(&dir.join(name)));
@@ -85,7 +85,7 @@ fn visible(dir: &Path) -> Vec<String> {
     found
 }
 
-/// All names in a directory.
+/// Returns all names in a directory.
 pub(super) fn all(dir: &Path) -> String {
     visible(dir).join("\n")
 }
@@ -110,14 +110,14 @@ fn records(dir: &Path, names: &str) -> Vec<(String, std::path::PathBuf)> {
         .collect()
 }
 
-/// What distributions consist of. Scripts name the interpreter's path, and editable ones that of their sources, which are
-/// inputs by themselves.
+/// Returns the contents of distributions. Lines about scripts, which contain the interpreter's path, are left out, and
+/// so are those about `.pth` files of editable distributions, which name directories that are inputs themselves.
 pub(super) fn dists(dir: &Path, names: &str) -> String {
     let mut text = String::new();
     for (name, record) in records(dir, names) {
         text.push_str(&name);
         text.push('\n');
-        // One that is gone has no lines.
+        // A missing one has no lines.
         let lines = std::fs::read_to_string(record).unwrap_or_default();
         let mut lines: Vec<&str> = lines.lines().filter(|line| is_content(line)).collect();
         lines.sort_unstable();
@@ -129,7 +129,7 @@ pub(super) fn dists(dir: &Path, names: &str) -> String {
     text
 }
 
-/// Whether a line of a `RECORD` is about what can be imported or read.
+/// Returns whether a line of a `RECORD` is about a file that can be imported or read.
 fn is_content(line: &str) -> bool {
     let Some((path, rest)) = line
         .rsplit_once(',')
@@ -149,7 +149,7 @@ pub(super) fn look_at_dists(dir: &Path, names: &str) -> Look {
     Look::of_all(&looks)
 }
 
-/// Whether a file extends the search path.
+/// Returns whether a file extends the search path.
 fn is_pth(name: &str) -> bool {
     let extends = [".pth", ".egg-link"].iter().any(|end| name.ends_with(end));
     extends || name.starts_with("__editable__") && name.ends_with(".py")
@@ -161,7 +161,7 @@ fn pth_files(dir: &Path) -> Vec<String> {
     found
 }
 
-/// The files of a directory that extend the search path.
+/// Returns the contents of the files of a directory that extend the search path.
 pub(super) fn pth(dir: &Path, portable: &dyn Fn(&str) -> String) -> String {
     let mut text = String::new();
     for name in pth_files(dir) {
@@ -183,7 +183,7 @@ pub(super) fn look_at_pth(dir: &Path) -> Look {
     Look::of_all(&looks)
 }
 
-/// All modules below a directory, but for environments.
+/// Collects all modules below a directory, except environments.
 fn modules(dir: &Path, below: &str, depth: usize, found: &mut Vec<String>) {
     for name in visible(dir) {
         let path = format!("{below}{name}");
@@ -203,7 +203,7 @@ fn modules_below(dir: &Path) -> Vec<String> {
     found
 }
 
-/// The modules below a directory with their contents.
+/// Returns the modules below a directory with their contents.
 pub(super) fn tree(dir: &Path) -> String {
     let mut text = String::new();
     for path in modules_below(dir) {

@@ -1,7 +1,7 @@
-//! PlantUML: one JVM with a worker program of ours renders all diagrams of a course, several at once.
+//! PlantUML: one JVM with clm's own worker program renders all diagrams of a course, several at once.
 //!
-//! The program is `java/*.java`. Its compiled classes are in `worker.jar`, made by `contrib/plantuml-worker/build.sh`,
-//! because users have a Java runtime and no compiler.
+//! The program is `java/*.java`. Its compiled classes are in `worker.jar`, built by `contrib/plantuml-worker/build.sh`,
+//! because users have a Java runtime but no compiler.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,16 +18,16 @@ use crate::files::{self, Access};
 const WORKER_JAR: &[u8] = include_bytes!("worker.jar");
 /// The name in messages.
 const WHAT: &str = "PlantUML";
-/// What the worker calls itself.
+/// The kind in the worker's hello.
 const KIND: &str = "plantuml";
 
-/// Heap for the first diagram, and for each other one that is rendered at the same time. A picture of 8192 by 8192 pixels
-/// takes 256 MB while it is drawn; ordinary ones leave most of the heap unused.
+/// The heap for the first diagram, and for each further one that is rendered at the same time. An image of 8192 by 8192
+/// pixels takes 256 MB while it is drawn; ordinary ones leave most of the heap unused.
 const HEAP_MB: usize = 768;
 const HEAP_PER_THREAD_MB: usize = 384;
 
-/// All that the worker gets to know of the environment: diagrams can print variables, and others change how Java,
-/// PlantUML and Graphviz behave.
+/// The only variables that are passed to the worker: diagrams can print variables, and others change how Java, PlantUML
+/// and Graphviz behave.
 const KEPT_VARIABLES: [&str; 8] = [
     "FONTCONFIG_FILE",
     "FONTCONFIG_PATH",
@@ -39,20 +39,20 @@ const KEPT_VARIABLES: [&str; 8] = [
     "XDG_DATA_DIRS",
 ];
 
-/// Digest of our part of the renderer, for keys: another program of ours may draw another picture.
+/// Returns the digest of clm's part of the renderer, for keys: another worker program may draw another image.
 pub fn program_digest() -> Digest {
     Digest::of(WORKER_JAR)
 }
 
-/// Where the worker reads and what is kept for it.
+/// The directories of the worker.
 pub struct Place<'a> {
     /// The course root, the only directory that diagrams may read.
     pub root: &'a Path,
-    /// A directory of this user where the compiled worker program is kept.
+    /// A directory of this user for the compiled worker program.
     pub runtime_dir: &'a Path,
 }
 
-/// The tool, or the error that says how to get it.
+/// Returns the tool, or the error that says how to install it.
 pub fn found(tool: Option<&PlantumlTool>) -> Result<&PlantumlTool, WorkerError> {
     let missing = |what: &str| WorkerError::Missing {
         what: what.to_owned(),
@@ -87,7 +87,7 @@ pub async fn start(
     ProtocolProcess::start(WHAT, KIND, command, &StartLimits::default()).await
 }
 
-/// Starts another program in PlantUML's place, for tests.
+/// Starts another program instead of PlantUML, for tests.
 pub async fn start_command(command: &[String]) -> Result<ProtocolProcess, WorkerError> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(WorkerError::Start {
@@ -100,7 +100,7 @@ pub async fn start_command(command: &[String]) -> Result<ProtocolProcess, Worker
     ProtocolProcess::start(WHAT, KIND, command, &StartLimits::default()).await
 }
 
-/// The error about a diagram that ends the JVM.
+/// Returns the diagnostic for a diagram that ends the JVM.
 pub fn blame(reason: &str) -> Diagnostic {
     let out_of_memory = reason
         .lines()
@@ -114,7 +114,7 @@ pub fn blame(reason: &str) -> Diagnostic {
     }
 }
 
-/// The command line of the JVM.
+/// Returns the command line of the JVM.
 fn command(
     tool: &PlantumlTool,
     root: &Path,
@@ -133,20 +133,20 @@ fn command(
         .envs(kept)
         // Java reads file names in the encoding of the locale.
         .env("LC_ALL", "C.UTF-8")
-        // Graphviz that knows this variable opens no pictures.
+        // With this variable set, Graphviz opens no image files.
         .env("SERVER_NAME", "clm")
         .current_dir(runtime_dir)
-        // A third of the memory and a third off the first picture, against a little speed of long-lived workers.
+        // Saves a third of the memory and of the time for the first image, but long-lived workers are slightly slower.
         .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
         .arg(format!("-Xmx{heap}m"))
-        // Warnings of the JVM go to standard output otherwise.
+        // Otherwise, warnings of the JVM go to standard output.
         .args(["-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr"])
-        // Pictures must not depend on the machine's language and clock.
+        // Images must not depend on the machine's language and time zone.
         .args(["-Dfile.encoding=UTF-8", "-Duser.timezone=UTC"])
         .args(["-Duser.language=en", "-Duser.country=US"])
         .arg("-Djava.awt.headless=true")
         .arg(property("java.util.prefs.userRoot", runtime_dir))
-        // No network and no files elsewhere; the worker's own guard is stricter about paths.
+        // No network and no files elsewhere; the worker's own check of paths is stricter.
         .arg("-DPLANTUML_SECURITY_PROFILE=ALLOWLIST")
         .arg(property("plantuml.allowlist.path", &root.join("")));
     let layout = match (&tool.dot, &tool.own_dot) {
@@ -159,7 +159,7 @@ fn command(
             "both"
         }
         (None, None) => {
-            // PlantUML must not find a Graphviz that is not part of the fingerprint.
+            // PlantUML must not use a Graphviz that is not part of the fingerprint.
             command.arg("-DGRAPHVIZ_DOT=/nonexistent/dot");
             "smetana"
         }
@@ -170,14 +170,14 @@ fn command(
     command
 }
 
-/// `-Dname=path`.
+/// Returns the argument `-Dname=path`.
 fn property(name: &str, path: &Path) -> std::ffi::OsString {
     let mut argument = std::ffi::OsString::from(format!("-D{name}="));
     argument.push(path);
     argument
 }
 
-/// The path of the compiled worker program, which is written when it is not there as it should be.
+/// Returns the path of the compiled worker program, which is written if it is missing or differs.
 fn worker_program(runtime_dir: &Path) -> std::io::Result<PathBuf> {
     let name = format!("plantuml-worker-{}.jar", Digest::of(WORKER_JAR).short());
     let path = runtime_dir.join(name);

@@ -1,4 +1,4 @@
-//! How many workers of each kind, and what they may use.
+//! Settings of the pool: the number of workers of each kind, and their limits.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use crate::events::ActionKind;
 /// One value for each kind of worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PerKind<T> {
-    /// For kernels that run code cells.
+    /// Kernels that run code cells.
     pub execute: T,
-    /// For HTML pages.
+    /// HTML pages.
     pub html: T,
-    /// For PlantUML diagrams.
+    /// PlantUML diagrams.
     pub plantuml: T,
-    /// For draw.io diagrams.
+    /// draw.io diagrams.
     pub drawio: T,
 }
 
 impl<T> PerKind<T> {
-    /// The value of a kind; none for kinds without workers.
+    /// Returns the value of a kind; `None` for kinds without workers.
     pub fn get(&self, kind: ActionKind) -> Option<&T> {
         match kind {
             ActionKind::Execute => Some(&self.execute),
@@ -32,7 +32,7 @@ impl<T> PerKind<T> {
         }
     }
 
-    /// All values with their kinds.
+    /// Returns all values with their kinds.
     pub fn iter(&self) -> impl Iterator<Item = (ActionKind, &T)> {
         [
             (ActionKind::Execute, &self.execute),
@@ -43,7 +43,7 @@ impl<T> PerKind<T> {
         .into_iter()
     }
 
-    /// Another value for each kind.
+    /// Applies a function to each value.
     pub fn map<U>(&self, mut make: impl FnMut(&T) -> U) -> PerKind<U> {
         PerKind {
             execute: make(&self.execute),
@@ -57,31 +57,31 @@ impl<T> PerKind<T> {
 /// Settings of a pool.
 #[derive(Clone, Debug)]
 pub struct PoolConfig {
-    /// The course root: the one that PlantUML may read. All requests of the pool are about this course.
+    /// The course root, the only directory that PlantUML may read. All requests of the pool belong to this course.
     pub root: PathBuf,
-    /// A directory of this user where workers' own programs are kept, each under its digest.
+    /// A directory of this user for the workers' own programs, each named by its digest.
     pub runtime_dir: PathBuf,
     /// How many requests of a kind run at once.
     pub slots: PerKind<usize>,
-    /// The longest time for one request; none is no limit (cells have their own).
+    /// The time limit for one request; `None` means no limit (cells have their own).
     pub timeouts: PerKind<Option<Duration>>,
-    /// How long a worker is kept without work.
+    /// How long an idle worker is kept.
     pub idle_ttl: Duration,
-    /// A worker that uses more bytes of memory after a request is replaced.
+    /// The memory limit in bytes: a worker that uses more after a request is replaced.
     pub memory_ceiling: u64,
-    /// Whether more executions are expected: while it is true, the kernel for the next one starts as soon as a result
-    /// is out. The engine sets it while executions wait.
+    /// Whether more executions are expected: while true, the kernel for the next one is started as soon as a result is
+    /// complete. The engine sets it while executions wait.
     pub kernels_ahead: Arc<AtomicBool>,
-    /// Whether kernels of Python are forked from processes that have done their imports already. On Linux only.
+    /// Whether Python kernels are forked from processes that have already imported their modules. On Linux only.
     pub zygote: bool,
-    /// A file of this course where what decks import is kept between processes, if anywhere.
+    /// A file of this course that records the imports of decks for later processes, if any.
     pub imports_file: Option<PathBuf>,
-    /// For tests: the program and arguments to start as PlantUML worker, such as one that misbehaves.
+    /// For tests: the program and arguments to start as PlantUML worker, for example one that misbehaves.
     pub plantuml_command: Option<Vec<String>>,
 }
 
 impl PoolConfig {
-    /// Settings that suit this machine.
+    /// Returns settings that suit this machine.
     pub fn new(root: impl Into<PathBuf>, runtime_dir: impl Into<PathBuf>) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let fitting = |most, megabytes| fitting_slots(cores.min(most), megabytes, available_mb());
@@ -110,7 +110,7 @@ impl PoolConfig {
     }
 }
 
-/// As many slots as there are cores for, when half of the memory holds workers of this size; at least one.
+/// Returns the number of cores, or fewer if half of the memory cannot hold as many workers of this size; at least one.
 fn fitting_slots(cores: usize, worker_mb: u64, available_mb: Option<u64>) -> usize {
     let by_memory = available_mb.map_or(cores, |available| {
         usize::try_from(available / 2 / worker_mb).unwrap_or(cores)
@@ -118,7 +118,7 @@ fn fitting_slots(cores: usize, worker_mb: u64, available_mb: Option<u64>) -> usi
     cores.min(by_memory).max(1)
 }
 
-/// Memory that can be used without swapping, where the system tells.
+/// Returns the memory that can be used without swapping, if the system reports it.
 fn available_mb() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text

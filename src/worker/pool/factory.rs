@@ -1,4 +1,4 @@
-//! Where workers come from: the one place that knows how each kind is started.
+//! Creates workers: the only module that knows how each kind is started.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -13,33 +13,33 @@ use crate::worker::notebook::{self, HtmlConfig, KernelConfig, SharedZygotes};
 use crate::worker::protocol::{ProtocolProcess, ProtocolWorker, RequestLimits};
 use crate::worker::{Renderers, Worker, WorkerError, plantuml};
 
-/// Makes workers.
+/// Creates workers.
 #[async_trait]
 pub trait Factory: Send + Sync {
-    /// A worker that is ready for its first request. Dropping the future ends what was started.
+    /// Returns a worker that is ready for its first request. Dropping the future ends what was started.
     async fn make(&self, kind: ActionKind) -> Result<Box<dyn Worker>, WorkerError>;
 
-    /// A worker that shares its process with no other one.
+    /// Returns a worker that shares its process with no other one.
     async fn make_alone(&self, kind: ActionKind) -> Result<Box<dyn Worker>, WorkerError> {
         self.make(kind).await
     }
 }
 
-/// Makes workers from the tools that were found.
+/// Creates workers from the tools that were found.
 pub struct ToolFactory {
     renderers: Arc<Renderers>,
     config: PoolConfig,
-    /// PlantUML processes with places for several workers. The lock is held while one starts, so that workers
-    /// that are wanted at the same time share it.
+    /// PlantUML processes with slots for several workers. The lock is held while one starts, so that workers that are
+    /// requested at the same time share it.
     plantuml: Mutex<Vec<Weak<ProtocolProcess>>>,
     /// The processes that fork kernels.
     zygotes: SharedZygotes,
-    /// The browser that draw.io's workers share.
+    /// The browser that the draw.io workers share.
     drawio: Mutex<SharedBrowser>,
 }
 
 impl ToolFactory {
-    /// A factory for the given tools.
+    /// Creates a factory for the given tools.
     pub fn new(renderers: Arc<Renderers>, config: PoolConfig) -> Self {
         Self {
             renderers,
@@ -50,7 +50,7 @@ impl ToolFactory {
         }
     }
 
-    /// A place in a running PlantUML process, or in a new one.
+    /// Returns a worker in a running PlantUML process, or in a new one.
     async fn plantuml(&self) -> Result<Box<dyn Worker>, WorkerError> {
         let limits = self.plantuml_limits();
         let mut processes = self.plantuml.lock().await;
@@ -72,7 +72,7 @@ impl ToolFactory {
         }
     }
 
-    /// A new PlantUML process.
+    /// Starts a PlantUML process.
     async fn plantuml_process(&self) -> Result<ProtocolProcess, WorkerError> {
         match &self.config.plantuml_command {
             Some(command) => plantuml::start_command(command).await,
@@ -87,7 +87,7 @@ impl ToolFactory {
         }
     }
 
-    /// A runner of decks; each starts its own kernels.
+    /// Returns a worker that runs decks; it starts its own kernels.
     async fn execute(&self) -> Result<Box<dyn Worker>, WorkerError> {
         let config = KernelConfig {
             ahead: Arc::clone(&self.config.kernels_ahead),
@@ -99,7 +99,7 @@ impl ToolFactory {
         notebook::start_kernel_worker(&self.renderers.kernels, &config).await
     }
 
-    /// A Python process that renders pages.
+    /// Returns a worker with a Python process that renders pages.
     async fn html(&self) -> Result<Box<dyn Worker>, WorkerError> {
         let tool = self.renderers.html.as_ref();
         let tool = tool.ok_or_else(|| missing("nbconvert"))?;
@@ -110,7 +110,7 @@ impl ToolFactory {
         notebook::start_html_worker(tool, &config).await
     }
 
-    /// A window in a browser, which is started when it does not run.
+    /// Returns a worker with a window of a browser, which is started if needed.
     async fn drawio(&self, browser: &mut SharedBrowser) -> Result<Box<dyn Worker>, WorkerError> {
         let tool = self.renderers.drawio.as_ref();
         let tool = tool.ok_or_else(|| missing("draw.io"))?;
@@ -121,7 +121,7 @@ impl ToolFactory {
         drawio::start(tool, &config, browser).await
     }
 
-    /// Whether one more worker may share the process. The caller's handle counts as well.
+    /// Returns whether one more worker may share the process. The caller's handle is one of the references.
     fn has_place(&self, process: &Arc<ProtocolProcess>) -> bool {
         let users = Arc::strong_count(process) - 1;
         process.is_usable()

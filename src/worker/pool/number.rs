@@ -1,15 +1,15 @@
-//! Numbers for workers, so that people can follow one of them through a run.
+//! Numbers of workers, by which the user can tell them apart.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::parallel::lock;
 
-/// The numbers that are taken by the living workers of one kind.
+/// The numbers in use by the workers of one kind.
 #[derive(Debug, Default)]
 pub(super) struct Numbers(Mutex<BTreeSet<usize>>);
 
-/// The number of a worker among those of its kind, counted from 1. Free again when it is dropped.
+/// The number of a worker among those of its kind, counted from 1. Dropping it frees the number.
 #[derive(Debug)]
 pub(super) struct Number {
     value: usize,
@@ -17,7 +17,7 @@ pub(super) struct Number {
 }
 
 impl Numbers {
-    /// Takes the lowest number that is free.
+    /// Takes the lowest free number.
     pub(super) fn take(self: &Arc<Self>) -> Number {
         let mut taken = self.taken();
         let value = taken
@@ -38,7 +38,7 @@ impl Numbers {
 }
 
 impl Number {
-    /// The number itself.
+    /// Returns the number itself.
     pub(super) fn value(&self) -> usize {
         self.value
     }

@@ -1,4 +1,4 @@
-//! The idle workers of one kind, and the memory of failed starts.
+//! The idle workers of one kind, and the record of failed starts.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -9,31 +9,31 @@ use super::number::{Number, Numbers};
 use crate::parallel::lock;
 use crate::worker::{Worker, WorkerError};
 
-/// Pauses before a start, by the number of failed starts just before.
+/// Pauses before a start, by the number of consecutive failed starts.
 const PAUSES_MS: [u64; 5] = [0, 0, 100, 500, 2000];
 
-/// Idle workers of one kind.
+/// The idle workers of one kind.
 pub(super) struct Shelf {
     /// How many requests of the kind run at once.
     pub(super) slots: usize,
-    /// One for each slot.
+    /// One permit for each slot.
     pub(super) permits: Semaphore,
-    /// The numbers of the workers that live.
+    /// The numbers of the living workers.
     pub(super) numbers: Arc<Numbers>,
-    /// Held by the request that is tried on a process of its own: one at a time.
+    /// Held by a request that is run again on a process of its own, so that only one does so at a time.
     pub(super) trial: tokio::sync::Mutex<()>,
-    /// Wakes a request for which a worker was started ahead.
+    /// Wakes a request that waits for a worker that was started ahead.
     pub(super) warmed: Notify,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The most recently used last: it is used next, so that the others may grow old.
+    /// The most recently used last: it is used next, so that the others can expire.
     idle: Vec<Idle>,
-    /// Workers that are being started ahead of any request.
+    /// The number of workers that are being started ahead of requests.
     warming: usize,
-    /// Requests that wait for one of these.
+    /// The number of requests that wait for one of these.
     awaited: usize,
     failed_starts: usize,
     last_failure: Option<Instant>,
@@ -46,7 +46,7 @@ struct Idle {
 }
 
 impl Shelf {
-    /// An empty shelf with at least one slot.
+    /// Creates an empty shelf with at least one slot.
     pub(super) fn new(slots: usize) -> Self {
         let slots = slots.max(1);
         Self {
@@ -76,7 +76,8 @@ impl Shelf {
         Some((idle.worker, idle.number))
     }
 
-    /// Lets up to `count` idle workers prepare, those first that are used first. Gives how many more are to be started.
+    /// Lets up to `count` idle workers prepare, in the order in which they will be used. Returns how many more are to
+    /// be started.
     pub(super) fn begin_warming(&self, count: usize) -> usize {
         let count = count.min(self.slots);
         let mut state = self.state();
@@ -89,7 +90,7 @@ impl Shelf {
         missing
     }
 
-    /// A worker that was started ahead is on the shelf, or could not be started.
+    /// Records that a worker that was started ahead is idle now or could not be started.
     pub(super) fn end_warming(&self) {
         let mut state = self.state();
         state.warming -= 1;
@@ -99,7 +100,7 @@ impl Shelf {
         }
     }
 
-    /// Whether a worker is being started that no request waits for yet: then the caller waits for it.
+    /// Returns whether a worker is being started that no request waits for yet; if so, the caller is to wait for it.
     pub(super) fn awaits_warming(&self) -> bool {
         let mut state = self.state();
         let is_free = state.awaited < state.warming;
@@ -120,7 +121,7 @@ impl Shelf {
             .collect()
     }
 
-    /// How long to wait before the next start.
+    /// Returns how long to wait before the next start.
     pub(super) fn pause_before_start(&self) -> Duration {
         let state = self.state();
         let pause = Duration::from_millis(PAUSES_MS[state.failed_starts.min(PAUSES_MS.len() - 1)]);
@@ -128,7 +129,7 @@ impl Shelf {
         pause.saturating_sub(since)
     }
 
-    /// Remembers how a start ended. A tool that is not there is not worth a pause: it is not tried again.
+    /// Records the result of a start. A missing tool causes no pause, since it is not tried again.
     pub(super) fn record_start(&self, error: Option<&WorkerError>) {
         let mut state = self.state();
         match error {

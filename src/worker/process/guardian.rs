@@ -1,9 +1,9 @@
-//! Kills what our children started when we cannot do it any more: when clm itself is killed.
+//! Kills the descendants of clm's children when clm cannot do it itself: when clm is killed.
 //!
-//! A shell is kept that knows our children. It reads from a pipe that only clm writes to: at its end, however clm ended,
-//! the shell kills the children that are left, with all their descendants: a child adopts what its descendants detach (see
-//! [`super::tree::mark`]). Where that is not so, or a child ended at the same time, what is left is found by its process
-//! group and by the variable in its environment.
+//! A shell runs in the background with a list of the children. It reads from a pipe that only clm writes to: at the end
+//! of the pipe, however clm ended, the shell kills the remaining children with all their descendants. A child adopts
+//! its detached descendants (see [`super::tree::mark`]). Where that is not supported, or if a child ended at the same
+//! time, the remaining processes are found by their process group and by a variable in their environment.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -16,8 +16,8 @@ use crate::parallel::lock;
 
 use super::raw_pid;
 
-/// Keeps a list of children by lines `+ID` and `-ID`. Its first argument is what the environment of all has. Uses nothing
-/// but what every shell has built in, and `grep`.
+/// Maintains a list of children by lines `+ID` and `-ID`. Its first argument is the variable that all their
+/// environments contain. Uses only shell built-ins and `grep`.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 owner=$1
@@ -66,17 +66,17 @@ while [ "$passes" -gt 0 ]; do
 done
 "#;
 
-/// The pipe to the shell; none when there is no shell, which costs us only this second line of defence.
+/// The pipe to the shell; `None` if there is no shell, in which case only this second line of defence is missing.
 static SHELL: OnceLock<Mutex<Option<ChildStdin>>> = OnceLock::new();
 
-/// Starts the shell, if it does not run yet. False when it cannot be started.
+/// Starts the shell if it is not running. Returns false if it cannot be started.
 pub(super) fn is_there() -> bool {
     let shell = SHELL.get_or_init(|| Mutex::new(start()));
     lock(shell).is_some()
 }
 
-/// A process group that dies with clm, and at the latest when this value is dropped: with all descendants of its leader, unless
-/// that is known to have ended.
+/// A process group that is killed with clm, and at the latest when this value is dropped. Unless its leader is known to
+/// have ended, all descendants of the leader are killed as well.
 #[derive(Debug)]
 pub(super) struct Guarded {
     group: u32,
@@ -84,7 +84,7 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
-    /// Has a process group guarded. The first call starts the shell.
+    /// Registers a process group. The first call starts the shell.
     pub(super) fn new(group: u32) -> Self {
         tell(&format!("+{group}\n"));
         Self {
@@ -93,7 +93,7 @@ impl Guarded {
         }
     }
 
-    /// The leader has ended: kills what it left in its group.
+    /// Kills the remaining processes of the group, after its leader has ended.
     pub(super) fn end(mut self) {
         self.has_ended = true;
     }
@@ -105,8 +105,8 @@ impl Drop for Guarded {
             true => {
                 let _ = signal::killpg(raw_pid(self.group), Signal::SIGKILL);
             }
-            // When a runtime ends, this may come before everything else that would kill it. What the leader's descendants
-            // detached is below it only while it lives.
+            // When a runtime is dropped, this may run before everything else that would kill it. Detached descendants
+            // are below the leader only while it lives.
             false => super::tree::kill(self.group),
         }
         tell(&format!("-{}\n", self.group));
@@ -128,7 +128,7 @@ fn start() -> Option<ChildStdin> {
         .args(["-c", SCRIPT, "sh", &super::tree::owner()])
         .env_clear()
         .current_dir("/")
-        // It must outlive a Ctrl-C, and keep no pipe of ours open.
+        // It must survive Ctrl-C, and must not keep pipes of clm open.
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

@@ -1,4 +1,4 @@
-//! What a tool prints: passed on to our own log, and the last lines kept for error messages.
+//! The output of a tool: forwarded to clm's log, with the last lines kept for error messages.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -9,16 +9,16 @@ use tokio::sync::watch;
 
 use crate::parallel::lock;
 
-/// How many lines are kept.
+/// The number of lines that are kept.
 const LINES: usize = 40;
-/// Longer lines are cut.
+/// The maximum length of a line in bytes; longer ones are cut.
 const LINE_BYTES: usize = 2000;
 
-/// The last lines a process printed. Clones share them.
+/// The last lines that a process printed. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Log {
     lines: Arc<Mutex<VecDeque<String>>>,
-    /// How many streams are being recorded.
+    /// The number of streams that are being recorded.
     open: Arc<watch::Sender<usize>>,
 }
 
@@ -47,7 +47,7 @@ impl Log {
         lines.push_back(text);
     }
 
-    /// The last lines, at most `count`, joined.
+    /// Returns the last lines, at most `count`, joined.
     pub fn last(&self, count: usize) -> String {
         let lines = lock(&self.lines);
         let skipped = lines.len().saturating_sub(count);
@@ -55,10 +55,10 @@ impl Log {
         last.join("\n")
     }
 
-    /// Waits until all streams have been read to their end, but not longer than `limit`.
+    /// Waits until all streams have been read to the end, but at most for `limit`.
     pub async fn settle(&self, limit: Duration) {
         let mut open = self.open.subscribe();
-        // A descendant may hold the pipe open: then what is there must do.
+        // A descendant may keep the pipe open: then only the lines so far are available.
         let _ = tokio::time::timeout(limit, open.wait_for(|open| *open == 0)).await;
     }
 

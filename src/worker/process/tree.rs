@@ -1,4 +1,4 @@
-//! Finding and killing all processes that a process started, from what `/proc` says.
+//! Finds and kills all descendants of a process, using `/proc`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -9,12 +9,12 @@ use nix::sys::signal::{self, Signal};
 
 use super::raw_pid;
 
-/// Rounds of stopping before killing: each catches what was forked during the one before.
+/// The number of rounds of stopping before killing: each stops processes that were forked during the previous one.
 const ROUNDS: usize = 5;
 
 /// Kills a process, its group and its descendants.
 ///
-/// They are stopped first, parents before children, so that none can fork while the others are looked for.
+/// They are stopped first, parents before children, so that none can fork while the others are searched for.
 pub(super) fn kill(root: u32) {
     let mut stopped = BTreeSet::new();
     send(root, Signal::SIGSTOP);
@@ -33,17 +33,17 @@ pub(super) fn kill(root: u32) {
     stopped.iter().for_each(|pid| send(*pid, Signal::SIGKILL));
 }
 
-/// The variable that all processes of a tree have in their environment, unless they clear it.
+/// The variable in the environment of all processes of a tree, unless they clear it.
 const MARK: &str = "CLM_TREE";
 
-/// What the environment of every process has that this process starts.
+/// Returns the beginning of that variable's definition, which is the same for all processes started by this one.
 pub(super) fn owner() -> String {
     static OWNER: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
     format!("{MARK}={}.", *OWNER)
 }
 
-/// Marks the tree that a command begins. The mark finds what is left when its root has ended; while it lives, it adopts
-/// what its descendants detach, and all of them are its descendants.
+/// Marks the tree that a command will start, by a variable. The mark identifies the remaining processes when the root
+/// has ended. While the root lives, it adopts detached processes, so all are its descendants.
 pub(super) fn mark(command: &mut Command) -> String {
     static TREES: AtomicU64 = AtomicU64::new(1);
     let mark = format!("{}{}", owner(), TREES.fetch_add(1, Ordering::Relaxed));
@@ -53,7 +53,7 @@ pub(super) fn mark(command: &mut Command) -> String {
     mark
 }
 
-/// Kills what a tree has left whose root has ended.
+/// Kills the remaining processes of a tree whose root has ended.
 pub(super) fn sweep(mark: &str) {
     for _ in 0..ROUNDS {
         let left = marked(mark);
@@ -64,7 +64,7 @@ pub(super) fn sweep(mark: &str) {
     }
 }
 
-/// All living processes with a mark, but for this one.
+/// Returns all living processes with a mark, except this one.
 fn marked(mark: &str) -> Vec<u32> {
     let is_marked = |pid: &u32| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
@@ -74,18 +74,18 @@ fn marked(mark: &str) -> Vec<u32> {
     pids().filter(is_marked).collect()
 }
 
-/// All processes. None where there is no `/proc`.
+/// Returns all process ids; empty where there is no `/proc`.
 fn pids() -> impl Iterator<Item = u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Signals a process; one that is gone needs no signal.
+/// Sends a signal; fails silently if the process has ended.
 fn send(pid: u32, signal: Signal) {
     let _ = signal::kill(raw_pid(pid), signal);
 }
 
-/// All living descendants, parents before children. Empty where there is no `/proc`.
+/// Returns all living descendants, parents before children; empty where there is no `/proc`.
 pub(super) fn descendants(root: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for pid in pids() {
@@ -104,7 +104,7 @@ pub(super) fn descendants(root: u32) -> Vec<u32> {
     found
 }
 
-/// The parent in `/proc/PID/stat`: the second field after the name, which stands in parentheses.
+/// Returns the parent according to `/proc/PID/stat`: the second field after the name, which is in parentheses.
 fn parent_of(pid: u32) -> Option<u32> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);
@@ -112,7 +112,7 @@ fn parent_of(pid: u32) -> Option<u32> {
     after_name.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// Resident memory of a process.
+/// Returns the resident memory of a process, in bytes.
 pub(super) fn resident_bytes(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status

@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-/// Reads lines; safe to drop while waiting, nothing read is lost.
+/// Reads lines; cancel-safe, no input is lost.
 pub struct Lines<R> {
     reader: BufReader<R>,
     line: Vec<u8>,
@@ -12,7 +12,7 @@ pub struct Lines<R> {
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    /// Reads lines of at most `limit` bytes.
+    /// Creates a reader of lines of at most `limit` bytes.
     pub fn new(reader: R, limit: usize) -> Self {
         Self {
             reader: BufReader::with_capacity(64 * 1024, reader),
@@ -21,8 +21,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         }
     }
 
-    /// The next line without its end; none at the end of the stream. A line without an end is none either:
-    /// the process was killed while it wrote. A line beyond the limit is an error.
+    /// Returns the next line without its end; `None` at the end of the stream. An incomplete last line is dropped,
+    /// since the process was killed while writing it. A line beyond the limit is an error.
     pub async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             let chunk = self.reader.fill_buf().await?;

@@ -1,4 +1,4 @@
-//! A running worker program: its hello, and the routing of its answers to the requests in flight.
+//! A running worker program: its hello, and the routing of its messages to the requests in progress.
 
 use std::collections::HashMap;
 use std::process::{Command, Stdio};
@@ -16,13 +16,13 @@ use crate::parallel::lock;
 use crate::worker::WorkerError;
 use crate::worker::process::{ChildTree, Log};
 
-/// The longest line accepted from a worker: results name files, they do not contain them.
+/// The longest line accepted from a worker, in bytes: results name files, they do not contain them.
 const LINE_LIMIT: usize = 16 << 20;
 
-/// What is expected of a worker program before its first request.
+/// Limits for the start of a worker program.
 #[derive(Clone, Debug)]
 pub struct StartLimits {
-    /// The longest time until its hello.
+    /// The maximum time until its hello.
     pub hello: Duration,
 }
 
@@ -34,9 +34,9 @@ impl Default for StartLimits {
     }
 }
 
-/// A worker program that has said hello. Dropping it kills its process tree.
+/// A worker program that has sent its hello. Dropping it kills its process tree.
 ///
-/// Several requests may be in flight at once, up to the capacity in its hello.
+/// Several requests may be in progress at once, up to the capacity in its hello.
 #[derive(Debug)]
 pub struct ProtocolProcess {
     tree: ChildTree,
@@ -45,7 +45,7 @@ pub struct ProtocolProcess {
     routes: Arc<Routes>,
 }
 
-/// An answer to one request.
+/// A message about one request.
 #[derive(Debug)]
 pub(super) enum Answer {
     Progress(ProgressMessage),
@@ -53,7 +53,7 @@ pub(super) enum Answer {
     Result(ResultMessage),
 }
 
-/// Where answers go, and why they ended.
+/// The receivers of messages, and the reason why there are no more.
 #[derive(Debug, Default)]
 struct Routes(Mutex<RouteState>);
 
@@ -63,14 +63,14 @@ struct RouteState {
     end: Option<End>,
 }
 
-/// Why a process answers no more.
+/// Why a process sends no more messages.
 #[derive(Clone, Debug)]
 enum End {
     /// It closed its output, usually by ending.
     Closed,
-    /// It broke the protocol.
+    /// It violated the protocol.
     Garbage(String),
-    /// We killed it because of one request.
+    /// clm killed it because of this request.
     KilledFor(u64),
 }
 
@@ -79,7 +79,7 @@ impl Routes {
         lock(&self.0)
     }
 
-    /// Ends all conversations; the first reason stays.
+    /// Ends all requests; the first reason is kept.
     fn end(&self, end: End) {
         let mut state = self.lock();
         state.end.get_or_insert(end);
@@ -90,7 +90,7 @@ impl Routes {
         let mut state = self.lock();
         let is_last = matches!(answer, Answer::Result(_));
         match state.requests.get(&id) {
-            // A request that was dropped wants no answer.
+            // The request may have been dropped.
             Some(route) => drop(route.send(answer)),
             None => tracing::debug!(id, "an answer that no request waits for"),
         }
@@ -151,28 +151,28 @@ impl ProtocolProcess {
         })
     }
 
-    /// What it said first.
+    /// Returns the hello.
     pub fn hello(&self) -> &Hello {
         &self.hello
     }
 
-    /// The process and its descendants.
+    /// Returns the process with its descendants.
     pub fn tree(&self) -> &ChildTree {
         &self.tree
     }
 
-    /// Whether another request may be sent.
+    /// Returns whether it accepts another request.
     pub fn is_usable(&self) -> bool {
         !self.tree.has_exited() && self.routes.lock().end.is_none()
     }
 
-    /// Kills the process because of one request; others in flight learn that it was not their fault.
+    /// Kills the process because of one request; other requests report that they were not the cause.
     pub(super) fn kill_for(&self, id: u64) {
         self.routes.end(End::KilledFor(id));
         self.tree.kill_tree();
     }
 
-    /// Lets the process end by itself, by closing its input, or kills it when it does not.
+    /// Closes the input of the process so that it ends, and kills it if it does not.
     pub async fn end(self) {
         let Self {
             tree, to_worker, ..
@@ -181,7 +181,7 @@ impl ProtocolProcess {
         tree.end_within(Duration::from_millis(800)).await;
     }
 
-    /// Opens the conversation about a request. It closes when the process ends.
+    /// Registers a request and returns the receiver of its messages, which is closed when the process ends.
     pub(super) fn converse(&self, id: u64) -> mpsc::UnboundedReceiver<Answer> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut state = self.routes.lock();
@@ -191,18 +191,18 @@ impl ProtocolProcess {
         receiver
     }
 
-    /// Sends a message without waiting until the worker reads it.
+    /// Sends a message without waiting until the worker has read it.
     pub(super) fn send(&self, message: &ToWorker) -> Result<(), WorkerError> {
         let mut line = serde_json::to_vec(message)
             .map_err(|error| WorkerError::Io(format!("a request cannot be written: {error}")))?;
         line.push(b'\n');
-        // When the writer is gone the process is, and the conversation ends with the reason.
+        // If the writer has ended, so has the process, and the receiver of the request reports the reason.
         let _ = self.to_worker.send(line);
         Ok(())
     }
 
-    /// Why the conversation about a request ended without a result, until when something had been discovered. Kills what
-    /// is left of the process.
+    /// Returns why a request ended without a result; `discovered` lists the files found until then. Kills the rest of
+    /// the process.
     pub(super) async fn failure(&self, id: u64, discovered: Vec<RelPath>) -> WorkerError {
         let what = self.tree.what().to_owned();
         let end = self.routes.lock().end.clone();
@@ -217,11 +217,11 @@ impl ProtocolProcess {
     }
 }
 
-/// The error of a process that ended while it worked.
+/// Returns the error for a process that ended while it worked.
 pub(in crate::worker) async fn ended(tree: &ChildTree, discovered: Vec<RelPath>) -> WorkerError {
     let exit = tree.end_within(Duration::from_secs(1)).await;
     match tree.crashed().await {
-        // The machine has no memory for any JVM: that is not the doing of this one.
+        // The machine lacks memory for any JVM, so this request is not the cause.
         WorkerError::Crashed { what, reason }
             if exit.is_own_doing() && !reason.contains("insufficient memory") =>
         {
@@ -235,7 +235,7 @@ pub(in crate::worker) async fn ended(tree: &ChildTree, discovered: Vec<RelPath>)
     }
 }
 
-/// The error of a process that ended, or talked nonsense, before its hello.
+/// Returns the error for a process that ended or violated the protocol before its hello.
 async fn start_failure(tree: &ChildTree, routes: &Routes) -> WorkerError {
     let what = tree.what().to_owned();
     let end = routes.lock().end.clone();
@@ -265,7 +265,7 @@ fn check_hello(what: &str, kind: &str, hello: &Hello) -> Result<(), WorkerError>
     })
 }
 
-/// A reason followed by the last lines that were printed.
+/// Returns a reason followed by the last lines that were printed.
 fn with_lines(reason: &str, log: &Log) -> String {
     let lines = log.last(12);
     if lines.is_empty() {
@@ -274,7 +274,7 @@ fn with_lines(reason: &str, log: &Log) -> String {
     format!("{reason}\n{lines}")
 }
 
-/// Writes lines until all senders are gone, or the process reads no more. Closes the pipe at the end.
+/// Writes lines until all senders are dropped or the process stops reading. Then closes the pipe.
 async fn write_lines(mut lines: mpsc::UnboundedReceiver<Vec<u8>>, mut stdin: ChildStdin) {
     while let Some(line) = lines.recv().await {
         let written = async {
@@ -288,7 +288,7 @@ async fn write_lines(mut lines: mpsc::UnboundedReceiver<Vec<u8>>, mut stdin: Chi
     }
 }
 
-/// The reading side of a process.
+/// The reader of a process's output.
 struct Reading {
     what: String,
     log: Log,
@@ -323,7 +323,7 @@ impl Reading {
         }
     }
 
-    /// Takes one message; `Err` says why it makes no sense.
+    /// Handles one message; `Err` says why it is invalid.
     fn accept(&mut self, message: FromWorker) -> Result<(), String> {
         match message {
             FromWorker {
@@ -355,7 +355,7 @@ impl Reading {
     }
 }
 
-/// The first characters of a line, for messages.
+/// Returns the first characters of a line, for messages.
 fn beginning(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(&line[..line.len().min(400)]);
     let cut: String = text.chars().take(80).collect();

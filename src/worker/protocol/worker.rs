@@ -1,4 +1,5 @@
-//! The worker over a [`ProtocolProcess`]: sends the work, forwards progress, watches the clock and the cancel token.
+//! The worker on top of a [`ProtocolProcess`]: sends the work, forwards progress, and handles timeouts and
+//! cancellation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +12,12 @@ use super::process::Answer;
 use super::{ProtocolProcess, ToWorker};
 use crate::worker::{Outcome, ProgressSink, Request, Worker, WorkerError};
 
-/// How long one request may take.
+/// Time limits of requests.
 #[derive(Clone, Debug)]
 pub struct RequestLimits {
-    /// The longest time for a result; none is no limit.
+    /// The maximum time for a result; `None` means no limit.
     pub timeout: Option<Duration>,
-    /// How long a worker may take to stop by itself when a request is cancelled; then it is killed.
+    /// How long a worker may take to stop after a request is cancelled before it is killed.
     pub cancel_grace: Duration,
 }
 
@@ -29,7 +30,7 @@ impl Default for RequestLimits {
     }
 }
 
-/// One place in a worker process. Several may share a process, up to its capacity; the last one ends it.
+/// One slot of a worker process. Several workers may share a process, up to its capacity; the last one ends it.
 #[derive(Clone, Debug)]
 pub struct ProtocolWorker {
     process: Arc<ProtocolProcess>,
@@ -37,12 +38,12 @@ pub struct ProtocolWorker {
 }
 
 impl ProtocolWorker {
-    /// A place in the process.
+    /// Creates a worker that uses one slot of the process.
     pub fn new(process: Arc<ProtocolProcess>, limits: RequestLimits) -> Self {
         Self { process, limits }
     }
 
-    /// The process behind it.
+    /// Returns its process.
     pub fn process(&self) -> &Arc<ProtocolProcess> {
         &self.process
     }
@@ -62,7 +63,7 @@ impl Worker for ProtocolWorker {
             return Err(WorkerError::Disturbed { what: self.what() });
         }
         let mut answers = self.process.converse(request.id);
-        // From here on the process works for us: when this future is dropped, its state is unknown.
+        // From here on, the process works on the request: if this future is dropped, its state is unknown.
         let mut unfinished = KillUnlessFinished {
             process: &self.process,
             id: request.id,
@@ -123,7 +124,7 @@ impl ProtocolWorker {
     }
 }
 
-/// Waits for a point in time, or for ever.
+/// Waits until a point in time, or for ever if there is none.
 async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -131,7 +132,7 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// Kills the process when a request is left without its result: by time-out, cancellation or a dropped future.
+/// Kills the process if a request ends without a result: by timeout, cancellation or a dropped future.
 struct KillUnlessFinished<'a> {
     process: &'a ProtocolProcess,
     id: u64,

@@ -7,30 +7,30 @@ use regex::Regex;
 
 use crate::worker::request::{CodeCell, ExecuteWork};
 
-/// How much of its kernel may have been made before a deck runs.
+/// Which parts of a kernel's start may have happened before a deck runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::worker::notebook) enum Trust {
-    /// Nothing: the deck looks at what the interpreter does.
+    /// Nothing: the deck inspects the interpreter.
     Nothing,
-    /// The kernel, but none of the modules that the deck imports: it changes what their import does.
+    /// The start of the kernel, but no imports of the deck's modules: the deck changes how imports work.
     Kernel,
-    /// All modules that the deck imports.
+    /// The start of the kernel and the imports of all modules that the deck imports.
     #[default]
     Imports,
 }
 
-/// What a deck needs of its kernel.
+/// The requirements of a deck on its kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::worker::notebook) struct Needs {
-    /// What it imports at the beginning of lines: `a.b`, or `a.b:c` for a name of a module.
+    /// Its imports at the beginning of lines: `a.b`, or `a.b:c` for a name in a module.
     pub(in crate::worker::notebook) imports: BTreeSet<String>,
-    /// How much may have been done before.
+    /// What may have been done before.
     pub(in crate::worker::notebook) trust: Trust,
-    /// First parts of the names in the working directory, without extension: modules of the deck's own.
+    /// The first parts of the names in the working directory, without extension: these may be modules of the deck.
     pub(in crate::worker::notebook) own: BTreeSet<String>,
 }
 
-/// Words of cells that look at the memory or at the stack of the interpreter.
+/// Words in cells that inspect the memory or the stack of the interpreter.
 static LOOKS_AT_INTERPRETER: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
         r"\b(gc|tracemalloc|getrefcount|faulthandler|print_stack|extract_stack|format_stack|walk_stack|getouterframes|__subclasses__)\b|\binspect\.stack\b|\bsys\.modules\b",
@@ -38,7 +38,7 @@ static LOOKS_AT_INTERPRETER: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
-/// Words of cells after which an import may do something else, or find another module.
+/// Words in cells after which an import may behave differently, or find another module.
 static CHANGES_IMPORTS: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
         r"\b(environ|putenv|set_env|meta_path|path_hooks|importlib|__import__|builtins|reload|chdir|setlocale|pip|pip3|conda|uv",
@@ -50,15 +50,15 @@ static CHANGES_IMPORTS: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 impl Needs {
-    /// What the cells of a request need.
+    /// Returns the requirements of the cells of a request.
     pub(in crate::worker::notebook) fn of(work: &ExecuteWork) -> Self {
-        // Without the words nothing is known.
+        // If the pattern is invalid, the deck is treated as if it contained all of these words.
         let matches = |words: &LazyLock<Option<Regex>>, cell: &CodeCell| {
             let words = words.as_ref();
             words.is_none_or(|words| words.is_match(&cell.source))
         };
         let cells = &work.cells;
-        // What comes after all imports changes none.
+        // Words after the last import do not affect any import.
         let last = cells
             .iter()
             .rposition(|cell| cell.source.contains("import"));
@@ -76,7 +76,7 @@ impl Needs {
         } else {
             Trust::Imports
         };
-        // Cells in other languages begin with two signs.
+        // Cells in other languages begin with `%%`.
         let python = cells
             .iter()
             .filter(|cell| !cell.source.trim_start().starts_with("%%"));
@@ -97,7 +97,7 @@ impl Needs {
     }
 }
 
-/// What a line imports: nothing but plain names of modules and of what is in them.
+/// Returns the imports of a line: only plain names of modules and of names in modules.
 fn imported(line: &str) -> Vec<String> {
     let line = line.split(['#', ';']).next().unwrap_or_default();
     let is_name = |text: &str| {
@@ -105,7 +105,7 @@ fn imported(line: &str) -> Vec<String> {
         begins_well && text.chars().all(|c| c.is_alphanumeric() || c == '_')
     };
     let is_path = |text: &str| text.split('.').all(is_name);
-    // `a as b` is `a`.
+    // Strips the alias: `a as b` becomes `a`.
     let original = |text: &str| {
         text.split_whitespace()
             .next()
@@ -126,7 +126,7 @@ fn imported(line: &str) -> Vec<String> {
     if !is_path(module) {
         return Vec::new();
     }
-    // Names in parentheses may go on in the next lines: those are left to the kernel.
+    // A list in parentheses may continue in the next lines; the names there are ignored.
     let names = names.trim().trim_start_matches('(').trim_end_matches(')');
     let names = names.split(',').map(original);
     let members = names.filter(|name| is_name(name) || name == "*");

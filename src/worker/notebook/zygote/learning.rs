@@ -1,4 +1,4 @@
-//! Which imports are worth making ahead. Pure.
+//! Decides which imports are worth doing in advance. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -6,23 +6,24 @@ use serde::{Deserialize, Serialize};
 
 /// How many executed decks are remembered.
 const MEMORY: usize = 12;
-/// What a deck counts in comparison to the one that was executed after it.
+/// The weight of a deck relative to the one that was executed after it.
 const AGEING: f64 = 0.9;
-/// What an import is taken to cost that has never been made, in milliseconds.
+/// The assumed cost of an import that has never been done, in milliseconds.
 const UNKNOWN_COST: f64 = 100.0;
-/// What must be saved, in milliseconds for the decks of late, for a new process to be worth it.
+/// The minimum saving, in milliseconds over the recent decks, for which a new process is started.
 const WORTH: f64 = 20.0;
-/// How many decks of late must have had to do without, for a new process to be worth it while others wait for kernels.
+/// The number of recent decks without their imports for which a new process is started even while others wait for
+/// kernels.
 const MISSES: usize = 3;
 
-/// What the decks of late imported, and what is known of imports.
+/// The imports of recent decks, and the known costs of imports.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Learning {
-    /// The latest first.
+    /// The imports of each deck, the latest first.
     decks: VecDeque<BTreeSet<String>>,
-    /// Milliseconds.
+    /// The costs of imports, in milliseconds.
     costs: BTreeMap<String, f64>,
-    /// What cannot be imported ahead.
+    /// Imports that cannot be done in advance.
     rejected: BTreeSet<String>,
     /// Whether the latest deck was executed by this process.
     #[serde(skip)]
@@ -37,17 +38,17 @@ impl Learning {
         self.is_current = true;
     }
 
-    /// All that the decks of late imported.
+    /// Returns all imports of the recent decks.
     pub(super) fn all(&self) -> BTreeSet<String> {
         self.decks.iter().flatten().cloned().collect()
     }
 
-    /// Remembers that an import cannot be made ahead.
+    /// Records that an import cannot be done in advance.
     pub(super) fn reject(&mut self, unit: String) {
         self.rejected.insert(unit);
     }
 
-    /// Remembers which of the wanted imports were made, and what they cost.
+    /// Records which of the selected imports were done, and their costs.
     pub(super) fn imported(&mut self, wanted: &BTreeSet<String>, made: &BTreeMap<String, f64>) {
         self.costs
             .extend(made.iter().map(|(unit, cost)| (unit.clone(), *cost)));
@@ -55,16 +56,17 @@ impl Learning {
         self.rejected.extend(missing.cloned());
     }
 
-    /// Forgets what is known of imports: the installed packages may have changed.
+    /// Discards the costs and rejections of imports: the installed packages may have changed.
     pub(super) fn forget_costs(&mut self) {
         self.costs.clear();
         self.rejected.clear();
     }
 
-    /// The imports that save the most time, if they save enough more than the current ones.
+    /// Returns the imports that save the most time, if they save enough more than the current ones.
     ///
-    /// Only decks that import all of them can use them: so these are the imports of one deck, or what two have in common.
-    /// When nobody waits for a kernel, the latest deck is the one that is being edited, and the only one that counts.
+    /// Only decks that import all of them can use them, so these are the imports of one deck, or those that two have in
+    /// common. While no deck waits for a kernel, the latest deck is the one being edited, and only that one is
+    /// considered.
     pub(super) fn better_than(
         &self,
         current: &BTreeSet<String>,
@@ -92,7 +94,7 @@ impl Learning {
         (is_worth_it && (!is_busy || misses.count() >= MISSES)).then_some(best)
     }
 
-    /// What imports save, in milliseconds; decks count the less the longer ago they were executed.
+    /// Returns the time that imports save, in milliseconds; older decks have less weight.
     fn saved(&self, decks: &[BTreeSet<String>], imports: &BTreeSet<String>) -> f64 {
         let cost = |unit: &String| self.costs.get(unit).copied().unwrap_or(UNKNOWN_COST);
         let cost: f64 = imports.iter().map(cost).sum();
@@ -124,7 +126,7 @@ mod tests {
         learning.note(set(&["a", "own"]));
         let wanted = learning.better_than(&set(&[]), false).unwrap();
         assert_eq!(wanted, set(&["a", "own"]));
-        // It is found out what cannot be imported, and what it costs.
+        // Of these, only `a` could be imported.
         learning.imported(&wanted, &[("a".to_owned(), 300.0)].into());
         assert_eq!(learning.better_than(&set(&["a"]), false), None);
         learning.note(set(&["b", "c"]));
@@ -147,7 +149,7 @@ mod tests {
         learning.reject("x".to_owned());
         assert_eq!(learning.better_than(&set(&[]), true), Some(set(&["a"])));
         assert_eq!(learning.all(), set(&["a", "b", "c", "x"]));
-        // Nobody knows which deck a new session is about.
+        // A new session may be about any of the decks.
         let text = serde_json::to_string(&learning).unwrap();
         let mut next: Learning = serde_json::from_str(&text).unwrap();
         assert_eq!(next.better_than(&set(&[]), false), Some(set(&["a"])));

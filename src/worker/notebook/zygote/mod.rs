@@ -1,9 +1,9 @@
-//! Zygotes: processes that have loaded `ipykernel`, and what decks import, and fork a kernel in a moment.
+//! Zygotes: processes that have loaded `ipykernel` and modules that decks import, and quickly fork a kernel.
 //!
-//! For each kernelspec of Python there is one zygote with nothing but `ipykernel`, and at most one more that has imported what
-//! the decks of late import. The latter is replaced, by a new process, when other imports would save more time: a process that
-//! forks kernels never imports anything. A deck gets a forked kernel only if it cannot tell it from one of its own
-//! ([`Needs`]); whatever fails, kernels are started by their command.
+//! For each kernelspec of Python there is one zygote with only `ipykernel`, and at most one more that has imported what
+//! recent decks import. The latter is replaced by a new process when other imports would save more time: a process that
+//! forks kernels does no further imports. A deck gets a forked kernel only if it cannot distinguish it from a kernel of
+//! its own ([`Needs`]). If anything fails, kernels are started by their command.
 
 mod imports;
 mod learning;
@@ -27,17 +27,17 @@ use process::Unusable;
 pub(super) use process::Zygote;
 use record::Record;
 
-/// How often zygotes of a kernelspec may fail before they are left alone.
+/// After this many failures, the zygotes of a kernelspec are not used any more.
 const FAILURES: u32 = 3;
-/// How often a zygote is started anew without an import that it may not do.
+/// How often a zygote is started again without an import that is not possible in it.
 const ATTEMPTS: usize = 8;
 
-/// The zygotes that the workers of a pool share: as long as there is a worker.
+/// The zygotes that the workers of a pool share; they exist as long as there is a worker.
 #[derive(Clone, Debug, Default)]
 pub struct SharedZygotes(Arc<Mutex<Weak<Zygotes>>>);
 
 impl SharedZygotes {
-    /// Those that other workers use, or new ones.
+    /// Returns the zygotes of the other workers, or new ones.
     pub(super) fn get(&self, runtime_dir: &Path, record: Option<&Path>) -> Arc<Zygotes> {
         let mut shared = lock(&self.0);
         if let Some(zygotes) = shared.upgrade() {
@@ -68,7 +68,8 @@ struct Environment {
     spec: KernelSpec,
     runtime_dir: PathBuf,
     record: Option<Arc<Record>>,
-    /// The one without imports of decks. Locked while it starts, so that decks that run at once wait for one process.
+    /// The zygote without imports of decks. Locked while it starts, so that decks that run at the same time wait for
+    /// one process.
     base: tokio::sync::Mutex<Option<Arc<Zygote>>>,
     state: Mutex<State>,
 }
@@ -90,7 +91,7 @@ struct Building {
 }
 
 impl Zygotes {
-    /// The fastest way to a kernel in which a deck runs as in one of its own.
+    /// Returns the fastest way to start a kernel that a deck cannot distinguish from one of its own.
     pub(super) async fn launcher(&self, name: &str, spec: &KernelSpec, needs: &Needs) -> Launcher {
         let environment = self.environment(name, spec);
         if needs.trust == Trust::Nothing {
@@ -109,7 +110,7 @@ impl Zygotes {
         }
     }
 
-    /// Remembers what an executed deck imports.
+    /// Records the imports of an executed deck.
     pub(super) fn note(&self, name: &str, spec: &KernelSpec, needs: &Needs) {
         if needs.trust == Trust::Imports {
             let environment = self.environment(name, spec);
@@ -117,7 +118,8 @@ impl Zygotes {
         }
     }
 
-    /// What a deck of this course needs, for a kernel before the first one: all that earlier processes have seen.
+    /// Returns the expected needs of a deck of this course, for the first kernel: all imports that earlier processes
+    /// recorded.
     pub(super) fn expected(&self, name: &str, spec: &KernelSpec) -> Needs {
         let environment = self.environment(name, spec);
         let imports = environment.state().learning.all();
@@ -127,20 +129,20 @@ impl Zygotes {
         }
     }
 
-    /// Has the imports of late made by a new zygote, if that is worth it. Returns when it is ready.
+    /// Starts a zygote with the imports of recent decks, if that is worthwhile. Returns when it is ready.
     pub(super) async fn learn(&self, name: &str, spec: &KernelSpec) {
         if let Some(mut done) = self.environment(name, spec).start_building(false) {
-            // Its other end goes away when it is ready.
+            // The sender is dropped when it is ready.
             let _ = done.changed().await;
         }
     }
 
-    /// The same while decks wait for kernels: then it must be worth more. Returns at once.
+    /// Does the same while decks wait for kernels, which requires a larger benefit. Returns at once.
     pub(super) fn learn_while_busy(&self, name: &str, spec: &KernelSpec) {
         self.environment(name, spec).start_building(true);
     }
 
-    /// Gives up a zygote whose kernel could not be used.
+    /// Stops using a zygote whose kernel failed.
     pub(super) async fn distrust(
         &self,
         name: &str,
@@ -173,7 +175,7 @@ impl Zygotes {
         }
     }
 
-    /// Ends all zygotes, and waits until they are gone.
+    /// Ends all zygotes, and waits until they have ended.
     pub(super) async fn end(self) {
         let environments = self
             .environments
@@ -242,7 +244,7 @@ impl Environment {
         lock(&self.state)
     }
 
-    /// Changes what is known of imports, and records it for later processes.
+    /// Changes the record of imports, and saves it for later processes.
     fn learn_of(&self, change: impl FnOnce(&mut Learning)) {
         let mut state = self.state();
         let before = state.learning.clone();
@@ -256,7 +258,7 @@ impl Environment {
         }
     }
 
-    /// The zygote without imports of decks, started if need be.
+    /// Returns the zygote without imports of decks, which is started if needed.
     async fn base(&self) -> Option<Arc<Zygote>> {
         let mut base = self.base.lock().await;
         if let Some(zygote) = base.as_ref().filter(|zygote| zygote.is_alive()) {
@@ -275,7 +277,7 @@ impl Environment {
                 None
             }
             Err(Unusable::Zygote(reason) | Unusable::Import { reason, .. }) => {
-                // What keeps one from working is there for the next one as well.
+                // The next one would fail for the same reason.
                 self.state().failures = FAILURES;
                 tracing::info!(
                     kernel = self.name,
@@ -288,8 +290,8 @@ impl Environment {
         base.clone()
     }
 
-    /// Starts a zygote with the imports of late in the background, if that is worth it. Returns what is closed when the one
-    /// that is being started is ready.
+    /// Starts a zygote with the imports of recent decks in the background, if that is worthwhile. Returns a channel
+    /// that is closed when the zygote being started is ready.
     fn start_building(self: &Arc<Self>, is_busy: bool) -> Option<watch::Receiver<()>> {
         let mut state = self.state();
         if let Some(building) = &state.building
@@ -318,7 +320,7 @@ impl Environment {
         Some(done)
     }
 
-    /// Replaces the zygote that has learned imports.
+    /// Replaces the zygote that has imports of decks.
     async fn build(self: Arc<Self>, mut wanted: BTreeSet<String>) {
         for _ in 0..ATTEMPTS {
             if wanted.is_empty() {
@@ -327,7 +329,7 @@ impl Environment {
             match Zygote::start(&self.name, &self.spec, &self.runtime_dir, &wanted).await {
                 Ok(zygote) => {
                     self.learn_of(|learning| learning.imported(&wanted, zygote.imports()));
-                    // Its predecessor lives as long as it has kernels.
+                    // The previous one lives as long as it has kernels.
                     self.state().learned = Some(Arc::new(zygote));
                     return;
                 }

@@ -1,4 +1,4 @@
-//! One zygote: a Python process that forks kernels, and what is said between it and us.
+//! One zygote: a Python process that forks kernels, and the communication with it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::process::ExitStatusExt;
@@ -24,30 +24,30 @@ use crate::parallel::lock;
 use crate::worker::process::{ChildTree, Exit, ForkedEnd, Log};
 use crate::worker::renderers::KernelSpec;
 
-/// The program that runs in Python: file names and contents, the one that is started first.
+/// The Python program: file names and contents; the first one is started.
 const PROGRAM: [(&str, &str); 2] = [
     ("zygote.py", include_str!("zygote.py")),
     ("preload.py", include_str!("preload.py")),
 ];
-/// How long one import, or the kernel's own imports, may take.
+/// The time limit for one import, and for the kernel's own imports.
 const IMPORT_LIMIT: Duration = Duration::from_secs(60);
-/// How long a fork may take.
+/// The time limit for a fork.
 const FORK_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long what a zygote said before it ended may take to reach us.
+/// How long messages that a zygote sent before it ended may take to arrive.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Why there is no zygote.
+/// Why a zygote could not be started.
 #[derive(Debug)]
 pub(super) enum Unusable {
-    /// An import cannot be done ahead.
+    /// An import cannot be done in advance.
     Import {
-        /// Which.
+        /// The import.
         unit: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// There cannot be any.
+    /// No zygote can be started.
     Zygote(String),
     /// It was killed while it started.
     Killed(String),
@@ -59,11 +59,11 @@ pub(in crate::worker::notebook) struct Zygote {
     tree: ChildTree,
     orders: mpsc::UnboundedSender<Value>,
     state: Arc<State>,
-    /// First parts of the names of the modules that are loaded.
+    /// The first parts of the names of the loaded modules.
     names: BTreeSet<String>,
-    /// What was imported for decks, and how many milliseconds it took.
+    /// The imports done for decks, with their duration in milliseconds.
     imports: BTreeMap<String, f64>,
-    /// Has the program, and is its working directory.
+    /// Contains the program, and is its working directory.
     _directory: TempDir,
 }
 
@@ -76,11 +76,11 @@ struct Children {
     waiting: HashMap<u64, Waiting>,
     living: HashMap<u32, ForkedEnd>,
     is_over: bool,
-    /// Whether modules that it has loaded are not what is installed now.
+    /// Whether modules that it has loaded differ from those installed now.
     is_outdated: bool,
 }
 
-/// A fork that was asked for.
+/// A requested fork.
 #[derive(Debug)]
 struct Waiting {
     what: String,
@@ -93,7 +93,7 @@ impl State {
         lock(&self.0)
     }
 
-    /// The zygote is gone: no more answers, and its kernels die with it.
+    /// Handles the end of the zygote: there are no more answers, and its kernels are killed.
     fn end(&self) {
         let mut children = self.lock();
         children.is_over = true;
@@ -104,7 +104,7 @@ impl State {
     }
 }
 
-/// What the program says.
+/// A message of the program.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Said {
@@ -136,7 +136,7 @@ enum Said {
 type Lines = tokio::io::Lines<BufReader<OwnedReadHalf>>;
 
 impl Zygote {
-    /// Starts a zygote that has imported what is named, as far as it is installed.
+    /// Starts a zygote that has done the given imports, as far as the modules are installed.
     pub(super) async fn start(
         name: &str,
         spec: &KernelSpec,
@@ -211,35 +211,36 @@ impl Zygote {
         })
     }
 
-    /// What it has imported for decks, and how many milliseconds it took.
+    /// Returns the imports done for decks, with their duration in milliseconds.
     pub(super) fn imports(&self) -> &BTreeMap<String, f64> {
         &self.imports
     }
 
-    /// Whether it has imported anything for decks.
+    /// Returns whether it has done any imports for decks.
     pub(in crate::worker::notebook) fn has_imports(&self) -> bool {
         !self.imports.is_empty()
     }
 
-    /// Whether it can fork.
+    /// Returns whether it can fork.
     pub(super) fn is_alive(&self) -> bool {
         let state = self.state.lock();
         !self.tree.has_exited() && !state.is_over && !state.is_outdated
     }
 
-    /// Whether modules that it has loaded are not what is installed now.
+    /// Returns whether modules that it has loaded differ from those installed now.
     pub(super) fn is_outdated(&self) -> bool {
         self.state.lock().is_outdated
     }
 
-    /// Whether a deck cannot tell one of its kernels from one that was started for it alone.
+    /// Returns whether a deck cannot distinguish one of its kernels from one that was started for it alone.
     pub(in crate::worker::notebook) fn suits(&self, needs: &Needs) -> bool {
         let enough = match needs.trust {
             Trust::Nothing => false,
             Trust::Kernel => self.imports.is_empty(),
             Trust::Imports => self.imports.keys().all(|unit| needs.imports.contains(unit)),
         };
-        // A module of the deck's own must be found, and no other one of its name; matplotlib reads settings beside the deck.
+        // A module of the deck must be found instead of a loaded one of the same name; matplotlib reads settings from
+        // the deck's directory.
         let own_settings = needs.own.contains("matplotlibrc") && self.names.contains("matplotlib");
         enough && needs.own.is_disjoint(&self.names) && !own_settings
     }
@@ -309,27 +310,27 @@ impl Zygote {
         let tree = answer
             .map_err(|_| format!("it did not fork within {} s", FORK_LIMIT.as_secs()))?
             .map_err(|_| "it ended".to_owned())??;
-        // There are writers now: before, the pipes would have been at their end.
+        // Started only now that the pipes have writers: before, they would have been at their end.
         for stream in streams {
             tokio::spawn(log.clone().record(what.clone(), stream));
         }
         Ok(tree)
     }
 
-    /// Ends it and waits until it is gone.
+    /// Ends it and waits until it has ended.
     pub(super) async fn end(self) {
         self.tree.end_within(Duration::ZERO).await;
     }
 }
 
-/// A kernelspec whose program is a Python that runs a module of `ipykernel`, taken to pieces.
+/// The parts of a kernelspec that runs a module of `ipykernel` in Python.
 struct Interpreter<'a> {
     program: &'a str,
-    /// Options of the interpreter.
+    /// The options of the interpreter.
     options: &'a [String],
-    /// The module that it runs.
+    /// The name of the module.
     module: &'a str,
-    /// How many of the words after the program come before the arguments of the module.
+    /// The number of words before the arguments of the module, without the program.
     arguments: usize,
 }
 
@@ -361,7 +362,7 @@ async fn write(writer: &mut OwnedWriteHalf, message: &Value) -> std::io::Result<
     writer.write_all(format!("{message}\n").as_bytes()).await
 }
 
-/// Sends orders until there can be no more of them.
+/// Sends orders until all senders are dropped.
 async fn send(mut orders: mpsc::UnboundedReceiver<Value>, mut writer: OwnedWriteHalf) {
     while let Some(order) = orders.recv().await {
         if let Err(error) = write(&mut writer, &order).await {
@@ -384,7 +385,7 @@ async fn readiness(
     loop {
         let line = tokio::select! {
             line = timeout(IMPORT_LIMIT, lines.next_line()) => line,
-            // Its own processes may keep the other end open; what it said last is on its way.
+            // Its child processes may keep the pipe open; its last messages are still to be read.
             _ = tree.wait() => match timeout(LAST_WORDS, lines.next_line()).await {
                 Ok(line) => Ok(line),
                 Err(_) => Ok(Ok(None)),
@@ -414,7 +415,7 @@ async fn readiness(
     }
 }
 
-/// Takes what a zygote says until it is gone.
+/// Handles the messages of a zygote until it ends.
 async fn listen(mut lines: Lines, orders: mpsc::WeakUnboundedSender<Value>, state: Arc<State>) {
     while let Ok(Some(line)) = lines.next_line().await {
         match serde_json::from_str(&line) {
@@ -426,7 +427,7 @@ async fn listen(mut lines: Lines, orders: mpsc::WeakUnboundedSender<Value>, stat
                 let (tree, end) = ChildTree::forked(waiting.what, pid, waiting.log);
                 children.living.insert(pid, end);
                 drop(children);
-                // Who does not wait any more wants no kernel: dropping it kills it.
+                // If there is no receiver any more, dropping the kernel's process kills it.
                 let _ = waiting.answer.send(Ok(tree));
             }
             Ok(Said::Refused {
@@ -444,7 +445,7 @@ async fn listen(mut lines: Lines, orders: mpsc::WeakUnboundedSender<Value>, stat
                 if let Some(end) = state.lock().living.remove(&pid) {
                     end.tell(Exit::Status(ExitStatus::from_raw(status)));
                 }
-                // Only now its number may be given to another process.
+                // Its process id may be reused only after this.
                 if let Some(orders) = orders.upgrade() {
                     let _ = orders.send(json!({"reap": pid}));
                 }

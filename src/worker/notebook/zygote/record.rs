@@ -1,6 +1,7 @@
-//! What is known of imports, kept between processes: the first edit of a day finds its modules imported.
+//! The recorded imports of decks, stored for later processes, so that even the first edit of a session finds its
+//! modules imported.
 //!
-//! It only makes things faster: a record that cannot be read or written is none.
+//! The record only improves speed: if it cannot be read or written, there is none.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,23 +14,23 @@ use crate::parallel::lock;
 
 use super::learning::Learning;
 
-/// A file with what is known, by the names of kernelspecs.
+/// A file with the records, by the names of kernelspecs.
 #[derive(Debug)]
 pub(super) struct Record {
     path: PathBuf,
-    /// Held while the file is changed.
+    /// Locked while the file is changed.
     entries: Mutex<BTreeMap<String, Entry>>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Entry {
-    /// Interpreter and installed distributions: others have other imports.
+    /// The interpreter and installed distributions: the record is not valid for others.
     fingerprint: String,
     learning: Learning,
 }
 
 impl Record {
-    /// Reads the file, if it is there.
+    /// Reads the file, if it exists.
     pub(super) fn new(path: PathBuf) -> Self {
         let text = std::fs::read(&path).unwrap_or_default();
         Self {
@@ -38,14 +39,14 @@ impl Record {
         }
     }
 
-    /// What is known for a kernelspec.
+    /// Returns the record of a kernelspec.
     pub(super) fn read(&self, name: &str, fingerprint: &str) -> Option<Learning> {
         let entries = lock(&self.entries);
         let entry = entries.get(name)?;
         (entry.fingerprint == fingerprint).then(|| entry.learning.clone())
     }
 
-    /// Replaces what is known for a kernelspec. Another process may do the same at the same time: the last one counts.
+    /// Replaces the record of a kernelspec. If another process does the same concurrently, the last one takes effect.
     pub(super) fn write(&self, name: &str, fingerprint: &str, learning: Learning) {
         let mut entries = lock(&self.entries);
         let fingerprint = fingerprint.to_owned();
@@ -83,7 +84,7 @@ mod tests {
         assert_eq!(next.read("python3", "3.11"), Some(learning));
         assert_eq!(next.read("python3", "3.12"), None);
         assert_eq!(next.read("other", "3.11"), None);
-        // There is no such directory: nothing is recorded, and nothing fails.
+        // The directory does not exist: nothing is recorded, and nothing fails.
         Record::new(dir.path().join("gone/x")).write("python3", "", Learning::default());
     }
 }
