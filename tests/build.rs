@@ -439,6 +439,33 @@ fn what_only_selects_gets_everything_that_it_needs() {
 }
 
 #[test]
+fn an_inlined_picture_outside_of_the_course_is_not_embedded() {
+    let course = Course::with_topics(&["a"]);
+    course.write("clm.toml", "[images]\ninline = true\n");
+    course.write(
+        "slides/m/topic_010_a/slides_a.py",
+        "# j2 from 'macros.j2' import header\n# {{ header(\"Eins\", \"One\") }}\n\n\
+         # %% [markdown] lang=\"en\"\n# <img src=\"img/d.png\">\n",
+    );
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(outside.path(), "secret").unwrap();
+    let link = course.path("slides/m/topic_010_a/img/d.png");
+    std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(outside.path(), link).unwrap();
+    let ran = course.build(&["--formats", "notebook"]);
+    let notebook =
+        course.read("output/shared/course-en/Slides/Notebooks/Completed/Part/01 One.ipynb");
+    assert!(notebook.contains("img/d.png"), "{notebook}");
+    assert!(!notebook.contains("c2VjcmV0"), "its bytes are embedded");
+    // It is said once, and the build comes to an end.
+    assert!(
+        ran.stderr.contains("img/d.png") || ran.stdout.contains("img/d.png"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
 fn a_selection_leaves_the_other_outputs_alone() {
     let course = course();
     course.built();

@@ -211,7 +211,6 @@ impl Client {
             return self.refuse(error.message()).await;
         }
         let mut is_over = false;
-        let mut is_there = true;
         let result = loop {
             tokio::select! {
                 biased;
@@ -223,10 +222,10 @@ impl Client {
                     None => return self.refuse("messages of the daemon were not read in time").await,
                 },
                 result = &mut answer => break result,
-                // A client sends nothing while it waits. When it disconnects, this returns and drops the receiver of
-                // the answer, from which the engine sees that the result is no longer needed.
-                read = self.reader.fill_buf(), if is_there => match read {
-                    Ok(read) if !read.is_empty() => is_there = false,
+                // A client sends nothing of interest while it waits. When it disconnects, this returns and drops the
+                // receiver of the answer, from which the engine sees that the result is no longer needed.
+                read = self.reader.fill_buf() => match read.map(<[u8]>::len) {
+                    Ok(length) if length > 0 => self.reader.consume(length),
                     _ => return Ok(()),
                 },
             }

@@ -349,6 +349,14 @@ impl Files for Noting<'_> {
     fn why_unreadable(&self, path: &RelPath) -> Option<std::io::Error> {
         self.files.why_unreadable(path)
     }
+
+    fn is_inside(&self, path: &RelPath) -> bool {
+        self.files.is_inside(path)
+    }
+
+    fn failure(&self, path: &RelPath) -> Option<Diagnostic> {
+        self.files.failure(path)
+    }
 }
 
 /// Computes a digest of everything except files that any source may depend on.

@@ -63,22 +63,16 @@ pub trait Files: Sync {
     fn digest(&self, path: &RelPath) -> Option<Digest>;
 
     /// Returns the error of the system if a file cannot be read now.
-    fn why_unreadable(&self, _path: &RelPath) -> Option<std::io::Error> {
-        None
-    }
+    fn why_unreadable(&self, path: &RelPath) -> Option<std::io::Error>;
 
     /// Returns the size of a file in bytes.
     fn size(&self, path: &RelPath) -> Option<u64>;
 
     /// Returns whether a path stays within the course.
-    fn is_inside(&self, _path: &RelPath) -> bool {
-        true
-    }
+    fn is_inside(&self, path: &RelPath) -> bool;
 
     /// Returns the error about a file that exists but could not be read.
-    fn failure(&self, _path: &RelPath) -> Option<Diagnostic> {
-        None
-    }
+    fn failure(&self, path: &RelPath) -> Option<Diagnostic>;
 }
 
 /// The bytes of a source file and their digest.

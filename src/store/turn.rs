@@ -74,10 +74,11 @@ impl Turn {
             if is_first {
                 match begin() {
                     Err(error) if is_busy(&error) && started.elapsed() < GIVE_UP => {}
-                    result => {
+                    Err(error) => return Err(error),
+                    Ok(transaction) => {
                         let turn = waiting.as_ref().map_or(SHORTEST, Waiting::begin_turn);
                         *lock(&self.ours) = Some(Instant::now() + turn);
-                        return result;
+                        return Ok(transaction);
                     }
                 }
             }

@@ -58,12 +58,12 @@ impl Flood {
         if total == 0 {
             return None;
         }
-        let mut files: Vec<(&String, &usize)> = counted.iter().collect();
+        let files = counted.iter().filter(|(file, _)| !file.is_empty());
+        let mut files: Vec<(&String, &usize)> = files.collect();
         files.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         let named: Vec<String> = files
             .iter()
             .take(FILES)
-            .filter(|(file, _)| !file.is_empty())
             .map(|(file, count)| format!("{count} in {file}"))
             .collect();
         let more = match files.len().saturating_sub(FILES) {
@@ -113,6 +113,16 @@ mod tests {
              `--message-format short` shows all"
         );
         assert_eq!(flood.rest(), None);
+        for number in 0..6 {
+            let warning = Diagnostic::warning(format!("odd {number}"));
+            let named = warning.clone().at(format!("{}.py", number % 4), None);
+            flood.admit(&named);
+            flood.admit(&warning);
+        }
+        assert_eq!(
+            flood.rest().unwrap(),
+            "... 12 more warnings (2 in 0.py, 2 in 1.py, 1 in 2.py and 1 more file); `--message-format short` shows all"
+        );
         let error = Diagnostic::error("NameError: x\nmore")
             .detail("Traceback")
             .hint("h");

@@ -52,6 +52,18 @@ impl Execution<'_, '_> {
         Ok(self.round.session.store.abandon(queued)?)
     }
 
+    /// Ends everything that runs, after an error.
+    pub(super) async fn drop_running(&mut self) {
+        self.round.in_flight.workers.shutdown().await;
+        let in_flight = std::mem::take(&mut self.round.in_flight.running);
+        for running in in_flight.values() {
+            self.superseded_event(running);
+            // Or nothing could make it until the lease ends. The store may be what failed.
+            let store = self.round.session.store;
+            let _ = store.finish(&running.lease, JobEnd::Superseded, None);
+        }
+    }
+
     fn superseded_event(&self, running: &Running) {
         running.span.record("status", Status::Superseded.name());
         let action = &running.queued.action;

@@ -206,7 +206,7 @@ impl<'a> Round<'a> {
         };
         let result = execution.work().await;
         if result.is_err() {
-            execution.round.in_flight.workers.shutdown().await;
+            execution.drop_running().await;
             execution.round.restless.end_all(now_ns());
         }
         let untouched = execution.settle_states();

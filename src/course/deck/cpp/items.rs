@@ -97,6 +97,7 @@ fn conditional<'a>(piece: &Piece<'a>, is_variable: &dyn Fn(&str) -> bool, item: 
         item.shown.extend(inner.shown);
         item.names.extend(inner.names);
         item.members.extend(inner.members);
+        item.operands.extend(inner.operands);
     }
 }
 
@@ -244,6 +245,9 @@ mod tests {
         let items = items(code, &|_| false);
         assert_eq!(items[0].names, ["S"]);
         assert_eq!(items[0].members, ["f"]);
+        assert!(items[0].operands.contains(&"S"));
+        let code = "#if 1\nS operator+(S a, S b) { return a; }\n#endif";
+        let items = super::items(code, &|_| false);
         assert!(items[0].operands.contains(&"S"));
     }
 }
