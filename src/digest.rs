@@ -60,7 +60,7 @@ pub fn sha256_of_file(path: &Path) -> io::Result<String> {
 }
 
 /// Computes the SHA-256 of a file like [`sha256_of_file`], or returns `None` if the file does not have the digest.
-pub fn sha256_of_content(path: &Path, digest: Digest) -> io::Result<Option<String>> {
+pub(crate) fn sha256_of_content(path: &Path, digest: Digest) -> io::Result<Option<String>> {
     let (mut sha256, mut hasher) = (Sha256::new(), blake3::Hasher::new());
     read_in_pieces(path, |bytes| {
         sha256.update(bytes);

@@ -30,7 +30,7 @@ pub struct Error {
 }
 
 /// The result of any function whose failure can end a command.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// Returns an error in usage, configuration or specification.
@@ -130,7 +130,7 @@ impl Error {
 }
 
 /// Returns whether an error means that the file system accepts no further data: it is full, or read-only.
-pub fn stops_all(error: &std::io::Error) -> bool {
+pub(crate) fn stops_all(error: &std::io::Error) -> bool {
     use std::io::ErrorKind as Io;
     matches!(
         error.kind(),
@@ -139,7 +139,7 @@ pub fn stops_all(error: &std::io::Error) -> bool {
 }
 
 /// The hint of errors that the author cannot have caused.
-pub const BUG_HINT: &str = "this is a bug in clm: please report it with this message, the file it is about and what `clm doctor` prints";
+pub(crate) const BUG_HINT: &str = "this is a bug in clm: please report it with this message, the file it is about and what `clm doctor` prints";
 
 /// The purpose of a directory: for some of them the user can choose another directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +167,7 @@ impl Dir {
 }
 
 /// Returns a hint about a failure of the system, by its cause, or `None` if the cause needs no explanation.
-pub fn io_hint(dir: Dir, what: &str, error: &std::io::Error) -> Option<String> {
+pub(crate) fn io_hint(dir: Dir, what: &str, error: &std::io::Error) -> Option<String> {
     use std::io::ErrorKind as Io;
     let is_reading = matches!(what, "read" | "open" | "look at" | "list");
     let other = dir.other();
@@ -221,7 +221,7 @@ const MEMORY: &str =
     "memory has run out: close other programs, or build with fewer workers (`-j 1`)";
 
 /// Returns a hint about the failure of a program, by what it printed, or `None` if that is not about the system.
-pub fn hint_in_text(text: &str) -> Option<&'static str> {
+pub(crate) fn hint_in_text(text: &str) -> Option<&'static str> {
     const SIGNS: [(&[&str], &str); 7] = [
         (
             &[

@@ -49,7 +49,7 @@ pub struct Diagnostic {
 
 /// Serializes diagnostics as one JSON text (the empty text if there are none), for `#[serde(with = ..)]`. Formats
 /// without field names cannot omit fields, as the derived implementation does.
-pub mod as_json {
+pub(crate) mod as_json {
     use serde::de::Error as _;
     use serde::ser::Error as _;
     use serde::{Deserialize as _, Deserializer, Serializer};
@@ -57,7 +57,7 @@ pub mod as_json {
     use super::Diagnostic;
 
     /// Serializes diagnostics.
-    pub fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         diagnostics: &impl AsRef<[Diagnostic]>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -71,7 +71,7 @@ pub mod as_json {
     }
 
     /// Deserializes diagnostics.
-    pub fn deserialize<'de, D: Deserializer<'de>, T: From<Vec<Diagnostic>>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>, T: From<Vec<Diagnostic>>>(
         deserializer: D,
     ) -> Result<T, D::Error> {
         let found = match <&str>::deserialize(deserializer)? {
@@ -379,7 +379,7 @@ fn is_zero(number: &u64) -> bool {
 
 /// A sender of events. It is cheap to clone; events sent after the receiver is dropped are discarded.
 #[derive(Clone, Debug)]
-pub struct Events {
+pub(crate) struct Events {
     reader: mpsc::Sender<Event>,
     /// The buffered events of a sender that holds them back; `None` inside once they are released.
     held: Option<Arc<Mutex<Option<Vec<Event>>>>>,
@@ -387,14 +387,14 @@ pub struct Events {
 
 impl Events {
     /// Creates a sender and its receiver.
-    pub fn channel() -> (Self, mpsc::Receiver<Event>) {
+    pub(crate) fn channel() -> (Self, mpsc::Receiver<Event>) {
         let (reader, receiver) = mpsc::channel();
         (Self { reader, held: None }, receiver)
     }
 
     /// Returns another sender to the same receiver. It buffers what it and its clones send until it is released.
     #[must_use]
-    pub fn held_back(&self) -> Self {
+    pub(crate) fn held_back(&self) -> Self {
         Self {
             reader: self.reader.clone(),
             held: Some(Arc::new(Mutex::new(Some(Vec::new())))),
@@ -402,7 +402,7 @@ impl Events {
     }
 
     /// Sends the buffered events, and ends the buffering.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         let Some(held) = &self.held else { return };
         // The lock is held until all are sent, so that no later event overtakes them.
         let mut held = lock(held);
@@ -412,7 +412,7 @@ impl Events {
     }
 
     /// Sends an event, or buffers it.
-    pub fn emit(&self, event: Event) {
+    pub(crate) fn emit(&self, event: Event) {
         if let Some(held) = &self.held {
             let mut held = lock(held);
             if let Some(held) = held.as_mut() {

@@ -15,7 +15,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::Whence;
 
 /// Opens a regular file for reading. Symbolic links are followed.
-pub fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     Ok(open_with_metadata(path)?.0)
 }
 
@@ -35,7 +35,7 @@ fn open_with_metadata(path: &Path) -> io::Result<(File, Metadata)> {
 }
 
 /// Opens a directory.
-pub fn open_dir(path: &Path) -> io::Result<File> {
+pub(crate) fn open_dir(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_NONBLOCK;
     OpenOptions::new()
         .read(true)
@@ -45,12 +45,12 @@ pub fn open_dir(path: &Path) -> io::Result<File> {
 
 /// Opens a regular file for writing without changing it, or creates it with access for this user alone. Used for files
 /// that are only locked.
-pub fn open_or_create(path: &Path) -> io::Result<File> {
+pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
     create(path, &mut OpenOptions::new())
 }
 
 /// Opens a regular file for writing, or creates it with access for this user alone. Further options are in `options`.
-pub fn create(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+pub(crate) fn create(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     match std::fs::metadata(path) {
         Ok(found) => check(found.file_type())?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -68,7 +68,7 @@ pub fn create(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 }
 
 /// Reads the bytes of a regular file.
-pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let (mut file, metadata) = open_with_metadata(path)?;
     let mut bytes = Vec::new();
     // A file that does not fit into memory must cause an error, not an abort.
@@ -81,17 +81,17 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Reads the text of a regular file. Text that is not UTF-8 is an error of the kind `InvalidData`.
-pub fn read_to_string(path: &Path) -> io::Result<String> {
+pub(crate) fn read_to_string(path: &Path) -> io::Result<String> {
     String::from_utf8(read(path)?)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
 /// What the names of files begin with that are not yet complete.
-pub const UNFINISHED: &str = ".clm-";
+pub(crate) const UNFINISHED: &str = ".clm-";
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// This user.
     Private,
     /// Whoever the umask allows.
@@ -100,7 +100,7 @@ pub enum Access {
 
 /// Replaces a file, or creates it, as a whole or not at all: `write` gets an empty file in the same directory, which is
 /// then renamed. It is not synced.
-pub fn replace(
+pub(crate) fn replace(
     path: &Path,
     access: Access,
     write: impl FnOnce(&mut File) -> io::Result<()>,
@@ -121,7 +121,7 @@ pub fn replace(
 }
 
 /// Why something cannot be used as a file; none for a regular file.
-pub fn not_a_file(kind: FileType) -> Option<&'static str> {
+pub(crate) fn not_a_file(kind: FileType) -> Option<&'static str> {
     if kind.is_file() {
         None
     } else if kind.is_dir() {
@@ -139,7 +139,7 @@ pub fn not_a_file(kind: FileType) -> Option<&'static str> {
 
 /// Returns whether an error of accessing a path means that nothing exists there. Other errors do not say whether
 /// something exists.
-pub fn is_gone(error: &io::Error) -> bool {
+pub(crate) fn is_gone(error: &io::Error) -> bool {
     let kind = error.kind();
     matches!(
         kind,
@@ -157,12 +157,12 @@ fn check(kind: FileType) -> io::Result<()> {
 
 /// Copies a regular file with its permissions. The copy is made inside the kernel, as a reflink if the file system
 /// supports that, and holes stay holes.
-pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     copy_and(from, to, |_, _| ())
 }
 
 /// Copies a regular file like [`copy`], with its modification time if the file system can store that.
-pub fn copy_with_time(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn copy_with_time(from: &Path, to: &Path) -> io::Result<()> {
     copy_and(from, to, |metadata, target| {
         // The time is only a convenience, so errors are ignored.
         if let Ok(modified) = metadata.modified() {
@@ -185,7 +185,7 @@ fn copy_and(from: &Path, to: &Path, finish: impl FnOnce(&Metadata, &File)) -> io
 }
 
 /// Copies the content of a file to an empty file. Holes stay holes.
-pub fn copy_content(source: &mut File, target: &mut File) -> io::Result<()> {
+pub(crate) fn copy_content(source: &mut File, target: &mut File) -> io::Result<()> {
     let metadata = source.metadata()?;
     copy_known(source, &metadata, target)
 }

@@ -6,7 +6,7 @@
 
 /// Limits the allocator to one arena per processor. By default it has up to eight, each with free memory of its own,
 /// although no more threads than processors run at a time.
-pub fn share() {
+pub(crate) fn share() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         let arenas = i32::try_from(crate::parallel::processors()).unwrap_or(i32::MAX);
@@ -18,7 +18,7 @@ pub fn share() {
 }
 
 /// Returns free memory to the system, where the allocator does not do so by itself.
-pub fn release() {
+pub(crate) fn release() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: any thread may call this at any time; only unused memory is affected.
     unsafe {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// A mounted file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
+pub(crate) struct Mount {
     /// The mount point.
     pub point: PathBuf,
     /// The type of the file system, such as `ext4` or `fuse.sshfs`.
@@ -14,12 +14,12 @@ pub struct Mount {
 }
 
 /// Returns all mounts; later ones cover earlier ones. The list is empty on systems without such a table.
-pub fn all() -> Vec<Mount> {
+pub(crate) fn all() -> Vec<Mount> {
     parse(&std::fs::read("/proc/self/mountinfo").unwrap_or_default())
 }
 
 /// Parses a table in the format of `/proc/self/mountinfo`.
-pub fn parse(table: &[u8]) -> Vec<Mount> {
+pub(crate) fn parse(table: &[u8]) -> Vec<Mount> {
     let lines = table.split(|byte| *byte == b'\n');
     let mount = |line: &[u8]| {
         let mut fields = line.split(|byte| *byte == b' ');

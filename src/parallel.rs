@@ -12,32 +12,35 @@ const CHUNK: usize = 64;
 /// How many items a thread takes at once if they are computed.
 const COMPUTED: usize = 4;
 /// The name of the span around the work of another thread.
-pub const BESIDE: &str = "beside";
+pub(crate) const BESIDE: &str = "beside";
 
 /// Calls `look` for every item and returns the results in order. For many items that take hardly any time each.
-pub fn map<T: Sync, R: Send>(items: &[T], look: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(crate) fn map<T: Sync, R: Send>(items: &[T], look: impl Fn(&T) -> R + Sync) -> Vec<R> {
     in_chunks(items, CHUNK, processors().min(THREADS), look)
 }
 
 /// Calls `work` for every item and returns the results in order. For items that take long, with large differences.
-pub fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(crate) fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     in_chunks(items, 1, processors().min(THREADS), work)
 }
 
 /// Calls `work` for every item and returns the results in order. For items that need a processor and hardly any file
 /// access.
-pub fn compute<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(crate) fn compute<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     in_chunks(items, COMPUTED, processors(), work)
 }
 
 /// Locks a mutex even if a thread panicked while it had the lock. The data is consistent in this case, too, since
 /// related changes are made in one step or in a transaction.
-pub fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs `other` on another thread and `here` on this one, and returns both results. Panics are passed on.
-pub fn beside<A: Send, B>(other: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
+pub(crate) fn beside<A: Send, B>(
+    other: impl FnOnce() -> A + Send,
+    here: impl FnOnce() -> B,
+) -> (A, B) {
     // The parent of a span is the current span of the thread that creates it, so it is created here.
     let span = debug_span!(BESIDE);
     std::thread::scope(|scope| {
@@ -88,7 +91,7 @@ fn in_chunks<T: Sync, R: Send>(
 }
 
 /// Returns how many processors this process may use.
-pub fn processors() -> usize {
+pub(crate) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -30,7 +30,7 @@ const OWN_NAMES: &[&str] = &[
 ];
 
 /// Creates a directory and its missing parents with access for this user alone. An existing directory is not changed.
-pub fn create_dir_all(dir: &Path) -> io::Result<()> {
+pub(crate) fn create_dir_all(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
@@ -38,13 +38,13 @@ pub fn create_dir_all(dir: &Path) -> io::Result<()> {
 }
 
 /// Writes a file with access for this user alone. The permissions of an existing file are not changed.
-pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = files::create(path, OpenOptions::new().truncate(true))?;
     io::Write::write_all(&mut file, bytes)
 }
 
 /// Opens a file for appending, and removes access of other users.
-pub fn append(path: &Path) -> io::Result<File> {
+pub(crate) fn append(path: &Path) -> io::Result<File> {
     let file = files::create(path, OpenOptions::new().append(true))?;
     // This fails for a file of another user, whose permissions are then not changed.
     let _ = restrict(path);
@@ -54,7 +54,7 @@ pub fn append(path: &Path) -> io::Result<File> {
 /// Creates a state directory, or removes other users' access to an existing one and to everything in it.
 ///
 /// If the user chose a directory that also contains other files, its own permissions and theirs are not changed.
-pub fn state_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn state_dir(dir: &Path) -> io::Result<()> {
     if !dir.is_dir() {
         return create_dir_all(dir);
     }

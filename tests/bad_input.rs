@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use clm::events::{Event, Severity};
+use clm::testing::events::{Event, Severity};
 
 use crate::support::{Course, Ran};
 

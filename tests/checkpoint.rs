@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use clm::digest::Stamp;
-use clm::events::{Event, Status};
+use clm::testing::digest::Stamp;
+use clm::testing::events::{Event, Status};
 
 use crate::support::courses::{DATA, ONLY_DECK as DECK, one_deck, without_pages};
 use crate::support::{Course, Ran, ran};
@@ -154,7 +154,7 @@ fn a_copied_cache_costs_no_job() {
         ran.stdout
     );
     assert!(by_checkpoint(&copy, &[]), "its stamps prove it");
-    let (store, _) = clm::store::Store::open(&copy.path(".clm")).unwrap();
+    let (store, _) = clm::testing::store::Store::open(&copy.path(".clm")).unwrap();
     let now = i64::MAX;
     for (path, record) in store.files().unwrap() {
         let found = Stamp::of(&std::fs::metadata(copy.path(&path)).unwrap());

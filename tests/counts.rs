@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clm::events::{Event, Status};
+use clm::testing::events::{Event, Status};
 
 use crate::support::courses::{DECK, OTHER, deck, two_decks, wait_until};
 use crate::support::{Ran, Watching, ran};

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use clm::daemon::client::Client;
-use clm::daemon::protocol::{Answer, Request};
-use clm::events::{Event, Status};
+use clm::testing::daemon::client::Client;
+use clm::testing::daemon::protocol::{Answer, Request};
+use clm::testing::events::{Event, Status};
 
 use crate::support::{Course, Watching};
 

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
-use clm::course::ProgLang;
-use clm::events::Severity;
+use clm::testing::course::ProgLang;
+use clm::testing::events::Severity;
 use roxmltree::{Document, Node};
 
 use crate::support::{Course, Ran, tree};

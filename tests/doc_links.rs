@@ -279,14 +279,14 @@ fn variables_and_settings_are_documented() {
         .nth(1)
         .and_then(|rest| rest.split("```").next())
         .unwrap();
-    let settings = clm::config::Settings::parse(example).unwrap();
+    let settings = clm::testing::config::Settings::parse(example).unwrap();
     assert_eq!(
         settings,
-        clm::config::Settings::default(),
+        clm::testing::config::Settings::default(),
         "the example shows the defaults"
     );
     let key = Regex::new("(?m)^# ([a-z_]+ = )").unwrap();
-    clm::config::Settings::parse(&key.replace_all(example, "$1")).unwrap();
+    clm::testing::config::Settings::parse(&key.replace_all(example, "$1")).unwrap();
     let fields = Regex::new(r"(?m)^    pub ([a-z_]+): ").unwrap();
     for found in fields.captures_iter(&(source + &read("src/config/cache.rs"))) {
         let name = &found[1];

@@ -5,7 +5,7 @@ mod studio;
 
 use std::time::{Duration, Instant};
 
-use clm::worker::request::{ImageFormat, Outcome, OutcomeStatus};
+use clm::testing::worker::request::{ImageFormat, Outcome, OutcomeStatus};
 use tokio_util::sync::CancellationToken;
 
 use studio::{Studio, cell, document, endless, packed, size_of};

@@ -69,7 +69,7 @@ fn story(program: &str, args: &[&str], script: &str, plugin: &str) {
             .env("CLM", env!("CARGO_BIN_EXE_clm"))
             .env(
                 "CLM_TOOLS_DIR",
-                clm::tools::Context::of_process(None).tools_dir,
+                clm::testing::tools::Context::of_process(None).tools_dir,
             )
             .env_remove("CLM_STATE_DIR")
             .env("PLUGIN", contrib(plugin))

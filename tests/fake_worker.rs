@@ -37,14 +37,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use clm::course::RelPath;
-use clm::digest::Digest;
-use clm::events::Diagnostic;
-use clm::worker::protocol::{
+use clm::testing::course::RelPath;
+use clm::testing::digest::Digest;
+use clm::testing::events::Diagnostic;
+use clm::testing::worker::protocol::{
     FromWorker, Hello, OutputMessage, PROTOCOL, ProgressMessage, ResultMessage, ToWorker,
     WorkMessage,
 };
-use clm::worker::request::OutcomeStatus;
+use clm::testing::worker::request::OutcomeStatus;
 
 /// What was asked for on the command line.
 #[derive(Default)]

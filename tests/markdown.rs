@@ -1,6 +1,6 @@
 //! Decks in Markdown: our reader against jupytext, which defined the format, and what courses make of them.
 
-use clm::course::ProgLang;
+use clm::testing::course::ProgLang;
 use serde_json::{Value, json};
 
 use crate::support::Course;

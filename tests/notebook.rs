@@ -8,15 +8,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use clm::course::{ProgLang, RelPath};
-use clm::events::{Diagnostic, Severity};
-use clm::worker::notebook::{
+use clm::testing::course::{ProgLang, RelPath};
+use clm::testing::events::{Diagnostic, Severity};
+use clm::testing::worker::notebook::{
     HtmlConfig, KernelConfig, MAX_STREAM_BYTES, start_html_worker, start_kernel_worker,
 };
-use clm::worker::request::{
+use clm::testing::worker::request::{
     CodeCell, ExecuteWork, Executed, HtmlWork, Outcome, OutcomeStatus, Page,
 };
-use clm::worker::{Progress, Request, Work, Worker, WorkerError};
+use clm::testing::worker::{Progress, Request, Work, Worker, WorkerError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;

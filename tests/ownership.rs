@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use clm::events::Severity;
+use clm::testing::events::Severity;
 
 use crate::support::{Course, Ran};
 
@@ -188,7 +188,8 @@ fn a_tree_of_the_python_tool_is_taken_over() {
     let course = course();
     let file = |path: &str, text: &str| {
         course.write(&format!("output/{path}"), text);
-        let sha256 = clm::digest::sha256_of_file(&course.path(&format!("output/{path}"))).unwrap();
+        let sha256 =
+            clm::testing::digest::sha256_of_file(&course.path(&format!("output/{path}"))).unwrap();
         serde_json::json!({
             "path": path, "section_id": null, "topic_id": "one", "kind": null, "format": "data", "language": "en",
             "content_hash": format!("sha256:{sha256}"),
@@ -232,7 +233,7 @@ fn course_with_manifest_of_another(course: &Course) -> String {
     std::fs::remove_dir_all(course.path(".clm")).unwrap();
     let path = "output/other-en/x.csv".to_owned();
     course.write(&path, "of another course");
-    let sha256 = clm::digest::sha256_of_file(&course.path(&path)).unwrap();
+    let sha256 = clm::testing::digest::sha256_of_file(&course.path(&path)).unwrap();
     let manifest = serde_json::json!({
         "version": 1, "spec": "other.xml",
         "files": [{"path": "other-en/x.csv", "content_hash": format!("sha256:{sha256}")}],
@@ -478,7 +479,7 @@ fn links_that_leave_the_course_are_errors_wherever_they_are_named() {
         let word = name.trim_matches('`').rsplit('/').next().unwrap();
         assert!(line.contains(word) || line.contains("dir-group"), "{line}");
     }
-    let secret = clm::digest::Digest::of("secret");
+    let secret = clm::testing::digest::Digest::of("secret");
     let outputs = course.outputs();
     assert!(
         !outputs.values().any(|digest| *digest == secret),
@@ -577,7 +578,7 @@ fn pipes_and_devices_among_the_sources_block_nothing() {
     assert_eq!(ran.code, 1, "{}", ran.stdout);
     let said = ran.diagnostics();
     for name in ["pipe.csv", "linked.csv"] {
-        let is_told = |found: &&clm::events::Diagnostic| {
+        let is_told = |found: &&clm::testing::events::Diagnostic| {
             found.message.contains("named pipe") && found.file.as_deref().unwrap().ends_with(name)
         };
         assert!(

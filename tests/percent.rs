@@ -1,6 +1,6 @@
 //! Our reader and writer of decks against jupytext, which defined the format.
 
-use clm::course::ProgLang;
+use clm::testing::course::ProgLang;
 
 use crate::support::jupytext::{Random, compare};
 

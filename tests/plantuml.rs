@@ -6,10 +6,10 @@ mod references;
 use std::path::Path;
 use std::sync::Arc;
 
-use clm::course::RelPath;
-use clm::events::{ActionKind, Severity};
-use clm::worker::request::{ImageFormat, OutcomeStatus, PlantumlWork};
-use clm::worker::{Outcome, Request, Work};
+use clm::testing::course::RelPath;
+use clm::testing::events::{ActionKind, Severity};
+use clm::testing::worker::request::{ImageFormat, OutcomeStatus, PlantumlWork};
+use clm::testing::worker::{Outcome, Request, Work};
 use tokio_util::sync::CancellationToken;
 
 use lab::{Lab, picture, uml};
@@ -332,7 +332,7 @@ async fn our_graphviz_lays_out_what_asks_for_it() {
             tool.dot = None;
             assert!(
                 tool.own_dot.is_some()
-                    || clm::tools::Context::of_process(None)
+                    || clm::testing::tools::Context::of_process(None)
                         .program("dot")
                         .is_some()
             );

@@ -5,11 +5,11 @@ mod lab;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clm::course::{ProgLang, RelPath};
-use clm::events::ActionKind;
-use clm::worker::pool::{Pool, PoolConfig, WorkerState};
-use clm::worker::request::{CodeCell, ExecuteWork, HtmlWork, OutcomeStatus, Page};
-use clm::worker::{Outcome, Request, Work, WorkerError};
+use clm::testing::course::{ProgLang, RelPath};
+use clm::testing::events::ActionKind;
+use clm::testing::worker::pool::{Pool, PoolConfig, WorkerState};
+use clm::testing::worker::request::{CodeCell, ExecuteWork, HtmlWork, OutcomeStatus, Page};
+use clm::testing::worker::{Outcome, Request, Work, WorkerError};
 use tokio_util::sync::CancellationToken;
 
 use lab::{Lab, eventually, futures_of, is_gone};

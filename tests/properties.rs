@@ -1,8 +1,8 @@
 //! What holds for every deck and every specification, whatever is written in them.
 
-use clm::course::deck::{self, CellKind, Deck, DeckSource, View, cpp};
-use clm::course::{Format, Kind, Lang, ProgLang, RelPath, spec};
-use clm::events::{Diagnostic, Severity};
+use clm::testing::course::deck::{self, CellKind, Deck, DeckSource, View, cpp};
+use clm::testing::course::{Format, Kind, Lang, ProgLang, RelPath, spec};
+use clm::testing::events::{Diagnostic, Severity};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 

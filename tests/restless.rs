@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clm::events::Diagnostic;
+use clm::testing::events::Diagnostic;
 
 use crate::support::courses::{DECK, OTHER, deck, wait_until};
 use crate::support::{Course, Watching};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use clm::tools::{Context, locate};
+use clm::testing::tools::{Context, locate};
 
 use crate::support::{Course, renderers};
 

@@ -1,6 +1,6 @@
 //! Stories of the watch with real files and real events: how editors save, what git does, what gets lost and found.
 //!
-//! No story waits for a fixed time: they wait for a change set, or for [`clm::watch::Watcher::sync`], after which all
+//! No story waits for a fixed time: they wait for a change set, or for [`clm::testing::watch::Watcher::sync`], after which all
 //! that happened before has been handed out.
 
 mod course;
@@ -154,7 +154,7 @@ fn own_outputs_do_not_count_until_someone_changes_them() {
     let mut course = watched_with(|options| {
         let rendered = options.root.join("slides/m/topic_1_a/img-generated/d.png");
         options.own_output = std::sync::Arc::new(move |path| {
-            (path == rendered).then(|| clm::digest::Digest::of("pixels"))
+            (path == rendered).then(|| clm::testing::digest::Digest::of("pixels"))
         });
     });
     let rendered = "slides/m/topic_1_a/img-generated/d.png";
@@ -256,7 +256,7 @@ fn a_reader_that_is_slow_loses_nothing() {
     });
     let mut expected = Vec::new();
     let dir = "slides/m/topic_1_a";
-    while course.waiting() < clm::watch::CAPACITY {
+    while course.waiting() < clm::testing::watch::CAPACITY {
         let name = format!("{dir}/f{}.txt", expected.len());
         course.write(&name, "x");
         expected.push(name);
@@ -267,7 +267,7 @@ fn a_reader_that_is_slow_loses_nothing() {
         course.write(&name, "x");
         expected.push(name);
     }
-    assert!(course.waiting() <= clm::watch::CAPACITY);
+    assert!(course.waiting() <= clm::testing::watch::CAPACITY);
     expected.sort();
     assert_eq!(course.rest(), expected);
 }
@@ -304,11 +304,11 @@ fn a_watch_ends_with_its_receiver_or_its_handle() {
 #[test]
 fn a_root_that_is_not_there_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let place = clm::config::Place {
+    let place = clm::testing::config::Place {
         spec: dir.path().join("none/course.xml"),
         root: dir.path().join("none"),
     };
-    let error = clm::watch::Watcher::start(clm::watch::WatchOptions::new(&place))
+    let error = clm::testing::watch::Watcher::start(clm::testing::watch::WatchOptions::new(&place))
         .err()
         .unwrap();
     assert!(error.to_string().contains("none"), "{error}");

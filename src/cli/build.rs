@@ -26,7 +26,7 @@ use super::session::{self, CourseArgs};
 use super::setup;
 
 #[derive(Debug, Clone, Args)]
-pub struct BuildArgs {
+pub(super) struct BuildArgs {
     #[command(flatten)]
     pub course: CourseArgs,
     #[command(flatten)]
@@ -76,7 +76,7 @@ pub struct BuildArgs {
 }
 
 /// Runs the command. Returns the exit code: 0, 1 (something failed) or 4 (stale under `--check`).
-pub fn run(args: &BuildArgs, mut profile: Option<Profile>) -> Result<u8> {
+pub(super) fn run(args: &BuildArgs, mut profile: Option<Profile>) -> Result<u8> {
     let result = run_measured(args, &mut profile);
     // The profile is written even if the build failed or was interrupted: that may be what the user wants to examine.
     match profile.map_or(Ok(()), Profile::finish) {

@@ -16,7 +16,7 @@ use crate::ui;
 use super::session::{self, CourseArgs};
 
 #[derive(Debug, Args)]
-pub struct CacheArgs {
+pub(super) struct CacheArgs {
     #[command(subcommand)]
     command: CacheCommand,
 }
@@ -63,7 +63,7 @@ struct Stats {
 }
 
 /// Runs the command and returns the exit code.
-pub fn run(args: &CacheArgs) -> Result<u8> {
+pub(super) fn run(args: &CacheArgs) -> Result<u8> {
     match &args.command {
         CacheCommand::Stats { course, json } => {
             let (course, store) = open(course)?;
@@ -138,7 +138,7 @@ fn open(args: &CourseArgs) -> Result<(Course, Store)> {
 }
 
 /// Returns a short text with the size of the cache.
-pub fn line(usage: &Usage) -> String {
+pub(super) fn line(usage: &Usage) -> String {
     format!("{}, {}", results(usage.results), ui::size(usage.bytes))
 }
 

@@ -9,7 +9,7 @@ use crate::ui::{self, MessageFormat, Verbosity};
 use super::session::CourseArgs;
 
 #[derive(Debug, Args)]
-pub struct CheckSpecArgs {
+pub(super) struct CheckSpecArgs {
     #[command(flatten)]
     pub course: CourseArgs,
     /// How to report: text for people, JSON lines, GitHub annotations, or one line for each error with an absolute path
@@ -22,7 +22,7 @@ pub struct CheckSpecArgs {
 }
 
 /// Runs the command. Returns the exit code: 0, or 2 if there are errors.
-pub fn run(args: &CheckSpecArgs) -> Result<u8> {
+pub(super) fn run(args: &CheckSpecArgs) -> Result<u8> {
     let found = match args.course.course().and_then(|course| course.check()) {
         Ok(found) => found,
         // A specification that cannot be read at all is reported like any other error.

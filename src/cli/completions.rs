@@ -6,13 +6,13 @@ use crate::error::Result;
 use crate::ui;
 
 #[derive(Debug, Args)]
-pub struct CompletionsArgs {
+pub(super) struct CompletionsArgs {
     /// The shell
     shell: clap_complete::Shell,
 }
 
 /// Prints the script.
-pub fn run<C: CommandFactory>(args: &CompletionsArgs) -> Result<u8> {
+pub(super) fn run<C: CommandFactory>(args: &CompletionsArgs) -> Result<u8> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut C::command(), "clm", &mut script);
     ui::data(&String::from_utf8_lossy(&script));

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Args)]
-pub struct DaemonArgs {
+pub(super) struct DaemonArgs {
     #[command(subcommand)]
     command: DaemonCommand,
 }
@@ -51,7 +51,7 @@ struct StartArgs {
 }
 
 /// Runs the command and returns the exit code.
-pub fn run(args: &DaemonArgs) -> Result<u8> {
+pub(super) fn run(args: &DaemonArgs) -> Result<u8> {
     match &args.command {
         DaemonCommand::Start(args) => start(args),
         DaemonCommand::Stop(args) => stop(args),

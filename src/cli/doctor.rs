@@ -12,13 +12,13 @@ use super::session::CourseArgs;
 use super::{cache, session, setup};
 
 #[derive(Debug, Args)]
-pub struct DoctorArgs {
+pub(super) struct DoctorArgs {
     #[command(flatten)]
     pub course: CourseArgs,
 }
 
 /// Runs the command. Returns the exit code 1 if something does not work, and 2 if the given course cannot be used.
-pub fn run(args: &DoctorArgs) -> Result<u8> {
+pub(super) fn run(args: &DoctorArgs) -> Result<u8> {
     // Without a course the tools are tested; an invalid course is reported.
     let course = match args.course.course() {
         Ok(course) => Some(course),

@@ -13,7 +13,7 @@ use crate::ui;
 use super::session::{self, CourseArgs};
 
 #[derive(Debug, Args)]
-pub struct ExplainArgs {
+pub(super) struct ExplainArgs {
     /// A source or an output
     path: PathBuf,
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub struct ExplainArgs {
 }
 
 /// Runs the command and returns the exit code.
-pub fn run(args: &ExplainArgs) -> Result<u8> {
+pub(super) fn run(args: &ExplainArgs) -> Result<u8> {
     let cwd = session::current_dir()?;
     let path = cwd.join(&args.path);
     let mut course_args = args.course.clone();

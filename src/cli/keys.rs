@@ -15,7 +15,7 @@ use crate::private;
 use super::watch::Screen;
 
 /// The handler of key presses.
-pub struct Keyboard {
+pub(super) struct Keyboard {
     /// Sends requests to the engine.
     pub ask: mpsc::UnboundedSender<Ask>,
     /// The display.
@@ -32,7 +32,7 @@ pub struct Keyboard {
 
 impl Keyboard {
     /// Reads keys on a new thread, which ends with the process.
-    pub fn listen(mut self) {
+    pub(super) fn listen(mut self) {
         std::thread::spawn(move || {
             let terminal = Term::stderr();
             while let Ok(key) = terminal.read_key() {

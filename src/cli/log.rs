@@ -13,7 +13,7 @@ const LIMIT: u64 = 1 << 20;
 const KEPT: u32 = 3;
 
 /// A log file that is rotated when it has reached a certain size.
-pub struct RotatingLog {
+pub(super) struct RotatingLog {
     path: PathBuf,
     file: File,
     size: u64,
@@ -22,7 +22,7 @@ pub struct RotatingLog {
 
 impl RotatingLog {
     /// Opens the log at `path` for appending.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path) -> Result<Self> {
         let file = private::append(path)
             .map_err(|error| Error::io_in(Dir::State, "write", path, &error))?;
         let size = file.metadata().map_or(0, |metadata| metadata.len());

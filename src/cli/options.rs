@@ -14,7 +14,7 @@ use super::session;
 
 /// What to make, and how much at once.
 #[derive(Debug, Clone, Default, Args)]
-pub struct MakeArgs {
+pub(super) struct MakeArgs {
     /// Languages to make
     #[arg(short = 'L', long, value_delimiter = ',', value_name = "de,en", value_parser = parse_lang)]
     pub languages: Vec<Lang>,
@@ -46,7 +46,7 @@ pub struct MakeArgs {
 
 impl MakeArgs {
     /// Returns the selected outputs.
-    pub fn selection(&self) -> Selection {
+    pub(super) fn selection(&self) -> Selection {
         Selection {
             languages: some(&self.languages),
             kinds: some(&self.kinds),
@@ -57,7 +57,7 @@ impl MakeArgs {
     }
 
     /// Returns the number of workers of each kind.
-    pub fn worker_settings(&self, course: &Course) -> WorkerSettings {
+    pub(super) fn worker_settings(&self, course: &Course) -> WorkerSettings {
         let mut settings = course.settings.workers.clone();
         if let Some(jobs) = self.jobs {
             let jobs = usize::from(jobs);
@@ -93,13 +93,13 @@ fn parse_format(text: &str) -> Result<Format, String> {
 }
 
 /// Converts paths as the user names them to paths of sources.
-pub fn source_paths(paths: &[PathBuf], course: &Course) -> Result<Vec<RelPath>> {
+pub(super) fn source_paths(paths: &[PathBuf], course: &Course) -> Result<Vec<RelPath>> {
     paths.iter().map(|path| source_path(path, course)).collect()
 }
 
 /// Returns an absolute path with symbolic links resolved except in its last component: a source may be a link inside
 /// the course, and a deleted source still has a name.
-pub fn real_path(path: &Path) -> Result<PathBuf> {
+pub(super) fn real_path(path: &Path) -> Result<PathBuf> {
     let from_cwd = session::current_dir()?.join(path);
     let parent = from_cwd
         .parent()

@@ -11,7 +11,7 @@ use super::session;
 
 /// What is to be measured.
 #[derive(Debug, Clone, Default, Args)]
-pub struct ProfileArgs {
+pub(super) struct ProfileArgs {
     /// Write a page that shows where the time went; a watch writes it after each build that made something
     #[arg(long, value_name = "FILE.html")]
     pub timings: Option<PathBuf>,
@@ -22,12 +22,12 @@ pub struct ProfileArgs {
 
 impl ProfileArgs {
     /// Returns whether timings are requested.
-    pub fn is_wanted(&self) -> bool {
+    pub(super) fn is_wanted(&self) -> bool {
         self.timings.is_some() || self.trace.is_some()
     }
 
     /// Starts to record timings, if requested.
-    pub fn begin(&self) -> Result<Option<Profile>> {
+    pub(super) fn begin(&self) -> Result<Option<Profile>> {
         let cwd = session::current_dir()?;
         let absolute = |file: &PathBuf| cwd.join(file);
         Profile::begin(Files {

@@ -13,7 +13,7 @@ use super::session::CourseArgs;
 
 /// A file of a course that was saved.
 #[derive(Debug)]
-pub struct Saved {
+pub(super) struct Saved {
     /// Its path relative to the course root.
     pub path: RelPath,
     is_spec: bool,
@@ -21,7 +21,7 @@ pub struct Saved {
 
 /// Returns the arguments with the course of a saved file: the one that is named, or the nearest one in a directory
 /// above the file, independent of the editor's working directory. Returns `None` if there is no course.
-pub fn course_of(args: &CourseArgs, file: &Path) -> Result<Option<CourseArgs>> {
+pub(super) fn course_of(args: &CourseArgs, file: &Path) -> Result<Option<CourseArgs>> {
     if args.spec.is_some() {
         return Ok(Some(args.clone()));
     }
@@ -39,7 +39,7 @@ pub fn course_of(args: &CourseArgs, file: &Path) -> Result<Option<CourseArgs>> {
 
 impl Saved {
     /// Creates a saved file with its path relative to the course root; returns `None` if it is outside of the course.
-    pub fn of(file: &Path, place: &Place) -> Result<Option<Self>> {
+    pub(super) fn of(file: &Path, place: &Place) -> Result<Option<Self>> {
         let file: PathBuf = real_path(file)?;
         Ok(RelPath::below(&place.root, &file).map(|path| Self {
             path,
@@ -48,7 +48,7 @@ impl Saved {
     }
 
     /// Returns whether an error only says that the file has no outputs.
-    pub fn is_without_outputs(&self, diagnostics: &[Diagnostic]) -> bool {
+    pub(super) fn is_without_outputs(&self, diagnostics: &[Diagnostic]) -> bool {
         let [diagnostic] = diagnostics else {
             return false;
         };
@@ -57,7 +57,7 @@ impl Saved {
 
     /// Checks the specification and the files it names, if the saved file is the specification. Returns whether it is.
     /// The outputs affected by its changes are not built: these may be the whole course, which is the task of a watch.
-    pub fn check(&self, course: &Course, events: &Events) -> Result<bool> {
+    pub(super) fn check(&self, course: &Course, events: &Events) -> Result<bool> {
         if !self.is_spec {
             return Ok(false);
         }

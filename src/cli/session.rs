@@ -20,7 +20,7 @@ use crate::worker::pool::PoolConfig;
 
 /// Where the course is and where outputs go: the same for every command.
 #[derive(Debug, Clone, Default, Args)]
-pub struct CourseArgs {
+pub(super) struct CourseArgs {
     /// The course specification [default: the nearest `course.xml` upward]
     #[arg(value_name = "SPEC")]
     pub spec: Option<PathBuf>,
@@ -43,7 +43,7 @@ pub struct CourseArgs {
 
 impl CourseArgs {
     /// Returns arguments that specify the same course in another process with any working directory.
-    pub fn to_args(&self, course: &Course) -> Vec<std::ffi::OsString> {
+    pub(super) fn to_args(&self, course: &Course) -> Vec<std::ffi::OsString> {
         let mut args: Vec<std::ffi::OsString> = vec![
             course.place.spec.clone().into(),
             "--data-dir".into(),
@@ -70,13 +70,13 @@ impl CourseArgs {
     }
 
     /// Finds the course.
-    pub fn place(&self) -> Result<Place> {
+    pub(super) fn place(&self) -> Result<Place> {
         let cwd = current_dir()?;
         Place::find(self.spec.as_deref(), self.data_dir.as_deref(), &cwd)
     }
 
     /// Finds the course and reads its settings.
-    pub fn course(&self) -> Result<Course> {
+    pub(super) fn course(&self) -> Result<Course> {
         let cwd = current_dir()?;
         let place = self.place()?;
         let mut settings = Settings::load(&place.root)?;
@@ -139,7 +139,7 @@ fn refuse_source_dir(dir: &Path, place: &Place) -> Result<()> {
 }
 
 /// Returns the working directory.
-pub fn current_dir() -> Result<PathBuf> {
+pub(super) fn current_dir() -> Result<PathBuf> {
     std::env::current_dir().map_err(|error| {
         Error::usage(format!("the working directory cannot be used: {error}"))
             .hint("it may have been removed or replaced: change to it again with `cd`")
@@ -147,7 +147,7 @@ pub fn current_dir() -> Result<PathBuf> {
 }
 
 /// Returns the context in which the tools of a course are located.
-pub fn tools_context(course: &Course, kernel_python: Option<&str>) -> tools::Context {
+pub(super) fn tools_context(course: &Course, kernel_python: Option<&str>) -> tools::Context {
     tools::Context::of_process(Some(course.place.root.clone())).with_kernel_python(
         course
             .settings
@@ -160,7 +160,7 @@ pub fn tools_context(course: &Course, kernel_python: Option<&str>) -> tools::Con
 
 /// Opens the records, and emits the diagnostics about them as events.
 #[tracing::instrument(level = "debug", name = "open records", skip_all)]
-pub fn open_store(course: &Course, events: &Events) -> Result<Store> {
+pub(super) fn open_store(course: &Course, events: &Events) -> Result<Store> {
     if let Some(dir) = course.place.state_dir_of_read_only() {
         events.emit(Event::Diagnostic(
             Diagnostic::warning(format!(
@@ -179,7 +179,7 @@ pub fn open_store(course: &Course, events: &Events) -> Result<Store> {
 }
 
 /// Returns the tools found, and the variables of the `.env` files for kernels.
-pub fn renderers(course: &Course, context: &tools::Context) -> Result<Renderers> {
+pub(super) fn renderers(course: &Course, context: &tools::Context) -> Result<Renderers> {
     let locate = || tools::locate::locate(context);
     let (mut renderers, _) = tracing::debug_span!("find renderers").in_scope(locate);
     let env_file = EnvFile::load(&course.place, &course.settings.notebook, |name| {
@@ -190,7 +190,7 @@ pub fn renderers(course: &Course, context: &tools::Context) -> Result<Renderers>
 }
 
 /// Creates an engine for a course with these tools.
-pub fn engine(
+pub(super) fn engine(
     course: Course,
     renderers: Renderers,
     context: &tools::Context,
@@ -211,7 +211,7 @@ pub fn engine(
 }
 
 /// Returns the settings of the workers for a course.
-pub fn pool_config(
+pub(super) fn pool_config(
     course: &Course,
     context: &tools::Context,
     workers: &WorkerSettings,
@@ -240,14 +240,14 @@ pub fn pool_config(
 }
 
 /// Returns the settings of workers that may read below `root`.
-pub fn pool_config_for(root: &std::path::Path, context: &tools::Context) -> PoolConfig {
+pub(super) fn pool_config_for(root: &std::path::Path, context: &tools::Context) -> PoolConfig {
     // Each process has its own directory: the next process removes those of killed ones.
     let own = Owner::current().dir_name();
     PoolConfig::new(root, context.tools_dir.join("run").join(own))
 }
 
 /// Prints all diagnostics, for commands that do not show a run.
-pub fn say_all(receiver: std::sync::mpsc::Receiver<Event>) {
+pub(super) fn say_all(receiver: std::sync::mpsc::Receiver<Event>) {
     let diagnostics: Vec<Diagnostic> = receiver
         .into_iter()
         .filter_map(|event| match event {
@@ -259,7 +259,7 @@ pub fn say_all(receiver: std::sync::mpsc::Receiver<Event>) {
 }
 
 /// Waits for Ctrl-C or SIGTERM.
-pub async fn stop_signal() -> std::io::Result<()> {
+pub(super) async fn stop_signal() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -271,7 +271,7 @@ pub async fn stop_signal() -> std::io::Result<()> {
 }
 
 /// Returns the runtime of commands that use workers.
-pub fn runtime() -> Result<tokio::runtime::Runtime> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -13,7 +13,7 @@ use crate::ui;
 use super::session::CourseArgs;
 
 #[derive(Debug, Args)]
-pub struct SetupArgs {
+pub(super) struct SetupArgs {
     /// Install only what this course needs
     #[arg(value_name = "SPEC")]
     spec: Option<PathBuf>,
@@ -23,7 +23,7 @@ pub struct SetupArgs {
 }
 
 /// Runs the command and returns the exit code.
-pub fn run(args: &SetupArgs) -> Result<u8> {
+pub(super) fn run(args: &SetupArgs) -> Result<u8> {
     let (context, needs) = match &args.spec {
         None => (Context::of_process(None), Needs::everything()),
         Some(_) => {
@@ -55,7 +55,7 @@ pub fn run(args: &SetupArgs) -> Result<u8> {
 }
 
 /// Installs only what a course needs; prints something only if something is installed.
-pub fn install_for(course: &Course, specified: &Specified, context: &Context) -> Result<()> {
+pub(super) fn install_for(course: &Course, specified: &Specified, context: &Context) -> Result<()> {
     let needs = needs_of(course, specified);
     let mut is_said = false;
     let found = tools::setup(context, &needs, &SetupOptions::default(), &mut |event| {
@@ -82,7 +82,7 @@ fn needs_of(course: &Course, specified: &Specified) -> Needs {
 }
 
 /// Returns a line that names a tool and its use.
-pub fn line(found: &Found) -> String {
+pub(super) fn line(found: &Found) -> String {
     format!(
         "{}: {} {} ({}), {}\n",
         found.used_for,

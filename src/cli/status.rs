@@ -19,7 +19,7 @@ use super::session::{self, CourseArgs};
 const RUNS: u32 = 10;
 
 #[derive(Debug, Args)]
-pub struct StatusArgs {
+pub(super) struct StatusArgs {
     #[command(flatten)]
     pub course: CourseArgs,
     /// Print a JSON object
@@ -77,7 +77,7 @@ struct RunLine {
 }
 
 /// Runs the command. Returns the exit code 0 whether or not there is a daemon.
-pub fn run(args: &StatusArgs) -> Result<u8> {
+pub(super) fn run(args: &StatusArgs) -> Result<u8> {
     let course = args.course.course()?;
     let state_dir = course.place.state_dir();
     let (daemon, unusable) = match Client::connect(&state_dir) {

@@ -33,7 +33,7 @@ use super::session::{self, CourseArgs};
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 
 #[derive(Debug, Clone, Args)]
-pub struct WatchArgs {
+pub(super) struct WatchArgs {
     #[command(flatten)]
     pub course: CourseArgs,
     #[command(flatten)]
@@ -75,7 +75,7 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// Runs the command until it is interrupted, and returns the exit code.
-pub fn run(args: &WatchArgs, profile: Option<Profile>) -> Result<u8> {
+pub(super) fn run(args: &WatchArgs, profile: Option<Profile>) -> Result<u8> {
     run_here(args, profile).or_else(|error| {
         let place = args.course.place().ok();
         ui::say_error(&error, args.message_format, place.as_ref());
@@ -184,7 +184,7 @@ async fn watch(
 }
 
 /// The destination of messages: the screen, the log, or JSON.
-pub enum Screen {
+pub(super) enum Screen {
     /// Output for a person.
     Watch(Box<Watch>),
     /// Output for a program.
@@ -193,7 +193,7 @@ pub enum Screen {
 
 impl Screen {
     /// Prints a message on stderr.
-    pub fn say(&mut self, line: &str) {
+    pub(super) fn say(&mut self, line: &str) {
         match self {
             Self::Watch(watch) => watch.say(line),
             Self::Program(_) => ui::say(line),

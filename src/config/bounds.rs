@@ -13,7 +13,7 @@ use super::env::{ALLOWED_DIRS, KERNEL_PYTHON};
 
 /// The directories that paths of a course may lead into.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     root: PathBuf,
     /// The course root and the allowed directories, with symbolic links resolved.
     allowed: Vec<PathBuf>,
@@ -21,7 +21,7 @@ pub struct Bounds {
 
 impl Bounds {
     /// Returns the bounds of a course root, including the directories that the environment of this process allows.
-    pub fn of(root: &Path) -> Self {
+    pub(crate) fn of(root: &Path) -> Self {
         let named = std::env::var_os(ALLOWED_DIRS).unwrap_or_default();
         let named: Vec<PathBuf> = std::env::split_paths(&named).collect();
         Self::new(root, &named)
@@ -38,25 +38,20 @@ impl Bounds {
         }
     }
 
-    /// Returns the course root.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
     /// Returns whether a path without symbolic links lies in one of the directories.
-    pub fn hold(&self, real: &Path) -> bool {
+    pub(crate) fn hold(&self, real: &Path) -> bool {
         self.allowed.iter().any(|dir| real.starts_with(dir))
     }
 
     /// Returns the real path if it lies outside of the directories. If the path does not exist, its nearest existing
     /// ancestor is checked.
-    pub fn leaves(&self, path: &Path) -> Option<PathBuf> {
+    pub(crate) fn leaves(&self, path: &Path) -> Option<PathBuf> {
         let real = path.ancestors().find_map(|path| path.canonicalize().ok())?;
         (!self.hold(&real)).then_some(real)
     }
 
     /// Opens a regular file of the course. Fails with `InvalidInput` if the file lies outside of the directories.
-    pub fn open(&self, path: &Path) -> io::Result<File> {
+    pub(crate) fn open(&self, path: &Path) -> io::Result<File> {
         use std::os::fd::AsRawFd as _;
         let file = files::open(path)?;
         // The opened file is checked, since the path may lead to another one a moment later.
@@ -72,7 +67,7 @@ impl Bounds {
     }
 
     /// Returns the error about a path that leads out of the course.
-    pub fn error(what: &str, real: &Path) -> Diagnostic {
+    pub(crate) fn error(what: &str, real: &Path) -> Diagnostic {
         Diagnostic::error(format!(
             "{what} leads out of the course, to `{}`",
             real.display()
@@ -85,7 +80,7 @@ impl Bounds {
 
     /// Checks the path of an interpreter or virtual environment like [`Self::check`]. Only its directory is checked,
     /// since the interpreter of a virtual environment is usually a link to one of the system.
-    pub fn check_python(&self, name: &str, file: &str, text: &str) -> Result<(), Error> {
+    pub(crate) fn check_python(&self, name: &str, file: &str, text: &str) -> Result<(), Error> {
         if std::env::var_os(KERNEL_PYTHON).is_some() {
             // The environment variable overrides the path, so it is not used.
             return Ok(());
@@ -106,7 +101,13 @@ impl Bounds {
     }
 
     /// Checks that a path that the course names stays inside. The error has the line of `text` that contains the path.
-    pub fn check(&self, what: &str, name: &str, file: &str, text: &str) -> Result<(), Error> {
+    pub(crate) fn check(
+        &self,
+        what: &str,
+        name: &str,
+        file: &str,
+        text: &str,
+    ) -> Result<(), Error> {
         let Some(real) = self.leaves(&self.root.join(name)) else {
             return Ok(());
         };

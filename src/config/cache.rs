@@ -17,9 +17,9 @@ pub struct CacheSettings {
 }
 
 /// The default of `max_size`.
-pub const MAX_SIZE: u64 = 2_000_000_000;
+pub(crate) const MAX_SIZE: u64 = 2_000_000_000;
 /// The default of `max_age`.
-pub const MAX_AGE: Duration = Duration::from_secs(30 * 86_400);
+pub(crate) const MAX_AGE: Duration = Duration::from_secs(30 * 86_400);
 
 const SIZES: &[(&str, u64)] = &[
     ("", 1),
@@ -52,13 +52,13 @@ const AGES: &[(&str, u64)] = &[
 ];
 
 /// Parses a size such as `500 MB`, in bytes.
-pub fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     scaled(text, SIZES)
         .ok_or_else(|| format!("`{text}` is not a size; write it like `500 MB` or `2 GB`"))
 }
 
 /// Parses a time such as `30 days`.
-pub fn parse_age(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_age(text: &str) -> Result<Duration, String> {
     scaled(text, AGES)
         .map(Duration::from_secs)
         .ok_or_else(|| format!("`{text}` is not a time; write it like `12 hours` or `30 days`"))

@@ -21,32 +21,33 @@ use crate::error::{Dir, Error, Result, io_hint};
 use crate::events::Diagnostic;
 use crate::files;
 
-pub use bounds::Bounds;
-pub use cache::{CacheSettings, MAX_AGE, MAX_SIZE, parse_age, parse_size};
-pub use env_file::EnvFile;
-pub use place::{Place, user_cache};
+pub(crate) use bounds::Bounds;
+pub(crate) use cache::{CacheSettings, MAX_AGE, MAX_SIZE, parse_age, parse_size};
+pub(crate) use env_file::EnvFile;
+pub use place::Place;
+pub(crate) use place::user_cache;
 
 /// Environment variables that clm reads, besides those of its tools.
-pub mod env {
+pub(crate) mod env {
     /// Directory of the store, instead of `.clm` at the course root.
-    pub const STATE_DIR: &str = "CLM_STATE_DIR";
+    pub(crate) const STATE_DIR: &str = "CLM_STATE_DIR";
     /// Directories outside the course that paths of a course may lead into, separated by colons.
-    pub const ALLOWED_DIRS: &str = "CLM_ALLOWED_DIRS";
+    pub(crate) const ALLOWED_DIRS: &str = "CLM_ALLOWED_DIRS";
     /// Directory of installed renderers, instead of the one in the user's data directory.
-    pub const TOOLS_DIR: &str = "CLM_TOOLS_DIR";
+    pub(crate) const TOOLS_DIR: &str = "CLM_TOOLS_DIR";
     /// Filter of clm's own log, such as `debug` or `clm::engine=trace`.
-    pub const LOG: &str = "CLM_LOG";
+    pub(crate) const LOG: &str = "CLM_LOG";
     /// Seconds that one cell may run; 0 for no limit.
-    pub const CELL_TIMEOUT: &str = "CLM_CELL_TIMEOUT_SECONDS";
+    pub(crate) const CELL_TIMEOUT: &str = "CLM_CELL_TIMEOUT_SECONDS";
     /// The interpreter or virtual environment of Python kernels.
-    pub const KERNEL_PYTHON: &str = "CLM_NOTEBOOK_KERNEL_PYTHON";
+    pub(crate) const KERNEL_PYTHON: &str = "CLM_NOTEBOOK_KERNEL_PYTHON";
     /// 0: every Python kernel is a new process; 1: kernels are forked from a process that has already loaded the
     /// imports.
-    pub const ZYGOTE: &str = "CLM_ZYGOTE";
+    pub(crate) const ZYGOTE: &str = "CLM_ZYGOTE";
 }
 
 /// The name of the settings file in the course root.
-pub const SETTINGS_FILE: &str = "clm.toml";
+pub(crate) const SETTINGS_FILE: &str = "clm.toml";
 
 /// Project settings: the content of `clm.toml`, with defaults for missing keys.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -149,7 +150,7 @@ impl DiagramSettings {
 const LONGEST: u64 = 365 * 86_400;
 
 /// Converts a limit in seconds; 0 means no limit.
-pub fn time_limit(seconds: u64) -> Option<Duration> {
+pub(crate) fn time_limit(seconds: u64) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds.min(LONGEST)))
 }
 

@@ -84,7 +84,7 @@ impl Place {
 }
 
 /// Returns the user's directory for caches.
-pub fn user_cache() -> PathBuf {
+pub(crate) fn user_cache() -> PathBuf {
     let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     named
         .filter(|dir| dir.is_absolute())

@@ -1,7 +1,7 @@
 //! Conversion of titles to file names.
 
 /// Replaces characters that are not allowed in file names, as the course format defines it.
-pub fn sanitize(text: &str) -> String {
+pub(crate) fn sanitize(text: &str) -> String {
     let text = text.replace("C#", "CSharp");
     let name: String = text
         .trim()

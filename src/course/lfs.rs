@@ -5,11 +5,11 @@ use std::ops::RangeInclusive;
 use crate::events::Diagnostic;
 
 /// The possible sizes of a pointer in bytes.
-pub const SIZES: RangeInclusive<u64> = 60..=1024;
+pub(crate) const SIZES: RangeInclusive<u64> = 60..=1024;
 
 /// Returns the error about a file of any kind if these bytes are a Git LFS pointer instead of its content. Without this
 /// check, the parser of its format would report a misleading error.
-pub fn pointer(path: &str, bytes: &[u8]) -> Option<Diagnostic> {
+pub(crate) fn pointer(path: &str, bytes: &[u8]) -> Option<Diagnostic> {
     let is_pointer = bytes.len() as u64 <= *SIZES.end()
         && bytes.starts_with(b"version https://git-lfs")
         && bytes.windows(4).any(|part| part == b"oid ");

@@ -2,17 +2,18 @@
 //!
 //! Everything here is pure: functions get bytes and return values. They access no files and start no processes.
 
-pub mod deck;
-pub mod file_name;
-pub mod layout;
-pub mod lfs;
+pub(crate) mod deck;
+pub(crate) mod file_name;
+pub(crate) mod layout;
+pub(crate) mod lfs;
 mod names;
-pub mod path;
-pub mod spec;
-pub mod tree;
-pub mod words;
-pub mod xml;
+pub(crate) mod path;
+pub(crate) mod spec;
+pub(crate) mod tree;
+pub(crate) mod words;
+pub(crate) mod xml;
 
-pub use names::Names;
+pub(crate) use names::Names;
 pub use path::RelPath;
-pub use words::{Format, Kind, Lang, Localized, ProgLang};
+pub(crate) use words::Localized;
+pub use words::{Format, Kind, Lang, ProgLang};

@@ -129,7 +129,7 @@ impl RelPath {
 }
 
 /// Returns the last component of a path with `/` between components, without its last suffix.
-pub fn stem_of(path: &str) -> &str {
+pub(crate) fn stem_of(path: &str) -> &str {
     let name = path.rsplit('/').next().unwrap_or(path);
     match name.rfind('.') {
         Some(dot) if dot > 0 => &name[..dot],
@@ -138,7 +138,7 @@ pub fn stem_of(path: &str) -> &str {
 }
 
 /// Returns a path in the form for outputs and records: relative to the course root if it lies there, else unchanged.
-pub fn name_of(root: &Path, path: &Path) -> String {
+pub(crate) fn name_of(root: &Path, path: &Path) -> String {
     match RelPath::below(root, path) {
         Some(relative) => relative.to_string(),
         None => path.display().to_string(),
@@ -146,7 +146,7 @@ pub fn name_of(root: &Path, path: &Path) -> String {
 }
 
 /// Returns whether a path is `base` or lies below it; both have `/` between components.
-pub fn is_within(path: &str, base: &str) -> bool {
+pub(crate) fn is_within(path: &str, base: &str) -> bool {
     let rest = path.strip_prefix(base);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

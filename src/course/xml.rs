@@ -1,7 +1,7 @@
 //! Places and messages of XML errors, in a form for authors.
 
 /// Returns the line and column of an error, from 1. If something is missing at the end, that is the end of the text.
-pub fn place(error: &roxmltree::Error, text: &str) -> (u32, u32) {
+pub(crate) fn place(error: &roxmltree::Error, text: &str) -> (u32, u32) {
     if matches!(
         error,
         roxmltree::Error::UnclosedRootNode | roxmltree::Error::UnexpectedEndOfStream
@@ -16,7 +16,7 @@ pub fn place(error: &roxmltree::Error, text: &str) -> (u32, u32) {
 }
 
 /// Returns the message without the place, which is reported separately.
-pub fn message(error: &roxmltree::Error) -> String {
+pub(crate) fn message(error: &roxmltree::Error) -> String {
     let text = error.to_string();
     text.split(" at ").next().unwrap_or(&text).to_owned()
 }

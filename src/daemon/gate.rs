@@ -8,22 +8,22 @@ use crate::watch::{ChangeSet, Watcher};
 
 /// Sends requests to the engine, each after all earlier changes.
 #[derive(Clone)]
-pub struct Gate(mpsc::UnboundedSender<Passage>);
+pub(super) struct Gate(mpsc::UnboundedSender<Passage>);
 
 type Passage = (Option<Ask>, oneshot::Sender<()>);
 
 /// The receiving end of a [`Gate`].
-pub struct Passages(mpsc::UnboundedReceiver<Passage>);
+pub(super) struct Passages(mpsc::UnboundedReceiver<Passage>);
 
 /// Creates a gate and its receiving end.
-pub fn gate() -> (Gate, Passages) {
+pub(super) fn gate() -> (Gate, Passages) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (Gate(sender), Passages(receiver))
 }
 
 impl Gate {
     /// Waits until the engine has been sent every change made before this call, and then `ask`.
-    pub async fn pass(&self, ask: Option<Ask>) -> Result<()> {
+    pub(super) async fn pass(&self, ask: Option<Ask>) -> Result<()> {
         let (done, wait) = oneshot::channel();
         let ended = || Error::internal("the daemon is about to end");
         self.0.send((ask, done)).map_err(|_| ended())?;
@@ -32,7 +32,7 @@ impl Gate {
 }
 
 /// Forwards changes and requests until the watch or the engine ends.
-pub async fn forward(
+pub(super) async fn forward(
     watcher: &Watcher,
     mut changes: mpsc::Receiver<ChangeSet>,
     mut passages: Passages,

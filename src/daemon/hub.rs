@@ -14,11 +14,11 @@ use crate::parallel::lock;
 const WAITING: usize = 10_000;
 
 /// Is called with every event, in order.
-pub type Sink = Box<dyn FnMut(&Event) + Send>;
+pub(crate) type Sink = Box<dyn FnMut(&Event) + Send>;
 
 /// Distributes events. Clones share the same state.
 #[derive(Clone, Default)]
-pub struct Hub(Arc<Mutex<Inner>>);
+pub(crate) struct Hub(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
@@ -41,7 +41,7 @@ struct Subscriber {
 
 impl Hub {
     /// Distributes the events of `receiver`, first to the sinks. Returns when all senders are dropped.
-    pub fn run(&self, receiver: Receiver<Event>, mut sinks: Vec<Sink>) {
+    pub(crate) fn run(&self, receiver: Receiver<Event>, mut sinks: Vec<Sink>) {
         for event in receiver {
             for sink in &mut sinks {
                 sink(&event);
@@ -51,7 +51,7 @@ impl Hub {
     }
 
     /// Returns a channel of all events from now on, or of those of the runs with a trigger.
-    pub fn subscribe(&self, trigger: Option<String>) -> mpsc::Receiver<Arc<Event>> {
+    pub(crate) fn subscribe(&self, trigger: Option<String>) -> mpsc::Receiver<Arc<Event>> {
         let (sender, receiver) = mpsc::channel(WAITING);
         self.lock().subscribers.push(Subscriber {
             is_on: trigger.is_none(),
@@ -62,7 +62,7 @@ impl Hub {
     }
 
     /// Returns the running actions, the outcome of the last run with its duration, and the current errors.
-    pub fn state(&self) -> (Vec<String>, Option<(Counts, u64)>, Vec<Diagnostic>) {
+    pub(crate) fn state(&self) -> (Vec<String>, Option<(Counts, u64)>, Vec<Diagnostic>) {
         let inner = self.lock();
         let running = inner.running.iter().cloned().collect();
         (running, inner.last_run, inner.errors.clone())

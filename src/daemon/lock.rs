@@ -40,7 +40,7 @@ pub struct DaemonInfo {
 }
 
 /// The right to be the daemon of a course. It is released on drop, and by the system when the process ends.
-pub struct DaemonLock {
+pub(crate) struct DaemonLock {
     state_dir: PathBuf,
     socket: PathBuf,
     file: Mutex<File>,
@@ -49,7 +49,7 @@ pub struct DaemonLock {
 
 impl DaemonLock {
     /// Takes the lock. Fails if another process is the daemon.
-    pub fn take(state_dir: &Path) -> Result<Self> {
+    pub(crate) fn take(state_dir: &Path) -> Result<Self> {
         let file = take_file(state_dir)?;
         let socket = socket_path(state_dir)?;
         // Remains from a daemon that was killed: since we have the lock, no process listens there.
@@ -64,7 +64,7 @@ impl DaemonLock {
 
     /// Takes the lock again after the state directory was moved or removed, and announces the daemon there. Fails if
     /// another process took it first.
-    pub fn renew(&self) -> Result<()> {
+    pub(crate) fn renew(&self) -> Result<()> {
         let mut held = lock(&self.file);
         let inode = |metadata: std::io::Result<Metadata>| {
             metadata.ok().map(|found| Stamp::of(&found).inode)
@@ -77,12 +77,12 @@ impl DaemonLock {
     }
 
     /// Returns the path of the socket to listen on.
-    pub fn socket(&self) -> &Path {
+    pub(crate) fn socket(&self) -> &Path {
         &self.socket
     }
 
     /// Publishes the address of the daemon and of its preview.
-    pub fn announce(&self, preview: Option<String>) -> Result<()> {
+    pub(crate) fn announce(&self, preview: Option<String>) -> Result<()> {
         *lock(&self.preview) = preview;
         self.write_info()
     }
@@ -154,7 +154,7 @@ fn info(state_dir: &Path) -> Option<DaemonInfo> {
 }
 
 /// Returns the running daemon of a course, if any.
-pub fn running(state_dir: &Path) -> Option<DaemonInfo> {
+pub(crate) fn running(state_dir: &Path) -> Option<DaemonInfo> {
     let info = info(state_dir)?;
     let file = files::open(&state_dir.join(LOCK)).ok()?;
     // If we get the lock, no process holds it; it is released at once.

@@ -7,14 +7,14 @@
 //!            +------- server <------- socket (JSON lines) <------ clients
 //! ```
 
-pub mod client;
+pub(crate) mod client;
 mod gate;
 mod hub;
 mod lock;
-pub mod protocol;
+pub(crate) mod protocol;
 mod server;
 mod service;
 
-pub use hub::{Hub, Sink};
-pub use lock::{DaemonInfo, DaemonLock, running};
-pub use service::{Daemon, MakeEngine, OnIndex, log_file};
+pub(crate) use hub::{Hub, Sink};
+pub(crate) use lock::{DaemonLock, running};
+pub(crate) use service::{Daemon, MakeEngine, OnIndex, log_file};

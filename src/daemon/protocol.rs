@@ -11,9 +11,9 @@ use crate::engine::BuildOptions;
 use crate::events::{Counts, Diagnostic, Event};
 
 /// Incremented whenever an older client would misunderstand.
-pub const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 1;
 /// The longest line, in bytes.
-pub const MAX_LINE: usize = 1 << 20;
+pub(crate) const MAX_LINE: usize = 1 << 20;
 
 /// A request of a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,8 +29,7 @@ pub enum Request {
     },
     /// Brings outputs up to date; answered with the events of that run and [`Answer::Built`].
     Build {
-        /// [`Course::identity_with`](crate::engine::course::Course::identity_with): identifies the course as the client
-        /// reads it, and its tools.
+        /// `Course::identity_with`: identifies the course as the client reads it, and its tools.
         course: Digest,
         /// What to make.
         options: Box<BuildOptions>,

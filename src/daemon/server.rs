@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// What is needed to serve clients. Clones share the same state.
 #[derive(Clone)]
-pub struct Server {
+pub(super) struct Server {
     /// The identity of the course and tools with which a client's build must agree.
     pub course: Arc<std::sync::Mutex<Digest>>,
     /// Sends requests to the engine.
@@ -47,7 +47,7 @@ pub struct Server {
 }
 
 /// Listens on a socket that only this user may connect to.
-pub fn listen(path: &Path) -> Result<UnixListener> {
+pub(super) fn listen(path: &Path) -> Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt as _;
     let io = |error: std::io::Error| Error::io("listen on", path, &error);
     let listener = UnixListener::bind(path).map_err(io)?;
@@ -58,7 +58,7 @@ pub fn listen(path: &Path) -> Result<UnixListener> {
 
 impl Server {
     /// Serves clients until the daemon ends.
-    pub async fn serve(self, listener: UnixListener) {
+    pub(super) async fn serve(self, listener: UnixListener) {
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,

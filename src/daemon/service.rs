@@ -23,13 +23,13 @@ use super::protocol::DaemonStatus;
 use super::server::{self, Server};
 
 /// Is called with the contents of the course.
-pub type OnIndex = Arc<dyn Fn(Index) + Send + Sync>;
+pub(crate) type OnIndex = Arc<dyn Fn(Index) + Send + Sync>;
 
 /// Creates an engine with the current settings.
-pub type MakeEngine = Box<dyn Fn(Events, CancellationToken) -> Result<Engine>>;
+pub(crate) type MakeEngine = Box<dyn Fn(Events, CancellationToken) -> Result<Engine>>;
 
 /// A daemon that is ready to run.
-pub struct Daemon {
+pub(crate) struct Daemon {
     /// The lock that makes it the daemon.
     pub lock: DaemonLock,
     /// Creates its engine, and a new one when settings change.
@@ -90,7 +90,7 @@ impl Listener for Relay {
 
 impl Daemon {
     /// Runs until it is cancelled.
-    pub async fn run(mut self) -> Result<()> {
+    pub(crate) async fn run(mut self) -> Result<()> {
         let own_files = OwnFiles::default();
         let mut engine = self.engine(&own_files)?;
         let (watcher, changes) = Watcher::start(self.watch_options(&engine, &own_files))?;
@@ -248,6 +248,6 @@ impl Daemon {
 }
 
 /// Returns the path to which a background daemon writes what a terminal would show.
-pub fn log_file(state_dir: &std::path::Path) -> PathBuf {
+pub(crate) fn log_file(state_dir: &std::path::Path) -> PathBuf {
     state_dir.join("daemon.log")
 }

@@ -14,7 +14,7 @@ use super::memory::Memory;
 const UNUSED: Duration = MAX_AGE;
 
 /// How much a course keeps, by its settings. A tenth of a small disk is the limit where none is set.
-pub fn limits(settings: &CacheSettings, state_dir: &Path) -> Limits {
+pub(crate) fn limits(settings: &CacheSettings, state_dir: &Path) -> Limits {
     let tenth = || {
         let disk = nix::sys::statvfs::statvfs(state_dir).ok()?;
         #[allow(clippy::unnecessary_cast)] // their width differs between platforms

@@ -22,7 +22,7 @@ use super::{BuildOptions, Engine};
 
 /// What a build would find, for `--check` and `--dry-run`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Checked {
+pub(crate) struct Checked {
     /// What is not up to date.
     pub stale: Vec<Stale>,
     /// Whether anything was reported as an error.
@@ -31,7 +31,7 @@ pub struct Checked {
 
 /// An action that is not up to date.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stale {
+pub(crate) struct Stale {
     /// Its identity.
     pub action: String,
     /// What it does; none for an output that is to be removed.
@@ -67,7 +67,7 @@ struct AllDecided<'a> {
 
 impl Engine {
     /// What a build would have to do; nothing is written or started.
-    pub fn check(&self, options: &BuildOptions) -> Result<Checked> {
+    pub(crate) fn check(&self, options: &BuildOptions) -> Result<Checked> {
         self.look_and_decide(&options.selection, &options.force, |decided| {
             self.checked(options, decided)
         })
@@ -128,7 +128,7 @@ impl Engine {
     }
 
     /// What is wrong, as far as it is known from the course and the records; nothing is written or started.
-    pub fn errors(&self) -> Result<Vec<Diagnostic>> {
+    pub(crate) fn errors(&self) -> Result<Vec<Diagnostic>> {
         self.look_and_decide(&Selection::default(), &Force::Nothing, |decided| {
             let planned = decided.loaded.diagnostics.iter();
             let mut errors: Vec<Diagnostic> = planned
@@ -145,7 +145,7 @@ impl Engine {
     }
 
     /// Why the outputs of a source, or an output, are up to date or not.
-    pub fn explain(&self, path: &Path) -> Result<Vec<explain::Explained>> {
+    pub(crate) fn explain(&self, path: &Path) -> Result<Vec<explain::Explained>> {
         let name = name_of(&self.course.place.root, path);
         self.look_and_decide(&Selection::default(), &Force::Nothing, |decided| {
             let (plan, findings) = (&decided.loaded.plan, &decided.findings);

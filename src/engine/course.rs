@@ -20,7 +20,7 @@ use super::snapshot::Snapshot;
 
 /// Which specification is read.
 #[derive(Clone, Debug)]
-pub struct Course {
+pub(crate) struct Course {
     /// Where it is.
     pub place: Place,
     /// Project settings.
@@ -30,7 +30,7 @@ pub struct Course {
 }
 
 /// The specification, read and checked.
-pub struct Specified {
+pub(crate) struct Specified {
     /// Its content.
     pub spec: spec::Spec,
     /// Warnings about it.
@@ -41,7 +41,7 @@ pub struct Specified {
 
 /// Which renderers a course needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Uses {
+pub(crate) struct Uses {
     /// Pages.
     pub pages: bool,
     /// Python kernels.
@@ -57,7 +57,7 @@ pub struct Uses {
 impl Course {
     /// Reads the specification.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub fn specification(&self) -> Result<Specified> {
+    pub(crate) fn specification(&self) -> Result<Specified> {
         let (spec, diagnostics, digest) = self.read_specification()?;
         let has_errors = diagnostics.iter().any(|d| d.severity == Severity::Error);
         match spec {
@@ -169,7 +169,7 @@ impl Course {
     }
 
     /// The directory of a target as it stands in output paths: relative to the course root where it can be.
-    pub fn root_of(&self, target: &Target) -> String {
+    pub(crate) fn root_of(&self, target: &Target) -> String {
         match self.output_root() {
             Some(dir) => name_of(&self.place.root, &dir.join(&target.name)),
             None => target.path.to_string(),
@@ -177,7 +177,7 @@ impl Course {
     }
 
     /// The output root that replaces the targets' paths, if one was asked for (absolute).
-    pub fn output_root(&self) -> Option<PathBuf> {
+    pub(crate) fn output_root(&self) -> Option<PathBuf> {
         self.output_dir.clone().or_else(|| {
             let dir = self.settings.output.dir.as_ref()?;
             Some(self.place.root.join(dir))
@@ -185,7 +185,7 @@ impl Course {
     }
 
     /// The name under which the ledger keeps the outputs of this specification and output root.
-    pub fn scope(&self) -> String {
+    pub(crate) fn scope(&self) -> String {
         let output = self
             .output_root()
             .map_or_else(String::new, |dir| dir.display().to_string());
@@ -194,12 +194,12 @@ impl Course {
 
     /// A digest of everything that decides what a build of this course with these tools makes: two processes with the same
     /// one may do each other's work.
-    pub fn identity_with(&self, renderers: &Renderers) -> Digest {
+    pub(crate) fn identity_with(&self, renderers: &Renderers) -> Digest {
         Digest::of(format!("{} {}", self.identity(), renderers.identity()))
     }
 
     /// A digest of everything besides tools that decides what a build of this course means.
-    pub fn identity(&self) -> Digest {
+    pub(crate) fn identity(&self) -> Digest {
         Digest::of(format!(
             "{:?}",
             (
@@ -212,14 +212,14 @@ impl Course {
     }
 
     /// The files that settings come from, existing or not (absolute).
-    pub fn settings_files(&self) -> Vec<PathBuf> {
+    pub(crate) fn settings_files(&self) -> Vec<PathBuf> {
         let mut files = EnvFile::candidates(&self.place, &self.settings.notebook);
         files.push(self.place.root.join(SETTINGS_FILE));
         files
     }
 
     /// What a plan was made of, for a watch.
-    pub fn inputs(&self, specified: &Specified, snapshot: &Snapshot) -> Inputs {
+    pub(crate) fn inputs(&self, specified: &Specified, snapshot: &Snapshot) -> Inputs {
         let root = &self.place.root;
         let under = |path: &Option<RelPath>| match path {
             Some(path) => path.under(root),
@@ -246,7 +246,7 @@ impl Course {
     }
 
     /// The directories that outputs lie in (absolute).
-    pub fn output_dirs(&self, spec: &spec::Spec) -> Vec<PathBuf> {
+    pub(crate) fn output_dirs(&self, spec: &spec::Spec) -> Vec<PathBuf> {
         match self.output_root() {
             Some(dir) => vec![dir],
             None => spec
@@ -258,7 +258,7 @@ impl Course {
     }
 
     /// What is not a source, although it may lie among them: records, outputs, the repository.
-    pub fn skip(&self, spec: &spec::Spec) -> Box<Skip<'static>> {
+    pub(crate) fn skip(&self, spec: &spec::Spec) -> Box<Skip<'static>> {
         let state_dir = self.place.state_dir();
         let output_dirs = self.output_dirs(spec);
         Box::new(move |path| {
@@ -269,7 +269,7 @@ impl Course {
     }
 
     /// Which renderers the sources need, by their files alone.
-    pub fn uses(&self, specified: &Specified) -> Uses {
+    pub(crate) fn uses(&self, specified: &Specified) -> Uses {
         let spec = &specified.spec;
         let root = &self.place.root;
         let skip = self.skip(spec);

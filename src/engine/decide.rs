@@ -19,10 +19,10 @@ use super::recalled::Recalled;
 use super::snapshot::Snapshot;
 
 /// Digests of an action's results by name.
-pub type Results = Arc<[(Arc<str>, Digest)]>;
+pub(crate) type Results = Arc<[(Arc<str>, Digest)]>;
 
 /// Results of an action. Their names are nearly always those that it has itself.
-pub fn results_of<'n>(
+pub(crate) fn results_of<'n>(
     action: &Action,
     results: impl Iterator<Item = (&'n str, Digest)>,
 ) -> Results {
@@ -37,7 +37,7 @@ pub fn results_of<'n>(
 
 /// What is to be done about an action.
 #[derive(Debug)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Nothing: the outputs are there.
     Fresh(Results),
     /// Its result is known, but outputs are missing or differ.
@@ -52,7 +52,7 @@ pub enum Decision {
 
 /// A decision and the key that it was made for.
 #[derive(Debug)]
-pub struct Decided {
+pub(crate) struct Decided {
     /// The key, with the results of other actions.
     pub key: ActionKey,
     /// What is to be done.
@@ -87,7 +87,7 @@ impl Force {
 }
 
 /// Compares actions with the records.
-pub struct Decider<'a> {
+pub(crate) struct Decider<'a> {
     store: &'a Store,
     snapshot: &'a Snapshot,
     latest: &'a Recalled<Latest>,
@@ -97,7 +97,7 @@ pub struct Decider<'a> {
 
 impl<'a> Decider<'a> {
     /// A decider over the store's records; `latest` is what every action was last made of.
-    pub fn new(
+    pub(crate) fn new(
         store: &'a Store,
         snapshot: &'a Snapshot,
         latest: &'a Recalled<Latest>,
@@ -114,19 +114,19 @@ impl<'a> Decider<'a> {
     }
 
     /// What the action's last run found out, if it ever ran.
-    pub fn latest(&self, action: &str) -> Result<Option<Cow<'_, Latest>>> {
+    pub(crate) fn latest(&self, action: &str) -> Result<Option<Cow<'_, Latest>>> {
         let ask = || self.store.latest_of(action);
         Ok(self.latest.get(action, ask)?)
     }
 
     /// Whether the action's cached result is not to be used.
-    pub fn forces(&self, action: &Action) -> bool {
+    pub(crate) fn forces(&self, action: &Action) -> bool {
         self.force.applies_to(action)
     }
 
     /// The components of an action's key, with those from other actions; none of its own when its files changed since it
     /// was planned.
-    pub fn parts(&self, index: ActionIndex, upstream: &[&Results]) -> Parts {
+    pub(crate) fn parts(&self, index: ActionIndex, upstream: &[&Results]) -> Parts {
         let recipe = self.recipes.recipe(index);
         let own = recipe.map(|recipe| recipe.parts.parts().to_vec());
         let mut parts = own.unwrap_or_default();
@@ -136,7 +136,7 @@ impl<'a> Decider<'a> {
     }
 
     /// Decides about an action; `upstream` are the results of the actions it waits for.
-    pub fn decide(
+    pub(crate) fn decide(
         &self,
         index: ActionIndex,
         upstream: &[&Results],

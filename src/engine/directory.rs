@@ -15,14 +15,14 @@ use super::unseen::has_links;
 const MANY: usize = 4;
 
 /// A directory whose files are looked at.
-pub struct Directory {
+pub(super) struct Directory {
     path: PathBuf,
     /// None when it need not or cannot be opened: it may still be walked through.
     opened: Option<File>,
 }
 
 /// What a file is.
-pub struct Found {
+pub(super) struct Found {
     /// Its stamp.
     pub stamp: Stamp,
     /// Whether it is a plain file.
@@ -33,26 +33,26 @@ pub struct Found {
 
 impl Directory {
     /// The directory at a path, whether there is one or not, of which `files` files are to be looked at.
-    pub fn at(path: PathBuf, files: usize) -> Self {
+    pub(super) fn at(path: PathBuf, files: usize) -> Self {
         let is_opened = files >= MANY;
         let opened = is_opened.then(|| files::open_dir(&path).ok()).flatten();
         Self { path, opened }
     }
 
     /// Its path.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The stamp of a file in it and whether it is a plain one; none when there is nothing of that name. Links are
     /// followed.
-    pub fn stamp(&self, name: &str) -> Option<(Stamp, bool)> {
+    pub(super) fn stamp(&self, name: &str) -> Option<(Stamp, bool)> {
         let found = self.look(name)?;
         Some((found.stamp, found.is_file))
     }
 
     /// What a file in it is; none when there is nothing of that name. Links are followed.
-    pub fn look(&self, name: &str) -> Option<Found> {
+    pub(super) fn look(&self, name: &str) -> Option<Found> {
         let Some(opened) = &self.opened else {
             let metadata = std::fs::metadata(self.path.join(name)).ok()?;
             return Some(Found {

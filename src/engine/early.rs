@@ -14,7 +14,7 @@ const MANY_DECKS: usize = 100;
 const PER_PROCESSOR: usize = 16;
 
 /// What can be begun with.
-pub struct Ahead<'a> {
+pub(crate) struct Ahead<'a> {
     /// How its actions are made.
     pub recipes: &'a Recipes<'a>,
     /// The sources.
@@ -24,10 +24,10 @@ pub struct Ahead<'a> {
 }
 
 /// Begins with it, and comes back soon after everything is planned.
-pub type Early<'e> = &'e mut dyn FnMut(Ahead<'_>) -> Result<()>;
+pub(super) type Early<'e> = &'e mut dyn FnMut(Ahead<'_>) -> Result<()>;
 
 /// Everything that a whole plan is made of.
-pub struct Planning<'a> {
+pub(super) struct Planning<'a> {
     /// The course.
     pub context: &'a Context<'a>,
     /// What is laid out, as digests.
@@ -40,7 +40,7 @@ pub struct Planning<'a> {
 
 impl Planning<'_> {
     /// The plan, with a head start if there is much to plan.
-    pub fn plan(self, early: Option<Early<'_>>) -> Result<Plan> {
+    pub(super) fn plan(self, early: Option<Early<'_>>) -> Result<Plan> {
         match early {
             Some(early) if self.context.layout.decks.len() >= MANY_DECKS => self.plan_beside(early),
             _ => Ok(plan::plan(self.context, self.bases, self.memo)),

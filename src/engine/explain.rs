@@ -12,7 +12,7 @@ use super::publish::Publisher;
 use super::schedule::{Effect, InFlight, Node, Schedule};
 
 /// What the records say of an action.
-pub enum Finding {
+pub(crate) enum Finding {
     /// Its key is known, and what follows from it.
     Decided(Box<Decided>),
     /// It waits for an action that is not up to date: the name of that one.
@@ -20,7 +20,7 @@ pub enum Finding {
 }
 
 /// Compares every action with the records, without making anything.
-pub fn findings(
+pub(crate) fn findings(
     plan: &Plan,
     decider: &Decider<'_>,
     publisher: &mut Publisher,
@@ -64,7 +64,7 @@ pub fn findings(
 
 /// The errors that are known of, without doing anything: those of sources that cannot be used, and those of actions that
 /// failed and of which nothing has changed since.
-pub fn errors(findings: &[Finding], recipes: &Recipes<'_>) -> Vec<Diagnostic> {
+pub(crate) fn errors(findings: &[Finding], recipes: &Recipes<'_>) -> Vec<Diagnostic> {
     let mut errors: Vec<Diagnostic> = Vec::new();
     for (index, finding) in findings.iter().enumerate() {
         let description = finding.description();
@@ -83,7 +83,7 @@ pub fn errors(findings: &[Finding], recipes: &Recipes<'_>) -> Vec<Diagnostic> {
 
 /// Everything known about one action.
 #[derive(Clone, Debug, serde::Serialize)]
-pub struct Explained {
+pub(crate) struct Explained {
     /// Its identity.
     pub action: String,
     /// What it does.
@@ -109,7 +109,7 @@ pub struct Explained {
 }
 
 /// What is known about the actions that read a file or write it.
-pub fn about(
+pub(crate) fn about(
     path: &str,
     plan: &Plan,
     findings: &[Finding],
@@ -168,7 +168,7 @@ fn upstream<'s>(action: &Action, findings: &'s [Finding]) -> Vec<&'s Results> {
 }
 
 /// A finding for people.
-pub struct Description<'f> {
+pub(crate) struct Description<'f> {
     /// `fresh`, `restorable`, `stale`, `failed`, `invalid` or `blocked`.
     pub state: &'static str,
     /// Why the action is not fresh.
@@ -181,7 +181,7 @@ pub struct Description<'f> {
 
 impl Description<'_> {
     /// Errors and warnings, for the source as it is now.
-    pub fn diagnostics(&self, index: ActionIndex, recipes: &Recipes<'_>) -> Vec<Diagnostic> {
+    pub(crate) fn diagnostics(&self, index: ActionIndex, recipes: &Recipes<'_>) -> Vec<Diagnostic> {
         let mut diagnostics = from_remembered(recipes, index, self.remembered.to_vec());
         diagnostics.extend(self.planned.iter().cloned());
         diagnostics
@@ -190,7 +190,7 @@ impl Description<'_> {
 
 impl Finding {
     /// What it means.
-    pub fn description(&self) -> Description<'_> {
+    pub(crate) fn description(&self) -> Description<'_> {
         let because = |reason: &str| vec![reason.to_owned()];
         let none: &[Diagnostic] = &[];
         let (state, reasons, remembered, planned) = match self {

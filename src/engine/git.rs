@@ -11,7 +11,7 @@ use crate::watch::GitDir;
 
 /// What git says of the sources.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
+pub(super) struct State {
     /// The commit; none outside of a repository.
     pub commit: Option<String>,
     /// Whether the working tree differs from it.
@@ -20,11 +20,11 @@ pub struct State {
 
 /// Files of a repository that change with its state, by stamp.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Marks(Vec<(PathBuf, Option<Stamp>)>);
+pub(super) struct Marks(Vec<(PathBuf, Option<Stamp>)>);
 
 impl State {
     /// Asks git.
-    pub fn of(dir: &Path) -> Self {
+    pub(super) fn of(dir: &Path) -> Self {
         let git = |args: &[&str]| {
             let output = Command::new("git")
                 .arg("-C")
@@ -54,7 +54,7 @@ impl State {
 
 impl Marks {
     /// The marks of the repository that a directory is in, as they are now; empty outside of one.
-    pub fn of(dir: &Path) -> Self {
+    pub(super) fn of(dir: &Path) -> Self {
         let Some(found) = GitDir::find(dir) else {
             // One may be made later.
             let marks = dir.ancestors().map(|dir| mark(dir.join(".git")));
@@ -79,7 +79,7 @@ impl Marks {
     }
 
     /// Whether they are still as they were.
-    pub fn are_as_they_were(&self) -> bool {
+    pub(super) fn are_as_they_were(&self) -> bool {
         self.0.iter().all(|(path, stamp)| stamp_of(path) == *stamp)
     }
 }

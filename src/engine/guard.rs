@@ -14,7 +14,7 @@ use super::sources::OutputPaths;
 
 /// Guards the outputs of a course.
 #[derive(Default)]
-pub struct Guard {
+pub(super) struct Guard {
     watch: Option<OutputWatch>,
     /// The output paths whose directories are watched.
     covered: Option<OutputPaths>,
@@ -26,7 +26,7 @@ pub struct Guard {
 
 impl Guard {
     /// One that watches nothing, where the system does not tell of everything.
-    pub fn blind() -> Self {
+    pub(super) fn blind() -> Self {
         Self {
             is_blind: true,
             ..Self::default()
@@ -35,7 +35,12 @@ impl Guard {
 
     /// Watches the outputs from now on, as far as they are not watched yet, and looks at those that are new: what was done
     /// to them before was not told.
-    pub fn cover(&mut self, memory: &mut Memory, root: &Path, state_dir: &Path) -> Result<()> {
+    pub(super) fn cover(
+        &mut self,
+        memory: &mut Memory,
+        root: &Path,
+        state_dir: &Path,
+    ) -> Result<()> {
         self.doubt_touched(memory, root)?;
         let Some(outputs) = memory.cleaned.clone() else {
             return Ok(());
@@ -62,7 +67,12 @@ impl Guard {
     }
 
     /// Puts outputs in doubt that somebody touched until now. False when it is not known which outputs there are.
-    pub fn is_sure(&mut self, memory: &mut Memory, root: &Path, state_dir: &Path) -> Result<bool> {
+    pub(super) fn is_sure(
+        &mut self,
+        memory: &mut Memory,
+        root: &Path,
+        state_dir: &Path,
+    ) -> Result<bool> {
         self.cover(memory, root, state_dir)?;
         let are_same = |watch: &mut OutputWatch| {
             let touched = watch.take_all();
@@ -85,7 +95,7 @@ impl Guard {
     }
 
     /// Puts outputs in doubt of which is known by now that somebody touched them.
-    pub fn doubt_touched(&mut self, memory: &mut Memory, root: &Path) -> Result<()> {
+    pub(super) fn doubt_touched(&mut self, memory: &mut Memory, root: &Path) -> Result<()> {
         match self.watch.as_ref().map(OutputWatch::take) {
             None => Ok(()),
             Some(Touched::Paths(paths)) => self.doubt(memory, root, paths),

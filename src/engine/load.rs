@@ -25,7 +25,7 @@ use super::snapshot::Snapshot;
 use super::sources::{LaidOut, OutputPaths, Sources, Titled};
 
 /// A course that was read, and the plan for it.
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The actions of what was selected.
     pub plan: Plan,
     /// Every output path of the whole course, selected or not.
@@ -50,7 +50,7 @@ pub struct Loaded {
 
 impl Course {
     /// Everything that is wrong with the specification and with what it names, without building anything.
-    pub fn check(&self) -> Result<Vec<Diagnostic>> {
+    pub(crate) fn check(&self) -> Result<Vec<Diagnostic>> {
         let (spec, diagnostics, digest) = self.read_specification()?;
         let Some(spec) = spec else {
             return Ok(diagnostics);
@@ -88,7 +88,7 @@ impl Course {
     /// Lists the tree and plans everything that is selected. `written_back` are files in the tree that we rendered.
     /// `early` begins with some of a large course while the rest is planned.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub fn load(
+    pub(crate) fn load(
         &self,
         specified: &Specified,
         sources: &mut Sources,
@@ -304,18 +304,18 @@ fn is_same(snapshot: &Snapshot, one: &RelPath, other: &RelPath) -> bool {
 
 impl Loaded {
     /// What the course consists of.
-    pub fn index(&self, spec: &spec::Spec) -> Index {
+    pub(crate) fn index(&self, spec: &spec::Spec) -> Index {
         Index::new(spec, &self.targets(), self.placed(), &self.plan)
     }
 
     /// Names and directories of the targets.
-    pub fn targets(&self) -> Vec<(String, String)> {
+    pub(crate) fn targets(&self) -> Vec<(String, String)> {
         let names = self.layout.targets.iter().map(|target| target.name.clone());
         names.zip(self.target_roots.iter().cloned()).collect()
     }
 
     /// The recipes of the plan, from the sources as they are now.
-    pub fn recipes<'a>(
+    pub(crate) fn recipes<'a>(
         &'a self,
         specified: &'a Specified,
         settings: &'a Settings,
@@ -335,7 +335,7 @@ impl Loaded {
     }
 
     /// Every output of what was selected, with what it is.
-    pub fn placed(&self) -> impl Iterator<Item = Placed<'_>> {
+    pub(crate) fn placed(&self) -> impl Iterator<Item = Placed<'_>> {
         let of_programs = self.plan.placed.iter().map(ProgramPlace::placed);
         self.layout.placed(&self.tree).chain(of_programs)
     }
@@ -375,7 +375,7 @@ fn of_spec(mut diagnostic: Diagnostic, spec_name: &str) -> Diagnostic {
 }
 
 /// The versions of the tools as they enter keys, with those of our own programs that drive them.
-pub fn fingerprints(renderers: &Renderers) -> Fingerprints {
+pub(crate) fn fingerprints(renderers: &Renderers) -> Fingerprints {
     let with = |tool: &str, program: Digest| format!("{tool}, program {}", program.short());
     let execution = notebook::execution_program_digest();
     Fingerprints {

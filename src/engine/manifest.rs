@@ -23,7 +23,7 @@ use super::publish::{MANIFEST, Publisher};
 use super::state_file::StateFile;
 
 /// The name of the file.
-pub const NAME: &str = MANIFEST;
+pub(super) const NAME: &str = MANIFEST;
 const VERSION: u32 = 1;
 
 #[derive(Serialize)]
@@ -55,7 +55,7 @@ struct File<'a> {
 }
 
 /// The outputs of one target.
-pub struct Target<'a> {
+pub(super) struct Target<'a> {
     /// Its name.
     pub name: &'a str,
     /// Its directory as it stands in output paths.
@@ -63,7 +63,7 @@ pub struct Target<'a> {
 }
 
 /// What manifests are made of.
-pub struct Manifests<'a> {
+pub(super) struct Manifests<'a> {
     /// The specification.
     pub spec: &'a Spec,
     /// Its file name.
@@ -78,7 +78,12 @@ pub struct Manifests<'a> {
 
 impl Manifests<'_> {
     /// Writes the manifests of all targets that have outputs.
-    pub fn write(&self, course: &Course, publisher: &Publisher, store: &Store) -> Result<()> {
+    pub(super) fn write(
+        &self,
+        course: &Course,
+        publisher: &Publisher,
+        store: &Store,
+    ) -> Result<()> {
         let known = store.checksums()?;
         let mut checksums = Checksums {
             known: &known,
@@ -238,7 +243,7 @@ fn stamp_in(dir: &Path) -> Option<Stamp> {
 }
 
 /// The targets with a manifest that this ledger has not seen: of an earlier one, or of the Python tool.
-pub fn unknown<'t>(
+pub(super) fn unknown<'t>(
     course: &Course,
     publisher: &Publisher,
     target_roots: &'t [String],
@@ -252,7 +257,7 @@ pub fn unknown<'t>(
 }
 
 /// Removes the manifests of targets that are gone, if they are as clm wrote them: their outputs are removed, too.
-pub fn remove_stale(course: &Course, publisher: &Publisher, target_roots: &[String]) {
+pub(super) fn remove_stale(course: &Course, publisher: &Publisher, target_roots: &[String]) {
     let noted = Lists::read(course);
     for root in noted.0.keys().filter(|root| !target_roots.contains(root)) {
         let dir = publisher.file(root);
@@ -263,7 +268,7 @@ pub fn remove_stale(course: &Course, publisher: &Publisher, target_roots: &[Stri
 }
 
 /// Notes that the ledger knows what the manifests list.
-pub fn note_known(course: &Course, publisher: &Publisher, target_roots: &[String]) {
+pub(super) fn note_known(course: &Course, publisher: &Publisher, target_roots: &[String]) {
     let Some(database) = store::database_inode(&course.place.state_dir()) else {
         return;
     };
@@ -306,17 +311,17 @@ fn is_other_commit(course: &Course, asked: bool) -> bool {
 
 /// Whether manifests are not as they would be written now: outputs changed since, by a watch or by a build of a part of the
 /// course, or the sources are of another commit.
-pub fn is_due(course: &Course) -> bool {
+pub(super) fn is_due(course: &Course) -> bool {
     course.settings.output.manifest && (due_mark(course).exists() || is_other_commit(course, false))
 }
 
 /// The same for a run that had to look at the sources.
-pub fn is_due_after_run(course: &Course) -> bool {
+pub(super) fn is_due_after_run(course: &Course) -> bool {
     course.settings.output.manifest && (due_mark(course).exists() || is_other_commit(course, true))
 }
 
 /// Notes that outputs changed.
-pub fn set_due(course: &Course) -> Result<()> {
+pub(super) fn set_due(course: &Course) -> Result<()> {
     let mark = due_mark(course);
     if !course.settings.output.manifest || mark.exists() {
         return Ok(());
@@ -326,7 +331,7 @@ pub fn set_due(course: &Course) -> Result<()> {
 }
 
 /// Notes that manifests tell of all outputs.
-pub fn set_done(course: &Course) -> Result<()> {
+pub(super) fn set_done(course: &Course) -> Result<()> {
     let mark = due_mark(course);
     match std::fs::remove_file(&mark) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -25,7 +25,7 @@ use super::sources::{OutputPaths, Sources};
 use super::staging::Staging;
 
 /// What an engine knows between runs.
-pub struct Memory {
+pub(super) struct Memory {
     pub(super) sources: Sources,
     pub(super) publisher: Publisher,
     /// What every action was last made of.

@@ -1,23 +1,23 @@
 //! The only place that sees plan, store and worker together: what is stale is made, everything is published.
 
-pub mod bounds;
+pub(crate) mod bounds;
 mod check;
-pub mod checkpoint;
-pub mod course;
-pub mod decide;
+pub(crate) mod checkpoint;
+pub(crate) mod course;
+pub(crate) mod decide;
 mod directory;
 mod early;
 mod execute;
-pub mod explain;
+pub(crate) mod explain;
 mod git;
 mod guard;
-pub mod index;
-pub mod load;
+pub(crate) mod index;
+pub(crate) mod load;
 mod manifest;
 mod memory;
 mod publish;
 mod recalled;
-pub mod resident;
+pub(crate) mod resident;
 mod restless;
 mod run;
 mod scan;
@@ -25,7 +25,7 @@ mod schedule;
 mod selection;
 mod settled;
 mod snapshot;
-pub mod sources;
+pub(crate) mod sources;
 mod staging;
 mod state_file;
 mod unseen;
@@ -51,7 +51,7 @@ use crate::worker::Renderers;
 use crate::worker::observed::Places;
 use crate::worker::pool::{Pool, PoolConfig, WorkerState};
 
-pub use check::{Checked, Stale};
+pub(crate) use check::Checked;
 use checkpoint::{Changed, Checkpoint, KnownNames, Parts, Resumed};
 use course::{Course, Specified};
 use decide::Force;
@@ -59,7 +59,7 @@ use execute::InFlight;
 use index::Index;
 use load::Loaded;
 use memory::Memory;
-pub use publish::OwnFiles;
+pub(crate) use publish::OwnFiles;
 use publish::Publisher;
 use recalled::Recalled;
 use restless::Restless;
@@ -100,7 +100,7 @@ pub struct BuildOptions {
 
 /// How a build went.
 #[derive(Clone, Copy, Debug)]
-pub struct Built {
+pub(crate) struct Built {
     /// How the actions ended.
     pub counts: Counts,
     /// Whether anything was reported as an error.
@@ -110,7 +110,7 @@ pub struct Built {
 }
 
 /// One course with its records and tools.
-pub struct Engine {
+pub(crate) struct Engine {
     course: Course,
     store: Store,
     renderers: Arc<Renderers>,
@@ -126,7 +126,7 @@ pub struct Engine {
 }
 
 /// Told what planning found out.
-pub trait Listener: Send + Sync {
+pub(crate) trait Listener: Send + Sync {
     /// Whether it wants to know what the course consists of.
     fn wants_index(&self) -> bool;
 
@@ -162,7 +162,7 @@ impl BuildOptions {
 
 impl Engine {
     /// An engine; no process is started before something needs it.
-    pub fn new(
+    pub(crate) fn new(
         course: Course,
         store: Store,
         renderers: Arc<Renderers>,
@@ -186,31 +186,26 @@ impl Engine {
 
     /// Tells a listener what is found at every planning.
     #[must_use]
-    pub fn with_listener(mut self, listener: Arc<dyn Listener>) -> Self {
+    pub(crate) fn with_listener(mut self, listener: Arc<dyn Listener>) -> Self {
         self.listener = Some(listener);
         self
     }
 
     /// Notes in `own_files` which files in the source tree this engine writes.
     #[must_use]
-    pub fn with_own_files(mut self, own_files: OwnFiles) -> Self {
+    pub(crate) fn with_own_files(mut self, own_files: OwnFiles) -> Self {
         self.own_files = own_files;
         self
     }
 
     /// The course.
-    pub fn course(&self) -> &Course {
+    pub(crate) fn course(&self) -> &Course {
         &self.course
     }
 
     /// What builds of this engine mean: see [`Course::identity_with`].
-    pub fn identity(&self) -> Digest {
+    pub(crate) fn identity(&self) -> Digest {
         self.course.identity_with(&self.renderers)
-    }
-
-    /// The records.
-    pub fn store(&self) -> &Store {
-        &self.store
     }
 
     /// Tells the listener what it does not know yet.
@@ -245,7 +240,7 @@ impl Engine {
 
     /// Makes everything that is asked for and not up to date. `changed` is how the course compares with its checkpoint, if it was compared just now: then
     /// only that is looked at.
-    pub async fn build(
+    pub(crate) async fn build(
         &self,
         specified: &Specified,
         options: &BuildOptions,
@@ -440,7 +435,7 @@ impl Engine {
     }
 
     /// Whether the records are where they were when they were opened. Somebody may have moved or removed them.
-    pub fn has_records(&self) -> bool {
+    pub(crate) fn has_records(&self) -> bool {
         let state_dir = self.course.place.state_dir();
         // The directory of results comes with the first one.
         let has_results = state_dir.join("blobs").is_dir();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::store;
 
 /// Answers of the records, with what was added to them since.
-pub struct Recalled<V> {
+pub(crate) struct Recalled<V> {
     known: HashMap<Arc<str>, V>,
     /// Whether `known` is all there is.
     is_whole: bool,
@@ -16,7 +16,7 @@ pub struct Recalled<V> {
 
 impl<V: Clone> Recalled<V> {
     /// All that there is.
-    pub fn whole(all: HashMap<Arc<str>, V>) -> Self {
+    pub(crate) fn whole(all: HashMap<Arc<str>, V>) -> Self {
         Self {
             known: all,
             is_whole: true,
@@ -24,17 +24,17 @@ impl<V: Clone> Recalled<V> {
     }
 
     /// Whether everything is in memory.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.is_whole
     }
 
     /// Whether there is nothing at all.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.is_whole && self.known.is_empty()
     }
 
     /// What is known of a thing, if anything is. `ask` asks the records, if they must be.
-    pub fn get(
+    pub(crate) fn get(
         &self,
         name: &str,
         ask: impl FnOnce() -> store::Result<Option<V>>,
@@ -47,29 +47,29 @@ impl<V: Clone> Recalled<V> {
     }
 
     /// What is in memory: everything, if it is whole.
-    pub fn known(&self) -> &HashMap<Arc<str>, V> {
+    pub(crate) fn known(&self) -> &HashMap<Arc<str>, V> {
         &self.known
     }
 
     /// Adds what is, or soon will be, in the records too.
-    pub fn insert(&mut self, name: Arc<str>, value: V) {
+    pub(crate) fn insert(&mut self, name: Arc<str>, value: V) {
         self.known.insert(name, value);
     }
 
     /// Forgets a thing that is in the records no more.
-    pub fn remove(&mut self, name: &str) {
+    pub(crate) fn remove(&mut self, name: &str) {
         self.known.remove(name);
     }
 
     /// Has everything in memory from now on. What was added counts more than what the records say.
-    pub fn fill(&mut self, all: HashMap<Arc<str>, V>) {
+    pub(crate) fn fill(&mut self, all: HashMap<Arc<str>, V>) {
         let added = std::mem::replace(&mut self.known, all);
         self.known.extend(added);
         self.is_whole = true;
     }
 
     /// Keeps in memory only what is to be kept: everything that was added must be in the records.
-    pub fn release(&mut self, keep: impl Fn(&str) -> bool) {
+    pub(crate) fn release(&mut self, keep: impl Fn(&str) -> bool) {
         self.known.retain(|name, _| keep(name));
         self.known.shrink_to_fit();
         self.is_whole = false;

@@ -31,11 +31,11 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// The trigger of the runs that keep everything up to date.
-pub const WATCH_TRIGGER: &str = "watch";
+pub(crate) const WATCH_TRIGGER: &str = "watch";
 
 /// What is asked of a resident engine.
 #[derive(Debug)]
-pub enum Ask {
+pub(crate) enum Ask {
     /// Files changed.
     Changed(ChangeSet),
     /// A build, with where to say how it went.
@@ -50,7 +50,7 @@ pub enum Ask {
 
 /// Why a resident engine stopped serving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
+pub(crate) enum Left {
     /// Nobody can ask any more, or the engine was cancelled.
     Done,
     /// Settings changed: an engine with the new ones should take its place. If there cannot be one, this one goes on.
@@ -60,7 +60,7 @@ pub enum Left {
 }
 
 /// The engine with what it knows, its workers, and what is to be done.
-pub struct Resident<'e> {
+pub(crate) struct Resident<'e> {
     engine: &'e Engine,
     pool: Arc<Pool>,
     memory: Option<Memory>,
@@ -98,7 +98,7 @@ struct Due {
 impl<'e> Resident<'e> {
     /// A resident engine that keeps up to date what `options` name. Nothing is read or started yet. `polls` tells whether
     /// files are polled, because the system does not tell of all changes.
-    pub fn new(engine: &'e Engine, options: BuildOptions, polls: bool) -> Self {
+    pub(crate) fn new(engine: &'e Engine, options: BuildOptions, polls: bool) -> Self {
         Self {
             engine,
             pool: Arc::new(engine.start_pool()),
@@ -125,7 +125,7 @@ impl<'e> Resident<'e> {
     }
 
     /// Builds what is stale, then waits for asks and serves them, until there is a reason to leave.
-    pub async fn serve(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) -> Left {
+    pub(crate) async fn serve(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) -> Left {
         loop {
             while let Ok(ask) = asks.try_recv() {
                 self.note(ask);
@@ -194,7 +194,7 @@ impl<'e> Resident<'e> {
     }
 
     /// Ends the workers.
-    pub async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         if let Some(memory) = &mut self.memory {
             memory.in_flight.shutdown().await;
         }

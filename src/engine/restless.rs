@@ -16,7 +16,7 @@ use crate::plan::Action;
 use crate::store::JobId;
 
 /// How many executions in a row may end with changed sources.
-pub const EXECUTIONS: usize = 5;
+pub(super) const EXECUTIONS: usize = 5;
 /// How often an action that was set aside is tried again if it is less likely to be the cause: when the deck itself was
 /// edited, or something that it reads while only other decks ran.
 const TRIES: usize = 2;
@@ -27,7 +27,7 @@ const DYING_NS: i64 = 500_000_000;
 
 /// The last execution of every action, since a resident engine was last idle.
 #[derive(Debug, Default)]
-pub struct Restless {
+pub(super) struct Restless {
     /// How many executions there were.
     count: u64,
     executions: HashMap<Arc<str>, Execution>,
@@ -35,7 +35,7 @@ pub struct Restless {
 
 /// Why an action is not executed.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Objection {
+pub(super) struct Objection {
     /// What is reported.
     pub diagnostic: Diagnostic,
     /// Whether it was reported before.
@@ -84,7 +84,7 @@ impl Execution {
 
 impl Restless {
     /// An execution begins.
-    pub fn begin(&mut self, job: JobId, action: &Arc<Action>, now_ns: i64) {
+    pub(super) fn begin(&mut self, job: JobId, action: &Arc<Action>, now_ns: i64) {
         self.count += 1;
         let before = self.executions.remove(&action.id);
         let before = before.as_ref();
@@ -106,14 +106,14 @@ impl Restless {
     }
 
     /// A file that an execution reads was written while it ran.
-    pub fn disturb(&mut self, action: &str, file: &RelPath) {
+    pub(super) fn disturb(&mut self, action: &str, file: &RelPath) {
         if let Some(execution) = self.executions.get_mut(action) {
             execution.disturbed = Some(file.clone());
         }
     }
 
     /// A job is over, if it is an execution.
-    pub fn end(&mut self, job: JobId, now_ns: i64) {
+    pub(super) fn end(&mut self, job: JobId, now_ns: i64) {
         let mut executions = self.executions.values_mut();
         if let Some(execution) = executions.find(|execution| execution.job == job) {
             execution.ended_ns.get_or_insert(now_ns);
@@ -121,14 +121,14 @@ impl Restless {
     }
 
     /// All jobs are over.
-    pub fn end_all(&mut self, now_ns: i64) {
+    pub(super) fn end_all(&mut self, now_ns: i64) {
         for execution in self.executions.values_mut() {
             execution.ended_ns.get_or_insert(now_ns);
         }
     }
 
     /// Why an action is not to be executed, if it is not; `changed_ns` tells when a file last changed.
-    pub fn objection(
+    pub(super) fn objection(
         &mut self,
         action: &Arc<Action>,
         changed_ns: &dyn Fn(&RelPath) -> i64,
@@ -154,12 +154,12 @@ impl Restless {
     }
 
     /// Nothing is held against any deck.
-    pub fn forgive_all(&mut self) {
+    pub(super) fn forgive_all(&mut self) {
         self.executions.values_mut().for_each(Execution::forgive);
     }
 
     /// Everything is done that can be: has a deck executed again that was set aside, if there is one to be tried.
-    pub fn try_one_again(&mut self) -> bool {
+    pub(super) fn try_one_again(&mut self) -> bool {
         let untried = self.executions.values();
         let untried = untried.filter(|execution| execution.may_try);
         let Some(source) = untried
@@ -180,13 +180,13 @@ impl Restless {
     }
 
     /// Forgets what is not set aside, and decks that are not there any more, while nothing runs.
-    pub fn forget(&mut self, is_there: &dyn Fn(&RelPath) -> bool) {
+    pub(super) fn forget(&mut self, is_there: &dyn Fn(&RelPath) -> bool) {
         self.executions
             .retain(|_, execution| execution.is_aside() && is_there(&execution.action.source));
     }
 
     /// Whether nothing is known of any execution.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.executions.is_empty()
     }
 

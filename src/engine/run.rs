@@ -32,7 +32,7 @@ use super::{BuildOptions, Built, Engine, Memory, manifest};
 const ROUNDS: usize = 4 * restless::EXECUTIONS;
 
 /// A run that is about to begin.
-pub struct Run<'a> {
+pub(super) struct Run<'a> {
     /// The course and its tools.
     pub engine: &'a Engine,
     /// The workers.
@@ -53,7 +53,7 @@ pub struct Run<'a> {
 
 /// What remains to be done after a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rest {
+pub(super) enum Rest {
     /// Nothing.
     Nothing,
     /// It was interrupted.
@@ -89,7 +89,7 @@ fn unsteady() -> Diagnostic {
 impl Run<'_> {
     /// Makes everything that is asked for and not up to date.
     #[tracing::instrument(level = "debug", skip_all, fields(trigger = self.options.trigger))]
-    pub async fn run(&self, memory: &mut Memory) -> Result<(Built, Rest)> {
+    pub(super) async fn run(&self, memory: &mut Memory) -> Result<(Built, Rest)> {
         let started = Instant::now();
         let store = &self.engine.store;
         let run = store.begin_run(&self.options.trigger)?;
@@ -488,7 +488,7 @@ impl Run<'_> {
     }
 
     /// Writes what the targets contain while nothing is built: after a watch was idle for some time.
-    pub fn list_outputs(&self, memory: &mut Memory) -> Result<()> {
+    pub(super) fn list_outputs(&self, memory: &mut Memory) -> Result<()> {
         let selection = &self.options.selection;
         let loaded = self.engine.look(self.specified, memory, selection)?;
         if loaded.is_incomplete || loaded.is_torn {

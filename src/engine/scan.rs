@@ -13,10 +13,10 @@ use crate::files;
 use crate::watch::is_temporary;
 
 /// What is not a source: the store, the outputs.
-pub type Skip<'a> = dyn Fn(&Path) -> bool + Send + Sync + 'a;
+pub(super) type Skip<'a> = dyn Fn(&Path) -> bool + Send + Sync + 'a;
 
 /// The files and directories below some roots, as they were when they were last looked at.
-pub struct Scanned {
+pub(crate) struct Scanned {
     /// Where it was looked; none for the course root.
     pub roots: Vec<Option<RelPath>>,
     listing: Listing,
@@ -32,7 +32,7 @@ pub struct Scanned {
 
 impl Scanned {
     /// Lists everything below `roots` (none: the course root itself).
-    pub fn new(root: &Path, roots: Vec<Option<RelPath>>, skip: &Skip<'_>) -> Self {
+    pub(crate) fn new(root: &Path, roots: Vec<Option<RelPath>>, skip: &Skip<'_>) -> Self {
         let scan = scan_all(root, &roots, skip);
         Self {
             roots,
@@ -45,7 +45,7 @@ impl Scanned {
     }
 
     /// Files and directories that are known: all of them without links, and nothing is wrong with them.
-    pub fn known(roots: Vec<Option<RelPath>>, listing: Listing) -> Self {
+    pub(crate) fn known(roots: Vec<Option<RelPath>>, listing: Listing) -> Self {
         Self {
             roots,
             listing,
@@ -57,12 +57,12 @@ impl Scanned {
     }
 
     /// The files and directories.
-    pub fn listing(&self) -> &Listing {
+    pub(crate) fn listing(&self) -> &Listing {
         &self.listing
     }
 
     /// Looks again at everything.
-    pub fn refresh(&mut self, root: &Path, roots: Vec<Option<RelPath>>, skip: &Skip<'_>) {
+    pub(crate) fn refresh(&mut self, root: &Path, roots: Vec<Option<RelPath>>, skip: &Skip<'_>) {
         let mut new = Self::new(root, roots, skip);
         new.listing.fill(&self.listing);
         if self.listing != new.listing || self.roots != new.roots {
@@ -75,7 +75,7 @@ impl Scanned {
     }
 
     /// Takes over what another listing has of directories that cannot be read.
-    pub fn fill(&mut self, last: &Listing) {
+    pub(crate) fn fill(&mut self, last: &Listing) {
         let before = self.listing.unread.len();
         self.listing.fill(last);
         if self.listing.unread.len() != before {
@@ -84,7 +84,7 @@ impl Scanned {
     }
 
     /// Looks again at what may have changed: these paths and everything below them.
-    pub fn update(
+    pub(crate) fn update(
         &mut self,
         root: &Path,
         roots: Vec<Option<RelPath>>,
@@ -175,7 +175,7 @@ impl Scanned {
 
 /// Whether a file is an editor's and not the author's: such a file is no part of a course, or an open editor would
 /// change it.
-pub fn is_temporary_name(name: &std::ffi::OsStr) -> bool {
+pub(super) fn is_temporary_name(name: &std::ffi::OsStr) -> bool {
     is_temporary(&name.to_string_lossy())
 }
 

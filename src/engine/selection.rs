@@ -16,7 +16,7 @@ use super::settled::Settled;
 
 /// Which actions are asked for. What is `settled` reads none of the sources that are.
 #[tracing::instrument(level = "debug", name = "select", skip_all)]
-pub fn selected(
+pub(super) fn selected(
     plan: &Plan,
     options: &BuildOptions,
     decider: &Decider<'_>,
@@ -76,7 +76,7 @@ pub fn selected(
 }
 
 /// How the actions ended, in numbers.
-pub fn count(statuses: &HashMap<String, Status>, removed: u64) -> Counts {
+pub(super) fn count(statuses: &HashMap<String, Status>, removed: u64) -> Counts {
     let mut counts = Counts {
         removed,
         ..Counts::default()

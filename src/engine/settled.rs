@@ -15,7 +15,7 @@ use super::decide::Results;
 
 /// Actions with their results, by identity.
 #[derive(Default)]
-pub struct Settled(HashMap<Arc<str>, Entry>);
+pub(super) struct Settled(HashMap<Arc<str>, Entry>);
 
 struct Entry {
     action: Arc<Action>,
@@ -36,7 +36,7 @@ impl Entry {
 
 /// What is known of an action that is up to date, besides its results.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Found {
+pub(super) struct Found {
     /// What was said about it, besides the warnings of its planning.
     pub said: Vec<Diagnostic>,
     /// Files that it was found to read or to look for, besides its inputs.
@@ -45,12 +45,12 @@ pub struct Found {
 
 impl Settled {
     /// The results of an action, if it is the very one that settled.
-    pub fn results(&self, action: &Arc<Action>) -> Option<&Results> {
+    pub(super) fn results(&self, action: &Arc<Action>) -> Option<&Results> {
         self.entry(action).map(|entry| &entry.results)
     }
 
     /// What was said about it, besides the warnings of its planning.
-    pub fn said(&self, action: &Arc<Action>) -> &[Diagnostic] {
+    pub(super) fn said(&self, action: &Arc<Action>) -> &[Diagnostic] {
         self.entry(action).map_or(&[], Entry::said)
     }
 
@@ -60,7 +60,7 @@ impl Settled {
     }
 
     /// An action came out up to date.
-    pub fn settle(&mut self, action: &Arc<Action>, results: Results, found: Found) {
+    pub(super) fn settle(&mut self, action: &Arc<Action>, results: Results, found: Found) {
         let entry = Entry {
             action: Arc::clone(action),
             results,
@@ -70,7 +70,7 @@ impl Settled {
     }
 
     /// Forgets the actions that read one of these files, as far as is known.
-    pub fn unsettle_readers(&mut self, files: &[RelPath]) {
+    pub(super) fn unsettle_readers(&mut self, files: &[RelPath]) {
         if files.is_empty() {
             return;
         }
@@ -83,28 +83,30 @@ impl Settled {
     }
 
     /// An action is not up to date.
-    pub fn unsettle(&mut self, action: &str) {
+    pub(super) fn unsettle(&mut self, action: &str) {
         self.0.remove(action);
     }
 
     /// Every entry: the identity of the action, its results, what was said about it, and the files it was found to read.
-    pub fn entries(&self) -> impl Iterator<Item = (&str, &Results, &[Diagnostic], &[String])> {
+    pub(super) fn entries(
+        &self,
+    ) -> impl Iterator<Item = (&str, &Results, &[Diagnostic], &[String])> {
         let entries = self.0.iter();
         entries.map(|(id, entry)| (&**id, &entry.results, entry.said(), entry.discovered()))
     }
 
     /// Whether nothing is known to be up to date.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Forgets everything.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 
     /// Forgets the actions of the past that are not planned any more.
-    pub fn keep(&mut self, actions: &[Arc<Action>]) {
+    pub(super) fn keep(&mut self, actions: &[Arc<Action>]) {
         if self.0.len() > actions.len() {
             let planned: std::collections::HashSet<&str> =
                 actions.iter().map(|action| &*action.id).collect();
@@ -114,7 +116,12 @@ impl Settled {
 
     /// Forgets what a change set puts in doubt besides declared inputs, whose digests are in the actions: files that were
     /// found to be read, and outputs. `is_output` tells whether a path is an output, or a directory of some.
-    pub fn apply(&mut self, changes: &ChangeSet, root: &Path, is_output: &dyn Fn(&str) -> bool) {
+    pub(super) fn apply(
+        &mut self,
+        changes: &ChangeSet,
+        root: &Path,
+        is_output: &dyn Fn(&str) -> bool,
+    ) {
         if changes.rescan {
             self.clear();
             return;

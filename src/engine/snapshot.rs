@@ -25,7 +25,7 @@ const HELD: usize = 4 << 20;
 
 /// Sources as a planning round sees them: a whole plan is made of the same bytes, or it is known to be torn. A resident
 /// process keeps it from one round to the next, without what changed in between.
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     root: PathBuf,
     /// Where names lead that are none of files of the course.
     places: Places,
@@ -74,7 +74,7 @@ impl State {
 
 impl Snapshot {
     /// A snapshot of the files below `root`; `records` are what earlier runs found.
-    pub fn new(root: &Path, records: HashMap<String, FileRecord>) -> Self {
+    pub(crate) fn new(root: &Path, records: HashMap<String, FileRecord>) -> Self {
         Self {
             root: root.to_path_buf(),
             places: Places::of_course(root),
@@ -90,18 +90,18 @@ impl Snapshot {
     }
 
     /// Tells where names lead that are none of files of the course.
-    pub fn set_places(&mut self, places: Places) {
+    pub(crate) fn set_places(&mut self, places: Places) {
         self.places = places;
     }
 
     /// Where names lead that are none of files of the course.
-    pub fn places(&self) -> &Places {
+    pub(crate) fn places(&self) -> &Places {
         &self.places
     }
 
     /// Looks again, by their stamps, at everything that no watch tells about. Returns what is not as it was seen.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub fn changed_elsewhere(&self) -> Vec<RelPath> {
+    pub(crate) fn changed_elsewhere(&self) -> Vec<RelPath> {
         let seen = self.seen();
         let files = seen.files.iter();
         let known = files.filter(|(path, _)| is_elsewhere(path));
@@ -127,7 +127,7 @@ impl Snapshot {
 
     /// Forgets what was seen of these files, and of what is below them if they are directories: they were written, or
     /// made, or removed.
-    pub fn forget(&mut self, paths: &[RelPath]) {
+    pub(crate) fn forget(&mut self, paths: &[RelPath]) {
         let seen = self.seen.get_mut().unwrap_or_else(PoisonError::into_inner);
         let mut dirs: HashSet<&RelPath> = HashSet::new();
         for path in paths {
@@ -163,38 +163,38 @@ impl Snapshot {
     }
 
     /// Takes over what is known of files that were just looked at (none: they do not exist).
-    pub fn trust(&self, files: Vec<(RelPath, Option<FileRecord>)>) {
+    pub(crate) fn trust(&self, files: Vec<(RelPath, Option<FileRecord>)>) {
         let files = files.into_iter();
         let files = files.map(|(path, record)| (path, State::of(record)));
         self.seen().files.extend(files);
     }
 
     /// Forgets bytes, not digests: they are wanted together while planning, and hardly ever later.
-    pub fn forget_contents(&self) {
+    pub(crate) fn forget_contents(&self) {
         let mut seen = self.seen();
         seen.contents = HashMap::new();
         seen.held = 0;
     }
 
     /// Gives memory back that only the first look at the sources needed.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.seen().records.shrink_to_fit();
     }
 
     /// Begins to plan: what could not be read is tried again. `dirs` are the errors about directories.
-    pub fn begin(&self, dirs: Vec<Diagnostic>) {
+    pub(crate) fn begin(&self, dirs: Vec<Diagnostic>) {
         let mut seen = self.seen();
         seen.is_torn = false;
         seen.failures.begin(dirs);
     }
 
     /// Notes that a file could not be read although it is there.
-    pub fn note_failure(&self, path: &RelPath, error: &io::Error) {
+    pub(crate) fn note_failure(&self, path: &RelPath, error: &io::Error) {
         self.seen().failures.note(path, error);
     }
 
     /// What could not be read although it is there, and why.
-    pub fn failures(&self) -> Vec<(RelPath, Diagnostic)> {
+    pub(crate) fn failures(&self) -> Vec<(RelPath, Diagnostic)> {
         let seen = self.seen();
         let all = seen.failures.all();
         let mut all: Vec<_> = all
@@ -205,17 +205,17 @@ impl Snapshot {
     }
 
     /// A file that was listed is gone: what was listed does not fit together.
-    pub fn mark_torn(&self) {
+    pub(crate) fn mark_torn(&self) {
         self.seen().is_torn = true;
     }
 
     /// Whether a file changed between two looks since this was last asked.
-    pub fn take_torn(&self) -> bool {
+    pub(crate) fn take_torn(&self) -> bool {
         std::mem::take(&mut self.seen().is_torn)
     }
 
     /// Trusts nothing any more but stamps.
-    pub fn recheck(&mut self) {
+    pub(crate) fn recheck(&mut self) {
         let seen = self.seen.get_mut().unwrap_or_else(PoisonError::into_inner);
         for (path, state) in &mut seen.files {
             if let State::There(record) = std::mem::replace(state, State::Forgotten) {
@@ -225,12 +225,12 @@ impl Snapshot {
     }
 
     /// Every file that was ever looked at or looked for.
-    pub fn paths(&self) -> Vec<RelPath> {
+    pub(crate) fn paths(&self) -> Vec<RelPath> {
         self.seen().files.keys().cloned().collect()
     }
 
     /// What is known of every file that was looked at or looked for.
-    pub fn all(&self) -> Vec<(RelPath, Option<FileRecord>)> {
+    pub(crate) fn all(&self) -> Vec<(RelPath, Option<FileRecord>)> {
         let seen = self.seen();
         let files = seen.files.iter();
         files
@@ -241,7 +241,7 @@ impl Snapshot {
     /// Looks at every file again. Returns those that are not as they were, each with whether it has more than one name,
     /// and whether any file has.
     #[tracing::instrument(level = "debug", skip_all)]
-    pub fn look_again(&self) -> (Vec<(RelPath, bool)>, bool) {
+    pub(crate) fn look_again(&self) -> (Vec<(RelPath, bool)>, bool) {
         let mut files = self.all();
         // What lies elsewhere has its own look, before every run.
         files.retain(|(path, _)| !is_elsewhere(path));
@@ -290,7 +290,7 @@ impl Snapshot {
     }
 
     /// How many were ever looked at or looked for; they only become more.
-    pub fn known(&self) -> usize {
+    pub(crate) fn known(&self) -> usize {
         self.seen().files.len()
     }
 
@@ -358,7 +358,7 @@ impl Snapshot {
     }
 
     /// Whether a file still has the content that this snapshot saw (`None`: still does not exist).
-    pub fn is_unchanged(&self, path: &RelPath, digest: Option<Digest>) -> bool {
+    pub(crate) fn is_unchanged(&self, path: &RelPath, digest: Option<Digest>) -> bool {
         // A directory is no file: none that could be read is there.
         let Some(look) = self.places.look(path) else {
             return digest.is_none();
@@ -376,7 +376,12 @@ impl Snapshot {
 
     /// Whether a file has this content (`None`: does not exist), and was not written, replaced or renamed since a time:
     /// then whoever read it since has read this.
-    pub fn was_at_rest(&self, path: &RelPath, digest: Option<Digest>, since_ns: i64) -> bool {
+    pub(crate) fn was_at_rest(
+        &self,
+        path: &RelPath,
+        digest: Option<Digest>,
+        since_ns: i64,
+    ) -> bool {
         match (self.places.look(path), digest) {
             (Some(look), Some(digest)) => {
                 !look.changed_since(since_ns) && self.places.digest(path) == Some(digest)
@@ -388,7 +393,11 @@ impl Snapshot {
 
     /// The digest of a file found while an action ran, or none when it does not exist. The error says that the
     /// file changed after `since_ns`, so that nobody knows what the action read.
-    pub fn discovered(&self, path: &RelPath, since_ns: i64) -> Result<Option<Digest>, Changed> {
+    pub(crate) fn discovered(
+        &self,
+        path: &RelPath,
+        since_ns: i64,
+    ) -> Result<Option<Digest>, Changed> {
         let digest = self.digest(path);
         match self.places.look(path) {
             Some(look) if look.changed_since(since_ns) => Err(Changed),
@@ -398,7 +407,7 @@ impl Snapshot {
     }
 
     /// Records that differ from those of earlier runs, to be stored.
-    pub fn take_changed_records(&self) -> Vec<(String, FileRecord)> {
+    pub(crate) fn take_changed_records(&self) -> Vec<(String, FileRecord)> {
         std::mem::take(&mut self.seen().changed_records)
     }
 }
@@ -518,10 +527,10 @@ impl Files for Snapshot {
 
 /// A file changed while it was being used.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Changed;
+pub(crate) struct Changed;
 
 /// The wall clock in nanoseconds since 1970, the unit of stamps.
-pub fn now_ns() -> i64 {
+pub(super) fn now_ns() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| {

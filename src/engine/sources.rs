@@ -24,7 +24,7 @@ use super::scan::{Scanned, Skip};
 use super::snapshot::Snapshot;
 
 /// What is known of the sources.
-pub struct Sources {
+pub(crate) struct Sources {
     /// Their bytes and digests.
     pub snapshot: Snapshot,
     /// Plans of what did not change.
@@ -45,10 +45,10 @@ pub struct Sources {
 
 /// Titles of decks, by the digests that their files had: found out once for every content.
 #[derive(Default, Serialize, Deserialize)]
-pub struct Titles(RefCell<HashMap<RelPath, (Digest, Option<Localized>)>>);
+pub(crate) struct Titles(RefCell<HashMap<RelPath, (Digest, Option<Localized>)>>);
 
 /// Files as a snapshot sees them, with the titles that are known.
-pub struct Titled<'a> {
+pub(crate) struct Titled<'a> {
     /// The files.
     pub snapshot: &'a Snapshot,
     /// The titles.
@@ -92,17 +92,17 @@ impl tree::Texts for Titled<'_> {
 
 impl Titles {
     /// Forgets decks that are gone.
-    pub fn keep(&self, listing: &Listing) {
+    pub(crate) fn keep(&self, listing: &Listing) {
         let mut titles = self.0.borrow_mut();
         titles.retain(|path, _| listing.files.contains(path));
     }
 }
 
 /// Output paths of a whole course.
-pub type OutputPaths = Arc<HashSet<Arc<str>>>;
+pub(crate) type OutputPaths = Arc<HashSet<Arc<str>>>;
 
 /// A layout and what it was made of.
-pub struct LaidOut {
+pub(crate) struct LaidOut {
     /// The specification and settings.
     pub specification: Digest,
     /// The sources.
@@ -123,7 +123,7 @@ pub struct LaidOut {
 
 impl LaidOut {
     /// Every output path, with those that only the decks' contents tell of. The same as before, if these are.
-    pub fn destinations_with(&mut self, texts: Vec<Arc<str>>) -> OutputPaths {
+    pub(crate) fn destinations_with(&mut self, texts: Vec<Arc<str>>) -> OutputPaths {
         if texts.is_empty() {
             return Arc::clone(&self.destinations);
         }
@@ -141,7 +141,11 @@ impl LaidOut {
 
 impl Sources {
     /// Nothing is known but the records of earlier runs.
-    pub fn new(root: &Path, records: HashMap<String, FileRecord>, names: Arc<Names>) -> Self {
+    pub(crate) fn new(
+        root: &Path,
+        records: HashMap<String, FileRecord>,
+        names: Arc<Names>,
+    ) -> Self {
         Self {
             snapshot: Snapshot::new(root, records),
             memo: Memo::default(),
@@ -156,7 +160,7 @@ impl Sources {
     }
 
     /// Forgets what a change set puts in doubt. Paths outside the course root are nobody's concern here.
-    pub fn apply(&mut self, changes: &ChangeSet, root: &Path) {
+    pub(crate) fn apply(&mut self, changes: &ChangeSet, root: &Path) {
         if changes.rescan {
             self.snapshot.recheck();
             self.must_scan = true;
@@ -172,13 +176,13 @@ impl Sources {
 
     /// Takes over a list of files and directories that is known to be right. `is_kept` tells whether it is also the last
     /// one that later processes know.
-    pub fn trust(&mut self, scanned: Scanned, is_kept: bool) {
+    pub(crate) fn trust(&mut self, scanned: Scanned, is_kept: bool) {
         self.kept = is_kept.then_some(scanned.version);
         self.scanned = Some(scanned);
     }
 
     /// Has later processes know the list of files and directories, if it is a whole one.
-    pub fn keep_list(&mut self, course: &Course) {
+    pub(crate) fn keep_list(&mut self, course: &Course) {
         if let Some(scanned) = &self.scanned
             && scanned.unread.is_empty()
             && self.kept != Some(scanned.version)
@@ -189,7 +193,7 @@ impl Sources {
     }
 
     /// Whether something that could not be read when the course was last looked at can be read now.
-    pub fn is_readable_again(&self, root: &Path) -> bool {
+    pub(crate) fn is_readable_again(&self, root: &Path) -> bool {
         let dirs = self.scanned.iter().flat_map(|scanned| &scanned.unread);
         let mut dirs = dirs.filter_map(|error| error.file.as_ref());
         let files = self.snapshot.failures();
@@ -199,21 +203,21 @@ impl Sources {
     }
 
     /// Whether something could not be read when the course was last looked at.
-    pub fn is_unread(&self) -> bool {
+    pub(crate) fn is_unread(&self) -> bool {
         let scanned = self.scanned.as_ref();
         scanned.is_some_and(|scanned| !scanned.unread.is_empty())
             || !self.snapshot.failures().is_empty()
     }
 
     /// The files and directories as they were last listed.
-    pub fn listed(&self) -> Option<&Scanned> {
+    pub(crate) fn listed(&self) -> Option<&Scanned> {
         self.scanned.as_ref()
     }
 
     /// The files and directories below `roots`, with what is wrong with them, and the version of that list. `last` tells
     /// those that an earlier process listed: what they have of directories that cannot be read is taken from them.
     #[tracing::instrument(level = "debug", name = "scan", skip_all)]
-    pub fn list(
+    pub(crate) fn list(
         &mut self,
         root: &Path,
         roots: Vec<Option<RelPath>>,

@@ -7,11 +7,11 @@ use crate::error::{Dir, Error, Result};
 use crate::owner::Owner;
 
 /// This process's directory; removed on drop.
-pub struct Staging(PathBuf);
+pub(super) struct Staging(PathBuf);
 
 impl Staging {
     /// Creates the directory and removes those that killed processes left behind.
-    pub fn create(state_dir: &Path) -> Result<Self> {
+    pub(super) fn create(state_dir: &Path) -> Result<Self> {
         let all = state_dir.join("staging");
         sweep(&all);
         let own = all.join(Owner::current().dir_name());
@@ -21,12 +21,12 @@ impl Staging {
     }
 
     /// The directory.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.0
     }
 
     /// A new empty directory for the outputs of one job.
-    pub fn job_dir(&self, number: u64) -> Result<PathBuf> {
+    pub(super) fn job_dir(&self, number: u64) -> Result<PathBuf> {
         let dir = self.0.join(format!("job-{number}"));
         crate::private::create_dir_all(&dir)
             .map_err(|error| Error::io_in(Dir::State, "create", &dir, &error))?;
@@ -45,7 +45,7 @@ const UNKNOWN: Duration = Duration::from_secs(7 * 86_400);
 
 /// Removes directories of processes that have ended. Those of another machine or process namespace stay, until nothing
 /// was done in them for a week.
-pub fn sweep(all: &Path) {
+pub(super) fn sweep(all: &Path) {
     let Ok(entries) = std::fs::read_dir(all) else {
         return;
     };

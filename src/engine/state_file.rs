@@ -17,10 +17,10 @@ const DIGEST: usize = 32;
 const HEADER: usize = 8 + 2 * DIGEST;
 
 /// A file that is about one specification and output root.
-pub struct StateFile(PathBuf);
+pub(super) struct StateFile(PathBuf);
 
 /// The sections of a file as far as they were read. What is damaged is not returned.
-pub struct Sections {
+pub(super) struct Sections {
     file: File,
     /// The first section.
     pub first: Vec<u8>,
@@ -29,18 +29,18 @@ pub struct Sections {
 
 impl StateFile {
     /// The file of a course for `purpose`.
-    pub fn of(course: &Course, purpose: &str) -> Self {
+    pub(super) fn of(course: &Course, purpose: &str) -> Self {
         let name = format!("{purpose}-{}", Digest::of(course.scope()).short());
         Self(course.place.state_dir().join(name))
     }
 
     /// Where it is.
-    pub fn path(&self) -> &PathBuf {
+    pub(super) fn path(&self) -> &PathBuf {
         &self.0
     }
 
     /// Replaces the file as a whole. Returns none if that is not possible: what is lost is time.
-    pub fn write(&self, first: &[u8], second: &[u8]) -> Option<()> {
+    pub(super) fn write(&self, first: &[u8], second: &[u8]) -> Option<()> {
         let replaced = files::replace(&self.0, Access::Private, |file| {
             file.write_all(&(first.len() as u64).to_le_bytes())?;
             file.write_all(Digest::of(first).as_bytes())?;
@@ -52,7 +52,7 @@ impl StateFile {
     }
 
     /// Reads the first section. Errors are those of the system; a damaged file is an error of invalid data.
-    pub fn read(&self) -> io::Result<Sections> {
+    pub(super) fn read(&self) -> io::Result<Sections> {
         let damaged = || io::Error::from(io::ErrorKind::InvalidData);
         let mut file = files::open(&self.0)?;
         let mut header = [0; HEADER];
@@ -80,7 +80,7 @@ impl StateFile {
 
 impl Sections {
     /// Reads the second section: that of the very file that the first one is from. Returns none if it is damaged.
-    pub fn second(&mut self) -> Option<Vec<u8>> {
+    pub(super) fn second(&mut self) -> Option<Vec<u8>> {
         let mut second = Vec::new();
         self.file.read_to_end(&mut second).ok()?;
         (Digest::of(&second).as_bytes() == &self.digest_of_second).then_some(second)

@@ -24,7 +24,7 @@ const SHARE: u32 = 50;
 
 /// What is known of sources that change without an event.
 #[derive(Default)]
-pub struct Unseen {
+pub(super) struct Unseen {
     /// Where something is mounted below the course root; none before the first look.
     mounts: Option<Vec<PathBuf>>,
     /// The stamps of directories of sources in there.
@@ -38,7 +38,7 @@ pub struct Unseen {
 }
 
 /// What is looked at.
-pub struct Course<'a> {
+pub(super) struct Course<'a> {
     /// Where it is.
     pub place: &'a Place,
     /// Its settings files.
@@ -54,7 +54,7 @@ pub struct Course<'a> {
 impl Unseen {
     /// When an idle engine should look again; none while all sources change with events only. It looks once after
     /// every run.
-    pub fn next_look(&self) -> Option<Instant> {
+    pub(super) fn next_look(&self) -> Option<Instant> {
         match self.is_known {
             true => self.next,
             false => Some(Instant::now()),
@@ -62,13 +62,13 @@ impl Unseen {
     }
 
     /// Sources may be others: the next look is due at once.
-    pub fn renew(&mut self) {
+    pub(super) fn renew(&mut self) {
         self.is_known = false;
     }
 
     /// Looks at all sources. Returns what changed: everything for a build that was asked for, otherwise what no event
     /// reports.
-    pub fn look(&mut self, course: &Course<'_>, is_asked: bool) -> ChangeSet {
+    pub(super) fn look(&mut self, course: &Course<'_>, is_asked: bool) -> ChangeSet {
         let began = Instant::now();
         let root = &course.place.root;
         let mounts = mounts_below(root);
@@ -141,7 +141,7 @@ impl Unseen {
 }
 
 /// Whether a file has more than one name.
-pub fn has_links(metadata: &std::fs::Metadata) -> bool {
+pub(super) fn has_links(metadata: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     metadata.is_file() && metadata.nlink() > 1
 }

@@ -11,7 +11,7 @@ use crate::events::{ActionKind, Diagnostic};
 use super::key::{ActionKey, KeyParts};
 
 /// Index of an action in its [`super::Plan`].
-pub type ActionIndex = usize;
+pub(crate) type ActionIndex = usize;
 
 /// One unit of work, as far as code outside this module needs to know it. How it is made is in its [`Recipe`], which is
 /// made again when it is needed: recipes of a whole course are large.
@@ -39,7 +39,7 @@ pub struct Action {
 
 /// An action together with everything that is needed to make it.
 #[derive(Clone, Debug)]
-pub struct Recipe {
+pub(crate) struct Recipe {
     /// The identity of the action.
     pub id: String,
     /// What it does.
@@ -71,7 +71,7 @@ pub struct Output {
 
 /// How an action is made: one variant for each way.
 #[derive(Clone, Debug)]
-pub enum Make {
+pub(crate) enum Make {
     /// Write a notebook or script in this process.
     Deck(DeckWork),
     /// Write a text that was generated during planning.
@@ -92,7 +92,7 @@ pub enum Make {
 
 /// A notebook or script of a deck.
 #[derive(Clone, Debug)]
-pub struct DeckWork {
+pub(crate) struct DeckWork {
     /// The cells.
     pub deck: Arc<Deck>,
     /// Its programming language.
@@ -111,7 +111,7 @@ pub struct DeckWork {
 
 /// An image that is embedded in a notebook.
 #[derive(Clone, Debug)]
-pub struct InlineImage {
+pub(crate) struct InlineImage {
     /// The URL in the deck.
     pub url: String,
     /// Where its bytes come from.
@@ -120,7 +120,7 @@ pub struct InlineImage {
 
 /// Where the bytes of an image come from.
 #[derive(Clone, Debug)]
-pub enum ImageSource {
+pub(crate) enum ImageSource {
     /// A file with this digest.
     File(RelPath, Digest),
     /// The result of the action at this position of [`Action::after`].
@@ -129,7 +129,7 @@ pub enum ImageSource {
 
 /// The execution of a deck in one language. Its result is named [`EXECUTED`].
 #[derive(Clone, Debug)]
-pub struct ExecuteWork {
+pub(crate) struct ExecuteWork {
     /// The cells to run.
     pub cells: Arc<[ExecutionCell]>,
     /// Its programming language.
@@ -145,11 +145,11 @@ pub struct ExecuteWork {
 }
 
 /// The name of an execution's result.
-pub const EXECUTED: &str = "executed.json";
+pub(crate) const EXECUTED: &str = "executed.json";
 
 /// The pages of a deck in one language.
 #[derive(Clone, Debug)]
-pub struct HtmlWork {
+pub(crate) struct HtmlWork {
     /// The cells.
     pub deck: Arc<Deck>,
     /// Its programming language.
@@ -168,7 +168,7 @@ pub struct HtmlWork {
 
 /// A diagram and how it is rendered. Its result is named `image.png` or `image.svg`.
 #[derive(Clone, Debug)]
-pub struct DiagramWork {
+pub(crate) struct DiagramWork {
     /// The diagram's text: exactly the bytes whose digest is in the key, without a byte order mark.
     pub text: Arc<str>,
     /// The format of the result.
@@ -177,7 +177,7 @@ pub struct DiagramWork {
 
 impl Recipe {
     /// Returns the action without the recipe.
-    pub fn action(&self) -> Action {
+    pub(crate) fn action(&self) -> Action {
         Action {
             id: self.id.as_str().into(),
             kind: self.kind,

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use crate::digest::Digest;
 
-/// An ordered list of named components. The same components in the same order give the same [`ActionKey`].
+/// An ordered list of named components. The same components in the same order give the same `ActionKey`.
 ///
 /// Absolute paths, modification times, the clock, the user and the output directory must never be components.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyParts(Vec<(String, String)>);
 
 /// The digest over all components of an action.
-pub type ActionKey = Digest;
+pub(crate) type ActionKey = Digest;
 
 impl KeyParts {
     /// Adds a component.
-    pub fn push(&mut self, name: impl Into<String>, value: impl ToString) {
+    pub(crate) fn push(&mut self, name: impl Into<String>, value: impl ToString) {
         self.0.push((name.into(), value.to_string()));
     }
 
@@ -27,12 +27,12 @@ impl KeyParts {
     }
 
     /// Adds the components of another list.
-    pub fn extend(&mut self, other: &Self) {
+    pub(crate) fn extend(&mut self, other: &Self) {
         self.0.extend_from_slice(&other.0);
     }
 
     /// Returns the components, in order.
-    pub fn parts(&self) -> &[(String, String)] {
+    pub(crate) fn parts(&self) -> &[(String, String)] {
         &self.0
     }
 
@@ -49,7 +49,7 @@ impl KeyParts {
 
 /// Computes the key of an action that needs the results of others, from the key of its own components (`own`). Without
 /// results it is `own`.
-pub fn with_results<'r>(
+pub(crate) fn with_results<'r>(
     own: ActionKey,
     results: impl Iterator<Item = &'r (Arc<str>, Digest)>,
 ) -> ActionKey {
@@ -64,7 +64,7 @@ pub fn with_results<'r>(
 }
 
 /// Describes what changed from one list of components to another, one sentence each, in the order of the new list.
-pub fn differences(old: &[(String, String)], new: &[(String, String)]) -> Vec<String> {
+pub(crate) fn differences(old: &[(String, String)], new: &[(String, String)]) -> Vec<String> {
     let find = |parts: &[(String, String)], name: &str| {
         parts
             .iter()

@@ -25,7 +25,7 @@ use super::{Context, Files, Source, Subject, recipes_of, rendered, subjects, tex
 
 /// The plans of all sources, reused by the next planning.
 #[derive(Default)]
-pub struct Memo {
+pub(crate) struct Memo {
     pub(super) world: Option<Digest>,
     /// Boxed, because much of a hash map is unused capacity and entries are large.
     pub(super) entries: HashMap<Place, Box<Entry>>,
@@ -38,7 +38,7 @@ pub struct Memo {
 
 /// For every source, in the order of the layout, the digest of what the specification, the tree and the layout say of
 /// it.
-pub struct Bases {
+pub(crate) struct Bases {
     diagrams: Vec<Option<Digest>>,
     copies: Vec<Option<Digest>>,
     decks: Vec<Option<Digest>>,
@@ -46,7 +46,7 @@ pub struct Bases {
 
 impl Bases {
     /// Computes the digests of all sources of a layout.
-    pub fn of(spec: &Spec, tree: &Tree, layout: &Layout) -> Self {
+    pub(crate) fn of(spec: &Spec, tree: &Tree, layout: &Layout) -> Self {
         let offered = offered(spec, tree);
         let deck = |deck: &DeckOutputs| {
             let section = &tree.sections[deck.section];

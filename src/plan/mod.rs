@@ -2,12 +2,12 @@
 //!
 //! Planning is pure: the same course, settings and tool versions give the same plan.
 
-pub mod action;
-pub mod key;
+pub(crate) mod action;
+pub(crate) mod key;
 mod memo;
 mod recipes;
 mod rules;
-pub mod saved;
+pub(crate) mod saved;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,15 +21,16 @@ use crate::digest::Digest;
 use crate::error::{Dir, io_hint};
 use crate::events::Diagnostic;
 
-pub use action::{Action, ActionIndex, EXECUTED, ImageSource, InlineImage, Make, Output, Recipe};
-pub use key::{ActionKey, KeyParts};
-pub use memo::{Bases, Memo};
-pub use recipes::Recipes;
-pub use rules::deck::{DataUrls, page, written};
+pub(crate) use action::{Action, ActionIndex, EXECUTED, ImageSource, InlineImage, Make, Recipe};
+pub(crate) use key::ActionKey;
+pub use key::KeyParts;
+pub(crate) use memo::{Bases, Memo};
+pub(crate) use recipes::Recipes;
+pub(crate) use rules::deck::{DataUrls, page, written};
 #[doc(hidden)]
 pub use rules::diagram::is_library;
-pub use rules::program::ProgramPlace;
-pub use rules::surroundings::mime;
+pub(crate) use rules::program::ProgramPlace;
+pub(crate) use rules::surroundings::mime;
 
 /// All actions of a course. Every action comes after those that it waits for.
 #[derive(Debug, Default)]
@@ -55,7 +56,7 @@ enum Subject {
 }
 
 /// The files of a course. Within one plan, the content of each file is the same every time.
-pub trait Files: Sync {
+pub(crate) trait Files: Sync {
     /// Returns the bytes of a file, or `None` if it cannot be read or lies outside the course.
     fn read(&self, path: &RelPath) -> Option<Source>;
 
@@ -77,7 +78,7 @@ pub trait Files: Sync {
 
 /// The bytes of a source file and their digest.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub(crate) struct Source {
     /// The content.
     pub bytes: Arc<[u8]>,
     /// The digest of exactly these bytes.
@@ -86,7 +87,7 @@ pub struct Source {
 
 /// Versions of the tools, as they enter keys; `None` for a tool that is not installed.
 #[derive(Clone, Debug, Default)]
-pub struct Fingerprints {
+pub(crate) struct Fingerprints {
     /// The HTML renderer.
     pub html: Option<String>,
     /// Kernel environments by kernelspec name.
@@ -99,7 +100,7 @@ pub struct Fingerprints {
 
 /// The input of planning.
 #[derive(Clone)]
-pub struct Context<'a> {
+pub(crate) struct Context<'a> {
     /// The specification.
     pub spec: &'a Spec,
     /// The sources.
@@ -144,7 +145,7 @@ impl Context<'_> {
 /// Plans everything that the layout names. Entries of `memo` for decks, diagrams and copies that did not change are
 /// reused; an empty memo gives an equal plan. `bases` must belong to the context's layout.
 #[tracing::instrument(level = "debug", skip_all)]
-pub fn plan(context: &Context<'_>, bases: &Bases, memo: &mut Memo) -> Plan {
+pub(crate) fn plan(context: &Context<'_>, bases: &Bases, memo: &mut Memo) -> Plan {
     let layout = context.layout;
     let mut plan = Plan::default();
     let mut programs = rules::program::Programs::default();
@@ -172,7 +173,7 @@ pub fn plan(context: &Context<'_>, bases: &Bases, memo: &mut Memo) -> Plan {
 /// Plans the first `some` diagrams and the first `some` decks, so that work on them can begin while the rest is
 /// planned. Their actions are those of the whole plan, except that the indices in `after` may differ.
 #[tracing::instrument(level = "debug", skip_all)]
-pub fn ahead(context: &Context<'_>, bases: &Bases, memo: &mut Memo, some: usize) -> Plan {
+pub(crate) fn ahead(context: &Context<'_>, bases: &Bases, memo: &mut Memo, some: usize) -> Plan {
     let decks = match context.spec.images.inline {
         // Each deck may wait for any diagram.
         true => 0,

@@ -13,7 +13,7 @@ use super::{Context, Plan, Subject, recipes_of, rendered};
 const KEPT: usize = 8;
 
 /// Makes the recipes of a plan.
-pub struct Recipes<'a> {
+pub(crate) struct Recipes<'a> {
     context: Context<'a>,
     plan: &'a Plan,
     rendered: OnceCell<Rendered>,
@@ -23,7 +23,7 @@ pub struct Recipes<'a> {
 
 impl<'a> Recipes<'a> {
     /// Returns the recipes of a plan that was made in the same context.
-    pub fn new(context: Context<'a>, plan: &'a Plan) -> Self {
+    pub(crate) fn new(context: Context<'a>, plan: &'a Plan) -> Self {
         Self {
             context,
             plan,
@@ -33,12 +33,12 @@ impl<'a> Recipes<'a> {
     }
 
     /// Returns the plan.
-    pub fn plan(&self) -> &'a Plan {
+    pub(crate) fn plan(&self) -> &'a Plan {
         self.plan
     }
 
     /// Returns the recipe of an action, or `None` if its files changed since it was planned.
-    pub fn recipe(&self, index: ActionIndex) -> Option<Arc<Recipe>> {
+    pub(crate) fn recipe(&self, index: ActionIndex) -> Option<Arc<Recipe>> {
         let (first, projects) = &self.plan.projects;
         if index >= *first {
             return projects.get(index - first).cloned();

@@ -51,7 +51,7 @@ struct SavedAction<'a> {
 
 impl Memo {
     /// Serializes the memo. Returns `None` if a source has errors, since every process must report them anew.
-    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+    pub(crate) fn to_bytes(&self) -> Option<Vec<u8>> {
         let entries = self.entries.iter();
         let entries: Option<Vec<_>> = entries
             .map(|(place, entry)| Some((place.clone(), SavedEntry::of(entry)?)))
@@ -65,7 +65,7 @@ impl Memo {
 
     /// Deserializes the memo at the start of `bytes` and returns it with the remaining bytes, or `None` if it is
     /// invalid.
-    pub fn from_bytes<'b>(bytes: &'b [u8], names: &Names) -> Option<(Self, &'b [u8])> {
+    pub(crate) fn from_bytes<'b>(bytes: &'b [u8], names: &Names) -> Option<(Self, &'b [u8])> {
         let (saved, rest): (SavedMemo<'_>, _) = postcard::take_from_bytes(bytes).ok()?;
         let entries = saved.entries.into_iter();
         let entries = entries.map(|(place, entry)| (place, Box::new(entry.into_entry(names))));
@@ -73,7 +73,7 @@ impl Memo {
     }
 
     /// Returns all actions of the memo.
-    pub fn actions(&self) -> impl Iterator<Item = &Arc<Action>> {
+    pub(crate) fn actions(&self) -> impl Iterator<Item = &Arc<Action>> {
         self.entries.values().flat_map(|entry| &entry.actions)
     }
 }

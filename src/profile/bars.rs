@@ -18,7 +18,7 @@ struct Draft {
 
 /// Returns the names of the lanes, and the bars in them. `records` are the records to show, by start; `places` maps the
 /// number of an action's span to its position in `actions`.
-pub fn bars(
+pub(super) fn bars(
     records: &[&Record],
     window: Window,
     actions: &[Action],

@@ -16,7 +16,7 @@ const TICK_MS: u64 = 10;
 
 /// Processor times at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sample {
+pub(super) struct Sample {
     /// The time since the recorder was started.
     pub at: Duration,
     /// The time used by this process and its descendants, as far as they are running or were waited for.
@@ -26,7 +26,7 @@ pub struct Sample {
 }
 
 /// Takes samples in its own thread until it is dropped.
-pub struct Sampler {
+pub(super) struct Sampler {
     samples: Arc<Mutex<Vec<Sample>>>,
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -34,7 +34,7 @@ pub struct Sampler {
 
 impl Sampler {
     /// Starts a thread that takes samples while the recorder has open spans. Without `/proc` there are no samples.
-    pub fn start(recorder: Recorder) -> Self {
+    pub(super) fn start(recorder: Recorder) -> Self {
         let samples = Arc::<Mutex<Vec<Sample>>>::default();
         let taken = Arc::clone(&samples);
         let (stop, stopped) = mpsc::channel();
@@ -63,7 +63,7 @@ impl Sampler {
     }
 
     /// Returns the samples that were taken since the last call.
-    pub fn take(&self) -> Vec<Sample> {
+    pub(super) fn take(&self) -> Vec<Sample> {
         let mut samples = lock(&self.samples);
         std::mem::take(&mut samples)
     }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 /// The data of an action that the critical path depends on.
-pub struct Link<'a> {
+pub(super) struct Link<'a> {
     /// Its identity. An action that was made twice occurs twice.
     pub id: &'a str,
     /// How long it took, in microseconds.
@@ -15,7 +15,7 @@ pub struct Link<'a> {
 
 /// Returns the positions of the actions of the longest chain, first to last. Every action must come after those that it
 /// needs.
-pub fn path(links: &[Link<'_>]) -> Vec<usize> {
+pub(super) fn path(links: &[Link<'_>]) -> Vec<usize> {
     let mut last_of: HashMap<&str, usize> = HashMap::new();
     // For every action, the length of the chain that ends with it, and the action before it.
     let mut chains: Vec<(u64, Option<usize>)> = Vec::with_capacity(links.len());

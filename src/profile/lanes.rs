@@ -2,7 +2,7 @@
 
 /// The content of a lane. The order of the variants is the order of the lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Group {
+pub(super) enum Group {
     /// Phases of the engine, such as planning, deciding and publishing. Phases in other threads have the lanes from 2.
     Phases,
     /// Actions made in this process, and those whose results were restored.
@@ -16,11 +16,11 @@ pub enum Group {
 }
 
 /// The kinds of actions that workers make, in the order of their lanes.
-pub const KINDS: [&str; 4] = ["execute", "html", "plantuml", "drawio"];
+pub(super) const KINDS: [&str; 4] = ["execute", "html", "plantuml", "drawio"];
 
 impl Group {
     /// Returns the name of a lane of this group; `number` counts from 1.
-    pub fn name(self, number: usize) -> String {
+    pub(super) fn name(self, number: usize) -> String {
         match self {
             Self::Phases if number == 1 => "clm".to_owned(),
             Self::Phases => format!("clm {number}"),
@@ -34,7 +34,7 @@ impl Group {
 
 /// Returns for every interval how many earlier ones contain it. Intervals must be sorted by start, an outer one before
 /// its inner ones.
-pub fn depths(intervals: &[(u64, u64)]) -> Vec<usize> {
+pub(super) fn depths(intervals: &[(u64, u64)]) -> Vec<usize> {
     let mut around: Vec<u64> = Vec::new();
     let depth = |(start, end): &(u64, u64)| {
         while around
@@ -50,7 +50,7 @@ pub fn depths(intervals: &[(u64, u64)]) -> Vec<usize> {
 }
 
 /// Distributes intervals, sorted by start, over as few lanes as possible without overlaps; returns the lane of each.
-pub fn spread(intervals: &[(u64, u64)]) -> Vec<usize> {
+pub(super) fn spread(intervals: &[(u64, u64)]) -> Vec<usize> {
     let mut ends: Vec<u64> = Vec::new();
     let lane = |(start, end): &(u64, u64)| {
         let free = ends.iter().position(|last| last <= start);

@@ -19,12 +19,12 @@ use crate::events::{Counts, Event, Status};
 use crate::files::{self, Access};
 
 use cpu::Sampler;
-pub use recorder::Recorder;
+pub(crate) use recorder::Recorder;
 use timeline::{Measured, Timeline};
 
 /// The files to write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Files {
+pub(crate) struct Files {
     /// A page for people.
     pub timings: Option<PathBuf>,
     /// A trace in Chrome's trace event format.
@@ -32,7 +32,7 @@ pub struct Files {
 }
 
 /// Measures runs and writes the results.
-pub struct Profile {
+pub(crate) struct Profile {
     files: Files,
     recorder: Recorder,
     sampler: Sampler,
@@ -50,7 +50,7 @@ struct Tally {
 
 impl Profile {
     /// Starts to measure; returns `None` if no file was requested. Fails early if a file could not be written later.
-    pub fn begin(files: Files) -> Result<Option<Self>> {
+    pub(crate) fn begin(files: Files) -> Result<Option<Self>> {
         if files == Files::default() {
             return Ok(None);
         }
@@ -71,23 +71,23 @@ impl Profile {
     }
 
     /// Returns the recorder, which must receive the spans.
-    pub fn recorder(&self) -> Recorder {
+    pub(crate) fn recorder(&self) -> Recorder {
         self.recorder.clone()
     }
 
     /// Counts an event.
-    pub fn event(&mut self, event: &Event) {
+    pub(crate) fn event(&mut self, event: &Event) {
         self.tally.event(event);
     }
 
     /// Writes the files about everything since the beginning.
-    pub fn finish(mut self) -> Result<()> {
+    pub(crate) fn finish(mut self) -> Result<()> {
         let end = self.recorder.now();
         self.write(Duration::ZERO, end)
     }
 
     /// Counts an event of a resident process. After a run that made something, writes the files about that run.
-    pub fn watch(&mut self, event: &Event) -> Result<()> {
+    pub(crate) fn watch(&mut self, event: &Event) -> Result<()> {
         self.event(event);
         let Event::RunFinished {
             interrupted: false, ..
@@ -161,7 +161,7 @@ impl Tally {
 }
 
 /// Checks that the directory of a file exists, so that a typing error is reported before a long run and not after it.
-pub fn check_place(file: &Path) -> Result<()> {
+pub(crate) fn check_place(file: &Path) -> Result<()> {
     let dir = directory(file);
     if !dir.is_dir() {
         return Err(Error::usage(format!(

@@ -16,7 +16,7 @@ const PROGRAM: &str = include_str!("page/page.js");
 const SLOWEST: usize = 100;
 
 /// Returns the text of the page.
-pub fn html(timeline: &Timeline) -> String {
+pub(super) fn html(timeline: &Timeline) -> String {
     // The order matters: text from the course is inserted last, so that no placeholder is replaced in it.
     let parts = [
         ("style", STYLE.to_owned()),

@@ -14,11 +14,11 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::parallel::lock;
 
 /// The span of a whole run.
-pub const RUN: &str = "run";
+pub(super) const RUN: &str = "run";
 
 /// One span.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Record {
+pub(crate) struct Record {
     /// Its number, which is never reused, unlike the ids of spans.
     pub number: u64,
     /// The number of the span that contains it.
@@ -35,7 +35,7 @@ pub struct Record {
 
 /// Stores the spans of this program. Clones share the same records.
 #[derive(Clone)]
-pub struct Recorder(Arc<Shared>);
+pub(crate) struct Recorder(Arc<Shared>);
 
 struct Shared {
     origin: Instant,
@@ -53,7 +53,7 @@ struct Spans {
 
 impl Recorder {
     /// Creates a recorder; its clock starts now.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Arc::new(Shared {
             origin: Instant::now(),
             spans: Mutex::default(),
@@ -61,17 +61,17 @@ impl Recorder {
     }
 
     /// Returns whether a span is recorded: spans of this program are, events are not.
-    pub fn wants(metadata: &Metadata<'_>) -> bool {
+    pub(crate) fn wants(metadata: &Metadata<'_>) -> bool {
         metadata.is_span() && metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
     }
 
     /// Returns the time since it was started.
-    pub fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.0.origin.elapsed()
     }
 
     /// Returns when the first run after the last call of [`Recorder::take`] began.
-    pub fn first_run(&self) -> Option<Duration> {
+    pub(crate) fn first_run(&self) -> Option<Duration> {
         let spans = self.spans();
         let runs = spans.done.iter().chain(spans.open.values());
         // A run that was open then is still in the records, but it began before.
@@ -81,13 +81,13 @@ impl Recorder {
     }
 
     /// Returns whether any span is open.
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         !self.spans().open.is_empty()
     }
 
     /// Returns everything that was recorded since the last call, by start. Open spans have no end, and are returned
     /// again by the next call.
-    pub fn take(&self) -> Vec<Record> {
+    pub(crate) fn take(&self) -> Vec<Record> {
         let now = self.now();
         let mut spans = self.spans();
         spans.taken = now;
@@ -105,7 +105,7 @@ impl Recorder {
 
 impl Record {
     /// Returns the value of a field, or an empty text if it has none of this name.
-    pub fn field(&self, name: &str) -> &str {
+    pub(crate) fn field(&self, name: &str) -> &str {
         // The value that was recorded last counts.
         let field = self.fields.iter().rev().find(|(key, _)| *key == name);
         field.map_or("", |(_, value)| value)

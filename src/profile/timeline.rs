@@ -13,7 +13,7 @@ use super::lanes::KINDS;
 use super::recorder::{RUN, Record};
 
 /// The measurements between two moments.
-pub struct Measured {
+pub(super) struct Measured {
     /// Where the timeline begins.
     pub start: Duration,
     /// Where it ends.
@@ -29,7 +29,7 @@ pub struct Measured {
 }
 
 /// A timeline, ready to be shown.
-pub struct Timeline {
+pub(super) struct Timeline {
     /// Its length.
     pub total: u64,
     /// Names of the lanes, in order.
@@ -52,7 +52,7 @@ pub struct Timeline {
 
 /// An interval in a lane.
 #[derive(Clone, Debug)]
-pub struct Bar {
+pub(super) struct Bar {
     /// The position of its lane.
     pub lane: usize,
     /// How many bars of the lane contain it.
@@ -71,7 +71,7 @@ pub struct Bar {
 
 /// The kind of a bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub(super) enum Class {
     /// A phase of the engine.
     Phase,
     /// The work on an action.
@@ -84,7 +84,7 @@ pub enum Class {
 
 /// One attempt to make an action, or its restoration.
 #[derive(Clone, Debug)]
-pub struct Action {
+pub(super) struct Action {
     /// Its identity.
     pub id: String,
     /// What it does.
@@ -109,7 +109,7 @@ pub struct Action {
 
 /// The average number of busy processors in an interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Cores {
+pub(super) struct Cores {
     /// The end of the interval.
     pub at: u64,
     /// Used by clm and its processes.
@@ -120,7 +120,7 @@ pub struct Cores {
 
 impl Timeline {
     /// Converts measurements to a timeline.
-    pub fn of(measured: Measured) -> Self {
+    pub(super) fn of(measured: Measured) -> Self {
         let window = Window {
             start: measured.start,
             end: measured.end,
@@ -160,19 +160,19 @@ impl Timeline {
     }
 
     /// Returns the bars of work on actions, in any lane.
-    pub fn work(&self) -> impl Iterator<Item = &Bar> {
+    pub(super) fn work(&self) -> impl Iterator<Item = &Bar> {
         self.bars.iter().filter(|bar| bar.class == Class::Work)
     }
 }
 
 impl Action {
     /// Returns how long it took, without the time in the queue.
-    pub fn duration(&self) -> u64 {
+    pub(super) fn duration(&self) -> u64 {
         self.end - self.start
     }
 
     /// Returns a short identity, without its kind and the directory of its source, which are shown elsewhere.
-    pub fn label(&self) -> &str {
+    pub(super) fn label(&self) -> &str {
         let id = self.id.strip_prefix(&self.kind).unwrap_or(&self.id);
         let dir = self
             .source
@@ -309,7 +309,7 @@ fn cores(samples: &[Sample], window: Window) -> Vec<Cores> {
 
 impl Timeline {
     /// Returns whether any run was recorded.
-    pub fn has_run(&self) -> bool {
+    pub(super) fn has_run(&self) -> bool {
         self.bars
             .iter()
             .any(|bar| bar.class == Class::Phase && bar.name == RUN)

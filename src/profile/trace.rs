@@ -9,7 +9,7 @@ use super::timeline::{Bar, Class, Timeline};
 const PROCESS: &str = "clm";
 
 /// Returns the text of the file. Times in the format are in microseconds, like those of the timeline.
-pub fn json(timeline: &Timeline) -> String {
+pub(super) fn json(timeline: &Timeline) -> String {
     let pid = std::process::id();
     let mut events = vec![json!({
         "ph": "M", "name": "process_name", "pid": pid, "tid": 0, "args": { "name": PROCESS },

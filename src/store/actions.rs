@@ -60,7 +60,7 @@ pub struct Latest {
 }
 
 /// The components of a key: name and value of each.
-pub type Parts = Vec<(String, String)>;
+pub(crate) type Parts = Vec<(String, String)>;
 
 impl Store {
     /// Returns the results known for a key, newest first; they differ in what was discovered.

@@ -105,7 +105,7 @@ impl JobState {
 }
 
 /// A result that is recorded in the transaction that ends its job.
-pub type Recorded = (String, ActionKind, Digest, CachedResult);
+pub(crate) type Recorded = (String, ActionKind, Digest, CachedResult);
 
 impl Store {
     /// Queues jobs and returns their ids. A key that already has an active job, of any process, returns that job.

@@ -32,13 +32,13 @@ use crate::private;
 use writer::{Write, Writer, in_savepoint};
 
 pub use crate::owner::Owner;
-pub use actions::{CachedResult, Latest, Parts, ResultStatus};
-pub use files::{Check, FileRecord};
-pub use garbage::{Collected, Limits, Usage, Verified};
-pub use jobs::{Finish, JobEnd, JobId, JobState, Lease, NewJob, Recorded};
-pub use outputs::{OutputRecord, Written};
-pub use place::{database_inode, network_file_system};
-pub use runs::{Doing, RunRecord, RunState, WorkerNote, WorkerRecord, record_idle_run};
+pub(crate) use actions::{CachedResult, Latest, Parts, ResultStatus};
+pub(crate) use files::{Check, FileRecord};
+pub(crate) use garbage::{Limits, Usage};
+pub use jobs::{Finish, JobEnd, JobId, JobState, Lease, NewJob};
+pub(crate) use outputs::{OutputRecord, Written};
+pub(crate) use place::{database_inode, network_file_system};
+pub(crate) use runs::{Doing, RunState, WorkerNote, WorkerRecord, record_idle_run};
 
 /// An error of a store operation.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +75,7 @@ pub enum StoreError {
 }
 
 /// The result of store operations.
-pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 impl StoreError {
     fn io(what: &'static str, path: &Path, error: std::io::Error) -> Self {

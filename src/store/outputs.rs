@@ -35,7 +35,7 @@ impl OutputRecord {
 }
 
 /// An output to be recorded: its path, its record, and the action that made it, which is stored in the database only.
-pub type Written = (Arc<str>, OutputRecord, Arc<str>);
+pub(crate) type Written = (Arc<str>, OutputRecord, Arc<str>);
 
 impl Store {
     /// Returns all outputs by path. `name` returns the shared copy of a path's text.

@@ -38,7 +38,7 @@ const NETWORK_FUSE: &[&str] = &[
 ];
 
 /// Returns the name of the network file system that contains a directory, if any.
-pub fn network_file_system(dir: &Path) -> Option<&'static str> {
+pub(crate) fn network_file_system(dir: &Path) -> Option<&'static str> {
     let stat = nix::sys::statfs::statfs(dir).ok()?;
     #[allow(clippy::unnecessary_cast)] // its width differs between platforms
     let found = stat.filesystem_type().0 as i64 & 0xffff_ffff;
@@ -52,13 +52,13 @@ pub fn network_file_system(dir: &Path) -> Option<&'static str> {
 }
 
 /// Returns the inode of the database of a state directory; `None` if there is no database.
-pub fn database_inode(dir: &Path) -> Option<u64> {
+pub(crate) fn database_inode(dir: &Path) -> Option<u64> {
     let file = place_of_database(dir, &mut Vec::new()).ok()?;
     Some(Stamp::of(&std::fs::metadata(file).ok()?).inode)
 }
 
 /// Returns the path of the database: in the state directory, or in the user's cache when that is on a network.
-pub fn place_of_database(dir: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<PathBuf> {
+pub(super) fn place_of_database(dir: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<PathBuf> {
     let Some(name) = network_file_system(dir) else {
         return Ok(dir.join("clm.db"));
     };

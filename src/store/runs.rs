@@ -317,7 +317,7 @@ pub(super) fn forget_workers(connection: &Connection, owner: &Owner) -> Result<(
 
 /// Records a run that had nothing to do, in the database of a state directory that no store of this process has open.
 /// Returns its id.
-pub fn record_idle_run(
+pub(crate) fn record_idle_run(
     dir: &Path,
     trigger: &str,
     counts: &Counts,

@@ -130,7 +130,10 @@ CREATE TABLE runs (
 ";
 
 /// Opens the connections for writing and reading; a corrupt database is set aside and recreated.
-pub fn open(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<(Connection, Connection)> {
+pub(super) fn open(
+    path: &Path,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Result<(Connection, Connection)> {
     // One process at a time: switching a new database to WAL and setting a damaged one aside must not run concurrently.
     let lock = path.with_extension("lock");
     let io = |error: std::io::Error| StoreError::io("lock", &lock, error);
@@ -170,7 +173,7 @@ pub fn open(path: &Path, diagnostics: &mut Vec<Diagnostic>) -> Result<(Connectio
 
 /// How damage was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub(super) enum Found {
     /// A record cannot be parsed: only a new database helps.
     Record,
     /// SQLite found the file malformed. It reports the same after a disk error, which may be temporary.
@@ -178,7 +181,7 @@ pub enum Found {
 }
 
 /// Returns whether SQLite found the file malformed.
-pub fn is_failed_reading(error: &rusqlite::Error) -> bool {
+pub(super) fn is_failed_reading(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
 }
 
@@ -208,7 +211,7 @@ fn read_through(path: &Path) -> Result<()> {
 }
 
 /// A file beside the database which records that a process found damage in it.
-pub struct DamageMark {
+pub(super) struct DamageMark {
     path: PathBuf,
     /// The inode of the damaged database file: a database created later is sound.
     inode: u64,
@@ -216,7 +219,7 @@ pub struct DamageMark {
 
 impl DamageMark {
     /// Returns the mark for the database that is now at a path.
-    pub fn of(database: &Path) -> Self {
+    pub(super) fn of(database: &Path) -> Self {
         Self {
             path: database.with_extension("damaged"),
             inode: std::fs::metadata(database).map_or(0, |metadata| Stamp::of(&metadata).inode),
@@ -224,7 +227,7 @@ impl DamageMark {
     }
 
     /// Records the damage.
-    pub fn set(&self, found: Found) {
+    pub(super) fn set(&self, found: Found) {
         let sign = match found {
             Found::Record => "",
             Found::Reading => " reading",
@@ -401,13 +404,13 @@ const STRANGE: &[&str] = &[
 ];
 
 /// Returns whether an error message means that the file is not a sound database of clm.
-pub fn is_strange(text: &str) -> bool {
+pub(super) fn is_strange(text: &str) -> bool {
     STRANGE.iter().any(|sign| text.contains(sign))
 }
 
 /// Returns whether an error means that the file is not a sound database of clm. This includes missing tables or
 /// columns, and existing tables in a database whose version says that it is empty.
-pub fn is_corrupt(error: &rusqlite::Error) -> bool {
+pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
     matches!(
         error,
         rusqlite::Error::InvalidColumnType(..)

@@ -41,7 +41,7 @@ const SHORTEST: Duration = Duration::from_micros(800);
 const LONGEST_TURN: Duration = Duration::from_millis(4);
 
 /// The queue for the write lock of a database.
-pub struct Turn {
+pub(super) struct Turn {
     path: PathBuf,
     /// The end of our turn, if we had to wait for it.
     ours: Mutex<Option<Instant>>,
@@ -49,7 +49,7 @@ pub struct Turn {
 
 impl Turn {
     /// Returns the queue for a database.
-    pub fn of(database: &Path) -> Self {
+    pub(super) fn of(database: &Path) -> Self {
         Self {
             path: database.with_extension("turn"),
             ours: Mutex::new(None),
@@ -58,7 +58,10 @@ impl Turn {
 
     /// Begins a write transaction, waiting in the queue if need be. The connection must have no busy timeout of its
     /// own.
-    pub fn begin<'a>(&self, connection: &'a Connection) -> rusqlite::Result<Transaction<'a>> {
+    pub(super) fn begin<'a>(
+        &self,
+        connection: &'a Connection,
+    ) -> rusqlite::Result<Transaction<'a>> {
         let begin = || Transaction::new_unchecked(connection, TransactionBehavior::Immediate);
         if !self.steps_back() {
             match begin() {

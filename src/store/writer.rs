@@ -15,12 +15,12 @@ use super::{Result, StoreError, lock};
 const GROUP: usize = 256;
 
 /// Reports to the caller of a write whether it was committed.
-pub type Reply = Box<dyn FnOnce(std::result::Result<(), String>) + Send>;
+pub(super) type Reply = Box<dyn FnOnce(std::result::Result<(), String>) + Send>;
 /// A write; called with the open transaction, or with the reason why there is none.
-pub type Write = Box<dyn FnOnce(std::result::Result<&Connection, String>) -> Reply + Send>;
+pub(super) type Write = Box<dyn FnOnce(std::result::Result<&Connection, String>) -> Reply + Send>;
 
 /// The connection for writing.
-pub struct Writer {
+pub(super) struct Writer {
     connection: Mutex<Connection>,
     turn: Turn,
     /// The number of writes that were sent to the thread and have no reply yet.
@@ -29,7 +29,7 @@ pub struct Writer {
 
 impl Writer {
     /// Creates a writer for a connection.
-    pub fn new(connection: Connection, turn: Turn) -> Result<Self> {
+    pub(super) fn new(connection: Connection, turn: Turn) -> Result<Self> {
         connection.busy_timeout(Duration::ZERO)?;
         Ok(Self {
             connection: Mutex::new(connection),
@@ -40,7 +40,7 @@ impl Writer {
 
     /// Returns the connection if it is free and no writes wait. Writes sent to the thread earlier must be committed
     /// first.
-    pub fn alone(&self) -> Option<MutexGuard<'_, Connection>> {
+    pub(super) fn alone(&self) -> Option<MutexGuard<'_, Connection>> {
         let is_quiet = || self.waiting.load(Ordering::SeqCst) == 0;
         if !is_quiet() {
             return None;
@@ -55,7 +55,7 @@ impl Writer {
 
     /// Commits waiting writes as one transaction at a time and replies after each commit, until all senders are
     /// dropped.
-    pub fn serve(&self, receiver: &Receiver<Write>) {
+    pub(super) fn serve(&self, receiver: &Receiver<Write>) {
         while let Ok(first) = receiver.recv() {
             let (replies, committed) = self.commit_group(first, receiver);
             let count = replies.len();
@@ -91,7 +91,7 @@ impl Writer {
     }
 
     /// Runs a write as a transaction of its own.
-    pub fn in_transaction<T>(
+    pub(super) fn in_transaction<T>(
         &self,
         connection: &Connection,
         write: impl FnOnce(&Connection) -> Result<T>,
@@ -106,7 +106,7 @@ impl Writer {
 }
 
 /// Runs a write within a transaction: if it fails, the other writes are kept.
-pub fn in_savepoint<T>(
+pub(super) fn in_savepoint<T>(
     connection: &Connection,
     write: impl FnOnce(&Connection) -> Result<T>,
 ) -> Result<T> {

@@ -10,7 +10,7 @@ use crate::error::{Dir, Error, Result, hint_in_text};
 const LIMIT: u64 = 4 << 30;
 
 /// Unpacks the files of a wheel (a zip archive) below `prefix` into `to`.
-pub fn unzip(wheel: &Path, prefix: &str, to: &Path) -> Result<()> {
+pub(crate) fn unzip(wheel: &Path, prefix: &str, to: &Path) -> Result<()> {
     let count = unzip_from(open(wheel)?, prefix, to, LIMIT);
     require(
         count.map_err(|error| damaged(wheel, &error))?,
@@ -20,7 +20,7 @@ pub fn unzip(wheel: &Path, prefix: &str, to: &Path) -> Result<()> {
 }
 
 /// Unpacks the files of a gzip-compressed tar archive below `prefix` into `to`.
-pub fn untar_gz(archive: &Path, prefix: &str, to: &Path) -> Result<()> {
+pub(crate) fn untar_gz(archive: &Path, prefix: &str, to: &Path) -> Result<()> {
     let count = untar_gz_from(open(archive)?, prefix, to, LIMIT);
     require(
         count.map_err(|error| damaged(archive, &error))?,
@@ -30,7 +30,7 @@ pub fn untar_gz(archive: &Path, prefix: &str, to: &Path) -> Result<()> {
 }
 
 /// Unpacks a brotli-compressed tar archive.
-pub fn untar_brotli(archive: &Path, to: &Path) -> Result<()> {
+pub(crate) fn untar_brotli(archive: &Path, to: &Path) -> Result<()> {
     let count = untar_brotli_from(open(archive)?, to, LIMIT);
     require(
         count.map_err(|error| damaged(archive, &error))?,
@@ -40,7 +40,7 @@ pub fn untar_brotli(archive: &Path, to: &Path) -> Result<()> {
 }
 
 /// Unpacks a brotli-compressed program.
-pub fn unbrotli(compressed: &Path, to: &Path) -> Result<()> {
+pub(crate) fn unbrotli(compressed: &Path, to: &Path) -> Result<()> {
     unbrotli_from(open(compressed)?, to, LIMIT).map_err(|error| damaged(compressed, &error))?;
     make_executable(to).map_err(|error| Error::io_in(Dir::Tools, "change", to, &error))
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::config::env;
 
 /// Returns the directory of installed renderers: `CLM_TOOLS_DIR`, or one in the user's data directory.
-pub fn tools_dir(variables: &HashMap<OsString, OsString>) -> PathBuf {
+pub(super) fn tools_dir(variables: &HashMap<OsString, OsString>) -> PathBuf {
     let var = |name: &str| {
         variables
             .get(&OsString::from(name))
@@ -21,7 +21,7 @@ pub fn tools_dir(variables: &HashMap<OsString, OsString>) -> PathBuf {
 }
 
 /// Returns whether a file exists and is executable.
-pub fn is_executable(file: &Path) -> bool {
+pub(super) fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(file)
         .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)

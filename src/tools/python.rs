@@ -7,7 +7,7 @@ use crate::files;
 
 /// A virtual environment or an installed Python.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PythonEnvironment {
+pub(super) struct PythonEnvironment {
     /// The interpreter.
     pub python: PathBuf,
     /// The version, such as `3.11.7`, as far as it is known.
@@ -18,7 +18,7 @@ pub struct PythonEnvironment {
 
 impl PythonEnvironment {
     /// Returns the environment of an interpreter; `None` if it does not exist.
-    pub fn of(python: &Path) -> Option<Self> {
+    pub(super) fn of(python: &Path) -> Option<Self> {
         if !super::dirs::is_executable(python) {
             return None;
         }
@@ -53,7 +53,7 @@ impl PythonEnvironment {
     }
 
     /// Returns the version of a distribution, if it is installed.
-    pub fn version_of(&self, name: &str) -> Option<&str> {
+    pub(super) fn version_of(&self, name: &str) -> Option<&str> {
         self.distributions.iter().find_map(|distribution| {
             let (found, version) = distribution.rsplit_once('-')?;
             let normal = |name: &str| name.to_lowercase().replace(['-', '.'], "_");
@@ -62,7 +62,7 @@ impl PythonEnvironment {
     }
 
     /// Returns the part of action keys for this environment: the versions of the interpreter and of all distributions.
-    pub fn fingerprint(&self) -> String {
+    pub(super) fn fingerprint(&self) -> String {
         format!(
             "python {} with {}",
             self.version,

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 
 /// A package that only the system can install.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SystemPackage {
+pub(super) enum SystemPackage {
     /// Python with virtual environments.
     Python,
     /// A headless browser.
@@ -14,7 +14,7 @@ pub enum SystemPackage {
 }
 
 /// Returns the command that installs a package on this system; `None` if the system is not known.
-pub fn command(package: SystemPackage) -> Option<Vec<&'static str>> {
+pub(super) fn command(package: SystemPackage) -> Option<Vec<&'static str>> {
     let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let field = |name: &str| {
         text.lines()
@@ -50,7 +50,7 @@ pub fn command(package: SystemPackage) -> Option<Vec<&'static str>> {
 
 /// Installs a package if `may_install` is set and this process is root; otherwise returns an error with the exact
 /// command.
-pub fn install(package: SystemPackage, what: &str, may_install: bool) -> Result<()> {
+pub(super) fn install(package: SystemPackage, what: &str, may_install: bool) -> Result<()> {
     let Some(command) = command(package) else {
         return Err(Error::usage(format!(
             "{what} is missing, and clm does not know this system's package manager"

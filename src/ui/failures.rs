@@ -6,7 +6,7 @@ use crate::events::{Event, Status};
 
 /// The failures by their source.
 #[derive(Debug, Default)]
-pub struct Failures(BTreeMap<String, Failure>);
+pub(super) struct Failures(BTreeMap<String, Failure>);
 
 #[derive(Debug, Default)]
 struct Failure {
@@ -17,7 +17,7 @@ struct Failure {
 
 impl Failures {
     /// Records an event. A failure with another cause is not counted separately, since it is reported with its cause.
-    pub fn add(&mut self, event: &Event) {
+    pub(super) fn add(&mut self, event: &Event) {
         match event {
             Event::RunStarted { .. } => self.0.clear(),
             Event::ActionFinished {
@@ -37,7 +37,7 @@ impl Failures {
     }
 
     /// Returns the lines about all failures, for the end of a run, and forgets the failures.
-    pub fn take(&mut self) -> Vec<String> {
+    pub(super) fn take(&mut self) -> Vec<String> {
         let all = std::mem::take(&mut self.0).into_iter();
         all.map(|(source, failure)| {
             let outputs = match failure.outputs {

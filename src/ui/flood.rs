@@ -15,7 +15,7 @@ const FILES: usize = 3;
 
 /// What has been shown so far.
 #[derive(Debug, Default)]
-pub struct Flood {
+pub(super) struct Flood {
     errors: usize,
     warnings: usize,
     hints: HashSet<String>,
@@ -25,7 +25,7 @@ pub struct Flood {
 
 impl Flood {
     /// Returns the diagnostic in the form to show, or `None` if it is only counted.
-    pub fn admit(&mut self, diagnostic: &Diagnostic) -> Option<Diagnostic> {
+    pub(super) fn admit(&mut self, diagnostic: &Diagnostic) -> Option<Diagnostic> {
         let is_error = diagnostic.severity == Severity::Error;
         let (count, whole) = match is_error {
             true => (&mut self.errors, WHOLE_ERRORS),
@@ -52,7 +52,7 @@ impl Flood {
     }
 
     /// Returns a line about the warnings that were only counted since the last call.
-    pub fn rest(&mut self) -> Option<String> {
+    pub(super) fn rest(&mut self) -> Option<String> {
         let counted = std::mem::take(&mut self.counted);
         let total: usize = counted.values().sum();
         if total == 0 {

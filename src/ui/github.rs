@@ -8,7 +8,7 @@ use super::plain::{Plain, Said};
 use super::{Paths, Reporter, Verbosity};
 
 /// Writes plain lines, and an annotation for every diagnostic on stdout.
-pub struct Github<W> {
+pub(super) struct Github<W> {
     plain: Plain<W>,
     said: Said,
     repository: Paths,
@@ -16,7 +16,7 @@ pub struct Github<W> {
 
 impl<W: Write> Github<W> {
     /// Creates a reporter that writes plain lines to `out`. `people` names files in lines, `repository` in annotations.
-    pub fn new(out: W, verbosity: Verbosity, (people, repository): (Paths, Paths)) -> Self {
+    pub(super) fn new(out: W, verbosity: Verbosity, (people, repository): (Paths, Paths)) -> Self {
         Self {
             plain: Plain::new(out, verbosity, false).with_paths(people),
             said: Said::default(),
@@ -41,7 +41,7 @@ impl<W: Write + Send> Reporter for Github<W> {
 }
 
 /// Returns the workflow command for a diagnostic.
-pub fn annotation(diagnostic: &Diagnostic) -> String {
+pub(super) fn annotation(diagnostic: &Diagnostic) -> String {
     let command = match diagnostic.severity {
         Severity::Note => "notice",
         Severity::Warning => "warning",

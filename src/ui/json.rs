@@ -7,11 +7,11 @@ use crate::events::Event;
 use super::Reporter;
 
 /// Writes every event as a JSON object on its own line.
-pub struct Json<W>(W);
+pub(super) struct Json<W>(W);
 
 impl<W: Write> Json<W> {
     /// Creates a reporter that writes to `out`.
-    pub fn new(out: W) -> Self {
+    pub(super) fn new(out: W) -> Self {
         Self(out)
     }
 }

@@ -21,13 +21,13 @@ use crate::error::Error;
 use crate::events::{Counts, Diagnostic, Event};
 
 use flood::Flood;
-pub use paths::Paths;
-pub use summary::Summary;
-pub use watch::Watch;
+pub(crate) use paths::Paths;
+pub(crate) use summary::Summary;
+pub(crate) use watch::Watch;
 
 /// The format in which a run is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum MessageFormat {
+pub(crate) enum MessageFormat {
     /// Lines and progress bars for people, on stderr.
     Human,
     /// One JSON object a line, on stdout.
@@ -40,7 +40,7 @@ pub enum MessageFormat {
 
 impl MessageFormat {
     /// Returns the default format in the current environment.
-    pub fn detect() -> Self {
+    pub(crate) fn detect() -> Self {
         if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
             Self::Github
         } else {
@@ -50,7 +50,7 @@ impl MessageFormat {
 }
 
 /// Receives all events of a run.
-pub trait Reporter: Send {
+pub(crate) trait Reporter: Send {
     /// Reports an event.
     fn event(&mut self, event: &Event);
 
@@ -60,7 +60,7 @@ pub trait Reporter: Send {
 
 /// How much is reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Verbosity {
+pub(crate) struct Verbosity {
     /// Only failures and the last line.
     pub quiet: bool,
     /// Also what was written and copied in this process.
@@ -69,7 +69,7 @@ pub struct Verbosity {
 
 /// Returns the reporter for a format. Progress bars are used only on a terminal that can show them. `place` is the
 /// course, if there is one.
-pub fn reporter(
+pub(crate) fn reporter(
     format: MessageFormat,
     place: Option<&Place>,
     verbosity: Verbosity,
@@ -98,46 +98,46 @@ pub fn reporter(
 }
 
 /// Returns whether stderr is a terminal that can show progress bars.
-pub fn can_draw() -> bool {
+pub(crate) fn can_draw() -> bool {
     console::Term::stderr().features().is_attended()
         && std::env::var_os("CI").is_none()
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Prints a line for people on stderr.
-pub fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     // Fails if the terminal was closed, which must not end the work.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Prints data on stdout unchanged.
-pub fn data(text: &str) {
+pub(crate) fn data(text: &str) {
     let _ = stdout::Stdout.write_all(text.as_bytes());
 }
 
 /// Returns the error that prevented data from being written to stdout. A reader that closed the pipe is not an error.
-pub fn data_lost() -> Option<std::io::Error> {
+pub(crate) fn data_lost() -> Option<std::io::Error> {
     let _ = stdout::Stdout.flush();
     stdout::lost()
 }
 
 /// Formats the counts of a run in one line.
-pub fn counts(counts: &Counts, duration_ms: u64) -> String {
+pub(crate) fn counts(counts: &Counts, duration_ms: u64) -> String {
     text::counts(counts, duration_ms)
 }
 
 /// Formats a time in milliseconds.
-pub fn duration(ms: u64) -> String {
+pub(crate) fn duration(ms: u64) -> String {
     text::duration(ms)
 }
 
 /// Formats a number of bytes.
-pub fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     text::size(bytes)
 }
 
 /// Prints diagnostics for people.
-pub fn say_diagnostics(diagnostics: &[Diagnostic]) {
+pub(crate) fn say_diagnostics(diagnostics: &[Diagnostic]) {
     let colours = console::colors_enabled_stderr();
     for diagnostic in diagnostics {
         say(&text::diagnostic(diagnostic, colours));
@@ -145,7 +145,7 @@ pub fn say_diagnostics(diagnostics: &[Diagnostic]) {
 }
 
 /// Formats diagnostics for people, in the form used on stdout. The length is limited, however many there are.
-pub fn listed(diagnostics: &[Diagnostic], place: Option<&Place>) -> Vec<String> {
+pub(crate) fn listed(diagnostics: &[Diagnostic], place: Option<&Place>) -> Vec<String> {
     texts(diagnostics, place, console::colors_enabled())
 }
 
@@ -163,7 +163,7 @@ fn texts(diagnostics: &[Diagnostic], place: Option<&Place>, colours: bool) -> Ve
 }
 
 /// Reports the error that ended a command, in the format for people or for editors.
-pub fn say_error(error: &Error, format: Option<MessageFormat>, place: Option<&Place>) {
+pub(crate) fn say_error(error: &Error, format: Option<MessageFormat>, place: Option<&Place>) {
     if format != Some(MessageFormat::Short) {
         let colours = console::colors_enabled_stderr();
         for text in texts(&error.diagnostics, place, colours) {

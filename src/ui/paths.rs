@@ -7,7 +7,7 @@ use crate::events::Diagnostic;
 
 /// Converts file names to paths relative to another directory. The default leaves names unchanged.
 #[derive(Clone, Debug, Default)]
-pub struct Paths(Option<Inner>);
+pub(crate) struct Paths(Option<Inner>);
 
 #[derive(Clone, Debug)]
 struct Inner {
@@ -19,14 +19,14 @@ struct Inner {
 
 impl Paths {
     /// Returns paths relative to the working directory, which terminals and editors can open.
-    pub fn of_person(place: Option<&Place>) -> Self {
+    pub(crate) fn of_person(place: Option<&Place>) -> Self {
         let base = std::env::current_dir().and_then(|dir| dir.canonicalize());
         Self::new(place, base.ok())
     }
 
     /// Returns paths relative to the repository, as GitHub needs them: its checkout, or else the git repository of the
     /// course.
-    pub fn of_repository(place: Option<&Place>) -> Self {
+    pub(crate) fn of_repository(place: Option<&Place>) -> Self {
         let workspace = std::env::var_os("GITHUB_WORKSPACE").map(PathBuf::from);
         Self::in_repository(place, workspace.as_deref())
     }
@@ -54,7 +54,7 @@ impl Paths {
     }
 
     /// Converts the name of a file.
-    pub fn name(&self, file: &str) -> String {
+    pub(crate) fn name(&self, file: &str) -> String {
         let Some(Inner { root, base }) = &self.0 else {
             return file.to_owned();
         };
@@ -62,7 +62,7 @@ impl Paths {
     }
 
     /// Returns a diagnostic with the converted name of its file.
-    pub fn named(&self, diagnostic: &Diagnostic) -> Diagnostic {
+    pub(crate) fn named(&self, diagnostic: &Diagnostic) -> Diagnostic {
         let mut named = diagnostic.clone();
         if let Some(file) = &mut named.file {
             *file = self.name(file);

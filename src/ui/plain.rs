@@ -10,7 +10,7 @@ use super::flood::Flood;
 use super::{Paths, Reporter, Verbosity, text};
 
 /// Writes a line for every noteworthy event.
-pub struct Plain<W> {
+pub(super) struct Plain<W> {
     out: W,
     verbosity: Verbosity,
     colours: bool,
@@ -22,18 +22,18 @@ pub struct Plain<W> {
 
 /// The diagnostics that were reported, so that none is reported twice.
 #[derive(Default)]
-pub struct Said(HashSet<String>);
+pub(super) struct Said(HashSet<String>);
 
 impl Said {
     /// Returns whether the diagnostic was not reported before, and records it.
-    pub fn is_new(&mut self, diagnostic: &Diagnostic) -> bool {
+    pub(super) fn is_new(&mut self, diagnostic: &Diagnostic) -> bool {
         self.0.insert(format!("{diagnostic:?}"))
     }
 }
 
 impl<W: Write> Plain<W> {
     /// Creates a reporter that writes to `out`.
-    pub fn new(out: W, verbosity: Verbosity, colours: bool) -> Self {
+    pub(super) fn new(out: W, verbosity: Verbosity, colours: bool) -> Self {
         Self {
             out,
             verbosity,
@@ -47,7 +47,7 @@ impl<W: Write> Plain<W> {
 
     /// Converts the names of files with `paths`.
     #[must_use]
-    pub fn with_paths(self, paths: Paths) -> Self {
+    pub(super) fn with_paths(self, paths: Paths) -> Self {
         Self { paths, ..self }
     }
 

@@ -11,7 +11,7 @@ use super::plain::{Plain, Said};
 use super::{Reporter, Verbosity};
 
 /// Writes diagnostics as data, and everything else as lines for people.
-pub struct Short<D, P> {
+pub(super) struct Short<D, P> {
     data: D,
     place: Option<Place>,
     said: Said,
@@ -22,7 +22,7 @@ pub struct Short<D, P> {
 impl<D: Write, P: Write> Short<D, P> {
     /// Creates a reporter that writes diagnostics to `data` and the rest to `people`; `place` is the course, if there
     /// is one.
-    pub fn new(data: D, people: P, place: Option<Place>, verbosity: Verbosity) -> Self {
+    pub(super) fn new(data: D, people: P, place: Option<Place>, verbosity: Verbosity) -> Self {
         Self {
             data,
             place,
@@ -57,7 +57,7 @@ impl<D: Write + Send, P: Write + Send> Reporter for Short<D, P> {
 /// Formats a diagnostic in one line. The path is absolute, since editors have their own working directory. There is
 /// always a line number, since an editor cannot go to a file without one. Errors and warnings without a file get the
 /// path of the specification.
-pub fn line(diagnostic: &Diagnostic, place: Option<&Place>) -> String {
+pub(super) fn line(diagnostic: &Diagnostic, place: Option<&Place>) -> String {
     let severity = match diagnostic.severity {
         Severity::Note => "note",
         Severity::Warning => "warning",

@@ -7,7 +7,7 @@ use crate::events::{Diagnostic, Event, Severity, Status};
 
 /// The valid warnings and notes, in the order in which they were first reported.
 #[derive(Default)]
-pub struct StandingWarnings {
+pub(super) struct StandingWarnings {
     standing: Vec<Diagnostic>,
     /// Those of the current run.
     seen: Vec<Diagnostic>,
@@ -20,7 +20,7 @@ pub struct StandingWarnings {
 
 impl StandingWarnings {
     /// Records an event.
-    pub fn add(&mut self, event: &Event) {
+    pub(super) fn add(&mut self, event: &Event) {
         match event {
             Event::ActionStarted { source, .. } => self.touch(source),
             // A failed action may be one of an earlier run, reported again without the warnings of the source's other
@@ -43,12 +43,12 @@ impl StandingWarnings {
     }
 
     /// Returns the warnings that are valid after the last finished run.
-    pub fn all(&self) -> &[Diagnostic] {
+    pub(super) fn all(&self) -> &[Diagnostic] {
         &self.standing
     }
 
     /// Returns whether the last finished run changed them.
-    pub fn is_news(&self) -> bool {
+    pub(super) fn is_news(&self) -> bool {
         self.is_news
     }
 

@@ -7,10 +7,10 @@ use std::sync::OnceLock;
 static LOST: OnceLock<(ErrorKind, String)> = OnceLock::new();
 
 /// Standard output that records its first error. A closed pipe is not an error, since the reader needs no more.
-pub struct Stdout;
+pub(super) struct Stdout;
 
 /// Returns the first error of standard output in this process.
-pub fn lost() -> Option<Error> {
+pub(super) fn lost() -> Option<Error> {
     let (kind, text) = LOST.get()?;
     Some(Error::new(*kind, text.clone()))
 }

@@ -6,7 +6,7 @@ use crate::events::{Counts, Diagnostic, Event, Status};
 
 /// The content of the file that `--summary` writes.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// The outcomes of the actions.
     #[serde(flatten)]
     counts: Counts,
@@ -26,7 +26,7 @@ pub struct Summary {
 
 impl Summary {
     /// Records an event.
-    pub fn add(&mut self, event: &Event) {
+    pub(crate) fn add(&mut self, event: &Event) {
         match event {
             Event::ActionFinished {
                 action,
@@ -65,7 +65,7 @@ impl Summary {
     }
 
     /// Returns the text of the file.
-    pub fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
         text

@@ -7,7 +7,7 @@ use console::{Style, strip_ansi_codes};
 use crate::events::{ActionKind, Counts, Diagnostic, Severity, Status};
 
 /// Formats the last line of a run.
-pub fn counts(counts: &Counts, duration_ms: u64) -> String {
+pub(super) fn counts(counts: &Counts, duration_ms: u64) -> String {
     let superseded = match counts.superseded {
         0 => String::new(),
         count => format!(", superseded {count}"),
@@ -25,7 +25,7 @@ pub fn counts(counts: &Counts, duration_ms: u64) -> String {
 }
 
 /// Formats a time as `12 ms`, `1.2 s` or `3 min 4 s`.
-pub fn duration(ms: u64) -> String {
+pub(super) fn duration(ms: u64) -> String {
     let time = Duration::from_millis(ms);
     match time.as_secs() {
         0 => format!("{:.2} s", time.as_secs_f64()),
@@ -35,7 +35,7 @@ pub fn duration(ms: u64) -> String {
 }
 
 /// Formats a number of bytes.
-pub fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let units = ["kB", "MB", "GB", "TB"];
     if bytes < 1000 {
         return format!("{bytes} B");
@@ -49,7 +49,7 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// Formats a diagnostic: place and message, the longer text indented, the hint.
-pub fn diagnostic(diagnostic: &Diagnostic, colours: bool) -> String {
+pub(super) fn diagnostic(diagnostic: &Diagnostic, colours: bool) -> String {
     let style = |style: Style| {
         if colours {
             style.force_styling(true)
@@ -93,7 +93,7 @@ pub fn diagnostic(diagnostic: &Diagnostic, colours: bool) -> String {
 }
 
 /// Formats the outcome of an action as a line, or returns `None` if it is not reported.
-pub fn finished(
+pub(super) fn finished(
     action: &str,
     kind: ActionKind,
     status: Status,

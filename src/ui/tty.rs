@@ -13,7 +13,7 @@ use super::plain::Said;
 use super::{Paths, Reporter, Verbosity, text};
 
 /// Draws bars below the printed lines.
-pub struct Tty {
+pub(super) struct Tty {
     bars: MultiProgress,
     lanes: BTreeMap<ActionKind, Lane>,
     verbosity: Verbosity,
@@ -32,7 +32,7 @@ struct Lane {
 
 impl Tty {
     /// Creates a reporter that draws on stderr.
-    pub fn new(verbosity: Verbosity, paths: Paths) -> Self {
+    pub(super) fn new(verbosity: Verbosity, paths: Paths) -> Self {
         Self {
             bars: MultiProgress::new(),
             lanes: BTreeMap::new(),

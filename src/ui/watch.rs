@@ -14,7 +14,7 @@ use super::standing::StandingWarnings;
 use super::{Paths, Reporter, short, text};
 
 /// Reports the runs of a watch.
-pub struct Watch {
+pub(crate) struct Watch {
     screen: Screen,
     verbose: bool,
     colours: bool,
@@ -54,19 +54,24 @@ const NAMED: usize = 3;
 impl Watch {
     /// Writes lines to `out`, without a status line. All errors are printed again with every run, between lines that
     /// other programs can recognise.
-    pub fn lines(out: Box<dyn Write + Send>, name: String, verbose: bool, colours: bool) -> Self {
+    pub(crate) fn lines(
+        out: Box<dyn Write + Send>,
+        name: String,
+        verbose: bool,
+        colours: bool,
+    ) -> Self {
         Self::new(Screen::Lines(out), name, verbose, colours)
     }
 
     /// Writes lines to `out` like [`Watch::lines`], but in the format for editors: one line for each error and warning.
-    pub fn short(out: Box<dyn Write + Send>, place: Place, verbose: bool) -> Self {
+    pub(crate) fn short(out: Box<dyn Write + Send>, place: Place, verbose: bool) -> Self {
         let mut watch = Self::new(Screen::Lines(out), place.spec_name(), verbose, false);
         watch.short = Some(Box::new((place, StandingWarnings::default())));
         watch
     }
 
     /// Draws on the terminal at stderr.
-    pub fn terminal(name: String, verbose: bool) -> Self {
+    pub(crate) fn terminal(name: String, verbose: bool) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
             bar.set_style(style);
@@ -99,13 +104,13 @@ impl Watch {
 
     /// Converts the names of files with `paths`.
     #[must_use]
-    pub fn with_paths(mut self, paths: Paths) -> Self {
+    pub(crate) fn with_paths(mut self, paths: Paths) -> Self {
         self.paths = paths;
         self
     }
 
     /// Prints a line.
-    pub fn say(&mut self, line: &str) {
+    pub(crate) fn say(&mut self, line: &str) {
         match &mut self.screen {
             // If the reader has gone, the work still goes on.
             Screen::Lines(out) => {
@@ -116,7 +121,7 @@ impl Watch {
     }
 
     /// Prints all errors that are not fixed.
-    pub fn say_errors(&mut self) {
+    pub(crate) fn say_errors(&mut self) {
         let errors: Vec<Diagnostic> = self.standing.values().flatten().cloned().collect();
         if errors.is_empty() {
             self.say("There are no errors");
@@ -148,7 +153,7 @@ impl Watch {
     }
 
     /// Sets and prints whether decks are executed.
-    pub fn set_fast(&mut self, is_fast: bool) {
+    pub(crate) fn set_fast(&mut self, is_fast: bool) {
         self.is_fast = is_fast;
         self.say(match is_fast {
             true => "Executing nothing: notebooks, scripts, diagrams and files only",

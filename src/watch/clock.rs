@@ -7,21 +7,21 @@ const TOLERANCE: Duration = Duration::from_secs(2);
 
 /// The clocks as of the last check.
 #[derive(Debug)]
-pub struct Clocks {
+pub(super) struct Clocks {
     wall: SystemTime,
     monotonic: Instant,
 }
 
 impl Clocks {
     /// Records the initial state of the clocks.
-    pub fn new(wall: SystemTime, monotonic: Instant) -> Self {
+    pub(super) fn new(wall: SystemTime, monotonic: Instant) -> Self {
         Self { wall, monotonic }
     }
 
     /// Returns whether the clocks have diverged since the last check: the machine slept, or the wall clock was set.
     /// Besides two seconds, a thousandth of the elapsed time is tolerated, which is what a clock that is being adjusted
     /// may gain or lose.
-    pub fn have_parted(&mut self, wall: SystemTime, monotonic: Instant) -> bool {
+    pub(super) fn have_parted(&mut self, wall: SystemTime, monotonic: Instant) -> bool {
         let passed = monotonic.saturating_duration_since(self.monotonic);
         let expected = self.wall + passed;
         let apart = wall

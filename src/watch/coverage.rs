@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 /// Watches single directories, not recursively.
-pub trait Register {
+pub(super) trait Register {
     /// Starts to watch a directory; every change after this returns is reported.
     fn watch(&mut self, dir: &Path) -> Result<(), Refused>;
     /// Stops watching a directory.
@@ -21,7 +21,7 @@ pub trait Register {
 
 /// Why a directory cannot be watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub(super) enum Refused {
     /// It does not exist or cannot be read.
     Directory,
     /// The system's limit of watched directories is reached.
@@ -30,11 +30,11 @@ pub enum Refused {
 
 /// The system's limit of watched directories is reached.
 #[derive(Debug, PartialEq, Eq)]
-pub struct LimitReached;
+pub(super) struct LimitReached;
 
 /// The set of watched directories and files.
 #[derive(Debug, Default)]
-pub struct Coverage {
+pub(super) struct Coverage {
     /// The names of each directory, by real path; none if only some files in it matter.
     pub(super) dirs: BTreeMap<Box<Path>, DirNames>,
     /// The names that depend on single files, by real path.
@@ -108,7 +108,7 @@ impl Coverage {
     }
 
     /// Returns the course's names of a real path.
-    pub fn names_of(&self, real: &Path) -> BTreeSet<PathBuf> {
+    pub(super) fn names_of(&self, real: &Path) -> BTreeSet<PathBuf> {
         let mut names = self.files.get(real).cloned().unwrap_or_default();
         if let (Some(dir), Some(name)) = (real.parent(), real.file_name()) {
             names.extend(self.names_of_dir(dir).map(|dir| dir.join(name)));
@@ -117,7 +117,7 @@ impl Coverage {
     }
 
     /// Returns the names that depend on single files below a real directory.
-    pub fn names_below(&self, real: &Path) -> BTreeSet<PathBuf> {
+    pub(super) fn names_below(&self, real: &Path) -> BTreeSet<PathBuf> {
         self.files
             .range(real.to_path_buf()..)
             .take_while(|(file, _)| file.starts_with(real))
@@ -126,23 +126,23 @@ impl Coverage {
     }
 
     /// Returns whether a directory of the course is watched with all its files.
-    pub fn holds(&self, name: &Path) -> bool {
+    pub(super) fn holds(&self, name: &Path) -> bool {
         let is_real = |names: &DirNames| names.is_itself;
         self.dirs.get(name).is_some_and(is_real) || self.others.contains(name)
     }
 
     /// Returns whether a file of the course is watched individually or awaited.
-    pub fn holds_file(&self, name: &Path) -> bool {
+    pub(super) fn holds_file(&self, name: &Path) -> bool {
         self.single.contains(name) || self.missing.contains(name)
     }
 
     /// Returns whether a real directory is watched.
-    pub fn is_watched(&self, real: &Path) -> bool {
+    pub(super) fn is_watched(&self, real: &Path) -> bool {
         self.dirs.contains_key(real)
     }
 
     /// Returns whether creating or removing a real path may change what is watched elsewhere.
-    pub fn is_decisive(&self, real: &Path) -> bool {
+    pub(super) fn is_decisive(&self, real: &Path) -> bool {
         holds_in(&self.awaited, real)
             // The targets of links below it are not themselves below it.
             || holds_in(&self.links, real)
@@ -152,17 +152,17 @@ impl Coverage {
 
     /// Returns whether a symbolic link leads to a real path or through it. This is decisive for directories and links,
     /// which lead further.
-    pub fn is_led_to(&self, real: &Path) -> bool {
+    pub(super) fn is_led_to(&self, real: &Path) -> bool {
         holds_in(&self.targets, real)
     }
 
     /// Returns the watched directories.
-    pub fn dirs(&self) -> impl Iterator<Item = &Path> {
+    pub(super) fn dirs(&self) -> impl Iterator<Item = &Path> {
         self.dirs.keys().map(|dir| &**dir)
     }
 
     /// Stops watching a removed directory and all below it, and returns their names.
-    pub fn drop_tree(&mut self, real: &Path, register: &mut dyn Register) -> Vec<PathBuf> {
+    pub(super) fn drop_tree(&mut self, real: &Path, register: &mut dyn Register) -> Vec<PathBuf> {
         let gone: Vec<Box<Path>> = self
             .dirs
             .range(Box::from(real)..)

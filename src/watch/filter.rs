@@ -20,7 +20,7 @@ const VARIABLES: &str = ".env";
 
 /// Decides by names alone, without access to the file (except for ignore rules).
 #[derive(Debug)]
-pub struct Filter {
+pub(super) struct Filter {
     root: PathBuf,
     spec: PathBuf,
     inputs: Inputs,
@@ -31,7 +31,7 @@ pub struct Filter {
 
 impl Filter {
     /// Creates the filter of a course. Relative paths in `inputs` are relative to `root`.
-    pub fn new(root: &Path, spec: &Path, state_dir: &Path, inputs: Inputs) -> Self {
+    pub(super) fn new(root: &Path, spec: &Path, state_dir: &Path, inputs: Inputs) -> Self {
         let absolute = |path: PathBuf| normal(&root.join(path));
         let inputs = Inputs {
             scanned: inputs.scanned.into_iter().map(absolute).collect(),
@@ -52,23 +52,23 @@ impl Filter {
     }
 
     /// Returns the inputs, with absolute paths.
-    pub fn inputs(&self) -> &Inputs {
+    pub(super) fn inputs(&self) -> &Inputs {
         &self.inputs
     }
 
     /// Returns a path relative to the course root, if it is below the root.
-    pub fn below_root<'a>(&self, path: &'a Path) -> Option<&'a Path> {
+    pub(super) fn below_root<'a>(&self, path: &'a Path) -> Option<&'a Path> {
         path.strip_prefix(&self.root).ok()
     }
 
     /// Returns the directories that are watched with all their files.
-    pub fn trees(&self) -> impl Iterator<Item = &PathBuf> {
+    pub(super) fn trees(&self) -> impl Iterator<Item = &PathBuf> {
         self.inputs.scanned.iter().chain(&self.inputs.also)
     }
 
     /// Returns the single files that are relevant wherever they are and whether or not they exist, besides those that
     /// the plan read.
-    pub fn special_files(&self) -> Vec<PathBuf> {
+    pub(super) fn special_files(&self) -> Vec<PathBuf> {
         let spec_dir = self.spec.parent().unwrap_or(&self.root);
         let mut files = vec![
             self.spec.clone(),
@@ -81,7 +81,7 @@ impl Filter {
     }
 
     /// Returns whether a directory is watched with all its files, given that its parent is.
-    pub fn enters(&self, dir: &Path) -> bool {
+    pub(super) fn enters(&self, dir: &Path) -> bool {
         if self.trees().any(|tree| tree == dir) {
             return true;
         }
@@ -97,7 +97,7 @@ impl Filter {
     }
 
     /// Returns whether a change to a path is relevant. `is_dir` is used for ignore rules only.
-    pub fn is_relevant(&self, path: &Path, is_dir: bool) -> bool {
+    pub(super) fn is_relevant(&self, path: &Path, is_dir: bool) -> bool {
         // Creating or removing a directory that contains an input is relevant as well.
         if self.inputs_below(path).next().is_some() || self.is_special(path) {
             return true;
@@ -123,7 +123,7 @@ impl Filter {
     }
 
     /// Returns the paths in or below a directory that the last plan read.
-    pub fn inputs_below<'a>(&'a self, dir: &'a Path) -> impl Iterator<Item = &'a PathBuf> {
+    pub(super) fn inputs_below<'a>(&'a self, dir: &'a Path) -> impl Iterator<Item = &'a PathBuf> {
         self.inputs
             .files
             .range(dir.to_path_buf()..)
@@ -131,13 +131,13 @@ impl Filter {
     }
 
     /// Returns whether it is an ignore file; these must be read again when they change.
-    pub fn is_rule_file(&self, path: &Path) -> bool {
+    pub(super) fn is_rule_file(&self, path: &Path) -> bool {
         path.file_name()
             .is_some_and(|name| RULE_FILES.iter().any(|known| name == *known))
     }
 
     /// Discards the ignore rules, so that they are read again.
-    pub fn forget_rules(&self) {
+    pub(super) fn forget_rules(&self) {
         self.rules.forget();
     }
 

@@ -7,12 +7,12 @@ use crate::files;
 
 /// The directory in which git keeps its index and the index lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GitDir(PathBuf);
+pub(crate) struct GitDir(PathBuf);
 
 impl GitDir {
     /// Finds the repository that contains a directory: `.git` in it or a parent, or the directory that a file `.git`
     /// refers to (in worktrees and submodules).
-    pub fn find(root: &Path) -> Option<Self> {
+    pub(crate) fn find(root: &Path) -> Option<Self> {
         let found = root
             .ancestors()
             .map(|dir| dir.join(".git"))
@@ -28,17 +28,17 @@ impl GitDir {
     }
 
     /// Returns the directory to be watched (real path).
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// Returns whether a real path is the lock.
-    pub fn is_lock(&self, real: &Path) -> bool {
+    pub(crate) fn is_lock(&self, real: &Path) -> bool {
         real.parent() == Some(&self.0) && real.ends_with("index.lock")
     }
 
     /// Returns whether git is writing now. A lock older than `max_age` is ignored: it remained after a crash of git.
-    pub fn is_locked(&self, max_age: Duration) -> bool {
+    pub(crate) fn is_locked(&self, max_age: Duration) -> bool {
         let Ok(metadata) = self.0.join("index.lock").symlink_metadata() else {
             return false;
         };

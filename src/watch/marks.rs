@@ -12,10 +12,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LEFT_BEHIND: Duration = Duration::from_secs(60);
 
 /// Wakes up a waiting caller.
-pub type Answer = oneshot::Sender<()>;
+pub(super) type Answer = oneshot::Sender<()>;
 
 /// Cookies whose events have not arrived yet.
-pub struct Marks {
+pub(super) struct Marks {
     dir: PathBuf,
     /// The identity of the directory when its watch began.
     identity: Option<(u64, u64)>,
@@ -25,7 +25,7 @@ pub struct Marks {
 
 impl Marks {
     /// Prepares the directory for cookies in the state directory. Fails if it cannot be written.
-    pub fn prepare(state_dir: &Path) -> std::io::Result<Self> {
+    pub(super) fn prepare(state_dir: &Path) -> std::io::Result<Self> {
         let dir = state_dir.join("watch");
         crate::private::create_dir_all(&dir)?;
         let dir = dir.canonicalize()?;
@@ -45,17 +45,17 @@ impl Marks {
     }
 
     /// Returns the directory, which has to be watched (real path).
-    pub fn dir(&self) -> &Path {
+    pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// Returns whether the directory was moved or removed: events of cookies in its replacement would not arrive.
-    pub fn is_gone(&self) -> bool {
+    pub(super) fn is_gone(&self) -> bool {
         identity(&self.dir) != self.identity
     }
 
     /// Writes a cookie for a caller; returns the caller if that fails.
-    pub fn write(&mut self, answer: Answer, now: Instant) -> Result<(), Answer> {
+    pub(super) fn write(&mut self, answer: Answer, now: Instant) -> Result<(), Answer> {
         self.written += 1;
         let name = format!("{}-{}", std::process::id(), self.written);
         let path = self.dir.join(name);
@@ -67,12 +67,12 @@ impl Marks {
     }
 
     /// Returns whether no caller is waiting.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// Removes and returns the caller whose cookie arrived.
-    pub fn arrived(&mut self, path: &Path) -> Option<Answer> {
+    pub(super) fn arrived(&mut self, path: &Path) -> Option<Answer> {
         let at = self.waiting.iter().position(|(mark, ..)| mark == path)?;
         let (mark, _, answer) = self.waiting.swap_remove(at);
         let _ = std::fs::remove_file(mark);
@@ -80,13 +80,13 @@ impl Marks {
     }
 
     /// Returns when the oldest cookie is regarded as lost.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         let oldest = self.waiting.iter().map(|(_, since, _)| *since).min()?;
         Some(oldest + PATIENCE)
     }
 
     /// Removes and returns all callers, because their cookies are lost.
-    pub fn give_up(&mut self) -> Vec<Answer> {
+    pub(super) fn give_up(&mut self) -> Vec<Answer> {
         let waiting = std::mem::take(&mut self.waiting);
         waiting
             .into_iter()

@@ -14,7 +14,7 @@ mod coverage;
 mod filter;
 mod git;
 mod marks;
-pub mod outputs;
+pub(crate) mod outputs;
 mod poll;
 mod rules;
 mod service;
@@ -36,20 +36,21 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::events::Diagnostic;
 
-pub use git::GitDir;
-pub use temporary::is_temporary;
+pub(crate) use git::GitDir;
+pub(crate) use temporary::is_temporary;
 
-pub use settle::{ChangeSet, HoldId, Settle, Tuning};
+pub(crate) use settle::HoldId;
+pub use settle::{ChangeSet, Settle, Tuning};
 
 /// The capacity of the channel of change sets. When it is full, further ones are merged, so none is lost.
 pub const CAPACITY: usize = 16;
 
 /// Returns the digest of the bytes that clm itself last wrote to a file; `None` for a file that is not clm's. It is
 /// called when a batch is released, and must know of a file before that file is written.
-pub type OwnOutput = Arc<dyn Fn(&Path) -> Option<Digest> + Send + Sync>;
+pub(crate) type OwnOutput = Arc<dyn Fn(&Path) -> Option<Digest> + Send + Sync>;
 
 /// Receives diagnostics for the user, such as that files are polled from now on.
-pub type Tell = Arc<dyn Fn(Diagnostic) + Send + Sync>;
+pub(crate) type Tell = Arc<dyn Fn(Diagnostic) + Send + Sync>;
 
 /// The paths that the last plan read. Relative paths are relative to the course root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

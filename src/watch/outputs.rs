@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What happened in the watched directories since the last call.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Touched {
+pub(crate) enum Touched {
     /// These files and directories may have changed.
     Paths(HashSet<PathBuf>),
     /// Everything may have changed.
@@ -28,7 +28,7 @@ pub enum Touched {
 }
 
 /// Watches directories of outputs, not recursively.
-pub struct OutputWatch {
+pub(crate) struct OutputWatch {
     watcher: RecommendedWatcher,
     dirs: HashSet<PathBuf>,
     told: Arc<(Mutex<Told>, Condvar)>,
@@ -50,7 +50,7 @@ struct Told {
 impl OutputWatch {
     /// Creates a watch without directories, with a directory for cookies in the state directory. Returns `None` if the
     /// system reports no events.
-    pub fn start(state_dir: &Path) -> Option<Self> {
+    pub(crate) fn start(state_dir: &Path) -> Option<Self> {
         let marks = state_dir.join("outputs");
         crate::private::create_dir_all(&marks).ok()?;
         let marks = marks.canonicalize().ok()?;
@@ -78,7 +78,7 @@ impl OutputWatch {
     /// Watches exactly these directories and returns those that were not watched before; `None` if the system's limit
     /// of watched directories is reached. Directories that do not exist are skipped: the watch of the parent reports
     /// when they are created.
-    pub fn cover(&mut self, wanted: &HashSet<PathBuf>) -> Option<HashSet<PathBuf>> {
+    pub(crate) fn cover(&mut self, wanted: &HashSet<PathBuf>) -> Option<HashSet<PathBuf>> {
         let gone: Vec<PathBuf> = self.dirs.difference(wanted).cloned().collect();
         for dir in gone {
             self.forget(&dir);
@@ -98,12 +98,12 @@ impl OutputWatch {
     }
 
     /// Returns whether a directory is watched.
-    pub fn covers(&self, dir: &Path) -> bool {
+    pub(crate) fn covers(&self, dir: &Path) -> bool {
         self.dirs.contains(dir)
     }
 
     /// Stops watching a directory and those below it: it was replaced or removed.
-    pub fn forget(&mut self, dir: &Path) {
+    pub(crate) fn forget(&mut self, dir: &Path) {
         let below: Vec<PathBuf> = self
             .dirs
             .extract_if(|known| known.starts_with(dir))
@@ -115,12 +115,12 @@ impl OutputWatch {
     }
 
     /// Returns what was reported since the last call.
-    pub fn take(&self) -> Touched {
+    pub(crate) fn take(&self) -> Touched {
         lock(&self.told.0).take()
     }
 
     /// Returns what happened before this call: waits until all of it has been reported.
-    pub fn take_all(&mut self) -> Touched {
+    pub(crate) fn take_all(&mut self) -> Touched {
         if identity(&self.marks) != self.identity {
             // The state directory was moved or removed: events of cookies in its replacement would not arrive.
             return Touched::Anything;

@@ -18,7 +18,7 @@ const DOUBT_NS: i64 = 2_000_000_000;
 
 /// The watched directories as of the last scan.
 #[derive(Debug, Default)]
-pub struct Poller {
+pub(super) struct Poller {
     dirs: BTreeMap<PathBuf, Listing>,
 }
 
@@ -72,7 +72,7 @@ impl Poller {
     ///
     /// A file whose stamp is too young to prove anything is reported once more: it may have been written in the same
     /// instant in which it was scanned.
-    pub fn look(&mut self, now_ns: i64) -> Vec<Raw> {
+    pub(super) fn look(&mut self, now_ns: i64) -> Vec<Raw> {
         let mut raw = Vec::new();
         for (dir, before) in &mut self.dirs {
             let Some(mut now) = read(dir, now_ns) else {
@@ -136,7 +136,7 @@ impl Register for Poller {
 }
 
 /// Returns the wall clock time in nanoseconds since 1970.
-pub fn wall_clock_ns() -> i64 {
+pub(super) fn wall_clock_ns() -> i64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| {
@@ -167,12 +167,12 @@ fn read(dir: &Path, now_ns: i64) -> Option<Listing> {
 /// The pause between scans: short after a change, longer the longer nothing happens, and never so short that scanning
 /// takes more than a tenth of the time.
 #[derive(Debug)]
-pub struct Pace(Duration);
+pub(super) struct Pace(Duration);
 
 /// The shortest pause between scans.
-pub const SHORTEST: Duration = Duration::from_millis(500);
+pub(super) const SHORTEST: Duration = Duration::from_millis(500);
 /// The longest pause, unless a scan itself takes long.
-pub const LONGEST: Duration = Duration::from_secs(2);
+pub(super) const LONGEST: Duration = Duration::from_secs(2);
 
 impl Default for Pace {
     fn default() -> Self {
@@ -182,7 +182,7 @@ impl Default for Pace {
 
 impl Pace {
     /// Returns the pause after a scan that took `took` and found a change or none.
-    pub fn next(&mut self, took: Duration, found: bool) -> Duration {
+    pub(super) fn next(&mut self, took: Duration, found: bool) -> Duration {
         self.0 = if found {
             SHORTEST
         } else {

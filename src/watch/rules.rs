@@ -9,18 +9,18 @@ use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 /// The names of ignore files; within one directory, the later one here takes precedence.
-pub const RULE_FILES: &[&str] = &[".gitignore", ".clmignore"];
+pub(super) const RULE_FILES: &[&str] = &[".gitignore", ".clmignore"];
 
 /// The rules below one directory, read on demand.
 #[derive(Debug)]
-pub struct Rules {
+pub(super) struct Rules {
     top: PathBuf,
     by_dir: RefCell<HashMap<PathBuf, Arc<Gitignore>>>,
 }
 
 impl Rules {
     /// Creates the rules of `top` and the directories below it.
-    pub fn new(top: &Path) -> Self {
+    pub(super) fn new(top: &Path) -> Self {
         Self {
             top: top.to_path_buf(),
             by_dir: RefCell::default(),
@@ -28,12 +28,12 @@ impl Rules {
     }
 
     /// Discards the rules that were read, because an ignore file changed.
-    pub fn forget(&self) {
+    pub(super) fn forget(&self) {
         self.by_dir.borrow_mut().clear();
     }
 
     /// Returns whether the rules ignore a path below `top`, or one of its parent directories.
-    pub fn ignores(&self, path: &Path, is_dir: bool) -> bool {
+    pub(super) fn ignores(&self, path: &Path, is_dir: bool) -> bool {
         let Ok(below) = path.strip_prefix(&self.top) else {
             return false;
         };

@@ -20,7 +20,7 @@ use super::{CAPACITY, Command, State, WatchOptions};
 const AT_ONCE: usize = 1024;
 
 /// Starts the thread; returns when everything is watched.
-pub fn start(
+pub(super) fn start(
     mut options: WatchOptions,
     commands: mpsc::UnboundedReceiver<Command>,
     state: Arc<State>,

@@ -61,7 +61,7 @@ impl Default for Tuning {
 }
 
 /// Identifies a hold; holds are independent.
-pub type HoldId = u64;
+pub(crate) type HoldId = u64;
 
 /// The settle machine with the batch being collected.
 ///
@@ -105,20 +105,20 @@ impl Settle {
     }
 
     /// Notes that events may have been lost.
-    pub fn rescan(&mut self, now: Duration) {
+    pub(crate) fn rescan(&mut self, now: Duration) {
         self.advance(now);
         self.stir();
         self.batch.rescan = true;
     }
 
     /// Holds the batch back from now on, for example while git's lock exists.
-    pub fn hold(&mut self, id: HoldId, now: Duration) {
+    pub(crate) fn hold(&mut self, id: HoldId, now: Duration) {
         self.advance(now);
         self.holds.entry(id).or_insert(self.now);
     }
 
     /// Ends a hold and restarts the quiet period and the cap. Does nothing if there is no such hold or it has expired.
-    pub fn release(&mut self, id: HoldId, now: Duration) {
+    pub(crate) fn release(&mut self, id: HoldId, now: Duration) {
         self.advance(now);
         if self.holds.remove(&id).is_some() && !self.batch.is_empty() {
             self.first = self.now;
@@ -127,7 +127,7 @@ impl Settle {
     }
 
     /// Returns whether the batch is held back.
-    pub fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         !self.holds.is_empty()
     }
 
@@ -157,7 +157,7 @@ impl Settle {
     }
 
     /// Releases the batch at once, held or not, for a caller that needs all changes up to now.
-    pub fn flush(&mut self, now: Duration) -> Option<ChangeSet> {
+    pub(crate) fn flush(&mut self, now: Duration) -> Option<ChangeSet> {
         self.advance(now);
         let batch = std::mem::take(&mut self.batch);
         (!batch.is_empty()).then_some(batch)

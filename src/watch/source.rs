@@ -18,7 +18,7 @@ const QUEUE: usize = 8192;
 
 /// An event for a real path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Raw {
+pub(super) enum Raw {
     /// A file was written.
     Content(PathBuf),
     /// The times or permissions of a file or directory changed.
@@ -32,7 +32,7 @@ pub enum Raw {
 }
 
 /// The receiving end of the events.
-pub struct Arrivals {
+pub(super) struct Arrivals {
     /// The events.
     pub queue: mpsc::Receiver<Raw>,
     lost: Arc<AtomicBool>,
@@ -42,13 +42,13 @@ pub struct Arrivals {
 
 impl Arrivals {
     /// Returns whether the queue has overflowed since the last call.
-    pub fn were_lost(&self) -> bool {
+    pub(super) fn were_lost(&self) -> bool {
         self.lost.swap(false, Ordering::AcqRel)
     }
 }
 
 /// Watches directories.
-pub enum Source {
+pub(super) enum Source {
     /// The system reports events.
     System(RecommendedWatcher),
     /// Directories are polled.
@@ -58,7 +58,7 @@ pub enum Source {
 impl Source {
     /// Starts to receive events from the system, until the source is dropped. The error says why there are no events
     /// and what the user can do.
-    pub fn system() -> Result<(Self, Arrivals), Diagnostic> {
+    pub(super) fn system() -> Result<(Self, Arrivals), Diagnostic> {
         let (sender, queue) = mpsc::channel(QUEUE);
         let lost = Arc::new(AtomicBool::new(false));
         let flag = lost.clone();
@@ -82,7 +82,7 @@ impl Source {
     }
 
     /// Creates a source that polls.
-    pub fn poll() -> (Self, Arrivals) {
+    pub(super) fn poll() -> (Self, Arrivals) {
         let (sender, queue) = mpsc::channel(1);
         let arrivals = Arrivals {
             queue,
@@ -125,7 +125,7 @@ impl Register for Source {
 }
 
 /// Returns the diagnostic for the limit of watched directories.
-pub fn too_many_directories() -> Diagnostic {
+pub(super) fn too_many_directories() -> Diagnostic {
     exhausted("max_user_watches", "watched directories", 524_288)
 }
 

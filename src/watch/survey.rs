@@ -13,7 +13,7 @@ const MAX_NAMES: usize = 64;
 
 /// Extends a coverage by scanning the file system. Each directory is watched first and then read, so that no change
 /// between the two is missed.
-pub struct Survey<'a> {
+pub(super) struct Survey<'a> {
     /// Decides what is relevant.
     pub filter: &'a Filter,
     /// The course root with symbolic links resolved. Links to directories outside it are not followed, and the build
@@ -36,7 +36,7 @@ pub struct Survey<'a> {
 
 impl<'a> Survey<'a> {
     /// Creates a survey that extends `coverage`.
-    pub fn new(
+    pub(super) fn new(
         filter: &'a Filter,
         real_root: &'a Path,
         register: &'a mut dyn Register,
@@ -57,7 +57,7 @@ impl<'a> Survey<'a> {
 
     /// Scans everything that is relevant, and watches the directories in `plain`, whose files the caller handles.
     /// Watches in `before` that are no longer needed are removed.
-    pub fn everything(&mut self, plain: &[PathBuf]) -> Result<(), LimitReached> {
+    pub(super) fn everything(&mut self, plain: &[PathBuf]) -> Result<(), LimitReached> {
         for dir in plain {
             self.plain(dir)?;
         }
@@ -101,7 +101,7 @@ impl<'a> Survey<'a> {
     }
 
     /// Scans something that appeared in a watched directory.
-    pub fn appeared(&mut self, real: &Path) -> Result<(), LimitReached> {
+    pub(super) fn appeared(&mut self, real: &Path) -> Result<(), LimitReached> {
         let Ok(metadata) = real.symlink_metadata() else {
             return Ok(());
         };

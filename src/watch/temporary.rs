@@ -2,7 +2,7 @@
 
 /// Returns whether a file of this name is a lock, swap, backup or partially written file of an editor or a tool. Such a
 /// file is no source: authors do not use such names, and its contents get their real name by a rename.
-pub fn is_temporary(name: &str) -> bool {
+pub(crate) fn is_temporary(name: &str) -> bool {
     is_lock_or_swap(name) || is_half_written(name) || is_of_the_desktop(name)
 }
 

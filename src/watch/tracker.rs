@@ -16,10 +16,10 @@ use super::survey::Survey;
 use super::{Inputs, WatchOptions};
 
 /// The hold of git's lock; the holds of clients have other numbers.
-pub const GIT_HOLD: HoldId = 0;
+pub(super) const GIT_HOLD: HoldId = 0;
 
 /// What is watched, and the changes seen so far.
-pub struct Tracker {
+pub(super) struct Tracker {
     options: WatchOptions,
     /// The course root with symbolic links resolved.
     real_root: PathBuf,
@@ -42,7 +42,11 @@ pub struct Tracker {
 
 impl Tracker {
     /// Watches everything that is relevant. `marks_dir` is a directory whose files [`Tracker::take`] returns.
-    pub fn start(options: WatchOptions, real_root: PathBuf, marks_dir: Option<PathBuf>) -> Self {
+    pub(super) fn start(
+        options: WatchOptions,
+        real_root: PathBuf,
+        marks_dir: Option<PathBuf>,
+    ) -> Self {
         let filter = Filter::new(
             &options.root,
             &options.spec,
@@ -81,39 +85,39 @@ impl Tracker {
     }
 
     /// Returns the directory of the store.
-    pub fn state_dir(&self) -> &Path {
+    pub(super) fn state_dir(&self) -> &Path {
         &self.options.state_dir
     }
 
     /// Watches another directory of cookies (real path), which may have the path of the previous one: all watches are
     /// created again, since events of the old directory may still arrive under that path.
-    pub fn set_marks_dir(&mut self, dir: &Path) {
+    pub(super) fn set_marks_dir(&mut self, dir: &Path) {
         self.marks_dir = Some(dir.to_path_buf());
         self.lose();
     }
 
     /// Returns the time as used by the settle machine.
-    pub fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.origin.elapsed()
     }
 
     /// Returns the instant of a time of the settle machine.
-    pub fn moment(&self, time: Duration) -> Instant {
+    pub(super) fn moment(&self, time: Duration) -> Instant {
         self.origin + time
     }
 
     /// Returns whether files are polled instead of waiting for events.
-    pub fn is_polling(&self) -> bool {
+    pub(super) fn is_polling(&self) -> bool {
         matches!(self.source, Source::Poll(_))
     }
 
     /// Returns when the next scan is due; `None` if the system reports events.
-    pub fn next_look(&self) -> Option<Instant> {
+    pub(super) fn next_look(&self) -> Option<Instant> {
         self.next_look
     }
 
     /// Scans the files, if they are polled.
-    pub fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         let Source::Poll(poller) = &mut self.source else {
             return;
         };
@@ -133,7 +137,7 @@ impl Tracker {
     }
 
     /// Sets the paths that a plan read.
-    pub fn set_inputs(&mut self, inputs: Inputs) {
+    pub(super) fn set_inputs(&mut self, inputs: Inputs) {
         let options = &self.options;
         let filter = Filter::new(&options.root, &options.spec, &options.state_dir, inputs);
         let (old, new) = (self.filter.inputs(), filter.inputs());
@@ -149,7 +153,7 @@ impl Tracker {
     }
 
     /// Handles a raw event. Returns its path if it is in the directory of cookies.
-    pub fn take(&mut self, raw: Raw) -> Option<PathBuf> {
+    pub(super) fn take(&mut self, raw: Raw) -> Option<PathBuf> {
         let (path, is_new, is_gone) = match &raw {
             Raw::Content(path) => (path, false, false),
             Raw::Attributes(path) | Raw::Appeared(path) => (path, true, false),
@@ -182,14 +186,14 @@ impl Tracker {
     }
 
     /// Handles lost events: the directories themselves may have been replaced.
-    pub fn lose(&mut self) {
+    pub(super) fn lose(&mut self) {
         self.needs_renewal = true;
         let now = self.now();
         self.settle.rescan(now);
     }
 
     /// Returns whether events were lost and the watches have not been created again yet.
-    pub fn has_lost(&self) -> bool {
+    pub(super) fn has_lost(&self) -> bool {
         self.needs_renewal
     }
 
@@ -250,7 +254,7 @@ impl Tracker {
     }
 
     /// Does what a number of events have made necessary.
-    pub fn catch_up(&mut self) {
+    pub(super) fn catch_up(&mut self) {
         if self.arrivals.were_lost() {
             self.lose();
         }
@@ -265,7 +269,7 @@ impl Tracker {
     }
 
     /// Releases a batch that is due, without clm's own outputs.
-    pub fn tick(&mut self) -> Option<ChangeSet> {
+    pub(super) fn tick(&mut self) -> Option<ChangeSet> {
         let is_due = self.settle.deadline().is_some_and(|due| due <= self.now());
         if !is_due {
             return None;
@@ -277,7 +281,7 @@ impl Tracker {
     }
 
     /// Releases the batch at once, without clm's own outputs.
-    pub fn flush(&mut self) -> Option<ChangeSet> {
+    pub(super) fn flush(&mut self) -> Option<ChangeSet> {
         self.catch_up();
         self.renew();
         let now = self.now();

@@ -21,10 +21,10 @@ const PIECE: usize = 64 * 1024;
 const PIECES: usize = 4;
 
 /// The answer to a request.
-pub type Answer = Response<Body>;
+pub(super) type Answer = Response<Body>;
 
 /// The body of an answer.
-pub enum Body {
+pub(super) enum Body {
     /// Bytes; `None` once they are taken.
     Full(Option<Bytes>),
     /// Pieces that another task sends, and the total length if it is known.
@@ -62,7 +62,7 @@ impl hyper::body::Body for Body {
 
 /// The origin of a page's content, which decides what the page may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
+pub(super) enum Policy {
     /// The preview's own pages, styles and scripts. They may load only from the preview, and have no inline scripts and
     /// no embedding sites.
     Own,
@@ -92,7 +92,7 @@ const DRAWING: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; sandbox";
 
 /// Returns an answer with a body and the headers of a policy.
-pub fn answer(
+pub(super) fn answer(
     status: StatusCode,
     content_type: &'static str,
     policy: Policy,
@@ -140,7 +140,7 @@ pub fn answer(
 }
 
 /// Returns an answer with bytes.
-pub fn bytes(
+pub(super) fn bytes(
     status: StatusCode,
     content_type: &'static str,
     policy: Policy,
@@ -150,13 +150,13 @@ pub fn bytes(
 }
 
 /// Returns an answer with plain text.
-pub fn text(status: StatusCode, text: &str) -> Answer {
+pub(super) fn text(status: StatusCode, text: &str) -> Answer {
     let line = format!("{text}\n");
     bytes(status, "text/plain; charset=utf-8", Policy::Own, line)
 }
 
 /// Returns a page for an address without content. The texts are escaped.
-pub fn message(status: StatusCode, title: &str, text: &str) -> Answer {
+pub(super) fn message(status: StatusCode, title: &str, text: &str) -> Answer {
     let page = include_str!("page/message.html")
         .replace("{title}", &escape(title))
         .replace("{text}", &escape(text));
@@ -164,7 +164,7 @@ pub fn message(status: StatusCode, title: &str, text: &str) -> Answer {
 }
 
 /// Returns the answer that the browser's version is up to date, or `None` if the content must be sent.
-pub fn unchanged(request: &HeaderMap, version: &str, policy: Policy) -> Option<Answer> {
+pub(super) fn unchanged(request: &HeaderMap, version: &str, policy: Policy) -> Option<Answer> {
     let etag = format!("\"{version}\"");
     let is_known = request
         .get_all(IF_NONE_MATCH)
@@ -182,7 +182,7 @@ pub fn unchanged(request: &HeaderMap, version: &str, policy: Policy) -> Option<A
 }
 
 /// Returns a redirection, or `None` if the address is not a valid header.
-pub fn redirect(address: &str) -> Option<Answer> {
+pub(super) fn redirect(address: &str) -> Option<Answer> {
     let location = HeaderValue::from_str(address).ok()?;
     let mut answer = text(StatusCode::TEMPORARY_REDIRECT, "It is elsewhere.");
     let headers = answer.headers_mut();
@@ -192,7 +192,7 @@ pub fn redirect(address: &str) -> Option<Answer> {
 }
 
 /// Sets the version of the content.
-pub fn with_version(mut answer: Answer, version: &str) -> Answer {
+pub(super) fn with_version(mut answer: Answer, version: &str) -> Answer {
     if let Ok(value) = HeaderValue::from_str(&format!("\"{version}\"")) {
         answer.headers_mut().insert(ETAG, value);
     }
@@ -200,7 +200,7 @@ pub fn with_version(mut answer: Answer, version: &str) -> Answer {
 }
 
 /// Removes the body, but keeps its length, as the answer to `HEAD` requires.
-pub fn without_body(answer: Answer) -> Answer {
+pub(super) fn without_body(answer: Answer) -> Answer {
     let (mut parts, body) = answer.into_parts();
     if let Some(size) = hyper::body::Body::size_hint(&body).exact() {
         parts
@@ -212,7 +212,7 @@ pub fn without_body(answer: Answer) -> Answer {
 
 /// Returns the content of a file as a body. A thread reads it piece by piece, since the disk may be slow. If the file
 /// becomes shorter meanwhile, the connection is broken off.
-pub fn file(mut file: File, size: u64) -> Body {
+pub(super) fn file(mut file: File, size: u64) -> Body {
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::task::spawn_blocking(move || {
         let mut left = size;
@@ -234,7 +234,7 @@ pub fn file(mut file: File, size: u64) -> Body {
 }
 
 /// Escapes text for HTML.
-pub fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

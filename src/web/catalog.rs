@@ -11,7 +11,7 @@ use super::address;
 
 /// An index and its lookup tables. Outputs are identified by their position in the index.
 #[derive(Default)]
-pub struct Catalog {
+pub(super) struct Catalog {
     /// The index.
     pub index: Arc<Index>,
     /// All sources, without duplicates.
@@ -27,7 +27,7 @@ type Deck = (Option<usize>, Option<Arc<str>>, String);
 
 impl Catalog {
     /// Creates a catalog of an index.
-    pub fn new(index: Arc<Index>) -> Self {
+    pub(super) fn new(index: Arc<Index>) -> Self {
         let mut catalog = Self::default();
         let mut known: HashMap<&str, usize> = HashMap::new();
         for (position, output) in index.outputs.iter().enumerate() {
@@ -50,12 +50,12 @@ impl Catalog {
     }
 
     /// Returns the output with the path of an `output` event.
-    pub fn by_path(&self, path: &str) -> Option<usize> {
+    pub(super) fn by_path(&self, path: &str) -> Option<usize> {
         self.by_path.get(path).copied()
     }
 
     /// Returns the output at an address.
-    pub fn by_address(&self, address: &str) -> Option<usize> {
+    pub(super) fn by_address(&self, address: &str) -> Option<usize> {
         let (name, below) = address::parse(address)?;
         let mut targets = self.index.targets.iter();
         let target = targets.find(|target| target.name == name)?;
@@ -63,34 +63,34 @@ impl Catalog {
     }
 
     /// Returns the address of an output.
-    pub fn address(&self, position: usize) -> String {
+    pub(super) fn address(&self, position: usize) -> String {
         let output = &self.index.outputs[position];
         let target = &self.index.targets[output.target];
         address::address(&target.name, self.below(position))
     }
 
     /// Returns the path of an output below its target's directory.
-    pub fn below(&self, position: usize) -> &str {
+    pub(super) fn below(&self, position: usize) -> &str {
         let output = &self.index.outputs[position];
         below(&self.index, output).unwrap_or(&output.path)
     }
 
     /// Returns the file of an output, and the directory that it must not leave.
-    pub fn file(&self, course_root: &Path, position: usize) -> (PathBuf, PathBuf) {
+    pub(super) fn file(&self, course_root: &Path, position: usize) -> (PathBuf, PathBuf) {
         let output = &self.index.outputs[position];
         let root = course_root.join(&self.index.targets[output.target].root);
         (course_root.join(&*output.path), root)
     }
 
     /// Returns all pages of a page's deck, including itself: every language, audience and target.
-    pub fn pages_of_deck(&self, page: usize) -> &[usize] {
+    pub(super) fn pages_of_deck(&self, page: usize) -> &[usize] {
         self.pages_of_deck
             .get(&deck(&self.index.outputs[page]))
             .map_or(&[], Vec::as_slice)
     }
 
     /// Returns the page of the same deck in a language and for an audience, from the same target if it has one.
-    pub fn sibling(&self, page: usize, lang: Lang, kind: Option<Kind>) -> Option<usize> {
+    pub(super) fn sibling(&self, page: usize, lang: Lang, kind: Option<Kind>) -> Option<usize> {
         let target = self.index.outputs[page].target;
         let mut found: Vec<usize> = self.pages_of_deck(page).to_vec();
         found.retain(|other| {

@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::digest::Stamp;
 
 /// An open file that may be sent.
-pub struct Opened {
+pub(super) struct Opened {
     /// The file.
     pub file: File,
     /// Its size in bytes.
@@ -20,7 +20,7 @@ pub struct Opened {
 
 /// Opens a regular file in a directory. Symbolic links are followed. Returns `None` if there is no such file or it lies
 /// outside of the directory.
-pub fn open(path: &Path, root: &Path) -> Option<Opened> {
+pub(super) fn open(path: &Path, root: &Path) -> Option<Opened> {
     try_open(path, root).ok().flatten()
 }
 
@@ -51,7 +51,7 @@ fn try_open(path: &Path, root: &Path) -> io::Result<Option<Opened>> {
 }
 
 /// Returns the content type for the name of a file. Source code is shown as text, notebooks as JSON.
-pub fn content_type(path: &str) -> &'static str {
+pub(super) fn content_type(path: &str) -> &'static str {
     let name = path.rsplit('/').next().unwrap_or(path);
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     match extension.to_ascii_lowercase().as_str() {

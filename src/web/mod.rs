@@ -9,7 +9,7 @@ mod answer;
 mod catalog;
 mod files;
 #[doc(hidden)]
-pub mod guard;
+pub(crate) mod guard;
 #[doc(hidden)]
 pub mod inject;
 mod listen;
@@ -36,7 +36,7 @@ use crate::parallel::lock;
 use catalog::Catalog;
 use model::{Made, Model};
 
-pub use listen::{Listener, bind};
+pub use listen::bind;
 pub use server::serve;
 
 /// Who may read the preview.

@@ -15,7 +15,7 @@ use super::problems::{Problems, RunEnd};
 
 /// The state of a preview.
 #[derive(Default)]
-pub struct Model {
+pub(super) struct Model {
     /// The number of the last change.
     pub change: u64,
     /// The course; `None` before the first planning.
@@ -49,7 +49,7 @@ pub struct Model {
 
 /// The state of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutputState {
+pub(super) struct OutputState {
     /// When it was made.
     pub made: Made,
     /// The last change of its file; 0 if there was no event about it.
@@ -60,7 +60,7 @@ pub struct OutputState {
 
 /// When an output was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Made {
+pub(super) enum Made {
     /// Not checked yet.
     Unknown,
     /// The output does not exist.
@@ -71,7 +71,7 @@ pub enum Made {
 
 /// The state of an action.
 #[derive(Clone, Debug)]
-pub struct ActionState {
+pub(super) struct ActionState {
     /// Its identity.
     pub id: String,
     /// What it does; `None` before its first event.
@@ -92,7 +92,7 @@ pub struct ActionState {
 
 /// The progress of a running action.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Running {
+pub(super) struct Running {
     /// When it began, in milliseconds since 1970.
     pub since_ms: u64,
     /// Steps done.
@@ -105,7 +105,7 @@ pub struct Running {
 
 /// The state of a run.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RunState {
+pub(super) struct RunState {
     /// Its number.
     pub run: i64,
     /// Its cause.
@@ -124,7 +124,7 @@ pub struct RunState {
 
 impl Model {
     /// Sets the course after it was planned.
-    pub fn set_index(&mut self, index: Arc<Index>) {
+    pub(super) fn set_index(&mut self, index: Arc<Index>) {
         self.change += 1;
         self.planned.get_or_insert(self.change);
         let is_same = self
@@ -179,7 +179,7 @@ impl Model {
     }
 
     /// Applies an event that happened at a time in milliseconds since 1970.
-    pub fn apply(&mut self, event: &Event, now_ms: u64) {
+    pub(super) fn apply(&mut self, event: &Event, now_ms: u64) {
         self.change += 1;
         match event {
             // The index is set separately.
@@ -255,7 +255,7 @@ impl Model {
     }
 
     /// Returns the positions of outputs whose files have not been checked.
-    pub fn unseen(&self) -> Vec<usize> {
+    pub(super) fn unseen(&self) -> Vec<usize> {
         let outputs = self.outputs.iter().enumerate();
         outputs
             .filter(|(_, output)| output.made == Made::Unknown)
@@ -264,7 +264,7 @@ impl Model {
     }
 
     /// Sets when outputs of a catalog were made. Events since then are newer and take precedence.
-    pub fn seen(&mut self, catalog: &Arc<Catalog>, found: &[(usize, Made)]) {
+    pub(super) fn seen(&mut self, catalog: &Arc<Catalog>, found: &[(usize, Made)]) {
         if !self
             .catalog
             .as_ref()
@@ -283,7 +283,7 @@ impl Model {
     }
 
     /// Returns the actions of a source.
-    pub fn actions_of(&self, source: &str) -> impl Iterator<Item = &ActionState> {
+    pub(super) fn actions_of(&self, source: &str) -> impl Iterator<Item = &ActionState> {
         let positions = self.by_source.get(source).map_or(&[][..], Vec::as_slice);
         positions.iter().map(|position| &self.actions[*position])
     }

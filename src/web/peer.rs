@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 /// Returns whether a connection belongs to a user without access, that is, neither this user nor root.
-pub fn is_stranger(local: SocketAddr, peer: SocketAddr) -> bool {
+pub(super) fn is_stranger(local: SocketAddr, peer: SocketAddr) -> bool {
     let table = if peer.is_ipv4() { "tcp" } else { "tcp6" };
     let Ok(text) = std::fs::read_to_string(format!("/proc/net/{table}")) else {
         return false;

@@ -7,7 +7,7 @@ use crate::events::{Diagnostic, Severity};
 
 /// The diagnostics that were not withdrawn.
 #[derive(Default)]
-pub struct Problems {
+pub(super) struct Problems {
     entries: Vec<Entry>,
 }
 
@@ -22,7 +22,7 @@ struct Entry {
 }
 
 /// The state at the end of a run.
-pub struct RunEnd<'a> {
+pub(super) struct RunEnd<'a> {
     /// The change with which the run, or the planning before it, began.
     pub began: u64,
     /// Whether the course was planned in this run, so that all diagnostics of planning were reported again.
@@ -35,12 +35,12 @@ pub struct RunEnd<'a> {
 
 impl Problems {
     /// Returns all diagnostics in the order in which they were first reported.
-    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.entries.iter().map(|entry| &entry.diagnostic)
     }
 
     /// Adds a diagnostic that was reported with a change; returns whether it is new.
-    pub fn say(&mut self, diagnostic: &Diagnostic, change: u64) -> bool {
+    pub(super) fn say(&mut self, diagnostic: &Diagnostic, change: u64) -> bool {
         let known = self
             .entries
             .iter_mut()
@@ -60,7 +60,7 @@ impl Problems {
 
     /// Assigns errors to the failure of an action with this source and language. Errors reported after the change
     /// `since` are those of the action itself.
-    pub fn failed(&mut self, source: &str, lang: Option<Lang>, since: u64) {
+    pub(super) fn failed(&mut self, source: &str, lang: Option<Lang>, since: u64) {
         for entry in &mut self.entries {
             if entry.is_error() && entry.is_about(source) {
                 entry.is_of_failure = true;
@@ -73,7 +73,7 @@ impl Problems {
 
     /// Returns the diagnostics of a source in the order for a page: errors first, and among them those of the page's
     /// language before those of the other.
-    pub fn of_page(&self, source: &str, lang: Lang) -> Vec<Diagnostic> {
+    pub(super) fn of_page(&self, source: &str, lang: Lang) -> Vec<Diagnostic> {
         let entries = self.entries.iter();
         let mut found: Vec<&Entry> = entries.filter(|entry| entry.is_about(source)).collect();
         found.sort_by_key(|entry| {
@@ -85,18 +85,18 @@ impl Problems {
 
     /// Withdraws errors of a source's earlier failures that were not reported since a change, after which all its
     /// failed actions have failed.
-    pub fn failed_anew(&mut self, source: &str, since: u64) {
+    pub(super) fn failed_anew(&mut self, source: &str, since: u64) {
         self.keep(|entry| !(entry.is_of_failure && entry.is_about(source)) || entry.said >= since);
     }
 
     /// Withdraws the errors of a source's failures, since none of its actions is failed any more; returns whether there
     /// were any.
-    pub fn is_fixed(&mut self, source: &str) -> bool {
+    pub(super) fn is_fixed(&mut self, source: &str) -> bool {
         self.keep(|entry| !(entry.is_of_failure && entry.is_about(source)))
     }
 
     /// Withdraws diagnostics at the end of a run; returns whether there were any.
-    pub fn end_run(&mut self, end: &RunEnd<'_>) -> bool {
+    pub(super) fn end_run(&mut self, end: &RunEnd<'_>) -> bool {
         self.keep(|entry| {
             if entry.said >= end.began {
                 return true;

@@ -24,7 +24,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const RETRY: u64 = 500;
 
 /// The subject of a stream.
-pub enum Topic {
+pub(super) enum Topic {
     /// The whole course, or its changes since a change of this server.
     Course(Option<u64>),
     /// The page at an address, and the assets that changed after a change.
@@ -32,7 +32,7 @@ pub enum Topic {
 }
 
 /// Opens a stream, which ends when the reader disconnects or `cancel` fires.
-pub fn open(preview: Arc<Preview>, topic: Topic, cancel: CancellationToken) -> Body {
+pub(super) fn open(preview: Arc<Preview>, topic: Topic, cancel: CancellationToken) -> Body {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         tokio::select! {

@@ -13,7 +13,7 @@ use super::model::{ActionState, Made, Model, RunState};
 
 /// The whole state, or its changes since a change.
 #[derive(Serialize)]
-pub struct State {
+pub(super) struct State {
     /// The identity of this server: numbers of changes are valid only for the same one.
     pub epoch: u64,
     /// The last change that is included.
@@ -38,7 +38,7 @@ pub struct State {
 
 /// The content of a course.
 #[derive(Serialize)]
-pub struct Course {
+pub(super) struct Course {
     /// Its name.
     pub title: Localized,
     /// Its sections.
@@ -53,7 +53,7 @@ pub struct Course {
 
 /// An output. Sources, targets and sections are identified by their position in the course, actions by their number.
 #[derive(Serialize)]
-pub struct Output {
+pub(super) struct Output {
     /// Its path below its target's directory.
     pub path: String,
     /// Its source.
@@ -80,7 +80,7 @@ pub struct Output {
 
 /// The time when an output was made.
 #[derive(Serialize)]
-pub struct MadeOutput {
+pub(super) struct MadeOutput {
     /// Its position in the course.
     pub output: usize,
     /// The time in milliseconds since 1970; `None` if the output does not exist.
@@ -89,7 +89,7 @@ pub struct MadeOutput {
 
 /// The state of an action.
 #[derive(Serialize)]
-pub struct Action {
+pub(super) struct Action {
     /// Its number, by which outputs refer to it.
     pub number: usize,
     /// Its identity.
@@ -109,7 +109,7 @@ pub struct Action {
 
 /// The progress of a running action.
 #[derive(Serialize)]
-pub struct Step {
+pub(super) struct Step {
     /// What the action does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<ActionKind>,
@@ -125,7 +125,7 @@ pub struct Step {
 
 /// The state of a run.
 #[derive(Serialize)]
-pub struct Run {
+pub(super) struct Run {
     /// Its number.
     pub run: i64,
     /// Its cause.
@@ -144,7 +144,7 @@ pub struct Run {
 
 /// The state of a page of a deck.
 #[derive(PartialEq, Serialize)]
-pub struct Page {
+pub(super) struct Page {
     /// The identity of this server.
     pub epoch: u64,
     /// Whether the course has this page.
@@ -171,7 +171,7 @@ pub struct Page {
 
 /// Another page of a deck.
 #[derive(PartialEq, Serialize)]
-pub struct Sibling {
+pub(super) struct Sibling {
     /// The language or kind.
     pub name: &'static str,
     /// Its address.
@@ -189,7 +189,7 @@ impl PartialEq for Step {
 
 impl Model {
     /// Returns everything that has changed since a change, or the whole state without one.
-    pub fn since(&self, since: Option<u64>, epoch: u64, now_ms: u64) -> State {
+    pub(super) fn since(&self, since: Option<u64>, epoch: u64, now_ms: u64) -> State {
         let since = since.filter(|since| *since >= self.catalog_change && *since <= self.change);
         let is_new = |change: u64| since.is_none_or(|since| change > since);
         let actions = self.actions.iter().enumerate();
@@ -251,7 +251,7 @@ impl Model {
     }
 
     /// Returns the state of the page at an address. Its assets are those that changed after `since`.
-    pub fn page(&self, address: &str, since: u64, epoch: u64) -> Page {
+    pub(super) fn page(&self, address: &str, since: u64, epoch: u64) -> Page {
         let mut page = Page {
             epoch,
             is_known: false,

@@ -28,7 +28,7 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// The open connections. Clones share them.
 #[derive(Clone, Default)]
-pub struct Visits(Arc<Mutex<Inner>>);
+pub(super) struct Visits(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
@@ -45,7 +45,7 @@ struct Visit {
 }
 
 /// The registration of a connection, until it is dropped.
-pub struct Place {
+pub(super) struct Place {
     visits: Visits,
     number: u64,
     end: CancellationToken,
@@ -54,7 +54,7 @@ pub struct Place {
 impl Visits {
     /// Registers a connection. If there are too many, another one is closed: first those without a granted request,
     /// then the one whose last request is the oldest.
-    pub fn enter(&self, from: IpAddr) -> Place {
+    pub(super) fn enter(&self, from: IpAddr) -> Place {
         let peer = machine(from);
         let mut inner = lock(&self.0);
         if inner
@@ -86,7 +86,7 @@ impl Visits {
     }
 
     /// Closes the least useful connection, because the system has no resources for another one.
-    pub fn make_room(&self) {
+    pub(super) fn make_room(&self) {
         lock(&self.0).end_one(None);
     }
 }
@@ -106,7 +106,7 @@ impl Inner {
 
 impl Place {
     /// Records that a request was granted.
-    pub fn grant(&self) {
+    pub(super) fn grant(&self) {
         let mut inner = lock(&self.visits.0);
         inner.clock += 1;
         let now = inner.clock;
@@ -116,7 +116,7 @@ impl Place {
     }
 
     /// Returns when the connection must be closed in favour of another one.
-    pub async fn ended(&self) {
+    pub(super) async fn ended(&self) {
         self.end.cancelled().await;
     }
 }
@@ -129,7 +129,7 @@ impl Drop for Place {
 
 /// The machines that sent wrong tokens recently.
 #[derive(Default)]
-pub struct Wrong(Mutex<HashMap<IpAddr, Offences>>);
+pub(super) struct Wrong(Mutex<HashMap<IpAddr, Offences>>);
 
 #[derive(Clone, Copy)]
 struct Offences {
@@ -141,7 +141,7 @@ struct Offences {
 
 /// The consequence of a wrong token.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Penalty {
+pub(super) struct Penalty {
     /// The delay of the answer.
     pub delay: Duration,
     /// The number of wrong tokens, if it must be logged now.
@@ -150,7 +150,7 @@ pub struct Penalty {
 
 impl Wrong {
     /// Counts a wrong token.
-    pub fn note(&self, from: IpAddr, now: Instant) -> Penalty {
+    pub(super) fn note(&self, from: IpAddr, now: Instant) -> Penalty {
         let mut all = lock(&self.0);
         let peer = machine(from);
         if all.len() >= REMEMBERED && !all.contains_key(&peer) {

@@ -1,14 +1,14 @@
 //! Workers: long-lived tool processes that make the outputs, their supervision, and the protocol between them and clm.
 
-pub mod drawio;
-pub mod notebook;
-pub mod observed;
-pub mod plantuml;
-pub mod pool;
-pub mod process;
-pub mod protocol;
-pub mod renderers;
-pub mod request;
+pub(crate) mod drawio;
+pub(crate) mod notebook;
+pub(crate) mod observed;
+pub(crate) mod plantuml;
+pub(crate) mod pool;
+pub(crate) mod process;
+pub(crate) mod protocol;
+pub(crate) mod renderers;
+pub(crate) mod request;
 pub mod template;
 
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub struct Progress {
 }
 
 /// Is called with the progress of a running request.
-pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
+pub(crate) type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// Why a worker gave no result. Content that cannot be rendered is an [`Outcome`], not an error.
 #[derive(Debug, thiserror::Error)]

@@ -24,7 +24,7 @@ use crate::worker::renderers::Kernels;
 
 /// The directories on this machine that the names refer to.
 #[derive(Clone, Debug, Default)]
-pub struct Places {
+pub(crate) struct Places {
     root: PathBuf,
     /// Names with braces and their directories; the first directory that contains a path determines its name.
     bases: Vec<(String, PathBuf)>,
@@ -34,7 +34,7 @@ pub struct Places {
 
 /// The current state of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub(crate) struct Look {
     /// As long as it is unchanged, so is the content.
     pub stamp: Stamp,
     /// When any part of it was last written, replaced or renamed, in nanoseconds since 1970.
@@ -76,18 +76,18 @@ impl Kind<'_> {
 
 /// Returns whether a name is not that of a file of the course: changes there cause no events, so its stamp has to be
 /// checked.
-pub fn is_elsewhere(path: &RelPath) -> bool {
+pub(crate) fn is_elsewhere(path: &RelPath) -> bool {
     path.as_str().starts_with('{') || path.as_str().contains("/{") && Kind::of(path) != Kind::File
 }
 
 impl Places {
     /// Returns the places of a course without those of kernels.
-    pub fn of_course(root: &Path) -> Self {
+    pub(crate) fn of_course(root: &Path) -> Self {
         Self::new(root, &Kernels::default())
     }
 
     /// Returns the places of a course with these kernels.
-    pub fn new(root: &Path, kernels: &Kernels) -> Self {
+    pub(crate) fn new(root: &Path, kernels: &Kernels) -> Self {
         let mut bases = Vec::new();
         let mut python_paths = Vec::new();
         let mut entries = Vec::new();
@@ -138,7 +138,7 @@ impl Places {
     }
 
     /// Returns the name of an absolute path; `None` if it cannot have one.
-    pub fn name_of(&self, path: &Path) -> Option<RelPath> {
+    pub(crate) fn name_of(&self, path: &Path) -> Option<RelPath> {
         let path = normal(path);
         if path == self.root {
             return None;
@@ -184,7 +184,7 @@ impl Places {
     }
 
     /// Returns the path that a name refers to. For a property of a directory, this is the directory.
-    pub fn real(&self, path: &RelPath) -> PathBuf {
+    pub(crate) fn real(&self, path: &RelPath) -> PathBuf {
         let text = match Kind::of(path) {
             Kind::File => path.as_str(),
             _ => path.as_str().rsplit_once('/').map_or("", |(dir, _)| dir),
@@ -199,7 +199,7 @@ impl Places {
     }
 
     /// Returns its current state; `None` if it does not exist.
-    pub fn look(&self, path: &RelPath) -> Option<Look> {
+    pub(crate) fn look(&self, path: &RelPath) -> Option<Look> {
         let real = self.real(path);
         match Kind::of(path) {
             Kind::File => {
@@ -217,7 +217,7 @@ impl Places {
 
     /// Returns when any part of it last changed, in nanoseconds since 1970. For a deleted file this is when its
     /// directory changed.
-    pub fn changed_ns(&self, path: &RelPath) -> i64 {
+    pub(crate) fn changed_ns(&self, path: &RelPath) -> i64 {
         let real = self.real(path);
         let mut above = real.ancestors().skip(1);
         let look = self.look(path);
@@ -226,7 +226,7 @@ impl Places {
     }
 
     /// Returns the digest of its current content; `None` if it does not exist.
-    pub fn digest(&self, path: &RelPath) -> Option<Digest> {
+    pub(crate) fn digest(&self, path: &RelPath) -> Option<Digest> {
         let real = self.real(path);
         let text = match Kind::of(path) {
             Kind::File => return Digest::of_file(&real).ok(),
@@ -241,7 +241,7 @@ impl Places {
     }
 
     /// Returns a description of a change.
-    pub fn change(path: &RelPath, was_there: bool, is_there: bool) -> String {
+    pub(crate) fn change(path: &RelPath, was_there: bool, is_there: bool) -> String {
         let dir = path.as_str().rsplit_once('/').map_or("", |(dir, _)| dir);
         match (Kind::of(path), was_there, is_there) {
             (Kind::File, false, _) => format!("`{path}`, which it looks for, appeared"),
@@ -259,7 +259,7 @@ impl Places {
     }
 
     /// Returns the paths whose changes may affect it, as far as they are worth watching.
-    pub fn watched(&self, path: &RelPath) -> Vec<PathBuf> {
+    pub(crate) fn watched(&self, path: &RelPath) -> Vec<PathBuf> {
         let real = self.real(path);
         let is_installed = || path.as_str().contains("-packages/");
         match Kind::of(path) {
@@ -311,7 +311,7 @@ const TICK_NS: i64 = 20_000_000;
 impl Look {
     /// Returns whether it may have changed in any way since a time, including by a rename, which keeps the modification
     /// time.
-    pub fn changed_since(&self, since_ns: i64) -> bool {
+    pub(crate) fn changed_since(&self, since_ns: i64) -> bool {
         self.changed_ns >= since_ns - TICK_NS
     }
 

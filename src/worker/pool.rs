@@ -17,8 +17,9 @@ use super::{
 };
 use crate::course::RelPath;
 use crate::events::{ActionKind, Diagnostic};
-pub use config::{PerKind, PoolConfig};
-pub use factory::{Factory, ToolFactory};
+pub(crate) use config::PerKind;
+pub use config::PoolConfig;
+pub(crate) use factory::{Factory, ToolFactory};
 use number::Number;
 use shelf::Shelf;
 
@@ -62,7 +63,7 @@ pub struct WorkerEvent {
 }
 
 /// Is called when a worker changes its state.
-pub type WorkerObserver = Arc<dyn Fn(WorkerEvent) + Send + Sync>;
+pub(crate) type WorkerObserver = Arc<dyn Fn(WorkerEvent) + Send + Sync>;
 
 /// The workers of one course. Clones share the same pool.
 #[derive(Clone)]

@@ -22,7 +22,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::WorkerError;
 use guardian::Guarded;
-pub use log::Log;
+pub(crate) use log::Log;
 
 /// A child process and all its descendants. Dropping it kills them all, and so does the end of clm, however it ends.
 #[derive(Debug)]

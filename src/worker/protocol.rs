@@ -33,7 +33,7 @@ use crate::events::Diagnostic;
 #[doc(hidden)]
 pub use lines::Lines;
 pub(super) use process::ended;
-pub use process::{ProtocolProcess, StartLimits};
+pub(crate) use process::{ProtocolProcess, StartLimits};
 pub use worker::{ProtocolWorker, RequestLimits};
 
 /// The protocol version that both sides must use.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use clm::digest::Digest;
-use clm::store::Owner;
+use clm::testing::digest::Digest;
+use clm::testing::store::Owner;
 
 use crate::contest::Participant;
 

@@ -1,16 +1,16 @@
 //! Small pieces, one by one: `cargo bench --bench micro`.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clm::course::deck::{self, DeckSource, View};
-use clm::course::{Format, Lang, ProgLang, RelPath};
-use clm::digest::{Digest, Stamp};
-use clm::events::ActionKind;
-use clm::plan::KeyParts;
-use clm::store::{JobEnd, NewJob, Owner, Store};
-use clm::watch::{Settle, Tuning};
+use clm::testing::course::deck::{self, DeckSource, View};
+use clm::testing::course::{Format, Lang, ProgLang, RelPath};
+use clm::testing::digest::{Digest, Stamp};
+use clm::testing::events::ActionKind;
+use clm::testing::plan::KeyParts;
+use clm::testing::store::{JobEnd, NewJob, Owner, Store};
+use clm::testing::watch::{Settle, Tuning};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 

@@ -2,7 +2,12 @@
 //!
 //! Processes claim and finish jobs that do nothing, on one database: through the store, and beside it by a bare loop
 //! over SQLite with the same transactions. A line of JSON for every measurement goes to the standard output.
-#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod bare;
 mod contest;

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use clm::digest::Digest;
-use clm::events::ActionKind;
-use clm::store::{Finish, JobEnd, JobId, JobState, Lease, NewJob, Owner, Store};
+use clm::testing::digest::Digest;
+use clm::testing::events::ActionKind;
+use clm::testing::store::{Finish, JobEnd, JobId, JobState, Lease, NewJob, Owner, Store};
 
 use crate::contest::Participant;
 

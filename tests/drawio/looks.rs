@@ -1,6 +1,6 @@
 //! What draw.io diagrams look like: their fonts and backgrounds, and what cannot be drawn as it was meant.
 
-use clm::worker::request::{ImageFormat, Outcome, OutcomeStatus};
+use clm::testing::worker::request::{ImageFormat, Outcome, OutcomeStatus};
 
 use super::studio::{Studio, cell, document, size_of};
 

@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use clm::course::RelPath;
-use clm::worker::pool::{Pool, PoolConfig};
-use clm::worker::request::{DrawioWork, ImageFormat, Outcome};
-use clm::worker::{Request, Work, WorkerError};
+use clm::testing::course::RelPath;
+use clm::testing::worker::pool::{Pool, PoolConfig};
+use clm::testing::worker::request::{DrawioWork, ImageFormat, Outcome};
+use clm::testing::worker::{Request, Work, WorkerError};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::renderers;

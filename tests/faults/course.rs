@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use clm::digest::Digest;
+use clm::testing::digest::Digest;
 
 /// Files below a directory by their path there.
 pub type Tree = BTreeMap<String, Digest>;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use clm::digest::Digest;
+use clm::testing::digest::Digest;
 
 use super::course::{BUILD, House, Random, State, Tree, differences, files, temporary, tree};
 use super::trace::{self, Class, Fault, Handle, Plan, Traced};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use clm::events::Event;
+use clm::testing::events::Event;
 
 use super::course::{BUILD, State};
 use super::history::{History, PATIENCE};

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use clm::course::RelPath;
-use clm::events::{Diagnostic, Severity};
-use clm::worker::pool::{Pool, PoolConfig};
-use clm::worker::request::{ImageFormat, OutcomeStatus, PlantumlWork};
-use clm::worker::{Outcome, Renderers, Request, Work};
+use clm::testing::course::RelPath;
+use clm::testing::events::{Diagnostic, Severity};
+use clm::testing::worker::pool::{Pool, PoolConfig};
+use clm::testing::worker::request::{ImageFormat, OutcomeStatus, PlantumlWork};
+use clm::testing::worker::{Outcome, Renderers, Request, Work};
 use tokio_util::sync::CancellationToken;
 
 use crate::support;

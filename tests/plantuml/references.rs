@@ -1,6 +1,6 @@
 //! What diagrams refer to: files that are there, appear later or are refused, and what the author is told of them.
 
-use clm::worker::request::ImageFormat;
+use clm::testing::worker::request::ImageFormat;
 
 use super::lab::{Lab, uml};
 use crate::support::Course;

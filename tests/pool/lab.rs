@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clm::course::RelPath;
-use clm::worker::pool::{Pool, PoolConfig, WorkerEvent, WorkerState};
-use clm::worker::request::{ImageFormat, PlantumlWork};
-use clm::worker::{Outcome, Progress, Renderers, Request, Work, WorkerError};
+use clm::testing::course::RelPath;
+use clm::testing::worker::pool::{Pool, PoolConfig, WorkerEvent, WorkerState};
+use clm::testing::worker::request::{ImageFormat, PlantumlWork};
+use clm::testing::worker::{Outcome, Progress, Renderers, Request, Work, WorkerError};
 use tokio_util::sync::CancellationToken;
 
 /// A pool of fake workers and what it did.

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use clm::worker::renderers::DrawioTool;
+use clm::testing::worker::renderers::DrawioTool;
 use command_fds::{CommandFdExt, FdMapping};
 use serde_json::{Value, json};
 

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clm::course::words::Localized;
-use clm::course::{Kind, Lang, RelPath};
-use clm::digest::Digest;
-use clm::engine::index::{Index, IndexClass, IndexOutput, IndexSection, IndexTarget};
-use clm::events::{ActionKind, Counts, Event, Status};
-use clm::web::{Access, Preview, bind, serve};
+use clm::testing::course::words::Localized;
+use clm::testing::course::{Kind, Lang, RelPath};
+use clm::testing::digest::Digest;
+use clm::testing::engine::index::{Index, IndexClass, IndexOutput, IndexSection, IndexTarget};
+use clm::testing::events::{ActionKind, Counts, Event, Status};
+use clm::testing::web::{Access, Preview, bind, serve};
 use tokio_util::sync::CancellationToken;
 
 pub const ALPHA: &str = "slides/m/alpha/slides_alpha.py";

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use clm::course::words::Localized;
-use clm::course::{Kind, Lang, RelPath};
-use clm::digest::Digest;
-use clm::engine::index::{Index, IndexClass, IndexOutput, IndexSection, IndexTarget};
-use clm::events::{ActionKind, Diagnostic, Event, Status};
-use clm::web::Access;
+use clm::testing::course::words::Localized;
+use clm::testing::course::{Kind, Lang, RelPath};
+use clm::testing::digest::Digest;
+use clm::testing::engine::index::{Index, IndexClass, IndexOutput, IndexSection, IndexTarget};
+use clm::testing::events::{ActionKind, Diagnostic, Event, Status};
+use clm::testing::web::Access;
 
 use super::browser::Browser;
 use super::lab::Lab;

@@ -1,6 +1,6 @@
 //! What authors see, in a real browser.
 
-use clm::events::{Diagnostic, Event, Status};
+use clm::testing::events::{Diagnostic, Event, Status};
 
 use super::browser::Browser;
 use super::lab::{ALPHA, FILE, Lab, PAGE, index, page};
@@ -33,7 +33,7 @@ fn a_change_appears_by_itself_and_the_place_is_kept() {
     lab.write(FILE, &page("x", "second", 9));
     lab.event(Event::Output {
         path: FILE.to_owned(),
-        digest: Some(clm::digest::Digest::of("second")),
+        digest: Some(clm::testing::digest::Digest::of("second")),
     });
     browser.wait("document.querySelector('.news')?.textContent === 'second'");
     browser.wait(&format!("{top} === 0"));
@@ -48,7 +48,7 @@ fn a_change_appears_by_itself_and_the_place_is_kept() {
     lab.write(FILE, &edited);
     lab.event(Event::Output {
         path: FILE.to_owned(),
-        digest: Some(clm::digest::Digest::of("third")),
+        digest: Some(clm::testing::digest::Digest::of("third")),
     });
     browser.wait("document.querySelector('.news')?.textContent === 'third'");
     browser.wait(&format!(
@@ -122,7 +122,7 @@ fn a_failure_covers_the_page_until_it_is_mended() {
     lab.start(&execute, ALPHA);
     lab.event(Event::Progress {
         action: execute.clone(),
-        kind: clm::events::ActionKind::Execute,
+        kind: clm::testing::events::ActionKind::Execute,
         done: 2,
         total: 9,
         label: "cell 3".to_owned(),

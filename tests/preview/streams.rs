@@ -5,9 +5,9 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clm::digest::Digest;
-use clm::events::{ActionKind, Diagnostic, Event, Status};
-use clm::web::Access;
+use clm::testing::digest::Digest;
+use clm::testing::events::{ActionKind, Diagnostic, Event, Status};
+use clm::testing::web::Access;
 use serde_json::{Value, json};
 
 use super::lab::{ALPHA, FILE, Lab, PAGE, index};

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::sync::Arc;
 
-use clm::web::{Access, Preview, bind, serve};
+use clm::testing::web::{Access, Preview, bind, serve};
 use tokio_util::sync::CancellationToken;
 
 use super::lab::{FILE, Lab, PAGE, index, page};

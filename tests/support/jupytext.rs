@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use clm::course::deck::{self, DeckSource, View};
-use clm::course::{Format, Kind, Lang, ProgLang, RelPath};
+use clm::testing::course::deck::{self, DeckSource, View};
+use clm::testing::course::{Format, Kind, Lang, ProgLang, RelPath};
 use serde_json::{Value, json};
 
 use super::renderers;

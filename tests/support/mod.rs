@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use clm::digest::Digest;
-use clm::events::{Counts, Diagnostic, Event, Severity};
-use clm::worker::Renderers;
+use clm::testing::digest::Digest;
+use clm::testing::events::{Counts, Diagnostic, Event, Severity};
+use clm::testing::worker::Renderers;
 
 pub use watching::Watching;
 
@@ -19,15 +19,15 @@ pub use watching::Watching;
 pub fn renderers() -> &'static Renderers {
     static RENDERERS: OnceLock<Renderers> = OnceLock::new();
     RENDERERS.get_or_init(|| {
-        let context = clm::tools::Context::of_process(None);
-        clm::tools::provision::setup(
+        let context = clm::testing::tools::Context::of_process(None);
+        clm::testing::tools::provision::setup(
             &context,
-            &clm::tools::Needs::everything(),
-            &clm::tools::SetupOptions::default(),
+            &clm::testing::tools::Needs::everything(),
+            &clm::testing::tools::SetupOptions::default(),
             &mut |event| eprintln!("{event}"),
         )
         .expect("the renderers can be installed");
-        clm::tools::locate::locate(&context).0
+        clm::testing::tools::locate::locate(&context).0
     })
 }
 

@@ -6,9 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use clm::daemon::client::Client;
-use clm::daemon::protocol::Request;
-use clm::events::{Counts, Diagnostic, Event, Severity, Status};
+use clm::testing::daemon::client::Client;
+use clm::testing::daemon::protocol::Request;
+use clm::testing::events::{Counts, Diagnostic, Event, Severity, Status};
 
 use super::Course;
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-use clm::config::Place;
-use clm::events::Diagnostic;
-use clm::watch::{ChangeSet, Inputs, WatchOptions, Watcher};
+use clm::testing::config::Place;
+use clm::testing::events::Diagnostic;
+use clm::testing::watch::{ChangeSet, Inputs, WatchOptions, Watcher};
 use tokio::sync::mpsc;
 
 /// Longer than any machine needs; a story that waits for this has failed.

@@ -356,7 +356,7 @@ fn slide_range(cells: &[RawCell], id: &str, lang: Option<&str>) -> Option<(usize
 }
 
 /// Returns the name of the companion of a deck: `slides_intro.de.py` has `voiceover_intro.de.py`.
-pub fn companion_name(deck: &str) -> String {
+pub(crate) fn companion_name(deck: &str) -> String {
     let rest = ["slides_", "topic_", "project_"]
         .into_iter()
         .find_map(|prefix| deck.strip_prefix(prefix));

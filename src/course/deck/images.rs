@@ -10,7 +10,7 @@ use crate::events::Diagnostic;
 
 /// A file in a text cell.
 #[derive(Debug)]
-pub struct ImageReference<'a> {
+pub(crate) struct ImageReference<'a> {
     cell: &'a Cell,
     /// The path in the file system: the URL without a query, percent-decoded.
     pub path: String,
@@ -31,7 +31,7 @@ static HIDDEN: LazyLock<Regex> = LazyLock::new(|| {
 
 /// Returns the relative paths of files in the text cells of a deck. URLs and paths that leave the output's directory
 /// are omitted.
-pub fn image_references(deck: &Deck) -> Vec<ImageReference<'_>> {
+pub(crate) fn image_references(deck: &Deck) -> Vec<ImageReference<'_>> {
     let mut found = Vec::new();
     let shown = |cell: &&Cell| cell.kind == CellKind::Markdown && !cell.has_tag("del");
     for cell in deck.cells.iter().filter(shown) {
@@ -56,12 +56,12 @@ pub fn image_references(deck: &Deck) -> Vec<ImageReference<'_>> {
 
 impl ImageReference<'_> {
     /// Returns whether outputs in a language show it.
-    pub fn is_shown_in(&self, lang: Lang) -> bool {
+    pub(crate) fn is_shown_in(&self, lang: Lang) -> bool {
         tags::language(self.cell).is_none_or(|only| only == lang.name())
     }
 
     /// Sets the place of a diagnostic to this reference.
-    pub fn at(&self, deck: &Deck, diagnostic: Diagnostic) -> Diagnostic {
+    pub(crate) fn at(&self, deck: &Deck, diagnostic: Diagnostic) -> Diagnostic {
         let line = self.cell.line_at(self.line);
         diagnostic
             .at(deck.path.as_str(), line)

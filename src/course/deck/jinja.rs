@@ -19,7 +19,8 @@ use crate::course::{Format, ProgLang, RelPath};
 use crate::events::Diagnostic;
 use crate::parallel::lock;
 
-pub use apart::{Apart, Ended, render_apart_with, render_job};
+pub use apart::render_apart_with;
+pub(crate) use apart::{Apart, Ended, render_job};
 
 /// The limit of work for one deck: instructions, and units of 64 bytes of generated text.
 const FUEL: u64 = 2_000_000;

@@ -35,7 +35,7 @@ pub fn notebook(
 }
 
 /// Creates the notebook of one output of a course, in which text cells refer to images and other decks.
-pub fn notebook_within(
+pub(crate) fn notebook_within(
     deck: &Deck,
     kind: Kind,
     lang: Lang,

@@ -11,7 +11,7 @@ use crate::course::ProgLang;
 
 /// The name under which decks import the macros. Files beside a deck cannot override it, but templates of the course
 /// can.
-pub const MACROS_NAME: &str = "macros.j2";
+pub(crate) const MACROS_NAME: &str = "macros.j2";
 
 /// The text of [`MACROS_NAME`].
 pub(super) const MACROS: &str = include_str!("templates/macros.j2");
@@ -29,7 +29,7 @@ pub(super) fn names() -> Vec<&'static str> {
 const LINE_LENGTH: usize = 76;
 
 /// Returns the bytes of the bundled templates, for the keys that depend on them.
-pub fn templates() -> &'static [u8] {
+pub(crate) fn templates() -> &'static [u8] {
     static ALL: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let logos = ProgLang::ALL.map(|prog_lang| Package::of(prog_lang).logo);
         [&[MACROS], &logos[..]].concat().concat().into_bytes()

@@ -9,7 +9,7 @@ mod align;
 mod body;
 mod code;
 mod companion;
-pub mod cpp;
+pub(crate) mod cpp;
 mod execution;
 mod fences;
 mod header;
@@ -43,19 +43,24 @@ use crate::events::Diagnostic;
 use companion::Origin;
 
 pub use code::script;
-pub use companion::{Companion, companion_name};
-pub use execution::{ExecutionCell, attach, execution_cells};
-pub use images::{ImageReference, image_references};
-pub use ipynb::{Notebook, NotebookCell};
-pub use jinja::{Apart, Ended, render_apart_with, render_job};
-pub use kinds::{notebook, notebook_within};
-pub use macros::{MACROS_NAME, templates};
-pub use surroundings::{Surroundings, image_urls, reference_parts, references};
-pub use syntax::kernel_name;
-pub use tags::warnings;
+pub use companion::Companion;
+pub(crate) use companion::companion_name;
+pub(crate) use execution::ExecutionCell;
+pub use execution::{attach, execution_cells};
+pub(crate) use images::{ImageReference, image_references};
+pub(crate) use ipynb::{Notebook, NotebookCell};
+pub use jinja::render_apart_with;
+pub(crate) use jinja::{Apart, Ended, render_job};
+pub use kinds::notebook;
+pub(crate) use kinds::notebook_within;
+pub(crate) use macros::{MACROS_NAME, templates};
+pub(crate) use surroundings::{Surroundings, reference_parts};
+pub use surroundings::{image_urls, references};
+pub(crate) use syntax::kernel_name;
+pub(crate) use tags::warnings;
 
 /// Must be changed whenever equal decks are parsed or written differently. It is part of all keys that depend on decks.
-pub const WRITER_VERSION: &str = "4";
+pub(crate) const WRITER_VERSION: &str = "4";
 
 /// A notebook source.
 #[derive(Clone, Copy, Debug)]
@@ -155,7 +160,7 @@ pub struct Cell {
 }
 
 /// Converts a line of a cell (from 0) to a line of the file, by the line of its first line and the jumps.
-pub fn line_at(first: Option<u32>, jumps: &[(u32, u32)], offset: u32) -> Option<u32> {
+pub(crate) fn line_at(first: Option<u32>, jumps: &[(u32, u32)], offset: u32) -> Option<u32> {
     let last = jumps.iter().rfind(|(from, _)| *from <= offset);
     let (from, line) = last.copied().unwrap_or((0, first?));
     line.checked_add(offset - from)
@@ -186,7 +191,7 @@ impl Deck {
     }
 }
 
-/// Parses a deck for one view: see [`Reader::read`].
+/// Parses a deck for one view: see `Reader::read`.
 pub fn read(
     source: &DeckSource,
     view: &View,
@@ -199,7 +204,7 @@ pub fn read(
 }
 
 /// Parses a deck for several views, and shares the work that they have in common.
-pub struct Reader<'s> {
+pub(crate) struct Reader<'s> {
     source: DeckSource<'s>,
     narration: Option<Narration<'s>>,
     template: jinja::Template,
@@ -223,7 +228,7 @@ impl Narration<'_> {
 
 impl<'s> Reader<'s> {
     /// Creates a reader of this source.
-    pub fn new(source: &DeckSource<'s>) -> Self {
+    pub(crate) fn new(source: &DeckSource<'s>) -> Self {
         let Some(companion) = &source.companion else {
             return Self {
                 source: *source,
@@ -253,7 +258,7 @@ impl<'s> Reader<'s> {
 
     /// Renders the deck's template for a view and parses its cells. `load` returns the text of a template, or of a file
     /// by its path relative to the topic, for `{% include %}` and `{% import %}`.
-    pub fn read(
+    pub(crate) fn read(
         &mut self,
         view: &View,
         load: &dyn Fn(&str) -> Option<String>,

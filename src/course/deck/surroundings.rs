@@ -9,7 +9,7 @@ use super::{CellKind, Deck, Notebook};
 
 /// The forms of references in one output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Surroundings {
+pub(crate) struct Surroundings {
     /// Names without suffix of images in `img/` that are SVG files, although decks refer to PNG files.
     pub svg_images: BTreeSet<String>,
     /// The replacement for `img/` in this output.
@@ -94,7 +94,7 @@ pub fn references(deck: &Deck) -> BTreeSet<String> {
 }
 
 /// Splits a reference into the topic and the deck in it. The part after `#` is ignored.
-pub fn reference_parts(reference: &str) -> (&str, Option<&str>) {
+pub(crate) fn reference_parts(reference: &str) -> (&str, Option<&str>) {
     let reference = reference.split('#').next().unwrap_or(reference);
     match reference.split_once('/') {
         Some((topic, deck)) => (topic, Some(deck).filter(|deck| !deck.is_empty())),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::course::ProgLang;
 
 /// Returns the name of the kernelspec.
-pub fn kernel_name(prog_lang: ProgLang) -> &'static str {
+pub(crate) fn kernel_name(prog_lang: ProgLang) -> &'static str {
     match prog_lang {
         ProgLang::Python => "python3",
         ProgLang::Cpp => "xcpp20",

@@ -49,7 +49,7 @@ const REMOVES: &str = "del";
 
 /// Returns the warnings about the cells of a deck, independently of any output. Tags of cells that no output contains
 /// are not checked.
-pub fn warnings(deck: &Deck) -> Vec<Diagnostic> {
+pub(crate) fn warnings(deck: &Deck) -> Vec<Diagnostic> {
     let mut warnings = Vec::new();
     for cell in &deck.cells {
         check_options(deck, cell, &mut warnings);

@@ -11,7 +11,7 @@ use crate::events::Diagnostic;
 use super::Destination;
 
 /// The assignment of places to sources.
-pub struct Claims<'a> {
+pub(super) struct Claims<'a> {
     /// The claims by the target and the digest of the path: one entry for every output of the course.
     by_place: HashMap<(usize, Digest), Claim>,
     is_same: &'a dyn Fn(&RelPath, &RelPath) -> bool,
@@ -30,7 +30,7 @@ struct Claim {
 
 /// How an output is made, which decides whether equal sources have equal outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Making {
+pub(super) enum Making {
     /// A copy: equal sources have equal outputs.
     Copied,
     /// A picture, whose source may refer to files beside it.
@@ -41,7 +41,7 @@ pub enum Making {
 
 impl<'a> Claims<'a> {
     /// Creates an empty assignment.
-    pub fn new(
+    pub(super) fn new(
         is_same: &'a dyn Fn(&RelPath, &RelPath) -> bool,
         has_same_surroundings: &'a dyn Fn(&RelPath, &RelPath) -> bool,
     ) -> Self {
@@ -55,7 +55,7 @@ impl<'a> Claims<'a> {
     }
 
     /// Returns whether the source gets the place. A conflict with a different source adds a diagnostic.
-    pub fn claim(
+    pub(super) fn claim(
         &mut self,
         place: &Destination,
         target_name: &str,

@@ -11,7 +11,7 @@ use super::names::course_dir;
 use super::{Destination, Maker, OutputClass};
 
 /// Adds the copies of all dir-groups: those of topics in order, then the global ones.
-pub fn add(maker: &mut Maker<'_>, listing: &Listing) {
+pub(super) fn add(maker: &mut Maker<'_>, listing: &Listing) {
     let spec = maker.spec;
     for (index, section) in spec.sections.iter().enumerate() {
         for topic in &section.topics {

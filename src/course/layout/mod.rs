@@ -20,14 +20,14 @@ use crate::course::{Format, Kind, Lang, Names, RelPath};
 use crate::events::Diagnostic;
 
 use claims::{Claims, Making};
-pub use destination::Destination;
-pub use names::{SHARED_IMAGE_DIR, course_dir, shown_path};
-pub use references::{Reference, References};
-pub use selection::Selection;
+pub(crate) use destination::Destination;
+pub(crate) use names::{SHARED_IMAGE_DIR, shown_path};
+pub(crate) use references::{Reference, References};
+pub(crate) use selection::Selection;
 
 /// All outputs of a course, with their destinations.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Layout {
+pub(crate) struct Layout {
     /// The selected output targets.
     pub targets: Vec<TargetRoot>,
     /// Outputs of decks, in course order.
@@ -75,7 +75,7 @@ pub enum OutputClass {
 
 /// The directory of a target.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TargetRoot {
+pub(crate) struct TargetRoot {
     /// The target's name.
     pub name: String,
     /// Its directory: relative to the course root, or absolute if it lies outside.
@@ -84,7 +84,7 @@ pub struct TargetRoot {
 
 /// A destination of an output, with the properties of the output there.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Place {
+pub(crate) struct Place {
     /// The destination.
     pub at: Destination,
     lang: Lang,
@@ -96,7 +96,7 @@ pub struct Place {
 
 /// The outputs of a deck, whose indices refer to the [`Tree`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct DeckOutputs {
+pub(crate) struct DeckOutputs {
     /// The section.
     pub section: usize,
     /// The topic in the section.
@@ -109,7 +109,7 @@ pub struct DeckOutputs {
 
 /// One output of a deck, with all its destinations.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct DeckOutput {
+pub(crate) struct DeckOutput {
     /// Its language.
     pub lang: Lang,
     /// Its format.
@@ -122,7 +122,7 @@ pub struct DeckOutput {
 
 /// A diagram and the destinations of its image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct DiagramOutputs {
+pub(crate) struct DiagramOutputs {
     /// The diagram.
     pub diagram: DiagramFile,
     /// The destinations of its image.
@@ -134,7 +134,7 @@ pub struct DiagramOutputs {
 
 /// A file that is copied.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct CopyOutput {
+pub(crate) struct CopyOutput {
     /// The file.
     pub source: RelPath,
     /// The destinations of its copies.
@@ -142,7 +142,7 @@ pub struct CopyOutput {
 }
 
 /// The names of outputs.
-pub struct Naming<'a> {
+pub(crate) struct Naming<'a> {
     /// Returns the directory of a target: relative to the course root, or absolute if it lies outside.
     pub root_of: &'a dyn Fn(&Target) -> String,
     /// The shared strings of output paths.
@@ -151,7 +151,7 @@ pub struct Naming<'a> {
 
 /// Computes the layout of everything that is selected. `is_same` returns whether two sources have the same bytes, so
 /// that both may have the same destination. Fails if the selection names something that does not exist.
-pub fn layout(
+pub(crate) fn layout(
     spec: &Spec,
     tree: &Tree,
     listing: &Listing,
@@ -443,13 +443,13 @@ impl Maker<'_> {
 
 impl Layout {
     /// Returns the directories of the targets: relative to the course root, or absolute.
-    pub fn target_roots(&self) -> Vec<String> {
+    pub(crate) fn target_roots(&self) -> Vec<String> {
         let targets = self.targets.iter();
         targets.map(|target| target.root.clone()).collect()
     }
 
     /// Returns all outputs with their properties, in no particular order. The layout must be that of `tree`.
-    pub fn placed<'a>(&'a self, tree: &'a Tree) -> impl Iterator<Item = Placed<'a>> {
+    pub(crate) fn placed<'a>(&'a self, tree: &'a Tree) -> impl Iterator<Item = Placed<'a>> {
         let decks = self.decks.iter().flat_map(move |deck| {
             let topic = &tree.sections[deck.section].topics[deck.topic];
             let source = &topic.decks[deck.deck].path;

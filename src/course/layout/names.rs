@@ -6,7 +6,7 @@ use crate::course::tree::DeckFile;
 use crate::course::{Format, Kind, Lang, ProgLang, RelPath};
 
 /// Returns the course's directory in a language.
-pub fn course_dir(spec: &Spec, lang: Lang) -> String {
+pub(crate) fn course_dir(spec: &Spec, lang: Lang) -> String {
     match &spec.slug {
         Some(slug) => format!("{slug}-{lang}"),
         None => format!("{}-{lang}", sanitize(spec.name.get(lang))),
@@ -14,7 +14,13 @@ pub fn course_dir(spec: &Spec, lang: Lang) -> String {
 }
 
 /// Returns the directory of a section's outputs below its target.
-pub fn section_dir(spec: &Spec, section: usize, lang: Lang, format: Format, kind: Kind) -> String {
+pub(super) fn section_dir(
+    spec: &Spec,
+    section: usize,
+    lang: Lang,
+    format: Format,
+    kind: Kind,
+) -> String {
     let slides = match lang {
         Lang::De => "Folien",
         Lang::En => "Slides",
@@ -45,7 +51,7 @@ pub fn section_dir(spec: &Spec, section: usize, lang: Lang, format: Format, kind
 }
 
 /// Returns the file name of a deck's output.
-pub fn deck_file(deck: &DeckFile, lang: Lang, format: Format) -> String {
+pub(super) fn deck_file(deck: &DeckFile, lang: Lang, format: Format) -> String {
     let extension = match format {
         Format::Html => "html",
         Format::Notebook => "ipynb",
@@ -59,7 +65,7 @@ pub fn deck_file(deck: &DeckFile, lang: Lang, format: Format) -> String {
 }
 
 /// Returns the only language of an image or data file: `map.de.png` is for German outputs.
-pub fn file_lang(path: &RelPath) -> Option<Lang> {
+pub(super) fn file_lang(path: &RelPath) -> Option<Lang> {
     let (stem, tag) = path.stem().rsplit_once('.')?;
     Lang::parse(tag).filter(|_| !stem.is_empty())
 }
@@ -70,14 +76,14 @@ const MEDIA_EXTENSIONS: &[&str] = &[
 ];
 
 /// Returns whether a file, by its path in its topic, is a video or audio file that pages show and scripts cannot.
-pub fn is_shown_media(below: &RelPath) -> bool {
+pub(super) fn is_shown_media(below: &RelPath) -> bool {
     let dir = below.components().next();
     matches!(dir, Some("img" | "img-generated"))
         && MEDIA_EXTENSIONS.contains(&below.extension().to_lowercase().as_str())
 }
 
 /// Returns the path of an image in outputs: rendered diagrams have the directory `img`.
-pub fn shown_image_path(below: &RelPath) -> String {
+pub(super) fn shown_image_path(below: &RelPath) -> String {
     match below.as_str().strip_prefix("img-generated/") {
         Some(rest) => format!("img/{rest}"),
         None => below.to_string(),
@@ -85,7 +91,7 @@ pub fn shown_image_path(below: &RelPath) -> String {
 }
 
 /// Returns the path by which decks show a file of their topic (`below` the topic), and the only language of the file.
-pub fn shown_path(spec: &Spec, below: &RelPath) -> (String, Option<Lang>) {
+pub(crate) fn shown_path(spec: &Spec, below: &RelPath) -> (String, Option<Lang>) {
     let path = match spec.images.shared {
         true => format!("img/{}", shared_name(below)),
         false => shown_image_path(below),
@@ -95,10 +101,10 @@ pub fn shown_path(spec: &Spec, below: &RelPath) -> (String, Option<Lang>) {
 
 /// The prefix in decks instead of `img/`, for courses with a shared directory of images. It lies above the directories
 /// of slides, format, kind and section.
-pub const SHARED_IMAGE_DIR: &str = "../../../../img/";
+pub(crate) const SHARED_IMAGE_DIR: &str = "../../../../img/";
 
 /// Returns the path of an image in the shared directory of a language.
-pub fn shared_image(spec: &Spec, lang: Lang, below: &RelPath) -> String {
+pub(super) fn shared_image(spec: &Spec, lang: Lang, below: &RelPath) -> String {
     format!("{}/img/{}", course_dir(spec, lang), shared_name(below))
 }
 

@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use super::names;
 
 /// The possible targets of references, by topic.
-pub struct References<'a> {
+pub(crate) struct References<'a> {
     decks: Arc<Decks<'a>>,
     followed: AtomicBool,
 }
@@ -35,7 +35,7 @@ struct Entry<'a> {
 
 /// The target of a reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reference {
+pub(crate) enum Reference {
     /// This file, relative to the directory of the page.
     To(String),
     /// This file, which is the first of several decks of its topic.
@@ -48,7 +48,7 @@ pub enum Reference {
 
 impl<'a> References<'a> {
     /// Collects all decks of a course.
-    pub fn new(spec: &'a Spec, tree: &'a Tree) -> Self {
+    pub(crate) fn new(spec: &'a Spec, tree: &'a Tree) -> Self {
         let mut by_topic: BTreeMap<&str, Vec<Entry>> = BTreeMap::new();
         for section in &tree.sections {
             for topic in &section.topics {
@@ -72,12 +72,12 @@ impl<'a> References<'a> {
     }
 
     /// Returns whether any reference was followed.
-    pub fn are_followed(&self) -> bool {
+    pub(crate) fn are_followed(&self) -> bool {
         self.followed.load(Ordering::Relaxed)
     }
 
     /// Computes a digest of everything that the targets of references depend on.
-    pub fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> Digest {
         let description = || Digest::of(self.description());
         *self.decks.digest.get_or_init(description)
     }
@@ -102,7 +102,13 @@ impl<'a> References<'a> {
 
     /// Follows a reference from a deck for one output. `section` is the index of the deck's section in the
     /// specification.
-    pub fn follow(&self, reference: &str, section: usize, lang: Lang, format: Format) -> Reference {
+    pub(crate) fn follow(
+        &self,
+        reference: &str,
+        section: usize,
+        lang: Lang,
+        format: Format,
+    ) -> Reference {
         self.followed.store(true, Ordering::Relaxed);
         let (topic, name) = deck::reference_parts(reference);
         let decks = &self.decks;

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::course::words::ImageKind;
 use crate::course::{Format, Kind, Lang, Localized, ProgLang, RelPath};
-use crate::events::{Diagnostic, Severity};
+use crate::events::Diagnostic;
 
 /// A course specification.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,9 +150,14 @@ pub struct ImageOptions {
 
 /// Parses a specification; `file` is its name in diagnostics. The diagnostics of a success are warnings; a failure
 /// returns all errors, not only the first.
-pub fn parse(text: &str, file: &str) -> Result<(Spec, Vec<Diagnostic>), Vec<Diagnostic>> {
+#[cfg(test)]
+pub(crate) fn parse(text: &str, file: &str) -> Result<(Spec, Vec<Diagnostic>), Vec<Diagnostic>> {
     match parse_leniently(text, file) {
-        (Some(spec), diagnostics) if diagnostics.iter().all(|d| d.severity != Severity::Error) => {
+        (Some(spec), diagnostics)
+            if diagnostics
+                .iter()
+                .all(|d| d.severity != crate::events::Severity::Error) =>
+        {
             Ok((spec, diagnostics))
         }
         (_, diagnostics) => Err(diagnostics),

@@ -35,7 +35,7 @@ const AUTHOR: &str = "Dr. Matthias Hölzl";
 const ORGANIZATION: (&str, &str) = ("Coding-Akademie München", "Coding-Academy Munich");
 
 /// Parses the whole course as far as possible; errors are added to the reader.
-pub fn course<'a>(reader: &mut Reader<'a>) -> Spec {
+pub(super) fn course<'a>(reader: &mut Reader<'a>) -> Spec {
     let root = reader.root();
     reader.check_children(root, KNOWN);
     for name in WITHOUT_EFFECT {
@@ -212,7 +212,7 @@ fn image_options<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> ImageOption
 }
 
 /// Parses one `<dir-group>`.
-pub fn dir_group<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> DirGroup {
+pub(super) fn dir_group<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> DirGroup {
     reader.check_children(node, &["name", "path", "subdirs"]);
     reader.check_attributes(node, &["include-root-files", "recursive", "lang"]);
     let lang = node

@@ -9,7 +9,7 @@ use super::Target;
 use super::xml::{Reader, child, elements, text};
 
 /// Parses `<output-targets>`, or returns the default targets if there are none.
-pub fn targets<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Vec<Target> {
+pub(super) fn targets<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Vec<Target> {
     let Some(node) = child(root, "output-targets") else {
         return defaults();
     };

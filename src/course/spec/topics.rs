@@ -11,7 +11,7 @@ use super::{Include, Section, TopicRef, read};
 const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 /// Parses `<sections>`; disabled ones are omitted.
-pub fn sections<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Vec<Section> {
+pub(super) fn sections<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Vec<Section> {
     reader.check_children(node, &["section"]);
     let mut sections = Vec::new();
     let found = elements(node).filter(|child| child.tag_name().name() == "section");

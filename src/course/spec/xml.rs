@@ -44,7 +44,7 @@ const PLACES: &[(&str, &str)] = &[
 ];
 
 /// Reads the nodes of one document and collects diagnostics.
-pub struct Reader<'a> {
+pub(super) struct Reader<'a> {
     document: &'a Document<'a>,
     file: &'a str,
     /// The diagnostics, in the order of reading.
@@ -52,7 +52,7 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(document: &'a Document<'a>, file: &'a str) -> Self {
+    pub(super) fn new(document: &'a Document<'a>, file: &'a str) -> Self {
         Self {
             document,
             file,
@@ -60,21 +60,29 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub fn root(&self) -> Node<'a, 'a> {
+    pub(super) fn root(&self) -> Node<'a, 'a> {
         self.document.root_element()
     }
 
     /// Returns the line and column of a node, from 1.
-    pub fn position(&self, node: Node<'_, '_>) -> (u32, u32) {
+    pub(super) fn position(&self, node: Node<'_, '_>) -> (u32, u32) {
         let position = self.document.text_pos_at(node.range().start);
         (position.row, position.col)
     }
 
-    pub fn error(&mut self, node: Node<'_, '_>, message: impl Into<String>) -> &mut Diagnostic {
+    pub(super) fn error(
+        &mut self,
+        node: Node<'_, '_>,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
         self.report(Severity::Error, node, message)
     }
 
-    pub fn warning(&mut self, node: Node<'_, '_>, message: impl Into<String>) -> &mut Diagnostic {
+    pub(super) fn warning(
+        &mut self,
+        node: Node<'_, '_>,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
         self.report(Severity::Warning, node, message)
     }
 
@@ -94,7 +102,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Warns about elements that have no meaning here, with the nearest known name as a hint.
-    pub fn check_children(&mut self, node: Node<'a, 'a>, known: &[&str]) {
+    pub(super) fn check_children(&mut self, node: Node<'a, 'a>, known: &[&str]) {
         for child in elements(node) {
             let name = child.tag_name().name();
             if known.contains(&name) {
@@ -121,7 +129,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Warns about attributes that have no meaning here.
-    pub fn check_attributes(&mut self, node: Node<'a, 'a>, known: &[&str]) {
+    pub(super) fn check_attributes(&mut self, node: Node<'a, 'a>, known: &[&str]) {
         for attribute in node.attributes() {
             let name = attribute.name();
             if known.contains(&name) {
@@ -137,7 +145,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a text in both languages: plain, or as `<de>` and `<en>`, one of which may be missing.
-    pub fn localized(&mut self, node: Node<'a, 'a>) -> Localized {
+    pub(super) fn localized(&mut self, node: Node<'a, 'a>) -> Localized {
         let label = node.tag_name().name();
         let mut found: [Option<String>; 2] = [None, None];
         let children: Vec<Node<'a, 'a>> = elements(node).collect();
@@ -171,7 +179,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an attribute that is `true`, `yes`, `1` or `false`, `no`, `0`.
-    pub fn flag(&mut self, node: Node<'a, 'a>, name: &str, default: bool) -> bool {
+    pub(super) fn flag(&mut self, node: Node<'a, 'a>, name: &str, default: bool) -> bool {
         let Some(value) = node.attribute(name) else {
             return default;
         };
@@ -192,7 +200,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a path inside the course; `None` for the course root itself.
-    pub fn path(&mut self, node: Node<'a, 'a>, value: &str) -> Option<RelPath> {
+    pub(super) fn path(&mut self, node: Node<'a, 'a>, value: &str) -> Option<RelPath> {
         let value = value.trim();
         if value.is_empty() || value == "." {
             return None;
@@ -210,17 +218,17 @@ impl<'a> Reader<'a> {
 }
 
 /// Returns the child elements of a node.
-pub fn elements<'a>(node: Node<'a, 'a>) -> impl Iterator<Item = Node<'a, 'a>> {
+pub(super) fn elements<'a>(node: Node<'a, 'a>) -> impl Iterator<Item = Node<'a, 'a>> {
     node.children().filter(Node::is_element)
 }
 
 /// Returns the first child element with this name.
-pub fn child<'a>(node: Node<'a, 'a>, name: &str) -> Option<Node<'a, 'a>> {
+pub(super) fn child<'a>(node: Node<'a, 'a>, name: &str) -> Option<Node<'a, 'a>> {
     elements(node).find(|child| child.tag_name().name() == name)
 }
 
 /// Returns the text directly in a node.
-pub fn text(node: Node<'_, '_>) -> String {
+pub(super) fn text(node: Node<'_, '_>) -> String {
     node.children()
         .filter(Node::is_text)
         .filter_map(|child| child.text())

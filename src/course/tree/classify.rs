@@ -6,7 +6,7 @@ use super::DiagramKind;
 
 /// The class of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub(super) enum Class {
     /// A notebook source.
     Deck,
     /// A diagram.
@@ -22,7 +22,7 @@ const DECK_EXTENSIONS: &[&str] = &["c", "cpp", "cs", "java", "md", "py", "rs", "
 const IMAGE_EXTENSIONS: &[&str] = &["png", "jpg", "jpeg", "gif", "svg"];
 
 /// Returns the kind of a diagram, or `None` if the file is not one.
-pub fn diagram_kind(path: &RelPath) -> Option<DiagramKind> {
+pub(crate) fn diagram_kind(path: &RelPath) -> Option<DiagramKind> {
     match classify(path) {
         Class::Diagram(kind) => Some(kind),
         _ => None,
@@ -30,7 +30,7 @@ pub fn diagram_kind(path: &RelPath) -> Option<DiagramKind> {
 }
 
 /// Returns the class of a file.
-pub fn classify(path: &RelPath) -> Class {
+pub(super) fn classify(path: &RelPath) -> Class {
     let extension = path.extension();
     let name = path.file_name();
     if matches!(extension, "pu" | "puml" | "plantuml") {

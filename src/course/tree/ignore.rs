@@ -59,13 +59,13 @@ fn matches(pattern: &LazyLock<Option<Regex>>, text: &str) -> bool {
 }
 
 /// Returns whether directories of this name are not scanned for sources.
-pub fn is_ignored_dir(name: &str) -> bool {
+pub(crate) fn is_ignored_dir(name: &str) -> bool {
     IGNORED_DIRS.contains(&name) || matches(&IGNORED_DIR_PATTERNS, name)
 }
 
 /// Returns whether a file is not a source. Only components below the course root count, since the location of the
 /// course does not matter.
-pub fn is_ignored(path: &RelPath) -> bool {
+pub(super) fn is_ignored(path: &RelPath) -> bool {
     let mut components = path.components().rev();
     let name = components.next().unwrap_or("");
     IGNORED_EXTENSIONS.contains(&path.extension())
@@ -74,7 +74,7 @@ pub fn is_ignored(path: &RelPath) -> bool {
 }
 
 /// Returns whether a file only serves other sources, and is never copied to outputs or shown to kernels.
-pub fn is_never_output(path: &RelPath) -> bool {
+pub(crate) fn is_never_output(path: &RelPath) -> bool {
     let mut components = path.components().rev();
     let name = components.next().unwrap_or("");
     matches(&NEVER_OUTPUT_FILES, name) || components.any(|dir| NEVER_OUTPUT_DIRS.contains(&dir))

@@ -13,7 +13,7 @@ use super::{DiagramKind, Listing, Texts, Topic, TopicFile, diagram_kind};
 const LEDGER: &str = ".clm-include";
 
 /// Returns the files that a topic includes, with their places in it. Files that exist in the topic take precedence.
-pub fn included(
+pub(super) fn included(
     reference: &TopicRef,
     topic: &Topic,
     listing: &Listing,

@@ -17,14 +17,14 @@ use crate::course::spec::{Spec, TopicRef};
 use crate::course::{Lang, Localized, ProgLang, RelPath};
 use crate::events::Diagnostic;
 
-pub use classify::diagram_kind;
-pub use ignore::{is_ignored_dir, is_never_output};
-pub use modules::simplified;
-pub use unread::Unread;
+pub(crate) use classify::diagram_kind;
+pub(crate) use ignore::{is_ignored_dir, is_never_output};
+pub(crate) use modules::simplified;
+pub(crate) use unread::Unread;
 
 /// All files and directories below the scan roots.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// The files.
     pub files: BTreeSet<RelPath>,
     /// The directories.
@@ -35,7 +35,7 @@ pub struct Listing {
 
 impl Listing {
     /// Returns the files in a directory and its subdirectories, in order.
-    pub fn below<'a>(&'a self, dir: &'a RelPath) -> impl Iterator<Item = &'a RelPath> {
+    pub(crate) fn below<'a>(&'a self, dir: &'a RelPath) -> impl Iterator<Item = &'a RelPath> {
         self.files
             .range(dir.clone()..)
             .skip_while(move |file| *file == dir)
@@ -46,7 +46,7 @@ impl Listing {
 
 /// The sources of a course.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tree {
+pub(crate) struct Tree {
     /// The sections, in order.
     pub sections: Vec<TreeSection>,
     /// The ids of topics that lack some decks, because these could not be read.
@@ -55,7 +55,7 @@ pub struct Tree {
 
 /// The sources of a section.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TreeSection {
+pub(crate) struct TreeSection {
     /// Its index in the specification.
     pub index: usize,
     /// Its topics that exist, in order.
@@ -64,7 +64,7 @@ pub struct TreeSection {
 
 /// The sources of a topic.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Topic {
+pub(crate) struct Topic {
     /// Its id.
     pub id: String,
     /// Its index in its section of the specification.
@@ -85,7 +85,7 @@ pub struct Topic {
 
 /// A file of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct TopicFile {
+pub(crate) struct TopicFile {
     /// Its path.
     pub path: RelPath,
     /// Its apparent path, relative to the course root, which differs from `path` if the topic includes the file.
@@ -94,7 +94,7 @@ pub struct TopicFile {
 
 /// A deck.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct DeckFile {
+pub(crate) struct DeckFile {
     /// Its file.
     pub path: RelPath,
     /// Its apparent path, as for [`TopicFile`].
@@ -113,7 +113,7 @@ pub struct DeckFile {
 
 /// The format of a diagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub enum DiagramKind {
+pub(crate) enum DiagramKind {
     /// PlantUML.
     Plantuml,
     /// draw.io.
@@ -122,7 +122,7 @@ pub enum DiagramKind {
 
 /// A diagram.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct DiagramFile {
+pub(crate) struct DiagramFile {
     /// Its file.
     pub path: RelPath,
     /// Its apparent path, as for [`TopicFile`].
@@ -135,7 +135,7 @@ pub struct DiagramFile {
 
 impl TopicFile {
     /// Returns a file that appears at its own path.
-    pub fn own(path: &RelPath) -> Self {
+    pub(crate) fn own(path: &RelPath) -> Self {
         Self {
             path: path.clone(),
             at: path.clone(),
@@ -145,7 +145,7 @@ impl TopicFile {
 
 impl Topic {
     /// Returns the files in the working directory of a deck's kernel, as pairs of source and path in that directory.
-    pub fn siblings(&self, deck: &DeckFile) -> Vec<(RelPath, RelPath)> {
+    pub(crate) fn siblings(&self, deck: &DeckFile) -> Vec<(RelPath, RelPath)> {
         let decks = self.decks.iter().map(|other| (&other.path, &other.at));
         let data = self.data.iter().map(|file| (&file.path, &file.at));
         let mut found: Vec<(RelPath, RelPath)> = decks
@@ -160,7 +160,7 @@ impl Topic {
     }
 
     /// Returns the source of an included file by its apparent path.
-    pub fn included_at(&self, at: &RelPath) -> Option<&RelPath> {
+    pub(crate) fn included_at(&self, at: &RelPath) -> Option<&RelPath> {
         let decks = self.decks.iter().map(|deck| (&deck.path, &deck.at));
         let files = self.data.iter().chain(&self.images);
         decks
@@ -171,7 +171,7 @@ impl Topic {
 }
 
 /// Returns the directories and files that contain the sources of a course; `None` is the course root itself.
-pub fn scan_roots(spec: &Spec) -> Vec<Option<RelPath>> {
+pub(crate) fn scan_roots(spec: &Spec) -> Vec<Option<RelPath>> {
     let mut roots: BTreeSet<Option<RelPath>> =
         RelPath::new("slides").ok().map(Some).into_iter().collect();
     for group in dir_groups(spec) {
@@ -207,7 +207,7 @@ pub fn scan_roots(spec: &Spec) -> Vec<Option<RelPath>> {
 }
 
 /// Returns all dir-groups: those of topics in order, then the global ones.
-pub fn dir_groups(spec: &Spec) -> impl Iterator<Item = &crate::course::spec::DirGroup> {
+pub(crate) fn dir_groups(spec: &Spec) -> impl Iterator<Item = &crate::course::spec::DirGroup> {
     spec.sections
         .iter()
         .flat_map(|section| &section.topics)
@@ -216,7 +216,7 @@ pub fn dir_groups(spec: &Spec) -> impl Iterator<Item = &crate::course::spec::Dir
 }
 
 /// Access to the content of files.
-pub trait Texts {
+pub(crate) trait Texts {
     /// Returns the bytes of a file, or `None` if it cannot be read.
     fn read(&self, path: &RelPath) -> Option<Arc<[u8]>>;
 
@@ -243,7 +243,7 @@ impl<F: Fn(&RelPath) -> Option<Arc<[u8]>>> Texts for F {
 }
 
 /// The title of a deck, or `None` if it has no header.
-pub type Titled = Result<Option<Localized>, NotText>;
+pub(crate) type Titled = Result<Option<Localized>, NotText>;
 
 /// The error that a deck is not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,7 +267,11 @@ pub fn title_of(bytes: &[u8]) -> Titled {
 }
 
 /// Finds the sources of all topics.
-pub fn discover(spec: &Spec, listing: &Listing, texts: &dyn Texts) -> (Tree, Vec<Diagnostic>) {
+pub(crate) fn discover(
+    spec: &Spec,
+    listing: &Listing,
+    texts: &dyn Texts,
+) -> (Tree, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
     let modules = modules::Modules::find(listing);
     let mut tree = Tree::default();

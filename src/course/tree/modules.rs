@@ -11,13 +11,13 @@ use super::Listing;
 use super::ignore::is_ignored_dir;
 
 /// The topics of all modules: `slides/<module>/<topic>`.
-pub struct Modules {
+pub(super) struct Modules {
     by_id: BTreeMap<String, Vec<RelPath>>,
 }
 
 impl Modules {
     /// Collects the topics of all modules, ordered by module and name.
-    pub fn find(listing: &Listing) -> Self {
+    pub(super) fn find(listing: &Listing) -> Self {
         let mut by_id: BTreeMap<String, Vec<RelPath>> = BTreeMap::new();
         let mut entries: Vec<&RelPath> = listing
             .dirs
@@ -36,7 +36,7 @@ impl Modules {
     }
 
     /// Returns the path of a topic. If there are several, it is the first.
-    pub fn resolve(&self, reference: &TopicRef) -> Option<&RelPath> {
+    pub(super) fn resolve(&self, reference: &TopicRef) -> Option<&RelPath> {
         self.all(reference).first().copied()
     }
 
@@ -50,7 +50,7 @@ impl Modules {
     }
 
     /// Returns the warning about a topic with several paths.
-    pub fn ambiguous(&self, reference: &TopicRef) -> Option<Diagnostic> {
+    pub(super) fn ambiguous(&self, reference: &TopicRef) -> Option<Diagnostic> {
         let all = self.all(reference);
         let (first, others) = all.split_first().filter(|(_, others)| !others.is_empty())?;
         let others: Vec<String> = others.iter().map(|path| format!("`{path}`")).collect();
@@ -64,7 +64,7 @@ impl Modules {
     }
 
     /// Returns the error about a topic that does not exist.
-    pub fn not_found(&self, reference: &TopicRef) -> Diagnostic {
+    pub(super) fn not_found(&self, reference: &TopicRef) -> Diagnostic {
         let elsewhere = self.by_id.get(&reference.id);
         let id = &reference.id;
         if let (Some(module), Some(other)) =
@@ -115,7 +115,7 @@ fn is_topic_place(path: &RelPath) -> bool {
 }
 
 /// Returns the id in a name such as `topic_100_my_id.py`: the part after the second `_`, up to the last dot.
-pub fn simplified(name: &str) -> Option<String> {
+pub(crate) fn simplified(name: &str) -> Option<String> {
     let stem = name.rfind('.').map_or(name, |dot| &name[..dot]);
     let id = stem.splitn(3, '_').nth(2)?;
     (!id.is_empty()).then(|| id.to_owned())

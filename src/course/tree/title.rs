@@ -20,7 +20,7 @@ static ENGLISH: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 /// Returns the title in a deck's text, or `None` if it has no header.
-pub fn title(text: &str) -> Option<Localized> {
+pub(super) fn title(text: &str) -> Option<Localized> {
     let capture = |pattern: &LazyLock<Option<Regex>>| {
         let pattern = pattern.as_ref()?;
         pattern.captures(text)

@@ -21,11 +21,11 @@ use super::{
 
 /// The counter of deck numbers in a section.
 #[derive(Default)]
-pub struct Numbers(u32);
+pub(super) struct Numbers(u32);
 
 impl Numbers {
     /// Returns how many numbers were assigned.
-    pub fn given(&self) -> u32 {
+    pub(super) fn given(&self) -> u32 {
         self.0
     }
 
@@ -36,7 +36,7 @@ impl Numbers {
 }
 
 /// Finds the files of a topic.
-pub struct Finder<'a> {
+pub(super) struct Finder<'a> {
     pub spec: &'a Spec,
     pub listing: &'a Listing,
     pub texts: &'a dyn Texts,
@@ -45,7 +45,7 @@ pub struct Finder<'a> {
 
 impl Finder<'_> {
     /// Finds the files; decks get the next numbers.
-    pub fn find(
+    pub(super) fn find(
         &self,
         position: usize,
         path: &RelPath,

@@ -11,11 +11,11 @@ use super::modules::simplified;
 use super::{Listing, Topic};
 
 /// A directory that could not be read; `None` is the course root.
-pub type Unread = Option<RelPath>;
+pub(crate) type Unread = Option<RelPath>;
 
 impl Listing {
     /// Fills in the content of directories that cannot be read now, from an earlier listing in which they could be.
-    pub fn fill(&mut self, last: &Self) {
+    pub(crate) fn fill(&mut self, last: &Self) {
         let is_known = |dir: &Unread| {
             let is_listed = |dir: &RelPath| last.dirs.contains(dir) || last.files.contains(dir);
             let is_near = |other: &Unread| holds(other, dir) || holds(dir, other);

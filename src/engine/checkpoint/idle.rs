@@ -10,7 +10,7 @@ use super::super::settled::Settled;
 
 /// A course of which everything is up to date.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Idle {
+pub(crate) struct Idle {
     /// How many actions are up to date.
     pub fresh: u64,
     /// What there is to say about them and about the course.
@@ -48,7 +48,7 @@ impl Idle {
     }
 
     /// How a build of it ends.
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         Counts {
             fresh: self.fresh,
             ..Counts::default()
@@ -56,7 +56,7 @@ impl Idle {
     }
 
     /// Reports a run that had nothing to do.
-    pub fn report(&self, events: &Events, run: i64, trigger: &str, duration: Duration) {
+    pub(crate) fn report(&self, events: &Events, run: i64, trigger: &str, duration: Duration) {
         events.emit(Event::RunStarted {
             run,
             trigger: trigger.to_owned(),

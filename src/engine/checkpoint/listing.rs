@@ -20,12 +20,12 @@ fn file(course: &Course) -> StateFile {
 }
 
 /// Whether others than those of the checkpoint were written.
-pub fn is_kept(course: &Course) -> bool {
+pub(crate) fn is_kept(course: &Course) -> bool {
     file(course).path().exists()
 }
 
 /// Writes them. Returns false if that is not possible.
-pub fn keep(course: &Course, listing: &Listing) -> bool {
+pub(crate) fn keep(course: &Course, listing: &Listing) -> bool {
     let body = (VERSION, &listing.files, &listing.dirs);
     let Ok(body) = postcard::to_allocvec(&body) else {
         return false;
@@ -34,13 +34,17 @@ pub fn keep(course: &Course, listing: &Listing) -> bool {
 }
 
 /// Removes them: the checkpoint has the same ones now.
-pub fn forget(course: &Course) {
+pub(crate) fn forget(course: &Course) {
     // That it is not there is what is wanted; otherwise it says the same.
     let _ = std::fs::remove_file(file(course).path());
 }
 
 /// The last ones; none when they are not known.
-pub fn last(course: &Course, specified: &Specified, renderers: &Renderers) -> Option<Listing> {
+pub(crate) fn last(
+    course: &Course,
+    specified: &Specified,
+    renderers: &Renderers,
+) -> Option<Listing> {
     let sections = match file(course).read() {
         Ok(sections) => sections,
         Err(error) if files::is_gone(&error) => {

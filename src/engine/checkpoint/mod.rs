@@ -46,7 +46,7 @@ pub(super) use resume::{Resumed, to_bytes};
 const VERSION: u32 = 5;
 
 /// Where the checkpoint of a course is, and what it must be made of.
-pub struct Checkpoint<'a> {
+pub(crate) struct Checkpoint<'a> {
     course: &'a Course,
     basis: Digest,
     specification: Digest,
@@ -64,7 +64,7 @@ pub(super) struct Parts<'a> {
 }
 
 /// How a course compares with its checkpoint.
-pub enum Comparison {
+pub(crate) enum Comparison {
     /// Nothing changed, and a run that had nothing to do was reported.
     UpToDate,
     /// Something changed.
@@ -74,7 +74,7 @@ pub enum Comparison {
 }
 
 /// What changed since a checkpoint was written, and what did not.
-pub struct Changed {
+pub(crate) struct Changed {
     /// Files that are not as they were (absolute), whatever they are.
     pub(super) paths: Vec<PathBuf>,
     /// Files that were read, and are as they were; none for those that were looked for and are not there.
@@ -147,7 +147,7 @@ struct Output<'a> {
 
 impl<'a> Checkpoint<'a> {
     /// The checkpoint of a course with these tools.
-    pub fn new(course: &'a Course, specified: &Specified, renderers: &Renderers) -> Self {
+    pub(crate) fn new(course: &'a Course, specified: &Specified, renderers: &Renderers) -> Self {
         let tools = fingerprints(renderers);
         let kernels: BTreeMap<_, _> = tools.kernels.iter().collect();
         let program = std::env::current_exe()
@@ -176,7 +176,7 @@ impl<'a> Checkpoint<'a> {
     }
 
     /// Compares the course with the checkpoint. If nothing changed, reports a run that had nothing to do.
-    pub fn compare(&self, trigger: &str, events: &Events) -> Comparison {
+    pub(crate) fn compare(&self, trigger: &str, events: &Events) -> Comparison {
         let started = Instant::now();
         let Some(compared) = self.look() else {
             return Comparison::Unknown;
@@ -191,7 +191,7 @@ impl<'a> Checkpoint<'a> {
     }
 
     /// What changed, for a build that does not ask for everything.
-    pub fn changed(&self) -> Option<Changed> {
+    pub(crate) fn changed(&self) -> Option<Changed> {
         self.look()?.changed
     }
 

@@ -13,7 +13,7 @@ use super::super::snapshot::now_ns;
 use super::split;
 
 /// Directories (relative to the course root), each with a digest of its names and the stamp with which it has these.
-pub type KnownNames = HashMap<String, (Digest, Option<Stamp>)>;
+pub(crate) type KnownNames = HashMap<String, (Digest, Option<Stamp>)>;
 
 /// What is in a directory of sources.
 pub(super) struct Found {

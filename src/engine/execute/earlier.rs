@@ -7,7 +7,7 @@ use crate::events::Status;
 
 /// What the interrupted parts of a run did.
 #[derive(Clone, Debug, Default)]
-pub struct Earlier {
+pub(crate) struct Earlier {
     /// How actions ended.
     pub statuses: HashMap<String, Status>,
     /// How many outputs were removed.

@@ -16,7 +16,7 @@ use super::{ActionState, Answer, Execution, LEASE_MS, Running, millis};
 
 /// Jobs that run. They outlive a round: when something changes, the round ends, and the next one takes them over.
 #[derive(Default)]
-pub struct InFlight {
+pub(crate) struct InFlight {
     /// Everything that workers were asked.
     pub(super) workers: JoinSet<Answer>,
     /// What of that is needed, or may be.
@@ -31,7 +31,7 @@ pub struct InFlight {
 
 impl InFlight {
     /// Ends everything.
-    pub async fn shutdown(&mut self) {
+    pub(crate) async fn shutdown(&mut self) {
         self.workers.shutdown().await;
         self.running.clear();
         self.cancelled.clear();

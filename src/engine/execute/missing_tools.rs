@@ -7,7 +7,7 @@ use crate::plan::Action;
 
 /// What was not made for want of tools.
 #[derive(Debug, Default)]
-pub struct MissingTools(BTreeMap<Tool, BTreeMap<String, Missed>>);
+pub(crate) struct MissingTools(BTreeMap<Tool, BTreeMap<String, Missed>>);
 
 /// What is said about a tool: the message and the hint.
 type Tool = (String, Option<String>);
@@ -31,7 +31,7 @@ impl MissingTools {
     }
 
     /// One error for each tool.
-    pub fn take(&mut self) -> Vec<Diagnostic> {
+    pub(crate) fn take(&mut self) -> Vec<Diagnostic> {
         let all = std::mem::take(&mut self.0).into_iter();
         all.map(|((message, hint), missed)| {
             let sources: BTreeSet<&str> = missed.values().map(|m| m.source.as_str()).collect();

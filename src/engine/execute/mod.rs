@@ -6,7 +6,7 @@ mod in_flight;
 mod local;
 mod missing_tools;
 mod report;
-pub mod request;
+pub(super) mod request;
 mod restore;
 mod worker;
 
@@ -35,10 +35,10 @@ use super::settled::{Found, Settled};
 use super::snapshot::{Snapshot, now_ns};
 use super::staging::Staging;
 
-pub use earlier::Earlier;
-pub use in_flight::InFlight;
+pub(super) use earlier::Earlier;
+pub(super) use in_flight::InFlight;
 use local::Made;
-pub use missing_tools::MissingTools;
+pub(super) use missing_tools::MissingTools;
 use report::Failing;
 use restore::Restorable;
 
@@ -54,7 +54,7 @@ const UNRECORDED: usize = 256;
 const ATTEMPTS: u32 = 3;
 
 /// Everything a round works with.
-pub struct Round<'a> {
+pub(super) struct Round<'a> {
     /// What should exist.
     pub plan: &'a Plan,
     /// How its actions are made.
@@ -86,7 +86,7 @@ pub struct Round<'a> {
 }
 
 /// What stays the same over the rounds of a run.
-pub struct Session<'a> {
+pub(super) struct Session<'a> {
     /// The records.
     pub store: &'a Store,
     /// The workers.
@@ -145,7 +145,7 @@ type Answer = (JobId, Result<Outcome, WorkerError>);
 
 /// What a round leaves to do.
 #[derive(Debug, Default)]
-pub struct Ended {
+pub(super) struct Ended {
     /// Inputs changed while it ran: plan again.
     pub again: bool,
     /// Something was reported as an error.
@@ -187,7 +187,7 @@ struct Execution<'r, 'a> {
 
 impl<'a> Round<'a> {
     /// Does everything there is to do.
-    pub async fn run(&mut self) -> Result<Ended> {
+    pub(super) async fn run(&mut self) -> Result<Ended> {
         let mut execution = Execution {
             schedule: self.schedule(),
             queued: HashMap::new(),

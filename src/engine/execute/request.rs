@@ -24,7 +24,7 @@ use crate::worker::{Request, Work};
 use super::super::decide::Results;
 
 /// The request for the action of a recipe, or none when a result it needs is damaged in the store.
-pub fn request(
+pub(crate) fn request(
     id: u64,
     recipe: &Recipe,
     upstream: &[&Results],
@@ -97,7 +97,7 @@ pub fn request(
 }
 
 /// The data URLs of images; none when one of them is not what it was when it was planned.
-pub fn data_urls(
+pub(crate) fn data_urls(
     images: &[InlineImage],
     upstream: &[&Results],
     root: &Path,
@@ -160,7 +160,7 @@ fn executed(upstream: &[&Results], store: &Store) -> Result<Option<Executed>> {
 ///
 /// Diagnostics of an execution are kept relative to the code cells, so that an edit of the prose above does not
 /// make a remembered error point to the wrong line.
-pub fn to_remembered(recipe: &Recipe, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+pub(crate) fn to_remembered(recipe: &Recipe, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let Some(cells) = executed_cells(recipe) else {
         return diagnostics;
     };
@@ -179,7 +179,7 @@ pub fn to_remembered(recipe: &Recipe, mut diagnostics: Vec<Diagnostic>) -> Vec<D
 }
 
 /// The reverse of [`to_remembered`], for the deck as it is now.
-pub fn from_remembered(
+pub(crate) fn from_remembered(
     recipes: &Recipes<'_>,
     index: ActionIndex,
     mut diagnostics: Vec<Diagnostic>,
@@ -205,7 +205,7 @@ pub fn from_remembered(
 }
 
 /// What the author can do about an error that its worker gave no hint for.
-pub fn with_hints(kind: ActionKind, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+pub(crate) fn with_hints(kind: ActionKind, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     for diagnostic in &mut diagnostics {
         if diagnostic.severity != Severity::Error || diagnostic.hint.is_some() {
             continue;
@@ -229,7 +229,7 @@ fn executed_cells(recipe: &Recipe) -> Option<&[ExecutionCell]> {
 }
 
 /// Files that the worker itself reads while it runs: if they change meanwhile, what it made is not known.
-pub fn files_read_by_worker(recipe: &Recipe) -> Vec<&crate::course::RelPath> {
+pub(crate) fn files_read_by_worker(recipe: &Recipe) -> Vec<&crate::course::RelPath> {
     match &recipe.make {
         Make::Execute(work) => work.files.iter().map(|(source, _)| source).collect(),
         _ => Vec::new(),

@@ -156,7 +156,7 @@ impl Execution<'_, '_> {
                 match place {
                     Prepared::Staged(output) => staged.push(output),
                     // What is refused is reported with the action.
-                    Prepared::Unchanged(..) | Prepared::Refused(_) => {}
+                    Prepared::Unchanged(..) | Prepared::Refused => {}
                     Prepared::Failed(failure) => fail(failure),
                 }
             }

@@ -39,7 +39,7 @@ impl Publisher {
     }
 
     /// Creates an empty directory that the course asks for.
-    pub fn publish_dir(&mut self, destination: &str) -> Result<()> {
+    pub(crate) fn publish_dir(&mut self, destination: &str) -> Result<()> {
         self.make_dir(&self.file(destination))
     }
 
@@ -210,7 +210,7 @@ impl Publisher {
     }
 
     /// Removes the directories that became empty, up to the output root.
-    pub fn remove_empty_dirs(&self, file: &Path) {
+    pub(crate) fn remove_empty_dirs(&self, file: &Path) {
         for dir in file.ancestors().skip(1) {
             let is_root = self.allowed.iter().any(|allowed| allowed == dir);
             if is_root || std::fs::remove_dir(dir).is_err() {

@@ -16,7 +16,7 @@ use super::{Publisher, SOURCES};
 
 /// Files in the source tree that clm wrote, by path below the course root.
 #[derive(Debug, Default)]
-pub struct WrittenBack {
+pub(crate) struct WrittenBack {
     /// Those that have the bytes that were written.
     pub unchanged: HashSet<String>,
     /// Those of which it is not known whether they have: neither sources nor outputs can be concluded from them.
@@ -25,12 +25,12 @@ pub struct WrittenBack {
 
 impl Publisher {
     /// Directories of outputs, absolute.
-    pub fn output_roots(&self) -> impl Iterator<Item = &PathBuf> {
+    pub(crate) fn output_roots(&self) -> impl Iterator<Item = &PathBuf> {
         self.allowed.iter().skip(1)
     }
 
     /// The directories of outputs up to their output roots.
-    pub fn dirs_of(&self, outputs: &HashSet<Arc<str>>) -> HashSet<PathBuf> {
+    pub(crate) fn dirs_of(&self, outputs: &HashSet<Arc<str>>) -> HashSet<PathBuf> {
         let mut dirs = HashSet::new();
         for output in outputs {
             let file = self.file(output);
@@ -45,7 +45,7 @@ impl Publisher {
     }
 
     /// Whether a path that something happened to is an output as the ledger says, or a file that is none of ours.
-    pub fn is_as_recorded(&mut self, file: &Path) -> Result<bool> {
+    pub(crate) fn is_as_recorded(&mut self, file: &Path) -> Result<bool> {
         let path = name_of(&self.root, file);
         match self.digest_of(&path)? {
             Some(digest) => self.is_fresh(&path.into(), digest),
@@ -54,7 +54,7 @@ impl Publisher {
     }
 
     /// The outputs directly in these directories that are not as they were written.
-    pub fn touched_in(&mut self, dirs: &HashSet<PathBuf>) -> Result<BTreeSet<PathBuf>> {
+    pub(crate) fn touched_in(&mut self, dirs: &HashSet<PathBuf>) -> Result<BTreeSet<PathBuf>> {
         self.recall()?;
         let outputs: Vec<_> = self.outputs().collect();
         let touched = parallel::map(&outputs, |(path, record)| {
@@ -67,7 +67,7 @@ impl Publisher {
 
     /// The files in the source tree that clm wrote: rendered diagrams, which are no sources as long as they are unchanged.
     #[tracing::instrument(level = "debug", name = "stat", skip_all)]
-    pub fn written_back(&self) -> WrittenBack {
+    pub(crate) fn written_back(&self) -> WrittenBack {
         let written: Vec<&Arc<str>> = self.among_sources.iter().collect();
         let states = parallel::map(&written, |path| {
             let record = self.ledger.known().get(&***path);

@@ -18,7 +18,7 @@ use super::super::snapshot::now_ns;
 use super::{Publisher, there};
 
 /// The name of a manifest, in the directory of a target.
-pub const NAME: &str = ".clm-manifest.json";
+pub(crate) const NAME: &str = ".clm-manifest.json";
 /// No manifest is as large as this.
 const MAX_SIZE: u64 = 1 << 30;
 
@@ -129,7 +129,7 @@ impl Publisher {
     }
 
     /// Before the manifest of a target is written: moves aside what is there, unless it is a manifest.
-    pub fn make_way_for_manifest(&self, dir: &Path) -> Result<()> {
+    pub(crate) fn make_way_for_manifest(&self, dir: &Path) -> Result<()> {
         let file = dir.join(NAME);
         match there::metadata(&file) {
             Ok(Some(found)) if found.is_file() && List::read(&file).is_some() => Ok(()),
@@ -139,14 +139,14 @@ impl Publisher {
     }
 
     /// Whether an output was found in its place, and nothing proves that clm wrote it.
-    pub fn is_adopted(&self, destination: &str) -> Result<bool> {
+    pub(crate) fn is_adopted(&self, destination: &str) -> Result<bool> {
         let record = self.recorded(destination)?;
         Ok(record.is_some_and(|record| record.is_adopted))
     }
 
     /// Takes files over that the manifest of a target lists for this specification and that the ledger does not know, if they
     /// have the bytes that it lists: then they can be removed when nothing makes them any more. Gives how many they are.
-    pub fn take_over(&mut self, target_root: &str, spec_name: &str) -> Result<usize> {
+    pub(crate) fn take_over(&mut self, target_root: &str, spec_name: &str) -> Result<usize> {
         let list = self.lists.of(&self.file(target_root));
         if list.spec != spec_name || list.files.is_empty() {
             return Ok(0);

@@ -31,13 +31,13 @@ use super::sources::OutputPaths;
 use aside::Aside;
 use listed::Lists;
 
-pub use intact::WrittenBack;
-pub use listed::NAME as MANIFEST;
-pub use place::Failure;
-pub use stage::{Content, Output, Prepared, Staged};
+pub(super) use intact::WrittenBack;
+pub(super) use listed::NAME as MANIFEST;
+pub(super) use place::Failure;
+pub(super) use stage::{Content, Output, Prepared, Staged};
 
 /// Where a publisher works.
-pub struct Place<'a> {
+pub(crate) struct Place<'a> {
     /// The course root.
     pub root: &'a Path,
     /// Where outputs may lie besides.
@@ -51,7 +51,7 @@ pub struct Place<'a> {
 }
 
 /// The outputs of one course on disk.
-pub struct Publisher {
+pub(crate) struct Publisher {
     root: PathBuf,
     /// Directories that outputs may lie in: the course root and the output roots.
     allowed: Vec<PathBuf>,
@@ -81,7 +81,7 @@ pub struct Publisher {
 
 /// Files in the source tree that we wrote, with their digests: a watch asks whether a change there is the author's.
 #[derive(Clone, Default)]
-pub struct OwnFiles(Arc<Mutex<Own>>);
+pub(crate) struct OwnFiles(Arc<Mutex<Own>>);
 
 #[derive(Default)]
 struct Own {
@@ -100,7 +100,7 @@ impl OwnFiles {
     }
 
     /// The digest of what we wrote there last.
-    pub fn digest(&self, file: &Path) -> Option<Digest> {
+    pub(crate) fn digest(&self, file: &Path) -> Option<Digest> {
         let own = lock(&self.0);
         let path = file.strip_prefix(&own.root).ok()?.to_str()?;
         own.digests.get(path).copied()
@@ -114,7 +114,7 @@ const MANY: usize = 512;
 
 impl Publisher {
     /// A publisher with the ledger of earlier runs.
-    pub fn new(
+    pub(crate) fn new(
         place: Place<'_>,
         store: Store,
         own: OwnFiles,
@@ -148,7 +148,7 @@ impl Publisher {
     }
 
     /// Takes the ledger as it is in the records now.
-    pub fn reload(&mut self) -> Result<()> {
+    pub(crate) fn reload(&mut self) -> Result<()> {
         let ledger = self.store.outputs(&mut |path| self.names.of(path))?;
         self.among_sources.clear();
         for (path, record) in &ledger {
@@ -162,7 +162,7 @@ impl Publisher {
     }
 
     /// Before a run: whether files of others that stand where outputs belong are to stay there.
-    pub fn begin_run(&mut self, keeps_foreign: bool) {
+    pub(crate) fn begin_run(&mut self, keeps_foreign: bool) {
         self.keeps_foreign = keeps_foreign;
         self.wanted = None;
         // What could not be made then may be possible now.
@@ -170,28 +170,28 @@ impl Publisher {
     }
 
     /// Tells every output path of the course as it is planned now.
-    pub fn plan(&mut self, wanted: &OutputPaths) {
+    pub(crate) fn plan(&mut self, wanted: &OutputPaths) {
         self.wanted = Some(Arc::clone(wanted));
     }
 
     /// Tells of files that were moved aside since this was last asked.
-    pub fn take_replaced(&mut self) -> Option<Diagnostic> {
+    pub(crate) fn take_replaced(&mut self) -> Option<Diagnostic> {
         self.aside.take_warning()
     }
 
     /// Every output with its record, of all scopes.
-    pub fn into_ledger(self) -> Recalled<OutputRecord> {
+    pub(crate) fn into_ledger(self) -> Recalled<OutputRecord> {
         self.ledger
     }
 
     /// Forgets what the records tell as well when they are asked. They must have everything that was written.
-    pub fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.ledger.release(|path| path.starts_with(SOURCES));
         self.asked = 0;
     }
 
     /// Has the whole ledger in memory: for whoever looks at all of it.
-    pub fn recall(&mut self) -> Result<()> {
+    pub(crate) fn recall(&mut self) -> Result<()> {
         if !self.ledger.is_whole() {
             let all = self.store.outputs(&mut |path| self.names.of(path))?;
             self.ledger.fill(all);
@@ -210,19 +210,19 @@ impl Publisher {
     }
 
     /// Takes other output roots, when the specification changed.
-    pub fn allow(&mut self, output_roots: &[PathBuf]) {
+    pub(crate) fn allow(&mut self, output_roots: &[PathBuf]) {
         self.allowed.truncate(1);
         self.allowed.extend(output_roots.iter().cloned());
         self.checked_dirs.clear();
     }
 
     /// The file of an output path (relative to the course root, or absolute).
-    pub fn file(&self, destination: &str) -> PathBuf {
+    pub(crate) fn file(&self, destination: &str) -> PathBuf {
         self.root.join(destination)
     }
 
     /// Whether a path may be an output, or a directory with outputs in it.
-    pub fn has_outputs_at(&self, path: &str) -> bool {
+    pub(crate) fn has_outputs_at(&self, path: &str) -> bool {
         let file = self.file(path);
         self.output_roots()
             .any(|root| file.starts_with(root) || root.starts_with(&file))
@@ -230,7 +230,7 @@ impl Publisher {
     }
 
     /// Every output of this scope with its record, as far as they are in memory: all of them after [`Self::recall`].
-    pub fn outputs(&self) -> impl Iterator<Item = (&Arc<str>, &OutputRecord)> {
+    pub(crate) fn outputs(&self) -> impl Iterator<Item = (&Arc<str>, &OutputRecord)> {
         let known = self.ledger.known();
         let all = known.iter();
         all.filter(|(_, record)| record.scope == self.scope)
@@ -238,7 +238,7 @@ impl Publisher {
 
     /// Looks at the outputs again that were written so shortly before they were recorded that their stamps prove nothing,
     /// so that the next run can rely on them.
-    pub fn confirm(&mut self) {
+    pub(crate) fn confirm(&mut self) {
         let doubtful: Vec<(Arc<str>, OutputRecord)> = self
             .outputs()
             .filter(|(_, record)| !record.file.is_reliable())
@@ -268,14 +268,14 @@ impl Publisher {
     }
 
     /// The digest that an output has by the ledger.
-    pub fn digest_of(&self, destination: &str) -> Result<Option<Digest>> {
+    pub(crate) fn digest_of(&self, destination: &str) -> Result<Option<Digest>> {
         let record = self.recorded(destination)?;
         Ok(record.map(|record| record.file.digest))
     }
 
     /// Whether an output is on disk with these bytes, and known as ours. Reads the file only when its stamp
     /// differs from that of the ledger.
-    pub fn is_fresh(&mut self, destination: &Arc<str>, digest: Digest) -> Result<bool> {
+    pub(crate) fn is_fresh(&mut self, destination: &Arc<str>, digest: Digest) -> Result<bool> {
         if !self.ledger.is_whole() {
             self.asked += 1;
             if self.asked > MANY {
@@ -313,7 +313,7 @@ impl Publisher {
 
     /// Whether a file of the author stands there: one in the source tree that we did not write. Only
     /// `img-generated` directories are ours to write in.
-    pub fn is_refused(&self, destination: &str) -> bool {
+    pub(crate) fn is_refused(&self, destination: &str) -> bool {
         destination.starts_with(SOURCES)
             && !destination.contains("/img-generated/")
             && !self.among_sources.contains(destination)
@@ -353,7 +353,7 @@ impl Publisher {
     }
 
     /// Paths in the source tree that we wrote, whoever changed them since.
-    pub fn among_sources(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn among_sources(&self) -> impl Iterator<Item = &str> {
         self.among_sources.iter().map(|path| &**path)
     }
 }

@@ -16,7 +16,7 @@ use super::{Publisher, Staged};
 
 /// An output that could not be put into its place.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The action that makes it.
     pub action: Arc<str>,
     /// Why.
@@ -43,7 +43,7 @@ impl Failure {
 impl Publisher {
     /// Moves prepared outputs to their places, with two writes to the ledger for all of them. Gives those that cannot be
     /// there.
-    pub fn place(&mut self, staged: Vec<Staged>) -> Result<Vec<Failure>> {
+    pub(crate) fn place(&mut self, staged: Vec<Staged>) -> Result<Vec<Failure>> {
         if staged.is_empty() {
             return Ok(Vec::new());
         }

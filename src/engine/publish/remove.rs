@@ -14,7 +14,10 @@ impl Publisher {
     /// Removes outputs of this scope that are not `wanted`, if they are still as we wrote them.
     ///
     /// Returns how many were removed, and a warning for each that stays.
-    pub fn remove_others(&mut self, wanted: &HashSet<Arc<str>>) -> Result<(u64, Vec<Diagnostic>)> {
+    pub(crate) fn remove_others(
+        &mut self,
+        wanted: &HashSet<Arc<str>>,
+    ) -> Result<(u64, Vec<Diagnostic>)> {
         self.recall()?;
         let gone: Vec<(Arc<str>, OutputRecord)> = self
             .outputs()

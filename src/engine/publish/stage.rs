@@ -19,7 +19,7 @@ use super::{Failure, Publisher};
 
 /// Where the bytes of an output come from.
 #[derive(Clone, Debug)]
-pub enum Content {
+pub(crate) enum Content {
     /// A blob of the store.
     Blob,
     /// Bytes in memory.
@@ -29,7 +29,7 @@ pub enum Content {
 }
 
 /// Something that is to lie in some places.
-pub struct Output<'a> {
+pub(crate) struct Output<'a> {
     /// Paths relative to the course root, or absolute.
     pub destinations: &'a [Arc<str>],
     /// What its bytes must have.
@@ -41,19 +41,19 @@ pub struct Output<'a> {
 }
 
 /// An output at one of its places: it is ready, or will not be written.
-pub enum Prepared {
+pub(crate) enum Prepared {
     /// It is to be moved to its place.
     Staged(Staged),
     /// The bytes were there already; what the ledger is to say of them.
     Unchanged(Written),
     /// A file of the author stands there, which is never overwritten.
-    Refused(Arc<str>),
+    Refused,
     /// It cannot be written.
     Failed(Failure),
 }
 
 /// An output beside the output tree.
-pub struct Staged {
+pub(crate) struct Staged {
     pub(super) destination: Arc<str>,
     pub(super) path: PathBuf,
     pub(super) record: OutputRecord,
@@ -80,7 +80,7 @@ impl Publisher {
     /// For every output, how it is at each of its places; none when its content is not what its digest says: a damaged
     /// blob, or a source that changed meanwhile.
     #[tracing::instrument(level = "debug", name = "write", skip_all)]
-    pub fn prepare(&mut self, outputs: &[Output<'_>]) -> Result<Vec<Option<Vec<Prepared>>>> {
+    pub(crate) fn prepare(&mut self, outputs: &[Output<'_>]) -> Result<Vec<Option<Vec<Prepared>>>> {
         let mut impossible = HashMap::new();
         for output in outputs {
             for destination in output.destinations {
@@ -165,7 +165,7 @@ impl Publisher {
                 continue;
             }
             if self.is_refused(destination) {
-                places.push(Prepared::Refused(Arc::clone(destination)));
+                places.push(Prepared::Refused);
                 continue;
             }
             if there.is_foreign() && self.keeps_foreign {

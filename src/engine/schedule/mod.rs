@@ -4,8 +4,6 @@
 //! ([`Schedule::next`]), does that, and reports how it went with one of the other methods.
 
 mod queue;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -15,14 +13,14 @@ use crate::store::JobId;
 
 use super::decide::Results;
 use queue::Queue;
-pub use queue::Urgency;
+pub(super) use queue::Urgency;
 
 /// Up to how many jobs the store is asked for at once: it leases the first that no other process has.
 const LEASED_AMONG: usize = 16;
 
 /// How an action stands. [`Schedule::set`] is the only function that changes it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum ActionState {
+pub(super) enum ActionState {
     /// It is not asked for. Final.
     Unselected,
     /// An action before it has not ended.
@@ -52,7 +50,7 @@ pub enum ActionState {
 
 impl ActionState {
     /// Its results; none while it has none.
-    pub fn results(&self) -> Option<&Results> {
+    pub(super) fn results(&self) -> Option<&Results> {
         match self {
             Self::UpToDate(results) | Self::Unchanged(results) | Self::Unplaced(results) => {
                 Some(results)
@@ -62,7 +60,7 @@ impl ActionState {
     }
 
     /// Whether it does not change any more in this round.
-    pub fn is_final(&self) -> bool {
+    pub(super) fn is_final(&self) -> bool {
         !matches!(
             self,
             Self::Waiting | Self::Ready | Self::Checking | Self::Queued(_) | Self::Running(_)
@@ -72,7 +70,7 @@ impl ActionState {
 
 /// What the scheduler has to know of an action.
 #[derive(Clone, Debug)]
-pub struct Node<'a> {
+pub(super) struct Node<'a> {
     /// What it does.
     pub kind: ActionKind,
     /// The actions whose results it needs. All of them have lower indices.
@@ -87,7 +85,7 @@ pub struct Node<'a> {
 
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub(super) enum Effect {
     /// These ended without having been compared with the records: as unchanged, blocked or superseded. Report them.
     Report(Vec<ActionIndex>),
     /// Compare these with the records. Then report each as up to date, failed or superseded, or queue it.
@@ -109,7 +107,7 @@ pub enum Effect {
 
 /// What became of a job that was queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Enqueued {
+pub(super) enum Enqueued {
     /// It waits for a worker.
     Waits,
     /// It runs since an earlier round, and goes on.
@@ -121,7 +119,7 @@ pub enum Enqueued {
 
 /// Jobs of an earlier round that was interrupted.
 #[derive(Debug, Default)]
-pub struct InFlight {
+pub(super) struct InFlight {
     /// Jobs that run.
     pub running: HashSet<JobId>,
     /// Jobs that were queued, and have not started.
@@ -132,7 +130,7 @@ pub struct InFlight {
 
 /// The actions of one round.
 #[derive(Debug)]
-pub struct Schedule<'a> {
+pub(super) struct Schedule<'a> {
     nodes: Vec<Node<'a>>,
     states: Vec<ActionState>,
     /// The actions that wait for each one.
@@ -158,7 +156,7 @@ pub struct Schedule<'a> {
 
 impl<'a> Schedule<'a> {
     /// Begins with actions in an order in which each comes after those that it waits for.
-    pub fn new(nodes: Vec<Node<'a>>, earlier: InFlight) -> Self {
+    pub(super) fn new(nodes: Vec<Node<'a>>, earlier: InFlight) -> Self {
         let mut consumers = vec![Vec::new(); nodes.len()];
         for (index, node) in nodes.iter().enumerate() {
             for before in node.after {
@@ -198,12 +196,12 @@ impl<'a> Schedule<'a> {
     }
 
     /// How an action stands.
-    pub fn state(&self, index: ActionIndex) -> &ActionState {
+    pub(super) fn state(&self, index: ActionIndex) -> &ActionState {
         &self.states[index]
     }
 
     /// The results of the actions that one waits for, in their order, without those that have none.
-    pub fn upstream(&self, index: ActionIndex) -> Vec<&Results> {
+    pub(super) fn upstream(&self, index: ActionIndex) -> Vec<&Results> {
         let after = self.nodes[index].after.iter();
         after
             .filter_map(|before| self.states[*before].results())
@@ -211,7 +209,7 @@ impl<'a> Schedule<'a> {
     }
 
     /// The first action without results that an action waits for, itself or through others.
-    pub fn blocked_by(&self, index: ActionIndex) -> Option<ActionIndex> {
+    pub(super) fn blocked_by(&self, index: ActionIndex) -> Option<ActionIndex> {
         let mut after = self.nodes[index].after.iter();
         let before = *after.find(|before| self.states[**before].results().is_none())?;
         match self.states[before] {
@@ -221,27 +219,27 @@ impl<'a> Schedule<'a> {
     }
 
     /// The actions that wait for one.
-    pub fn consumers(&self, index: ActionIndex) -> &[ActionIndex] {
+    pub(super) fn consumers(&self, index: ActionIndex) -> &[ActionIndex] {
         &self.consumers[index]
     }
 
     /// Whether an action is asked for.
-    pub fn is_selected(&self, index: ActionIndex) -> bool {
+    pub(super) fn is_selected(&self, index: ActionIndex) -> bool {
         self.nodes[index].is_selected
     }
 
     /// The action whose job an action shares.
-    pub fn same_as(&self, index: ActionIndex) -> Option<ActionIndex> {
+    pub(super) fn same_as(&self, index: ActionIndex) -> Option<ActionIndex> {
         self.same_as.get(&index).copied()
     }
 
     /// How many jobs of a kind wait for a worker.
-    pub fn queued(&self, kind: ActionKind) -> usize {
+    pub(super) fn queued(&self, kind: ActionKind) -> usize {
         self.queue.count(kind)
     }
 
     /// The first jobs of every kind that wait: up to `count` of each.
-    pub fn first_queued(&self, count: usize) -> Vec<JobId> {
+    pub(super) fn first_queued(&self, count: usize) -> Vec<JobId> {
         let kinds = ActionKind::OF_WORKERS.into_iter();
         kinds
             .flat_map(|kind| self.queue.first(kind, 0, count))
@@ -249,19 +247,19 @@ impl<'a> Schedule<'a> {
     }
 
     /// Whether nothing runs and nothing will start.
-    pub fn is_finished(&self) -> bool {
+    pub(super) fn is_finished(&self) -> bool {
         let is_idle = self.ready.is_empty() && self.local.is_empty() && self.unreported.is_empty();
         is_idle && self.running.is_empty() && (self.queue.is_empty() || self.is_stopping)
     }
 
     /// Whether nothing new is begun.
-    pub fn is_stopping(&self) -> bool {
+    pub(super) fn is_stopping(&self) -> bool {
         self.is_stopping
     }
 
     /// What is to be done next, the most urgent first; none while there is nothing but to wait. `slots` tells how many
     /// workers of a kind there may be.
-    pub fn next(&mut self, slots: impl Fn(ActionKind) -> usize) -> Option<Effect> {
+    pub(super) fn next(&mut self, slots: impl Fn(ActionKind) -> usize) -> Option<Effect> {
         if !self.unreported.is_empty() {
             return Some(Effect::Report(std::mem::take(&mut self.unreported)));
         }
@@ -291,7 +289,7 @@ impl<'a> Schedule<'a> {
     }
 
     /// The next action that this process makes by itself, as [`Effect::Make`]: for many of them in a row.
-    pub fn next_local(&mut self) -> Option<ActionIndex> {
+    pub(super) fn next_local(&mut self) -> Option<ActionIndex> {
         let index = self.local.pop_front()?;
         self.set(index, ActionState::Checking);
         Some(index)
@@ -313,27 +311,27 @@ impl<'a> Schedule<'a> {
     }
 
     /// An action has results, and its outputs are in their places.
-    pub fn up_to_date(&mut self, index: ActionIndex, results: Results) {
+    pub(super) fn up_to_date(&mut self, index: ActionIndex, results: Results) {
         self.set(index, ActionState::UpToDate(results));
     }
 
     /// An action has results, but not all of its outputs are in their places: what needs the results can be made.
-    pub fn unplaced(&mut self, index: ActionIndex, results: Results) {
+    pub(super) fn unplaced(&mut self, index: ActionIndex, results: Results) {
         self.set(index, ActionState::Unplaced(results));
     }
 
     /// An action has no results.
-    pub fn failed(&mut self, index: ActionIndex) {
+    pub(super) fn failed(&mut self, index: ActionIndex) {
         self.set(index, ActionState::Failed);
     }
 
     /// The next round makes an action, or a later run.
-    pub fn superseded(&mut self, index: ActionIndex) {
+    pub(super) fn superseded(&mut self, index: ActionIndex) {
         self.set(index, ActionState::Superseded);
     }
 
     /// An action is stale, and this job is in the store.
-    pub fn enqueue(&mut self, index: ActionIndex, job: JobId, urgency: Urgency) -> Enqueued {
+    pub(super) fn enqueue(&mut self, index: ActionIndex, job: JobId, urgency: Urgency) -> Enqueued {
         if self.earlier.running.remove(&job) {
             self.set(index, ActionState::Running(job));
             return Enqueued::Runs;
@@ -353,24 +351,24 @@ impl<'a> Schedule<'a> {
     }
 
     /// A job was leased. Returns its action; none when it does not wait.
-    pub fn started(&mut self, job: JobId) -> Option<ActionIndex> {
+    pub(super) fn started(&mut self, job: JobId) -> Option<ActionIndex> {
         let index = self.queue.remove(job)?;
         self.set(index, ActionState::Running(job));
         Some(index)
     }
 
     /// Other processes have the jobs that were to be leased: those behind them are next, until [`Schedule::look_again`].
-    pub fn not_leased(&mut self, kind: ActionKind, jobs: usize) {
+    pub(super) fn not_leased(&mut self, kind: ActionKind, jobs: usize) {
         *self.passed.entry(kind).or_default() += jobs;
     }
 
     /// Time has passed: jobs that other processes had may be free.
-    pub fn look_again(&mut self) {
+    pub(super) fn look_again(&mut self) {
         self.passed.clear();
     }
 
     /// A job that runs is to be tried again.
-    pub fn requeued(&mut self, job: JobId, urgency: Urgency) {
+    pub(super) fn requeued(&mut self, job: JobId, urgency: Urgency) {
         let Some(index) = self.running.get(&job).copied() else {
             return;
         };
@@ -380,7 +378,7 @@ impl<'a> Schedule<'a> {
     }
 
     /// Another process did what an action waits for, or runs for: it is compared with the records again.
-    pub fn check_again(&mut self, index: ActionIndex) {
+    pub(super) fn check_again(&mut self, index: ActionIndex) {
         if let ActionState::Queued(job) = self.states[index] {
             self.queue.remove(job);
         }
@@ -389,31 +387,31 @@ impl<'a> Schedule<'a> {
     }
 
     /// Another process ended a job that waits here. Returns its action.
-    pub fn ended_elsewhere(&mut self, job: JobId) -> Option<ActionIndex> {
+    pub(super) fn ended_elsewhere(&mut self, job: JobId) -> Option<ActionIndex> {
         let index = self.queue.get(job)?;
         self.check_again(index);
         Some(index)
     }
 
     /// The action whose job runs.
-    pub fn runs(&self, job: JobId) -> Option<ActionIndex> {
+    pub(super) fn runs(&self, job: JobId) -> Option<ActionIndex> {
         self.running.get(&job).copied()
     }
 
     /// A job of an earlier round that no action of this one has needed so far ended; false when it is no such job.
-    pub fn earlier_ended(&mut self, job: JobId) -> bool {
+    pub(super) fn earlier_ended(&mut self, job: JobId) -> bool {
         self.earlier.running.remove(&job)
     }
 
     /// Nothing new is begun from now on.
-    pub fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.is_stopping = true;
         self.ready.clear();
         self.local.clear();
     }
 
     /// What the next round may go on with.
-    pub fn into_in_flight(self) -> InFlight {
+    pub(super) fn into_in_flight(self) -> InFlight {
         let mut earlier = self.earlier;
         earlier.running.extend(self.running.into_keys());
         earlier.queued.extend(self.queue.jobs());
@@ -473,3 +471,6 @@ impl<'a> Schedule<'a> {
         self.set(index, ended);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use crate::store::JobId;
 
 /// How soon a job is to start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Urgency {
+pub(crate) struct Urgency {
     /// Jobs of higher priority go first.
     pub priority: i32,
     /// Among these, jobs that are expected to take longer go first, so that none of them is alone at the end.
@@ -21,48 +21,54 @@ type Rank = (Reverse<i32>, Reverse<u64>, JobId);
 
 /// The waiting jobs by number, and their order by kind.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub(super) struct Queue {
     jobs: HashMap<JobId, (ActionKind, Rank)>,
     order: HashMap<ActionKind, BTreeMap<Rank, ActionIndex>>,
 }
 
 impl Queue {
     /// Adds a job.
-    pub fn insert(&mut self, job: JobId, kind: ActionKind, index: ActionIndex, urgency: Urgency) {
+    pub(super) fn insert(
+        &mut self,
+        job: JobId,
+        kind: ActionKind,
+        index: ActionIndex,
+        urgency: Urgency,
+    ) {
         let rank = (Reverse(urgency.priority), Reverse(urgency.expected_ms), job);
         self.order.entry(kind).or_default().insert(rank, index);
         self.jobs.insert(job, (kind, rank));
     }
 
     /// Removes a job. Returns its action.
-    pub fn remove(&mut self, job: JobId) -> Option<ActionIndex> {
+    pub(super) fn remove(&mut self, job: JobId) -> Option<ActionIndex> {
         let (kind, rank) = self.jobs.remove(&job)?;
         self.order.get_mut(&kind)?.remove(&rank)
     }
 
     /// The action of a waiting job.
-    pub fn get(&self, job: JobId) -> Option<ActionIndex> {
+    pub(super) fn get(&self, job: JobId) -> Option<ActionIndex> {
         let (kind, rank) = self.jobs.get(&job)?;
         self.order.get(kind)?.get(rank).copied()
     }
 
     /// Whether no job waits.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
 
     /// All waiting jobs, in no particular order.
-    pub fn jobs(&self) -> impl Iterator<Item = JobId> {
+    pub(super) fn jobs(&self) -> impl Iterator<Item = JobId> {
         self.jobs.keys().copied()
     }
 
     /// How many jobs of a kind wait.
-    pub fn count(&self, kind: ActionKind) -> usize {
+    pub(super) fn count(&self, kind: ActionKind) -> usize {
         self.order.get(&kind).map_or(0, BTreeMap::len)
     }
 
     /// Up to `count` jobs of a kind in the order in which they start, without the first `passed`.
-    pub fn first(&self, kind: ActionKind, passed: usize, count: usize) -> Vec<JobId> {
+    pub(super) fn first(&self, kind: ActionKind, passed: usize, count: usize) -> Vec<JobId> {
         let order = self.order.get(&kind).into_iter().flatten();
         let jobs = order.map(|((.., job), _)| *job);
         jobs.skip(passed).take(count).collect()

@@ -6,7 +6,7 @@ use crate::plan::action::{Make, Output, Recipe};
 use crate::plan::{Context, KeyParts, lfs_pointer, unreadable};
 
 /// Returns the action that copies one file to all its destinations.
-pub fn action(context: &Context<'_>, copy: &CopyOutput) -> Recipe {
+pub(crate) fn action(context: &Context<'_>, copy: &CopyOutput) -> Recipe {
     let digest = context.files.digest(&copy.source);
     Recipe {
         id: format!("copy {}", copy.source),

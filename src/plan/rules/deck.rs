@@ -22,7 +22,7 @@ use super::surroundings::{self, Found, Rendered};
 use super::warnings;
 
 /// Data URLs of images, by the URLs in the deck.
-pub type DataUrls = BTreeMap<String, String>;
+pub(crate) type DataUrls = BTreeMap<String, String>;
 
 /// A deck and its place in the course.
 struct Entry<'a> {
@@ -49,7 +49,7 @@ struct Reading {
 }
 
 /// Plans all actions of one deck; `first` is the index of the first of them in the plan.
-pub fn actions(
+pub(crate) fn actions(
     context: &Context<'_>,
     outputs: &DeckOutputs,
     rendered: &Rendered,
@@ -479,7 +479,7 @@ impl Entry<'_> {
 }
 
 /// Returns the content of a notebook or script; `images` are the data URLs of the work's images.
-pub fn written(work: &DeckWork, images: DataUrls) -> String {
+pub(crate) fn written(work: &DeckWork, images: DataUrls) -> String {
     let notebook = notebook_of(work, work.kind, &with_images(&work.surroundings, images));
     match work.format {
         Format::Code => deck::script(&notebook, &work.deck, work.prog_lang),
@@ -488,7 +488,7 @@ pub fn written(work: &DeckWork, images: DataUrls) -> String {
 }
 
 /// Returns the notebook for an audience.
-pub fn notebook_of(work: &DeckWork, kind: Kind, surroundings: &Surroundings) -> Notebook {
+pub(crate) fn notebook_of(work: &DeckWork, kind: Kind, surroundings: &Surroundings) -> Notebook {
     deck::notebook_within(&work.deck, kind, work.lang, work.prog_lang, surroundings).0
 }
 
@@ -501,7 +501,7 @@ fn with_images(surroundings: &Surroundings, data_urls: DataUrls) -> Surroundings
 
 /// Returns the notebook behind one page. `results` are those of the work's execution cells, in order; `images` are the
 /// data URLs of its images.
-pub fn page(
+pub(crate) fn page(
     work: &HtmlWork,
     kind: Kind,
     results: &[(Vec<serde_json::Value>, Option<i64>)],

@@ -12,7 +12,7 @@ use crate::plan::action::{DiagramWork, Make, Output, Recipe};
 use crate::plan::{Context, KeyParts, MISSING, lfs_pointer, unreadable};
 
 /// Plans the action that renders one diagram.
-pub fn action(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
+pub(crate) fn action(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
     let source = context.files.read(&entry.diagram.path);
     let text = source
         .as_ref()

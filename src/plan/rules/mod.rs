@@ -1,9 +1,9 @@
 //! The rules that plan the actions of a source, one for each kind of source.
 
-pub mod copy;
-pub mod deck;
-pub mod diagram;
-pub mod program;
-pub mod project;
-pub mod surroundings;
+pub(super) mod copy;
+pub(super) mod deck;
+pub(super) mod diagram;
+pub(super) mod program;
+pub(super) mod project;
+pub(super) mod surroundings;
 mod warnings;

@@ -15,7 +15,7 @@ use super::deck::notebook_of;
 
 /// The programs of a course, or of one of its decks.
 #[derive(Clone, Default, Serialize, Deserialize)]
-pub struct Programs {
+pub(crate) struct Programs {
     /// The programs, one entry for each place.
     pub files: Vec<ProgramFile>,
     /// Outputs besides the decks' own.
@@ -48,12 +48,12 @@ impl ProgramPlace {
 
 impl Programs {
     /// Returns whether there are neither programs nor outputs.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.files.is_empty() && self.placed.is_empty()
     }
 
     /// Adds the programs of a deck.
-    pub fn extend(&mut self, other: &Self) {
+    pub(crate) fn extend(&mut self, other: &Self) {
         self.files.extend_from_slice(&other.files);
         self.placed.extend_from_slice(&other.placed);
     }
@@ -61,7 +61,7 @@ impl Programs {
 
 /// A program in one place.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct ProgramFile {
+pub(crate) struct ProgramFile {
     /// The place of the main source file.
     pub destination: Destination,
     /// The deck.
@@ -79,7 +79,7 @@ pub struct ProgramFile {
 }
 
 /// A deck whose programs are planned.
-pub struct Source<'a> {
+pub(crate) struct Source<'a> {
     /// The course.
     pub context: &'a Context<'a>,
     /// Its file.
@@ -91,7 +91,7 @@ pub struct Source<'a> {
 }
 
 /// Makes the action of a code output write a program, and adds the actions for its further files.
-pub fn make(
+pub(crate) fn make(
     source: &Source<'_>,
     output: &DeckOutput,
     action: &mut Recipe,

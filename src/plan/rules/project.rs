@@ -34,7 +34,7 @@ struct Project<'a> {
 }
 
 /// Adds the actions that write projects.
-pub fn add(context: &Context<'_>, programs: &Programs, actions: &mut Vec<Recipe>) {
+pub(crate) fn add(context: &Context<'_>, programs: &Programs, actions: &mut Vec<Recipe>) {
     if context.spec.prog_lang != ProgLang::Cpp || !context.layout.has_all_sections {
         return;
     }

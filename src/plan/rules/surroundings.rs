@@ -14,10 +14,10 @@ use crate::plan::action::{ActionIndex, ImageSource, InlineImage};
 use crate::plan::{Context, KeyParts};
 
 /// The indices of the actions that render diagrams, by the place of their images in the tree.
-pub type Rendered = HashMap<RelPath, ActionIndex>;
+pub(crate) type Rendered = HashMap<RelPath, ActionIndex>;
 
 /// The references of a deck for one language and format.
-pub struct Found {
+pub(crate) struct Found {
     /// How the output shows them.
     pub surroundings: Arc<Surroundings>,
     /// What they add to the keys of notebooks and scripts.
@@ -29,7 +29,7 @@ pub struct Found {
 }
 
 /// Resolves the references of a deck. `section` is its section's index in the specification.
-pub fn find(
+pub(crate) fn find(
     context: &Context<'_>,
     topic: &Topic,
     deck: &Deck,
@@ -124,7 +124,7 @@ fn at_reference(deck: &Deck, reference: &str, message: String) -> Diagnostic {
 }
 
 /// The images that are embedded in notebooks, if the course asks for that.
-pub struct Inlined {
+pub(crate) struct Inlined {
     /// The images.
     pub images: Vec<InlineImage>,
     /// The actions that render some of the images.
@@ -137,7 +137,7 @@ pub struct Inlined {
 
 /// Finds the images in some notebooks of a deck. `first` is the position of the first rendered diagram in
 /// [`Recipe::after`](crate::plan::Recipe::after).
-pub fn inlined<'n>(
+pub(crate) fn inlined<'n>(
     context: &Context<'_>,
     topic: &Topic,
     rendered: &Rendered,
@@ -220,7 +220,7 @@ fn image(
 }
 
 /// Returns the media type of an image that can be embedded in a notebook, by its suffix.
-pub fn mime(url: &str) -> Option<&'static str> {
+pub(crate) fn mime(url: &str) -> Option<&'static str> {
     let (_, extension) = url.rsplit_once('.')?;
     match extension.to_ascii_lowercase().as_str() {
         "png" => Some("image/png"),

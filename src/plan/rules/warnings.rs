@@ -17,7 +17,7 @@ const MAX_WARNINGS: usize = 30;
 const MAX_LINES: usize = 6;
 
 /// Returns the warnings about the cells of a deck and the images that they show.
-pub fn of_deck(
+pub(super) fn of_deck(
     context: &Context<'_>,
     section: &TreeSection,
     topic: &Topic,
@@ -113,7 +113,7 @@ fn languages_of<'a>(
 }
 
 /// Merges equal warnings into one that lists their lines, and limits the number of warnings.
-pub fn grouped(warnings: impl IntoIterator<Item = Diagnostic>) -> Vec<Diagnostic> {
+pub(super) fn grouped(warnings: impl IntoIterator<Item = Diagnostic>) -> Vec<Diagnostic> {
     let mut groups: Vec<(Diagnostic, BTreeSet<u32>)> = Vec::new();
     for warning in warnings {
         let is_alike = |(other, _): &&mut (Diagnostic, _)| {

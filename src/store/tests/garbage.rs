@@ -103,7 +103,7 @@ fn the_size_is_bounded_but_for_what_is_planned_and_its_last_versions() {
     };
     assert_eq!(
         store.collect(&none).unwrap(),
-        Collected::default(),
+        crate::store::garbage::Collected::default(),
         "just used"
     );
     // The limit leaves room for some of the results.

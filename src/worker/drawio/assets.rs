@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::digest::Digest;
 
 /// The made-up origin. Names below `.invalid` never resolve.
-pub const ORIGIN: &str = "http://drawio.invalid/";
+pub(super) const ORIGIN: &str = "http://drawio.invalid/";
 
 const PAGE: &str = include_str!("page.html");
 const SETTINGS: &str = include_str!("settings.js");
@@ -17,7 +17,7 @@ const SCRIPT: &str = include_str!("page.js");
 
 /// Returns the digest of clm's part of the renderer. It is part of the keys of draw.io's actions: another program may
 /// make other images with the same viewer.
-pub fn program_digest() -> Digest {
+pub(crate) fn program_digest() -> Digest {
     Digest::of([PAGE, SETTINGS, SCRIPT].join("\0"))
 }
 
@@ -27,18 +27,18 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
     img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; form-action 'none'; base-uri 'none'";
 
 /// The files of the made-up origin.
-pub struct Assets {
+pub(super) struct Assets {
     app: PathBuf,
 }
 
 impl Assets {
     /// Serves the files of the viewer in this directory, and clm's own.
-    pub fn new(app: PathBuf) -> Self {
+    pub(super) fn new(app: PathBuf) -> Self {
         Self { app }
     }
 
     /// Returns the method and parameters that answer a paused request.
-    pub async fn answer(&self, paused: &Value) -> (&'static str, Value) {
+    pub(super) async fn answer(&self, paused: &Value) -> (&'static str, Value) {
         let request = &paused["requestId"];
         let url = paused["request"]["url"].as_str().unwrap_or_default();
         if url.starts_with("data:") || url.starts_with("blob:") {

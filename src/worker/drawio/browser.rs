@@ -26,7 +26,7 @@ const VIEWER: &str = "js/viewer-static.min.js";
 const TOLD: usize = 100;
 
 /// The paths of the browser and its files.
-pub struct Place<'a> {
+pub(super) struct Place<'a> {
     /// The browser's executable.
     pub program: &'a Path,
     /// The viewer's files.
@@ -40,7 +40,7 @@ pub struct Place<'a> {
 }
 
 /// A running browser. Dropping it kills the whole process tree.
-pub struct Browser {
+pub(super) struct Browser {
     tree: ChildTree,
     connection: Arc<Connection>,
     helpers: Helpers,
@@ -51,7 +51,7 @@ pub struct Browser {
 
 impl Browser {
     /// Starts a browser.
-    pub async fn start(place: &Place<'_>) -> Result<Self, WorkerError> {
+    pub(super) async fn start(place: &Place<'_>) -> Result<Self, WorkerError> {
         for (what, path) in [
             ("a browser", place.program),
             ("draw.io's viewer", &place.app.join(VIEWER)),
@@ -131,57 +131,57 @@ impl Browser {
     }
 
     /// Returns the connection to it.
-    pub fn connection(&self) -> &Arc<Connection> {
+    pub(super) fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
 
     /// Returns the directory of the viewer's files.
-    pub fn app(&self) -> &Path {
+    pub(super) fn app(&self) -> &Path {
         &self.app
     }
 
     /// Returns whether it can still be used.
-    pub fn is_alive(&self) -> bool {
+    pub(super) fn is_alive(&self) -> bool {
         !self.connection.is_closed() && !self.tree.has_exited()
     }
 
     /// Returns its essential processes, which all exist once a page has been loaded.
-    pub fn helpers(&self) -> &Helpers {
+    pub(super) fn helpers(&self) -> &Helpers {
         &self.helpers
     }
 
     /// Records its essential processes.
-    pub fn learn_helpers(&self) {
+    pub(super) fn learn_helpers(&self) {
         self.helpers.learn(&self.tree);
     }
 
     /// Returns how the processes of pages have ended.
-    pub fn crashes(&self) -> Crashes {
+    pub(super) fn crashes(&self) -> Crashes {
         self.crashes.clone()
     }
 
     /// Kills it because it does not work properly any more.
-    pub fn kill(&self) {
+    pub(super) fn kill(&self) {
         self.tree.kill_tree();
     }
 
     /// Returns the error that describes its end.
-    pub async fn crashed(&self) -> WorkerError {
+    pub(super) async fn crashed(&self) -> WorkerError {
         protocol::ended(&self.tree, Vec::new()).await
     }
 
     /// Returns its process id.
-    pub fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.tree.pid()
     }
 
     /// Returns its resident memory in bytes.
-    pub fn memory(&self) -> Option<u64> {
+    pub(super) fn memory(&self) -> Option<u64> {
         self.tree.memory()
     }
 
     /// Kills it and waits for its end, so that its profile, which contains nothing of value, can be removed.
-    pub async fn end(self) {
+    pub(super) async fn end(self) {
         self.tree.end_within(Duration::ZERO).await;
     }
 }

@@ -14,7 +14,7 @@ use crate::parallel::lock;
 
 /// Why a call failed.
 #[derive(Debug)]
-pub enum CallError {
+pub(super) enum CallError {
     /// The browser has ended.
     Closed,
     /// The browser rejected it.
@@ -32,7 +32,7 @@ struct Waiting {
 }
 
 /// A connection to a browser. Calls may be made from several tasks at once.
-pub struct Connection {
+pub(super) struct Connection {
     next: AtomicU64,
     waiting: Arc<Mutex<Waiting>>,
     outgoing: mpsc::UnboundedSender<Vec<u8>>,
@@ -40,7 +40,7 @@ pub struct Connection {
 
 impl Connection {
     /// Creates a connection from clm's ends of the two pipes.
-    pub fn new(to_browser: OwnedFd, from_browser: OwnedFd) -> std::io::Result<Self> {
+    pub(super) fn new(to_browser: OwnedFd, from_browser: OwnedFd) -> std::io::Result<Self> {
         let sender = pipe::Sender::from_owned_fd(to_browser)?;
         let receiver = pipe::Receiver::from_owned_fd(from_browser)?;
         let waiting = Arc::new(Mutex::new(Waiting {
@@ -58,7 +58,7 @@ impl Connection {
     }
 
     /// Calls a method of the browser, or of a session's page, and waits for the result.
-    pub async fn call(&self, session: Option<&str>, method: &str, params: Value) -> Answer {
+    pub(super) async fn call(&self, session: Option<&str>, method: &str, params: Value) -> Answer {
         let (sender, receiver) = oneshot::channel();
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         match &mut lock(&self.waiting).calls {
@@ -70,13 +70,13 @@ impl Connection {
     }
 
     /// Calls a method and ignores its result.
-    pub fn post(&self, session: Option<&str>, method: &str, params: Value) {
+    pub(super) fn post(&self, session: Option<&str>, method: &str, params: Value) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.send(id, session, method, params);
     }
 
     /// Returns the events of a session from now on; those of the browser itself have an empty session name.
-    pub fn events(&self, session: &str) -> mpsc::UnboundedReceiver<Value> {
+    pub(super) fn events(&self, session: &str) -> mpsc::UnboundedReceiver<Value> {
         let (sender, receiver) = mpsc::unbounded_channel();
         lock(&self.waiting)
             .sessions
@@ -85,12 +85,12 @@ impl Connection {
     }
 
     /// Stops delivering the events of a session.
-    pub fn forget(&self, session: &str) {
+    pub(super) fn forget(&self, session: &str) {
         lock(&self.waiting).sessions.remove(session);
     }
 
     /// Returns whether the browser has ended.
-    pub fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         lock(&self.waiting).calls.is_none()
     }
 

@@ -13,14 +13,14 @@ use crate::worker::{Outcome, ProgressSink, Request, Work, Worker, WorkerError};
 use super::{DrawioConfig, WHAT, document, image_name, in_file};
 
 /// Runs the desktop program.
-pub struct Desktop {
+pub(super) struct Desktop {
     executable: PathBuf,
     config: DrawioConfig,
 }
 
 impl Desktop {
     /// Creates a worker; no process is started yet.
-    pub fn new(executable: PathBuf, config: DrawioConfig) -> Self {
+    pub(super) fn new(executable: PathBuf, config: DrawioConfig) -> Self {
         Self { executable, config }
     }
 

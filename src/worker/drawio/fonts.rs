@@ -16,7 +16,7 @@ const GENERIC: [(&str, &str); 3] = [
 ];
 
 /// Returns the fontconfig configuration: directories with fonts, of which the first is clm's, and the cache directory.
-pub fn config(dirs: &[PathBuf], cache: &Path) -> String {
+pub(super) fn config(dirs: &[PathBuf], cache: &Path) -> String {
     let mut text = String::from(
         "<?xml version=\"1.0\"?>\n<!DOCTYPE fontconfig SYSTEM \"fonts.dtd\">\n<fontconfig>\n",
     );

@@ -26,11 +26,11 @@ const HELPERS: [&str; 3] = [
 ///
 /// If a page's file was not loaded, or a page waits for a missing process, its document is not the cause.
 #[derive(Default)]
-pub struct Helpers(Mutex<BTreeSet<u32>>);
+pub(super) struct Helpers(Mutex<BTreeSet<u32>>);
 
 impl Helpers {
     /// Records those that exist now, after a page has been loaded.
-    pub fn learn(&self, tree: &ChildTree) {
+    pub(super) fn learn(&self, tree: &ChildTree) {
         let found = tree.descendants().into_iter().filter(|pid| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line);
@@ -40,12 +40,12 @@ impl Helpers {
     }
 
     /// Returns whether one of them has ended.
-    pub fn have_ended(&self) -> bool {
+    pub(super) fn have_ended(&self) -> bool {
         lock(&self.0).iter().any(|pid| !is_running(*pid))
     }
 
     /// Waits until one of them has ended.
-    pub async fn ended(&self) {
+    pub(super) async fn ended(&self) {
         while !self.have_ended() {
             tokio::time::sleep(PAUSE).await;
         }
@@ -63,11 +63,11 @@ fn is_running(pid: u32) -> bool {
 
 /// How the processes of pages have ended, by page, in the browser's own words.
 #[derive(Clone)]
-pub struct Crashes(watch::Receiver<HashMap<String, String>>);
+pub(super) struct Crashes(watch::Receiver<HashMap<String, String>>);
 
 impl Crashes {
     /// Collects what a browser reports from now on.
-    pub fn of(mut events: mpsc::UnboundedReceiver<Value>) -> Self {
+    pub(super) fn of(mut events: mpsc::UnboundedReceiver<Value>) -> Self {
         let (sender, receiver) = watch::channel(HashMap::new());
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
@@ -82,7 +82,7 @@ impl Crashes {
     }
 
     /// Waits until the process of a page ends. Never returns if the browser itself ends.
-    pub async fn of_page(&mut self, target: &str) -> Crash {
+    pub(super) async fn of_page(&mut self, target: &str) -> Crash {
         let ended = self.0.wait_for(|all| all.contains_key(target)).await;
         match ended.ok().and_then(|all| all.get(target).cloned()) {
             Some(status) => Crash(status),
@@ -91,7 +91,7 @@ impl Crashes {
     }
 
     /// Returns how the process of a page ended, which must have ended already.
-    pub async fn now_of_page(&mut self, target: &str) -> Crash {
+    pub(super) async fn now_of_page(&mut self, target: &str) -> Crash {
         let told = tokio::time::timeout(MOMENT, self.of_page(target)).await;
         told.unwrap_or_else(|_| Crash(String::new()))
     }
@@ -99,21 +99,21 @@ impl Crashes {
 
 /// How the process of a page ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Crash(String);
+pub(super) struct Crash(String);
 
 impl Crash {
     /// Returns whether the page caused it, for example by using too much memory.
-    pub fn is_own_doing(&self) -> bool {
+    pub(super) fn is_own_doing(&self) -> bool {
         !matches!(self.0.as_str(), "" | "killed" | "failed to launch")
     }
 
     /// Returns whether the browser can start no pages at all.
-    pub fn is_of_browser(&self) -> bool {
+    pub(super) fn is_of_browser(&self) -> bool {
         self.0 == "failed to launch"
     }
 
     /// Returns a description for the user.
-    pub fn reason(&self) -> String {
+    pub(super) fn reason(&self) -> String {
         match self.0.as_str() {
             "" => "the page of the browser crashed".to_owned(),
             status => format!("the page of the browser ended: {status}"),

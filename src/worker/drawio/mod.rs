@@ -5,13 +5,13 @@
 //! desktop program is started for each diagram.
 
 #[doc(hidden)]
-pub mod answer;
+pub(crate) mod answer;
 mod assets;
 mod browser;
 mod cdp;
 mod desktop;
 #[doc(hidden)]
-pub mod document;
+pub(crate) mod document;
 mod fonts;
 mod health;
 mod profile;
@@ -30,7 +30,7 @@ use super::renderers::DrawioTool;
 use super::request::{DrawioWork, ImageFormat};
 use super::{Outcome, ProgressSink, Request, Work, Worker, WorkerError};
 
-pub use assets::program_digest;
+pub(crate) use assets::program_digest;
 use browser::Browser;
 use window::{Opening, Picture, Window, WindowError};
 
@@ -41,7 +41,7 @@ const PICTURES: u32 = 500;
 
 /// Settings of draw.io.
 #[derive(Clone, Debug)]
-pub struct DrawioConfig {
+pub(crate) struct DrawioConfig {
     /// The time limit for one diagram.
     pub timeout: Duration,
     /// A directory of this user for browser profiles.
@@ -50,10 +50,10 @@ pub struct DrawioConfig {
 
 /// The running browser, if any worker uses one; further workers share it.
 #[derive(Default)]
-pub struct SharedBrowser(Weak<Browser>);
+pub(crate) struct SharedBrowser(Weak<Browser>);
 
 /// Creates a worker; the first one starts the browser.
-pub async fn start(
+pub(crate) async fn start(
     tool: &DrawioTool,
     config: &DrawioConfig,
     shared: &mut SharedBrowser,

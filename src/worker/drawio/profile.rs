@@ -13,14 +13,14 @@ const LOCK: &str = "lock";
 const SETTLED: Duration = Duration::from_secs(60);
 
 /// A profile. Dropping it removes the directory.
-pub struct Profile {
+pub(super) struct Profile {
     dir: tempfile::TempDir,
     _lock: File,
 }
 
 impl Profile {
     /// Creates a profile, and removes those of killed processes.
-    pub fn new(runtime_dir: &Path) -> io::Result<Self> {
+    pub(super) fn new(runtime_dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(runtime_dir)?;
         sweep(runtime_dir, SETTLED);
         let dir = tempfile::Builder::new()
@@ -32,19 +32,19 @@ impl Profile {
     }
 
     /// Returns the browser's data directory.
-    pub fn data(&self) -> PathBuf {
+    pub(super) fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
     /// Writes a file beside the browser's data.
-    pub fn write(&self, name: &str, text: &str) -> io::Result<PathBuf> {
+    pub(super) fn write(&self, name: &str, text: &str) -> io::Result<PathBuf> {
         let path = self.dir.path().join(name);
         fs::write(&path, text)?;
         Ok(path)
     }
 
     /// Returns the directory of the whole profile.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.dir.path()
     }
 }

@@ -29,10 +29,10 @@ const FITTING: f64 = 0.99;
 const LOADING: Duration = Duration::from_secs(60);
 
 /// A window that is being opened.
-pub type Opening = tokio::task::JoinHandle<Result<Window, WindowError>>;
+pub(super) type Opening = tokio::task::JoinHandle<Result<Window, WindowError>>;
 
 /// The outcome of a diagram.
-pub enum Picture {
+pub(super) enum Picture {
     /// The image was made.
     Made {
         /// PNG or SVG.
@@ -51,7 +51,7 @@ pub enum Picture {
 
 /// Why a window can no longer be used.
 #[derive(Debug)]
-pub enum WindowError {
+pub(super) enum WindowError {
     /// The browser has ended.
     Closed,
     /// The page's process ended.
@@ -76,7 +76,7 @@ impl From<CallError> for WindowError {
 }
 
 /// An open window. Dropping it closes it, whatever its page is doing.
-pub struct Window {
+pub(super) struct Window {
     connection: Arc<Connection>,
     target: String,
     session: String,
@@ -95,7 +95,7 @@ impl Window {
     /// Starts to open a window and to load the viewer.
     ///
     /// This runs in the background: if the result is dropped, a partly opened window is still closed.
-    pub fn opening(browser: Arc<Browser>) -> Opening {
+    pub(super) fn opening(browser: Arc<Browser>) -> Opening {
         tokio::spawn(async move {
             let opened = async {
                 let mut window = Self::attach(&browser).await?;
@@ -182,7 +182,7 @@ impl Window {
     }
 
     /// Renders the first page of a document.
-    pub async fn render(&mut self, work: &DrawioWork) -> Result<Picture, WindowError> {
+    pub(super) async fn render(&mut self, work: &DrawioWork) -> Result<Picture, WindowError> {
         let mut warnings = Vec::new();
         let mut scale = match work.format {
             ImageFormat::Png => f64::from(work.scale),

@@ -19,7 +19,7 @@ const PROGRAM: [(&str, &str); 2] = [
 ];
 
 /// Returns the digest of clm's part of the renderer, for keys: another program may make another page.
-pub fn html_program_digest() -> Digest {
+pub(crate) fn html_program_digest() -> Digest {
     Digest::of(PROGRAM.map(|(_, text)| text).join("\0"))
 }
 

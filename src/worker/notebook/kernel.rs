@@ -31,7 +31,7 @@ const IMPORTS: &str = include_str!("kernel_imports.py");
 const RECORDING: &str = "2";
 
 /// Returns the digest of clm's part of executions, for keys: another version may record other results.
-pub fn execution_program_digest() -> crate::digest::Digest {
+pub(crate) fn execution_program_digest() -> crate::digest::Digest {
     crate::digest::Digest::of(format!("{RECORDING}\0{PRELUDE}\0{IMPORTS}"))
 }
 /// Replaces the working directory in outputs, which has another name in every run.

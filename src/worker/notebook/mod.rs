@@ -21,10 +21,11 @@ mod workdir;
 mod worker;
 mod zygote;
 
-pub use html::{HtmlConfig, html_program_digest, start_html_worker};
-pub use kernel::execution_program_digest;
+pub(crate) use html::html_program_digest;
+pub use html::{HtmlConfig, start_html_worker};
+pub(crate) use kernel::execution_program_digest;
 pub use outputs::MAX_STREAM_BYTES;
 #[doc(hidden)]
 pub use replay::replay;
 pub use worker::{KernelConfig, start_kernel_worker};
-pub use zygote::SharedZygotes;
+pub(crate) use zygote::SharedZygotes;

@@ -40,7 +40,7 @@ const KEPT_VARIABLES: [&str; 8] = [
 ];
 
 /// Returns the digest of clm's part of the renderer, for keys: another worker program may draw another image.
-pub fn program_digest() -> Digest {
+pub(crate) fn program_digest() -> Digest {
     Digest::of(WORKER_JAR)
 }
 
@@ -88,7 +88,7 @@ pub async fn start(
 }
 
 /// Starts another program instead of PlantUML, for tests.
-pub async fn start_command(command: &[String]) -> Result<ProtocolProcess, WorkerError> {
+pub(crate) async fn start_command(command: &[String]) -> Result<ProtocolProcess, WorkerError> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(WorkerError::Start {
             what: WHAT.to_owned(),
@@ -101,7 +101,7 @@ pub async fn start_command(command: &[String]) -> Result<ProtocolProcess, Worker
 }
 
 /// Returns the diagnostic for a diagram that ends the JVM.
-pub fn blame(reason: &str) -> Diagnostic {
+pub(crate) fn blame(reason: &str) -> Diagnostic {
     let out_of_memory = reason
         .lines()
         .find(|line| line.contains("ran out of memory"));

@@ -26,7 +26,7 @@ pub trait Factory: Send + Sync {
 }
 
 /// Creates workers from the tools that were found.
-pub struct ToolFactory {
+pub(crate) struct ToolFactory {
     renderers: Arc<Renderers>,
     config: PoolConfig,
     /// PlantUML processes with slots for several workers. The lock is held while one starts, so that workers that are
@@ -40,7 +40,7 @@ pub struct ToolFactory {
 
 impl ToolFactory {
     /// Creates a factory for the given tools.
-    pub fn new(renderers: Arc<Renderers>, config: PoolConfig) -> Self {
+    pub(crate) fn new(renderers: Arc<Renderers>, config: PoolConfig) -> Self {
         Self {
             renderers,
             config,

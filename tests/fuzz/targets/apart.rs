@@ -3,8 +3,8 @@
 
 use std::sync::Once;
 
-use clm::course::deck::render_apart_with;
-use clm::worker::template;
+use clm::testing::course::deck::render_apart_with;
+use clm::testing::worker::template;
 
 /// Called before `main`, which belongs to the test harness or to the fuzzer.
 #[used]

@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
-use clm::course::deck::{self, CellKind, Companion, Deck, DeckSource, View, cpp};
-use clm::course::tree::title_of;
-use clm::course::{Format, Kind, Lang, ProgLang, RelPath};
-use clm::worker::request::Executed;
+use clm::testing::course::deck::{self, CellKind, Companion, Deck, DeckSource, View, cpp};
+use clm::testing::course::tree::title_of;
+use clm::testing::course::{Format, Kind, Lang, ProgLang, RelPath};
+use clm::testing::worker::request::Executed;
 
 use super::{apart, check_error, text};
 

@@ -3,15 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use clm::course::RelPath;
-use clm::events::Severity;
-use clm::tools::{Context, Needs, SetupOptions, locate, setup};
-use clm::worker::drawio::answer::PageAnswer;
-use clm::worker::drawio::document;
-use clm::worker::plantuml::{self, Place};
-use clm::worker::protocol::{ProtocolWorker, RequestLimits};
-use clm::worker::request::{ImageFormat, OutcomeStatus, PlantumlWork};
-use clm::worker::{Request, Work, Worker as _};
+use clm::testing::course::RelPath;
+use clm::testing::events::Severity;
+use clm::testing::tools::{Context, Needs, SetupOptions, locate, setup};
+use clm::testing::worker::drawio::answer::PageAnswer;
+use clm::testing::worker::drawio::document;
+use clm::testing::worker::plantuml::{self, Place};
+use clm::testing::worker::protocol::{ProtocolWorker, RequestLimits};
+use clm::testing::worker::request::{ImageFormat, OutcomeStatus, PlantumlWork};
+use clm::testing::worker::{Request, Work, Worker as _};
 use tokio_util::sync::CancellationToken;
 
 use super::{check_error, text};
@@ -136,7 +136,7 @@ pub fn plantuml(bytes: &[u8]) {
     static JVM: Mutex<Option<Jvm>> = Mutex::new(None);
     let mut text = text(bytes);
     for name in ["a.puml", "a.pu"] {
-        clm::plan::is_library(&RelPath::new(name).unwrap(), &text);
+        clm::testing::plan::is_library(&RelPath::new(name).unwrap(), &text);
     }
     let sum: usize = bytes.iter().map(|byte| usize::from(*byte)).sum();
     if !sum.is_multiple_of(100) {

@@ -3,10 +3,10 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use clm::config::{Settings, env_file};
-use clm::course::spec;
-use clm::events::{Diagnostic, Severity};
-use clm::tools::archive;
+use clm::testing::config::{Settings, env_file};
+use clm::testing::course::spec;
+use clm::testing::events::{Diagnostic, Severity};
+use clm::testing::tools::archive;
 
 use super::{check_error, text};
 

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use clm::daemon::protocol::{Line, Request};
-use clm::events::Event;
-use clm::web::guard::Verdict;
-use clm::web::{Access, address, guard, inject};
-use clm::worker::notebook::replay;
-use clm::worker::protocol::{FromWorker, Lines, ToWorker};
-use clm::worker::request::{CodeCell, Executed};
+use clm::testing::daemon::protocol::{Line, Request};
+use clm::testing::events::Event;
+use clm::testing::web::guard::Verdict;
+use clm::testing::web::{Access, address, guard, inject};
+use clm::testing::worker::notebook::replay;
+use clm::testing::worker::protocol::{FromWorker, Lines, ToWorker};
+use clm::testing::worker::request::{CodeCell, Executed};
 use serde_json::Value;
 
 use super::text;

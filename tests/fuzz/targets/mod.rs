@@ -9,7 +9,7 @@ mod files;
 mod messages;
 mod words;
 
-use clm::events::{Diagnostic, Severity};
+use clm::testing::events::{Diagnostic, Severity};
 
 use words::*;
 

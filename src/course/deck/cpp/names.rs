@@ -31,7 +31,7 @@ fn follows(tokens: &[Token], at: usize, signs: &[&str]) -> bool {
 
 /// Returns the words of a text joined by underscores, in letters that every compiler accepts: `Einführung-2` is
 /// `Einfuhrung_2`.
-pub fn identifier(text: &str) -> String {
+pub(crate) fn identifier(text: &str) -> String {
     let mut words = String::with_capacity(text.len());
     for c in text.nfkd() {
         if c.is_ascii_alphanumeric() {

@@ -2,7 +2,7 @@
 
 /// A header that is written beside the programs that include it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SupportHeader {
+pub(crate) struct SupportHeader {
     /// Its path in `#include` lines.
     pub path: &'static str,
     /// Its text.
@@ -10,7 +10,7 @@ pub struct SupportHeader {
 }
 
 /// The headers that clm bundles.
-pub const SUPPORT_HEADERS: [SupportHeader; 2] = [
+pub(crate) const SUPPORT_HEADERS: [SupportHeader; 2] = [
     SupportHeader {
         path: super::program::DISPLAY_HEADER,
         text: include_str!("include/display.hpp"),

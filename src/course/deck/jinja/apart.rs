@@ -73,7 +73,7 @@ enum Answer {
 }
 
 /// Runs a job of [`Apart::run`]: renders the template in this process, and returns the serialized answer.
-pub fn render_job(job: &str, ask: &mut dyn FnMut(&str) -> Option<String>) -> String {
+pub(crate) fn render_job(job: &str, ask: &mut dyn FnMut(&str) -> Option<String>) -> String {
     let job: Job = match serde_json::from_str(job) {
         Ok(job) => job,
         Err(error) => return text_of(&Answer::Failed(internal(&error.to_string()))),
