@@ -6,6 +6,7 @@
 //! measures runs; `cli` is the command line.
 
 mod cli;
+mod clock;
 mod config;
 mod course;
 mod daemon;

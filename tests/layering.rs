@@ -26,6 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("course", &[]),
     // Settings speak the words of the course format.
     ("config", &["course"]),
+    ("clock", &[]),
     ("digest", &[]),
     ("error", &[]),
     ("events", &[]),
@@ -44,8 +45,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
 ];
 const BOTTOM: &[&str] = &[
-    "config", "digest", "error", "events", "files", "memory", "mounts", "owner", "parallel",
-    "private",
+    "clock", "config", "digest", "error", "events", "files", "memory", "mounts", "owner",
+    "parallel", "private",
 ];
 /// What the pure rooms and files must not know.
 const PURE: &[(&str, &[&str])] = &[

@@ -5,10 +5,11 @@ use std::fs::{File, Metadata};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::digest::{Digest, Stamp};
 use crate::error::{Dir, Error, Result};
 use crate::files::{self, Access};
@@ -94,9 +95,7 @@ impl DaemonLock {
             owner: Some(Owner::current()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             socket: self.socket.clone(),
-            started: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs()),
+            started: clock::now_ms().unsigned_abs() / 1000,
             preview,
         };
         let path = self.state_dir.join(INFO);

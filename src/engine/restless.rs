@@ -9,6 +9,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::clock::TICK_NS;
 use crate::course::RelPath;
 use crate::digest::Digest;
 use crate::events::Diagnostic;
@@ -20,8 +21,6 @@ pub(super) const EXECUTIONS: usize = 5;
 /// How often an action that was set aside is tried again if it is less likely to be the cause: when the deck itself was
 /// edited, or something that it reads while only other decks ran.
 const TRIES: usize = 2;
-/// File systems take the time from a clock that ticks in steps.
-const TICK_NS: i64 = 20_000_000;
 /// A process that is being killed may still write.
 const DYING_NS: i64 = 500_000_000;
 

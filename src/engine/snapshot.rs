@@ -6,8 +6,8 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::clock::now_ns;
 use crate::config::Bounds;
 use crate::course::RelPath;
 use crate::digest::{Digest, Stamp};
@@ -528,15 +528,6 @@ impl Files for Snapshot {
 /// A file changed while it was being used.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Changed;
-
-/// The wall clock in nanoseconds since 1970, the unit of stamps.
-pub(super) fn now_ns() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-        })
-}
 
 #[cfg(test)]
 mod tests {

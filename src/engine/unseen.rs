@@ -8,13 +8,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::clock::now_ns;
 use crate::config::Place;
 use crate::digest::{Digest, Stamp};
 use crate::mounts::{self, Mount};
 use crate::watch::ChangeSet;
 
 use super::publish::OwnFiles;
-use super::snapshot::now_ns;
 use super::sources::Sources;
 
 /// The shortest time between two looks of an idle engine.

@@ -20,10 +20,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 
+use crate::clock::now_ms;
 use crate::error::{Dir, Error, hint_in_text, io_hint};
 use crate::events::Diagnostic;
 use crate::parallel::lock;
@@ -335,15 +335,6 @@ fn prepare_dir(dir: &Path) -> Result<()> {
             .map_err(|error| StoreError::io("write", &path, error))?;
     }
     Ok(())
-}
-
-/// Returns the wall clock time in milliseconds since 1970, the unit of times in the database.
-fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-        })
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {

@@ -12,7 +12,9 @@ use std::fs::{File, OpenOptions};
 use std::io::Result as IoResult;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
+
+use crate::clock;
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
@@ -96,7 +98,7 @@ impl Turn {
             return false;
         }
         *ours = None;
-        File::open(&self.path).is_ok_and(|file| Notes::of(&file).waiting_before(now_ns()) > 0)
+        File::open(&self.path).is_ok_and(|file| Notes::of(&file).waiting_before(now()) > 0)
     }
 }
 
@@ -113,7 +115,7 @@ struct Waiting {
 impl Waiting {
     fn since_now(path: &Path) -> IoResult<Self> {
         let file = crate::files::create(path, OpenOptions::new().read(true))?;
-        let since = now_ns();
+        let since = now();
         note(&file, own_place(), since)?;
         Ok(Self { file, since })
     }
@@ -158,7 +160,7 @@ impl Notes {
         let mut bytes = [0; (PLACES + 1) * PLACE];
         // Missing bytes stay zero: no process.
         let _ = read(file, &mut bytes);
-        let now = now_ns();
+        let now = now();
         Self { bytes, now }
     }
 
@@ -189,10 +191,8 @@ fn own_place() -> usize {
     std::process::id() as usize % PLACES
 }
 
-fn now_ns() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos() as u64)
+fn now() -> u64 {
+    clock::now_ns().unsigned_abs()
 }
 
 #[cfg(unix)]

@@ -113,7 +113,7 @@ impl Poller {
 
 impl Register for Poller {
     fn watch(&mut self, dir: &Path) -> Result<(), Refused> {
-        let listing = read(dir, wall_clock_ns()).ok_or(Refused::Directory)?;
+        let listing = read(dir, crate::clock::now_ns()).ok_or(Refused::Directory)?;
         self.dirs.insert(dir.to_path_buf(), listing);
         Ok(())
     }
@@ -133,15 +133,6 @@ impl Register for Poller {
             entry.own.inode = u64::MAX;
         }
     }
-}
-
-/// Returns the wall clock time in nanoseconds since 1970.
-pub(super) fn wall_clock_ns() -> i64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| {
-            i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-        })
 }
 
 fn read(dir: &Path, now_ns: i64) -> Option<Listing> {
@@ -210,7 +201,7 @@ mod tests {
         let mut poller = Poller::default();
         poller.watch(top).unwrap();
         assert_eq!(poller.watch(&top.join("none")), Err(Refused::Directory));
-        let now = wall_clock_ns();
+        let now = crate::clock::now_ns();
         // Everything was written just before the scan.
         let doubted = |name: &str| Raw::Content(top.join(name));
         let four: Vec<Raw> = ["a", "b", "link", "target"].map(doubted).into();
@@ -251,7 +242,7 @@ mod tests {
         file.set_modified(future).unwrap();
         let mut poller = Poller::default();
         poller.watch(dir.path()).unwrap();
-        let now = wall_clock_ns();
+        let now = crate::clock::now_ns();
         let told: Vec<usize> = (1..8)
             .map(|step| poller.look(now + step * 1_000_000_000).len())
             .collect();

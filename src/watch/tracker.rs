@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::clock::now_ns;
 use crate::events::Diagnostic;
 
 use super::coverage::{Coverage, LimitReached};
 use super::filter::Filter;
 use super::git::GitDir;
-use super::poll::{Pace, wall_clock_ns};
+use super::poll::Pace;
 use super::settle::{ChangeSet, HoldId, Settle};
 use super::source::{Arrivals, Raw, Source, too_many_directories};
 use super::survey::Survey;
@@ -122,7 +123,7 @@ impl Tracker {
             return;
         };
         let began = Instant::now();
-        let found = poller.look(wall_clock_ns());
+        let found = poller.look(now_ns());
         let found_something = !found.is_empty();
         for raw in found {
             self.take(raw);

@@ -29,6 +29,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
+use crate::clock;
 use crate::engine::index::Index;
 use crate::events::Event;
 use crate::parallel::lock;
@@ -177,7 +178,7 @@ fn made(file: &std::path::Path) -> Made {
 }
 
 fn now_ms() -> u64 {
-    millis(SystemTime::now())
+    clock::now_ms().unsigned_abs()
 }
 
 fn millis(time: SystemTime) -> u64 {

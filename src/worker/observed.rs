@@ -18,6 +18,7 @@ mod content;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
+use crate::clock::TICK_NS;
 use crate::course::RelPath;
 use crate::digest::{Digest, Stamp};
 use crate::worker::renderers::Kernels;
@@ -303,10 +304,6 @@ impl Places {
         text
     }
 }
-
-/// File systems take timestamps from a clock that advances in steps: a file may seem to be older than it is by this
-/// much.
-const TICK_NS: i64 = 20_000_000;
 
 impl Look {
     /// Returns whether it may have changed in any way since a time, including by a rename, which keeps the modification

@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::now_ns;
 use crate::course::RelPath;
 use crate::course::path::is_within;
 use crate::digest::{Digest, Stamp};
@@ -33,7 +34,7 @@ use super::load::fingerprints;
 use super::manifest;
 use super::publish::Publisher;
 use super::scan::{Scanned, Skip};
-use super::snapshot::{Snapshot, now_ns};
+use super::snapshot::Snapshot;
 use super::state_file::{Sections, StateFile};
 
 pub(super) use idle::Idle;

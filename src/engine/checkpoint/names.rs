@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::clock::now_ns;
 use crate::course::tree::Listing;
 use crate::digest::{Digest, Stamp};
 
 use super::super::publish::Publisher;
 use super::super::scan::{Skip, is_temporary_name};
-use super::super::snapshot::now_ns;
 use super::split;
 
 /// Directories (relative to the course root), each with a digest of its names and the stamp with which it has these.

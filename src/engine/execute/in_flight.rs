@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use tokio::task::{JoinError, JoinSet};
 
+use crate::clock::now_ns;
 use crate::error::{Error, Result};
 use crate::events::{Event, Status};
 use crate::store::{JobEnd, JobId};
 use crate::worker::request::OutcomeStatus;
 use crate::worker::{Outcome, WorkerError};
 
-use super::super::snapshot::now_ns;
 use super::{ActionState, Answer, Execution, LEASE_MS, Running, millis};
 
 /// Jobs that run. They outlive a round: when something changes, the round ends, and the next one takes them over.

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, debug_span};
 
+use crate::clock::now_ns;
 use crate::course::RelPath;
 use crate::error::{Error, Result};
 use crate::events::{ActionKind, Diagnostic, Events, Status};
@@ -32,7 +33,7 @@ use super::publish::Publisher;
 use super::restless::Restless;
 use super::schedule::{ActionState, Effect, Enqueued, InFlight as Jobs, Node, Schedule, Urgency};
 use super::settled::{Found, Settled};
-use super::snapshot::{Snapshot, now_ns};
+use super::snapshot::Snapshot;
 use super::staging::Staging;
 
 pub(super) use earlier::Earlier;

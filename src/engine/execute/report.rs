@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing::{Span, debug_span};
 
+use crate::clock::now_ns;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{Diagnostic, Event, Severity, Status};
@@ -13,7 +14,6 @@ use crate::store::Latest;
 use crate::worker::WorkerError;
 
 use super::super::decide::Decided;
-use super::super::snapshot::now_ns;
 use super::{Execution, millis};
 
 /// What there is to tell about a failure besides its diagnostics.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{Instrument as _, Span, debug_span};
 
+use crate::clock::now_ns;
 use crate::course::RelPath;
 use crate::digest::Digest;
 use crate::error::{BUG_HINT, Result, hint_in_text};
@@ -16,7 +17,6 @@ use crate::worker::request::OutcomeStatus;
 use crate::worker::{Outcome, Progress, ProgressSink, WorkerError};
 
 use super::super::decide::{Decision, results_of};
-use super::super::snapshot::now_ns;
 use super::request;
 use super::restore::Published;
 use super::{ATTEMPTS, ActionState, Execution, LEASE_MS, Queued, Running, millis, waiting};

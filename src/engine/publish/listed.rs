@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 
+use crate::clock::now_ns;
 use crate::course::RelPath;
 use crate::digest::{Digest, Stamp, sha256_of_file};
 use crate::error::Result;
@@ -14,7 +15,6 @@ use crate::files;
 use crate::parallel::{self, lock};
 use crate::store::{FileRecord, OutputRecord};
 
-use super::super::snapshot::now_ns;
 use super::{Publisher, there};
 
 /// The name of a manifest, in the directory of a target.

@@ -16,6 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use crate::clock::now_ns;
 use crate::course::Names;
 use crate::course::path::is_within;
 use crate::digest::{Digest, Stamp};
@@ -25,7 +26,6 @@ use crate::parallel::{self, lock};
 use crate::store::{Check, FileRecord, OutputRecord, Store, Written};
 
 use super::recalled::Recalled;
-use super::snapshot::now_ns;
 use super::sources::OutputPaths;
 
 use aside::Aside;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::clock::now_ns;
 use crate::digest::Stamp;
 use crate::error::{BUG_HINT, Dir, Error, Result};
 use crate::events::{Diagnostic, Event};
@@ -10,7 +11,6 @@ use crate::files::{self, Access};
 use crate::parallel;
 use crate::store::{FileRecord, OutputRecord};
 
-use super::super::snapshot::now_ns;
 use super::there::What;
 use super::{Publisher, Staged};
 

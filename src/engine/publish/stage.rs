@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::clock::now_ns;
 use crate::digest::{Digest, Stamp};
 use crate::error::{self, Dir, Error, Result};
 use crate::events::Diagnostic;
@@ -13,7 +14,6 @@ use crate::files;
 use crate::parallel;
 use crate::store::{FileRecord, OutputRecord, Written};
 
-use super::super::snapshot::now_ns;
 use super::there::{There, What};
 use super::{Failure, Publisher};
 

@@ -4,7 +4,6 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use super::{job, store};
-use crate::store::*;
 
 /// Takes the database's write lock, as another process would.
 fn busy(dir: &std::path::Path) -> rusqlite::Connection {
@@ -45,10 +44,10 @@ fn a_write_waits_in_the_queue_until_the_database_is_free() {
 fn one_that_was_stopped_in_the_queue_is_not_waited_for() {
     let (dir, store) = store();
     // An entry of no living process: one that has waited longest and never leaves the queue.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = crate::clock::now_ns().unsigned_abs();
     let place = (std::process::id() as usize + 1) % 1024;
     let mut file = vec![0; 1024 * 8];
-    file[place * 8..][..8].copy_from_slice(&(now.as_nanos() as u64).to_le_bytes());
+    file[place * 8..][..8].copy_from_slice(&now.to_le_bytes());
     std::fs::write(dir.path().join("clm.turn"), file).unwrap();
     let other = busy(dir.path());
     let writing = std::thread::spawn(move || store.enqueue(vec![job("a")]).unwrap());

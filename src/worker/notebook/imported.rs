@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use serde_json::Value;
 
+use crate::clock::TICK_NS;
 use crate::course::RelPath;
 use crate::digest::Stamp;
 use crate::parallel::lock;
@@ -14,8 +15,6 @@ use crate::worker::observed::{Places, is_elsewhere};
 
 /// The maximum number of inputs that are recorded for one deck.
 const MOST: usize = 5000;
-/// The resolution of the clock from which file systems take timestamps.
-const TICK_NS: i64 = 20_000_000;
 /// The extensions of files from which modules are loaded.
 const MODULES: [&str; 5] = ["py", "pyc", "so", "pyd", "pth"];
 

@@ -13,6 +13,7 @@ use super::connection::{Channels, Endpoints, Recording};
 use super::imported::Facts;
 use super::launch::{Launch, Launcher, is_deno, is_ipykernel, what};
 use super::renaming::Renaming;
+use crate::clock::now_ns;
 use crate::worker::WorkerError;
 use crate::worker::process::ChildTree;
 use crate::worker::renderers::KernelSpec;
@@ -331,14 +332,6 @@ async fn give_up_when_dead_or_late(
     Err(WorkerError::Start {
         what: what(&start.name),
         reason,
-    })
-}
-
-/// Returns the wall clock time in nanoseconds since 1970.
-pub(super) fn now_ns() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
     })
 }
 
