@@ -1,4 +1,4 @@
-//! What a build would do, and why: for `--check`, `--dry-run`, `clm explain` and editors. Nothing is made.
+//! Reports what a build would do, and why: for `--check`, `--dry-run`, `clm explain` and editors. Makes nothing.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -20,12 +20,12 @@ use super::settled::Settled;
 use super::snapshot::Snapshot;
 use super::{BuildOptions, Engine};
 
-/// What a build would find, for `--check` and `--dry-run`.
+/// The result of `--check` and `--dry-run`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checked {
-    /// What is not up to date.
+    /// The actions that are not up to date.
     pub stale: Vec<Stale>,
-    /// Whether anything was reported as an error.
+    /// Whether an error was reported.
     pub has_errors: bool,
 }
 
@@ -34,16 +34,16 @@ pub(crate) struct Checked {
 pub(crate) struct Stale {
     /// Its identity.
     pub action: String,
-    /// What it does; none for an output that is to be removed.
+    /// What it does; `None` for an output that is to be removed.
     pub kind: Option<ActionKind>,
-    /// The file the author edits; none when it is gone.
+    /// The file the author edits; `None` if it is gone.
     pub source: Option<RelPath>,
     /// Why.
     pub reasons: Vec<String>,
 }
 
 impl Stale {
-    /// An output that the next build removes.
+    /// Returns the entry of an output that the next build removes.
     fn superfluous(path: &Arc<str>) -> Self {
         Self {
             action: format!("remove {path}"),
@@ -54,7 +54,7 @@ impl Stale {
     }
 }
 
-/// A plan and what is to be done about each of its actions.
+/// A plan with the decision about each of its actions.
 struct AllDecided<'a> {
     loaded: &'a Loaded,
     recipes: &'a Recipes<'a>,
@@ -66,7 +66,7 @@ struct AllDecided<'a> {
 }
 
 impl Engine {
-    /// What a build would have to do; nothing is written or started.
+    /// Returns what a build would have to do. Nothing is published or started.
     pub(crate) fn check(&self, options: &BuildOptions) -> Result<Checked> {
         self.look_and_decide(&options.selection, &options.force, |decided| {
             self.checked(options, decided)
@@ -85,7 +85,7 @@ impl Engine {
         } = decided;
         let mut told = HashSet::new();
         let mut has_errors = false;
-        // As a build does: what several outputs of a deck have to say is reported once.
+        // As in a build: a diagnostic that several outputs of a deck share is reported once.
         let mut tell = |diagnostics: &[Diagnostic]| {
             let new = diagnostics
                 .iter()
@@ -127,7 +127,7 @@ impl Engine {
         Ok(Checked { stale, has_errors })
     }
 
-    /// What is wrong, as far as it is known from the course and the records; nothing is written or started.
+    /// Returns the errors that are known from the course and the records. Nothing is published or started.
     pub(crate) fn errors(&self) -> Result<Vec<Diagnostic>> {
         self.look_and_decide(&Selection::default(), &Force::Nothing, |decided| {
             let planned = decided.loaded.diagnostics.iter();
@@ -144,7 +144,7 @@ impl Engine {
         })
     }
 
-    /// Why the outputs of a source, or an output, are up to date or not.
+    /// Explains why the outputs of a source, or one output, are up to date or not.
     pub(crate) fn explain(&self, path: &Path) -> Result<Vec<explain::Explained>> {
         let name = name_of(&self.course.place.root, path);
         self.look_and_decide(&Selection::default(), &Force::Nothing, |decided| {
@@ -153,7 +153,8 @@ impl Engine {
         })
     }
 
-    /// Plans the course as it is now, decides about every action by the records, and uses that; nothing is started.
+    /// Plans the course as it is now, decides about every action by the records, and passes the decisions to
+    /// `use_decided`. Nothing is started.
     fn look_and_decide<T>(
         &self,
         selection: &Selection,

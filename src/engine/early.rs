@@ -1,4 +1,4 @@
-//! A head start: the first jobs of a large course that was never built run while all others are planned.
+//! Head start: the first jobs of a large course that was never built run while all others are planned.
 
 use tokio_util::sync::CancellationToken;
 
@@ -8,38 +8,38 @@ use crate::plan::{self, Bases, Context, Memo, Plan, Recipes};
 
 use super::snapshot::Snapshot;
 
-/// To plan so many decks takes longer than a head start costs.
+/// With so many decks, planning takes longer than a head start costs.
 const MANY_DECKS: usize = 100;
-/// So many decks, and as many diagrams, keep the workers of a processor busy until all others are planned.
+/// This number of decks, and of diagrams, keeps the workers of a processor busy until all others are planned.
 const PER_PROCESSOR: usize = 16;
 
-/// What can be begun with.
+/// The actions that can start early.
 pub(crate) struct Ahead<'a> {
-    /// How its actions are made.
+    /// How these actions are made.
     pub recipes: &'a Recipes<'a>,
     /// The sources.
     pub snapshot: &'a Snapshot,
-    /// Fires when the whole plan is there.
+    /// Fires when the plan is complete.
     pub all_planned: CancellationToken,
 }
 
-/// Begins with it, and comes back soon after everything is planned.
+/// Runs the first actions, and returns soon after the plan is complete.
 pub(super) type Early<'e> = &'e mut dyn FnMut(Ahead<'_>) -> Result<()>;
 
-/// Everything that a whole plan is made of.
+/// The inputs of a plan.
 pub(super) struct Planning<'a> {
     /// The course.
     pub context: &'a Context<'a>,
-    /// What is laid out, as digests.
+    /// Digests of the layout, by source.
     pub bases: &'a Bases,
-    /// What is known from before.
+    /// Plans of sources that did not change.
     pub memo: &'a mut Memo,
     /// The sources.
     pub snapshot: &'a Snapshot,
 }
 
 impl Planning<'_> {
-    /// The plan, with a head start if there is much to plan.
+    /// Returns the plan. If there is much to plan, makes the first actions meanwhile.
     pub(super) fn plan(self, early: Option<Early<'_>>) -> Result<Plan> {
         match early {
             Some(early) if self.context.layout.decks.len() >= MANY_DECKS => self.plan_beside(early),

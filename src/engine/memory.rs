@@ -1,4 +1,4 @@
-//! What an engine knows between runs.
+//! The state that an engine keeps in memory between runs.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -24,34 +24,34 @@ use super::settled::Settled;
 use super::sources::{OutputPaths, Sources};
 use super::staging::Staging;
 
-/// What an engine knows between runs.
+/// The state of an engine between runs.
 pub(super) struct Memory {
     pub(super) sources: Sources,
     pub(super) publisher: Publisher,
-    /// What every action was last made of.
+    /// The inputs that every action was last made of.
     pub(super) latest: Recalled<Latest>,
     pub(super) settled: Settled,
-    /// What a build of everything has to say, if there is nothing to do.
+    /// The report of a build of the whole course, if it has nothing to do.
     pub(super) idle: Option<Idle>,
     pub(super) in_flight: InFlight,
     /// Decks that change sources while they run.
     pub(super) restless: Restless,
-    /// What runs did that were interrupted and will go on, by what caused them.
+    /// Results of interrupted runs that will be continued, by trigger.
     pub(super) unfinished: HashMap<String, Earlier>,
     /// The output paths that were planned when superfluous outputs were last removed.
     pub(super) cleaned: Option<OutputPaths>,
-    /// What [`Store::version_of_others`] said when the records were read; single builds do not ask.
+    /// The value of [`Store::version_of_others`] when the records were read; single builds do not request it.
     pub(super) version_of_others: Option<i64>,
-    /// What the listener was told last.
+    /// The layout and the inputs that the listener received last.
     pub(super) told_layout: Option<Arc<Layout>>,
     pub(super) told_inputs: Option<(usize, Digest)>,
-    /// What the checkpoint says of directories.
+    /// What the checkpoint records about the names in directories.
     pub(super) names: KnownNames,
     pub(super) staging: Staging,
 }
 
 impl Memory {
-    /// Goes on where the build ended that wrote the checkpoint. Returns the kinds of workers that will be needed.
+    /// Takes over the state of the build that wrote the checkpoint. Returns the kinds of workers that will be needed.
     pub(super) fn resume(
         &mut self,
         course: &Course,
@@ -77,7 +77,7 @@ impl Memory {
         kinds
     }
 
-    /// Forgets what a change set puts in doubt.
+    /// Invalidates everything that a change set concerns.
     pub(super) fn apply(&mut self, changes: &ChangeSet, root: &Path) {
         self.idle = None;
         self.sources.apply(changes, root);
@@ -87,7 +87,7 @@ impl Memory {
         }
     }
 
-    /// Looks again at what no watch tells about, by stamps, and forgets what changes there put in doubt.
+    /// Compares the stamps of files that no watch covers, and invalidates what depends on changed ones.
     pub(super) fn look_elsewhere(&mut self, root: &Path) {
         let changed = self.sources.snapshot.changed_elsewhere();
         if changed.is_empty() {
@@ -102,7 +102,7 @@ impl Memory {
         self.unsettle(&changes, root);
     }
 
-    /// Ends it. Millions of small things take their time: a program that ends does not wait for that.
+    /// Drops large tables on a detached thread, so that exit is not delayed.
     pub(super) fn drop_beside(self) {
         let ledger = self.publisher.into_ledger();
         let large = (self.sources, self.latest, self.settled, self.names, ledger);
@@ -114,10 +114,10 @@ impl Memory {
         self.settled.apply(changes, root, &is_output);
     }
 
-    /// Forgets what the records tell as well when they are asked: between two edits nobody asks, and after one hardly
-    /// anything is asked for.
+    /// Drops what can be read from the records again. It is not needed between two edits, and after an edit only for a
+    /// few actions.
     pub(super) fn release(&mut self, store: &Store) {
-        // What they do not have yet must not be forgotten.
+        // Writes that are not committed yet must not be dropped.
         if store.settle().is_ok() {
             self.publisher.release();
             self.latest.release(|_| false);
@@ -126,7 +126,7 @@ impl Memory {
         self.sources.names.release();
     }
 
-    /// Has all the records in memory: for a run that looks at everything.
+    /// Loads all records into memory: for a run that compares everything.
     pub(super) fn recall(&mut self, store: &Store) -> Result<()> {
         if !self.latest.is_whole() {
             self.latest.fill(store.latest()?);
@@ -134,8 +134,8 @@ impl Memory {
         self.publisher.recall()
     }
 
-    /// Reads the records again when another process wrote some since they were last read: it may have made other outputs
-    /// in the same places, or some that this course does not have.
+    /// Reads the records again if another process wrote some since they were last read: it may have made other outputs
+    /// in the same places, or outputs that this course does not have.
     pub(super) fn refresh(&mut self, store: &Store, version: i64) -> Result<()> {
         if self.version_of_others.replace(version) != Some(version) {
             tracing::debug!("another process wrote records");
@@ -148,14 +148,14 @@ impl Memory {
         Ok(())
     }
 
-    /// Adds what actions were made of.
+    /// Adds the inputs that actions were made of.
     pub(super) fn learn(&mut self, latest: Vec<(Arc<str>, Latest)>) {
         for (action, latest) in latest {
             self.latest.insert(action, latest);
         }
     }
 
-    /// Puts files in doubt, or directories of some, that are perhaps not as they were.
+    /// Invalidates everything that depends on files, or on directories of files, that may have changed.
     pub(super) fn doubt(&mut self, touched: BTreeSet<PathBuf>, root: &Path) {
         if touched.is_empty() {
             return;
@@ -169,9 +169,9 @@ impl Memory {
     }
 }
 
-/// The kinds of workers that an edit of these sources will need, by what was planned before: they can start while the
-/// edit is looked at. Whether it is an edit of code is not known yet, and a kernel that is not needed takes time from those
-/// who do something, unless there is a processor to spare.
+/// Returns the kinds of workers that an edit of these sources will need, by the last plan: they can start while the
+/// edit is planned. Whether it is an edit of code is not known yet, and a kernel that is not needed would slow down the
+/// other work, unless there is a processor to spare.
 fn ahead_of(memo: &Memo, changed: &HashSet<RelPath>) -> BTreeSet<ActionKind> {
     let processors = parallel::processors();
     let is_likely = |action: &Action| {

@@ -1,4 +1,5 @@
-//! The only place that sees plan, store and worker together: what is stale is made, everything is published.
+//! Builds a course: plans it, compares the plan with the records, makes what is stale and publishes all outputs. The
+//! only module that uses plan, store and worker together.
 
 pub(crate) mod bounds;
 mod check;
@@ -68,44 +69,43 @@ use settled::Settled;
 use sources::Sources;
 use staging::Staging;
 
-/// What a build is asked to do.
+/// The options of one build.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BuildOptions {
-    /// Which outputs.
+    /// The selected outputs.
     pub selection: Selection,
     /// Only outputs that depend on these sources; empty for all.
     pub only: Vec<RelPath>,
     /// Which cached results are not to be used.
     pub force: Force,
-    /// Without execution: notebooks, scripts, diagrams and copies only.
+    /// Whether pages are not built and nothing is executed: only notebooks, scripts, diagrams and copies are made.
     pub fast: bool,
-    /// Stop at the first failure.
+    /// Whether the build stops at the first failure.
     pub fail_fast: bool,
-    /// What caused the run, as the records keep it.
+    /// What caused the run, as stored in the records.
     pub trigger: String,
-    /// What the author is working on: it goes first.
+    /// What the author is working on: actions that read these sources go first.
     pub focus: HashSet<RelPath>,
-    /// Whether outputs are looked at that a resident process knows to be up to date. A single build knows nothing, and
-    /// always does.
+    /// Whether actions that are known to be up to date are compared with the records again.
     pub looks_at_everything: bool,
-    /// Whether what there is to say about them is said again.
+    /// Whether known diagnostics of actions that are not compared are reported again.
     pub says_everything: bool,
-    /// Whether every target gets its list of outputs.
+    /// Whether a manifest is written for every target.
     pub writes_manifests: bool,
-    /// Whether files that clm did not make stay where outputs belong, so that these outputs are errors. Otherwise they are
-    /// moved aside.
+    /// Whether files that clm did not make stay where outputs belong, so that these outputs are errors. Otherwise they
+    /// are moved aside.
     pub keeps_foreign: bool,
 }
 
-/// How a build went.
+/// The outcome of a build.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Built {
-    /// How the actions ended.
+    /// The number of actions by how they ended.
     pub counts: Counts,
-    /// Whether anything was reported as an error.
+    /// Whether an error was reported.
     pub has_errors: bool,
-    /// How long it took.
+    /// The duration of the build.
     pub duration: Duration,
 }
 
@@ -119,25 +119,27 @@ pub(crate) struct Engine {
     cancel: CancellationToken,
     listener: Option<Arc<dyn Listener>>,
     own_files: OwnFiles,
-    /// The inode of the database.
+    /// The inode of the database when it was opened.
     records: Option<u64>,
-    /// Whether there were results beside it.
+    /// Whether the directory of results was seen beside the database.
     had_results: AtomicBool,
 }
 
-/// Told what planning found out.
+/// Receives what planning found.
 pub(crate) trait Listener: Send + Sync {
-    /// Whether it wants to know what the course consists of.
+    /// Returns whether it needs the index of the course.
     fn wants_index(&self) -> bool;
 
-    /// What the course consists of, when that may have changed. [`Event::Planned`] follows, in the order of events.
+    /// Receives the index of the course, when it may have changed. [`Event::Planned`] is emitted afterwards, in the
+    /// order of events.
     fn indexed(&self, index: Index);
 
-    /// What the plan was made of, when that may have changed: changes elsewhere do not matter.
+    /// Receives what the plan was made of, when that may have changed: changes of other files do not matter.
     fn looked_at(&self, inputs: Inputs);
 }
 
-/// The kinds of workers that changed diagrams will need, by the names of their files: known before anything else is.
+/// Returns the kinds of workers that changed diagrams will need. They follow from the file names, before anything is
+/// planned.
 fn renderers_of<'c>(
     changed: &'c Changed,
     root: &'c std::path::Path,
@@ -151,7 +153,7 @@ fn renderers_of<'c>(
 }
 
 impl BuildOptions {
-    /// Whether everything is asked for that a course has, and results of earlier runs may be used.
+    /// Returns whether the whole course is selected and results of earlier runs may be used.
     pub fn is_ordinary(&self) -> bool {
         self.only.is_empty()
             && self.selection == Selection::default()
@@ -161,7 +163,7 @@ impl BuildOptions {
 }
 
 impl Engine {
-    /// An engine; no process is started before something needs it.
+    /// Returns an engine. No process is started before it is needed.
     pub(crate) fn new(
         course: Course,
         store: Store,
@@ -184,31 +186,31 @@ impl Engine {
         }
     }
 
-    /// Tells a listener what is found at every planning.
+    /// Sets the listener, which receives the results of every planning.
     #[must_use]
     pub(crate) fn with_listener(mut self, listener: Arc<dyn Listener>) -> Self {
         self.listener = Some(listener);
         self
     }
 
-    /// Notes in `own_files` which files in the source tree this engine writes.
+    /// Sets `own_files`, which records the files in the source tree that this engine writes.
     #[must_use]
     pub(crate) fn with_own_files(mut self, own_files: OwnFiles) -> Self {
         self.own_files = own_files;
         self
     }
 
-    /// The course.
+    /// Returns the course.
     pub(crate) fn course(&self) -> &Course {
         &self.course
     }
 
-    /// What builds of this engine mean: see [`Course::identity_with`].
+    /// Returns the digest of what builds of this engine mean: see [`Course::identity_with`].
     pub(crate) fn identity(&self) -> Digest {
         self.course.identity_with(&self.renderers)
     }
 
-    /// Tells the listener what it does not know yet.
+    /// Passes the index and the inputs to the listener, if they changed since it last received them.
     fn tell(&self, specified: &Specified, loaded: &Loaded, memory: &mut Memory) {
         let Some(listener) = &self.listener else {
             return;
@@ -238,8 +240,8 @@ impl Engine {
         listener.looked_at(self.course.inputs(specified, snapshot));
     }
 
-    /// Makes everything that is asked for and not up to date. `changed` is how the course compares with its checkpoint, if it was compared just now: then
-    /// only that is looked at.
+    /// Makes everything that is selected and not up to date. `changed` is the difference between the course and its
+    /// checkpoint, if they were compared just now: then only that difference is planned and compared.
     pub(crate) async fn build(
         &self,
         specified: &Specified,
@@ -351,12 +353,12 @@ impl Engine {
 
     async fn end_pool(&self, pool: &Pool) {
         pool.shutdown().await;
-        // Sockets and profiles of this process's workers; nobody else uses them.
+        // The sockets and profiles of this process's workers; no other process uses them.
         let _ = std::fs::remove_dir_all(&self.pool.runtime_dir);
     }
 
-    /// What is known by the records of earlier runs and by what the last one left, since its checkpoint was written. Returns
-    /// the kinds of workers that will be needed, too.
+    /// Loads the records of earlier runs, and what the last build saved when it wrote its checkpoint. Also returns the
+    /// kinds of workers that will be needed.
     fn resume(
         &self,
         specified: &Specified,
@@ -372,7 +374,7 @@ impl Engine {
         Ok((memory, kinds.unwrap_or_default()))
     }
 
-    /// What is known before anything was looked at: the records of earlier runs.
+    /// Loads the records of earlier runs, before any source is read.
     fn remember(&self, specified: &Specified) -> Result<Memory> {
         self.remember_with(specified, Arc::default())
     }
@@ -417,7 +419,7 @@ impl Engine {
         Places::new(&self.course.place.root, &self.renderers.kernels)
     }
 
-    /// Looks at the course as it is on disk now, as far as it may have changed since it was last looked at.
+    /// Loads and plans the course as it is on disk now, as far as it may have changed since it was last loaded.
     fn look(
         &self,
         specified: &Specified,
@@ -434,10 +436,10 @@ impl Engine {
         )
     }
 
-    /// Whether the records are where they were when they were opened. Somebody may have moved or removed them.
+    /// Returns whether the records are still the ones that were opened. Another program may have moved or removed them.
     pub(crate) fn has_records(&self) -> bool {
         let state_dir = self.course.place.state_dir();
-        // The directory of results comes with the first one.
+        // The directory of results is created with the first result.
         let has_results = state_dir.join("blobs").is_dir();
         let had_results = self.had_results.fetch_or(has_results, Ordering::Relaxed);
         (has_results || !had_results) && database_inode(&state_dir) == self.records

@@ -1,5 +1,5 @@
-//! What the records say of things by their names: of all of them while very many are asked for, else only of those that
-//! are.
+//! A cache over records: holds either all of them, or only those that were added since the last release, and reads the
+//! others one by one.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use crate::store;
 
-/// Answers of the records, with what was added to them since.
+/// Records in memory, with those that were added since they were read.
 pub(crate) struct Recalled<V> {
     known: HashMap<Arc<str>, V>,
-    /// Whether `known` is all there is.
+    /// Whether `known` contains all records.
     is_whole: bool,
 }
 
 impl<V: Clone> Recalled<V> {
-    /// All that there is.
+    /// Returns a cache that contains all records.
     pub(crate) fn whole(all: HashMap<Arc<str>, V>) -> Self {
         Self {
             known: all,
@@ -23,17 +23,17 @@ impl<V: Clone> Recalled<V> {
         }
     }
 
-    /// Whether everything is in memory.
+    /// Returns whether all records are in memory.
     pub(crate) fn is_whole(&self) -> bool {
         self.is_whole
     }
 
-    /// Whether there is nothing at all.
+    /// Returns whether there are no records at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.is_whole && self.known.is_empty()
     }
 
-    /// What is known of a thing, if anything is. `ask` asks the records, if they must be.
+    /// Returns the record of a name, if there is one. `ask` reads it from the records, if it may be missing in memory.
     pub(crate) fn get(
         &self,
         name: &str,
@@ -46,29 +46,29 @@ impl<V: Clone> Recalled<V> {
         }
     }
 
-    /// What is in memory: everything, if it is whole.
+    /// Returns what is in memory: everything, if [`Self::is_whole`].
     pub(crate) fn known(&self) -> &HashMap<Arc<str>, V> {
         &self.known
     }
 
-    /// Adds what is, or soon will be, in the records too.
+    /// Adds a record that is written to the store as well, perhaps later.
     pub(crate) fn insert(&mut self, name: Arc<str>, value: V) {
         self.known.insert(name, value);
     }
 
-    /// Forgets a thing that is in the records no more.
+    /// Removes a record that was removed from the store.
     pub(crate) fn remove(&mut self, name: &str) {
         self.known.remove(name);
     }
 
-    /// Has everything in memory from now on. What was added counts more than what the records say.
+    /// Loads all records into memory. Records that were added here take precedence.
     pub(crate) fn fill(&mut self, all: HashMap<Arc<str>, V>) {
         let added = std::mem::replace(&mut self.known, all);
         self.known.extend(added);
         self.is_whole = true;
     }
 
-    /// Keeps in memory only what is to be kept: everything that was added must be in the records.
+    /// Drops the records that `keep` does not select. All added records must be in the store.
     pub(crate) fn release(&mut self, keep: impl Fn(&str) -> bool) {
         self.known.retain(|name, _| keep(name));
         self.known.shrink_to_fit();

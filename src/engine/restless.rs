@@ -1,10 +1,10 @@
-//! Decks that change sources while they run: without a limit they would be executed for ever.
+//! Detects decks that change sources while they run: without a limit they would be executed for ever.
 //!
-//! Before an action is executed again, the files that changed since its last execution are compared with the times of all
-//! executions. If every change lies within one, decks made it, as far as that can be known, and after five such executions
-//! the action is set aside. A change at any other time is an edit: nothing is held against the deck any more. What was set
-//! aside is tried once more when everything else is done, alone: it may have been the author who saved while the deck ran, or
-//! another deck.
+//! Before an action is executed again, the change times of the inputs that changed since its last execution are
+//! compared with the times of all executions. If every change lies within one, it is attributed to decks, and after
+//! five such executions the action is set aside. A change at any other time is an edit and resets the count. An action
+//! that was set aside is tried once more, alone, when everything else is done: the change may have been a save by the
+//! author while the deck ran, or the work of another deck.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::events::Diagnostic;
 use crate::plan::Action;
 use crate::store::JobId;
 
-/// How many executions in a row may end with changed sources.
+/// The number of executions in a row that may end with changed sources.
 pub(super) const EXECUTIONS: usize = 5;
-/// How often an action that was set aside is tried again if it is less likely to be the cause: when the deck itself was
-/// edited, or something that it reads while only other decks ran.
+/// How often an action that was set aside is tried again if it is less likely to be the cause: if the deck itself was
+/// edited, or if an input changed while only other decks ran.
 const TRIES: usize = 2;
 /// A process that is being killed may still write.
 const DYING_NS: i64 = 500_000_000;
@@ -27,19 +27,19 @@ const DYING_NS: i64 = 500_000_000;
 /// The last execution of every action, since a resident engine was last idle.
 #[derive(Debug, Default)]
 pub(super) struct Restless {
-    /// How many executions there were.
+    /// The number of executions so far.
     count: u64,
     executions: HashMap<Arc<str>, Execution>,
 }
 
-/// Why an action is not executed.
+/// The reason why an action is not executed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Objection {
-    /// What is reported.
+    /// The diagnostic to report.
     pub diagnostic: Diagnostic,
     /// Whether it was reported before.
     pub is_replayed: bool,
-    /// Whether it is to be tried again.
+    /// Whether the action is to be tried again.
     pub may_try: bool,
 }
 
@@ -51,13 +51,13 @@ struct Execution {
     ended_ns: Option<i64>,
     /// The action with the inputs that were last compared.
     action: Arc<Action>,
-    /// A file that was written while it ran, by its result.
+    /// An input that was written while it ran, as found when its result was taken.
     disturbed: Option<RelPath>,
-    /// How many executions in a row ended with changed sources.
+    /// The number of executions in a row that ended with changed sources.
     changes: usize,
     /// The number of the last one of them.
     last: u64,
-    /// The file that changed last.
+    /// The input that changed last.
     file: Option<RelPath>,
     tries: usize,
     may_try: bool,
@@ -75,14 +75,14 @@ impl Execution {
         self.changes >= EXECUTIONS
     }
 
-    /// The author edited what it reads.
+    /// Resets the count after an edit of what it reads.
     fn forgive(&mut self) {
         (self.changes, self.tries, self.may_try) = (0, 0, false);
     }
 }
 
 impl Restless {
-    /// An execution begins.
+    /// Records the start of an execution.
     pub(super) fn begin(&mut self, job: JobId, action: &Arc<Action>, now_ns: i64) {
         self.count += 1;
         let before = self.executions.remove(&action.id);
@@ -104,14 +104,14 @@ impl Restless {
         self.executions.insert(Arc::clone(&action.id), execution);
     }
 
-    /// A file that an execution reads was written while it ran.
+    /// Records that a file which an execution reads was written while it ran.
     pub(super) fn disturb(&mut self, action: &str, file: &RelPath) {
         if let Some(execution) = self.executions.get_mut(action) {
             execution.disturbed = Some(file.clone());
         }
     }
 
-    /// A job is over, if it is an execution.
+    /// Records the end of a job, if it is an execution.
     pub(super) fn end(&mut self, job: JobId, now_ns: i64) {
         let mut executions = self.executions.values_mut();
         if let Some(execution) = executions.find(|execution| execution.job == job) {
@@ -119,14 +119,15 @@ impl Restless {
         }
     }
 
-    /// All jobs are over.
+    /// Records the end of all jobs.
     pub(super) fn end_all(&mut self, now_ns: i64) {
         for execution in self.executions.values_mut() {
             execution.ended_ns.get_or_insert(now_ns);
         }
     }
 
-    /// Why an action is not to be executed, if it is not; `changed_ns` tells when a file last changed.
+    /// Returns the reason why an action must not be executed, if there is one. `changed_ns` returns when a file last
+    /// changed.
     pub(super) fn objection(
         &mut self,
         action: &Arc<Action>,
@@ -152,12 +153,13 @@ impl Restless {
         })
     }
 
-    /// Nothing is held against any deck.
+    /// Resets the counts of all decks.
     pub(super) fn forgive_all(&mut self) {
         self.executions.values_mut().for_each(Execution::forgive);
     }
 
-    /// Everything is done that can be: has a deck executed again that was set aside, if there is one to be tried.
+    /// Allows another execution of one deck that was set aside, when everything else is done. Returns false if there is
+    /// none to be tried.
     pub(super) fn try_one_again(&mut self) -> bool {
         let untried = self.executions.values();
         let untried = untried.filter(|execution| execution.may_try);
@@ -178,13 +180,14 @@ impl Restless {
         true
     }
 
-    /// Forgets what is not set aside, and decks that are not there any more, while nothing runs.
+    /// Removes executions that are not set aside, and those of decks that do not exist any more. Must be called while
+    /// nothing runs.
     pub(super) fn forget(&mut self, is_there: &dyn Fn(&RelPath) -> bool) {
         self.executions
             .retain(|_, execution| execution.is_aside() && is_there(&execution.action.source));
     }
 
-    /// Whether nothing is known of any execution.
+    /// Returns whether no execution is recorded.
     pub(super) fn is_empty(&self) -> bool {
         self.executions.is_empty()
     }
@@ -196,7 +199,7 @@ impl Restless {
         };
         let before = std::mem::replace(&mut execution.action, Arc::clone(action));
         let disturbed = execution.disturbed.take();
-        // Prose is an input, but no reason to execute a deck again.
+        // Prose is an input, but its change does not execute the deck again.
         let is_outdated = before.key != action.key || disturbed.is_some();
         let (mut newest, mut is_own, mut is_edited) = (None, false, false);
         for file in differing(&before, action).into_iter().chain(&disturbed) {
@@ -232,7 +235,7 @@ impl Restless {
     }
 }
 
-/// The inputs that are not the same in both.
+/// Returns the inputs that differ between the two.
 fn differing<'a>(before: &'a Action, after: &'a Action) -> Vec<&'a RelPath> {
     if before.inputs == after.inputs {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! One run: rounds of planning and working until everything that is asked for is up to date.
+//! One run: rounds of planning and building until everything that is selected is up to date.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -28,7 +28,8 @@ use super::selection::{count, selected};
 use super::staging::Staging;
 use super::{BuildOptions, Built, Engine, Memory, manifest};
 
-/// How often a run plans again because sources changed while it ran: no deck is executed so often.
+/// The maximum number of rounds, each of which plans again because sources changed during the one before. No deck is
+/// executed so often.
 const ROUNDS: usize = 4 * restless::EXECUTIONS;
 
 /// A run that is about to begin.
@@ -39,55 +40,55 @@ pub(super) struct Run<'a> {
     pub pool: &'a Arc<Pool>,
     /// The specification.
     pub specified: &'a Specified,
-    /// Something else to report.
+    /// Additional diagnostics to report.
     pub also: &'a [Diagnostic],
-    /// What is asked for.
+    /// The options of the build.
     pub options: &'a BuildOptions,
-    /// Fires when the run is to end early and leave its work to the next one.
+    /// Fires when the run is to end early; the next run takes over its work.
     pub interrupt: CancellationToken,
     /// Fires when the run is to stop.
     pub cancel: CancellationToken,
-    /// Whether decks that are set aside are tried again in this very run. A resident engine does so later.
+    /// Whether decks that are set aside are tried again in this same run. A resident engine tries them later.
     pub is_only_run: bool,
 }
 
-/// What remains to be done after a run.
+/// The work that remains after a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
     /// Nothing.
     Nothing,
-    /// It was interrupted.
+    /// The run was interrupted.
     Interrupted,
-    /// Sources went on changing while they were used.
+    /// Sources changed again and again while they were built.
     Unsteady,
 }
 
 struct Totals {
     statuses: HashMap<String, Status>,
-    /// What interrupted parts of this run did.
+    /// The results of interrupted parts of this run.
     earlier: Earlier,
     missing_tools: RefCell<MissingTools>,
     told: RefCell<HashSet<Diagnostic>>,
     removed: u64,
     untouched: u64,
     has_errors: bool,
-    /// Whether it was announced.
+    /// Whether `RunStarted` was emitted.
     has_begun: bool,
-    /// The first thing that was made, and why.
+    /// The first action that was made, and why.
     reason: Option<String>,
     rest: Rest,
-    /// Whether a deck that was set aside is tried again.
+    /// Whether this round tries a deck again that was set aside.
     tries: bool,
 }
 
-/// The error when a run gives up because sources go on changing.
+/// Returns the error of a run that gives up because sources change again and again.
 fn unsteady() -> Diagnostic {
     Diagnostic::error("sources changed again and again while they were built: some outputs do not show their last state")
         .hint("look for a program or a deck that writes to sources of the course, and build again when it has ended")
 }
 
 impl Run<'_> {
-    /// Makes everything that is asked for and not up to date.
+    /// Makes everything that is selected and not up to date.
     #[tracing::instrument(level = "debug", skip_all, fields(trigger = self.options.trigger))]
     pub(super) async fn run(&self, memory: &mut Memory) -> Result<(Built, Rest)> {
         let started = Instant::now();
@@ -132,7 +133,7 @@ impl Run<'_> {
         for round in 0..ROUNDS {
             match self.round(round, run, memory, &mut totals).await {
                 Ok(true) if round + 1 < ROUNDS => {
-                    // What changed is not known here, only that something did.
+                    // The changed paths are not known here, only that something changed.
                     let everything = ChangeSet {
                         rescan: true,
                         ..ChangeSet::default()
@@ -166,7 +167,7 @@ impl Run<'_> {
             totals.has_errors |= self.engine.report(&missing);
         }
         let is_over = result.is_ok() || !self.cancel.is_cancelled();
-        // A run that was refused before it began does not end either.
+        // A run that failed before `RunStarted` emits no `RunFinished` either.
         if totals.has_begun && is_over {
             self.engine.events.emit(Event::RunFinished {
                 run,
@@ -205,7 +206,7 @@ impl Run<'_> {
         Ok((built, totals.rest))
     }
 
-    /// One round; true when sources changed meanwhile, so that another one is due.
+    /// Runs one round. Returns true if sources changed meanwhile, so that another round is due.
     #[tracing::instrument(level = "debug", skip_all, fields(number))]
     async fn round(
         &self,
@@ -216,7 +217,7 @@ impl Run<'_> {
     ) -> Result<bool> {
         let engine = self.engine;
         match &self.options.force {
-            // What is known to be up to date is made again, too.
+            // Actions that are known to be up to date are made again, too.
             Force::Everything if number == 0 => memory.settled.clear(),
             Force::Sources(sources) if number == 0 => memory.settled.unsettle_readers(sources),
             _ => {}
@@ -227,11 +228,11 @@ impl Run<'_> {
         let only = &self.options.only;
         memory.settled.unsettle_readers(only);
         if memory.settled.is_empty() {
-            // All actions are asked about.
+            // All actions will be compared with the records.
             memory.recall(&engine.store)?;
         }
         let held = engine.events.held_back();
-        // When nothing was ever built, all of it is to be done.
+        // If nothing was ever built, everything is to be made.
         let is_new = self.options.is_ordinary() && memory.latest.is_empty();
         let loaded = match is_new {
             true => self.look_and_begin(memory, totals, &held)?,
@@ -266,7 +267,7 @@ impl Run<'_> {
         held.release();
         let said = self.also.iter().chain(&loaded.diagnostics);
         totals.has_errors = said.clone().any(|said| said.severity == Severity::Error);
-        // Every round plans, and finds the same.
+        // Every round plans, and finds the same diagnostics.
         let is_new = |said: &&Diagnostic| totals.told.borrow_mut().insert((*said).clone());
         let new: Vec<Diagnostic> = said.filter(is_new).cloned().collect();
         engine.report(&new);
@@ -298,7 +299,7 @@ impl Run<'_> {
         totals.untouched = ended.untouched;
         totals.reason = totals.reason.take().or(ended.reason);
         memory.learn(ended.latest);
-        // What was found to be read while it was made.
+        // Inputs that were discovered while actions were made.
         engine.tell_inputs(self.specified, memory);
         if ended.interrupted {
             totals.rest = Rest::Interrupted;
@@ -309,7 +310,7 @@ impl Run<'_> {
         }
         if self.is_only_run && number + 1 < ROUNDS {
             let tries = memory.restless.try_one_again();
-            // What the last one changed is looked at, too.
+            // What the last try changed has to be planned, too.
             if std::mem::replace(&mut totals.tries, tries) || tries {
                 return Ok(true);
             }
@@ -327,8 +328,8 @@ impl Run<'_> {
         Ok(again)
     }
 
-    /// Looks at a course of which nothing is known, and begins with some of it while the rest is planned. What there is to
-    /// tell of that is `held` back: the run has not started yet.
+    /// Loads a course that was never built, and begins with some of its jobs while the rest is planned. Events of these
+    /// jobs are `held` back, since the run has not been announced yet.
     fn look_and_begin(
         &self,
         memory: &mut Memory,
@@ -371,7 +372,7 @@ impl Run<'_> {
                 in_flight: &mut memory.in_flight,
                 restless: &mut memory.restless,
             };
-            // The rest is planned by another thread, and this one looks after the workers meanwhile.
+            // The rest is planned by another thread, while this one serves the workers.
             let work = || Handle::current().block_on(round.run());
             ended = tokio::task::block_in_place(work)?;
             Ok(())
@@ -386,12 +387,12 @@ impl Run<'_> {
         )?;
         memory.learn(ended.latest);
         totals.reason = totals.reason.take().or(ended.reason);
-        // What was begun may have been made of sources that changed since.
+        // The first jobs may have used sources that changed since.
         loaded.is_torn |= ended.again;
         Ok(loaded)
     }
 
-    /// What the rounds of this run have in common.
+    /// Returns what all rounds of this run share.
     fn session<'s>(&'s self, staging: &'s Staging) -> Session<'s> {
         let engine = self.engine;
         Session {
@@ -412,7 +413,7 @@ impl Run<'_> {
         }
     }
 
-    /// Whether the plan has every action of the course, and all that can be asked for are.
+    /// Returns whether the plan has every action of the course, and all of them may be selected.
     fn is_whole(&self) -> bool {
         self.options.only.is_empty() && self.options.selection == Selection::default()
     }
@@ -459,7 +460,7 @@ impl Run<'_> {
         Ok(removed)
     }
 
-    /// Writes what the targets contain, after a build of the whole course that changed something.
+    /// Writes the manifests of the targets, after a build of the whole course that changed something.
     #[tracing::instrument(level = "debug", name = "manifests", skip_all)]
     fn write_manifests(
         &self,
@@ -487,7 +488,7 @@ impl Run<'_> {
         self.list(publisher, loaded, &has_failed)
     }
 
-    /// Writes what the targets contain while nothing is built: after a watch was idle for some time.
+    /// Writes the manifests of the targets without a build: for a watch that was idle for some time.
     pub(super) fn list_outputs(&self, memory: &mut Memory) -> Result<()> {
         let selection = &self.options.selection;
         let loaded = self.engine.look(self.specified, memory, selection)?;

@@ -1,4 +1,4 @@
-//! Which actions are asked for.
+//! Selects the actions of a build.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use super::BuildOptions;
 use super::decide::{Decider, Force};
 use super::settled::Settled;
 
-/// Which actions are asked for. What is `settled` reads none of the sources that are.
+/// Returns for every action whether it is selected. No action in `settled` reads one of the selected sources.
 #[tracing::instrument(level = "debug", name = "select", skip_all)]
 pub(super) fn selected(
     plan: &Plan,
@@ -59,7 +59,7 @@ pub(super) fn selected(
         return Err(Error::usage(format!("no output depends on `{path}`"))
             .hint("`--only` takes sources of the course: decks, diagrams, data files, images"));
     }
-    // What needs an action that is made again must follow, and all that these need must be there.
+    // What depends on a selected action must follow, and everything that these need must exist.
     for (index, action) in plan.actions.iter().enumerate() {
         if action.after.iter().any(|before| selected[*before]) && is_kind(action) {
             selected[index] = true;
@@ -75,7 +75,7 @@ pub(super) fn selected(
     Ok(selected)
 }
 
-/// How the actions ended, in numbers.
+/// Counts the actions by how they ended.
 pub(super) fn count(statuses: &HashMap<String, Status>, removed: u64) -> Counts {
     let mut counts = Counts {
         removed,

@@ -1,5 +1,5 @@
-//! Actions that are known to be up to date. A resident process does not look at them again until something about them
-//! changes: what they are made of, what they were found to read, or one of their outputs.
+//! Actions that are known to be up to date. A resident process does not compare them again until something about them
+//! changes: their inputs, the files they were found to read, or one of their outputs.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -20,7 +20,7 @@ pub(super) struct Settled(HashMap<Arc<str>, Entry>);
 struct Entry {
     action: Arc<Action>,
     results: Results,
-    /// None for nearly all.
+    /// `None` for nearly all actions.
     found: Option<Box<Found>>,
 }
 
@@ -34,22 +34,22 @@ impl Entry {
     }
 }
 
-/// What is known of an action that is up to date, besides its results.
+/// What is known of an up-to-date action besides its results.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Found {
-    /// What was said about it, besides the warnings of its planning.
+    /// Its diagnostics, besides the warnings of its planning.
     pub said: Vec<Diagnostic>,
     /// Files that it was found to read or to look for, besides its inputs.
     pub discovered: Vec<String>,
 }
 
 impl Settled {
-    /// The results of an action, if it is the very one that settled.
+    /// Returns the results of an action, if this exact action is known to be up to date.
     pub(super) fn results(&self, action: &Arc<Action>) -> Option<&Results> {
         self.entry(action).map(|entry| &entry.results)
     }
 
-    /// What was said about it, besides the warnings of its planning.
+    /// Returns its diagnostics, besides the warnings of its planning.
     pub(super) fn said(&self, action: &Arc<Action>) -> &[Diagnostic] {
         self.entry(action).map_or(&[], Entry::said)
     }
@@ -59,7 +59,7 @@ impl Settled {
         Arc::ptr_eq(&entry.action, action).then_some(entry)
     }
 
-    /// An action came out up to date.
+    /// Records that an action is up to date.
     pub(super) fn settle(&mut self, action: &Arc<Action>, results: Results, found: Found) {
         let entry = Entry {
             action: Arc::clone(action),
@@ -69,7 +69,7 @@ impl Settled {
         self.0.insert(Arc::clone(&action.id), entry);
     }
 
-    /// Forgets the actions that read one of these files, as far as is known.
+    /// Removes the actions that read one of these files, as far as is known.
     pub(super) fn unsettle_readers(&mut self, files: &[RelPath]) {
         if files.is_empty() {
             return;
@@ -82,12 +82,13 @@ impl Settled {
         });
     }
 
-    /// An action is not up to date.
+    /// Removes an action that is not up to date.
     pub(super) fn unsettle(&mut self, action: &str) {
         self.0.remove(action);
     }
 
-    /// Every entry: the identity of the action, its results, what was said about it, and the files it was found to read.
+    /// Returns every entry: the identity of the action, its results, its diagnostics, and the files it was found to
+    /// read.
     pub(super) fn entries(
         &self,
     ) -> impl Iterator<Item = (&str, &Results, &[Diagnostic], &[String])> {
@@ -95,17 +96,17 @@ impl Settled {
         entries.map(|(id, entry)| (&**id, &entry.results, entry.said(), entry.discovered()))
     }
 
-    /// Whether nothing is known to be up to date.
+    /// Returns whether no action is known to be up to date.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Forgets everything.
+    /// Removes all actions.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Forgets the actions of the past that are not planned any more.
+    /// Removes actions that are not planned any more.
     pub(super) fn keep(&mut self, actions: &[Arc<Action>]) {
         if self.0.len() > actions.len() {
             let planned: std::collections::HashSet<&str> =
@@ -114,8 +115,9 @@ impl Settled {
         }
     }
 
-    /// Forgets what a change set puts in doubt besides declared inputs, whose digests are in the actions: files that were
-    /// found to be read, and outputs. `is_output` tells whether a path is an output, or a directory of some.
+    /// Removes the actions that a change set invalidates through outputs and discovered files. Declared inputs are not
+    /// compared here: their digests are part of the actions. `is_output` returns whether a path is an output, or a
+    /// directory of outputs.
     pub(super) fn apply(
         &mut self,
         changes: &ChangeSet,
@@ -143,7 +145,8 @@ impl Settled {
     }
 }
 
-/// Whether a path, or a directory above it, is one of these. Both may be many.
+/// Returns whether `paths` contains a path or a directory above it. The directories above are looked up one by one, since
+/// the set may be large and is compared with many paths.
 fn is_among(paths: &HashSet<String>, path: &str) -> bool {
     let above = path.match_indices('/').map(|(slash, _)| &path[..slash]);
     paths.contains(path) || above.into_iter().any(|dir| paths.contains(dir))
