@@ -1,4 +1,4 @@
-//! What is kept in the state directory is bounded: collections after some builds, and while a daemon is idle.
+//! Bounds the state directory: runs collections after some builds, and while a daemon is idle.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use crate::store::{Limits, Store};
 use super::Engine;
 use super::memory::Memory;
 
-/// What one course keeps for itself (its checkpoint) goes after this time without a build.
+/// The age at which state files of a course (its checkpoint) are removed if it was not built.
 const UNUSED: Duration = MAX_AGE;
 
-/// How much a course keeps, by its settings. A tenth of a small disk is the limit where none is set.
+/// Returns the limits of the store, from the settings. The default size is at most a tenth of the disk.
 pub(crate) fn limits(settings: &CacheSettings, state_dir: &Path) -> Limits {
     let tenth = || {
         let disk = nix::sys::statvfs::statvfs(state_dir).ok()?;
@@ -29,7 +29,7 @@ pub(crate) fn limits(settings: &CacheSettings, state_dir: &Path) -> Limits {
     }
 }
 
-/// A collection that can be done beside other things.
+/// A garbage collection that can run beside other work.
 pub(super) struct Collection {
     store: Store,
     limits: Limits,
@@ -38,7 +38,7 @@ pub(super) struct Collection {
 }
 
 impl Engine {
-    /// A collection, if so much was done that it is time for one.
+    /// Returns a collection, if enough was done since the last one that it is due.
     pub(super) fn due_collection(&self, memory: &Memory) -> Option<Collection> {
         let is_due = self.store.is_collection_due();
         if !is_due.unwrap_or(false) {
@@ -56,7 +56,7 @@ impl Engine {
 }
 
 impl Collection {
-    /// Collects. What fails is done the next time.
+    /// Collects. If it fails, the next collection does the work.
     pub(super) fn run(self) {
         let noted = self.store.note_planned(self.planned, &self.limits);
         let collected = noted.and_then(|()| self.store.collect(&self.limits));
@@ -68,7 +68,7 @@ impl Collection {
     }
 }
 
-/// Removes what courses kept that were not built for long: under another specification or output root.
+/// Removes state files of courses that were not built for a long time: under another specification or output root.
 fn remove_unused(state_dir: &Path, unused: Duration) {
     let Ok(entries) = std::fs::read_dir(state_dir) else {
         return;
@@ -86,7 +86,7 @@ fn remove_unused(state_dir: &Path, unused: Duration) {
             age.is_some_and(|age| age > unused)
         };
         if is_kept.clone().any(|prefix| name.starts_with(prefix)) && is_old() {
-            // Another process may have been quicker.
+            // Another process may have removed it already.
             let _ = std::fs::remove_file(entry.path());
         }
     }

@@ -1,4 +1,4 @@
-//! Looking at several files of one directory: where there are many, its path is walked once, not for every file.
+//! Stats several files of one directory: if there are many, its path is resolved once, not for every file.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,47 +11,47 @@ use crate::files;
 
 use super::unseen::has_links;
 
-/// For so many files it costs less to open and close their directory than to walk its path for each of them.
+/// For so many files, opening and closing their directory costs less than resolving its path for each of them.
 const MANY: usize = 4;
 
-/// A directory whose files are looked at.
+/// A directory whose files are examined.
 pub(super) struct Directory {
     path: PathBuf,
-    /// None when it need not or cannot be opened: it may still be walked through.
+    /// `None` if it need not or cannot be opened: even then its files may be accessible by their paths.
     opened: Option<File>,
 }
 
-/// What a file is.
+/// The metadata of a file.
 pub(super) struct Found {
     /// Its stamp.
     pub stamp: Stamp,
-    /// Whether it is a plain file.
+    /// Whether it is a regular file.
     pub is_file: bool,
-    /// Whether it is a plain file with more than one name.
+    /// Whether it is a regular file with more than one hard link.
     pub has_links: bool,
 }
 
 impl Directory {
-    /// The directory at a path, whether there is one or not, of which `files` files are to be looked at.
+    /// Returns the directory at a path, which need not exist. `files` is the number of files that will be examined.
     pub(super) fn at(path: PathBuf, files: usize) -> Self {
         let is_opened = files >= MANY;
         let opened = is_opened.then(|| files::open_dir(&path).ok()).flatten();
         Self { path, opened }
     }
 
-    /// Its path.
+    /// Returns its path.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The stamp of a file in it and whether it is a plain one; none when there is nothing of that name. Links are
-    /// followed.
+    /// Returns the stamp of a file in it and whether it is a regular file; `None` if there is nothing of that name.
+    /// Links are followed.
     pub(super) fn stamp(&self, name: &str) -> Option<(Stamp, bool)> {
         let found = self.look(name)?;
         Some((found.stamp, found.is_file))
     }
 
-    /// What a file in it is; none when there is nothing of that name. Links are followed.
+    /// Returns the metadata of a file in it; `None` if there is nothing of that name. Links are followed.
     pub(super) fn look(&self, name: &str) -> Option<Found> {
         let Some(opened) = &self.opened else {
             let metadata = std::fs::metadata(self.path.join(name)).ok()?;

@@ -1,4 +1,4 @@
-//! The commit that the sources are of, and how to see without git that it may be another one.
+//! The commit of the sources, and how a change of it is detected without running git.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,28 +9,28 @@ use crate::digest::Stamp;
 use crate::files;
 use crate::watch::GitDir;
 
-/// What git says of the sources.
+/// The state of the sources in git.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
-    /// The commit; none outside of a repository.
+    /// The commit; `None` outside of a repository.
     pub commit: Option<String>,
     /// Whether the working tree differs from it.
     pub dirty: Option<bool>,
 }
 
-/// Files of a repository that change with its state, by stamp.
+/// Files of a repository that change with its state, with their stamps.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Marks(Vec<(PathBuf, Option<Stamp>)>);
 
 impl State {
-    /// Asks git.
+    /// Runs git to find the state.
     pub(super) fn of(dir: &Path) -> Self {
         let git = |args: &[&str]| {
             let output = Command::new("git")
                 .arg("-C")
                 .arg(dir)
                 .args(args)
-                // In a hook these are about the repository that the hook is of.
+                // In a hook these name the repository of the hook.
                 .env_remove("GIT_DIR")
                 .env_remove("GIT_WORK_TREE")
                 .env_remove("GIT_INDEX_FILE")
@@ -42,7 +42,7 @@ impl State {
             String::from_utf8(output.stdout).ok()
         };
         let commit = git(&["rev-parse", "HEAD"]).map(|text| text.trim().to_owned());
-        // It must not write to the index: that would look like a change.
+        // Without locks: a write to the index would look like a change.
         let status = || git(&["--no-optional-locks", "status", "--porcelain"]);
         let dirty = commit.as_ref().and_then(|_| status());
         Self {
@@ -53,10 +53,11 @@ impl State {
 }
 
 impl Marks {
-    /// The marks of the repository that a directory is in, as they are now; empty outside of one.
+    /// Returns the marks of the repository that contains a directory, as they are now. Outside of a repository they are
+    /// the places where one could be.
     pub(super) fn of(dir: &Path) -> Self {
         let Some(found) = GitDir::find(dir) else {
-            // One may be made later.
+            // A repository may be created later.
             let marks = dir.ancestors().map(|dir| mark(dir.join(".git")));
             return Self(marks.collect());
         };
@@ -78,7 +79,7 @@ impl Marks {
         Self(paths.into_iter().map(mark).collect())
     }
 
-    /// Whether they are still as they were.
+    /// Returns whether they are unchanged.
     pub(super) fn are_as_they_were(&self) -> bool {
         self.0.iter().all(|(path, stamp)| stamp_of(path) == *stamp)
     }
@@ -144,14 +145,14 @@ mod tests {
             last = (Marks::of(&course), State::of(&course));
             assert!(last.1.commit.is_some(), "{step:?}");
         }
-        // A working tree of its own has its own HEAD, and the branches of the first.
+        // A linked working tree has its own HEAD, and the branches of the first one.
         git(&top, &["worktree", "add", "-q", "../second", "-b", "third"]);
         let second = dir.path().join("second");
         let marks = Marks::of(&second);
         assert!(marks.are_as_they_were());
         git(&second, &["commit", "-q", "--allow-empty", "-m", "third"]);
         assert!(!marks.are_as_they_were());
-        // Asking git is no change.
+        // Running git changes no mark.
         std::fs::write(second.join("course/a"), "2").unwrap();
         let marks = Marks::of(&second);
         assert_eq!(State::of(&second).dirty, Some(true));

@@ -1,5 +1,5 @@
-//! Which outputs somebody else touched while a resident engine relied on them: it does not look at each of them again at
-//! every build, but is told by the system.
+//! Finds outputs that other programs touched while a resident engine relied on them. They are reported by the output
+//! watch, so that not every build has to stat all outputs.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -12,20 +12,20 @@ use crate::watch::outputs::{OutputWatch, Touched};
 use super::Memory;
 use super::sources::OutputPaths;
 
-/// Guards the outputs of a course.
+/// The output watch of a course, with what it covers.
 #[derive(Default)]
 pub(super) struct Guard {
     watch: Option<OutputWatch>,
     /// The output paths whose directories are watched.
     covered: Option<OutputPaths>,
-    /// The inodes of the output roots then: nobody tells of a directory above them that goes elsewhere.
+    /// The inodes of the output roots at that time: no event reports that a directory above them was replaced.
     roots: Vec<(PathBuf, Option<(u64, u64)>)>,
-    /// Whether nothing is told: then all outputs must be looked at.
+    /// Whether there are no events: then every build has to compare all outputs.
     is_blind: bool,
 }
 
 impl Guard {
-    /// One that watches nothing, where the system does not tell of everything.
+    /// Returns a guard that watches nothing, for systems that do not report all changes.
     pub(super) fn blind() -> Self {
         Self {
             is_blind: true,
@@ -33,8 +33,8 @@ impl Guard {
         }
     }
 
-    /// Watches the outputs from now on, as far as they are not watched yet, and looks at those that are new: what was done
-    /// to them before was not told.
+    /// Watches the outputs that are not watched yet, and compares these with the ledger, since no event reported
+    /// earlier changes.
     pub(super) fn cover(
         &mut self,
         memory: &mut Memory,
@@ -66,7 +66,8 @@ impl Guard {
         Ok(())
     }
 
-    /// Puts outputs in doubt that somebody touched until now. False when it is not known which outputs there are.
+    /// Invalidates outputs that other programs touched until now. Returns false if it is not known which outputs there
+    /// are.
     pub(super) fn is_sure(
         &mut self,
         memory: &mut Memory,
@@ -94,7 +95,7 @@ impl Guard {
         Ok(true)
     }
 
-    /// Puts outputs in doubt of which is known by now that somebody touched them.
+    /// Invalidates the outputs that have been reported as touched so far.
     pub(super) fn doubt_touched(&mut self, memory: &mut Memory, root: &Path) -> Result<()> {
         match self.watch.as_ref().map(OutputWatch::take) {
             None => Ok(()),
@@ -106,7 +107,7 @@ impl Guard {
         }
     }
 
-    /// All outputs are looked at when they are next covered.
+    /// Drops the watch, so that all outputs are compared when they are next covered.
     fn look_anew(&mut self) {
         self.watch = None;
         self.covered = None;
@@ -118,7 +119,7 @@ impl Guard {
             if let Some(watch) = &mut self.watch
                 && (watch.covers(&path) || path.is_dir())
             {
-                // Whatever is there now is another directory, or one that is not watched yet.
+                // The path is another directory now, or one that is not watched yet.
                 watch.forget(&path);
                 self.covered = None;
             }
@@ -131,7 +132,7 @@ impl Guard {
     }
 }
 
-/// A directory with the device and the inode that it is.
+/// Returns a directory with its device and inode.
 fn with_inode(dir: &PathBuf) -> (PathBuf, Option<(u64, u64)>) {
     let stamp = std::fs::metadata(dir)
         .ok()

@@ -1,4 +1,4 @@
-//! What a course consists of and what is made of it, as previews and status pages show it.
+//! The index of a course: its sections, topics and outputs, as shown by previews and status pages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::plan::Plan;
 pub struct Index {
     /// The name of the course.
     pub title: Localized,
-    /// Its sections in the order of the specification; disabled ones are left out.
+    /// Its sections in the order of the specification, without disabled ones.
     pub sections: Vec<IndexSection>,
     /// The output targets.
     pub targets: Vec<IndexTarget>,
@@ -38,11 +38,11 @@ pub struct IndexSection {
 pub struct IndexTarget {
     /// Its name.
     pub name: String,
-    /// Its directory, as it begins the paths of its outputs.
+    /// Its directory: the prefix of the paths of its outputs.
     pub root: String,
 }
 
-/// An output and what it is made of.
+/// An output and its origin.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct IndexOutput {
     /// Path relative to the course root, or absolute where it lies outside; the `path` of `output` events.
@@ -51,21 +51,21 @@ pub struct IndexOutput {
     pub source: RelPath,
     /// The action that makes it; the `action` of events.
     pub action: Option<Arc<str>>,
-    /// Its place in [`Index::targets`].
+    /// Its index in [`Index::targets`].
     pub target: usize,
-    /// Its place in [`Index::sections`]; none for what is copied besides the sections.
+    /// Its index in [`Index::sections`]; `None` for what is copied independently of the sections.
     pub section: Option<usize>,
     /// The id of its topic.
     pub topic: Option<Arc<str>>,
     /// Its language.
     pub lang: Lang,
-    /// What it is.
+    /// Its class.
     pub class: IndexClass,
-    /// For whom it is; only decks have it.
+    /// The audience; only decks have it.
     pub kind: Option<Kind>,
 }
 
-/// What an output is.
+/// The class of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IndexClass {
@@ -84,7 +84,7 @@ pub enum IndexClass {
 }
 
 impl Index {
-    /// The index of what was selected. `targets` are names and directories in the order of the layout.
+    /// Returns the index of what was selected. `targets` are names and directories in the order of the layout.
     pub fn new<'p>(
         spec: &Spec,
         targets: &[(String, String)],

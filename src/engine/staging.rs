@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::error::{Dir, Error, Result};
 use crate::owner::Owner;
 
-/// This process's directory; removed on drop.
+/// The directory of this process; removed on drop.
 pub(super) struct Staging(PathBuf);
 
 impl Staging {
@@ -20,12 +20,12 @@ impl Staging {
         Ok(Self(own))
     }
 
-    /// The directory.
+    /// Returns the directory.
     pub(super) fn path(&self) -> &Path {
         &self.0
     }
 
-    /// A new empty directory for the outputs of one job.
+    /// Creates an empty directory for the outputs of one job.
     pub(super) fn job_dir(&self, number: u64) -> Result<PathBuf> {
         let dir = self.0.join(format!("job-{number}"));
         crate::private::create_dir_all(&dir)
@@ -40,11 +40,11 @@ impl Drop for Staging {
     }
 }
 
-/// A directory of which it cannot be known whose it is goes after this time.
+/// The age at which a directory is removed if its owner cannot be checked.
 const UNKNOWN: Duration = Duration::from_secs(7 * 86_400);
 
-/// Removes directories of processes that have ended. Those of another machine or process namespace stay, until nothing
-/// was done in them for a week.
+/// Removes directories of processes that have ended. Those of another machine or process namespace are removed when
+/// they were not modified for a week.
 pub(super) fn sweep(all: &Path) {
     let Ok(entries) = std::fs::read_dir(all) else {
         return;
@@ -61,7 +61,7 @@ pub(super) fn sweep(all: &Path) {
         let name = entry.file_name();
         let is_gone = Owner::is_gone_by_name(&name.to_string_lossy());
         if is_gone.unwrap_or_else(is_unused) {
-            // Another process may clean up at the same time.
+            // Another process may remove it at the same time.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
@@ -80,13 +80,13 @@ mod tests {
             std::fs::create_dir_all(made.join("job-1")).unwrap();
             made
         };
-        // A process had our number before.
+        // An earlier process with the same number.
         let dead = make(&Owner {
             started: me.started.wrapping_add(1),
             ..me.clone()
         });
         let mut child = std::process::Command::new("true").spawn().unwrap();
-        // In another namespace a process has the number of one that has ended here.
+        // A process of another namespace, with the number of one that has ended here.
         let elsewhere = make(&Owner {
             pid: child.id(),
             host: "a container".to_owned(),

@@ -1,5 +1,5 @@
-//! Files in the state directory that are about one specification and output root. Each has one or two sections, so that
-//! a process that needs the first only does not read the second.
+//! Files in the state directory that belong to one specification and output root. Each has one or two sections, so that
+//! a process that needs only the first one does not read the second.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -12,14 +12,14 @@ use super::course::Course;
 
 /// The size of a digest, in bytes.
 const DIGEST: usize = 32;
-/// The size of what precedes the sections, in bytes: the length of the first one (little-endian), its digest, and that of
-/// the second one.
+/// The size of the header, in bytes: the length of the first section (little-endian), its digest, and the digest of the
+/// second section.
 const HEADER: usize = 8 + 2 * DIGEST;
 
-/// A file that is about one specification and output root.
+/// A file that belongs to one specification and output root.
 pub(super) struct StateFile(PathBuf);
 
-/// The sections of a file as far as they were read. What is damaged is not returned.
+/// The sections of a file as far as they were read and are not damaged.
 pub(super) struct Sections {
     file: File,
     /// The first section.
@@ -28,18 +28,18 @@ pub(super) struct Sections {
 }
 
 impl StateFile {
-    /// The file of a course for `purpose`.
+    /// Returns the file of a course for `purpose`.
     pub(super) fn of(course: &Course, purpose: &str) -> Self {
         let name = format!("{purpose}-{}", Digest::of(course.scope()).short());
         Self(course.place.state_dir().join(name))
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub(super) fn path(&self) -> &PathBuf {
         &self.0
     }
 
-    /// Replaces the file as a whole. Returns none if that is not possible: what is lost is time.
+    /// Replaces the file atomically. Returns `None` if that is not possible: callers lose time, not data.
     pub(super) fn write(&self, first: &[u8], second: &[u8]) -> Option<()> {
         let replaced = files::replace(&self.0, Access::Private, |file| {
             file.write_all(&(first.len() as u64).to_le_bytes())?;
@@ -51,7 +51,7 @@ impl StateFile {
         replaced.ok()
     }
 
-    /// Reads the first section. Errors are those of the system; a damaged file is an error of invalid data.
+    /// Reads the first section. A damaged file is reported as [`io::ErrorKind::InvalidData`].
     pub(super) fn read(&self) -> io::Result<Sections> {
         let damaged = || io::Error::from(io::ErrorKind::InvalidData);
         let mut file = files::open(&self.0)?;
@@ -61,7 +61,7 @@ impl StateFile {
         let (digest, digest_of_second) = digests.split_first_chunk().ok_or_else(damaged)?;
         let (digest, digest_of_second): (&[u8; DIGEST], _) = (digest, digest_of_second);
         let length = u64::from_le_bytes(*length);
-        // A damaged length must not reserve more than there is.
+        // A damaged length must not reserve more memory than the file has bytes.
         if length > file.metadata()?.len() {
             return Err(damaged());
         }
@@ -79,7 +79,7 @@ impl StateFile {
 }
 
 impl Sections {
-    /// Reads the second section: that of the very file that the first one is from. Returns none if it is damaged.
+    /// Reads the second section, of the same file as the first one. Returns `None` if it is damaged.
     pub(super) fn second(&mut self) -> Option<Vec<u8>> {
         let mut second = Vec::new();
         self.file.read_to_end(&mut second).ok()?;

@@ -1,7 +1,7 @@
-//! Changes of sources that the system does not report to a watch of their directories: through another hard link of a
-//! file, through a bind mount of a single file, or by mounting something over a directory.
+//! Changes of sources that no event of a watched directory reports: through another hard link of a file, through a bind
+//! mount of a single file, or by mounting something over a directory.
 //!
-//! A resident engine looks at the stamps of all sources before it answers a build, and now and then while there is a
+//! A resident engine compares the stamps of all sources before a requested build, and periodically while there is a
 //! source that can change in such a way.
 
 use std::collections::{BTreeSet, HashMap};
@@ -17,43 +17,43 @@ use crate::watch::ChangeSet;
 use super::publish::OwnFiles;
 use super::sources::Sources;
 
-/// The shortest time between two looks of an idle engine.
+/// The minimum interval of an idle engine.
 const PACE: Duration = Duration::from_secs(2);
-/// A look takes at most this part of the time.
+/// A comparison takes at most 1/50 of the time.
 const SHARE: u32 = 50;
 
-/// What is known of sources that change without an event.
+/// The state of sources that change without an event.
 #[derive(Default)]
 pub(super) struct Unseen {
-    /// Where something is mounted below the course root; none before the first look.
+    /// The mount points below the course root; `None` before the first comparison.
     mounts: Option<Vec<PathBuf>>,
-    /// The stamps of directories of sources in there.
+    /// The stamps of directories of sources in these mounts.
     dirs: HashMap<PathBuf, Stamp>,
     /// The digests of settings files.
     settings: HashMap<PathBuf, Option<Digest>>,
-    /// The specification as it was last reported.
+    /// The digest of the specification as it was last reported.
     specification: Option<Digest>,
     next: Option<Instant>,
     is_known: bool,
 }
 
-/// What is looked at.
+/// The course to compare.
 pub(super) struct Course<'a> {
-    /// Where it is.
+    /// Its place.
     pub place: &'a Place,
     /// Its settings files.
     pub settings: Vec<PathBuf>,
-    /// The specification that is in use.
+    /// The digest of the specification that is in use.
     pub specification: Option<Digest>,
     /// What is known of its sources.
     pub sources: &'a Sources,
-    /// What clm wrote itself.
+    /// The files that clm wrote itself.
     pub own: &'a OwnFiles,
 }
 
 impl Unseen {
-    /// When an idle engine should look again; none while all sources change with events only. It looks once after
-    /// every run.
+    /// Returns when an idle engine should compare again; `None` while all sources change only with events. It compares
+    /// once after every run.
     pub(super) fn next_look(&self) -> Option<Instant> {
         match self.is_known {
             true => self.next,
@@ -61,12 +61,12 @@ impl Unseen {
         }
     }
 
-    /// Sources may be others: the next look is due at once.
+    /// Makes the next comparison due at once, since the sources may be others.
     pub(super) fn renew(&mut self) {
         self.is_known = false;
     }
 
-    /// Looks at all sources. Returns what changed: everything for a build that was asked for, otherwise what no event
+    /// Compares all sources. Returns what changed: everything if a build was requested, otherwise only what no event
     /// reports.
     pub(super) fn look(&mut self, course: &Course<'_>, is_asked: bool) -> ChangeSet {
         let began = Instant::now();
@@ -93,7 +93,7 @@ impl Unseen {
         }
         let spec = &course.place.spec;
         is_pending |= is_linked(spec);
-        // One that cannot be used stays as it is, with the one before in use: it is reported once.
+        // An unusable specification is reported once; the earlier one remains in use.
         let found = Digest::of_file(spec).ok();
         if course.specification.is_some() && found != course.specification {
             if found != self.specification && (is_asked || is_linked(spec) || is_mounted(spec)) {
@@ -112,7 +112,7 @@ impl Unseen {
         }
     }
 
-    /// The directories of sources in mounts whose names may have changed.
+    /// Returns the directories of sources in mounts whose entries may have changed.
     fn changed_dirs(&mut self, sources: &Sources, root: &Path, mounts: &[PathBuf]) -> Vec<PathBuf> {
         let mut changed = Vec::new();
         let Some(listed) = sources.listed().filter(|_| !mounts.is_empty()) else {
@@ -131,7 +131,7 @@ impl Unseen {
             if before.is_some_and(|before| *before != found) {
                 changed.push(dir.clone());
             }
-            // One that changed just now may change again without another stamp.
+            // A directory that changed just now may change again within the same stamp.
             let is_reliable = found.is_reliable_at(looked_ns);
             dirs.insert(dir, if is_reliable { found } else { Stamp::NONE });
         }
@@ -140,7 +140,7 @@ impl Unseen {
     }
 }
 
-/// Whether a file has more than one name.
+/// Returns whether a file has more than one hard link.
 pub(super) fn has_links(metadata: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     metadata.is_file() && metadata.nlink() > 1
@@ -150,7 +150,7 @@ fn is_linked(file: &Path) -> bool {
     std::fs::metadata(file).is_ok_and(|metadata| has_links(&metadata))
 }
 
-/// Where something is mounted below a directory. On systems that do not tell, nothing is.
+/// Returns the mount points below a directory; none on systems that do not list them.
 fn mounts_below(root: &Path) -> Vec<PathBuf> {
     let real = root.canonicalize();
     let real = real.as_deref().unwrap_or(root);
@@ -158,7 +158,7 @@ fn mounts_below(root: &Path) -> Vec<PathBuf> {
     below.map(|mount| root.join(mount)).collect()
 }
 
-/// The mount points below a directory, relative to that.
+/// Returns the mount points below a directory, relative to it.
 fn below(mounts: Vec<Mount>, root: &Path) -> Vec<PathBuf> {
     let points = mounts.into_iter();
     points
