@@ -1,4 +1,4 @@
-//! A course on disk: its specification and settings, and where its files and outputs lie.
+//! A course on disk: its specification and settings, and the locations of its files and outputs.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -18,18 +18,18 @@ use crate::worker::Renderers;
 use super::scan::{Scanned, Skip};
 use super::snapshot::Snapshot;
 
-/// Which specification is read.
+/// A course: its location and settings.
 #[derive(Clone, Debug)]
 pub(crate) struct Course {
-    /// Where it is.
+    /// Its location.
     pub place: Place,
     /// Project settings.
     pub settings: Settings,
-    /// The output root, if it is not what the specification says (absolute).
+    /// The output root that replaces the one of the specification (absolute).
     pub output_dir: Option<PathBuf>,
 }
 
-/// The specification, read and checked.
+/// A specification that was parsed and checked.
 pub(crate) struct Specified {
     /// Its content.
     pub spec: spec::Spec,
@@ -39,7 +39,7 @@ pub(crate) struct Specified {
     pub digest: Digest,
 }
 
-/// Which renderers a course needs.
+/// The renderers that a course needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Uses {
     /// Pages.
@@ -55,7 +55,7 @@ pub(crate) struct Uses {
 }
 
 impl Course {
-    /// Reads the specification.
+    /// Reads the specification. Returns an error if it has errors.
     #[tracing::instrument(level = "debug", skip_all)]
     pub(crate) fn specification(&self) -> Result<Specified> {
         let (spec, diagnostics, digest) = self.read_specification()?;
@@ -70,7 +70,7 @@ impl Course {
         }
     }
 
-    /// As much of it as can be read, and what is wrong with it.
+    /// Reads the specification as far as it can be parsed, with all diagnostics and the digest of its bytes.
     pub(super) fn read_specification(
         &self,
     ) -> Result<(Option<spec::Spec>, Vec<Diagnostic>, Digest)> {
@@ -104,8 +104,8 @@ impl Course {
         Ok((spec, diagnostics, digest))
     }
 
-    /// Errors about outputs and sources that the specification itself, by a link, puts outside of the course: nothing could
-    /// be built of them. Of other paths that lead there see [`Self::leaving_sources`].
+    /// Returns errors about outputs and sources that the specification itself, by a link, puts outside of the course:
+    /// nothing could be built of them. Other paths that lead out are checked by [`Self::leaving_sources`].
     fn leaving(&self, spec: &spec::Spec, name: &str, text: &str) -> Vec<Diagnostic> {
         let bounds = Bounds::of(&self.place.root);
         let mut found = Vec::new();
@@ -129,8 +129,8 @@ impl Course {
         found
     }
 
-    /// Errors about directories and files that the specification names and that a link puts outside of the course: they are
-    /// not read.
+    /// Returns errors about directories and files that the specification names and that a link puts outside of the
+    /// course: they are not read.
     pub(super) fn leaving_sources(&self, spec: &spec::Spec) -> Vec<Diagnostic> {
         let bounds = Bounds::of(&self.place.root);
         let mut known: HashMap<RelPath, Option<PathBuf>> = HashMap::new();
@@ -168,7 +168,8 @@ impl Course {
         found
     }
 
-    /// The directory of a target as it stands in output paths: relative to the course root where it can be.
+    /// Returns the directory of a target as it is written in output paths: relative to the course root, or absolute if
+    /// it is outside of it.
     pub(crate) fn root_of(&self, target: &Target) -> String {
         match self.output_root() {
             Some(dir) => name_of(&self.place.root, &dir.join(&target.name)),
@@ -176,7 +177,7 @@ impl Course {
         }
     }
 
-    /// The output root that replaces the targets' paths, if one was asked for (absolute).
+    /// Returns the output root that replaces the targets' paths, if one is set (absolute).
     pub(crate) fn output_root(&self) -> Option<PathBuf> {
         self.output_dir.clone().or_else(|| {
             let dir = self.settings.output.dir.as_ref()?;
@@ -184,7 +185,7 @@ impl Course {
         })
     }
 
-    /// The name under which the ledger keeps the outputs of this specification and output root.
+    /// Returns the scope: the name under which the ledger records the outputs of this specification and output root.
     pub(crate) fn scope(&self) -> String {
         let output = self
             .output_root()
@@ -192,13 +193,13 @@ impl Course {
         format!("{} -> {output}", self.place.spec_name())
     }
 
-    /// A digest of everything that decides what a build of this course with these tools makes: two processes with the same
-    /// one may do each other's work.
+    /// Returns a digest of everything that determines what a build of this course with these tools makes. Two processes
+    /// with the same digest may do each other's work.
     pub(crate) fn identity_with(&self, renderers: &Renderers) -> Digest {
         Digest::of(format!("{} {}", self.identity(), renderers.identity()))
     }
 
-    /// A digest of everything besides tools that decides what a build of this course means.
+    /// Returns a digest of everything besides tools that determines what a build of this course means.
     pub(crate) fn identity(&self) -> Digest {
         Digest::of(format!(
             "{:?}",
@@ -211,14 +212,14 @@ impl Course {
         ))
     }
 
-    /// The files that settings come from, existing or not (absolute).
+    /// Returns the files that settings come from, existing or not (absolute).
     pub(crate) fn settings_files(&self) -> Vec<PathBuf> {
         let mut files = EnvFile::candidates(&self.place, &self.settings.notebook);
         files.push(self.place.root.join(SETTINGS_FILE));
         files
     }
 
-    /// What a plan was made of, for a watch.
+    /// Returns the inputs of a plan, for a watch.
     pub(crate) fn inputs(&self, specified: &Specified, snapshot: &Snapshot) -> Inputs {
         let root = &self.place.root;
         let under = |path: &Option<RelPath>| match path {
@@ -245,7 +246,7 @@ impl Course {
         }
     }
 
-    /// The directories that outputs lie in (absolute).
+    /// Returns the directories of outputs (absolute).
     pub(crate) fn output_dirs(&self, spec: &spec::Spec) -> Vec<PathBuf> {
         match self.output_root() {
             Some(dir) => vec![dir],
@@ -257,7 +258,8 @@ impl Course {
         }
     }
 
-    /// What is not a source, although it may lie among them: records, outputs, the repository.
+    /// Returns a filter for paths that are not sources, although they may be among them: records, outputs, the
+    /// repository.
     pub(crate) fn skip(&self, spec: &spec::Spec) -> Box<Skip<'static>> {
         let state_dir = self.place.state_dir();
         let output_dirs = self.output_dirs(spec);
@@ -268,7 +270,7 @@ impl Course {
         })
     }
 
-    /// Which renderers the sources need, by their files alone.
+    /// Returns the renderers that the sources need, by their files alone.
     pub(crate) fn uses(&self, specified: &Specified) -> Uses {
         let spec = &specified.spec;
         let root = &self.place.root;

@@ -1,4 +1,4 @@
-//! From files to a plan: lists the tree, names the outputs.
+//! Loads a course: lists the tree, names the outputs and plans them.
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
@@ -24,15 +24,15 @@ use super::publish::WrittenBack;
 use super::snapshot::Snapshot;
 use super::sources::{LaidOut, OutputPaths, Sources, Titled};
 
-/// A course that was read, and the plan for it.
+/// A course that was loaded, with its plan.
 pub(crate) struct Loaded {
-    /// The actions of what was selected.
+    /// The actions of the selected outputs.
     pub plan: Plan,
     /// Every output path of the whole course, selected or not.
     pub all_destinations: OutputPaths,
     /// Directories to be created although they are empty.
     pub empty_dirs: Vec<String>,
-    /// Where everything that was selected goes.
+    /// The places of the selected outputs.
     pub layout: Arc<Layout>,
     /// The sources.
     pub tree: Arc<Tree>,
@@ -40,16 +40,16 @@ pub(crate) struct Loaded {
     pub target_roots: Vec<String>,
     /// Versions of the tools.
     tools: Fingerprints,
-    /// What was found while reading.
+    /// Diagnostics of the specification, the files and the layout.
     pub diagnostics: Vec<Diagnostic>,
-    /// Whether sources could not be read, so that nobody knows which outputs are superfluous.
+    /// Whether sources could not be read, so that it is unknown which outputs are superfluous.
     pub is_incomplete: bool,
-    /// Whether a source changed while it was planned.
+    /// Whether a source changed while the course was planned.
     pub is_torn: bool,
 }
 
 impl Course {
-    /// Everything that is wrong with the specification and with what it names, without building anything.
+    /// Returns all diagnostics about the specification and what it names, without building anything.
     pub(crate) fn check(&self) -> Result<Vec<Diagnostic>> {
         let (spec, diagnostics, digest) = self.read_specification()?;
         let Some(spec) = spec else {
@@ -85,8 +85,8 @@ impl Course {
         Ok(found)
     }
 
-    /// Lists the tree and plans everything that is selected. `written_back` are files in the tree that we rendered.
-    /// `early` begins with some of a large course while the rest is planned.
+    /// Lists the tree and plans everything that is selected. `written_back` are the files in the tree that clm
+    /// rendered. `early` begins with some actions of a large course while the rest is planned.
     #[tracing::instrument(level = "debug", skip_all)]
     pub(crate) fn load(
         &self,
@@ -109,7 +109,7 @@ impl Course {
         let leaving = self.leaving_sources(spec).into_iter();
         diagnostics.extend(leaving.map(|found| of_spec(found, &self.place.spec_name())));
         let mut listing = scanned.listing().clone();
-        // What we rendered into the tree is no source of anything.
+        // Files that clm rendered into the tree are not sources.
         let mut removed: Vec<String> = Vec::new();
         let unreadable = written_back.unreadable.iter();
         for path in (written_back.unchanged.iter()).chain(unreadable.clone().map(|(path, _)| path))
@@ -181,13 +181,13 @@ impl Course {
             };
             planning.plan(early)?
         } else {
-            // What is known of the whole course is not to be forgotten for a part of it.
+            // The plans of the whole course must not be dropped for a part of it.
             let bases = Bases::of(spec, &full.tree, &layout);
             plan::plan(&context, &bases, &mut Memo::default())
         };
         diagnostics.extend(untold(snapshot, &plan, &diagnostics));
         let is_incomplete = has_errors || !snapshot.failures().is_empty();
-        // What only the decks' content tells of belongs to the outputs that are not selected, too.
+        // Output paths that only follow from the content of decks also belong to outputs that are not selected.
         let mut texts = plan.texts.clone();
         if !is_whole && has_programs(&full.tree) {
             let whole = Context {
@@ -218,7 +218,7 @@ impl Course {
         })
     }
 
-    /// Where everything of the whole course goes: as before, if nothing that it depends on changed.
+    /// Lays out the whole course. Returns `known` if nothing that it depends on changed.
     #[tracing::instrument(level = "debug", name = "layout", skip_all)]
     fn lay_out(
         &self,
@@ -249,7 +249,8 @@ impl Course {
                 .map_err(Error::from_diagnostics)?;
         let mut listed = basis.listed;
         if compared.get() {
-            // It also depends on the bytes of sources: no other list of files is like this one.
+            // The layout also depends on the bytes of sources, so it must not be reused: no list of files has this
+            // version.
             listed.0 = u64::MAX;
         }
         Ok(LaidOut {
@@ -289,32 +290,32 @@ impl Course {
     }
 }
 
-/// What a layout is made of, besides the tree.
+/// The inputs of a layout, besides the tree.
 struct Basis<'a> {
     specified: &'a Specified,
     listing: &'a Listing,
     listed: (u64, Vec<String>),
 }
 
-/// Whether two sources have the same bytes.
+/// Returns whether two sources have the same bytes.
 fn is_same(snapshot: &Snapshot, one: &RelPath, other: &RelPath) -> bool {
     let digest = snapshot.digest(one);
     digest.is_some() && digest == snapshot.digest(other)
 }
 
 impl Loaded {
-    /// What the course consists of.
+    /// Returns the index of the course.
     pub(crate) fn index(&self, spec: &spec::Spec) -> Index {
         Index::new(spec, &self.targets(), self.placed(), &self.plan)
     }
 
-    /// Names and directories of the targets.
+    /// Returns the names and directories of the targets.
     pub(crate) fn targets(&self) -> Vec<(String, String)> {
         let names = self.layout.targets.iter().map(|target| target.name.clone());
         names.zip(self.target_roots.iter().cloned()).collect()
     }
 
-    /// The recipes of the plan, from the sources as they are now.
+    /// Returns the recipes of the plan, from the sources as they are now.
     pub(crate) fn recipes<'a>(
         &'a self,
         specified: &'a Specified,
@@ -334,7 +335,7 @@ impl Loaded {
         Recipes::new(context, &self.plan)
     }
 
-    /// Every output of what was selected, with what it is.
+    /// Returns every selected output, with its origin and class.
     pub(crate) fn placed(&self) -> impl Iterator<Item = Placed<'_>> {
         let of_programs = self.plan.placed.iter().map(ProgramPlace::placed);
         self.layout.placed(&self.tree).chain(of_programs)
@@ -348,7 +349,7 @@ fn has_programs(tree: &Tree) -> bool {
         .any(|deck| deck.prog_lang == ProgLang::Cpp)
 }
 
-/// What could not be read, as far as neither an action nor anything else tells of it.
+/// Returns the errors about unreadable files that neither an action nor `told` contains.
 fn untold(snapshot: &Snapshot, plan: &Plan, told: &[Diagnostic]) -> Vec<Diagnostic> {
     let mut failures: Vec<Diagnostic> = snapshot
         .failures()
@@ -368,13 +369,13 @@ fn untold(snapshot: &Snapshot, plan: &Plan, told: &[Diagnostic]) -> Vec<Diagnost
     failures
 }
 
-/// A diagnostic that names no file is about the specification.
+/// Adds the name of the specification to a diagnostic that names no file.
 fn of_spec(mut diagnostic: Diagnostic, spec_name: &str) -> Diagnostic {
     diagnostic.file.get_or_insert_with(|| spec_name.to_owned());
     diagnostic
 }
 
-/// The versions of the tools as they enter keys, with those of our own programs that drive them.
+/// Returns the versions of the tools, with those of clm's own programs that drive them, as they enter keys.
 pub(crate) fn fingerprints(renderers: &Renderers) -> Fingerprints {
     let with = |tool: &str, program: Digest| format!("{tool}, program {}", program.short());
     let execution = notebook::execution_program_digest();

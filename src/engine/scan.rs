@@ -1,4 +1,4 @@
-//! Which files and directories a course consists of, kept up to date from one planning to the next.
+//! Lists the files and directories of a course, and keeps the list up to date from one planning to the next.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,26 +12,26 @@ use crate::events::Diagnostic;
 use crate::files;
 use crate::watch::is_temporary;
 
-/// What is not a source: the store, the outputs.
+/// Returns whether a path is skipped, as it is not a source: the records, the outputs.
 pub(super) type Skip<'a> = dyn Fn(&Path) -> bool + Send + Sync + 'a;
 
-/// The files and directories below some roots, as they were when they were last looked at.
+/// The files and directories below some roots, as they were when they were last scanned.
 pub(crate) struct Scanned {
-    /// Where it was looked; none for the course root.
+    /// The directories that were scanned; `None` for the course root.
     pub roots: Vec<Option<RelPath>>,
     listing: Listing,
-    /// What is wrong with some of them.
+    /// Diagnostics about some of them.
     pub diagnostics: Vec<Diagnostic>,
-    /// Those of them that are about directories which could not be read.
+    /// Those diagnostics that are about directories which could not be read.
     pub unread: Vec<Diagnostic>,
-    /// Whether one file may have several names.
+    /// Whether there are symbolic links, so that one file may have several names.
     pub has_links: bool,
-    /// Raised whenever the listing changes.
+    /// Incremented whenever the listing changes.
     pub version: u64,
 }
 
 impl Scanned {
-    /// Lists everything below `roots` (none: the course root itself).
+    /// Lists everything below `roots` (`None`: the course root itself).
     pub(crate) fn new(root: &Path, roots: Vec<Option<RelPath>>, skip: &Skip<'_>) -> Self {
         let scan = scan_all(root, &roots, skip);
         Self {
@@ -44,7 +44,7 @@ impl Scanned {
         }
     }
 
-    /// Files and directories that are known: all of them without links, and nothing is wrong with them.
+    /// Returns a listing that is known to be up to date, without links and diagnostics.
     pub(crate) fn known(roots: Vec<Option<RelPath>>, listing: Listing) -> Self {
         Self {
             roots,
@@ -56,12 +56,12 @@ impl Scanned {
         }
     }
 
-    /// The files and directories.
+    /// Returns the files and directories.
     pub(crate) fn listing(&self) -> &Listing {
         &self.listing
     }
 
-    /// Looks again at everything.
+    /// Scans everything again.
     pub(crate) fn refresh(&mut self, root: &Path, roots: Vec<Option<RelPath>>, skip: &Skip<'_>) {
         let mut new = Self::new(root, roots, skip);
         new.listing.fill(&self.listing);
@@ -74,7 +74,7 @@ impl Scanned {
         };
     }
 
-    /// Takes over what another listing has of directories that cannot be read.
+    /// Takes over what another listing contains of directories that cannot be read.
     pub(crate) fn fill(&mut self, last: &Listing) {
         let before = self.listing.unread.len();
         self.listing.fill(last);
@@ -83,7 +83,7 @@ impl Scanned {
         }
     }
 
-    /// Looks again at what may have changed: these paths and everything below them.
+    /// Scans again what may have changed: these paths and everything below them.
     pub(crate) fn update(
         &mut self,
         root: &Path,
@@ -97,7 +97,7 @@ impl Scanned {
         }
     }
 
-    /// Looks again at one path; false when that is not enough.
+    /// Scans one path again. Returns false if that is not enough, so that everything must be scanned.
     fn look_again(&mut self, root: &Path, skip: &Skip<'_>, path: &RelPath) -> bool {
         let is_above = |start: &Option<RelPath>| match start {
             Some(start) => start != path && start.starts_with(path),
@@ -173,19 +173,19 @@ impl Scanned {
     }
 }
 
-/// Whether a file is an editor's and not the author's: such a file is no part of a course, or an open editor would
-/// change it.
+/// Returns whether a file belongs to an editor: such a file is not part of a course, or else an open editor would
+/// change the course.
 pub(super) fn is_temporary_name(name: &std::ffi::OsStr) -> bool {
     is_temporary(&name.to_string_lossy())
 }
 
-/// Why what a link leads to is neither a file nor a directory.
+/// Returns the reason why the target of a link is neither a file nor a directory.
 fn not_a_source(real: &Path) -> Option<&'static str> {
     let kind = std::fs::metadata(real).ok()?.file_type();
     files::not_a_file(kind).filter(|_| !kind.is_dir())
 }
 
-/// A directory and those below it.
+/// Returns a directory and those below it.
 fn below(dirs: &BTreeSet<RelPath>, dir: &RelPath) -> Vec<RelPath> {
     let from = dirs.range(dir.clone()..);
     from.take_while(|other| other.as_str().starts_with(dir.as_str()))
@@ -194,8 +194,8 @@ fn below(dirs: &BTreeSet<RelPath>, dir: &RelPath) -> Vec<RelPath> {
         .collect()
 }
 
-/// Lists all files and directories below `roots`. Symbolic links are followed as long as they stay inside the course.
-/// Also tells whether there are any.
+/// Lists all files and directories below `roots`. Symbolic links are followed as long as they stay inside the course;
+/// the result says whether there are any.
 fn scan_all<'a>(root: &'a Path, roots: &[Option<RelPath>], skip: &'a Skip<'_>) -> Scan<'a> {
     let mut scan = Scan::new(root, skip);
     for start in roots {
@@ -203,7 +203,7 @@ fn scan_all<'a>(root: &'a Path, roots: &[Option<RelPath>], skip: &'a Skip<'_>) -
             .as_ref()
             .map_or_else(|| root.to_path_buf(), |start| start.under(root));
         if scan.bounds.leaves(&dir).is_some() {
-            // The specification names it there.
+            // The specification names it, and its error is reported there.
             scan.has_links = true;
             continue;
         }
@@ -252,7 +252,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Reports a directory, or a link, of which it is not known what is in it: that must not pass for removed.
+    /// Reports a directory, or a link, that cannot be read. Its content is unknown and must not be taken for removed.
     fn unreadable(&mut self, dir: &Path, error: &io::Error) {
         let relative = RelPath::below(self.root, dir);
         let shown = relative.as_ref().map_or(".", RelPath::as_str);
@@ -268,7 +268,7 @@ impl<'a> Scan<'a> {
     fn directory(&mut self, dir: &Path, links: &mut Vec<PathBuf>) {
         let entries = match std::fs::read_dir(dir) {
             Ok(entries) => entries,
-            // It was removed since it was found.
+            // It was removed after it was found.
             Err(error) if files::is_gone(&error) && dir != self.root => {
                 if let Some(relative) = RelPath::below(self.root, dir) {
                     self.listing.dirs.remove(&relative);
@@ -405,7 +405,7 @@ mod tests {
         );
     }
 
-    /// Whatever happens to a tree, looking again at what changed gives what a new look at everything gives.
+    /// Checks that an update of changed paths gives the same listing as a new scan, for any changes of a tree.
     #[test]
     fn updates_equal_a_new_scan() {
         let dir = tempfile::tempdir().unwrap();

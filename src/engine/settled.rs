@@ -145,8 +145,8 @@ impl Settled {
     }
 }
 
-/// Returns whether `paths` contains a path or a directory above it. The directories above are looked up one by one, since
-/// the set may be large and is compared with many paths.
+/// Returns whether `paths` contains a path or a directory above it. Only the directories above are looked up, since the
+/// set may be large and is compared with many paths.
 fn is_among(paths: &HashSet<String>, path: &str) -> bool {
     let above = path.match_indices('/').map(|(slash, _)| &path[..slash]);
     paths.contains(path) || above.into_iter().any(|dir| paths.contains(dir))

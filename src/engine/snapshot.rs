@@ -1,4 +1,4 @@
-//! The sources as they are on disk now: which files there are, their bytes and digests.
+//! The sources as they are on disk now: which files exist, their bytes and digests.
 
 mod failures;
 
@@ -20,30 +20,30 @@ use crate::worker::observed::{Places, is_elsewhere};
 use super::directory::Directory;
 use failures::{Failures, is_failure};
 
-/// So many bytes of contents are kept; others are read once more when they are wanted again.
+/// The maximum size of contents in memory, in bytes; others are read again when they are needed.
 const HELD: usize = 4 << 20;
 
 /// Sources as a planning round sees them: a whole plan is made of the same bytes, or it is known to be torn. A resident
-/// process keeps it from one round to the next, without what changed in between.
+/// process keeps it in memory from one round to the next, without what changed in between.
 pub(crate) struct Snapshot {
     root: PathBuf,
-    /// Where names lead that are none of files of the course.
+    /// Resolves names of things that are not files of the course.
     places: Places,
     bounds: Bounds,
     seen: Mutex<Seen>,
 }
 
-/// What all threads that plan have seen together.
+/// What all planning threads have seen together.
 #[derive(Default)]
 struct Seen {
-    /// Every file that was ever looked at or looked for.
+    /// Every file that was ever read or looked for.
     files: HashMap<RelPath, State>,
-    /// What earlier runs found of files that nobody has looked at since.
+    /// Records of earlier runs about files that have not been read since.
     records: HashMap<RelPath, FileRecord>,
     contents: HashMap<RelPath, Source>,
-    /// Bytes of these.
+    /// The total size of `contents`, in bytes.
     held: usize,
-    /// Whether a file was not what it was before: what was made of the two does not fit together.
+    /// Whether a file changed between two reads, so that a plan of both is inconsistent.
     is_torn: bool,
     failures: Failures,
     changed_records: Vec<(String, FileRecord)>,
@@ -62,7 +62,7 @@ impl State {
         record.map_or(Self::Absent, Self::There)
     }
 
-    /// None if nothing is known of it.
+    /// Returns the record, or that the file does not exist; `None` if nothing is known.
     fn record(self) -> Option<Option<FileRecord>> {
         match self {
             Self::Forgotten => None,
@@ -73,7 +73,7 @@ impl State {
 }
 
 impl Snapshot {
-    /// A snapshot of the files below `root`; `records` are what earlier runs found.
+    /// Returns a snapshot of the files below `root`. `records` contains the files as earlier runs recorded them.
     pub(crate) fn new(root: &Path, records: HashMap<String, FileRecord>) -> Self {
         Self {
             root: root.to_path_buf(),
@@ -89,17 +89,17 @@ impl Snapshot {
         }
     }
 
-    /// Tells where names lead that are none of files of the course.
+    /// Sets how names are resolved that are not files of the course.
     pub(crate) fn set_places(&mut self, places: Places) {
         self.places = places;
     }
 
-    /// Where names lead that are none of files of the course.
+    /// Returns how names are resolved that are not files of the course.
     pub(crate) fn places(&self) -> &Places {
         &self.places
     }
 
-    /// Looks again, by their stamps, at everything that no watch tells about. Returns what is not as it was seen.
+    /// Compares the stamps of everything outside of the course, which no watch covers. Returns what changed.
     #[tracing::instrument(level = "debug", skip_all)]
     pub(crate) fn changed_elsewhere(&self) -> Vec<RelPath> {
         let seen = self.seen();
@@ -125,8 +125,8 @@ impl Snapshot {
         lock(&self.seen)
     }
 
-    /// Forgets what was seen of these files, and of what is below them if they are directories: they were written, or
-    /// made, or removed.
+    /// Invalidates these files, and everything below them if they are directories: they were written, created or
+    /// removed.
     pub(crate) fn forget(&mut self, paths: &[RelPath]) {
         let seen = self.seen.get_mut().unwrap_or_else(PoisonError::into_inner);
         let mut dirs: HashSet<&RelPath> = HashSet::new();
@@ -162,38 +162,38 @@ impl Snapshot {
         seen.records.retain(|path, _| !is_below(path));
     }
 
-    /// Takes over what is known of files that were just looked at (none: they do not exist).
+    /// Takes over the state of files that were just compared (`None`: they do not exist).
     pub(crate) fn trust(&self, files: Vec<(RelPath, Option<FileRecord>)>) {
         let files = files.into_iter();
         let files = files.map(|(path, record)| (path, State::of(record)));
         self.seen().files.extend(files);
     }
 
-    /// Forgets bytes, not digests: they are wanted together while planning, and hardly ever later.
+    /// Drops bytes, but not digests: the bytes are needed together while planning, and rarely later.
     pub(crate) fn forget_contents(&self) {
         let mut seen = self.seen();
         seen.contents = HashMap::new();
         seen.held = 0;
     }
 
-    /// Gives memory back that only the first look at the sources needed.
+    /// Releases memory that only the first read of the sources needed.
     pub(crate) fn release(&self) {
         self.seen().records.shrink_to_fit();
     }
 
-    /// Begins to plan: what could not be read is tried again. `dirs` are the errors about directories.
+    /// Begins to plan: files that could not be read are tried again. `dirs` are the errors about directories.
     pub(crate) fn begin(&self, dirs: Vec<Diagnostic>) {
         let mut seen = self.seen();
         seen.is_torn = false;
         seen.failures.begin(dirs);
     }
 
-    /// Notes that a file could not be read although it is there.
+    /// Records that a file exists but could not be read.
     pub(crate) fn note_failure(&self, path: &RelPath, error: &io::Error) {
         self.seen().failures.note(path, error);
     }
 
-    /// What could not be read although it is there, and why.
+    /// Returns the files that exist but could not be read, with the errors, sorted by path.
     pub(crate) fn failures(&self) -> Vec<(RelPath, Diagnostic)> {
         let seen = self.seen();
         let all = seen.failures.all();
@@ -204,17 +204,17 @@ impl Snapshot {
         all
     }
 
-    /// A file that was listed is gone: what was listed does not fit together.
+    /// Marks the plan as torn, because a file that was listed is gone.
     pub(crate) fn mark_torn(&self) {
         self.seen().is_torn = true;
     }
 
-    /// Whether a file changed between two looks since this was last asked.
+    /// Returns whether a file changed between two reads since the last call.
     pub(crate) fn take_torn(&self) -> bool {
         std::mem::take(&mut self.seen().is_torn)
     }
 
-    /// Trusts nothing any more but stamps.
+    /// Marks every file as unknown, so that it is compared with its record by its stamp.
     pub(crate) fn recheck(&mut self) {
         let seen = self.seen.get_mut().unwrap_or_else(PoisonError::into_inner);
         for (path, state) in &mut seen.files {
@@ -224,12 +224,12 @@ impl Snapshot {
         }
     }
 
-    /// Every file that was ever looked at or looked for.
+    /// Returns every file that was ever read or looked for.
     pub(crate) fn paths(&self) -> Vec<RelPath> {
         self.seen().files.keys().cloned().collect()
     }
 
-    /// What is known of every file that was looked at or looked for.
+    /// Returns what is known of every file that was read or looked for.
     pub(crate) fn all(&self) -> Vec<(RelPath, Option<FileRecord>)> {
         let seen = self.seen();
         let files = seen.files.iter();
@@ -238,12 +238,12 @@ impl Snapshot {
             .collect()
     }
 
-    /// Looks at every file again. Returns those that are not as they were, each with whether it has more than one name,
-    /// and whether any file has.
+    /// Stats every file again. Returns those that changed, each with whether it has more than one hard link, and
+    /// whether any file has more than one.
     #[tracing::instrument(level = "debug", skip_all)]
     pub(crate) fn look_again(&self) -> (Vec<(RelPath, bool)>, bool) {
         let mut files = self.all();
-        // What lies elsewhere has its own look, before every run.
+        // Paths outside of the course are compared before every run.
         files.retain(|(path, _)| !is_elsewhere(path));
         files.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let groups: Vec<&[(RelPath, Option<FileRecord>)]> = files
@@ -289,7 +289,7 @@ impl Snapshot {
         (changed, has_links)
     }
 
-    /// How many were ever looked at or looked for; they only become more.
+    /// Returns how many files were ever read or looked for; the number only grows.
     pub(crate) fn known(&self) -> usize {
         self.seen().files.len()
     }
@@ -315,7 +315,8 @@ impl Snapshot {
         Some(digest)
     }
 
-    /// Looks again at a file that was not found: whether it is there and only cannot be read, or could not be a moment ago.
+    /// Stats and hashes a file again that was not found: it may exist and be unreadable, or have been unreadable for a
+    /// moment.
     fn look_twice(&self, path: &RelPath) -> io::Result<Option<Digest>> {
         if is_elsewhere(path) {
             return Ok(None);
@@ -357,9 +358,9 @@ impl Snapshot {
         Ok((record, bytes))
     }
 
-    /// Whether a file still has the content that this snapshot saw (`None`: still does not exist).
+    /// Returns whether a file still has the content that this snapshot saw (`None`: still does not exist).
     pub(crate) fn is_unchanged(&self, path: &RelPath, digest: Option<Digest>) -> bool {
-        // A directory is no file: none that could be read is there.
+        // A directory is not a file: there is nothing that could be read.
         let Some(look) = self.places.look(path) else {
             return digest.is_none();
         };
@@ -374,8 +375,8 @@ impl Snapshot {
         self.places.digest(path) == Some(digest)
     }
 
-    /// Whether a file has this content (`None`: does not exist), and was not written, replaced or renamed since a time:
-    /// then whoever read it since has read this.
+    /// Returns whether a file has this content (`None`: does not exist) and was not written, replaced or renamed since
+    /// a time, so that every read since then returned this content.
     pub(crate) fn was_at_rest(
         &self,
         path: &RelPath,
@@ -391,8 +392,8 @@ impl Snapshot {
         }
     }
 
-    /// The digest of a file found while an action ran, or none when it does not exist. The error says that the
-    /// file changed after `since_ns`, so that nobody knows what the action read.
+    /// Returns the digest of a file that an action was found to read, or `None` if it does not exist. The error means
+    /// that the file changed after `since_ns`, so that it is unknown what the action read.
     pub(crate) fn discovered(
         &self,
         path: &RelPath,
@@ -406,13 +407,13 @@ impl Snapshot {
         }
     }
 
-    /// Records that differ from those of earlier runs, to be stored.
+    /// Returns the records that differ from those of earlier runs, to be stored.
     pub(crate) fn take_changed_records(&self) -> Vec<(String, FileRecord)> {
         std::mem::take(&mut self.seen().changed_records)
     }
 }
 
-/// The directory of a file, as text.
+/// Returns the directory of a file, as text.
 fn dir_of(path: &RelPath) -> &str {
     path.as_str().rsplit_once('/').map_or("", |(dir, _)| dir)
 }
@@ -444,7 +445,7 @@ impl Seen {
         }
     }
 
-    /// The bytes that belong to the known digest.
+    /// Returns the bytes that belong to the known digest.
     fn content(&self, path: &RelPath) -> Option<Source> {
         let source = self.contents.get(path)?;
         let state = self.files.get(path)?;
@@ -464,7 +465,7 @@ impl Files for Snapshot {
         if let Some(source) = self.seen().content(path) {
             return Some(source);
         }
-        // An error may pass.
+        // The error may be temporary.
         let again = |error| match is_failure(&error) {
             true => self.bytes(path),
             false => Err(error),
@@ -481,7 +482,7 @@ impl Files for Snapshot {
         let bytes: Arc<[u8]> = bytes.into();
         let digest = record.digest;
         let mut seen = self.seen();
-        // Another thread was quicker: a plan sees one content.
+        // Another thread was faster: a plan uses one content.
         if let Some(source) = seen.content(path) {
             return Some(source);
         }
@@ -501,7 +502,7 @@ impl Files for Snapshot {
         self.bounds.leaves(&path.under(&self.root)).is_none()
     }
 
-    /// Its stamp may prove that it is the one of the last run.
+    /// Returns the digest. The file is not read if its stamp proves that the record of an earlier run is still right.
     fn digest(&self, path: &RelPath) -> Option<Digest> {
         let known = self.seen().files.get(path).copied();
         if let Some(known) = known.and_then(State::record) {
@@ -525,7 +526,7 @@ impl Files for Snapshot {
     }
 }
 
-/// A file changed while it was being used.
+/// The error about a file that changed while it was used.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Changed;
 
@@ -576,7 +577,7 @@ mod tests {
             }
             let took = now_ns() - before;
             let (_, record) = snapshot.take_changed_records().remove(0);
-            // A write in the clock tick of the stamp, before the file was read, would go unnoticed otherwise.
+            // Otherwise a write in the clock tick of the stamp, before the file was read, would not be noticed.
             assert!(record.recorded_ns - before < took / 2, "of {took} ns");
         }
     }
@@ -610,7 +611,7 @@ mod tests {
         std::fs::write(&file, "two").unwrap();
         assert_eq!(snapshot.read(&path).unwrap().digest, Digest::of("one"));
         assert!(!snapshot.take_torn(), "what is kept is used");
-        // Too much is not kept, and read again.
+        // Contents that are too large are not stored, but read again.
         std::fs::write(&file, vec![b'1'; HELD + 1]).unwrap();
         let mut snapshot = snapshot;
         snapshot.forget(std::slice::from_ref(&path));

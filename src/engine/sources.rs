@@ -1,5 +1,5 @@
-//! The sources of a course as they were last seen, and what was concluded from them. A single build starts with
-//! nothing; a resident process keeps all of it and looks again only at what changed.
+//! The sources of a course as they were last seen, and what was derived from them. A single build starts without any of
+//! it; a resident process keeps all of it in memory and reads only what changed.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -23,15 +23,15 @@ use super::course::Course;
 use super::scan::{Scanned, Skip};
 use super::snapshot::Snapshot;
 
-/// What is known of the sources.
+/// The state of the sources.
 pub(crate) struct Sources {
     /// Their bytes and digests.
     pub snapshot: Snapshot,
-    /// Plans of what did not change.
+    /// Plans of sources that did not change.
     pub memo: Memo,
     /// Output paths.
     pub names: Arc<Names>,
-    /// Where everything goes, as it was last laid out.
+    /// The last layout of the whole course.
     pub laid_out: Option<LaidOut>,
     /// Titles of decks.
     pub titles: Titles,
@@ -39,15 +39,15 @@ pub(crate) struct Sources {
     /// What may have changed since the files were listed.
     changed: Vec<RelPath>,
     must_scan: bool,
-    /// The version of the list that later processes know, too.
+    /// The version of the listing that is stored for later processes.
     kept: Option<u64>,
 }
 
-/// Titles of decks, by the digests that their files had: found out once for every content.
+/// Titles of decks, by the digests of their files: each content is parsed once.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Titles(RefCell<HashMap<RelPath, (Digest, Option<Localized>)>>);
 
-/// Files as a snapshot sees them, with the titles that are known.
+/// The files of a snapshot, with known titles.
 pub(crate) struct Titled<'a> {
     /// The files.
     pub snapshot: &'a Snapshot,
@@ -72,7 +72,7 @@ impl tree::Texts for Titled<'_> {
         }
         let Some(source) = self.snapshot.read(path) else {
             if self.snapshot.failure(path).is_none() {
-                // It was listed, and is gone.
+                // It was listed, and does not exist any more.
                 self.snapshot.mark_torn();
             }
             return None;
@@ -91,38 +91,39 @@ impl tree::Texts for Titled<'_> {
 }
 
 impl Titles {
-    /// Forgets decks that are gone.
+    /// Removes decks that do not exist any more.
     pub(crate) fn keep(&self, listing: &Listing) {
         let mut titles = self.0.borrow_mut();
         titles.retain(|path, _| listing.files.contains(path));
     }
 }
 
-/// Output paths of a whole course.
+/// The output paths of a whole course.
 pub(crate) type OutputPaths = Arc<HashSet<Arc<str>>>;
 
-/// A layout and what it was made of.
+/// A layout and its inputs.
 pub(crate) struct LaidOut {
     /// The specification and settings.
     pub specification: Digest,
     /// The sources.
     pub tree: Arc<Tree>,
-    /// The version of the list of files, and those that we rendered.
+    /// The version of the list of files, and the files in it that clm rendered.
     pub listed: (u64, Vec<String>),
-    /// What was concluded.
+    /// The layout.
     pub layout: Arc<Layout>,
-    /// What it says of every source.
+    /// Its digests, by source.
     pub bases: Bases,
-    /// What was found on the way.
+    /// The diagnostics of the layout.
     pub diagnostics: Vec<Diagnostic>,
     /// Every output path.
     pub destinations: OutputPaths,
-    /// The same with the paths that only the decks' contents tell of, and these.
+    /// The same with paths that only follow from the content of decks, and these paths.
     pub with_texts: Option<(Vec<Arc<str>>, OutputPaths)>,
 }
 
 impl LaidOut {
-    /// Every output path, with those that only the decks' contents tell of. The same as before, if these are.
+    /// Returns every output path, with `texts`: those that only follow from the content of decks. Returns the same set
+    /// as before if `texts` are the same.
     pub(crate) fn destinations_with(&mut self, texts: Vec<Arc<str>>) -> OutputPaths {
         if texts.is_empty() {
             return Arc::clone(&self.destinations);
@@ -140,7 +141,7 @@ impl LaidOut {
 }
 
 impl Sources {
-    /// Nothing is known but the records of earlier runs.
+    /// Returns the state before any source was read, with the records of earlier runs.
     pub(crate) fn new(
         root: &Path,
         records: HashMap<String, FileRecord>,
@@ -159,7 +160,7 @@ impl Sources {
         }
     }
 
-    /// Forgets what a change set puts in doubt. Paths outside the course root are nobody's concern here.
+    /// Invalidates what a change set concerns. Paths outside of the course root are ignored.
     pub(crate) fn apply(&mut self, changes: &ChangeSet, root: &Path) {
         if changes.rescan {
             self.snapshot.recheck();
@@ -174,14 +175,14 @@ impl Sources {
         self.changed.extend(paths);
     }
 
-    /// Takes over a list of files and directories that is known to be right. `is_kept` tells whether it is also the last
-    /// one that later processes know.
+    /// Takes over a listing that is known to be up to date. `is_kept` is whether it is also the last one that is stored
+    /// for later processes.
     pub(crate) fn trust(&mut self, scanned: Scanned, is_kept: bool) {
         self.kept = is_kept.then_some(scanned.version);
         self.scanned = Some(scanned);
     }
 
-    /// Has later processes know the list of files and directories, if it is a whole one.
+    /// Stores the list of files and directories for later processes, if it is complete.
     pub(crate) fn keep_list(&mut self, course: &Course) {
         if let Some(scanned) = &self.scanned
             && scanned.unread.is_empty()
@@ -192,7 +193,7 @@ impl Sources {
         }
     }
 
-    /// Whether something that could not be read when the course was last looked at can be read now.
+    /// Returns whether something that could not be read when the course was last loaded can be read now.
     pub(crate) fn is_readable_again(&self, root: &Path) -> bool {
         let dirs = self.scanned.iter().flat_map(|scanned| &scanned.unread);
         let mut dirs = dirs.filter_map(|error| error.file.as_ref());
@@ -202,20 +203,20 @@ impl Sources {
             || files.iter().any(|(path, _)| can_open(path))
     }
 
-    /// Whether something could not be read when the course was last looked at.
+    /// Returns whether something could not be read when the course was last loaded.
     pub(crate) fn is_unread(&self) -> bool {
         let scanned = self.scanned.as_ref();
         scanned.is_some_and(|scanned| !scanned.unread.is_empty())
             || !self.snapshot.failures().is_empty()
     }
 
-    /// The files and directories as they were last listed.
+    /// Returns the files and directories as they were last listed.
     pub(crate) fn listed(&self) -> Option<&Scanned> {
         self.scanned.as_ref()
     }
 
-    /// The files and directories below `roots`, with what is wrong with them, and the version of that list. `last` tells
-    /// those that an earlier process listed: what they have of directories that cannot be read is taken from them.
+    /// Returns the files and directories below `roots`, with diagnostics and the version of that list. `last` returns
+    /// the list of an earlier process: its entries are used for directories that cannot be read.
     #[tracing::instrument(level = "debug", name = "scan", skip_all)]
     pub(crate) fn list(
         &mut self,

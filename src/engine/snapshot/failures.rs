@@ -1,4 +1,4 @@
-//! Files that are there but cannot be read. They must not pass for files that are not there.
+//! Files that exist but cannot be read. They must not be treated like files that do not exist.
 
 use std::collections::HashMap;
 use std::io;
@@ -8,7 +8,7 @@ use crate::error::{Dir, io_hint};
 use crate::events::Diagnostic;
 use crate::files;
 
-/// What could not be read.
+/// The errors about files and directories that could not be read.
 #[derive(Default)]
 pub(super) struct Failures {
     /// Errors about directories: each is reported once, instead of an error for every file below.
@@ -17,7 +17,7 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// Forgets them: everything is tried again. `dirs` are the errors about directories.
+    /// Removes all errors, since everything is tried again. `dirs` are the errors about directories.
     pub(super) fn begin(&mut self, dirs: Vec<Diagnostic>) {
         self.dirs = dirs;
         self.files.clear();
@@ -49,8 +49,8 @@ impl Failures {
     }
 }
 
-/// Whether an error says that something is there. What clm itself refuses to read (a pipe, a path out of the course) is
-/// no input.
+/// Returns whether an error means that the file exists. What clm itself refuses to read (a pipe, a path out of the
+/// course) is not an input.
 pub(super) fn is_failure(error: &io::Error) -> bool {
     error.raw_os_error().is_some() && !files::is_gone(error)
 }
