@@ -1,4 +1,4 @@
-//! What is fresh, what can be restored, what is stale, and why.
+//! Decides which actions are fresh, restorable or stale, and why.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,7 +21,8 @@ use super::snapshot::Snapshot;
 /// Digests of an action's results by name.
 pub(crate) type Results = Arc<[(Arc<str>, Digest)]>;
 
-/// Results of an action. Their names are nearly always those that it has itself.
+/// Returns the results of an action. Names are shared with the outputs of the action, since they are nearly always the
+/// same.
 pub(crate) fn results_of<'n>(
     action: &Action,
     results: impl Iterator<Item = (&'n str, Digest)>,
@@ -35,14 +36,14 @@ pub(crate) fn results_of<'n>(
         .collect()
 }
 
-/// What is to be done about an action.
+/// What has to be done about an action.
 #[derive(Debug)]
 pub(crate) enum Decision {
-    /// Nothing: the outputs are there.
+    /// Nothing: the outputs are in their places.
     Fresh(Results),
-    /// Its result is known, but outputs are missing or differ.
+    /// Its result is known, but outputs are missing or differ: they are restored.
     Restorable(Results),
-    /// Its result is known to be a failure.
+    /// Its cached result is a failure.
     Remembered(CachedResult),
     /// It must run, for these reasons.
     Stale(Vec<String>),
@@ -50,29 +51,29 @@ pub(crate) enum Decision {
     Invalid(Vec<Diagnostic>),
 }
 
-/// A decision and the key that it was made for.
+/// A decision and the key for which it was made.
 #[derive(Debug)]
 pub(crate) struct Decided {
-    /// The key, with the results of other actions.
+    /// The key, including the results of other actions.
     pub key: ActionKey,
-    /// What is to be done.
+    /// What has to be done.
     pub decision: Decision,
-    /// Warnings of the known result, to be shown again.
+    /// Warnings of the known result, to be reported again.
     pub replayed: Vec<Diagnostic>,
     /// Files that the known result was found to depend on.
     pub discovered: Vec<(String, Option<Digest>)>,
 }
 
-/// Which cached results are not to be used.
+/// The cached results that are not used.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Force {
-    /// All may be used.
+    /// All are used.
     #[default]
     Nothing,
-    /// None may be used.
+    /// None are used.
     Everything,
-    /// Those of actions that read these files may not be used.
+    /// Those of actions that read these files are not used.
     Sources(Vec<RelPath>),
 }
 
@@ -96,7 +97,7 @@ pub(crate) struct Decider<'a> {
 }
 
 impl<'a> Decider<'a> {
-    /// A decider over the store's records; `latest` is what every action was last made of.
+    /// Returns a decider for the records of the store. `latest` contains the inputs that every action was last made of.
     pub(crate) fn new(
         store: &'a Store,
         snapshot: &'a Snapshot,
@@ -113,19 +114,19 @@ impl<'a> Decider<'a> {
         }
     }
 
-    /// What the action's last run found out, if it ever ran.
+    /// Returns what is recorded about the last run of an action, if there was one.
     pub(crate) fn latest(&self, action: &str) -> Result<Option<Cow<'_, Latest>>> {
         let ask = || self.store.latest_of(action);
         Ok(self.latest.get(action, ask)?)
     }
 
-    /// Whether the action's cached result is not to be used.
+    /// Returns whether the cached result of an action must not be used.
     pub(crate) fn forces(&self, action: &Action) -> bool {
         self.force.applies_to(action)
     }
 
-    /// The components of an action's key, with those from other actions; none of its own when its files changed since it
-    /// was planned.
+    /// Returns the components of an action's key, including those from other actions. Its own ones are missing if its
+    /// files changed since it was planned.
     pub(crate) fn parts(&self, index: ActionIndex, upstream: &[&Results]) -> Parts {
         let recipe = self.recipes.recipe(index);
         let own = recipe.map(|recipe| recipe.parts.parts().to_vec());
@@ -135,7 +136,7 @@ impl<'a> Decider<'a> {
         parts
     }
 
-    /// Decides about an action; `upstream` are the results of the actions it waits for.
+    /// Decides about an action. `upstream` contains the results of the actions it waits for.
     pub(crate) fn decide(
         &self,
         index: ActionIndex,
@@ -156,7 +157,7 @@ impl<'a> Decider<'a> {
             self.decide_copy(index, action, publisher)?
         } else {
             let mut known = self.store.cached(&key)?;
-            // Its discovered inputs are all as they were.
+            // A result for which all discovered inputs are unchanged.
             let current = known
                 .iter()
                 .position(|result| self.changed_discovery(&result.discovered).is_none());
@@ -229,7 +230,7 @@ impl<'a> Decider<'a> {
                 Decision::Stale(vec!["an output is missing or was changed".to_owned()])
             });
         }
-        // The result of an execution has no place on disk but the blob store.
+        // The results of an execution are only in the blob store.
         let is_kept = |results: &Results| -> Result<bool> {
             for (_, digest) in results.iter() {
                 if !self.store.has(digest)? {
@@ -256,7 +257,7 @@ impl<'a> Decider<'a> {
         }
     }
 
-    /// The error about a file that known results were found to depend on, and that is there but cannot be read.
+    /// Returns the error about a file that known results were found to depend on, and that exists but cannot be read.
     fn unread(&self, known: &[CachedResult]) -> Option<Diagnostic> {
         let mut discovered = known.iter().flat_map(|result| &result.discovered);
         discovered.find_map(|(path, _)| self.snapshot.failure(&RelPath::new(path).ok()?))

@@ -1,4 +1,4 @@
-//! Why something is up to date or not, from the records alone.
+//! Explains why an action is up to date or not, from the records alone.
 
 use crate::digest::Digest;
 use crate::error::Result;
@@ -11,11 +11,11 @@ use super::execute::request::from_remembered;
 use super::publish::Publisher;
 use super::schedule::{Effect, InFlight, Node, Schedule};
 
-/// What the records say of an action.
+/// The state of an action by the records.
 pub(crate) enum Finding {
-    /// Its key is known, and what follows from it.
+    /// Its key is known: the decision about it.
     Decided(Box<Decided>),
-    /// It waits for an action that is not up to date: the name of that one.
+    /// It waits for this action, which is not up to date.
     Blocked(String),
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn findings(
     });
     let mut schedule = Schedule::new(nodes.collect(), InFlight::default());
     let mut decided: Vec<Option<Box<Decided>>> = plan.actions.iter().map(|_| None).collect();
-    // What is blocked needs no comparison: its state says it.
+    // Blocked actions need no comparison: their state is sufficient.
     while let Some(effect) = schedule.next(|_| 0) {
         let Effect::Check(ready) = effect else {
             continue;
@@ -62,8 +62,8 @@ pub(crate) fn findings(
     Ok(findings.collect())
 }
 
-/// The errors that are known of, without doing anything: those of sources that cannot be used, and those of actions that
-/// failed and of which nothing has changed since.
+/// Returns the known errors, without doing anything: those of sources that cannot be used, and those of actions that
+/// failed and whose inputs have not changed since.
 pub(crate) fn errors(findings: &[Finding], recipes: &Recipes<'_>) -> Vec<Diagnostic> {
     let mut errors: Vec<Diagnostic> = Vec::new();
     for (index, finding) in findings.iter().enumerate() {
@@ -96,9 +96,9 @@ pub(crate) struct Explained {
     pub reasons: Vec<String>,
     /// The components of its key.
     pub parts: Vec<(String, String)>,
-    /// Files that its last run found besides its declared inputs; none for those that did not exist.
+    /// Files that its last run discovered besides its declared inputs; without a digest if they did not exist.
     pub discovered: Vec<(String, Option<Digest>)>,
-    /// Where its outputs go.
+    /// The paths of its outputs.
     pub outputs: Vec<String>,
     /// Errors and warnings of its known result.
     pub diagnostics: Vec<Diagnostic>,
@@ -108,7 +108,7 @@ pub(crate) struct Explained {
     pub finished_ms: Option<i64>,
 }
 
-/// What is known about the actions that read a file or write it.
+/// Returns what is known about the actions that read a file or write it.
 pub(crate) fn about(
     path: &str,
     plan: &Plan,
@@ -153,7 +153,7 @@ pub(crate) fn about(
     Ok(all)
 }
 
-/// The results of the actions that one waits for, as far as they are known.
+/// Returns the results of the actions that an action waits for, as far as they are known.
 fn upstream<'s>(action: &Action, findings: &'s [Finding]) -> Vec<&'s Results> {
     let before = action.after.iter().map(|before| &findings[*before]);
     before
@@ -167,20 +167,20 @@ fn upstream<'s>(action: &Action, findings: &'s [Finding]) -> Vec<&'s Results> {
         .collect()
 }
 
-/// A finding for people.
+/// A finding in the form in which it is shown.
 pub(crate) struct Description<'f> {
     /// `fresh`, `restorable`, `stale`, `failed`, `invalid` or `blocked`.
     pub state: &'static str,
     /// Why the action is not fresh.
     pub reasons: Vec<String>,
-    /// What its known result said, for the source as it was then.
+    /// Diagnostics of its known result, as stored.
     remembered: &'f [Diagnostic],
-    /// What planning said.
+    /// Diagnostics of planning.
     planned: &'f [Diagnostic],
 }
 
 impl Description<'_> {
-    /// Errors and warnings, for the source as it is now.
+    /// Returns errors and warnings, with lines of the source as it is now.
     pub(crate) fn diagnostics(&self, index: ActionIndex, recipes: &Recipes<'_>) -> Vec<Diagnostic> {
         let mut diagnostics = from_remembered(recipes, index, self.remembered.to_vec());
         diagnostics.extend(self.planned.iter().cloned());
@@ -189,7 +189,7 @@ impl Description<'_> {
 }
 
 impl Finding {
-    /// What it means.
+    /// Returns the state, the reasons and the diagnostics of the action.
     pub(crate) fn description(&self) -> Description<'_> {
         let because = |reason: &str| vec![reason.to_owned()];
         let none: &[Diagnostic] = &[];

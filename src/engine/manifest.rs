@@ -1,6 +1,7 @@
-//! `.clm-manifest.json` in every target: what a build of the whole course wrote, for whoever publishes it.
+//! `.clm-manifest.json` in every target: lists what a build of the whole course wrote, for programs that publish it.
 //!
-//! The format is that of CLM, whose release commands read it and whose builds take a directory with one for their own.
+//! The format is that of CLM: its release commands read the file, and its builds treat a directory with one as their
+//! own.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -37,8 +38,8 @@ struct Manifest<'a> {
     partial: bool,
     failed_topics: Vec<&'a str>,
     files: Vec<File<'a>>,
-    /// Files of these that clm found there and did not write: the list does not prove that they are outputs. Not in the
-    /// format of CLM, which reads over it.
+    /// Those of the files that clm found in place and did not write: for these the list does not prove that they are
+    /// outputs. Not part of the format of CLM, which ignores it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     adopted: Vec<&'a str>,
 }
@@ -58,11 +59,11 @@ struct File<'a> {
 pub(super) struct Target<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Its directory as it stands in output paths.
+    /// Its directory as it is written in output paths.
     pub root: &'a str,
 }
 
-/// What manifests are made of.
+/// The inputs of manifests.
 pub(super) struct Manifests<'a> {
     /// The specification.
     pub spec: &'a Spec,
@@ -72,7 +73,7 @@ pub(super) struct Manifests<'a> {
     pub targets: Vec<Target<'a>>,
     /// All outputs.
     pub placed: Vec<Placed<'a>>,
-    /// Topics with outputs that could not be made: they are left out.
+    /// Topics with outputs that could not be made: they are omitted.
     pub failed: BTreeSet<&'a str>,
 }
 
@@ -91,7 +92,7 @@ impl Manifests<'_> {
             new: HashMap::new(),
         };
         let root = &course.place.root;
-        // Before git is asked: what changes after that is seen.
+        // Read before git is run, so that later changes are noticed.
         let marks = git::Marks::of(root);
         let state = git::State::of(root);
         let noted = Lists::read(course);
@@ -166,7 +167,7 @@ impl Manifests<'_> {
         let Some(digest) = publisher.digest_of(destination)? else {
             return Ok(None);
         };
-        // Somebody changed it, and it is not what is recorded.
+        // It was changed by another program and does not have the recorded content.
         let Some(sha256) = checksums.of(digest, || publisher.file(destination)) else {
             return Ok(None);
         };
@@ -190,16 +191,16 @@ impl Manifests<'_> {
     }
 }
 
-/// SHA-256 of contents: found out once.
+/// SHA-256 by content, computed once for each.
 struct Checksums<'a> {
     known: &'a HashMap<Digest, String>,
     used: HashSet<Digest>,
-    /// None where the file did not have the content.
+    /// `None` if the file did not have the content.
     new: HashMap<Digest, Option<String>>,
 }
 
 impl Checksums<'_> {
-    /// The one of a content, which is that of a file; none when the file does not have it.
+    /// Returns the SHA-256 of a content, which is that of a file; `None` if the file does not have it.
     fn of(&mut self, digest: Digest, file: impl FnOnce() -> PathBuf) -> Option<&str> {
         if let Some(sha256) = self.known.get(&digest) {
             self.used.insert(digest);
@@ -215,12 +216,12 @@ impl Checksums<'_> {
     }
 }
 
-/// Manifests as they were when clm wrote or read them, so that a list of somebody else is noticed.
+/// Stamps of manifests when clm wrote or read them, so that one of another program is noticed.
 #[derive(Default)]
 struct Lists(HashMap<String, Option<Stamp>>);
 
 impl Lists {
-    /// What was noted with this database: another one knows nothing of what they list.
+    /// Reads the stamps, if they were noted with this database: another one has no records of the listed files.
     fn read(course: &Course) -> Self {
         let read = || {
             let noted = StateFile::of(course, "manifests").read().ok()?;
@@ -242,7 +243,7 @@ fn stamp_in(dir: &Path) -> Option<Stamp> {
     Some(Stamp::of(&metadata))
 }
 
-/// The targets with a manifest that this ledger has not seen: of an earlier one, or of the Python tool.
+/// Returns the targets with a manifest that this ledger does not know: of an earlier ledger, or of the Python tool.
 pub(super) fn unknown<'t>(
     course: &Course,
     publisher: &Publisher,
@@ -256,7 +257,8 @@ pub(super) fn unknown<'t>(
     target_roots.iter().filter(is_unknown).collect()
 }
 
-/// Removes the manifests of targets that are gone, if they are as clm wrote them: their outputs are removed, too.
+/// Removes the manifests of targets that are gone, if clm wrote them and they are unchanged: their outputs are removed,
+/// too.
 pub(super) fn remove_stale(course: &Course, publisher: &Publisher, target_roots: &[String]) {
     let noted = Lists::read(course);
     for root in noted.0.keys().filter(|root| !target_roots.contains(root)) {
@@ -267,7 +269,7 @@ pub(super) fn remove_stale(course: &Course, publisher: &Publisher, target_roots:
     }
 }
 
-/// Notes that the ledger knows what the manifests list.
+/// Notes that the ledger contains what the manifests list.
 pub(super) fn note_known(course: &Course, publisher: &Publisher, target_roots: &[String]) {
     let Some(database) = store::database_inode(&course.place.state_dir()) else {
         return;
@@ -279,7 +281,7 @@ pub(super) fn note_known(course: &Course, publisher: &Publisher, target_roots: &
     }
 }
 
-/// What manifests say of the sources' commit, and the marks by which a change of that is seen.
+/// The state of git that manifests contain, and the marks that detect a change of it.
 type Noted = (git::Marks, git::State);
 
 fn note_git(course: &Course, noted: &Noted) {
@@ -288,8 +290,8 @@ fn note_git(course: &Course, noted: &Noted) {
     }
 }
 
-/// Whether manifests name another commit than the one that the sources are of. Git is asked only if its files changed, or
-/// when it is `asked` anyway: the working tree may differ from the commit without a trace in them.
+/// Returns whether manifests name another commit than that of the sources. Git is only run if its files changed or if
+/// `asked` is set: the working tree may differ from the commit without a trace in these files.
 fn is_other_commit(course: &Course, asked: bool) -> bool {
     let root = &course.place.root;
     let noted = StateFile::of(course, "manifests-git").read().ok();
@@ -309,18 +311,18 @@ fn is_other_commit(course: &Course, asked: bool) -> bool {
     false
 }
 
-/// Whether manifests are not as they would be written now: outputs changed since, by a watch or by a build of a part of the
-/// course, or the sources are of another commit.
+/// Returns whether manifests are out of date: outputs changed since, by a watch or by a build of a part of the course,
+/// or the sources are of another commit.
 pub(super) fn is_due(course: &Course) -> bool {
     course.settings.output.manifest && (due_mark(course).exists() || is_other_commit(course, false))
 }
 
-/// The same for a run that had to look at the sources.
+/// The same, for a run that found changes or had to compare the sources: git is always run.
 pub(super) fn is_due_after_run(course: &Course) -> bool {
     course.settings.output.manifest && (due_mark(course).exists() || is_other_commit(course, true))
 }
 
-/// Notes that outputs changed.
+/// Notes that outputs changed, so that manifests are out of date.
 pub(super) fn set_due(course: &Course) -> Result<()> {
     let mark = due_mark(course);
     if !course.settings.output.manifest || mark.exists() {
@@ -330,7 +332,7 @@ pub(super) fn set_due(course: &Course) -> Result<()> {
         .map_err(|error| Error::io_in(Dir::State, "write", &mark, &error))
 }
 
-/// Notes that manifests tell of all outputs.
+/// Notes that manifests are up to date.
 pub(super) fn set_done(course: &Course) -> Result<()> {
     let mark = due_mark(course);
     match std::fs::remove_file(&mark) {
@@ -348,9 +350,9 @@ fn due_mark(course: &Course) -> PathBuf {
 fn replace(dir: &Path, manifest: &Manifest<'_>) -> Result<()> {
     let file = dir.join(NAME);
     let io = |error: std::io::Error| Error::io_in(Dir::Output, "write", &file, &error);
-    // Others may read it as they may read the outputs beside it.
+    // It is readable for the same users as the outputs beside it.
     let replaced = files::replace(&file, Access::Shared, |file| {
-        // It may be as large as a hundred thousand outputs make it.
+        // It is large for a course with a hundred thousand outputs.
         let mut writer = BufWriter::new(file);
         serde_json::to_writer_pretty(&mut writer, manifest)?;
         writer.write_all(b"\n")?;

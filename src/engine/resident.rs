@@ -1,4 +1,4 @@
-//! An engine that stays: it plans again when something changed, and builds for whoever asks.
+//! A resident engine: it plans again when something changed, and builds on request.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -21,65 +21,65 @@ use super::run::{Rest, Run};
 use super::unseen::{self, Unseen};
 use super::{BuildOptions, Built, Engine, Memory, manifest};
 
-/// How long nothing happens before memory is given back: not between two saves.
+/// The idle time before memory is released: longer than the time between two saves.
 const BEFORE_TRIM: Duration = Duration::from_secs(2);
-/// How long nothing happens before a deck that was set aside is tried again.
+/// The idle time before a deck that was set aside is tried again.
 const BEFORE_RETRY: Duration = Duration::from_secs(10);
 
-/// When to look again at what could not be read, at first and at last.
+/// The first and the longest delay before reading again what could not be read.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// The trigger of the runs that keep everything up to date.
 pub(crate) const WATCH_TRIGGER: &str = "watch";
 
-/// What is asked of a resident engine.
+/// A request to a resident engine.
 #[derive(Debug)]
 pub(crate) enum Ask {
     /// Files changed.
     Changed(ChangeSet),
-    /// A build, with where to say how it went.
+    /// Build with these options, and send the outcome.
     Build(Box<BuildOptions>, oneshot::Sender<Result<Built>>),
-    /// Look at everything again, and try again what failed.
+    /// Compare everything again, and try again what failed.
     Rebuild,
-    /// Execute nothing from now on, or do so again.
+    /// Whether to execute nothing from now on.
     Fast(bool),
     /// What the author is working on, from an editor.
     Focus(RelPath),
 }
 
-/// Why a resident engine stopped serving.
+/// The reason why a resident engine stopped serving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
-    /// Nobody can ask any more, or the engine was cancelled.
+    /// There are no senders of requests any more, or the engine was cancelled.
     Done,
-    /// Settings changed: an engine with the new ones should take its place. If there cannot be one, this one goes on.
+    /// Settings changed: an engine with the new ones should replace it. If they are invalid, this one continues.
     Reload,
-    /// The records are not where they were: an engine with new ones should take its place.
+    /// The records were moved or removed: an engine with new ones should replace it.
     Moved,
 }
 
-/// The engine with what it knows, its workers, and what is to be done.
+/// An engine with its state, its workers, and pending requests.
 pub(crate) struct Resident<'e> {
     engine: &'e Engine,
     pool: Arc<Pool>,
     memory: Option<Memory>,
     guard: Guard,
     unseen: Unseen,
-    /// The specification as it was when it last was right.
+    /// The last specification without errors.
     specified: Option<Arc<Specified>>,
     /// Whether it may have changed since.
     respecify: bool,
-    /// What is wrong with it now.
+    /// The errors of the specification as it is now.
     broken: Vec<Diagnostic>,
     options: BuildOptions,
     due: Due,
-    /// When to try decks again that were set aside.
+    /// When decks that were set aside are tried again.
     next_trial: Option<Instant>,
     is_warm: bool,
-    /// Whether memory that only runs need was given back.
+    /// Whether memory that only runs need was released.
     is_trim: bool,
-    /// When to try again what could not be read, and how long after that the next time.
+    /// When to read again what could not be read, and the delay that was used for that.
     unread: Option<(Instant, Duration)>,
 }
 
@@ -87,17 +87,17 @@ pub(crate) struct Resident<'e> {
 struct Due {
     changes: ChangeSet,
     builds: VecDeque<(Box<BuildOptions>, oneshot::Sender<Result<Built>>)>,
-    /// Whether the whole course is to be looked at.
+    /// Whether the watched outputs are to be built.
     run: bool,
-    /// Whether even what is known to be up to date is to be looked at.
+    /// Whether even actions that are known to be up to date are to be compared.
     everything: bool,
     /// Whether decks that were set aside are to be executed.
     forgives: bool,
 }
 
 impl<'e> Resident<'e> {
-    /// A resident engine that keeps up to date what `options` name. Nothing is read or started yet. `polls` tells whether
-    /// files are polled, because the system does not tell of all changes.
+    /// Returns a resident engine that keeps the outputs up to date that `options` select. Nothing is read or started
+    /// yet. `polls` is whether files are polled, because the system does not report all changes.
     pub(crate) fn new(engine: &'e Engine, options: BuildOptions, polls: bool) -> Self {
         Self {
             engine,
@@ -124,7 +124,7 @@ impl<'e> Resident<'e> {
         }
     }
 
-    /// Builds what is stale, then waits for asks and serves them, until there is a reason to leave.
+    /// Builds what is stale, then waits for requests and serves them, until there is a reason to stop.
     pub(crate) async fn serve(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) -> Left {
         loop {
             while let Ok(ask) = asks.try_recv() {
@@ -153,7 +153,7 @@ impl<'e> Resident<'e> {
                         self.write_manifests();
                         if let Some(memory) = &mut self.memory {
                             if let Some(collection) = self.engine.due_collection(memory) {
-                                // Nobody waits for it.
+                                // In the background: its result is not needed.
                                 drop(tokio::task::spawn_blocking(|| collection.run()));
                             }
                             memory.release(&self.engine.store);
@@ -201,7 +201,7 @@ impl<'e> Resident<'e> {
         self.engine.end_pool(&self.pool).await;
     }
 
-    /// Puts an ask on the list; true when what is being done now should make room for it.
+    /// Records a request. Returns true if the current run should be interrupted for it.
     fn note(&mut self, ask: Ask) -> bool {
         match ask {
             Ask::Changed(changes) => {
@@ -240,7 +240,7 @@ impl<'e> Resident<'e> {
             .any(|file| self.due.changes.paths.contains(file))
     }
 
-    /// Forgets what the changes put in doubt.
+    /// Applies the recorded changes: invalidates what they concern.
     fn take_changes(&mut self) {
         let changes = std::mem::take(&mut self.due.changes);
         if changes.is_empty() {
@@ -264,9 +264,9 @@ impl<'e> Resident<'e> {
         }
     }
 
-    /// Does one run, and notes what is asked meanwhile.
+    /// Does one run, and records requests meanwhile.
     async fn work(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) {
-        // Clients that have gone want nothing any more.
+        // Drops requests of clients that have disconnected.
         self.due.builds.retain(|(_, answer)| !answer.is_closed());
         let mut build = self.due.builds.pop_front();
         if build.is_none() && !self.due.run {
@@ -337,7 +337,7 @@ impl<'e> Resident<'e> {
         self.conclude(result, build, &options);
     }
 
-    /// What a run leaves to do, and the answer to whoever asked for it.
+    /// Handles the result of a run: records the remaining work, and answers the client that requested the build.
     fn conclude(
         &mut self,
         result: Result<(Built, Rest)>,
@@ -350,7 +350,8 @@ impl<'e> Resident<'e> {
                     if let Some(memory) = &mut self.memory {
                         memory.unfinished.remove(&options.trigger);
                     }
-                    // What it was interrupted for, or what it had begun and is wanted by the watch, goes on.
+                    // The watch goes on: with the changes that interrupted this build, or with jobs of it that the
+                    // watch needs, too.
                     self.due.run = true;
                 }
                 Some(build) => self.due.builds.push_back(build),
@@ -364,7 +365,7 @@ impl<'e> Resident<'e> {
                     self.due.changes.rescan = true;
                 }
                 if let Some((_, answer)) = build {
-                    // What was interrupted for it goes on.
+                    // The run that was interrupted for it goes on.
                     self.due.run = true;
                     let _ = answer.send(Ok(built));
                 }
@@ -374,7 +375,7 @@ impl<'e> Resident<'e> {
                     let _ = answer.send(Err(error));
                 }
             }
-            // The records went away while they were used: the run is done again with new ones.
+            // The records were removed while they were used: the run is repeated with new ones.
             Err(error) if error.kind == ErrorKind::Internal && !self.engine.has_records() => {
                 tracing::debug!(%error, "the records are gone");
                 self.memory = None;
@@ -382,7 +383,8 @@ impl<'e> Resident<'e> {
             }
             Err(error) => {
                 if error.kind == ErrorKind::Internal {
-                    // A full disk today is none tomorrow: the next change tries again, from what is on disk.
+                    // The cause, such as a full disk, may be temporary: the next change tries again, from what is on
+                    // disk.
                     self.memory = None;
                 }
                 match build {
@@ -396,7 +398,7 @@ impl<'e> Resident<'e> {
         }
     }
 
-    /// The specification as it is now, or as it was when it last was right; and what is known.
+    /// Returns the specification as it is now, or the last one without errors, and the state of the engine.
     fn prepare(&mut self) -> Result<(Arc<Specified>, Memory)> {
         if self.respecify {
             match self.engine.course.specification() {
@@ -411,10 +413,10 @@ impl<'e> Resident<'e> {
         }
         let specified = self.specified.clone();
         let specified = specified.ok_or_else(|| Error::bug("there is no specification"))?;
-        // Somebody may have removed the directory for work in progress.
+        // Another program may have removed the directory for work in progress.
         let known = self.memory.take();
         let known = known.filter(|memory| memory.staging.path().is_dir());
-        // Asked before the records are read: what is written meanwhile is read by the next run.
+        // Read before the records: what is written meanwhile is read by the next run.
         let version = self.engine.store.version_of_others()?;
         let memory = match known {
             Some(mut memory) => {
@@ -432,11 +434,11 @@ impl<'e> Resident<'e> {
         Ok((specified, memory))
     }
 
-    /// Tells of an error as of a run that made nothing.
+    /// Reports an error as a run that made nothing.
     fn report(&self, error: &Error) {
         let Engine { store, events, .. } = self.engine;
         let trigger = self.options.trigger.clone();
-        // A store that does not work may be the very error.
+        // The error may be that the store does not work.
         let run = store.begin_run(&trigger).unwrap_or_default();
         let actions = 0;
         events.emit(Event::RunStarted {
@@ -460,7 +462,7 @@ impl<'e> Resident<'e> {
         });
     }
 
-    /// Writes lists of outputs that are out of date, now that there is nothing to do.
+    /// Writes manifests that are out of date, while the engine is idle.
     fn write_manifests(&mut self) {
         let is_whole = self.options.is_ordinary() && self.broken.is_empty();
         let (Some(specified), Some(memory)) = (&self.specified, &mut self.memory) else {
@@ -488,7 +490,7 @@ impl<'e> Resident<'e> {
         }
     }
 
-    /// Has the system tell what others do to outputs from now on.
+    /// Watches the outputs for changes by other programs.
     fn guard_outputs(&mut self) {
         let Some(memory) = &mut self.memory else {
             return;
@@ -501,7 +503,7 @@ impl<'e> Resident<'e> {
         }
     }
 
-    /// Outputs that others touched are looked at; whoever asks for a build can rely on all of them.
+    /// Compares outputs that other programs touched. A requested build must be able to rely on all of them.
     fn doubt_outputs(&mut self, memory: &mut Memory, options: &mut BuildOptions, is_asked: bool) {
         let place = &self.engine.course.place;
         let guard = &mut self.guard;
@@ -509,11 +511,11 @@ impl<'e> Resident<'e> {
             true => guard.is_sure(memory, &place.root, &place.state_dir()),
             false => guard.doubt_touched(memory, &place.root).map(|()| true),
         };
-        // What cannot be found out in the records is found out by the run, which then says why.
+        // If the records cannot be used, the run compares everything, and reports the reason.
         options.looks_at_everything |= !is_sure.unwrap_or(false);
     }
 
-    /// Has a deck executed again that was set aside, now that there is nothing to do.
+    /// Allows another execution of a deck that was set aside, while the engine is idle.
     fn try_restless(&mut self) {
         self.next_trial = None;
         if let Some(memory) = &mut self.memory {
@@ -524,7 +526,7 @@ impl<'e> Resident<'e> {
         }
     }
 
-    /// Looks for changes that no event reports.
+    /// Finds changes that no event reports.
     fn look_at_sources(&mut self, is_asked: bool) {
         let Some(memory) = &self.memory else { return };
         let course = &self.engine.course;
@@ -542,12 +544,12 @@ impl<'e> Resident<'e> {
         }
     }
 
-    /// Builds again when something can be read that could not be: no event reports that an error of the disk has passed.
+    /// Builds again when something can be read that could not be: no event reports that a disk error has passed.
     fn look_at_unread(&mut self) {
         let (Some(memory), Some((_, delay))) = (&self.memory, self.unread) else {
             return;
         };
-        // A disk that goes on failing is not asked all the time.
+        // A disk that keeps failing is read less and less often.
         let delay = (2 * delay).min(LAST_RETRY);
         self.unread = Some((Instant::now() + delay, delay));
         if memory
@@ -561,7 +563,7 @@ impl<'e> Resident<'e> {
         }
     }
 
-    /// Has workers ready for the next change, now that there is nothing to do.
+    /// Starts workers for the next change, while the engine is idle.
     fn warm_up(&mut self) {
         if std::mem::replace(&mut self.is_warm, true) {
             return;
@@ -581,7 +583,7 @@ async fn sleep_until(moment: Option<Instant>) {
     }
 }
 
-/// Returns when the client that asked for a build has gone; never, if nobody did.
+/// Returns when the client that requested a build has disconnected; never, if no client requested it.
 async fn gone(build: Option<&mut (Box<BuildOptions>, oneshot::Sender<Result<Built>>)>) {
     match build {
         Some((_, answer)) => answer.closed().await,
