@@ -1,4 +1,4 @@
-//! What a build reports that has nothing to do.
+//! The report of a build that has nothing to do.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use super::super::settled::Settled;
 /// A course of which everything is up to date.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Idle {
-    /// How many actions are up to date.
+    /// The number of actions.
     pub fresh: u64,
-    /// What there is to say about them and about the course.
+    /// The diagnostics of the actions and of the course.
     pub said: Vec<Diagnostic>,
-    /// Directories that are there although nothing is in them.
+    /// Directories that exist although they are empty.
     pub empty_dirs: Vec<String>,
     /// The directory of each target: relative to the course root, or absolute.
     pub target_roots: Vec<String>,
 }
 
 impl Idle {
-    /// The course as it was loaded, if all of its actions are up to date.
+    /// Returns the course as it was loaded, if all of its actions are up to date.
     pub(in super::super) fn of(loaded: &Loaded, settled: &Settled) -> Option<Self> {
         let mut told = HashSet::new();
         let mut said = Vec::new();
@@ -47,7 +47,7 @@ impl Idle {
         })
     }
 
-    /// How a build of it ends.
+    /// Returns the counts of a build of it.
     pub(crate) fn counts(&self) -> Counts {
         Counts {
             fresh: self.fresh,
@@ -55,7 +55,7 @@ impl Idle {
         }
     }
 
-    /// Reports a run that had nothing to do.
+    /// Emits the events of a run that had nothing to do.
     pub(crate) fn report(&self, events: &Events, run: i64, trigger: &str, duration: Duration) {
         events.emit(Event::RunStarted {
             run,

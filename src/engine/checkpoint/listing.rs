@@ -1,8 +1,8 @@
-//! The files and directories of a course as they were when all of them were last listed: when a directory cannot be read,
-//! the numbers of decks go on from these.
+//! The files and directories of a course when all of them were last listed: if a directory cannot be read, decks are
+//! numbered by these.
 //!
-//! The checkpoint has them. A build that found others and did not write a checkpoint (since something failed) writes them to
-//! a file of their own, which then counts more.
+//! They are part of the checkpoint. A build that found others and wrote no checkpoint (since something failed) writes
+//! them to a separate file, which takes precedence.
 
 use crate::course::tree::Listing;
 use crate::files;
@@ -19,12 +19,12 @@ fn file(course: &Course) -> StateFile {
     StateFile::of(course, "listed")
 }
 
-/// Whether others than those of the checkpoint were written.
+/// Returns whether there is a separate file, which differs from the checkpoint.
 pub(crate) fn is_kept(course: &Course) -> bool {
     file(course).path().exists()
 }
 
-/// Writes them. Returns false if that is not possible.
+/// Writes the separate file. Returns false if that is not possible.
 pub(crate) fn keep(course: &Course, listing: &Listing) -> bool {
     let body = (VERSION, &listing.files, &listing.dirs);
     let Ok(body) = postcard::to_allocvec(&body) else {
@@ -33,13 +33,13 @@ pub(crate) fn keep(course: &Course, listing: &Listing) -> bool {
     file(course).write(&body, &[]).is_some()
 }
 
-/// Removes them: the checkpoint has the same ones now.
+/// Removes the separate file, since the checkpoint contains the same list now.
 pub(crate) fn forget(course: &Course) {
-    // That it is not there is what is wanted; otherwise it says the same.
+    // An error is ignored: the file has the same content as the checkpoint.
     let _ = std::fs::remove_file(file(course).path());
 }
 
-/// The last ones; none when they are not known.
+/// Returns the last list; `None` if it is unknown.
 pub(crate) fn last(
     course: &Course,
     specified: &Specified,

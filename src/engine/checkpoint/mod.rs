@@ -1,10 +1,10 @@
-//! The checkpoint of a course that is up to date: a later process goes on from it.
+//! The checkpoint of a course that is up to date: a later process starts from it.
 //!
-//! A file in the state directory with two sections. The first has the stamps of everything that a build of the whole course
-//! was made of, and of all that it made: directories, files that were read or looked for, outputs. A process compares these
-//! with the disk and knows what changed; mostly nothing did, and then nothing has to be read, planned or checked. If some
-//! of it changed, the second section (module `resume`) has what else the engine knew, so that only this is planned and
-//! checked anew.
+//! A file in the state directory with two sections. The first contains the stamps of everything that a build of the
+//! whole course used or made: directories, files that were read or looked for, outputs. A process compares these with
+//! the disk to find what changed. Mostly nothing did, and then nothing has to be read, planned or checked. Otherwise
+//! the second section (module `resume`) contains the remaining state of the engine, so that only the changes are
+//! planned and checked.
 
 mod idle;
 mod listing;
@@ -46,7 +46,7 @@ pub(super) use resume::{Resumed, to_bytes};
 /// The version of the format.
 const VERSION: u32 = 5;
 
-/// Where the checkpoint of a course is, and what it must be made of.
+/// Locates the checkpoint of a course, and contains the digests that it must have.
 pub(crate) struct Checkpoint<'a> {
     course: &'a Course,
     basis: Digest,
@@ -55,7 +55,7 @@ pub(crate) struct Checkpoint<'a> {
     skip: Box<Skip<'static>>,
 }
 
-/// What a checkpoint is made of.
+/// The inputs of a checkpoint.
 pub(super) struct Parts<'a> {
     pub(super) idle: &'a Idle,
     pub(super) listed: &'a Scanned,
@@ -64,36 +64,36 @@ pub(super) struct Parts<'a> {
     pub(super) names: &'a KnownNames,
 }
 
-/// How a course compares with its checkpoint.
+/// The result of comparing a course with its checkpoint.
 pub(crate) enum Comparison {
     /// Nothing changed, and a run that had nothing to do was reported.
     UpToDate,
     /// Something changed.
     Changed(Changed),
-    /// There is no checkpoint, or it is of another program, other settings or other tools.
+    /// There is no checkpoint, or it was written by another program, with other settings or with other tools.
     Unknown,
 }
 
 /// What changed since a checkpoint was written, and what did not.
 pub(crate) struct Changed {
-    /// Files that are not as they were (absolute), whatever they are.
+    /// Files of any kind that changed (absolute).
     pub(super) paths: Vec<PathBuf>,
-    /// Files that were read, and are as they were; none for those that were looked for and are not there.
+    /// Files that were read and are unchanged; without a record if they were looked for and still do not exist.
     pub(super) sources: Vec<(RelPath, Option<FileRecord>)>,
-    /// Whether the same files and directories are sources.
+    /// Whether the sources are the same files and directories.
     pub(super) has_same_names: bool,
-    /// The checkpoint, of which the second section has not been read.
+    /// The checkpoint, whose second section has not been read.
     pub(super) sections: Sections,
-    /// What is in directories, as far as these need not be read again.
+    /// The names in directories, as far as these need not be read again.
     pub(super) names: KnownNames,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
-    /// Settings, tools, and this very program.
+    /// The digest of settings, tools, and this program.
     basis: Digest,
     specification: Digest,
-    /// The inode of the database that the ledger is in.
+    /// The inode of the database that contains the ledger.
     database: u64,
     fresh: u64,
     #[serde(with = "as_json")]
@@ -116,17 +116,18 @@ struct Dir<'a> {
     outputs: Vec<Output<'a>>,
 }
 
-/// Whether it matters what else is in a directory.
+/// Which names a directory must contain.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 enum Names {
-    /// It does not.
+    /// Any: they do not matter.
     #[default]
     Any,
-    /// Nor that, but the directory must be there.
+    /// Any, but the directory must exist.
     Exists,
-    /// It must not be there.
+    /// None: the directory must not exist.
     Absent,
-    /// The names must have this digest; they have it while the directory has a stamp, where that can be relied on.
+    /// Names with this digest. The directory need not be read while it has this stamp, which is `None` if it is not
+    /// reliable.
     Listed(Digest, Option<Stamp>),
 }
 
@@ -134,7 +135,7 @@ enum Names {
 #[derive(Serialize, Deserialize)]
 struct Source<'a> {
     name: &'a str,
-    /// None when it must not be there.
+    /// `None` if it must not exist.
     record: Option<FileRecord>,
 }
 
@@ -142,12 +143,12 @@ struct Source<'a> {
 struct Output<'a> {
     name: &'a str,
     stamp: Stamp,
-    /// The digest where the stamp alone proves nothing.
+    /// The digest, if the stamp alone proves nothing.
     digest: Option<Digest>,
 }
 
 impl<'a> Checkpoint<'a> {
-    /// The checkpoint of a course with these tools.
+    /// Returns the checkpoint of a course with these tools.
     pub(crate) fn new(course: &'a Course, specified: &Specified, renderers: &Renderers) -> Self {
         let tools = fingerprints(renderers);
         let kernels: BTreeMap<_, _> = tools.kernels.iter().collect();
@@ -191,18 +192,18 @@ impl<'a> Checkpoint<'a> {
         }
     }
 
-    /// What changed, for a build that does not ask for everything.
+    /// Returns what changed, for a build of a part of the course.
     pub(crate) fn changed(&self) -> Option<Changed> {
         self.look()?.changed
     }
 
-    /// The checkpoint, if its second section can be used.
+    /// Returns the checkpoint, if it has a second section that can be used.
     fn with_state(&self) -> Option<Sections> {
         let sections = self.file().read().ok()?;
         self.body(&sections.first)?.has_state.then_some(sections)
     }
 
-    /// The first section, if it is of this program, these settings and these tools.
+    /// Parses the first section. Returns `None` if it is not of this program, these settings and these tools.
     fn body<'b>(&self, first: &'b [u8]) -> Option<Body<'b>> {
         let body: Body<'_> = postcard::from_bytes(first).ok()?;
         let database = store::database_inode(&self.course.place.state_dir())?;
@@ -261,15 +262,15 @@ impl<'a> Checkpoint<'a> {
         Ok(())
     }
 
-    /// Writes the checkpoint. `state` returns its second section, if there is one. Returns none if the course cannot have a
-    /// checkpoint, or it cannot be written.
+    /// Writes the checkpoint. `state` returns its second section, if there is one. Returns `None` if the course cannot
+    /// have a checkpoint, or if it cannot be written.
     pub(super) fn write(
         &self,
         parts: &Parts<'_>,
         state: impl FnOnce() -> Option<Vec<u8>>,
     ) -> Option<()> {
         let listed = parts.listed;
-        // A file with two names has two stamps, and a link may lead elsewhere tomorrow.
+        // A file with two names has two stamps, and a link may have another target later.
         if listed.has_links || !listed.diagnostics.is_empty() {
             return None;
         }
@@ -297,7 +298,8 @@ impl<'a> Checkpoint<'a> {
         let roots = roots.map(|start| start.as_ref().map_or("", RelPath::as_str));
         let roots: Vec<&str> = roots.collect();
         let planned = Planned::of(listing, parts.publisher);
-        // What else comes into directories that we made for our files is the author's. Others lie where no source can come.
+        // In directories that clm made for its files, everything else belongs to the author. Only directories below the
+        // scanned roots can contain sources.
         let may_have_sources =
             |dir: &&str| (roots.iter()).any(|root| root.is_empty() || is_within(dir, root));
         let mut listed: HashSet<&str> = listing.dirs.iter().map(RelPath::as_str).collect();
@@ -316,7 +318,7 @@ impl<'a> Checkpoint<'a> {
                     Some(Names::Listed(found.digest(), found.until))
                 }
                 None if !dir.exists() && !planned.knows(path) => Some(Names::Absent),
-                // Something came or went since the course was planned.
+                // An entry was added or removed since the course was planned.
                 _ => None,
             }
         });
@@ -340,7 +342,7 @@ impl<'a> Checkpoint<'a> {
         for target in &parts.idle.target_roots {
             let path = format!("{target}/{}", manifest::NAME);
             let recorded_ns = now_ns();
-            // A target without outputs has none.
+            // A target without outputs has no manifest.
             if let Ok(metadata) = std::fs::metadata(root.join(&path)) {
                 let digest = Digest::of_file(&root.join(&path)).ok()?;
                 let record = FileRecord {
@@ -398,15 +400,15 @@ impl<'a> Checkpoint<'a> {
     }
 }
 
-/// What a course is like now.
+/// The state of a course compared with its checkpoint.
 struct Compared {
-    /// Whether all of it is as it was.
+    /// Whether nothing changed.
     is_up_to_date: bool,
     idle: Idle,
     changed: Option<Changed>,
 }
 
-/// What a directory is like now.
+/// The state of a directory compared with its checkpoint.
 struct Now {
     has_names: bool,
     changed: Vec<PathBuf>,
@@ -414,7 +416,7 @@ struct Now {
 }
 
 impl Source<'_> {
-    /// What is known of it (that it does not exist); none when it is not as it was.
+    /// Returns its record, or that it still does not exist; `None` if it changed.
     fn now(&self, dir: &Directory) -> Option<Option<FileRecord>> {
         let looked_ns = now_ns();
         let found = dir.stamp(self.name);
@@ -422,7 +424,7 @@ impl Source<'_> {
             return found.is_none().then_some(None);
         };
         let (found, _) = found.filter(|(_, is_file)| *is_file)?;
-        // One with another stamp is for the build, which records the new one.
+        // A file with another stamp counts as changed: the build reads it and records the new stamp.
         let read = || {
             (found == record.stamp)
                 .then(|| Digest::of_file(&dir.path().join(self.name)).ok())
@@ -436,14 +438,14 @@ impl Source<'_> {
 }
 
 impl Source<'_> {
-    /// The same of something that is no file of the course.
+    /// The same for something that is not a file of the course.
     fn now_elsewhere(&self, path: &RelPath, places: &Places) -> Option<Option<FileRecord>> {
         let looked_ns = now_ns();
         let look = places.look(path);
         let Some(record) = self.record else {
             return look.is_none().then_some(None);
         };
-        // The stamp of a directory is also that of what does not matter in it.
+        // The stamp of a directory also depends on entries that do not matter.
         let read = || places.digest(path);
         record
             .check(looked_ns, look?.stamp, read)
@@ -486,7 +488,7 @@ impl OwnedDir {
     }
 }
 
-/// A path's directory (relative to the course root, or absolute) and its name in there.
+/// Splits a path into its directory (relative to the course root, or absolute) and its name.
 fn split(path: &str) -> (&str, &str) {
     match path.rsplit_once('/') {
         None => ("", path),

@@ -1,4 +1,5 @@
-//! Names in directories of sources: what came or went there since a course was planned, or its checkpoint was written.
+//! Names in directories of sources: finds entries that were added or removed since a course was planned, or since its
+//! checkpoint was written.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -12,19 +13,19 @@ use super::super::publish::Publisher;
 use super::super::scan::{Skip, is_temporary_name};
 use super::split;
 
-/// Directories (relative to the course root), each with a digest of its names and the stamp with which it has these.
+/// Directories (relative to the course root), each with a digest of its names and the stamp that proves them.
 pub(crate) type KnownNames = HashMap<String, (Digest, Option<Stamp>)>;
 
-/// What is in a directory of sources.
+/// The entries of a directory of sources.
 pub(super) struct Found {
-    /// Every name, and whether it is a directory, or a symbolic link.
+    /// Every name, whether it is a directory, and whether it is a symbolic link.
     names: Vec<(OsString, bool, bool)>,
-    /// Its stamp; none when it changed just now, so that another change might not show.
+    /// The stamp of the directory; `None` if it changed just now, so that another change might not alter the stamp.
     pub(super) until: Option<Stamp>,
 }
 
 impl Found {
-    /// What is in it now, without what `skip`s.
+    /// Returns the entries of a directory now, without those that `skip` selects. Returns `None` if it cannot be read.
     pub(super) fn at(dir: &Path, skip: &Skip<'_>) -> Option<Self> {
         let looked_ns = now_ns();
         let stamp = Stamp::of(&std::fs::metadata(dir).ok()?);
@@ -50,12 +51,12 @@ impl Found {
     }
 }
 
-/// What was in the directories of sources when the course was planned, and what we wrote there ourselves.
+/// The entries of directories of sources when the course was planned, and the files that clm itself wrote there.
 pub(super) struct Planned<'a> {
     /// By directory: names, and whether they are directories.
     children: HashMap<&'a str, HashMap<&'a str, bool>>,
     ours: HashSet<&'a str>,
-    /// Directories of ours.
+    /// Directories that contain files of clm.
     made: HashSet<&'a str>,
 }
 
@@ -85,19 +86,19 @@ impl<'a> Planned<'a> {
         planned
     }
 
-    /// The directories that hold files of ours, and those above them.
+    /// Returns the directories that contain files of clm, and those above them.
     pub(super) fn made(&self) -> impl Iterator<Item = &'a str> {
         self.made.iter().copied()
     }
 
-    /// Whether a directory was there.
+    /// Returns whether a directory existed when the course was planned.
     pub(super) fn knows(&self, dir: &str) -> bool {
         let (parent, name) = split(dir);
         let children = self.children.get(parent);
         children.is_some_and(|children| children.get(name) == Some(&true))
     }
 
-    /// Whether the same is in a directory now, but for what is ours.
+    /// Returns whether a directory has the same entries as when the course was planned, apart from those of clm.
     pub(super) fn is_same(&self, dir: &str, found: &Found) -> bool {
         let none = HashMap::new();
         let children = self.children.get(dir).unwrap_or(&none);
@@ -126,7 +127,7 @@ impl<'a> Planned<'a> {
     }
 }
 
-/// Whether a directory has this reliable stamp still: then the same names are in it.
+/// Returns whether a directory still has this reliable stamp, so that it contains the same names.
 pub(super) fn is_unchanged(dir: &Path, until: Option<Stamp>) -> bool {
     let Some(until) = until else { return false };
     std::fs::metadata(dir).is_ok_and(|metadata| Stamp::of(&metadata) == until)

@@ -1,6 +1,6 @@
-//! The second section of a checkpoint: the plan, and which actions were up to date with which results. With what changed
-//! since, by the first section, a build after an edit goes on as a daemon would: it plans and checks only what the edit
-//! touches.
+//! The second section of a checkpoint: the plan, and the results of actions that were up to date. Together with the
+//! changes that the first section shows, a build after an edit proceeds like a daemon: it plans and checks only what
+//! the edit concerns.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -31,19 +31,19 @@ struct SavedResults<'a> {
     discovered: Vec<&'a str>,
 }
 
-/// What a build goes on with.
+/// The state that a build starts with.
 pub(in super::super) struct Resumed {
     /// Plans.
     pub(in super::super) memo: Memo,
     /// Titles of decks.
     pub(in super::super) titles: Titles,
-    /// The files and directories as they were.
+    /// The files and directories as they were listed.
     pub(in super::super) scanned: Scanned,
-    /// What was up to date.
+    /// The actions that were up to date.
     pub(in super::super) settled: Settled,
 }
 
-/// Returns what is known of a course that is up to date; none if a later process cannot go on from it.
+/// Serializes the state of a course that is up to date. Returns `None` if a later process cannot start from it.
 #[tracing::instrument(level = "debug", name = "save", skip_all)]
 pub(in super::super) fn to_bytes(sources: &Sources, settled: &Settled) -> Option<Vec<u8>> {
     let listed = sources.listed()?;
@@ -69,7 +69,7 @@ pub(in super::super) fn to_bytes(sources: &Sources, settled: &Settled) -> Option
 }
 
 impl Resumed {
-    /// Reads the second section; none if it is damaged.
+    /// Reads the second section. Returns `None` if it is damaged.
     #[tracing::instrument(level = "debug", name = "resume", skip_all)]
     pub(in super::super) fn read(sections: &mut Sections, names: &Names) -> Option<Self> {
         from_bytes(&sections.second()?, names)
@@ -85,7 +85,7 @@ fn from_bytes(bytes: &[u8], names: &Names) -> Option<Resumed> {
     let actions: HashMap<&str, _> = memo.actions().map(|action| (&*action.id, action)).collect();
     let mut settled = Settled::default();
     for entry in saved {
-        // Actions that belong to no source are planned anew every time.
+        // Actions without a source are not in the memo: they are planned again every time.
         let Some(action) = actions.get(entry.action) else {
             continue;
         };
@@ -105,7 +105,7 @@ fn from_bytes(bytes: &[u8], names: &Names) -> Option<Resumed> {
     })
 }
 
-/// The files and directories of a second section.
+/// Returns the files and directories of a second section.
 pub(super) fn listing(bytes: &[u8]) -> Option<Listing> {
     let resumed = from_bytes(bytes, &Names::default())?;
     Some(resumed.scanned.listing().clone())
