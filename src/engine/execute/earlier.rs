@@ -1,27 +1,27 @@
-//! A run that was interrupted and goes on counts as one.
+//! The results of interrupted parts of a run: a run that is continued counts as one.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::events::Status;
 
-/// What the interrupted parts of a run did.
+/// The results of the interrupted parts of a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Earlier {
     /// How actions ended.
     pub statuses: HashMap<String, Status>,
-    /// How many outputs were removed.
+    /// The number of outputs that were removed.
     pub removed: u64,
-    /// How long they took.
+    /// The duration of all parts.
     pub took: Duration,
-    /// How many of them there were.
+    /// The number of parts.
     pub parts: usize,
-    /// The first thing that was made, and why.
+    /// The first action that was made, and why.
     pub reason: Option<String>,
 }
 
 impl Earlier {
-    /// How an action was made.
+    /// Returns the status of an action that was made in one of the parts.
     pub(super) fn made(&self, action: &str) -> Option<Status> {
         let status = self.statuses.get(action).copied();
         status.filter(|status| status.is_made())

@@ -1,4 +1,5 @@
-//! Work that outlives a round: when something changes, the round ends and the next one takes over what still counts.
+//! Jobs that outlive a round: when something changes, the round ends and the next one takes over those that are still
+//! needed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,23 +15,23 @@ use crate::worker::{Outcome, WorkerError};
 
 use super::{ActionState, Answer, Execution, LEASE_MS, Running, millis};
 
-/// Jobs that run. They outlive a round: when something changes, the round ends, and the next one takes them over.
+/// Jobs in flight. They outlive a round: when something changes, the round ends, and the next one takes them over.
 #[derive(Default)]
 pub(crate) struct InFlight {
-    /// Everything that workers were asked.
+    /// The tasks that wait for the answers of workers.
     pub(super) workers: JoinSet<Answer>,
-    /// What of that is needed, or may be.
+    /// Jobs that run and are needed, or may be.
     pub(super) running: HashMap<JobId, Running>,
-    /// Cancelled, not yet answered.
+    /// Jobs that were cancelled, without an answer yet.
     cancelled: HashMap<JobId, Running>,
-    /// Queued by the last round, and not started.
+    /// Jobs that the last round queued and that have not started.
     pub(super) queued: Vec<JobId>,
-    /// How many requests were made.
+    /// The number of requests so far.
     pub(super) requests: u64,
 }
 
 impl InFlight {
-    /// Ends everything.
+    /// Ends all jobs.
     pub(crate) async fn shutdown(&mut self) {
         self.workers.shutdown().await;
         self.running.clear();
@@ -39,7 +40,7 @@ impl InFlight {
 }
 
 impl Execution<'_, '_> {
-    /// Cancels jobs of earlier rounds that this one does not need, and takes back those that were queued.
+    /// Cancels running jobs of earlier rounds that this one does not need, and takes back queued ones.
     pub(super) fn abandon(&mut self, running: Vec<JobId>, queued: Vec<JobId>) -> Result<()> {
         for job in running {
             if let Some(running) = self.round.in_flight.running.remove(&job) {
@@ -52,13 +53,14 @@ impl Execution<'_, '_> {
         Ok(self.round.session.store.abandon(queued)?)
     }
 
-    /// Ends everything that runs, after an error.
+    /// Ends all running jobs after an error.
     pub(super) async fn drop_running(&mut self) {
         self.round.in_flight.workers.shutdown().await;
         let in_flight = std::mem::take(&mut self.round.in_flight.running);
         for running in in_flight.values() {
             self.superseded_event(running);
-            // Or nothing could make it until the lease ends. The store may be what failed.
+            // Otherwise no process could make it until the lease expires. Errors are ignored: the store may be what
+            // failed.
             let store = self.round.session.store;
             let _ = store.finish(&running.lease, JobEnd::Superseded, None);
         }
@@ -79,7 +81,7 @@ impl Execution<'_, '_> {
         });
     }
 
-    /// Takes an answer of a worker, whatever became of the job meanwhile.
+    /// Handles the answer of a worker, also for jobs that were cancelled or are not needed any more.
     pub(super) fn take(&mut self, answer: Result<Answer, JoinError>) -> Result<()> {
         let (id, result) = answer.map_err(|error| {
             Error::bug(format!("the task that waits for a worker failed: {error}"))
@@ -99,7 +101,7 @@ impl Execution<'_, '_> {
         self.finish(id, result)
     }
 
-    /// Records the result of a job that this round did not ask for: whoever asks next finds it in the cache.
+    /// Records the result of a job that this round does not need, so that a later build finds it in the cache.
     fn keep_for_later(
         &mut self,
         running: &Running,
@@ -127,7 +129,7 @@ impl Execution<'_, '_> {
         Ok(())
     }
 
-    /// Holds the leases of everything that runs.
+    /// Renews the leases of all jobs in flight.
     pub(super) fn renew(&self) -> Result<()> {
         let in_flight = &self.round.in_flight;
         for running in in_flight
@@ -140,8 +142,8 @@ impl Execution<'_, '_> {
         Ok(())
     }
 
-    /// Begins nothing new, and cancels what no action of this round has needed. What else runs is cancelled by the
-    /// session's token.
+    /// Starts no more work, and cancels jobs that no action of this round has needed. The other jobs are cancelled by
+    /// the session's token.
     pub(super) fn stop(&mut self) {
         self.schedule.stop();
         for (job, running) in &self.round.in_flight.running {
@@ -151,13 +153,13 @@ impl Execution<'_, '_> {
         }
     }
 
-    /// Remembers what is up to date now; gives how many actions were not even looked at.
+    /// Records which actions are up to date now. Returns how many actions were not compared.
     pub(super) fn settle_states(&mut self) -> u64 {
         let plan = self.round.plan;
         let mut untouched = 0;
         for (index, action) in plan.actions.iter().enumerate() {
             match self.schedule.state(index) {
-                // What was made in this run is counted as that.
+                // It was made in this run and is counted with that status.
                 ActionState::Unchanged(_) if self.round.statuses.contains_key(&*action.id) => {}
                 ActionState::Unchanged(_) => match self.round.earlier.made(&action.id) {
                     Some(status) => {
@@ -169,7 +171,7 @@ impl Execution<'_, '_> {
                     let found = self.found.remove(&index).unwrap_or_default();
                     self.round.settled.settle(action, results.clone(), found);
                 }
-                // An action that was not asked for may be up to date all the same; one that began and did not end is not.
+                // An unselected action may still be up to date; one that started and did not end is not.
                 ActionState::Unselected => {}
                 _ => self.round.settled.unsettle(&action.id),
             }

@@ -1,4 +1,4 @@
-//! What is made in this process: notebooks, scripts, texts and copies, a few at a time.
+//! Actions that this process makes without workers, a few at a time: notebooks, scripts, texts and copies.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,13 +17,13 @@ use super::request;
 use super::restore::{Published, ToPublish};
 use super::{Execution, millis};
 
-/// How many actions are done in this process before workers are given their due, and for how long at most.
+/// The maximum number of actions that are made here before answers of workers are handled, and the maximum duration.
 const SLICE: usize = 64;
 const LONGEST: Duration = Duration::from_millis(15);
-/// How many bytes of them are held before they are written.
+/// The maximum size of contents in memory before they are published, in bytes.
 const LARGEST: usize = 16 * 1024 * 1024;
 
-/// Something that was made and waits to be written.
+/// An action that was made and is not yet published.
 pub(super) struct Made {
     index: ActionIndex,
     decided: Decided,
@@ -43,7 +43,7 @@ impl Made {
 }
 
 impl Execution<'_, '_> {
-    /// Makes an action in this process, and some others.
+    /// Makes an action in this process, and some others after it.
     pub(super) fn make_some(&mut self, first: ActionIndex) -> Result<()> {
         let _span = debug_span!("make here").entered();
         let started = Instant::now();
@@ -105,7 +105,7 @@ impl Execution<'_, '_> {
                 (digest, Content::File(source))
             }
         };
-        // What follows is done for many together: it would overlap.
+        // The span must end here: publishing is done for many actions together, so that their spans would overlap.
         span.record("status", Status::Written.name());
         self.made.push(Made {
             index,
@@ -118,7 +118,7 @@ impl Execution<'_, '_> {
         Ok(())
     }
 
-    /// Publishes what was made.
+    /// Publishes the actions that were made.
     fn publish_made(&mut self) -> Result<()> {
         let plan = self.round.plan;
         let all = std::mem::take(&mut self.made);
@@ -164,7 +164,7 @@ impl Execution<'_, '_> {
         Ok(())
     }
 
-    /// A source changed after it was hashed: the next round sees the new one.
+    /// Leaves an action to the next round, because a source changed after it was hashed.
     fn changed(&mut self, index: ActionIndex, started: Instant) -> Result<()> {
         self.ended.again = true;
         self.supersede(index, started.elapsed());

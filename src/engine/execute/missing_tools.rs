@@ -1,15 +1,15 @@
-//! Tools that are missing or do not start: each is reported once, with how much was not made without it.
+//! Tools that are missing or do not start: each is reported once, with the number of outputs that were not made.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::events::Diagnostic;
 use crate::plan::Action;
 
-/// What was not made for want of tools.
+/// The actions that were not made because of missing tools.
 #[derive(Debug, Default)]
 pub(crate) struct MissingTools(BTreeMap<Tool, BTreeMap<String, Missed>>);
 
-/// What is said about a tool: the message and the hint.
+/// The diagnostic about a tool: its message and its hint.
 type Tool = (String, Option<String>);
 
 /// An action that needs the tool.
@@ -20,7 +20,7 @@ struct Missed {
 }
 
 impl MissingTools {
-    /// An action failed because of what is `said`; so many outputs were not made.
+    /// Adds an action that failed with the diagnostic `said`. `outputs` is the number of outputs that were not made.
     pub(super) fn add(&mut self, action: &Action, said: Diagnostic, outputs: u64) {
         let missed = Missed {
             source: action.source.to_string(),
@@ -30,7 +30,7 @@ impl MissingTools {
         tool.insert(action.id.to_string(), missed);
     }
 
-    /// One error for each tool.
+    /// Removes all tools, and returns one error for each.
     pub(crate) fn take(&mut self) -> Vec<Diagnostic> {
         let all = std::mem::take(&mut self.0).into_iter();
         all.map(|((message, hint), missed)| {

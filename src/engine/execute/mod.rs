@@ -1,5 +1,5 @@
-//! One round of a run: does what the scheduler asks for, with the store, the workers and the files, until nothing is
-//! stale, and reports how each action ended.
+//! One round of a run: carries out the effects of the scheduler with the store, the workers and the files, until
+//! nothing is stale, and reports how each action ended.
 
 mod earlier;
 mod in_flight;
@@ -43,26 +43,26 @@ pub(super) use missing_tools::MissingTools;
 use report::Failing;
 use restore::Restorable;
 
-/// How long a lease holds without being renewed.
+/// The duration of a lease that is not renewed.
 const LEASE_MS: u64 = 30_000;
 /// How often leases are renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
-/// How often jobs that another process runs are looked at.
+/// How often jobs that other processes run are polled.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
-/// How much of what actions were made of is held until it is recorded.
+/// The number of actions whose inputs are recorded together.
 const UNRECORDED: usize = 256;
-/// How often an action is tried when its tool fails.
+/// The maximum number of attempts at an action whose tool fails.
 const ATTEMPTS: u32 = 3;
 
-/// Everything a round works with.
+/// Everything that a round uses.
 pub(super) struct Round<'a> {
-    /// What should exist.
+    /// The planned actions.
     pub plan: &'a Plan,
-    /// How its actions are made.
+    /// How they are made.
     pub recipes: &'a Recipes<'a>,
-    /// Which actions are asked for; the others are not looked at.
+    /// Whether each action is selected; the others are not compared.
     pub selected: &'a [bool],
-    /// The course as a whole.
+    /// What all rounds of the run share.
     pub session: &'a Session<'a>,
     /// The sources as this round sees them.
     pub snapshot: &'a Snapshot,
@@ -76,45 +76,46 @@ pub(super) struct Round<'a> {
     pub earlier: &'a Earlier,
     /// Tools that are missing.
     pub missing_tools: &'a RefCell<MissingTools>,
-    /// What was reported in this run.
+    /// The diagnostics that were reported in this run.
     pub told: &'a RefCell<HashSet<Diagnostic>>,
-    /// Actions that are known to be up to date, and are not looked at.
+    /// Actions that are known to be up to date, and are not compared.
     pub settled: &'a mut Settled,
-    /// Jobs that run, since an earlier round or this one.
+    /// Jobs in flight, started by an earlier round or this one.
     pub in_flight: &'a mut InFlight,
     /// Decks that change sources while they run.
     pub restless: &'a mut Restless,
 }
 
-/// What stays the same over the rounds of a run.
+/// What all rounds of a run share.
 pub(super) struct Session<'a> {
     /// The records.
     pub store: &'a Store,
     /// The workers.
     pub pool: Arc<Pool>,
-    /// Whether kernels are started ahead of need.
+    /// Whether kernels are started in advance.
     pub kernels_ahead: Arc<AtomicBool>,
-    /// Where events go.
+    /// The sink of events.
     pub events: Events,
-    /// Fires when the person wants to stop.
+    /// Fires when the user wants to stop.
     pub cancel: CancellationToken,
     /// Directories for work in progress.
     pub staging: &'a Staging,
     /// The course.
     pub course: &'a super::course::Course,
-    /// Stop at the first failure.
+    /// Whether the run stops at the first failure.
     pub fail_fast: bool,
-    /// Whether actions may still be forced: only in the first round of a run.
+    /// Whether `--force` still applies: only in the first round of a run.
     pub may_force: bool,
     /// Whether actions that are set aside and will be tried again in this run are not reported yet.
     pub postpones: bool,
-    /// Fires when something changed, so that the round is to end and leave its running work to the next one.
+    /// Fires when something changed: the round ends, and the next one takes over its running jobs.
     pub interrupt: CancellationToken,
-    /// What the author is working on: it goes first.
+    /// What the author is working on: actions that read these sources go first.
     pub focus: &'a HashSet<RelPath>,
-    /// Whether what is known about actions that are not looked at is said again.
+    /// Whether known diagnostics of actions that are not compared are reported again.
     pub says_everything: bool,
-    /// Whether the plan has every action of the course and all are asked for: then work for none of them is superseded.
+    /// Whether the plan has every action of the course and all are selected, so that a job that none of them needs is
+    /// superseded.
     pub is_whole: bool,
 }
 
@@ -125,61 +126,61 @@ struct Queued {
     decided: Decided,
     reasons: Vec<String>,
     urgency: Urgency,
-    /// From when it is ready until it starts.
+    /// Measures the time from when it is ready until it starts.
     waiting: Span,
 }
 
 struct Running {
     queued: Queued,
-    /// What it was started with.
+    /// The recipe with which it was started.
     recipe: Arc<Recipe>,
     lease: Lease,
     started: Instant,
     started_ns: i64,
     out: std::path::PathBuf,
     cancel: CancellationToken,
-    /// From when it starts until its outputs are published.
+    /// Measures the time from its start until its outputs are published.
     span: Span,
 }
 
 type Answer = (JobId, Result<Outcome, WorkerError>);
 
-/// What a round leaves to do.
+/// The outcome of a round.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
-    /// Inputs changed while it ran: plan again.
+    /// Whether inputs changed meanwhile, so that another round is needed.
     pub again: bool,
-    /// Something was reported as an error.
+    /// Whether an error was reported.
     pub has_errors: bool,
-    /// It was interrupted before everything was done.
+    /// Whether the round was interrupted before everything was done.
     pub interrupted: bool,
-    /// Actions that were not looked at because nothing about them changed.
+    /// The number of actions that were not compared because nothing about them changed.
     pub untouched: u64,
-    /// What actions were made of.
+    /// The inputs that actions were made of.
     pub latest: Vec<(Arc<str>, Latest)>,
-    /// The first thing that was made, and why.
+    /// The first action that was made, and why.
     pub reason: Option<String>,
 }
 
-/// A round that is under way.
+/// The state of a running round.
 struct Execution<'r, 'a> {
     round: &'r mut Round<'a>,
     schedule: Schedule<'a>,
-    /// What is needed to start the jobs that wait.
+    /// Jobs that wait for a worker, with what is needed to start them.
     queued: HashMap<JobId, Queued>,
-    /// Actions whose failure is that of an earlier run.
+    /// Actions that failed in an earlier run, and whose failure is reported again.
     replayed: HashSet<ActionIndex>,
     /// Actions whose outputs were counted as not made.
     not_made: HashSet<ActionIndex>,
-    /// What was made in this process and is not yet written.
+    /// Actions that this process made and that are not yet published.
     made: Vec<Made>,
     /// Actions whose results are known, and whose outputs are not yet in their places.
     restorable: Vec<Restorable>,
     owner: Owner,
     latest: Vec<(Arc<str>, Latest)>,
-    /// What of it is not in the records yet, with the components of keys: these are large.
+    /// The part of `latest` that is not recorded yet, with the components of keys, which are large.
     unrecorded: Vec<(String, Latest, Parts)>,
-    /// What was said about actions, and what they were found to read: for those with anything of that.
+    /// Diagnostics and discovered inputs of actions that have any.
     found: HashMap<ActionIndex, Found>,
     has_errors: Cell<bool>,
     ended: Ended,
@@ -187,7 +188,7 @@ struct Execution<'r, 'a> {
 }
 
 impl<'a> Round<'a> {
-    /// Does everything there is to do.
+    /// Runs the round until nothing remains to be done.
     pub(super) async fn run(&mut self) -> Result<Ended> {
         let mut execution = Execution {
             schedule: self.schedule(),
@@ -263,7 +264,7 @@ impl Execution<'_, '_> {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut renewed = Instant::now();
         if cancel.is_cancelled() {
-            // It came before there was a round, or in the one before.
+            // It was cancelled before this round began.
             self.stop();
         }
         loop {
@@ -314,7 +315,7 @@ impl Execution<'_, '_> {
         Ok(())
     }
 
-    /// Records what actions were made of, when there is much of it.
+    /// Records the inputs of actions, if there are many.
     fn record_some(&mut self) {
         if self.unrecorded.len() >= UNRECORDED {
             let unrecorded = std::mem::take(&mut self.unrecorded);
@@ -322,7 +323,7 @@ impl Execution<'_, '_> {
         }
     }
 
-    /// Compares actions with the records, restores those that can be, and queues those that need a worker.
+    /// Compares actions with the records, restores the restorable ones, and queues those that need a worker.
     fn check(&mut self, ready: Vec<ActionIndex>) -> Result<()> {
         let _span = debug_span!("decide").entered();
         let mut stale = Vec::new();
@@ -352,7 +353,7 @@ impl Execution<'_, '_> {
         for (job, mut queued) in jobs.into_iter().zip(stale) {
             match self.schedule.enqueue(queued.index, job, queued.urgency) {
                 Enqueued::Runs => {
-                    // The change did not concern it: it goes on.
+                    // The change did not concern this job: it continues.
                     if let Some(running) = self.round.in_flight.running.get_mut(&job) {
                         running.queued = queued;
                     }
@@ -388,7 +389,7 @@ impl Execution<'_, '_> {
         })
     }
 
-    /// How urgent an action is.
+    /// Returns the priority of an action: sources that the author is working on go first.
     fn priority(&self, action: &Action) -> i32 {
         let focus = self.round.session.focus;
         let is_focus = focus.contains(&action.source)
@@ -405,7 +406,7 @@ impl Execution<'_, '_> {
                     self.warn(&action.warnings);
                     self.warn(self.round.settled.said(action));
                 }
-                // What it waits for is made anew by the next round.
+                // An action that it waits for is made again by the next round.
                 ActionState::Superseded => self.end(*index, Status::Superseded, Duration::ZERO),
                 ActionState::Blocked => self.report_blocked(*index),
                 _ => {}
@@ -413,7 +414,7 @@ impl Execution<'_, '_> {
         }
     }
 
-    /// Reports an action that waits for one that failed and has said so.
+    /// Reports an action that waits for one that failed and was reported.
     fn report_blocked(&mut self, index: ActionIndex) {
         let plan = self.round.plan;
         let has_failed = |before: &&ActionIndex| {
@@ -431,7 +432,7 @@ impl Execution<'_, '_> {
         self.end_failed(index, Duration::ZERO, why);
     }
 
-    /// Decides about one action and does at once what needs no worker.
+    /// Decides about one action, and handles it immediately if it needs no worker.
     fn decide(&mut self, index: ActionIndex) -> Result<Option<Queued>> {
         let action = &self.round.plan.actions[index];
         let upstream = self.schedule.upstream(index);
@@ -462,7 +463,7 @@ impl Execution<'_, '_> {
             }
             Decision::Remembered(result) => {
                 self.warn(&self.remembered(index, result.diagnostics.clone()));
-                // Another action of this run with the same key may have failed just now.
+                // If another action of this run with the same key failed just now, it is not a replay.
                 let is_replayed = self.schedule.same_as(index).is_none();
                 let why = Failing {
                     is_replayed,
@@ -489,7 +490,8 @@ impl Execution<'_, '_> {
         Ok(None)
     }
 
-    /// Fails an action that is not to be executed, because sources change whenever it is; whether it is such an action.
+    /// Fails an action that must not be executed, because sources change whenever it is. Returns whether it is such an
+    /// action.
     fn set_aside(&mut self, index: ActionIndex) -> bool {
         let action = &self.round.plan.actions[index];
         if action.kind != ActionKind::Execute {
@@ -513,7 +515,7 @@ impl Execution<'_, '_> {
         true
     }
 
-    /// Diagnostics of a known result, for the source as it is now.
+    /// Converts diagnostics of a known result to the lines of the source as it is now.
     fn remembered(&self, index: ActionIndex, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
         request::from_remembered(self.round.recipes, index, diagnostics)
     }
@@ -542,7 +544,7 @@ impl Execution<'_, '_> {
     }
 }
 
-/// Measures how long an action waits for its start.
+/// Returns a span that measures how long an action waits for its start.
 fn waiting(action: &Action) -> Span {
     debug_span!(parent: None, "queue", action = &*action.id, kind = action.kind.name())
 }

@@ -1,4 +1,4 @@
-//! What is told of actions while they are made, and what is kept of it.
+//! Reports actions while they are made, and records their inputs and diagnostics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,21 +16,22 @@ use crate::worker::WorkerError;
 use super::super::decide::Decided;
 use super::{Execution, millis};
 
-/// What there is to tell about a failure besides its diagnostics.
+/// Details of a failure besides its diagnostics.
 #[derive(Debug, Default)]
 pub(super) struct Failing {
-    /// Whether it was remembered.
+    /// Whether it failed in an earlier run and nothing changed since.
     pub(super) is_replayed: bool,
-    /// Why it failed, if that is reported elsewhere.
+    /// The cause, if that is reported elsewhere.
     pub(super) cause: Option<String>,
-    /// How many outputs were not made, where they were counted.
+    /// The number of outputs that were not made, if they were counted.
     pub(super) not_made: Option<u64>,
 }
 
 impl Execution<'_, '_> {
-    /// Measures the work on one action. Only what was made or restored in this run is named as what it had to wait for.
+    /// Returns a span for the work on one action. As predecessors it names only actions that were made or restored in
+    /// this run.
     pub(super) fn action_span(&self, action: &Action, reasons: &[String], attempt: u32) -> Span {
-        // It lasts longer than the phase that it begins in.
+        // It has no parent, as it lasts longer than the phase in which it begins.
         debug_span!(
             parent: None,
             "action",
@@ -44,7 +45,7 @@ impl Execution<'_, '_> {
         )
     }
 
-    /// Identities of the actions before this one that were made or restored in this run, one a line.
+    /// Returns the identities of the preceding actions that were made or restored in this run, one per line.
     fn made_before(&self, action: &Action) -> String {
         let statuses = &self.round.statuses;
         let is_made = |id: &&str| statuses.get(*id).is_some_and(|status| status.is_made());
@@ -56,15 +57,15 @@ impl Execution<'_, '_> {
         made.join("\n")
     }
 
-    /// Tells how an action ended.
+    /// Reports how an action ended.
     pub(super) fn end(&mut self, index: ActionIndex, status: Status, duration: Duration) {
         self.end_as(index, status, duration, Failing::default());
     }
 
-    /// Tells that an action failed.
+    /// Reports that an action failed.
     pub(super) fn end_failed(&mut self, index: ActionIndex, duration: Duration, why: Failing) {
         let action = &self.round.plan.actions[index];
-        // What failed in an interrupted part of this run is no failure of another run.
+        // A failure in an interrupted part of this run is not a replay.
         let is_replayed = why.is_replayed
             && self.round.earlier.statuses.get(&*action.id) != Some(&Status::Failed);
         if is_replayed {
@@ -75,13 +76,13 @@ impl Execution<'_, '_> {
     }
 
     fn end_as(&mut self, index: ActionIndex, status: Status, duration: Duration, why: Failing) {
-        // Where work was done on it, that is the current span.
+        // If work was done on the action, the current span is its span.
         Span::current().record("status", status.name());
         let action = &self.round.plan.actions[index];
         let before = self.round.statuses.get(&*action.id).copied();
         let is_known = status == Status::Failed && before == Some(status) && duration.is_zero();
         if is_known {
-            // It was said when it failed.
+            // It was reported when it failed.
             return;
         }
         let not_made = match status {
@@ -107,7 +108,8 @@ impl Execution<'_, '_> {
         self.round.statuses.insert(action.id.to_string(), status);
     }
 
-    /// How many outputs are not made because an action failed, without those that were counted for another one.
+    /// Returns the number of outputs that are not made because an action failed, without those that were counted for
+    /// another action.
     fn not_made_without(&mut self, failed: ActionIndex) -> u64 {
         let mut count = 0;
         let mut all = vec![failed];
@@ -124,8 +126,8 @@ impl Execution<'_, '_> {
         count
     }
 
-    /// Tells that a tool failed on an action for the last time. A tool that is not there, or does not start, is reported once,
-    /// at the end of the run, with how much was not made for want of it.
+    /// Reports the last failure of a tool on an action. A tool that is missing, or does not start, is reported once, at
+    /// the end of the run, with the number of outputs that were not made.
     pub(super) fn tool_failed(
         &mut self,
         index: ActionIndex,
@@ -153,7 +155,7 @@ impl Execution<'_, '_> {
         self.fail_as(index, duration, why);
     }
 
-    /// Tells that work on an action begins.
+    /// Reports that work on an action begins.
     pub(super) fn started(&mut self, action: &Action, reasons: Vec<String>) {
         self.reason
             .get_or_insert_with(|| format!("{}: {}", action.id, reasons.join("; ")));
@@ -165,7 +167,7 @@ impl Execution<'_, '_> {
         });
     }
 
-    /// Tells what there is to say about an action, and keeps it, to be said again.
+    /// Reports diagnostics of an action, and stores them, to be reported again.
     pub(super) fn say(&mut self, index: ActionIndex, mut diagnostics: Vec<Diagnostic>) {
         diagnostics.extend(self.refused(index));
         self.warn(&diagnostics);
@@ -174,7 +176,7 @@ impl Execution<'_, '_> {
         }
     }
 
-    /// Warnings about places of an action's outputs in the source tree where files of the author lie.
+    /// Returns warnings about places of an action's outputs in the source tree where files of the author are.
     fn refused(&self, index: ActionIndex) -> Vec<Diagnostic> {
         let action = &self.round.plan.actions[index];
         let places = action
@@ -193,7 +195,7 @@ impl Execution<'_, '_> {
             .collect()
     }
 
-    /// Tells the author something; what several outputs of a deck have to say is reported once.
+    /// Reports diagnostics to the author. One that several outputs of a deck share is reported once.
     pub(super) fn warn(&self, diagnostics: &[Diagnostic]) {
         for diagnostic in diagnostics {
             if diagnostic.severity == Severity::Error {
@@ -209,7 +211,7 @@ impl Execution<'_, '_> {
         }
     }
 
-    /// Keeps what the action was last made of, for `explain` and for reasons; nothing to write when it is the same.
+    /// Records what the action was last made of, for `explain` and for reasons. Nothing is written if it is unchanged.
     pub(super) fn note_latest(
         &mut self,
         index: ActionIndex,

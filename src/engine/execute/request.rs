@@ -1,4 +1,4 @@
-//! From an action to what a worker is asked, and from its answer to what is remembered.
+//! Converts an action to a request for a worker, and its diagnostics to the form in which they are remembered.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ use crate::worker::{Request, Work};
 
 use super::super::decide::Results;
 
-/// The request for the action of a recipe, or none when a result it needs is damaged in the store.
+/// Returns the request for the action of a recipe, or `None` if a result that it needs is damaged in the store.
 pub(crate) fn request(
     id: u64,
     recipe: &Recipe,
@@ -96,7 +96,7 @@ pub(crate) fn request(
     }))
 }
 
-/// The data URLs of images; none when one of them is not what it was when it was planned.
+/// Returns the data URLs of images, or `None` if one of them changed since it was planned.
 pub(crate) fn data_urls(
     images: &[InlineImage],
     upstream: &[&Results],
@@ -156,10 +156,10 @@ fn executed(upstream: &[&Results], store: &Store) -> Result<Option<Executed>> {
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
-/// Whether a failure may be remembered: an author's error is, a tool's is not.
+/// Converts diagnostics of a worker to the form in which they are remembered.
 ///
-/// Diagnostics of an execution are kept relative to the code cells, so that an edit of the prose above does not
-/// make a remembered error point to the wrong line.
+/// Diagnostics of an execution are stored relative to the code cells, so that an edit of the prose above does not make
+/// a remembered error point to the wrong line.
 pub(crate) fn to_remembered(recipe: &Recipe, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let Some(cells) = executed_cells(recipe) else {
         return diagnostics;
@@ -204,7 +204,7 @@ pub(crate) fn from_remembered(
     diagnostics
 }
 
-/// What the author can do about an error that its worker gave no hint for.
+/// Adds advice to errors for which their worker gave no hint.
 pub(crate) fn with_hints(kind: ActionKind, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     for diagnostic in &mut diagnostics {
         if diagnostic.severity != Severity::Error || diagnostic.hint.is_some() {
@@ -228,7 +228,7 @@ fn executed_cells(recipe: &Recipe) -> Option<&[ExecutionCell]> {
     }
 }
 
-/// Files that the worker itself reads while it runs: if they change meanwhile, what it made is not known.
+/// Returns the files that the worker itself reads while it runs: if they change meanwhile, its result must not be used.
 pub(crate) fn files_read_by_worker(recipe: &Recipe) -> Vec<&crate::course::RelPath> {
     match &recipe.make {
         Make::Execute(work) => work.files.iter().map(|(source, _)| source).collect(),

@@ -1,4 +1,4 @@
-//! Results that are known already, and what was just made: brought to their places, many at a time.
+//! Publishes the outputs of actions with known or new results, many actions at a time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::super::decide::{Decided, Results};
 use super::super::publish::{Content, Failure, Output, Prepared};
 use super::{Execution, Queued};
 
-/// How many actions are restored before people are told of them.
+/// The number of actions that are restored before they are reported.
 const GROUP: usize = 256;
 
 /// An action with a known result whose outputs are missing or differ.
@@ -24,14 +24,14 @@ pub(super) struct Restorable {
     pub(super) replayed: Vec<Diagnostic>,
 }
 
-/// What became of the outputs of an action.
+/// The outcome of publishing the outputs of an action.
 #[derive(Debug, PartialEq)]
 pub(super) enum Published {
     /// All are in their places.
     Done,
-    /// The content of one is not what it should be: a damaged blob, or a source that changed.
+    /// The content of one does not have its digest: a damaged blob, or a source that changed.
     Damaged,
-    /// Some cannot be in their places.
+    /// Some cannot be put in their places.
     Failed(Vec<Diagnostic>),
 }
 
@@ -42,7 +42,7 @@ pub(super) struct ToPublish<'c> {
 }
 
 impl Execution<'_, '_> {
-    /// Restores what was found to be restorable. What turns out to be damaged must be made anew.
+    /// Restores the collected restorable actions. Those with damaged results are added to `damaged`, to be made again.
     pub(super) fn restore(&mut self, damaged: &mut Vec<Queued>) -> Result<()> {
         let mut all = std::mem::take(&mut self.restorable).into_iter().peekable();
         while all.peek().is_some() {
@@ -68,7 +68,8 @@ impl Execution<'_, '_> {
         let took = started.elapsed();
         for (restorable, published) in group.into_iter().zip(published) {
             let index = restorable.index;
-            // The work was done for all of them together: that is the phase around this.
+            // This span has no duration: the work was done for all actions together, and is measured by the phase
+            // around it.
             let span = self.action_span(&plan.actions[index], &[], 0);
             let _inside = span.enter();
             let decided = restorable.decided;
@@ -93,7 +94,8 @@ impl Execution<'_, '_> {
         Ok(())
     }
 
-    /// An action has its results, but not all of its outputs are in their places: whatever is made of the results can be made.
+    /// Reports an action that has its results, but not all of its outputs in their places. Actions that need only the
+    /// results can still be made.
     pub(super) fn unplaced(
         &mut self,
         index: ActionIndex,
@@ -107,7 +109,7 @@ impl Execution<'_, '_> {
         self.stop_if_fail_fast();
     }
 
-    /// Publishes results of one action from the blob store.
+    /// Publishes the results of one action from the blob store.
     pub(super) fn publish_blobs(
         &mut self,
         index: ActionIndex,
@@ -118,7 +120,7 @@ impl Execution<'_, '_> {
         Ok(published.pop().unwrap_or(Published::Damaged))
     }
 
-    /// Publishes the outputs of actions.
+    /// Publishes the outputs of actions. Returns an outcome for each of them.
     #[tracing::instrument(level = "debug", name = "publish", skip_all)]
     pub(super) fn publish(&mut self, all: &[ToPublish<'_>]) -> Result<Vec<Published>> {
         let plan = self.round.plan;
@@ -144,7 +146,7 @@ impl Execution<'_, '_> {
         };
         for ToPublish { index, contents } in all {
             let action = &plan.actions[*index];
-            // All of them are taken, even if one is lost: what follows belongs to the next action.
+            // All of them are consumed, even if one is missing: what follows belongs to the next action.
             let outputs: Vec<_> = prepared.by_ref().take(contents.len()).collect();
             let outputs: Option<Vec<_>> = outputs.into_iter().collect();
             let is_whole = outputs.is_some() && contents.len() == action.outputs.len();
@@ -155,7 +157,7 @@ impl Execution<'_, '_> {
             for place in outputs.into_iter().flatten().flatten() {
                 match place {
                     Prepared::Staged(output) => staged.push(output),
-                    // What is refused is reported with the action.
+                    // A refused place is reported with the action.
                     Prepared::Unchanged(..) | Prepared::Refused => {}
                     Prepared::Failed(failure) => fail(failure),
                 }
@@ -181,7 +183,7 @@ impl Execution<'_, '_> {
     }
 }
 
-/// The results of an action as blobs, up to the first that it does not have.
+/// Returns the results of an action as blobs, up to the first one that is missing.
 fn blobs(action: &Action, results: &Results) -> Vec<(Digest, &'static Content)> {
     let digest_of = |name: &str| results.iter().find(|(known, _)| **known == *name);
     let outputs = action.outputs.iter();

@@ -1,4 +1,4 @@
-//! Jobs of a round: claimed, started, and what is made of the answers.
+//! The jobs of a round: claims and starts them, and handles the answers of workers.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,11 +21,11 @@ use super::request;
 use super::restore::Published;
 use super::{ATTEMPTS, ActionState, Execution, LEASE_MS, Queued, Running, millis, waiting};
 
-/// How many jobs of a kind are looked at, to see whether another process has done them.
+/// The maximum number of jobs of a kind that are polled for completion by other processes.
 const LOOKED_AT: usize = 64;
 
 impl Execution<'_, '_> {
-    /// The next kernel starts while a deck runs, but none that will not be used.
+    /// Starts kernels in advance while a deck runs, but only if they will be used.
     pub(super) fn set_kernels_ahead(&self) {
         let session = self.round.session;
         let slots = session.pool.slots(ActionKind::Execute);
@@ -56,7 +56,7 @@ impl Execution<'_, '_> {
         queued.waiting = Span::none();
         let session = self.round.session;
         let action = &Arc::clone(&queued.action);
-        // Another process may have made it between our decision and our claim.
+        // Another process may have made it between the decision and the claim.
         if lease.attempt <= 1
             && !matches!(&queued.decided.decision, Decision::Restorable(_))
             && !self.is_forced(action)
@@ -89,8 +89,8 @@ impl Execution<'_, '_> {
             )?,
         };
         let Some((request, recipe)) = request.zip(recipe) else {
-            // The source changed, or the execution's result was damaged since it was decided about: the next round
-            // sees that.
+            // The source changed, or the result of the execution was damaged after the decision: the next round finds
+            // that.
             session.store.finish(&lease, JobEnd::Superseded, None)?;
             self.ended.again = true;
             self.supersede(queued.index, Duration::ZERO);
@@ -142,7 +142,7 @@ impl Execution<'_, '_> {
         Ok(decided.decision)
     }
 
-    /// Takes a worker's answer.
+    /// Handles a worker's answer.
     pub(super) fn finish(&mut self, id: JobId, answer: Result<Outcome, WorkerError>) -> Result<()> {
         let Some(running) = self.round.in_flight.running.remove(&id) else {
             return Ok(());
@@ -161,7 +161,7 @@ impl Execution<'_, '_> {
             }
             Err(error) => self.broke(&running, &error),
         };
-        // What is in there was taken into the store.
+        // Its files were copied to the store.
         let _ = std::fs::remove_dir_all(&running.out);
         match ended? {
             Some(reason) => {
@@ -229,7 +229,8 @@ impl Execution<'_, '_> {
         Ok(None)
     }
 
-    /// What a worker said, at the lines of the deck as it is now: its prose may have changed since the job began.
+    /// Converts a worker's diagnostics to the lines of the deck as it is now: its prose may have changed since the job
+    /// began.
     fn as_now(&self, running: &Running, said: Vec<Diagnostic>) -> Vec<Diagnostic> {
         self.remembered(
             running.queued.index,
@@ -237,7 +238,7 @@ impl Execution<'_, '_> {
         )
     }
 
-    /// Puts what a worker made into the store.
+    /// Stores the files that a worker made. Returns their names, digests and sizes.
     #[tracing::instrument(level = "debug", name = "store", skip_all)]
     pub(super) fn stored(
         &self,
@@ -253,7 +254,7 @@ impl Execution<'_, '_> {
         Ok(outputs)
     }
 
-    /// Records what a run gave together with the end of its job.
+    /// Records the result of a job together with the end of the job.
     #[tracing::instrument(level = "debug", name = "commit", skip_all)]
     pub(super) fn remember(
         &self,
@@ -301,7 +302,8 @@ impl Execution<'_, '_> {
         Ok(None)
     }
 
-    /// The worker failed, not the content: tries again on a new one, or gives up. Never remembered.
+    /// Handles a failure of the worker itself, not of the content: tries again on a new one, or gives up. It is never
+    /// remembered.
     fn broke(&mut self, running: &Running, error: &WorkerError) -> Result<Option<String>> {
         let plan = self.round.plan;
         let store = self.round.session.store;
@@ -333,13 +335,14 @@ impl Execution<'_, '_> {
         Ok(None)
     }
 
-    /// What it read changed while it ran: what was made is not known, so it is thrown away and planned again.
+    /// Discards a result because an input changed while the job ran: the action is planned again.
     fn superseded(&mut self, running: &Running) -> Result<Option<String>> {
         self.ended.again = true;
         self.cancelled(running)
     }
 
-    /// Digests of what was read besides the declared inputs; none when something changed while it ran.
+    /// Returns the digests of files that were read besides the declared inputs; `None` if an input changed while the
+    /// job ran.
     pub(super) fn discovered(
         &mut self,
         action: &Action,
@@ -348,7 +351,7 @@ impl Execution<'_, '_> {
     ) -> Option<Vec<(String, Option<Digest>)>> {
         let snapshot = self.round.snapshot;
         for path in request::files_read_by_worker(&running.recipe) {
-            // What counts is what the key was made of, which an earlier round may have seen.
+            // The content that the key was made of counts, which an earlier round may have seen.
             let expected = action.inputs.iter().find(|(input, _)| input == path);
             let expected = expected.map(|(_, digest)| *digest);
             if !snapshot.was_at_rest(path, expected, running.started_ns) {
@@ -375,7 +378,8 @@ impl Execution<'_, '_> {
             .collect()
     }
 
-    /// A result stays right for the inputs it was made of, but if they changed there is more to do.
+    /// Checks whether inputs changed after a result was made. The result stays valid for its own inputs, but another
+    /// round is needed.
     fn check_inputs(&mut self, action: &Action) {
         let snapshot = self.round.snapshot;
         let is_unchanged =
@@ -385,9 +389,9 @@ impl Execution<'_, '_> {
         }
     }
 
-    /// Looks whether other processes finished what we wait for.
+    /// Polls whether other processes finished jobs that this one waits for.
     pub(super) fn look_at_others(&mut self) -> Result<()> {
-        // Those behind them are looked at when these are done.
+        // Jobs behind them are polled when these are done.
         let jobs = self.schedule.first_queued(LOOKED_AT);
         if jobs.is_empty() {
             return Ok(());
@@ -408,7 +412,7 @@ fn queued_again(mut queued: Queued, reason: String) -> Queued {
     queued
 }
 
-/// The error when a tool failed on a source for the last time.
+/// Returns the error about a tool that failed on a source for the last time.
 fn failure(action: &Action, error: &WorkerError) -> Diagnostic {
     let diagnostic =
         Diagnostic::new(Severity::Error, error.to_string()).at(action.source.as_str(), None);
@@ -418,7 +422,7 @@ fn failure(action: &Action, error: &WorkerError) -> Diagnostic {
     }
 }
 
-/// What the author can do about a tool that failed, by the cause as far as it is known.
+/// Returns advice about a tool that failed, by the cause as far as it is known.
 fn hint(error: &WorkerError) -> Option<String> {
     let of_system = |text: &str| hint_in_text(text).map(str::to_owned);
     match error {
