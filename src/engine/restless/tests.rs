@@ -13,7 +13,7 @@ fn path(path: &str) -> RelPath {
     RelPath::new(path).unwrap()
 }
 
-/// What a deck does in one language.
+/// A deck in one language, and what it writes.
 #[derive(Clone, Copy)]
 struct Deck {
     source: &'static str,
@@ -69,12 +69,12 @@ impl Deck {
     }
 }
 
-/// Files, a clock and what was executed.
+/// Files, a clock and the executions so far.
 struct World {
     restless: Restless,
     now_ns: i64,
     files: BTreeMap<&'static str, (Digest, i64)>,
-    /// The keys of the last results that were right.
+    /// The keys of the last valid results.
     results: BTreeMap<String, Digest>,
     jobs: JobId,
 }
@@ -96,7 +96,7 @@ impl World {
             .insert(file, (Digest::of(self.now_ns.to_string()), self.now_ns));
     }
 
-    /// A save while nothing runs.
+    /// Saves a file while nothing runs.
     fn save(&mut self, file: &'static str) {
         self.now_ns += 3 * SECOND;
         self.write(file);
@@ -128,7 +128,8 @@ impl World {
         self.restless.objection(&action, &changed_ns)
     }
 
-    /// Executes a deck if it is stale and nothing is against it; `during` happens meanwhile.
+    /// Executes a deck if it is stale and there is no objection; `during` runs in the middle. Returns whether it was
+    /// executed.
     fn execute(&mut self, deck: Deck, during: impl FnOnce(&mut Self)) -> bool {
         if !self.is_stale(deck) || self.objection(deck).is_some() {
             return false;
@@ -160,7 +161,7 @@ impl World {
         true
     }
 
-    /// Executes what is stale, round after round; gives how often each deck was.
+    /// Executes stale decks, round after round. Returns how often each deck was executed.
     fn settle(&mut self, decks: &[Deck]) -> BTreeMap<String, usize> {
         let mut executions = BTreeMap::new();
         for round in 0.. {
@@ -191,7 +192,7 @@ fn decks_that_change_sources_are_set_aside_and_tried_again() {
     let own = Deck::writing(DATA);
     let source = Deck::writing(DECK);
     let mutual = Deck::writing(OTHER_DATA);
-    // How often each is executed at first, and how often in all when it was tried again.
+    // The number of executions before a deck is set aside, and the maximum in all, after it was tried again.
     let rows: &[(&str, Vec<Deck>, usize, usize)] = &[
         ("its data", vec![own], 5, 6),
         ("its data, always alike", vec![own.constant()], 5, 6),
@@ -231,7 +232,7 @@ fn decks_that_change_sources_are_set_aside_and_tried_again() {
         assert!(said.message.contains(decks[0].writes.unwrap()) || decks.len() > 1);
         assert_eq!(said.file.as_deref(), Some(DECK));
 
-        // An edit of something else does not matter; an edit of what it reads does, even of the same file.
+        // An edit of another file does not matter; an edit of a file that it reads does, even of the same one.
         world.save(OTHER);
         assert!(world.objection(decks[0]).is_some(), "{what}");
         world.save(DATA);
@@ -271,7 +272,7 @@ fn an_author_who_saves_sees_the_last_save_built() {
             world.save(file);
             assert!(world.execute(deck, |_| ()));
         }
-        // During the executions of this deck: it is set aside, and the last save is built all the same.
+        // During the executions of this deck: it is set aside, and the last save is still built.
         let mut world = World::new();
         let ran = (0..20).filter(|_| world.execute(deck, |world| world.write(file)));
         assert_eq!(ran.count(), 5);
@@ -288,7 +289,7 @@ fn an_author_who_saves_sees_the_last_save_built() {
             }
         });
     }
-    // The deck itself once more during the try: it is not what a restless deck usually writes.
+    // Another save of the deck itself during the try: a restless deck usually writes other files.
     let mut world = World::new();
     while world.execute(deck, |world| world.write(DECK)) {}
     assert!(world.try_one_again());

@@ -1,7 +1,7 @@
-//! Which action is to be worked on next.
+//! The scheduler of a round: selects the next actions to work on.
 //!
-//! The scheduler is pure: it knows neither the store nor workers, files or the time. The caller asks it what to do
-//! ([`Schedule::next`]), does that, and reports how it went with one of the other methods.
+//! It is pure: it uses neither the store nor workers, files or the time. The caller asks for the next effect
+//! ([`Schedule::next`]), carries it out, and reports the outcome with one of the other methods.
 
 mod queue;
 
@@ -15,17 +15,17 @@ use super::decide::Results;
 use queue::Queue;
 pub(super) use queue::Urgency;
 
-/// Up to how many jobs the store is asked for at once: it leases the first that no other process has.
+/// The maximum number of jobs in one request for a lease: the store leases the first one that no other process has.
 const LEASED_AMONG: usize = 16;
 
-/// How an action stands. [`Schedule::set`] is the only function that changes it.
+/// The state of an action. [`Schedule::set`] is the only function that changes it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum ActionState {
-    /// It is not asked for. Final.
+    /// It is not selected. Final.
     Unselected,
     /// An action before it has not ended.
     Waiting,
-    /// All actions before it have results: it is due to be compared with the records.
+    /// All actions before it have results: it can be compared with the records.
     Ready,
     /// It is being compared with the records, restored, or made in this process.
     Checking,
@@ -35,8 +35,8 @@ pub(super) enum ActionState {
     Running(JobId),
     /// Its results are known and its outputs are in their places. Final.
     UpToDate(Results),
-    /// As before, and nothing about it or the actions before it has changed since it was found up to date by an earlier
-    /// round: it was not compared with the records. Final.
+    /// As `UpToDate`, but it was not compared with the records: neither it nor an action before it has changed since an
+    /// earlier round found it up to date. Final.
     Unchanged(Results),
     /// Its results are known, but some of its outputs are not in their places. Final.
     Unplaced(Results),
@@ -49,7 +49,7 @@ pub(super) enum ActionState {
 }
 
 impl ActionState {
-    /// Its results; none while it has none.
+    /// Returns its results; `None` while it has none.
     pub(super) fn results(&self) -> Option<&Results> {
         match self {
             Self::UpToDate(results) | Self::Unchanged(results) | Self::Unplaced(results) => {
@@ -59,7 +59,7 @@ impl ActionState {
         }
     }
 
-    /// Whether it does not change any more in this round.
+    /// Returns whether it does not change any more in this round.
     pub(super) fn is_final(&self) -> bool {
         !matches!(
             self,
@@ -68,14 +68,14 @@ impl ActionState {
     }
 }
 
-/// What the scheduler has to know of an action.
+/// The properties of an action that the scheduler uses.
 #[derive(Clone, Debug)]
 pub(super) struct Node<'a> {
-    /// What it does.
+    /// Its kind.
     pub kind: ActionKind,
     /// The actions whose results it needs. All of them have lower indices.
     pub after: &'a [ActionIndex],
-    /// Whether it is asked for. Then all actions before it are, too.
+    /// Whether it is selected. Then all actions before it are, too.
     pub is_selected: bool,
     /// Whether a worker makes it, so that it needs a job. Others are made in this process, or not at all.
     pub needs_worker: bool,
@@ -83,37 +83,38 @@ pub(super) struct Node<'a> {
     pub unchanged: Option<Results>,
 }
 
-/// What is to be done next.
+/// What the caller has to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// These ended without having been compared with the records: as unchanged, blocked or superseded. Report them.
+    /// Report these actions, which ended as unchanged, blocked or superseded, without having been compared with the
+    /// records.
     Report(Vec<ActionIndex>),
     /// Compare these with the records. Then report each as up to date, failed or superseded, or queue it.
     Check(Vec<ActionIndex>),
     /// Lease the first of these jobs that no other process has, and report [`Schedule::started`] or
     /// [`Schedule::not_leased`].
     Lease(ActionKind, Vec<JobId>),
-    /// Cancel these jobs, which run since an earlier round, and take back those that were queued by it: no action of this
-    /// one needs them.
+    /// Cancel these jobs, which an earlier round started, and take back those that it queued: no action of this round
+    /// needs them.
     Abandon {
-        /// Jobs that run.
+        /// Jobs in flight.
         running: Vec<JobId>,
-        /// Jobs that wait, in the store only.
+        /// Jobs that are queued in the store only.
         queued: Vec<JobId>,
     },
-    /// As [`Effect::Check`], for an action that this process makes by itself.
+    /// As [`Effect::Check`], for an action that this process makes itself.
     Make(ActionIndex),
 }
 
-/// What became of a job that was queued.
+/// The outcome of queueing a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Enqueued {
     /// It waits for a worker.
     Waits,
-    /// It runs since an earlier round, and goes on.
+    /// It has been running since an earlier round, and continues.
     Runs,
-    /// This action has the same job (as the same diagram under two names has): the second one is compared with the records
-    /// again when the first has ended.
+    /// This action has the same job (as for the same diagram under two names): the second action is compared with the
+    /// records again when the first one has ended.
     SameAs(ActionIndex),
 }
 
@@ -124,7 +125,7 @@ pub(super) struct InFlight {
     pub running: HashSet<JobId>,
     /// Jobs that were queued, and have not started.
     pub queued: Vec<JobId>,
-    /// Whether every action of the course is planned, so that what none of them needs is not needed at all.
+    /// Whether every action of the course is planned, so that jobs that none of them needs are superseded.
     pub is_complete: bool,
 }
 
@@ -133,29 +134,29 @@ pub(super) struct InFlight {
 pub(super) struct Schedule<'a> {
     nodes: Vec<Node<'a>>,
     states: Vec<ActionState>,
-    /// The actions that wait for each one.
+    /// By action: the actions that wait for it.
     consumers: Vec<Vec<ActionIndex>>,
-    /// How many of the actions before each one have not ended.
+    /// By action: how many of the actions before it have not ended.
     missing: Vec<usize>,
-    /// Actions with the job of another one.
+    /// Actions that share the job of another one.
     same_as: HashMap<ActionIndex, ActionIndex>,
     ready: Vec<ActionIndex>,
-    /// Ready as well, to be made in this process when workers have what they need.
+    /// Ready as well, to be made in this process when the workers are busy.
     local: VecDeque<ActionIndex>,
-    /// Ended without being compared with the records, and not yet reported.
+    /// Actions that ended without being compared with the records, and are not reported yet.
     unreported: Vec<ActionIndex>,
     queue: Queue,
-    /// The actions whose jobs run.
+    /// The actions whose jobs are in flight.
     running: HashMap<JobId, ActionIndex>,
     running_of_kind: HashMap<ActionKind, usize>,
-    /// How many jobs at the front of a kind's queue other processes have.
+    /// By kind: how many jobs at the front of the queue other processes have.
     passed: HashMap<ActionKind, usize>,
     earlier: InFlight,
     is_stopping: bool,
 }
 
 impl<'a> Schedule<'a> {
-    /// Begins with actions in an order in which each comes after those that it waits for.
+    /// Returns a schedule. Each action comes after those that it waits for.
     pub(super) fn new(nodes: Vec<Node<'a>>, earlier: InFlight) -> Self {
         let mut consumers = vec![Vec::new(); nodes.len()];
         for (index, node) in nodes.iter().enumerate() {
@@ -195,12 +196,12 @@ impl<'a> Schedule<'a> {
         schedule
     }
 
-    /// How an action stands.
+    /// Returns the state of an action.
     pub(super) fn state(&self, index: ActionIndex) -> &ActionState {
         &self.states[index]
     }
 
-    /// The results of the actions that one waits for, in their order, without those that have none.
+    /// Returns the results of the actions that an action waits for, in their order, without those that have none.
     pub(super) fn upstream(&self, index: ActionIndex) -> Vec<&Results> {
         let after = self.nodes[index].after.iter();
         after
@@ -208,7 +209,7 @@ impl<'a> Schedule<'a> {
             .collect()
     }
 
-    /// The first action without results that an action waits for, itself or through others.
+    /// Returns the first action without results that an action waits for, directly or through others.
     pub(super) fn blocked_by(&self, index: ActionIndex) -> Option<ActionIndex> {
         let mut after = self.nodes[index].after.iter();
         let before = *after.find(|before| self.states[**before].results().is_none())?;
@@ -218,27 +219,27 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// The actions that wait for one.
+    /// Returns the actions that wait for an action.
     pub(super) fn consumers(&self, index: ActionIndex) -> &[ActionIndex] {
         &self.consumers[index]
     }
 
-    /// Whether an action is asked for.
+    /// Returns whether an action is selected.
     pub(super) fn is_selected(&self, index: ActionIndex) -> bool {
         self.nodes[index].is_selected
     }
 
-    /// The action whose job an action shares.
+    /// Returns the action whose job an action shares.
     pub(super) fn same_as(&self, index: ActionIndex) -> Option<ActionIndex> {
         self.same_as.get(&index).copied()
     }
 
-    /// How many jobs of a kind wait for a worker.
+    /// Returns how many jobs of a kind wait for a worker.
     pub(super) fn queued(&self, kind: ActionKind) -> usize {
         self.queue.count(kind)
     }
 
-    /// The first jobs of every kind that wait: up to `count` of each.
+    /// Returns the first waiting jobs of every kind: up to `count` of each.
     pub(super) fn first_queued(&self, count: usize) -> Vec<JobId> {
         let kinds = ActionKind::OF_WORKERS.into_iter();
         kinds
@@ -246,19 +247,19 @@ impl<'a> Schedule<'a> {
             .collect()
     }
 
-    /// Whether nothing runs and nothing will start.
+    /// Returns whether nothing is running and nothing will start.
     pub(super) fn is_finished(&self) -> bool {
         let is_idle = self.ready.is_empty() && self.local.is_empty() && self.unreported.is_empty();
         is_idle && self.running.is_empty() && (self.queue.is_empty() || self.is_stopping)
     }
 
-    /// Whether nothing new is begun.
+    /// Returns whether no more work starts.
     pub(super) fn is_stopping(&self) -> bool {
         self.is_stopping
     }
 
-    /// What is to be done next, the most urgent first; none while there is nothing but to wait. `slots` tells how many
-    /// workers of a kind there may be.
+    /// Returns what has to be done next, the most urgent first; `None` while the caller can only wait. `slots` returns
+    /// the maximum number of workers of a kind.
     pub(super) fn next(&mut self, slots: impl Fn(ActionKind) -> usize) -> Option<Effect> {
         if !self.unreported.is_empty() {
             return Some(Effect::Report(std::mem::take(&mut self.unreported)));
@@ -288,7 +289,7 @@ impl<'a> Schedule<'a> {
         self.next_local().map(Effect::Make)
     }
 
-    /// The next action that this process makes by itself, as [`Effect::Make`]: for many of them in a row.
+    /// Returns the next action that this process makes itself, as [`Effect::Make`]: for many of them in a row.
     pub(super) fn next_local(&mut self) -> Option<ActionIndex> {
         let index = self.local.pop_front()?;
         self.set(index, ActionState::Checking);
@@ -310,27 +311,28 @@ impl<'a> Schedule<'a> {
         })
     }
 
-    /// An action has results, and its outputs are in their places.
+    /// Records that an action has results, and that its outputs are in their places.
     pub(super) fn up_to_date(&mut self, index: ActionIndex, results: Results) {
         self.set(index, ActionState::UpToDate(results));
     }
 
-    /// An action has results, but not all of its outputs are in their places: what needs the results can be made.
+    /// Records that an action has results, but not all of its outputs are in their places. Actions that need only the
+    /// results can be made.
     pub(super) fn unplaced(&mut self, index: ActionIndex, results: Results) {
         self.set(index, ActionState::Unplaced(results));
     }
 
-    /// An action has no results.
+    /// Records that an action has no results.
     pub(super) fn failed(&mut self, index: ActionIndex) {
         self.set(index, ActionState::Failed);
     }
 
-    /// The next round makes an action, or a later run.
+    /// Leaves an action to the next round or to a later run.
     pub(super) fn superseded(&mut self, index: ActionIndex) {
         self.set(index, ActionState::Superseded);
     }
 
-    /// An action is stale, and this job is in the store.
+    /// Queues an action that is stale and whose job is in the store.
     pub(super) fn enqueue(&mut self, index: ActionIndex, job: JobId, urgency: Urgency) -> Enqueued {
         if self.earlier.running.remove(&job) {
             self.set(index, ActionState::Running(job));
@@ -350,24 +352,25 @@ impl<'a> Schedule<'a> {
         Enqueued::Waits
     }
 
-    /// A job was leased. Returns its action; none when it does not wait.
+    /// Records that a job was leased. Returns its action; `None` if the job does not wait.
     pub(super) fn started(&mut self, job: JobId) -> Option<ActionIndex> {
         let index = self.queue.remove(job)?;
         self.set(index, ActionState::Running(job));
         Some(index)
     }
 
-    /// Other processes have the jobs that were to be leased: those behind them are next, until [`Schedule::look_again`].
+    /// Records that other processes have the jobs that were to be leased: the jobs after them are next, until
+    /// [`Schedule::look_again`].
     pub(super) fn not_leased(&mut self, kind: ActionKind, jobs: usize) {
         *self.passed.entry(kind).or_default() += jobs;
     }
 
-    /// Time has passed: jobs that other processes had may be free.
+    /// Makes jobs of other processes candidates again: they may be free after some time.
     pub(super) fn look_again(&mut self) {
         self.passed.clear();
     }
 
-    /// A job that runs is to be tried again.
+    /// Queues a running job again.
     pub(super) fn requeued(&mut self, job: JobId, urgency: Urgency) {
         let Some(index) = self.running.get(&job).copied() else {
             return;
@@ -377,7 +380,7 @@ impl<'a> Schedule<'a> {
         self.set(index, ActionState::Queued(job));
     }
 
-    /// Another process did what an action waits for, or runs for: it is compared with the records again.
+    /// Marks an action as ready again, because another process made what it waits or runs for.
     pub(super) fn check_again(&mut self, index: ActionIndex) {
         if let ActionState::Queued(job) = self.states[index] {
             self.queue.remove(job);
@@ -386,31 +389,32 @@ impl<'a> Schedule<'a> {
         self.ready.push(index);
     }
 
-    /// Another process ended a job that waits here. Returns its action.
+    /// Records that another process ended a job that waits here. Returns its action.
     pub(super) fn ended_elsewhere(&mut self, job: JobId) -> Option<ActionIndex> {
         let index = self.queue.get(job)?;
         self.check_again(index);
         Some(index)
     }
 
-    /// The action whose job runs.
+    /// Returns the action whose job is running.
     pub(super) fn runs(&self, job: JobId) -> Option<ActionIndex> {
         self.running.get(&job).copied()
     }
 
-    /// A job of an earlier round that no action of this one has needed so far ended; false when it is no such job.
+    /// Removes a job of an earlier round that ended and that no action of this round has needed so far. Returns false
+    /// if there is no such job.
     pub(super) fn earlier_ended(&mut self, job: JobId) -> bool {
         self.earlier.running.remove(&job)
     }
 
-    /// Nothing new is begun from now on.
+    /// Starts no more work from now on.
     pub(super) fn stop(&mut self) {
         self.is_stopping = true;
         self.ready.clear();
         self.local.clear();
     }
 
-    /// What the next round may go on with.
+    /// Returns the jobs that the next round may take over.
     pub(super) fn into_in_flight(self) -> InFlight {
         let mut earlier = self.earlier;
         earlier.running.extend(self.running.into_keys());
@@ -418,7 +422,7 @@ impl<'a> Schedule<'a> {
         earlier
     }
 
-    /// Changes how an action stands, and with that everything that is counted.
+    /// Changes the state of an action, and updates all counts and queues that depend on it.
     fn set(&mut self, index: ActionIndex, state: ActionState) {
         let before = std::mem::replace(&mut self.states[index], state);
         debug_assert!(!before.is_final(), "{before:?} is final");
@@ -443,7 +447,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// All actions before one have ended.
+    /// Frees an action whose preceding actions have ended: it is ready, or it ends as unchanged, superseded or blocked.
     fn free_if_waiting(&mut self, index: ActionIndex) {
         if self.is_stopping || self.states[index] != ActionState::Waiting {
             return;

@@ -1,4 +1,4 @@
-//! The jobs that wait for a worker, in the order in which they start: tens of thousands in a large course.
+//! The queue of jobs that wait for a worker, in the order in which they start. A large course has tens of thousands.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -7,12 +7,13 @@ use crate::events::ActionKind;
 use crate::plan::ActionIndex;
 use crate::store::JobId;
 
-/// How soon a job is to start.
+/// The urgency of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Urgency {
     /// Jobs of higher priority go first.
     pub priority: i32,
-    /// Among these, jobs that are expected to take longer go first, so that none of them is alone at the end.
+    /// Among jobs of the same priority, those that are expected to take longer go first, so that none of them is the
+    /// last to run, alone.
     pub expected_ms: u64,
 }
 
@@ -46,28 +47,28 @@ impl Queue {
         self.order.get_mut(&kind)?.remove(&rank)
     }
 
-    /// The action of a waiting job.
+    /// Returns the action of a waiting job.
     pub(super) fn get(&self, job: JobId) -> Option<ActionIndex> {
         let (kind, rank) = self.jobs.get(&job)?;
         self.order.get(kind)?.get(rank).copied()
     }
 
-    /// Whether no job waits.
+    /// Returns whether no job waits.
     pub(super) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
 
-    /// All waiting jobs, in no particular order.
+    /// Returns all waiting jobs, in no particular order.
     pub(super) fn jobs(&self) -> impl Iterator<Item = JobId> {
         self.jobs.keys().copied()
     }
 
-    /// How many jobs of a kind wait.
+    /// Returns how many jobs of a kind wait.
     pub(super) fn count(&self, kind: ActionKind) -> usize {
         self.order.get(&kind).map_or(0, BTreeMap::len)
     }
 
-    /// Up to `count` jobs of a kind in the order in which they start, without the first `passed`.
+    /// Returns up to `count` jobs of a kind in the order in which they start, without the first `passed` ones.
     pub(super) fn first(&self, kind: ActionKind, passed: usize, count: usize) -> Vec<JobId> {
         let order = self.order.get(&kind).into_iter().flatten();
         let jobs = order.map(|((.., job), _)| *job);

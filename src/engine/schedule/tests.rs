@@ -36,12 +36,12 @@ fn urgency(priority: i32, expected_ms: u64) -> Urgency {
     }
 }
 
-/// What is to be done next, with two workers of each kind.
+/// Returns the next effect, with two workers of each kind.
 fn next(schedule: &mut Schedule<'_>) -> Option<Effect> {
     schedule.next(|_| 2)
 }
 
-/// Begins, and finds these actions stale at the first check, each with a job of its number.
+/// Returns a schedule whose first actions were checked and found stale, each with a job of its own number.
 fn stale<'a>(nodes: Vec<Node<'a>>, urgencies: &[Urgency]) -> Schedule<'a> {
     let mut schedule = Schedule::new(nodes, InFlight::default());
     let all: Vec<ActionIndex> = (0..urgencies.len()).collect();
@@ -168,7 +168,7 @@ fn jobs_of_other_processes_are_passed_over_until_time_has_passed() {
     assert!(!schedule.is_finished());
     schedule.look_again();
     assert_eq!(next(&mut schedule), Some(first));
-    // One of them is done meanwhile.
+    // Another process finishes one of them meanwhile.
     assert_eq!(schedule.first_queued(2), [0, 1]);
     assert_eq!(schedule.ended_elsewhere(0), Some(0));
     assert_eq!(next(&mut schedule), Some(Effect::Check(vec![0])));
@@ -220,7 +220,7 @@ fn a_job_of_an_earlier_round_goes_on_if_it_is_needed_and_is_abandoned_if_not() {
     assert_eq!(left.running, HashSet::from([1, 3]));
     assert!(left.queued.is_empty());
 
-    // A round of some actions only cannot tell what the others need.
+    // A round of only some actions cannot tell which jobs the others need.
     let mut schedule = begin(false);
     assert_eq!(next(&mut schedule), None);
     assert!(schedule.earlier_ended(2));
@@ -268,21 +268,21 @@ fn after_a_stop_nothing_begins_and_what_runs_may_end() {
     assert_eq!(schedule.into_in_flight().queued, [1]);
 }
 
-/// What comes of an action, whenever it is made.
+/// The outcome of an action, whenever it is made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
     /// The records have its results.
     Known,
     /// A worker, or this process, makes it.
     Made,
-    /// Its outputs cannot be in their places.
+    /// Its outputs cannot be put in their places.
     Unplaced,
     Fails,
-    /// Its sources change.
+    /// Its sources change meanwhile.
     Supersedes,
     /// The first worker crashes.
     Retried,
-    /// Another process has its job, and makes it.
+    /// Another process has its job, and finishes it.
     Elsewhere,
 }
 
@@ -297,7 +297,8 @@ struct Planned {
     content: usize,
 }
 
-/// A course of random actions and their fates by content, in which all actions before a selected one are selected.
+/// Generates courses of random actions and their fates by content, in which all actions before a selected one are
+/// selected.
 fn courses() -> impl Strategy<Value = (Vec<Planned>, Vec<Fate>)> {
     let kind = prop::sample::select(vec![Execute, Plantuml, Html, Deck]);
     let action = (
@@ -347,7 +348,7 @@ fn courses() -> impl Strategy<Value = (Vec<Planned>, Vec<Fate>)> {
     (actions, prop::collection::vec(fate, 40))
 }
 
-/// How an action must end: computed from the ends of the actions before it.
+/// Returns the final states that actions must have, computed from the states of the actions before them.
 fn model(planned: &[Planned], fates: &[Fate]) -> Vec<ActionState> {
     let mut ends: Vec<ActionState> = Vec::new();
     for action in planned {
@@ -377,7 +378,7 @@ fn model(planned: &[Planned], fates: &[Fate]) -> Vec<ActionState> {
     ends
 }
 
-/// A store and workers that let happen what the fates say.
+/// A simulated store and simulated workers that follow the fates.
 struct World<'a> {
     planned: &'a [Planned],
     fates: &'a [Fate],
@@ -385,9 +386,9 @@ struct World<'a> {
     jobs: BTreeMap<(ActionKind, usize), JobId>,
     next_job: JobId,
     running: Vec<JobId>,
-    /// Jobs that crashed once.
+    /// Jobs that have crashed once.
     crashed: HashSet<JobId>,
-    /// Contents that were made.
+    /// The contents that were made.
     made: HashSet<(ActionKind, usize)>,
     reported: HashSet<ActionIndex>,
 }
@@ -427,7 +428,7 @@ impl World<'_> {
         schedule.enqueue(index, job, urgency);
     }
 
-    /// Does one effect, or lets a worker answer; false when nothing is left.
+    /// Carries out one effect, or lets a worker answer. Returns false if nothing remains to be done.
     fn step(&mut self, schedule: &mut Schedule<'_>, choice: usize) -> bool {
         let slots = self.slots;
         match schedule.next(|_| slots) {
@@ -448,7 +449,7 @@ impl World<'_> {
                 if schedule.is_finished() {
                     return false;
                 }
-                // What is left is made by others.
+                // The remaining jobs are done by other processes.
                 let jobs = schedule.first_queued(1);
                 assert!(!jobs.is_empty(), "it waits for nothing");
                 for job in jobs {
