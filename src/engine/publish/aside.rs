@@ -1,4 +1,5 @@
-//! Files of others that stand where outputs belong: they are moved to `.clm/replaced/DATE/..` and kept for some time.
+//! Files of others that are in the places of outputs: they are moved to `.clm/replaced/DATE/..` and stored there for
+//! some time.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,16 +14,16 @@ use crate::events::Diagnostic;
 use crate::files;
 use crate::parallel::lock;
 
-/// The directory in the state directory.
+/// The name of the directory in the state directory.
 const NAME: &str = "replaced";
-/// How many days they are kept.
+/// The number of days for which moved files are stored.
 const DAYS: i64 = 30;
-/// How many bytes of days that are over are kept.
+/// The maximum size of files that were moved before today, in bytes.
 const MAX_SIZE: u64 = 2 << 30;
-/// How many are named in the warning.
+/// The maximum number of files that the warning names.
 const NAMED: usize = 20;
 
-/// Where such files go.
+/// The place for such files.
 pub(super) struct Aside {
     root: PathBuf,
     all: PathBuf,
@@ -31,9 +32,9 @@ pub(super) struct Aside {
 
 #[derive(Default)]
 struct Moved {
-    /// What was moved since the last warning: from where, and where it is now.
+    /// Files that were moved since the last warning: the old path and the new one.
     paths: Vec<(PathBuf, PathBuf)>,
-    /// Whether old ones were removed by this process.
+    /// Whether this process has removed old ones.
     is_swept: bool,
 }
 
@@ -46,13 +47,13 @@ impl Aside {
         }
     }
 
-    /// Moves whatever stands at a path aside: a file, a link, a directory with all that is in it.
+    /// Moves a file, a link, or a directory with its content aside.
     pub(super) fn take(&self, file: &Path) -> Result<()> {
         self.take_and(file, false)
     }
 
-    /// The same for something that is about to be replaced: where the file system has hard links it stays in its place
-    /// until then, so that there is no moment without a file.
+    /// The same for something that is about to be replaced: if the file system has hard links it stays in its place
+    /// until then, so that the path is never without a file.
     pub(super) fn take_replaced(&self, file: &Path) -> Result<()> {
         self.take_and(file, true)
     }
@@ -69,7 +70,7 @@ impl Aside {
         Ok(())
     }
 
-    /// What there is to say about files that were moved since this was last asked.
+    /// Returns a warning about files that were moved since the last call, if there are any.
     pub(super) fn take_warning(&self) -> Option<Diagnostic> {
         let mut moved = std::mem::take(&mut lock(&self.moved).paths);
         moved.sort();
@@ -110,7 +111,8 @@ impl Aside {
         )))
     }
 
-    /// Puts a file aside. If it `stays`, it gets a second name there, where that can be.
+    /// Moves a file aside and returns its new path. If it `stays`, it gets a hard link there instead, if that is
+    /// possible.
     fn put(&self, file: &Path, stays: bool) -> io::Result<PathBuf> {
         let below = self.name_of(file);
         let date = Local::now().date_naive().to_string();
@@ -130,7 +132,7 @@ impl Aside {
                     return Ok(place);
                 }
                 Ok(_) => false,
-                // What was a file that day may have been a directory later.
+                // The path of a directory may have been a file earlier that day.
                 Err(_) => match place.parent().map(std::fs::create_dir_all) {
                     Some(Err(error)) if is_in_the_way(&error) => false,
                     Some(result) => result.map(|()| true)?,
@@ -152,7 +154,7 @@ impl Aside {
         }
     }
 
-    /// The path of a file as it is below a day: relative to the course root, or to the root of all paths.
+    /// Returns the path of a file below a day: relative to the course root, or to the root of all paths.
     fn name_of(&self, file: &Path) -> PathBuf {
         let below = file.strip_prefix(&self.root).unwrap_or(file);
         below
@@ -162,7 +164,7 @@ impl Aside {
     }
 }
 
-/// Whether a directory cannot be made because a file stands in its place, or in that of a directory above.
+/// Returns whether a directory cannot be created because a file is in its place, or in that of a directory above.
 fn is_in_the_way(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -170,7 +172,7 @@ fn is_in_the_way(error: &io::Error) -> bool {
     )
 }
 
-/// Whether two files have the same bytes.
+/// Returns whether two regular files have the same bytes.
 fn is_copy(file: &Path, other: &Path) -> bool {
     let is_file = |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
     is_file(file)
@@ -178,7 +180,8 @@ fn is_copy(file: &Path, other: &Path) -> bool {
         && Digest::of_file(file).is_ok_and(|digest| digest.is_of_file(other))
 }
 
-/// Renames; to another file system by a copy that is complete before the original is removed.
+/// Renames a file or a directory. To another file system it is copied, and the original is removed when the copy is
+/// complete.
 fn relocate(from: &Path, to: &Path) -> io::Result<()> {
     match std::fs::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
@@ -201,7 +204,7 @@ fn relocate(from: &Path, to: &Path) -> io::Result<()> {
         files::copy(from, to)?;
         let modified = metadata.modified()?;
         let copied = std::fs::File::options().append(true).open(to);
-        // Without write permission the copy is as complete, but may not survive a power failure.
+        // Without write permission the copy is complete, too, but may not survive a power failure.
         if let Ok(copied) = copied {
             let _ = copied.set_modified(modified);
             copied.sync_all()?;
@@ -210,8 +213,8 @@ fn relocate(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::remove_file(from)
 }
 
-/// Removes days that are over for long, and the oldest ones of the others while all together are larger than `max_size`. What
-/// was moved today always stays.
+/// Removes the days that are too old, and the oldest of the others while all together are larger than `max_size`. Files
+/// that were moved today are never removed.
 fn sweep(all: &Path, today: NaiveDate, max_size: u64) {
     let Ok(entries) = std::fs::read_dir(all) else {
         return;
@@ -248,7 +251,8 @@ fn size_of(path: &Path) -> u64 {
     entries.map(|entry| size_of(&entry.path())).sum()
 }
 
-/// A directory whose content counts for a person even when clm made what is around it: a repository.
+/// Returns whether a directory contains a repository, whose content matters to its owner even if clm made everything
+/// around it.
 pub(super) fn holds_repository(dir: &Path) -> bool {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut dirs = Vec::new();
@@ -286,7 +290,7 @@ mod tests {
                 .join("output/a.txt")
         };
         std::fs::write(&file, "one").unwrap();
-        // Also when clm was killed before it was replaced.
+        // This also works if clm was killed before it replaced the file.
         for _ in 0..2 {
             aside.take_replaced(&file).unwrap();
             assert_eq!(std::fs::read_to_string(&file).unwrap(), "one");
@@ -296,7 +300,7 @@ mod tests {
         std::fs::rename(&new, &file).unwrap();
         assert_eq!(std::fs::read_to_string(kept(&today)).unwrap(), "one");
         assert!(!kept(&format!("{today}.2")).exists());
-        // A link is kept as one, and a directory is moved.
+        // A link is moved as a link, and a directory is moved.
         std::fs::remove_file(&file).unwrap();
         std::os::unix::fs::symlink("elsewhere", &file).unwrap();
         aside.take_replaced(&file).unwrap();

@@ -1,4 +1,4 @@
-//! Directories of outputs: made, and cleared away where they are in the place of an output.
+//! Directories of outputs: creates them, and removes them if they are in the place of an output.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use super::there::{What, metadata};
 use super::{Publisher, aside};
 
 impl Publisher {
-    /// Creates a directory of outputs and makes sure that it really lies where outputs may be. What was a file there and is
-    /// none any more gives way.
+    /// Creates a directory of outputs and checks that its real path is where outputs may be. A file in its place that
+    /// is not an output any more is removed or moved aside.
     pub(super) fn make_dir(&mut self, dir: &Path) -> Result<()> {
         if self.checked_dirs.contains(dir) {
             return Ok(());
         }
-        // Before anything is made: it would be made behind the link.
+        // Checked before anything is created: it would be created behind the link.
         if let Some(link) = self.leading_out(dir) {
             let real = link.canonicalize().unwrap_or_else(|_| link.to_path_buf());
             let path = name_of(&self.root, link);
@@ -38,13 +38,13 @@ impl Publisher {
         Ok(())
     }
 
-    /// Creates an empty directory that the course asks for.
+    /// Creates an empty directory of the course.
     pub(crate) fn publish_dir(&mut self, destination: &str) -> Result<()> {
         self.make_dir(&self.file(destination))
     }
 
-    /// The first directory on the way to one that exists and does not lie where outputs may be. Those that do are not looked
-    /// at again.
+    /// Returns the first existing directory on the path of another one whose real path is not where outputs may be.
+    /// Directories that were found to be right are not checked again.
     fn leading_out<'d>(&mut self, dir: &'d Path) -> Option<&'d Path> {
         let is_known =
             |dir: &Path| self.checked_dirs.contains(dir) || self.allowed.iter().any(|it| it == dir);
@@ -62,7 +62,7 @@ impl Publisher {
         None
     }
 
-    /// Whether a directory lies, without links, in one of those that outputs may be in.
+    /// Returns whether the real path of a directory is in one of those that outputs may be in.
     fn is_inside_dir(&self, dir: &Path) -> io::Result<bool> {
         let real = dir.canonicalize()?;
         if self.allowed.iter().any(|allowed| real.starts_with(allowed)) {
@@ -78,13 +78,13 @@ impl Publisher {
         Ok(false)
     }
 
-    /// Whether a file lies, without links above it, where outputs may be. An error says nothing of that.
+    /// Returns whether the real path of a file's directory is where outputs may be. An error means that it is unknown.
     pub(super) fn is_inside(&self, file: &Path) -> io::Result<bool> {
         file.parent()
             .map_or(Ok(false), |dir| self.is_inside_dir(dir))
     }
 
-    /// Makes way for a directory: removes or moves aside a file where one of the directories above belongs.
+    /// Makes room for a directory: removes or moves aside a file in the place of one of the directories above.
     fn clear_files_above(&mut self, dir: &Path) -> Result<()> {
         let root_of = |allowed: &&PathBuf| dir.starts_with(allowed);
         let roots: Vec<PathBuf> = self.allowed.iter().filter(root_of).cloned().collect();
@@ -95,10 +95,10 @@ impl Publisher {
         let above: Vec<&Path> = dir.ancestors().take_while(is_below).collect();
         for file in above.into_iter().rev() {
             match metadata(file) {
-                // A link to a directory, in or out of the root, is judged when it is there.
+                // A link to a directory, inside or outside of the root, is checked when the directory exists.
                 Ok(Some(found)) if found.is_dir() || file.is_dir() => continue,
                 Ok(Some(_)) => return self.clear_file(file),
-                // What is above is no directory, or nothing is there at all.
+                // Something above is not a directory, or nothing exists there.
                 Ok(None) | Err(_) => return Ok(()),
             }
         }
@@ -122,8 +122,8 @@ impl Publisher {
         self.forget(vec![path.into()])
     }
 
-    /// Makes way for an output where a directory is: outputs in it that are no outputs any more are removed, and what else is
-    /// in it is moved aside.
+    /// Makes room for an output where a directory is: removes outputs in it that are not planned any more, and moves
+    /// aside what else is in it.
     pub(super) fn clear_dir(&mut self, destination: &str) -> Result<()> {
         let dir = self.file(destination);
         self.recall()?;
@@ -167,7 +167,7 @@ impl Publisher {
         }
     }
 
-    /// Moves something aside that clm did not make, if it does not have to stay.
+    /// Moves something aside that clm did not make, unless it has to stay.
     pub(super) fn set_aside(&self, file: &Path) -> Result<()> {
         self.may_set_aside(file)?;
         self.aside.take(file)
@@ -190,7 +190,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Forgets outputs that were removed.
+    /// Removes outputs from the ledger whose files were removed.
     fn forget(&mut self, paths: Vec<Arc<str>>) -> Result<()> {
         for path in &paths {
             self.ledger.remove(path);
@@ -203,13 +203,13 @@ impl Publisher {
         Ok(self.store.forget_outputs(paths)?)
     }
 
-    /// Whether a path is an output of the course as it is planned now.
+    /// Returns whether a path is an output of the course as it is planned now.
     fn is_wanted(&self, path: &str) -> bool {
         let wanted = self.wanted.as_ref();
         wanted.is_some_and(|wanted| wanted.contains(path))
     }
 
-    /// Removes the directories that became empty, up to the output root.
+    /// Removes the directories above a file that became empty, up to the output root.
     pub(crate) fn remove_empty_dirs(&self, file: &Path) {
         for dir in file.ancestors().skip(1) {
             let is_root = self.allowed.iter().any(|allowed| allowed == dir);
@@ -220,7 +220,7 @@ impl Publisher {
     }
 }
 
-/// Removes a directory and those in it, as far as nothing but directories is in them.
+/// Removes a directory and those in it, as far as they contain nothing but directories.
 fn remove_empty_dirs_in(dir: &Path) {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     for entry in entries {

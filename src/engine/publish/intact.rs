@@ -1,4 +1,4 @@
-//! Whether outputs are still as they were written, or somebody else touched them.
+//! Checks whether outputs are still as they were written, or other programs touched them.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
@@ -19,17 +19,17 @@ use super::{Publisher, SOURCES};
 pub(crate) struct WrittenBack {
     /// Those that have the bytes that were written.
     pub unchanged: HashSet<String>,
-    /// Those of which it is not known whether they have: neither sources nor outputs can be concluded from them.
+    /// Those that could not be compared: it is unknown whether they are sources or outputs.
     pub unreadable: Vec<(String, io::Error)>,
 }
 
 impl Publisher {
-    /// Directories of outputs, absolute.
+    /// Returns the directories of outputs, absolute.
     pub(crate) fn output_roots(&self) -> impl Iterator<Item = &PathBuf> {
         self.allowed.iter().skip(1)
     }
 
-    /// The directories of outputs up to their output roots.
+    /// Returns the directories of outputs up to their output roots.
     pub(crate) fn dirs_of(&self, outputs: &HashSet<Arc<str>>) -> HashSet<PathBuf> {
         let mut dirs = HashSet::new();
         for output in outputs {
@@ -44,7 +44,8 @@ impl Publisher {
         dirs
     }
 
-    /// Whether a path that something happened to is an output as the ledger says, or a file that is none of ours.
+    /// Returns whether a path for which an event was reported is an output as in the ledger, or a file that clm did not
+    /// write.
     pub(crate) fn is_as_recorded(&mut self, file: &Path) -> Result<bool> {
         let path = name_of(&self.root, file);
         match self.digest_of(&path)? {
@@ -53,7 +54,7 @@ impl Publisher {
         }
     }
 
-    /// The outputs directly in these directories that are not as they were written.
+    /// Returns the outputs directly in these directories that are not as they were written.
     pub(crate) fn touched_in(&mut self, dirs: &HashSet<PathBuf>) -> Result<BTreeSet<PathBuf>> {
         self.recall()?;
         let outputs: Vec<_> = self.outputs().collect();
@@ -65,7 +66,8 @@ impl Publisher {
         Ok(touched.into_iter().flatten().collect())
     }
 
-    /// The files in the source tree that clm wrote: rendered diagrams, which are no sources as long as they are unchanged.
+    /// Returns the files in the source tree that clm wrote: rendered diagrams, which are not sources as long as they
+    /// are unchanged.
     #[tracing::instrument(level = "debug", name = "stat", skip_all)]
     pub(crate) fn written_back(&self) -> WrittenBack {
         let written: Vec<&Arc<str>> = self.among_sources.iter().collect();
@@ -86,12 +88,12 @@ impl Publisher {
         found
     }
 
-    /// Whether an output has the bytes that were written; none when it is not there, or cannot be read.
+    /// Returns whether an output has the bytes that were written; `None` if it does not exist or cannot be read.
     fn is_intact(&self, path: &str, record: &OutputRecord) -> Option<bool> {
         self.compare(path, record).ok().flatten()
     }
 
-    /// Whether an output has the bytes that were written; none when it is not there.
+    /// Returns whether an output has the bytes that were written; `None` if it does not exist.
     fn compare(&self, path: &str, record: &OutputRecord) -> io::Result<Option<bool>> {
         debug_assert!(record.scope == self.scope || path.starts_with(SOURCES));
         let file = self.file(path);
@@ -108,7 +110,7 @@ impl Publisher {
         }
         match Digest::of_file(&file) {
             Ok(digest) => Ok(Some(digest == record.file.digest)),
-            // A directory, a pipe: something else is in its place.
+            // Something else is in its place, such as a directory or a pipe.
             Err(error) if error.raw_os_error().is_none() => Ok(Some(false)),
             Err(error) => unless_gone(error),
         }

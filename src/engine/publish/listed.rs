@@ -1,5 +1,5 @@
-//! Manifests in the output tree as proof that clm, or the Python tool, wrote a file: what lies there with the very bytes that
-//! a manifest lists is nobody else's, although the ledger does not know it.
+//! Manifests in the output tree as proof that clm, or the Python tool, wrote a file: a file with exactly the bytes that
+//! a manifest lists counts as an output, although the ledger does not contain it.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -19,20 +19,20 @@ use super::{Publisher, there};
 
 /// The name of a manifest, in the directory of a target.
 pub(crate) const NAME: &str = ".clm-manifest.json";
-/// No manifest is as large as this.
+/// The maximum size of a manifest, in bytes.
 const MAX_SIZE: u64 = 1 << 30;
 
 /// The manifests that were read, by directory.
 #[derive(Default)]
 pub(super) struct Lists(Mutex<HashMap<PathBuf, Known>>);
 
-/// A manifest as it was when it had a stamp.
+/// A manifest as it was read with a stamp.
 struct Known {
     stamp: Option<Stamp>,
     list: Arc<List>,
 }
 
-/// What a manifest says.
+/// The content of a manifest.
 #[derive(Default)]
 pub(super) struct List {
     /// The name of the specification.
@@ -41,13 +41,13 @@ pub(super) struct List {
     files: HashMap<String, String>,
 }
 
-/// A manifest, ours or that of the Python tool.
+/// A manifest, of clm or of the Python tool.
 #[derive(Deserialize)]
 struct Read {
     #[serde(default)]
     spec: String,
     files: Vec<Entry>,
-    /// Paths of files that were found there: nothing proves that these were written by clm.
+    /// Paths of files that clm found in place: nothing proves that clm wrote these.
     #[serde(default)]
     adopted: HashSet<String>,
 }
@@ -79,7 +79,7 @@ impl List {
 }
 
 impl Lists {
-    /// The manifest in a directory, as it is now; one that lists nothing if there is none.
+    /// Returns the manifest in a directory, as it is now; one that lists nothing if there is none.
     fn of(&self, dir: &Path) -> Arc<List> {
         let file = dir.join(NAME);
         let metadata = there::metadata(&file).ok().flatten();
@@ -103,7 +103,8 @@ impl Lists {
         list
     }
 
-    /// Whether a manifest in one of these directories, which are above a file, lists it with the bytes that it has.
+    /// Returns whether a manifest in one of these directories, which are above a file, lists it with the bytes that it
+    /// has.
     pub(super) fn prove<'d>(&self, file: &Path, dirs: impl Iterator<Item = &'d Path>) -> bool {
         let mut sha256 = None;
         for dir in dirs {
@@ -121,14 +122,14 @@ impl Lists {
 }
 
 impl Publisher {
-    /// The directories around a file up to an output root.
+    /// Returns the directories above a file up to an output root.
     pub(super) fn roots_around<'f>(&self, file: &'f Path) -> impl Iterator<Item = &'f Path> {
         let roots: Vec<PathBuf> = self.output_roots().cloned().collect();
         let is_within = move |dir: &&Path| roots.iter().any(|root| dir.starts_with(root));
         file.ancestors().skip(1).take_while(is_within)
     }
 
-    /// Before the manifest of a target is written: moves aside what is there, unless it is a manifest.
+    /// Moves aside what is in the place of a target's manifest before that is written, unless it is a manifest.
     pub(crate) fn make_way_for_manifest(&self, dir: &Path) -> Result<()> {
         let file = dir.join(NAME);
         match there::metadata(&file) {
@@ -138,14 +139,14 @@ impl Publisher {
         }
     }
 
-    /// Whether an output was found in its place, and nothing proves that clm wrote it.
+    /// Returns whether an output was found in its place, and nothing proves that clm wrote it.
     pub(crate) fn is_adopted(&self, destination: &str) -> Result<bool> {
         let record = self.recorded(destination)?;
         Ok(record.is_some_and(|record| record.is_adopted))
     }
 
-    /// Takes files over that the manifest of a target lists for this specification and that the ledger does not know, if they
-    /// have the bytes that it lists: then they can be removed when nothing makes them any more. Gives how many they are.
+    /// Adds files to the ledger that the manifest of a target lists for this specification, if they have the bytes that
+    /// it lists: then they can be removed when no action makes them any more. Returns their number.
     pub(crate) fn take_over(&mut self, target_root: &str, spec_name: &str) -> Result<usize> {
         let list = self.lists.of(&self.file(target_root));
         if list.spec != spec_name || list.files.is_empty() {

@@ -1,6 +1,6 @@
-//! Outputs: written whole or not at all, only when their bytes differ, and remembered in the ledger.
+//! Outputs: written completely or not at all, only if their bytes differ, and recorded in the ledger.
 //!
-//! Bytes at the place of an output that are not known to be clm's are never destroyed: see [`aside`].
+//! Bytes in the place of an output that are not known to be clm's are never destroyed: see [`aside`].
 
 mod aside;
 mod dirs;
@@ -36,11 +36,11 @@ pub(super) use listed::NAME as MANIFEST;
 pub(super) use place::Failure;
 pub(super) use stage::{Content, Output, Prepared, Staged};
 
-/// Where a publisher works.
+/// The directories and the scope of a publisher.
 pub(crate) struct Place<'a> {
     /// The course root.
     pub root: &'a Path,
-    /// Where outputs may lie besides.
+    /// Directories outside of the course root that outputs may be in.
     pub output_roots: &'a [PathBuf],
     /// The name of the specification and output directory: outputs of another scope are never removed.
     pub scope: String,
@@ -53,33 +53,33 @@ pub(crate) struct Place<'a> {
 /// The outputs of one course on disk.
 pub(crate) struct Publisher {
     root: PathBuf,
-    /// Directories that outputs may lie in: the course root and the output roots.
+    /// Directories that outputs may be in: the course root and the output roots.
     allowed: Vec<PathBuf>,
     checked_dirs: HashSet<PathBuf>,
     staging: PathBuf,
     staged: u64,
     store: Store,
     scope: Arc<str>,
-    /// What lies among the sources is always in memory.
+    /// Records of files among the sources are always in memory.
     ledger: Recalled<OutputRecord>,
     names: Arc<Names>,
-    /// How often the records were asked since less than all of the ledger is in memory.
+    /// The number of outputs compared since the ledger is not completely in memory.
     asked: usize,
-    /// The paths of it that lie among the sources.
+    /// The paths in the ledger that are among the sources.
     among_sources: HashSet<Arc<str>>,
     own: OwnFiles,
     events: Events,
-    /// Where files of others go that stand where outputs belong.
+    /// The place for files of others that are in the places of outputs.
     aside: Aside,
-    /// Whether they are to stay, so that these outputs are not made.
+    /// Whether such files stay, so that these outputs are not made.
     keeps_foreign: bool,
     /// Every output path of the course as it is planned now, if that is known.
     wanted: Option<OutputPaths>,
-    /// What manifests in the output tree say of its files.
+    /// The manifests in the output tree.
     lists: Lists,
 }
 
-/// Files in the source tree that we wrote, with their digests: a watch asks whether a change there is the author's.
+/// Files in the source tree that clm wrote, with their digests: a watch uses them to recognize changes by the author.
 #[derive(Clone, Default)]
 pub(crate) struct OwnFiles(Arc<Mutex<Own>>);
 
@@ -99,7 +99,7 @@ impl OwnFiles {
         lock(&self.0).digests.insert(path, digest);
     }
 
-    /// The digest of what we wrote there last.
+    /// Returns the digest of what clm last wrote there.
     pub(crate) fn digest(&self, file: &Path) -> Option<Digest> {
         let own = lock(&self.0);
         let path = file.strip_prefix(&own.root).ok()?.to_str()?;
@@ -107,13 +107,13 @@ impl OwnFiles {
     }
 }
 
-/// Where sources are, so that files there are no outputs unless we wrote them.
+/// The directory of sources: files in it are outputs only if clm wrote them.
 const SOURCES: &str = "slides/";
-/// Whoever asks for so many outputs, one after the other, is quicker with all of them in memory.
+/// For so many records, reading all of them is faster than reading them one by one.
 const MANY: usize = 512;
 
 impl Publisher {
-    /// A publisher with the ledger of earlier runs.
+    /// Returns a publisher with the ledger of earlier runs.
     pub(crate) fn new(
         place: Place<'_>,
         store: Store,
@@ -147,7 +147,7 @@ impl Publisher {
         Ok(publisher)
     }
 
-    /// Takes the ledger as it is in the records now.
+    /// Reads the ledger as it is in the records now.
     pub(crate) fn reload(&mut self) -> Result<()> {
         let ledger = self.store.outputs(&mut |path| self.names.of(path))?;
         self.among_sources.clear();
@@ -161,36 +161,36 @@ impl Publisher {
         Ok(())
     }
 
-    /// Before a run: whether files of others that stand where outputs belong are to stay there.
+    /// Begins a run. `keeps_foreign` is whether files of others stay in the places of outputs.
     pub(crate) fn begin_run(&mut self, keeps_foreign: bool) {
         self.keeps_foreign = keeps_foreign;
         self.wanted = None;
-        // What could not be made then may be possible now.
+        // Directories that could not be used may be usable now.
         self.checked_dirs.clear();
     }
 
-    /// Tells every output path of the course as it is planned now.
+    /// Sets the output paths of the course as it is planned now.
     pub(crate) fn plan(&mut self, wanted: &OutputPaths) {
         self.wanted = Some(Arc::clone(wanted));
     }
 
-    /// Tells of files that were moved aside since this was last asked.
+    /// Returns a warning about files that were moved aside since the last call, if there are any.
     pub(crate) fn take_replaced(&mut self) -> Option<Diagnostic> {
         self.aside.take_warning()
     }
 
-    /// Every output with its record, of all scopes.
+    /// Returns the ledger: outputs with their records, of all scopes.
     pub(crate) fn into_ledger(self) -> Recalled<OutputRecord> {
         self.ledger
     }
 
-    /// Forgets what the records tell as well when they are asked. They must have everything that was written.
+    /// Drops what can be read from the records again. Everything that was written must be in the records.
     pub(crate) fn release(&mut self) {
         self.ledger.release(|path| path.starts_with(SOURCES));
         self.asked = 0;
     }
 
-    /// Has the whole ledger in memory: for whoever looks at all of it.
+    /// Loads the whole ledger into memory: for callers that need all of it.
     pub(crate) fn recall(&mut self) -> Result<()> {
         if !self.ledger.is_whole() {
             let all = self.store.outputs(&mut |path| self.names.of(path))?;
@@ -201,7 +201,7 @@ impl Publisher {
 
     fn recorded(&self, destination: &str) -> Result<Option<Cow<'_, OutputRecord>>> {
         Ok(self.ledger.get(destination, || {
-            // These are all in memory.
+            // Records of files among the sources are all in memory.
             match destination.starts_with(SOURCES) {
                 true => Ok(None),
                 false => self.store.output(destination),
@@ -209,19 +209,19 @@ impl Publisher {
         })?)
     }
 
-    /// Takes other output roots, when the specification changed.
+    /// Sets the output roots, when the specification changed.
     pub(crate) fn allow(&mut self, output_roots: &[PathBuf]) {
         self.allowed.truncate(1);
         self.allowed.extend(output_roots.iter().cloned());
         self.checked_dirs.clear();
     }
 
-    /// The file of an output path (relative to the course root, or absolute).
+    /// Returns the file of an output path (relative to the course root, or absolute).
     pub(crate) fn file(&self, destination: &str) -> PathBuf {
         self.root.join(destination)
     }
 
-    /// Whether a path may be an output, or a directory with outputs in it.
+    /// Returns whether a path may be an output, or a directory with outputs in it.
     pub(crate) fn has_outputs_at(&self, path: &str) -> bool {
         let file = self.file(path);
         self.output_roots()
@@ -229,15 +229,16 @@ impl Publisher {
             || self.among_sources.iter().any(|file| is_within(file, path))
     }
 
-    /// Every output of this scope with its record, as far as they are in memory: all of them after [`Self::recall`].
+    /// Returns every output of this scope with its record, as far as they are in memory: all of them after
+    /// [`Self::recall`].
     pub(crate) fn outputs(&self) -> impl Iterator<Item = (&Arc<str>, &OutputRecord)> {
         let known = self.ledger.known();
         let all = known.iter();
         all.filter(|(_, record)| record.scope == self.scope)
     }
 
-    /// Looks at the outputs again that were written so shortly before they were recorded that their stamps prove nothing,
-    /// so that the next run can rely on them.
+    /// Compares outputs again that were written so shortly before they were recorded that their stamps prove nothing,
+    /// so that the next run can rely on their stamps.
     pub(crate) fn confirm(&mut self) {
         let doubtful: Vec<(Arc<str>, OutputRecord)> = self
             .outputs()
@@ -267,14 +268,14 @@ impl Publisher {
         self.restamp(outputs);
     }
 
-    /// The digest that an output has by the ledger.
+    /// Returns the digest that the ledger contains for an output.
     pub(crate) fn digest_of(&self, destination: &str) -> Result<Option<Digest>> {
         let record = self.recorded(destination)?;
         Ok(record.map(|record| record.file.digest))
     }
 
-    /// Whether an output is on disk with these bytes, and known as ours. Reads the file only when its stamp
-    /// differs from that of the ledger.
+    /// Returns whether an output is on disk with these bytes, and recorded in this scope. Reads the file only if its
+    /// stamp differs from that of the ledger.
     pub(crate) fn is_fresh(&mut self, destination: &Arc<str>, digest: Digest) -> Result<bool> {
         if !self.ledger.is_whole() {
             self.asked += 1;
@@ -311,8 +312,8 @@ impl Publisher {
         }
     }
 
-    /// Whether a file of the author stands there: one in the source tree that we did not write. Only
-    /// `img-generated` directories are ours to write in.
+    /// Returns whether a file of the author is in the place: one in the source tree that clm did not write. Only in
+    /// `img-generated` directories clm may replace such files.
     pub(crate) fn is_refused(&self, destination: &str) -> bool {
         destination.starts_with(SOURCES)
             && !destination.contains("/img-generated/")
@@ -326,7 +327,7 @@ impl Publisher {
         Ok(self.store.record_outputs(outputs)?)
     }
 
-    /// Takes new stamps of outputs over: nobody waits for them, since without them the files are read again.
+    /// Records new stamps of outputs. The write is not awaited, since without it the files are only read again.
     fn restamp(&mut self, outputs: Vec<(Arc<str>, OutputRecord)>) {
         if outputs.is_empty() {
             return;
@@ -352,7 +353,7 @@ impl Publisher {
         self.ledger.insert(Arc::clone(destination), record.clone());
     }
 
-    /// Paths in the source tree that we wrote, whoever changed them since.
+    /// Returns the paths in the source tree that clm wrote, including files that were changed since.
     pub(crate) fn among_sources(&self) -> impl Iterator<Item = &str> {
         self.among_sources.iter().map(|path| &**path)
     }

@@ -1,4 +1,4 @@
-//! Prepared outputs are moved to their places.
+//! Moves prepared outputs to their places.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use crate::store::{FileRecord, OutputRecord};
 use super::there::What;
 use super::{Publisher, Staged};
 
-/// An output that could not be put into its place.
+/// An output that could not be put in its place.
 #[derive(Debug)]
 pub(crate) struct Failure {
     /// The action that makes it.
     pub action: Arc<str>,
-    /// Why.
+    /// The reason.
     pub diagnostic: Diagnostic,
 }
 
 impl Failure {
-    /// What an error means: it concerns one output, unless no output could be written any more.
+    /// Converts an error about one output. An error that stops all outputs is returned.
     pub(super) fn of(action: &Arc<str>, error: Error) -> Result<Self> {
         if error.stops_all {
             return Err(error);
@@ -41,8 +41,8 @@ impl Failure {
 }
 
 impl Publisher {
-    /// Moves prepared outputs to their places, with two writes to the ledger for all of them. Gives those that cannot be
-    /// there.
+    /// Moves prepared outputs to their places, with two writes to the ledger for all of them. Returns those that could
+    /// not be placed.
     pub(crate) fn place(&mut self, staged: Vec<Staged>) -> Result<Vec<Failure>> {
         if staged.is_empty() {
             return Ok(Vec::new());
@@ -68,13 +68,13 @@ impl Publisher {
             }
         }
         self.keep_all(&placed);
-        // Nobody waits for the stamps: without them the files are read again.
+        // The write is not awaited: without the stamps the files are only read again.
         self.store.record_outputs_later(placed);
         result.map(|()| failures)
     }
 
-    /// The ledger speaks first: a file that we wrote is never taken for somebody else's, even after kill -9. Until the new
-    /// bytes are in place it also says what is there now.
+    /// Records the outputs before they are moved: a file that clm wrote is never taken for one of others, even after
+    /// kill -9. Until the new bytes are in place the record also contains the digest of the old ones.
     pub(super) fn announce(&mut self, staged: &[Staged]) -> Result<()> {
         let mut intents = Vec::new();
         for staged in staged {
@@ -91,7 +91,7 @@ impl Publisher {
         }
     }
 
-    /// Whether the ledger says already what it is to say before this output is placed.
+    /// Returns whether the ledger already contains what it must contain before this output is placed.
     fn knows(&self, staged: &Staged) -> Result<bool> {
         let known = self.recorded(&staged.destination)?;
         let before = staged.there.ours();
@@ -103,12 +103,12 @@ impl Publisher {
         }))
     }
 
-    /// Moves one output to its place; gives what the ledger is to say of it.
+    /// Moves one output to its place. Returns its new record.
     fn place_one(&self, output: &Staged) -> Result<OutputRecord> {
         let file = self.file(&output.destination);
         let there = match output.there.is_still(&file) {
             true => output.there,
-            // An editor was quicker.
+            // It was changed meanwhile, for example by an editor.
             false => self.look(&output.destination)?,
         };
         if there.what == What::Directory {
@@ -121,7 +121,7 @@ impl Publisher {
         if there.is_foreign() {
             self.set_aside_replaced(&file)?;
         }
-        // While it is beside the tree no other process writes to it.
+        // Read now, because no other process writes to the file while it is beside the tree.
         let stamp_of =
             |file: &Path| std::fs::symlink_metadata(file).map_or(Stamp::NONE, |at| Stamp::of(&at));
         let staged = stamp_of(&output.path);
@@ -150,7 +150,7 @@ fn move_into_place(staged: &Path, file: &Path) -> Result<()> {
                 files::copy_content(&mut source, copy)?;
                 let metadata = source.metadata()?;
                 if let Ok(modified) = metadata.modified() {
-                    // Only a convenience for people: a file system without it loses nothing.
+                    // The time is only for people: an error is ignored.
                     let _ = copy.set_modified(modified);
                 }
                 copy.set_permissions(metadata.permissions())

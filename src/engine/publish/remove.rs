@@ -1,4 +1,4 @@
-//! Outputs that nothing makes any more are removed, if they are still as clm wrote them.
+//! Removes outputs that no action makes any more, if they are still as clm wrote them.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use super::Publisher;
 use super::there::{What, metadata};
 
 impl Publisher {
-    /// Removes outputs of this scope that are not `wanted`, if they are still as we wrote them.
+    /// Removes outputs of this scope that are not `wanted`, if they are still as clm wrote them.
     ///
-    /// Returns how many were removed, and a warning for each that stays.
+    /// Returns how many were removed, and a warning for each one that stays.
     pub(crate) fn remove_others(
         &mut self,
         wanted: &HashSet<Arc<str>>,
@@ -59,7 +59,7 @@ impl Publisher {
         let there = self.look(path)?;
         let What::File { digest, is_ours } = there.what else {
             if is_file {
-                // It is not forgotten: the next run may be able to read it.
+                // It stays in the ledger: the next run may be able to read it.
                 return Err(Error::internal(format!(
                     "the source of the output `{}` is gone, but the output cannot be read: it was not removed",
                     file.display()

@@ -1,4 +1,4 @@
-//! Writing outputs beside the output tree, with all processors.
+//! Writes outputs beside the output tree, on all processors.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -17,7 +17,7 @@ use crate::store::{FileRecord, OutputRecord, Written};
 use super::there::{There, What};
 use super::{Failure, Publisher};
 
-/// Where the bytes of an output come from.
+/// The origin of the bytes of an output.
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
     /// A blob of the store.
@@ -28,42 +28,42 @@ pub(crate) enum Content {
     File(PathBuf),
 }
 
-/// Something that is to lie in some places.
+/// An output and its places.
 pub(crate) struct Output<'a> {
     /// Paths relative to the course root, or absolute.
     pub destinations: &'a [Arc<str>],
-    /// What its bytes must have.
+    /// The digest of its bytes.
     pub digest: Digest,
-    /// Where they come from.
+    /// The origin of its bytes.
     pub content: &'a Content,
     /// The action that makes it.
     pub action: Arc<str>,
 }
 
-/// An output at one of its places: it is ready, or will not be written.
+/// An output for one of its places: ready, or not to be written.
 pub(crate) enum Prepared {
     /// It is to be moved to its place.
     Staged(Staged),
-    /// The bytes were there already; what the ledger is to say of them.
+    /// The bytes are in place already; contains the new record.
     Unchanged(Written),
-    /// A file of the author stands there, which is never overwritten.
+    /// A file of the author is in the place, which is never overwritten.
     Refused,
     /// It cannot be written.
     Failed(Failure),
 }
 
-/// An output beside the output tree.
+/// An output that was written beside the output tree.
 pub(crate) struct Staged {
     pub(super) destination: Arc<str>,
     pub(super) path: PathBuf,
     pub(super) record: OutputRecord,
     pub(super) action: Arc<str>,
-    /// What was in its place.
+    /// What was found in its place.
     pub(super) there: There,
 }
 
 impl Staged {
-    /// What the ledger is to say of it.
+    /// Returns the entry for the ledger with this record.
     pub(super) fn written(&self, record: OutputRecord) -> Written {
         (
             Arc::clone(&self.destination),
@@ -74,11 +74,10 @@ impl Staged {
 }
 
 impl Publisher {
-    /// Gets ready to give outputs their bytes: writes them beside the output tree, where they are not in their places
-    /// already.
+    /// Prepares outputs: writes them beside the output tree, unless they are in their places already.
     ///
-    /// For every output, how it is at each of its places; none when its content is not what its digest says: a damaged
-    /// blob, or a source that changed meanwhile.
+    /// Returns for every output its state at each of its places, or `None` if its content does not have its digest: a
+    /// damaged blob, or a source that changed meanwhile.
     #[tracing::instrument(level = "debug", name = "write", skip_all)]
     pub(crate) fn prepare(&mut self, outputs: &[Output<'_>]) -> Result<Vec<Option<Vec<Prepared>>>> {
         let mut impossible = HashMap::new();
@@ -112,7 +111,7 @@ impl Publisher {
         Ok(all)
     }
 
-    /// Makes the directory of an output, and sees to it that there is none in its own place.
+    /// Creates the directory of an output, and removes or moves aside a directory in the place of the output itself.
     fn make_room(&mut self, destination: &str) -> Result<()> {
         let file = self.file(destination);
         if let Some(parent) = file.parent() {
@@ -132,7 +131,7 @@ impl Publisher {
         impossible: &HashMap<Arc<str>, Diagnostic>,
     ) -> Result<Option<Vec<Prepared>>> {
         let mut places = Vec::with_capacity(output.destinations.len());
-        // Its bytes are verified once; the other places get copies of what was verified.
+        // Its bytes are verified once; the other places get copies of the verified file.
         let mut verified: Option<PathBuf> = None;
         for destination in output.destinations {
             if let Some(diagnostic) = impossible.get(destination) {
@@ -192,7 +191,7 @@ impl Publisher {
         Ok(Some(places))
     }
 
-    /// Writes the content to a temporary file; false when it does not have the digest.
+    /// Writes the content to a temporary file. Returns false if it does not have the digest.
     fn stage(&self, output: &Output<'_>, path: &Path) -> Result<bool> {
         match output.content {
             Content::Bytes(bytes) => write(path, bytes)?,
@@ -214,8 +213,8 @@ impl Publisher {
     }
 }
 
-/// Writes the same content once more: from memory, or as a copy of a verified file inside the kernel (a reflink where the
-/// file system can), with its permissions, and with its time where that of the source is kept.
+/// Writes the same content once more: from memory, or as a copy of a verified file inside the kernel (a reflink, if the
+/// file system supports it), with its permissions, and with its time if that of the source is preserved.
 fn copy_again(verified: &Path, path: &Path, content: &Content) -> Result<()> {
     let copied = match content {
         Content::Bytes(bytes) => return write(path, bytes),

@@ -22,7 +22,7 @@ impl Course {
         std::fs::read_to_string(self.file(name)).ok()
     }
 
-    /// A publisher as a new process has it.
+    /// Returns a publisher as a new process creates it.
     fn publisher(&self) -> Publisher {
         let root = self.dir.path();
         let state_dir = root.join(".clm");
@@ -65,7 +65,7 @@ fn publish(course: &Course, name: &str, text: &str) {
     assert_eq!(course.text(name).as_deref(), Some(text));
 }
 
-/// Everything is removed that is clm's: gives what is said of the rest.
+/// Removes all outputs that are clm's. Returns the diagnostics about the others.
 fn remove_all(course: &Course) -> Vec<Diagnostic> {
     let mut publisher = course.publisher();
     publisher.remove_others(&HashSet::new()).unwrap().1
@@ -86,7 +86,7 @@ fn what_was_there_before_a_kill_is_still_ours() {
     assert_eq!(course.text("a"), None);
     assert!(!course.dir.path().join(".clm/replaced").exists());
 
-    // One that is killed after it is ours as well, and so is what comes next.
+    // The file of a process that is killed after the rename is clm's as well, and so is the next one.
     publish(&course, "a", "one");
     let mut publisher = course.publisher();
     let staged = stage(&mut publisher, "a", "two");
@@ -117,7 +117,7 @@ fn what_somebody_wrote_after_a_kill_is_not_ours() {
     assert_eq!(course.text("a").as_deref(), Some("two"));
 }
 
-/// An editor that saves between the look at an output and the rename loses nothing.
+/// Checks that an edit between the comparison of an output and its rename is not lost.
 #[test]
 fn what_appears_after_the_look_is_moved_aside() {
     let course = Course::new();
@@ -153,7 +153,7 @@ fn found_bytes_are_never_ours_until_they_are_written() {
     assert_eq!(course.text("a"), None);
 }
 
-/// Somebody made a directory of a file that clm wrote: it gives way, with what is in it.
+/// Checks that a directory in the place of a file that clm wrote is removed, and that what is in it is moved aside.
 #[test]
 fn a_directory_in_the_place_of_a_recorded_output_gives_way() {
     for inside in [None, Some("by hand")] {

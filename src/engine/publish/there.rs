@@ -1,4 +1,4 @@
-//! What stands at the place of an output, and whether clm is known to have written it.
+//! Finds what is in the place of an output, and whether clm is known to have written it.
 
 use std::fs::Metadata;
 use std::io;
@@ -10,7 +10,7 @@ use crate::files;
 
 use super::Publisher;
 
-/// What stands at a place.
+/// What is in a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
     /// Nothing.
@@ -28,16 +28,16 @@ pub(super) enum What {
     Other,
 }
 
-/// What was found at a place.
+/// What was found in a place, with its stamp.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct There {
     pub(super) what: What,
-    /// None when there is nothing.
+    /// `None` if there is nothing.
     pub(super) stamp: Option<Stamp>,
 }
 
 impl There {
-    /// Whether it is something that must not be destroyed.
+    /// Returns whether it must not be destroyed.
     pub(super) fn is_foreign(&self) -> bool {
         match self.what {
             What::File { is_ours, .. } => !is_ours,
@@ -46,7 +46,7 @@ impl There {
         }
     }
 
-    /// The digest of bytes that clm wrote.
+    /// Returns the digest, if clm wrote the bytes.
     pub(super) fn ours(&self) -> Option<Digest> {
         match self.what {
             What::File {
@@ -57,7 +57,7 @@ impl There {
         }
     }
 
-    /// Whether the same thing stands there now.
+    /// Returns whether the same thing is still in the place.
     pub(super) fn is_still(&self, file: &Path) -> bool {
         match metadata(file) {
             Ok(found) => found.map(|found| Stamp::of(&found)) == self.stamp,
@@ -67,14 +67,14 @@ impl There {
 }
 
 impl Publisher {
-    /// What stands at the place of an output.
+    /// Finds what is in the place of an output.
     pub(super) fn look(&self, destination: &str) -> Result<There> {
         let file = self.file(destination);
         let there = |what, stamp| Ok(There { what, stamp });
         let metadata = match metadata(&file) {
             Ok(Some(metadata)) => metadata,
             Ok(None) => return there(What::Nothing, None),
-            // It cannot be written either: that says why.
+            // An error of writing the output will give the reason.
             Err(_) => return there(What::Nothing, None),
         };
         let stamp = Stamp::of(&metadata);
@@ -103,7 +103,7 @@ impl Publisher {
     }
 }
 
-/// What is at a path, without following it if it is a link; none when there is nothing.
+/// Returns the metadata of a path without following a link; `None` if nothing exists there.
 pub(super) fn metadata(file: &Path) -> io::Result<Option<Metadata>> {
     match std::fs::symlink_metadata(file) {
         Ok(metadata) => Ok(Some(metadata)),
