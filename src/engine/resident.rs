@@ -350,7 +350,7 @@ impl<'e> Resident<'e> {
                     if let Some(memory) = &mut self.memory {
                         memory.unfinished.remove(&options.trigger);
                     }
-                    // The watch goes on: with the changes that interrupted this build, or with jobs of it that the
+                    // The watch continues with the changes that interrupted this build, or with its jobs that the
                     // watch needs, too.
                     self.due.run = true;
                 }
@@ -365,7 +365,7 @@ impl<'e> Resident<'e> {
                     self.due.changes.rescan = true;
                 }
                 if let Some((_, answer)) = build {
-                    // The run that was interrupted for it goes on.
+                    // The run that was interrupted for it continues.
                     self.due.run = true;
                     let _ = answer.send(Ok(built));
                 }
