@@ -13,6 +13,7 @@ use crate::files;
 const OTHERS: u32 = 0o077;
 /// Prefixes of the names that clm creates in a state directory.
 const OWN_NAMES: &[&str] = &[
+    files::UNFINISHED,
     ".gitignore",
     "CACHEDIR.TAG",
     "blobs",
@@ -20,13 +21,17 @@ const OWN_NAMES: &[&str] = &[
     "clm.",
     "daemon.",
     "imports.json",
-    "left-",
+    "listed-",
     "manifests-",
     "outputs",
+    "preview.html",
     "replaced",
-    "seal-",
     "staging",
     "watch",
+    // Of earlier versions.
+    ".kept-",
+    "left-",
+    "seal-",
 ];
 
 /// Creates a directory and its missing parents with access for this user alone. An existing directory is not changed.

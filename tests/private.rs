@@ -100,3 +100,31 @@ fn everything_in_the_state_directory_is_private() {
         "{logged}"
     );
 }
+
+#[test]
+fn a_state_directory_of_any_name_is_known_by_what_is_in_it() {
+    let course = Course::with_topics(&["a"]);
+    course.write("slides/m/topic_010_a/slides_a.py", "# {{ nothing( }}\n");
+    let state = course.path("elsewhere");
+    let build = || {
+        let output = course
+            .command(&["build", "--no-daemon"])
+            .env("CLM_STATE_DIR", &state)
+            .output()
+            .unwrap();
+        output.status.code()
+    };
+    // It fails, and so it has no checkpoint, but a list of the sources.
+    assert_eq!(build(), Some(1));
+    let names = std::fs::read_dir(&state).unwrap();
+    let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(names.any(|name| name.starts_with("listed-")));
+    // Of a process that was killed, and of a preview.
+    for name in [".clm-a1b2c3", "preview.html"] {
+        std::fs::write(state.join(name), "").unwrap();
+    }
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o755)).unwrap();
+    course.write("slides/m/topic_010_a/data/n.txt", "1");
+    assert_eq!(build(), Some(1));
+    assert_eq!(open(&state), Vec::<PathBuf>::new());
+}

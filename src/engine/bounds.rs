@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::config::{CacheSettings, MAX_AGE, MAX_SIZE};
+use crate::files;
 use crate::store::{Limits, Store};
 
 use super::Engine;
@@ -12,6 +13,17 @@ use super::memory::Memory;
 
 /// The age at which state files of a course (its checkpoint) are removed if it was not built.
 const UNUSED: Duration = MAX_AGE;
+/// Prefixes of the files that are removed then: without them the next build takes longer.
+const REMOVABLE: &[&str] = &[
+    "checkpoint-",
+    "listed-",
+    "manifests-git-",
+    files::UNFINISHED,
+    // Of earlier versions.
+    ".kept-",
+    "left-",
+    "seal-",
+];
 
 /// Returns the limits of the store, from the settings. The default size is at most a tenth of the disk.
 pub(crate) fn limits(settings: &CacheSettings, state_dir: &Path) -> Limits {
@@ -77,7 +89,7 @@ fn remove_unused(state_dir: &Path, unused: Duration) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let is_kept = ["checkpoint-", "seal-", "left-", ".clm-", ".kept-"].iter();
+        let is_removable = REMOVABLE.iter().any(|prefix| name.starts_with(prefix));
         let is_old = || {
             let modified = entry.metadata().and_then(|metadata| metadata.modified());
             let age = modified
@@ -85,7 +97,7 @@ fn remove_unused(state_dir: &Path, unused: Duration) {
                 .and_then(|modified| now.duration_since(modified).ok());
             age.is_some_and(|age| age > unused)
         };
-        if is_kept.clone().any(|prefix| name.starts_with(prefix)) && is_old() {
+        if is_removable && is_old() {
             // Another process may have removed it already.
             let _ = std::fs::remove_file(entry.path());
         }
@@ -99,21 +111,21 @@ mod tests {
     #[test]
     fn what_other_courses_kept_goes_when_they_are_not_built() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["checkpoint-a", "left-a", ".clm-x", "clm.db"] {
+        for name in ["checkpoint-a", "listed-a", "listed-b", ".clm-x", "clm.db"] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
         remove_unused(dir.path(), Duration::from_secs(3600));
         assert!(dir.path().join("checkpoint-a").exists());
         let old = SystemTime::now() - Duration::from_secs(7200);
-        for name in ["checkpoint-a", ".clm-x", "clm.db"] {
+        for name in ["checkpoint-a", "listed-a", ".clm-x", "clm.db"] {
             let file = dir.path().join(name);
             let file = std::fs::File::options().append(true).open(file).unwrap();
             file.set_modified(old).unwrap();
         }
         remove_unused(dir.path(), Duration::from_secs(3600));
         let there = |name: &str| dir.path().join(name).exists();
-        assert!(!there("checkpoint-a") && !there(".clm-x"));
-        assert!(there("left-a") && there("clm.db"));
+        assert!(!there("checkpoint-a") && !there("listed-a") && !there(".clm-x"));
+        assert!(there("listed-b") && there("clm.db"));
     }
 
     #[test]

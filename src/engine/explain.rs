@@ -9,7 +9,7 @@ use crate::store::Latest;
 use super::decide::{Decided, Decider, Decision, Results};
 use super::execute::request::from_remembered;
 use super::publish::Publisher;
-use super::schedule::{Effect, InFlight, Node, Schedule};
+use super::schedule::{EarlierJobs, Effect, Node, Schedule};
 
 /// The state of an action by the records.
 pub(crate) enum Finding {
@@ -32,7 +32,7 @@ pub(crate) fn findings(
         needs_worker: true,
         unchanged: None,
     });
-    let mut schedule = Schedule::new(nodes.collect(), InFlight::default());
+    let mut schedule = Schedule::new(nodes.collect(), EarlierJobs::default());
     let mut decided: Vec<Option<Box<Decided>>> = plan.actions.iter().map(|_| None).collect();
     // Blocked actions need no comparison: their state is sufficient.
     while let Some(effect) = schedule.next(|_| 0) {

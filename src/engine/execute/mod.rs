@@ -31,7 +31,7 @@ use crate::worker::{Outcome, WorkerError};
 use super::decide::{Decided, Decider, Decision};
 use super::publish::Publisher;
 use super::restless::Restless;
-use super::schedule::{ActionState, Effect, Enqueued, InFlight as Jobs, Node, Schedule, Urgency};
+use super::schedule::{ActionState, EarlierJobs, Effect, Enqueued, Node, Schedule, Urgency};
 use super::settled::{Found, Settled};
 use super::snapshot::Snapshot;
 use super::staging::Staging;
@@ -221,7 +221,7 @@ impl<'a> Round<'a> {
             reason,
             ..
         } = execution;
-        self.in_flight.queued = schedule.into_in_flight().queued;
+        self.in_flight.queued = schedule.into_earlier_jobs().queued;
         let _span = debug_span!("commit").entered();
         self.session.store.set_latest(unrecorded)?;
         self.session
@@ -247,7 +247,7 @@ impl<'a> Round<'a> {
                 .then(|| self.settled.results(action).cloned())
                 .flatten(),
         });
-        let earlier = Jobs {
+        let earlier = EarlierJobs {
             running: self.in_flight.running.keys().copied().collect(),
             queued: std::mem::take(&mut self.in_flight.queued),
             is_complete: self.session.is_whole,

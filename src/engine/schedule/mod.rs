@@ -120,7 +120,7 @@ pub(super) enum Enqueued {
 
 /// Jobs of an earlier round that was interrupted.
 #[derive(Debug, Default)]
-pub(super) struct InFlight {
+pub(super) struct EarlierJobs {
     /// Jobs that run.
     pub running: HashSet<JobId>,
     /// Jobs that were queued, and have not started.
@@ -151,13 +151,13 @@ pub(super) struct Schedule<'a> {
     running_of_kind: HashMap<ActionKind, usize>,
     /// By kind: how many jobs at the front of the queue other processes have.
     passed: HashMap<ActionKind, usize>,
-    earlier: InFlight,
+    earlier: EarlierJobs,
     is_stopping: bool,
 }
 
 impl<'a> Schedule<'a> {
     /// Returns a schedule. Each action comes after those that it waits for.
-    pub(super) fn new(nodes: Vec<Node<'a>>, earlier: InFlight) -> Self {
+    pub(super) fn new(nodes: Vec<Node<'a>>, earlier: EarlierJobs) -> Self {
         let mut consumers = vec![Vec::new(); nodes.len()];
         for (index, node) in nodes.iter().enumerate() {
             for before in node.after {
@@ -415,7 +415,7 @@ impl<'a> Schedule<'a> {
     }
 
     /// Returns the jobs that the next round may take over.
-    pub(super) fn into_in_flight(self) -> InFlight {
+    pub(super) fn into_earlier_jobs(self) -> EarlierJobs {
         let mut earlier = self.earlier;
         earlier.running.extend(self.running.into_keys());
         earlier.queued.extend(self.queue.jobs());

@@ -43,7 +43,7 @@ fn next(schedule: &mut Schedule<'_>) -> Option<Effect> {
 
 /// Returns a schedule whose first actions were checked and found stale, each with a job of its own number.
 fn stale<'a>(nodes: Vec<Node<'a>>, urgencies: &[Urgency]) -> Schedule<'a> {
-    let mut schedule = Schedule::new(nodes, InFlight::default());
+    let mut schedule = Schedule::new(nodes, EarlierJobs::default());
     let all: Vec<ActionIndex> = (0..urgencies.len()).collect();
     assert_eq!(next(&mut schedule), Some(Effect::Check(all)));
     for (index, urgency) in urgencies.iter().enumerate() {
@@ -61,7 +61,7 @@ fn an_action_is_checked_when_all_before_it_have_results() {
         node(Html, &[0, 1]),
         node(Deck, &[1]),
     ];
-    let mut schedule = Schedule::new(nodes, InFlight::default());
+    let mut schedule = Schedule::new(nodes, EarlierJobs::default());
     assert_eq!(next(&mut schedule), Some(Effect::Check(vec![0, 1])));
     schedule.up_to_date(1, results("p"));
     assert_eq!(*schedule.state(2), ActionState::Waiting);
@@ -84,7 +84,7 @@ fn an_action_is_checked_when_all_before_it_have_results() {
 #[test]
 fn what_waits_for_a_failure_is_reported_as_blocked_and_never_checked() {
     let nodes = vec![node(Execute, &[]), node(Html, &[0]), node(Deck, &[1])];
-    let mut schedule = Schedule::new(nodes, InFlight::default());
+    let mut schedule = Schedule::new(nodes, EarlierJobs::default());
     assert_eq!(next(&mut schedule), Some(Effect::Check(vec![0])));
     schedule.failed(0);
     assert_eq!(next(&mut schedule), Some(Effect::Report(vec![1, 2])));
@@ -96,7 +96,7 @@ fn what_waits_for_a_failure_is_reported_as_blocked_and_never_checked() {
 #[test]
 fn what_waits_for_a_superseded_action_is_superseded() {
     let nodes = vec![node(Execute, &[]), node(Plantuml, &[]), node(Html, &[0, 1])];
-    let mut schedule = Schedule::new(nodes, InFlight::default());
+    let mut schedule = Schedule::new(nodes, EarlierJobs::default());
     assert_eq!(next(&mut schedule), Some(Effect::Check(vec![0, 1])));
     schedule.failed(0);
     schedule.superseded(1);
@@ -112,7 +112,7 @@ fn an_unchanged_action_is_checked_only_if_one_before_it_changed() {
         unchanged(node(Html, &[0])),
         unchanged(node(Html, &[0, 1])),
     ];
-    let mut schedule = Schedule::new(nodes, InFlight::default());
+    let mut schedule = Schedule::new(nodes, EarlierJobs::default());
     assert_eq!(next(&mut schedule), Some(Effect::Report(vec![0, 2])));
     assert_eq!(next(&mut schedule), Some(Effect::Check(vec![1])));
     schedule.up_to_date(1, results("p"));
@@ -123,7 +123,7 @@ fn an_unchanged_action_is_checked_only_if_one_before_it_changed() {
 fn what_is_not_asked_for_is_not_touched() {
     let mut nodes = vec![node(Execute, &[]), node(Html, &[0])];
     nodes[1].is_selected = false;
-    let mut schedule = Schedule::new(nodes, InFlight::default());
+    let mut schedule = Schedule::new(nodes, EarlierJobs::default());
     assert_eq!(next(&mut schedule), Some(Effect::Check(vec![0])));
     schedule.up_to_date(0, results("e"));
     assert_eq!(next(&mut schedule), None);
@@ -177,7 +177,7 @@ fn jobs_of_other_processes_are_passed_over_until_time_has_passed() {
 #[test]
 fn two_actions_with_one_job_are_made_once() {
     let nodes = vec![node(Plantuml, &[]), node(Plantuml, &[])];
-    let mut schedule = Schedule::new(nodes, InFlight::default());
+    let mut schedule = Schedule::new(nodes, EarlierJobs::default());
     assert_eq!(next(&mut schedule), Some(Effect::Check(vec![0, 1])));
     assert_eq!(schedule.enqueue(0, 5, Urgency::default()), Enqueued::Waits);
     let second = schedule.enqueue(1, 5, Urgency::default());
@@ -191,7 +191,7 @@ fn two_actions_with_one_job_are_made_once() {
 
 #[test]
 fn a_job_of_an_earlier_round_goes_on_if_it_is_needed_and_is_abandoned_if_not() {
-    let earlier = |is_complete| InFlight {
+    let earlier = |is_complete| EarlierJobs {
         running: HashSet::from([1, 2]),
         queued: vec![3, 4],
         is_complete,
@@ -216,7 +216,7 @@ fn a_job_of_an_earlier_round_goes_on_if_it_is_needed_and_is_abandoned_if_not() {
     assert_eq!(next(&mut schedule), Some(abandon));
     assert_eq!(next(&mut schedule), None);
     assert!(!schedule.earlier_ended(2));
-    let left = schedule.into_in_flight();
+    let left = schedule.into_earlier_jobs();
     assert_eq!(left.running, HashSet::from([1, 3]));
     assert!(left.queued.is_empty());
 
@@ -224,7 +224,7 @@ fn a_job_of_an_earlier_round_goes_on_if_it_is_needed_and_is_abandoned_if_not() {
     let mut schedule = begin(false);
     assert_eq!(next(&mut schedule), None);
     assert!(schedule.earlier_ended(2));
-    let left = schedule.into_in_flight();
+    let left = schedule.into_earlier_jobs();
     assert_eq!(left.running, HashSet::from([1, 3]));
     assert_eq!(left.queued, [3, 4]);
 }
@@ -265,7 +265,7 @@ fn after_a_stop_nothing_begins_and_what_runs_may_end() {
     assert_eq!(next(&mut schedule), None);
     assert!(schedule.is_finished());
     assert_eq!(*schedule.state(2), ActionState::Waiting);
-    assert_eq!(schedule.into_in_flight().queued, [1]);
+    assert_eq!(schedule.into_earlier_jobs().queued, [1]);
 }
 
 /// The outcome of an action, whenever it is made.
@@ -509,7 +509,7 @@ proptest! {
             needs_worker: action.kind != Deck,
             unchanged: action.was_up_to_date.then(|| results("before")),
         });
-        let mut schedule = Schedule::new(nodes.collect(), InFlight::default());
+        let mut schedule = Schedule::new(nodes.collect(), EarlierJobs::default());
         let mut world = World {
             planned: &planned,
             fates: &fates,
