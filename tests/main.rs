@@ -17,6 +17,7 @@ mod counts;
 mod cpp;
 mod daemon;
 mod demo;
+mod doc_architecture;
 mod doc_format;
 mod doc_links;
 mod drawio;
