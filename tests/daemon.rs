@@ -336,6 +336,31 @@ fn settings_are_read_again() {
 }
 
 #[test]
+fn what_runs_when_settings_change_does_not_wait_for_its_old_lease() {
+    let course = course();
+    let watching = Watching::start(&course, &[]);
+    watching.run();
+    let note = course.path("note");
+    let slow = format!(
+        "import time; open({:?}, 'w').close(); time.sleep(3); print('two')",
+        note.display().to_string()
+    );
+    course.edit(DECK, "print('one')", &slow);
+    wait_for(|| note.exists().then_some(()));
+    // An engine with the new settings takes the place of the old one, in the same process.
+    course.write("clm.toml", "[cache]\nmax_age = \"40 days\"\n");
+    watching.run_until(|_| page(&course).contains("two"));
+    // A lease that was not given back is waited for, and then the job is tried a second time.
+    let records = rusqlite::Connection::open(course.path(".clm/clm.db")).unwrap();
+    let attempts = "SELECT max(attempts), count(*) FROM jobs WHERE action LIKE 'execute %'";
+    let (attempts, jobs): (i64, i64) = records
+        .query_row(attempts, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert!(jobs > 2, "{jobs}");
+    assert_eq!(attempts, 1);
+}
+
+#[test]
 fn a_build_goes_through_the_daemon_and_is_the_same_without() {
     let course = course();
     let watching = Watching::start(&course, &[]);

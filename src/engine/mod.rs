@@ -288,7 +288,7 @@ impl Engine {
                 collection.run();
             }
         }
-        memory.in_flight.shutdown().await;
+        memory.in_flight.shutdown(&self.store, &self.events).await;
         self.end_pool(&pool).await;
         memory.drop_beside();
         result.map(|(built, _)| built)

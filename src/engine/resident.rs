@@ -196,7 +196,8 @@ impl<'e> Resident<'e> {
     /// Ends the workers.
     pub(crate) async fn end(mut self) {
         if let Some(memory) = &mut self.memory {
-            memory.in_flight.shutdown().await;
+            let Engine { store, events, .. } = self.engine;
+            memory.in_flight.shutdown(store, events).await;
         }
         self.engine.end_pool(&self.pool).await;
     }

@@ -201,7 +201,7 @@ mod tests {
             record(5, Some(3), BESIDE, 20, 40),
             record(6, Some(5), "stat", 20, 39),
             record(7, Some(1), BESIDE, 70, 80),
-            record(8, Some(7), "seal", 70, 80),
+            record(8, Some(7), "compare", 70, 80),
             record(9, Some(8), "stat", 71, 72),
         ];
         let window = Window {
@@ -216,7 +216,7 @@ mod tests {
             ("clm", "run", 0),
             ("clm", "remember", 1),
             ("clm 2", "resume", 0),
-            ("clm 2", "seal", 0),
+            ("clm 2", "compare", 0),
             ("clm 2", "stat", 1),
             ("clm 3", "stat", 0),
         ];

@@ -8,8 +8,8 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::clock::now_ns;
 use crate::error::{Error, Result};
-use crate::events::{Event, Status};
-use crate::store::{JobEnd, JobId};
+use crate::events::{Event, Events, Status};
+use crate::store::{JobEnd, JobId, Store};
 use crate::worker::request::OutcomeStatus;
 use crate::worker::{Outcome, WorkerError};
 
@@ -31,11 +31,38 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    /// Ends all jobs.
-    pub(crate) async fn shutdown(&mut self) {
+    /// Ends all jobs and their leases: otherwise no process, not even this one, could run them until the leases expire.
+    pub(crate) async fn shutdown(&mut self, store: &Store, events: &Events) {
         self.workers.shutdown().await;
-        self.running.clear();
-        self.cancelled.clear();
+        for running in self.running.drain().map(|(_, running)| running) {
+            running.report_superseded(events);
+            running.end_lease(store);
+        }
+        for cancelled in self.cancelled.drain().map(|(_, cancelled)| cancelled) {
+            cancelled.end_lease(store);
+        }
+    }
+}
+
+impl Running {
+    /// Ends the lease without a result. Errors are ignored: the store may be what failed, and the lease expires.
+    fn end_lease(&self, store: &Store) {
+        let _ = store.finish(&self.lease, JobEnd::Superseded, None);
+    }
+
+    fn report_superseded(&self, events: &Events) {
+        self.span.record("status", Status::Superseded.name());
+        let action = &self.queued.action;
+        events.emit(Event::ActionFinished {
+            action: action.id.to_string(),
+            kind: action.kind,
+            source: action.source.to_string(),
+            status: Status::Superseded,
+            duration_ms: millis(self.started.elapsed()),
+            replayed: false,
+            cause: None,
+            not_made: 0,
+        });
     }
 }
 
@@ -46,39 +73,11 @@ impl Execution<'_, '_> {
             if let Some(running) = self.round.in_flight.running.remove(&job) {
                 tracing::debug!(action = %running.queued.action.id, "superseded");
                 running.cancel.cancel();
-                self.superseded_event(&running);
+                running.report_superseded(&self.round.session.events);
                 self.round.in_flight.cancelled.insert(job, running);
             }
         }
         Ok(self.round.session.store.abandon(queued)?)
-    }
-
-    /// Ends all running jobs after an error.
-    pub(super) async fn drop_running(&mut self) {
-        self.round.in_flight.workers.shutdown().await;
-        let in_flight = std::mem::take(&mut self.round.in_flight.running);
-        for running in in_flight.values() {
-            self.superseded_event(running);
-            // Otherwise no process could make it until the lease expires. Errors are ignored: the store may be what
-            // failed.
-            let store = self.round.session.store;
-            let _ = store.finish(&running.lease, JobEnd::Superseded, None);
-        }
-    }
-
-    fn superseded_event(&self, running: &Running) {
-        running.span.record("status", Status::Superseded.name());
-        let action = &running.queued.action;
-        self.round.session.events.emit(Event::ActionFinished {
-            action: action.id.to_string(),
-            kind: action.kind,
-            source: action.source.to_string(),
-            status: Status::Superseded,
-            duration_ms: millis(running.started.elapsed()),
-            replayed: false,
-            cause: None,
-            not_made: 0,
-        });
     }
 
     /// Handles the answer of a worker, also for jobs that were cancelled or are not needed any more.

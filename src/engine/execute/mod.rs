@@ -208,7 +208,9 @@ impl<'a> Round<'a> {
         };
         let result = execution.work().await;
         if result.is_err() {
-            execution.drop_running().await;
+            let session = execution.round.session;
+            let in_flight = &mut execution.round.in_flight;
+            in_flight.shutdown(session.store, &session.events).await;
             execution.round.restless.end_all(now_ns());
         }
         let untouched = execution.settle_states();
