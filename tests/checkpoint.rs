@@ -262,7 +262,7 @@ fn whatever_changes_breaks_the_seal_and_is_built() {
 
 /// What an author does while a deck is executed is done by the next build, whatever the first one saw of it.
 #[test]
-fn what_comes_and_goes_during_a_build_is_not_sealed_over() {
+fn what_comes_and_goes_during_a_build_is_not_missed() {
     let topic = "slides/m/topic_010_one";
     type Change = (&'static str, fn(&Course), &'static str, bool);
     let changes: [Change; 4] = [

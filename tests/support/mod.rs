@@ -11,23 +11,25 @@ use std::sync::OnceLock;
 
 use clm::testing::digest::Digest;
 use clm::testing::events::{Counts, Diagnostic, Event, Severity};
+use clm::testing::tools::{Context, Needs, SetupOptions, locate, provision};
 use clm::testing::worker::Renderers;
 
 pub use watching::Watching;
 
-/// The renderers, installed through clm's own setup code when they are missing.
+/// The renderers, installed through clm's own setup code when they are missing. With `CLM_TESTS_INSTALL=no` nothing is
+/// installed: for the stories that need no renderer, see `contrib/ci/quick.sh`.
 pub fn renderers() -> &'static Renderers {
     static RENDERERS: OnceLock<Renderers> = OnceLock::new();
     RENDERERS.get_or_init(|| {
-        let context = clm::testing::tools::Context::of_process(None);
-        clm::testing::tools::provision::setup(
-            &context,
-            &clm::testing::tools::Needs::everything(),
-            &clm::testing::tools::SetupOptions::default(),
-            &mut |event| eprintln!("{event}"),
-        )
-        .expect("the renderers can be installed");
-        clm::testing::tools::locate::locate(&context).0
+        let context = Context::of_process(None);
+        if std::env::var_os("CLM_TESTS_INSTALL").is_none_or(|install| install != "no") {
+            let (needs, options) = (Needs::everything(), SetupOptions::default());
+            provision::setup(&context, &needs, &options, &mut |event| {
+                eprintln!("{event}")
+            })
+            .expect("the renderers can be installed");
+        }
+        locate::locate(&context).0
     })
 }
 
