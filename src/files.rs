@@ -86,6 +86,32 @@ pub(crate) fn read_to_string(path: &Path) -> io::Result<String> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
+/// Renames a file or a directory to a path where nothing is. If something is there, it stays, and the error is
+/// [`io::ErrorKind::AlreadyExists`]: another process may have been quicker.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+        match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+            // The file system or the kernel cannot do that.
+            Err(Errno::EINVAL | Errno::ENOSYS) => {}
+            result => return result.map_err(io::Error::from),
+        }
+    }
+    if !std::fs::symlink_metadata(from)?.is_dir() {
+        match std::fs::hard_link(from, to) {
+            Ok(()) => return std::fs::remove_file(from),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+            // Not every file system has hard links.
+            Err(_) => {}
+        }
+    }
+    match std::fs::symlink_metadata(to) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => std::fs::rename(from, to),
+    }
+}
+
 /// What the names of files begin with that are not yet complete.
 pub(crate) const UNFINISHED: &str = ".clm-";
 

@@ -140,10 +140,19 @@ impl Aside {
                 },
             };
             if is_free {
-                if !(stays && std::fs::hard_link(file, &place).is_ok()) {
-                    relocate(file, &place)?;
+                let linked = match stays {
+                    true => std::fs::hard_link(file, &place),
+                    false => Err(io::ErrorKind::Unsupported.into()),
+                };
+                let put = linked.or_else(|error| match error.kind() {
+                    io::ErrorKind::AlreadyExists => Err(error),
+                    _ => relocate(file, &place),
+                });
+                match put {
+                    // Another process was quicker: what it put there must not be replaced.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                    put => return put.map(|()| place),
                 }
-                return Ok(place);
             }
             if number > 1000 {
                 return Err(io::Error::other(format!(
@@ -180,10 +189,10 @@ fn is_copy(file: &Path, other: &Path) -> bool {
         && Digest::of_file(file).is_ok_and(|digest| digest.is_of_file(other))
 }
 
-/// Renames a file or a directory. To another file system it is copied, and the original is removed when the copy is
+/// Renames a file or a directory to a path where nothing is. To another file system it is copied, and the original is removed when the copy is
 /// complete.
 fn relocate(from: &Path, to: &Path) -> io::Result<()> {
-    match std::fs::rename(from, to) {
+    match files::rename_new(from, to) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
         result => return result,
     }
@@ -309,6 +318,37 @@ mod tests {
         std::fs::create_dir(&file).unwrap();
         aside.take_replaced(&file).unwrap();
         assert!(kept(&format!("{today}.3")).is_dir() && !file.exists());
+    }
+
+    #[test]
+    fn of_many_that_move_one_file_none_replaces_what_another_one_moved() {
+        let (dir, _) = course();
+        let file = dir.path().join("output/a.txt");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        for round in 0..200 {
+            // As two processes that find the same file, and put their output in its place.
+            std::fs::write(&file, format!("author {round}")).unwrap();
+            std::thread::scope(|scope| {
+                for number in 0..2 {
+                    let (dir, file) = (dir.path(), &file);
+                    scope.spawn(move || {
+                        let aside = Aside::new(dir, &dir.join(".clm"));
+                        let new = dir.join(format!("new{number}"));
+                        std::fs::write(&new, format!("made {round}")).unwrap();
+                        aside.take_replaced(file).unwrap();
+                        std::fs::rename(new, file).unwrap();
+                    });
+                }
+            });
+            let days = std::fs::read_dir(dir.path().join(".clm/replaced")).unwrap();
+            let kept = days.map(|day| day.unwrap().path().join("output/a.txt"));
+            let mut texts = kept.filter_map(|file| std::fs::read_to_string(file).ok());
+            assert!(
+                texts.any(|text| text == format!("author {round}")),
+                "{round}"
+            );
+            std::fs::remove_dir_all(dir.path().join(".clm/replaced")).unwrap();
+        }
     }
 
     #[test]

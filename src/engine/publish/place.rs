@@ -1,5 +1,6 @@
 //! Moves prepared outputs to their places.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +14,9 @@ use crate::store::{FileRecord, OutputRecord};
 
 use super::there::What;
 use super::{Publisher, Staged};
+
+/// How often an output is put into its place when something else comes there at the same moment.
+const ATTEMPTS: u32 = 5;
 
 /// An output that could not be put in its place.
 #[derive(Debug)]
@@ -106,27 +110,38 @@ impl Publisher {
     /// Moves one output to its place. Returns its new record.
     fn place_one(&self, output: &Staged) -> Result<OutputRecord> {
         let file = self.file(&output.destination);
-        let there = match output.there.is_still(&file) {
+        let mut there = match output.there.is_still(&file) {
             true => output.there,
             // It was changed meanwhile, for example by an editor.
             false => self.look(&output.destination)?,
         };
-        if there.what == What::Directory {
-            return Err(Error::usage(format!(
-                "there is a directory where the output `{}` belongs",
-                output.destination
-            ))
-            .hint("move it away and build again"));
-        }
-        if there.is_foreign() {
-            self.set_aside_replaced(&file)?;
-        }
         // Read now, because no other process writes to the file while it is beside the tree.
         let stamp_of =
             |file: &Path| std::fs::symlink_metadata(file).map_or(Stamp::NONE, |at| Stamp::of(&at));
         let staged = stamp_of(&output.path);
-        let moved_ns = now_ns();
-        move_into_place(&output.path, &file)?;
+        let mut attempts = 0..ATTEMPTS;
+        let moved_ns = loop {
+            if attempts.next().is_none() {
+                let error = io::ErrorKind::AlreadyExists.into();
+                return Err(Error::io_in(Dir::Output, "write", &file, &error));
+            }
+            if there.what == What::Directory {
+                return Err(Error::usage(format!(
+                    "there is a directory where the output `{}` belongs",
+                    output.destination
+                ))
+                .hint("move it away and build again"));
+            }
+            if there.is_foreign() {
+                self.set_aside_replaced(&file)?;
+            }
+            let moved_ns = now_ns();
+            if move_into_place(&output.path, &file, there.what)? {
+                break moved_ns;
+            }
+            // Something came at this moment.
+            there = self.look(&output.destination)?;
+        };
         let stamp = stamp_of(&file);
         Ok(OutputRecord {
             file: FileRecord {
@@ -139,12 +154,18 @@ impl Publisher {
     }
 }
 
-/// Renames the staged file to its place; across file systems by a copy beside it.
-fn move_into_place(staged: &Path, file: &Path) -> Result<()> {
-    match std::fs::rename(staged, file) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
-            let io = |error: std::io::Error| Error::io_in(Dir::Output, "write", file, &error);
+/// Renames the staged file to its place; across file systems by a copy beside it. Returns false if nothing was to be
+/// `there` and something is, which stays.
+fn move_into_place(staged: &Path, file: &Path, there: What) -> Result<bool> {
+    let renamed = match there {
+        What::Nothing => files::rename_new(staged, file),
+        _ => std::fs::rename(staged, file),
+    };
+    match renamed {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let io = |error: io::Error| Error::io_in(Dir::Output, "write", file, &error);
             let copied = files::replace(file, Access::Private, |copy| {
                 let mut source = files::open(staged)?;
                 files::copy_content(&mut source, copy)?;
@@ -157,7 +178,7 @@ fn move_into_place(staged: &Path, file: &Path) -> Result<()> {
             });
             copied.map_err(io)?;
             let _ = std::fs::remove_file(staged);
-            Ok(())
+            Ok(true)
         }
         Err(error) => Err(Error::io_in(Dir::Output, "write", file, &error)),
     }
