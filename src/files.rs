@@ -120,7 +120,7 @@ pub(crate) const UNFINISHED: &str = ".clm-";
 pub(crate) enum Access {
     /// This user.
     Private,
-    /// Whoever the umask allows.
+    /// All users that the umask allows.
     Shared,
 }
 

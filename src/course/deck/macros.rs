@@ -31,8 +31,18 @@ const LINE_LENGTH: usize = 76;
 /// Returns the bytes of the bundled templates, for the keys that depend on them.
 pub(crate) fn templates() -> &'static [u8] {
     static ALL: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        let logos = ProgLang::ALL.map(|prog_lang| Package::of(prog_lang).logo);
-        [&[MACROS], &logos[..]].concat().concat().into_bytes()
+        let mut all = vec![MACROS];
+        for prog_lang in ProgLang::ALL {
+            let Package {
+                logo,
+                attributes,
+                author_style,
+                indent_de,
+                indent_en,
+            } = Package::of(prog_lang);
+            all.extend([logo, attributes, author_style, indent_de, indent_en]);
+        }
+        all.join("\0").into_bytes()
     });
     &ALL
 }

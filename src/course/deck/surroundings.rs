@@ -104,11 +104,11 @@ pub(crate) fn reference_parts(reference: &str) -> (&str, Option<&str>) {
 
 /// Returns the URLs of images in a notebook that may be embedded, because they are files.
 pub fn image_urls(notebook: &Notebook) -> BTreeSet<String> {
-    let is_kept_out = |cell: &&super::NotebookCell| {
+    let may_embed = |cell: &&super::NotebookCell| {
         cell.kind == CellKind::Markdown
             && !super::percent::tags(&cell.metadata).any(|tag| tag == "nodataurl")
     };
-    let texts = notebook.cells.iter().filter(is_kept_out);
+    let texts = notebook.cells.iter().filter(may_embed);
     texts
         .flat_map(|cell| IMAGE.captures_iter(&cell.source))
         .map(|found| found[1].to_owned())

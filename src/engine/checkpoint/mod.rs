@@ -435,9 +435,7 @@ impl Source<'_> {
             .record(record)
             .map(Some)
     }
-}
 
-impl Source<'_> {
     /// The same for something that is not a file of the course.
     fn now_elsewhere(&self, path: &RelPath, places: &Places) -> Option<Option<FileRecord>> {
         let looked_ns = now_ns();

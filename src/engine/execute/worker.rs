@@ -212,14 +212,7 @@ impl Execution<'_, '_> {
         if published == Published::Damaged {
             return self.superseded(running);
         }
-        self.note_latest(
-            index,
-            &running.queued.decided,
-            &discovered,
-            Some(running.started.elapsed()),
-        )?;
-        self.check_inputs(action);
-        let took = running.started.elapsed();
+        let took = self.note_ended(running, &discovered)?;
         if let Published::Failed(reasons) = published {
             self.unplaced(index, &reasons, results, took);
             return Ok(None);
@@ -291,15 +284,22 @@ impl Execution<'_, '_> {
         };
         self.remember(running, &outcome, &discovered, Vec::new())?;
         self.warn(&self.as_now(running, outcome.diagnostics));
-        self.note_latest(
-            index,
-            &running.queued.decided,
-            &discovered,
-            Some(running.started.elapsed()),
-        )?;
-        self.check_inputs(action);
-        self.fail(index, running.started.elapsed());
+        let took = self.note_ended(running, &discovered)?;
+        self.fail(index, took);
         Ok(None)
+    }
+
+    /// Records what a job that ended was made of, and whether that has changed since. Returns the duration of the job.
+    fn note_ended(
+        &mut self,
+        running: &Running,
+        discovered: &[(String, Option<Digest>)],
+    ) -> Result<Duration> {
+        let took = running.started.elapsed();
+        let queued = &running.queued;
+        self.note_latest(queued.index, &queued.decided, discovered, Some(took))?;
+        self.check_inputs(&queued.action);
+        Ok(took)
     }
 
     /// Handles a failure of the worker itself, not of the content: tries again on a new one, or gives up. It is never

@@ -125,7 +125,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    /// Writes its arguments to a file beside itself, and an image to its output, unless it is told to misbehave.
+    /// Writes its arguments to a file beside itself. The file `mode` there decides what else it does.
     const PROGRAM: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 printf '%s ' "$@" > "$here/args"
