@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::events::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity};
 
 /// The class of an error, which decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod clock;
 mod config;
 mod course;
 mod daemon;
+mod diagnostic;
 mod digest;
 mod engine;
 mod error;

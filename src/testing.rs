@@ -56,17 +56,13 @@ pub mod digest {
     pub use crate::digest::{Digest, Stamp, sha256_of_file};
 }
 
-pub mod engine {
-    //! The engine.
-    pub mod index {
-        //! What a course consists of.
-        pub use crate::engine::index::{Index, IndexClass, IndexOutput, IndexSection, IndexTarget};
-    }
-}
-
 pub mod events {
     //! Events and diagnostics.
-    pub use crate::events::{ActionKind, Counts, Diagnostic, Event, Severity, Status};
+    pub use crate::diagnostic::{Diagnostic, Reported, Severity};
+    pub use crate::events::{
+        ActionKind, Contents, Counts, Event, Index, IndexClass, IndexOutput, IndexSection,
+        IndexTarget, PlannedCourse, Status,
+    };
 }
 
 pub mod plan {

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use clm::testing::events::{Event, Severity};
+use clm::testing::events::{Event, Reported, Severity};
 
 use crate::support::{Course, Ran};
 
@@ -569,7 +569,7 @@ fn pointers_of_git_lfs_are_told_for_every_kind_of_source() {
     assert_eq!(ran.jobs(), [] as [&str; 0], "nothing is rendered of them");
     for copy in copies {
         let is_warned = ran.events.iter().any(|event| {
-            matches!(event, Event::Diagnostic(told) if told.severity == Severity::Warning
+            matches!(event, Event::Diagnostic(Reported { diagnostic: told, .. }) if told.severity == Severity::Warning
                 && told.file.as_deref() == Some(&format!("{topic}/{copy}")) && told.message.contains("Git LFS"))
         });
         assert!(is_warned, "{copy}: {}", ran.stdout);

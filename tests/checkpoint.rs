@@ -81,7 +81,7 @@ fn a_build_of_a_course_that_is_up_to_date_says_what_every_build_says() {
             .events
             .iter()
             .filter_map(|event| match event {
-                Event::Diagnostic(diagnostic) => Some(diagnostic.to_string()),
+                Event::Diagnostic(reported) => Some(reported.diagnostic.to_string()),
                 _ => None,
             })
             .collect();

@@ -27,9 +27,11 @@ pub(crate) const ALLOWED: &[(&str, &[&str])] = &[
     // Settings speak the words of the course format.
     ("config", &["course"]),
     ("clock", &[]),
+    ("diagnostic", &[]),
     ("digest", &[]),
     ("error", &[]),
-    ("events", &[]),
+    // An index of the course comes with the event of its planning.
+    ("events", &["course"]),
     ("files", &[]),
     ("memory", &[]),
     ("mounts", &[]),
@@ -45,8 +47,18 @@ pub(crate) const ALLOWED: &[(&str, &[&str])] = &[
     ),
 ];
 pub(crate) const BOTTOM: &[&str] = &[
-    "clock", "config", "digest", "error", "events", "files", "memory", "mounts", "owner",
-    "parallel", "private",
+    "clock",
+    "config",
+    "diagnostic",
+    "digest",
+    "error",
+    "events",
+    "files",
+    "memory",
+    "mounts",
+    "owner",
+    "parallel",
+    "private",
 ];
 /// What the pure rooms and files must not know.
 pub(crate) const PURE: &[(&str, &[&str])] = &[

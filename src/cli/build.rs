@@ -9,12 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::course::layout::Selection;
 use crate::daemon::client::{Client, ClientBuilt};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::checkpoint::{Changed, Checkpoint, Comparison};
 use crate::engine::course::{Course, Specified};
 use crate::engine::decide::Force;
 use crate::engine::{self, BuildOptions, Checked, Engine};
 use crate::error::{Error, ErrorKind, Result};
-use crate::events::{Diagnostic, Event, Events, Severity};
+use crate::events::{Event, Events};
 use crate::profile::{self, Profile};
 use crate::tools;
 use crate::ui::{self, MessageFormat, Summary, Verbosity};
@@ -170,7 +171,7 @@ fn run_for(
     });
     if let Err(error) = &result {
         for diagnostic in &error.diagnostics {
-            events.emit(Event::Diagnostic(diagnostic.clone()));
+            events.emit(Event::Diagnostic(diagnostic.clone().into()));
         }
     }
     drop(events);
@@ -299,7 +300,7 @@ impl BuildArgs {
             let message = format!("this build works without the daemon: {reason}");
             let note = Diagnostic::new(Severity::Note, message);
             events.emit(Event::Diagnostic(
-                note.hint("`clm daemon stop` ends the daemon"),
+                note.hint("`clm daemon stop` ends the daemon").into(),
             ));
             None
         };

@@ -2,8 +2,9 @@
 
 use clap::Args;
 
+use crate::diagnostic::Severity;
 use crate::error::{Error, Result};
-use crate::events::{Event, Severity};
+use crate::events::Event;
 use crate::ui::{self, MessageFormat, Verbosity};
 
 use super::session::CourseArgs;
@@ -35,7 +36,7 @@ pub(super) fn run(args: &CheckSpecArgs) -> Result<u8> {
         Verbosity::default(),
     );
     for diagnostic in &found {
-        reporter.event(&Event::Diagnostic(diagnostic.clone()));
+        reporter.event(&Event::Diagnostic(diagnostic.clone().into()));
     }
     reporter.finish();
     let count = |severity| {

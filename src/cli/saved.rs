@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Place;
 use crate::course::RelPath;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::course::Course;
 use crate::error::{Error, Result};
-use crate::events::{Diagnostic, Event, Events, Severity};
+use crate::events::{Event, Events};
 
 use super::options::real_path;
 use super::session::CourseArgs;
@@ -66,7 +67,7 @@ impl Saved {
             return Err(Error::from_diagnostics(found));
         }
         for diagnostic in found {
-            events.emit(Event::Diagnostic(diagnostic));
+            events.emit(Event::Diagnostic(diagnostic.into()));
         }
         Ok(true)
     }

@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{EnvFile, ImageMode, Place, Settings, WorkerSettings};
 use crate::course::words::ImageKind;
+use crate::diagnostic::Diagnostic;
 use crate::engine::Engine;
 use crate::engine::course::Course;
 use crate::error::{Error, Result};
-use crate::events::{Diagnostic, Event, Events};
+use crate::events::{Event, Events};
 use crate::owner::Owner;
 use crate::store::Store;
 use crate::tools;
@@ -168,12 +169,13 @@ pub(super) fn open_store(course: &Course, events: &Events) -> Result<Store> {
                 course.place.root.display(),
                 dir.display()
             ))
-            .hint("choose another directory with the variable CLM_STATE_DIR"),
+            .hint("choose another directory with the variable CLM_STATE_DIR")
+            .into(),
         ));
     }
     let (store, diagnostics) = Store::open(&course.place.state_dir())?;
     for diagnostic in diagnostics {
-        events.emit(Event::Diagnostic(diagnostic));
+        events.emit(Event::Diagnostic(diagnostic.into()));
     }
     Ok(store)
 }
@@ -251,7 +253,7 @@ pub(super) fn say_all(receiver: std::sync::mpsc::Receiver<Event>) {
     let diagnostics: Vec<Diagnostic> = receiver
         .into_iter()
         .filter_map(|event| match event {
-            Event::Diagnostic(diagnostic) => Some(diagnostic),
+            Event::Diagnostic(reported) => Some(reported.diagnostic),
             _ => None,
         })
         .collect();

@@ -7,8 +7,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Place;
 use crate::daemon::client::Client;
 use crate::daemon::protocol::DaemonStatus;
+use crate::diagnostic::Diagnostic;
 use crate::error::Result;
-use crate::events::{Counts, Diagnostic, Events};
+use crate::events::{Counts, Events};
 use crate::store::{RunState, Store, Usage, WorkerRecord};
 use crate::ui;
 

@@ -10,9 +10,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Place;
-use crate::daemon::{Daemon, DaemonLock, Hub, MakeEngine, OnIndex, Sink};
+use crate::daemon::{Daemon, DaemonLock, Hub, MakeEngine, Sink};
 use crate::engine::BuildOptions;
-use crate::engine::index::Index;
 use crate::engine::resident::WATCH_TRIGGER;
 use crate::error::{Error, Result};
 use crate::events::{Event, Events};
@@ -117,9 +116,8 @@ async fn watch(
         }
         _ => None,
     };
-    let index: Arc<Mutex<Option<Index>>> = Arc::default();
     let hub = Hub::default();
-    let mut sinks = sinks(&screen, preview, &index);
+    let mut sinks = sinks(&screen, preview);
     // First, so that the files are complete when the end of the run is reported.
     sinks.splice(0..0, profile.map(measure));
     let handed_on = hub.clone();
@@ -160,11 +158,6 @@ async fn watch(
         },
         // Network file systems report no events from other machines.
         poll: args.poll || network_file_system(&place.root).is_some(),
-        on_index: address.is_some().then(|| -> OnIndex {
-            Arc::new(move |new| {
-                *parallel::lock(&index) = Some(new);
-            })
-        }),
         preview: address,
         events,
         hub,
@@ -242,23 +235,11 @@ fn reporter(args: &WatchArgs, place: &Place) -> Result<Screen> {
     })))
 }
 
-fn sinks(
-    screen: &Arc<Mutex<Screen>>,
-    preview: Option<Arc<Preview>>,
-    index: &Arc<Mutex<Option<Index>>>,
-) -> Vec<Sink> {
+fn sinks(screen: &Arc<Mutex<Screen>>, preview: Option<Arc<Preview>>) -> Vec<Sink> {
     let screen = Arc::clone(screen);
     let mut sinks: Vec<Sink> = vec![Box::new(move |event| parallel::lock(&screen).event(event))];
     if let Some(preview) = preview {
-        let index = Arc::clone(index);
-        sinks.push(Box::new(move |event| {
-            if matches!(event, Event::Planned { .. })
-                && let Some(index) = parallel::lock(&index).take()
-            {
-                preview.set_index(Arc::new(index));
-            }
-            preview.event(event);
-        }));
+        sinks.push(Box::new(move |event| preview.event(event)));
     }
     sinks
 }

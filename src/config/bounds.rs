@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::diagnostic::Diagnostic;
 use crate::error::Error;
-use crate::events::Diagnostic;
 use crate::files;
 
 use super::env::{ALLOWED_DIRS, KERNEL_PYTHON};

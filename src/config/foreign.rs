@@ -6,7 +6,7 @@
 use toml::Table;
 use toml::Value;
 
-use crate::events::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity};
 
 use super::{SETTINGS_FILE, Settings};
 

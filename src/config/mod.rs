@@ -17,8 +17,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::course::words::ImageKind;
+use crate::diagnostic::Diagnostic;
 use crate::error::{Dir, Error, Result, io_hint};
-use crate::events::Diagnostic;
 use crate::files;
 
 pub(crate) use bounds::Bounds;

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 /// The possible sizes of a pointer in bytes.
 pub(crate) const SIZES: RangeInclusive<u64> = 60..=1024;

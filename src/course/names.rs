@@ -7,11 +7,11 @@ use crate::parallel::lock;
 
 /// A thread-safe set of paths, each of which is allocated once.
 #[derive(Default)]
-pub struct Names(Mutex<HashSet<Arc<str>>>);
+pub(crate) struct Names(Mutex<HashSet<Arc<str>>>);
 
 impl Names {
     /// Returns the shared allocation of a path.
-    pub fn of(&self, path: &str) -> Arc<str> {
+    pub(crate) fn of(&self, path: &str) -> Arc<str> {
         let mut all = self.all();
         if let Some(known) = all.get(path) {
             return Arc::clone(known);
@@ -22,17 +22,17 @@ impl Names {
     }
 
     /// Returns the shared allocation of `dir/path`.
-    pub fn joined(&self, dir: &str, path: &str) -> Arc<str> {
+    pub(crate) fn joined(&self, dir: &str, path: &str) -> Arc<str> {
         self.of(&[dir, path].join("/"))
     }
 
     /// Removes the paths that are no longer used elsewhere.
-    pub fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         self.all().retain(|path| Arc::strong_count(path) > 1);
     }
 
     /// Frees the table while hardly any paths are requested. Paths that are requested later get new allocations.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         *self.all() = HashSet::new();
     }
 

@@ -37,7 +37,7 @@ pub enum ClientBuilt {
         has_errors: bool,
     },
     /// It failed: the exit code and the reasons.
-    Failed(u8, Vec<crate::events::Diagnostic>),
+    Failed(u8, Vec<crate::diagnostic::Diagnostic>),
     /// The daemon refused it: the reason.
     Refused(String),
 }

@@ -1,13 +1,13 @@
 //! Distributes events to all subscribers, and keeps the current state for status requests.
 
-use std::collections::BTreeSet;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::mpsc;
 
-use crate::engine::resident::WATCH_TRIGGER;
-use crate::events::{Counts, Diagnostic, Event, Severity};
+use crate::clock;
+use crate::diagnostic::Diagnostic;
+use crate::events::{Counts, Event, Standing};
 use crate::parallel::lock;
 
 /// How many events may wait for a slow client before it is dropped.
@@ -23,13 +23,7 @@ pub(crate) struct Hub(Arc<Mutex<Inner>>);
 #[derive(Default)]
 struct Inner {
     subscribers: Vec<Subscriber>,
-    running: BTreeSet<String>,
-    last_run: Option<(Counts, u64)>,
-    /// The errors of the last complete run of the watch, and those reported since outside of runs.
-    errors: Vec<Diagnostic>,
-    fresh_errors: Vec<Diagnostic>,
-    is_whole: bool,
-    in_run: bool,
+    standing: Standing,
 }
 
 struct Subscriber {
@@ -63,9 +57,12 @@ impl Hub {
 
     /// Returns the running actions, the outcome of the last run with its duration, and the current errors.
     pub(crate) fn state(&self) -> (Vec<String>, Option<(Counts, u64)>, Vec<Diagnostic>) {
-        let inner = self.lock();
-        let running = inner.running.iter().cloned().collect();
-        (running, inner.last_run, inner.errors.clone())
+        let standing = &self.lock().standing;
+        let running = standing.running().iter();
+        let mut running: Vec<String> = running.map(|running| running.action.clone()).collect();
+        running.sort_unstable();
+        let errors = standing.errors().cloned().collect();
+        (running, standing.last_run(), errors)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -75,7 +72,7 @@ impl Hub {
 
 impl Inner {
     fn take(&mut self, event: &Arc<Event>) {
-        self.fold(event);
+        self.standing.apply(event, clock::now_ms().unsigned_abs());
         self.subscribers.retain_mut(|subscriber| {
             if let (Event::RunStarted { trigger, .. }, Some(wanted)) =
                 (&**event, &subscriber.trigger)
@@ -86,43 +83,5 @@ impl Inner {
             !subscriber.is_on && !subscriber.sender.is_closed()
                 || subscriber.sender.try_send(Arc::clone(event)).is_ok()
         });
-    }
-
-    fn fold(&mut self, event: &Event) {
-        match event {
-            Event::RunStarted { trigger, .. } => {
-                self.is_whole = trigger == WATCH_TRIGGER;
-                self.in_run = true;
-                self.fresh_errors.clear();
-            }
-            Event::ActionStarted { action, .. } => {
-                self.running.insert(action.clone());
-            }
-            Event::ActionFinished { action, .. } => {
-                self.running.remove(action);
-            }
-            Event::Diagnostic(diagnostic) if diagnostic.severity == Severity::Error => {
-                let errors = match self.in_run {
-                    true => &mut self.fresh_errors,
-                    false => &mut self.errors,
-                };
-                if !errors.contains(diagnostic) {
-                    errors.push(diagnostic.clone());
-                }
-            }
-            Event::RunFinished {
-                counts,
-                duration_ms,
-                interrupted,
-                ..
-            } => {
-                self.in_run = false;
-                self.last_run = Some((*counts, *duration_ms));
-                if self.is_whole && !interrupted {
-                    self.errors = std::mem::take(&mut self.fresh_errors);
-                }
-            }
-            _ => {}
-        }
     }
 }

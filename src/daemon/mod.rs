@@ -17,4 +17,4 @@ mod service;
 
 pub(crate) use hub::{Hub, Sink};
 pub(crate) use lock::{DaemonLock, running};
-pub(crate) use service::{Daemon, MakeEngine, OnIndex, log_file};
+pub(crate) use service::{Daemon, MakeEngine, log_file};

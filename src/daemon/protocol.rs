@@ -6,9 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::course::RelPath;
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::engine::BuildOptions;
-use crate::events::{Counts, Diagnostic, Event};
+use crate::events::{Counts, Event};
 
 /// Incremented whenever an older client would misunderstand.
 pub(crate) const PROTOCOL: u32 = 1;

@@ -8,22 +8,19 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::index::Index;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::resident::{Ask, Left, Resident};
-use crate::engine::{BuildOptions, Engine, Listener, OwnFiles};
+use crate::engine::{BuildOptions, Engine, OwnFiles};
 use crate::error::Result;
-use crate::events::{Diagnostic, Event, Events, Severity};
+use crate::events::{Event, Events};
 use crate::parallel::lock;
-use crate::watch::{Inputs, Tuning, WatchOptions, Watcher};
+use crate::watch::{Tuning, WatchOptions, Watcher};
 
 use super::gate::{self, Gate};
 use super::hub::Hub;
 use super::lock::DaemonLock;
 use super::protocol::DaemonStatus;
 use super::server::{self, Server};
-
-/// Is called with the contents of the course.
-pub(crate) type OnIndex = Arc<dyn Fn(Index) + Send + Sync>;
 
 /// Creates an engine with the current settings.
 pub(crate) type MakeEngine = Box<dyn Fn(Events, CancellationToken) -> Result<Engine>>;
@@ -40,8 +37,6 @@ pub(crate) struct Daemon {
     pub tuning: Tuning,
     /// Whether files are polled.
     pub poll: bool,
-    /// Is called with the contents of the course.
-    pub on_index: Option<OnIndex>,
     /// The URL of the preview.
     pub preview: Option<String>,
     /// Where events are sent.
@@ -66,28 +61,6 @@ enum Next {
     Reopen,
 }
 
-/// Passes the results of planning to the watch and the preview.
-struct Relay {
-    on_index: Option<OnIndex>,
-    watcher: Arc<Watcher>,
-}
-
-impl Listener for Relay {
-    fn wants_index(&self) -> bool {
-        self.on_index.is_some()
-    }
-
-    fn indexed(&self, index: Index) {
-        if let Some(tell) = &self.on_index {
-            tell(index);
-        }
-    }
-
-    fn looked_at(&self, inputs: Inputs) {
-        self.watcher.set_inputs(inputs);
-    }
-}
-
 impl Daemon {
     /// Runs until it is cancelled.
     pub(crate) async fn run(mut self) -> Result<()> {
@@ -108,11 +81,8 @@ impl Daemon {
         self.listen_to_keys(asks);
         self.end_when_idle(&visits);
         loop {
-            let relay = Relay {
-                on_index: self.on_index.clone(),
-                watcher: Arc::clone(&watcher),
-            };
-            engine = engine.with_listener(Arc::new(relay));
+            let watched = Arc::clone(&watcher);
+            engine = engine.with_inputs_to(Arc::new(move |inputs| watched.set_inputs(inputs)));
             engine = match self.stay(&engine, &mut asked, &own_files).await {
                 Next::End => return Ok(()),
                 Next::Engine(next) => *next,
@@ -132,7 +102,7 @@ impl Daemon {
         let engine = self.engine(own_files)?;
         let moved = "the directory of the records was moved or removed: it is made again";
         let said = Diagnostic::new(Severity::Note, moved);
-        self.events.emit(Event::Diagnostic(said));
+        self.events.emit(Event::Diagnostic(said.into()));
         Ok(engine)
     }
 
@@ -153,7 +123,7 @@ impl Daemon {
                     // The old settings remain in force until the new ones are valid.
                     Err(error) => {
                         for diagnostic in error.diagnostics {
-                            self.events.emit(Event::Diagnostic(diagnostic));
+                            self.events.emit(Event::Diagnostic(diagnostic.into()));
                         }
                     }
                 },
@@ -179,7 +149,8 @@ impl Daemon {
         options.tuning = self.tuning;
         options.poll = self.poll;
         options.own_output = Arc::new(move |path| own_files.digest(path));
-        options.tell = Arc::new(move |diagnostic| events.emit(Event::Diagnostic(diagnostic)));
+        options.tell =
+            Arc::new(move |diagnostic| events.emit(Event::Diagnostic(diagnostic.into())));
         options
     }
 

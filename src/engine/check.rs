@@ -7,8 +7,9 @@ use std::sync::Arc;
 use crate::course::RelPath;
 use crate::course::layout::Selection;
 use crate::course::path::name_of;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Result;
-use crate::events::{ActionKind, Diagnostic, Severity};
+use crate::events::ActionKind;
 use crate::plan::Recipes;
 
 use super::decide::{Decider, Force};

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::course::RelPath;
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::events::{ActionKind, Diagnostic};
+use crate::events::ActionKind;
 use crate::plan::key::{differences, with_results};
 use crate::plan::{Action, ActionIndex, ActionKey, Files as _, Recipes};
 use crate::store::{CachedResult, Latest, Parts, ResultStatus, Store};

@@ -1,8 +1,9 @@
 //! Explains why an action is up to date or not, from the records alone.
 
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::events::{ActionKind, Diagnostic, Severity};
+use crate::events::ActionKind;
 use crate::plan::{Action, ActionIndex, Plan, Recipes};
 use crate::store::Latest;
 

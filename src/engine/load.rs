@@ -7,19 +7,17 @@ use std::sync::Arc;
 use crate::config::Settings;
 use crate::course::layout::{self, Layout, Naming, Placed, References, Selection};
 use crate::course::tree::{self, Listing, Tree};
-use crate::course::{Names, ProgLang, RelPath, spec};
+use crate::course::{Names, ProgLang, RelPath};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::events::{Diagnostic, Severity};
-use crate::plan::{
-    self, Bases, Context, Files as _, Fingerprints, Memo, Plan, ProgramPlace, Recipes,
-};
+use crate::plan::{self, Bases, Context, Files as _, Fingerprints, Memo, Plan, Recipes};
 use crate::worker::{Renderers, drawio, notebook, plantuml};
 
 use super::checkpoint;
 use super::course::{Course, Specified};
 use super::early::{Early, Planning};
-use super::index::Index;
+use super::index;
 use super::publish::WrittenBack;
 use super::snapshot::Snapshot;
 use super::sources::{LaidOut, OutputPaths, Sources, Titled};
@@ -27,7 +25,7 @@ use super::sources::{LaidOut, OutputPaths, Sources, Titled};
 /// A course that was loaded, with its plan.
 pub(crate) struct Loaded {
     /// The actions of the selected outputs.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// Every output path of the whole course, selected or not.
     pub all_destinations: OutputPaths,
     /// Directories to be created although they are empty.
@@ -201,7 +199,7 @@ impl Course {
         sources.laid_out = Some(full);
         sources.snapshot.forget_contents();
         Ok(Loaded {
-            plan,
+            plan: Arc::new(plan),
             all_destinations,
             empty_dirs: layout
                 .empty_dirs
@@ -304,11 +302,6 @@ fn is_same(snapshot: &Snapshot, one: &RelPath, other: &RelPath) -> bool {
 }
 
 impl Loaded {
-    /// Returns the index of the course.
-    pub(crate) fn index(&self, spec: &spec::Spec) -> Index {
-        Index::new(spec, &self.targets(), self.placed(), &self.plan)
-    }
-
     /// Returns the names and directories of the targets.
     pub(crate) fn targets(&self) -> Vec<(String, String)> {
         let names = self.layout.targets.iter().map(|target| target.name.clone());
@@ -337,8 +330,7 @@ impl Loaded {
 
     /// Returns every selected output, with its origin and class.
     pub(crate) fn placed(&self) -> impl Iterator<Item = Placed<'_>> {
-        let of_programs = self.plan.placed.iter().map(ProgramPlace::placed);
-        self.layout.placed(&self.tree).chain(of_programs)
+        index::placed(&self.layout, &self.tree, &self.plan)
     }
 }
 

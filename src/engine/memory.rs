@@ -17,6 +17,7 @@ use crate::watch::ChangeSet;
 use super::checkpoint::{self, Changed, Idle, KnownNames, Resumed};
 use super::course::Course;
 use super::execute::{Earlier, InFlight};
+use super::index::LazyIndex;
 use super::publish::Publisher;
 use super::recalled::Recalled;
 use super::restless::Restless;
@@ -42,9 +43,10 @@ pub(super) struct Memory {
     pub(super) cleaned: Option<OutputPaths>,
     /// The value of [`Store::version_of_others`] when the records were read; single builds do not request it.
     pub(super) version_of_others: Option<i64>,
-    /// The layout and the inputs that the listener received last.
-    pub(super) told_layout: Option<Arc<Layout>>,
-    pub(super) told_inputs: Option<(usize, Digest)>,
+    /// The index of the course, with the layout that it is of.
+    pub(super) index: Option<(Arc<Layout>, LazyIndex)>,
+    /// The inputs that were last passed on: their number, and the digest of the specification.
+    pub(super) passed_inputs: Option<(usize, Digest)>,
     /// What the checkpoint records about the names in directories.
     pub(super) names: KnownNames,
     pub(super) staging: Staging,

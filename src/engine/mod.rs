@@ -12,7 +12,7 @@ mod execute;
 pub(crate) mod explain;
 mod git;
 mod guard;
-pub(crate) mod index;
+mod index;
 pub(crate) mod load;
 mod manifest;
 mod memory;
@@ -42,9 +42,10 @@ use tokio_util::sync::CancellationToken;
 use crate::course::layout::Selection;
 use crate::course::tree::{self, DiagramKind};
 use crate::course::{Names, RelPath};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::events::{ActionKind, Counts, Diagnostic, Event, Events, Severity};
+use crate::events::{ActionKind, Contents, Counts, Event, Events};
 use crate::parallel;
 use crate::store::{Doing, Store, WorkerNote, database_inode};
 use crate::watch::Inputs;
@@ -57,7 +58,7 @@ use checkpoint::{Changed, Checkpoint, KnownNames, Parts, Resumed};
 use course::{Course, Specified};
 use decide::Force;
 use execute::InFlight;
-use index::Index;
+use index::{LazyIndex, WholePlan};
 use load::Loaded;
 use memory::Memory;
 pub(crate) use publish::OwnFiles;
@@ -117,7 +118,7 @@ pub(crate) struct Engine {
     pool: PoolConfig,
     events: Events,
     cancel: CancellationToken,
-    listener: Option<Arc<dyn Listener>>,
+    on_inputs: Option<OnInputs>,
     own_files: OwnFiles,
     /// The inode of the database when it was opened.
     records: Option<u64>,
@@ -125,18 +126,8 @@ pub(crate) struct Engine {
     had_results: AtomicBool,
 }
 
-/// Receives what planning found.
-pub(crate) trait Listener: Send + Sync {
-    /// Returns whether it needs the index of the course.
-    fn wants_index(&self) -> bool;
-
-    /// Receives the index of the course, when it may have changed. [`Event::Planned`] is emitted afterwards, in the
-    /// order of events.
-    fn indexed(&self, index: Index);
-
-    /// Receives what the plan was made of, when that may have changed: changes of other files do not matter.
-    fn looked_at(&self, inputs: Inputs);
-}
+/// Receives what the plan was made of, when that may have changed: changes of other files do not matter.
+pub(crate) type OnInputs = Arc<dyn Fn(Inputs) + Send + Sync>;
 
 /// Returns the kinds of workers that changed diagrams will need. They follow from the file names, before anything is
 /// planned.
@@ -181,15 +172,15 @@ impl Engine {
             pool,
             events,
             cancel,
-            listener: None,
+            on_inputs: None,
             own_files: OwnFiles::default(),
         }
     }
 
-    /// Sets the listener, which receives the results of every planning.
+    /// Sets what receives the inputs of every planning. Then every planning of the whole course is reported as well.
     #[must_use]
-    pub(crate) fn with_listener(mut self, listener: Arc<dyn Listener>) -> Self {
-        self.listener = Some(listener);
+    pub(crate) fn with_inputs_to(mut self, on_inputs: OnInputs) -> Self {
+        self.on_inputs = Some(on_inputs);
         self
     }
 
@@ -210,34 +201,38 @@ impl Engine {
         self.course.identity_with(&self.renderers)
     }
 
-    /// Passes the index and the inputs to the listener, if they changed since it last received them.
-    fn tell(&self, specified: &Specified, loaded: &Loaded, memory: &mut Memory) {
-        let Some(listener) = &self.listener else {
+    /// Reports that the whole course was planned, if this is a watch.
+    fn report_plan(&self, specified: &Specified, loaded: &Loaded, memory: &mut Memory) {
+        if self.on_inputs.is_none() {
             return;
-        };
-        let told = memory.told_layout.as_ref();
-        let is_told = told.is_some_and(|told| Arc::ptr_eq(told, &loaded.layout));
-        if listener.wants_index() && (!is_told || !loaded.plan.placed.is_empty()) {
-            memory.told_layout = Some(Arc::clone(&loaded.layout));
-            let index = loaded.index(&specified.spec);
-            let outputs = index.outputs.len() as u64;
-            listener.indexed(index);
-            self.events.emit(Event::Planned { outputs });
         }
-        self.tell_inputs(specified, memory);
+        let layout = &loaded.layout;
+        let known = memory.index.take();
+        // Places of programs follow from the content of decks.
+        let is_same = |known: &(Arc<_>, _)| Arc::ptr_eq(&known.0, layout);
+        let known = known.filter(|known| is_same(known) && loaded.plan.placed.is_empty());
+        let index = known.map_or_else(LazyIndex::default, |(_, index)| index);
+        memory.index = Some((Arc::clone(layout), Arc::clone(&index)));
+        let contents = WholePlan::new(&specified.spec, loaded, index);
+        self.events.emit(Event::Planned {
+            outputs: loaded.all_destinations.len() as u64,
+            contents: Contents::new(contents),
+        });
+        self.pass_inputs(specified, memory);
     }
 
-    fn tell_inputs(&self, specified: &Specified, memory: &mut Memory) {
-        let Some(listener) = &self.listener else {
+    /// Passes the inputs of the plan on, if they changed since this was last called.
+    fn pass_inputs(&self, specified: &Specified, memory: &mut Memory) {
+        let Some(on_inputs) = &self.on_inputs else {
             return;
         };
         let known = memory.sources.snapshot.known();
-        if memory.told_inputs == Some((known, specified.digest)) {
+        if memory.passed_inputs == Some((known, specified.digest)) {
             return;
         }
-        memory.told_inputs = Some((known, specified.digest));
+        memory.passed_inputs = Some((known, specified.digest));
         let snapshot = &memory.sources.snapshot;
-        listener.looked_at(self.course.inputs(specified, snapshot));
+        on_inputs(self.course.inputs(specified, snapshot));
     }
 
     /// Makes everything that is selected and not up to date. `changed` is the difference between the course and its
@@ -408,8 +403,8 @@ impl Engine {
             unfinished: HashMap::new(),
             cleaned: None,
             version_of_others: None,
-            told_layout: None,
-            told_inputs: None,
+            index: None,
+            passed_inputs: None,
             names: KnownNames::new(),
             staging,
         })
@@ -447,7 +442,8 @@ impl Engine {
 
     fn report(&self, diagnostics: &[Diagnostic]) -> bool {
         for diagnostic in diagnostics {
-            self.events.emit(Event::Diagnostic(diagnostic.clone()));
+            self.events
+                .emit(Event::Diagnostic(diagnostic.clone().into()));
         }
         diagnostics
             .iter()

@@ -8,8 +8,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::course::{Lang, RelPath};
+use crate::diagnostic::Diagnostic;
 use crate::error::{Error, ErrorKind, Result};
-use crate::events::{ActionKind, Counts, Diagnostic, Event};
+use crate::events::{ActionKind, Counts, Event};
 use crate::memory;
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;

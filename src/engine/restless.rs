@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use crate::clock::TICK_NS;
 use crate::course::RelPath;
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
-use crate::events::Diagnostic;
 use crate::plan::Action;
 use crate::store::JobId;
 

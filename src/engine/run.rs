@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
 use crate::course::layout::Selection;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Result;
-use crate::events::{ActionKind, Diagnostic, Event, Events, Severity, Status};
+use crate::events::{ActionKind, Event, Events, Status};
 use crate::plan::Action;
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
@@ -68,7 +69,6 @@ struct Totals {
     /// The results of interrupted parts of this run.
     earlier: Earlier,
     missing_tools: RefCell<MissingTools>,
-    told: RefCell<HashSet<Diagnostic>>,
     removed: u64,
     untouched: u64,
     has_errors: bool,
@@ -119,7 +119,6 @@ impl Run<'_> {
         let mut totals = Totals {
             statuses: HashMap::new(),
             missing_tools: RefCell::default(),
-            told: RefCell::default(),
             removed: earlier.removed,
             untouched: 0,
             has_errors: false,
@@ -242,7 +241,7 @@ impl Run<'_> {
             memory.sources.keep_list(&engine.course);
         }
         if self.is_whole() {
-            engine.tell(self.specified, &loaded, memory);
+            engine.report_plan(self.specified, &loaded, memory);
         }
         memory.publisher.plan(&loaded.all_destinations);
         let settings = &engine.course.settings;
@@ -267,10 +266,8 @@ impl Run<'_> {
         held.release();
         let said = self.also.iter().chain(&loaded.diagnostics);
         totals.has_errors = said.clone().any(|said| said.severity == Severity::Error);
-        // Every round plans, and finds the same diagnostics.
-        let is_new = |said: &&Diagnostic| totals.told.borrow_mut().insert((*said).clone());
-        let new: Vec<Diagnostic> = said.filter(is_new).cloned().collect();
-        engine.report(&new);
+        let said: Vec<Diagnostic> = said.cloned().collect();
+        engine.report(&said);
         let session = Session {
             may_force: number == 0,
             postpones: self.is_only_run && number + 1 < ROUNDS,
@@ -287,7 +284,6 @@ impl Run<'_> {
             statuses: &mut totals.statuses,
             earlier: &totals.earlier,
             missing_tools: &totals.missing_tools,
-            told: &totals.told,
             settled: &mut memory.settled,
             in_flight: &mut memory.in_flight,
             restless: &mut memory.restless,
@@ -300,7 +296,7 @@ impl Run<'_> {
         totals.reason = totals.reason.take().or(ended.reason);
         memory.learn(ended.latest);
         // Inputs that were discovered while actions were made.
-        engine.tell_inputs(self.specified, memory);
+        engine.pass_inputs(self.specified, memory);
         if ended.interrupted {
             totals.rest = Rest::Interrupted;
             return Ok(false);
@@ -367,7 +363,6 @@ impl Run<'_> {
                 statuses: &mut totals.statuses,
                 earlier: &totals.earlier,
                 missing_tools: &totals.missing_tools,
-                told: &totals.told,
                 settled: &mut memory.settled,
                 in_flight: &mut memory.in_flight,
                 restless: &mut memory.restless,

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use crate::config::Bounds;
 use crate::course::RelPath;
 use crate::course::tree::Listing;
+use crate::diagnostic::Diagnostic;
 use crate::error::{Dir, io_hint};
-use crate::events::Diagnostic;
 use crate::files;
 use crate::watch::is_temporary;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::course::RelPath;
 use crate::course::path::name_of;
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 use crate::plan::Action;
 use crate::watch::ChangeSet;
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::course::deck::{Deck, ExecutionCell, Surroundings};
 use crate::course::words::ImageKind;
 use crate::course::{Format, Kind, Lang, ProgLang, RelPath};
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
-use crate::events::{ActionKind, Diagnostic};
+use crate::events::ActionKind;
 
 use super::key::{ActionKey, KeyParts};
 
@@ -16,7 +17,7 @@ pub(crate) type ActionIndex = usize;
 /// One unit of work, as far as code outside this module needs to know it. How it is made is in its [`Recipe`], which is
 /// made again when it is needed: recipes of a whole course are large.
 #[derive(Clone, Debug)]
-pub struct Action {
+pub(crate) struct Action {
     /// Identity across runs, such as `execute slides/m/t/slides_x.py de`.
     pub id: Arc<str>,
     /// What it does.
@@ -62,7 +63,7 @@ pub(crate) struct Recipe {
 
 /// One result of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Output {
+pub(crate) struct Output {
     /// Its name within the action's result, such as `completed.html`.
     pub name: Arc<str>,
     /// Where it is published: paths relative to the course root, or absolute where the output root lies outside.
@@ -197,12 +198,12 @@ impl Recipe {
 
 impl Action {
     /// Returns whether a worker makes it. Any other action is made in this process, or cannot be made.
-    pub fn needs_worker(&self) -> bool {
+    pub(crate) fn needs_worker(&self) -> bool {
         ActionKind::OF_WORKERS.contains(&self.kind) && self.errors.is_none()
     }
 
     /// Returns whether it reads this file, as far as that is known before it runs.
-    pub fn reads(&self, path: &RelPath) -> bool {
+    pub(crate) fn reads(&self, path: &RelPath) -> bool {
         self.source == *path || self.inputs.iter().any(|(input, _)| input == path)
     }
 }

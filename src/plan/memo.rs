@@ -14,8 +14,8 @@ use crate::course::RelPath;
 use crate::course::layout::{DeckOutputs, Layout};
 use crate::course::spec::Spec;
 use crate::course::tree::{Topic, Tree, TreeSection};
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
-use crate::events::Diagnostic;
 use crate::parallel::{self, lock};
 
 use super::action::{Action, ActionIndex, Make};

@@ -17,9 +17,9 @@ use crate::course::layout::{Destination, Layout, Place, References};
 use crate::course::spec::Spec;
 use crate::course::tree::Tree;
 use crate::course::{Lang, Names, RelPath, lfs};
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::error::{Dir, io_hint};
-use crate::events::Diagnostic;
 
 pub(crate) use action::{Action, ActionIndex, EXECUTED, ImageSource, InlineImage, Make, Recipe};
 pub(crate) use key::ActionKey;
@@ -34,7 +34,7 @@ pub(crate) use rules::surroundings::mime;
 
 /// All actions of a course. Every action comes after those that it waits for.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The actions. One that is unchanged since an earlier plan of the same [`Memo`] shares the allocation.
     pub actions: Vec<Arc<Action>>,
     /// Outputs that the layout does not name, because they depend on the content of decks.

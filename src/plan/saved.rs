@@ -7,8 +7,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::course::{Names, RelPath};
+use crate::diagnostic::{Diagnostic, as_json};
 use crate::digest::Digest;
-use crate::events::{ActionKind, Diagnostic, as_json};
+use crate::events::ActionKind;
 
 use super::action::{Action, ActionIndex, Output};
 use super::memo::{Entry, Memo, Place};

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
-use crate::events::{ActionKind, Diagnostic};
+use crate::events::ActionKind;
 
 use super::{Result, Store, StoreError, digest, from_json, now_ms, to_json};
 

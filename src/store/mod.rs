@@ -24,8 +24,8 @@ use std::sync::{Arc, Mutex};
 use rusqlite::Connection;
 
 use crate::clock::now_ms;
+use crate::diagnostic::Diagnostic;
 use crate::error::{Dir, Error, hint_in_text, io_hint};
-use crate::events::Diagnostic;
 use crate::parallel::lock;
 use crate::private;
 

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::user_cache;
+use crate::diagnostic::Diagnostic;
 use crate::digest::{Digest, Stamp};
-use crate::events::Diagnostic;
 use crate::mounts::{self, Mount};
 
 use super::{Result, StoreError};

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::diagnostic::Diagnostic;
 use crate::digest::{Digest, Stamp};
-use crate::events::Diagnostic;
 use crate::files;
 use crate::private;
 

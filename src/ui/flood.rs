@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::events::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity};
 
 /// How many errors, and how many warnings, are shown in full.
 const WHOLE_ERRORS: usize = 20;

@@ -2,15 +2,15 @@
 
 use std::io::Write;
 
-use crate::events::{Diagnostic, Event, Severity};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::events::Event;
 
-use super::plain::{Plain, Said};
+use super::plain::Plain;
 use super::{Paths, Reporter, Verbosity};
 
 /// Writes plain lines, and an annotation for every diagnostic on stdout.
 pub(super) struct Github<W> {
     plain: Plain<W>,
-    said: Said,
     repository: Paths,
 }
 
@@ -19,7 +19,6 @@ impl<W: Write> Github<W> {
     pub(super) fn new(out: W, verbosity: Verbosity, (people, repository): (Paths, Paths)) -> Self {
         Self {
             plain: Plain::new(out, verbosity, false).with_paths(people),
-            said: Said::default(),
             repository,
         }
     }
@@ -27,10 +26,8 @@ impl<W: Write> Github<W> {
 
 impl<W: Write + Send> Reporter for Github<W> {
     fn event(&mut self, event: &Event) {
-        if let Event::Diagnostic(diagnostic) = event
-            && self.said.is_new(diagnostic)
-        {
-            super::data(&annotation(&self.repository.named(diagnostic)));
+        if let Event::Diagnostic(reported) = event {
+            super::data(&annotation(&self.repository.named(&reported.diagnostic)));
         }
         self.plain.event(event);
     }

@@ -7,18 +7,19 @@ mod json;
 mod paths;
 mod plain;
 mod short;
-mod standing;
 mod stdout;
 mod summary;
 mod text;
 mod tty;
 mod watch;
 
+use std::collections::HashSet;
 use std::io::Write;
 
 use crate::config::Place;
+use crate::diagnostic::{Diagnostic, Reported};
 use crate::error::Error;
-use crate::events::{Counts, Diagnostic, Event};
+use crate::events::{Counts, Event};
 
 use flood::Flood;
 pub(crate) use paths::Paths;
@@ -74,6 +75,14 @@ pub(crate) fn reporter(
     place: Option<&Place>,
     verbosity: Verbosity,
 ) -> Box<dyn Reporter> {
+    Box::new(Once::new(reporter_of_all(format, place, verbosity)))
+}
+
+fn reporter_of_all(
+    format: MessageFormat,
+    place: Option<&Place>,
+    verbosity: Verbosity,
+) -> Box<dyn Reporter> {
     match format {
         MessageFormat::Json => Box::new(json::Json::new(stdout::Stdout)),
         MessageFormat::Github => {
@@ -94,6 +103,43 @@ pub(crate) fn reporter(
             let plain = plain::Plain::new(std::io::stderr(), verbosity, colours);
             Box::new(plain.with_paths(Paths::of_person(place)))
         }
+    }
+}
+
+/// Reports a diagnostic once in a run, although several actions may report it.
+struct Once {
+    reported: HashSet<Diagnostic>,
+    reporter: Box<dyn Reporter>,
+}
+
+impl Once {
+    fn new(reporter: Box<dyn Reporter>) -> Self {
+        Self {
+            reported: HashSet::new(),
+            reporter,
+        }
+    }
+}
+
+impl Reporter for Once {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Diagnostic(Reported { diagnostic, .. }) => {
+                if !self.reported.insert(diagnostic.clone()) {
+                    return;
+                }
+            }
+            // A run that was interrupted is continued by the next one.
+            Event::RunFinished {
+                interrupted: false, ..
+            } => self.reported.clear(),
+            _ => {}
+        }
+        self.reporter.event(event);
+    }
+
+    fn finish(&mut self) {
+        self.reporter.finish();
     }
 }
 

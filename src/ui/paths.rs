@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::config::Place;
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 /// Converts file names to paths relative to another directory. The default leaves names unchanged.
 #[derive(Clone, Debug, Default)]

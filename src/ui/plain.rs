@@ -1,9 +1,8 @@
 //! Plain lines, for logs and terminals that cannot draw.
 
-use std::collections::HashSet;
 use std::io::Write;
 
-use crate::events::{Diagnostic, Event};
+use crate::events::Event;
 
 use super::failures::Failures;
 use super::flood::Flood;
@@ -14,21 +13,9 @@ pub(super) struct Plain<W> {
     out: W,
     verbosity: Verbosity,
     colours: bool,
-    said: Said,
     failures: Failures,
     paths: Paths,
     flood: Flood,
-}
-
-/// The diagnostics that were reported, so that none is reported twice.
-#[derive(Default)]
-pub(super) struct Said(HashSet<String>);
-
-impl Said {
-    /// Returns whether the diagnostic was not reported before, and records it.
-    pub(super) fn is_new(&mut self, diagnostic: &Diagnostic) -> bool {
-        self.0.insert(format!("{diagnostic:?}"))
-    }
 }
 
 impl<W: Write> Plain<W> {
@@ -38,7 +25,6 @@ impl<W: Write> Plain<W> {
             out,
             verbosity,
             colours,
-            said: Said::default(),
             failures: Failures::default(),
             paths: Paths::default(),
             flood: Flood::default(),
@@ -77,16 +63,14 @@ impl<W: Write + Send> Reporter for Plain<W> {
             Event::Output { path, digest: None } if !self.verbosity.quiet => {
                 self.line(&format!(" removed {path}"));
             }
-            Event::Diagnostic(diagnostic) => {
-                if self.said.is_new(diagnostic) {
-                    let named = self.paths.named(diagnostic);
-                    let shown = match self.verbosity.verbose {
-                        true => Some(named),
-                        false => self.flood.admit(&named),
-                    };
-                    if let Some(shown) = shown {
-                        self.line(&text::diagnostic(&shown, self.colours));
-                    }
+            Event::Diagnostic(reported) => {
+                let named = self.paths.named(&reported.diagnostic);
+                let shown = match self.verbosity.verbose {
+                    true => Some(named),
+                    false => self.flood.admit(&named),
+                };
+                if let Some(shown) = shown {
+                    self.line(&text::diagnostic(&shown, self.colours));
                 }
             }
             Event::RunFinished {

@@ -5,16 +5,16 @@ use std::io::Write;
 use console::strip_ansi_codes;
 
 use crate::config::Place;
-use crate::events::{Diagnostic, Event, Severity};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::events::Event;
 
-use super::plain::{Plain, Said};
+use super::plain::Plain;
 use super::{Reporter, Verbosity};
 
 /// Writes diagnostics as data, and everything else as lines for people.
 pub(super) struct Short<D, P> {
     data: D,
     place: Option<Place>,
-    said: Said,
     plain: Plain<P>,
     is_verbose: bool,
 }
@@ -26,7 +26,6 @@ impl<D: Write, P: Write> Short<D, P> {
         Self {
             data,
             place,
-            said: Said::default(),
             plain: Plain::new(people, verbosity, false),
             is_verbose: verbosity.verbose,
         }
@@ -36,12 +35,10 @@ impl<D: Write, P: Write> Short<D, P> {
 impl<D: Write + Send, P: Write + Send> Reporter for Short<D, P> {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Diagnostic(diagnostic) => {
-                if self.said.is_new(diagnostic) {
-                    let line = line(diagnostic, self.place.as_ref());
-                    // If the pipe is closed, the reader needs no more diagnostics.
-                    let _ = writeln!(self.data, "{line}");
-                }
+            Event::Diagnostic(reported) => {
+                let line = line(&reported.diagnostic, self.place.as_ref());
+                // If the pipe is closed, the reader needs no more diagnostics.
+                let _ = writeln!(self.data, "{line}");
             }
             Event::ActionFinished { .. } if !self.is_verbose => {}
             other => self.plain.event(other),

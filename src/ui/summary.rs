@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::events::{Counts, Diagnostic, Event, Status};
+use crate::diagnostic::{Diagnostic, Reported};
+use crate::events::{Counts, Event, Status};
 
 /// The content of the file that `--summary` writes.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -47,7 +48,7 @@ impl Summary {
                 digest: Some(_),
             } => self.written_outputs.push(path.clone()),
             Event::Output { path, digest: None } => self.removed_outputs.push(path.clone()),
-            Event::Diagnostic(diagnostic) => {
+            Event::Diagnostic(Reported { diagnostic, .. }) => {
                 if !self.diagnostics.contains(diagnostic) {
                     self.diagnostics.push(diagnostic.clone());
                 }

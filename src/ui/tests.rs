@@ -3,8 +3,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::diagnostic::{Diagnostic, Reported, Severity};
 use crate::engine::resident::WATCH_TRIGGER;
-use crate::events::{ActionKind, Counts, Diagnostic, Severity, Status};
+use crate::events::{ActionKind, Contents, Counts, Status};
 
 fn plain(events: &[Event], verbosity: Verbosity) -> String {
     let mut out = Vec::new();
@@ -40,8 +41,7 @@ fn events() -> Vec<Event> {
         finished("plantuml a.pu", ActionKind::Plantuml, Status::Built),
         finished("html b.py de", ActionKind::Html, Status::Fresh),
         finished("copy c", ActionKind::Copy, Status::Written),
-        Event::Diagnostic(failure.clone()),
-        Event::Diagnostic(failure),
+        Event::Diagnostic(failure.into()),
         finished("execute x.py de", ActionKind::Execute, Status::Failed),
         Event::Output {
             path: "output/old.png".to_owned(),
@@ -283,8 +283,19 @@ impl Written {
     }
 }
 
+fn reported(action: &str, diagnostic: Diagnostic) -> Event {
+    Event::Diagnostic(Reported {
+        action: Some(action.into()),
+        diagnostic,
+    })
+}
+
 /// Sends the events of a run to a watch, with its begin and end.
 fn run_of(watch: &mut Watch, events: &[Event]) {
+    watch.event(&Event::Planned {
+        outputs: 1,
+        contents: Contents::default(),
+    });
     watch.event(&Event::RunStarted {
         run: 1,
         trigger: WATCH_TRIGGER.to_owned(),
@@ -324,9 +335,10 @@ const NOTHING: &str = "TIME Built 0, written 0, restored 0, fresh 0, removed 0, 
 fn a_watch_tells_an_editor_with_every_run_all_that_holds() {
     let written = Written::default();
     let mut watch = Watch::short(Box::new(written.clone()), place(), false);
-    let warning = Event::Diagnostic(Diagnostic::warning("odd").at("a.py", Some(1)));
-    let about_spec = Event::Diagnostic(Diagnostic::warning("old").at("course.xml", Some(2)));
-    let error = Event::Diagnostic(Diagnostic::error("wrong").at("b.py", Some(3)));
+    let warning = reported("html a.py", Diagnostic::warning("odd").at("a.py", Some(1)));
+    let about_spec = Diagnostic::warning("old").at("course.xml", Some(2));
+    let about_spec = Event::Diagnostic(about_spec.into());
+    let error = reported("html b.py", Diagnostic::error("wrong").at("b.py", Some(3)));
     let [warned, told, failed] = [
         "/home/me/my course/a.py:1: warning: odd",
         "/home/me/my course/course.xml:2: warning: old",
@@ -381,9 +393,9 @@ fn a_watch_says_at_once_what_happens_between_runs() {
         false,
     );
     let wrong_settings = Diagnostic::error("unknown field `x`").at("clm.toml", Some(1));
-    watch.event(&Event::Diagnostic(wrong_settings));
+    watch.event(&Event::Diagnostic(wrong_settings.into()));
     assert_eq!(written.take(), ["clm.toml:1: error: unknown field `x`"]);
-    let error = Event::Diagnostic(Diagnostic::error("wrong").at("b.py", Some(3)));
+    let error = reported("html b.py", Diagnostic::error("wrong").at("b.py", Some(3)));
     run_of(&mut watch, &[error]);
     assert_eq!(
         written.take(),

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use console::{Style, strip_ansi_codes};
 
-use crate::events::{ActionKind, Counts, Diagnostic, Severity, Status};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::events::{ActionKind, Counts, Status};
 
 /// Formats the last line of a run.
 pub(super) fn counts(counts: &Counts, duration_ms: u64) -> String {

@@ -9,7 +9,6 @@ use crate::events::{ActionKind, Event, Status};
 
 use super::failures::Failures;
 use super::flood::Flood;
-use super::plain::Said;
 use super::{Paths, Reporter, Verbosity, text};
 
 /// Draws bars below the printed lines.
@@ -18,7 +17,6 @@ pub(super) struct Tty {
     lanes: BTreeMap<ActionKind, Lane>,
     verbosity: Verbosity,
     colours: bool,
-    said: Said,
     failures: Failures,
     paths: Paths,
     flood: Flood,
@@ -38,7 +36,6 @@ impl Tty {
             lanes: BTreeMap::new(),
             verbosity,
             colours: console::colors_enabled_stderr(),
-            said: Said::default(),
             failures: Failures::default(),
             paths,
             flood: Flood::default(),
@@ -146,16 +143,14 @@ impl Reporter for Tty {
                     lane.show();
                 }
             }
-            Event::Diagnostic(diagnostic) => {
-                if self.said.is_new(diagnostic) {
-                    let named = self.paths.named(diagnostic);
-                    let shown = match self.verbosity.verbose {
-                        true => Some(named),
-                        false => self.flood.admit(&named),
-                    };
-                    if let Some(shown) = shown {
-                        self.say(&text::diagnostic(&shown, self.colours));
-                    }
+            Event::Diagnostic(reported) => {
+                let named = self.paths.named(&reported.diagnostic);
+                let shown = match self.verbosity.verbose {
+                    true => Some(named),
+                    false => self.flood.admit(&named),
+                };
+                if let Some(shown) = shown {
+                    self.say(&text::diagnostic(&shown, self.colours));
                 }
             }
             Event::RunFinished {

@@ -1,16 +1,16 @@
 //! The output of a watch: one line per run, errors until they are fixed, and a status line when idle.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::io::Write;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::clock::now_ms;
 use crate::config::Place;
-use crate::engine::resident::WATCH_TRIGGER;
-use crate::events::{Counts, Diagnostic, Event, Severity, Status};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::events::{Counts, Event, Standing, Status};
 
 use super::flood::Flood;
-use super::standing::StandingWarnings;
 use super::{Paths, Reporter, short, text};
 
 /// Reports the runs of a watch.
@@ -19,22 +19,20 @@ pub(crate) struct Watch {
     verbose: bool,
     colours: bool,
     /// Set for an editor: diagnostics have one line each, and all of them are printed with every run.
-    short: Option<Box<(Place, StandingWarnings)>>,
+    short: Option<Box<Place>>,
     /// What is watched, for the status line.
     name: String,
-    /// Errors by file that are not fixed yet.
-    standing: BTreeMap<String, Vec<Diagnostic>>,
-    /// Errors of the current run.
-    seen: Vec<Diagnostic>,
+    standing: Standing,
+    /// What was valid at the end of the last run.
+    known: Vec<Diagnostic>,
+    /// Errors that were printed in the current run.
+    printed: HashSet<Diagnostic>,
     /// Warnings that were printed. Those of a source are removed when an action of it starts.
     warned: HashSet<Diagnostic>,
-    is_whole: bool,
     is_first: bool,
     is_fast: bool,
-    in_run: bool,
     began: bool,
     made: Vec<String>,
-    running: Vec<(String, String)>,
     /// Converts the names of files.
     paths: Paths,
     /// Limits the diagnostics of the current run.
@@ -66,7 +64,7 @@ impl Watch {
     /// Writes lines to `out` like [`Watch::lines`], but in the format for editors: one line for each error and warning.
     pub(crate) fn short(out: Box<dyn Write + Send>, place: Place, verbose: bool) -> Self {
         let mut watch = Self::new(Screen::Lines(out), place.spec_name(), verbose, false);
-        watch.short = Some(Box::new((place, StandingWarnings::default())));
+        watch.short = Some(Box::new(place));
         watch
     }
 
@@ -87,16 +85,14 @@ impl Watch {
             colours,
             short: None,
             name,
-            standing: BTreeMap::new(),
-            seen: Vec::new(),
+            standing: Standing::default(),
+            known: Vec::new(),
+            printed: HashSet::new(),
             warned: HashSet::new(),
-            is_whole: false,
             is_first: true,
             is_fast: false,
-            in_run: false,
             began: false,
             made: Vec::new(),
-            running: Vec::new(),
             paths: Paths::default(),
             flood: Flood::default(),
         }
@@ -122,7 +118,7 @@ impl Watch {
 
     /// Prints all errors that are not fixed.
     pub(crate) fn say_errors(&mut self) {
-        let errors: Vec<Diagnostic> = self.standing.values().flatten().cloned().collect();
+        let errors = self.errors();
         if errors.is_empty() {
             self.say("There are no errors");
         }
@@ -137,7 +133,7 @@ impl Watch {
     /// Formats a diagnostic, or returns `None` if `flood` omits it.
     fn text(&self, diagnostic: &Diagnostic, flood: &mut Flood) -> Option<String> {
         if let Some(short) = &self.short {
-            return Some(short::line(diagnostic, Some(&short.0)));
+            return Some(short::line(diagnostic, Some(short)));
         }
         let named = self.paths.named(diagnostic);
         let shown = match self.verbose {
@@ -147,9 +143,21 @@ impl Watch {
         shown.map(|shown| text::diagnostic(&shown, self.colours))
     }
 
-    /// Returns the warnings that are printed with every run.
-    fn warnings(&self) -> &[Diagnostic] {
-        self.short.as_ref().map_or(&[], |short| short.1.all())
+    /// Returns the valid errors by file.
+    fn errors(&self) -> Vec<Diagnostic> {
+        let mut errors: Vec<Diagnostic> = self.standing.errors().cloned().collect();
+        errors.sort_by(|one, other| one.file.cmp(&other.file));
+        errors
+    }
+
+    /// Returns the diagnostics that are printed with every run: all errors, and for an editor all others, too.
+    fn always_printed(&self) -> Vec<Diagnostic> {
+        let mut all = self.errors();
+        if self.short.is_some() {
+            let others = self.standing.diagnostics();
+            all.extend(others.filter(|other| !is_error(other)).cloned());
+        }
+        all
     }
 
     /// Sets and prints whether decks are executed.
@@ -164,17 +172,13 @@ impl Watch {
     fn diagnostic(&mut self, diagnostic: &Diagnostic) {
         // Diagnostics of a run are printed together at its end. Others are printed at once, since no run would print
         // them.
-        let comes_later = self.in_run && matches!(self.screen, Screen::Lines(_));
-        if diagnostic.severity == Severity::Error {
-            if self.seen.contains(diagnostic) {
-                return;
-            }
-            self.seen.push(diagnostic.clone());
-            let mut standing = self.standing.values().flatten();
-            if comes_later || standing.any(|old| old == diagnostic) {
-                return;
-            }
-        } else if comes_later && self.short.is_some() || !self.warned.insert(diagnostic.clone()) {
+        let comes_later = self.standing.is_in_run() && matches!(self.screen, Screen::Lines(_));
+        let is_printed = match is_error(diagnostic) {
+            true => self.known.contains(diagnostic) || !self.printed.insert(diagnostic.clone()),
+            false if comes_later && self.short.is_some() => true,
+            false => !self.warned.insert(diagnostic.clone()),
+        };
+        if is_printed || comes_later && is_error(diagnostic) {
             return;
         }
         let mut flood = std::mem::take(&mut self.flood);
@@ -198,45 +202,27 @@ impl Watch {
         if interrupted {
             return;
         }
-        let seen = std::mem::take(&mut self.seen);
-        let is_known =
-            |error: &Diagnostic| self.standing.values().flatten().any(|old| old == error);
-        let is_news = !seen.iter().all(is_known)
-            || self.short.as_ref().is_some_and(|short| short.1.is_news());
-        let mut now: BTreeMap<String, Vec<Diagnostic>> = BTreeMap::new();
-        for error in seen {
-            let file = error.file.clone().unwrap_or_default();
-            now.entry(file).or_default().push(error);
-        }
-        let fixed: Vec<String> = match self.is_whole {
-            true => self
-                .standing
-                .keys()
-                .filter(|file| !now.contains_key(*file))
-                .cloned()
-                .collect(),
-            false => Vec::new(),
+        let now = self.always_printed();
+        let is_news = match self.short {
+            Some(_) => now != self.known,
+            None => !now.iter().all(|error| self.known.contains(error)),
         };
+        let fixed: Vec<String> = files_of(&self.known)
+            .difference(&files_of(&now))
+            .map(|file| (*file).to_owned())
+            .collect();
         let has_made = counts.made() + counts.removed > 0;
         let is_worth_telling =
             has_made || self.began || self.is_first || is_news || !fixed.is_empty();
-        if self.is_whole {
-            self.standing = now;
-        } else {
-            self.standing.extend(now);
-        }
         if matches!(self.screen, Screen::Lines(_)) && is_worth_telling {
             self.begin("the course");
             let mut flood = Flood::default();
-            let standing = self.standing.values().flatten();
-            let lines: Vec<String> = standing
-                .chain(self.warnings())
-                .filter_map(|diagnostic| self.text(diagnostic, &mut flood))
-                .collect();
-            for line in lines {
+            let lines = now.iter().filter_map(|now| self.text(now, &mut flood));
+            for line in lines.collect::<Vec<_>>() {
                 self.say(&line);
             }
         }
+        self.known = now;
         if let Some(rest) = self.flood.rest() {
             self.say(&rest);
         }
@@ -255,7 +241,6 @@ impl Watch {
             self.is_first = false;
         }
         self.began = false;
-        self.running.clear();
         self.rest(counts);
     }
 
@@ -265,7 +250,7 @@ impl Watch {
             return;
         };
         let fresh = counts.fresh + counts.made();
-        let errors = match self.standing.values().flatten().count() {
+        let errors = match self.standing.errors().count() {
             0 => String::new(),
             1 => ", 1 error".to_owned(),
             count => format!(", {count} errors"),
@@ -282,13 +267,12 @@ impl Watch {
         let Screen::Terminal(bar) = &self.screen else {
             return;
         };
-        let shown: Vec<String> = self
-            .running
-            .iter()
-            .take(NAMED)
-            .map(|(action, label)| {
+        let running = self.standing.running().iter().take(NAMED);
+        let shown: Vec<String> = running
+            .map(|running| {
+                let action = &running.action;
                 let name = action.rsplit('/').next().unwrap_or(action);
-                format!("{name} {label}").trim_end().to_owned()
+                format!("{name} {}", running.label).trim_end().to_owned()
             })
             .collect();
         bar.set_message(format!("building {}", shown.join(" | ")));
@@ -297,31 +281,20 @@ impl Watch {
 
 impl Reporter for Watch {
     fn event(&mut self, event: &Event) {
-        if let Some(short) = &mut self.short {
-            short.1.add(event);
-        }
+        let was_in_run = self.standing.is_in_run();
+        self.standing.apply(event, now_ms().unsigned_abs());
         match event {
-            Event::RunStarted { trigger, .. } => {
-                self.in_run = true;
-                self.is_whole = trigger == WATCH_TRIGGER;
-                self.seen.clear();
+            Event::RunStarted { .. } => {
+                self.printed.clear();
                 self.flood = Flood::default();
             }
-            Event::ActionStarted { action, source, .. } => {
+            Event::ActionStarted { source, .. } => {
                 self.begin(source);
                 self.warned
                     .retain(|warning| warning.file.as_deref() != Some(source));
-                self.running.push((action.clone(), String::new()));
                 self.show_running();
             }
-            Event::Progress { action, label, .. } => {
-                for (running, text) in &mut self.running {
-                    if running == action {
-                        text.clone_from(label);
-                    }
-                }
-                self.show_running();
-            }
+            Event::Progress { .. } => self.show_running(),
             Event::ActionFinished {
                 action,
                 kind,
@@ -330,7 +303,6 @@ impl Reporter for Watch {
                 duration_ms,
                 ..
             } => {
-                self.running.retain(|(running, _)| running != action);
                 if (status.is_made() || *status == Status::Failed) && !self.made.contains(source) {
                     self.made.push(source.clone());
                 }
@@ -341,16 +313,14 @@ impl Reporter for Watch {
                 }
             }
             Event::Output { path, digest: None } => self.say(&format!(" removed {path}")),
-            Event::Diagnostic(diagnostic) => self.diagnostic(diagnostic),
+            Event::Diagnostic(reported) => self.diagnostic(&reported.diagnostic),
             // A run that was refused before it began says nothing about the errors of the course.
             Event::RunFinished {
                 counts,
                 duration_ms,
                 interrupted,
                 ..
-            } if std::mem::take(&mut self.in_run) => {
-                self.end(counts, *duration_ms, *interrupted);
-            }
+            } if was_in_run => self.end(counts, *duration_ms, *interrupted),
             _ => {}
         }
     }
@@ -366,6 +336,18 @@ impl Drop for Watch {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+fn is_error(diagnostic: &Diagnostic) -> bool {
+    diagnostic.severity == Severity::Error
+}
+
+/// Returns the files of errors; of those without a file, the empty name.
+fn files_of(diagnostics: &[Diagnostic]) -> BTreeSet<&str> {
+    let errors = diagnostics.iter().filter(|found| is_error(found));
+    errors
+        .map(|error| error.file.as_deref().unwrap_or_default())
+        .collect()
 }
 
 fn clock() -> impl std::fmt::Display {

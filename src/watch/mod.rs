@@ -32,9 +32,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Place;
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::events::Diagnostic;
 
 pub(crate) use git::GitDir;
 pub(crate) use temporary::is_temporary;

@@ -6,8 +6,8 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::mpsc;
 
+use crate::diagnostic::Diagnostic;
 use crate::error::{Dir, Error, Result, io_hint};
-use crate::events::Diagnostic;
 
 use super::clock::Clocks;
 use super::marks::{Answer, Marks};

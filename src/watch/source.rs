@@ -8,7 +8,7 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 use super::coverage::{Refused, Register};
 use super::poll::Poller;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::clock::now_ns;
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 use super::coverage::{Coverage, LimitReached};
 use super::filter::Filter;

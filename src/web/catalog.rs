@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::course::{Kind, Lang, RelPath};
-use crate::engine::index::{Index, IndexClass, IndexOutput};
+use crate::events::{Index, IndexClass, IndexOutput};
 
 use super::address;
 

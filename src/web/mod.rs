@@ -1,6 +1,6 @@
 //! The preview: shows the course in a browser, and each change as soon as it is built.
 //!
-//! [`Preview`] receives each plan and each event and updates its state (`model`). [`serve`] sends the state to
+//! [`Preview`] receives each event and updates its state (`model`). [`serve`] sends the state to
 //! browsers: an index of the course, its outputs, and a script in the pages of decks that reloads them.
 
 #[doc(hidden)]
@@ -15,7 +15,6 @@ pub mod inject;
 mod listen;
 mod model;
 mod peer;
-mod problems;
 mod server;
 mod stream;
 #[cfg(test)]
@@ -30,7 +29,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::engine::index::Index;
 use crate::events::Event;
 use crate::parallel::lock;
 
@@ -86,11 +84,6 @@ impl Preview {
         if let Some(log) = self.log.get() {
             log(line);
         }
-    }
-
-    /// Sets the current content of the course. Must be called after each planning, before its diagnostics are emitted.
-    pub fn set_index(&self, index: Arc<Index>) {
-        self.update(|model| model.set_index(index));
     }
 
     /// Applies an event. Must be called for every event of every run, in their order. Never waits for a browser.

@@ -6,12 +6,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::course::{Lang, RelPath};
-use crate::engine::index::Index;
-use crate::events::{ActionKind, Counts, Event, Status};
+use crate::course::RelPath;
+use crate::events::{ActionKind, Event, Index, Running, Standing, Status};
 
 use super::catalog::Catalog;
-use super::problems::{Problems, RunEnd};
 
 /// The state of a preview.
 #[derive(Default)]
@@ -28,23 +26,15 @@ pub(super) struct Model {
     pub actions: Vec<ActionState>,
     /// For every output, the position of its action.
     pub action_of: Vec<Option<usize>>,
-    /// Diagnostics that are still valid.
-    pub problems: Problems,
-    /// The last change of the problems.
+    /// What holds after all events.
+    pub standing: Standing,
+    /// The last change of the valid diagnostics.
     pub problems_change: u64,
-    /// The last run; `None` before the first.
-    pub run: Option<RunState>,
     /// The last change of the run.
     pub run_change: u64,
     by_id: HashMap<String, usize>,
     /// For every source, the positions of its actions.
     by_source: HashMap<String, Vec<usize>>,
-    /// The change of the last planning, if no run has ended since.
-    planned: Option<u64>,
-    /// The change with which an action last ended: its diagnostics came after the end of the action before.
-    last_finish: u64,
-    touched: HashSet<String>,
-    finished: HashSet<String>,
 }
 
 /// The state of an output.
@@ -80,57 +70,18 @@ pub(super) struct ActionState {
     pub source: String,
     /// How it last ended; `None` if it has not ended yet.
     pub ended: Option<Status>,
-    /// The change with which it last ended.
-    pub ended_change: u64,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
-    /// Its progress while it is running.
-    pub running: Option<Running>,
     /// Its last change.
     pub change: u64,
 }
 
-/// The progress of a running action.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Running {
-    /// When it began, in milliseconds since 1970.
-    pub since_ms: u64,
-    /// Steps done.
-    pub done: u64,
-    /// Steps in all; 0 if unknown.
-    pub total: u64,
-    /// The current step.
-    pub label: String,
-}
-
-/// The state of a run.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct RunState {
-    /// Its number.
-    pub run: i64,
-    /// Its cause.
-    pub trigger: String,
-    /// How many actions it has.
-    pub actions: u64,
-    /// How many of them have ended.
-    pub finished: u64,
-    /// When it began, in milliseconds since 1970.
-    pub since_ms: u64,
-    /// The counts and the duration in milliseconds; `None` while it runs.
-    pub ended: Option<(Counts, u64)>,
-    /// The change with which it began.
-    pub began: u64,
-}
-
 impl Model {
-    /// Sets the course after it was planned.
-    pub(super) fn set_index(&mut self, index: Arc<Index>) {
-        self.change += 1;
-        self.planned.get_or_insert(self.change);
+    fn set_index(&mut self, index: Arc<Index>) {
         let is_same = self
             .catalog
             .as_ref()
-            .is_some_and(|catalog| *catalog.index == *index);
+            .is_some_and(|c| Arc::ptr_eq(&c.index, &index) || *c.index == *index);
         if is_same {
             return;
         }
@@ -181,44 +132,30 @@ impl Model {
     /// Applies an event that happened at a time in milliseconds since 1970.
     pub(super) fn apply(&mut self, event: &Event, now_ms: u64) {
         self.change += 1;
+        if let Event::RunFinished { .. } = event {
+            self.touch_running();
+        }
+        if self.standing.apply(event, now_ms) {
+            self.problems_change = self.change;
+        }
         match event {
-            // The index is set separately.
-            Event::Planned { .. } => {}
-            Event::RunStarted {
-                run,
-                trigger,
-                actions,
-            } => self.begin_run(*run, trigger, *actions, now_ms),
+            Event::Planned { contents, .. } => {
+                if let Some(planned) = contents.planned() {
+                    self.set_index(planned.index());
+                }
+            }
+            Event::RunStarted { .. } | Event::RunFinished { .. } => self.run_change = self.change,
             Event::ActionStarted {
                 action,
                 kind,
                 source,
                 ..
             } => {
-                self.touched.insert(source.clone());
-                let position = self.action(action, Some(*kind), source);
-                self.actions[position].running = Some(Running {
-                    since_ms: now_ms,
-                    done: 0,
-                    total: 0,
-                    label: String::new(),
-                });
+                self.action(action, Some(*kind), source);
             }
-            Event::Progress {
-                action,
-                done,
-                total,
-                label,
-                ..
-            } => {
-                let Some(position) = self.by_id.get(action).copied() else {
-                    return;
-                };
-                let state = &mut self.actions[position];
-                state.change = self.change;
-                if let Some(running) = &mut state.running {
-                    (running.done, running.total) = (*done, *total);
-                    running.label.clone_from(label);
+            Event::Progress { action, .. } => {
+                if let Some(position) = self.by_id.get(action) {
+                    self.actions[*position].change = self.change;
                 }
             }
             Event::Output { path, digest } => {
@@ -239,19 +176,24 @@ impl Model {
                 status,
                 duration_ms,
                 ..
-            } => self.finish(action, *kind, source, *status, *duration_ms),
-            Event::Diagnostic(diagnostic) => {
-                if self.problems.say(diagnostic, self.change) {
-                    self.problems_change = self.change;
+            } => {
+                self.run_change = self.change;
+                let position = self.action(action, Some(*kind), source);
+                // If a newer action replaced it, its state is the one before.
+                if *status != Status::Superseded {
+                    let state = &mut self.actions[position];
+                    state.ended = Some(*status);
+                    state.duration_ms = *duration_ms;
                 }
             }
-            Event::RunFinished {
-                run,
-                counts,
-                duration_ms,
-                ..
-            } => self.end_run(*run, *counts, *duration_ms, now_ms),
+            Event::Diagnostic(_) => {}
         }
+    }
+
+    /// Returns the progress of an action, if it is running.
+    pub(super) fn running(&self, action: &ActionState) -> Option<&Running> {
+        let mut running = self.standing.running().iter();
+        running.find(|running| running.action == action.id)
     }
 
     /// Returns the positions of outputs whose files have not been checked.
@@ -288,98 +230,11 @@ impl Model {
         positions.iter().map(|position| &self.actions[*position])
     }
 
-    fn begin_run(&mut self, run: i64, trigger: &str, actions: u64, now_ms: u64) {
-        self.stop_all();
-        self.touched.clear();
-        self.finished.clear();
-        self.run = Some(RunState {
-            run,
-            trigger: trigger.to_owned(),
-            actions,
-            finished: 0,
-            since_ms: now_ms,
-            ended: None,
-            began: self.planned.unwrap_or(self.change),
-        });
-        self.run_change = self.change;
-    }
-
-    fn finish(&mut self, id: &str, kind: ActionKind, source: &str, status: Status, duration: u64) {
-        self.touched.insert(source.to_owned());
-        let position = self.action(id, Some(kind), source);
-        let state = &mut self.actions[position];
-        state.running = None;
-        // If a newer action replaced it, its state is the one before.
-        if status != Status::Superseded {
-            state.ended = Some(status);
-            state.ended_change = self.change;
-            state.duration_ms = duration;
-        }
-        let last_finish = std::mem::replace(&mut self.last_finish, self.change);
-        let is_first = self.finished.insert(id.to_owned());
-        if let Some(run) = self.run.as_mut().filter(|_| is_first) {
-            run.finished += 1;
-            self.run_change = self.change;
-        }
-        if status == Status::Failed {
-            self.problems.failed(source, lang_of(id), last_finish);
-            self.problems_change = self.change;
-            // If all failed actions of the source failed in this run, all their errors were reported again: older ones
-            // are fixed.
-            let began = self.run.as_ref().map_or(0, |run| run.began);
-            let is_all_new = self
-                .actions_of(source)
-                .all(|action| action.ended != Some(Status::Failed) || action.ended_change >= began);
-            if is_all_new {
-                self.problems.failed_anew(source, began);
-            }
-        } else if !self.has_failed(source).unwrap_or(false) && self.problems.is_fixed(source) {
-            self.problems_change = self.change;
-        }
-    }
-
-    fn end_run(&mut self, number: i64, counts: Counts, duration_ms: u64, now_ms: u64) {
-        self.stop_all();
-        let began = self.run.as_ref().map_or(self.change, |run| run.began);
-        let mut problems = std::mem::take(&mut self.problems);
-        let is_changed = problems.end_run(&RunEnd {
-            began,
-            was_planned: self.planned.is_some(),
-            has_failed: &|source| self.has_failed(source),
-            touched: &self.touched,
-        });
-        self.problems = problems;
-        if is_changed {
-            self.problems_change = self.change;
-        }
-        let run = self.run.get_or_insert_with(|| RunState {
-            run: number,
-            trigger: String::new(),
-            actions: 0,
-            finished: 0,
-            since_ms: now_ms.saturating_sub(duration_ms),
-            ended: None,
-            began,
-        });
-        run.run = number;
-        run.ended = Some((counts, duration_ms));
-        self.run_change = self.change;
-        self.planned = None;
-        self.touched.clear();
-    }
-
-    /// Returns whether an action of a source has failed and was not made since, or `None` if the source has no actions.
-    fn has_failed(&self, source: &str) -> Option<bool> {
-        self.by_source.get(source)?;
-        let mut actions = self.actions_of(source);
-        Some(actions.any(|action| action.ended == Some(Status::Failed)))
-    }
-
-    /// Marks all actions as not running, since none runs between two runs.
-    fn stop_all(&mut self) {
-        for action in &mut self.actions {
-            if action.running.take().is_some() {
-                action.change = self.change;
+    /// Marks the running actions as changed, since none runs after a run.
+    fn touch_running(&mut self) {
+        for running in self.standing.running() {
+            if let Some(position) = self.by_id.get(&running.action) {
+                self.actions[*position].change = self.change;
             }
         }
     }
@@ -397,9 +252,7 @@ impl Model {
             kind,
             source: source.to_owned(),
             ended: None,
-            ended_change: 0,
             duration_ms: 0,
-            running: None,
             change: self.change,
         })
     }
@@ -412,10 +265,4 @@ impl Model {
         self.actions.push(action);
         position
     }
-}
-
-/// Returns the language in the identity of an action. It is the last word, or the one before in the case of pages.
-fn lang_of(action: &str) -> Option<Lang> {
-    let mut words = action.rsplit(' ').take(2);
-    words.find_map(Lang::parse)
 }

@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::digest::Digest;
-use crate::engine::index::IndexClass;
 use crate::error::{Error, Result};
+use crate::events::IndexClass;
 
 use super::answer::{self, Answer, Body, Policy};
 use super::guard::{self, Verdict};

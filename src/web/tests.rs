@@ -1,12 +1,16 @@
 //! Tests of the preview's state after sequences of events.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::course::words::Localized;
 use crate::course::{Kind, Lang, RelPath};
+use crate::diagnostic::{Diagnostic, Reported};
 use crate::digest::Digest;
-use crate::engine::index::{Index, IndexClass, IndexOutput, IndexSection, IndexTarget};
-use crate::events::{ActionKind, Counts, Diagnostic, Event, Status};
+use crate::events::{
+    ActionKind, Contents, Counts, Event, Index, IndexClass, IndexOutput, IndexSection, IndexTarget,
+    PlannedCourse, Status,
+};
 
 use super::model::{Made, Model};
 
@@ -55,24 +59,63 @@ fn index() -> Index {
     }
 }
 
+/// A plan with this index, in which the first deck is executed.
+struct Fixed(Arc<Index>);
+
+impl PlannedCourse for Fixed {
+    fn index(&self) -> Arc<Index> {
+        Arc::clone(&self.0)
+    }
+
+    fn actions(&self) -> HashSet<&str> {
+        let outputs = self.0.outputs.iter();
+        let actions = outputs.filter_map(|output| output.action.as_deref());
+        let has_deck = self
+            .0
+            .outputs
+            .iter()
+            .any(|output| output.source.as_str() == DECK);
+        actions.chain(has_deck.then_some(EXECUTE.0)).collect()
+    }
+}
+
 struct Story(Model);
 
 impl Story {
     fn new() -> Self {
-        let mut model = Model::default();
-        model.set_index(Arc::new(index()));
-        Self(model)
+        let mut story = Self(Model::default());
+        story.plan(index());
+        story
+    }
+
+    fn plan(&mut self, index: Index) {
+        self.tell(Event::Planned {
+            outputs: index.outputs.len() as u64,
+            contents: Contents::new(Fixed(Arc::new(index))),
+        });
+    }
+
+    fn report(&mut self, action: &str, diagnostic: Diagnostic) {
+        self.tell(Event::Diagnostic(Reported {
+            action: Some(action.into()),
+            diagnostic,
+        }));
     }
 
     fn tell(&mut self, event: Event) {
         self.0.apply(&event, 1000);
     }
 
-    /// Applies a run with these diagnostics and parts (action, source and outcome).
+    /// Applies a run with these diagnostics (reported by the first part of the same source, or of the course) and parts
+    /// (action, source and outcome).
     fn run(&mut self, diagnostics: &[Diagnostic], parts: &[(&str, &str, Status)]) {
         self.begin();
         for diagnostic in diagnostics {
-            self.tell(Event::Diagnostic(diagnostic.clone()));
+            let of_file = |part: &&(&str, &str, Status)| Some(part.1) == diagnostic.file.as_deref();
+            self.tell(Event::Diagnostic(Reported {
+                action: parts.iter().find(of_file).map(|part| part.0.into()),
+                diagnostic: diagnostic.clone(),
+            }));
         }
         for (action, source, status) in parts {
             self.finish(action, source, *status);
@@ -120,7 +163,7 @@ impl Story {
     }
 
     fn problems(&self) -> Vec<&str> {
-        let problems = self.0.problems.iter();
+        let problems = self.0.standing.diagnostics();
         problems.map(|problem| problem.message.as_str()).collect()
     }
 
@@ -166,13 +209,8 @@ fn an_error_holds_until_what_failed_is_done() {
     story.start(EXECUTE.0, DECK);
     assert_eq!(story.problems(), ["broken"]);
     story.finish(EXECUTE.0, DECK, Status::Built);
-    assert_eq!(
-        story.problems(),
-        ["broken"],
-        "its page is still the old one"
-    );
-    story.finish(PAGE.0, DECK, Status::Built);
     assert!(story.problems().is_empty(), "it goes before the run ends");
+    story.finish(PAGE.0, DECK, Status::Built);
     story.end();
 
     story.run(&[trouble], &failed);
@@ -187,11 +225,11 @@ fn an_error_holds_until_what_failed_is_done() {
     );
     assert_eq!(story.problems(), ["broken"]);
     assert_eq!(story.ended(PAGE.0), Some(Status::Failed));
-    // Another error replaces it as soon as all failed actions have failed again.
+    // Another error replaces it as soon as the action has failed again.
     story.begin();
-    story.tell(Event::Diagnostic(error("another", DECK)));
-    story.finish(EXECUTE.0, DECK, Status::Failed);
+    story.report(EXECUTE.0, error("another", DECK));
     assert_eq!(story.problems(), ["broken", "another"]);
+    story.finish(EXECUTE.0, DECK, Status::Failed);
     story.finish(PAGE.0, DECK, Status::Failed);
     assert_eq!(story.problems(), ["another"]);
     story.end();
@@ -206,7 +244,7 @@ fn a_failure_that_is_said_while_others_succeed_stays() {
         &[with(PAGE, Status::Fresh), with(PLAIN, Status::Fresh)],
     );
     story.begin();
-    story.tell(Event::Diagnostic(error("broken", DECK)));
+    story.report(EXECUTE.0, error("broken", DECK));
     story.finish(PLAIN.0, DECK, Status::Built);
     assert_eq!(story.problems(), ["broken"], "said, and not yet failed");
     story.finish(EXECUTE.0, DECK, Status::Failed);
@@ -234,18 +272,18 @@ fn what_planning_says_holds_until_the_next_planning() {
     let general = Diagnostic::error("too many");
     let clash = error("two decks for one output", DECK);
     let all = [spec, general, clash.clone()];
-    story.run(&all, &[with(PAGE, Status::Fresh)]);
+    story.run(&all, &[]);
     assert_eq!(story.problems().len(), 3);
     // A run of the same plan does not report it again.
     story.run(&[], &[with(PAGE, Status::Built)]);
     assert_eq!(story.problems().len(), 3);
-    story.0.set_index(Arc::new(index()));
+    story.plan(index());
     story.run(&[clash], &[]);
     assert_eq!(story.problems(), ["two decks for one output"]);
     // The specification cannot be read: there is no new index, and nothing is withdrawn.
     story.run(&[error("broken", "course.xml")], &[]);
     assert_eq!(story.problems().len(), 2);
-    story.0.set_index(Arc::new(index()));
+    story.plan(index());
     story.run(&[], &[]);
     assert!(story.problems().is_empty());
 }
@@ -261,7 +299,7 @@ fn a_source_that_is_gone_takes_its_problems_along() {
     smaller
         .outputs
         .retain(|output| output.source.as_str() != DECK);
-    story.0.set_index(Arc::new(smaller));
+    story.plan(smaller);
     assert_eq!(story.ended(PAGE.0), None);
     story.run(&[], &[]);
     assert!(story.problems().is_empty());
@@ -291,20 +329,14 @@ fn running_things_and_progress() {
     story.finish(PAGE.0, DECK, Status::Built);
     story.finish(PAGE.0, DECK, Status::Fresh);
     assert_eq!(
-        story.0.run.as_ref().map(|run| run.finished),
+        story.0.standing.run().map(|run| run.finished),
         Some(1),
         "an action counts once"
     );
     // After a cancelled run, no action is running.
     story.start(EXECUTE.0, DECK);
     story.end();
-    assert!(
-        story
-            .0
-            .actions
-            .iter()
-            .all(|action| action.running.is_none())
-    );
+    assert!(story.0.standing.running().is_empty());
 }
 
 #[test]
@@ -327,7 +359,7 @@ fn outputs_keep_their_age_over_plannings() {
     );
     let mut changed = index();
     changed.outputs.remove(0);
-    story.0.set_index(Arc::new(changed));
+    story.plan(changed);
     assert_eq!(story.0.outputs[0].made, Made::At(1000));
     // Files of the old course are ignored.
     story.0.seen(&catalog, &[(2, Made::Missing)]);
@@ -361,7 +393,7 @@ fn only_what_has_changed_is_told() {
     );
     let mut changed = index();
     changed.outputs.remove(0);
-    story.0.set_index(Arc::new(changed));
+    story.plan(changed);
     let told = story.0.since(Some(known), 1, 0);
     assert_eq!(told.course.map(|course| course.outputs.len()), Some(6));
     assert_eq!(
@@ -447,13 +479,13 @@ fn a_page_says_why_it_failed() {
 fn an_english_page_shows_its_own_wrong_cell_first_and_errors_before_warnings() {
     let mut story = Story::new();
     story.begin();
-    story.tell(Event::Diagnostic(
-        Diagnostic::warning("odd").at(DECK, Some(1)),
-    ));
-    story.tell(Event::Diagnostic(error("the German cell", DECK)));
+    let english = "execute slides/m/t/slides_a.py en";
+    story.report(PAGE.0, Diagnostic::warning("odd").at(DECK, Some(1)));
+    story.report(EXECUTE.0, error("the German cell", DECK));
+    story.report(PAGE.0, Diagnostic::warning("odd").at(DECK, Some(1)));
     story.finish(EXECUTE.0, DECK, Status::Failed);
-    story.tell(Event::Diagnostic(error("the English cell", DECK)));
-    story.finish("execute slides/m/t/slides_a.py en", DECK, Status::Failed);
+    story.report(english, error("the English cell", DECK));
+    story.finish(english, DECK, Status::Failed);
     story.finish(PAGE.0, DECK, Status::Failed);
     story.finish(
         "html slides/m/t/slides_a.py en executed",

@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use crate::course::words::Localized;
 use crate::course::{Kind, Lang};
-use crate::engine::index::{IndexClass, IndexSection, IndexTarget};
-use crate::events::{ActionKind, Counts, Diagnostic, Severity, Status};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::events::{ActionKind, Counts, RunState, Status};
+use crate::events::{IndexClass, IndexSection, IndexTarget};
 
-use super::model::{ActionState, Made, Model, RunState};
+use super::model::{ActionState, Made, Model};
 
 /// The whole state, or its changes since a change.
 #[derive(Serialize)]
@@ -200,7 +201,7 @@ impl Model {
             course: if since.is_none() { self.course() } else { None },
             actions: actions
                 .filter(|(_, action)| is_new(action.change))
-                .map(|(number, action)| told_action(number, action))
+                .map(|(number, action)| self.action_view(number, action))
                 .collect(),
             made: match since {
                 None => Vec::new(),
@@ -216,12 +217,12 @@ impl Model {
                     .collect(),
             },
             diagnostics: is_new(self.problems_change)
-                .then(|| self.problems.iter().cloned().collect()),
+                .then(|| self.standing.diagnostics().cloned().collect()),
             run: self
-                .run
-                .as_ref()
+                .standing
+                .run()
                 .filter(|_| is_new(self.run_change))
-                .map(told_run),
+                .map(run_view),
         }
     }
 
@@ -278,7 +279,7 @@ impl Model {
         page.source = Some(output.source.to_string());
         page.running = self
             .actions_of(output.source.as_str())
-            .filter_map(step_of)
+            .filter_map(|action| self.step_of(action))
             .collect();
         page.diagnostics = self.problems_of(output.source.as_str(), output.lang, page.status);
         let sibling = |name, lang, kind| {
@@ -318,20 +319,65 @@ impl Model {
         page
     }
 
-    /// Returns the diagnostics about a source. If it has failed without an error, errors that belong to no other source
-    /// are added.
+    /// Returns the diagnostics about a source in the order for a page: errors first, and among them those of the page's
+    /// language before those of the other. If it has failed without an error, errors that belong to no other source are
+    /// added.
     fn problems_of(&self, source: &str, lang: Lang, status: Option<Status>) -> Vec<Diagnostic> {
-        let found = self.problems.of_page(source, lang);
-        let has_error = found.iter().any(|found| found.severity == Severity::Error);
-        if has_error || status != Some(Status::Failed) {
-            return found;
+        let of_source = self
+            .standing
+            .problems()
+            .filter_map(|(problem, mut actions)| {
+                let is_of_lang = actions.clone().next().is_none()
+                    || actions.any(|action| lang_of(action).is_none_or(|of| of == lang));
+                let is_about = problem.file.as_deref() == Some(source);
+                is_about.then_some((problem, is_of_lang))
+            });
+        let mut found: Vec<(&Diagnostic, bool)> = of_source.collect();
+        found.sort_by_key(|(problem, is_of_lang)| (!is_error(problem), !is_of_lang));
+        let mut found: Vec<Diagnostic> =
+            found.into_iter().map(|(found, _)| found.clone()).collect();
+        if status == Some(Status::Failed) && !found.iter().any(is_error) {
+            let of_nobody = self.standing.errors().filter(|problem| {
+                let file = problem.file.as_deref().unwrap_or_default();
+                self.actions_of(file).next().is_none()
+            });
+            found.extend(of_nobody.cloned());
         }
-        let of_nobody = self.problems.iter().filter(|problem| {
-            let file = problem.file.as_deref().unwrap_or_default();
-            problem.severity == Severity::Error && self.actions_of(file).next().is_none()
-        });
-        found.iter().chain(of_nobody).cloned().collect()
+        found
     }
+
+    fn step_of(&self, action: &ActionState) -> Option<Step> {
+        let running = self.running(action)?;
+        Some(Step {
+            kind: action.kind,
+            since_ms: running.since_ms,
+            done: running.done,
+            total: running.total,
+            label: running.label.clone(),
+        })
+    }
+
+    fn action_view(&self, number: usize, action: &ActionState) -> Action {
+        Action {
+            number,
+            id: action.id.clone(),
+            kind: action.kind,
+            source: action.source.clone(),
+            status: action.ended,
+            duration_ms: action.duration_ms,
+            running: self.step_of(action),
+        }
+    }
+}
+
+fn is_error(diagnostic: &Diagnostic) -> bool {
+    diagnostic.severity == Severity::Error
+}
+
+/// Returns the language in the identity of an action. It is the last word, or the one before in the case of pages.
+fn lang_of(action: &str) -> Option<Lang> {
+    let mut words = action.rsplit(' ').take(2);
+    words.find_map(Lang::parse)
 }
 
 fn time(made: Made) -> Option<u64> {
@@ -341,30 +387,7 @@ fn time(made: Made) -> Option<u64> {
     }
 }
 
-fn step_of(action: &ActionState) -> Option<Step> {
-    let running = action.running.as_ref()?;
-    Some(Step {
-        kind: action.kind,
-        since_ms: running.since_ms,
-        done: running.done,
-        total: running.total,
-        label: running.label.clone(),
-    })
-}
-
-fn told_action(number: usize, action: &ActionState) -> Action {
-    Action {
-        number,
-        id: action.id.clone(),
-        kind: action.kind,
-        source: action.source.clone(),
-        status: action.ended,
-        duration_ms: action.duration_ms,
-        running: step_of(action),
-    }
-}
-
-fn told_run(run: &RunState) -> Run {
+fn run_view(run: &RunState) -> Run {
     Run {
         run: run.run,
         trigger: run.trigger.clone(),

@@ -16,7 +16,8 @@ use super::{
     Outcome, Progress, ProgressSink, Renderers, Request, Work, Worker, WorkerError, plantuml,
 };
 use crate::course::RelPath;
-use crate::events::{ActionKind, Diagnostic};
+use crate::diagnostic::Diagnostic;
+use crate::events::ActionKind;
 pub(crate) use config::PerKind;
 pub use config::PoolConfig;
 pub(crate) use factory::{Factory, ToolFactory};

@@ -27,8 +27,8 @@ use serde_json::{Value, json};
 use super::request::OutcomeStatus;
 use super::{Outcome, Progress, Request, Work, WorkerError};
 use crate::course::RelPath;
+use crate::diagnostic::Diagnostic;
 use crate::error::BUG_HINT;
-use crate::events::Diagnostic;
 
 #[doc(hidden)]
 pub use lines::Lines;
@@ -237,7 +237,7 @@ impl ResultMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::Severity;
+    use crate::diagnostic::Severity;
     use crate::worker::request::{ImageFormat, PlantumlWork};
 
     #[test]

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::course::deck::line_at;
 use crate::course::{ProgLang, RelPath};
-use crate::events::{ActionKind, Diagnostic};
+use crate::diagnostic::Diagnostic;
+use crate::events::ActionKind;
 
 /// One unit of work.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! What stories of the preview need: a small course with outputs, a running server, and a client that says what it wants.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -9,8 +10,10 @@ use std::time::Duration;
 use clm::testing::course::words::Localized;
 use clm::testing::course::{Kind, Lang, RelPath};
 use clm::testing::digest::Digest;
-use clm::testing::engine::index::{Index, IndexClass, IndexOutput, IndexSection, IndexTarget};
-use clm::testing::events::{ActionKind, Counts, Event, Status};
+use clm::testing::events::{
+    ActionKind, Contents, Counts, Diagnostic, Event, Index, IndexClass, IndexOutput, IndexSection,
+    IndexTarget, PlannedCourse, Reported, Status,
+};
 use clm::testing::web::{Access, Preview, bind, serve};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +23,37 @@ pub const BETA_EN: &str = "slides/m/beta/slides_beta.en.py";
 /// The page of deck alpha in English for students, and its file.
 pub const PAGE: &str = "/out/shared/c-en/Html/Completed/Part%20One/01%20Alpha%20%26%20More.html";
 pub const FILE: &str = "output/shared/c-en/Html/Completed/Part One/01 Alpha & More.html";
+
+/// A plan with this index. Every source is executed in the languages of its outputs.
+struct Fixed {
+    index: Arc<Index>,
+    executions: Vec<String>,
+}
+
+impl Fixed {
+    fn new(index: Index) -> Self {
+        let outputs = index.outputs.iter();
+        let execution = |output: &IndexOutput| format!("execute {} {}", output.source, output.lang);
+        Self {
+            executions: outputs.map(execution).collect(),
+            index: Arc::new(index),
+        }
+    }
+}
+
+impl PlannedCourse for Fixed {
+    fn index(&self) -> Arc<Index> {
+        Arc::clone(&self.index)
+    }
+
+    fn actions(&self) -> HashSet<&str> {
+        let outputs = self.index.outputs.iter();
+        let actions = outputs.filter_map(|output| output.action.as_deref());
+        actions
+            .chain(self.executions.iter().map(String::as_str))
+            .collect()
+    }
+}
 
 /// A course directory, its preview, and the server that shows it.
 pub struct Lab {
@@ -37,8 +71,23 @@ impl Lab {
         for output in index().outputs {
             lab.write(&output.path, &content(&output, "first"));
         }
-        lab.preview.set_index(Arc::new(index()));
+        lab.plan(index());
         lab
+    }
+
+    /// Reports that the course was planned.
+    pub fn plan(&self, index: Index) {
+        let outputs = index.outputs.len() as u64;
+        let contents = Contents::new(Fixed::new(index));
+        self.event(Event::Planned { outputs, contents });
+    }
+
+    /// Reports a diagnostic of an action.
+    pub fn report(&self, action: &str, diagnostic: Diagnostic) {
+        self.event(Event::Diagnostic(Reported {
+            action: Some(action.into()),
+            diagnostic,
+        }));
     }
 
     /// A course without outputs that was not planned yet.

@@ -1,13 +1,14 @@
 //! A large course in a real browser.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use clm::testing::course::words::Localized;
 use clm::testing::course::{Kind, Lang, RelPath};
 use clm::testing::digest::Digest;
-use clm::testing::engine::index::{Index, IndexClass, IndexOutput, IndexSection, IndexTarget};
-use clm::testing::events::{ActionKind, Diagnostic, Event, Status};
+use clm::testing::events::{
+    ActionKind, Diagnostic, Event, Index, IndexClass, IndexOutput, IndexSection, IndexTarget,
+    Status,
+};
 use clm::testing::web::Access;
 
 use super::browser::Browser;
@@ -19,7 +20,7 @@ fn a_large_course_is_shown_at_once() {
     let course = large(200);
     assert_eq!(course.outputs.len(), 7200);
     let started = Instant::now();
-    lab.preview.set_index(Arc::new(course));
+    lab.plan(course);
     for event in history() {
         lab.event(event);
     }
@@ -137,13 +138,16 @@ fn history() -> Vec<Event> {
         .cell(11)
         .detail("\u{1b}[31mNameError\u{1b}[39m                Traceback (most recent call last)\nCell \u{1b}[32mIn[4]\u{1b}[39m, line 1\n\u{1b}[32m----> 1\u{1b}[39m \u{1b}[38;5;28msum\u{1b}[39m(totals)\n\n\u{1b}[31mNameError\u{1b}[39m: name 'totals' is not defined")
         .hint("the cell runs on its own; define `totals` in a cell before it");
-    events.push(Event::Diagnostic(trouble));
+    events.push(Event::Diagnostic(trouble.into()));
     events.push(Event::Diagnostic(
         Diagnostic::error("the diagram cannot be drawn: unknown element `actr`")
-            .at("slides/module_01/topic_005/pu/roles.pu", Some(7)),
+            .at("slides/module_01/topic_005/pu/roles.pu", Some(7))
+            .into(),
     ));
     events.push(Event::Diagnostic(
-        Diagnostic::warning("`img/old.png` does not exist").at(source_of(4), Some(12)),
+        Diagnostic::warning("`img/old.png` does not exist")
+            .at(source_of(4), Some(12))
+            .into(),
     ));
     for topic in 0..100 {
         for lang in Lang::ALL {

@@ -138,7 +138,7 @@ fn a_failure_covers_the_page_until_it_is_mended() {
         .cell(5)
         .detail("\u{1b}[0;31mNameError\u{1b}[0m  Traceback\n\u{1b}[32m<img src=x onerror=window.hacked=1>\u{1b}[0m 1 \u{1b}[38;5;28;01mprint\u{1b}[39;00m(x)")
         .hint("define `x` first");
-    lab.event(Event::Diagnostic(trouble.clone()));
+    lab.report(&execute, trouble.clone());
     lab.finish(&execute, ALPHA, Status::Failed);
     lab.finish(&html, ALPHA, Status::Failed);
     lab.end_run();
@@ -173,10 +173,11 @@ fn a_failure_covers_the_page_until_it_is_mended() {
     browser.press("Escape");
     browser.wait(&shadow(".querySelector('.problems').hidden === true"));
     lab.start(&execute, ALPHA);
-    lab.event(Event::Diagnostic(trouble));
-    lab.event(Event::Diagnostic(
+    lab.report(&execute, trouble);
+    lab.report(
+        &execute,
         Diagnostic::error("another one").at(ALPHA, Some(1)),
-    ));
+    );
     lab.finish(&execute, ALPHA, Status::Failed);
     lab.finish(&html, ALPHA, Status::Failed);
     lab.end_run();
@@ -279,11 +280,12 @@ fn the_course_at_a_glance() {
     let execute = format!("execute {ALPHA} en");
     lab.start(&execute, ALPHA);
     browser.wait("document.querySelector('.deck').dataset.state === 'building'");
-    lab.event(Event::Diagnostic(
+    lab.report(
+        &execute,
         Diagnostic::error("it <i>broke</i>")
             .at(ALPHA, Some(3))
             .detail("line\n\u{1b}[31mred\u{1b}[0m"),
-    ));
+    );
     lab.finish(&execute, ALPHA, Status::Failed);
     lab.end_run();
     browser.wait("document.querySelector('.deck').dataset.state === 'failed'");
@@ -302,7 +304,7 @@ fn the_course_at_a_glance() {
     smaller
         .outputs
         .retain(|output| output.topic.as_deref() == Some("alpha"));
-    lab.preview.set_index(std::sync::Arc::new(smaller));
+    lab.plan(smaller);
     browser.wait("document.querySelectorAll('.deck').length === 1");
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
 }
@@ -326,7 +328,7 @@ fn a_page_finds_the_next_server_at_its_address() {
         browser.value("document.querySelector('.news').textContent"),
         "first"
     );
-    lab.preview.set_index(std::sync::Arc::new(index()));
+    lab.plan(index());
     browser.wait("document.querySelector('.news')?.textContent === 'made meanwhile'");
     browser.wait("Math.abs(document.getElementById('cell-id=20').getBoundingClientRect().top) < 1");
     browser.wait(&shadow(".querySelectorAll('.group a').length === 5"));

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clm::testing::digest::Digest;
@@ -33,9 +32,7 @@ fn the_state_is_told_and_its_changes_follow() {
         "only what changed is told: {told}"
     );
     assert_eq!(told["actions"][0]["id"], execute.as_str());
-    lab.event(Event::Diagnostic(
-        Diagnostic::error("broken").at(ALPHA, Some(2)),
-    ));
+    lab.report(&execute, Diagnostic::error("broken").at(ALPHA, Some(2)));
     lab.finish(&execute, ALPHA, Status::Failed);
     lab.end_run();
     let told = stream.until(|data| data["run"]["duration_ms"].is_u64());
@@ -155,7 +152,7 @@ fn before_the_course_is_known() {
     assert!(!hostile.body.contains("<script>alert"), "{}", hostile.body);
     let mut stream = lab.stream("/events", &[]);
     assert!(stream.next().1.get("course").is_none());
-    lab.preview.set_index(Arc::new(index()));
+    lab.plan(index());
     let told = stream.until(|data| data["course"].is_object());
     assert!(
         told["course"]["outputs"]

@@ -249,7 +249,7 @@ fn a_network_needs_a_token() {
     let lab = Lab::empty(Access::Network {
         token: token.clone(),
     });
-    lab.preview.set_index(Arc::new(index()));
+    lab.plan(index());
     for path in [
         "/",
         "/api/state",

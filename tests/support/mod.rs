@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use clm::testing::digest::Digest;
-use clm::testing::events::{Counts, Diagnostic, Event, Severity};
+use clm::testing::events::{Counts, Diagnostic, Event, Reported, Severity};
 use clm::testing::tools::{Context, Needs, SetupOptions, locate, provision};
 use clm::testing::worker::Renderers;
 
@@ -247,7 +247,9 @@ impl Ran {
         self.events
             .iter()
             .filter_map(|event| match event {
-                Event::Diagnostic(diagnostic) if diagnostic.severity == Severity::Note => {
+                Event::Diagnostic(Reported { diagnostic, .. })
+                    if diagnostic.severity == Severity::Note =>
+                {
                     Some(diagnostic.message.as_str())
                 }
                 _ => None,
@@ -260,7 +262,9 @@ impl Ran {
         self.events
             .iter()
             .filter_map(|event| match event {
-                Event::Diagnostic(diagnostic) if diagnostic.severity == Severity::Error => {
+                Event::Diagnostic(Reported { diagnostic, .. })
+                    if diagnostic.severity == Severity::Error =>
+                {
                     Some(diagnostic)
                 }
                 _ => None,
@@ -271,7 +275,7 @@ impl Ran {
     /// Everything that was said.
     pub fn diagnostics(&self) -> Vec<&Diagnostic> {
         let diagnostics = self.events.iter().filter_map(|event| match event {
-            Event::Diagnostic(diagnostic) => Some(diagnostic),
+            Event::Diagnostic(reported) => Some(&reported.diagnostic),
             _ => None,
         });
         diagnostics.collect()

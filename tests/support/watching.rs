@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clm::testing::daemon::client::Client;
 use clm::testing::daemon::protocol::Request;
-use clm::testing::events::{Counts, Diagnostic, Event, Severity, Status};
+use clm::testing::events::{Counts, Diagnostic, Event, Reported, Severity, Status};
 
 use super::Course;
 
@@ -154,7 +154,7 @@ impl Watching {
         let begun = Instant::now();
         loop {
             let event = self.next(begun);
-            let found = matches!(&event, Event::Diagnostic(diagnostic) if diagnostic.message.contains(text));
+            let found = matches!(&event, Event::Diagnostic(reported) if reported.diagnostic.message.contains(text));
             self.hear(event);
             if found {
                 return;
@@ -232,7 +232,9 @@ impl WatchRun {
         self.0
             .iter()
             .filter_map(|event| match event {
-                Event::Diagnostic(diagnostic) if diagnostic.severity == Severity::Error => {
+                Event::Diagnostic(Reported { diagnostic, .. })
+                    if diagnostic.severity == Severity::Error =>
+                {
                     Some(diagnostic)
                 }
                 _ => None,

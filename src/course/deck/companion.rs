@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::text;
 use crate::course::{ProgLang, RelPath};
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 /// The id of the slide that the header macro creates, for narration.
 const TITLE: &str = "title";

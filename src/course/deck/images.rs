@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::{Cell, CellKind, Deck, tags};
 use crate::course::{Lang, RelPath};
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 /// A file in a text cell.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::lines::{self, Statements};
 use super::{DeckSource, View, align, macros, methods, python_text, text};
 use crate::course::{Format, ProgLang, RelPath};
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 use crate::parallel::lock;
 
 pub use apart::render_apart_with;

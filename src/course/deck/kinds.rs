@@ -8,7 +8,7 @@ use sha3::{Digest as _, Sha3_224};
 
 use super::{Cell, CellKind, Deck, Notebook, NotebookCell, Surroundings, syntax, tags};
 use crate::course::{Kind, Lang, ProgLang};
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 /// How many hexadecimal digits of a hash form the id of a cell.
 const ID_LENGTH: usize = 16;

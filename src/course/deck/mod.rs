@@ -38,7 +38,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::course::{Format, Lang, ProgLang, RelPath};
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 use companion::Origin;
 

@@ -3,7 +3,7 @@
 use super::{Cell, CellKind, Deck, options};
 use crate::course::Lang;
 use crate::course::words::nearest;
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 const CODE_TAGS: &[&str] = &[
     "slide",

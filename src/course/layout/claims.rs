@@ -5,8 +5,8 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::course::RelPath;
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
-use crate::events::Diagnostic;
 
 use super::Destination;
 

@@ -9,7 +9,7 @@ use crate::course::{Names, RelPath};
 
 /// A path in the output tree. A course has very many of them, so the struct is small.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Destination {
+pub(crate) struct Destination {
     target: u32,
     /// The path including the target's directory, shared with other modules.
     output: Arc<str>,
@@ -19,7 +19,7 @@ pub struct Destination {
 
 impl Destination {
     /// Creates a path below the directory of a target. Returns `None` if `below` is not a valid path.
-    pub fn new(target: usize, root: &str, below: &str, names: &Names) -> Option<Self> {
+    pub(crate) fn new(target: usize, root: &str, below: &str, names: &Names) -> Option<Self> {
         let below = RelPath::normal(below).ok()?;
         Some(Self {
             target: target.try_into().ok()?,
@@ -29,38 +29,38 @@ impl Destination {
     }
 
     /// Returns the index of the target in [`Layout::targets`](super::Layout::targets).
-    pub fn target(&self) -> usize {
+    pub(crate) fn target(&self) -> usize {
         self.target as usize
     }
 
     /// Returns the path relative to the course root, or absolute if the output root lies outside.
-    pub fn output(&self) -> &Arc<str> {
+    pub(crate) fn output(&self) -> &Arc<str> {
         &self.output
     }
 
     /// Returns the path below the target's directory.
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.output.get(self.below as usize..).unwrap_or_default()
     }
 
     /// Returns the file name without its last suffix.
-    pub fn stem(&self) -> &str {
+    pub(crate) fn stem(&self) -> &str {
         stem_of(self.path())
     }
 
     /// Returns a file in the same directory.
-    pub fn beside(&self, name: &str) -> Option<Self> {
+    pub(crate) fn beside(&self, name: &str) -> Option<Self> {
         let (dir, _) = self.path().rsplit_once('/')?;
         self.in_target(&format!("{dir}/{name}"))
     }
 
     /// Returns a path below this one.
-    pub fn join(&self, path: &str) -> Option<Self> {
+    pub(crate) fn join(&self, path: &str) -> Option<Self> {
         self.in_target(&format!("{}/{path}", self.path()))
     }
 
     /// Returns the first components of the path and the path below them, or `None` if nothing is below.
-    pub fn split(&self, components: usize) -> Option<(Self, &str)> {
+    pub(crate) fn split(&self, components: usize) -> Option<(Self, &str)> {
         let path = self.path();
         let (slash, _) = path.match_indices('/').nth(components.checked_sub(1)?)?;
         Some((self.in_target(&path[..slash])?, &path[slash + 1..]))

@@ -4,7 +4,7 @@ use crate::course::file_name::sanitize;
 use crate::course::spec::DirGroup;
 use crate::course::tree::{Listing, is_ignored_dir, is_never_output};
 use crate::course::{Lang, RelPath};
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 use super::claims::Making;
 use super::names::course_dir;

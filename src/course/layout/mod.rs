@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::course::spec::{Spec, Target};
 use crate::course::tree::{DiagramFile, Listing, Topic, Tree};
 use crate::course::{Format, Kind, Lang, Names, RelPath};
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 use claims::{Claims, Making};
 pub(crate) use destination::Destination;
@@ -46,7 +46,7 @@ pub(crate) struct Layout {
 
 /// An output with its properties.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Placed<'a> {
+pub(crate) struct Placed<'a> {
     /// Its destination.
     pub destination: &'a Destination,
     /// Its source.
@@ -62,7 +62,7 @@ pub struct Placed<'a> {
 
 /// The class of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OutputClass {
+pub(crate) enum OutputClass {
     /// A deck in a format and for an audience.
     Deck(Format, Kind),
     /// An image.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::course::spec::{Section, Spec, Target};
 use crate::course::{Format, Kind, Lang};
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 /// The selected part of a course. `None` means no restriction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

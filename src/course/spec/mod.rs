@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::course::words::ImageKind;
 use crate::course::{Format, Kind, Lang, Localized, ProgLang, RelPath};
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 /// A course specification.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,7 +156,7 @@ pub(crate) fn parse(text: &str, file: &str) -> Result<(Spec, Vec<Diagnostic>), V
         (Some(spec), diagnostics)
             if diagnostics
                 .iter()
-                .all(|d| d.severity != crate::events::Severity::Error) =>
+                .all(|d| d.severity != crate::diagnostic::Severity::Error) =>
         {
             Ok((spec, diagnostics))
         }

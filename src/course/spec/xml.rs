@@ -4,7 +4,7 @@ use roxmltree::{Document, Node};
 
 use crate::course::words::nearest;
 use crate::course::{Localized, RelPath};
-use crate::events::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity};
 
 /// The valid parents of elements that may occur in one place only.
 const PLACES: &[(&str, &str)] = &[

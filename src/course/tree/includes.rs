@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::course::RelPath;
 use crate::course::spec::{Include, TopicRef};
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 use super::ignore::{is_ignored, is_ignored_dir};
 use super::{DiagramKind, Listing, Texts, Topic, TopicFile, diagram_kind};

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::course::spec::{Spec, TopicRef};
 use crate::course::{Lang, Localized, ProgLang, RelPath};
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 pub(crate) use classify::diagram_kind;
 pub(crate) use ignore::{is_ignored_dir, is_never_output};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::course::RelPath;
 use crate::course::spec::TopicRef;
 use crate::course::words::nearest;
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 use super::Listing;
 use super::ignore::is_ignored_dir;

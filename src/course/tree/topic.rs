@@ -9,8 +9,8 @@ use crate::course::deck::companion_name;
 use crate::course::file_name::sanitize;
 use crate::course::spec::{Spec, TopicRef};
 use crate::course::{Lang, Localized, ProgLang, RelPath};
+use crate::diagnostic::Diagnostic;
 use crate::error::{Dir, io_hint};
-use crate::events::Diagnostic;
 
 use super::classify::{Class, classify};
 use super::ignore::is_ignored;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::course::spec::{Section, TopicRef};
 use crate::course::{Lang, RelPath};
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 use super::ignore::is_ignored_dir;
 use super::modules::simplified;

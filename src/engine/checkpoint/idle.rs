@@ -1,9 +1,11 @@
 //! The report of a build that has nothing to do.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::events::{Counts, Diagnostic, Event, Events};
+use crate::diagnostic::{Diagnostic, Reported};
+use crate::events::{Counts, Event, Events};
 
 use super::super::load::Loaded;
 use super::super::settled::Settled;
@@ -13,8 +15,8 @@ use super::super::settled::Settled;
 pub(crate) struct Idle {
     /// The number of actions.
     pub fresh: u64,
-    /// The diagnostics of the actions and of the course.
-    pub said: Vec<Diagnostic>,
+    /// The diagnostics of the course and of the actions, each with the first action that reports it.
+    pub reported: Vec<Reported>,
     /// Directories that exist although they are empty.
     pub empty_dirs: Vec<String>,
     /// The directory of each target: relative to the course root, or absolute.
@@ -23,25 +25,29 @@ pub(crate) struct Idle {
 
 impl Idle {
     /// Returns the course as it was loaded, if all of its actions are up to date.
-    pub(in super::super) fn of(loaded: &Loaded, settled: &Settled) -> Option<Self> {
-        let mut told = HashSet::new();
-        let mut said = Vec::new();
-        let mut say = |diagnostics: &[Diagnostic]| {
-            for diagnostic in diagnostics {
-                if told.insert(diagnostic.clone()) {
-                    said.push(diagnostic.clone());
-                }
+    pub(in super::super) fn of<'l>(loaded: &'l Loaded, settled: &'l Settled) -> Option<Self> {
+        let mut seen = HashSet::new();
+        let mut reported = Vec::new();
+        let mut add = |action: Option<&Arc<str>>, diagnostic: &'l Diagnostic| {
+            if seen.insert(diagnostic) {
+                reported.push(Reported {
+                    action: action.cloned(),
+                    diagnostic: diagnostic.clone(),
+                });
             }
         };
-        say(&loaded.diagnostics);
+        for diagnostic in &loaded.diagnostics {
+            add(None, diagnostic);
+        }
         for action in &loaded.plan.actions {
             settled.results(action)?;
-            say(&action.warnings);
-            say(settled.said(action));
+            for diagnostic in action.warnings.iter().chain(settled.said(action)) {
+                add(Some(&action.id), diagnostic);
+            }
         }
         Some(Self {
             fresh: loaded.plan.actions.len() as u64,
-            said,
+            reported,
             empty_dirs: loaded.empty_dirs.clone(),
             target_roots: loaded.target_roots.clone(),
         })
@@ -62,8 +68,8 @@ impl Idle {
             trigger: trigger.to_owned(),
             actions: self.fresh,
         });
-        for diagnostic in &self.said {
-            events.emit(Event::Diagnostic(diagnostic.clone()));
+        for reported in &self.reported {
+            events.emit(Event::Diagnostic(reported.clone()));
         }
         events.emit(Event::RunFinished {
             run,

@@ -21,8 +21,9 @@ use serde::{Deserialize, Serialize};
 use crate::clock::now_ns;
 use crate::course::RelPath;
 use crate::course::path::is_within;
+use crate::diagnostic::{Reported, as_json};
 use crate::digest::{Digest, Stamp};
-use crate::events::{Diagnostic, Events, as_json};
+use crate::events::Events;
 use crate::parallel;
 use crate::store::{self, FileRecord};
 use crate::worker::Renderers;
@@ -44,7 +45,7 @@ use names::{Found, Planned, is_unchanged};
 pub(super) use resume::{Resumed, to_bytes};
 
 /// The version of the format.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 /// Locates the checkpoint of a course, and contains the digests that it must have.
 pub(crate) struct Checkpoint<'a> {
@@ -97,7 +98,7 @@ struct Body<'a> {
     database: u64,
     fresh: u64,
     #[serde(with = "as_json")]
-    said: Cow<'a, [Diagnostic]>,
+    reported: Cow<'a, [Reported]>,
     /// Whether there is a second section.
     has_state: bool,
     #[serde(borrow)]
@@ -242,7 +243,7 @@ impl<'a> Checkpoint<'a> {
             changed: body.has_state.then(changed),
             idle: Idle {
                 fresh: body.fresh,
-                said: body.said.into_owned(),
+                reported: body.reported.into_owned(),
                 ..Idle::default()
             },
         })
@@ -282,7 +283,7 @@ impl<'a> Checkpoint<'a> {
             specification: self.specification,
             database,
             fresh: parts.idle.fresh,
-            said: Cow::Borrowed(&parts.idle.said),
+            reported: Cow::Borrowed(&parts.idle.reported),
             has_state: state.is_some(),
             dirs: entries.iter().map(|(path, dir)| dir.as_dir(path)).collect(),
         };

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::course::tree::Listing;
 use crate::course::{Names, RelPath};
+use crate::diagnostic::{Diagnostic, as_json};
 use crate::digest::Digest;
-use crate::events::{Diagnostic, as_json};
 use crate::plan::Memo;
 
 use super::super::decide::results_of;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 use crate::plan::Action;
 
 /// The actions that were not made because of missing tools.

@@ -21,8 +21,9 @@ use tracing::{Span, debug_span};
 
 use crate::clock::now_ns;
 use crate::course::RelPath;
+use crate::diagnostic::Diagnostic;
 use crate::error::{Error, Result};
-use crate::events::{ActionKind, Diagnostic, Events, Status};
+use crate::events::{ActionKind, Events, Status};
 use crate::plan::{Action, ActionIndex, Plan, Recipe, Recipes};
 use crate::store::{JobId, Latest, Lease, NewJob, Owner, Parts, Store};
 use crate::worker::pool::Pool;
@@ -76,8 +77,6 @@ pub(super) struct Round<'a> {
     pub earlier: &'a Earlier,
     /// Tools that are missing.
     pub missing_tools: &'a RefCell<MissingTools>,
-    /// The diagnostics that were reported in this run.
-    pub told: &'a RefCell<HashSet<Diagnostic>>,
     /// Actions that are known to be up to date, and are not compared.
     pub settled: &'a mut Settled,
     /// Jobs in flight, started by an earlier round or this one.
@@ -405,8 +404,8 @@ impl Execution<'_, '_> {
             let action = &self.round.plan.actions[*index];
             match self.schedule.state(*index) {
                 ActionState::Unchanged(_) if self.round.session.says_everything => {
-                    self.warn(&action.warnings);
-                    self.warn(self.round.settled.said(action));
+                    self.warn(*index, &action.warnings);
+                    self.warn(*index, self.round.settled.said(action));
                 }
                 // An action that it waits for is made again by the next round.
                 ActionState::Superseded => self.end(*index, Status::Superseded, Duration::ZERO),
@@ -438,7 +437,7 @@ impl Execution<'_, '_> {
     fn decide(&mut self, index: ActionIndex) -> Result<Option<Queued>> {
         let action = &self.round.plan.actions[index];
         let upstream = self.schedule.upstream(index);
-        self.warn(&action.warnings);
+        self.warn(index, &action.warnings);
         let decided = self.round.decider.decide(
             index,
             &upstream,
@@ -464,7 +463,7 @@ impl Execution<'_, '_> {
                 });
             }
             Decision::Remembered(result) => {
-                self.warn(&self.remembered(index, result.diagnostics.clone()));
+                self.warn(index, &self.remembered(index, result.diagnostics.clone()));
                 // If another action of this run with the same key failed just now, it is not a replay.
                 let is_replayed = self.schedule.same_as(index).is_none();
                 let why = Failing {
@@ -474,7 +473,7 @@ impl Execution<'_, '_> {
                 self.fail_as(index, Duration::ZERO, why);
             }
             Decision::Invalid(diagnostics) => {
-                self.warn(diagnostics);
+                self.warn(index, diagnostics);
                 self.fail(index, Duration::ZERO);
             }
             Decision::Stale(reasons) if action.needs_worker() => {
@@ -508,7 +507,7 @@ impl Execution<'_, '_> {
             self.supersede(index, Duration::ZERO);
             return true;
         }
-        self.warn(&[objection.diagnostic]);
+        self.warn(index, &[objection.diagnostic]);
         let why = Failing {
             is_replayed: objection.is_replayed,
             ..Failing::default()

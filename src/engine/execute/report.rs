@@ -6,9 +6,10 @@ use std::time::Duration;
 use tracing::{Span, debug_span};
 
 use crate::clock::now_ns;
+use crate::diagnostic::{Diagnostic, Reported, Severity};
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::events::{Diagnostic, Event, Severity, Status};
+use crate::events::{Event, Status};
 use crate::plan::{Action, ActionIndex};
 use crate::store::Latest;
 use crate::worker::WorkerError;
@@ -150,7 +151,7 @@ impl Execution<'_, '_> {
                 .borrow_mut()
                 .add(action, said, not_made);
         } else {
-            self.warn(&[said]);
+            self.warn(index, &[said]);
         }
         self.fail_as(index, duration, why);
     }
@@ -170,7 +171,7 @@ impl Execution<'_, '_> {
     /// Reports diagnostics of an action, and stores them, to be reported again.
     pub(super) fn say(&mut self, index: ActionIndex, mut diagnostics: Vec<Diagnostic>) {
         diagnostics.extend(self.refused(index));
-        self.warn(&diagnostics);
+        self.warn(index, &diagnostics);
         if !diagnostics.is_empty() {
             self.found.entry(index).or_default().said = diagnostics;
         }
@@ -195,19 +196,17 @@ impl Execution<'_, '_> {
             .collect()
     }
 
-    /// Reports diagnostics to the author. One that several outputs of a deck share is reported once.
-    pub(super) fn warn(&self, diagnostics: &[Diagnostic]) {
+    /// Reports diagnostics of an action to the author.
+    pub(super) fn warn(&self, index: ActionIndex, diagnostics: &[Diagnostic]) {
         for diagnostic in diagnostics {
             if diagnostic.severity == Severity::Error {
                 self.has_errors.set(true);
             }
-            if !self.round.told.borrow_mut().insert(diagnostic.clone()) {
-                continue;
-            }
-            self.round
-                .session
-                .events
-                .emit(Event::Diagnostic(diagnostic.clone()));
+            let action = &self.round.plan.actions[index];
+            self.round.session.events.emit(Event::Diagnostic(Reported {
+                action: Some(Arc::clone(&action.id)),
+                diagnostic: diagnostic.clone(),
+            }));
         }
     }
 

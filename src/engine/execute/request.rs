@@ -8,9 +8,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use crate::config::{DiagramSettings, time_limit};
 use crate::course::deck::ExecutionCell;
 use crate::course::words::ImageKind;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::events::{ActionKind, Diagnostic, Severity};
+use crate::events::ActionKind;
 use crate::files;
 use crate::plan::{
     self, ActionIndex, DataUrls, EXECUTED, ImageSource, InlineImage, Make, Recipe, Recipes,

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::events::{Diagnostic, Status};
+use crate::events::Status;
 use crate::plan::{Action, ActionIndex};
 
 use super::super::decide::{Decided, Results};
@@ -81,7 +82,7 @@ impl Execution<'_, '_> {
                     self.schedule.up_to_date(index, restorable.results);
                 }
                 Published::Failed(reasons) => {
-                    self.warn(&restorable.replayed);
+                    self.warn(index, &restorable.replayed);
                     self.unplaced(index, &reasons, restorable.results, took);
                 }
                 Published::Damaged => {
@@ -103,7 +104,7 @@ impl Execution<'_, '_> {
         results: Results,
         took: Duration,
     ) {
-        self.warn(reasons);
+        self.warn(index, reasons);
         self.end(index, Status::Failed, took);
         self.schedule.unplaced(index, results);
         self.stop_if_fail_fast();

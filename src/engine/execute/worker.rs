@@ -8,9 +8,10 @@ use tracing::{Instrument as _, Span, debug_span};
 
 use crate::clock::now_ns;
 use crate::course::RelPath;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::digest::Digest;
 use crate::error::{BUG_HINT, Result, hint_in_text};
-use crate::events::{ActionKind, Diagnostic, Event, Events, Severity, Status};
+use crate::events::{ActionKind, Event, Events, Status};
 use crate::plan::{Action, ActionIndex};
 use crate::store::{CachedResult, Finish, JobEnd, JobId, JobState, Lease, ResultStatus};
 use crate::worker::request::OutcomeStatus;
@@ -283,7 +284,7 @@ impl Execution<'_, '_> {
             return self.superseded(running);
         };
         self.remember(running, &outcome, &discovered, Vec::new())?;
-        self.warn(&self.as_now(running, outcome.diagnostics));
+        self.warn(index, &self.as_now(running, outcome.diagnostics));
         let took = self.note_ended(running, &discovered)?;
         self.fail(index, took);
         Ok(None)

@@ -8,9 +8,9 @@ use std::sync::Mutex;
 
 use chrono::{Local, NaiveDate};
 
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::error::{Dir, Error, Result};
-use crate::events::Diagnostic;
 use crate::files;
 use crate::parallel::lock;
 

@@ -19,9 +19,10 @@ use std::sync::{Arc, Mutex};
 use crate::clock::now_ns;
 use crate::course::Names;
 use crate::course::path::is_within;
+use crate::diagnostic::Diagnostic;
 use crate::digest::{Digest, Stamp};
 use crate::error::Result;
-use crate::events::{Diagnostic, Events};
+use crate::events::Events;
 use crate::parallel::{self, lock};
 use crate::store::{Check, FileRecord, OutputRecord, Store, Written};
 

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::now_ns;
+use crate::diagnostic::Diagnostic;
 use crate::digest::Stamp;
 use crate::error::{BUG_HINT, Dir, Error, Result};
-use crate::events::{Diagnostic, Event};
+use crate::events::Event;
 use crate::files::{self, Access};
 use crate::parallel;
 use crate::store::{FileRecord, OutputRecord};

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::diagnostic::Diagnostic;
 use crate::error::{Dir, Error, Result};
-use crate::events::{Diagnostic, Event};
+use crate::events::Event;
 use crate::store::OutputRecord;
 
 use super::Publisher;

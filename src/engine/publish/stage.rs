@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::now_ns;
+use crate::diagnostic::Diagnostic;
 use crate::digest::{Digest, Stamp};
 use crate::error::{self, Dir, Error, Result};
-use crate::events::Diagnostic;
 use crate::files;
 use crate::parallel;
 use crate::store::{FileRecord, OutputRecord, Written};

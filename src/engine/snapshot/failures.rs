@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::io;
 
 use crate::course::RelPath;
+use crate::diagnostic::Diagnostic;
 use crate::error::{Dir, io_hint};
-use crate::events::Diagnostic;
 use crate::files;
 
 /// The errors about files and directories that could not be read.

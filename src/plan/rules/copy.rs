@@ -1,7 +1,8 @@
 //! The rule for data files, images and dir-groups: they are copied unchanged.
 
 use crate::course::layout::CopyOutput;
-use crate::events::{ActionKind, Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::events::ActionKind;
 use crate::plan::action::{Make, Output, Recipe};
 use crate::plan::{Context, KeyParts, lfs_pointer, unreadable};
 

@@ -10,8 +10,9 @@ use crate::course::layout::{DeckOutput, DeckOutputs};
 use crate::course::spec::TopicRef;
 use crate::course::tree::{DeckFile, Topic};
 use crate::course::{Format, Kind, Lang, ProgLang, RelPath};
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
-use crate::events::{ActionKind, Diagnostic};
+use crate::events::ActionKind;
 use crate::plan::action::{
     ActionIndex, DeckWork, EXECUTED, ExecuteWork, HtmlWork, InlineImage, Make, Output, Recipe,
 };

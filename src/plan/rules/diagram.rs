@@ -7,7 +7,8 @@ use crate::course::layout::DiagramOutputs;
 use crate::course::tree::DiagramKind;
 use crate::course::words::ImageKind;
 use crate::course::{RelPath, lfs};
-use crate::events::{ActionKind, Diagnostic};
+use crate::diagnostic::Diagnostic;
+use crate::events::ActionKind;
 use crate::plan::action::{DiagramWork, Make, Output, Recipe};
 use crate::plan::{Context, KeyParts, MISSING, lfs_pointer, unreadable};
 

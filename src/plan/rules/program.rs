@@ -24,7 +24,7 @@ pub(crate) struct Programs {
 
 /// The place of a header or workshop file of a program.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ProgramPlace {
+pub(crate) struct ProgramPlace {
     destination: Destination,
     deck: RelPath,
     /// The section (its index in the specification) and the id of the topic.
@@ -35,7 +35,7 @@ pub struct ProgramPlace {
 
 impl ProgramPlace {
     /// Returns the output's place, source and class.
-    pub fn placed(&self) -> Placed<'_> {
+    pub(crate) fn placed(&self) -> Placed<'_> {
         Placed {
             destination: &self.destination,
             source: &self.deck,

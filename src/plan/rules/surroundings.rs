@@ -8,8 +8,8 @@ use crate::course::layout::{Reference, SHARED_IMAGE_DIR};
 use crate::course::tree::Topic;
 use crate::course::words::ImageKind;
 use crate::course::{Format, Lang, RelPath};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::digest::Digest;
-use crate::events::{Diagnostic, Severity};
 use crate::plan::action::{ActionIndex, ImageSource, InlineImage};
 use crate::plan::{Context, KeyParts};
 

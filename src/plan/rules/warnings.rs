@@ -7,7 +7,7 @@ use crate::course::layout::shown_path;
 use crate::course::tree::{DeckFile, Topic, TreeSection};
 use crate::course::words::ImageKind;
 use crate::course::{Lang, RelPath};
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 use crate::plan::Context;
 
 /// How many different warnings are listed for one deck.

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 use super::assets::ORIGIN;
 

@@ -3,7 +3,7 @@
 use roxmltree::{Document, Error, ParsingOptions, TextPos};
 
 use crate::course::xml;
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 /// The position of the first page in a well-formed document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 use super::renderers::DrawioTool;
 use super::request::{DrawioWork, ImageFormat};

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
-use crate::events::Diagnostic;
 use crate::worker::request::{DrawioWork, ImageFormat};
 
 use super::answer::PageAnswer;

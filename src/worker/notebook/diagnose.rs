@@ -6,8 +6,8 @@ use regex::Regex;
 use serde_json::Value;
 
 use crate::course::ProgLang;
+use crate::diagnostic::Diagnostic;
 use crate::error::hint_in_text;
-use crate::events::Diagnostic;
 use crate::worker::WorkerError;
 use crate::worker::renderers::Kernels;
 use crate::worker::request::{CodeCell, ExecuteWork};

@@ -6,7 +6,7 @@ use super::connection::Message;
 use super::diagnose::{Exception, Place};
 use super::outputs::Outputs;
 use super::renaming::Renaming;
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 use crate::worker::request::{CodeCell, Executed};
 
 /// Returns the results of cells for these messages, and the diagnostics for exceptions among them. A message is an

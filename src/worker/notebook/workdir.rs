@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Bounds;
 use crate::course::RelPath;
+use crate::diagnostic::Diagnostic;
 use crate::error::{Dir, io_hint};
-use crate::events::Diagnostic;
 use crate::files;
 use crate::worker::WorkerError;
 

@@ -19,7 +19,7 @@ use super::workdir;
 use super::zygote::{Needs, SharedZygotes, Zygotes};
 use crate::clock::now_ns;
 use crate::course::RelPath;
-use crate::events::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::worker::observed::Places;
 use crate::worker::process::Exit;
 use crate::worker::renderers::Kernels;

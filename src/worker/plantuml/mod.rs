@@ -10,8 +10,8 @@ use std::process::Command;
 use super::WorkerError;
 use super::protocol::{ProtocolProcess, StartLimits};
 use super::renderers::PlantumlTool;
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
-use crate::events::Diagnostic;
 use crate::files::{self, Access};
 
 /// The compiled worker program.

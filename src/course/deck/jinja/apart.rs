@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::{Failure, Limit, Rendered, Template, View};
 use crate::course::deck::DeckSource;
 use crate::course::{Format, Lang, ProgLang, RelPath};
+use crate::diagnostic::Diagnostic;
 use crate::error::{BUG_HINT, hint_in_text};
-use crate::events::Diagnostic;
 
 /// Runs jobs in processes with a limit of memory and time.
 pub trait Apart: Send + Sync {

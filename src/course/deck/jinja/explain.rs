@@ -10,7 +10,7 @@ use super::{DECK, Failure, Limit, Template};
 use crate::course::RelPath;
 use crate::course::deck::macros;
 use crate::course::words::nearest;
-use crate::events::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 /// The variables of every deck.
 const VARIABLES: &[&str] = &["lang", "is_html", "is_notebook", "author", "organization"];

@@ -1,174 +1,20 @@
 //! The events of a run: the only way in which it reports to terminals, JSON readers, sockets and tests.
 
-use std::fmt;
+mod contents;
+mod standing;
+
 use std::sync::{Arc, Mutex, mpsc};
 
 use serde::{Deserialize, Serialize};
 
+use crate::diagnostic::Reported;
 use crate::digest::Digest;
 use crate::parallel::lock;
 
-/// The severity of a diagnostic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Information.
-    Note,
-    /// The output was made, but probably not as meant.
-    Warning,
-    /// The output was not made.
-    Error,
-}
-
-/// A message for the author, with the place that it is about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Diagnostic {
-    /// The severity.
-    pub severity: Severity,
-    /// The file, relative to the course root if it lies inside.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// Line in that file, counted from 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub line: Option<u32>,
-    /// Column in that line, counted from 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub column: Option<u32>,
-    /// Number of the cell in the deck, counted from 1 over all cells of the file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cell: Option<u32>,
-    /// One sentence without a full stop.
-    pub message: String,
-    /// A longer text such as a traceback, possibly with ANSI colours.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-    /// What the author can do about it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
-}
-
-/// Serializes diagnostics as one JSON text (the empty text if there are none), for `#[serde(with = ..)]`. Formats
-/// without field names cannot omit fields, as the derived implementation does.
-pub(crate) mod as_json {
-    use serde::de::Error as _;
-    use serde::ser::Error as _;
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    use super::Diagnostic;
-
-    /// Serializes diagnostics.
-    pub(crate) fn serialize<S: Serializer>(
-        diagnostics: &impl AsRef<[Diagnostic]>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match diagnostics.as_ref() {
-            [] => serializer.serialize_str(""),
-            some => {
-                let text = serde_json::to_string(some).map_err(S::Error::custom)?;
-                serializer.serialize_str(&text)
-            }
-        }
-    }
-
-    /// Deserializes diagnostics.
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>, T: From<Vec<Diagnostic>>>(
-        deserializer: D,
-    ) -> Result<T, D::Error> {
-        let found = match <&str>::deserialize(deserializer)? {
-            "" => Vec::new(),
-            text => serde_json::from_str(text).map_err(D::Error::custom)?,
-        };
-        Ok(found.into())
-    }
-}
-
-impl Diagnostic {
-    /// Returns a diagnostic without a file.
-    pub fn new(severity: Severity, message: impl Into<String>) -> Self {
-        Self {
-            severity,
-            file: None,
-            line: None,
-            column: None,
-            cell: None,
-            message: message.into(),
-            detail: None,
-            hint: None,
-        }
-    }
-
-    /// Returns an error.
-    pub fn error(message: impl Into<String>) -> Self {
-        Self::new(Severity::Error, message)
-    }
-
-    /// Returns a warning.
-    pub fn warning(message: impl Into<String>) -> Self {
-        Self::new(Severity::Warning, message)
-    }
-
-    /// Sets the file and line.
-    #[must_use]
-    pub fn at(mut self, file: impl Into<String>, line: Option<u32>) -> Self {
-        self.file = Some(file.into());
-        self.line = line;
-        self
-    }
-
-    /// Sets the column.
-    #[must_use]
-    pub fn column(mut self, column: u32) -> Self {
-        self.column = Some(column);
-        self
-    }
-
-    /// Sets the cell number.
-    #[must_use]
-    pub fn cell(mut self, cell: u32) -> Self {
-        self.cell = Some(cell);
-        self
-    }
-
-    /// Sets the longer text.
-    #[must_use]
-    pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
-        self
-    }
-
-    /// Sets the hint.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-}
-
-/// Formats as `file:line:column: severity: message`, which editors parse, with the hint on its own line.
-impl fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(file) = &self.file {
-            write!(f, "{file}:")?;
-            for number in [self.line, self.column].into_iter().flatten() {
-                write!(f, "{number}:")?;
-            }
-            write!(f, " ")?;
-        }
-        let severity = match self.severity {
-            Severity::Note => "note",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        };
-        write!(f, "{severity}: {}", self.message)?;
-        if let Some(cell) = self.cell {
-            write!(f, " (cell {cell})")?;
-        }
-        if let Some(hint) = &self.hint {
-            write!(f, "\nhint: {hint}")?;
-        }
-        Ok(())
-    }
-}
+pub use contents::{
+    Contents, Index, IndexClass, IndexOutput, IndexSection, IndexTarget, PlannedCourse,
+};
+pub(crate) use standing::{RunState, Running, Standing};
 
 /// The kind of work of an action, which is also the kind of its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -297,10 +143,13 @@ pub enum Event {
         /// How many actions the plan has.
         actions: u64,
     },
-    /// The course was planned anew, since its sources may have changed.
+    /// A watch planned the whole course. All diagnostics of the course follow before the run ends.
     Planned {
-        /// How many outputs the course has.
+        /// How many files the outputs are.
         outputs: u64,
+        /// What was planned; only in the process that planned it.
+        #[serde(skip)]
+        contents: Contents,
     },
     /// The work on an action begins, since it is neither fresh nor restorable.
     ActionStarted {
@@ -356,8 +205,9 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "is_zero")]
         not_made: u64,
     },
-    /// A message for the author.
-    Diagnostic(Diagnostic),
+    /// A message for the author. Those of an action precede its `ActionFinished`; actions with the same message all
+    /// report it.
+    Diagnostic(Reported),
     /// The run has ended.
     RunFinished {
         /// Number of the run in the store.
