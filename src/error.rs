@@ -10,8 +10,14 @@ use crate::diagnostic::{Diagnostic, Severity};
 pub enum ErrorKind {
     /// Wrong usage, configuration or course specification: exit code 2.
     Usage,
-    /// A failure of the system (a full disk, a read-only directory), or a bug of clm: exit code 3.
-    Internal,
+    /// A failure of the system that concerns one file or call: exit code 3.
+    System,
+    /// The file system of the outputs is full or read-only, so that no further output can be written: exit code 3.
+    Full,
+    /// The records cannot be read or written, so that no other work can continue: exit code 3.
+    Records,
+    /// A bug of clm: exit code 3.
+    Bug,
     /// Ctrl-C: exit code 130.
     Interrupted,
 }
@@ -25,8 +31,6 @@ pub struct Error {
     pub kind: ErrorKind,
     /// What is reported: at least one diagnostic, of which the first is the headline.
     pub diagnostics: Vec<Diagnostic>,
-    /// Whether no further output can be written, because the file system is full or read-only.
-    pub stops_all: bool,
 }
 
 /// The result of any function whose failure can end a command.
@@ -38,9 +42,14 @@ impl Error {
         Self::new(ErrorKind::Usage, message)
     }
 
-    /// Returns an error of the system or of clm itself.
+    /// Returns an error of the system.
     pub fn internal(message: impl Into<String>) -> Self {
-        Self::new(ErrorKind::Internal, message)
+        Self::new(ErrorKind::System, message)
+    }
+
+    /// Returns an error of the records.
+    pub fn records(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Records, message)
     }
 
     /// Returns the error for a command that the user interrupted.
@@ -59,7 +68,9 @@ impl Error {
         if let Some(hint) = io_hint(dir, what, error) {
             result = result.hint(hint);
         }
-        result.stops_all = stops_all(error);
+        if is_full(error) {
+            result.kind = ErrorKind::Full;
+        }
         result
     }
 
@@ -74,7 +85,7 @@ impl Error {
 
     /// Returns an error that only a bug in clm can cause, not the author.
     pub fn bug(message: impl Into<String>) -> Self {
-        Self::internal(message).hint(BUG_HINT)
+        Self::new(ErrorKind::Bug, message).hint(BUG_HINT)
     }
 
     /// Returns the error for diagnostics that were collected while reading the specification or the settings.
@@ -82,7 +93,6 @@ impl Error {
         Self {
             kind: ErrorKind::Usage,
             diagnostics,
-            stops_all: false,
         }
     }
 
@@ -90,7 +100,6 @@ impl Error {
         Self {
             kind,
             diagnostics: vec![Diagnostic::new(Severity::Error, message)],
-            stops_all: false,
         }
     }
 
@@ -119,18 +128,28 @@ impl Error {
         self
     }
 
+    /// Returns whether neither the author nor the user caused it.
+    pub fn is_internal(&self) -> bool {
+        !matches!(self.kind, ErrorKind::Usage | ErrorKind::Interrupted)
+    }
+
+    /// Returns whether no further output can be written.
+    pub fn stops_all(&self) -> bool {
+        matches!(self.kind, ErrorKind::Full | ErrorKind::Records)
+    }
+
     /// Returns the exit code of the process.
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             ErrorKind::Usage => 2,
-            ErrorKind::Internal => 3,
+            ErrorKind::System | ErrorKind::Full | ErrorKind::Records | ErrorKind::Bug => 3,
             ErrorKind::Interrupted => 130,
         }
     }
 }
 
 /// Returns whether an error means that the file system accepts no further data: it is full, or read-only.
-pub(crate) fn stops_all(error: &std::io::Error) -> bool {
+pub(crate) fn is_full(error: &std::io::Error) -> bool {
     use std::io::ErrorKind as Io;
     matches!(
         error.kind(),
@@ -203,7 +222,7 @@ fn by_number(dir: Dir, what: &str, number: i32) -> Option<&'static str> {
     match Errno::from_raw(number) {
         Errno::EMFILE | Errno::ENFILE => Some(MANY_FILES),
         Errno::EAGAIN if what.starts_with("start") => Some(MANY_PROCESSES),
-        Errno::ENOMEM => Some(MEMORY),
+        Errno::ENOMEM => Some(MEMORY_HINT),
         Errno::ENAMETOOLONG if dir == Dir::Output => {
             Some("shorten the name: it is made of the deck's title and the name of its section")
         }
@@ -217,7 +236,8 @@ fn by_number(dir: Dir, what: &str, number: i32) -> Option<&'static str> {
 const MANY_FILES: &str =
     "too many files are open: raise the limit with `ulimit -n 4096` and run the command again";
 const MANY_PROCESSES: &str = "the limit of processes is reached: end some, or raise it with `ulimit -u`, and run the command again";
-const MEMORY: &str =
+/// The hint when memory has run out.
+pub(crate) const MEMORY_HINT: &str =
     "memory has run out: close other programs, or build with fewer workers (`-j 1`)";
 
 /// Returns a hint about the failure of a program, by what it printed, or `None` if that is not about the system.
@@ -243,7 +263,7 @@ pub(crate) fn hint_in_text(text: &str) -> Option<&'static str> {
         ),
         (
             &["Cannot allocate memory", "insufficient memory", "ENOMEM"],
-            MEMORY,
+            MEMORY_HINT,
         ),
         (
             &["Permission denied", "EACCES"],

@@ -328,10 +328,9 @@ impl BuildArgs {
                 kind: match exit_code {
                     2 => ErrorKind::Usage,
                     130 => ErrorKind::Interrupted,
-                    _ => ErrorKind::Internal,
+                    _ => ErrorKind::System,
                 },
                 diagnostics,
-                stops_all: false,
             })),
             Ok(ClientBuilt::Refused(reason)) => alone(&reason),
             Err(error) => alone(error.message()),

@@ -1,6 +1,5 @@
 //! Reports what a build would do, and why: for `--check`, `--dry-run`, `clm explain` and editors. Makes nothing.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -84,25 +83,16 @@ impl Engine {
             settled,
             publisher,
         } = decided;
-        let mut told = HashSet::new();
-        let mut has_errors = false;
-        // As in a build: a diagnostic that several outputs of a deck share is reported once.
-        let mut tell = |diagnostics: &[Diagnostic]| {
-            let new = diagnostics
-                .iter()
-                .filter(|said| told.insert((*said).clone()));
-            let new: Vec<Diagnostic> = new.cloned().collect();
-            has_errors |= self.report(&new);
-        };
-        tell(&loaded.diagnostics);
+        let mut has_errors = self.report(None, &loaded.diagnostics);
         let selected = selected(&loaded.plan, options, decider, settled)?;
         let mut stale = Vec::new();
         let all = findings.iter().enumerate();
         for (index, finding) in all.filter(|(index, _)| selected[*index]) {
             let action = &loaded.plan.actions[index];
-            tell(&action.warnings);
             let description = finding.description();
-            tell(&description.diagnostics(index, recipes));
+            for diagnostics in [&*action.warnings, &description.diagnostics(index, recipes)] {
+                has_errors |= self.report(Some(&action.id), diagnostics);
+            }
             if description.state == "fresh" {
                 continue;
             }

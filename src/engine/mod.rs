@@ -42,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 use crate::course::layout::Selection;
 use crate::course::tree::{self, DiagramKind};
 use crate::course::{Names, RelPath};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Reported, Severity};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Contents, Counts, Event, Events};
@@ -440,10 +440,13 @@ impl Engine {
         (has_results || !had_results) && database_inode(&state_dir) == self.records
     }
 
-    fn report(&self, diagnostics: &[Diagnostic]) -> bool {
+    /// Reports diagnostics of an action, or of the course. Returns whether one of them is an error.
+    fn report(&self, action: Option<&Arc<str>>, diagnostics: &[Diagnostic]) -> bool {
         for diagnostic in diagnostics {
-            self.events
-                .emit(Event::Diagnostic(diagnostic.clone().into()));
+            self.events.emit(Event::Diagnostic(Reported {
+                action: action.cloned(),
+                diagnostic: diagnostic.clone(),
+            }));
         }
         diagnostics
             .iter()

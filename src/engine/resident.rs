@@ -378,13 +378,13 @@ impl<'e> Resident<'e> {
                 }
             }
             // The records were removed while they were used: the run is repeated with new ones.
-            Err(error) if error.kind == ErrorKind::Internal && !self.engine.has_records() => {
+            Err(error) if error.is_internal() && !self.engine.has_records() => {
                 tracing::debug!(%error, "the records are gone");
                 self.memory = None;
                 self.due.run = true;
             }
             Err(error) => {
-                if error.kind == ErrorKind::Internal {
+                if error.is_internal() {
                     // The cause, such as a full disk, may be temporary: the next change tries again, from what is on
                     // disk.
                     self.memory = None;
@@ -448,7 +448,7 @@ impl<'e> Resident<'e> {
             trigger,
             actions,
         });
-        self.engine.report(&error.diagnostics);
+        self.engine.report(None, &error.diagnostics);
         let counts = Counts::default();
         let _ = store.finish_run(
             run,

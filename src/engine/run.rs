@@ -142,7 +142,7 @@ impl Run<'_> {
                 Ok(again) => {
                     if again {
                         totals.rest = Rest::Unsteady;
-                        totals.has_errors |= self.engine.report(&[unsteady()]);
+                        totals.has_errors |= self.engine.report(None, &[unsteady()]);
                     }
                     break;
                 }
@@ -153,7 +153,7 @@ impl Run<'_> {
             }
         }
         if let Some(warning) = memory.publisher.take_replaced() {
-            self.engine.report(&[warning]);
+            self.engine.report(None, &[warning]);
         }
         let mut counts = count(&totals.statuses, totals.removed);
         counts.fresh += totals.untouched;
@@ -163,7 +163,7 @@ impl Run<'_> {
         let is_interrupted = totals.rest == Rest::Interrupted;
         if !is_interrupted {
             let missing = totals.missing_tools.borrow_mut().take();
-            totals.has_errors |= self.engine.report(&missing);
+            totals.has_errors |= self.engine.report(None, &missing);
         }
         let is_over = result.is_ok() || !self.cancel.is_cancelled();
         // A run that failed before `RunStarted` emits no `RunFinished` either.
@@ -267,7 +267,7 @@ impl Run<'_> {
         let said = self.also.iter().chain(&loaded.diagnostics);
         totals.has_errors = said.clone().any(|said| said.severity == Severity::Error);
         let said: Vec<Diagnostic> = said.cloned().collect();
-        engine.report(&said);
+        engine.report(None, &said);
         let session = Session {
             may_force: number == 0,
             postpones: self.is_only_run && number + 1 < ROUNDS,
@@ -313,10 +313,10 @@ impl Run<'_> {
         }
         totals.removed += self.clean_up(memory, &loaded, totals)?;
         if let Err(error) = self.write_manifests(&mut memory.publisher, &loaded, totals) {
-            if error.stops_all {
+            if error.stops_all() {
                 return Err(error);
             }
-            totals.has_errors |= engine.report(&error.diagnostics);
+            totals.has_errors |= engine.report(None, &error.diagnostics);
         }
         if self.options.is_ordinary() && !again && !totals.has_errors {
             memory.idle = Idle::of(&loaded, &memory.settled);
@@ -426,7 +426,7 @@ impl Run<'_> {
         let publisher = &mut memory.publisher;
         for dir in &loaded.empty_dirs {
             if let Err(error) = publisher.publish_dir(dir) {
-                totals.has_errors |= self.engine.report(&error.diagnostics);
+                totals.has_errors |= self.engine.report(None, &error.diagnostics);
             }
         }
         if loaded.is_incomplete {
@@ -441,7 +441,7 @@ impl Run<'_> {
             publisher.take_over(root, spec_name)?;
         }
         let (removed, warnings) = publisher.remove_others(&loaded.all_destinations)?;
-        totals.has_errors |= self.engine.report(&warnings);
+        totals.has_errors |= self.engine.report(None, &warnings);
         if self.is_whole() {
             manifest::remove_stale(course, publisher, &loaded.target_roots);
         }

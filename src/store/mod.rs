@@ -25,7 +25,7 @@ use rusqlite::Connection;
 
 use crate::clock::now_ms;
 use crate::diagnostic::Diagnostic;
-use crate::error::{Dir, Error, hint_in_text, io_hint};
+use crate::error::{Dir, Error, MEMORY_HINT, io_hint};
 use crate::parallel::lock;
 use crate::private;
 
@@ -47,14 +47,14 @@ pub enum StoreError {
     #[error("the database of clm cannot be used: {0}")]
     Sqlite(#[from] rusqlite::Error),
     /// The file system failed.
-    #[error("cannot {what} `{path}`: {error}")]
+    #[error("cannot {what} `{path}`: {source}")]
     Io {
         /// The operation that failed.
         what: &'static str,
         /// The file.
         path: PathBuf,
         /// The cause.
-        error: std::io::Error,
+        source: std::io::Error,
     },
     /// The database was written by a newer clm.
     #[error("`{path}` was written by a newer clm (its format is {found}, this one knows {known})")]
@@ -66,9 +66,18 @@ pub enum StoreError {
         /// The newest format version that this program supports.
         known: i64,
     },
-    /// A write was not committed, or the writer thread is gone.
+    /// A write was not committed. The cause is shared by all writes of a transaction.
     #[error("the database of clm cannot be written: {0}")]
-    Writer(String),
+    Write(#[source] Arc<rusqlite::Error>),
+    /// A write was not committed, since another one of the same transaction failed.
+    #[error("the database of clm cannot be written: another write failed")]
+    RolledBack,
+    /// The writer thread cannot be started.
+    #[error("the database of clm cannot be written: {0}")]
+    Thread(#[source] std::io::Error),
+    /// The writer thread has ended.
+    #[error("the database of clm cannot be written: its writer has ended")]
+    WriterEnded,
     /// A record cannot be parsed.
     #[error("a record in the database of clm is damaged: {0}")]
     Damaged(String),
@@ -78,95 +87,67 @@ pub enum StoreError {
 pub(crate) type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 impl StoreError {
-    fn io(what: &'static str, path: &Path, error: std::io::Error) -> Self {
+    fn io(what: &'static str, path: &Path, source: std::io::Error) -> Self {
         Self::Io {
             what,
             path: path.to_path_buf(),
-            error,
+            source,
         }
     }
 
-    fn is_full(&self) -> bool {
+    fn sqlite(&self) -> Option<&rusqlite::Error> {
         match self {
-            Self::Writer(reason) => reason.contains("disk is full"),
-            Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
-            _ => false,
+            Self::Sqlite(error) => Some(error),
+            Self::Write(error) => Some(error),
+            _ => None,
         }
     }
 
     /// Returns advice for the user, depending on the cause.
     fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::Io { what, error, .. } => return io_hint(Dir::State, what, error),
-            Self::Newer { .. } => {
+        use rusqlite::ErrorCode as Code;
+        let code = self.sqlite().and_then(rusqlite::Error::sqlite_error_code);
+        let hint = match (self, code) {
+            (Self::Io { what, source, .. }, _) => return io_hint(Dir::State, what, source),
+            (Self::Thread(error), _) => return io_hint(Dir::State, "start a thread", error),
+            (Self::Newer { .. }, _) => {
                 "update clm, or remove the database: outputs and sources are not touched by that"
-            }
-            _ if self.is_full() => {
-                "free some space there and run the command again: finished work stays in the cache"
-            }
-            _ if self.cannot_be_opened() => {
-                "make the directory of the records writable for you, or choose another one with the variable \
-                 CLM_STATE_DIR; if it is, too many files are open (`ulimit -n`)"
-            }
-            _ if self.is_read_only() => {
-                "make the directory of the records writable for you, or choose another one with the variable CLM_STATE_DIR"
             }
             _ if self.is_damage() => {
                 "run the command again: it makes a new database; outputs and sources are not touched by that"
             }
-            _ if self.says("locked") => {
+            (_, Some(Code::DiskFull)) => {
+                "free some space there and run the command again: finished work stays in the cache"
+            }
+            (_, Some(Code::CannotOpen)) => {
+                "make the directory of the records writable for you, or choose another one with the variable \
+                 CLM_STATE_DIR; if it is, too many files are open (`ulimit -n`)"
+            }
+            (_, Some(Code::ReadOnly | Code::PermissionDenied)) => {
+                "make the directory of the records writable for you, or choose another one with the variable CLM_STATE_DIR"
+            }
+            (_, Some(Code::DatabaseBusy | Code::DatabaseLocked)) => {
                 "another program writes to the database: `clm status` shows who; run the command again when it is done"
             }
-            _ if self.says("disk I/O error") => {
+            (_, Some(Code::SystemIoFailure)) => {
                 "the disk or the network gave an error: check them, or choose another directory with the variable CLM_STATE_DIR"
             }
-            Self::Writer(reason) => return hint_in_text(reason).map(str::to_owned),
+            (_, Some(Code::OutOfMemory)) => MEMORY_HINT,
             _ => return None,
         };
         Some(hint.to_owned())
     }
 
-    /// Returns whether the message of SQLite contains these words.
-    fn says(&self, words: &str) -> bool {
-        match self {
-            Self::Writer(reason) => reason.contains(words),
-            Self::Sqlite(error) => error.to_string().contains(words),
-            _ => false,
-        }
-    }
-
-    fn cannot_be_opened(&self) -> bool {
-        self.says("unable to open")
-    }
-
     /// Returns whether the database is damaged. It is then set aside and recreated when the store is next opened.
     pub fn is_damage(&self) -> bool {
-        match self {
-            Self::Damaged(_) => true,
-            Self::Sqlite(error) => schema::is_corrupt(error),
-            Self::Writer(reason) => schema::is_strange(reason),
-            _ => false,
-        }
-    }
-
-    fn is_read_only(&self) -> bool {
-        match self {
-            Self::Writer(reason) => reason.contains("readonly"),
-            Self::Sqlite(error) => matches!(
-                error.sqlite_error_code(),
-                Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::PermissionDenied)
-            ),
-            _ => false,
-        }
+        matches!(self, Self::Damaged(_)) || self.sqlite().is_some_and(schema::is_corrupt)
     }
 }
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let hint = error.hint();
-        let mut result = Self::internal(error.to_string());
-        // Without records no other work can continue.
-        result.stops_all = true;
+        let result = Self::records(error.to_string());
         match hint {
             Some(hint) => result.hint(hint),
             None => result,
@@ -215,7 +196,7 @@ impl Store {
         let thread = std::thread::Builder::new()
             .name("clm-store".to_owned())
             .spawn(move || waiting.serve(&receiver))
-            .map_err(|error| StoreError::Writer(error.to_string()))?;
+            .map_err(StoreError::Thread)?;
         let store = Self(Arc::new(Inner {
             blobs: dir.join("blobs"),
             database,
@@ -260,17 +241,17 @@ impl Store {
         let (sender, receiver): (SyncSender<Result<T>>, Receiver<Result<T>>) = sync_channel(1);
         let job: Write = Box::new(move |connection| {
             let result = connection
-                .map_err(StoreError::Writer)
+                .map_err(StoreError::Write)
                 .and_then(|connection| in_savepoint(connection, write));
             Box::new(move |committed| {
-                let result = committed.map_err(StoreError::Writer).and(result);
+                let result = result.and_then(|value| committed.map(|()| value));
                 // The caller may have gone away; the write is still committed.
                 let _ = sender.send(result);
             })
         });
-        let gone = || StoreError::Writer("its writer has ended".to_owned());
-        self.send(job).ok_or_else(gone)?;
-        self.noting_damage(receiver.recv().map_err(|_| gone())?)
+        self.send(job).ok_or(StoreError::WriterEnded)?;
+        let result = receiver.recv().map_err(|_| StoreError::WriterEnded)?;
+        self.noting_damage(result)
     }
 
     /// Runs a write on the writer thread, after the writes before it, without waiting for it. Only for data that can be
@@ -278,10 +259,10 @@ impl Store {
     fn write_later(&self, write: impl FnOnce(&Connection) -> Result<()> + Send + 'static) {
         let job: Write = Box::new(move |connection| {
             let result = connection
-                .map_err(StoreError::Writer)
+                .map_err(StoreError::Write)
                 .and_then(|connection| in_savepoint(connection, write));
             Box::new(move |committed| {
-                if let Err(error) = committed.map_err(StoreError::Writer).and(result) {
+                if let Err(error) = result.and(committed) {
                     tracing::warn!(%error, "something is not in the records");
                 }
             })

@@ -389,37 +389,27 @@ fn check_shape(connection: &Connection) -> Result<()> {
     )))
 }
 
-/// Parts of error messages about a database whose tables are not clm's, or were changed.
-const STRANGE: &[&str] = &[
-    "no such table",
-    "no such column",
-    "has no column named",
-    "no such index",
-    "already exists",
-    "duplicate column name",
-    "does not match any PRIMARY KEY or UNIQUE constraint",
-    "datatype mismatch",
-    "malformed",
-    "not a database",
-];
-
-/// Returns whether an error message means that the file is not a sound database of clm.
-pub(super) fn is_strange(text: &str) -> bool {
-    STRANGE.iter().any(|sign| text.contains(sign))
-}
-
 /// Returns whether an error means that the file is not a sound database of clm. This includes missing tables or
 /// columns, and existing tables in a database whose version says that it is empty.
 pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
-    matches!(
-        error,
-        rusqlite::Error::InvalidColumnType(..)
-            | rusqlite::Error::FromSqlConversionFailure(..)
-            | rusqlite::Error::IntegralValueOutOfRange(..)
-    ) || matches!(
-        error.sqlite_error_code(),
-        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
-    ) || is_strange(&error.to_string())
+    use rusqlite::{Error, ErrorCode as Code, ffi};
+    match error {
+        Error::InvalidColumnType(..)
+        | Error::FromSqlConversionFailure(..)
+        | Error::IntegralValueOutOfRange(..)
+        | Error::SqlInputError { .. } => true,
+        Error::SqliteFailure(cause, _) => {
+            // The statements are constants, so one that cannot be prepared does not fit the tables.
+            let is_misfit = cause.extended_code == ffi::SQLITE_ERROR;
+            let codes = [
+                Code::DatabaseCorrupt,
+                Code::NotADatabase,
+                Code::TypeMismatch,
+            ];
+            is_misfit || codes.contains(&cause.code)
+        }
+        _ => false,
+    }
 }
 
 /// Renames the database and its companions to `clm.db.corrupt-N`.

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -15,9 +15,11 @@ use super::{Result, StoreError, lock};
 const GROUP: usize = 256;
 
 /// Reports to the caller of a write whether it was committed.
-pub(super) type Reply = Box<dyn FnOnce(std::result::Result<(), String>) + Send>;
+pub(super) type Reply = Box<dyn FnOnce(Result<()>) + Send>;
 /// A write; called with the open transaction, or with the reason why there is none.
-pub(super) type Write = Box<dyn FnOnce(std::result::Result<&Connection, String>) -> Reply + Send>;
+pub(super) type Write = Box<dyn FnOnce(Result<&Connection, Arc<rusqlite::Error>>) -> Reply + Send>;
+/// Why writes were not committed; `None` if SQLite rolled the transaction back because of one of them.
+type NotCommitted = Option<Arc<rusqlite::Error>>;
 
 /// The connection for writing.
 pub(super) struct Writer {
@@ -60,7 +62,11 @@ impl Writer {
             let (replies, committed) = self.commit_group(first, receiver);
             let count = replies.len();
             for reply in replies {
-                reply(committed.clone());
+                reply(
+                    committed
+                        .clone()
+                        .map_err(|cause| cause.map_or(StoreError::RolledBack, StoreError::Write)),
+                );
             }
             // After all replies: callers with an early reply would otherwise write their next changes one by one.
             self.waiting.fetch_sub(count, Ordering::SeqCst);
@@ -72,22 +78,25 @@ impl Writer {
         &self,
         first: Write,
         receiver: &Receiver<Write>,
-    ) -> (Vec<Reply>, std::result::Result<(), String>) {
+    ) -> (Vec<Reply>, Result<(), NotCommitted>) {
         let connection = lock(&self.connection);
         let transaction = match self.turn.begin(&connection) {
             Ok(transaction) => transaction,
-            Err(error) => return (vec![first(Err(error.to_string()))], Ok(())),
+            Err(error) => return (vec![first(Err(Arc::new(error)))], Ok(())),
         };
         let mut replies = vec![first(Ok(&transaction))];
-        // A transaction that SQLite has rolled back takes no more writes; the commit below returns the reason.
+        // A transaction that SQLite has rolled back takes no more writes.
         while replies.len() < GROUP && !transaction.is_autocommit() {
             match receiver.try_recv() {
                 Ok(write) => replies.push(write(Ok(&transaction))),
                 Err(_) => break,
             }
         }
-        let committed = transaction.commit().map_err(|error| error.to_string());
-        (replies, committed)
+        if transaction.is_autocommit() {
+            return (replies, Err(None));
+        }
+        let committed = transaction.commit();
+        (replies, committed.map_err(|error| Some(Arc::new(error))))
     }
 
     /// Runs a write as a transaction of its own.
@@ -96,7 +105,7 @@ impl Writer {
         connection: &Connection,
         write: impl FnOnce(&Connection) -> Result<T>,
     ) -> Result<T> {
-        let failed = |error: rusqlite::Error| StoreError::Writer(error.to_string());
+        let failed = |error: rusqlite::Error| StoreError::Write(Arc::new(error));
         let transaction = self.turn.begin(connection).map_err(failed)?;
         // Dropping it rolls it back.
         let value = write(&transaction)?;

@@ -93,6 +93,14 @@ pub enum WorkerError {
         /// What is wrong with the answer.
         reason: String,
     },
+    /// The answer lacks an output of the request. Retried on a new process.
+    #[error("{what} did not make `{output}`")]
+    NoOutput {
+        /// The tool.
+        what: String,
+        /// The name of the output.
+        output: String,
+    },
     /// The process had ended before it worked on the request, or was killed because of another request. The pool itself
     /// retries this, since the request is not the cause.
     #[error("{what} ended while it was busy with another source")]

@@ -195,9 +195,9 @@ impl Execution<'_, '_> {
             .iter()
             .find(|output| !results.iter().any(|(name, _)| **name == *output.name));
         if let Some(missing) = missing {
-            let error = WorkerError::Garbage {
+            let error = WorkerError::NoOutput {
                 what: action.kind.name().to_owned(),
-                reason: format!("`{}` was not made", missing.name),
+                output: missing.name.to_string(),
             };
             return self.broke(running, &error);
         }
@@ -450,7 +450,7 @@ fn hint(error: &WorkerError) -> Option<String> {
         WorkerError::Start { reason, .. } => {
             of_system(reason).or_else(|| Some("run `clm doctor` to test the renderers".to_owned()))
         }
-        WorkerError::Garbage { .. } => Some(
+        WorkerError::Garbage { .. } | WorkerError::NoOutput { .. } => Some(
             "run `clm doctor` to test the renderers; if all work, this is a bug in clm: please report it with this message"
                 .to_owned(),
         ),

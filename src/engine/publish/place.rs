@@ -31,7 +31,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// Converts an error about one output. An error that stops all outputs is returned.
     pub(super) fn of(action: &Arc<str>, error: Error) -> Result<Self> {
-        if error.stops_all {
+        if error.stops_all() {
             return Err(error);
         }
         let mut diagnostics = error.diagnostics.into_iter();

@@ -198,7 +198,7 @@ impl Publisher {
             Content::Blob => return Ok(self.store.copy_to(&output.digest, path)?),
             Content::File(source) => {
                 match files::copy_with_time(source, path) {
-                    Err(error) if error::stops_all(&error) => {
+                    Err(error) if error::is_full(&error) => {
                         return Err(Error::io_in(Dir::State, "write", path, &error));
                     }
                     Err(_) if !source.is_file() => return Ok(false),

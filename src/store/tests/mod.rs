@@ -448,3 +448,82 @@ fn writes_of_others_are_noticed_and_own_ones_are_not() {
     drop(other);
     assert_eq!(store.version_of_others().unwrap(), after);
 }
+
+#[test]
+fn the_cause_of_a_failed_write_is_known_and_has_its_hint() {
+    use rusqlite::ffi;
+    use std::error::Error as _;
+    let failure = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+    let hints = [
+        (ffi::SQLITE_FULL, "free some space"),
+        (ffi::SQLITE_CANTOPEN, "writable for you"),
+        (ffi::SQLITE_READONLY, "writable for you"),
+        (ffi::SQLITE_BUSY, "another program writes"),
+        (ffi::SQLITE_IOERR, "gave an error"),
+        (ffi::SQLITE_NOMEM, "memory has run out"),
+        (ffi::SQLITE_CORRUPT, "makes a new database"),
+        (ffi::SQLITE_NOTADB, "makes a new database"),
+        (ffi::SQLITE_MISMATCH, "makes a new database"),
+    ];
+    for (code, expected) in hints {
+        for error in [
+            StoreError::Sqlite(failure(code)),
+            StoreError::Write(Arc::new(failure(code))),
+        ] {
+            assert!(error.source().is_some());
+            let is_damage = expected == "makes a new database";
+            assert_eq!(error.is_damage(), is_damage, "{error}");
+            let error = Error::from(error);
+            let hint = error.diagnostics[0].hint.as_deref().unwrap_or_default();
+            assert!(hint.contains(expected), "{code}: {hint}");
+            assert!(error.stops_all());
+        }
+    }
+}
+
+#[test]
+fn tables_of_another_program_are_damage() {
+    let (dir, store) = store();
+    drop(store);
+    let connection = rusqlite::Connection::open(dir.path().join("clm.db")).unwrap();
+    for statement in [
+        "SELECT x FROM runs",
+        "SELECT x FROM no_such_table",
+        "INSERT INTO runs (no_such_column) VALUES (1)",
+        "INSERT INTO runs (id) VALUES (1) ON CONFLICT (started_ms) DO NOTHING",
+        "CREATE TABLE runs (x)",
+        "CREATE INDEX i ON runs (no_such_column)",
+    ] {
+        let error = connection.execute(statement, []).unwrap_err();
+        assert!(schema::is_corrupt(&error), "{statement}: {error:?}");
+    }
+}
+
+#[test]
+fn writes_of_a_transaction_that_was_rolled_back_are_reported_with_the_cause() {
+    let (_dir, store) = store();
+    let connection = store.0.writer.alone().unwrap();
+    // The writer thread waits for the connection, so all writes come into one transaction.
+    let write = |sql: &'static str| {
+        let store = store.clone();
+        std::thread::spawn(move || {
+            store.write(move |connection| Ok(connection.execute_batch(sql)?))
+        })
+    };
+    let before = write("UPDATE runs SET reason = 'x'");
+    while store.0.writer.waiting.load(Ordering::SeqCst) < 1 {
+        std::thread::yield_now();
+    }
+    let failed = write("ROLLBACK; SELECT x FROM no_such_table");
+    while store.0.writer.waiting.load(Ordering::SeqCst) < 2 {
+        std::thread::yield_now();
+    }
+    // It is counted and sent under one lock.
+    drop(lock(&store.0.sender));
+    drop(connection);
+    let before = before.join().unwrap().unwrap_err();
+    assert!(matches!(before, StoreError::RolledBack), "{before:?}");
+    let failed = failed.join().unwrap().unwrap_err();
+    assert!(matches!(failed, StoreError::Sqlite(_)), "{failed:?}");
+    assert!(store.settle().is_ok());
+}
