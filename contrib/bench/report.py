@@ -157,7 +157,7 @@ def _cell(one: dict | None) -> str:
     if "wall" not in one:
         return "failed"
     mark = "" if one.get("quiet", True) else "~"
-    ratio = f" ({one['ratio']:.2g}x)" if "ratio" in one else ""
+    ratio = f" ({_ratio(one['ratio'])}x)" if "ratio" in one else ""
     failures = f", {one['failures']} failed" if "failures" in one else ""
     return f"{mark}{_time(one['wall'])}{ratio}{failures}"
 
@@ -277,6 +277,11 @@ def _commands(commands: dict[str, str]) -> list[str]:
 
 def _time(seconds: float) -> str:
     return f"{seconds:.1f}" if seconds >= 10 else f"{seconds:.2f}" if seconds >= 1 else f"{seconds:.3f}"
+
+
+def _ratio(ratio: float) -> str:
+    """Two digits, and never a power of ten: 830, not 8.3e+02."""
+    return f"{float(f'{ratio:.2g}'):g}"
 
 
 def _ms(seconds: float | None) -> str:

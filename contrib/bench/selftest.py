@@ -89,7 +89,7 @@ class ReportTest(unittest.TestCase):
         for line in [
             "- 2026-01-02 03:00 to 2026-01-02 03:08 (UTC)",
             "| cold build | 17.4 | ~14.9 (0.85x) |  | failed |",
-            "| nothing to do | 0.013 |  | 0.023 (1.7x) | 10.8 (8.1e+02x) |",
+            "| nothing to do | 0.013 |  | 0.023 (1.7x) | 10.8 (810x) |",
             "| cold build, clm | 3 | 17.4 (17.4 - 18.3) | 34.88 | 10 | 20 | 0.00 |",
             "| cold build of 10 topics: first output | 30.0 | 1 |",
             "The daemon has 22 MB at its most and 21.2 MB at rest, then with its workers 299 MB.",
