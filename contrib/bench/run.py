@@ -2,10 +2,12 @@
 """Measures clm, beside CLM (the Python tool), ninja, a bare stat, and the limit that the renderers set.
 
     run.py all --clm target/release/clm --out /tmp/results [--python-clm VENV/bin/clm] [--ninja PROGRAM]
-    run.py report --out /tmp/results
+    run.py report [--check] [--out /tmp/results]
 
 `all` measures part by part and writes a JSON file for each; a part that has one is skipped, so that an interrupted run
-goes on where it was. `--parts` chooses parts, `--again` measures them once more. See README.md for what is measured.
+goes on where it was. `--parts` chooses parts, `--again` measures them once more. `report` writes RESULTS.md, the plots
+and the blocks of figures in documents: of the files in --out, or else of the `results.json` that is stored here. See
+README.md for what is measured.
 """
 
 from __future__ import annotations
@@ -27,9 +29,10 @@ import latency
 import machine
 import measure
 import micro
+import publish
 import queues
 import racy
-import report
+import results
 import scenarios
 import starting
 
@@ -49,16 +52,18 @@ class Part:
 
 def main() -> int:
     """Runs the command line."""
-    arguments = command_line().parse_args()
+    options = command_line()
+    arguments = options.parse_args()
+    if arguments.what == "report":
+        return make_report(arguments.out, arguments.results, arguments.check)
+    if not arguments.out or arguments.check:
+        options.error("`--out` is needed" if not arguments.out else "`--check` is for `report`")
     if arguments.what == "list":
         for part in parts_of(arguments, None):
             print(f"{part.name:28} at most about {part.budget:.0f} s of rounds")
         return 0
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    if arguments.what == "report":
-        report.write(out, arguments.results)
-        return 0
     arguments.work = (arguments.work or out / "work").resolve()
     arguments.work.mkdir(parents=True, exist_ok=True)
     os.chdir(arguments.work)
@@ -74,10 +79,33 @@ def main() -> int:
             say(f"== {part.name}: measured before")
         elif not measure_part(part, file, arguments):
             failed.append(part.name)
-    report.write(out, arguments.results)
     if failed:
         say(f"failed: {', '.join(failed)}")
-    return 1 if failed else 0
+    return max(make_report(out, arguments.results, False), 1 if failed else 0)
+
+
+def make_report(out: Path | None, directory: Path | None, check: bool) -> int:
+    """Writes the report of a measurement in `out`, or of the results that are stored; or says which files differ."""
+    directory = directory or out or publish.PROJECT / publish.STORED
+    try:
+        found = results.collect(out) if out else results.load(directory / results.FILE)
+        texts = publish.files(found, directory)
+        if check:
+            differing = publish.differing(texts)
+            for file in differing:
+                say(f"{shown(file)} is not what `contrib/bench/run.py report` writes")
+            return 1 if differing else 0
+        directory.mkdir(parents=True, exist_ok=True)
+        publish.write(texts)
+    except results.Problem as problem:
+        say(f"no report: {problem}")
+        return 1
+    return 0
+
+
+def shown(file: Path) -> Path:
+    """A file's path within the project, if it is there."""
+    return file.relative_to(publish.PROJECT) if file.is_relative_to(publish.PROJECT) else file
 
 
 def measure_part(part: Part, file: Path, arguments: argparse.Namespace) -> bool:
@@ -182,8 +210,9 @@ def command_line() -> argparse.ArgumentParser:
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     tools = Path(os.environ.get("CLM_TOOLS_DIR") or Path(data) / "clm" / "tools")
     absolute = {"type": lambda text: Path(text).absolute()}
-    options.add_argument("--out", **absolute, required=True, help="where results go, a file a part")
-    options.add_argument("--results", **absolute, help="where RESULTS.md and the plots go; default: --out")
+    options.add_argument("--out", **absolute, help="where results go, a file a part")
+    options.add_argument("--results", **absolute, help="where the report goes; default: --out, else its place here")
+    options.add_argument("--check", action="store_true", help="for `report`: write nothing; exit code 1 if a file differs")
     options.add_argument("--work", **absolute, help="where courses are built; default: `work` in --out")
     options.add_argument("--clm", **absolute, default=Path("target/release/clm").absolute())
     options.add_argument("--tools", **absolute, default=tools, help="what `clm setup` installed")
