@@ -9,7 +9,7 @@ use clm::testing::digest::Stamp;
 use clm::testing::events::{Event, Status};
 
 use crate::support::courses::{DATA, ONLY_DECK as DECK, one_deck, without_pages};
-use crate::support::{Course, Ran, ran};
+use crate::support::{Course, Ran, Watching, ran};
 
 const COPY: &str = "output/shared/course-en/Slides/Notebooks/Completed/Part/data/numbers.csv";
 const MANIFEST: &str = "output/shared/.clm-manifest.json";
@@ -442,6 +442,46 @@ fn a_build_after_an_edit_looks_only_at_what_it_touches() {
     assert_eq!(told(&ran).len() as u64, count_of_actions(&course));
     assert!(course.read(COPY).starts_with("16"));
     assert!(by_checkpoint(&course, &[]));
+}
+
+/// A watch knows what the build before it knew, and the build after it knows what the watch knew.
+#[test]
+fn a_watch_begins_with_the_checkpoint_and_ends_with_one() {
+    let course = up_to_date();
+    let all = count_of_actions(&course);
+    course.write(DATA, "14\n20\n30\n");
+    std::fs::remove_file(
+        course.path("output/shared/course-en/Slides/Notebooks/Completed/Part/01 One.ipynb"),
+    )
+    .unwrap();
+    let watching = Watching::start(&course, &[]);
+    let run = watching.run();
+    let mut made = run.sources();
+    made.sort_unstable();
+    assert_eq!(made, [DATA, DECK]);
+    // The first run reports the whole course, and its warnings.
+    let fresh = run.finished(Status::Fresh).len();
+    assert_eq!((fresh + made.len()) as u64, all);
+    assert_eq!(run.counts().made() + run.counts().fresh, all);
+    assert!(run.warns("nowhere"));
+    assert!(course.read(COPY).starts_with("14"));
+
+    course.edit(DECK, "x = 1", "x = 2");
+    watching.run_until(|run| run.sources().contains(&DECK));
+    course.write(DATA, "15\n20\n30\n");
+    watching.run_until(|run| run.sources().contains(&DATA));
+    watching.until_settled(&course);
+    // Ends it.
+    drop(watching);
+    let edited = checkpoints(&course);
+    assert!(by_checkpoint(&course, &[]));
+    assert_eq!(checkpoints(&course), edited);
+    assert!(course.read(COPY).starts_with("15"));
+    // An output that others changed while nobody watched is made again.
+    course.write(COPY, "99\n");
+    let watching = Watching::start(&course, &[]);
+    assert_eq!(watching.run().sources(), [DATA]);
+    assert!(course.read(COPY).starts_with("15"));
 }
 
 /// How many actions the course has, by a build that has nothing to do.

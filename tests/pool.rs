@@ -251,10 +251,10 @@ async fn a_request_that_waits_for_a_slot_can_be_cancelled() {
 #[tokio::test]
 async fn a_dropped_request_leaves_nothing_behind() {
     let lab = Lab::new(&[], |_| {});
-    let run = lab.run(1, "fake: children");
-    tokio::time::timeout(Duration::from_millis(400), run)
-        .await
-        .unwrap_err();
+    tokio::select! {
+        result = lab.run(1, "fake: children") => panic!("{result:?}"),
+        has_begun = eventually(|| !lab.logged("child").is_empty()) => assert!(has_begun),
+    }
     let child: u32 = lab.logged("child")[0]
         .strip_prefix("child ")
         .and_then(|pid| pid.parse().ok())
@@ -283,6 +283,8 @@ async fn a_neighbour_of_a_hanging_request_is_moved_to_a_new_process() {
     });
     let hanging = lab.run(1, "fake: hang");
     let innocent = async {
+        // The limit of a request begins when its process has been started and gets it.
+        assert!(eventually(|| lab.logged("work").len() == 1).await);
         tokio::time::sleep(Duration::from_millis(600)).await;
         lab.run(2, "fake: slow 800").await
     };

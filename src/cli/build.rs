@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -124,7 +125,7 @@ fn run_for(
     if let Some(workers) = &args.make.workers {
         course.settings.workers.override_with(workers);
     }
-    let specified = course.specification()?;
+    let specified = Arc::new(course.specification()?);
     let context = session::tools_context(&course, specified.spec.kernel_python.as_deref());
     if args.setup {
         setup::install_for(&course, &specified, &context)?;
@@ -160,7 +161,7 @@ fn run_for(
         Ok(true) => Ok(Ended::Built { has_errors: false }),
         Ok(false) => match args.by_daemon(&course, &context, &options, &events) {
             Some(result) => result,
-            None => args.alone(course, &specified, &context, &options, &events),
+            None => args.alone(course, specified, &context, options, &events),
         },
     };
     let result = result.or_else(|error| match &saved {
@@ -207,8 +208,8 @@ enum Ended {
 /// Builds until it is done or the user presses Ctrl-C.
 fn build(
     engine: &Engine,
-    specified: &Specified,
-    options: &BuildOptions,
+    specified: Arc<Specified>,
+    options: BuildOptions,
     changed: Option<Changed>,
     cancel: &CancellationToken,
 ) -> Result<engine::Built> {
@@ -341,16 +342,16 @@ impl BuildArgs {
     fn alone(
         &self,
         course: Course,
-        specified: &Specified,
+        specified: Arc<Specified>,
         context: &tools::Context,
-        options: &BuildOptions,
+        options: BuildOptions,
         events: &Events,
     ) -> Result<Ended> {
         let renderers = session::renderers(&course, context)?;
         let only_looks = self.check || self.dry_run;
         let mut changed = None;
         if !only_looks && matches!(options.force, Force::Nothing) {
-            let checkpoint = Checkpoint::new(&course, specified, &renderers);
+            let checkpoint = Checkpoint::new(&course, &specified, &renderers);
             if options.is_ordinary() {
                 match checkpoint.compare(&options.trigger, events) {
                     Comparison::UpToDate => return Ok(Ended::Built { has_errors: false }),
@@ -373,7 +374,7 @@ impl BuildArgs {
             cancel.clone(),
         )?;
         if only_looks {
-            return Ok(Ended::Checked(engine.check(options)?));
+            return Ok(Ended::Checked(engine.check(&options)?));
         }
         let built = build(&engine, specified, options, changed, &cancel)?;
         Ok(Ended::Built {

@@ -8,7 +8,7 @@ use console::{Key, Term};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::resident::Ask;
+use crate::engine::driver::Ask;
 use crate::parallel::lock;
 use crate::private;
 

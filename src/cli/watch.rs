@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Place;
 use crate::daemon::{Daemon, DaemonLock, Hub, MakeEngine, Sink};
 use crate::engine::BuildOptions;
-use crate::engine::resident::WATCH_TRIGGER;
+use crate::engine::driver::WATCH_TRIGGER;
 use crate::error::{Error, Result};
 use crate::events::{Event, Events};
 use crate::parallel;

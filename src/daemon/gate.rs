@@ -2,7 +2,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::engine::resident::Ask;
+use crate::engine::driver::Ask;
 use crate::error::{Error, Result};
 use crate::watch::{ChangeSet, Watcher};
 

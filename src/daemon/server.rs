@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::digest::Digest;
 use crate::engine::BuildOptions;
-use crate::engine::resident::Ask;
+use crate::engine::driver::Ask;
 use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::watch::{Hold, Watcher};

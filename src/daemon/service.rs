@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::engine::resident::{Ask, Left, Resident};
+use crate::engine::driver::{Ask, Driver, Ending};
 use crate::engine::{BuildOptions, Engine, OwnFiles};
 use crate::error::Result;
 use crate::events::{Event, Events};
@@ -113,12 +113,12 @@ impl Daemon {
         asked: &mut mpsc::UnboundedReceiver<Ask>,
         own_files: &OwnFiles,
     ) -> Next {
-        let mut resident = Resident::new(engine, self.options.clone(), self.poll);
+        let mut driver = Driver::new(engine, self.options.clone(), self.poll);
         let next = loop {
-            match resident.serve(asked).await {
-                Left::Done => break Next::End,
-                Left::Moved => break Next::Reopen,
-                Left::Reload => match self.engine(own_files) {
+            match driver.serve(asked).await {
+                Ending::Done => break Next::End,
+                Ending::Moved => break Next::Reopen,
+                Ending::Reload => match self.engine(own_files) {
                     Ok(next) => break Next::Engine(Box::new(next)),
                     // The old settings remain in force until the new ones are valid.
                     Err(error) => {
@@ -129,7 +129,7 @@ impl Daemon {
                 },
             }
         };
-        resident.end().await;
+        driver.end(matches!(next, Next::End)).await;
         next
     }
 

@@ -1,4 +1,4 @@
-//! Finds outputs that other programs touched while a resident engine relied on them. They are reported by the output
+//! Finds outputs that other programs touched while a watch relied on them. They are reported by the output
 //! watch, so that not every build has to stat all outputs.
 
 use std::collections::{BTreeSet, HashSet};

@@ -7,6 +7,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod course;
 pub(crate) mod decide;
 mod directory;
+pub(crate) mod driver;
 mod early;
 mod execute;
 pub(crate) mod explain;
@@ -18,7 +19,6 @@ mod manifest;
 mod memory;
 mod publish;
 mod recalled;
-pub(crate) mod resident;
 mod restless;
 mod run;
 mod scan;
@@ -40,7 +40,6 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::course::layout::Selection;
-use crate::course::tree::{self, DiagramKind};
 use crate::course::{Names, RelPath};
 use crate::diagnostic::{Diagnostic, Reported, Severity};
 use crate::digest::Digest;
@@ -57,6 +56,7 @@ pub(crate) use check::Checked;
 use checkpoint::{Changed, Checkpoint, KnownNames, Parts, Resumed};
 use course::{Course, Specified};
 use decide::Force;
+use driver::Driver;
 use execute::InFlight;
 use index::{LazyIndex, WholePlan};
 use load::Loaded;
@@ -65,7 +65,6 @@ pub(crate) use publish::OwnFiles;
 use publish::Publisher;
 use recalled::Recalled;
 use restless::Restless;
-use run::Run;
 use settled::Settled;
 use sources::Sources;
 use staging::Staging;
@@ -128,20 +127,6 @@ pub(crate) struct Engine {
 
 /// Receives what the plan was made of, when that may have changed: changes of other files do not matter.
 pub(crate) type OnInputs = Arc<dyn Fn(Inputs) + Send + Sync>;
-
-/// Returns the kinds of workers that changed diagrams will need. They follow from the file names, before anything is
-/// planned.
-fn renderers_of<'c>(
-    changed: &'c Changed,
-    root: &'c std::path::Path,
-) -> impl Iterator<Item = ActionKind> + 'c {
-    let there = changed.paths.iter().filter(|path| path.is_file());
-    let sources = there.filter_map(|path| RelPath::below(root, path));
-    sources.filter_map(|path| match tree::diagram_kind(&path)? {
-        DiagramKind::Plantuml => Some(ActionKind::Plantuml),
-        DiagramKind::Drawio => Some(ActionKind::Drawio),
-    })
-}
 
 impl BuildOptions {
     /// Returns whether the whole course is selected and results of earlier runs may be used.
@@ -239,59 +224,23 @@ impl Engine {
     /// checkpoint, if they were compared just now: then only that difference is planned and compared.
     pub(crate) async fn build(
         &self,
-        specified: &Specified,
-        options: &BuildOptions,
+        specified: Arc<Specified>,
+        options: BuildOptions,
         changed: Option<Changed>,
     ) -> Result<Built> {
-        let pool = Arc::new(self.start_pool());
-        let remembered = match changed {
-            None => self
-                .remember(specified)
-                .map(|memory| (memory, BTreeSet::new())),
-            Some(changed) => {
-                if options.only.is_empty() {
-                    let renderers = renderers_of(&changed, &self.course.place.root);
-                    renderers.for_each(|kind| pool.warm_up(kind, 1));
-                }
-                self.resume(specified, changed)
-            }
-        };
-        let (mut memory, ahead) = match remembered {
-            Ok(remembered) => remembered,
-            Err(error) => {
-                self.end_pool(&pool).await;
-                return Err(error);
-            }
-        };
-        for kind in ahead {
-            pool.warm_up(kind, 1);
-        }
-        let run = Run {
-            engine: self,
-            pool: &pool,
-            specified,
-            also: &[],
-            options,
-            interrupt: CancellationToken::new(),
-            cancel: self.cancel.child_token(),
-            is_only_run: true,
-        };
-        let result = run.run(&mut memory).await;
-        if result.is_ok() {
-            self.write_checkpoint(specified, &mut memory);
-            if let Some(collection) = self.due_collection(&memory) {
-                collection.run();
-            }
-        }
-        memory.in_flight.shutdown(&self.store, &self.events).await;
-        self.end_pool(&pool).await;
-        memory.drop_beside();
-        result.map(|(built, _)| built)
+        let mut driver = Driver::of_build(self, specified, options);
+        let built = driver.build(changed).await;
+        driver.end(built.is_ok()).await;
+        built
     }
 
     /// Writes the checkpoint, if everything is up to date.
     fn write_checkpoint(&self, specified: &Specified, memory: &mut Memory) {
         let Some(idle) = &memory.idle else { return };
+        if let Err(error) = memory.publisher.recall() {
+            tracing::warn!(%error, "there is no checkpoint");
+            return;
+        }
         memory.publisher.confirm();
         let written = memory.sources.listed().and_then(|listed| {
             let parts = Parts {

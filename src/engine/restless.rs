@@ -24,7 +24,7 @@ const TRIES: usize = 2;
 /// A process that is being killed may still write.
 const DYING_NS: i64 = 500_000_000;
 
-/// The last execution of every action, since a resident engine was last idle.
+/// The last execution of every action, since a watch was last idle.
 #[derive(Debug, Default)]
 pub(super) struct Restless {
     /// The number of executions so far.

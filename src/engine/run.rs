@@ -38,19 +38,21 @@ pub(super) struct Run<'a> {
     /// The course and its tools.
     pub engine: &'a Engine,
     /// The workers.
-    pub pool: &'a Arc<Pool>,
+    pub pool: Arc<Pool>,
     /// The specification.
     pub specified: &'a Specified,
     /// Additional diagnostics to report.
-    pub also: &'a [Diagnostic],
+    pub also: Vec<Diagnostic>,
     /// The options of the build.
     pub options: &'a BuildOptions,
     /// Fires when the run is to end early; the next run takes over its work.
     pub interrupt: CancellationToken,
     /// Fires when the run is to stop.
     pub cancel: CancellationToken,
-    /// Whether decks that are set aside are tried again in this same run. A resident engine tries them later.
+    /// Whether decks that are set aside are tried again in this same run. A watch tries them later.
     pub is_only_run: bool,
+    /// Whether actions that are not compared are reported as well: the first run of a watch reports the whole course.
+    pub reports_unchanged: bool,
 }
 
 /// The work that remains after a run.
@@ -392,7 +394,7 @@ impl Run<'_> {
         let engine = self.engine;
         Session {
             store: &engine.store,
-            pool: Arc::clone(self.pool),
+            pool: Arc::clone(&self.pool),
             kernels_ahead: Arc::clone(&engine.pool.kernels_ahead),
             events: engine.events.clone(),
             cancel: self.cancel.clone(),
@@ -403,7 +405,8 @@ impl Run<'_> {
             postpones: false,
             interrupt: self.interrupt.clone(),
             focus: &self.options.focus,
-            says_everything: self.options.says_everything,
+            says_everything: self.options.says_everything || self.reports_unchanged,
+            reports_unchanged: self.reports_unchanged,
             is_whole: self.is_whole(),
         }
     }

@@ -1,4 +1,4 @@
-//! Actions that are known to be up to date. A resident process does not compare them again until something about them
+//! Actions that are known to be up to date. A watch does not compare them again until something about them
 //! changes: their inputs, the files they were found to read, or one of their outputs.
 
 use std::collections::{HashMap, HashSet};

@@ -23,8 +23,8 @@ use failures::{Failures, is_failure};
 /// The maximum size of contents in memory, in bytes; others are read again when they are needed.
 const HELD: usize = 4 << 20;
 
-/// Sources as a planning round sees them: a whole plan is made of the same bytes, or it is known to be torn. A resident
-/// process keeps it in memory from one round to the next, without what changed in between.
+/// Sources as a planning round sees them: a whole plan is made of the same bytes, or it is known to be torn. A watch
+/// keeps it in memory from one round to the next, without what changed in between.
 pub(crate) struct Snapshot {
     root: PathBuf,
     /// Resolves names of things that are not files of the course.

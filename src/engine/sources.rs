@@ -1,5 +1,5 @@
 //! The sources of a course as they were last seen, and what was derived from them. A single build starts without any of
-//! it; a resident process keeps all of it in memory and reads only what changed.
+//! it; a watch keeps all of it in memory and reads only what changed.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};

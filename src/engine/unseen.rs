@@ -1,7 +1,7 @@
 //! Changes of sources that no event of a watched directory reports: through another hard link of a file, through a bind
 //! mount of a single file, or by mounting something over a directory.
 //!
-//! A resident engine compares the stamps of all sources before a requested build, and periodically while there is a
+//! A watch compares the stamps of all sources before a requested build, and periodically while there is a
 //! source that can change in such a way.
 
 use std::collections::{BTreeSet, HashMap};

@@ -1,4 +1,4 @@
-//! A cache of plans by source, so that a resident process plans only the sources that an edit touches.
+//! A cache of plans by source, so that a watch plans only the sources that an edit touches.
 //!
 //! An entry records what it was made from: the tree and layout of its source, every file that was read (by its digest),
 //! the links of other decks if it has any, and the world: settings, tools, and what the specification says for all

@@ -86,7 +86,7 @@ impl Profile {
         self.write(Duration::ZERO, end)
     }
 
-    /// Counts an event of a resident process. After a run that made something, writes the files about that run.
+    /// Counts an event of a watch. After a run that made something, writes the files about that run.
     pub(crate) fn watch(&mut self, event: &Event) -> Result<()> {
         self.event(event);
         let Event::RunFinished {

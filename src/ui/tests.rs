@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::diagnostic::{Diagnostic, Reported, Severity};
-use crate::engine::resident::WATCH_TRIGGER;
+use crate::engine::driver::WATCH_TRIGGER;
 use crate::events::{ActionKind, Contents, Counts, Status};
 
 fn plain(events: &[Event], verbosity: Verbosity) -> String {

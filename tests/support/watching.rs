@@ -242,6 +242,14 @@ impl WatchRun {
             .collect()
     }
 
+    /// Whether there was a warning that contains a text.
+    pub fn warns(&self, text: &str) -> bool {
+        self.0.iter().any(|event| {
+            matches!(event, Event::Diagnostic(Reported { diagnostic, .. })
+                if diagnostic.severity == Severity::Warning && diagnostic.message.contains(text))
+        })
+    }
+
     /// The kinds of the actions that ran, with repetitions.
     pub fn built_kinds(&self) -> Vec<String> {
         self.0

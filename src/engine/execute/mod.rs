@@ -113,6 +113,8 @@ pub(super) struct Session<'a> {
     pub focus: &'a HashSet<RelPath>,
     /// Whether known diagnostics of actions that are not compared are reported again.
     pub says_everything: bool,
+    /// Whether actions that are not compared are reported themselves.
+    pub reports_unchanged: bool,
     /// Whether the plan has every action of the course and all are selected, so that a job that none of them needs is
     /// superseded.
     pub is_whole: bool,
@@ -406,6 +408,15 @@ impl Execution<'_, '_> {
                 ActionState::Unchanged(_) if self.round.session.says_everything => {
                     self.warn(*index, &action.warnings);
                     self.warn(*index, self.round.settled.said(action));
+                    if self.round.session.reports_unchanged {
+                        self.report_end(
+                            action,
+                            Status::Fresh,
+                            Duration::ZERO,
+                            Failing::default(),
+                            0,
+                        );
+                    }
                 }
                 // An action that it waits for is made again by the next round.
                 ActionState::Superseded => self.end(*index, Status::Superseded, Duration::ZERO),

@@ -91,6 +91,23 @@ impl Execution<'_, '_> {
             _ => 0,
         };
         let action = &self.round.plan.actions[index];
+        self.report_end(action, status, duration, why, not_made);
+        let status = match (status, before) {
+            (Status::Fresh, Some(before)) if before.is_made() => before,
+            (Status::Fresh, None) => self.round.earlier.made(&action.id).unwrap_or(status),
+            _ => status,
+        };
+        self.round.statuses.insert(action.id.to_string(), status);
+    }
+
+    pub(super) fn report_end(
+        &self,
+        action: &Action,
+        status: Status,
+        duration: Duration,
+        why: Failing,
+        not_made: u64,
+    ) {
         self.round.session.events.emit(Event::ActionFinished {
             action: action.id.to_string(),
             kind: action.kind,
@@ -101,12 +118,6 @@ impl Execution<'_, '_> {
             cause: why.cause,
             not_made,
         });
-        let status = match (status, before) {
-            (Status::Fresh, Some(before)) if before.is_made() => before,
-            (Status::Fresh, None) => self.round.earlier.made(&action.id).unwrap_or(status),
-            _ => status,
-        };
-        self.round.statuses.insert(action.id.to_string(), status);
     }
 
     /// Returns the number of outputs that are not made because an action failed, without those that were counted for

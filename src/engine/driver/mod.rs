@@ -1,40 +1,44 @@
-//! A resident engine: it plans again when something changed, and builds on request.
+//! The loop around an engine: a single build is one pass of it, a watch repeats it whenever something changed or a
+//! client asks.
 
-use std::collections::{HashSet, VecDeque};
+mod idle;
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::course::{Lang, RelPath};
+use crate::course::RelPath;
+use crate::course::layout::Selection;
+use crate::course::tree::{self, DiagramKind};
 use crate::diagnostic::Diagnostic;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{ActionKind, Counts, Event};
-use crate::memory;
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
 
+use super::checkpoint::{Changed, Checkpoint};
 use super::course::Specified;
 use super::decide::Force;
 use super::guard::Guard;
 use super::run::{Rest, Run};
-use super::unseen::{self, Unseen};
-use super::{BuildOptions, Built, Engine, Memory, manifest};
+use super::unseen::Unseen;
+use super::{BuildOptions, Built, Engine, Memory};
 
-/// The idle time before memory is released: longer than the time between two saves.
-const BEFORE_TRIM: Duration = Duration::from_secs(2);
+use idle::Woken;
+
+/// The first delay before reading again what could not be read.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The idle time before a deck that was set aside is tried again.
 const BEFORE_RETRY: Duration = Duration::from_secs(10);
-
-/// The first and the longest delay before reading again what could not be read.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// The trigger of the runs that keep everything up to date.
 pub(crate) const WATCH_TRIGGER: &str = "watch";
 
-/// A request to a resident engine.
+/// A request to a watch.
 #[derive(Debug)]
 pub(crate) enum Ask {
     /// Files changed.
@@ -49,9 +53,9 @@ pub(crate) enum Ask {
     Focus(RelPath),
 }
 
-/// The reason why a resident engine stopped serving.
+/// The reason why a watch stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Left {
+pub(crate) enum Ending {
     /// There are no senders of requests any more, or the engine was cancelled.
     Done,
     /// Settings changed: an engine with the new ones should replace it. If they are invalid, this one continues.
@@ -61,7 +65,7 @@ pub(crate) enum Left {
 }
 
 /// An engine with its state, its workers, and pending requests.
-pub(crate) struct Resident<'e> {
+pub(crate) struct Driver<'e> {
     engine: &'e Engine,
     pool: Arc<Pool>,
     memory: Option<Memory>,
@@ -77,6 +81,10 @@ pub(crate) struct Resident<'e> {
     due: Due,
     /// When decks that were set aside are tried again.
     next_trial: Option<Instant>,
+    /// Whether this is a single build.
+    is_only_run: bool,
+    /// Whether a run has ended.
+    has_run: bool,
     is_warm: bool,
     /// Whether memory that only runs need was released.
     is_trim: bool,
@@ -96,8 +104,14 @@ struct Due {
     forgives: bool,
 }
 
-impl<'e> Resident<'e> {
-    /// Returns a resident engine that keeps the outputs up to date that `options` select. Nothing is read or started
+impl Due {
+    fn is_any(&self) -> bool {
+        self.run || !self.changes.is_empty() || !self.builds.is_empty()
+    }
+}
+
+impl<'e> Driver<'e> {
+    /// Returns a watch that keeps the outputs up to date that `options` select. Nothing is read or started
     /// yet. `polls` is whether files are polled, because the system does not report all changes.
     pub(crate) fn new(engine: &'e Engine, options: BuildOptions, polls: bool) -> Self {
         Self {
@@ -119,86 +133,84 @@ impl<'e> Resident<'e> {
                 ..Due::default()
             },
             next_trial: None,
+            is_only_run: false,
+            has_run: false,
             is_warm: false,
             is_trim: false,
             unread: None,
         }
     }
 
+    /// Returns a driver for a single build.
+    pub(super) fn of_build(
+        engine: &'e Engine,
+        specified: Arc<Specified>,
+        options: BuildOptions,
+    ) -> Self {
+        Self {
+            specified: Some(specified),
+            respecify: false,
+            is_only_run: true,
+            ..Self::new(engine, options, true)
+        }
+    }
+
     /// Builds what is stale, then waits for requests and serves them, until there is a reason to stop.
-    pub(crate) async fn serve(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) -> Left {
+    pub(crate) async fn serve(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) -> Ending {
         loop {
             while let Ok(ask) = asks.try_recv() {
                 self.note(ask);
             }
             if self.engine.cancel.is_cancelled() {
-                return Left::Done;
+                return Ending::Done;
             }
             if !self.due.builds.is_empty() {
                 self.look_at_sources(true);
             }
             let must_reload = self.changes_settings();
-            let is_due =
-                self.due.run || !self.due.changes.is_empty() || !self.due.builds.is_empty();
-            if !is_due {
-                self.warm_up();
-                self.guard_outputs();
-                let is_trim = self.is_trim;
-                let memory = self.memory.as_ref();
-                let next_look = memory.and_then(|_| self.unseen.next_look());
-                let next_unread = memory.and(self.unread).map(|(moment, _)| moment);
-                let ask = tokio::select! {
-                    ask = asks.recv() => ask,
-                    () = tokio::time::sleep(BEFORE_TRIM), if !is_trim => {
-                        self.is_trim = true;
-                        self.write_manifests();
-                        if let Some(memory) = &mut self.memory {
-                            if let Some(collection) = self.engine.due_collection(memory) {
-                                // In the background: its result is not needed.
-                                drop(tokio::task::spawn_blocking(|| collection.run()));
-                            }
-                            memory.release(&self.engine.store);
-                        }
-                        self.engine.store.release_memory();
-                        memory::release();
-                        continue;
-                    }
-                    () = sleep_until(next_look) => {
-                        self.look_at_sources(false);
-                        continue;
-                    }
-                    () = sleep_until(next_unread) => {
-                        self.look_at_unread();
-                        continue;
-                    }
-                    () = sleep_until(self.next_trial) => {
-                        self.try_restless();
-                        continue;
-                    }
-                    () = self.engine.cancel.cancelled() => None,
-                };
-                let Some(ask) = ask else {
-                    return Left::Done;
-                };
-                self.note(ask);
+            if !self.due.is_any() {
+                match self.wait(asks).await {
+                    Woken::Ask(ask) => drop(self.note(ask)),
+                    Woken::End => return Ending::Done,
+                    Woken::Other => {}
+                }
                 continue;
             }
             self.take_changes();
             if must_reload {
-                return Left::Reload;
+                return Ending::Reload;
             }
             if !self.engine.has_records() {
-                return Left::Moved;
+                return Ending::Moved;
             }
             self.work(asks).await;
         }
     }
 
-    /// Ends the workers.
-    pub(crate) async fn end(mut self) {
-        if let Some(memory) = &mut self.memory {
+    /// Does the work of a single build. `changed` is what changed since the checkpoint, if that is known.
+    pub(super) async fn build(&mut self, changed: Option<Changed>) -> Result<Built> {
+        let specified = self.known_specification()?;
+        let mut memory = self.open(&specified, changed)?;
+        let options = self.options.clone();
+        let run = self.run(&specified, &options, CancellationToken::new());
+        let result = run.run(&mut memory).await;
+        let collection = self.engine.due_collection(&memory);
+        if let Some(collection) = collection.filter(|_| result.is_ok()) {
+            collection.run();
+        }
+        self.memory = Some(memory);
+        result.map(|(built, _)| built)
+    }
+
+    /// Ends the workers. Writes the checkpoint if everything is up to date, unless `writes_checkpoint` is false.
+    pub(crate) async fn end(mut self, writes_checkpoint: bool) {
+        if let Some(mut memory) = self.memory.take() {
+            if let Some(specified) = self.specified.as_deref().filter(|_| writes_checkpoint) {
+                self.engine.write_checkpoint(specified, &mut memory);
+            }
             let Engine { store, events, .. } = self.engine;
             memory.in_flight.shutdown(store, events).await;
+            memory.drop_beside();
         }
         self.engine.end_pool(&self.pool).await;
     }
@@ -300,20 +312,9 @@ impl<'e> Resident<'e> {
         if std::mem::take(&mut self.due.forgives) {
             memory.restless.forgive_all();
         }
-        let also = self.broken.clone();
         self.doubt_outputs(&mut memory, &mut options, build.is_some());
         let interrupt = CancellationToken::new();
-        let (engine, pool) = (self.engine, Arc::clone(&self.pool));
-        let run = Run {
-            engine,
-            pool: &pool,
-            specified: &specified,
-            also: &also,
-            options: &options,
-            interrupt: interrupt.clone(),
-            cancel: engine.cancel.child_token(),
-            is_only_run: false,
-        };
+        let run = self.run(&specified, &options, interrupt.clone());
         let result = {
             let mut running = std::pin::pin!(run.run(&mut memory));
             loop {
@@ -346,6 +347,7 @@ impl<'e> Resident<'e> {
         build: Option<(Box<BuildOptions>, oneshot::Sender<Result<Built>>)>,
         options: &BuildOptions,
     ) {
+        self.has_run |= matches!(result, Ok((_, Rest::Nothing)));
         match result {
             Ok((_, Rest::Interrupted)) => match build {
                 Some((_, answer)) if answer.is_closed() => {
@@ -400,6 +402,29 @@ impl<'e> Resident<'e> {
         }
     }
 
+    /// Returns a run with these options.
+    fn run<'r>(
+        &self,
+        specified: &'r Specified,
+        options: &'r BuildOptions,
+        interrupt: CancellationToken,
+    ) -> Run<'r>
+    where
+        'e: 'r,
+    {
+        Run {
+            engine: self.engine,
+            pool: Arc::clone(&self.pool),
+            specified,
+            also: self.broken.clone(),
+            options,
+            interrupt,
+            cancel: self.engine.cancel.child_token(),
+            is_only_run: self.is_only_run,
+            reports_unchanged: !self.is_only_run && !self.has_run,
+        }
+    }
+
     /// Returns the specification as it is now, or the last one without errors, and the state of the engine.
     fn prepare(&mut self) -> Result<(Arc<Specified>, Memory)> {
         if self.respecify {
@@ -413,8 +438,7 @@ impl<'e> Resident<'e> {
                 Err(error) => self.broken = error.diagnostics,
             }
         }
-        let specified = self.specified.clone();
-        let specified = specified.ok_or_else(|| Error::bug("there is no specification"))?;
+        let specified = self.known_specification()?;
         // Another program may have removed the directory for work in progress.
         let known = self.memory.take();
         let known = known.filter(|memory| memory.staging.path().is_dir());
@@ -428,12 +452,41 @@ impl<'e> Resident<'e> {
                 memory
             }
             None => {
-                let mut memory = self.engine.remember(&specified)?;
+                let Engine {
+                    course, renderers, ..
+                } = self.engine;
+                // Plans of a part have nothing in common with those of the whole.
+                let is_whole = self.options.selection == Selection::default();
+                let checkpoint = Checkpoint::new(course, &specified, renderers);
+                let changed = is_whole.then(|| checkpoint.changed()).flatten();
+                let mut memory = self.open(&specified, changed)?;
                 memory.version_of_others = Some(version);
                 memory
             }
         };
         Ok((specified, memory))
+    }
+
+    fn known_specification(&self) -> Result<Arc<Specified>> {
+        let specified = self.specified.clone();
+        specified.ok_or_else(|| Error::bug("there is no specification"))
+    }
+
+    /// Loads the state of earlier runs, and starts workers that `changed` will probably need.
+    fn open(&self, specified: &Specified, changed: Option<Changed>) -> Result<Memory> {
+        let Some(changed) = changed else {
+            return self.engine.remember(specified);
+        };
+        let mut kinds = BTreeSet::new();
+        if self.options.only.is_empty() {
+            kinds.extend(renderers_of(&changed, &self.engine.course.place.root));
+        }
+        let (memory, ahead) = self.engine.resume(specified, changed)?;
+        kinds.extend(ahead);
+        for kind in kinds {
+            self.pool.warm_up(kind, 1);
+        }
+        Ok(memory)
     }
 
     /// Reports an error as a run that made nothing.
@@ -464,47 +517,6 @@ impl<'e> Resident<'e> {
         });
     }
 
-    /// Writes manifests that are out of date, while the engine is idle.
-    fn write_manifests(&mut self) {
-        let is_whole = self.options.is_ordinary() && self.broken.is_empty();
-        let (Some(specified), Some(memory)) = (&self.specified, &mut self.memory) else {
-            return;
-        };
-        if !is_whole || !manifest::is_due(&self.engine.course) {
-            return;
-        }
-        let options = BuildOptions {
-            writes_manifests: true,
-            ..self.options.clone()
-        };
-        let run = Run {
-            engine: self.engine,
-            pool: &self.pool,
-            specified,
-            also: &[],
-            options: &options,
-            interrupt: CancellationToken::new(),
-            cancel: self.engine.cancel.child_token(),
-            is_only_run: false,
-        };
-        if let Err(error) = run.list_outputs(memory) {
-            tracing::warn!(%error, "manifests are not written");
-        }
-    }
-
-    /// Watches the outputs for changes by other programs.
-    fn guard_outputs(&mut self) {
-        let Some(memory) = &mut self.memory else {
-            return;
-        };
-        let place = &self.engine.course.place;
-        let covered = self.guard.cover(memory, &place.root, &place.state_dir());
-        if let Err(error) = covered {
-            self.guard = Guard::default();
-            tracing::warn!(%error, "outputs are not guarded");
-        }
-    }
-
     /// Compares outputs that other programs touched. A requested build must be able to rely on all of them.
     fn doubt_outputs(&mut self, memory: &mut Memory, options: &mut BuildOptions, is_asked: bool) {
         let place = &self.engine.course.place;
@@ -516,73 +528,6 @@ impl<'e> Resident<'e> {
         // If the records cannot be used, the run compares everything, and reports the reason.
         options.looks_at_everything |= !is_sure.unwrap_or(false);
     }
-
-    /// Allows another execution of a deck that was set aside, while the engine is idle.
-    fn try_restless(&mut self) {
-        self.next_trial = None;
-        if let Some(memory) = &mut self.memory {
-            let root = &self.engine.course.place.root;
-            let is_there = |source: &RelPath| source.under(root).exists();
-            memory.restless.forget(&is_there);
-            self.due.run = memory.restless.try_one_again();
-        }
-    }
-
-    /// Finds changes that no event reports.
-    fn look_at_sources(&mut self, is_asked: bool) {
-        let Some(memory) = &self.memory else { return };
-        let course = &self.engine.course;
-        let looked = unseen::Course {
-            place: &course.place,
-            settings: course.settings_files(),
-            specification: self.specified.as_ref().map(|specified| specified.digest),
-            sources: &memory.sources,
-            own: &self.engine.own_files,
-        };
-        let changes = self.unseen.look(&looked, is_asked);
-        if !changes.is_empty() {
-            tracing::debug!(?changes, "no event reported");
-            self.note(Ask::Changed(changes));
-        }
-    }
-
-    /// Builds again when something can be read that could not be: no event reports that a disk error has passed.
-    fn look_at_unread(&mut self) {
-        let (Some(memory), Some((_, delay))) = (&self.memory, self.unread) else {
-            return;
-        };
-        // A disk that keeps failing is read less and less often.
-        let delay = (2 * delay).min(LAST_RETRY);
-        self.unread = Some((Instant::now() + delay, delay));
-        if memory
-            .sources
-            .is_readable_again(&self.engine.course.place.root)
-        {
-            self.note(Ask::Changed(ChangeSet {
-                rescan: true,
-                ..ChangeSet::default()
-            }));
-        }
-    }
-
-    /// Starts workers for the next change, while the engine is idle.
-    fn warm_up(&mut self) {
-        if std::mem::replace(&mut self.is_warm, true) {
-            return;
-        }
-        for kind in [ActionKind::Execute, ActionKind::Html] {
-            if !self.options.fast {
-                self.pool.warm_up(kind, Lang::ALL.len());
-            }
-        }
-    }
-}
-
-async fn sleep_until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Returns when the client that requested a build has disconnected; never, if no client requested it.
@@ -591,4 +536,15 @@ async fn gone(build: Option<&mut (Box<BuildOptions>, oneshot::Sender<Result<Buil
         Some((_, answer)) => answer.closed().await,
         None => std::future::pending().await,
     }
+}
+
+/// Returns the kinds of workers that changed diagrams will need. They follow from the file names, before anything is
+/// planned.
+fn renderers_of<'c>(changed: &'c Changed, root: &'c Path) -> impl Iterator<Item = ActionKind> + 'c {
+    let there = changed.paths.iter().filter(|path| path.is_file());
+    let sources = there.filter_map(|path| RelPath::below(root, path));
+    sources.filter_map(|path| match tree::diagram_kind(&path)? {
+        DiagramKind::Plantuml => Some(ActionKind::Plantuml),
+        DiagramKind::Drawio => Some(ActionKind::Drawio),
+    })
 }
