@@ -23,7 +23,6 @@ const OWN_NAMES: &[&str] = &[
     "imports.json",
     "listed-",
     "manifests-",
-    "outputs",
     "preview.html",
     "replaced",
     "staging",
@@ -31,6 +30,7 @@ const OWN_NAMES: &[&str] = &[
     // Of earlier versions.
     ".kept-",
     "left-",
+    "outputs",
     "seal-",
 ];
 

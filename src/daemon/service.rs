@@ -83,7 +83,7 @@ impl Daemon {
         loop {
             let watched = Arc::clone(&watcher);
             engine = engine.with_inputs_to(Arc::new(move |inputs| watched.set_inputs(inputs)));
-            engine = match self.stay(&engine, &mut asked, &own_files).await {
+            engine = match self.stay(&engine, &mut asked, &own_files, &watcher).await {
                 Next::End => return Ok(()),
                 Next::Engine(next) => *next,
                 Next::Reopen => {
@@ -112,8 +112,11 @@ impl Daemon {
         engine: &Engine,
         asked: &mut mpsc::UnboundedReceiver<Ask>,
         own_files: &OwnFiles,
+        watcher: &Watcher,
     ) -> Next {
-        let mut driver = Driver::new(engine, self.options.clone(), self.poll);
+        // A poller does not look at outputs.
+        let outputs = (!self.poll).then(|| watcher.outputs());
+        let mut driver = Driver::new(engine, self.options.clone(), outputs);
         let next = loop {
             match driver.serve(asked).await {
                 Ending::Done => break Next::End,

@@ -12,7 +12,6 @@ mod early;
 mod execute;
 pub(crate) mod explain;
 mod git;
-mod guard;
 mod index;
 pub(crate) mod load;
 mod manifest;
@@ -29,6 +28,7 @@ mod snapshot;
 pub(crate) mod sources;
 mod staging;
 mod state_file;
+mod touched;
 mod unseen;
 
 use std::collections::{BTreeSet, HashMap, HashSet};

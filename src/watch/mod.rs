@@ -10,12 +10,12 @@
 //! decide.
 
 mod clock;
+mod cookies;
 mod coverage;
 mod filter;
 mod git;
-mod marks;
-pub(crate) mod outputs;
 mod poll;
+mod registry;
 mod rules;
 mod service;
 mod settle;
@@ -37,6 +37,8 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 
 pub(crate) use git::GitDir;
+use registry::Current;
+pub(crate) use registry::{OutputWatch, Touched};
 pub(crate) use temporary::is_temporary;
 
 pub(crate) use settle::HoldId;
@@ -111,6 +113,7 @@ pub struct Watcher {
     commands: mpsc::UnboundedSender<Command>,
     next_hold: AtomicU64,
     state: Arc<State>,
+    registry: Current,
 }
 
 /// The state that the thread publishes.
@@ -157,9 +160,11 @@ impl Watcher {
     pub fn start(options: WatchOptions) -> Result<(Self, mpsc::Receiver<ChangeSet>)> {
         let state = Arc::new(State::default());
         let (commands, receiver) = mpsc::unbounded_channel();
-        let change_sets = service::start(options, receiver, state.clone())?;
+        let registry = Current::default();
+        let change_sets = service::start(options, receiver, state.clone(), registry.clone())?;
         let watcher = Self {
             commands,
+            registry,
             next_hold: AtomicU64::new(tracker::GIT_HOLD + 1),
             state,
         };
@@ -170,6 +175,11 @@ impl Watcher {
     /// changed in the meantime.
     pub fn set_inputs(&self, inputs: Inputs) {
         self.send(Command::SetInputs(inputs));
+    }
+
+    /// Returns a watch of outputs, without directories.
+    pub(crate) fn outputs(&self) -> OutputWatch {
+        OutputWatch::new(Arc::clone(&self.registry))
     }
 
     /// Holds change sets back until the hold is released or dropped, for a client that is writing many files.

@@ -10,7 +10,8 @@ use crate::diagnostic::Diagnostic;
 use crate::error::{Dir, Error, Result, io_hint};
 
 use super::clock::Clocks;
-use super::marks::{Answer, Marks};
+use super::cookies::{Answer, Cookies};
+use super::registry::Current;
 use super::settle::ChangeSet;
 use super::source::Raw;
 use super::tracker::Tracker;
@@ -24,6 +25,7 @@ pub(super) fn start(
     mut options: WatchOptions,
     commands: mpsc::UnboundedReceiver<Command>,
     state: Arc<State>,
+    registry: Current,
 ) -> Result<mpsc::Receiver<ChangeSet>> {
     let real_root = options
         .root
@@ -38,18 +40,18 @@ pub(super) fn start(
     let (sender, receiver) = mpsc::channel(CAPACITY);
     let (ready, is_ready) = std::sync::mpsc::channel();
     let work = move || {
-        let marks = if options.poll {
+        let cookies = if options.poll {
             None
         } else {
-            Marks::prepare(&options.state_dir)
-                .inspect_err(|error| (options.tell)(no_marks(&options, error)))
+            Cookies::prepare(&options.state_dir)
+                .inspect_err(|error| (options.tell)(no_cookies(&options, error)))
                 .ok()
         };
-        let marks_dir = marks.as_ref().map(|marks| marks.dir().to_path_buf());
+        let cookies_dir = cookies.as_ref().map(|cookies| cookies.dir().to_path_buf());
         let mut service = Service {
             max_paths: options.tuning.max_paths,
-            tracker: Tracker::start(options, real_root, marks_dir),
-            marks,
+            tracker: Tracker::start(options, real_root, cookies_dir, registry),
+            cookies,
             sender,
             outbox: ChangeSet::default(),
             answers: Vec::new(),
@@ -70,7 +72,7 @@ pub(super) fn start(
     Ok(receiver)
 }
 
-fn no_marks(options: &WatchOptions, error: &std::io::Error) -> Diagnostic {
+fn no_cookies(options: &WatchOptions, error: &std::io::Error) -> Diagnostic {
     Diagnostic::warning(format!(
         "cannot write to `{}`: {error}; builds that are asked for compare every file",
         options.state_dir.display()
@@ -92,7 +94,7 @@ enum Woken {
 struct Service {
     tracker: Tracker,
     /// `None` if no cookies can be written, and while polling.
-    marks: Option<Marks>,
+    cookies: Option<Cookies>,
     sender: mpsc::Sender<ChangeSet>,
     /// Changes that wait for room in the channel.
     outbox: ChangeSet,
@@ -138,7 +140,7 @@ impl Service {
     fn next_wake(&self) -> Option<Instant> {
         let settled = self.tracker.settle.deadline();
         let settled = settled.map(|due| self.tracker.moment(due));
-        let given_up = self.marks.as_ref().and_then(Marks::deadline);
+        let given_up = self.cookies.as_ref().and_then(Cookies::deadline);
         [settled, given_up, self.tracker.next_look()]
             .into_iter()
             .flatten()
@@ -163,15 +165,15 @@ impl Service {
         }
         self.tracker.catch_up();
         let is_polling = self.tracker.is_polling();
-        if let Some(marks) = &mut self.marks
-            && !marks.is_empty()
+        if let Some(cookies) = &mut self.cookies
+            && !cookies.is_empty()
         {
-            let is_late = marks.deadline().is_some_and(|due| due <= now);
+            let is_late = cookies.deadline().is_some_and(|due| due <= now);
             if is_late {
                 self.tracker.lose();
             }
             if is_late || is_polling || self.tracker.has_lost() {
-                let lost = marks.give_up();
+                let lost = cookies.give_up();
                 self.answers.extend(lost);
                 self.flush();
             }
@@ -193,7 +195,10 @@ impl Service {
 
     fn take(&mut self, raw: Raw) {
         if let Some(path) = self.tracker.take(raw)
-            && let Some(answer) = self.marks.as_mut().and_then(|marks| marks.arrived(&path))
+            && let Some(answer) = self
+                .cookies
+                .as_mut()
+                .and_then(|cookies| cookies.arrived(&path))
         {
             self.answers.push(answer);
             self.flush();
@@ -217,17 +222,17 @@ impl Service {
             self.tracker.look();
             answer
         } else {
-            let is_gone = self.marks.as_ref().is_some_and(Marks::is_gone);
+            let is_gone = self.cookies.as_ref().is_some_and(Cookies::is_gone);
             if is_gone {
-                self.renew_marks();
+                self.renew_cookies();
             }
-            let written = match &mut self.marks {
-                Some(marks) if !is_gone => marks.write(answer, Instant::now()),
+            let written = match &mut self.cookies {
+                Some(cookies) if !is_gone => cookies.write(answer, Instant::now()),
                 _ => Err(answer),
             };
             let Err(answer) = written else { return };
-            let now = self.tracker.now();
-            self.tracker.settle.rescan(now);
+            // Nothing proves that all events have arrived.
+            self.tracker.lose();
             answer
         };
         self.answers.push(answer);
@@ -235,12 +240,12 @@ impl Service {
     }
 
     /// Recreates the directory of cookies after the state directory was moved or removed.
-    fn renew_marks(&mut self) {
-        let Ok(new) = Marks::prepare(self.tracker.state_dir()) else {
+    fn renew_cookies(&mut self) {
+        let Ok(new) = Cookies::prepare(self.tracker.state_dir()) else {
             return;
         };
-        self.tracker.set_marks_dir(new.dir());
-        if let Some(mut old) = self.marks.replace(new) {
+        self.tracker.set_cookies_dir(new.dir());
+        if let Some(mut old) = self.cookies.replace(new) {
             self.answers.extend(old.give_up());
         }
     }

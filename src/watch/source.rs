@@ -1,17 +1,19 @@
 //! Sources of events: the operating system, through notify, or polling.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{RecommendedWatcher, Watcher as _};
 use tokio::sync::mpsc;
 
 use crate::diagnostic::Diagnostic;
+use crate::parallel::lock;
 
 use super::coverage::{Refused, Register};
 use super::poll::Poller;
+use super::registry::{Registry, Watched};
 
 /// The capacity of the event queue; when it overflows, everything is compared instead.
 const QUEUE: usize = 8192;
@@ -29,6 +31,18 @@ pub(super) enum Raw {
     Vanished(PathBuf),
     /// Events were lost.
     Lost,
+}
+
+impl Raw {
+    fn path(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Content(path)
+            | Self::Attributes(path)
+            | Self::Appeared(path)
+            | Self::Vanished(path) => Some(path),
+            Self::Lost => None,
+        }
+    }
 }
 
 /// The receiving end of the events.
@@ -50,7 +64,7 @@ impl Arrivals {
 /// Watches directories.
 pub(super) enum Source {
     /// The system reports events.
-    System(RecommendedWatcher),
+    System(Arc<Registry>),
     /// Directories are polled.
     Poll(Poller),
 }
@@ -62,22 +76,49 @@ impl Source {
         let (sender, queue) = mpsc::channel(QUEUE);
         let lost = Arc::new(AtomicBool::new(false));
         let flag = lost.clone();
+        let watched = Arc::new(Mutex::new(Watched::default()));
+        let registered = Arc::clone(&watched);
         // This runs on notify's own thread, which `watch` also waits for: it must never block.
-        let tell = move |event: notify::Result<notify::Event>| {
+        let handle = move |event: notify::Result<notify::Event>| {
             for raw in translate(event) {
-                if let Err(mpsc::error::TrySendError::Full(_)) = sender.try_send(raw) {
+                let is_for_sources = match raw.path() {
+                    None => {
+                        lock(&registered).lose();
+                        true
+                    }
+                    Some(path) => {
+                        let mut registered = lock(&registered);
+                        let watchers = registered.watchers_of(path);
+                        if watchers.outputs {
+                            registered.touch(path.clone());
+                        }
+                        watchers.sources || !watchers.outputs
+                    }
+                };
+                if is_for_sources
+                    && let Err(mpsc::error::TrySendError::Full(_)) = sender.try_send(raw)
+                {
                     flag.store(true, Ordering::Release);
                 }
             }
         };
         // `survey` resolves symbolic links.
         let config = notify::Config::default().with_follow_symlinks(false);
-        match RecommendedWatcher::new(tell, config) {
+        match RecommendedWatcher::new(handle, config) {
             Ok(watcher) => {
                 let _open = None;
-                Ok((Self::System(watcher), Arrivals { queue, lost, _open }))
+                let registry = Arc::new(Registry::new(watcher, watched));
+                Ok((Self::System(registry), Arrivals { queue, lost, _open }))
             }
             Err(error) => Err(no_events(&error)),
+        }
+    }
+
+    /// Returns the registry of the system's watches; `None` while directories are polled.
+    pub(super) fn registry(&self) -> Option<Arc<Registry>> {
+        match self {
+            Self::System(registry) => Some(Arc::clone(registry)),
+            Self::Poll(_) => None,
         }
     }
 
@@ -97,9 +138,9 @@ impl Register for Source {
     fn watch(&mut self, dir: &Path) -> Result<(), Refused> {
         match self {
             Self::Poll(poller) => poller.watch(dir),
-            Self::System(watcher) => {
-                watcher
-                    .watch(dir, RecursiveMode::NonRecursive)
+            Self::System(registry) => {
+                registry
+                    .watch_sources(dir)
                     .map_err(|error| match error.kind {
                         notify::ErrorKind::MaxFilesWatch => Refused::Limit,
                         _ => Refused::Directory,
@@ -111,8 +152,7 @@ impl Register for Source {
     fn unwatch(&mut self, dir: &Path) {
         match self {
             Self::Poll(poller) => poller.unwatch(dir),
-            // Errors are ignored: a directory that no longer exists is not watched any more.
-            Self::System(watcher) => drop(watcher.unwatch(dir)),
+            Self::System(registry) => registry.unwatch_sources(dir),
         }
     }
 

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use crate::clock::now_ns;
 use crate::diagnostic::Diagnostic;
+use crate::parallel::lock;
 
 use super::coverage::{Coverage, LimitReached};
 use super::filter::Filter;
 use super::git::GitDir;
 use super::poll::Pace;
+use super::registry::Current;
 use super::settle::{ChangeSet, HoldId, Settle};
 use super::source::{Arrivals, Raw, Source, too_many_directories};
 use super::survey::Survey;
@@ -24,12 +26,14 @@ pub(super) struct Tracker {
     options: WatchOptions,
     /// The course root with symbolic links resolved.
     real_root: PathBuf,
-    /// The directory of the cookies of [`super::marks`] (real path).
-    marks_dir: Option<PathBuf>,
+    /// The directory of the cookies of [`super::cookies`] (real path).
+    cookies_dir: Option<PathBuf>,
     git: Option<GitDir>,
     filter: Filter,
     coverage: Coverage,
     source: Source,
+    /// Where the registry of `source` is published.
+    registry: Current,
     /// The events of the source.
     pub arrivals: Arrivals,
     /// The changes seen so far.
@@ -42,11 +46,12 @@ pub(super) struct Tracker {
 }
 
 impl Tracker {
-    /// Watches everything that is relevant. `marks_dir` is a directory whose files [`Tracker::take`] returns.
+    /// Watches everything that is relevant. `cookies_dir` is a directory whose files [`Tracker::take`] returns.
     pub(super) fn start(
         options: WatchOptions,
         real_root: PathBuf,
-        marks_dir: Option<PathBuf>,
+        cookies_dir: Option<PathBuf>,
+        registry: Current,
     ) -> Self {
         let filter = Filter::new(
             &options.root,
@@ -67,10 +72,11 @@ impl Tracker {
             git: GitDir::find(&real_root),
             options,
             real_root,
-            marks_dir,
+            cookies_dir,
             filter,
             coverage: Coverage::default(),
             source,
+            registry,
             arrivals,
             origin: Instant::now(),
             needs_survey: false,
@@ -78,6 +84,7 @@ impl Tracker {
             pace: Pace::default(),
             next_look: None,
         };
+        tracker.publish_registry();
         tracker.survey(Coverage::default());
         tracker.catch_up();
         tracker.look_for_lock();
@@ -92,8 +99,8 @@ impl Tracker {
 
     /// Watches another directory of cookies (real path), which may have the path of the previous one: all watches are
     /// created again, since events of the old directory may still arrive under that path.
-    pub(super) fn set_marks_dir(&mut self, dir: &Path) {
-        self.marks_dir = Some(dir.to_path_buf());
+    pub(super) fn set_cookies_dir(&mut self, dir: &Path) {
+        self.cookies_dir = Some(dir.to_path_buf());
         self.lose();
     }
 
@@ -164,7 +171,7 @@ impl Tracker {
                 return None;
             }
         };
-        if self.marks_dir.is_some() && path.parent() == self.marks_dir.as_deref() {
+        if self.cookies_dir.is_some() && path.parent() == self.cookies_dir.as_deref() {
             return Some(path.clone());
         }
         if self.git.as_ref().is_some_and(|git| git.is_lock(path)) {
@@ -298,7 +305,10 @@ impl Tracker {
         }
         if !self.is_polling() {
             match Source::system() {
-                Ok((source, arrivals)) => (self.source, self.arrivals) = (source, arrivals),
+                Ok((source, arrivals)) => {
+                    (self.source, self.arrivals) = (source, arrivals);
+                    self.publish_registry();
+                }
                 Err(diagnostic) => self.fall_back(diagnostic),
             }
         }
@@ -309,16 +319,22 @@ impl Tracker {
         self.look_for_lock();
     }
 
+    /// Lets outputs be watched with the watches of the source.
+    fn publish_registry(&self) {
+        *lock(&self.registry) = self.source.registry();
+    }
+
     fn fall_back(&mut self, diagnostic: Diagnostic) {
         (self.options.tell)(diagnostic);
         (self.source, self.arrivals) = Source::poll();
+        self.publish_registry();
         self.plan_look(Duration::ZERO, true);
     }
 
     /// Scans everything that is relevant; what is in `before` is already watched. Returns what is newly watched and
     /// what is no longer watched.
     fn survey(&mut self, before: Coverage) -> (BTreeSet<PathBuf>, BTreeSet<PathBuf>) {
-        let mut plain: Vec<PathBuf> = self.marks_dir.iter().cloned().collect();
+        let mut plain: Vec<PathBuf> = self.cookies_dir.iter().cloned().collect();
         plain.extend(self.git.iter().map(|git| git.path().to_path_buf()));
         let coverage = Coverage::default();
         let mut survey = Survey::new(&self.filter, &self.real_root, &mut self.source, coverage);

@@ -11,7 +11,6 @@ use crate::events::ActionKind;
 use crate::memory;
 use crate::watch::ChangeSet;
 
-use super::super::guard::Guard;
 use super::super::{BuildOptions, manifest, unseen};
 use super::{Ask, Driver};
 
@@ -35,7 +34,7 @@ impl Driver<'_> {
     /// Waits until something may be due.
     pub(super) async fn wait(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) -> Woken {
         self.warm_up();
-        self.guard_outputs();
+        self.watch_outputs();
         let is_trim = self.is_trim;
         let memory = self.memory.as_ref();
         let next_look = memory.and_then(|_| self.unseen.next_look());
@@ -88,15 +87,14 @@ impl Driver<'_> {
     }
 
     /// Watches the outputs for changes by other programs.
-    fn guard_outputs(&mut self) {
+    fn watch_outputs(&mut self) {
         let Some(memory) = &mut self.memory else {
             return;
         };
-        let place = &self.engine.course.place;
-        let covered = self.guard.cover(memory, &place.root, &place.state_dir());
+        let covered = self.outputs.cover(memory, &self.engine.course.place.root);
         if let Err(error) = covered {
-            self.guard = Guard::default();
-            tracing::warn!(%error, "outputs are not guarded");
+            self.outputs.forget();
+            tracing::warn!(%error, "outputs are not watched");
         }
     }
 

@@ -17,14 +17,14 @@ use crate::course::tree::{self, DiagramKind};
 use crate::diagnostic::Diagnostic;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{ActionKind, Counts, Event};
-use crate::watch::ChangeSet;
+use crate::watch::{ChangeSet, OutputWatch};
 use crate::worker::pool::Pool;
 
 use super::checkpoint::{Changed, Checkpoint};
 use super::course::Specified;
 use super::decide::Force;
-use super::guard::Guard;
 use super::run::{Rest, Run};
+use super::touched::TouchedOutputs;
 use super::unseen::Unseen;
 use super::{BuildOptions, Built, Engine, Memory};
 
@@ -69,7 +69,7 @@ pub(crate) struct Driver<'e> {
     engine: &'e Engine,
     pool: Arc<Pool>,
     memory: Option<Memory>,
-    guard: Guard,
+    outputs: TouchedOutputs,
     unseen: Unseen,
     /// The last specification without errors.
     specified: Option<Arc<Specified>>,
@@ -112,17 +112,17 @@ impl Due {
 
 impl<'e> Driver<'e> {
     /// Returns a watch that keeps the outputs up to date that `options` select. Nothing is read or started
-    /// yet. `polls` is whether files are polled, because the system does not report all changes.
-    pub(crate) fn new(engine: &'e Engine, options: BuildOptions, polls: bool) -> Self {
+    /// yet. `outputs` reports touched outputs; `None` if the system does not report all changes.
+    pub(crate) fn new(
+        engine: &'e Engine,
+        options: BuildOptions,
+        outputs: Option<OutputWatch>,
+    ) -> Self {
         Self {
             engine,
             pool: Arc::new(engine.start_pool()),
             memory: None,
-            guard: if polls {
-                Guard::blind()
-            } else {
-                Guard::default()
-            },
+            outputs: TouchedOutputs::new(outputs),
             unseen: Unseen::default(),
             specified: None,
             respecify: true,
@@ -151,7 +151,7 @@ impl<'e> Driver<'e> {
             specified: Some(specified),
             respecify: false,
             is_only_run: true,
-            ..Self::new(engine, options, true)
+            ..Self::new(engine, options, None)
         }
     }
 
@@ -312,7 +312,7 @@ impl<'e> Driver<'e> {
         if std::mem::take(&mut self.due.forgives) {
             memory.restless.forgive_all();
         }
-        self.doubt_outputs(&mut memory, &mut options, build.is_some());
+        self.check_outputs(&mut memory, &mut options, build.is_some());
         let interrupt = CancellationToken::new();
         let run = self.run(&specified, &options, interrupt.clone());
         let result = {
@@ -517,16 +517,15 @@ impl<'e> Driver<'e> {
         });
     }
 
-    /// Compares outputs that other programs touched. A requested build must be able to rely on all of them.
-    fn doubt_outputs(&mut self, memory: &mut Memory, options: &mut BuildOptions, is_asked: bool) {
-        let place = &self.engine.course.place;
-        let guard = &mut self.guard;
-        let is_sure = match is_asked {
-            true => guard.is_sure(memory, &place.root, &place.state_dir()),
-            false => guard.doubt_touched(memory, &place.root).map(|()| true),
+    /// Invalidates outputs that other programs touched. A requested build must be able to rely on all of them.
+    fn check_outputs(&mut self, memory: &mut Memory, options: &mut BuildOptions, is_asked: bool) {
+        let root = &self.engine.course.place.root;
+        let is_known = match is_asked {
+            true => self.outputs.verify(memory, root),
+            false => self.outputs.invalidate_touched(memory, root).map(|()| true),
         };
         // If the records cannot be used, the run compares everything, and reports the reason.
-        options.looks_at_everything |= !is_sure.unwrap_or(false);
+        options.looks_at_everything |= !is_known.unwrap_or(false);
     }
 }
 

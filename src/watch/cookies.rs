@@ -15,7 +15,7 @@ const LEFT_BEHIND: Duration = Duration::from_secs(60);
 pub(super) type Answer = oneshot::Sender<()>;
 
 /// Cookies whose events have not arrived yet.
-pub(super) struct Marks {
+pub(super) struct Cookies {
     dir: PathBuf,
     /// The identity of the directory when its watch began.
     identity: Option<(u64, u64)>,
@@ -23,7 +23,7 @@ pub(super) struct Marks {
     waiting: Vec<(PathBuf, Instant, Answer)>,
 }
 
-impl Marks {
+impl Cookies {
     /// Prepares the directory for cookies in the state directory. Fails if it cannot be written.
     pub(super) fn prepare(state_dir: &Path) -> std::io::Result<Self> {
         let dir = state_dir.join("watch");
@@ -73,9 +73,12 @@ impl Marks {
 
     /// Removes and returns the caller whose cookie arrived.
     pub(super) fn arrived(&mut self, path: &Path) -> Option<Answer> {
-        let at = self.waiting.iter().position(|(mark, ..)| mark == path)?;
-        let (mark, _, answer) = self.waiting.swap_remove(at);
-        let _ = std::fs::remove_file(mark);
+        let at = self
+            .waiting
+            .iter()
+            .position(|(cookie, ..)| cookie == path)?;
+        let (cookie, _, answer) = self.waiting.swap_remove(at);
+        let _ = std::fs::remove_file(cookie);
         Some(answer)
     }
 
@@ -90,8 +93,8 @@ impl Marks {
         let waiting = std::mem::take(&mut self.waiting);
         waiting
             .into_iter()
-            .map(|(mark, _, answer)| {
-                let _ = std::fs::remove_file(mark);
+            .map(|(cookie, _, answer)| {
+                let _ = std::fs::remove_file(cookie);
                 answer
             })
             .collect()

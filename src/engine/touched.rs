@@ -1,5 +1,5 @@
-//! Finds outputs that other programs touched while a watch relied on them. They are reported by the output
-//! watch, so that not every build has to stat all outputs.
+//! Finds outputs that other programs touched while a watch relied on them. They are reported by the output watch, so that
+//! not every build has to stat all outputs.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -7,54 +7,49 @@ use std::sync::Arc;
 
 use crate::digest::Stamp;
 use crate::error::Result;
-use crate::watch::outputs::{OutputWatch, Touched};
+use crate::watch::{OutputWatch, Touched};
 
 use super::Memory;
 use super::sources::OutputPaths;
 
-/// The output watch of a course, with what it covers.
+/// The outputs of a course, watched for changes by other programs.
 #[derive(Default)]
-pub(super) struct Guard {
+pub(super) struct TouchedOutputs {
+    /// `None` if there are no events: then every build has to compare all outputs.
     watch: Option<OutputWatch>,
     /// The output paths whose directories are watched.
     covered: Option<OutputPaths>,
     /// The inodes of the output roots at that time: no event reports that a directory above them was replaced.
     roots: Vec<(PathBuf, Option<(u64, u64)>)>,
-    /// Whether there are no events: then every build has to compare all outputs.
-    is_blind: bool,
 }
 
-impl Guard {
-    /// Returns a guard that watches nothing, for systems that do not report all changes.
-    pub(super) fn blind() -> Self {
+impl TouchedOutputs {
+    /// Returns outputs that are reported by `watch`.
+    pub(super) fn new(watch: Option<OutputWatch>) -> Self {
         Self {
-            is_blind: true,
+            watch,
             ..Self::default()
         }
     }
 
     /// Watches the outputs that are not watched yet, and compares these with the ledger, since no event reported
     /// earlier changes.
-    pub(super) fn cover(
-        &mut self,
-        memory: &mut Memory,
-        root: &Path,
-        state_dir: &Path,
-    ) -> Result<()> {
-        self.doubt_touched(memory, root)?;
+    pub(super) fn cover(&mut self, memory: &mut Memory, root: &Path) -> Result<()> {
+        self.invalidate_touched(memory, root)?;
         let Some(outputs) = memory.cleaned.clone() else {
             return Ok(());
         };
         let is_same = |known: &Arc<_>| Arc::ptr_eq(known, &outputs);
-        if self.is_blind || self.covered.as_ref().is_some_and(is_same) {
+        if self.covered.as_ref().is_some_and(is_same) {
             return Ok(());
         }
-        if self.watch.is_none() {
-            self.watch = OutputWatch::start(state_dir);
-        }
+        let Some(watch) = &mut self.watch else {
+            return Ok(());
+        };
         let dirs = memory.publisher.dirs_of(&outputs);
-        let Some(new) = self.watch.as_mut().and_then(|watch| watch.cover(&dirs)) else {
-            *self = Self::blind();
+        let Some(new) = watch.cover(&dirs) else {
+            watch.forget_all();
+            *self = Self::default();
             return Ok(());
         };
         self.covered = Some(outputs);
@@ -66,26 +61,15 @@ impl Guard {
         Ok(())
     }
 
-    /// Invalidates outputs that other programs touched until now. Returns false if it is not known which outputs there
-    /// are.
-    pub(super) fn is_sure(
-        &mut self,
-        memory: &mut Memory,
-        root: &Path,
-        state_dir: &Path,
-    ) -> Result<bool> {
-        self.cover(memory, root, state_dir)?;
-        let are_same = |watch: &mut OutputWatch| {
-            let touched = watch.take_all();
-            let is_same = |root: &(PathBuf, _)| with_inode(&root.0) == *root;
-            self.roots.iter().all(is_same).then_some(touched)
-        };
-        let covering = self.watch.as_mut().filter(|_| self.covered.is_some());
-        if let Some(Touched::Paths(paths)) = covering.and_then(are_same) {
-            self.doubt(memory, root, paths)?;
+    /// Invalidates all outputs that other programs touched before the last sync of the watch. Returns false if it is not
+    /// known which outputs there are.
+    pub(super) fn verify(&mut self, memory: &mut Memory, root: &Path) -> Result<bool> {
+        self.cover(memory, root)?;
+        let is_same = |root: &(PathBuf, _)| with_inode(&root.0) == *root;
+        if self.watch.is_some() && self.covered.is_some() && self.roots.iter().all(is_same) {
             return Ok(true);
         }
-        self.look_anew();
+        self.forget();
         let Some(outputs) = memory.cleaned.clone() else {
             return Ok(false);
         };
@@ -96,27 +80,34 @@ impl Guard {
     }
 
     /// Invalidates the outputs that have been reported as touched so far.
-    pub(super) fn doubt_touched(&mut self, memory: &mut Memory, root: &Path) -> Result<()> {
+    pub(super) fn invalidate_touched(&mut self, memory: &mut Memory, root: &Path) -> Result<()> {
         match self.watch.as_ref().map(OutputWatch::take) {
             None => Ok(()),
-            Some(Touched::Paths(paths)) => self.doubt(memory, root, paths),
+            Some(Touched::Paths(paths)) => self.invalidate(memory, root, paths),
             Some(Touched::Anything) => {
-                self.look_anew();
+                self.forget();
                 Ok(())
             }
         }
     }
 
-    /// Drops the watch, so that all outputs are compared when they are next covered.
-    fn look_anew(&mut self) {
-        self.watch = None;
+    /// Stops watching, so that all outputs are compared when they are next covered.
+    pub(super) fn forget(&mut self) {
+        if let Some(watch) = &mut self.watch {
+            watch.forget_all();
+        }
         self.covered = None;
     }
 
-    fn doubt(&mut self, memory: &mut Memory, root: &Path, paths: HashSet<PathBuf>) -> Result<()> {
+    fn invalidate(
+        &mut self,
+        memory: &mut Memory,
+        root: &Path,
+        paths: HashSet<PathBuf>,
+    ) -> Result<()> {
         let mut touched = BTreeSet::new();
         for path in paths {
-            if let Some(watch) = &mut self.watch
+            if let Some(watch) = &self.watch
                 && (watch.covers(&path) || path.is_dir())
             {
                 // The path is another directory now, or one that is not watched yet.
