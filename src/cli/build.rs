@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use clap::Args;
@@ -19,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Events};
 use crate::profile::{self, Profile};
 use crate::tools;
-use crate::ui::{self, MessageFormat, Summary, Verbosity};
+use crate::ui::{self, MessageFormat, Reporter, Summary, Verbosity};
 
 use super::options::{MakeArgs, source_paths};
 use super::profile::ProfileArgs;
@@ -137,67 +138,60 @@ fn run_for(
         quiet: args.quiet,
         verbose: args.verbose,
     };
-    let mut reporter = ui::reporter(format, Some(&course.place), verbosity);
-    let summary_file = args.summary.clone();
-    let mut measured = profile.take();
-    let report = std::thread::spawn(move || {
-        let mut summary = Summary::default();
-        for event in receiver {
-            summary.add(&event);
-            if let Some(profile) = &mut measured {
-                profile.event(&event);
-            }
-            reporter.event(&event);
-        }
-        reporter.finish();
-        (summary, measured)
-    });
-    let checked = match &saved {
-        Some(saved) => saved.check(&course, &events),
-        None => Ok(false),
+    let reporter = ui::reporter(format, Some(&course.place), verbosity);
+    let measured = profile.take();
+    let report = std::thread::spawn(move || report(receiver, reporter, measured));
+    let work = Work {
+        specified: &specified,
+        context: &context,
+        options: &options,
+        events: &events,
     };
-    let result = match checked {
-        Err(error) => Err(error),
-        Ok(true) => Ok(Ended::Built { has_errors: false }),
-        Ok(false) => match args.by_daemon(&course, &context, &options, &events) {
-            Some(result) => result,
-            None => args.alone(course, specified, &context, options, &events),
-        },
-    };
-    let result = result.or_else(|error| match &saved {
-        Some(saved) if saved.is_without_outputs(&error.diagnostics) => {
-            Ok(Ended::Built { has_errors: false })
-        }
-        _ => Err(error),
-    });
-    if let Err(error) = &result {
-        for diagnostic in &error.diagnostics {
-            events.emit(Event::Diagnostic(diagnostic.clone().into()));
-        }
-    }
+    let result = args.work(course, saved.as_ref(), &work);
     drop(events);
     let (summary, measured) = report
         .join()
         .map_err(|_| Error::bug("the thread that prints messages failed"))?;
     *profile = measured;
-    if let Some(file) = summary_file {
-        std::fs::write(&file, summary.to_json())
-            .map_err(|error| Error::io("write", &file, &error))?;
+    if let Some(file) = &args.summary {
+        std::fs::write(file, summary.to_json())
+            .map_err(|error| Error::io("write", file, &error))?;
     }
     match result {
         Ok(Ended::Built { has_errors }) => Ok(u8::from(has_errors)),
         Ok(Ended::Checked(checked)) => {
             show_stale(&checked, format);
-            Ok(match checked.stale.len() {
-                _ if checked.has_errors => 1,
-                0 => 0,
-                _ if args.check => 4,
-                _ => 0,
-            })
+            Ok(args.code_of_check(&checked))
         }
         // The reporter has already shown the error.
         Err(error) => Ok(error.exit_code()),
     }
+}
+
+/// Reports all events, and returns the summary of the run and the profile.
+fn report(
+    events: Receiver<Event>,
+    mut reporter: Box<dyn Reporter>,
+    mut profile: Option<Profile>,
+) -> (Summary, Option<Profile>) {
+    let mut summary = Summary::default();
+    for event in events {
+        summary.add(&event);
+        if let Some(profile) = &mut profile {
+            profile.event(&event);
+        }
+        reporter.event(&event);
+    }
+    reporter.finish();
+    (summary, profile)
+}
+
+/// What a build needs besides its course and the arguments.
+struct Work<'a> {
+    specified: &'a Arc<Specified>,
+    context: &'a tools::Context,
+    options: &'a BuildOptions,
+    events: &'a Events,
 }
 
 enum Ended {
@@ -283,14 +277,40 @@ impl BuildArgs {
         args
     }
 
+    fn code_of_check(&self, checked: &Checked) -> u8 {
+        match checked.stale.len() {
+            _ if checked.has_errors => 1,
+            0 => 0,
+            _ if self.check => 4,
+            _ => 0,
+        }
+    }
+
+    /// Does the work, and reports errors. A saved file without outputs is no error.
+    fn work(&self, course: Course, saved: Option<&Saved>, work: &Work<'_>) -> Result<Ended> {
+        let built = || Ok(Ended::Built { has_errors: false });
+        let result = match saved.map_or(Ok(false), |saved| saved.check(&course, work.events)) {
+            Err(error) => Err(error),
+            Ok(true) => built(),
+            Ok(false) => match self.by_daemon(&course, work) {
+                Some(result) => result,
+                None => self.alone(course, work),
+            },
+        };
+        let result = result.or_else(|error| match saved {
+            Some(saved) if saved.is_without_outputs(&error.diagnostics) => built(),
+            _ => Err(error),
+        });
+        result.inspect_err(|error| {
+            for diagnostic in &error.diagnostics {
+                work.events
+                    .emit(Event::Diagnostic(diagnostic.clone().into()));
+            }
+        })
+    }
+
     /// Lets a running daemon do the work; returns `None` if it has to be done here.
-    fn by_daemon(
-        &self,
-        course: &Course,
-        context: &tools::Context,
-        options: &BuildOptions,
-        events: &Events,
-    ) -> Option<Result<Ended>> {
+    fn by_daemon(&self, course: &Course, work: &Work<'_>) -> Option<Result<Ended>> {
         // A daemon uses its own workers, installs nothing, and does not report timings.
         let is_alone =
             self.no_daemon || self.check || self.dry_run || self.setup || self.profile.is_wanted();
@@ -300,9 +320,8 @@ impl BuildArgs {
         let alone = |reason: &str| {
             let message = format!("this build works without the daemon: {reason}");
             let note = Diagnostic::new(Severity::Note, message);
-            events.emit(Event::Diagnostic(
-                note.hint("`clm daemon stop` ends the daemon").into(),
-            ));
+            let note = note.hint("`clm daemon stop` ends the daemon");
+            work.events.emit(Event::Diagnostic(note.into()));
             None
         };
         let mut client = match Client::connect(&course.place.state_dir()) {
@@ -310,18 +329,18 @@ impl BuildArgs {
             Err(unusable) => return alone(&unusable.0),
         };
         // If a renderer cannot be found, the build in this process reports it.
-        let identity = course.identity_with(&session::renderers(course, context).ok()?);
+        let identity = course.identity_with(&session::renderers(course, work.context).ok()?);
         // Several runs may end, if changes interrupt them; only the outcome of the last one counts.
         let mut last = None;
-        let built = client.build(identity, options, &mut |event| {
+        let built = client.build(identity, work.options, &mut |event| {
             if matches!(event, Event::RunFinished { .. }) {
                 last = Some(event);
             } else {
-                events.emit(event);
+                work.events.emit(event);
             }
         });
         if let Some(last) = last {
-            events.emit(last);
+            work.events.emit(last);
         }
         match built {
             Ok(ClientBuilt::Done { has_errors, .. }) => Some(Ok(Ended::Built { has_errors })),
@@ -339,14 +358,13 @@ impl BuildArgs {
     }
 
     /// Does the work in this process.
-    fn alone(
-        &self,
-        course: Course,
-        specified: Arc<Specified>,
-        context: &tools::Context,
-        options: BuildOptions,
-        events: &Events,
-    ) -> Result<Ended> {
+    fn alone(&self, course: Course, work: &Work<'_>) -> Result<Ended> {
+        let Work {
+            specified,
+            context,
+            options,
+            events,
+        } = *work;
         let renderers = session::renderers(&course, context)?;
         let only_looks = self.check || self.dry_run;
         let mut changed = None;
@@ -376,7 +394,13 @@ impl BuildArgs {
         if only_looks {
             return Ok(Ended::Checked(engine.check(&options)?));
         }
-        let built = build(&engine, specified, options, changed, &cancel)?;
+        let built = build(
+            &engine,
+            Arc::clone(specified),
+            options.clone(),
+            changed,
+            &cancel,
+        )?;
         Ok(Ended::Built {
             has_errors: built.has_errors,
         })

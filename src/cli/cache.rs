@@ -65,57 +65,13 @@ struct Stats {
 /// Runs the command and returns the exit code.
 pub(super) fn run(args: &CacheArgs) -> Result<u8> {
     match &args.command {
-        CacheCommand::Stats { course, json } => {
-            let (course, store) = open(course)?;
-            let usage = store.usage()?;
-            let limits = bounds::limits(&course.settings.cache, &course.place.state_dir());
-            let stats = Stats {
-                usage,
-                max_size: limits.max_size,
-                max_age_s: limits.max_age_ms.unsigned_abs() / 1000,
-            };
-            if *json {
-                let text = serde_json::to_string_pretty(&stats).unwrap_or_default();
-                ui::data(&format!("{text}\n"));
-            } else {
-                show(&stats);
-            }
-            Ok(0)
-        }
+        CacheCommand::Stats { course, json } => stats(course, *json),
         CacheCommand::Gc {
             course,
             max_size,
             max_age,
-        } => {
-            let (course, store) = open(course)?;
-            let of_course = &course.settings.cache;
-            let settings = CacheSettings {
-                max_size: max_size.or(of_course.max_size),
-                max_age: max_age.or(of_course.max_age),
-            };
-            let limits = bounds::limits(&settings, &course.place.state_dir());
-            let collected = store.collect(&limits)?;
-            ui::data(&format!(
-                "removed {}; the cache has {} now\n",
-                ui::size(collected.freed),
-                line(&store.usage()?)
-            ));
-            Ok(0)
-        }
-        CacheCommand::Verify { course } => {
-            let (_, store) = open(course)?;
-            let verified = store.verify()?;
-            ui::data(&format!(
-                "{} read, {} damaged and removed, {} missing\n",
-                results(verified.results),
-                verified.damaged,
-                verified.missing
-            ));
-            if verified.damaged + verified.missing > 0 {
-                ui::data("the next build makes those again that the course needs\n");
-            }
-            Ok(u8::from(verified.damaged > 0))
-        }
+        } => collect(course, *max_size, *max_age),
+        CacheCommand::Verify { course } => verify(course),
         CacheCommand::Clean { course } => {
             let (_, store) = open(course)?;
             let freed = store.clean()?;
@@ -126,6 +82,57 @@ pub(super) fn run(args: &CacheArgs) -> Result<u8> {
             Ok(0)
         }
     }
+}
+
+fn stats(course: &CourseArgs, json: bool) -> Result<u8> {
+    let (course, store) = open(course)?;
+    let usage = store.usage()?;
+    let limits = bounds::limits(&course.settings.cache, &course.place.state_dir());
+    let stats = Stats {
+        usage,
+        max_size: limits.max_size,
+        max_age_s: limits.max_age_ms.unsigned_abs() / 1000,
+    };
+    if json {
+        let text = serde_json::to_string_pretty(&stats).unwrap_or_default();
+        ui::data(&format!("{text}\n"));
+    } else {
+        show(&stats);
+    }
+    Ok(0)
+}
+
+fn collect(course: &CourseArgs, max_size: Option<u64>, max_age: Option<Duration>) -> Result<u8> {
+    let (course, store) = open(course)?;
+    let of_course = &course.settings.cache;
+    let settings = CacheSettings {
+        max_size: max_size.or(of_course.max_size),
+        max_age: max_age.or(of_course.max_age),
+    };
+    let limits = bounds::limits(&settings, &course.place.state_dir());
+    let collected = store.collect(&limits)?;
+    ui::data(&format!(
+        "removed {}; the cache has {} now\n",
+        ui::size(collected.freed),
+        line(&store.usage()?)
+    ));
+    Ok(0)
+}
+
+/// Returns the exit code 1 if any result is damaged.
+fn verify(course: &CourseArgs) -> Result<u8> {
+    let (_, store) = open(course)?;
+    let verified = store.verify()?;
+    ui::data(&format!(
+        "{} read, {} damaged and removed, {} missing\n",
+        results(verified.results),
+        verified.damaged,
+        verified.missing
+    ));
+    if verified.damaged + verified.missing > 0 {
+        ui::data("the next build makes those again that the course needs\n");
+    }
+    Ok(u8::from(verified.damaged > 0))
 }
 
 fn open(args: &CourseArgs) -> Result<(Course, Store)> {

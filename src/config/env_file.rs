@@ -7,6 +7,7 @@ use std::io::{self, BufRead as _, Chain, Read};
 use std::path::{Path, PathBuf};
 
 use super::{Bounds, NotebookSettings, Place};
+use crate::course::tree::text_of;
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -77,11 +78,9 @@ fn read(path: &Path) -> Result<BTreeMap<String, String>> {
 
 /// Parses the content of a file. Every error has a line.
 pub fn parse(bytes: &[u8], file: &str) -> Result<BTreeMap<String, String>> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let before = &bytes[..error.valid_up_to()];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() as u32 + 1;
+    let text = text_of(bytes).map_err(|error| {
         Error::usage("the file of variables is not UTF-8 text")
-            .at(file, Some(line))
+            .at(file, Some(error.line))
             .hint("save it with the encoding UTF-8")
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);

@@ -75,78 +75,9 @@ pub(super) fn take_over(text: &str, settings: &mut Settings) {
     let Ok(table) = text.parse::<Table>() else {
         return;
     };
-    let mut taken = Vec::new();
-    let count = |value: Option<&Value>| {
-        let number = value.and_then(Value::as_integer);
-        number
-            .and_then(|number| usize::try_from(number).ok())
-            .filter(|number| (1..=64).contains(number))
-    };
-    if let Some(management) = table.get("worker_management") {
-        let default = count(management.get("default_worker_count"));
-        let workers = &mut settings.workers;
-        for (name, slot) in [
-            ("notebook", &mut workers.notebook),
-            ("plantuml", &mut workers.plantuml),
-            ("drawio", &mut workers.drawio),
-        ] {
-            let own = count(management.get(name).and_then(|own| own.get("count")));
-            if let Some(number) = own.or(default)
-                && slot.is_none()
-            {
-                *slot = Some(number);
-                taken.push(format!("{number} {name} workers"));
-            }
-        }
-    }
-    if let Some(jupyter) = table.get("jupyter") {
-        let notebook = &mut settings.notebook;
-        let own = table.get("notebook");
-        let is_said = |key: &str| own.is_some_and(|own| own.get(key).is_some());
-        let python = jupyter.get("kernel_python").and_then(Value::as_str);
-        if let Some(python) = python.map(str::trim).filter(|python| !python.is_empty())
-            && !is_said("kernel_python")
-        {
-            notebook.kernel_python = Some(python.to_owned());
-            taken.push(format!("the kernel's Python `{python}`"));
-        }
-        let timeout = jupyter.get("cell_timeout_seconds").and_then(|value| {
-            // A fraction of a second is rounded up, since 0 would mean no limit.
-            let whole = value
-                .as_integer()
-                .or_else(|| Some(value.as_float()?.ceil() as i64));
-            whole.and_then(|seconds| u64::try_from(seconds).ok())
-        });
-        if let Some(seconds) = timeout
-            && !is_said("cell_timeout")
-        {
-            notebook.cell_timeout = seconds;
-            taken.push(format!("{seconds} s for a cell"));
-        }
-    }
-    let mut foreign: Vec<String> = SECTIONS
-        .iter()
-        .filter(|name| table.contains_key(**name))
-        .map(|name| format!("`[{name}]`"))
-        .collect();
-    let has_worker_key = |key: &&str| {
-        table
-            .get("workers")
-            .is_some_and(|own| own.get(key).is_some())
-    };
-    foreign.extend(
-        WORKER_KEYS
-            .iter()
-            .filter(|key| has_worker_key(key))
-            .map(|key| format!("`workers.{key}`")),
-    );
-    let cache = table.get("cache").and_then(Value::as_table);
-    let of_cache = cache.into_iter().flat_map(Table::keys);
-    foreign.extend(
-        of_cache
-            .filter(|key| is_foreign_cache_key(key))
-            .map(|key| format!("`cache.{key}`")),
-    );
+    let mut taken = take_over_workers(&table, settings);
+    taken.extend(take_over_kernel(&table, settings));
+    let foreign = foreign_keys(&table);
     if foreign.is_empty() {
         return;
     }
@@ -158,6 +89,84 @@ pub(super) fn take_over(text: &str, settings: &mut Settings) {
     settings
         .notes
         .push(Diagnostic::new(Severity::Note, message).at(SETTINGS_FILE, None));
+}
+
+/// Takes over the numbers of workers, and returns what was taken over as parts of the note.
+fn take_over_workers(table: &Table, settings: &mut Settings) -> Vec<String> {
+    let mut taken = Vec::new();
+    let Some(management) = table.get("worker_management") else {
+        return taken;
+    };
+    let count = |value: Option<&Value>| {
+        let number = usize::try_from(value?.as_integer()?).ok()?;
+        (1..=64).contains(&number).then_some(number)
+    };
+    let default = count(management.get("default_worker_count"));
+    let workers = &mut settings.workers;
+    for (name, slot) in [
+        ("notebook", &mut workers.notebook),
+        ("plantuml", &mut workers.plantuml),
+        ("drawio", &mut workers.drawio),
+    ] {
+        let own = count(management.get(name).and_then(|own| own.get("count")));
+        if let Some(number) = own.or(default)
+            && slot.is_none()
+        {
+            *slot = Some(number);
+            taken.push(format!("{number} {name} workers"));
+        }
+    }
+    taken
+}
+
+/// Takes over the interpreter and the time limit of kernels, and returns what was taken over as parts of the note.
+fn take_over_kernel(table: &Table, settings: &mut Settings) -> Vec<String> {
+    let mut taken = Vec::new();
+    let Some(jupyter) = table.get("jupyter") else {
+        return taken;
+    };
+    let notebook = &mut settings.notebook;
+    let own = table.get("notebook");
+    let is_set = |key: &str| own.is_some_and(|own| own.get(key).is_some());
+    let python = jupyter.get("kernel_python").and_then(Value::as_str);
+    if let Some(python) = python.map(str::trim).filter(|python| !python.is_empty())
+        && !is_set("kernel_python")
+    {
+        notebook.kernel_python = Some(python.to_owned());
+        taken.push(format!("the kernel's Python `{python}`"));
+    }
+    let timeout = jupyter.get("cell_timeout_seconds").and_then(|value| {
+        // A fraction of a second is rounded up, since 0 would mean no limit.
+        let whole = value
+            .as_integer()
+            .or_else(|| Some(value.as_float()?.ceil() as i64));
+        whole.and_then(|seconds| u64::try_from(seconds).ok())
+    });
+    if let Some(seconds) = timeout
+        && !is_set("cell_timeout")
+    {
+        notebook.cell_timeout = seconds;
+        taken.push(format!("{seconds} s for a cell"));
+    }
+    taken
+}
+
+/// Returns the sections and keys that only the Python tool has, as parts of the note.
+fn foreign_keys(table: &Table) -> Vec<String> {
+    let sections = SECTIONS.iter().filter(|name| table.contains_key(**name));
+    let has_worker_key = |key: &&&str| {
+        let own = table.get("workers");
+        own.is_some_and(|own| own.get(**key).is_some())
+    };
+    let of_workers = WORKER_KEYS.iter().filter(has_worker_key);
+    let cache = table.get("cache").and_then(Value::as_table);
+    let of_cache = cache.into_iter().flat_map(Table::keys);
+    let of_cache = of_cache.filter(|key| is_foreign_cache_key(key));
+    sections
+        .map(|name| format!("`[{name}]`"))
+        .chain(of_workers.map(|key| format!("`workers.{key}`")))
+        .chain(of_cache.map(|key| format!("`cache.{key}`")))
+        .collect()
 }
 
 #[cfg(test)]

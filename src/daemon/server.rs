@@ -25,6 +25,9 @@ use super::protocol::{Answer, DaemonStatus, Line, MAX_LINE, PROTOCOL, Request};
 /// The pause after a client cannot be accepted.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Why a client gets no more events.
+const NOT_READ: &str = "messages of the daemon were not read in time";
+
 /// What is needed to serve clients. Clones share the same state.
 #[derive(Clone)]
 pub(super) struct Server {
@@ -147,34 +150,33 @@ impl Client {
                     protocol: PROTOCOL,
                     pid: about.pid,
                 };
-                self.say(&hello).await
+                self.send_answer(&hello).await
             }
             Request::Build { course, options } => self.build(course, options).await,
             Request::Status => {
                 let status = self.status();
-                self.say(&Answer::Status(Box::new(status))).await
+                self.send_answer(&Answer::Status(Box::new(status))).await
             }
             Request::Subscribe => {
                 let mut events = self.server.hub.subscribe(None);
-                self.say(&Answer::Ok).await?;
+                self.send_answer(&Answer::Ok).await?;
                 while let Some(event) = events.recv().await {
-                    self.tell(&event).await?;
+                    self.send_event(&event).await?;
                 }
-                self.refuse("messages of the daemon were not read in time")
-                    .await
+                self.refuse(NOT_READ).await
             }
             Request::Focus { path } => self.pass(Some(Ask::Focus(path))).await,
             Request::Hold => {
                 self.hold = Some(self.server.watcher.hold());
-                self.say(&Answer::Ok).await
+                self.send_answer(&Answer::Ok).await
             }
             Request::Release => {
                 self.hold = None;
-                self.say(&Answer::Ok).await
+                self.send_answer(&Answer::Ok).await
             }
             Request::Sync => self.pass(None).await,
             Request::Shutdown => {
-                self.say(&Answer::Ok).await?;
+                self.send_answer(&Answer::Ok).await?;
                 self.server.cancel.cancel();
                 Ok(())
             }
@@ -183,7 +185,7 @@ impl Client {
 
     async fn pass(&mut self, ask: Option<Ask>) -> std::io::Result<()> {
         match self.server.gate.pass(ask).await {
-            Ok(()) => self.say(&Answer::Ok).await,
+            Ok(()) => self.send_answer(&Answer::Ok).await,
             Err(error) => self.refuse(error.message()).await,
         }
     }
@@ -193,11 +195,7 @@ impl Client {
         course: Digest,
         mut options: Box<BuildOptions>,
     ) -> std::io::Result<()> {
-        let is_same = {
-            let known = self.server.course.lock();
-            known.is_ok_and(|known| *known == course)
-        };
-        if !is_same {
+        if !self.watches(course) {
             let reason = "it watches the course with other settings, another output directory, or other tools than are found here now";
             return self.refuse(reason).await;
         }
@@ -217,9 +215,9 @@ impl Client {
                 event = events.recv() => match event {
                     Some(event) => {
                         is_over |= ends(&event);
-                        self.tell(&event).await?;
+                        self.send_event(&event).await?;
                     }
-                    None => return self.refuse("messages of the daemon were not read in time").await,
+                    None => return self.refuse(NOT_READ).await,
                 },
                 result = &mut answer => break result,
                 // A client sends nothing of interest while it waits. When it disconnects, this returns and drops the
@@ -230,34 +228,37 @@ impl Client {
                 },
             }
         };
-        match result {
+        let answer = match result {
             Ok(Ok(built)) => {
                 if !is_over {
                     self.rest(&mut events).await?;
                 }
-                let built = Answer::Built {
+                Answer::Built {
                     counts: built.counts,
                     has_errors: built.has_errors,
                     duration_ms: built.duration.as_millis() as u64,
-                };
-                self.say(&built).await
+                }
             }
-            Ok(Err(error)) => {
-                let failed = Answer::Failed {
-                    exit_code: error.exit_code(),
-                    diagnostics: error.diagnostics,
-                };
-                self.say(&failed).await
-            }
-            Err(_) => self.refuse("the daemon is about to end").await,
-        }
+            Ok(Err(error)) => Answer::Failed {
+                exit_code: error.exit_code(),
+                diagnostics: error.diagnostics,
+            },
+            Err(_) => return self.refuse("the daemon is about to end").await,
+        };
+        self.send_answer(&answer).await
+    }
+
+    /// Returns whether the daemon watches the course with this identity.
+    fn watches(&self, course: Digest) -> bool {
+        let known = self.server.course.lock();
+        known.is_ok_and(|known| *known == course)
     }
 
     /// Sends the remaining events of a run that has ended, up to its last one.
     async fn rest(&mut self, events: &mut mpsc::Receiver<Arc<Event>>) -> std::io::Result<()> {
         let patience = std::time::Duration::from_secs(5);
         while let Ok(Some(event)) = tokio::time::timeout(patience, events.recv()).await {
-            self.tell(&event).await?;
+            self.send_event(&event).await?;
             if ends(&event) {
                 break;
             }
@@ -277,18 +278,18 @@ impl Client {
         }
     }
 
-    async fn tell(&mut self, event: &Event) -> std::io::Result<()> {
+    async fn send_event(&mut self, event: &Event) -> std::io::Result<()> {
         self.write(serde_json::to_string(event)).await
     }
 
-    async fn say(&mut self, answer: &Answer) -> std::io::Result<()> {
+    async fn send_answer(&mut self, answer: &Answer) -> std::io::Result<()> {
         self.write(serde_json::to_string(&Line::Answer(answer.clone())))
             .await
     }
 
     async fn refuse(&mut self, reason: &str) -> std::io::Result<()> {
         let reason = reason.to_owned();
-        self.say(&Answer::Refused { reason }).await
+        self.send_answer(&Answer::Refused { reason }).await
     }
 
     async fn write(&mut self, line: serde_json::Result<String>) -> std::io::Result<()> {

@@ -81,19 +81,14 @@ impl Course {
         if let Some(pointer) = lfs::pointer(&name, &bytes) {
             return Err(Error::from_diagnostics(vec![pointer]));
         }
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let valid = error.utf8_error().valid_up_to();
-            let line = error.as_bytes()[..valid]
-                .iter()
-                .filter(|b| **b == b'\n')
-                .count();
+        let text = tree::text_of(&bytes).map_err(|not_text| {
             Error::usage("the specification is not UTF-8 text")
-                .at(&name, Some(line as u32 + 1))
+                .at(&name, Some(not_text.line))
                 .hint("save it with the encoding UTF-8")
         })?;
-        let (mut spec, mut diagnostics) = spec::parse_leniently(&text, &name);
+        let (mut spec, mut diagnostics) = spec::parse_leniently(text, &name);
         if let Some(spec) = &spec {
-            diagnostics.extend(self.leaving(spec, &name, &text));
+            diagnostics.extend(self.leaving(spec, &name, text));
         }
         if let Some(spec) = &mut spec {
             let images = &self.settings.images;

@@ -24,68 +24,107 @@ pub(super) fn bars(
     actions: &[Action],
     places: &HashMap<u64, usize>,
 ) -> (Vec<String>, Vec<Bar>) {
-    let parents: HashMap<u64, &Record> = records
-        .iter()
-        .map(|record| (record.number, *record))
-        .collect();
-    let threads = threads(records, window);
-    let has_worker: HashSet<usize> = records
-        .iter()
-        .filter(|record| record.name == "work")
-        .filter_map(|record| action_of(record, &parents, places))
-        .collect();
+    let mut spans = Spans {
+        parents: records
+            .iter()
+            .map(|record| (record.number, *record))
+            .collect(),
+        threads: threads(records, window),
+        has_worker: HashSet::new(),
+        actions,
+        places,
+    };
+    let works = records.iter().filter(|record| record.name == "work");
+    spans.has_worker = works.filter_map(|record| spans.action_of(record)).collect();
     let mut drafts: Vec<Draft> = records
         .iter()
-        .filter_map(|record| {
-            let (start, end) = window.interval(record);
-            let action = action_of(record, &parents, places);
-            let about = action.map(|place| &actions[place]);
-            let (group, number, class) = match record.name {
-                "queue" | BESIDE => return None,
-                "action" => {
-                    let about = about?;
-                    let is_here = about.attempt == 0 || !KINDS.contains(&about.kind.as_str());
-                    match (is_here, action) {
-                        (true, _) => (Group::Here, 1, Class::Work),
-                        (false, Some(place)) if has_worker.contains(&place) => return None,
-                        (false, _) => (Group::Without, 0, Class::Work),
-                    }
-                }
-                "start kernel" => (Group::Kernels, 0, Class::Start),
-                "work" => (workers(record)?, number(record), Class::Work),
-                // The starts of its kernels have their own spans.
-                "start worker" if record.field("kind") == "execute" => return None,
-                "start worker" => (workers(record)?, number(record), Class::Start),
-                "wait for kernel" => {
-                    let work = record.parent.and_then(|parent| parents.get(&parent))?;
-                    (workers(work)?, number(work), Class::Wait)
-                }
-                _ => {
-                    let thread = within(record, &parents).find_map(|of| threads.get(&of.number));
-                    (Group::Phases, thread.copied().unwrap_or(1), Class::Phase)
-                }
-            };
-            let name = match (class, about) {
-                (Class::Work, Some(about)) => about.label().to_owned(),
-                (Class::Start, _) if !record.field("kernel").is_empty() => {
-                    format!("start {}", record.field("kernel"))
-                }
-                _ => record.name.to_owned(),
-            };
-            let bar = Bar {
-                lane: 0,
-                depth: 0,
-                class,
-                name,
-                start,
-                end,
-                action,
-            };
-            Some(Draft { group, number, bar })
-        })
+        .filter_map(|record| spans.draft(record, window))
         .collect();
     number_lanes(&mut drafts);
     into_lanes(drafts)
+}
+
+/// The spans, and what is known about them.
+struct Spans<'a> {
+    /// All spans, by their numbers.
+    parents: HashMap<u64, &'a Record>,
+    /// The lanes of other threads in the group of phases, by the numbers of their spans.
+    threads: HashMap<u64, usize>,
+    /// The positions of actions that a worker works on.
+    has_worker: HashSet<usize>,
+    actions: &'a [Action],
+    places: &'a HashMap<u64, usize>,
+}
+
+impl Spans<'_> {
+    /// Returns the bar of a span, unless it has none.
+    fn draft(&self, record: &Record, window: Window) -> Option<Draft> {
+        let action = self.action_of(record);
+        let (group, number, class) = self.lane(record, action)?;
+        let name = match (class, action) {
+            (Class::Work, Some(place)) => self.actions[place].label().to_owned(),
+            (Class::Start, _) if !record.field("kernel").is_empty() => {
+                format!("start {}", record.field("kernel"))
+            }
+            _ => record.name.to_owned(),
+        };
+        let (start, end) = window.interval(record);
+        let bar = Bar {
+            lane: 0,
+            depth: 0,
+            class,
+            name,
+            start,
+            end,
+            action,
+        };
+        Some(Draft { group, number, bar })
+    }
+
+    /// Returns the group of a span's lane, the number of the lane in it, and the class of the bar.
+    fn lane(&self, record: &Record, action: Option<usize>) -> Option<(Group, usize, Class)> {
+        Some(match record.name {
+            "queue" | BESIDE => return None,
+            "action" => {
+                let place = action?;
+                let about = &self.actions[place];
+                if about.attempt == 0 || !KINDS.contains(&about.kind.as_str()) {
+                    (Group::Here, 1, Class::Work)
+                } else if self.has_worker.contains(&place) {
+                    return None;
+                } else {
+                    (Group::Without, 0, Class::Work)
+                }
+            }
+            "start kernel" => (Group::Kernels, 0, Class::Start),
+            "work" => (workers(record)?, number(record), Class::Work),
+            // The starts of its kernels have their own spans.
+            "start worker" if record.field("kind") == "execute" => return None,
+            "start worker" => (workers(record)?, number(record), Class::Start),
+            "wait for kernel" => {
+                let work = record.parent.and_then(|parent| self.parents.get(&parent))?;
+                (workers(work)?, number(work), Class::Wait)
+            }
+            _ => {
+                let mut within = self.within(record);
+                let thread = within.find_map(|of| self.threads.get(&of.number));
+                (Group::Phases, thread.copied().unwrap_or(1), Class::Phase)
+            }
+        })
+    }
+
+    /// Returns the position of the action that a span is a part of.
+    fn action_of(&self, record: &Record) -> Option<usize> {
+        let mut within = self.within(record);
+        within.find_map(|record| self.places.get(&record.number).copied())
+    }
+
+    /// Returns a span and the spans that contain it, from the inside out.
+    fn within<'r>(&'r self, record: &'r Record) -> impl Iterator<Item = &'r Record> {
+        std::iter::successors(Some(record), |record| {
+            self.parents.get(&record.parent?).copied()
+        })
+    }
 }
 
 fn workers(record: &Record) -> Option<Group> {
@@ -95,26 +134,6 @@ fn workers(record: &Record) -> Option<Group> {
 
 fn number(record: &Record) -> usize {
     record.field("worker").parse().unwrap_or(1)
-}
-
-/// Returns the position of the action that a span is a part of.
-fn action_of(
-    record: &Record,
-    parents: &HashMap<u64, &Record>,
-    places: &HashMap<u64, usize>,
-) -> Option<usize> {
-    within(record, parents).find_map(|record| places.get(&record.number).copied())
-}
-
-/// Returns a span and the spans that contain it, from the inside out.
-fn within<'a>(
-    record: &'a Record,
-    parents: &HashMap<u64, &'a Record>,
-) -> impl Iterator<Item = &'a Record> {
-    std::iter::successors(Some(record), |record| {
-        let parent = record.parent?;
-        parents.get(&parent).copied()
-    })
 }
 
 /// Assigns lanes of the group of phases to the work of other threads, by the number of the thread's span.

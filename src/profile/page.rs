@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::lanes::KINDS;
-use super::timeline::{Action, Class, Timeline};
+use super::timeline::{Action, Bar, Class, Timeline};
 
 const TEMPLATE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
@@ -64,15 +64,10 @@ fn outcome(timeline: &Timeline) -> String {
 /// Returns the figures about the whole run, each with its name and its meaning.
 fn figures(timeline: &Timeline) -> String {
     let total = timeline.total.max(1);
-    let busy: u64 = timeline.work().map(|bar| bar.end - bar.start).sum();
-    let first = timeline
-        .bars
-        .iter()
-        .filter(|bar| bar.class == Class::Work)
-        .map(|bar| bar.start)
-        .min();
-    let starts = || timeline.bars.iter().filter(|bar| bar.class == Class::Start);
-    let starting: u64 = starts().map(|bar| bar.end - bar.start).sum();
+    let busy: u64 = timeline.of_class(Class::Work).map(Bar::duration).sum();
+    let first = timeline.of_class(Class::Work).map(|bar| bar.start).min();
+    let starts = timeline.of_class(Class::Start).count();
+    let starting: u64 = timeline.of_class(Class::Start).map(Bar::duration).sum();
     let chain = timeline.critical.iter();
     let chain: u64 = chain.map(|place| timeline.actions[*place].duration()).sum();
     let counts = &timeline.counts;
@@ -109,7 +104,7 @@ fn figures(timeline: &Timeline) -> String {
         ),
         (
             "Cold starts",
-            starts().count().to_string(),
+            starts.to_string(),
             format!("{} for workers and kernels, in all", time(starting)),
         ),
     ];
@@ -120,14 +115,10 @@ fn figures(timeline: &Timeline) -> String {
             "busy with this, on average".to_owned(),
         ));
     }
-    let mut text = String::new();
-    for (name, value, meaning) in figures {
-        let _ = write!(
-            text,
-            "<div><dt>{name}</dt><dd><b>{value}</b> <span>{meaning}</span></dd></div>"
-        );
-    }
-    text
+    let html = |(name, value, meaning)| {
+        format!("<div><dt>{name}</dt><dd><b>{value}</b> <span>{meaning}</span></dd></div>")
+    };
+    figures.into_iter().map(html).collect()
 }
 
 /// Returns how many processors clm and its processes used on average.
@@ -175,8 +166,8 @@ fn phases(timeline: &Timeline) -> String {
     let mut phases: BTreeMap<&str, Phase> = BTreeMap::new();
     // The phases that contain the current bar.
     let mut around: Vec<&str> = Vec::new();
-    for bar in timeline.bars.iter().filter(|bar| bar.class == Class::Phase) {
-        let took = bar.end - bar.start;
+    for bar in timeline.of_class(Class::Phase) {
+        let took = bar.duration();
         around.truncate(bar.depth);
         if let Some(outer) = around.last().and_then(|outer| phases.get_mut(outer)) {
             outer.own = outer.own.saturating_sub(took);
@@ -291,22 +282,7 @@ fn data(timeline: &Timeline) -> String {
             ])
         })
         .collect();
-    let bars: Vec<Value> = timeline
-        .bars
-        .iter()
-        .map(|bar| {
-            let class = match bar.class {
-                Class::Phase => "phase",
-                Class::Work => "work",
-                Class::Start => "start",
-                Class::Wait => "wait",
-            };
-            let took = bar.end - bar.start;
-            json!([
-                bar.lane, bar.depth, class, bar.name, bar.start, took, bar.action
-            ])
-        })
-        .collect();
+    let bars: Vec<Value> = timeline.bars.iter().map(bar_data).collect();
     let cpu: Vec<Value> = timeline
         .cpu
         .iter()
@@ -326,6 +302,19 @@ fn data(timeline: &Timeline) -> String {
     });
     // Without `<` the data cannot end the element that contains it.
     data.to_string().replace('<', "\\u003c")
+}
+
+fn bar_data(bar: &Bar) -> Value {
+    let class = match bar.class {
+        Class::Phase => "phase",
+        Class::Work => "work",
+        Class::Start => "start",
+        Class::Wait => "wait",
+    };
+    let took = bar.duration();
+    json!([
+        bar.lane, bar.depth, class, bar.name, bar.start, took, bar.action
+    ])
 }
 
 #[expect(clippy::cast_precision_loss, reason = "times of many years")]

@@ -159,9 +159,16 @@ impl Timeline {
         }
     }
 
-    /// Returns the bars of work on actions, in any lane.
-    pub(super) fn work(&self) -> impl Iterator<Item = &Bar> {
-        self.bars.iter().filter(|bar| bar.class == Class::Work)
+    /// Returns the bars of this class, in any lane.
+    pub(super) fn of_class(&self, class: Class) -> impl Iterator<Item = &Bar> {
+        self.bars.iter().filter(move |bar| bar.class == class)
+    }
+}
+
+impl Bar {
+    /// Returns its length.
+    pub(super) fn duration(&self) -> u64 {
+        self.end - self.start
     }
 }
 

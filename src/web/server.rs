@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::events::IndexClass;
 
 use super::answer::{self, Answer, Body, Policy};
+use super::files::Opened;
 use super::guard::{self, Verdict};
 use super::inject::{Tag, inject};
 use super::listen::Listener;
@@ -312,49 +313,66 @@ impl Server {
             }
             Side::Course => Policy::Inert,
         };
-        if class != IndexClass::Html {
-            let policy = match content_type {
-                "text/html; charset=utf-8" => of_page,
-                "image/svg+xml" | "application/xml; charset=utf-8" => Policy::Drawing,
-                _ => Policy::Plain,
-            };
-            if let Some(unchanged) = answer::unchanged(&request.headers, &opened.version, policy) {
-                return unchanged;
-            }
-            let body = match request.method {
-                Method::HEAD => Body::Stream(tokio::sync::mpsc::channel(1).1, Some(opened.size)),
-                _ => answer::file(opened.file, opened.size),
-            };
-            let answer = answer::answer(StatusCode::OK, content_type, policy, body);
-            return answer::with_version(answer, &opened.version);
+        if class == IndexClass::Html {
+            return page(request, opened, content_type, of_page, change, epoch).await;
         }
-        let tag = Tag {
-            version: Some(&opened.version),
-            change,
-            epoch,
+        let policy = match content_type {
+            "text/html; charset=utf-8" => of_page,
+            "image/svg+xml" | "application/xml; charset=utf-8" => Policy::Drawing,
+            _ => Policy::Plain,
         };
-        // The inserted element differs between servers, so it is part of the version.
-        let version = format!("{}-{epoch:x}", opened.version);
-        if let Some(unchanged) = answer::unchanged(&request.headers, &version, of_page) {
-            return unchanged;
+        file(request, opened, content_type, policy)
+    }
+}
+
+/// Returns an output that is not a page.
+fn file(request: &Parts, opened: Opened, content_type: &'static str, policy: Policy) -> Answer {
+    if let Some(unchanged) = answer::unchanged(&request.headers, &opened.version, policy) {
+        return unchanged;
+    }
+    let body = match request.method {
+        Method::HEAD => Body::Stream(tokio::sync::mpsc::channel(1).1, Some(opened.size)),
+        _ => answer::file(opened.file, opened.size),
+    };
+    let answer = answer::answer(StatusCode::OK, content_type, policy, body);
+    answer::with_version(answer, &opened.version)
+}
+
+/// Returns a page, with an inserted element.
+async fn page(
+    request: &Parts,
+    opened: Opened,
+    content_type: &'static str,
+    policy: Policy,
+    change: u64,
+    epoch: u64,
+) -> Answer {
+    let tag = Tag {
+        version: Some(&opened.version),
+        change,
+        epoch,
+    };
+    // The inserted element differs between servers, so it is part of the version.
+    let version = format!("{}-{epoch:x}", opened.version);
+    if let Some(unchanged) = answer::unchanged(&request.headers, &version, policy) {
+        return unchanged;
+    }
+    let element = tag.html();
+    let page = tokio::task::spawn_blocking(move || {
+        let mut bytes = Vec::new();
+        let read = std::io::Read::read_to_end(&mut &opened.file, &mut bytes);
+        read.map(|_| inject(&bytes, &element))
+    });
+    match page.await {
+        Ok(Ok(page)) => {
+            let answer = answer::bytes(StatusCode::OK, content_type, policy, page);
+            answer::with_version(answer, &version)
         }
-        let element = tag.html();
-        let page = tokio::task::spawn_blocking(move || {
-            let mut bytes = Vec::new();
-            let read = std::io::Read::read_to_end(&mut &opened.file, &mut bytes);
-            read.map(|_| inject(&bytes, &element))
-        });
-        match page.await {
-            Ok(Ok(page)) => {
-                let answer = answer::bytes(StatusCode::OK, content_type, of_page, page);
-                answer::with_version(answer, &version)
-            }
-            _ => answer::message(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "Not readable",
-                "The file of this page cannot be read.",
-            ),
-        }
+        _ => answer::message(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Not readable",
+            "The file of this page cannot be read.",
+        ),
     }
 }
 

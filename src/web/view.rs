@@ -7,9 +7,11 @@ use serde::Serialize;
 use crate::course::words::Localized;
 use crate::course::{Kind, Lang};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::events::{ActionKind, Counts, RunState, Status};
-use crate::events::{IndexClass, IndexSection, IndexTarget};
+use crate::events::{
+    ActionKind, Counts, IndexClass, IndexOutput, IndexSection, IndexTarget, RunState, Status,
+};
 
+use super::catalog::Catalog;
 use super::model::{ActionState, Made, Model};
 
 /// The whole state, or its changes since a change.
@@ -144,7 +146,7 @@ pub(super) struct Run {
 }
 
 /// The state of a page of a deck.
-#[derive(PartialEq, Serialize)]
+#[derive(Default, PartialEq, Serialize)]
 pub(super) struct Page {
     /// The identity of this server.
     pub epoch: u64,
@@ -255,16 +257,7 @@ impl Model {
     pub(super) fn page(&self, address: &str, since: u64, epoch: u64) -> Page {
         let mut page = Page {
             epoch,
-            is_known: false,
-            version: None,
-            status: None,
-            source: None,
-            course: String::new(),
-            running: Vec::new(),
-            diagnostics: Vec::new(),
-            languages: Vec::new(),
-            kinds: Vec::new(),
-            assets: BTreeMap::new(),
+            ..Page::default()
         };
         let Some(catalog) = &self.catalog else {
             return page;
@@ -291,32 +284,32 @@ impl Model {
             })
         };
         for lang in Lang::ALL {
+            let of_kind = |kind| sibling(lang.name(), lang, kind);
             // A deck may have fewer audiences in its other language, so any page is accepted.
-            let found = sibling(lang.name(), lang, output.kind).or_else(|| {
-                let kinds = Kind::ALL.into_iter();
-                kinds
-                    .filter_map(|kind| sibling(lang.name(), lang, Some(kind)))
-                    .next()
-            });
-            page.languages.extend(found);
+            let any = || Kind::ALL.into_iter().find_map(|kind| of_kind(Some(kind)));
+            page.languages.extend(of_kind(output.kind).or_else(any));
         }
         page.kinds = Kind::ALL
             .into_iter()
             .filter_map(|kind| sibling(kind.name(), output.lang, Some(kind)))
             .collect();
-        for (other, state) in self.outputs.iter().enumerate() {
-            let asset = &catalog.index.outputs[other];
-            let is_asset = state.file_change > since
+        page.assets = self.assets(catalog, output, since);
+        page
+    }
+
+    /// Returns the addresses of files beside a page that changed after `since`, with the numbers of the changes.
+    fn assets(&self, catalog: &Catalog, page: &IndexOutput, since: u64) -> BTreeMap<String, u64> {
+        let outputs = catalog.index.outputs.iter().zip(&self.outputs).enumerate();
+        let changed = outputs.filter(|(_, (asset, state))| {
+            state.file_change > since
                 && matches!(state.made, Made::At(_))
                 && asset.kind.is_none()
-                && (asset.target, asset.lang) == (output.target, output.lang)
-                && (asset.section == output.section || asset.section.is_none());
-            if is_asset {
-                page.assets
-                    .insert(catalog.address(other), state.file_change);
-            }
-        }
-        page
+                && (asset.target, asset.lang) == (page.target, page.lang)
+                && (asset.section == page.section || asset.section.is_none())
+        });
+        changed
+            .map(|(position, (_, state))| (catalog.address(position), state.file_change))
+            .collect()
     }
 
     /// Returns the diagnostics about a source in the order for a page: errors first, and among them those of the page's

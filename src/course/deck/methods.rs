@@ -1,5 +1,7 @@
 //! Methods of Python's strings and dictionaries that templates commonly call.
 
+use std::borrow::Cow;
+
 use minijinja::value::{Value, ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State};
 
@@ -28,6 +30,10 @@ fn unknown(method: &str) -> Error {
     )
 }
 
+fn invalid(message: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::InvalidOperation, message)
+}
+
 /// Consumes fuel for bytes.
 fn charge(state: &State, bytes: usize) -> Result<(), Error> {
     state.consume_fuel(bytes as u64 / 64 + 1)
@@ -35,10 +41,7 @@ fn charge(state: &State, bytes: usize) -> Result<(), Error> {
 
 fn of_text(state: &State, text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
     let no_args = || from_args::<()>(args);
-    let signs = || -> Result<Option<&str>, Error> {
-        let (signs,) = from_args::<(Option<&str>,)>(args)?;
-        Ok(signs)
-    };
+    let signs = || from_args::<(Option<&str>,)>(args).map(|(signs,)| signs);
     let is_end = |signs: Option<&str>, c: char| match signs {
         Some(signs) => signs.contains(c),
         None => super::text::is_space(c),
@@ -75,23 +78,11 @@ fn of_text(state: &State, text: &str, method: &str, args: &[Value]) -> Result<Va
         "replace" => {
             let (old, new) = from_args::<(&str, &str)>(args)?;
             if text.len().saturating_mul(new.len() + 1) > MAX_TEXT {
-                return Err(Error::new(
-                    ErrorKind::InvalidOperation,
-                    "the text grows too long",
-                ));
+                return Err(invalid("the text grows too long"));
             }
             text.replace(old, new).into()
         }
-        "split" => match signs()? {
-            None => text.split_whitespace().map(Value::from).collect(),
-            Some("") => {
-                return Err(Error::new(
-                    ErrorKind::InvalidOperation,
-                    "the separator is empty",
-                ));
-            }
-            Some(separator) => text.split(separator).map(Value::from).collect(),
-        },
+        "split" => split(text, signs()?)?,
         "splitlines" => {
             no_args()?;
             super::text::split_lines(text)
@@ -101,24 +92,36 @@ fn of_text(state: &State, text: &str, method: &str, args: &[Value]) -> Result<Va
         }
         "join" => {
             let (items,) = from_args::<(&Value,)>(args)?;
-            let mut joined = String::new();
-            for (index, item) in items.try_iter()?.enumerate() {
-                let Some(item) = item.as_str() else {
-                    // As in Python. This also prevents nested lists from growing into long texts.
-                    return Err(Error::new(
-                        ErrorKind::InvalidOperation,
-                        format!("`join` joins texts, and item {index} is a {}", item.kind()),
-                    ));
-                };
-                let separator = if index > 0 { text } else { "" };
-                charge(state, separator.len() + item.len())?;
-                joined.push_str(separator);
-                joined.push_str(item);
-            }
-            joined.into()
+            join(state, text, items)?.into()
         }
         _ => return Err(unknown(method)),
     })
+}
+
+fn split(text: &str, separator: Option<&str>) -> Result<Value, Error> {
+    match separator {
+        None => Ok(text.split_whitespace().map(Value::from).collect()),
+        Some("") => Err(invalid("the separator is empty")),
+        Some(separator) => Ok(text.split(separator).map(Value::from).collect()),
+    }
+}
+
+fn join(state: &State, separator: &str, items: &Value) -> Result<String, Error> {
+    let mut joined = String::new();
+    for (index, item) in items.try_iter()?.enumerate() {
+        let Some(item) = item.as_str() else {
+            // As in Python. This also prevents nested lists from growing into long texts.
+            let kind = item.kind();
+            return Err(invalid(format!(
+                "`join` joins texts, and item {index} is a {kind}"
+            )));
+        };
+        let separator = if index > 0 { separator } else { "" };
+        charge(state, separator.len() + item.len())?;
+        joined.push_str(separator);
+        joined.push_str(item);
+    }
+    Ok(joined)
 }
 
 /// The maximum length of a text.

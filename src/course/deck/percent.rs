@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::header::{self, Header};
 use super::quotes::Quotes;
-use super::{CellKind, body, fences::Fences, header, options, syntax, text};
+use super::{CellKind, body, fences::Fences, options, syntax, text};
 use crate::course::ProgLang;
 
 /// A parsed script.
@@ -37,16 +38,37 @@ pub(super) struct ScriptError {
 /// Parses a script with line ends `\n`.
 pub(super) fn read(script: &str, prog_lang: ProgLang) -> Result<Script, ScriptError> {
     let lines = text::split_lines(script);
-    let comment = prog_lang.comment();
-    let mut header = header::read(&lines, comment).map_err(wrong_encoding)?;
+    let mut header = header::read(&lines, prog_lang.comment()).map_err(wrong_encoding)?;
+    let mut cells = Vec::from_iter(header.raw.take().map(raw_header));
+    let is_json = read_cells(&lines, header.lines, prog_lang, &mut cells)?;
+    check_format(&header, &lines, &cells)?;
 
-    let mut cells = Vec::new();
-    if let Some(source) = header.raw.take() {
-        cells.push(raw_header(source));
-    }
-    let fences = Fences::new(&lines, comment);
+    let kernel_language = header
+        .metadata
+        .as_ref()
+        .and_then(|metadata| metadata.get("kernelspec")?.get("language"));
+    let has_language = kernel_language.is_none() && !cells.is_empty();
+    let found = Found {
+        is_json,
+        encoding: header.encoding,
+        executable: header.executable,
+        main_language: has_language.then(|| syntax::main_language(prog_lang)),
+    };
+    let metadata = notebook_metadata(header.metadata, &cells, found);
+    Ok(Script { cells, metadata })
+}
+
+/// Adds the cells of a script from the line with index `start`. Returns whether any of them has its metadata as JSON.
+fn read_cells(
+    lines: &[&str],
+    start: usize,
+    prog_lang: ProgLang,
+    cells: &mut Vec<ScriptCell>,
+) -> Result<bool, ScriptError> {
+    let comment = prog_lang.comment();
+    let fences = Fences::new(lines, comment);
     let mut is_json = false;
-    let mut at = header.lines;
+    let mut at = start;
     while at < lines.len() {
         let cell_start = at;
         let options = match marker(lines[at], comment) {
@@ -57,8 +79,8 @@ pub(super) fn read(script: &str, prog_lang: ProgLang) -> Result<Script, ScriptEr
             None => options::parse(""),
         };
         let body_start = at;
-        at = find_end(&lines, at, &options, prog_lang, &fences);
-        let body_end = without_last_blanks(&lines, cell_start, body_start, at);
+        at = find_end(lines, at, &options, prog_lang, &fences);
+        let body_end = without_last_blanks(lines, cell_start, body_start, at);
         is_json |= options.is_json;
         cells.push(cell(
             &lines[body_start..body_end],
@@ -68,33 +90,25 @@ pub(super) fn read(script: &str, prog_lang: ProgLang) -> Result<Script, ScriptEr
             prog_lang,
         )?);
     }
+    Ok(is_json)
+}
 
-    let kernel_language = header
-        .metadata
-        .as_ref()
-        .and_then(|metadata| metadata.get("kernelspec")?.get("language"));
-    if let Some(format) = header.format_name()
-        && !matches!(format, "percent" | "hydrogen")
-        && cells.iter().all(|cell| cell.marker.is_none())
-    {
-        let is_named = |line: &&str| line.contains("format_name");
-        return Err(ScriptError {
-            line: lines.iter().position(is_named).unwrap_or_default(),
+/// Rejects a script that is in another format according to its header, unless there are cell markers.
+fn check_format(header: &Header, lines: &[&str], cells: &[ScriptCell]) -> Result<(), ScriptError> {
+    match header.format_name() {
+        None | Some("percent" | "hydrogen") => Ok(()),
+        Some(_) if cells.iter().any(|cell| cell.marker.is_some()) => Ok(()),
+        Some(format) => Err(ScriptError {
+            line: lines
+                .iter()
+                .position(|line| line.contains("format_name"))
+                .unwrap_or_default(),
             message: format!(
                 "the deck is in jupytext's format `{format}`, and clm reads the format `percent`"
             ),
             hint: "convert it with `jupytext --to py:percent FILE`: cells then begin with `# %%`",
-        });
+        }),
     }
-    let has_language = kernel_language.is_none() && !cells.is_empty();
-    let found = Found {
-        is_json,
-        encoding: header.encoding,
-        executable: header.executable,
-        main_language: has_language.then(|| syntax::main_language(prog_lang)),
-    };
-    let metadata = notebook_metadata(header.metadata, &cells, found);
-    Ok(Script { cells, metadata })
 }
 
 /// Returns the error about an encoding in the line with this index.

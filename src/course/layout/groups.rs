@@ -1,7 +1,7 @@
 //! The copies of dir-groups, which are directories that are copied unchanged.
 
 use crate::course::file_name::sanitize;
-use crate::course::spec::DirGroup;
+use crate::course::spec::{DirGroup, located};
 use crate::course::tree::{Listing, is_ignored_dir, is_never_output};
 use crate::course::{Lang, RelPath};
 use crate::diagnostic::Diagnostic;
@@ -30,81 +30,75 @@ pub(super) fn add(maker: &mut Maker<'_>, listing: &Listing) {
 }
 
 fn add_group(maker: &mut Maker<'_>, listing: &Listing, group: &DirGroup) {
+    let is_missing = |dir: &RelPath| !listing.dirs.contains(dir);
     let needs_whole_path = group.subdirs.is_empty() || group.include_root_files;
-    if let Some(path) = &group.path
+    if let Some(path) = group.path.as_ref().filter(|path| is_missing(path))
         && needs_whole_path
-        && !listing.dirs.contains(path)
     {
-        let mut diagnostic = Diagnostic::warning(format!(
-            "the directory `{path}` of a dir-group is not there"
-        ))
-        .hint("check the `<path>`: it is relative to the course root");
-        diagnostic.line = Some(group.line);
-        diagnostic.column = Some(group.column);
-        maker.claims.diagnostics.push(diagnostic);
+        let hint = "check the `<path>`: it is relative to the course root";
+        maker
+            .claims
+            .diagnostics
+            .push(missing_dir(group, path, hint));
         return;
     }
-    let starts: Vec<Option<RelPath>> = if group.subdirs.is_empty() {
-        if group.recursive {
-            vec![None]
-        } else {
-            Vec::new()
-        }
-    } else {
-        group.subdirs.clone()
-    };
-    for subdir in &starts {
-        let dir = match (&group.path, subdir) {
-            (Some(path), Some(subdir)) => path.join(subdir.as_str()).ok(),
-            (Some(path), None) => Some(path.clone()),
-            (None, subdir) => subdir.clone(),
-        };
-        if let Some(dir) = &dir
-            && !listing.dirs.contains(dir)
-        {
-            let mut diagnostic =
-                Diagnostic::warning(format!("the directory `{dir}` of a dir-group is not there"))
-                    .hint("check the `<subdir>`: it is relative to the `<path>` of the dir-group");
-            diagnostic.line = Some(group.line);
-            diagnostic.column = Some(group.column);
-            maker.claims.diagnostics.push(diagnostic);
+    for dir in copied_dirs(group) {
+        if let Some(dir) = dir.as_ref().filter(|dir| is_missing(dir)) {
+            let hint = "check the `<subdir>`: it is relative to the `<path>` of the dir-group";
+            maker.claims.diagnostics.push(missing_dir(group, dir, hint));
             continue;
         }
-        let files: Vec<RelPath> = listing
-            .files
-            .iter()
-            .filter(|file| dir.as_ref().is_none_or(|dir| file.starts_with(dir)))
-            .filter(|file| {
-                let below = dir
-                    .as_ref()
-                    .map_or(Some((*file).clone()), |dir| file.strip_prefix(dir));
-                below.is_some_and(|below| is_copied(&below, group.recursive))
-            })
-            .cloned()
-            .collect();
-        for file in &files {
-            copy(maker, group, file);
-        }
-        for empty in listing.dirs.iter().filter(|candidate| {
-            dir.as_ref().is_none_or(|dir| candidate.starts_with(dir))
-                && (group.recursive || Some(*candidate) == dir.as_ref())
-                && candidate.components().all(|part| !is_ignored_dir(part))
-                && listing.below(candidate).next().is_none()
-        }) {
-            for (_, place) in places(maker, group, empty) {
-                maker.layout.empty_dirs.push(place);
+        add_dir(maker, listing, group, dir.as_ref());
+    }
+    if group.include_root_files {
+        for file in &listing.files {
+            if file.parent() == group.path {
+                copy(maker, group, file);
             }
         }
     }
-    if group.include_root_files {
-        let files: Vec<RelPath> = listing
-            .files
-            .iter()
-            .filter(|file| file.parent() == group.path)
-            .cloned()
-            .collect();
-        for file in &files {
+}
+
+fn missing_dir(group: &DirGroup, dir: &RelPath, hint: &str) -> Diagnostic {
+    let message = format!("the directory `{dir}` of a dir-group is not there");
+    let warning = Diagnostic::warning(message).hint(hint);
+    located(warning, group.line, group.column)
+}
+
+/// Returns the directories whose content is copied; `None` is the course root.
+fn copied_dirs(group: &DirGroup) -> Vec<Option<RelPath>> {
+    if group.subdirs.is_empty() {
+        // Otherwise only the files directly in `path` are copied, by `include_root_files`.
+        return Vec::from_iter(group.recursive.then(|| group.path.clone()));
+    }
+    let subdirs = group.subdirs.iter();
+    let place = |subdir: &Option<RelPath>| match (&group.path, subdir) {
+        (Some(path), Some(subdir)) => path.join(subdir.as_str()).ok(),
+        (Some(path), None) => Some(path.clone()),
+        (None, subdir) => subdir.clone(),
+    };
+    subdirs.map(place).collect()
+}
+
+/// Adds the copies of the files in a directory, and its empty subdirectories.
+fn add_dir(maker: &mut Maker<'_>, listing: &Listing, group: &DirGroup, dir: Option<&RelPath>) {
+    for file in &listing.files {
+        let below = match dir {
+            Some(dir) => file.strip_prefix(dir),
+            None => Some(file.clone()),
+        };
+        if below.is_some_and(|below| is_copied(&below, group.recursive)) {
             copy(maker, group, file);
+        }
+    }
+    for empty in listing.dirs.iter().filter(|candidate| {
+        dir.is_none_or(|dir| candidate.starts_with(dir))
+            && (group.recursive || Some(*candidate) == dir)
+            && candidate.components().all(|part| !is_ignored_dir(part))
+            && listing.below(candidate).next().is_none()
+    }) {
+        for (_, place) in places(maker, group, empty) {
+            maker.layout.empty_dirs.push(place);
         }
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::course::spec::{Spec, Target};
-use crate::course::tree::{DiagramFile, Listing, Topic, Tree};
+use crate::course::tree::{DeckFile, DiagramFile, Listing, Topic, Tree};
 use crate::course::{Format, Kind, Lang, Names, RelPath};
 use crate::diagnostic::Diagnostic;
 
@@ -223,63 +223,21 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     fn add_topic(&mut self, section: usize, spec_section: usize, position: usize, topic: &Topic) {
-        let reference = &self.spec.sections[spec_section].topics[topic.topic];
+        let has_pages = self.spec.sections[spec_section].topics[topic.topic].html;
         self.enter_topic(spec_section, &topic.id);
-        for (deck_index, deck) in topic.decks.iter().enumerate() {
-            let mut outputs = Vec::new();
-            for lang in Lang::ALL {
-                if deck.lang.is_some_and(|only| only != lang) {
-                    continue;
-                }
-                for format in Format::ALL {
-                    if format == Format::Html && !reference.html {
-                        continue;
-                    }
-                    let name = names::deck_file(deck, lang, format);
-                    for kind in Kind::ALL {
-                        let place = self.section_dir(spec_section, lang, format, kind);
-                        let destinations = self.destinations(
-                            lang,
-                            format,
-                            kind,
-                            &format!("{place}/{name}"),
-                            &deck.path,
-                            (OutputClass::Deck(format, kind), Making::Built),
-                        );
-                        if !destinations.is_empty() {
-                            outputs.push(DeckOutput {
-                                lang,
-                                format,
-                                kind,
-                                destinations: destinations.into(),
-                            });
-                        }
-                    }
-                }
-            }
+        for (index, deck) in topic.decks.iter().enumerate() {
+            let outputs = self.deck_outputs(spec_section, deck, has_pages);
             if !outputs.is_empty() {
-                outputs.shrink_to_fit();
                 self.layout.decks.push(DeckOutputs {
                     section,
                     topic: position,
-                    deck: deck_index,
+                    deck: index,
                     outputs,
                 });
             }
         }
         for diagram in &topic.diagrams {
-            let destinations = match diagram.rendered.strip_prefix(&topic.home) {
-                Some(below) => self.image(spec_section, &below, &diagram.path, Making::Drawn),
-                // The image of a diagram directly in its topic lies outside of the topic, and is not copied to outputs.
-                None => Vec::new(),
-            };
-            let first = self.written_back.entry(diagram.rendered.clone());
-            let is_written_back = *first.or_insert_with(|| diagram.at.clone()) == diagram.at;
-            self.layout.diagrams.push(DiagramOutputs {
-                diagram: diagram.clone(),
-                destinations: destinations.into(),
-                is_written_back,
-            });
+            self.add_diagram(spec_section, topic, diagram);
         }
         for file in &topic.data {
             if let Some(below) = file.at.strip_prefix(&topic.home) {
@@ -294,6 +252,62 @@ impl Maker<'_> {
                 self.add_copy(file.path.clone(), destinations);
             }
         }
+    }
+
+    fn deck_outputs(
+        &mut self,
+        section: usize,
+        deck: &DeckFile,
+        has_pages: bool,
+    ) -> Vec<DeckOutput> {
+        let mut outputs = Vec::new();
+        for lang in Lang::ALL {
+            if deck.lang.is_some_and(|only| only != lang) {
+                continue;
+            }
+            for format in Format::ALL {
+                if format == Format::Html && !has_pages {
+                    continue;
+                }
+                let name = names::deck_file(deck, lang, format);
+                for kind in Kind::ALL {
+                    let place = self.section_dir(section, lang, format, kind);
+                    let destinations = self.destinations(
+                        lang,
+                        format,
+                        kind,
+                        &format!("{place}/{name}"),
+                        &deck.path,
+                        (OutputClass::Deck(format, kind), Making::Built),
+                    );
+                    if !destinations.is_empty() {
+                        outputs.push(DeckOutput {
+                            lang,
+                            format,
+                            kind,
+                            destinations: destinations.into(),
+                        });
+                    }
+                }
+            }
+        }
+        outputs.shrink_to_fit();
+        outputs
+    }
+
+    fn add_diagram(&mut self, section: usize, topic: &Topic, diagram: &DiagramFile) {
+        let destinations = match diagram.rendered.strip_prefix(&topic.home) {
+            Some(below) => self.image(section, &below, &diagram.path, Making::Drawn),
+            // The image of a diagram directly in its topic lies outside of the topic, and is not copied to outputs.
+            None => Vec::new(),
+        };
+        let first = self.written_back.entry(diagram.rendered.clone());
+        let is_written_back = *first.or_insert_with(|| diagram.at.clone()) == diagram.at;
+        self.layout.diagrams.push(DiagramOutputs {
+            diagram: diagram.clone(),
+            destinations: destinations.into(),
+            is_written_back,
+        });
     }
 
     fn enter_topic(&mut self, section: usize, id: &str) {

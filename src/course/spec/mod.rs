@@ -211,5 +211,14 @@ fn malformed(error: &roxmltree::Error, text: &str, file: &str) -> Diagnostic {
     .hint(hint)
 }
 
+/// Sets the line and column of a diagnostic about the specification. The caller sets the file.
+pub(crate) fn located(diagnostic: Diagnostic, line: u32, column: u32) -> Diagnostic {
+    Diagnostic {
+        line: Some(line),
+        column: Some(column),
+        ..diagnostic
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -2,10 +2,10 @@
 
 use roxmltree::Node;
 
-use crate::course::words::{ImageKind, nearest};
+use crate::course::words::ImageKind;
 use crate::course::{Lang, Localized, ProgLang};
 
-use super::xml::{Reader, child, elements, text};
+use super::xml::{Reader, child, children, elements, nearest_or_all, not_blank, text};
 use super::{DirGroup, ImageOptions, Spec, targets, topics};
 
 const KNOWN: &[&str] = &[
@@ -38,22 +38,7 @@ const ORGANIZATION: (&str, &str) = ("Coding-Akademie München", "Coding-Academy 
 pub(super) fn course<'a>(reader: &mut Reader<'a>) -> Spec {
     let root = reader.root();
     reader.check_children(root, KNOWN);
-    for name in WITHOUT_EFFECT {
-        if let Some(node) = child(root, name) {
-            reader
-                .warning(node, format!("`<{name}>` has no effect in clm"))
-                .hint =
-                Some("remove it, or leave it for other programs that read this file".to_owned());
-        }
-    }
-    if let Some(node) = child(root, "sidecar-layout") {
-        let layout = text(node).trim().to_lowercase();
-        if !matches!(layout.as_str(), "subdir" | "sibling") {
-            let message = format!("`{layout}` is no layout of narrations, and is ignored");
-            reader.warning(node, message).hint =
-                Some("there are `subdir` and `sibling`".to_owned());
-        }
-    }
+    warn_of_elements_without_effect(reader, root);
     let name = match child(root, "name") {
         Some(node) => reader.localized(node),
         None => Localized::default(),
@@ -77,15 +62,10 @@ pub(super) fn course<'a>(reader: &mut Reader<'a>) -> Spec {
             Vec::new()
         }
     };
-    let dir_groups = child(root, "dir-groups")
-        .map(|node| {
-            reader.check_children(node, &["dir-group"]);
-            elements(node)
-                .filter(|child| child.tag_name().name() == "dir-group")
-                .map(|child| dir_group(reader, child))
-                .collect()
-        })
-        .unwrap_or_default();
+    let dir_groups = child(root, "dir-groups").map_or_else(Vec::new, |node| {
+        reader.check_children(node, &["dir-group"]);
+        dir_groups(reader, node)
+    });
     let targets = targets::targets(reader, root);
     let images = image_options(reader, root);
     Spec {
@@ -93,8 +73,7 @@ pub(super) fn course<'a>(reader: &mut Reader<'a>) -> Spec {
         slug,
         prog_lang,
         author: child(root, "author")
-            .map(|node| text(node).trim().to_owned())
-            .filter(|author| !author.is_empty())
+            .and_then(|node| not_blank(&text(node)))
             .unwrap_or_else(|| AUTHOR.to_owned()),
         organization: match child(root, "organization") {
             Some(node) => reader.localized(node),
@@ -107,17 +86,31 @@ pub(super) fn course<'a>(reader: &mut Reader<'a>) -> Spec {
         dir_groups,
         targets,
         images,
-        kernel_python: child(root, "kernel-python")
-            .map(|node| text(node).trim().to_owned())
-            .filter(|path| !path.is_empty()),
+        kernel_python: child(root, "kernel-python").and_then(|node| not_blank(&text(node))),
+    }
+}
+
+fn warn_of_elements_without_effect<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) {
+    for name in WITHOUT_EFFECT {
+        if let Some(node) = child(root, name) {
+            reader
+                .warning(node, format!("`<{name}>` has no effect in clm"))
+                .hint =
+                Some("remove it, or leave it for other programs that read this file".to_owned());
+        }
+    }
+    if let Some(node) = child(root, "sidecar-layout") {
+        let layout = text(node).trim().to_lowercase();
+        if !matches!(layout.as_str(), "subdir" | "sibling") {
+            let message = format!("`{layout}` is no layout of narrations, and is ignored");
+            reader.warning(node, message).hint =
+                Some("there are `subdir` and `sibling`".to_owned());
+        }
     }
 }
 
 fn slug<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Option<String> {
-    let read = |node: Node<'a, 'a>| {
-        let slug = text(node).trim().to_owned();
-        (!slug.is_empty()).then_some(slug)
-    };
+    let read = |node: Node<'a, 'a>| not_blank(&text(node));
     let own = child(root, "project-slug");
     let github = child(root, "github");
     let old = github.and_then(|github| child(github, "project-slug"));
@@ -160,15 +153,8 @@ fn prog_lang<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> ProgLang {
         return ProgLang::Python;
     }
     ProgLang::parse(&value.to_lowercase()).unwrap_or_else(|| {
-        let hint = nearest(value, names)
-            .map(|near| format!("did you mean `{near}`?"))
-            .unwrap_or_else(|| format!("there are {}", names.join(", ")));
-        reader
-            .error(
-                node,
-                format!("`{value}` is not a programming language of courses"),
-            )
-            .hint = Some(hint);
+        let message = format!("`{value}` is not a programming language of courses");
+        reader.error(node, message).hint = Some(nearest_or_all(value, &names));
         ProgLang::Python
     })
 }
@@ -211,8 +197,14 @@ fn image_options<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> ImageOption
     }
 }
 
-/// Parses one `<dir-group>`.
-pub(super) fn dir_group<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> DirGroup {
+/// Parses the `<dir-group>`s directly in an element.
+pub(super) fn dir_groups<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Vec<DirGroup> {
+    children(node, "dir-group")
+        .map(|child| dir_group(reader, child))
+        .collect()
+}
+
+fn dir_group<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> DirGroup {
     reader.check_children(node, &["name", "path", "subdirs"]);
     reader.check_attributes(node, &["include-root-files", "recursive", "lang"]);
     let lang = node

@@ -2,11 +2,10 @@
 
 use roxmltree::Node;
 
-use crate::course::words::nearest;
 use crate::course::{Format, Kind, Lang, RelPath};
 
 use super::Target;
-use super::xml::{Reader, child, elements, text};
+use super::xml::{Reader, child, children, elements, nearest_or_all, text};
 
 /// Parses `<output-targets>`, or returns the default targets if there are none.
 pub(super) fn targets<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Vec<Target> {
@@ -16,7 +15,7 @@ pub(super) fn targets<'a>(reader: &mut Reader<'a>, root: Node<'a, 'a>) -> Vec<Ta
     reader.check_children(node, &["output-target"]);
     let mut targets: Vec<Target> = Vec::new();
     let mut names: Vec<String> = Vec::new();
-    for node in elements(node).filter(|child| child.tag_name().name() == "output-target") {
+    for node in children(node, "output-target") {
         let name = node.attribute("name").unwrap_or("default").trim();
         if names.iter().any(|other| other == name) {
             reader
@@ -80,35 +79,7 @@ fn target<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, name: String) -> Opti
     );
     // Both only concern publishing and have no effect here, but invalid values are reported.
     reader.flag(node, "distribute", true);
-    let path = match child(node, "path") {
-        Some(path) if !text(path).trim().is_empty() => {
-            let value = text(path);
-            let found = reader.path(path, &value);
-            if found.is_none() && value.trim() == "." {
-                reader
-                    .error(path, "an output target cannot be the course root")
-                    .hint =
-                    Some("name a directory of its own, such as `output/students`".to_owned());
-            }
-            found
-        }
-        _ => {
-            reader
-                .error(node, format!("the output target `{name}` has no `<path>`"))
-                .hint = Some("name a directory, such as `output/students`".to_owned());
-            None
-        }
-    };
-    if let Some(path) = &path
-        && path.components().next() == Some("slides")
-    {
-        reader
-            .error(
-                node,
-                format!("the output target `{name}` lies in the sources"),
-            )
-            .hint = Some("name a directory outside `slides/`".to_owned());
-    }
+    let path = target_path(reader, node, &name);
     for (filter, item) in [
         ("kinds", "kind"),
         ("formats", "format"),
@@ -144,11 +115,45 @@ fn target<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, name: String) -> Opti
     })
 }
 
+/// Returns the directory of a target.
+fn target_path<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, name: &str) -> Option<RelPath> {
+    let path = match child(node, "path") {
+        Some(path) if !text(path).trim().is_empty() => {
+            let value = text(path);
+            let found = reader.path(path, &value);
+            if found.is_none() && value.trim() == "." {
+                reader
+                    .error(path, "an output target cannot be the course root")
+                    .hint =
+                    Some("name a directory of its own, such as `output/students`".to_owned());
+            }
+            found
+        }
+        _ => {
+            reader
+                .error(node, format!("the output target `{name}` has no `<path>`"))
+                .hint = Some("name a directory, such as `output/students`".to_owned());
+            None
+        }
+    };
+    if let Some(path) = &path
+        && path.components().next() == Some("slides")
+    {
+        reader
+            .error(
+                node,
+                format!("the output target `{name}` lies in the sources"),
+            )
+            .hint = Some("name a directory outside `slides/`".to_owned());
+    }
+    path
+}
+
 /// Returns the words listed in a filter, in their usual order; an absent or empty filter means all of them.
 fn words<'a, W: Copy + PartialEq>(
     reader: &mut Reader<'a>,
     node: Node<'a, 'a>,
-    filter: &str,
+    filter: &'static str,
     all: &[W],
     name: fn(W) -> &'static str,
     parse: fn(&str) -> Option<W>,
@@ -182,12 +187,9 @@ fn words<'a, W: Copy + PartialEq>(
             }
             None => {
                 let names: Vec<&str> = all.iter().map(|word| name(*word)).collect();
-                let hint = nearest(value, &names)
-                    .map(|near| format!("did you mean `{near}`?"))
-                    .unwrap_or_else(|| format!("there are {}", names.join(", ")));
                 reader
                     .error(item, format!("`{value}` is not one of the {filter}"))
-                    .hint = Some(hint);
+                    .hint = Some(nearest_or_all(value, &names));
             }
         }
     }

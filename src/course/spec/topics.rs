@@ -5,7 +5,7 @@ use roxmltree::Node;
 use crate::course::words::nearest;
 use crate::course::{ProgLang, RelPath};
 
-use super::xml::{Reader, child, elements, text};
+use super::xml::{Reader, child, children, elements, nearest_or_all, not_blank, text};
 use super::{Include, Section, TopicRef, read};
 
 const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
@@ -14,8 +14,7 @@ const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 pub(super) fn sections<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Vec<Section> {
     reader.check_children(node, &["section"]);
     let mut sections = Vec::new();
-    let found = elements(node).filter(|child| child.tag_name().name() == "section");
-    for (index, node) in found.enumerate() {
+    for (index, node) in children(node, "section").enumerate() {
         reader.check_attributes(
             node,
             &["enabled", "id", "module", "http-replay", "optional"],
@@ -132,42 +131,10 @@ fn add_topics<'a>(
     for node in elements(list) {
         match node.tag_name().name() {
             "topic" => topics.extend(topic(reader, node, defaults)),
-            "subsection" if is_subsection => {
-                let inner = node
-                    .descendants()
-                    .filter(|inner| inner.has_tag_name("topic"));
-                let ids = inner.map(|topic| match topic.attribute("id") {
-                    Some(id) => format!("`{}`", id.trim()),
-                    None => format!("`{}`", text(topic).trim()),
-                });
-                let ids: Vec<String> = ids.collect();
-                let what = match ids.is_empty() {
-                    true => "it is left out".to_owned(),
-                    false => format!("its topics are not built: {}", ids.join(", ")),
-                };
-                reader
-                    .warning(
-                        node,
-                        format!("a `<subsection>` in a `<subsection>`: {what}"),
-                    )
-                    .hint = Some("put it beside the outer one, directly in `<topics>`".to_owned());
-            }
+            "subsection" if is_subsection => warn_of_nested(reader, node),
             "subsection" => {
                 reader.check_attributes(node, &["weekday", "enabled", "optional"]);
-                let weekdays = node.attribute("weekday").unwrap_or("");
-                for day in weekdays
-                    .split(',')
-                    .map(str::trim)
-                    .filter(|day| !day.is_empty())
-                {
-                    if !WEEKDAYS.contains(&day.to_lowercase().as_str()) {
-                        reader.error(node, format!("`{day}` is not a weekday")).hint =
-                            Some(match nearest(day, WEEKDAYS) {
-                                Some(near) => format!("did you mean `{near}`?"),
-                                None => format!("there are {}", WEEKDAYS.join(", ")),
-                            });
-                    }
-                }
+                check_weekdays(reader, node);
                 reader.flag(node, "optional", false);
                 if is_enabled(reader, node) {
                     add_topics(reader, node, defaults, true, topics);
@@ -181,6 +148,35 @@ fn add_topics<'a>(
                 }
             }
             _ => {}
+        }
+    }
+}
+
+/// Warns about a subsection in a subsection, whose topics are not built.
+fn warn_of_nested<'a>(reader: &mut Reader<'a>, subsection: Node<'a, 'a>) {
+    let topics = subsection
+        .descendants()
+        .filter(|inner| inner.has_tag_name("topic"));
+    let ids = topics.map(|topic| match topic.attribute("id") {
+        Some(id) => format!("`{}`", id.trim()),
+        None => format!("`{}`", text(topic).trim()),
+    });
+    let ids: Vec<String> = ids.collect();
+    let what = match ids.is_empty() {
+        true => "it is left out".to_owned(),
+        false => format!("its topics are not built: {}", ids.join(", ")),
+    };
+    let message = format!("a `<subsection>` in a `<subsection>`: {what}");
+    reader.warning(subsection, message).hint =
+        Some("put it beside the outer one, directly in `<topics>`".to_owned());
+}
+
+fn check_weekdays<'a>(reader: &mut Reader<'a>, subsection: Node<'a, 'a>) {
+    let weekdays = subsection.attribute("weekday").unwrap_or("").split(',');
+    for day in weekdays.map(str::trim).filter(|day| !day.is_empty()) {
+        if !WEEKDAYS.contains(&day.to_lowercase().as_str()) {
+            let message = format!("`{day}` is not a weekday");
+            reader.error(subsection, message).hint = Some(nearest_or_all(day, WEEKDAYS));
         }
     }
 }
@@ -207,68 +203,62 @@ fn topic<'a>(
     );
     reader.flag(node, "export", true);
     warn_of_replay(reader, node);
+    let id = topic_id(reader, node)?;
+    let prog_lang = topic_prog_lang(reader, node);
+    let (line, column) = reader.position(node);
+    Some(TopicRef {
+        id,
+        module: (node.attribute("module").or(defaults.module)).and_then(not_blank),
+        html: html(reader, node),
+        evaluate: reader.flag(node, "evaluate", true),
+        skip_errors: reader.flag(node, "skip-errors", false),
+        author: node.attribute("author").and_then(not_blank),
+        prog_lang,
+        dir_groups: read::dir_groups(reader, node),
+        includes: merged(&defaults.includes, includes(reader, node)),
+        line,
+        column,
+    })
+}
+
+/// Returns the id of a topic, which is an attribute or a text.
+fn topic_id<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Option<String> {
     let text_id = text(node).trim().to_owned();
-    let id = match (node.attribute("id").map(str::trim), text_id.as_str()) {
+    match (node.attribute("id").map(str::trim), text_id.as_str()) {
         (Some(_), other) if !other.is_empty() => {
             reader
                 .error(node, "the topic has two ids, as attribute and as text")
                 .hint = Some("keep one of them".to_owned());
-            return None;
+            None
         }
-        (Some(id), _) if !id.is_empty() => id.to_owned(),
-        (_, id) if !id.is_empty() => id.to_owned(),
+        (Some(id), _) if !id.is_empty() => Some(id.to_owned()),
+        (_, id) if !id.is_empty() => Some(id.to_owned()),
         _ if elements(node).next().is_none() => {
             reader
                 .warning(node, "the topic has no id and is left out")
                 .hint = Some(
                 "write `<topic>my_id</topic>` or `<topic id=\"my_id\"/>`, or remove it".to_owned(),
             );
-            return None;
+            None
         }
         _ => {
             reader.error(node, "the topic has no id").hint =
                 Some("write `<topic>my_id</topic>` or `<topic id=\"my_id\"/>`".to_owned());
-            return None;
+            None
         }
-    };
-    let prog_lang = node.attribute("prog-lang").and_then(|value| {
-        let found = ProgLang::parse(&value.trim().to_lowercase());
-        if found.is_none() {
-            let names = ProgLang::ALL.map(ProgLang::name);
-            let hint = nearest(value, names).unwrap_or("python");
-            reader
-                .error(
-                    node,
-                    format!("`{value}` is not a programming language of courses"),
-                )
-                .hint = Some(format!("did you mean `{hint}`?"));
-        }
-        found
-    });
-    let (line, column) = reader.position(node);
-    Some(TopicRef {
-        id,
-        module: node
-            .attribute("module")
-            .or(defaults.module)
-            .map(|module| module.trim().to_owned())
-            .filter(|module| !module.is_empty()),
-        html: html(reader, node),
-        evaluate: reader.flag(node, "evaluate", true),
-        skip_errors: reader.flag(node, "skip-errors", false),
-        author: node
-            .attribute("author")
-            .map(|author| author.trim().to_owned())
-            .filter(|author| !author.is_empty()),
-        prog_lang,
-        dir_groups: elements(node)
-            .filter(|child| child.tag_name().name() == "dir-group")
-            .map(|child| read::dir_group(reader, child))
-            .collect(),
-        includes: merged(&defaults.includes, includes(reader, node)),
-        line,
-        column,
-    })
+    }
+}
+
+fn topic_prog_lang<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Option<ProgLang> {
+    let value = node.attribute("prog-lang")?;
+    let found = ProgLang::parse(&value.trim().to_lowercase());
+    if found.is_none() {
+        let names = ProgLang::ALL.map(ProgLang::name);
+        let hint = nearest(value, names).unwrap_or("python");
+        let message = format!("`{value}` is not a programming language of courses");
+        reader.error(node, message).hint = Some(format!("did you mean `{hint}`?"));
+    }
+    found
 }
 
 /// Parses the attribute `html`. In the format every value turns pages off, even `yes`, which is likely to surprise
@@ -296,7 +286,7 @@ fn html<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> bool {
 /// Parses the `<include>`s directly in a section or topic.
 fn includes<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Vec<Include> {
     let mut found: Vec<Include> = Vec::new();
-    for node in elements(node).filter(|child| child.tag_name().name() == "include") {
+    for node in children(node, "include") {
         reader.check_attributes(node, &["source", "as", "optional"]);
         let Some(include) = include(reader, node) else {
             continue;

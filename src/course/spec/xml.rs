@@ -217,14 +217,36 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Returns a value without the blanks around it, unless nothing remains.
+pub(super) fn not_blank(value: &str) -> Option<String> {
+    let value = value.trim();
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+/// Returns a hint with the known word that is nearest to a wrong one, or with all of them.
+pub(super) fn nearest_or_all(wrong: &str, known: &[&str]) -> String {
+    match nearest(wrong, known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are {}", known.join(", ")),
+    }
+}
+
 /// Returns the child elements of a node.
 pub(super) fn elements<'a>(node: Node<'a, 'a>) -> impl Iterator<Item = Node<'a, 'a>> {
     node.children().filter(Node::is_element)
 }
 
+/// Returns the child elements with this name.
+pub(super) fn children<'a>(
+    node: Node<'a, 'a>,
+    name: &'static str,
+) -> impl Iterator<Item = Node<'a, 'a>> {
+    elements(node).filter(move |child| child.tag_name().name() == name)
+}
+
 /// Returns the first child element with this name.
-pub(super) fn child<'a>(node: Node<'a, 'a>, name: &str) -> Option<Node<'a, 'a>> {
-    elements(node).find(|child| child.tag_name().name() == name)
+pub(super) fn child<'a>(node: Node<'a, 'a>, name: &'static str) -> Option<Node<'a, 'a>> {
+    children(node, name).next()
 }
 
 /// Returns the text directly in a node.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::course::RelPath;
-use crate::course::spec::{Include, TopicRef};
+use crate::course::spec::{Include, TopicRef, located};
 use crate::diagnostic::Diagnostic;
 
 use super::ignore::{is_ignored, is_ignored_dir};
@@ -24,14 +24,12 @@ pub(super) fn included(
     for include in &reference.includes {
         let files = files(include, listing);
         if files.is_empty() && !include.optional && !listing.dirs.contains(&include.source) {
-            let mut diagnostic = Diagnostic::error(format!(
+            let error = Diagnostic::error(format!(
                 "`{}`, which the topic `{}` includes, is not there",
                 include.source, topic.id
             ))
             .hint("check the `source`: it is relative to the course root");
-            diagnostic.line = Some(include.line);
-            diagnostic.column = Some(include.column);
-            diagnostics.push(diagnostic);
+            diagnostics.push(located(error, include.line, include.column));
         }
         let mut shadowed = 0;
         for (path, below) in files {
@@ -49,14 +47,12 @@ pub(super) fn included(
             }
         }
         if shadowed > 0 && !is_copied_on_purpose(include, topic, texts) {
-            let mut diagnostic = Diagnostic::warning(format!(
+            let warning = Diagnostic::warning(format!(
                 "the topic `{}` has files of its own in the place of {shadowed} of those that it includes as `{}`",
                 topic.id, include.at
             ))
             .hint("its own files count; remove them, or the `<include>`");
-            diagnostic.line = Some(include.line);
-            diagnostic.column = Some(include.column);
-            diagnostics.push(diagnostic);
+            diagnostics.push(located(warning, include.line, include.column));
         }
     }
     found
@@ -70,14 +66,12 @@ fn outside(include: &Include, at: &RelPath, kind: DiagramKind) -> Diagnostic {
         DiagramKind::Drawio => "drawio",
     };
     let name = at.file_name();
-    let mut diagnostic = Diagnostic::error(format!(
+    let error = Diagnostic::error(format!(
         "the diagram `{}` is included directly in the topic, where its image would lie outside of it",
         include.source
     ))
     .hint(format!("write `as=\"{dir}/{name}\"`: a diagram lies in a directory of its topic"));
-    diagnostic.line = Some(include.line);
-    diagnostic.column = Some(include.column);
-    diagnostic
+    located(error, include.line, include.column)
 }
 
 /// Returns the files of an include, each with its path below the topic.

@@ -245,25 +245,36 @@ impl<F: Fn(&RelPath) -> Option<Arc<[u8]>>> Texts for F {
 /// The title of a deck, or `None` if it has no header.
 pub(crate) type Titled = Result<Option<Localized>, NotText>;
 
-/// The error that a deck is not UTF-8.
+/// The error that a file is not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotText {
     /// The line of the first invalid byte, from 1.
     pub line: u32,
 }
 
+impl NotText {
+    /// Returns the error about a source. `what` says what it is: a deck, for example.
+    pub(crate) fn diagnostic(self, what: &str, path: &RelPath) -> Diagnostic {
+        Diagnostic::error(format!("the {what} is not UTF-8 text"))
+            .at(path.as_str(), Some(self.line))
+            .hint("save it with the encoding UTF-8")
+    }
+}
+
+/// Returns the text of a file with this content.
+pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, NotText> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = bytes[..error.valid_up_to()].iter();
+        let lines = before.filter(|byte| **byte == b'\n').count();
+        NotText {
+            line: lines as u32 + 1,
+        }
+    })
+}
+
 /// Returns the title of a deck with this content.
 pub fn title_of(bytes: &[u8]) -> Titled {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(title::title(text)),
-        Err(error) => {
-            let before = bytes[..error.valid_up_to()].iter();
-            let lines = before.filter(|byte| **byte == b'\n').count();
-            Err(NotText {
-                line: lines as u32 + 1,
-            })
-        }
-    }
+    text_of(bytes).map(title::title)
 }
 
 /// Finds the sources of all topics.

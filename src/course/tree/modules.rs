@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::course::RelPath;
-use crate::course::spec::TopicRef;
+use crate::course::spec::{TopicRef, located};
 use crate::course::words::nearest;
 use crate::diagnostic::Diagnostic;
 
@@ -70,11 +70,9 @@ impl Modules {
         if let (Some(module), Some(other)) =
             (&reference.module, elsewhere.and_then(|all| all.first()))
         {
-            return at(
-                reference,
-                Diagnostic::error(format!("there is no topic `{id}` in the module `{module}`")),
-            )
-            .hint(format!("there is one at `{other}`"));
+            let message = format!("there is no topic `{id}` in the module `{module}`");
+            return at(reference, Diagnostic::error(message))
+                .hint(format!("there is one at `{other}`"));
         }
         let hint = match nearest(id, self.by_id.keys()) {
             Some(known) => format!("did you mean `{known}`?"),
@@ -84,19 +82,13 @@ impl Modules {
             }
             None => format!("a topic `{id}` lies in `slides/<module>/topic_<number>_{id}`"),
         };
-        at(
-            reference,
-            Diagnostic::error(format!("there is no topic `{id}`")),
-        )
-        .hint(hint)
+        let message = format!("there is no topic `{id}`");
+        at(reference, Diagnostic::error(message)).hint(hint)
     }
 }
 
-/// Sets the line and column of the reference. The caller sets the file, which is the specification.
 fn at(reference: &TopicRef, diagnostic: Diagnostic) -> Diagnostic {
-    let mut diagnostic = diagnostic.column(reference.column);
-    diagnostic.line = Some(reference.line);
-    diagnostic
+    located(diagnostic, reference.line, reference.column)
 }
 
 /// Returns whether a path is `slides/<module>/<entry>`, with neither of them hidden or ignored.

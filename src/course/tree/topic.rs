@@ -15,8 +15,7 @@ use crate::error::{Dir, io_hint};
 use super::classify::{Class, classify};
 use super::ignore::is_ignored;
 use super::{
-    DeckFile, DiagramFile, DiagramKind, Listing, NotText, Texts, Topic, TopicFile, includes,
-    is_never_output,
+    DeckFile, DiagramFile, DiagramKind, Listing, Texts, Topic, TopicFile, includes, is_never_output,
 };
 
 /// The counter of deck numbers in a section.
@@ -361,12 +360,8 @@ impl Finder<'_> {
                 path: file.path,
                 at: file.at,
             }),
-            Err(NotText { line }) => {
-                diagnostics.push(
-                    Diagnostic::error("the deck is not UTF-8 text")
-                        .at(path.as_str(), Some(line))
-                        .hint("save it with the encoding UTF-8"),
-                );
+            Err(error) => {
+                diagnostics.push(error.diagnostic("deck", path));
                 None
             }
         }

@@ -8,7 +8,7 @@ use crate::course::deck::{
 };
 use crate::course::layout::{DeckOutput, DeckOutputs};
 use crate::course::spec::TopicRef;
-use crate::course::tree::{DeckFile, Topic};
+use crate::course::tree::{DeckFile, Topic, text_of};
 use crate::course::{Format, Kind, Lang, ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
@@ -56,8 +56,6 @@ pub(crate) fn actions(
     rendered: &Rendered,
     first: ActionIndex,
 ) -> (Vec<Recipe>, Programs) {
-    let mut actions = Vec::new();
-    let mut programs = Programs::default();
     let section = &context.tree.sections[outputs.section];
     let topic = &section.topics[outputs.topic];
     let file = &topic.decks[outputs.deck];
@@ -73,13 +71,13 @@ pub(crate) fn actions(
     };
     let mut by_view: BTreeMap<(Lang, Format), Vec<&DeckOutput>> = BTreeMap::new();
     for output in &outputs.outputs {
-        by_view
-            .entry((output.lang, output.format))
-            .or_default()
-            .push(output);
+        let views = by_view.entry((output.lang, output.format));
+        views.or_default().push(output);
     }
     let narration = entry.narration();
     let mut reader = entry.reader(&narration);
+    let mut actions = Vec::new();
+    let mut programs = Programs::default();
     let mut warnings = Vec::new();
     let mut is_checked = false;
     for ((lang, format), views) in by_view {
@@ -97,17 +95,7 @@ pub(crate) fn actions(
             Format::Html => entry.add_pages(lang, &reading, &views, &mut actions),
             Format::Notebook | Format::Code => {
                 for output in views {
-                    let mut action = entry.written(output, &reading);
-                    if format == Format::Code && file.prog_lang == ProgLang::Cpp {
-                        let deck = program::Source {
-                            context,
-                            file,
-                            topic: (entry.section, &topic.id),
-                            bytes: entry.source.as_ref().map(|source| &source.bytes),
-                        };
-                        program::make(&deck, output, &mut action, &mut actions, &mut programs);
-                    }
-                    actions.push(action);
+                    entry.add_written(output, &reading, &mut actions, &mut programs);
                 }
             }
         }
@@ -218,14 +206,10 @@ impl Entry<'_> {
         let Some(source) = self.context.files.read(path) else {
             return Err(unreadable(self.context.files, path));
         };
-        let text = String::from_utf8(source.bytes.to_vec()).map_err(|error| {
-            let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let lines = before.iter().filter(|byte| **byte == b'\n').count();
-            Diagnostic::error("the narration is not UTF-8 text")
-                .at(path.as_str(), Some(lines as u32 + 1))
-                .hint("save it with the encoding UTF-8")
-        });
-        text.map(Some)
+        match text_of(&source.bytes) {
+            Ok(text) => Ok(Some(text.to_owned())),
+            Err(error) => Err(error.diagnostic("narration", path)),
+        }
     }
 
     /// Creates a reader of the deck and its narration, which reads one view after the other.
@@ -241,13 +225,8 @@ impl Entry<'_> {
                 return Err(pointer);
             }
         }
-        let text = std::str::from_utf8(&source.bytes).map_err(|error| {
-            let before = &source.bytes[..error.valid_up_to()];
-            let lines = before.iter().filter(|byte| **byte == b'\n').count();
-            Diagnostic::error("the deck is not UTF-8 text")
-                .at(self.file.path.as_str(), Some(lines as u32 + 1))
-                .hint("save it with the encoding UTF-8")
-        })?;
+        let text =
+            text_of(&source.bytes).map_err(|error| error.diagnostic("deck", &self.file.path))?;
         let narration = narration.as_ref().map_err(Clone::clone)?;
         let companion = self.file.companion.as_ref().zip(narration.as_ref());
         Ok(Reader::new(&DeckSource {
@@ -262,6 +241,27 @@ impl Entry<'_> {
     /// Returns the deck's name in the identities of actions.
     fn name(&self) -> &RelPath {
         &self.file.at
+    }
+
+    /// Plans the actions for a notebook, a script, or the files of a program.
+    fn add_written(
+        &self,
+        output: &DeckOutput,
+        reading: &Reading,
+        actions: &mut Vec<Recipe>,
+        programs: &mut Programs,
+    ) {
+        let mut action = self.written(output, reading);
+        if output.format == Format::Code && self.file.prog_lang == ProgLang::Cpp {
+            let deck = program::Source {
+                context: self.context,
+                file: self.file,
+                topic: (self.section, &self.topic.id),
+                bytes: self.source.as_ref().map(|source| &source.bytes),
+            };
+            program::make(&deck, output, &mut action, actions, programs);
+        }
+        actions.push(action);
     }
 
     /// Plans the action that writes one notebook or script.
@@ -414,33 +414,6 @@ impl Entry<'_> {
         reading: &Reading,
         after: Vec<ActionIndex>,
     ) -> Recipe {
-        let renderer = self.context.tools.html.as_deref().unwrap_or(MISSING);
-        let mut parts = KeyParts::default().with("renderer", renderer);
-        let mut notebooks = Vec::new();
-        if let (Ok(deck), Some(found)) = (&reading.deck, &reading.found) {
-            for output in outputs {
-                let (notebook, _) = deck::notebook_within(
-                    deck,
-                    output.kind,
-                    lang,
-                    self.file.prog_lang,
-                    &found.surroundings,
-                );
-                parts.push(
-                    format!("page {}", output.kind),
-                    Digest::of(notebook.to_json()),
-                );
-                if let Some(cells) = &executed {
-                    parts.push(
-                        format!("results of {}", output.kind),
-                        results_shown(&notebook, cells),
-                    );
-                }
-                notebooks.push(notebook);
-            }
-        } else {
-            parts = reading.parts.clone();
-        }
         let what = if executed.is_some() {
             "executed"
         } else {
@@ -451,7 +424,7 @@ impl Entry<'_> {
             kind: ActionKind::Html,
             source: self.file.path.clone(),
             inputs: reading.inputs.clone(),
-            parts,
+            parts: reading.parts.clone(),
             after,
             make: Make::Invalid(Vec::new()),
             outputs: outputs
@@ -464,18 +437,35 @@ impl Entry<'_> {
             warnings: Vec::new(),
         };
         if let (Ok(deck), Some(found)) = (&reading.deck, &reading.found) {
-            let images = self.inline(&mut action, notebooks.iter());
-            action.make = Make::Html(HtmlWork {
+            let mut work = HtmlWork {
                 deck: Arc::clone(deck),
                 prog_lang: self.file.prog_lang,
                 lang,
                 kinds: outputs.iter().map(|output| output.kind).collect(),
                 executed,
                 surroundings: Arc::clone(&found.surroundings),
-                images,
-            });
+                images: Vec::new(),
+            };
+            let notebook = |kind: &Kind| notebook_of_page(&work, *kind, &work.surroundings);
+            let notebooks: Vec<Notebook> = work.kinds.iter().map(notebook).collect();
+            action.parts = self.key_of_pages(&work, &notebooks);
+            work.images = self.inline(&mut action, notebooks.iter());
+            action.make = Make::Html(work);
         }
         action
+    }
+
+    /// Returns what pages depend on: their notebooks, and the results that these show.
+    fn key_of_pages(&self, work: &HtmlWork, notebooks: &[Notebook]) -> KeyParts {
+        let renderer = self.context.tools.html.as_deref().unwrap_or(MISSING);
+        let mut parts = KeyParts::default().with("renderer", renderer);
+        for (kind, notebook) in work.kinds.iter().zip(notebooks) {
+            parts.push(format!("page {kind}"), Digest::of(notebook.to_json()));
+            if let Some(cells) = &work.executed {
+                parts.push(format!("results of {kind}"), results_shown(notebook, cells));
+            }
+        }
+        parts
     }
 }
 
@@ -500,6 +490,10 @@ fn with_images(surroundings: &Surroundings, data_urls: DataUrls) -> Surroundings
     }
 }
 
+fn notebook_of_page(work: &HtmlWork, kind: Kind, surroundings: &Surroundings) -> Notebook {
+    deck::notebook_within(&work.deck, kind, work.lang, work.prog_lang, surroundings).0
+}
+
 /// Returns the notebook behind one page. `results` are those of the work's execution cells, in order; `images` are the
 /// data URLs of its images.
 pub(crate) fn page(
@@ -510,8 +504,7 @@ pub(crate) fn page(
     images: DataUrls,
 ) -> Notebook {
     let surroundings = with_images(&work.surroundings, images);
-    let (mut notebook, _) =
-        deck::notebook_within(&work.deck, kind, work.lang, work.prog_lang, &surroundings);
+    let mut notebook = notebook_of_page(work, kind, &surroundings);
     if let Some(cells) = &work.executed {
         deck::attach(&mut notebook, cells, results);
         if let Some(widgets) = widgets {

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use crate::config::DiagramSettings;
 use crate::course::layout::DiagramOutputs;
-use crate::course::tree::DiagramKind;
+use crate::course::tree::{DiagramFile, DiagramKind, text_of};
 use crate::course::words::ImageKind;
 use crate::course::{RelPath, lfs};
-use crate::diagnostic::Diagnostic;
 use crate::events::ActionKind;
 use crate::plan::action::{DiagramWork, Make, Output, Recipe};
-use crate::plan::{Context, KeyParts, MISSING, lfs_pointer, unreadable};
+use crate::plan::{Context, KeyParts, MISSING, Source, lfs_pointer, unreadable};
 
 /// Plans the action that renders one diagram.
 pub(crate) fn action(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
@@ -84,33 +83,57 @@ fn library(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
 
 fn rendering(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
     let diagram = &entry.diagram;
-    let svg = context.spec.images.format == ImageKind::Svg;
-    let extension = if svg { "svg" } else { "png" };
     let source = context.files.read(&diagram.path);
+    let kind = match diagram.kind {
+        DiagramKind::Plantuml => ActionKind::Plantuml,
+        DiagramKind::Drawio => ActionKind::Drawio,
+    };
+    let extension = context.spec.images.format.extension();
+    let mut destinations = context.destinations_of(&entry.destinations).into_vec();
+    if context.settings.diagrams.write_back && entry.is_written_back {
+        destinations.push(context.names.of(diagram.rendered.as_str()));
+    }
+    Recipe {
+        id: format!("{} {}", kind.name(), diagram.at),
+        kind,
+        source: diagram.path.clone(),
+        parts: key_parts(context, diagram, source.as_ref()),
+        after: Vec::new(),
+        make: make(context, diagram, source.as_ref()),
+        inputs: source
+            .map(|source| (diagram.path.clone(), source.digest))
+            .into_iter()
+            .collect(),
+        outputs: vec![Output {
+            name: context.names.of(&format!("image.{extension}")),
+            destinations: destinations.into(),
+        }],
+        warnings: Vec::new(),
+    }
+}
 
+/// Returns what the image depends on.
+fn key_parts(context: &Context<'_>, diagram: &DiagramFile, source: Option<&Source>) -> KeyParts {
     let settings = &context.settings.diagrams;
-    let mut parts = KeyParts::default();
-    parts.push(
-        "diagram",
-        source
-            .as_ref()
-            .map_or_else(String::new, |s| s.digest.to_string()),
-    );
-    parts.push("format", extension);
-    let (kind, renderer) = match diagram.kind {
+    let format = context.spec.images.format;
+    let digest = source.map_or_else(String::new, |source| source.digest.to_string());
+    let mut parts = KeyParts::default()
+        .with("diagram", digest)
+        .with("format", format.extension());
+    let renderer = match diagram.kind {
         DiagramKind::Plantuml => {
             // Includes are resolved relative to the file, and `%filename()` shows its name.
             parts.push("path", &diagram.path);
-            if !svg {
+            if format != ImageKind::Svg {
                 parts.push("dpi", settings.dpi);
             }
             parts.push("limit", settings.limit);
-            (ActionKind::Plantuml, &context.tools.plantuml)
+            &context.tools.plantuml
         }
         DiagramKind::Drawio => {
             parts.push("scale", settings.scale);
             parts.push("border", settings.border);
-            (ActionKind::Drawio, &context.tools.drawio)
+            &context.tools.drawio
         }
     };
     // A diagram that took too long must be tried again with another limit. The default is no component of the key, so
@@ -118,58 +141,27 @@ fn rendering(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
     if settings.timeout != DiagramSettings::default().timeout {
         parts.push("time-out", settings.timeout);
     }
-    parts.push("renderer", renderer.as_deref().unwrap_or(MISSING));
+    parts.with("renderer", renderer.as_deref().unwrap_or(MISSING))
+}
 
-    let pointer = lfs_pointer(context.files, &diagram.path);
-    let make = match &source {
-        None => Make::Invalid(vec![unreadable(context.files, &diagram.path)]),
-        Some(_) if pointer.is_some() => Make::Invalid(pointer.into_iter().collect()),
-        Some(source) => match std::str::from_utf8(&source.bytes) {
-            Ok(text) => {
-                let work = DiagramWork {
-                    text: Arc::from(text.strip_prefix('\u{feff}').unwrap_or(text)),
-                    format: context.spec.images.format,
-                };
-                match diagram.kind {
-                    DiagramKind::Plantuml => Make::Plantuml(work),
-                    DiagramKind::Drawio => Make::Drawio(work),
-                }
-            }
-            Err(error) => {
-                let line = source.bytes[..error.valid_up_to()]
-                    .iter()
-                    .filter(|byte| **byte == b'\n')
-                    .count() as u32
-                    + 1;
-                Make::Invalid(vec![
-                    Diagnostic::error("the diagram is not UTF-8 text")
-                        .at(diagram.path.as_str(), Some(line))
-                        .hint("save it with the encoding UTF-8"),
-                ])
-            }
-        },
+fn make(context: &Context<'_>, diagram: &DiagramFile, source: Option<&Source>) -> Make {
+    let Some(source) = source else {
+        return Make::Invalid(vec![unreadable(context.files, &diagram.path)]);
     };
-
-    let mut destinations = context.destinations_of(&entry.destinations).into_vec();
-    if settings.write_back && entry.is_written_back {
-        destinations.push(context.names.of(diagram.rendered.as_str()));
+    if let Some(pointer) = lfs_pointer(context.files, &diagram.path) {
+        return Make::Invalid(vec![pointer]);
     }
-    Recipe {
-        id: format!("{} {}", kind.name(), diagram.at),
-        kind,
-        source: diagram.path.clone(),
-        inputs: source
-            .map(|source| (diagram.path.clone(), source.digest))
-            .into_iter()
-            .collect(),
-        parts,
-        after: Vec::new(),
-        make,
-        outputs: vec![Output {
-            name: context.names.of(&format!("image.{extension}")),
-            destinations: destinations.into(),
-        }],
-        warnings: Vec::new(),
+    let text = match text_of(&source.bytes) {
+        Ok(text) => text,
+        Err(error) => return Make::Invalid(vec![error.diagnostic("diagram", &diagram.path)]),
+    };
+    let work = DiagramWork {
+        text: Arc::from(text.strip_prefix('\u{feff}').unwrap_or(text)),
+        format: context.spec.images.format,
+    };
+    match diagram.kind {
+        DiagramKind::Plantuml => Make::Plantuml(work),
+        DiagramKind::Drawio => Make::Drawio(work),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::course::deck::cpp::{self, Program};
 use crate::course::layout::{DeckOutput, Destination, OutputClass, Place, Placed};
 use crate::course::tree::DeckFile;
 use crate::course::{Format, Kind, Lang, RelPath};
+use crate::digest::Digest;
 use crate::plan::Context;
 use crate::plan::action::{Make, Output, Recipe};
 
@@ -57,6 +58,30 @@ impl Programs {
         self.files.extend_from_slice(&other.files);
         self.placed.extend_from_slice(&other.placed);
     }
+
+    /// Adds a program in each place of its output.
+    fn add_files(
+        &mut self,
+        source: &Source<'_>,
+        output: &DeckOutput,
+        inputs: &[(RelPath, Digest)],
+        program: &Program,
+    ) {
+        let text: Arc<str> = whole_text(program).into();
+        let workshops = program.workshops.iter().map(|(number, _)| *number);
+        let is_excluded = is_excluded(source.bytes.map_or(&[][..], |bytes| bytes));
+        for place in &output.destinations {
+            self.files.push(ProgramFile {
+                destination: place.at.clone(),
+                deck: source.file.path.clone(),
+                action_inputs: inputs.to_vec(),
+                kind: output.kind,
+                workshops: workshops.clone().collect(),
+                text: Arc::clone(&text),
+                is_excluded,
+            });
+        }
+    }
 }
 
 /// A program in one place.
@@ -67,7 +92,7 @@ pub(crate) struct ProgramFile {
     /// The deck.
     pub deck: RelPath,
     /// The inputs of the action that writes it.
-    pub action_inputs: Vec<(RelPath, crate::digest::Digest)>,
+    pub action_inputs: Vec<(RelPath, Digest)>,
     /// The audience.
     pub kind: Kind,
     /// The numbers of its workshops.
@@ -110,32 +135,14 @@ pub(crate) fn make(
     let parts = action.parts.clone().with("name", stem);
     // Every file has the whole key as its own, since its content depends on all cells of the deck.
     action.parts = parts.clone().with("file", "main");
-    let text: Arc<str> = whole_text(&program).into();
-    for place in &output.destinations {
-        programs.files.push(ProgramFile {
-            destination: place.at.clone(),
-            deck: source.file.path.clone(),
-            action_inputs: action.inputs.clone(),
-            kind: output.kind,
-            workshops: program
-                .workshops
-                .iter()
-                .map(|(number, _)| *number)
-                .collect(),
-            text: Arc::clone(&text),
-            is_excluded: is_excluded(source.bytes.map_or(&[][..], |bytes| bytes)),
-        });
-    }
+    programs.add_files(source, output, &action.inputs, &program);
     action.make = Make::Text(program.main.into());
     let header = program
         .header
         .map(|text| ("header".to_owned(), ".hpp".to_owned(), text));
     let workshops = program.workshops.into_iter().map(|(number, text)| {
-        (
-            format!("workshop {number}"),
-            format!("_workshop_{number}.cpp"),
-            text,
-        )
+        let ending = format!("_workshop_{number}.cpp");
+        (format!("workshop {number}"), ending, text)
     });
     for (name, ending, text) in header.into_iter().chain(workshops) {
         let destinations: Vec<Destination> = output
@@ -143,15 +150,14 @@ pub(crate) fn make(
             .iter()
             .filter_map(|place| place.at.beside(&format!("{stem}{ending}")))
             .collect();
-        programs
-            .placed
-            .extend(destinations.iter().map(|destination| ProgramPlace {
-                destination: destination.clone(),
-                deck: source.file.path.clone(),
-                topic: (source.topic.0, source.topic.1.into()),
-                lang: output.lang,
-                kind: output.kind,
-            }));
+        let placed = destinations.iter().map(|destination| ProgramPlace {
+            destination: destination.clone(),
+            deck: source.file.path.clone(),
+            topic: (source.topic.0, source.topic.1.into()),
+            lang: output.lang,
+            kind: output.kind,
+        });
+        programs.placed.extend(placed);
         actions.push(Recipe {
             id: format!("{} {name}", action.id),
             kind: action.kind,

@@ -8,7 +8,7 @@ use crate::course::layout::{Reference, SHARED_IMAGE_DIR};
 use crate::course::tree::Topic;
 use crate::course::words::ImageKind;
 use crate::course::{Format, Lang, RelPath};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::plan::action::{ActionIndex, ImageSource, InlineImage};
 use crate::plan::{Context, KeyParts};
@@ -57,35 +57,12 @@ pub(crate) fn find(
     }
     for reference in deck::references(deck) {
         let followed = context.references.follow(&reference, section, lang, format);
-        let problem = match &followed {
-            Reference::To(_) => None,
-            // Scripts have no links.
-            Reference::Unread if format == Format::Code => None,
-            Reference::Unread => {
-                let message = format!(
-                    "`clm:{reference}` names a deck that could not be read, so it is not known where the link leads"
-                );
-                let at = at_reference(deck, &reference, message);
-                error.get_or_insert(Diagnostic {
-                    severity: Severity::Error,
-                    ..at.hint("see the error about that deck or its directory")
-                });
-                None
-            }
-            Reference::ToFirst(_) => Some((
-                format!(
-                    "`clm:{reference}` names a topic with several decks; the link leads to the first"
-                ),
-                "add the deck: `clm:<topic>/<name of the deck's file>`",
-            )),
-            Reference::Unknown => Some((
-                format!("`clm:{reference}` names no deck of the course; the link is left out"),
-                "name a topic of the course by its id",
-            )),
-        };
-        warnings.extend(
-            problem.map(|(message, hint)| at_reference(deck, &reference, message).hint(hint)),
-        );
+        if let Reference::Unread = followed
+            && format != Format::Code
+        {
+            error.get_or_insert_with(|| unread(deck, &reference));
+        }
+        warnings.extend(warning(deck, &reference, &followed));
         let href = match followed {
             // Scripts have no links.
             _ if format == Format::Code => None,
@@ -106,8 +83,33 @@ pub(crate) fn find(
     }
 }
 
-fn at_reference(deck: &Deck, reference: &str, message: String) -> Diagnostic {
-    let diagnostic = Diagnostic::warning(message);
+/// Returns the error about a reference to a deck that could not be read.
+fn unread(deck: &Deck, reference: &str) -> Diagnostic {
+    let message = format!(
+        "`clm:{reference}` names a deck that could not be read, so it is not known where the link leads"
+    );
+    at_reference(deck, reference, Diagnostic::error(message))
+        .hint("see the error about that deck or its directory")
+}
+
+/// Returns the warning about a reference that leads nowhere, or to more than one deck.
+fn warning(deck: &Deck, reference: &str, followed: &Reference) -> Option<Diagnostic> {
+    let (message, hint) = match followed {
+        Reference::To(_) | Reference::Unread => return None,
+        Reference::ToFirst(_) => (
+            "names a topic with several decks; the link leads to the first",
+            "add the deck: `clm:<topic>/<name of the deck's file>`",
+        ),
+        Reference::Unknown => (
+            "names no deck of the course; the link is left out",
+            "name a topic of the course by its id",
+        ),
+    };
+    let warning = Diagnostic::warning(format!("`clm:{reference}` {message}"));
+    Some(at_reference(deck, reference, warning).hint(hint))
+}
+
+fn at_reference(deck: &Deck, reference: &str, diagnostic: Diagnostic) -> Diagnostic {
     let place = deck.cells.iter().find_map(|cell| {
         let at = cell
             .source

@@ -62,74 +62,59 @@ impl PageAnswer {
 
     /// Returns warnings about parts that do not look as the author intended.
     pub fn warnings(&self) -> Vec<Diagnostic> {
-        let mut warnings = Vec::new();
-        if !self.missing_shapes.is_empty() {
-            warnings.push(
-                Diagnostic::warning(format!(
-                    "unknown shapes are drawn as rectangles: {}",
-                    list(&self.missing_shapes)
-                ))
-                .hint("they may belong to a library that is not part of draw.io"),
-            );
-        }
         // Files of draw.io itself are named by their path there, and not by their address at the made-up origin.
         let (of_drawio, of_author): (Vec<String>, Vec<String>) = self
             .failed_images
             .iter()
             .map(|name| name.strip_prefix(ORIGIN).unwrap_or(name).to_owned())
             .partition(|name| name.starts_with("img/"));
-        if !of_drawio.is_empty() {
-            warnings.push(
-                Diagnostic::warning(format!(
-                    "images are not part of this version of draw.io: {}",
-                    list(&of_drawio)
-                ))
-                .hint("choose another shape, or embed the image in the diagram"),
-            );
-        }
-        if !of_author.is_empty() {
-            warnings.push(
-                Diagnostic::warning(format!("images cannot be shown: {}", list(&of_author)))
-                    .hint("embed them in the diagram: there is no network and no file access here"),
-            );
-        }
-        if let Some(page) = &self.missing_background {
-            warnings.push(
-                Diagnostic::warning(format!(
-                    "the page that lies behind the first one is not in the file: `{page}`"
-                ))
-                .hint("choose another background page in draw.io, or none"),
-            );
-        }
-        if !self.missing_fonts.is_empty() {
-            warnings.push(
-                Diagnostic::warning(format!(
-                    "fonts are not installed, so that texts have another width: {}",
-                    list(&self.missing_fonts)
-                ))
-                .hint("`clm setup` installs fonts for Helvetica, Arial, Times New Roman and Courier New; install others for your user"),
-            );
-        }
-        if !self.missing_characters.is_empty() {
-            warnings.push(
-                Diagnostic::warning(format!(
-                    "characters are in no installed font and are drawn as boxes: {}",
-                    list(&self.missing_characters)
-                ))
-                .hint("`clm setup` installs fonts for Chinese, Japanese, Korean and emoji; install one for others"),
-            );
-        }
-        if !self.math_errors.is_empty() {
-            warnings.push(
-                Diagnostic::warning(format!(
-                    "formulas cannot be typeset: {}",
-                    list(&self.math_errors)
-                ))
-                .hint("correct the formula, or switch off mathematical typesetting in draw.io (Extras)"),
-            );
-        }
-        warnings
+        let background = self.missing_background.as_ref().map(|page| {
+            Diagnostic::warning(format!(
+                "the page that lies behind the first one is not in the file: `{page}`"
+            ))
+            .hint("choose another background page in draw.io, or none")
+        });
+        let warnings = [
+            warning(
+                "unknown shapes are drawn as rectangles",
+                &self.missing_shapes,
+                "they may belong to a library that is not part of draw.io",
+            ),
+            warning(
+                "images are not part of this version of draw.io",
+                &of_drawio,
+                "choose another shape, or embed the image in the diagram",
+            ),
+            warning(
+                "images cannot be shown",
+                &of_author,
+                "embed them in the diagram: there is no network and no file access here",
+            ),
+            background,
+            warning(
+                "fonts are not installed, so that texts have another width",
+                &self.missing_fonts,
+                "`clm setup` installs fonts for Helvetica, Arial, Times New Roman and Courier New; install others for your user",
+            ),
+            warning(
+                "characters are in no installed font and are drawn as boxes",
+                &self.missing_characters,
+                "`clm setup` installs fonts for Chinese, Japanese, Korean and emoji; install one for others",
+            ),
+            warning(
+                "formulas cannot be typeset",
+                &self.math_errors,
+                "correct the formula, or switch off mathematical typesetting in draw.io (Extras)",
+            ),
+        ];
+        warnings.into_iter().flatten().collect()
     }
+}
+
+/// Returns the warning that lists the names, if there are any.
+fn warning(message: &str, names: &[String], hint: &str) -> Option<Diagnostic> {
+    let warning = || Diagnostic::warning(format!("{message}: {}", list(names))).hint(hint);
+    (!names.is_empty()).then(warning)
 }
 
 fn list(names: &[String]) -> String {

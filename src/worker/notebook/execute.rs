@@ -78,71 +78,89 @@ pub(super) async fn run(
     progress: &ProgressSink,
     cancel: &CancellationToken,
 ) -> End {
-    let mut outputs = Outputs::new(work.cells.len());
-    let mut skipped = Vec::new();
-    let mut ran = 0;
+    let total = work.cells.len() as u64;
+    let report = |done: u64, label: String| progress(Progress { done, total, label });
+    let mut run = Run {
+        kernel,
+        work,
+        cancel,
+        outputs: Outputs::new(work.cells.len()),
+        skipped: Vec::new(),
+        ran: 0,
+    };
     for (index, cell) in work.cells.iter().enumerate() {
-        progress(Progress {
-            done: index as u64,
-            total: work.cells.len() as u64,
-            label: format!("cell {}", cell.cell),
-        });
-        if is_blank(cell) {
-            continue;
+        report(index as u64, format!("cell {}", cell.cell));
+        if !is_blank(cell)
+            && let Err(end) = run.cell(index, cell).await
+        {
+            return end;
         }
-        ran += 1;
-        outputs.begin_cell();
+    }
+    report(total, "all cells".to_owned());
+    let cut = run.outputs.cut();
+    End::Done {
+        executed: run.outputs.finish(&run.kernel.accidental_names()),
+        skipped: run.skipped,
+        cut,
+    }
+}
+
+/// The state of running the cells of a deck.
+struct Run<'a> {
+    kernel: &'a mut Kernel,
+    work: &'a ExecuteWork,
+    cancel: &'a CancellationToken,
+    outputs: Outputs,
+    skipped: Vec<(usize, String)>,
+    /// The number of cells that ran so far.
+    ran: i64,
+}
+
+impl Run<'_> {
+    /// Runs a cell. Fails if the next ones are not to run.
+    async fn cell(&mut self, index: usize, cell: &CodeCell) -> Result<(), End> {
+        let work = self.work;
+        self.ran += 1;
+        self.outputs.begin_cell();
         let began = Instant::now();
         let may_fail = work.skip_errors || cell.may_fail;
         let limits = Limits {
             time: work.cell_timeout,
-            cancel,
+            cancel: self.cancel,
         };
-        let reply = match run_cell(kernel, cell, index, may_fail, &mut outputs, &limits).await {
-            CellEnd::Replied(reply) => {
-                take_late_prints(kernel, index, &mut outputs, &limits).await;
-                tell_widgets(kernel, &mut outputs).await;
-                reply
-            }
-            CellEnd::Died => return End::Died { index },
-            CellEnd::Cancelled => return End::Cancelled,
+        let outputs = &mut self.outputs;
+        let reply = match run_cell(self.kernel, cell, index, may_fail, outputs, &limits).await {
+            CellEnd::Replied(reply) => reply,
+            CellEnd::Died => return Err(End::Died { index }),
+            CellEnd::Cancelled => return Err(End::Cancelled),
             CellEnd::TimedOut => {
                 let limit = work.cell_timeout.unwrap_or_default();
-                return End::TimedOut { index, limit };
+                return Err(End::TimedOut { index, limit });
             }
         };
+        take_late_prints(self.kernel, index, outputs, &limits).await;
+        send_widgets(self.kernel, outputs).await;
         tracing::debug!(cell = cell.cell, took = ?began.elapsed(), "ran");
-        outputs.set_default_count(index, ran);
+        outputs.set_default_count(index, self.ran);
         if reply["status"] == "error" && !may_fail {
             let exception = Exception {
                 count: outputs.count(index),
                 reply,
                 printed: outputs.printed(index),
             };
-            return End::Raised { index, exception };
+            return Err(End::Raised { index, exception });
         }
         if work.skip_errors
             && let Some(error) = outputs.error(index)
         {
-            skipped.push((index, error));
+            self.skipped.push((index, error));
             outputs.reset(index);
         }
         let more_follow = work.cells[index + 1..].iter().any(|cell| !is_blank(cell));
         if asks_to_exit(&reply) && more_follow {
-            return End::Quit { index };
+            return Err(End::Quit { index });
         }
-    }
-    let total = work.cells.len() as u64;
-    progress(Progress {
-        done: total,
-        total,
-        label: "all cells".to_owned(),
-    });
-    let cut = outputs.cut();
-    End::Done {
-        executed: outputs.finish(&kernel.accidental_names()),
-        skipped,
-        cut,
+        Ok(())
     }
 }
 
@@ -211,15 +229,12 @@ async fn run_cell(
                 deadline = Some(Instant::now() + LAST_WORDS);
             }
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                // If the kernel does not report that it is idle, only the outputs published so far are used.
-                let Some(reply) = reply else {
-                    if gone {
-                        return CellEnd::Died;
-                    }
+                if reply.is_none() && !gone {
                     stop(kernel, &id, TIMEOUT_GRACE).await;
                     return CellEnd::TimedOut;
-                };
-                return CellEnd::Replied(reply);
+                }
+                // If the kernel does not report that it is idle, only the outputs published so far are used.
+                break;
             }
         }
     }
@@ -260,7 +275,7 @@ async fn take_late_prints(
 }
 
 /// Sends the current state of its widgets to the kernel, as a page with the widgets would.
-async fn tell_widgets(kernel: &mut Kernel, outputs: &mut Outputs) {
+async fn send_widgets(kernel: &mut Kernel, outputs: &mut Outputs) {
     let Kernel { tree, channels, .. } = kernel;
     for (id, data) in outputs.take_unsynced() {
         let message = CommMsg {

@@ -1,7 +1,5 @@
 //! The cells of one output from the point of view of the program: shown, emptied, or withheld.
 
-use serde_json::Value;
-
 use super::items::{Item, ItemKind, items};
 use crate::course::deck::kinds::{self, Content};
 use crate::course::deck::{Cell, CellKind, Deck, Notebook, tags};
@@ -65,44 +63,23 @@ pub(super) fn cells<'a>(
     for ((index, cell), inside) in deck.cells.iter().enumerate().zip(in_workshops) {
         let written = shown.next_if(|written| written.origin == index);
         let presence = match written {
-            Some(written) if cell.kind == CellKind::Code => {
-                let is_emptied = written.source.is_empty() && !cell.source.trim().is_empty();
-                if is_emptied {
-                    Presence::Emptied
-                } else {
-                    Presence::Shown
-                }
-            }
-            Some(_) => Presence::Shown,
+            Some(written) => presence(cell, &written.source),
             None if is_withheld(cell, kind, lang, inside) => Presence::Withheld,
             None => continue,
         };
         workshop += usize::from(inside && !was_inside);
         was_inside = inside;
-        let starts = |cell: &Cell| cell.has_tag("slide") || cell.has_tag("subslide");
-        let named = |key: &str| match cell.metadata.get(key) {
-            Some(Value::String(name)) if !name.is_empty() => Some(name.as_str()),
-            _ => None,
-        };
-        let text = (cell.kind == CellKind::Markdown)
-            .then(|| written.map_or("", |written| written.source.as_str()));
-        // The content of a raw cell is omitted, but the cell may begin a slide.
-        let code = match cell.kind {
-            CellKind::Code => cell.source.as_str(),
-            CellKind::Markdown | CellKind::Raw => "",
-        };
-        let (magic, code) = match code.trim_start().starts_with('%') {
-            true => (Some(code), ""),
-            false => (None, code),
-        };
+        let (magic, code) = magic_and_code(cell);
         let cell = ProgramCell {
             presence,
-            text,
+            text: (cell.kind == CellKind::Markdown)
+                .then(|| written.map_or("", |written| written.source.as_str())),
             magic,
             items: Vec::new(),
             is_global: cell.has_tag("global"),
-            opens_section: presence != Presence::Withheld && starts(cell),
-            slide: named("section_name").or_else(|| named("slide_id")),
+            opens_section: presence != Presence::Withheld
+                && (cell.has_tag("slide") || cell.has_tag("subslide")),
+            slide: slide_name(cell),
             workshop: if inside { workshop } else { 0 },
         };
         found.push((cell, code));
@@ -120,6 +97,39 @@ pub(super) fn cells<'a>(
             ..cell
         })
         .collect()
+}
+
+/// Returns the presence of a cell that is in the notebook with this source.
+fn presence(cell: &Cell, written: &str) -> Presence {
+    let is_emptied =
+        cell.kind == CellKind::Code && written.is_empty() && !cell.source.trim().is_empty();
+    match is_emptied {
+        true => Presence::Emptied,
+        false => Presence::Shown,
+    }
+}
+
+/// Returns the code of a cell: as that of a magic, or as C++.
+fn magic_and_code(cell: &Cell) -> (Option<&str>, &str) {
+    let code = match cell.kind {
+        CellKind::Code => cell.source.as_str(),
+        // The content of a raw cell is omitted, but the cell may begin a slide.
+        CellKind::Markdown | CellKind::Raw => "",
+    };
+    match code.trim_start().starts_with('%') {
+        true => (Some(code), ""),
+        false => (None, code),
+    }
+}
+
+fn slide_name(cell: &Cell) -> Option<&str> {
+    let named = |key: &str| {
+        cell.metadata
+            .get(key)?
+            .as_str()
+            .filter(|name| !name.is_empty())
+    };
+    named("section_name").or_else(|| named("slide_id"))
 }
 
 /// Returns whether participants must write the content of this cell without getting an empty cell for it.

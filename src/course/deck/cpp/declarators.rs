@@ -5,38 +5,33 @@ use super::items::ItemKind;
 use super::pieces::{angle_end, bracket_end, depth_zero, name_end};
 use super::tokens::Token;
 
+/// Operators that are words, and thus no names.
+const OPERATORS: [&str; 9] = [
+    "and", "or", "xor", "bitand", "bitor", "not_eq", "and_eq", "or_eq", "xor_eq",
+];
+
 impl<'a> Reader<'_, 'a> {
     /// Parses a declaration of variables or of a function; everything else is an expression.
     pub(super) fn read_declarators(&mut self) {
         let mut at = 0;
-        let mut is_static = false;
+        let mut kind = ItemKind::Variable;
         while self.is_one_of(at, &SPECIFIERS) {
-            is_static |= self.is(at, "constinit");
+            if self.is(at, "constinit") {
+                kind = ItemKind::StaticVariable;
+            }
             at += 1;
         }
         let type_start = at;
         let is_builtin = self.is_one_of(at, &BUILTIN);
-        if is_builtin || self.is(at, "decltype") {
-            while self.is_one_of(at, &BUILTIN) || self.is_one_of(at, &["const", "volatile"]) {
-                at += 1;
-            }
-            if self.is(at, "decltype") {
-                at += 1;
-            }
-            if self.is(at, "(") && (self.is(at + 1, "auto") || self.is(at - 1, "decltype")) {
-                at = bracket_end(self.tokens, at);
-            }
-        } else {
-            at = name_end(self.tokens, at);
-        }
-        if at == type_start {
+        let type_end = self.type_end(type_start);
+        if type_end == type_start {
             // `static x = 1` is not C++, and `~x` is not a declaration.
             return self.expression();
         }
-        let type_end = at;
         if type_start == 0 && !is_builtin && self.is_member_definition(type_end) {
             return self.function(0, type_end);
         }
+        at = type_end;
         while self.is_one_of(at, &["const", "volatile"]) {
             at += 1;
         }
@@ -44,28 +39,9 @@ impl<'a> Reader<'_, 'a> {
         while self.is_one_of(at, &["*", "&", "const", "volatile"]) {
             at += 1;
         }
-        let kind = if is_static {
-            ItemKind::StaticVariable
-        } else {
-            ItemKind::Variable
-        };
-        if self.is(at, "[")
-            && self.tokens[type_start..type_end]
-                .iter()
-                .any(|token| token.is("auto"))
-        {
-            let end = bracket_end(self.tokens, at);
-            for index in at..end {
-                if let Some(name) = self
-                    .at(index)
-                    .filter(|token| token.is_word())
-                    .map(|token| token.text)
-                {
-                    self.define(name);
-                }
-            }
-            self.item.kind = kind;
-            return;
+        let type_tokens = &self.tokens[type_start..type_end];
+        if self.is(at, "[") && type_tokens.iter().any(|token| token.is("auto")) {
+            return self.structured_binding(at, kind);
         }
         let is_inner = self.is(at, "(")
             && self.is_one_of(at + 1, &["*", "&"])
@@ -76,38 +52,59 @@ impl<'a> Reader<'_, 'a> {
             self.item.kind = kind;
             return;
         }
-        let name_start = at;
         let name_end = name_end(self.tokens, at);
         if self.is(at, "operator") || self.qualified_operator(at) {
             return self.function(at, name_end);
         }
-        let is_name = name_end > name_start
-            && !self.is_one_of(
-                at,
-                &[
-                    "and", "or", "xor", "bitand", "bitor", "not_eq", "and_eq", "or_eq", "xor_eq",
-                ],
-            );
-        if !is_name || self.is_product(signs, name_start, name_end) {
+        let is_name = name_end > at && !self.is_one_of(at, &OPERATORS);
+        if !is_name || self.is_product(signs, at, name_end) {
             return self.expression();
         }
-        if self.is(name_end, "(") {
-            let end = bracket_end(self.tokens, name_end);
-            let rest_is_function = self.is_one_of(
-                end,
-                &[
-                    "{", "const", "noexcept", "override", "final", "->", "requires", "try", ":",
-                    "&",
-                ],
-            ) || (self.is(end, "=")
-                && self.is_one_of(end + 1, &["default", "delete", "0"]));
-            if rest_is_function
-                || (end == self.tokens.len() && self.are_parameters(name_end + 1, end - 1))
-            {
-                return self.function(name_start, name_end);
-            }
+        if self.is(name_end, "(") && self.is_function(name_end) {
+            return self.function(at, name_end);
         }
-        self.variables(name_start, kind);
+        self.variables(at, kind);
+    }
+
+    /// Returns the end of the type that starts here, without `const` and `volatile` after the name of a class.
+    fn type_end(&self, start: usize) -> usize {
+        let mut at = start;
+        if !self.is_one_of(at, &BUILTIN) && !self.is(at, "decltype") {
+            return name_end(self.tokens, at);
+        }
+        while self.is_one_of(at, &BUILTIN) || self.is_one_of(at, &["const", "volatile"]) {
+            at += 1;
+        }
+        if self.is(at, "decltype") {
+            at += 1;
+        }
+        if self.is(at, "(") && (self.is(at + 1, "auto") || self.is(at - 1, "decltype")) {
+            at = bracket_end(self.tokens, at);
+        }
+        at
+    }
+
+    /// Records the variables of `auto [a, b]`.
+    fn structured_binding(&mut self, open: usize, kind: ItemKind) {
+        let names = &self.tokens[open..bracket_end(self.tokens, open)];
+        for name in names.iter().filter(|token| token.is_word()) {
+            self.define(name.text);
+        }
+        self.item.kind = kind;
+    }
+
+    /// Returns whether the parentheses after a name are those of a function, and do not initialize a variable.
+    fn is_function(&self, open: usize) -> bool {
+        let end = bracket_end(self.tokens, open);
+        let is_followed_like_function = self.is_one_of(
+            end,
+            &[
+                "{", "const", "noexcept", "override", "final", "->", "requires", "try", ":", "&",
+            ],
+        ) || (self.is(end, "=")
+            && self.is_one_of(end + 1, &["default", "delete", "0"]));
+        is_followed_like_function
+            || (end == self.tokens.len() && self.are_parameters(open + 1, end - 1))
     }
 
     /// Returns whether this is a definition without a type before the name:

@@ -63,38 +63,22 @@ pub fn program(deck: &Deck, notebook: &Notebook, kind: Kind, lang: Lang, stem: &
         writer.include(&format!("#include <{DISPLAY_HEADER}>"));
     }
     let includes = writer.includes.join("\n");
-    let header = has_header.then(|| {
-        let parts = [
-            "#pragma once".to_owned(),
-            includes.clone(),
-            writer.header.text(),
-        ];
-        file(parts)
-    });
-    let first = if has_header {
-        format!("#include \"{stem}.hpp\"")
+    let (header, first) = if has_header {
+        let parts = ["#pragma once", &includes, &writer.header.text()];
+        let header = file(parts.map(str::to_owned));
+        (Some(header), format!("#include \"{stem}.hpp\""))
     } else {
-        includes
+        (None, includes)
     };
     let source = |number: usize| {
-        let of_file = || {
-            sections
-                .iter()
-                .zip(&written)
-                .filter(|(section, _)| section.file == number)
-        };
+        let of_file =
+            || (sections.iter().zip(&written)).filter(|(section, _)| section.file == number);
         let texts = of_file().map(|(_, section)| section.text.clone());
-        let is_main = |item: &Item| item.kind == ItemKind::Outside && item.names.contains(&"main");
-        let has_main = of_file().any(|(section, _)| {
-            section.cells.clone().any(|at| {
-                cells[at].is_shown() && !incomplete[at] && cells[at].items.iter().any(is_main)
-            })
-        });
-        let functions = of_file().filter_map(|(_, section)| section.function.as_deref());
-        let main = if has_main {
+        let mut cells = of_file().flat_map(|(section, _)| section.cells.clone());
+        let main = if cells.any(|at| writer.defines_main(at)) {
             String::new()
         } else {
-            main_function(functions)
+            main_function(of_file().filter_map(|(_, section)| section.function.as_deref()))
         };
         file([first.clone()].into_iter().chain(texts).chain([main]))
     };
@@ -153,6 +137,13 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    /// Returns whether a cell contains the function `main` of its file.
+    fn defines_main(&self, at: usize) -> bool {
+        let cell = &self.cells[at];
+        let is_main = |item: &Item| item.kind == ItemKind::Outside && item.names.contains(&"main");
+        cell.is_shown() && !self.incomplete[at] && cell.items.iter().any(is_main)
+    }
+
     fn section(&mut self, section: &Section) -> Written {
         let mut outside = Stream::default();
         let mut body = Stream::default();

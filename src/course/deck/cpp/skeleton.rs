@@ -1,7 +1,9 @@
 //! Finds cells that cannot be compiled before participants have written the code that they use.
 
-use super::cells::{Presence, ProgramCell};
-use super::items::ItemKind;
+use std::collections::BTreeSet;
+
+use super::cells::ProgramCell;
+use super::items::{Item, ItemKind};
 use super::names::{uses, uses_member};
 use super::placement::Placement;
 use super::sections::Section;
@@ -19,54 +21,62 @@ pub(super) fn incomplete(
         .flat_map(|item| item.names.iter().copied())
         .collect();
     let mut incomplete = vec![false; cells.len()];
-    let mut missing: Vec<&str> = Vec::new();
-    let mut missing_members: Vec<&str> = Vec::new();
+    let mut missing = Missing::default();
     for section in sections {
         // Names that are defined only in the function of this section.
         let mut local: Vec<&str> = Vec::new();
         for at in section.cells.clone() {
             let cell = &cells[at];
-            let own = |name: &str| cell.items.iter().any(|item| item.names.contains(&name));
-            let lacks = |name: &&str| {
-                let is_used = || cell.items.iter().any(|item| uses(&item.tokens, name));
-                !local.contains(name) && !own(name) && is_used()
-            };
-            let lacks_member = |name: &&str| {
-                cell.items
-                    .iter()
-                    .any(|item| uses_member(&item.tokens, name))
-            };
-            let is_there = cell.presence == Presence::Shown
-                && !missing.iter().any(lacks)
-                && !missing_members.iter().any(lacks_member);
-            incomplete[at] = cell.is_shown() && !is_there;
+            incomplete[at] = cell.is_shown() && missing.is_used_by(cell, &local);
+            let is_there = cell.is_shown() && !incomplete[at];
             for (index, item) in cell.items.iter().enumerate() {
-                let is_outside = placement.is_outside(at, index);
-                for name in &item.names {
-                    local.retain(|other| other != name);
-                    match (is_there, is_outside) {
-                        (true, true) => missing.retain(|other| other != name),
-                        (true, false) => local.push(name),
-                        (false, _) => missing.push(name),
-                    }
-                }
-                for name in &item.members {
-                    missing_members.retain(|other| other != name);
-                    if !is_there {
-                        missing_members.push(name);
-                    }
-                }
-                // Uses of an operator do not contain its name. So if it is missing, uses of its operands' types count
-                // as incomplete.
-                let operands = item.operands.iter().filter(|name| types.contains(name));
-                if is_there {
+                local.retain(|name| !item.names.contains(name));
+                if !is_there {
+                    missing.add(item, &types);
                     continue;
                 }
-                missing.extend(operands);
+                missing.members.retain(|name| !item.members.contains(name));
+                if placement.is_outside(at, index) {
+                    missing.names.retain(|name| !item.names.contains(name));
+                } else {
+                    local.extend(&item.names);
+                }
             }
-            missing.sort_unstable();
-            missing.dedup();
         }
     }
     incomplete
+}
+
+/// Names whose definitions participants must still write.
+#[derive(Default)]
+struct Missing<'a> {
+    names: BTreeSet<&'a str>,
+    members: BTreeSet<&'a str>,
+}
+
+impl<'a> Missing<'a> {
+    /// Adds what an item defines. `types` are all names that the deck defines outside of functions.
+    fn add(&mut self, item: &Item<'a>, types: &[&str]) {
+        self.names.extend(&item.names);
+        self.members.extend(&item.members);
+        // Uses of an operator do not contain its name. So if it is missing, uses of its operands' types count as
+        // incomplete.
+        let operands = item.operands.iter().filter(|name| types.contains(name));
+        self.names.extend(operands);
+    }
+
+    /// Returns whether a cell uses a missing name that neither it nor its section (`local`) defines.
+    fn is_used_by(&self, cell: &ProgramCell, local: &[&str]) -> bool {
+        let items = &cell.items;
+        let is_defined = |name: &str| {
+            local.contains(&name) || items.iter().any(|item| item.names.contains(&name))
+        };
+        self.names
+            .iter()
+            .any(|name| !is_defined(name) && items.iter().any(|item| uses(&item.tokens, name)))
+            || self
+                .members
+                .iter()
+                .any(|name| items.iter().any(|item| uses_member(&item.tokens, name)))
+    }
 }

@@ -111,104 +111,142 @@ pub(super) fn beyond(limit: Limit, path: &RelPath, line: Option<u32>) -> Failure
 
 /// Converts an error of the engine.
 pub(super) fn explain(error: &Error, template: &Template) -> Failure {
-    // The innermost error in the deck itself has the best line, and the innermost of all has the cause.
-    let mut line = None;
-    let mut cause = error;
-    let mut place = None;
-    let mut in_macros = false;
-    let mut current: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(inner) = current {
-        if let Some(inner) = inner.downcast_ref::<Error>() {
-            cause = inner;
-            in_macros = inner.name() == Some(macros::MACROS_NAME);
-            if inner.name() == Some(DECK) {
-                line = inner.line().or(line);
-            } else if let (Some(name), Some(line), false) = (inner.name(), inner.line(), in_macros)
-            {
-                place = Some(format!(" (in the included file `{name}`, line {line})"));
-            }
-        }
-        current = inner.source();
-    }
-    let detail = cause
-        .detail()
-        .map_or_else(|| cause.kind().to_string(), str::to_owned);
+    let chain = Chain::of(error);
+    let detail =
+        (chain.cause.detail()).map_or_else(|| chain.cause.kind().to_string(), str::to_owned);
     let undefined = Undefined::in_detail(&detail);
-    if let Some(undefined) = &undefined
-        && !in_macros
-    {
-        // The line where the value was requested, not the one where it is used.
-        line = undefined.line.or(line);
-    }
-    if in_macros {
-        // An undefined argument is detected inside the macro; the author needs the line of the call.
-        let is_call = |line: &str| line.contains("{{") && line.contains("header");
-        let lines = &template.lines.text;
-        line = line.or_else(|| lines.lines().position(is_call).map(|at| at + 1));
-    }
-    let line = line.map(|line| {
-        let lines = &template.lines.lines;
-        let last = lines.len().saturating_sub(1);
-        let index = line.saturating_sub(1).min(last);
-        lines.get(index).copied().unwrap_or(1)
-    });
-    if cause.kind() == ErrorKind::OutOfFuel {
+    let line = chain.line_in_deck(undefined.as_ref(), template);
+    if chain.cause.kind() == ErrorKind::OutOfFuel {
         return beyond(Limit::Fuel, &template.path, line);
     }
-    let diagnostic = |message: String| {
-        let place = place.as_deref().unwrap_or_default();
-        Diagnostic::error(format!("{message}{place}")).at(template.path.as_str(), line)
+    let (message, hint) = if detail.contains("recursion limit") {
+        (
+            "the deck's template nests too deeply".to_owned(),
+            Some("look for a macro or an included file that calls itself".to_owned()),
+        )
+    } else if chain.is_in_macros {
+        (
+            format!("the header macro was given a missing argument: {detail}"),
+            Some("call it as `header(\"German title\", \"English title\")`, or `header_de` and `header_en` with one title".to_owned()),
+        )
+    } else {
+        message_and_hint(chain.cause.kind(), &detail, undefined.as_ref(), template)
     };
-    let unknown = || quoted_or_first(&detail);
-    let diagnostic = match (cause.kind(), &undefined) {
-        _ if detail.contains("recursion limit") => {
-            diagnostic("the deck's template nests too deeply".to_owned())
-                .hint("look for a macro or an included file that calls itself")
-        }
-        _ if in_macros => {
-            diagnostic(format!("the header macro was given a missing argument: {detail}"))
-                .hint("call it as `header(\"German title\", \"English title\")`, or `header_de` and `header_en` with one title")
-        }
-        (ErrorKind::InvalidOperation, Some(Undefined { name, .. }))
-            if detail.contains("not callable") =>
-        {
-            no_macro(name, diagnostic, template)
-        }
-        (ErrorKind::UnknownFunction, _) => no_macro(&unknown(), diagnostic, template),
-        (ErrorKind::UnknownFilter, _) => {
-            let name = unknown();
-            let message = format!("Jinja: there is no filter `{name}`");
-            diagnostic(message).hint(meant(&name, FILTERS).unwrap_or_else(|| RAW_HINT.to_owned()))
-        }
-        (ErrorKind::UnknownTest, _) => {
-            let name = unknown();
-            let message = format!("Jinja: there is no test `{name}`");
-            diagnostic(message).hint(meant(&name, TESTS).unwrap_or_else(|| RAW_HINT.to_owned()))
-        }
-        (_, Some(Undefined { name, .. })) => {
-            let message = format!("Jinja: `{name}` is not defined");
-            let known = template.known_names();
-            let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            diagnostic(message).hint(meant(name, &known).unwrap_or_else(|| {
-                format!(
-                    "a deck knows {} and what it sets or imports; {RAW_HINT}",
-                    listed(VARIABLES)
-                )
-            }))
-        }
-        (ErrorKind::TemplateNotFound, _) => {
-            diagnostic(format!("file not found: {detail}")).hint(
-                "files are found by their path relative to the deck's topic; the header macros are in `macros.j2`",
-            )
-        }
-        (ErrorKind::UndefinedError | ErrorKind::SyntaxError, _) => {
-            diagnostic(format!("Jinja: {detail}")).hint(RAW_HINT)
-        }
-        _ => diagnostic(format!("Jinja: {detail}")),
-    };
+    let place = chain.place.unwrap_or_default();
+    let mut diagnostic =
+        Diagnostic::error(format!("{message}{place}")).at(template.path.as_str(), line);
+    diagnostic.hint = hint;
     Failure {
         diagnostic,
         limit: None,
+    }
+}
+
+/// An error of the engine and the errors that caused it.
+struct Chain<'e> {
+    /// The innermost error.
+    cause: &'e Error,
+    /// The line of the innermost error in the deck itself, in the text for the engine.
+    line: Option<usize>,
+    /// The place in an included file, as a part of the message.
+    place: Option<String>,
+    /// Whether the cause lies in the macros that clm bundles.
+    is_in_macros: bool,
+}
+
+impl<'e> Chain<'e> {
+    fn of(error: &'e Error) -> Self {
+        let mut chain = Self {
+            cause: error,
+            line: None,
+            place: None,
+            is_in_macros: false,
+        };
+        let mut current: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(inner) = current {
+            if let Some(inner) = inner.downcast_ref::<Error>() {
+                chain.cause = inner;
+                chain.is_in_macros = inner.name() == Some(macros::MACROS_NAME);
+                match (inner.name(), inner.line()) {
+                    (Some(DECK), line) => chain.line = line.or(chain.line),
+                    (Some(name), Some(line)) if !chain.is_in_macros => {
+                        chain.place =
+                            Some(format!(" (in the included file `{name}`, line {line})"));
+                    }
+                    _ => {}
+                }
+            }
+            current = inner.source();
+        }
+        chain
+    }
+
+    /// Returns the line of the deck that the author needs.
+    fn line_in_deck(&self, undefined: Option<&Undefined>, template: &Template) -> Option<u32> {
+        let line = if self.is_in_macros {
+            // An undefined argument is detected inside the macro; the author needs the line of the call.
+            let is_call = |line: &str| line.contains("{{") && line.contains("header");
+            let call = || template.lines.text.lines().position(is_call);
+            self.line.or_else(|| call().map(|at| at + 1))
+        } else {
+            // The line where the value was requested, not the one where it is used.
+            undefined.and_then(|undefined| undefined.line).or(self.line)
+        };
+        let lines = &template.lines.lines;
+        let last = lines.len().saturating_sub(1);
+        line.map(|line| {
+            let index = line.saturating_sub(1).min(last);
+            lines.get(index).copied().unwrap_or(1)
+        })
+    }
+}
+
+/// Returns the message and the hint about an error of this kind in a deck or a file that it loads.
+fn message_and_hint(
+    kind: ErrorKind,
+    detail: &str,
+    undefined: Option<&Undefined>,
+    template: &Template,
+) -> (String, Option<String>) {
+    let or_raw = |hint: Option<String>| hint.or_else(|| Some(RAW_HINT.to_owned()));
+    let no_macro = |name: &str| {
+        let message = format!("Jinja: there is no macro `{name}`");
+        (message, Some(hint_for_macro(name, template)))
+    };
+    match (kind, undefined) {
+        (ErrorKind::InvalidOperation, Some(Undefined { name, .. }))
+            if detail.contains("not callable") =>
+        {
+            no_macro(name)
+        }
+        (ErrorKind::UnknownFunction, _) => no_macro(&quoted_or_first(detail)),
+        (ErrorKind::UnknownFilter, _) => {
+            let name = quoted_or_first(detail);
+            let message = format!("Jinja: there is no filter `{name}`");
+            (message, or_raw(meant(&name, FILTERS)))
+        }
+        (ErrorKind::UnknownTest, _) => {
+            let name = quoted_or_first(detail);
+            let message = format!("Jinja: there is no test `{name}`");
+            (message, or_raw(meant(&name, TESTS)))
+        }
+        (_, Some(Undefined { name, .. })) => {
+            let known = template.known_names();
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            let hint = meant(name, &known).unwrap_or_else(|| {
+                let variables = listed(VARIABLES);
+                format!("a deck knows {variables} and what it sets or imports; {RAW_HINT}")
+            });
+            (format!("Jinja: `{name}` is not defined"), Some(hint))
+        }
+        (ErrorKind::TemplateNotFound, _) => {
+            let hint = "files are found by their path relative to the deck's topic; the header macros are in `macros.j2`";
+            (format!("file not found: {detail}"), Some(hint.to_owned()))
+        }
+        (ErrorKind::UndefinedError | ErrorKind::SyntaxError, _) => {
+            (format!("Jinja: {detail}"), or_raw(None))
+        }
+        _ => (format!("Jinja: {detail}"), None),
     }
 }
 
@@ -246,36 +284,29 @@ fn quoted_or_first(detail: &str) -> String {
     name.take(1).collect()
 }
 
-fn no_macro(
-    name: &str,
-    diagnostic: impl Fn(String) -> Diagnostic,
-    template: &Template,
-) -> Diagnostic {
+/// Returns the hint about a macro that does not exist.
+fn hint_for_macro(name: &str, template: &Template) -> String {
     let bundled = macros::names();
     let own = template.known_names();
     let mut known: Vec<&str> = own.iter().map(String::as_str).collect();
     known.extend(&bundled);
-    let line = |name: &str| {
-        format!(
-            "import it in a line before: `{} j2 from 'macros.j2' import {name}`",
-            template.prog_lang.comment()
-        )
+    let import = |name: &str| {
+        let comment = template.prog_lang.comment();
+        format!("import it in a line before: `{comment} j2 from 'macros.j2' import {name}`")
     };
-    let hint = if bundled.contains(&name) {
-        line(name)
-    } else {
-        match nearest(name, known.iter().copied().filter(|known| *known != name)) {
-            Some(near) if bundled.contains(&near) && !own.contains(near) => {
-                format!("did you mean `{near}`? Then {}", line(near))
-            }
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!(
-                "macros come from a file that the deck imports; `macros.j2` has {}",
-                listed(&bundled)
-            ),
+    if bundled.contains(&name) {
+        return import(name);
+    }
+    match nearest(name, known.iter().copied().filter(|known| *known != name)) {
+        Some(near) if bundled.contains(&near) && !own.contains(near) => {
+            format!("did you mean `{near}`? Then {}", import(near))
         }
-    };
-    diagnostic(format!("Jinja: there is no macro `{name}`")).hint(hint)
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            let names = listed(&bundled);
+            format!("macros come from a file that the deck imports; `macros.j2` has {names}")
+        }
+    }
 }
 
 fn meant(name: &str, known: &[&str]) -> Option<String> {

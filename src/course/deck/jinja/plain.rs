@@ -105,49 +105,23 @@ fn is_expression_plain(expression: &[Token<'_>]) -> bool {
     let mut calls = Vec::new();
     let mut at = 0;
     while let Some(token) = expression.get(at) {
-        let before = at.checked_sub(1).map(|before| expression[before]);
         match token {
             Token::Name(name) if FORBIDDEN_NAMES.contains(name) => return false,
             Token::Name(_) | Token::Text | Token::Number => {}
-            Token::Sign("(") => {
-                let before_that = at.checked_sub(2).map(|before| expression[before]);
-                let is_call = match before {
-                    Some(Token::Name(name)) if !OPERATORS.contains(&name) => {
-                        // The result of a method is unknown.
-                        if before_that == Some(Token::Sign(".")) {
-                            return false;
-                        }
-                        true
-                    }
-                    Some(Token::Name("loop") | Token::Text | Token::Number) => return false,
-                    Some(Token::Sign(")" | "]")) => return false,
-                    _ => false,
-                };
-                calls.push(is_call);
-            }
+            Token::Sign("(") => match is_call(&expression[..at]) {
+                Some(is_call) => calls.push(is_call),
+                None => return false,
+            },
             Token::Sign(")") => {
                 if calls.pop().is_none() {
                     return false;
                 }
             }
             Token::Sign(",") if calls.last() == Some(&true) => {}
-            // A list of constants is allowed.
-            Token::Sign("[") => {
-                if matches!(before, Some(Token::Name(name)) if !OPERATORS.contains(&name))
-                    || matches!(before, Some(Token::Text | Token::Sign(")" | "]")))
-                {
-                    return false;
-                }
-                let constant = |token: &Token<'_>| {
-                    matches!(token, Token::Text | Token::Number | Token::Sign(","))
-                };
-                let rest = &expression[at + 1..];
-                let length = rest.iter().take_while(|token| constant(token)).count();
-                if rest.get(length) != Some(&Token::Sign("]")) {
-                    return false;
-                }
-                at += length + 1;
-            }
+            Token::Sign("[") => match constant_list(&expression[..at], &expression[at + 1..]) {
+                Some(length) => at += length,
+                None => return false,
+            },
             Token::Sign("|") => match expression.get(at + 1) {
                 Some(Token::Name(name)) if PLAIN_FILTERS.contains(name) => at += 1,
                 _ => return false,
@@ -160,6 +134,34 @@ fn is_expression_plain(expression: &[Token<'_>]) -> bool {
         at += 1;
     }
     calls.is_empty()
+}
+
+/// Returns whether the parenthesis after these tokens belongs to a call, or `None` if the callee is not a name: its
+/// result would be unknown.
+fn is_call(before: &[Token<'_>]) -> Option<bool> {
+    match before {
+        [.., Token::Sign("."), Token::Name(name)] if !OPERATORS.contains(name) => None,
+        [.., Token::Name(name)] if !OPERATORS.contains(name) => Some(true),
+        [
+            ..,
+            Token::Name("loop") | Token::Text | Token::Number | Token::Sign(")" | "]"),
+        ] => None,
+        _ => Some(false),
+    }
+}
+
+/// Returns the number of tokens after a bracket up to its end, or `None` if this is not a list of constants, which is
+/// the only use of brackets that is allowed.
+fn constant_list(before: &[Token<'_>], after: &[Token<'_>]) -> Option<usize> {
+    match before {
+        [.., Token::Name(name)] if !OPERATORS.contains(name) => return None,
+        [.., Token::Text | Token::Sign(")" | "]")] => return None,
+        _ => {}
+    }
+    let is_constant =
+        |token: &Token<'_>| matches!(token, Token::Text | Token::Number | Token::Sign(","));
+    let length = after.iter().take_while(|token| is_constant(token)).count();
+    (after.get(length) == Some(&Token::Sign("]"))).then_some(length + 1)
 }
 
 /// Returns the tokens of a statement or expression, or `None` if a text in it is not closed.

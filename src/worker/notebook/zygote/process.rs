@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -33,6 +34,9 @@ const PROGRAM: [(&str, &str); 2] = [
 const IMPORT_LIMIT: Duration = Duration::from_secs(60);
 /// The time limit for a fork.
 const FORK_LIMIT: Duration = Duration::from_secs(5);
+
+const UNUSUAL: &str = "its kernelspec is not of the usual form";
+const GONE: &str = "it is gone";
 
 /// How long messages that a zygote sent before it ended may take to arrive.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -93,6 +97,18 @@ impl State {
         lock(&self.0)
     }
 
+    /// Adds a request for a fork, and returns its number.
+    fn add_request(&self, waiting: Waiting) -> Result<u64, &'static str> {
+        let mut children = self.lock();
+        if children.is_over {
+            return Err(GONE);
+        }
+        children.last_request += 1;
+        let id = children.last_request;
+        children.waiting.insert(id, waiting);
+        Ok(id)
+    }
+
     /// Handles the end of the zygote: there are no more answers, and its kernels are killed.
     fn end(&self) {
         let mut children = self.lock();
@@ -140,52 +156,38 @@ impl Zygote {
     pub(super) async fn start(
         name: &str,
         spec: &KernelSpec,
-        runtime_dir: &std::path::Path,
+        runtime_dir: &Path,
         imports: &BTreeSet<String>,
     ) -> Result<Self, Unusable> {
-        let unusable = |error: &dyn std::fmt::Display| Unusable::Zygote(error.to_string());
-        let python = Interpreter::of(spec).ok_or_else(|| {
-            Unusable::Zygote("its kernelspec is not of the usual form".to_owned())
-        })?;
-        std::fs::create_dir_all(runtime_dir).map_err(|error| unusable(&error))?;
+        let python = Interpreter::of(spec).ok_or_else(|| unusable(UNUSUAL))?;
+        std::fs::create_dir_all(runtime_dir).map_err(unusable)?;
         let directory = tempfile::Builder::new()
             .prefix("z")
             .tempdir_in(runtime_dir)
-            .map_err(|error| unusable(&error))?;
+            .map_err(unusable)?;
         for (name, text) in PROGRAM {
-            let path = directory.path().join(name);
-            std::fs::write(&path, text).map_err(|error| unusable(&error))?;
+            std::fs::write(directory.path().join(name), text).map_err(unusable)?;
         }
-        let program = directory.path().join(PROGRAM[0].0);
-        let (ours, theirs) =
-            std::os::unix::net::UnixStream::pair().map_err(|error| unusable(&error))?;
-        ours.set_nonblocking(true)
-            .map_err(|error| unusable(&error))?;
-        let mut command = Command::new(python.program);
-        command.args(python.options).arg(&program);
-        launch::set_environment(&mut command, spec, python.program, directory.path());
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(unusable)?;
+        ours.set_nonblocking(true).map_err(unusable)?;
+        let mut command = python.command(spec, directory.path());
         command
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
             .fd_mappings(vec![FdMapping {
                 parent_fd: theirs.into(),
                 child_fd: 3,
             }])
-            .map_err(|error| unusable(&error))?;
+            .map_err(unusable)?;
         let mut tree = ChildTree::spawn(format!("the zygote of {}", what(name)), command)
             .await
-            .map_err(|error| unusable(&error))?;
+            .map_err(unusable)?;
         if let Some(stdout) = tree.take_stdout() {
             tokio::spawn(tree.log().clone().record(tree.what().to_owned(), stdout));
         }
-        let (reader, mut writer) = UnixStream::from_std(ours)
-            .map_err(|error| unusable(&error))?
-            .into_split();
+        let ours = UnixStream::from_std(ours).map_err(unusable)?;
+        let (reader, mut writer) = ours.into_split();
         let mut lines = BufReader::new(reader).lines();
         let order = json!({"module": python.module, "preload": imports});
-        let sent = write(&mut writer, &order).await;
-        sent.map_err(|error| unusable(&error))?;
+        write(&mut writer, &order).await.map_err(unusable)?;
         let (names, imports) = readiness(&tree, &mut lines).await?;
         let state = Arc::new(State::default());
         let (orders, to_send) = mpsc::unbounded_channel();
@@ -250,62 +252,37 @@ impl Zygote {
         &self,
         launch: &Launch<'_>,
     ) -> Result<ChildTree, String> {
-        let python =
-            Interpreter::of(launch.spec).ok_or("its kernelspec is not of the usual form")?;
+        let python = Interpreter::of(launch.spec).ok_or(UNUSUAL)?;
         let directory = launch
             .connection_file
             .parent()
             .ok_or("the connection file is nowhere")?;
-        let log = Log::default();
-        let what = what(launch.name);
-        let mut outputs = Vec::new();
-        let mut streams = Vec::new();
-        for name in ["stdout", "stderr"] {
-            let path = directory.join(name);
-            let failed =
-                |error: &dyn std::fmt::Display| format!("cannot use `{}`: {error}", path.display());
-            nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR)
-                .map_err(|error| failed(&error))?;
-            streams.push(
-                pipe::OpenOptions::new()
-                    .open_receiver(&path)
-                    .map_err(|error| failed(&error))?,
-            );
-            outputs.push(text(&path)?.to_owned());
-        }
+        let pipes = ["stdout", "stderr"].map(|name| directory.join(name));
+        let streams = [named_pipe(&pipes[0])?, named_pipe(&pipes[1])?];
+        let [stdout, stderr] = [text(&pipes[0])?, text(&pipes[1])?];
         let mut arguments = launch::arguments(launch.spec, text(launch.connection_file)?);
         let command: Vec<String> = std::iter::once(python.program.to_owned())
             .chain(arguments.iter().cloned())
             .collect();
         arguments.drain(..python.arguments);
         let (sender, answer) = oneshot::channel();
-        let id = {
-            let mut children = self.state.lock();
-            if children.is_over {
-                return Err("it is gone".to_owned());
-            }
-            children.last_request += 1;
-            let id = children.last_request;
-            let waiting = Waiting {
-                what: what.clone(),
-                log: log.clone(),
-                answer: sender,
-            };
-            children.waiting.insert(id, waiting);
-            id
-        };
+        let log = Log::default();
+        let what = what(launch.name);
+        let id = self.state.add_request(Waiting {
+            what: what.clone(),
+            log: log.clone(),
+            answer: sender,
+        })?;
         let request = json!({"fork": {
             "id": id,
             "directory": text(launch.directory)?,
             "environment": {"IPYTHONDIR": text(launch.profile)?},
             "command": command,
             "arguments": arguments,
-            "stdout": outputs[0],
-            "stderr": outputs[1],
+            "stdout": stdout,
+            "stderr": stderr,
         }});
-        self.orders
-            .send(request)
-            .map_err(|_| "it is gone".to_owned())?;
+        self.orders.send(request).map_err(|_| GONE)?;
         let answer = timeout(FORK_LIMIT, answer).await;
         let tree = answer
             .map_err(|_| format!("it did not fork within {} s", FORK_LIMIT.as_secs()))?
@@ -351,9 +328,34 @@ impl<'a> Interpreter<'a> {
             arguments: at + 2,
         })
     }
+
+    /// Returns the command that runs the zygote's program in its directory.
+    fn command(&self, spec: &KernelSpec, directory: &Path) -> Command {
+        let mut command = Command::new(self.program);
+        command.args(self.options).arg(directory.join(PROGRAM[0].0));
+        launch::set_environment(&mut command, spec, self.program, directory);
+        command
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        command
+    }
 }
 
-fn text(path: &std::path::Path) -> Result<&str, String> {
+fn unusable(reason: impl std::fmt::Display) -> Unusable {
+    Unusable::Zygote(reason.to_string())
+}
+
+/// Makes a named pipe, and opens its end for reading.
+fn named_pipe(path: &Path) -> Result<pipe::Receiver, String> {
+    let failed =
+        |error: &dyn std::fmt::Display| format!("cannot use `{}`: {error}", path.display());
+    nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|error| failed(&error))?;
+    let opened = pipe::OpenOptions::new().open_receiver(path);
+    opened.map_err(|error| failed(&error))
+}
+
+fn text(path: &Path) -> Result<&str, String> {
     path.to_str()
         .ok_or_else(|| format!("the path `{}` is not valid Unicode", path.display()))
 }
