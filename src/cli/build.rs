@@ -369,7 +369,7 @@ impl BuildArgs {
         let only_looks = self.check || self.dry_run;
         let mut changed = None;
         if !only_looks && matches!(options.force, Force::Nothing) {
-            let checkpoint = Checkpoint::new(&course, &specified, &renderers);
+            let checkpoint = Checkpoint::new(&course, specified, &renderers);
             if options.is_ordinary() {
                 match checkpoint.compare(&options.trigger, events) {
                     Comparison::UpToDate => return Ok(Ended::Built { has_errors: false }),
@@ -392,7 +392,7 @@ impl BuildArgs {
             cancel.clone(),
         )?;
         if only_looks {
-            return Ok(Ended::Checked(engine.check(&options)?));
+            return Ok(Ended::Checked(engine.check(options)?));
         }
         let built = build(
             &engine,
