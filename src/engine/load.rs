@@ -73,8 +73,8 @@ impl Course {
             found.extend(action.warnings.iter().cloned());
             found.extend(action.errors.iter().flatten().cloned());
         }
-        let mut told = HashSet::new();
-        found.retain(|diagnostic| told.insert(diagnostic.clone()));
+        let mut seen = HashSet::new();
+        found.retain(|diagnostic| seen.insert(diagnostic.clone()));
         let spec_name = self.place.spec_name();
         found.sort_by_key(|found| {
             let is_elsewhere = found.file.as_deref() != Some(spec_name.as_str());
@@ -107,21 +107,12 @@ impl Course {
         let leaving = self.leaving_sources(spec).into_iter();
         diagnostics.extend(leaving.map(|found| of_spec(found, &self.place.spec_name())));
         let mut listing = scanned.listing().clone();
-        // Files that clm rendered into the tree are not sources.
-        let mut removed: Vec<String> = Vec::new();
-        let unreadable = written_back.unreadable.iter();
-        for path in (written_back.unchanged.iter()).chain(unreadable.clone().map(|(path, _)| path))
-        {
-            if listing.files.remove(path.as_str()) {
-                removed.push(path.clone());
-            }
-        }
-        for (path, error) in unreadable {
+        let removed = remove_written_back(&mut listing, written_back);
+        for (path, error) in &written_back.unreadable {
             if let Ok(path) = RelPath::new(path) {
                 sources.snapshot.note_failure(&path, error);
             }
         }
-        removed.sort_unstable();
         let snapshot = &sources.snapshot;
         let titled = Titled {
             snapshot,
@@ -131,8 +122,8 @@ impl Course {
             tracing::debug_span!("discover").in_scope(|| tree::discover(spec, &listing, &titled));
         let spec_name = self.place.spec_name();
         diagnostics.extend(found.into_iter().map(|found| of_spec(found, &spec_name)));
-        let mut told = HashSet::new();
-        diagnostics.retain(|found| told.insert(found.clone()));
+        let mut seen = HashSet::new();
+        diagnostics.retain(|found| seen.insert(found.clone()));
         let has_errors = diagnostics.iter().any(|d| d.severity == Severity::Error);
 
         let basis = Basis {
@@ -157,7 +148,6 @@ impl Course {
                     .map_err(Error::from_diagnostics)?;
             Arc::new(selected)
         };
-        let snapshot = &sources.snapshot;
         let tools = fingerprints(renderers);
         let context = Context {
             spec,
@@ -169,31 +159,9 @@ impl Course {
             files: snapshot,
             names: &sources.names,
         };
-        let is_whole = Arc::ptr_eq(&layout, &full.layout);
-        let plan = if is_whole {
-            let planning = Planning {
-                context: &context,
-                bases: &full.bases,
-                memo: &mut sources.memo,
-                snapshot,
-            };
-            planning.plan(early)?
-        } else {
-            // The plans of the whole course must not be dropped for a part of it.
-            let bases = Bases::of(spec, &full.tree, &layout);
-            plan::plan(&context, &bases, &mut Memo::default())
-        };
-        diagnostics.extend(untold(snapshot, &plan, &diagnostics));
+        let (plan, texts) = plan_selected(context, &full, &mut sources.memo, snapshot, early)?;
+        diagnostics.extend(unreported(snapshot, &plan, &diagnostics));
         let is_incomplete = has_errors || !snapshot.failures().is_empty();
-        // Output paths that only follow from the content of decks also belong to outputs that are not selected.
-        let mut texts = plan.texts.clone();
-        if !is_whole && has_programs(&full.tree) {
-            let whole = Context {
-                layout: &full.layout,
-                ..context
-            };
-            texts.extend(plan::plan(&whole, &full.bases, &mut sources.memo).texts);
-        }
         let all_destinations = full.destinations_with(texts);
         let tree = Arc::clone(&full.tree);
         sources.laid_out = Some(full);
@@ -288,6 +256,53 @@ impl Course {
     }
 }
 
+/// Removes the files that clm rendered into the tree, since they are not sources. Returns those that were listed, in
+/// order.
+fn remove_written_back(listing: &mut Listing, written_back: &WrittenBack) -> Vec<String> {
+    let unreadable = written_back.unreadable.iter().map(|(path, _)| path);
+    let paths = written_back.unchanged.iter().chain(unreadable);
+    let mut removed: Vec<String> = paths
+        .filter(|path| listing.files.remove(path.as_str()))
+        .cloned()
+        .collect();
+    removed.sort_unstable();
+    removed
+}
+
+/// Plans what the layout of `context` selects. Also returns the output paths of the whole course that only follow from
+/// the content of decks.
+fn plan_selected(
+    context: Context<'_>,
+    full: &LaidOut,
+    memo: &mut Memo,
+    snapshot: &Snapshot,
+    early: Option<Early<'_>>,
+) -> Result<(Plan, Vec<Arc<str>>)> {
+    if std::ptr::eq(context.layout, &*full.layout) {
+        let planning = Planning {
+            context: &context,
+            bases: &full.bases,
+            memo,
+            snapshot,
+        };
+        let plan = planning.plan(early)?;
+        let texts = plan.texts.clone();
+        return Ok((plan, texts));
+    }
+    // The plans of the whole course must not be dropped for a part of it.
+    let bases = Bases::of(context.spec, &full.tree, context.layout);
+    let plan = plan::plan(&context, &bases, &mut Memo::default());
+    let mut texts = plan.texts.clone();
+    if has_programs(&full.tree) {
+        let whole = Context {
+            layout: &full.layout,
+            ..context
+        };
+        texts.extend(plan::plan(&whole, &full.bases, memo).texts);
+    }
+    Ok((plan, texts))
+}
+
 /// The inputs of a layout, besides the tree.
 struct Basis<'a> {
     specified: &'a Specified,
@@ -341,8 +356,8 @@ fn has_programs(tree: &Tree) -> bool {
         .any(|deck| deck.prog_lang == ProgLang::Cpp)
 }
 
-/// Returns the errors about unreadable files that neither an action nor `told` contains.
-fn untold(snapshot: &Snapshot, plan: &Plan, told: &[Diagnostic]) -> Vec<Diagnostic> {
+/// Returns the errors about unreadable files that neither an action nor `reported` contains.
+fn unreported(snapshot: &Snapshot, plan: &Plan, reported: &[Diagnostic]) -> Vec<Diagnostic> {
     let mut failures: Vec<Diagnostic> = snapshot
         .failures()
         .into_iter()
@@ -355,8 +370,8 @@ fn untold(snapshot: &Snapshot, plan: &Plan, told: &[Diagnostic]) -> Vec<Diagnost
         .actions
         .iter()
         .filter_map(|action| action.errors.as_ref());
-    let told: HashSet<&Diagnostic> = of_actions.flatten().chain(told).collect();
-    failures.retain(|error| !told.contains(error));
+    let reported: HashSet<&Diagnostic> = of_actions.flatten().chain(reported).collect();
+    failures.retain(|error| !reported.contains(error));
     failures.dedup();
     failures
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -83,6 +83,23 @@ struct Totals {
     tries: bool,
 }
 
+impl Totals {
+    /// Returns the results for the run that continues this one. `took` is the duration of all parts so far.
+    fn into_earlier(self, took: Duration) -> Earlier {
+        let before = self.earlier.statuses.into_iter();
+        let before = before.filter(|(_, status)| *status != Status::Superseded);
+        let made = self.statuses.into_iter();
+        let made = made.filter(|(_, status)| *status != Status::Fresh);
+        Earlier {
+            statuses: before.chain(made).collect(),
+            removed: self.removed,
+            took,
+            parts: self.earlier.parts + 1,
+            reason: self.reason,
+        }
+    }
+}
+
 /// Returns the error of a run that gives up because sources change again and again.
 fn unsteady() -> Diagnostic {
     Diagnostic::error("sources changed again and again while they were built: some outputs do not show their last state")
@@ -97,16 +114,10 @@ impl Run<'_> {
         let store = &self.engine.store;
         let run = store.begin_run(&self.options.trigger)?;
         memory.look_elsewhere(&self.engine.course.place.root);
-        if let Some(idle) = memory.idle.take()
-            && self.options.is_ordinary()
-            && !self.options.looks_at_everything
-            && !memory.unfinished.contains_key(&self.options.trigger)
-            && !(self.options.writes_manifests && manifest::is_due(&self.engine.course))
-        {
+        if let Some(idle) = self.known_idle(memory) {
             let (counts, duration) = (idle.counts(), started.elapsed());
             store.finish_run(run, &counts, duration.as_millis() as u64, None)?;
             idle.report(&self.engine.events, run, &self.options.trigger, duration);
-            memory.idle = Some(idle);
             let built = Built {
                 counts,
                 has_errors: false,
@@ -114,6 +125,7 @@ impl Run<'_> {
             };
             return Ok((built, Rest::Nothing));
         }
+        memory.idle = None;
         store.recover()?;
         let earlier = memory.unfinished.remove(&self.options.trigger);
         let earlier = earlier.unwrap_or_default();
@@ -130,30 +142,7 @@ impl Run<'_> {
             rest: Rest::Nothing,
             tries: false,
         };
-        let mut result = Ok(());
-        for round in 0..ROUNDS {
-            match self.round(round, run, memory, &mut totals).await {
-                Ok(true) if round + 1 < ROUNDS => {
-                    // The changed paths are not known here, only that something changed.
-                    let everything = ChangeSet {
-                        rescan: true,
-                        ..ChangeSet::default()
-                    };
-                    memory.apply(&everything, &self.engine.course.place.root);
-                }
-                Ok(again) => {
-                    if again {
-                        totals.rest = Rest::Unsteady;
-                        totals.has_errors |= self.engine.report(None, &[unsteady()]);
-                    }
-                    break;
-                }
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
-            }
-        }
+        let result = self.rounds(run, memory, &mut totals).await;
         if let Some(warning) = memory.publisher.take_replaced() {
             self.engine.report(None, &[warning]);
         }
@@ -177,34 +166,48 @@ impl Run<'_> {
                 interrupted: is_interrupted,
             });
         }
-        if is_interrupted {
-            let statuses = std::mem::take(&mut totals.earlier.statuses);
-            let mut earlier = Earlier {
-                statuses: statuses
-                    .into_iter()
-                    .filter(|(_, status)| *status != Status::Superseded)
-                    .collect(),
-                removed: totals.removed,
-                took: duration,
-                parts: totals.earlier.parts + 1,
-                reason: totals.reason.take(),
-            };
-            let made = totals
-                .statuses
-                .drain()
-                .filter(|(_, status)| *status != Status::Fresh);
-            earlier.statuses.extend(made);
-            memory
-                .unfinished
-                .insert(self.options.trigger.clone(), earlier);
-        }
-        result?;
         let built = Built {
             counts,
             has_errors: totals.has_errors || counts.failed > 0,
             duration,
         };
-        Ok((built, totals.rest))
+        let rest = totals.rest;
+        if is_interrupted {
+            let earlier = totals.into_earlier(duration);
+            memory
+                .unfinished
+                .insert(self.options.trigger.clone(), earlier);
+        }
+        result.map(|()| (built, rest))
+    }
+
+    /// Returns the report of this run, if it is known that there is nothing to do.
+    fn known_idle<'m>(&self, memory: &'m Memory) -> Option<&'m Idle> {
+        let is_known = self.options.is_ordinary()
+            && !self.options.looks_at_everything
+            && !memory.unfinished.contains_key(&self.options.trigger)
+            && !(self.options.writes_manifests && manifest::is_due(&self.engine.course));
+        memory.idle.as_ref().filter(|_| is_known)
+    }
+
+    /// Runs rounds until no source changes meanwhile.
+    async fn rounds(&self, run: i64, memory: &mut Memory, totals: &mut Totals) -> Result<()> {
+        for number in 0..ROUNDS {
+            if !self.round(number, run, memory, totals).await? {
+                return Ok(());
+            }
+            // The changed paths are not known here, only that something changed.
+            let everything = ChangeSet {
+                rescan: true,
+                ..ChangeSet::default()
+            };
+            if number + 1 < ROUNDS {
+                memory.apply(&everything, &self.engine.course.place.root);
+            }
+        }
+        totals.rest = Rest::Unsteady;
+        totals.has_errors |= self.engine.report(None, &[unsteady()]);
+        Ok(())
     }
 
     /// Runs one round. Returns true if sources changed meanwhile, so that another round is due.
@@ -217,21 +220,7 @@ impl Run<'_> {
         totals: &mut Totals,
     ) -> Result<bool> {
         let engine = self.engine;
-        match &self.options.force {
-            // Actions that are known to be up to date are made again, too.
-            Force::Everything if number == 0 => memory.settled.clear(),
-            Force::Sources(sources) if number == 0 => memory.settled.unsettle_readers(sources),
-            _ => {}
-        }
-        if self.options.looks_at_everything {
-            memory.settled.clear();
-        }
-        let only = &self.options.only;
-        memory.settled.unsettle_readers(only);
-        if memory.settled.is_empty() {
-            // All actions will be compared with the records.
-            memory.recall(&engine.store)?;
-        }
+        self.unsettle(number, memory)?;
         let held = engine.events.held_back();
         // If nothing was ever built, everything is to be made.
         let is_new = self.options.is_ordinary() && memory.latest.is_empty();
@@ -303,15 +292,8 @@ impl Run<'_> {
             totals.rest = Rest::Interrupted;
             return Ok(false);
         }
-        if again && number + 1 < ROUNDS {
+        if number + 1 < ROUNDS && (again || self.tries_again(memory, totals)) {
             return Ok(true);
-        }
-        if self.is_only_run && number + 1 < ROUNDS {
-            let tries = memory.restless.try_one_again();
-            // What the last try changed has to be planned, too.
-            if std::mem::replace(&mut totals.tries, tries) || tries {
-                return Ok(true);
-            }
         }
         totals.removed += self.clean_up(memory, &loaded, totals)?;
         if let Err(error) = self.write_manifests(&mut memory.publisher, &loaded, totals) {
@@ -324,6 +306,36 @@ impl Run<'_> {
             memory.idle = Idle::of(&loaded, &memory.settled);
         }
         Ok(again)
+    }
+
+    /// Lets the actions be compared that this round must not take for up to date.
+    fn unsettle(&self, number: usize, memory: &mut Memory) -> Result<()> {
+        let settled = &mut memory.settled;
+        match &self.options.force {
+            // Actions that are known to be up to date are made again, too.
+            Force::Everything if number == 0 => settled.clear(),
+            Force::Sources(sources) if number == 0 => settled.unsettle_readers(sources),
+            _ => {}
+        }
+        if self.options.looks_at_everything {
+            settled.clear();
+        }
+        settled.unsettle_readers(&self.options.only);
+        if settled.is_empty() {
+            // All actions will be compared with the records.
+            memory.recall(&self.engine.store)?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether another round is due because a deck that was set aside is tried again, or was in this round.
+    fn tries_again(&self, memory: &mut Memory, totals: &mut Totals) -> bool {
+        if !self.is_only_run {
+            return false;
+        }
+        let tries = memory.restless.try_one_again();
+        // What the last try changed has to be planned, too.
+        std::mem::replace(&mut totals.tries, tries) || tries
     }
 
     /// Loads a course that was never built, and begins with some of its jobs while the rest is planned. Events of these
