@@ -85,7 +85,7 @@ pub(super) fn run(args: &BuildArgs, mut profile: Option<Profile>) -> Result<u8> 
     match profile.map_or(Ok(()), Profile::finish) {
         Ok(()) => result,
         Err(error) => {
-            ui::say_error(&error, args.message_format, None);
+            ui::print_error(&error, args.message_format, None);
             result.map(|code| code.max(error.exit_code()))
         }
     }
@@ -102,7 +102,7 @@ fn run_measured(args: &BuildArgs, profile: &mut Option<Profile>) -> Result<u8> {
     };
     run_for(args, &course_args, profile).or_else(|error| {
         let place = course_args.place().ok();
-        ui::say_error(&error, args.message_format, place.as_ref());
+        ui::print_error(&error, args.message_format, place.as_ref());
         Ok(error.exit_code())
     })
 }
@@ -241,7 +241,7 @@ fn show_stale(checked: &Checked, format: MessageFormat) {
             true => ", and there are errors",
             false => "",
         };
-        ui::say(&match checked.stale.len() {
+        ui::print(&match checked.stale.len() {
             0 if checked.has_errors => "There are errors; nothing else is stale".to_owned(),
             0 => "Everything is up to date".to_owned(),
             1 => format!("1 action is not up to date{also}"),

@@ -140,7 +140,7 @@ fn open(args: &CourseArgs) -> Result<(Course, Store)> {
     let (events, receiver) = Events::channel();
     let store = session::open_store(&course, &events)?;
     drop(events);
-    session::say_all(receiver);
+    session::print_all(receiver);
     Ok((course, store))
 }
 

@@ -45,7 +45,7 @@ pub(super) fn run(args: &CheckSpecArgs) -> Result<u8> {
     };
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     if format != MessageFormat::Json {
-        ui::say(&match (errors, warnings) {
+        ui::print(&match (errors, warnings) {
             (0, 0) => "Nothing is wrong".to_owned(),
             _ => format!(
                 "{errors} {}, {warnings} {}",

@@ -63,7 +63,7 @@ fn start(args: &StartArgs) -> Result<u8> {
     let course = args.course.course()?;
     let state_dir = course.place.state_dir();
     if let Some(info) = running(&state_dir) {
-        ui::say(&format!("Process {} watches this course already", info.pid));
+        ui::print(&format!("Process {} watches this course already", info.pid));
         return Ok(0);
     }
     let program =
@@ -90,13 +90,13 @@ fn start(args: &StartArgs) -> Result<u8> {
     let begun = Instant::now();
     loop {
         if let Some(info) = running(&state_dir) {
-            ui::say(&format!(
+            ui::print(&format!(
                 "Process {} watches {}",
                 info.pid,
                 course.place.spec.display()
             ));
             if let Some(address) = info.preview {
-                ui::say(&preview_line(&address, false));
+                ui::print(&preview_line(&address, false));
             }
             return Ok(0);
         }
@@ -107,8 +107,8 @@ fn start(args: &StartArgs) -> Result<u8> {
                 None => format!("the daemon was not ready within {} s", PATIENCE.as_secs()),
             };
             let mut error = Error::internal(how).hint(format!("its log is `{}`", log.display()));
-            if let Some(said) = error.diagnostics.first_mut() {
-                said.detail = log_since(&log, size);
+            if let Some(printed) = error.diagnostics.first_mut() {
+                printed.detail = log_since(&log, size);
             }
             return Err(error);
         }
@@ -136,7 +136,7 @@ fn stop(args: &CourseArgs) -> Result<u8> {
     let course = args.course()?;
     let state_dir = course.place.state_dir();
     let Some(info) = running(&state_dir) else {
-        ui::say("No watch of this course is running");
+        ui::print("No watch of this course is running");
         return Ok(0);
     };
     let answer = match Client::connect(&state_dir) {
@@ -177,6 +177,6 @@ fn stop(args: &CourseArgs) -> Result<u8> {
         }
         std::thread::sleep(LOOK_EVERY);
     }
-    ui::say(&format!("Process {} has ended", info.pid));
+    ui::print(&format!("Process {} has ended", info.pid));
     Ok(0)
 }

@@ -70,7 +70,7 @@ fn usable_course(args: &DoctorArgs) -> Option<Course> {
         }
         Err(error) => {
             let place = args.course.place().ok();
-            ui::say_error(&error, None, place.as_ref());
+            ui::print_error(&error, None, place.as_ref());
         }
     }
     None

@@ -55,7 +55,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<u8> {
     let explained = engine.explain(&real);
     let root = engine.course().place.root.display().to_string();
     drop(engine);
-    session::say_all(receiver);
+    session::print_all(receiver);
     let explained = explained?;
     if explained.is_empty() {
         return Err(Error::usage(format!(

@@ -60,7 +60,7 @@ impl Keyboard {
             }
             Key::Char('e') => {
                 if let Screen::Watch(watch) = &mut *lock(&self.screen) {
-                    watch.say_errors();
+                    watch.print_errors();
                 }
             }
             Key::Char('o') => self.open(),
@@ -71,7 +71,7 @@ impl Keyboard {
 
     fn open(&self) {
         let Some(address) = &self.preview else {
-            lock(&self.screen).say("There is no preview: start `clm watch` with `--serve`");
+            lock(&self.screen).print("There is no preview: start `clm watch` with `--serve`");
             return;
         };
         let opener = if cfg!(target_os = "macos") {
@@ -88,7 +88,7 @@ impl Keyboard {
         match opened {
             // Waits for the browser's exit, which may be much later, so that it does not remain a zombie.
             Ok(mut child) => drop(std::thread::spawn(move || child.wait())),
-            Err(_) => lock(&self.screen).say(&format!("Open {address} in your browser")),
+            Err(_) => lock(&self.screen).print(&format!("Open {address} in your browser")),
         }
     }
 }

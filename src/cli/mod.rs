@@ -97,7 +97,7 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(match ui::data_lost() {
             None => code,
             Some(error) => {
-                ui::say(&format!(
+                ui::print(&format!(
                     "error: cannot write to the standard output: {error}"
                 ));
                 code.max(3)
@@ -105,7 +105,7 @@ pub fn main() -> ExitCode {
         }),
         Err(error) => {
             let place = course.and_then(|course| course.place().ok());
-            ui::say_error(&error, None, place.as_ref());
+            ui::print_error(&error, None, place.as_ref());
             ExitCode::from(error.exit_code())
         }
     }
@@ -116,7 +116,7 @@ fn say_what_to_do_about_panics() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
-        ui::say(&format!("hint: {BUG_HINT}"));
+        ui::print(&format!("hint: {BUG_HINT}"));
     }));
 }
 
@@ -166,7 +166,7 @@ fn start_log(profile: Option<&Profile>) {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text)
             .inspect_err(|error| {
                 let name = env::LOG;
-                ui::say(&format!(
+                ui::print(&format!(
                     "warning: {name} is `{text}`, which is no filter of a log ({error}), and is ignored\n\
                      hint: write `debug`, or `clm::engine=trace`"
                 ));

@@ -249,7 +249,7 @@ pub(super) fn pool_config_for(root: &std::path::Path, context: &tools::Context) 
 }
 
 /// Prints all diagnostics, for commands that do not show a run.
-pub(super) fn say_all(receiver: std::sync::mpsc::Receiver<Event>) {
+pub(super) fn print_all(receiver: std::sync::mpsc::Receiver<Event>) {
     let diagnostics: Vec<Diagnostic> = receiver
         .into_iter()
         .filter_map(|event| match event {
@@ -257,7 +257,7 @@ pub(super) fn say_all(receiver: std::sync::mpsc::Receiver<Event>) {
             _ => None,
         })
         .collect();
-    crate::ui::say_diagnostics(&diagnostics);
+    crate::ui::print_diagnostics(&diagnostics);
 }
 
 /// Waits for Ctrl-C or SIGTERM.

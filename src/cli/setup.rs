@@ -42,12 +42,12 @@ pub(super) fn run(args: &SetupArgs) -> Result<u8> {
         system: args.system,
     };
     let found = tools::setup(&context, &needs, &options, &mut |event| {
-        ui::say(&event.to_string())
+        ui::print(&event.to_string())
     })?;
     for entry in &found {
         ui::data(&line(entry));
     }
-    ui::say(&format!(
+    ui::print(&format!(
         "The renderers are in `{}`",
         context.tools_dir.display()
     ));
@@ -60,11 +60,11 @@ pub(super) fn install_for(course: &Course, specified: &Specified, context: &Cont
     let mut is_said = false;
     let found = tools::setup(context, &needs, &SetupOptions::default(), &mut |event| {
         is_said = true;
-        ui::say(&event.to_string());
+        ui::print(&event.to_string());
     })?;
     if is_said {
         for entry in &found {
-            ui::say(line(entry).trim_end());
+            ui::print(line(entry).trim_end());
         }
     }
     Ok(())

@@ -92,7 +92,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<u8> {
     let (events, receiver) = Events::channel();
     let store = session::open_store(&course, &events)?;
     drop(events);
-    session::say_all(receiver);
+    session::print_all(receiver);
     let errors = match &daemon {
         Some(daemon) => daemon.errors.clone(),
         None => recorded_errors(args).unwrap_or_else(|error| error.diagnostics),

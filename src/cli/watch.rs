@@ -77,7 +77,7 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
 pub(super) fn run(args: &WatchArgs, profile: Option<Profile>) -> Result<u8> {
     run_here(args, profile).or_else(|error| {
         let place = args.course.place().ok();
-        ui::say_error(&error, args.message_format, place.as_ref());
+        ui::print_error(&error, args.message_format, place.as_ref());
         Ok(error.exit_code())
     })
 }
@@ -109,9 +109,9 @@ async fn watch(
     let address = match (args.serve, &preview) {
         (Some(address), Some(preview)) => {
             let log = Arc::clone(&screen);
-            preview.log_to(move |line| parallel::lock(&log).say(line));
+            preview.log_to(move |line| parallel::lock(&log).print(line));
             let address = serve(address, preview, &cancel)?;
-            parallel::lock(&screen).say(&preview_line(&address, args.background.is_some()));
+            parallel::lock(&screen).print(&preview_line(&address, args.background.is_some()));
             Some(address)
         }
         _ => None,
@@ -170,8 +170,8 @@ async fn watch(
     let result = daemon.run().await;
     cancel.cancel();
     // With a time limit: a sender that is still in use must not prevent the end of the process.
-    let said = tokio::task::spawn_blocking(move || hand_on.join());
-    let _ = tokio::time::timeout(Duration::from_secs(2), said).await;
+    let printed = tokio::task::spawn_blocking(move || hand_on.join());
+    let _ = tokio::time::timeout(Duration::from_secs(2), printed).await;
     parallel::lock(&screen).finish();
     result
 }
@@ -186,10 +186,10 @@ pub(super) enum Screen {
 
 impl Screen {
     /// Prints a message on stderr.
-    pub(super) fn say(&mut self, line: &str) {
+    pub(super) fn print(&mut self, line: &str) {
         match self {
-            Self::Watch(watch) => watch.say(line),
-            Self::Program(_) => ui::say(line),
+            Self::Watch(watch) => watch.print(line),
+            Self::Program(_) => ui::print(line),
         }
     }
 
@@ -248,7 +248,7 @@ fn sinks(screen: &Arc<Mutex<Screen>>, preview: Option<Arc<Preview>>) -> Vec<Sink
 fn measure(mut profile: Profile) -> Sink {
     Box::new(move |event| {
         if let Err(error) = profile.watch(event) {
-            ui::say_diagnostics(&error.diagnostics);
+            ui::print_diagnostics(&error.diagnostics);
         }
     })
 }
@@ -277,7 +277,7 @@ fn serve(
         (Access::Loopback, format!("http://{local}/"))
     } else {
         let token = uuid::Uuid::new_v4().simple().to_string();
-        ui::say(&format!(
+        ui::print(&format!(
             "warning: everyone in the network who has the token can see the preview at `{local}`"
         ));
         let url = format!("http://{local}/?token={token}");
@@ -286,7 +286,7 @@ fn serve(
     let (preview, cancel) = (Arc::clone(preview), cancel.clone());
     tokio::spawn(async move {
         if let Err(error) = web::serve(preview, listener, access, cancel).await {
-            ui::say_diagnostics(&error.diagnostics);
+            ui::print_diagnostics(&error.diagnostics);
         }
     });
     Ok(url)

@@ -28,9 +28,12 @@ mod tests {
     fn pointers_are_told_from_files() {
         let pointer_text =
             "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
-        let told = pointer("slides/a.drawio", pointer_text.as_bytes()).unwrap();
-        assert_eq!(told.file.as_deref(), Some("slides/a.drawio"));
-        assert!(told.message.contains("Git LFS") && told.hint.unwrap().contains("git lfs pull"));
+        let diagnostic = pointer("slides/a.drawio", pointer_text.as_bytes()).unwrap();
+        assert_eq!(diagnostic.file.as_deref(), Some("slides/a.drawio"));
+        assert!(
+            diagnostic.message.contains("Git LFS")
+                && diagnostic.hint.unwrap().contains("git lfs pull")
+        );
         assert!(SIZES.contains(&(pointer_text.len() as u64)));
         let about = format!("{pointer_text}{}", "a text about pointers\n".repeat(60));
         for text in [

@@ -93,9 +93,9 @@ impl Client {
         &mut self,
         course: Digest,
         options: &BuildOptions,
-        told: &mut dyn FnMut(Event),
+        on_event: &mut dyn FnMut(Event),
     ) -> Result<ClientBuilt> {
-        self.say(&Request::Build {
+        self.send(&Request::Build {
             course,
             options: Box::new(options.clone()),
         })?;
@@ -103,7 +103,7 @@ impl Client {
         self.patience(None)?;
         loop {
             match self.hear()? {
-                Line::Event(event) => told(event),
+                Line::Event(event) => on_event(event),
                 Line::Answer(Answer::Built {
                     counts, has_errors, ..
                 }) => return Ok(ClientBuilt::Done { counts, has_errors }),
@@ -128,12 +128,12 @@ impl Client {
     }
 
     /// Receives all events from now on, until `told` returns false or the daemon ends.
-    pub fn subscribe(&mut self, told: &mut dyn FnMut(Event) -> bool) -> Result<()> {
+    pub fn subscribe(&mut self, on_event: &mut dyn FnMut(Event) -> bool) -> Result<()> {
         self.ask(&Request::Subscribe)?;
         self.patience(None)?;
         while let Ok(line) = self.hear() {
             let Line::Event(event) = line else { break };
-            if !told(event) {
+            if !on_event(event) {
                 break;
             }
         }
@@ -143,7 +143,7 @@ impl Client {
     /// Sends a request that is answered at once, and returns the answer.
     pub fn ask(&mut self, request: &Request) -> Result<Answer> {
         self.patience(Some(PATIENCE))?;
-        self.say(request)?;
+        self.send(request)?;
         match self.hear()? {
             Line::Answer(answer) => Ok(answer),
             Line::Event(_) => Err(strange("an event came before the answer")),
@@ -157,7 +157,7 @@ impl Client {
             .map_err(|error| gone(&error))
     }
 
-    fn say(&mut self, request: &Request) -> Result<()> {
+    fn send(&mut self, request: &Request) -> Result<()> {
         let mut line = serde_json::to_string(request).map_err(|error| {
             Error::bug(format!("cannot write a request to the daemon: {error}"))
         })?;

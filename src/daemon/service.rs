@@ -101,8 +101,8 @@ impl Daemon {
         self.lock.renew()?;
         let engine = self.engine(own_files)?;
         let moved = "the directory of the records was moved or removed: it is made again";
-        let said = Diagnostic::new(Severity::Note, moved);
-        self.events.emit(Event::Diagnostic(said.into()));
+        let note = Diagnostic::new(Severity::Note, moved);
+        self.events.emit(Event::Diagnostic(note.into()));
         Ok(engine)
     }
 
@@ -152,7 +152,7 @@ impl Daemon {
         options.tuning = self.tuning;
         options.poll = self.poll;
         options.own_output = Arc::new(move |path| own_files.digest(path));
-        options.tell =
+        options.report =
             Arc::new(move |diagnostic| events.emit(Event::Diagnostic(diagnostic.into())));
         options
     }

@@ -158,8 +158,8 @@ impl Course {
         for include in topics.flat_map(|topic| &topic.includes) {
             check("the include", &include.source, include.line, include.column);
         }
-        let mut told = HashSet::new();
-        found.retain(|error| told.insert(error.clone()));
+        let mut seen = HashSet::new();
+        found.retain(|error| seen.insert(error.clone()));
         found
     }
 

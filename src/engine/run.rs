@@ -255,10 +255,12 @@ impl Run<'_> {
             });
         }
         held.release();
-        let said = self.also.iter().chain(&loaded.diagnostics);
-        totals.has_errors = said.clone().any(|said| said.severity == Severity::Error);
-        let said: Vec<Diagnostic> = said.cloned().collect();
-        engine.report(None, &said);
+        let diagnostics = self.also.iter().chain(&loaded.diagnostics);
+        totals.has_errors = diagnostics
+            .clone()
+            .any(|diagnostics| diagnostics.severity == Severity::Error);
+        let diagnostics: Vec<Diagnostic> = diagnostics.cloned().collect();
+        engine.report(None, &diagnostics);
         let session = Session {
             may_force: number == 0,
             postpones: self.is_only_run && number + 1 < ROUNDS,

@@ -25,8 +25,8 @@ struct Entry {
 }
 
 impl Entry {
-    fn said(&self) -> &[Diagnostic] {
-        self.found.as_ref().map_or(&[], |found| &found.said)
+    fn diagnostics(&self) -> &[Diagnostic] {
+        self.found.as_ref().map_or(&[], |found| &found.diagnostics)
     }
 
     fn discovered(&self) -> &[String] {
@@ -38,7 +38,7 @@ impl Entry {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Found {
     /// Its diagnostics, besides the warnings of its planning.
-    pub said: Vec<Diagnostic>,
+    pub diagnostics: Vec<Diagnostic>,
     /// Files that it was found to read or to look for, besides its inputs.
     pub discovered: Vec<String>,
 }
@@ -50,8 +50,8 @@ impl Settled {
     }
 
     /// Returns its diagnostics, besides the warnings of its planning.
-    pub(super) fn said(&self, action: &Arc<Action>) -> &[Diagnostic] {
-        self.entry(action).map_or(&[], Entry::said)
+    pub(super) fn diagnostics(&self, action: &Arc<Action>) -> &[Diagnostic] {
+        self.entry(action).map_or(&[], Entry::diagnostics)
     }
 
     fn entry(&self, action: &Arc<Action>) -> Option<&Entry> {
@@ -93,7 +93,14 @@ impl Settled {
         &self,
     ) -> impl Iterator<Item = (&str, &Results, &[Diagnostic], &[String])> {
         let entries = self.0.iter();
-        entries.map(|(id, entry)| (&**id, &entry.results, entry.said(), entry.discovered()))
+        entries.map(|(id, entry)| {
+            (
+                &**id,
+                &entry.results,
+                entry.diagnostics(),
+                entry.discovered(),
+            )
+        })
     }
 
     /// Returns whether no action is known to be up to date.

@@ -174,11 +174,12 @@ mod tests {
         ] {
             let script = format!("echo \"{printed}\" >&2; exit 3");
             let error = run(Command::new("sh").args(["-c", &script]), "x").unwrap_err();
-            let said = &error.diagnostics[0];
-            let hint = said.hint.clone().unwrap_or_default();
+            let diagnostic = &error.diagnostics[0];
+            let hint = diagnostic.hint.clone().unwrap_or_default();
             assert!(hint.contains(expected), "{printed}: {hint}");
             assert!(
-                said.detail
+                diagnostic
+                    .detail
                     .as_deref()
                     .is_some_and(|detail| detail.contains(printed))
             );

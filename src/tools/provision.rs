@@ -279,7 +279,7 @@ fn lacks_venv(error: &Error) -> bool {
     let mut printed = error
         .diagnostics
         .iter()
-        .filter_map(|said| said.detail.as_deref());
+        .filter_map(|diagnostic| diagnostic.detail.as_deref());
     printed.any(|text| {
         ["ensurepip", "No module named venv", "python3-venv"]
             .iter()

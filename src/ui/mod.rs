@@ -151,7 +151,7 @@ pub(crate) fn can_draw() -> bool {
 }
 
 /// Prints a line for people on stderr.
-pub(crate) fn say(line: &str) {
+pub(crate) fn print(line: &str) {
     // Fails if the terminal was closed, which must not end the work.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
@@ -183,10 +183,10 @@ pub(crate) fn size(bytes: u64) -> String {
 }
 
 /// Prints diagnostics for people.
-pub(crate) fn say_diagnostics(diagnostics: &[Diagnostic]) {
+pub(crate) fn print_diagnostics(diagnostics: &[Diagnostic]) {
     let colours = console::colors_enabled_stderr();
     for diagnostic in diagnostics {
-        say(&text::diagnostic(diagnostic, colours));
+        print(&text::diagnostic(diagnostic, colours));
     }
 }
 
@@ -209,11 +209,11 @@ fn texts(diagnostics: &[Diagnostic], place: Option<&Place>, colours: bool) -> Ve
 }
 
 /// Reports the error that ended a command, in the format for people or for editors.
-pub(crate) fn say_error(error: &Error, format: Option<MessageFormat>, place: Option<&Place>) {
+pub(crate) fn print_error(error: &Error, format: Option<MessageFormat>, place: Option<&Place>) {
     if format != Some(MessageFormat::Short) {
         let colours = console::colors_enabled_stderr();
         for text in texts(&error.diagnostics, place, colours) {
-            say(&text);
+            print(&text);
         }
         return;
     }

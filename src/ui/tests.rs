@@ -339,7 +339,7 @@ fn a_watch_tells_an_editor_with_every_run_all_that_holds() {
     let about_spec = Diagnostic::warning("old").at("course.xml", Some(2));
     let about_spec = Event::Diagnostic(about_spec.into());
     let error = reported("html b.py", Diagnostic::error("wrong").at("b.py", Some(3)));
-    let [warned, told, failed] = [
+    let [warned, spec_warned, failed] = [
         "/home/me/my course/a.py:1: warning: odd",
         "/home/me/my course/course.xml:2: warning: old",
         "/home/me/my course/b.py:3: error: wrong",
@@ -349,7 +349,7 @@ fn a_watch_tells_an_editor_with_every_run_all_that_holds() {
     run_of(&mut watch, &events);
     assert_eq!(
         written.take(),
-        ["TIME Building the course ...", told, warned, NOTHING]
+        ["TIME Building the course ...", spec_warned, warned, NOTHING]
     );
 
     // `a.py` is known to be up to date and is not processed; the specification was fixed.

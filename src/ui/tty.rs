@@ -42,7 +42,7 @@ impl Tty {
         }
     }
 
-    fn say(&self, line: &str) {
+    fn print(&self, line: &str) {
         // Fails if the terminal was closed, which must not end the work.
         let _ = self.bars.println(line);
     }
@@ -131,7 +131,7 @@ impl Reporter for Tty {
                 let line =
                     text::finished(action, *kind, *status, *duration_ms, self.verbosity.verbose);
                 if let Some(line) = line.filter(|_| self.verbosity.verbose) {
-                    self.say(&line);
+                    self.print(&line);
                 }
                 if *status != Status::Fresh
                     && let Some(lane) = self.lane(*kind)
@@ -150,7 +150,7 @@ impl Reporter for Tty {
                     false => self.flood.admit(&named),
                 };
                 if let Some(shown) = shown {
-                    self.say(&text::diagnostic(&shown, self.colours));
+                    self.print(&text::diagnostic(&shown, self.colours));
                 }
             }
             Event::RunFinished {
@@ -162,12 +162,12 @@ impl Reporter for Tty {
                     lane.bar.finish_and_clear();
                 }
                 for line in self.failures.take() {
-                    self.say(&line);
+                    self.print(&line);
                 }
                 if let Some(rest) = self.flood.rest() {
-                    self.say(&rest);
+                    self.print(&rest);
                 }
-                self.say(&text::counts(counts, *duration_ms));
+                self.print(&text::counts(counts, *duration_ms));
             }
             _ => {}
         }
@@ -175,7 +175,7 @@ impl Reporter for Tty {
 
     fn finish(&mut self) {
         if let Some(rest) = self.flood.rest() {
-            self.say(&rest);
+            self.print(&rest);
         }
         for lane in self.lanes.values() {
             lane.bar.finish_and_clear();

@@ -106,7 +106,7 @@ impl Watch {
     }
 
     /// Prints a line.
-    pub(crate) fn say(&mut self, line: &str) {
+    pub(crate) fn print(&mut self, line: &str) {
         match &mut self.screen {
             // If the reader has gone, the work still goes on.
             Screen::Lines(out) => {
@@ -117,15 +117,15 @@ impl Watch {
     }
 
     /// Prints all errors that are not fixed.
-    pub(crate) fn say_errors(&mut self) {
+    pub(crate) fn print_errors(&mut self) {
         let errors = self.errors();
         if errors.is_empty() {
-            self.say("There are no errors");
+            self.print("There are no errors");
         }
         let mut flood = Flood::default();
         for error in errors {
             if let Some(text) = self.text(&error, &mut flood) {
-                self.say(&text);
+                self.print(&text);
             }
         }
     }
@@ -163,7 +163,7 @@ impl Watch {
     /// Sets and prints whether decks are executed.
     pub(crate) fn set_fast(&mut self, is_fast: bool) {
         self.is_fast = is_fast;
-        self.say(match is_fast {
+        self.print(match is_fast {
             true => "Executing nothing: notebooks, scripts, diagrams and files only",
             false => "Executing again",
         });
@@ -185,7 +185,7 @@ impl Watch {
         let text = self.text(diagnostic, &mut flood);
         self.flood = flood;
         if let Some(text) = text {
-            self.say(&text);
+            self.print(&text);
         }
     }
 
@@ -194,7 +194,7 @@ impl Watch {
             return;
         }
         if matches!(self.screen, Screen::Lines(_)) {
-            self.say(&format!("{} Building {source} ...", clock()));
+            self.print(&format!("{} Building {source} ...", clock()));
         }
     }
 
@@ -219,15 +219,15 @@ impl Watch {
             let mut flood = Flood::default();
             let lines = now.iter().filter_map(|now| self.text(now, &mut flood));
             for line in lines.collect::<Vec<_>>() {
-                self.say(&line);
+                self.print(&line);
             }
         }
         self.known = now;
         if let Some(rest) = self.flood.rest() {
-            self.say(&rest);
+            self.print(&rest);
         }
         for file in &fixed {
-            self.say(&format!("   fixed {file}"));
+            self.print(&format!("   fixed {file}"));
         }
         if is_worth_telling {
             let made = std::mem::take(&mut self.made);
@@ -237,7 +237,7 @@ impl Watch {
                 more => format!(": {} and {} more", made[..NAMED].join(", "), more - NAMED),
             };
             let line = format!("{} {}{names}", clock(), text::counts(counts, duration_ms));
-            self.say(&line);
+            self.print(&line);
             self.is_first = false;
         }
         self.began = false;
@@ -309,10 +309,10 @@ impl Reporter for Watch {
                 if self.verbose
                     && let Some(line) = text::finished(action, *kind, *status, *duration_ms, true)
                 {
-                    self.say(&line);
+                    self.print(&line);
                 }
             }
-            Event::Output { path, digest: None } => self.say(&format!(" removed {path}")),
+            Event::Output { path, digest: None } => self.print(&format!(" removed {path}")),
             Event::Diagnostic(reported) => self.diagnostic(&reported.diagnostic),
             // A run that was refused before it began says nothing about the errors of the course.
             Event::RunFinished {

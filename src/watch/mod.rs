@@ -52,7 +52,7 @@ pub const CAPACITY: usize = 16;
 pub(crate) type OwnOutput = Arc<dyn Fn(&Path) -> Option<Digest> + Send + Sync>;
 
 /// Receives diagnostics for the user, such as that files are polled from now on.
-pub(crate) type Tell = Arc<dyn Fn(Diagnostic) + Send + Sync>;
+pub(crate) type Report = Arc<dyn Fn(Diagnostic) + Send + Sync>;
 
 /// The paths that the last plan read. Relative paths are relative to the course root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub struct WatchOptions {
     /// Recognizes clm's own outputs.
     pub own_output: OwnOutput,
     /// Receives the diagnostics.
-    pub tell: Tell,
+    pub report: Report,
 }
 
 impl WatchOptions {
@@ -103,7 +103,7 @@ impl WatchOptions {
             tuning: Tuning::default(),
             poll: false,
             own_output: Arc::new(|_| None),
-            tell: Arc::new(|_| {}),
+            report: Arc::new(|_| {}),
         }
     }
 }

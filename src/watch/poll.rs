@@ -243,10 +243,10 @@ mod tests {
         let mut poller = Poller::default();
         poller.watch(dir.path()).unwrap();
         let now = crate::clock::now_ns();
-        let told: Vec<usize> = (1..8)
+        let reported: Vec<usize> = (1..8)
             .map(|step| poller.look(now + step * 1_000_000_000).len())
             .collect();
-        assert_eq!(told, [1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(reported, [1, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]

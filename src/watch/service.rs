@@ -44,7 +44,7 @@ pub(super) fn start(
             None
         } else {
             Cookies::prepare(&options.state_dir)
-                .inspect_err(|error| (options.tell)(no_cookies(&options, error)))
+                .inspect_err(|error| (options.report)(no_cookies(&options, error)))
                 .ok()
         };
         let cookies_dir = cookies.as_ref().map(|cookies| cookies.dir().to_path_buf());

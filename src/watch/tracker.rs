@@ -63,7 +63,7 @@ impl Tracker {
             Source::poll()
         } else {
             Source::system().unwrap_or_else(|diagnostic| {
-                (options.tell)(diagnostic);
+                (options.report)(diagnostic);
                 Source::poll()
             })
         };
@@ -325,7 +325,7 @@ impl Tracker {
     }
 
     fn fall_back(&mut self, diagnostic: Diagnostic) {
-        (self.options.tell)(diagnostic);
+        (self.options.report)(diagnostic);
         (self.source, self.arrivals) = Source::poll();
         self.publish_registry();
         self.plan_look(Duration::ZERO, true);

@@ -38,13 +38,13 @@ pub(super) fn open(preview: Arc<Preview>, topic: Topic, cancel: CancellationToke
         tokio::select! {
             () = cancel.cancelled() => {}
             () = sender.closed() => {}
-            () = tell(&preview, topic, &sender) => {}
+            () = send_changes(&preview, topic, &sender) => {}
         }
     });
     Body::Stream(receiver, None)
 }
 
-async fn tell(preview: &Arc<Preview>, mut topic: Topic, sender: &mpsc::Sender<Bytes>) {
+async fn send_changes(preview: &Arc<Preview>, mut topic: Topic, sender: &mpsc::Sender<Bytes>) {
     let mut changes = preview.changes();
     let mut last = String::new();
     if send(sender, format!("retry: {RETRY}\n\n")).await.is_none() {

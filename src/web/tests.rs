@@ -89,20 +89,20 @@ impl Story {
     }
 
     fn plan(&mut self, index: Index) {
-        self.tell(Event::Planned {
+        self.apply(Event::Planned {
             outputs: index.outputs.len() as u64,
             contents: Contents::new(Fixed(Arc::new(index))),
         });
     }
 
     fn report(&mut self, action: &str, diagnostic: Diagnostic) {
-        self.tell(Event::Diagnostic(Reported {
+        self.apply(Event::Diagnostic(Reported {
             action: Some(action.into()),
             diagnostic,
         }));
     }
 
-    fn tell(&mut self, event: Event) {
+    fn apply(&mut self, event: Event) {
         self.0.apply(&event, 1000);
     }
 
@@ -112,7 +112,7 @@ impl Story {
         self.begin();
         for diagnostic in diagnostics {
             let of_file = |part: &&(&str, &str, Status)| Some(part.1) == diagnostic.file.as_deref();
-            self.tell(Event::Diagnostic(Reported {
+            self.apply(Event::Diagnostic(Reported {
                 action: parts.iter().find(of_file).map(|part| part.0.into()),
                 diagnostic: diagnostic.clone(),
             }));
@@ -124,7 +124,7 @@ impl Story {
     }
 
     fn begin(&mut self) {
-        self.tell(Event::RunStarted {
+        self.apply(Event::RunStarted {
             run: 1,
             trigger: "watch".to_owned(),
             actions: 9,
@@ -132,7 +132,7 @@ impl Story {
     }
 
     fn start(&mut self, action: &str, source: &str) {
-        self.tell(Event::ActionStarted {
+        self.apply(Event::ActionStarted {
             action: action.to_owned(),
             kind: kind(action),
             source: source.to_owned(),
@@ -141,7 +141,7 @@ impl Story {
     }
 
     fn finish(&mut self, action: &str, source: &str, status: Status) {
-        self.tell(Event::ActionFinished {
+        self.apply(Event::ActionFinished {
             action: action.to_owned(),
             kind: kind(action),
             source: source.to_owned(),
@@ -154,7 +154,7 @@ impl Story {
     }
 
     fn end(&mut self) {
-        self.tell(Event::RunFinished {
+        self.apply(Event::RunFinished {
             run: 1,
             counts: Counts::default(),
             duration_ms: 10,
@@ -310,7 +310,7 @@ fn running_things_and_progress() {
     let mut story = Story::new();
     story.begin();
     story.start(PAGE.0, DECK);
-    story.tell(Event::Progress {
+    story.apply(Event::Progress {
         action: PAGE.0.to_owned(),
         kind: ActionKind::Html,
         done: 1,
@@ -343,7 +343,7 @@ fn running_things_and_progress() {
 fn outputs_keep_their_age_over_plannings() {
     let mut story = Story::new();
     let path = index().outputs[1].path.clone();
-    story.tell(Event::Output {
+    story.apply(Event::Output {
         path: path.to_string(),
         digest: Some(Digest::of("x")),
     });
@@ -364,7 +364,7 @@ fn outputs_keep_their_age_over_plannings() {
     // Files of the old course are ignored.
     story.0.seen(&catalog, &[(2, Made::Missing)]);
     assert_eq!(story.0.outputs[2].made, Made::Unknown);
-    story.tell(Event::Output {
+    story.apply(Event::Output {
         path: path.to_string(),
         digest: None,
     });
@@ -380,13 +380,13 @@ fn only_what_has_changed_is_told() {
     assert!(nothing.course.is_none() && nothing.actions.is_empty() && nothing.run.is_none());
     assert!(nothing.diagnostics.is_none() && nothing.made.is_empty());
     story.finish(PLAIN.0, DECK, Status::Built);
-    let told = story.0.since(Some(known), 1, 0);
-    let told: Vec<&str> = told
+    let shown = story.0.since(Some(known), 1, 0);
+    let shown: Vec<&str> = shown
         .actions
         .iter()
         .map(|action| action.id.as_str())
         .collect();
-    assert_eq!(told, [PLAIN.0]);
+    assert_eq!(shown, [PLAIN.0]);
     assert!(
         story.0.since(Some(known + 1000), 1, 0).course.is_some(),
         "a change of the future"
@@ -394,10 +394,10 @@ fn only_what_has_changed_is_told() {
     let mut changed = index();
     changed.outputs.remove(0);
     story.plan(changed);
-    let told = story.0.since(Some(known), 1, 0);
-    assert_eq!(told.course.map(|course| course.outputs.len()), Some(6));
+    let shown = story.0.since(Some(known), 1, 0);
+    assert_eq!(shown.course.map(|course| course.outputs.len()), Some(6));
     assert_eq!(
-        told.actions.len(),
+        shown.actions.len(),
         story.0.actions.len(),
         "numbers of actions are new"
     );
@@ -409,11 +409,11 @@ fn siblings_of_pages() {
     let siblings = |address: &str| {
         let page = story.0.page(address, 0, 1);
         let addresses = |of: &[super::view::Sibling]| {
-            let told = of.iter().map(|sibling| {
+            let shown = of.iter().map(|sibling| {
                 let mark = if sibling.is_current { "*" } else { "" };
                 format!("{mark}{}", sibling.address.trim_start_matches("/out/"))
             });
-            told.collect::<Vec<_>>().join(" ")
+            shown.collect::<Vec<_>>().join(" ")
         };
         (addresses(&page.languages), addresses(&page.kinds))
     };
@@ -458,21 +458,21 @@ fn a_page_says_why_it_failed() {
             ),
         ],
     );
-    let told = |story: &Story, address| {
+    let shown = |story: &Story, address| {
         let page = story.0.page(address, 0, 1);
         page.diagnostics
             .into_iter()
-            .map(|told| told.message)
+            .map(|shown| shown.message)
             .collect::<Vec<_>>()
     };
     // There is no diagnostic about the deck itself, so those that belong to no other source are shown: one may be the
     // reason.
-    assert_eq!(told(&story, address), ["in a macro"]);
+    assert_eq!(shown(&story, address), ["in a macro"]);
     assert_eq!(
-        told(&story, "/out/t1/de/trainer/02%20B.html"),
+        shown(&story, "/out/t1/de/trainer/02%20B.html"),
         ["other deck"]
     );
-    assert!(told(&story, "/out/t0/de/code-along/01%20A.html").is_empty());
+    assert!(shown(&story, "/out/t0/de/code-along/01%20A.html").is_empty());
 }
 
 #[test]
@@ -493,19 +493,19 @@ fn an_english_page_shows_its_own_wrong_cell_first_and_errors_before_warnings() {
         Status::Failed,
     );
     story.end();
-    let told = |address: &str| {
+    let shown = |address: &str| {
         let page = story.0.page(address, 0, 1);
         page.diagnostics
             .into_iter()
-            .map(|told| told.message)
+            .map(|shown| shown.message)
             .collect::<Vec<_>>()
     };
     assert_eq!(
-        told("/out/t0/en/completed/01%20A.html"),
+        shown("/out/t0/en/completed/01%20A.html"),
         ["the English cell", "the German cell", "odd"]
     );
     assert_eq!(
-        told("/out/t0/de/completed/01%20A.html"),
+        shown("/out/t0/de/completed/01%20A.html"),
         ["the German cell", "the English cell", "odd"]
     );
 }

@@ -185,8 +185,8 @@ pub(super) struct Sibling {
 
 impl PartialEq for Step {
     fn eq(&self, other: &Self) -> bool {
-        let told = |step: &Self| (step.kind, step.since_ms, step.done, step.total);
-        told(self) == told(other) && self.label == other.label
+        let progress = |step: &Self| (step.kind, step.since_ms, step.done, step.total);
+        progress(self) == progress(other) && self.label == other.label
     }
 }
 

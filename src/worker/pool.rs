@@ -193,7 +193,7 @@ impl Pool {
             shelf.permits.close();
             for (worker, number) in shelf.take_all() {
                 self.0
-                    .tell(kind, number.value(), worker.pid(), WorkerState::Stopped);
+                    .notify(kind, number.value(), worker.pid(), WorkerState::Stopped);
                 endings.spawn(worker.shutdown());
             }
         }
@@ -212,7 +212,7 @@ impl Inner {
         })
     }
 
-    fn tell(&self, kind: ActionKind, number: usize, pid: Option<u32>, state: WorkerState) {
+    fn notify(&self, kind: ActionKind, number: usize, pid: Option<u32>, state: WorkerState) {
         (self.observer)(WorkerEvent {
             kind,
             number,
@@ -358,7 +358,7 @@ impl Inner {
         };
         shelf.record_start(made.as_ref().err());
         let lent = Lent::new(self, kind, made?, number);
-        self.tell(kind, lent.number, lent.pid, WorkerState::Started);
+        self.notify(kind, lent.number, lent.pid, WorkerState::Started);
         Ok(lent)
     }
 
@@ -374,7 +374,7 @@ impl Inner {
                     let Some(pool) = pool.upgrade() else { return };
                     for (kind, shelf) in pool.shelves.iter() {
                         for (worker, number) in shelf.take_older_than(ttl) {
-                            pool.tell(kind, number.value(), worker.pid(), WorkerState::Stopped);
+                            pool.notify(kind, number.value(), worker.pid(), WorkerState::Stopped);
                             tokio::spawn(worker.shutdown());
                         }
                     }
@@ -424,11 +424,11 @@ impl Lent {
                 let pid = worker.pid();
                 shelf.put(worker, number);
                 self.pool
-                    .tell(self.kind, self.number, pid, WorkerState::Idle);
+                    .notify(self.kind, self.number, pid, WorkerState::Idle);
             }
             _ => {
                 self.pool
-                    .tell(self.kind, self.number, self.pid, WorkerState::Stopped);
+                    .notify(self.kind, self.number, self.pid, WorkerState::Stopped);
                 tokio::spawn(worker.shutdown());
             }
         }
@@ -440,7 +440,7 @@ impl Lent {
     fn end(mut self) {
         if let Some((worker, _)) = self.worker.take() {
             self.pool
-                .tell(self.kind, self.number, self.pid, WorkerState::Stopped);
+                .notify(self.kind, self.number, self.pid, WorkerState::Stopped);
             tokio::spawn(worker.shutdown());
         }
     }
@@ -450,7 +450,7 @@ impl Drop for Lent {
     fn drop(&mut self) {
         if self.worker.take().is_some() {
             self.pool
-                .tell(self.kind, self.number, self.pid, WorkerState::Stopped);
+                .notify(self.kind, self.number, self.pid, WorkerState::Stopped);
         }
     }
 }

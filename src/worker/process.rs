@@ -207,7 +207,7 @@ pub(super) struct ForkedEnd {
 
 impl ForkedEnd {
     /// Kills the remaining processes in the group of the ended process, and reports its exit.
-    pub(super) fn tell(self, exit: Exit) {
+    pub(super) fn report(self, exit: Exit) {
         self.group.end();
         tracing::debug!(pid = self.pid, %exit, "ended");
         // There may be no receiver any more.

@@ -62,7 +62,7 @@ pub fn start(change: impl FnOnce(&mut WatchOptions)) -> Watched {
     options.inputs.output_dirs = vec![root.join("output")];
     let told: Arc<Mutex<Vec<Diagnostic>>> = Arc::default();
     let teller = told.clone();
-    options.tell = Arc::new(move |diagnostic| teller.lock().unwrap().push(diagnostic));
+    options.report = Arc::new(move |diagnostic| teller.lock().unwrap().push(diagnostic));
     change(&mut options);
     let inputs = options.inputs.clone();
     let (watcher, receiver) = Watcher::start(options).unwrap();

@@ -214,12 +214,12 @@ fn odd_cells_are_told_with_their_line() {
         "# %%\n1\n# %% tags=[\"kep\", \"_mine\"]\n2\n# %% lang=de\n3\n# %% tags=[\"slide\", \"notes\"]\n4\n",
     );
     let (_, warnings) = notebook(&deck, Kind::Trainer, Lang::De, ProgLang::Python);
-    let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-    assert_eq!(told.len(), 3, "{told:?}");
-    assert!(told[0].starts_with("slides/m/t/slides_x.py:3: warning: unknown tag `kep`"));
-    assert!(told[0].ends_with("did you mean `keep`?"));
-    assert!(told[1].contains("py:5: warning: the options `lang=de`"));
-    assert!(told[2].contains("`slide` and `notes`"));
+    let texts: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), 3, "{texts:?}");
+    assert!(texts[0].starts_with("slides/m/t/slides_x.py:3: warning: unknown tag `kep`"));
+    assert!(texts[0].ends_with("did you mean `keep`?"));
+    assert!(texts[1].contains("py:5: warning: the options `lang=de`"));
+    assert!(texts[2].contains("`slide` and `notes`"));
 }
 
 #[test]

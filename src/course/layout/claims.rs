@@ -19,7 +19,7 @@ pub(super) struct Claims<'a> {
     has_same_surroundings: &'a dyn Fn(&RelPath, &RelPath) -> bool,
     /// Conflicts, one for each pair of sources.
     pub diagnostics: Vec<Diagnostic>,
-    told: Vec<(RelPath, RelPath)>,
+    reported: Vec<(RelPath, RelPath)>,
 }
 
 struct Claim {
@@ -50,7 +50,7 @@ impl<'a> Claims<'a> {
             is_same,
             has_same_surroundings,
             diagnostics: Vec::new(),
-            told: Vec::new(),
+            reported: Vec::new(),
         }
     }
 
@@ -94,7 +94,7 @@ impl<'a> Claims<'a> {
         if is_equal && !differs_in_case {
             return false;
         }
-        if !self.told.contains(&pair) {
+        if !self.reported.contains(&pair) {
             let diagnostic = if differs_in_case {
                 Diagnostic::warning(format!(
                     "its output `{path}` differs from that of `{}` only in upper and lower case",
@@ -109,7 +109,7 @@ impl<'a> Claims<'a> {
                 .hint("rename one of them, or give one of the decks another title; until then the first one counts")
             };
             self.diagnostics.push(diagnostic.at(source.as_str(), None));
-            self.told.push(pair);
+            self.reported.push(pair);
         }
         differs_in_case
     }

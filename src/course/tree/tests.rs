@@ -320,14 +320,15 @@ fn a_diagram_directly_in_a_topic_is_told_and_not_rendered() {
             ("shared/pu/x.pu", "@startuml\n@enduml"),
         ],
     );
-    let told: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-    assert_eq!(told.len(), 3, "{told:#?}");
+    let texts: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), 3, "{texts:#?}");
     assert_eq!(diagnostics[0].line, Some(3));
-    assert!(told[0].contains("`as=\"pu/x.pu\"`"), "{told:#?}");
+    assert!(texts[0].contains("`as=\"pu/x.pu\"`"), "{texts:#?}");
     assert!(
-        told.iter()
+        texts
+            .iter()
             .any(|m| m.contains("own.drawio: warning: ") && m.contains("`drawio/`")),
-        "{told:#?}"
+        "{texts:#?}"
     );
     let rendered: Vec<&str> = tree.sections[0].topics[0]
         .diagrams

@@ -41,7 +41,7 @@ impl Idle {
         }
         for action in &loaded.plan.actions {
             settled.results(action)?;
-            for diagnostic in action.warnings.iter().chain(settled.said(action)) {
+            for diagnostic in action.warnings.iter().chain(settled.diagnostics(action)) {
                 add(Some(&action.id), diagnostic);
             }
         }

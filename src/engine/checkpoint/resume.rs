@@ -26,7 +26,7 @@ struct SavedResults<'a> {
     #[serde(borrow)]
     results: Vec<(&'a str, Digest)>,
     #[serde(with = "as_json")]
-    said: Cow<'a, [Diagnostic]>,
+    diagnostics: Cow<'a, [Diagnostic]>,
     #[serde(borrow)]
     discovered: Vec<&'a str>,
 }
@@ -50,12 +50,12 @@ pub(in super::super) fn to_bytes(sources: &Sources, settled: &Settled) -> Option
     sources.titles.keep(listed.listing());
     let settled: Vec<SavedResults<'_>> = settled
         .entries()
-        .map(|(action, results, said, discovered)| {
+        .map(|(action, results, diagnostics, discovered)| {
             let results = results.iter();
             SavedResults {
                 action,
                 results: results.map(|(name, digest)| (&**name, *digest)).collect(),
-                said: Cow::Borrowed(said),
+                diagnostics: Cow::Borrowed(diagnostics),
                 discovered: discovered.iter().map(String::as_str).collect(),
             }
         })
@@ -92,7 +92,7 @@ fn from_bytes(bytes: &[u8], names: &Names) -> Option<Resumed> {
         let results = results_of(action, entry.results.into_iter());
         let discovered = entry.discovered.into_iter();
         let found = Found {
-            said: entry.said.into_owned(),
+            diagnostics: entry.diagnostics.into_owned(),
             discovered: discovered.map(str::to_owned).collect(),
         };
         settled.settle(action, results, found);

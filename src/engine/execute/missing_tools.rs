@@ -21,12 +21,12 @@ struct Missed {
 
 impl MissingTools {
     /// Adds an action that failed with the diagnostic `said`. `outputs` is the number of outputs that were not made.
-    pub(super) fn add(&mut self, action: &Action, said: Diagnostic, outputs: u64) {
+    pub(super) fn add(&mut self, action: &Action, failure: Diagnostic, outputs: u64) {
         let missed = Missed {
             source: action.source.to_string(),
             outputs,
         };
-        let tool = self.0.entry((said.message, said.hint)).or_default();
+        let tool = self.0.entry((failure.message, failure.hint)).or_default();
         tool.insert(action.id.to_string(), missed);
     }
 
@@ -40,7 +40,7 @@ impl MissingTools {
                 1 => "1 output".to_owned(),
                 count => format!("{count} outputs"),
             };
-            let mut said = match (sources.first(), sources.len()) {
+            let mut failure = match (sources.first(), sources.len()) {
                 (Some(source), 1) => {
                     Diagnostic::error(format!("{message}: {outputs} not made")).at(*source, None)
                 }
@@ -48,8 +48,8 @@ impl MissingTools {
                     Diagnostic::error(format!("{message}: {outputs} of {count} sources not made"))
                 }
             };
-            said.hint = hint;
-            said
+            failure.hint = hint;
+            failure
         })
         .collect()
     }

@@ -406,8 +406,8 @@ impl Execution<'_, '_> {
             let action = &self.round.plan.actions[*index];
             match self.schedule.state(*index) {
                 ActionState::Unchanged(_) if self.round.session.says_everything => {
-                    self.warn(*index, &action.warnings);
-                    self.warn(*index, self.round.settled.said(action));
+                    self.report(*index, &action.warnings);
+                    self.report(*index, self.round.settled.diagnostics(action));
                     if self.round.session.reports_unchanged {
                         self.report_end(
                             action,
@@ -448,7 +448,7 @@ impl Execution<'_, '_> {
     fn decide(&mut self, index: ActionIndex) -> Result<Option<Queued>> {
         let action = &self.round.plan.actions[index];
         let upstream = self.schedule.upstream(index);
-        self.warn(index, &action.warnings);
+        self.report(index, &action.warnings);
         let decided = self.round.decider.decide(
             index,
             &upstream,
@@ -459,7 +459,7 @@ impl Execution<'_, '_> {
         match &decided.decision {
             Decision::Fresh(results) => {
                 let results = results.clone();
-                self.say(index, replayed);
+                self.report_and_keep(index, replayed);
                 self.note_latest(index, &decided, &decided.discovered, None)?;
                 self.end(index, Status::Fresh, Duration::ZERO);
                 self.schedule.up_to_date(index, results);
@@ -474,7 +474,7 @@ impl Execution<'_, '_> {
                 });
             }
             Decision::Remembered(result) => {
-                self.warn(index, &self.remembered(index, result.diagnostics.clone()));
+                self.report(index, &self.remembered(index, result.diagnostics.clone()));
                 // If another action of this run with the same key failed just now, it is not a replay.
                 let is_replayed = self.schedule.same_as(index).is_none();
                 let why = Failing {
@@ -484,7 +484,7 @@ impl Execution<'_, '_> {
                 self.fail_as(index, Duration::ZERO, why);
             }
             Decision::Invalid(diagnostics) => {
-                self.warn(index, diagnostics);
+                self.report(index, diagnostics);
                 self.fail(index, Duration::ZERO);
             }
             Decision::Stale(reasons) if action.needs_worker() => {
@@ -518,7 +518,7 @@ impl Execution<'_, '_> {
             self.supersede(index, Duration::ZERO);
             return true;
         }
-        self.warn(index, &[objection.diagnostic]);
+        self.report(index, &[objection.diagnostic]);
         let why = Failing {
             is_replayed: objection.is_replayed,
             ..Failing::default()

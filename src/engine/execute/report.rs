@@ -144,7 +144,7 @@ impl Execution<'_, '_> {
         &mut self,
         index: ActionIndex,
         error: &WorkerError,
-        said: Diagnostic,
+        failure: Diagnostic,
         duration: Duration,
     ) {
         let mut why = Failing::default();
@@ -155,14 +155,14 @@ impl Execution<'_, '_> {
             self.has_errors.set(true);
             let not_made = self.not_made_without(index);
             let action = &self.round.plan.actions[index];
-            why.cause = Some(said.message.clone());
+            why.cause = Some(failure.message.clone());
             why.not_made = Some(not_made);
             self.round
                 .missing_tools
                 .borrow_mut()
-                .add(action, said, not_made);
+                .add(action, failure, not_made);
         } else {
-            self.warn(index, &[said]);
+            self.report(index, &[failure]);
         }
         self.fail_as(index, duration, why);
     }
@@ -180,11 +180,11 @@ impl Execution<'_, '_> {
     }
 
     /// Reports diagnostics of an action, and stores them, to be reported again.
-    pub(super) fn say(&mut self, index: ActionIndex, mut diagnostics: Vec<Diagnostic>) {
+    pub(super) fn report_and_keep(&mut self, index: ActionIndex, mut diagnostics: Vec<Diagnostic>) {
         diagnostics.extend(self.refused(index));
-        self.warn(index, &diagnostics);
+        self.report(index, &diagnostics);
         if !diagnostics.is_empty() {
-            self.found.entry(index).or_default().said = diagnostics;
+            self.found.entry(index).or_default().diagnostics = diagnostics;
         }
     }
 
@@ -208,7 +208,7 @@ impl Execution<'_, '_> {
     }
 
     /// Reports diagnostics of an action to the author.
-    pub(super) fn warn(&self, index: ActionIndex, diagnostics: &[Diagnostic]) {
+    pub(super) fn report(&self, index: ActionIndex, diagnostics: &[Diagnostic]) {
         for diagnostic in diagnostics {
             if diagnostic.severity == Severity::Error {
                 self.has_errors.set(true);

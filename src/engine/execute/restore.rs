@@ -76,13 +76,13 @@ impl Execution<'_, '_> {
             let decided = restorable.decided;
             match published {
                 Published::Done => {
-                    self.say(index, restorable.replayed);
+                    self.report_and_keep(index, restorable.replayed);
                     self.note_latest(index, &decided, &decided.discovered, None)?;
                     self.end(index, Status::Restored, took);
                     self.schedule.up_to_date(index, restorable.results);
                 }
                 Published::Failed(reasons) => {
-                    self.warn(index, &restorable.replayed);
+                    self.report(index, &restorable.replayed);
                     self.unplaced(index, &reasons, restorable.results, took);
                 }
                 Published::Damaged => {
@@ -104,7 +104,7 @@ impl Execution<'_, '_> {
         results: Results,
         took: Duration,
     ) {
-        self.warn(index, reasons);
+        self.report(index, reasons);
         self.end(index, Status::Failed, took);
         self.schedule.unplaced(index, results);
         self.stop_if_fail_fast();

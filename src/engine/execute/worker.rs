@@ -207,8 +207,8 @@ impl Execution<'_, '_> {
             self.schedule.check_again(index);
             return Ok(None);
         }
-        let said = self.as_now(running, outcome.diagnostics);
-        self.say(index, said);
+        let diagnostics = self.as_now(running, outcome.diagnostics);
+        self.report_and_keep(index, diagnostics);
         let published = self.publish_blobs(index, &results)?;
         if published == Published::Damaged {
             return self.superseded(running);
@@ -225,10 +225,10 @@ impl Execution<'_, '_> {
 
     /// Converts a worker's diagnostics to the lines of the deck as it is now: its prose may have changed since the job
     /// began.
-    fn as_now(&self, running: &Running, said: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    fn as_now(&self, running: &Running, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
         self.remembered(
             running.queued.index,
-            request::to_remembered(&running.recipe, said),
+            request::to_remembered(&running.recipe, diagnostics),
         )
     }
 
@@ -284,7 +284,7 @@ impl Execution<'_, '_> {
             return self.superseded(running);
         };
         self.remember(running, &outcome, &discovered, Vec::new())?;
-        self.warn(index, &self.as_now(running, outcome.diagnostics));
+        self.report(index, &self.as_now(running, outcome.diagnostics));
         let took = self.note_ended(running, &discovered)?;
         self.fail(index, took);
         Ok(None)
@@ -324,8 +324,8 @@ impl Execution<'_, '_> {
             return Ok(Some(reason));
         }
         store.finish(&running.lease, JobEnd::Failed, None)?;
-        let said = failure(action, error);
-        self.tool_failed(index, error, said, running.started.elapsed());
+        let diagnostics = failure(action, error);
+        self.tool_failed(index, error, diagnostics, running.started.elapsed());
         Ok(None)
     }
 

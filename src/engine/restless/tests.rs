@@ -227,10 +227,13 @@ fn decks_that_change_sources_are_set_aside_and_tried_again() {
         assert!(!world.try_one_again(), "{what}");
         let objection = world.objection(decks[0]).unwrap();
         assert!(objection.is_replayed, "{what}");
-        let said = objection.diagnostic;
-        assert!(said.message.contains("changed again and again"), "{said}");
-        assert!(said.message.contains(decks[0].writes.unwrap()) || decks.len() > 1);
-        assert_eq!(said.file.as_deref(), Some(DECK));
+        let diagnostic = objection.diagnostic;
+        assert!(
+            diagnostic.message.contains("changed again and again"),
+            "{diagnostic}"
+        );
+        assert!(diagnostic.message.contains(decks[0].writes.unwrap()) || decks.len() > 1);
+        assert_eq!(diagnostic.file.as_deref(), Some(DECK));
 
         // An edit of another file does not matter; an edit of a file that it reads does, even of the same one.
         world.save(OTHER);

@@ -171,9 +171,9 @@ mod tests {
         let warning = |text: &str, line| Diagnostic::warning(text).at("a.py", Some(line));
         let flood = (1..=1600).map(|line| warning("unknown tag `solution`", line));
         let found = grouped(flood.chain([warning("other", 7), warning("other", 7)]));
-        let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(
-            told,
+            texts,
             [
                 "a.py:1: warning: unknown tag `solution` (1600 times: lines 1, 2, 3, 4, 5, 6, ..)",
                 "a.py:7: warning: other"

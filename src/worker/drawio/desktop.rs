@@ -213,7 +213,7 @@ esac
     #[tokio::test]
     async fn only_a_picture_counts() {
         let mut desk = Desk::new();
-        for (mode, told) in [
+        for (mode, expected) in [
             ("silent", "Export failed"),
             ("blank", "exit status: 0"),
             ("crash", "signal: 11"),
@@ -226,7 +226,7 @@ esac
                 matches!(error, WorkerError::Crashed { .. }),
                 "{mode}: {error}"
             );
-            assert!(error.to_string().contains(told), "{mode}: {error}");
+            assert!(error.to_string().contains(expected), "{mode}: {error}");
         }
     }
 

@@ -92,8 +92,8 @@ impl Crashes {
 
     /// Returns how the process of a page ended, which must have ended already.
     pub(super) async fn now_of_page(&mut self, target: &str) -> Crash {
-        let told = tokio::time::timeout(MOMENT, self.of_page(target)).await;
-        told.unwrap_or_else(|_| Crash(String::new()))
+        let answer = tokio::time::timeout(MOMENT, self.of_page(target)).await;
+        answer.unwrap_or_else(|_| Crash(String::new()))
     }
 }
 

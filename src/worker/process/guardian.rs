@@ -86,7 +86,7 @@ pub(super) struct Guarded {
 impl Guarded {
     /// Registers a process group. The first call starts the shell.
     pub(super) fn new(group: u32) -> Self {
-        tell(&format!("+{group}\n"));
+        send(&format!("+{group}\n"));
         Self {
             group,
             has_ended: false,
@@ -109,11 +109,11 @@ impl Drop for Guarded {
             // are below the leader only while it lives.
             false => super::tree::kill(self.group),
         }
-        tell(&format!("-{}\n", self.group));
+        send(&format!("-{}\n", self.group));
     }
 }
 
-fn tell(line: &str) {
+fn send(line: &str) {
     let shell = SHELL.get_or_init(|| Mutex::new(start()));
     let mut shell = lock(shell);
     let written = shell.as_mut().map(|pipe| pipe.write_all(line.as_bytes()));

@@ -115,7 +115,7 @@ impl State {
         children.is_over = true;
         children.waiting.clear();
         for (_, end) in children.living.drain() {
-            end.tell(Exit::Unknown);
+            end.report(Exit::Unknown);
         }
     }
 }
@@ -445,7 +445,7 @@ async fn listen(mut lines: Lines, orders: mpsc::WeakUnboundedSender<Value>, stat
             }
             Ok(Said::Ended { pid, status }) => {
                 if let Some(end) = state.lock().living.remove(&pid) {
-                    end.tell(Exit::Status(ExitStatus::from_raw(status)));
+                    end.report(Exit::Status(ExitStatus::from_raw(status)));
                 }
                 // Its process id may be reused only after this.
                 if let Some(orders) = orders.upgrade() {
