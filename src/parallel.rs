@@ -37,7 +37,7 @@ pub(crate) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Runs `other` on another thread and `here` on this one, and returns both results. Panics are passed on.
-pub(crate) fn beside<A: Send, B>(
+pub(crate) fn join<A: Send, B>(
     other: impl FnOnce() -> A + Send,
     here: impl FnOnce() -> B,
 ) -> (A, B) {
@@ -113,7 +113,7 @@ mod tests {
             assert_eq!(doubled.len(), count);
             assert_eq!(each(&items, |item| item * 2), doubled);
             assert_eq!(compute(&items, |item| item * 2), doubled);
-            assert_eq!(beside(|| items.len(), || doubled.len()), (count, count));
+            assert_eq!(join(|| items.len(), || doubled.len()), (count, count));
         }
     }
 }

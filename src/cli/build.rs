@@ -421,8 +421,8 @@ impl BuildArgs {
             fail_fast: self.fail_fast,
             trigger: "build".to_owned(),
             focus: HashSet::new(),
-            looks_at_everything: false,
-            says_everything: self.only.is_empty(),
+            compares_everything: false,
+            reports_everything: self.only.is_empty(),
             writes_manifests: true,
             keeps_foreign: self.make.no_replace,
         })

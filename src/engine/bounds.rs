@@ -9,7 +9,7 @@ use crate::files;
 use crate::store::{Limits, Store};
 
 use super::Engine;
-use super::memory::Memory;
+use super::state::EngineState;
 
 /// The age at which state files of a course (its checkpoint) are removed if it was not built.
 const UNUSED: Duration = MAX_AGE;
@@ -51,13 +51,13 @@ pub(super) struct Collection {
 
 impl Engine {
     /// Returns a collection, if enough was done since the last one that it is due.
-    pub(super) fn due_collection(&self, memory: &Memory) -> Option<Collection> {
+    pub(super) fn due_collection(&self, state: &EngineState) -> Option<Collection> {
         let is_due = self.store.is_collection_due();
         if !is_due.unwrap_or(false) {
             return None;
         }
         let state_dir = self.course.place.state_dir();
-        let entries = memory.settled.entries();
+        let entries = state.up_to_date.entries();
         Some(Collection {
             store: self.store.clone(),
             limits: limits(&self.course.settings.cache, &state_dir),

@@ -16,8 +16,8 @@ use super::explain::{self, Finding};
 use super::load::Loaded;
 use super::publish::Publisher;
 use super::selection::selected;
-use super::settled::Settled;
 use super::snapshot::Snapshot;
+use super::up_to_date::UpToDateActions;
 use super::{BuildOptions, Engine};
 
 /// The result of `--check` and `--dry-run`.
@@ -61,7 +61,7 @@ struct AllDecided<'a> {
     decider: &'a Decider<'a>,
     findings: Vec<Finding>,
     snapshot: &'a Snapshot,
-    settled: &'a Settled,
+    up_to_date: &'a UpToDateActions,
     publisher: &'a mut Publisher,
 }
 
@@ -80,11 +80,11 @@ impl Engine {
             decider,
             findings,
             snapshot,
-            settled,
+            up_to_date,
             publisher,
         } = decided;
         let mut has_errors = self.report(None, &loaded.diagnostics);
-        let selected = selected(&loaded.plan, options, decider, settled)?;
+        let selected = selected(&loaded.plan, options, decider, up_to_date)?;
         let mut stale = Vec::new();
         let all = findings.iter().enumerate();
         for (index, finding) in all.filter(|(index, _)| selected[*index]) {
@@ -105,7 +105,7 @@ impl Engine {
         }
         self.store.record_files(snapshot.take_changed_records())?;
         if options.only.is_empty() && !loaded.is_incomplete {
-            publisher.recall()?;
+            publisher.load_all()?;
             let is_wanted = |path: &str| loaded.all_destinations.contains(path);
             let mut superfluous: Vec<&Arc<str>> = publisher
                 .outputs()
@@ -153,26 +153,26 @@ impl Engine {
         use_decided: impl FnOnce(AllDecided<'_>) -> Result<T>,
     ) -> Result<T> {
         let specified = self.course.specification()?;
-        let mut memory = self.remember(&specified)?;
-        let loaded = self.look(&specified, &mut memory, selection)?;
-        let snapshot = &memory.sources.snapshot;
-        let recipes = loaded.recipes(&specified, &self.course.settings, &memory.sources);
+        let mut state = self.remember(&specified)?;
+        let loaded = self.look(&specified, &mut state, selection)?;
+        let snapshot = &state.sources.snapshot;
+        let recipes = loaded.recipes(&specified, &self.course.settings, &state.sources);
         let decider = Decider::new(
             &self.store,
             snapshot,
-            &memory.latest,
+            &state.latest,
             force.clone(),
             &recipes,
         );
-        let findings = explain::findings(&loaded.plan, &decider, &mut memory.publisher)?;
+        let findings = explain::findings(&loaded.plan, &decider, &mut state.publisher)?;
         use_decided(AllDecided {
             loaded: &loaded,
             recipes: &recipes,
             decider: &decider,
             findings,
             snapshot,
-            settled: &memory.settled,
-            publisher: &mut memory.publisher,
+            up_to_date: &state.up_to_date,
+            publisher: &mut state.publisher,
         })
     }
 }

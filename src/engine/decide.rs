@@ -15,8 +15,8 @@ use crate::plan::{Action, ActionIndex, ActionKey, Files as _, Recipes};
 use crate::store::{CachedResult, Latest, Parts, ResultStatus, Store};
 use crate::worker::observed::Places;
 
+use super::partial_map::PartialMap;
 use super::publish::Publisher;
-use super::recalled::Recalled;
 use super::snapshot::Snapshot;
 
 /// Digests of an action's results by name.
@@ -92,7 +92,7 @@ impl Force {
 pub(crate) struct Decider<'a> {
     store: &'a Store,
     snapshot: &'a Snapshot,
-    latest: &'a Recalled<Latest>,
+    latest: &'a PartialMap<Latest>,
     force: Force,
     recipes: &'a Recipes<'a>,
 }
@@ -102,7 +102,7 @@ impl<'a> Decider<'a> {
     pub(crate) fn new(
         store: &'a Store,
         snapshot: &'a Snapshot,
-        latest: &'a Recalled<Latest>,
+        latest: &'a PartialMap<Latest>,
         force: Force,
         recipes: &'a Recipes<'a>,
     ) -> Self {

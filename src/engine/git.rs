@@ -20,7 +20,7 @@ pub(super) struct State {
 
 /// Files of a repository that change with its state, with their stamps.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Marks(Vec<(PathBuf, Option<Stamp>)>);
+pub(super) struct GitStamps(Vec<(PathBuf, Option<Stamp>)>);
 
 impl State {
     /// Runs git to find the state.
@@ -52,14 +52,14 @@ impl State {
     }
 }
 
-impl Marks {
+impl GitStamps {
     /// Returns the marks of the repository that contains a directory, as they are now. Outside of a repository they are
     /// the places where one could be.
     pub(super) fn of(dir: &Path) -> Self {
         let Some(found) = GitDir::find(dir) else {
             // A repository may be created later.
-            let marks = dir.ancestors().map(|dir| mark(dir.join(".git")));
-            return Self(marks.collect());
+            let stamps = dir.ancestors().map(|dir| stamp(dir.join(".git")));
+            return Self(stamps.collect());
         };
         let own = found.path();
         let common = text_of(&own.join("commondir")).map(|path| own.join(path));
@@ -76,7 +76,7 @@ impl Marks {
             paths.push(common.join(branch.trim()));
             paths.push(own.join(branch.trim()));
         }
-        Self(paths.into_iter().map(mark).collect())
+        Self(paths.into_iter().map(stamp).collect())
     }
 
     /// Returns whether they are unchanged.
@@ -85,7 +85,7 @@ impl Marks {
     }
 }
 
-fn mark(path: PathBuf) -> (PathBuf, Option<Stamp>) {
+fn stamp(path: PathBuf) -> (PathBuf, Option<Stamp>) {
     let stamp = stamp_of(&path);
     (path, stamp)
 }
@@ -120,7 +120,7 @@ mod tests {
         let top = dir.path().join("top");
         let course = top.join("course");
         std::fs::create_dir_all(&course).unwrap();
-        let outside = Marks::of(&course);
+        let outside = GitStamps::of(&course);
         assert!(outside.are_as_they_were());
         assert_eq!(State::of(&course).commit, None);
         git(&top, &["init", "-q", "-b", "main"]);
@@ -128,7 +128,7 @@ mod tests {
         std::fs::write(course.join("a"), "1").unwrap();
         git(&top, &["add", "."]);
         git(&top, &["commit", "-q", "-m", "first"]);
-        let mut last = (Marks::of(&course), State::of(&course));
+        let mut last = (GitStamps::of(&course), State::of(&course));
         assert_eq!(last.1.dirty, Some(false));
         let steps: [&[&str]; 6] = [
             &["commit", "-q", "--allow-empty", "-m", "second"],
@@ -142,20 +142,20 @@ mod tests {
             assert!(last.0.are_as_they_were(), "{step:?}");
             git(&top, step);
             assert!(!last.0.are_as_they_were(), "{step:?}");
-            last = (Marks::of(&course), State::of(&course));
+            last = (GitStamps::of(&course), State::of(&course));
             assert!(last.1.commit.is_some(), "{step:?}");
         }
         // A linked working tree has its own HEAD, and the branches of the first one.
         git(&top, &["worktree", "add", "-q", "../second", "-b", "third"]);
         let second = dir.path().join("second");
-        let marks = Marks::of(&second);
-        assert!(marks.are_as_they_were());
+        let stamps = GitStamps::of(&second);
+        assert!(stamps.are_as_they_were());
         git(&second, &["commit", "-q", "--allow-empty", "-m", "third"]);
-        assert!(!marks.are_as_they_were());
+        assert!(!stamps.are_as_they_were());
         // Running git changes no mark.
         std::fs::write(second.join("course/a"), "2").unwrap();
-        let marks = Marks::of(&second);
+        let stamps = GitStamps::of(&second);
         assert_eq!(State::of(&second).dirty, Some(true));
-        assert!(marks.are_as_they_were());
+        assert!(stamps.are_as_they_were());
     }
 }

@@ -16,7 +16,7 @@ use crate::worker::{Renderers, drawio, notebook, plantuml};
 
 use super::checkpoint;
 use super::course::{Course, Specified};
-use super::early::{Early, Planning};
+use super::head_start::{HeadStart, Planning};
 use super::index;
 use super::publish::WrittenBack;
 use super::snapshot::Snapshot;
@@ -93,7 +93,7 @@ impl Course {
         written_back: &WrittenBack,
         selection: &Selection,
         renderers: &Renderers,
-        early: Option<Early<'_>>,
+        head_start: Option<HeadStart<'_>>,
     ) -> Result<Loaded> {
         let spec = &specified.spec;
         let mut diagnostics = specified.diagnostics.clone();
@@ -159,7 +159,7 @@ impl Course {
             files: snapshot,
             names: &sources.names,
         };
-        let (plan, texts) = plan_selected(context, &full, &mut sources.memo, snapshot, early)?;
+        let (plan, texts) = plan_selected(context, &full, &mut sources.memo, snapshot, head_start)?;
         diagnostics.extend(unreported(snapshot, &plan, &diagnostics));
         let is_incomplete = has_errors || !snapshot.failures().is_empty();
         let all_destinations = full.destinations_with(texts);
@@ -276,7 +276,7 @@ fn plan_selected(
     full: &LaidOut,
     memo: &mut Memo,
     snapshot: &Snapshot,
-    early: Option<Early<'_>>,
+    head_start: Option<HeadStart<'_>>,
 ) -> Result<(Plan, Vec<Arc<str>>)> {
     if std::ptr::eq(context.layout, &*full.layout) {
         let planning = Planning {
@@ -285,7 +285,7 @@ fn plan_selected(
             memo,
             snapshot,
         };
-        let plan = planning.plan(early)?;
+        let plan = planning.plan(head_start)?;
         let texts = plan.texts.clone();
         return Ok((plan, texts));
     }

@@ -93,7 +93,7 @@ impl Manifests<'_> {
         };
         let root = &course.place.root;
         // Read before git is run, so that later changes are noticed.
-        let marks = git::Marks::of(root);
+        let stamps = git::GitStamps::of(root);
         let state = git::State::of(root);
         let noted = Lists::read(course);
         let built_at = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, false);
@@ -143,7 +143,7 @@ impl Manifests<'_> {
         let new = new.into_iter();
         let new = new.filter_map(|(digest, sha256)| Some((digest, sha256?)));
         store.change_checksums(new.collect(), gone.copied().collect())?;
-        note_git(course, &(marks, state));
+        note_git(course, &(stamps, state));
         let roots: Vec<String> = self.targets.iter().map(|t| t.root.to_owned()).collect();
         note_known(course, publisher, &roots);
         Ok(())
@@ -282,7 +282,7 @@ pub(super) fn note_known(course: &Course, publisher: &Publisher, target_roots: &
 }
 
 /// The state of git that manifests contain, and the marks that detect a change of it.
-type Noted = (git::Marks, git::State);
+type Noted = (git::GitStamps, git::State);
 
 fn note_git(course: &Course, noted: &Noted) {
     if let Ok(bytes) = postcard::to_allocvec(noted) {
@@ -295,19 +295,19 @@ fn note_git(course: &Course, noted: &Noted) {
 fn is_other_commit(course: &Course, asked: bool) -> bool {
     let root = &course.place.root;
     let noted = StateFile::of(course, "manifests-git").read().ok();
-    let Some((marks, state)) =
+    let Some((stamps, state)) =
         noted.and_then(|noted| postcard::from_bytes::<Noted>(&noted.first).ok())
     else {
         return true;
     };
-    if !asked && marks.are_as_they_were() {
+    if !asked && stamps.are_as_they_were() {
         return false;
     }
-    let marks = git::Marks::of(root);
+    let stamps = git::GitStamps::of(root);
     if git::State::of(root) != state {
         return true;
     }
-    note_git(course, &(marks, state));
+    note_git(course, &(stamps, state));
     false
 }
 
@@ -324,20 +324,20 @@ pub(super) fn is_due_after_run(course: &Course) -> bool {
 
 /// Notes that outputs changed, so that manifests are out of date.
 pub(super) fn set_due(course: &Course) -> Result<()> {
-    let mark = due_mark(course);
-    if !course.settings.output.manifest || mark.exists() {
+    let stamp = due_mark(course);
+    if !course.settings.output.manifest || stamp.exists() {
         return Ok(());
     }
-    crate::private::write(&mark, b"")
-        .map_err(|error| Error::io_in(Dir::State, "write", &mark, &error))
+    crate::private::write(&stamp, b"")
+        .map_err(|error| Error::io_in(Dir::State, "write", &stamp, &error))
 }
 
 /// Notes that manifests are up to date.
 pub(super) fn set_done(course: &Course) -> Result<()> {
-    let mark = due_mark(course);
-    match std::fs::remove_file(&mark) {
+    let stamp = due_mark(course);
+    match std::fs::remove_file(&stamp) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io_in(Dir::State, "remove", &mark, &error))
+            Err(Error::io_in(Dir::State, "remove", &stamp, &error))
         }
         _ => Ok(()),
     }

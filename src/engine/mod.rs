@@ -8,28 +8,28 @@ pub(crate) mod course;
 pub(crate) mod decide;
 mod directory;
 pub(crate) mod driver;
-mod early;
 mod execute;
 pub(crate) mod explain;
 mod git;
+mod head_start;
 mod index;
 pub(crate) mod load;
 mod manifest;
-mod memory;
+mod partial_map;
 mod publish;
-mod recalled;
 mod restless;
 mod run;
 mod scan;
 mod schedule;
 mod selection;
-mod settled;
 mod snapshot;
 pub(crate) mod sources;
 mod staging;
+mod state;
 mod state_file;
 mod touched;
 mod unseen;
+mod up_to_date;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -60,14 +60,14 @@ use driver::Driver;
 use execute::InFlight;
 use index::{LazyIndex, WholePlan};
 use load::Loaded;
-use memory::Memory;
+use partial_map::PartialMap;
 pub(crate) use publish::OwnFiles;
 use publish::Publisher;
-use recalled::Recalled;
 use restless::Restless;
-use settled::Settled;
 use sources::Sources;
 use staging::Staging;
+use state::EngineState;
+use up_to_date::UpToDateActions;
 
 /// The options of one build.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -88,9 +88,9 @@ pub struct BuildOptions {
     /// What the author is working on: actions that read these sources go first.
     pub focus: HashSet<RelPath>,
     /// Whether actions that are known to be up to date are compared with the records again.
-    pub looks_at_everything: bool,
+    pub compares_everything: bool,
     /// Whether known diagnostics of actions that are not compared are reported again.
-    pub says_everything: bool,
+    pub reports_everything: bool,
     /// Whether a manifest is written for every target.
     pub writes_manifests: bool,
     /// Whether files that clm did not make stay where outputs belong, so that these outputs are errors. Otherwise they
@@ -187,36 +187,36 @@ impl Engine {
     }
 
     /// Reports that the whole course was planned, if this is a watch.
-    fn report_plan(&self, specified: &Specified, loaded: &Loaded, memory: &mut Memory) {
+    fn report_plan(&self, specified: &Specified, loaded: &Loaded, state: &mut EngineState) {
         if self.on_inputs.is_none() {
             return;
         }
         let layout = &loaded.layout;
-        let known = memory.index.take();
+        let known = state.index.take();
         // Places of programs follow from the content of decks.
         let is_same = |known: &(Arc<_>, _)| Arc::ptr_eq(&known.0, layout);
         let known = known.filter(|known| is_same(known) && loaded.plan.placed.is_empty());
         let index = known.map_or_else(LazyIndex::default, |(_, index)| index);
-        memory.index = Some((Arc::clone(layout), Arc::clone(&index)));
+        state.index = Some((Arc::clone(layout), Arc::clone(&index)));
         let contents = WholePlan::new(&specified.spec, loaded, index);
         self.events.emit(Event::Planned {
             outputs: loaded.all_destinations.len() as u64,
             contents: Contents::new(contents),
         });
-        self.pass_inputs(specified, memory);
+        self.pass_inputs(specified, state);
     }
 
     /// Passes the inputs of the plan on, if they changed since this was last called.
-    fn pass_inputs(&self, specified: &Specified, memory: &mut Memory) {
+    fn pass_inputs(&self, specified: &Specified, state: &mut EngineState) {
         let Some(on_inputs) = &self.on_inputs else {
             return;
         };
-        let known = memory.sources.snapshot.known();
-        if memory.passed_inputs == Some((known, specified.digest)) {
+        let known = state.sources.snapshot.known();
+        if state.passed_inputs == Some((known, specified.digest)) {
             return;
         }
-        memory.passed_inputs = Some((known, specified.digest));
-        let snapshot = &memory.sources.snapshot;
+        state.passed_inputs = Some((known, specified.digest));
+        let snapshot = &state.sources.snapshot;
         on_inputs(self.course.inputs(specified, snapshot));
     }
 
@@ -235,22 +235,22 @@ impl Engine {
     }
 
     /// Writes the checkpoint, if everything is up to date.
-    fn write_checkpoint(&self, specified: &Specified, memory: &mut Memory) {
-        let Some(idle) = &memory.idle else { return };
-        if let Err(error) = memory.publisher.recall() {
+    fn write_checkpoint(&self, specified: &Specified, state: &mut EngineState) {
+        let Some(idle) = &state.idle else { return };
+        if let Err(error) = state.publisher.load_all() {
             tracing::warn!(%error, "there is no checkpoint");
             return;
         }
-        memory.publisher.confirm();
-        let written = memory.sources.listed().and_then(|listed| {
+        state.publisher.confirm();
+        let written = state.sources.listed().and_then(|listed| {
             let parts = Parts {
                 idle,
                 listed,
-                snapshot: &memory.sources.snapshot,
-                publisher: &memory.publisher,
-                names: &memory.names,
+                snapshot: &state.sources.snapshot,
+                publisher: &state.publisher,
+                names: &state.names,
             };
-            let state = || checkpoint::to_bytes(&memory.sources, &memory.settled);
+            let state = || checkpoint::to_bytes(&state.sources, &state.up_to_date);
             Checkpoint::new(&self.course, specified, &self.renderers).write(&parts, state)
         });
         if written.is_some() {
@@ -307,24 +307,24 @@ impl Engine {
         &self,
         specified: &Specified,
         mut changed: Changed,
-    ) -> Result<(Memory, BTreeSet<ActionKind>)> {
+    ) -> Result<(EngineState, BTreeSet<ActionKind>)> {
         let names = Arc::default();
-        let (resumed, memory) = parallel::beside(
+        let (resumed, state) = parallel::join(
             || Resumed::read(&mut changed.sections, &names),
             || self.remember_with(specified, Arc::clone(&names)),
         );
-        let mut memory = memory?;
-        let kinds = resumed.map(|resumed| memory.resume(&self.course, changed, resumed));
-        Ok((memory, kinds.unwrap_or_default()))
+        let mut state = state?;
+        let kinds = resumed.map(|resumed| state.resume(&self.course, changed, resumed));
+        Ok((state, kinds.unwrap_or_default()))
     }
 
     /// Loads the records of earlier runs, before any source is read.
-    fn remember(&self, specified: &Specified) -> Result<Memory> {
+    fn remember(&self, specified: &Specified) -> Result<EngineState> {
         self.remember_with(specified, Arc::default())
     }
 
     #[tracing::instrument(level = "debug", name = "remember", skip_all)]
-    fn remember_with(&self, specified: &Specified, names: Arc<Names>) -> Result<Memory> {
+    fn remember_with(&self, specified: &Specified, names: Arc<Names>) -> Result<EngineState> {
         let staging = Staging::create(&self.course.place.state_dir())?;
         let mut sources = Sources::new(&self.course.place.root, self.store.files()?, names);
         sources.snapshot.set_places(self.places());
@@ -341,11 +341,11 @@ impl Engine {
             self.events.clone(),
             Arc::clone(&sources.names),
         )?;
-        Ok(Memory {
+        Ok(EngineState {
             sources,
             publisher,
-            latest: Recalled::whole(self.store.latest()?),
-            settled: Settled::default(),
+            latest: PartialMap::complete(self.store.latest()?),
+            up_to_date: UpToDateActions::default(),
             idle: None,
             in_flight: InFlight::default(),
             restless: Restless::default(),
@@ -367,13 +367,13 @@ impl Engine {
     fn look(
         &self,
         specified: &Specified,
-        memory: &mut Memory,
+        state: &mut EngineState,
         selection: &Selection,
     ) -> Result<Loaded> {
         self.course.load(
             specified,
-            &mut memory.sources,
-            &memory.publisher.written_back(),
+            &mut state.sources,
+            &state.publisher.written_back(),
             selection,
             &self.renderers,
             None,

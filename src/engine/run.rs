@@ -20,14 +20,14 @@ use crate::worker::pool::Pool;
 use super::checkpoint::Idle;
 use super::course::Specified;
 use super::decide::{Decider, Force};
-use super::early::Ahead;
 use super::execute::{Earlier, Ended, MissingTools, Round, Session};
+use super::head_start::Ahead;
 use super::load::Loaded;
 use super::publish::Publisher;
 use super::restless;
 use super::selection::{count, selected};
 use super::staging::Staging;
-use super::{BuildOptions, Built, Engine, Memory, manifest};
+use super::{BuildOptions, Built, Engine, EngineState, manifest};
 
 /// The maximum number of rounds, each of which plans again because sources changed during the one before. No deck is
 /// executed so often.
@@ -57,7 +57,7 @@ pub(super) struct Run<'a> {
 
 /// The work that remains after a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rest {
+pub(super) enum Remaining {
     /// Nothing.
     Nothing,
     /// The run was interrupted.
@@ -78,7 +78,7 @@ struct Totals {
     has_begun: bool,
     /// The first action that was made, and why.
     reason: Option<String>,
-    rest: Rest,
+    remaining: Remaining,
     /// Whether this round tries a deck again that was set aside.
     tries: bool,
 }
@@ -109,12 +109,12 @@ fn unsteady() -> Diagnostic {
 impl Run<'_> {
     /// Makes everything that is selected and not up to date.
     #[tracing::instrument(level = "debug", skip_all, fields(trigger = self.options.trigger))]
-    pub(super) async fn run(&self, memory: &mut Memory) -> Result<(Built, Rest)> {
+    pub(super) async fn run(&self, state: &mut EngineState) -> Result<(Built, Remaining)> {
         let started = Instant::now();
         let store = &self.engine.store;
         let run = store.begin_run(&self.options.trigger)?;
-        memory.look_elsewhere(&self.engine.course.place.root);
-        if let Some(idle) = self.known_idle(memory) {
+        state.look_elsewhere(&self.engine.course.place.root);
+        if let Some(idle) = self.known_idle(state) {
             let (counts, duration) = (idle.counts(), started.elapsed());
             store.finish_run(run, &counts, duration.as_millis() as u64, None)?;
             idle.report(&self.engine.events, run, &self.options.trigger, duration);
@@ -123,13 +123,13 @@ impl Run<'_> {
                 has_errors: false,
                 duration,
             };
-            return Ok((built, Rest::Nothing));
+            return Ok((built, Remaining::Nothing));
         }
-        memory.idle = None;
+        state.idle = None;
         store.recover()?;
-        let earlier = memory.unfinished.remove(&self.options.trigger);
+        let earlier = state.unfinished.remove(&self.options.trigger);
         let earlier = earlier.unwrap_or_default();
-        memory.publisher.begin_run(self.options.keeps_foreign);
+        state.publisher.begin_run(self.options.keeps_foreign);
         let mut totals = Totals {
             statuses: HashMap::new(),
             missing_tools: RefCell::default(),
@@ -139,11 +139,11 @@ impl Run<'_> {
             has_begun: false,
             reason: earlier.reason.clone(),
             earlier,
-            rest: Rest::Nothing,
+            remaining: Remaining::Nothing,
             tries: false,
         };
-        let result = self.rounds(run, memory, &mut totals).await;
-        if let Some(warning) = memory.publisher.take_replaced() {
+        let result = self.rounds(run, state, &mut totals).await;
+        if let Some(warning) = state.publisher.take_replaced() {
             self.engine.report(None, &[warning]);
         }
         let mut counts = count(&totals.statuses, totals.removed);
@@ -151,7 +151,7 @@ impl Run<'_> {
         let duration = totals.earlier.took + started.elapsed();
         let duration_ms = duration.as_millis() as u64;
         store.finish_run(run, &counts, duration_ms, totals.reason.clone())?;
-        let is_interrupted = totals.rest == Rest::Interrupted;
+        let is_interrupted = totals.remaining == Remaining::Interrupted;
         if !is_interrupted {
             let missing = totals.missing_tools.borrow_mut().take();
             totals.has_errors |= self.engine.report(None, &missing);
@@ -171,29 +171,29 @@ impl Run<'_> {
             has_errors: totals.has_errors || counts.failed > 0,
             duration,
         };
-        let rest = totals.rest;
+        let remaining = totals.remaining;
         if is_interrupted {
             let earlier = totals.into_earlier(duration);
-            memory
+            state
                 .unfinished
                 .insert(self.options.trigger.clone(), earlier);
         }
-        result.map(|()| (built, rest))
+        result.map(|()| (built, remaining))
     }
 
     /// Returns the report of this run, if it is known that there is nothing to do.
-    fn known_idle<'m>(&self, memory: &'m Memory) -> Option<&'m Idle> {
+    fn known_idle<'m>(&self, state: &'m EngineState) -> Option<&'m Idle> {
         let is_known = self.options.is_ordinary()
-            && !self.options.looks_at_everything
-            && !memory.unfinished.contains_key(&self.options.trigger)
+            && !self.options.compares_everything
+            && !state.unfinished.contains_key(&self.options.trigger)
             && !(self.options.writes_manifests && manifest::is_due(&self.engine.course));
-        memory.idle.as_ref().filter(|_| is_known)
+        state.idle.as_ref().filter(|_| is_known)
     }
 
     /// Runs rounds until no source changes meanwhile.
-    async fn rounds(&self, run: i64, memory: &mut Memory, totals: &mut Totals) -> Result<()> {
+    async fn rounds(&self, run: i64, state: &mut EngineState, totals: &mut Totals) -> Result<()> {
         for number in 0..ROUNDS {
-            if !self.round(number, run, memory, totals).await? {
+            if !self.round(number, run, state, totals).await? {
                 return Ok(());
             }
             // The changed paths are not known here, only that something changed.
@@ -202,10 +202,10 @@ impl Run<'_> {
                 ..ChangeSet::default()
             };
             if number + 1 < ROUNDS {
-                memory.apply(&everything, &self.engine.course.place.root);
+                state.apply(&everything, &self.engine.course.place.root);
             }
         }
-        totals.rest = Rest::Unsteady;
+        totals.remaining = Remaining::Unsteady;
         totals.has_errors |= self.engine.report(None, &[unsteady()]);
         Ok(())
     }
@@ -216,35 +216,35 @@ impl Run<'_> {
         &self,
         number: usize,
         run: i64,
-        memory: &mut Memory,
+        state: &mut EngineState,
         totals: &mut Totals,
     ) -> Result<bool> {
         let engine = self.engine;
-        self.unsettle(number, memory)?;
+        self.invalidate(number, state)?;
         let held = engine.events.held_back();
         // If nothing was ever built, everything is to be made.
-        let is_new = self.options.is_ordinary() && memory.latest.is_empty();
+        let is_new = self.options.is_ordinary() && state.latest.is_empty();
         let loaded = match is_new {
-            true => self.look_and_begin(memory, totals, &held)?,
-            false => engine.look(self.specified, memory, &self.options.selection)?,
+            true => self.look_and_begin(state, totals, &held)?,
+            false => engine.look(self.specified, state, &self.options.selection)?,
         };
         if !loaded.is_torn {
-            memory.sources.keep_list(&engine.course);
+            state.sources.keep_list(&engine.course);
         }
         if self.is_whole() {
-            engine.report_plan(self.specified, &loaded, memory);
+            engine.report_plan(self.specified, &loaded, state);
         }
-        memory.publisher.plan(&loaded.all_destinations);
+        state.publisher.plan(&loaded.all_destinations);
         let settings = &engine.course.settings;
-        let recipes = loaded.recipes(self.specified, settings, &memory.sources);
+        let recipes = loaded.recipes(self.specified, settings, &state.sources);
         let decider = Decider::new(
             &engine.store,
-            &memory.sources.snapshot,
-            &memory.latest,
+            &state.sources.snapshot,
+            &state.latest,
             self.options.force.clone(),
             &recipes,
         );
-        let selected = selected(&loaded.plan, self.options, &decider, &memory.settled)?;
+        let selected = selected(&loaded.plan, self.options, &decider, &state.up_to_date)?;
         if number == 0 {
             let actions = selected.iter().filter(|is_selected| **is_selected).count() as u64;
             totals.has_begun = true;
@@ -264,22 +264,22 @@ impl Run<'_> {
         let session = Session {
             may_force: number == 0,
             postpones: self.is_only_run && number + 1 < ROUNDS,
-            ..self.session(&memory.staging)
+            ..self.session(&state.staging)
         };
         let ended = Round {
             plan: &loaded.plan,
             recipes: &recipes,
             selected: &selected,
             session: &session,
-            snapshot: &memory.sources.snapshot,
+            snapshot: &state.sources.snapshot,
             decider,
-            publisher: &mut memory.publisher,
+            publisher: &mut state.publisher,
             statuses: &mut totals.statuses,
             earlier: &totals.earlier,
             missing_tools: &totals.missing_tools,
-            settled: &mut memory.settled,
-            in_flight: &mut memory.in_flight,
-            restless: &mut memory.restless,
+            up_to_date: &mut state.up_to_date,
+            in_flight: &mut state.in_flight,
+            restless: &mut state.restless,
         }
         .run()
         .await?;
@@ -287,55 +287,55 @@ impl Run<'_> {
         totals.has_errors |= ended.has_errors;
         totals.untouched = ended.untouched;
         totals.reason = totals.reason.take().or(ended.reason);
-        memory.learn(ended.latest);
+        state.learn(ended.latest);
         // Inputs that were discovered while actions were made.
-        engine.pass_inputs(self.specified, memory);
+        engine.pass_inputs(self.specified, state);
         if ended.interrupted {
-            totals.rest = Rest::Interrupted;
+            totals.remaining = Remaining::Interrupted;
             return Ok(false);
         }
-        if number + 1 < ROUNDS && (again || self.tries_again(memory, totals)) {
+        if number + 1 < ROUNDS && (again || self.tries_again(state, totals)) {
             return Ok(true);
         }
-        totals.removed += self.clean_up(memory, &loaded, totals)?;
-        if let Err(error) = self.write_manifests(&mut memory.publisher, &loaded, totals) {
+        totals.removed += self.clean_up(state, &loaded, totals)?;
+        if let Err(error) = self.write_manifests(&mut state.publisher, &loaded, totals) {
             if error.stops_all() {
                 return Err(error);
             }
             totals.has_errors |= engine.report(None, &error.diagnostics);
         }
         if self.options.is_ordinary() && !again && !totals.has_errors {
-            memory.idle = Idle::of(&loaded, &memory.settled);
+            state.idle = Idle::of(&loaded, &state.up_to_date);
         }
         Ok(again)
     }
 
     /// Lets the actions be compared that this round must not take for up to date.
-    fn unsettle(&self, number: usize, memory: &mut Memory) -> Result<()> {
-        let settled = &mut memory.settled;
+    fn invalidate(&self, number: usize, state: &mut EngineState) -> Result<()> {
+        let up_to_date = &mut state.up_to_date;
         match &self.options.force {
             // Actions that are known to be up to date are made again, too.
-            Force::Everything if number == 0 => settled.clear(),
-            Force::Sources(sources) if number == 0 => settled.unsettle_readers(sources),
+            Force::Everything if number == 0 => up_to_date.clear(),
+            Force::Sources(sources) if number == 0 => up_to_date.invalidate_readers(sources),
             _ => {}
         }
-        if self.options.looks_at_everything {
-            settled.clear();
+        if self.options.compares_everything {
+            up_to_date.clear();
         }
-        settled.unsettle_readers(&self.options.only);
-        if settled.is_empty() {
+        up_to_date.invalidate_readers(&self.options.only);
+        if up_to_date.is_empty() {
             // All actions will be compared with the records.
-            memory.recall(&self.engine.store)?;
+            state.load_all(&self.engine.store)?;
         }
         Ok(())
     }
 
     /// Returns whether another round is due because a deck that was set aside is tried again, or was in this round.
-    fn tries_again(&self, memory: &mut Memory, totals: &mut Totals) -> bool {
+    fn tries_again(&self, state: &mut EngineState, totals: &mut Totals) -> bool {
         if !self.is_only_run {
             return false;
         }
-        let tries = memory.restless.try_one_again();
+        let tries = state.restless.try_one_again();
         // What the last try changed has to be planned, too.
         std::mem::replace(&mut totals.tries, tries) || tries
     }
@@ -344,12 +344,12 @@ impl Run<'_> {
     /// jobs are `held` back, since the run has not been announced yet.
     fn look_and_begin(
         &self,
-        memory: &mut Memory,
+        state: &mut EngineState,
         totals: &mut Totals,
         held: &Events,
     ) -> Result<Loaded> {
         let engine = self.engine;
-        let (latest, publisher) = (&memory.latest, &mut memory.publisher);
+        let (latest, publisher) = (&state.latest, &mut state.publisher);
         let written_back = publisher.written_back();
         let mut ended = Ended::default();
         let mut begin = |ahead: Ahead<'_>| -> Result<()> {
@@ -365,7 +365,7 @@ impl Run<'_> {
                 events: held.clone(),
                 interrupt: ahead.all_planned,
                 is_whole: false,
-                ..self.session(&memory.staging)
+                ..self.session(&state.staging)
             };
             let force = Force::Nothing;
             let mut round = Round {
@@ -379,9 +379,9 @@ impl Run<'_> {
                 statuses: &mut totals.statuses,
                 earlier: &totals.earlier,
                 missing_tools: &totals.missing_tools,
-                settled: &mut memory.settled,
-                in_flight: &mut memory.in_flight,
-                restless: &mut memory.restless,
+                up_to_date: &mut state.up_to_date,
+                in_flight: &mut state.in_flight,
+                restless: &mut state.restless,
             };
             // The rest is planned by another thread, while this one serves the workers.
             let work = || Handle::current().block_on(round.run());
@@ -390,13 +390,13 @@ impl Run<'_> {
         };
         let mut loaded = engine.course.load(
             self.specified,
-            &mut memory.sources,
+            &mut state.sources,
             &written_back,
             &self.options.selection,
             &engine.renderers,
             Some(&mut begin),
         )?;
-        memory.learn(ended.latest);
+        state.learn(ended.latest);
         totals.reason = totals.reason.take().or(ended.reason);
         // The first jobs may have used sources that changed since.
         loaded.is_torn |= ended.again;
@@ -419,7 +419,7 @@ impl Run<'_> {
             postpones: false,
             interrupt: self.interrupt.clone(),
             focus: &self.options.focus,
-            says_everything: self.options.says_everything || self.reports_unchanged,
+            reports_everything: self.options.reports_everything || self.reports_unchanged,
             reports_unchanged: self.reports_unchanged,
             is_whole: self.is_whole(),
         }
@@ -432,15 +432,20 @@ impl Run<'_> {
 
     /// Creates empty directories and removes outputs whose source is gone.
     #[tracing::instrument(level = "debug", name = "clean up", skip_all)]
-    fn clean_up(&self, memory: &mut Memory, loaded: &Loaded, totals: &mut Totals) -> Result<u64> {
+    fn clean_up(
+        &self,
+        state: &mut EngineState,
+        loaded: &Loaded,
+        totals: &mut Totals,
+    ) -> Result<u64> {
         if self.cancel.is_cancelled() || !self.options.only.is_empty() {
             return Ok(0);
         }
-        let known = memory.cleaned.as_ref();
+        let known = state.cleaned.as_ref();
         if known.is_some_and(|known| Arc::ptr_eq(known, &loaded.all_destinations)) {
             return Ok(0);
         }
-        let publisher = &mut memory.publisher;
+        let publisher = &mut state.publisher;
         for dir in &loaded.empty_dirs {
             if let Err(error) = publisher.publish_dir(dir) {
                 totals.has_errors |= self.engine.report(None, &error.diagnostics);
@@ -467,7 +472,7 @@ impl Run<'_> {
         }
         let is_error = |found: &Diagnostic| found.severity == Severity::Error;
         if !warnings.iter().any(is_error) {
-            memory.cleaned = Some(Arc::clone(&loaded.all_destinations));
+            state.cleaned = Some(Arc::clone(&loaded.all_destinations));
         }
         Ok(removed)
     }
@@ -501,17 +506,19 @@ impl Run<'_> {
     }
 
     /// Writes the manifests of the targets without a build: for a watch that was idle for some time.
-    pub(super) fn list_outputs(&self, memory: &mut Memory) -> Result<()> {
+    pub(super) fn list_outputs(&self, state: &mut EngineState) -> Result<()> {
         let selection = &self.options.selection;
-        let loaded = self.engine.look(self.specified, memory, selection)?;
+        let loaded = self.engine.look(self.specified, state, selection)?;
         if loaded.is_incomplete || loaded.is_torn {
             return Ok(());
         }
-        let Memory {
-            publisher, settled, ..
-        } = memory;
+        let EngineState {
+            publisher,
+            up_to_date,
+            ..
+        } = state;
         self.list(publisher, &loaded, &|action| {
-            settled.results(action).is_none()
+            up_to_date.results(action).is_none()
         })
     }
 
@@ -522,7 +529,7 @@ impl Run<'_> {
         has_failed: &dyn Fn(&Arc<Action>) -> bool,
     ) -> Result<()> {
         let course = &self.engine.course;
-        publisher.recall()?;
+        publisher.load_all()?;
         let failed: HashSet<&RelPath> = loaded
             .plan
             .actions

@@ -12,22 +12,22 @@ use crate::store::Latest;
 
 use super::BuildOptions;
 use super::decide::{Decider, Force};
-use super::settled::Settled;
+use super::up_to_date::UpToDateActions;
 
-/// Returns for every action whether it is selected. No action in `settled` reads one of the selected sources.
+/// Returns for every action whether it is selected. No action in `up_to_date` reads one of the selected sources.
 #[tracing::instrument(level = "debug", name = "select", skip_all)]
 pub(super) fn selected(
     plan: &Plan,
     options: &BuildOptions,
     decider: &Decider<'_>,
-    settled: &Settled,
+    up_to_date: &UpToDateActions,
 ) -> Result<Vec<bool>> {
     let reads = |action: &Arc<Action>, path: &RelPath| -> Result<bool> {
         let finds = |latest: Cow<'_, Latest>| {
             let mut discovered = latest.discovered.iter();
             discovered.any(|(found, _)| found == path.as_str())
         };
-        if action.reads(path) || settled.results(action).is_some() {
+        if action.reads(path) || up_to_date.results(action).is_some() {
             return Ok(action.reads(path));
         }
         Ok(decider.latest(&action.id)?.is_some_and(finds))

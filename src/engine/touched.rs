@@ -9,7 +9,7 @@ use crate::digest::Stamp;
 use crate::error::Result;
 use crate::watch::{OutputWatch, Touched};
 
-use super::Memory;
+use super::EngineState;
 use super::sources::OutputPaths;
 
 /// The outputs of a course, watched for changes by other programs.
@@ -34,9 +34,9 @@ impl TouchedOutputs {
 
     /// Watches the outputs that are not watched yet, and compares these with the ledger, since no event reported
     /// earlier changes.
-    pub(super) fn cover(&mut self, memory: &mut Memory, root: &Path) -> Result<()> {
-        self.invalidate_touched(memory, root)?;
-        let Some(outputs) = memory.cleaned.clone() else {
+    pub(super) fn cover(&mut self, state: &mut EngineState, root: &Path) -> Result<()> {
+        self.invalidate_touched(state, root)?;
+        let Some(outputs) = state.cleaned.clone() else {
             return Ok(());
         };
         let is_same = |known: &Arc<_>| Arc::ptr_eq(known, &outputs);
@@ -46,44 +46,48 @@ impl TouchedOutputs {
         let Some(watch) = &mut self.watch else {
             return Ok(());
         };
-        let dirs = memory.publisher.dirs_of(&outputs);
+        let dirs = state.publisher.dirs_of(&outputs);
         let Some(new) = watch.cover(&dirs) else {
             watch.forget_all();
             *self = Self::default();
             return Ok(());
         };
         self.covered = Some(outputs);
-        self.roots = memory.publisher.output_roots().map(with_inode).collect();
+        self.roots = state.publisher.output_roots().map(with_inode).collect();
         if !new.is_empty() {
-            let touched = memory.publisher.touched_in(&new)?;
-            memory.doubt(touched, root);
+            let touched = state.publisher.touched_in(&new)?;
+            state.invalidate(touched, root);
         }
         Ok(())
     }
 
     /// Invalidates all outputs that other programs touched before the last sync of the watch. Returns false if it is not
     /// known which outputs there are.
-    pub(super) fn verify(&mut self, memory: &mut Memory, root: &Path) -> Result<bool> {
-        self.cover(memory, root)?;
+    pub(super) fn verify(&mut self, state: &mut EngineState, root: &Path) -> Result<bool> {
+        self.cover(state, root)?;
         let is_same = |root: &(PathBuf, _)| with_inode(&root.0) == *root;
         if self.watch.is_some() && self.covered.is_some() && self.roots.iter().all(is_same) {
             return Ok(true);
         }
         self.forget();
-        let Some(outputs) = memory.cleaned.clone() else {
+        let Some(outputs) = state.cleaned.clone() else {
             return Ok(false);
         };
-        let dirs = memory.publisher.dirs_of(&outputs);
-        let touched = memory.publisher.touched_in(&dirs)?;
-        memory.doubt(touched, root);
+        let dirs = state.publisher.dirs_of(&outputs);
+        let touched = state.publisher.touched_in(&dirs)?;
+        state.invalidate(touched, root);
         Ok(true)
     }
 
     /// Invalidates the outputs that have been reported as touched so far.
-    pub(super) fn invalidate_touched(&mut self, memory: &mut Memory, root: &Path) -> Result<()> {
+    pub(super) fn invalidate_touched(
+        &mut self,
+        state: &mut EngineState,
+        root: &Path,
+    ) -> Result<()> {
         match self.watch.as_ref().map(OutputWatch::take) {
             None => Ok(()),
-            Some(Touched::Paths(paths)) => self.invalidate(memory, root, paths),
+            Some(Touched::Paths(paths)) => self.invalidate(state, root, paths),
             Some(Touched::Anything) => {
                 self.forget();
                 Ok(())
@@ -101,7 +105,7 @@ impl TouchedOutputs {
 
     fn invalidate(
         &mut self,
-        memory: &mut Memory,
+        state: &mut EngineState,
         root: &Path,
         paths: HashSet<PathBuf>,
     ) -> Result<()> {
@@ -114,11 +118,11 @@ impl TouchedOutputs {
                 watch.forget(&path);
                 self.covered = None;
             }
-            if !memory.publisher.is_as_recorded(&path)? {
+            if !state.publisher.is_as_recorded(&path)? {
                 touched.insert(path);
             }
         }
-        memory.doubt(touched, root);
+        state.invalidate(touched, root);
         Ok(())
     }
 }

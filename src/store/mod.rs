@@ -272,7 +272,7 @@ impl Store {
     }
 
     /// Waits until all earlier writes are committed.
-    pub fn settle(&self) -> Result<()> {
+    pub fn flush(&self) -> Result<()> {
         self.write(|_| Ok(()))
     }
 

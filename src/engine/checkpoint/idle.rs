@@ -8,7 +8,7 @@ use crate::diagnostic::{Diagnostic, Reported};
 use crate::events::{Counts, Event, Events};
 
 use super::super::load::Loaded;
-use super::super::settled::Settled;
+use super::super::up_to_date::UpToDateActions;
 
 /// A course of which everything is up to date.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,7 +25,10 @@ pub(crate) struct Idle {
 
 impl Idle {
     /// Returns the course as it was loaded, if all of its actions are up to date.
-    pub(in super::super) fn of<'l>(loaded: &'l Loaded, settled: &'l Settled) -> Option<Self> {
+    pub(in super::super) fn of<'l>(
+        loaded: &'l Loaded,
+        up_to_date: &'l UpToDateActions,
+    ) -> Option<Self> {
         let mut seen = HashSet::new();
         let mut reported = Vec::new();
         let mut add = |action: Option<&Arc<str>>, diagnostic: &'l Diagnostic| {
@@ -40,8 +43,8 @@ impl Idle {
             add(None, diagnostic);
         }
         for action in &loaded.plan.actions {
-            settled.results(action)?;
-            for diagnostic in action.warnings.iter().chain(settled.diagnostics(action)) {
+            up_to_date.results(action)?;
+            for diagnostic in action.warnings.iter().chain(up_to_date.diagnostics(action)) {
                 add(Some(&action.id), diagnostic);
             }
         }

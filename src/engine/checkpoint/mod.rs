@@ -276,7 +276,7 @@ impl<'a> Checkpoint<'a> {
             return None;
         }
         let database = store::database_inode(&self.course.place.state_dir())?;
-        let (entries, state) = parallel::beside(|| self.entries(parts), state);
+        let (entries, state) = parallel::join(|| self.entries(parts), state);
         let entries = entries?;
         let body = Body {
             basis: self.basis,

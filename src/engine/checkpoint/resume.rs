@@ -15,8 +15,8 @@ use crate::plan::Memo;
 
 use super::super::decide::results_of;
 use super::super::scan::Scanned;
-use super::super::settled::{Found, Settled};
 use super::super::sources::{Sources, Titles};
+use super::super::up_to_date::{Found, UpToDateActions};
 use super::Sections;
 
 /// An action that was up to date.
@@ -40,15 +40,18 @@ pub(in super::super) struct Resumed {
     /// The files and directories as they were listed.
     pub(in super::super) scanned: Scanned,
     /// The actions that were up to date.
-    pub(in super::super) settled: Settled,
+    pub(in super::super) up_to_date: UpToDateActions,
 }
 
 /// Serializes the state of a course that is up to date. Returns `None` if a later process cannot start from it.
 #[tracing::instrument(level = "debug", name = "save", skip_all)]
-pub(in super::super) fn to_bytes(sources: &Sources, settled: &Settled) -> Option<Vec<u8>> {
+pub(in super::super) fn to_bytes(
+    sources: &Sources,
+    up_to_date: &UpToDateActions,
+) -> Option<Vec<u8>> {
     let listed = sources.listed()?;
     sources.titles.keep(listed.listing());
-    let settled: Vec<SavedResults<'_>> = settled
+    let up_to_date: Vec<SavedResults<'_>> = up_to_date
         .entries()
         .map(|(action, results, diagnostics, discovered)| {
             let results = results.iter();
@@ -63,7 +66,7 @@ pub(in super::super) fn to_bytes(sources: &Sources, settled: &Settled) -> Option
     let sections = [
         sources.memo.to_bytes()?,
         postcard::to_allocvec(&(&sources.titles, &listed.roots, listed.listing())).ok()?,
-        postcard::to_allocvec(&settled).ok()?,
+        postcard::to_allocvec(&up_to_date).ok()?,
     ];
     Some(sections.concat())
 }
@@ -83,7 +86,7 @@ fn from_bytes(bytes: &[u8], names: &Names) -> Option<Resumed> {
         postcard::take_from_bytes(bytes).ok()?;
     let saved: Vec<SavedResults<'_>> = postcard::from_bytes(bytes).ok()?;
     let actions: HashMap<&str, _> = memo.actions().map(|action| (&*action.id, action)).collect();
-    let mut settled = Settled::default();
+    let mut up_to_date = UpToDateActions::default();
     for entry in saved {
         // Actions without a source are not in the memo: they are planned again every time.
         let Some(action) = actions.get(entry.action) else {
@@ -95,13 +98,13 @@ fn from_bytes(bytes: &[u8], names: &Names) -> Option<Resumed> {
             diagnostics: entry.diagnostics.into_owned(),
             discovered: discovered.map(str::to_owned).collect(),
         };
-        settled.settle(action, results, found);
+        up_to_date.insert(action, results, found);
     }
     Some(Resumed {
         memo,
         titles,
         scanned: Scanned::known(roots, listing),
-        settled,
+        up_to_date,
     })
 }
 

@@ -36,9 +36,9 @@ impl Driver<'_> {
         self.warm_up();
         self.watch_outputs();
         let is_trim = self.is_trim;
-        let memory = self.memory.as_ref();
-        let next_look = memory.and_then(|_| self.unseen.next_look());
-        let next_unread = memory.and(self.unread).map(|(moment, _)| moment);
+        let state = self.state.as_ref();
+        let next_look = state.and_then(|_| self.unseen.next_look());
+        let next_unread = state.and(self.unread).map(|(moment, _)| moment);
         tokio::select! {
             ask = asks.recv() => return ask.map_or(Woken::End, Woken::Ask),
             () = self.engine.cancel.cancelled() => return Woken::End,
@@ -54,12 +54,12 @@ impl Driver<'_> {
     fn trim(&mut self) {
         self.is_trim = true;
         self.write_manifests();
-        if let Some(memory) = &mut self.memory {
-            if let Some(collection) = self.engine.due_collection(memory) {
+        if let Some(state) = &mut self.state {
+            if let Some(collection) = self.engine.due_collection(state) {
                 // In the background: its result is not needed.
                 drop(tokio::task::spawn_blocking(|| collection.run()));
             }
-            memory.release(&self.engine.store);
+            state.release(&self.engine.store);
         }
         self.engine.store.release_memory();
         memory::release();
@@ -71,8 +71,7 @@ impl Driver<'_> {
         if !is_whole || !manifest::is_due(&self.engine.course) {
             return;
         }
-        let (Some(specified), Some(mut memory)) = (self.specified.clone(), self.memory.take())
-        else {
+        let (Some(specified), Some(mut state)) = (self.specified.clone(), self.state.take()) else {
             return;
         };
         let options = BuildOptions {
@@ -80,18 +79,18 @@ impl Driver<'_> {
             ..self.options.clone()
         };
         let run = self.run(&specified, &options, CancellationToken::new());
-        if let Err(error) = run.list_outputs(&mut memory) {
+        if let Err(error) = run.list_outputs(&mut state) {
             tracing::warn!(%error, "manifests are not written");
         }
-        self.memory = Some(memory);
+        self.state = Some(state);
     }
 
     /// Watches the outputs for changes by other programs.
     fn watch_outputs(&mut self) {
-        let Some(memory) = &mut self.memory else {
+        let Some(state) = &mut self.state else {
             return;
         };
-        let covered = self.outputs.cover(memory, &self.engine.course.place.root);
+        let covered = self.outputs.cover(state, &self.engine.course.place.root);
         if let Err(error) = covered {
             self.outputs.forget();
             tracing::warn!(%error, "outputs are not watched");
@@ -101,23 +100,23 @@ impl Driver<'_> {
     /// Allows another execution of a deck that was set aside, while the engine is idle.
     fn try_restless(&mut self) {
         self.next_trial = None;
-        if let Some(memory) = &mut self.memory {
+        if let Some(state) = &mut self.state {
             let root = &self.engine.course.place.root;
             let is_there = |source: &RelPath| source.under(root).exists();
-            memory.restless.forget(&is_there);
-            self.due.run = memory.restless.try_one_again();
+            state.restless.forget(&is_there);
+            self.due.run = state.restless.try_one_again();
         }
     }
 
     /// Finds changes that no event reports.
     pub(super) fn look_at_sources(&mut self, is_asked: bool) {
-        let Some(memory) = &self.memory else { return };
+        let Some(state) = &self.state else { return };
         let course = &self.engine.course;
         let looked = unseen::Course {
             place: &course.place,
             settings: course.settings_files(),
             specification: self.specified.as_ref().map(|specified| specified.digest),
-            sources: &memory.sources,
+            sources: &state.sources,
             own: &self.engine.own_files,
         };
         let changes = self.unseen.look(&looked, is_asked);
@@ -129,13 +128,13 @@ impl Driver<'_> {
 
     /// Builds again when something can be read that could not be: no event reports that a disk error has passed.
     fn look_at_unread(&mut self) {
-        let (Some(memory), Some((_, delay))) = (&self.memory, self.unread) else {
+        let (Some(state), Some((_, delay))) = (&self.state, self.unread) else {
             return;
         };
         // A disk that keeps failing is read less and less often.
         let delay = (2 * delay).min(LAST_RETRY);
         self.unread = Some((Instant::now() + delay, delay));
-        if memory
+        if state
             .sources
             .is_readable_again(&self.engine.course.place.root)
         {

@@ -23,10 +23,10 @@ use crate::worker::pool::Pool;
 use super::checkpoint::{Changed, Checkpoint};
 use super::course::Specified;
 use super::decide::Force;
-use super::run::{Rest, Run};
+use super::run::{Remaining, Run};
 use super::touched::TouchedOutputs;
 use super::unseen::Unseen;
-use super::{BuildOptions, Built, Engine, Memory};
+use super::{BuildOptions, Built, Engine, EngineState};
 
 use idle::Woken;
 
@@ -68,7 +68,7 @@ pub(crate) enum Ending {
 pub(crate) struct Driver<'e> {
     engine: &'e Engine,
     pool: Arc<Pool>,
-    memory: Option<Memory>,
+    state: Option<EngineState>,
     outputs: TouchedOutputs,
     unseen: Unseen,
     /// The last specification without errors.
@@ -121,7 +121,7 @@ impl<'e> Driver<'e> {
         Self {
             engine,
             pool: Arc::new(engine.start_pool()),
-            memory: None,
+            state: None,
             outputs: TouchedOutputs::new(outputs),
             unseen: Unseen::default(),
             specified: None,
@@ -190,27 +190,27 @@ impl<'e> Driver<'e> {
     /// Does the work of a single build. `changed` is what changed since the checkpoint, if that is known.
     pub(super) async fn build(&mut self, changed: Option<Changed>) -> Result<Built> {
         let specified = self.known_specification()?;
-        let mut memory = self.open(&specified, changed)?;
+        let mut state = self.open(&specified, changed)?;
         let options = self.options.clone();
         let run = self.run(&specified, &options, CancellationToken::new());
-        let result = run.run(&mut memory).await;
-        let collection = self.engine.due_collection(&memory);
+        let result = run.run(&mut state).await;
+        let collection = self.engine.due_collection(&state);
         if let Some(collection) = collection.filter(|_| result.is_ok()) {
             collection.run();
         }
-        self.memory = Some(memory);
+        self.state = Some(state);
         result.map(|(built, _)| built)
     }
 
     /// Ends the workers. Writes the checkpoint if everything is up to date, unless `writes_checkpoint` is false.
     pub(crate) async fn end(mut self, writes_checkpoint: bool) {
-        if let Some(mut memory) = self.memory.take() {
+        if let Some(mut state) = self.state.take() {
             if let Some(specified) = self.specified.as_deref().filter(|_| writes_checkpoint) {
-                self.engine.write_checkpoint(specified, &mut memory);
+                self.engine.write_checkpoint(specified, &mut state);
             }
             let Engine { store, events, .. } = self.engine;
-            memory.in_flight.shutdown(store, events).await;
-            memory.drop_beside();
+            state.in_flight.shutdown(store, events).await;
+            state.drop_detached();
         }
         self.engine.end_pool(&self.pool).await;
     }
@@ -262,8 +262,8 @@ impl<'e> Driver<'e> {
         }
         self.due.run = true;
         let root = &self.engine.course.place.root;
-        if let Some(memory) = &mut self.memory {
-            memory.apply(&changes, root);
+        if let Some(state) = &mut self.state {
+            state.apply(&changes, root);
         }
         if changes.rescan || changes.paths.contains(&self.engine.course.place.spec) {
             self.respecify = true;
@@ -291,7 +291,7 @@ impl<'e> Driver<'e> {
             None => {
                 self.due.run = false;
                 BuildOptions {
-                    looks_at_everything: std::mem::take(&mut self.due.everything),
+                    compares_everything: std::mem::take(&mut self.due.everything),
                     ..self.options.clone()
                 }
             }
@@ -299,7 +299,7 @@ impl<'e> Driver<'e> {
         if build.is_some() {
             options.focus = options.only.iter().cloned().collect();
         }
-        let (specified, mut memory) = match self.prepare() {
+        let (specified, mut state) = match self.prepare() {
             Ok(ready) => ready,
             Err(error) => {
                 self.report(&error);
@@ -310,13 +310,13 @@ impl<'e> Driver<'e> {
             }
         };
         if std::mem::take(&mut self.due.forgives) {
-            memory.restless.forgive_all();
+            state.restless.forgive_all();
         }
-        self.check_outputs(&mut memory, &mut options, build.is_some());
+        self.check_outputs(&mut state, &mut options, build.is_some());
         let interrupt = CancellationToken::new();
         let run = self.run(&specified, &options, interrupt.clone());
         let result = {
-            let mut running = std::pin::pin!(run.run(&mut memory));
+            let mut running = std::pin::pin!(run.run(&mut state));
             loop {
                 tokio::select! {
                     result = &mut running => break result,
@@ -333,26 +333,26 @@ impl<'e> Driver<'e> {
         self.is_trim = false;
         self.unseen.renew();
         let delay = self.unread.map_or(FIRST_RETRY, |(_, delay)| delay);
-        let is_unread = memory.sources.is_unread();
+        let is_unread = state.sources.is_unread();
         self.unread = is_unread.then(|| (Instant::now() + delay, delay));
-        self.next_trial = (!memory.restless.is_empty()).then(|| Instant::now() + BEFORE_RETRY);
-        self.memory = Some(memory);
+        self.next_trial = (!state.restless.is_empty()).then(|| Instant::now() + BEFORE_RETRY);
+        self.state = Some(state);
         self.conclude(result, build, &options);
     }
 
     /// Handles the result of a run: records the remaining work, and answers the client that requested the build.
     fn conclude(
         &mut self,
-        result: Result<(Built, Rest)>,
+        result: Result<(Built, Remaining)>,
         build: Option<(Box<BuildOptions>, oneshot::Sender<Result<Built>>)>,
         options: &BuildOptions,
     ) {
-        self.has_run |= matches!(result, Ok((_, Rest::Nothing)));
+        self.has_run |= matches!(result, Ok((_, Remaining::Nothing)));
         match result {
-            Ok((_, Rest::Interrupted)) => match build {
+            Ok((_, Remaining::Interrupted)) => match build {
                 Some((_, answer)) if answer.is_closed() => {
-                    if let Some(memory) = &mut self.memory {
-                        memory.unfinished.remove(&options.trigger);
+                    if let Some(state) = &mut self.state {
+                        state.unfinished.remove(&options.trigger);
                     }
                     // The watch continues with the changes that interrupted this build, or with its jobs that the
                     // watch needs, too.
@@ -361,11 +361,11 @@ impl<'e> Driver<'e> {
                 Some(build) => self.due.builds.push_back(build),
                 None => {
                     self.due.run = true;
-                    self.due.everything |= options.looks_at_everything;
+                    self.due.everything |= options.compares_everything;
                 }
             },
             Ok((built, rest)) => {
-                if rest == Rest::Unsteady {
+                if rest == Remaining::Unsteady {
                     self.due.changes.rescan = true;
                 }
                 if let Some((_, answer)) = build {
@@ -382,14 +382,14 @@ impl<'e> Driver<'e> {
             // The records were removed while they were used: the run is repeated with new ones.
             Err(error) if error.is_internal() && !self.engine.has_records() => {
                 tracing::debug!(%error, "the records are gone");
-                self.memory = None;
+                self.state = None;
                 self.due.run = true;
             }
             Err(error) => {
                 if error.is_internal() {
                     // The cause, such as a full disk, may be temporary: the next change tries again, from what is on
                     // disk.
-                    self.memory = None;
+                    self.state = None;
                 }
                 match build {
                     Some((_, answer)) => {
@@ -426,7 +426,7 @@ impl<'e> Driver<'e> {
     }
 
     /// Returns the specification as it is now, or the last one without errors, and the state of the engine.
-    fn prepare(&mut self) -> Result<(Arc<Specified>, Memory)> {
+    fn prepare(&mut self) -> Result<(Arc<Specified>, EngineState)> {
         if self.respecify {
             match self.engine.course.specification() {
                 Ok(specified) => {
@@ -440,16 +440,16 @@ impl<'e> Driver<'e> {
         }
         let specified = self.known_specification()?;
         // Another program may have removed the directory for work in progress.
-        let known = self.memory.take();
-        let known = known.filter(|memory| memory.staging.path().is_dir());
+        let known = self.state.take();
+        let known = known.filter(|state| state.staging.path().is_dir());
         // Read before the records: what is written meanwhile is read by the next run.
         let version = self.engine.store.version_of_others()?;
-        let memory = match known {
-            Some(mut memory) => {
+        let state = match known {
+            Some(mut state) => {
                 let dirs = self.engine.course.output_dirs(&specified.spec);
-                memory.publisher.allow(&dirs);
-                memory.refresh(&self.engine.store, version)?;
-                memory
+                state.publisher.allow(&dirs);
+                state.refresh(&self.engine.store, version)?;
+                state
             }
             None => {
                 let Engine {
@@ -459,12 +459,12 @@ impl<'e> Driver<'e> {
                 let is_whole = self.options.selection == Selection::default();
                 let checkpoint = Checkpoint::new(course, &specified, renderers);
                 let changed = is_whole.then(|| checkpoint.changed()).flatten();
-                let mut memory = self.open(&specified, changed)?;
-                memory.version_of_others = Some(version);
-                memory
+                let mut state = self.open(&specified, changed)?;
+                state.version_of_others = Some(version);
+                state
             }
         };
-        Ok((specified, memory))
+        Ok((specified, state))
     }
 
     fn known_specification(&self) -> Result<Arc<Specified>> {
@@ -473,7 +473,7 @@ impl<'e> Driver<'e> {
     }
 
     /// Loads the state of earlier runs, and starts workers that `changed` will probably need.
-    fn open(&self, specified: &Specified, changed: Option<Changed>) -> Result<Memory> {
+    fn open(&self, specified: &Specified, changed: Option<Changed>) -> Result<EngineState> {
         let Some(changed) = changed else {
             return self.engine.remember(specified);
         };
@@ -481,12 +481,12 @@ impl<'e> Driver<'e> {
         if self.options.only.is_empty() {
             kinds.extend(renderers_of(&changed, &self.engine.course.place.root));
         }
-        let (memory, ahead) = self.engine.resume(specified, changed)?;
+        let (state, ahead) = self.engine.resume(specified, changed)?;
         kinds.extend(ahead);
         for kind in kinds {
             self.pool.warm_up(kind, 1);
         }
-        Ok(memory)
+        Ok(state)
     }
 
     /// Reports an error as a run that made nothing.
@@ -518,14 +518,19 @@ impl<'e> Driver<'e> {
     }
 
     /// Invalidates outputs that other programs touched. A requested build must be able to rely on all of them.
-    fn check_outputs(&mut self, memory: &mut Memory, options: &mut BuildOptions, is_asked: bool) {
+    fn check_outputs(
+        &mut self,
+        state: &mut EngineState,
+        options: &mut BuildOptions,
+        is_asked: bool,
+    ) {
         let root = &self.engine.course.place.root;
         let is_known = match is_asked {
-            true => self.outputs.verify(memory, root),
-            false => self.outputs.invalidate_touched(memory, root).map(|()| true),
+            true => self.outputs.verify(state, root),
+            false => self.outputs.invalidate_touched(state, root).map(|()| true),
         };
         // If the records cannot be used, the run compares everything, and reports the reason.
-        options.looks_at_everything |= !is_known.unwrap_or(false);
+        options.compares_everything |= !is_known.unwrap_or(false);
     }
 }
 

@@ -153,7 +153,7 @@ impl Execution<'_, '_> {
     }
 
     /// Records which actions are up to date now. Returns how many actions were not compared.
-    pub(super) fn settle_states(&mut self) -> u64 {
+    pub(super) fn record_states(&mut self) -> u64 {
         let plan = self.round.plan;
         let mut untouched = 0;
         for (index, action) in plan.actions.iter().enumerate() {
@@ -168,14 +168,14 @@ impl Execution<'_, '_> {
                 },
                 ActionState::UpToDate(results) => {
                     let found = self.found.remove(&index).unwrap_or_default();
-                    self.round.settled.settle(action, results.clone(), found);
+                    self.round.up_to_date.insert(action, results.clone(), found);
                 }
                 // An unselected action may still be up to date; one that started and did not end is not.
                 ActionState::Unselected => {}
-                _ => self.round.settled.unsettle(&action.id),
+                _ => self.round.up_to_date.remove(&action.id),
             }
         }
-        self.round.settled.keep(&plan.actions);
+        self.round.up_to_date.retain_planned(&plan.actions);
         untouched
     }
 }

@@ -33,9 +33,9 @@ use super::decide::{Decided, Decider, Decision};
 use super::publish::Publisher;
 use super::restless::Restless;
 use super::schedule::{ActionState, EarlierJobs, Effect, Enqueued, Node, Schedule, Urgency};
-use super::settled::{Found, Settled};
 use super::snapshot::Snapshot;
 use super::staging::Staging;
+use super::up_to_date::{Found, UpToDateActions};
 
 pub(super) use earlier::Earlier;
 pub(super) use in_flight::InFlight;
@@ -78,7 +78,7 @@ pub(super) struct Round<'a> {
     /// Tools that are missing.
     pub missing_tools: &'a RefCell<MissingTools>,
     /// Actions that are known to be up to date, and are not compared.
-    pub settled: &'a mut Settled,
+    pub up_to_date: &'a mut UpToDateActions,
     /// Jobs in flight, started by an earlier round or this one.
     pub in_flight: &'a mut InFlight,
     /// Decks that change sources while they run.
@@ -112,7 +112,7 @@ pub(super) struct Session<'a> {
     /// What the author is working on: actions that read these sources go first.
     pub focus: &'a HashSet<RelPath>,
     /// Whether known diagnostics of actions that are not compared are reported again.
-    pub says_everything: bool,
+    pub reports_everything: bool,
     /// Whether actions that are not compared are reported themselves.
     pub reports_unchanged: bool,
     /// Whether the plan has every action of the course and all are selected, so that a job that none of them needs is
@@ -214,7 +214,7 @@ impl<'a> Round<'a> {
             in_flight.shutdown(session.store, &session.events).await;
             execution.round.restless.end_all(now_ns());
         }
-        let untouched = execution.settle_states();
+        let untouched = execution.record_states();
         let Execution {
             schedule,
             latest,
@@ -247,7 +247,7 @@ impl<'a> Round<'a> {
             needs_worker: action.needs_worker(),
             kind: action.kind,
             unchanged: is_selected
-                .then(|| self.settled.results(action).cloned())
+                .then(|| self.up_to_date.results(action).cloned())
                 .flatten(),
         });
         let earlier = EarlierJobs {
@@ -405,9 +405,9 @@ impl Execution<'_, '_> {
         for index in ended {
             let action = &self.round.plan.actions[*index];
             match self.schedule.state(*index) {
-                ActionState::Unchanged(_) if self.round.session.says_everything => {
+                ActionState::Unchanged(_) if self.round.session.reports_everything => {
                     self.report(*index, &action.warnings);
-                    self.report(*index, self.round.settled.diagnostics(action));
+                    self.report(*index, self.round.up_to_date.diagnostics(action));
                     if self.round.session.reports_unchanged {
                         self.report_end(
                             action,

@@ -126,7 +126,7 @@ impl Publisher {
     /// aside what else is in it.
     pub(super) fn clear_dir(&mut self, destination: &str) -> Result<()> {
         let dir = self.file(destination);
-        self.recall()?;
+        self.load_all()?;
         let inside: Vec<Arc<str>> = self
             .ledger
             .known()

@@ -56,7 +56,7 @@ impl Publisher {
 
     /// Returns the outputs directly in these directories that are not as they were written.
     pub(crate) fn touched_in(&mut self, dirs: &HashSet<PathBuf>) -> Result<BTreeSet<PathBuf>> {
-        self.recall()?;
+        self.load_all()?;
         let outputs: Vec<_> = self.outputs().collect();
         let touched = parallel::map(&outputs, |(path, record)| {
             let file = self.file(path);

@@ -152,7 +152,7 @@ impl Publisher {
         if list.spec != spec_name || list.files.is_empty() {
             return Ok(0);
         }
-        self.recall()?;
+        self.load_all()?;
         let listed: Vec<(Arc<str>, &String)> = list
             .files
             .iter()

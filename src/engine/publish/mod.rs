@@ -26,7 +26,7 @@ use crate::events::Events;
 use crate::parallel::{self, lock};
 use crate::store::{Check, FileRecord, OutputRecord, Store, Written};
 
-use super::recalled::Recalled;
+use super::partial_map::PartialMap;
 use super::sources::OutputPaths;
 
 use aside::Aside;
@@ -62,7 +62,7 @@ pub(crate) struct Publisher {
     store: Store,
     scope: Arc<str>,
     /// Records of files among the sources are always in memory.
-    ledger: Recalled<OutputRecord>,
+    ledger: PartialMap<OutputRecord>,
     names: Arc<Names>,
     /// The number of outputs compared since the ledger is not completely in memory.
     asked: usize,
@@ -133,7 +133,7 @@ impl Publisher {
             staged: 0,
             store,
             scope: place.scope.into(),
-            ledger: Recalled::whole(HashMap::new()),
+            ledger: PartialMap::complete(HashMap::new()),
             names,
             asked: 0,
             among_sources: HashSet::new(),
@@ -158,7 +158,7 @@ impl Publisher {
                 self.among_sources.insert(Arc::clone(path));
             }
         }
-        self.ledger = Recalled::whole(ledger);
+        self.ledger = PartialMap::complete(ledger);
         Ok(())
     }
 
@@ -181,7 +181,7 @@ impl Publisher {
     }
 
     /// Returns the ledger: outputs with their records, of all scopes.
-    pub(crate) fn into_ledger(self) -> Recalled<OutputRecord> {
+    pub(crate) fn into_ledger(self) -> PartialMap<OutputRecord> {
         self.ledger
     }
 
@@ -192,8 +192,8 @@ impl Publisher {
     }
 
     /// Loads the whole ledger into memory: for callers that need all of it.
-    pub(crate) fn recall(&mut self) -> Result<()> {
-        if !self.ledger.is_whole() {
+    pub(crate) fn load_all(&mut self) -> Result<()> {
+        if !self.ledger.is_complete() {
             let all = self.store.outputs(&mut |path| self.names.of(path))?;
             self.ledger.fill(all);
         }
@@ -231,7 +231,7 @@ impl Publisher {
     }
 
     /// Returns every output of this scope with its record, as far as they are in memory: all of them after
-    /// [`Self::recall`].
+    /// [`Self::load_all`].
     pub(crate) fn outputs(&self) -> impl Iterator<Item = (&Arc<str>, &OutputRecord)> {
         let known = self.ledger.known();
         let all = known.iter();
@@ -241,12 +241,12 @@ impl Publisher {
     /// Compares outputs again that were written so shortly before they were recorded that their stamps prove nothing,
     /// so that the next run can rely on their stamps.
     pub(crate) fn confirm(&mut self) {
-        let doubtful: Vec<(Arc<str>, OutputRecord)> = self
+        let unproved: Vec<(Arc<str>, OutputRecord)> = self
             .outputs()
             .filter(|(_, record)| !record.file.is_reliable())
             .map(|(path, record)| (Arc::clone(path), record.clone()))
             .collect();
-        let confirmed = parallel::map(&doubtful, |(path, record)| {
+        let confirmed = parallel::map(&unproved, |(path, record)| {
             let file = self.file(path);
             let recorded_ns = now_ns();
             let stamp = Stamp::of(&std::fs::symlink_metadata(&file).ok()?);
@@ -261,7 +261,7 @@ impl Publisher {
                 ..record.clone()
             })
         });
-        let outputs: Vec<_> = doubtful
+        let outputs: Vec<_> = unproved
             .into_iter()
             .zip(confirmed)
             .filter_map(|((path, _), record)| Some((path, record?)))
@@ -278,10 +278,10 @@ impl Publisher {
     /// Returns whether an output is on disk with these bytes, and recorded in this scope. Reads the file only if its
     /// stamp differs from that of the ledger.
     pub(crate) fn is_fresh(&mut self, destination: &Arc<str>, digest: Digest) -> Result<bool> {
-        if !self.ledger.is_whole() {
+        if !self.ledger.is_complete() {
             self.asked += 1;
             if self.asked > MANY {
-                self.recall()?;
+                self.load_all()?;
             }
         }
         let Some(record) = self.recorded(destination)? else {

@@ -19,7 +19,7 @@ impl Publisher {
         &mut self,
         wanted: &HashSet<Arc<str>>,
     ) -> Result<(u64, Vec<Diagnostic>)> {
-        self.recall()?;
+        self.load_all()?;
         let gone: Vec<(Arc<str>, OutputRecord)> = self
             .outputs()
             .filter(|(path, _)| !wanted.contains(&**path))

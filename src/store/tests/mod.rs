@@ -352,14 +352,14 @@ fn runs_and_workers_are_listed() {
     let mut child = std::process::Command::new("true").spawn().unwrap();
     child.wait().unwrap();
     note(3, child.id());
-    store.settle().unwrap();
+    store.flush().unwrap();
     let workers = store.workers().unwrap();
     assert_eq!(workers.len(), 2);
     assert_eq!(workers[0].state, "busy");
     let doing = workers[0].doing.as_ref().unwrap();
     assert_eq!((doing.source.as_str(), doing.done), ("slides/a.py", 1));
     store.forget_worker(ActionKind::Html, 1);
-    store.settle().unwrap();
+    store.flush().unwrap();
     assert_eq!(store.workers().unwrap().len(), 1);
 }
 
@@ -394,7 +394,7 @@ fn what_a_killed_process_left_is_neither_running_nor_alive() {
         state: "busy",
         doing: None,
     });
-    store.settle().unwrap();
+    store.flush().unwrap();
     // Another process had the same process id before.
     store
         .write(|connection| {
@@ -437,7 +437,7 @@ fn writes_of_others_are_noticed_and_own_ones_are_not() {
     let (store, _) = Store::open(dir.path()).unwrap();
     let before = store.version_of_others().unwrap();
     store.begin_run("own").unwrap();
-    store.settle().unwrap();
+    store.flush().unwrap();
     store.release_memory();
     assert_eq!(store.version_of_others().unwrap(), before);
     let (other, _) = Store::open(dir.path()).unwrap();
@@ -525,5 +525,5 @@ fn writes_of_a_transaction_that_was_rolled_back_are_reported_with_the_cause() {
     assert!(matches!(before, StoreError::RolledBack), "{before:?}");
     let failed = failed.join().unwrap().unwrap_err();
     assert!(matches!(failed, StoreError::Sqlite(_)), "{failed:?}");
-    assert!(store.settle().is_ok());
+    assert!(store.flush().is_ok());
 }

@@ -8,29 +8,29 @@ use std::sync::Arc;
 use crate::store;
 
 /// Records in memory, with those that were added since they were read.
-pub(crate) struct Recalled<V> {
+pub(crate) struct PartialMap<V> {
     known: HashMap<Arc<str>, V>,
     /// Whether `known` contains all records.
-    is_whole: bool,
+    is_complete: bool,
 }
 
-impl<V: Clone> Recalled<V> {
+impl<V: Clone> PartialMap<V> {
     /// Returns a cache that contains all records.
-    pub(crate) fn whole(all: HashMap<Arc<str>, V>) -> Self {
+    pub(crate) fn complete(all: HashMap<Arc<str>, V>) -> Self {
         Self {
             known: all,
-            is_whole: true,
+            is_complete: true,
         }
     }
 
     /// Returns whether all records are in memory.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.is_whole
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_complete
     }
 
     /// Returns whether there are no records at all.
     pub(crate) fn is_empty(&self) -> bool {
-        self.is_whole && self.known.is_empty()
+        self.is_complete && self.known.is_empty()
     }
 
     /// Returns the record of a name, if there is one. `ask` reads it from the records, if it may be missing in memory.
@@ -41,7 +41,7 @@ impl<V: Clone> Recalled<V> {
     ) -> store::Result<Option<Cow<'_, V>>> {
         match self.known.get(name) {
             Some(value) => Ok(Some(Cow::Borrowed(value))),
-            None if self.is_whole => Ok(None),
+            None if self.is_complete => Ok(None),
             None => Ok(ask()?.map(Cow::Owned)),
         }
     }
@@ -65,14 +65,14 @@ impl<V: Clone> Recalled<V> {
     pub(crate) fn fill(&mut self, all: HashMap<Arc<str>, V>) {
         let added = std::mem::replace(&mut self.known, all);
         self.known.extend(added);
-        self.is_whole = true;
+        self.is_complete = true;
     }
 
     /// Drops the records that `keep` does not select. All added records must be in the store.
     pub(crate) fn release(&mut self, keep: impl Fn(&str) -> bool) {
         self.known.retain(|name, _| keep(name));
         self.known.shrink_to_fit();
-        self.is_whole = false;
+        self.is_complete = false;
     }
 }
 
@@ -87,22 +87,22 @@ mod tests {
         let never = || -> store::Result<Option<i32>> { panic!("the records were asked") };
         let owned = |found: Option<Cow<'_, i32>>| found.map(Cow::into_owned);
 
-        let mut recalled = Recalled::whole(all());
-        assert_eq!(owned(recalled.get("a", never).unwrap()), Some(1));
-        assert_eq!(owned(recalled.get("c", never).unwrap()), None);
-        assert!(!recalled.is_empty());
+        let mut partial_map = PartialMap::complete(all());
+        assert_eq!(owned(partial_map.get("a", never).unwrap()), Some(1));
+        assert_eq!(owned(partial_map.get("c", never).unwrap()), None);
+        assert!(!partial_map.is_empty());
 
-        recalled.release(|name| name == "b");
-        assert!(!recalled.is_whole());
-        assert_eq!(owned(recalled.get("a", ask(Some(1))).unwrap()), Some(1));
-        assert_eq!(owned(recalled.get("b", never).unwrap()), Some(2));
-        recalled.insert("a".into(), 3);
-        assert_eq!(owned(recalled.get("a", never).unwrap()), Some(3));
+        partial_map.release(|name| name == "b");
+        assert!(!partial_map.is_complete());
+        assert_eq!(owned(partial_map.get("a", ask(Some(1))).unwrap()), Some(1));
+        assert_eq!(owned(partial_map.get("b", never).unwrap()), Some(2));
+        partial_map.insert("a".into(), 3);
+        assert_eq!(owned(partial_map.get("a", never).unwrap()), Some(3));
 
-        recalled.fill(all());
-        assert_eq!(owned(recalled.get("a", never).unwrap()), Some(3));
-        recalled.remove("a");
-        assert_eq!(owned(recalled.get("a", never).unwrap()), None);
-        assert_eq!(recalled.known().len(), 1);
+        partial_map.fill(all());
+        assert_eq!(owned(partial_map.get("a", never).unwrap()), Some(3));
+        partial_map.remove("a");
+        assert_eq!(owned(partial_map.get("a", never).unwrap()), None);
+        assert_eq!(partial_map.known().len(), 1);
     }
 }

@@ -24,7 +24,7 @@ pub(crate) struct Ahead<'a> {
 }
 
 /// Runs the first actions, and returns soon after the plan is complete.
-pub(super) type Early<'e> = &'e mut dyn FnMut(Ahead<'_>) -> Result<()>;
+pub(super) type HeadStart<'e> = &'e mut dyn FnMut(Ahead<'_>) -> Result<()>;
 
 /// The inputs of a plan.
 pub(super) struct Planning<'a> {
@@ -40,14 +40,16 @@ pub(super) struct Planning<'a> {
 
 impl Planning<'_> {
     /// Returns the plan. If there is much to plan, makes the first actions meanwhile.
-    pub(super) fn plan(self, early: Option<Early<'_>>) -> Result<Plan> {
-        match early {
-            Some(early) if self.context.layout.decks.len() >= MANY_DECKS => self.plan_beside(early),
+    pub(super) fn plan(self, head_start: Option<HeadStart<'_>>) -> Result<Plan> {
+        match head_start {
+            Some(head_start) if self.context.layout.decks.len() >= MANY_DECKS => {
+                self.plan_beside(head_start)
+            }
             _ => Ok(plan::plan(self.context, self.bases, self.memo)),
         }
     }
 
-    fn plan_beside(self, early: Early<'_>) -> Result<Plan> {
+    fn plan_beside(self, head_start: HeadStart<'_>) -> Result<Plan> {
         let (context, bases, memo) = (self.context, self.bases, self.memo);
         let some = PER_PROCESSOR * parallel::processors();
         let some = plan::ahead(context, bases, memo, some);
@@ -63,7 +65,7 @@ impl Planning<'_> {
             snapshot: self.snapshot,
             all_planned,
         };
-        let (plan, begun) = parallel::beside(planning, || early(ahead));
+        let (plan, begun) = parallel::join(planning, || head_start(ahead));
         begun.map(|()| plan)
     }
 }

@@ -18,20 +18,20 @@ use super::checkpoint::{self, Changed, Idle, KnownNames, Resumed};
 use super::course::Course;
 use super::execute::{Earlier, InFlight};
 use super::index::LazyIndex;
+use super::partial_map::PartialMap;
 use super::publish::Publisher;
-use super::recalled::Recalled;
 use super::restless::Restless;
-use super::settled::Settled;
 use super::sources::{OutputPaths, Sources};
 use super::staging::Staging;
+use super::up_to_date::UpToDateActions;
 
 /// The state of an engine between runs.
-pub(super) struct Memory {
+pub(super) struct EngineState {
     pub(super) sources: Sources,
     pub(super) publisher: Publisher,
     /// The inputs that every action was last made of.
-    pub(super) latest: Recalled<Latest>,
-    pub(super) settled: Settled,
+    pub(super) latest: PartialMap<Latest>,
+    pub(super) up_to_date: UpToDateActions,
     /// The report of a build of the whole course, if it has nothing to do.
     pub(super) idle: Option<Idle>,
     pub(super) in_flight: InFlight,
@@ -52,7 +52,7 @@ pub(super) struct Memory {
     pub(super) staging: Staging,
 }
 
-impl Memory {
+impl EngineState {
     /// Takes over the state of the build that wrote the checkpoint. Returns the kinds of workers that will be needed.
     pub(super) fn resume(
         &mut self,
@@ -74,8 +74,8 @@ impl Memory {
             self.sources
                 .trust(resumed.scanned, !checkpoint::is_kept(course));
         }
-        self.settled = resumed.settled;
-        self.doubt(changed.paths.into_iter().collect(), root);
+        self.up_to_date = resumed.up_to_date;
+        self.invalidate(changed.paths.into_iter().collect(), root);
         kinds
     }
 
@@ -83,7 +83,7 @@ impl Memory {
     pub(super) fn apply(&mut self, changes: &ChangeSet, root: &Path) {
         self.idle = None;
         self.sources.apply(changes, root);
-        self.unsettle(changes, root);
+        self.invalidate_actions(changes, root);
         if changes.rescan {
             self.cleaned = None;
         }
@@ -101,26 +101,32 @@ impl Memory {
         };
         self.idle = None;
         self.sources.snapshot.forget(&changed);
-        self.unsettle(&changes, root);
+        self.invalidate_actions(&changes, root);
     }
 
     /// Drops large tables on a detached thread, so that exit is not delayed.
-    pub(super) fn drop_beside(self) {
+    pub(super) fn drop_detached(self) {
         let ledger = self.publisher.into_ledger();
-        let large = (self.sources, self.latest, self.settled, self.names, ledger);
+        let large = (
+            self.sources,
+            self.latest,
+            self.up_to_date,
+            self.names,
+            ledger,
+        );
         std::thread::spawn(move || drop(large));
     }
 
-    fn unsettle(&mut self, changes: &ChangeSet, root: &Path) {
+    fn invalidate_actions(&mut self, changes: &ChangeSet, root: &Path) {
         let is_output = |path: &str| self.publisher.has_outputs_at(path);
-        self.settled.apply(changes, root, &is_output);
+        self.up_to_date.apply(changes, root, &is_output);
     }
 
     /// Drops what can be read from the records again. It is not needed between two edits, and after an edit only for a
     /// few actions.
     pub(super) fn release(&mut self, store: &Store) {
         // Writes that are not committed yet must not be dropped.
-        if store.settle().is_ok() {
+        if store.flush().is_ok() {
             self.publisher.release();
             self.latest.release(|_| false);
         }
@@ -129,11 +135,11 @@ impl Memory {
     }
 
     /// Loads all records into memory: for a run that compares everything.
-    pub(super) fn recall(&mut self, store: &Store) -> Result<()> {
-        if !self.latest.is_whole() {
+    pub(super) fn load_all(&mut self, store: &Store) -> Result<()> {
+        if !self.latest.is_complete() {
             self.latest.fill(store.latest()?);
         }
-        self.publisher.recall()
+        self.publisher.load_all()
     }
 
     /// Reads the records again if another process wrote some since they were last read: it may have made other outputs
@@ -143,8 +149,8 @@ impl Memory {
             tracing::debug!("another process wrote records");
             self.idle = None;
             self.cleaned = None;
-            self.settled.clear();
-            self.latest = Recalled::whole(store.latest()?);
+            self.up_to_date.clear();
+            self.latest = PartialMap::complete(store.latest()?);
             self.publisher.reload()?;
         }
         Ok(())
@@ -158,7 +164,7 @@ impl Memory {
     }
 
     /// Invalidates everything that depends on files, or on directories of files, that may have changed.
-    pub(super) fn doubt(&mut self, touched: BTreeSet<PathBuf>, root: &Path) {
+    pub(super) fn invalidate(&mut self, touched: BTreeSet<PathBuf>, root: &Path) {
         if touched.is_empty() {
             return;
         }
@@ -167,7 +173,7 @@ impl Memory {
             paths: touched,
             ..ChangeSet::default()
         };
-        self.unsettle(&changes, root);
+        self.invalidate_actions(&changes, root);
     }
 }
 

@@ -15,7 +15,7 @@ use super::decide::Results;
 
 /// Actions with their results, by identity.
 #[derive(Default)]
-pub(super) struct Settled(HashMap<Arc<str>, Entry>);
+pub(super) struct UpToDateActions(HashMap<Arc<str>, Entry>);
 
 struct Entry {
     action: Arc<Action>,
@@ -43,7 +43,7 @@ pub(super) struct Found {
     pub discovered: Vec<String>,
 }
 
-impl Settled {
+impl UpToDateActions {
     /// Returns the results of an action, if this exact action is known to be up to date.
     pub(super) fn results(&self, action: &Arc<Action>) -> Option<&Results> {
         self.entry(action).map(|entry| &entry.results)
@@ -60,7 +60,7 @@ impl Settled {
     }
 
     /// Records that an action is up to date.
-    pub(super) fn settle(&mut self, action: &Arc<Action>, results: Results, found: Found) {
+    pub(super) fn insert(&mut self, action: &Arc<Action>, results: Results, found: Found) {
         let entry = Entry {
             action: Arc::clone(action),
             results,
@@ -70,7 +70,7 @@ impl Settled {
     }
 
     /// Removes the actions that read one of these files, as far as is known.
-    pub(super) fn unsettle_readers(&mut self, files: &[RelPath]) {
+    pub(super) fn invalidate_readers(&mut self, files: &[RelPath]) {
         if files.is_empty() {
             return;
         }
@@ -83,7 +83,7 @@ impl Settled {
     }
 
     /// Removes an action that is not up to date.
-    pub(super) fn unsettle(&mut self, action: &str) {
+    pub(super) fn remove(&mut self, action: &str) {
         self.0.remove(action);
     }
 
@@ -114,7 +114,7 @@ impl Settled {
     }
 
     /// Removes actions that are not planned any more.
-    pub(super) fn keep(&mut self, actions: &[Arc<Action>]) {
+    pub(super) fn retain_planned(&mut self, actions: &[Arc<Action>]) {
         if self.0.len() > actions.len() {
             let planned: std::collections::HashSet<&str> =
                 actions.iter().map(|action| &*action.id).collect();
@@ -145,9 +145,9 @@ impl Settled {
             let outputs = entry.action.outputs.iter();
             let mut destinations = outputs.flat_map(|output| &output.destinations);
             let mut discovered = entry.discovered().iter();
-            let is_in_doubt = discovered.any(|file| is_among(&paths, file))
+            let is_concerned = discovered.any(|file| is_among(&paths, file))
                 || may_be_outputs && destinations.any(|file| is_among(&paths, file));
-            !is_in_doubt
+            !is_concerned
         });
     }
 }
