@@ -93,7 +93,7 @@ pub mod tools {
 
     pub mod provision {
         //! What is not.
-        pub use crate::tools::provision::setup;
+        pub use crate::tools::provision::{is_complete, setup};
     }
 }
 

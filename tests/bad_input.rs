@@ -351,6 +351,7 @@ fn a_corrupted_database() {
 /// Runs `clm build` with its outputs on a small file system of its own, in a mount namespace: no root needed.
 /// `options` are those of mounting; afterwards the empty files there are listed on stderr.
 fn build_on_small_disk(course: &Course, options: &str) -> Ran {
+    course.provide(&[]);
     let disk = tempfile::tempdir().unwrap();
     let script =
         "mount -t tmpfs -o size=1m tmpfs \"$1\" && mount -o \"remount,$2\" \"$1\" || exit 99
@@ -425,7 +426,7 @@ fn missing_renderers_say_how_to_get_them() {
     );
     let empty = tempfile::tempdir().unwrap();
     let output = course
-        .command(&["build", "--message-format", "json"])
+        .bare_command(&["build", "--message-format", "json"])
         .env("CLM_TOOLS_DIR", empty.path())
         .env("HOME", empty.path())
         .env_remove("PLANTUML_JAR")

@@ -126,7 +126,7 @@ fn a_missing_tool_is_told_once_with_what_was_not_made() {
     }
     let empty = tempfile::tempdir().unwrap();
     let without_tools = |args: &[&str]| {
-        let mut command = course.command(args);
+        let mut command = course.bare_command(args);
         command
             .env("CLM_TOOLS_DIR", empty.path())
             .env("HOME", empty.path())

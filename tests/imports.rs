@@ -4,7 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::{Course, Ran, Watching, renderers};
+use crate::support::renderers::{PYTHON, renderers};
+use crate::support::{Course, Ran, Watching};
 
 const ONE: &str = "slides/module_010_m/topic_010_one/slides_one.py";
 const TWO: &str = "slides/module_010_m/topic_020_two/slides_two.py";
@@ -20,7 +21,7 @@ struct Packages {
 impl Packages {
     fn new() -> Self {
         let course = Course::with_topics(&["one", "two"]);
-        let spec = &renderers().kernels.specs["python3"];
+        let spec = &renderers(PYTHON).kernels.specs["python3"];
         let python = Path::new(&spec.argv[0]);
         let tools = site_of(python.parent().unwrap().parent().unwrap());
         let version = tools

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::renderers;
+use crate::support::renderers::{PYTHON, renderers};
 
 /// A course directory, a runtime directory and a worker.
 struct Bench {
@@ -37,7 +37,7 @@ impl Bench {
     async fn new(zygote: bool) -> Self {
         let runtime = tempfile::tempdir().unwrap();
         let config = Self::config(runtime.path(), zygote);
-        let kernels = &renderers().kernels;
+        let kernels = &renderers(PYTHON).kernels;
         Self {
             root: tempfile::tempdir().unwrap(),
             worker: start_kernel_worker(kernels, &config).await.unwrap(),
@@ -52,7 +52,7 @@ impl Bench {
     async fn remember(&mut self, file: &Path) {
         self.config.imports_file = Some(file.to_owned());
         self.config.zygotes = Default::default();
-        let kernels = &renderers().kernels;
+        let kernels = &renderers(PYTHON).kernels;
         self.worker = start_kernel_worker(kernels, &self.config).await.unwrap();
     }
 
@@ -296,7 +296,7 @@ result.write(re.sub(r"ipykernel_\d+/", "ipykernel/", json.dumps(results)))
 
 #[tokio::test]
 async fn outputs_are_those_of_nbclient() {
-    let python = &renderers().html.as_ref().unwrap().python;
+    let python = &renderers(PYTHON).html.unwrap().python;
     let expected = python_says(
         python,
         NBCLIENT,
@@ -386,7 +386,7 @@ fn notebook(pairs: usize) -> String {
 
 #[tokio::test]
 async fn pages_are_those_of_nbconvert_byte_for_byte() {
-    let tool = renderers().html.as_ref().unwrap();
+    let tool = &renderers(PYTHON).html.unwrap();
     let runtime = tempfile::tempdir().unwrap();
     let config = HtmlConfig::new(runtime.path().to_owned());
     let mut worker = start_html_worker(tool, &config).await.unwrap();
@@ -429,7 +429,7 @@ async fn pages_are_those_of_nbconvert_byte_for_byte() {
 #[test]
 fn pages_put_together_from_cells_are_those_of_nbconvert() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let output = std::process::Command::new(&renderers().html.as_ref().unwrap().python)
+    let output = std::process::Command::new(renderers(PYTHON).html.unwrap().python)
         .arg(root.join("tests/html_fuzz.py"))
         .arg(root.join("src/worker/notebook"))
         .args(["1", "300"])
@@ -446,7 +446,7 @@ fn pages_put_together_from_cells_are_those_of_nbconvert() {
 
 #[tokio::test]
 async fn a_page_that_cannot_be_rendered_fails_alone() {
-    let tool = renderers().html.as_ref().unwrap();
+    let tool = &renderers(PYTHON).html.unwrap();
     let runtime = tempfile::tempdir().unwrap();
     let config = HtmlConfig::new(runtime.path().to_owned());
     let mut worker = start_html_worker(tool, &config).await.unwrap();
@@ -470,7 +470,7 @@ async fn a_page_that_cannot_be_rendered_fails_alone() {
 
 #[tokio::test]
 async fn python_without_nbconvert_is_not_tried_again() {
-    let mut tool = renderers().html.clone().unwrap();
+    let mut tool = renderers(PYTHON).html.unwrap();
     let runtime = tempfile::tempdir().unwrap();
     // A virtual environment without packages.
     let bare = runtime.path().join("bare");

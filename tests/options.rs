@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 
+use crate::support::renderers::{PLANTUML, provide};
 use crate::support::{Course, Ran, Watching};
 
 const DECK: &str = "slides/m/topic_010_a/slides_a.py";
@@ -259,6 +260,8 @@ fn every_option_does_through_a_daemon_what_it_does_without() {
 
 #[test]
 fn a_client_that_finds_other_tools_works_alone() {
+    // Another Java or jar is another tool only where PlantUML is found.
+    provide(PLANTUML);
     let course = course();
     course.built();
     let watching = Watching::start(&course, &[]);

@@ -12,6 +12,7 @@ use clm::testing::worker::request::{ImageFormat, OutcomeStatus, PlantumlWork};
 use clm::testing::worker::{Outcome, Request, Work};
 use tokio_util::sync::CancellationToken;
 
+use crate::support::renderers::{PLANTUML, renderers};
 use lab::{Lab, picture, uml};
 
 #[tokio::test]
@@ -338,9 +339,8 @@ async fn our_graphviz_lays_out_what_asks_for_it() {
             );
         }
     });
-    if crate::support::renderers()
+    if renderers(PLANTUML)
         .plantuml
-        .as_ref()
         .is_some_and(|tool| tool.own_dot.is_none())
     {
         return; // the system has one, which is used instead

@@ -12,6 +12,7 @@ use clm::testing::worker::request::{CodeCell, ExecuteWork, HtmlWork, OutcomeStat
 use clm::testing::worker::{Outcome, Request, Work, WorkerError};
 use tokio_util::sync::CancellationToken;
 
+use crate::support::renderers::{PYTHON, renderers};
 use lab::{Lab, eventually, futures_of, is_gone};
 
 #[tokio::test]
@@ -423,7 +424,7 @@ async fn thirty_two_workers_do_four_hundred_requests() {
 async fn real_tools_are_started_by_kind() {
     let dir = tempfile::tempdir().unwrap();
     let config = PoolConfig::new(dir.path(), dir.path().join("run"));
-    let renderers = Arc::new(crate::support::renderers().clone());
+    let renderers = Arc::new(renderers(PYTHON));
     let kernel = "python3".to_owned();
     assert!(renderers.kernels.specs.contains_key(&kernel));
     let pool = Pool::new(renderers, config, Arc::new(|_| {}));

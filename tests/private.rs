@@ -27,7 +27,7 @@ fn open(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn with_umask(course: &Course, umask: &str, args: &str) -> String {
-    let clm = course.command(&[]);
+    let clm = course.command(&["build"]);
     let script = format!(
         "umask {umask}; exec '{}' {args}",
         clm.get_program().display()

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use clm::testing::tools::{Context, locate};
+use clm::testing::tools::{Context, Needs, locate};
 
-use crate::support::{Course, renderers};
+use crate::support::Course;
+use crate::support::renderers::{provide, renderers};
 
 fn setup(course: &Course, tools: &Path) -> Child {
     course
-        .command(&["setup", "course.xml"])
+        .bare_command(&["setup", "course.xml"])
         .env("CLM_TOOLS_DIR", tools)
         .env_remove("PLANTUML_JAR")
         .stdout(Stdio::piped())
@@ -73,7 +74,7 @@ fn setup_survives_being_killed_and_being_run_twice_at_once() {
     );
 
     let output = course
-        .command(&["build", "--message-format", "json"])
+        .bare_command(&["build", "--message-format", "json"])
         .env("CLM_TOOLS_DIR", tools.path())
         .output()
         .unwrap();
@@ -82,7 +83,7 @@ fn setup_survives_being_killed_and_being_run_twice_at_once() {
 
 #[test]
 fn the_doctor_tests_every_renderer() {
-    renderers();
+    provide(Needs::everything());
     let output = Command::new(env!("CARGO_BIN_EXE_clm"))
         .arg("doctor")
         .current_dir(std::env::temp_dir())
@@ -104,7 +105,7 @@ fn the_doctor_tests_every_renderer() {
 
 #[test]
 fn fingerprints_name_versions_and_no_paths() {
-    let tools = renderers();
+    let tools = renderers(Needs::everything());
     let context = Context::of_process(None);
     let kernel = &tools.kernels.specs["python3"].fingerprint;
     for fingerprint in [

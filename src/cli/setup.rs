@@ -35,7 +35,7 @@ pub(super) fn run(args: &SetupArgs) -> Result<u8> {
             let specified = course.specification()?;
             let kernel_python = specified.spec.kernel_python.clone();
             let context = super::session::tools_context(&course, kernel_python.as_deref());
-            (context, needs_of(&course, &specified))
+            (context, Needs::of(&course, &specified))
         }
     };
     let options = SetupOptions {
@@ -56,7 +56,7 @@ pub(super) fn run(args: &SetupArgs) -> Result<u8> {
 
 /// Installs only what a course needs; prints something only if something is installed.
 pub(super) fn install_for(course: &Course, specified: &Specified, context: &Context) -> Result<()> {
-    let needs = needs_of(course, specified);
+    let needs = Needs::of(course, specified);
     let mut is_said = false;
     let found = tools::setup(context, &needs, &SetupOptions::default(), &mut |event| {
         is_said = true;
@@ -68,17 +68,6 @@ pub(super) fn install_for(course: &Course, specified: &Specified, context: &Cont
         }
     }
     Ok(())
-}
-
-fn needs_of(course: &Course, specified: &Specified) -> Needs {
-    let uses = course.uses(specified);
-    Needs {
-        html: uses.pages,
-        python_kernel: uses.python,
-        typescript_kernel: uses.typescript,
-        plantuml: uses.plantuml,
-        drawio: uses.drawio,
-    }
 }
 
 /// Returns a line that names a tool and its use.

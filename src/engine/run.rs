@@ -183,10 +183,10 @@ impl Run<'_> {
 
     /// Returns the report of this run, if it is known that there is nothing to do.
     fn known_idle<'m>(&self, state: &'m EngineState) -> Option<&'m Idle> {
-        let is_known = self.options.is_ordinary()
-            && !self.options.compares_everything
-            && !state.unfinished.contains_key(&self.options.trigger)
-            && !(self.options.writes_manifests && manifest::is_due(&self.engine.course));
+        let must_work = self.options.compares_everything
+            || state.unfinished.contains_key(&self.options.trigger)
+            || self.options.writes_manifests && manifest::is_due(&self.engine.course);
+        let is_known = self.options.is_ordinary() && !must_work;
         state.idle.as_ref().filter(|_| is_known)
     }
 

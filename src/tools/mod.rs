@@ -9,6 +9,7 @@ mod fonts;
 mod install;
 mod kernelspecs;
 pub(crate) mod locate;
+mod needs;
 mod pins;
 pub(crate) mod provision;
 mod python;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 
 use crate::config::env;
 
+pub use needs::Needs;
 pub use provision::{SetupOptions, setup};
 
 /// Where tools are located.
@@ -84,33 +86,5 @@ impl Context {
         } else {
             name
         })
-    }
-}
-
-/// The required renderers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Needs {
-    /// Pages.
-    pub html: bool,
-    /// Python kernels.
-    pub python_kernel: bool,
-    /// TypeScript kernels.
-    pub typescript_kernel: bool,
-    /// PlantUML diagrams.
-    pub plantuml: bool,
-    /// draw.io diagrams.
-    pub drawio: bool,
-}
-
-impl Needs {
-    /// Returns all renderers.
-    pub fn everything() -> Self {
-        Self {
-            html: true,
-            python_kernel: true,
-            typescript_kernel: true,
-            plantuml: true,
-            drawio: true,
-        }
     }
 }

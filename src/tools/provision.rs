@@ -68,7 +68,7 @@ pub fn setup(
     options: &SetupOptions,
     report: &mut dyn FnMut(SetupEvent),
 ) -> Result<Vec<Found>> {
-    if !missing(context, needs).is_empty() {
+    if !is_complete(context, needs) {
         let _lock = InstallLock::take(&context.tools_dir, || report(SetupEvent::Waiting))?;
         // The previous holder of the lock may have installed some of it.
         let missing = missing(context, needs);
@@ -82,6 +82,11 @@ pub fn setup(
         }
     }
     Ok(locate(context).1)
+}
+
+/// Returns whether everything that is required is installed.
+pub fn is_complete(context: &Context, needs: &Needs) -> bool {
+    missing(context, needs).is_empty()
 }
 
 /// Returns the components to be installed, ordered by their dependencies.

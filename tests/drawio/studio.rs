@@ -9,7 +9,7 @@ use clm::testing::worker::request::{DrawioWork, ImageFormat, Outcome};
 use clm::testing::worker::{Request, Work, WorkerError};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::renderers;
+use crate::support::renderers::{DRAWIO, renderers};
 
 /// A document with these cells on its first page.
 pub fn document(cells: &str) -> String {
@@ -45,7 +45,7 @@ impl Studio {
         let dir = tempfile::tempdir().unwrap();
         let mut config = PoolConfig::new(dir.path(), dir.path().join("run"));
         change(&mut config);
-        let pool = Pool::new(Arc::new(renderers().clone()), config, Arc::new(|_| {}));
+        let pool = Pool::new(Arc::new(renderers(DRAWIO)), config, Arc::new(|_| {}));
         Self { pool, dir }
     }
 

@@ -207,7 +207,7 @@ async fn kernels_work_over_ports_where_paths_are_too_long_for_sockets() {
         .unwrap();
     let config = Bench::config(long.path(), ZYGOTE);
     let mut bench = Bench::new(ZYGOTE).await;
-    bench.worker = start_kernel_worker(&renderers().kernels, &config)
+    bench.worker = start_kernel_worker(&renderers(PYTHON).kernels, &config)
         .await
         .unwrap();
     let executed = bench.run(&["print('over TCP')"]).await;
@@ -357,7 +357,7 @@ async fn kernels_that_cannot_be_started_say_why() {
     let runtime = tempfile::tempdir().unwrap();
     let mut config = Bench::config(runtime.path(), ZYGOTE);
     config.startup_timeout = Duration::from_secs(1);
-    let mut kernels = renderers().kernels.clone();
+    let mut kernels = renderers(PYTHON).kernels;
     let spec = kernels.specs["python3"].clone();
     for (name, script) in [("dies", "echo broken >&2; exit 5"), ("mute", "sleep 60")] {
         let mut spec = spec.clone();

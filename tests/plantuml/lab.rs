@@ -11,7 +11,7 @@ use clm::testing::worker::request::{ImageFormat, OutcomeStatus, PlantumlWork};
 use clm::testing::worker::{Outcome, Renderers, Request, Work};
 use tokio_util::sync::CancellationToken;
 
-use crate::support;
+use crate::support::renderers::{PLANTUML, renderers};
 
 /// A course in a temporary directory with something secret beside it, and a pool that renders its diagrams.
 pub struct Lab {
@@ -30,7 +30,7 @@ impl Lab {
         let root = dir.path().join("kürs ä");
         std::fs::create_dir_all(root.join("slides")).unwrap();
         std::fs::write(dir.path().join("secret.iuml"), "class Secret").unwrap();
-        let mut renderers = support::renderers().clone();
+        let mut renderers = renderers(PLANTUML);
         adjust(&mut renderers);
         let mut config = PoolConfig::new(&root, dir.path().join("run"));
         config.slots.plantuml = 2;

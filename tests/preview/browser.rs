@@ -10,7 +10,7 @@ use clm::testing::worker::renderers::DrawioTool;
 use command_fds::{CommandFdExt, FdMapping};
 use serde_json::{Value, json};
 
-use crate::support::renderers;
+use crate::support::renderers::{DRAWIO, renderers};
 
 /// The longest time for anything that is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,14 +31,14 @@ impl Browser {
     pub fn start() -> Self {
         let Some(DrawioTool::Browser {
             browser, libraries, ..
-        }) = &renderers().drawio
+        }) = renderers(DRAWIO).drawio
         else {
             panic!("no browser is installed");
         };
         let profile = tempfile::tempdir().unwrap();
         let (commands_in, commands) = std::io::pipe().unwrap();
         let (answers, answers_out) = std::io::pipe().unwrap();
-        let mut command = Command::new(browser);
+        let mut command = Command::new(&browser);
         command
             .args([
                 "--headless",

@@ -6,7 +6,7 @@ use clm::testing::course::deck::{self, DeckSource, View};
 use clm::testing::course::{Format, Kind, Lang, ProgLang, RelPath};
 use serde_json::{Value, json};
 
-use super::renderers;
+use super::renderers::{PYTHON, renderers};
 
 /// Numbers that look random and are the same in every run.
 pub struct Random(u64);
@@ -74,7 +74,7 @@ pub fn theirs(decks: &[String], extension: &str, prog_lang: ProgLang) -> Vec<Opt
         std::fs::write(dir.path().join(format!("{number}.{extension}")), text).unwrap();
     }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/jupytext_cells.py");
-    let python = &renderers().html.as_ref().unwrap().python;
+    let python = renderers(PYTHON).html.unwrap().python;
     let output = Command::new(python)
         .arg(script)
         .arg(dir.path())

@@ -2,36 +2,20 @@
 
 pub mod courses;
 pub mod jupytext;
+pub mod renderers;
 mod watching;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 
 use clm::testing::digest::Digest;
 use clm::testing::events::{Counts, Diagnostic, Event, Reported, Severity};
-use clm::testing::tools::{Context, Needs, SetupOptions, locate, provision};
-use clm::testing::worker::Renderers;
+use clm::testing::tools::Needs;
 
 pub use watching::Watching;
 
-/// The renderers, installed through clm's own setup code when they are missing. With `CLM_TESTS_INSTALL=no` nothing is
-/// installed: for the stories that need no renderer, see `contrib/ci/quick.sh`.
-pub fn renderers() -> &'static Renderers {
-    static RENDERERS: OnceLock<Renderers> = OnceLock::new();
-    RENDERERS.get_or_init(|| {
-        let context = Context::of_process(None);
-        if std::env::var_os("CLM_TESTS_INSTALL").is_none_or(|install| install != "no") {
-            let (needs, options) = (Needs::everything(), SetupOptions::default());
-            provision::setup(&context, &needs, &options, &mut |event| {
-                eprintln!("{event}")
-            })
-            .expect("the renderers can be installed");
-        }
-        locate::locate(&context).0
-    })
-}
+use renderers::provide;
 
 /// A course in a temporary directory.
 pub struct Course {
@@ -53,7 +37,6 @@ pub struct Ran {
 impl Course {
     /// A copy of a course in `fixtures/`, without outputs and records.
     pub fn fixture(name: &str) -> Self {
-        renderers();
         let dir = tempfile::tempdir().unwrap();
         let source = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("fixtures")
@@ -64,7 +47,6 @@ impl Course {
 
     /// A course with one section whose topics are named; their files are written with [`Course::write`].
     pub fn with_topics(topics: &[&str]) -> Self {
-        renderers();
         let dir = tempfile::tempdir().unwrap();
         let course = Self { dir };
         let topics: String = topics
@@ -117,8 +99,25 @@ impl Course {
         std::fs::remove_file(self.path(path)).unwrap();
     }
 
-    /// The clm command in the course root.
+    /// The clm command in the course root, with the renderers that the course needs by the files it has now. A story that
+    /// adds files of another kind while clm runs calls [`provide`] before.
     pub fn command(&self, args: &[&str]) -> Command {
+        if let Some("build" | "watch" | "daemon" | "status" | "explain") = args.first().copied() {
+            self.provide(args);
+        }
+        self.bare_command(args)
+    }
+
+    /// Installs what the course needs that the arguments name, or `course.xml`. Of a specification with errors nothing is
+    /// known, and clm starts no renderer.
+    pub fn provide(&self, args: &[&str]) {
+        let mut specs = args.iter().filter(|arg| arg.ends_with(".xml"));
+        let spec = self.path(specs.next().unwrap_or(&"course.xml"));
+        provide(Needs::of_spec(&spec).unwrap_or_default());
+    }
+
+    /// The clm command in the course root, whatever is installed.
+    pub fn bare_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clm"));
         command
             .args(args)

@@ -56,7 +56,11 @@ impl Jvm {
     fn start() -> Self {
         let context = Context::of_process(None);
         if locate::locate(&context).0.plantuml.is_none() {
-            let (needs, options) = (Needs::everything(), SetupOptions::default());
+            let needs = Needs {
+                plantuml: true,
+                ..Needs::default()
+            };
+            let options = SetupOptions::default();
             setup(&context, &needs, &options, &mut |_| {}).unwrap();
         }
         let tool = locate::locate(&context).0.plantuml;
