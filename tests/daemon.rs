@@ -1,6 +1,7 @@
 //! `clm watch` and the daemon: a save is built, an error stays until it is mended, others may ask.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use clm::testing::daemon::client::Client;
@@ -148,6 +149,14 @@ fn a_build_by_a_daemon_that_is_told_nothing_looks_at_outputs() {
     others_touch_outputs(&["--poll"]);
 }
 
+/// Removes a directory while a watch may make files in it again: its own run follows the one of a client.
+fn remove_tree(dir: &Path) {
+    wait_for(|| {
+        let _ = std::fs::remove_dir_all(dir);
+        (!dir.exists()).then_some(())
+    });
+}
+
 fn others_touch_outputs(args: &[&str]) {
     let course = course();
     let watching = Watching::start(&course, args);
@@ -174,11 +183,11 @@ fn others_touch_outputs(args: &[&str]) {
         rebuilt(&format!("a file with other bytes, {round}"));
         std::fs::rename(course.path(&first), course.path(&last)).unwrap();
         rebuilt(&format!("a file in the place of another, {round}"));
-        std::fs::remove_dir_all(course.path(&first).parent().unwrap()).unwrap();
+        remove_tree(course.path(&first).parent().unwrap());
         rebuilt(&format!("a removed directory, {round}"));
         std::fs::rename(course.path("output"), course.path(&format!("old-{round}"))).unwrap();
         rebuilt(&format!("all of them moved away, {round}"));
-        std::fs::remove_dir_all(course.path("output/shared")).unwrap();
+        remove_tree(&course.path("output/shared"));
         rebuilt(&format!("a target removed, {round}"));
     }
     // What came to be while it watched.
