@@ -234,10 +234,13 @@ pub(super) fn pool_config(
             *slot = number;
         }
     }
-    // Tests substitute a misbehaving program for PlantUML.
-    config.plantuml_command = std::env::var("CLM_TEST_PLANTUML_COMMAND")
-        .ok()
-        .map(|command| command.split_whitespace().map(str::to_owned).collect());
+    // Tests substitute a misbehaving program for PlantUML. Programs that are installed cannot do that.
+    #[cfg(feature = "test-fakes")]
+    {
+        config.plantuml_command = std::env::var("CLM_TEST_PLANTUML_COMMAND")
+            .ok()
+            .map(|command| command.split_whitespace().map(str::to_owned).collect());
+    }
     config
 }
 

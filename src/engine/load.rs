@@ -16,7 +16,6 @@ use crate::worker::{Renderers, drawio, notebook, plantuml};
 
 use super::checkpoint;
 use super::course::{Course, Specified};
-use super::head_start::{HeadStart, Planning};
 use super::index;
 use super::publish::WrittenBack;
 use super::snapshot::Snapshot;
@@ -66,7 +65,6 @@ impl Course {
             &WrittenBack::default(),
             &everything,
             &Renderers::default(),
-            None,
         )?;
         let mut found = loaded.diagnostics;
         for action in &loaded.plan.actions {
@@ -84,7 +82,7 @@ impl Course {
     }
 
     /// Lists the tree and plans everything that is selected. `written_back` are the files in the tree that clm
-    /// rendered. `early` begins with some actions of a large course while the rest is planned.
+    /// rendered.
     #[tracing::instrument(level = "debug", skip_all)]
     pub(crate) fn load(
         &self,
@@ -93,7 +91,6 @@ impl Course {
         written_back: &WrittenBack,
         selection: &Selection,
         renderers: &Renderers,
-        head_start: Option<HeadStart<'_>>,
     ) -> Result<Loaded> {
         let spec = &specified.spec;
         let mut diagnostics = specified.diagnostics.clone();
@@ -159,7 +156,7 @@ impl Course {
             files: snapshot,
             names: &sources.names,
         };
-        let (plan, texts) = plan_selected(context, &full, &mut sources.memo, snapshot, head_start)?;
+        let (plan, texts) = plan_selected(context, &full, &mut sources.memo);
         diagnostics.extend(unreported(snapshot, &plan, &diagnostics));
         let is_incomplete = has_errors || !snapshot.failures().is_empty();
         let all_destinations = full.destinations_with(texts);
@@ -271,23 +268,11 @@ fn remove_written_back(listing: &mut Listing, written_back: &WrittenBack) -> Vec
 
 /// Plans what the layout of `context` selects. Also returns the output paths of the whole course that only follow from
 /// the content of decks.
-fn plan_selected(
-    context: Context<'_>,
-    full: &LaidOut,
-    memo: &mut Memo,
-    snapshot: &Snapshot,
-    head_start: Option<HeadStart<'_>>,
-) -> Result<(Plan, Vec<Arc<str>>)> {
+fn plan_selected(context: Context<'_>, full: &LaidOut, memo: &mut Memo) -> (Plan, Vec<Arc<str>>) {
     if std::ptr::eq(context.layout, &*full.layout) {
-        let planning = Planning {
-            context: &context,
-            bases: &full.bases,
-            memo,
-            snapshot,
-        };
-        let plan = planning.plan(head_start)?;
+        let plan = plan::plan(&context, &full.bases, memo);
         let texts = plan.texts.clone();
-        return Ok((plan, texts));
+        return (plan, texts);
     }
     // The plans of the whole course must not be dropped for a part of it.
     let bases = Bases::of(context.spec, &full.tree, context.layout);
@@ -300,7 +285,7 @@ fn plan_selected(
         };
         texts.extend(plan::plan(&whole, &full.bases, memo).texts);
     }
-    Ok((plan, texts))
+    (plan, texts)
 }
 
 /// The inputs of a layout, besides the tree.

@@ -11,7 +11,6 @@ pub(crate) mod driver;
 mod execute;
 pub(crate) mod explain;
 mod git;
-mod head_start;
 mod index;
 pub(crate) mod load;
 mod manifest;
@@ -376,7 +375,6 @@ impl Engine {
             &state.publisher.written_back(),
             selection,
             &self.renderers,
-            None,
         )
     }
 

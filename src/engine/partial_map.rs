@@ -28,11 +28,6 @@ impl<V: Clone> PartialMap<V> {
         self.is_complete
     }
 
-    /// Returns whether there are no records at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.is_complete && self.known.is_empty()
-    }
-
     /// Returns the record of a name, if there is one. `ask` reads it from the records, if it may be missing in memory.
     pub(crate) fn get(
         &self,
@@ -90,7 +85,6 @@ mod tests {
         let mut partial_map = PartialMap::complete(all());
         assert_eq!(owned(partial_map.get("a", never).unwrap()), Some(1));
         assert_eq!(owned(partial_map.get("c", never).unwrap()), None);
-        assert!(!partial_map.is_empty());
 
         partial_map.release(|name| name == "b");
         assert!(!partial_map.is_complete());

@@ -1,18 +1,17 @@
 //! One run: rounds of planning and building until everything that is selected is up to date.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
 use crate::course::layout::Selection;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Result;
-use crate::events::{ActionKind, Event, Events, Status};
+use crate::events::{Event, Status};
 use crate::plan::Action;
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
@@ -20,8 +19,7 @@ use crate::worker::pool::Pool;
 use super::checkpoint::Idle;
 use super::course::Specified;
 use super::decide::{Decider, Force};
-use super::execute::{Earlier, Ended, MissingTools, Round, Session};
-use super::head_start::Ahead;
+use super::execute::{Earlier, MissingTools, Round, Session};
 use super::load::Loaded;
 use super::publish::Publisher;
 use super::restless;
@@ -221,13 +219,7 @@ impl Run<'_> {
     ) -> Result<bool> {
         let engine = self.engine;
         self.invalidate(number, state)?;
-        let held = engine.events.held_back();
-        // If nothing was ever built, everything is to be made.
-        let is_new = self.options.is_ordinary() && state.latest.is_empty();
-        let loaded = match is_new {
-            true => self.look_and_begin(state, totals, &held)?,
-            false => engine.look(self.specified, state, &self.options.selection)?,
-        };
+        let loaded = engine.look(self.specified, state, &self.options.selection)?;
         if !loaded.is_torn {
             state.sources.keep_list(&engine.course);
         }
@@ -254,7 +246,6 @@ impl Run<'_> {
                 actions,
             });
         }
-        held.release();
         let diagnostics = self.also.iter().chain(&loaded.diagnostics);
         totals.has_errors = diagnostics
             .clone()
@@ -338,69 +329,6 @@ impl Run<'_> {
         let tries = state.restless.try_one_again();
         // What the last try changed has to be planned, too.
         std::mem::replace(&mut totals.tries, tries) || tries
-    }
-
-    /// Loads a course that was never built, and begins with some of its jobs while the rest is planned. Events of these
-    /// jobs are `held` back, since the run has not been announced yet.
-    fn look_and_begin(
-        &self,
-        state: &mut EngineState,
-        totals: &mut Totals,
-        held: &Events,
-    ) -> Result<Loaded> {
-        let engine = self.engine;
-        let (latest, publisher) = (&state.latest, &mut state.publisher);
-        let written_back = publisher.written_back();
-        let mut ended = Ended::default();
-        let mut begin = |ahead: Ahead<'_>| -> Result<()> {
-            let (plan, recipes) = (ahead.recipes.plan(), ahead.recipes);
-            let is_first = |action: &Action| action.needs_worker() && action.after.is_empty();
-            let selected: Vec<bool> = plan.actions.iter().map(|action| is_first(action)).collect();
-            let kinds = plan.actions.iter().filter(|action| action.needs_worker());
-            let kinds: BTreeSet<ActionKind> = kinds.map(|action| action.kind).collect();
-            kinds
-                .into_iter()
-                .for_each(|kind| self.pool.warm_up(kind, 1));
-            let session = Session {
-                events: held.clone(),
-                interrupt: ahead.all_planned,
-                is_whole: false,
-                ..self.session(&state.staging)
-            };
-            let force = Force::Nothing;
-            let mut round = Round {
-                plan,
-                recipes,
-                selected: &selected,
-                session: &session,
-                snapshot: ahead.snapshot,
-                decider: Decider::new(&engine.store, ahead.snapshot, latest, force, recipes),
-                publisher,
-                statuses: &mut totals.statuses,
-                earlier: &totals.earlier,
-                missing_tools: &totals.missing_tools,
-                up_to_date: &mut state.up_to_date,
-                in_flight: &mut state.in_flight,
-                restless: &mut state.restless,
-            };
-            // The rest is planned by another thread, while this one serves the workers.
-            let work = || Handle::current().block_on(round.run());
-            ended = tokio::task::block_in_place(work)?;
-            Ok(())
-        };
-        let mut loaded = engine.course.load(
-            self.specified,
-            &mut state.sources,
-            &written_back,
-            &self.options.selection,
-            &engine.renderers,
-            Some(&mut begin),
-        )?;
-        state.learn(ended.latest);
-        totals.reason = totals.reason.take().or(ended.reason);
-        // The first jobs may have used sources that changed since.
-        loaded.is_torn |= ended.again;
-        Ok(loaded)
     }
 
     /// Returns what all rounds of this run share.

@@ -3,14 +3,12 @@
 mod contents;
 mod standing;
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::mpsc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Reported;
 use crate::digest::Digest;
-use crate::parallel::lock;
-
 pub use contents::{
     Contents, Index, IndexClass, IndexOutput, IndexSection, IndexTarget, PlannedCourse,
 };
@@ -229,52 +227,18 @@ fn is_zero(number: &u64) -> bool {
 
 /// A sender of events. It is cheap to clone; events sent after the receiver is dropped are discarded.
 #[derive(Clone, Debug)]
-pub(crate) struct Events {
-    reader: mpsc::Sender<Event>,
-    /// The buffered events of a sender that holds them back; `None` inside once they are released.
-    held: Option<Arc<Mutex<Option<Vec<Event>>>>>,
-}
+pub(crate) struct Events(mpsc::Sender<Event>);
 
 impl Events {
     /// Creates a sender and its receiver.
     pub(crate) fn channel() -> (Self, mpsc::Receiver<Event>) {
-        let (reader, receiver) = mpsc::channel();
-        (Self { reader, held: None }, receiver)
+        let (sender, receiver) = mpsc::channel();
+        (Self(sender), receiver)
     }
 
-    /// Returns another sender to the same receiver. It buffers what it and its clones send until it is released.
-    #[must_use]
-    pub(crate) fn held_back(&self) -> Self {
-        Self {
-            reader: self.reader.clone(),
-            held: Some(Arc::new(Mutex::new(Some(Vec::new())))),
-        }
-    }
-
-    /// Sends the buffered events, and ends the buffering.
-    pub(crate) fn release(&self) {
-        let Some(held) = &self.held else { return };
-        // The lock is held until all are sent, so that no later event overtakes them.
-        let mut held = lock(held);
-        for event in held.take().into_iter().flatten() {
-            self.send(event);
-        }
-    }
-
-    /// Sends an event, or buffers it.
+    /// Sends an event.
     pub(crate) fn emit(&self, event: Event) {
-        if let Some(held) = &self.held {
-            let mut held = lock(held);
-            if let Some(held) = held.as_mut() {
-                held.push(event);
-                return;
-            }
-        }
-        self.send(event);
-    }
-
-    fn send(&self, event: Event) {
         // A receiver that was dropped (a closed terminal) must not stop the work.
-        let _ = self.reader.send(event);
+        let _ = self.0.send(event);
     }
 }

@@ -170,30 +170,6 @@ pub(crate) fn plan(context: &Context<'_>, bases: &Bases, memo: &mut Memo) -> Pla
     plan
 }
 
-/// Plans the first `some` diagrams and the first `some` decks, so that work on them can begin while the rest is
-/// planned. Their actions are those of the whole plan, except that the indices in `after` may differ.
-#[tracing::instrument(level = "debug", skip_all)]
-pub(crate) fn ahead(context: &Context<'_>, bases: &Bases, memo: &mut Memo, some: usize) -> Plan {
-    let decks = match context.spec.images.inline {
-        // Each deck may wait for any diagram.
-        true => 0,
-        false => some,
-    };
-    let layout = context.layout;
-    let diagrams = (0..layout.diagrams.len()).map(Subject::Diagram);
-    let first: Vec<Subject> = diagrams
-        .take(some)
-        .chain((0..layout.decks.len()).map(Subject::Deck).take(decks))
-        .collect();
-    memo.prepare(context, bases, first.iter().copied());
-    let mut plan = Plan::default();
-    for subject in first {
-        plan.add(context, memo, subject);
-    }
-    plan.projects.0 = plan.actions.len();
-    plan
-}
-
 impl Plan {
     /// Adds the actions that a memo has for a source.
     fn add<'m>(
