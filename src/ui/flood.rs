@@ -16,6 +16,8 @@ const FILES: usize = 3;
 /// What has been shown so far.
 #[derive(Debug, Default)]
 pub(super) struct Flood {
+    /// Whether everything is shown in full.
+    is_unlimited: bool,
     errors: usize,
     warnings: usize,
     hints: HashSet<String>,
@@ -24,8 +26,19 @@ pub(super) struct Flood {
 }
 
 impl Flood {
+    /// Returns the state before the first diagnostic. If the output is `verbose`, everything is shown in full.
+    pub(super) fn new(verbose: bool) -> Self {
+        Self {
+            is_unlimited: verbose,
+            ..Self::default()
+        }
+    }
+
     /// Returns the diagnostic in the form to show, or `None` if it is only counted.
     pub(super) fn admit(&mut self, diagnostic: &Diagnostic) -> Option<Diagnostic> {
+        if self.is_unlimited {
+            return Some(diagnostic.clone());
+        }
         let is_error = diagnostic.severity == Severity::Error;
         let (count, whole) = match is_error {
             true => (&mut self.errors, WHOLE_ERRORS),

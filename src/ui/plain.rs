@@ -27,7 +27,7 @@ impl<W: Write> Plain<W> {
             colours,
             failures: Failures::default(),
             paths: Paths::default(),
-            flood: Flood::default(),
+            flood: Flood::new(verbosity.verbose),
         }
     }
 
@@ -65,11 +65,7 @@ impl<W: Write + Send> Reporter for Plain<W> {
             }
             Event::Diagnostic(reported) => {
                 let named = self.paths.named(&reported.diagnostic);
-                let shown = match self.verbosity.verbose {
-                    true => Some(named),
-                    false => self.flood.admit(&named),
-                };
-                if let Some(shown) = shown {
+                if let Some(shown) = self.flood.admit(&named) {
                     self.line(&text::diagnostic(&shown, self.colours));
                 }
             }

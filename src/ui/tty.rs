@@ -38,7 +38,7 @@ impl Tty {
             colours: console::colors_enabled_stderr(),
             failures: Failures::default(),
             paths,
-            flood: Flood::default(),
+            flood: Flood::new(verbosity.verbose),
         }
     }
 
@@ -145,11 +145,7 @@ impl Reporter for Tty {
             }
             Event::Diagnostic(reported) => {
                 let named = self.paths.named(&reported.diagnostic);
-                let shown = match self.verbosity.verbose {
-                    true => Some(named),
-                    false => self.flood.admit(&named),
-                };
-                if let Some(shown) = shown {
+                if let Some(shown) = self.flood.admit(&named) {
                     self.print(&text::diagnostic(&shown, self.colours));
                 }
             }

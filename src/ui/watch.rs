@@ -94,7 +94,7 @@ impl Watch {
             began: false,
             made: Vec::new(),
             paths: Paths::default(),
-            flood: Flood::default(),
+            flood: Flood::new(verbose),
         }
     }
 
@@ -122,7 +122,7 @@ impl Watch {
         if errors.is_empty() {
             self.print("There are no errors");
         }
-        let mut flood = Flood::default();
+        let mut flood = Flood::new(self.verbose);
         for error in errors {
             if let Some(text) = self.text(&error, &mut flood) {
                 self.print(&text);
@@ -136,11 +136,8 @@ impl Watch {
             return Some(short::line(diagnostic, Some(short)));
         }
         let named = self.paths.named(diagnostic);
-        let shown = match self.verbose {
-            true => Some(named),
-            false => flood.admit(&named),
-        };
-        shown.map(|shown| text::diagnostic(&shown, self.colours))
+        let shown = flood.admit(&named)?;
+        Some(text::diagnostic(&shown, self.colours))
     }
 
     /// Returns the valid errors by file.
@@ -216,7 +213,7 @@ impl Watch {
             has_made || self.began || self.is_first || is_news || !fixed.is_empty();
         if matches!(self.screen, Screen::Lines(_)) && is_worth_telling {
             self.begin("the course");
-            let mut flood = Flood::default();
+            let mut flood = Flood::new(self.verbose);
             let lines = now.iter().filter_map(|now| self.text(now, &mut flood));
             for line in lines.collect::<Vec<_>>() {
                 self.print(&line);
@@ -286,7 +283,7 @@ impl Reporter for Watch {
         match event {
             Event::RunStarted { .. } => {
                 self.printed.clear();
-                self.flood = Flood::default();
+                self.flood = Flood::new(self.verbose);
             }
             Event::ActionStarted { source, .. } => {
                 self.begin(source);
