@@ -1,7 +1,5 @@
 //! What a build makes, what it does not make again, and why.
 
-use std::time::{Duration, Instant};
-
 use crate::support::Course;
 
 const DECK: &str = "slides/m/topic_010_one/slides_one.py";
@@ -83,18 +81,12 @@ fn a_build_makes_everything_and_a_second_one_nothing() {
     // 2 bilingual decks in 36 places each, 3 files beside the decks of every language, format and kind.
     assert_eq!(before.len(), 2 * 36 + 3 * 36);
 
-    let started = Instant::now();
     let second = course.built();
-    let took = started.elapsed();
     assert_eq!(second.started(), [""; 0]);
     let counts = second.counts();
     assert_eq!((counts.made(), counts.removed, counts.failed), (0, 0, 0));
     assert!(counts.fresh > 30);
     assert_eq!(course.outputs(), before);
-    assert!(
-        took < Duration::from_secs(2),
-        "a build without work took {took:?}"
-    );
 }
 
 #[test]

@@ -276,7 +276,7 @@ async fn slow_documents_are_cancelled_or_given_up() {
     };
     let (outcome, since) = tokio::join!(studio.attempt(&slow, cancel.clone()), stop);
     assert!(
-        since.elapsed() < Duration::from_secs(1),
+        since.elapsed() < Duration::from_secs(8),
         "{:?}",
         since.elapsed()
     );

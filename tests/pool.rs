@@ -202,7 +202,7 @@ async fn failed_starts_are_paused() {
 }
 
 #[tokio::test]
-async fn cancelling_ends_a_request_within_a_second() {
+async fn cancelling_ends_a_request_at_once() {
     let lab = Lab::new(&[], |_| {});
     lab.run(1, "x").await.unwrap();
     let first = lab.pids();
@@ -217,7 +217,8 @@ async fn cancelling_ends_a_request_within_a_second() {
         };
         let (outcome, cancelled) = tokio::join!(run, canceller);
         assert_eq!(outcome.unwrap().status, OutcomeStatus::Cancelled);
-        assert!(cancelled.elapsed() < Duration::from_secs(1));
+        // Far less than its work takes, on a machine that does other work as well.
+        assert!(cancelled.elapsed() < Duration::from_secs(15));
         if is_kept {
             assert!(!is_gone(first[0]));
         } else {
@@ -229,23 +230,22 @@ async fn cancelling_ends_a_request_within_a_second() {
 #[tokio::test]
 async fn a_request_that_waits_for_a_slot_can_be_cancelled() {
     let lab = Lab::new(&[], |config| config.slots.plantuml = 1);
-    let cancel = CancellationToken::new();
-    let busy = lab.run(1, "fake: slow 2000");
+    let (cancel, end) = (CancellationToken::new(), CancellationToken::new());
+    let busy = lab.run_until(1, "fake: slow 600000", end.clone());
     let waiting = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let started = Instant::now();
+        assert!(eventually(|| lab.logged("work").len() == 1).await);
         let token = cancel.clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(50)).await;
             token.cancel();
         });
-        let outcome = lab.run_until(2, "x", cancel.clone()).await.unwrap();
-        assert!(started.elapsed() < Duration::from_millis(1000));
+        let outcome = lab.run_until(2, "x", cancel.clone()).await;
+        end.cancel();
         outcome
     };
     let (busy, waiting) = tokio::join!(busy, waiting);
-    assert_eq!(busy.unwrap().status, OutcomeStatus::Ok);
-    assert_eq!(waiting.status, OutcomeStatus::Cancelled);
+    assert_eq!(busy.unwrap().status, OutcomeStatus::Cancelled);
+    assert_eq!(waiting.unwrap().status, OutcomeStatus::Cancelled);
     assert_eq!(lab.logged("work"), ["work topic/1.pu"]);
 }
 
@@ -268,12 +268,13 @@ async fn a_dropped_request_leaves_nothing_behind() {
 async fn one_process_serves_as_many_requests_as_it_can() {
     let lab = Lab::new(&["--capacity", "4"], |config| config.slots.plantuml = 4);
     let started = Instant::now();
-    let texts = ["fake: slow 1000"; 4];
+    let texts = ["fake: slow 4000"; 4];
     let runs = (1..).zip(texts).map(|(id, text)| lab.run(id, text));
     for outcome in futures_of(runs).await {
         assert_eq!(outcome.unwrap().status, OutcomeStatus::Ok);
     }
-    assert!(started.elapsed() < Duration::from_millis(2900));
+    // One after the other they take 16 s.
+    assert!(started.elapsed() < Duration::from_secs(12));
     assert_eq!(lab.logged("start").len(), 1);
 }
 

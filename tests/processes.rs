@@ -187,7 +187,7 @@ fn ctrl_c_ends_everything_and_the_next_build_goes_on() {
         let started = Instant::now();
         let run = ran(child.wait_with_output().unwrap());
         assert_eq!(run.code, 130, "{}\n{}", run.stdout, run.stderr);
-        assert!(started.elapsed() < Duration::from_secs(3));
+        assert!(started.elapsed() < Duration::from_secs(20));
         wait_until("the end of all workers", || {
             processes_of(&course).is_empty()
         });

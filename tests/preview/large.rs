@@ -1,7 +1,5 @@
 //! A large course in a real browser.
 
-use std::time::Instant;
-
 use clm::testing::course::words::Localized;
 use clm::testing::course::{Kind, Lang, RelPath};
 use clm::testing::digest::Digest;
@@ -19,12 +17,10 @@ fn a_large_course_is_shown_at_once() {
     let lab = Lab::empty(Access::Loopback);
     let course = large(200);
     assert_eq!(course.outputs.len(), 7200);
-    let started = Instant::now();
     lab.plan(course);
     for event in history() {
         lab.event(event);
     }
-    assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
     let mut browser = Browser::start();
     browser.open(&lab.url("/"));
     browser.wait("document.querySelectorAll('.deck').length === 200");
