@@ -157,6 +157,8 @@ impl Standing {
         state.run = run;
         state.ended = Some(ended);
         self.last_run = Some(ended);
+        // It is large after a run that reported the whole course.
+        self.finished = HashSet::new();
         let is_planned = std::mem::take(&mut self.is_planned);
         if interrupted {
             // Its running actions go on in the next run, which plans again.

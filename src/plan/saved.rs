@@ -94,8 +94,18 @@ impl<'a> SavedEntry<'a> {
     }
 
     fn into_entry(self, names: &Names) -> Entry {
-        let actions = self.actions.into_iter();
-        let actions = actions.map(|action| Arc::new(action.into_action(names)));
+        let mut actions: Vec<Arc<Action>> = Vec::with_capacity(self.actions.len());
+        for saved in self.actions {
+            let mut action = saved.into_action(names);
+            // Actions of one source mostly read the same files: a watch keeps all of them in memory.
+            if let Some(same) = actions.iter().find(|known| known.inputs == action.inputs) {
+                action.inputs = Arc::clone(&same.inputs);
+            }
+            if let Some(same) = actions.iter().find(|known| known.source == action.source) {
+                action.source = same.source.clone();
+            }
+            actions.push(Arc::new(action));
+        }
         Entry {
             basis: self.basis,
             reads: self.reads,
@@ -103,7 +113,7 @@ impl<'a> SavedEntry<'a> {
             links: self.links,
             first: self.first,
             time: 0,
-            actions: actions.collect(),
+            actions: actions.into(),
             texts: self.texts.into_iter().map(|path| names.of(path)).collect(),
             programs: self.programs,
         }
