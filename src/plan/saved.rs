@@ -113,7 +113,7 @@ impl<'a> SavedEntry<'a> {
             links: self.links,
             first: self.first,
             time: 0,
-            actions: actions.into(),
+            actions,
             texts: self.texts.into_iter().map(|path| names.of(path)).collect(),
             programs: self.programs,
         }
