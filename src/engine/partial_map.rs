@@ -41,7 +41,7 @@ impl<V: Clone> PartialMap<V> {
         }
     }
 
-    /// Returns what is in memory: everything, if [`Self::is_whole`].
+    /// Returns what is in memory: everything, if [`Self::is_complete`].
     pub(crate) fn known(&self) -> &HashMap<Arc<str>, V> {
         &self.known
     }
