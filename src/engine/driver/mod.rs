@@ -3,7 +3,7 @@
 
 mod idle;
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -111,8 +111,8 @@ impl Due {
 }
 
 impl<'e> Driver<'e> {
-    /// Returns a watch that keeps the outputs up to date that `options` select. Nothing is read or started
-    /// yet. `outputs` reports touched outputs; `None` if the system does not report all changes.
+    /// Returns a watch that keeps the outputs up to date that `options` select. Nothing is read or started yet.
+    /// `outputs` reports touched outputs; `None` if the system does not report all changes.
     pub(crate) fn new(
         engine: &'e Engine,
         options: BuildOptions,
@@ -477,15 +477,13 @@ impl<'e> Driver<'e> {
         let Some(changed) = changed else {
             return self.engine.remember(specified);
         };
-        let mut kinds = BTreeSet::new();
+        let warm_up = |kind| self.pool.warm_up(kind, 1);
         if self.options.only.is_empty() {
-            kinds.extend(renderers_of(&changed, &self.engine.course.place.root));
+            let root = &self.engine.course.place.root;
+            renderers_of(&changed, root).for_each(warm_up);
         }
-        let (state, ahead) = self.engine.resume(specified, changed)?;
-        kinds.extend(ahead);
-        for kind in kinds {
-            self.pool.warm_up(kind, 1);
-        }
+        let (state, kinds) = self.engine.resume(specified, changed)?;
+        kinds.into_iter().for_each(warm_up);
         Ok(state)
     }
 
