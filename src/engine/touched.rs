@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::digest::Stamp;
 use crate::error::Result;
+use crate::files::UNFINISHED;
 use crate::watch::{OutputWatch, Touched};
 
 use super::EngineState;
@@ -110,7 +111,12 @@ impl TouchedOutputs {
         paths: HashSet<PathBuf>,
     ) -> Result<()> {
         let mut touched = BTreeSet::new();
-        for path in paths {
+        // Names of files that clm is just writing, such as manifests, are no outputs.
+        let is_unfinished = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with(UNFINISHED))
+        };
+        for path in paths.into_iter().filter(|path| !is_unfinished(path)) {
             if let Some(watch) = &self.watch
                 && (watch.covers(&path) || path.is_dir())
             {

@@ -66,7 +66,7 @@ impl Driver<'_> {
     }
 
     /// Writes manifests that are out of date, while the engine is idle.
-    fn write_manifests(&mut self) {
+    pub(super) fn write_manifests(&mut self) {
         let is_whole = self.options.is_ordinary() && self.broken.is_empty();
         if !is_whole || !manifest::is_due(&self.engine.course) {
             return;

@@ -204,6 +204,14 @@ impl<'e> Driver<'e> {
 
     /// Ends the workers. Writes the checkpoint if everything is up to date, unless `writes_checkpoint` is false.
     pub(crate) async fn end(mut self, writes_checkpoint: bool) {
+        let is_idle = self
+            .state
+            .as_ref()
+            .is_some_and(|state| state.idle.is_some());
+        if writes_checkpoint && is_idle && !self.is_only_run {
+            // They may be due, if a watch ends soon after a run. A course with manifests that are due is not up to date.
+            self.write_manifests();
+        }
         if let Some(mut state) = self.state.take() {
             if let Some(specified) = self.specified.as_deref().filter(|_| writes_checkpoint) {
                 self.engine.write_checkpoint(specified, &mut state);
