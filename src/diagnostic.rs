@@ -122,6 +122,11 @@ impl Diagnostic {
         Self::new(Severity::Warning, message)
     }
 
+    /// Returns whether it is an error.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
     /// Sets the file and line.
     #[must_use]
     pub fn at(mut self, file: impl Into<String>, line: Option<u32>) -> Self {

@@ -107,8 +107,8 @@ fn start(args: &StartArgs) -> Result<u8> {
                 None => format!("the daemon was not ready within {} s", PATIENCE.as_secs()),
             };
             let mut error = Error::internal(how).hint(format!("its log is `{}`", log.display()));
-            if let Some(printed) = error.diagnostics.first_mut() {
-                printed.detail = log_since(&log, size);
+            if let Some(first) = error.diagnostics.first_mut() {
+                first.detail = log_since(&log, size);
             }
             return Err(error);
         }

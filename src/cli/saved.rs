@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Place;
 use crate::course::RelPath;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::Diagnostic;
 use crate::engine::course::Course;
 use crate::error::{Error, Result};
 use crate::events::{Event, Events};
@@ -63,7 +63,7 @@ impl Saved {
             return Ok(false);
         }
         let found = course.check()?;
-        if found.iter().any(|found| found.severity == Severity::Error) {
+        if found.iter().any(Diagnostic::is_error) {
             return Err(Error::from_diagnostics(found));
         }
         for diagnostic in found {

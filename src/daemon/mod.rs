@@ -2,7 +2,7 @@
 //! connect to it.
 //!
 //! ```text
-//! watch -> gate -> asks -> watched engine -> events -> hub -> terminal, preview, clients
+//! watch -> gate -> asks -> driver of the engine -> events -> hub -> terminal, preview, clients
 //!            ^                                                    |
 //!            +------- server <------- socket (JSON lines) <------ clients
 //! ```

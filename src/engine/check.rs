@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::course::RelPath;
 use crate::course::layout::Selection;
 use crate::course::path::name_of;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::Diagnostic;
 use crate::error::Result;
 use crate::events::ActionKind;
 use crate::plan::Recipes;
@@ -123,7 +123,7 @@ impl Engine {
         self.look_and_decide(&Selection::default(), &Force::Nothing, |decided| {
             let planned = decided.loaded.diagnostics.iter();
             let mut errors: Vec<Diagnostic> = planned
-                .filter(|diagnostic| diagnostic.severity == Severity::Error)
+                .filter(|diagnostic| diagnostic.is_error())
                 .cloned()
                 .collect();
             for error in explain::errors(&decided.findings, decided.recipes) {

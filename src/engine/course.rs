@@ -8,7 +8,7 @@ use crate::course::path::name_of;
 use crate::course::spec::Target;
 use crate::course::tree::{self, DiagramKind};
 use crate::course::{ProgLang, RelPath, lfs, spec};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files;
@@ -59,7 +59,7 @@ impl Course {
     #[tracing::instrument(level = "debug", skip_all)]
     pub(crate) fn specification(&self) -> Result<Specified> {
         let (spec, diagnostics, digest) = self.read_specification()?;
-        let has_errors = diagnostics.iter().any(|d| d.severity == Severity::Error);
+        let has_errors = diagnostics.iter().any(Diagnostic::is_error);
         match spec {
             Some(spec) if !has_errors => Ok(Specified {
                 spec,

@@ -1,6 +1,6 @@
 //! Explains why an action is up to date or not, from the records alone.
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::ActionKind;
@@ -74,7 +74,7 @@ pub(crate) fn errors(findings: &[Finding], recipes: &Recipes<'_>) -> Vec<Diagnos
         }
         let known = description.diagnostics(index, recipes);
         for diagnostic in known {
-            if diagnostic.severity == Severity::Error && !errors.contains(&diagnostic) {
+            if diagnostic.is_error() && !errors.contains(&diagnostic) {
                 errors.push(diagnostic);
             }
         }

@@ -5,12 +5,11 @@ use std::sync::{Arc, OnceLock};
 
 use crate::course::Format;
 use crate::course::layout::{Layout, OutputClass, Placed};
-use crate::course::spec::Spec;
 use crate::course::tree::Tree;
-use crate::course::words::Localized;
 use crate::events::{Index, IndexClass, IndexOutput, IndexSection, IndexTarget, PlannedCourse};
 use crate::plan::{Plan, ProgramPlace};
 
+use super::course::Specified;
 use super::load::Loaded;
 
 /// An index that is made when it is first asked for.
@@ -18,9 +17,8 @@ pub(super) type LazyIndex = Arc<OnceLock<Arc<Index>>>;
 
 /// The plan of a whole course.
 pub(super) struct WholePlan {
-    title: Localized,
-    sections: Vec<IndexSection>,
-    targets: Vec<IndexTarget>,
+    specified: Arc<Specified>,
+    targets: Vec<(String, String)>,
     layout: Arc<Layout>,
     tree: Arc<Tree>,
     plan: Arc<Plan>,
@@ -29,7 +27,19 @@ pub(super) struct WholePlan {
 
 impl WholePlan {
     /// Returns the plan of a loaded course. `index` is shared with earlier plans that have the same index.
-    pub(super) fn new(spec: &Spec, loaded: &Loaded, index: LazyIndex) -> Self {
+    pub(super) fn new(specified: &Arc<Specified>, loaded: &Loaded, index: LazyIndex) -> Self {
+        Self {
+            specified: Arc::clone(specified),
+            targets: loaded.targets(),
+            layout: Arc::clone(&loaded.layout),
+            tree: Arc::clone(&loaded.tree),
+            plan: Arc::clone(&loaded.plan),
+            index,
+        }
+    }
+
+    fn make_index(&self) -> Index {
+        let spec = &self.specified.spec;
         let sections = spec.sections.iter().map(|section| IndexSection {
             name: section.name.clone(),
             topics: section
@@ -38,31 +48,21 @@ impl WholePlan {
                 .map(|topic| topic.id.clone())
                 .collect(),
         });
-        let targets = loaded.targets().into_iter();
-        Self {
+        let targets = self.targets.iter().cloned();
+        Index {
             title: spec.name.clone(),
             sections: sections.collect(),
             targets: targets
                 .map(|(name, root)| IndexTarget { name, root })
                 .collect(),
-            layout: Arc::clone(&loaded.layout),
-            tree: Arc::clone(&loaded.tree),
-            plan: Arc::clone(&loaded.plan),
-            index,
+            outputs: outputs(placed(&self.layout, &self.tree, &self.plan), &self.plan),
         }
     }
 }
 
 impl PlannedCourse for WholePlan {
     fn index(&self) -> Arc<Index> {
-        let make = || {
-            Arc::new(Index {
-                title: self.title.clone(),
-                sections: self.sections.clone(),
-                targets: self.targets.clone(),
-                outputs: outputs(placed(&self.layout, &self.tree, &self.plan), &self.plan),
-            })
-        };
+        let make = || Arc::new(self.make_index());
         Arc::clone(self.index.get_or_init(make))
     }
 

@@ -8,7 +8,7 @@ use crate::config::Settings;
 use crate::course::layout::{self, Layout, Naming, Placed, References, Selection};
 use crate::course::tree::{self, Listing, Tree};
 use crate::course::{Names, ProgLang, RelPath};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::plan::{self, Bases, Context, Files as _, Fingerprints, Memo, Plan, Recipes};
@@ -121,7 +121,7 @@ impl Course {
         diagnostics.extend(found.into_iter().map(|found| of_spec(found, &spec_name)));
         let mut seen = HashSet::new();
         diagnostics.retain(|found| seen.insert(found.clone()));
-        let has_errors = diagnostics.iter().any(|d| d.severity == Severity::Error);
+        let has_errors = diagnostics.iter().any(Diagnostic::is_error);
 
         let basis = Basis {
             specified,

@@ -40,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::course::layout::Selection;
 use crate::course::{Names, RelPath};
-use crate::diagnostic::{Diagnostic, Reported, Severity};
+use crate::diagnostic::{Diagnostic, Reported};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Contents, Counts, Event, Events};
@@ -186,7 +186,7 @@ impl Engine {
     }
 
     /// Reports that the whole course was planned, if this is a watch.
-    fn report_plan(&self, specified: &Specified, loaded: &Loaded, state: &mut EngineState) {
+    fn report_plan(&self, specified: &Arc<Specified>, loaded: &Loaded, state: &mut EngineState) {
         if self.on_inputs.is_none() {
             return;
         }
@@ -197,7 +197,7 @@ impl Engine {
         let known = known.filter(|known| is_same(known) && loaded.plan.placed.is_empty());
         let index = known.map_or_else(LazyIndex::default, |(_, index)| index);
         state.index = Some((Arc::clone(layout), Arc::clone(&index)));
-        let contents = WholePlan::new(&specified.spec, loaded, index);
+        let contents = WholePlan::new(specified, loaded, index);
         self.events.emit(Event::Planned {
             outputs: loaded.all_destinations.len() as u64,
             contents: Contents::new(contents),
@@ -395,8 +395,6 @@ impl Engine {
                 diagnostic: diagnostic.clone(),
             }));
         }
-        diagnostics
-            .iter()
-            .any(|diagnostic| diagnostic.severity == Severity::Error)
+        diagnostics.iter().any(Diagnostic::is_error)
     }
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
 use crate::course::layout::Selection;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::Diagnostic;
 use crate::error::Result;
 use crate::events::{Event, Status};
 use crate::plan::Action;
@@ -38,7 +38,7 @@ pub(super) struct Run<'a> {
     /// The workers.
     pub pool: Arc<Pool>,
     /// The specification.
-    pub specified: &'a Specified,
+    pub specified: &'a Arc<Specified>,
     /// Additional diagnostics to report.
     pub also: Vec<Diagnostic>,
     /// The options of the build.
@@ -246,12 +246,8 @@ impl Run<'_> {
                 actions,
             });
         }
-        let diagnostics = self.also.iter().chain(&loaded.diagnostics);
-        totals.has_errors = diagnostics
-            .clone()
-            .any(|diagnostics| diagnostics.severity == Severity::Error);
-        let diagnostics: Vec<Diagnostic> = diagnostics.cloned().collect();
-        engine.report(None, &diagnostics);
+        totals.has_errors =
+            engine.report(None, &self.also) | engine.report(None, &loaded.diagnostics);
         let session = Session {
             may_force: number == 0,
             postpones: self.is_only_run && number + 1 < ROUNDS,
@@ -398,8 +394,7 @@ impl Run<'_> {
         if !lists.is_empty() {
             manifest::note_known(course, publisher, &loaded.target_roots);
         }
-        let is_error = |found: &Diagnostic| found.severity == Severity::Error;
-        if !warnings.iter().any(is_error) {
+        if !warnings.iter().any(Diagnostic::is_error) {
             state.cleaned = Some(Arc::clone(&loaded.all_destinations));
         }
         Ok(removed)

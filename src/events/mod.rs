@@ -12,7 +12,7 @@ use crate::digest::Digest;
 pub use contents::{
     Contents, Index, IndexClass, IndexOutput, IndexSection, IndexTarget, PlannedCourse,
 };
-pub(crate) use standing::{RunState, Running, Standing};
+pub(crate) use standing::{RunStanding, Running, Standing};
 
 /// The kind of work of an action, which is also the kind of its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -8,14 +8,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, Reported, Severity};
+use crate::diagnostic::{Diagnostic, Reported};
 
 use super::{ActionKind, Contents, Counts, Event, Status};
 
 /// The state after all events so far.
 #[derive(Default)]
 pub(crate) struct Standing {
-    run: Option<RunState>,
+    run: Option<RunStanding>,
     /// The outcome of the last run that ended, with its duration in milliseconds.
     last_run: Option<(Counts, u64)>,
     running: Vec<Running>,
@@ -45,7 +45,7 @@ pub(crate) struct Running {
 
 /// The state of the current run, or of the last one.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RunState {
+pub(crate) struct RunStanding {
     /// Its number.
     pub run: i64,
     /// Its cause.
@@ -72,7 +72,7 @@ impl Standing {
             } => {
                 self.finished.clear();
                 self.problems.begin();
-                self.run = Some(RunState {
+                self.run = Some(RunStanding {
                     run: *run,
                     trigger: trigger.clone(),
                     actions: *actions,
@@ -130,7 +130,7 @@ impl Standing {
                     Status::Superseded => false,
                     // It was not tried.
                     Status::Failed if cause.is_some() => {
-                        self.problems.retire(Some(action), |old| !is_error(old))
+                        self.problems.retire(Some(action), |old| !old.is_error())
                     }
                     _ => self.problems.retire(Some(action), |_| false),
                 }
@@ -146,7 +146,7 @@ impl Standing {
 
     fn end(&mut self, run: i64, ended: (Counts, u64), interrupted: bool, now_ms: u64) -> bool {
         // A run that was refused before it began has no start.
-        let state = self.run.get_or_insert_with(|| RunState {
+        let state = self.run.get_or_insert_with(|| RunStanding {
             run,
             trigger: String::new(),
             actions: 0,
@@ -169,7 +169,7 @@ impl Standing {
     }
 
     /// Returns the current run, or the last one.
-    pub(crate) fn run(&self) -> Option<&RunState> {
+    pub(crate) fn run(&self) -> Option<&RunStanding> {
         self.run.as_ref()
     }
 
@@ -209,12 +209,9 @@ impl Standing {
 
     /// Returns the valid errors, in the order in which they were first reported.
     pub(crate) fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.diagnostics().filter(|diagnostic| is_error(diagnostic))
+        self.diagnostics()
+            .filter(|diagnostic| diagnostic.is_error())
     }
-}
-
-fn is_error(diagnostic: &Diagnostic) -> bool {
-    diagnostic.severity == Severity::Error
 }
 
 /// An action, or `None` for the course.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::Diagnostic;
 
 /// How many errors, and how many warnings, are shown in full.
 const WHOLE_ERRORS: usize = 20;
@@ -39,7 +39,7 @@ impl Flood {
         if self.is_unlimited {
             return Some(diagnostic.clone());
         }
-        let is_error = diagnostic.severity == Severity::Error;
+        let is_error = diagnostic.is_error();
         let (count, whole) = match is_error {
             true => (&mut self.errors, WHOLE_ERRORS),
             false => (&mut self.warnings, WHOLE_WARNINGS),

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::clock::now_ms;
 use crate::config::Place;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::Diagnostic;
 use crate::events::{Counts, Event, Standing, Status};
 
 use super::flood::Flood;
@@ -152,7 +152,7 @@ impl Watch {
         let mut all = self.errors();
         if self.short.is_some() {
             let others = self.standing.diagnostics();
-            all.extend(others.filter(|other| !is_error(other)).cloned());
+            all.extend(others.filter(|other| !other.is_error()).cloned());
         }
         all
     }
@@ -170,12 +170,12 @@ impl Watch {
         // Diagnostics of a run are printed together at its end. Others are printed at once, since no run would print
         // them.
         let comes_later = self.standing.is_in_run() && matches!(self.screen, Screen::Lines(_));
-        let is_printed = match is_error(diagnostic) {
+        let is_printed = match diagnostic.is_error() {
             true => self.known.contains(diagnostic) || !self.printed.insert(diagnostic.clone()),
             false if comes_later && self.short.is_some() => true,
             false => !self.warned.insert(diagnostic.clone()),
         };
-        if is_printed || comes_later && is_error(diagnostic) {
+        if is_printed || comes_later && diagnostic.is_error() {
             return;
         }
         let mut flood = std::mem::take(&mut self.flood);
@@ -335,13 +335,9 @@ impl Drop for Watch {
     }
 }
 
-fn is_error(diagnostic: &Diagnostic) -> bool {
-    diagnostic.severity == Severity::Error
-}
-
 /// Returns the files of errors; of those without a file, the empty name.
 fn files_of(diagnostics: &[Diagnostic]) -> BTreeSet<&str> {
-    let errors = diagnostics.iter().filter(|found| is_error(found));
+    let errors = diagnostics.iter().filter(|found| found.is_error());
     errors
         .map(|error| error.file.as_deref().unwrap_or_default())
         .collect()

@@ -88,15 +88,12 @@ impl Registry {
     /// Stops watching a directory of sources. If outputs are watched in it as well, it counts as touched, because the
     /// path may be another directory now.
     pub(super) fn unwatch_sources(&self, dir: &Path) {
-        let is_output = {
-            let mut watched = lock(&self.watched);
-            let watchers = watched.dirs.remove(dir).unwrap_or_default();
-            if watchers.outputs {
-                watched.touch(dir.to_path_buf());
-            }
-            watchers.outputs
-        };
-        tracing::trace!(?dir, is_output, "not watched any more");
+        let mut watched = lock(&self.watched);
+        if watched.dirs.remove(dir).unwrap_or_default().outputs {
+            watched.touch(dir.to_path_buf());
+        }
+        // Unlocked first, since the thread of notify may wait for it.
+        drop(watched);
         // Errors are ignored: a directory that no longer exists is not watched any more.
         let _ = lock(&self.watcher).unwatch(dir);
     }
@@ -154,6 +151,12 @@ impl Registry {
         let _ = lock(&self.watcher).unwatch(dir);
     }
 
+    /// Stops watching outputs, and drops what was recorded about them.
+    fn forget_outputs(&self) {
+        self.cover(&HashSet::new());
+        self.take();
+    }
+
     fn take(&self) -> Touched {
         let mut watched = lock(&self.watched);
         let touched = std::mem::take(&mut watched.touched);
@@ -192,8 +195,7 @@ impl OutputWatch {
         let is_used = |used: &Arc<Registry>| Arc::ptr_eq(used, &current);
         if !self.used.as_ref().is_some_and(is_used) {
             // What an earlier watch of outputs covered is new to this one.
-            current.cover(&HashSet::new());
-            current.take();
+            current.forget_outputs();
         }
         self.used.insert(current).cover(wanted)
     }
@@ -221,8 +223,7 @@ impl OutputWatch {
     /// Stops watching all directories.
     pub(crate) fn forget_all(&mut self) {
         if let Some(registry) = self.used.take() {
-            registry.cover(&HashSet::new());
-            registry.take();
+            registry.forget_outputs();
         }
     }
 

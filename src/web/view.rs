@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::course::words::Localized;
 use crate::course::{Kind, Lang};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::Diagnostic;
 use crate::events::{
-    ActionKind, Counts, IndexClass, IndexOutput, IndexSection, IndexTarget, RunState, Status,
+    ActionKind, Counts, IndexClass, IndexOutput, IndexSection, IndexTarget, RunStanding, Status,
 };
 
 use super::catalog::Catalog;
@@ -326,10 +326,10 @@ impl Model {
                 is_about.then_some((problem, is_of_lang))
             });
         let mut found: Vec<(&Diagnostic, bool)> = of_source.collect();
-        found.sort_by_key(|(problem, is_of_lang)| (!is_error(problem), !is_of_lang));
+        found.sort_by_key(|(problem, is_of_lang)| (!problem.is_error(), !is_of_lang));
         let mut found: Vec<Diagnostic> =
             found.into_iter().map(|(found, _)| found.clone()).collect();
-        if status == Some(Status::Failed) && !found.iter().any(is_error) {
+        if status == Some(Status::Failed) && !found.iter().any(Diagnostic::is_error) {
             let of_nobody = self.standing.errors().filter(|problem| {
                 let file = problem.file.as_deref().unwrap_or_default();
                 self.actions_of(file).next().is_none()
@@ -363,10 +363,6 @@ impl Model {
     }
 }
 
-fn is_error(diagnostic: &Diagnostic) -> bool {
-    diagnostic.severity == Severity::Error
-}
-
 /// Returns the language in the identity of an action. It is the last word, or the one before in the case of pages.
 fn lang_of(action: &str) -> Option<Lang> {
     let mut words = action.rsplit(' ').take(2);
@@ -380,7 +376,7 @@ fn time(made: Made) -> Option<u64> {
     }
 }
 
-fn run_view(run: &RunState) -> Run {
+fn run_view(run: &RunStanding) -> Run {
     Run {
         run: run.run,
         trigger: run.trigger.clone(),

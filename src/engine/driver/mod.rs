@@ -413,7 +413,7 @@ impl<'e> Driver<'e> {
     /// Returns a run with these options.
     fn run<'r>(
         &self,
-        specified: &'r Specified,
+        specified: &'r Arc<Specified>,
         options: &'r BuildOptions,
         interrupt: CancellationToken,
     ) -> Run<'r>

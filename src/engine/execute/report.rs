@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::{Span, debug_span};
 
 use crate::clock::now_ns;
-use crate::diagnostic::{Diagnostic, Reported, Severity};
+use crate::diagnostic::{Diagnostic, Reported};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{Event, Status};
@@ -210,7 +210,7 @@ impl Execution<'_, '_> {
     /// Reports diagnostics of an action to the author.
     pub(super) fn report(&self, index: ActionIndex, diagnostics: &[Diagnostic]) {
         for diagnostic in diagnostics {
-            if diagnostic.severity == Severity::Error {
+            if diagnostic.is_error() {
                 self.has_errors.set(true);
             }
             let action = &self.round.plan.actions[index];
