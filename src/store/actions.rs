@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
@@ -45,6 +46,21 @@ pub struct CachedResult {
     pub diagnostics: Vec<Diagnostic>,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
+    /// Where it was made; `None` if here.
+    pub origin: Option<Origin>,
+}
+
+/// The machine and the run that made a result which came from elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The label of the machine.
+    pub machine: String,
+    /// When it was made, in milliseconds since 1970; 0 if unknown.
+    #[serde(default)]
+    pub made_ms: i64,
+    /// The run that made it, such as the address of a pipeline's job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
 }
 
 /// The inputs of the latest run of an action.
@@ -69,18 +85,20 @@ impl Store {
         let key = key.to_string();
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, status, outputs, diagnostics, duration_ms FROM actions WHERE key = ?1 ORDER BY id DESC",
+                "SELECT id, status, outputs, diagnostics, duration_ms, origin FROM actions WHERE key = ?1 ORDER BY id DESC",
             )?;
             let mut rows = statement.query([key])?;
             let mut results = Vec::new();
             while let Some(row) = rows.next()? {
                 let status: String = row.get(1)?;
+                let origin: Option<String> = row.get(5)?;
                 results.push(CachedResult {
                     discovered: discovered(connection, row.get(0)?)?,
                     status: if status == "ok" { ResultStatus::Ok } else { ResultStatus::Failed },
                     outputs: from_json(row.get_ref(2)?.as_str().unwrap_or_default())?,
                     diagnostics: from_json(row.get_ref(3)?.as_str().unwrap_or_default())?,
                     duration_ms: row.get::<_, i64>(4)? as u64,
+                    origin: origin.map(|text| from_json(&text)).transpose()?,
                 });
             }
             Ok(results)
@@ -232,8 +250,8 @@ pub(super) fn record(
     }
     connection
         .prepare_cached(
-            "INSERT INTO actions (key, action, kind, status, outputs, diagnostics, duration_ms, used_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO actions (key, action, kind, status, outputs, diagnostics, duration_ms, used_ms, origin)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             key,
@@ -243,7 +261,8 @@ pub(super) fn record(
             to_json(&result.outputs)?,
             to_json(&result.diagnostics)?,
             result.duration_ms as i64,
-            now_ms()
+            now_ms(),
+            result.origin.as_ref().map(to_json).transpose()?
         ])?;
     let id = connection.last_insert_rowid();
     let mut insert = connection

@@ -15,7 +15,7 @@ use crate::private;
 use super::{Result, StoreError};
 
 /// The version of the tables below.
-const VERSION: i64 = 10;
+const VERSION: i64 = 11;
 
 /// Added by version 2.
 const CHECKSUMS: &str = "
@@ -84,6 +84,14 @@ const NO_ORDER: &str = "
 DROP INDEX jobs_waiting;
 ALTER TABLE jobs DROP COLUMN priority;
 ALTER TABLE jobs DROP COLUMN expected_ms;
+";
+
+/// Added by version 11: where a result was made, if elsewhere, how a run used the caches, and what the renderers of this
+/// store's results were, for machines without renderers.
+const ORIGINS: &str = "
+ALTER TABLE actions ADD COLUMN origin TEXT;
+ALTER TABLE runs ADD COLUMN cache TEXT;
+CREATE TABLE identities (renderer TEXT PRIMARY KEY, fingerprint TEXT NOT NULL) WITHOUT ROWID;
 ";
 
 const TABLES: &str = "
@@ -292,6 +300,7 @@ fn connect(path: &Path) -> Result<(Connection, Connection)> {
         "runs",
         "checksums",
         "collections",
+        "identities",
     ] {
         reader.query_row(
             &format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)"),
@@ -345,6 +354,9 @@ fn migrate(connection: &Connection) -> Result<()> {
     }
     if version < 10 {
         connection.execute_batch(NO_ORDER)?;
+    }
+    if version < 11 {
+        connection.execute_batch(ORIGINS)?;
         connection.pragma_update(None, "user_version", VERSION)?;
     }
     connection.execute_batch("COMMIT")?;

@@ -148,6 +148,7 @@ impl Execution<'_, '_> {
                     outputs: vec![(name.to_string(), digest, 0)],
                     diagnostics: Vec::new(),
                     duration_ms: millis(took),
+                    origin: None,
                 };
                 let store = self.round.session.store;
                 store.record_result_later(&action.id, action.kind, &made.decided.key, &result);

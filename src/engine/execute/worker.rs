@@ -268,6 +268,7 @@ impl Execution<'_, '_> {
             outputs,
             diagnostics: request::to_remembered(&running.recipe, outcome.diagnostics.clone()),
             duration_ms: millis(running.started.elapsed()),
+            origin: None,
         };
         let key = running.queued.decided.key;
         let recorded = (action.id.to_string(), action.kind, key, result);

@@ -37,6 +37,7 @@ fn result(discovered: &[(&str, Option<&str>)]) -> CachedResult {
         outputs: vec![("image.png".to_owned(), Digest::of("png"), 3)],
         diagnostics: vec![Diagnostic::warning("careful").at("a.pu", Some(3))],
         duration_ms: 12,
+        origin: None,
     }
 }
 
@@ -526,4 +527,43 @@ fn writes_of_a_transaction_that_was_rolled_back_are_reported_with_the_cause() {
     let failed = failed.join().unwrap().unwrap_err();
     assert!(matches!(failed, StoreError::Sqlite(_)), "{failed:?}");
     assert!(store.flush().is_ok());
+}
+
+#[test]
+fn a_result_keeps_its_origin() {
+    let (_dir, store) = store();
+    let key = Digest::of("key");
+    let made_elsewhere = CachedResult {
+        origin: Some(Origin {
+            machine: "ci".to_owned(),
+            made_ms: 7,
+            run: Some("https://example.org/1".to_owned()),
+        }),
+        ..result(&[])
+    };
+    let record = |result| store.record_result("a", ActionKind::Html, &key, result);
+    record(&made_elsewhere).unwrap();
+    assert_eq!(
+        store.cached(&key).unwrap(),
+        std::slice::from_ref(&made_elsewhere)
+    );
+}
+
+#[test]
+fn identities_of_renderers_are_replaced_one_by_one() {
+    let (_dir, store) = store();
+    let of = |pairs: &[(&str, &str)]| -> Identities {
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        pairs.collect()
+    };
+    store
+        .set_identities(of(&[("html", "1"), ("plantuml", "1")]))
+        .unwrap();
+    store.set_identities(of(&[("plantuml", "2")])).unwrap();
+    assert_eq!(
+        store.identities().unwrap(),
+        of(&[("html", "1"), ("plantuml", "2")])
+    );
 }

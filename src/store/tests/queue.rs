@@ -376,6 +376,9 @@ fn the_jobs_of_an_older_database_are_kept() {
          ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
          ALTER TABLE jobs ADD COLUMN expected_ms INTEGER NOT NULL DEFAULT 0;
          CREATE INDEX jobs_waiting ON jobs (priority DESC, expected_ms DESC, id) WHERE state = 'queued';
+         ALTER TABLE actions DROP COLUMN origin;
+         ALTER TABLE runs DROP COLUMN cache;
+         DROP TABLE identities;
          PRAGMA user_version = 4;",
     )
     .unwrap();
