@@ -14,8 +14,9 @@ use crate::engine::course::Course;
 use crate::error::{Error, Result};
 use crate::events::{Event, Events};
 use crate::owner::Owner;
-use crate::store::Store;
-use crate::tools;
+use crate::store::{Store, recorded_identities};
+use crate::tools::lock::Lock;
+use crate::tools::{self, expected};
 use crate::worker::Renderers;
 use crate::worker::pool::PoolConfig;
 
@@ -180,14 +181,19 @@ pub(super) fn open_store(course: &Course, events: &Events) -> Result<Store> {
     Ok(store)
 }
 
-/// Returns the tools found, and the variables of the `.env` files for kernels.
+/// Returns the tools found, what those are expected to be that are missing, and the variables of the `.env` files for
+/// kernels.
 pub(super) fn renderers(course: &Course, context: &tools::Context) -> Result<Renderers> {
     let locate = || tools::locate::locate(context);
     let (mut renderers, _) = tracing::debug_span!("find renderers").in_scope(locate);
+    let lock = Lock::read(&course.place)?;
+    let locked = lock.map(|lock| lock.identities()).unwrap_or_default();
+    let recorded = || recorded_identities(&course.place.state_dir());
+    expected::expect(context, &mut renderers, locked, recorded);
     let env_file = EnvFile::load(&course.place, &course.settings.notebook, |name| {
         std::env::var_os(name)
     })?;
-    renderers.kernels.add_variables(&env_file.variables);
+    renderers.add_variables(&env_file.variables);
     Ok(renderers)
 }
 
@@ -201,6 +207,17 @@ pub(super) fn engine(
     cancel: CancellationToken,
 ) -> Result<Engine> {
     let store = open_store(&course, &events)?;
+    let identities = expected::to_record(&renderers);
+    let known = store.identities()?;
+    let is_known = |(name, value): (&String, &String)| known.get(name) == Some(value);
+    if !identities.iter().all(is_known) {
+        store.set_identities(identities)?;
+    }
+    if let Some(lock) = Lock::read(&course.place)?
+        && let Some(note) = lock.note(&course.place, &renderers)
+    {
+        events.emit(Event::Diagnostic(note.into()));
+    }
     let config = pool_config(&course, context, workers);
     Ok(Engine::new(
         course,

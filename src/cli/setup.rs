@@ -7,10 +7,11 @@ use clap::Args;
 use crate::engine::course::{Course, Specified};
 use crate::error::Result;
 use crate::tools::locate::Found;
+use crate::tools::lock::Lock;
 use crate::tools::{self, Context, Needs, SetupOptions};
 use crate::ui;
 
-use super::session::CourseArgs;
+use super::session::{self, CourseArgs};
 
 #[derive(Debug, Args)]
 pub(super) struct SetupArgs {
@@ -20,22 +21,30 @@ pub(super) struct SetupArgs {
     /// Let the system's package manager install what nothing else can (needs root)
     #[arg(long)]
     system: bool,
+    /// Write the renderers of the course to `clm.lock` beside the specification, for machines without them
+    #[arg(long)]
+    lock: bool,
 }
 
 /// Runs the command and returns the exit code.
 pub(super) fn run(args: &SetupArgs) -> Result<u8> {
-    let (context, needs) = match &args.spec {
-        None => (Context::of_process(None), Needs::everything()),
-        Some(_) => {
-            let course = CourseArgs {
-                spec: args.spec.clone(),
+    let course = match &args.spec {
+        None if !args.lock => None,
+        spec => {
+            let args = CourseArgs {
+                spec: spec.clone(),
                 ..CourseArgs::default()
-            }
-            .course()?;
+            };
+            Some(args.course()?)
+        }
+    };
+    let (context, needs) = match &course {
+        None => (Context::of_process(None), Needs::everything()),
+        Some(course) => {
             let specified = course.specification()?;
             let kernel_python = specified.spec.kernel_python.clone();
-            let context = super::session::tools_context(&course, kernel_python.as_deref());
-            (context, Needs::of(&course, &specified))
+            let context = session::tools_context(course, kernel_python.as_deref());
+            (context, Needs::of(course, &specified))
         }
     };
     let options = SetupOptions {
@@ -51,6 +60,14 @@ pub(super) fn run(args: &SetupArgs) -> Result<u8> {
         "The renderers are in `{}`",
         context.tools_dir.display()
     ));
+    if let Some(course) = course.filter(|_| args.lock) {
+        let (renderers, _) = tools::locate::locate(&context);
+        let (name, is_changed) = Lock::of(&context, &renderers, &needs).write(&course.place)?;
+        ui::print(&match is_changed {
+            true => format!("`{name}` is written: check it in"),
+            false => format!("`{name}` is as it was"),
+        });
+    }
     Ok(0)
 }
 

@@ -264,19 +264,18 @@ impl<'a> Decider<'a> {
         discovered.find_map(|(path, _)| self.snapshot.failure(&RelPath::new(path).ok()?))
     }
 
+    /// Returns what changed of the files that a result was found to depend on; `None` if nothing did.
     fn changed_discovery(&self, discovered: &[(String, Option<Digest>)]) -> Option<String> {
-        discovered
-            .iter()
-            .find(|(path, digest)| {
-                RelPath::new(path).map_or(None, |path| self.snapshot.digest(&path)) != *digest
-            })
-            .map(|(path, before)| {
-                let Ok(path) = RelPath::new(path) else {
-                    return format!("`{path}`, which it reads, changed");
-                };
-                let is_there = self.snapshot.digest(&path).is_some();
-                Places::change(&path, before.is_some(), is_there)
-            })
+        discovered.iter().find_map(|(path, before)| {
+            let Ok(name) = RelPath::new(path) else {
+                return Some(format!("`{path}`, which it reads, changed"));
+            };
+            if self.snapshot.places().is_absent(&name) {
+                return None;
+            }
+            let now = self.snapshot.digest(&name);
+            (now != *before).then(|| Places::change(&name, before.is_some(), now.is_some()))
+        })
     }
 
     fn reasons(
