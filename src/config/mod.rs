@@ -4,6 +4,7 @@
 
 mod bounds;
 mod cache;
+mod ci;
 #[doc(hidden)]
 pub mod env_file;
 mod foreign;
@@ -23,6 +24,7 @@ use crate::files;
 
 pub(crate) use bounds::Bounds;
 pub(crate) use cache::{CacheSettings, MAX_AGE, MAX_SIZE, parse_age, parse_size};
+pub(crate) use ci::{Ci, System};
 pub(crate) use env_file::EnvFile;
 pub use place::Place;
 pub(crate) use place::user_cache;
