@@ -126,6 +126,9 @@ fn run_for(
     if let Some(workers) = &args.make.workers {
         course.settings.workers.override_with(workers);
     }
+    if args.make.cache_mode.is_some() {
+        course.settings.cache.mode = args.make.cache_mode;
+    }
     let specified = Arc::new(course.specification()?);
     let context = session::tools_context(&course, specified.spec.kernel_python.as_deref());
     if args.setup {
@@ -314,6 +317,7 @@ impl BuildArgs {
         // A daemon uses its own workers, installs nothing, and does not report timings.
         let is_alone =
             self.no_daemon || self.check || self.dry_run || self.setup || self.profile.is_wanted();
+        let is_alone = is_alone || self.make.cache_mode.is_some();
         if is_alone || self.make.jobs.is_some() || self.make.workers.is_some() {
             return None;
         }

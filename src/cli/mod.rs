@@ -14,6 +14,7 @@ mod profile;
 mod saved;
 mod session;
 mod setup;
+mod shared;
 mod status;
 mod watch;
 

@@ -20,6 +20,8 @@ use crate::tools::{self, expected};
 use crate::worker::Renderers;
 use crate::worker::pool::PoolConfig;
 
+use super::shared;
+
 /// Where the course is and where outputs go: the same for every command.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct CourseArgs {
@@ -219,14 +221,12 @@ pub(super) fn engine(
         events.emit(Event::Diagnostic(note.into()));
     }
     let config = pool_config(&course, context, workers);
-    Ok(Engine::new(
-        course,
-        store,
-        Arc::new(renderers),
-        config,
-        events,
-        cancel,
-    ))
+    let remote = shared::remote(&course.settings.cache)?;
+    let engine = Engine::new(course, store, Arc::new(renderers), config, events, cancel);
+    Ok(match remote {
+        Some(remote) => engine.with_remote(remote),
+        None => engine,
+    })
 }
 
 /// Returns the settings of the workers for a course.

@@ -295,7 +295,10 @@ fn serve(
 /// Returns a function that creates an engine with the current settings of the course.
 fn make_engine(args: WatchArgs) -> MakeEngine {
     Box::new(move |events, cancel| {
-        let course = args.course.course()?;
+        let mut course = args.course.course()?;
+        if args.make.cache_mode.is_some() {
+            course.settings.cache.mode = args.make.cache_mode;
+        }
         // A course whose specification is invalid is watched as well; its kernel is located when the specification is
         // corrected.
         let kernel = course

@@ -21,6 +21,7 @@ mod run;
 mod scan;
 mod schedule;
 mod selection;
+pub(crate) mod shared;
 mod snapshot;
 pub(crate) mod sources;
 mod staging;
@@ -45,6 +46,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Contents, Counts, Event, Events};
 use crate::parallel;
+use crate::remote::Remote;
 use crate::store::{Doing, Store, WorkerNote, database_inode};
 use crate::watch::Inputs;
 use crate::worker::Renderers;
@@ -63,6 +65,7 @@ use partial_map::PartialMap;
 pub(crate) use publish::OwnFiles;
 use publish::Publisher;
 use restless::Restless;
+use shared::Shared;
 use sources::Sources;
 use staging::Staging;
 use state::EngineState;
@@ -122,6 +125,8 @@ pub(crate) struct Engine {
     records: Option<u64>,
     /// Whether the directory of results was seen beside the database.
     had_results: AtomicBool,
+    /// The cache that machines share.
+    shared: Option<Shared>,
 }
 
 /// Receives what the plan was made of, when that may have changed: changes of other files do not matter.
@@ -158,7 +163,15 @@ impl Engine {
             cancel,
             on_inputs: None,
             own_files: OwnFiles::default(),
+            shared: None,
         }
+    }
+
+    /// Sets the cache that machines share.
+    #[must_use]
+    pub(crate) fn with_remote(mut self, remote: Remote) -> Self {
+        self.shared = Some(Shared::new(remote, self.store.clone()));
+        self
     }
 
     /// Sets what receives the inputs of every planning. Then every planning of the whole course is reported as well.

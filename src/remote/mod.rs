@@ -19,7 +19,7 @@ use crate::digest::Digest;
 pub(crate) use address::{Address, Credentials};
 pub(crate) use breaker::Trouble;
 pub(crate) use entry::{Entry, SharedFile, next_key};
-pub(crate) use uploads::{Upload, UploadCounts, Uploads};
+pub(crate) use uploads::{Upload, Uploads};
 
 use breaker::Breaker;
 use entry::{Name, Sha};

@@ -34,7 +34,8 @@ pub(crate) struct UploadCounts {
 /// Returns the bytes of a file of the local store.
 type Read = Box<dyn Fn(&Digest) -> Option<Vec<u8>> + Send + Sync>;
 
-/// Sends results to a shared cache.
+/// Sends results to a shared cache. Clones share one queue.
+#[derive(Clone)]
 pub(crate) struct Uploads(Arc<Shared>);
 
 struct Shared {
