@@ -26,7 +26,6 @@ use super::options::{MakeArgs, source_paths};
 use super::profile::ProfileArgs;
 use super::saved::{self, Saved};
 use super::session::{self, CourseArgs};
-use super::setup;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct BuildArgs {
@@ -131,9 +130,6 @@ fn run_for(
     }
     let specified = Arc::new(course.specification()?);
     let context = session::tools_context(&course, specified.spec.kernel_python.as_deref());
-    if args.setup {
-        setup::install_for(&course, &specified, &context)?;
-    }
     let options = args.options(&course, saved.as_ref())?;
     let format = args.message_format.unwrap_or_else(MessageFormat::detect);
     let (events, receiver) = Events::channel();
@@ -392,6 +388,7 @@ impl BuildArgs {
             renderers,
             context,
             &workers,
+            self.setup,
             events.clone(),
             cancel.clone(),
         )?;

@@ -47,7 +47,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<u8> {
     let workers = course.settings.workers.clone();
     let renderers = session::renderers(&course, &context)?;
     let cancel = CancellationToken::new();
-    let engine = session::engine(course, renderers, &context, &workers, events, cancel)?;
+    let engine = session::engine(course, renderers, &context, &workers, false, events, cancel)?;
     let real = path
         .parent()
         .and_then(|parent| parent.canonicalize().ok())

@@ -20,7 +20,7 @@ use crate::tools::{self, expected};
 use crate::worker::Renderers;
 use crate::worker::pool::PoolConfig;
 
-use super::shared;
+use super::{setup, shared};
 
 /// Where the course is and where outputs go: the same for every command.
 #[derive(Debug, Clone, Default, Args)]
@@ -199,22 +199,19 @@ pub(super) fn renderers(course: &Course, context: &tools::Context) -> Result<Ren
     Ok(renderers)
 }
 
-/// Creates an engine for a course with these tools.
+/// Creates an engine for a course with these tools. If it `installs`, renderers that stale actions need and that are
+/// missing are installed.
 pub(super) fn engine(
     course: Course,
     renderers: Renderers,
     context: &tools::Context,
     workers: &WorkerSettings,
+    installs: bool,
     events: Events,
     cancel: CancellationToken,
 ) -> Result<Engine> {
     let store = open_store(&course, &events)?;
-    let identities = expected::to_record(&renderers);
-    let known = store.identities()?;
-    let is_known = |(name, value): (&String, &String)| known.get(name) == Some(value);
-    if !identities.iter().all(is_known) {
-        store.set_identities(identities)?;
-    }
+    record(&renderers, &store)?;
     if let Some(lock) = Lock::read(&course.place)?
         && let Some(note) = lock.note(&course.place, &renderers)
     {
@@ -222,11 +219,26 @@ pub(super) fn engine(
     }
     let config = pool_config(&course, context, workers);
     let remote = shared::remote(&course.settings.cache)?;
-    let engine = Engine::new(course, store, Arc::new(renderers), config, events, cancel);
-    Ok(match remote {
-        Some(remote) => engine.with_remote(remote),
-        None => engine,
-    })
+    let installer = installs.then(|| setup::installer(&course, context, &store));
+    let mut engine = Engine::new(course, store, Arc::new(renderers), config, events, cancel);
+    if let Some(remote) = remote {
+        engine = engine.with_remote(remote);
+    }
+    if let Some(installer) = installer {
+        engine = engine.with_installer(installer);
+    }
+    Ok(engine)
+}
+
+/// Records what the renderers are, for a machine that gets these records and has no renderers.
+pub(super) fn record(renderers: &Renderers, store: &Store) -> Result<()> {
+    let identities = expected::to_record(renderers);
+    let known = store.identities()?;
+    let is_known = |(name, value): (&String, &String)| known.get(name) == Some(value);
+    if !identities.iter().all(is_known) {
+        store.set_identities(identities)?;
+    }
+    Ok(())
 }
 
 /// Returns the settings of the workers for a course.

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::engine::course::{Course, Specified};
+use crate::engine::Installer;
+use crate::engine::course::Course;
 use crate::error::Result;
+use crate::store::Store;
 use crate::tools::locate::Found;
 use crate::tools::lock::Lock;
 use crate::tools::{self, Context, Needs, SetupOptions};
@@ -71,20 +73,22 @@ pub(super) fn run(args: &SetupArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// Installs only what a course needs; prints something only if something is installed.
-pub(super) fn install_for(course: &Course, specified: &Specified, context: &Context) -> Result<()> {
-    let needs = Needs::of(course, specified);
-    let mut is_said = false;
-    let found = tools::setup(context, &needs, &SetupOptions::default(), &mut |event| {
-        is_said = true;
-        ui::print(&event.to_string());
-    })?;
-    if is_said {
+/// Returns what installs renderers for a build of this course.
+pub(super) fn installer(course: &Course, context: &Context, store: &Store) -> Installer {
+    let (course, context, store) = (course.clone(), context.clone(), store.clone());
+    Box::new(move |names| {
+        let needs = Needs::of_renderers(names);
+        let options = SetupOptions::default();
+        let found = tools::setup(&context, &needs, &options, &mut |event| {
+            ui::print(&event.to_string());
+        })?;
         for entry in &found {
             ui::print(line(entry).trim_end());
         }
-    }
-    Ok(())
+        let renderers = session::renderers(&course, &context)?;
+        session::record(&renderers, &store)?;
+        Ok(renderers)
+    })
 }
 
 /// Returns a line that names a tool and its use.

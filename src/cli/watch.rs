@@ -85,11 +85,6 @@ pub(super) fn run(args: &WatchArgs, profile: Option<Profile>) -> Result<u8> {
 fn run_here(args: &WatchArgs, profile: Option<Profile>) -> Result<u8> {
     let course = args.course.course()?;
     let lock = DaemonLock::take(&course.place.state_dir())?;
-    if args.setup {
-        let specified = course.specification()?;
-        let context = session::tools_context(&course, specified.spec.kernel_python.as_deref());
-        super::setup::install_for(&course, &specified, &context)?;
-    }
     let runtime = session::runtime()?;
     let result = runtime.block_on(watch(args, &course.place, lock, profile));
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -308,6 +303,8 @@ fn make_engine(args: WatchArgs) -> MakeEngine {
         let context = session::tools_context(&course, kernel.as_deref());
         let workers = args.make.worker_settings(&course);
         let renderers = session::renderers(&course, &context)?;
-        session::engine(course, renderers, &context, &workers, events, cancel)
+        session::engine(
+            course, renderers, &context, &workers, args.setup, events, cancel,
+        )
     })
 }

@@ -52,6 +52,7 @@ use crate::watch::Inputs;
 use crate::worker::Renderers;
 use crate::worker::observed::Places;
 use crate::worker::pool::{Pool, PoolConfig, WorkerState};
+use crate::worker::renderers::CurrentRenderers;
 
 pub(crate) use check::Checked;
 use checkpoint::{Changed, Checkpoint, KnownNames, Parts, Resumed};
@@ -115,7 +116,9 @@ pub(crate) struct Built {
 pub(crate) struct Engine {
     course: Course,
     store: Store,
-    renderers: Arc<Renderers>,
+    renderers: CurrentRenderers,
+    /// Installs missing renderers, if that is wanted.
+    installer: Option<Installer>,
     pool: PoolConfig,
     events: Events,
     cancel: CancellationToken,
@@ -128,6 +131,9 @@ pub(crate) struct Engine {
     /// The cache that machines share.
     shared: Option<Shared>,
 }
+
+/// Installs renderers, given by their names (see [`Renderers::installed`]). Returns all renderers afterwards.
+pub(crate) type Installer = Box<dyn Fn(&BTreeSet<String>) -> Result<Renderers> + Send + Sync>;
 
 /// Receives what the plan was made of, when that may have changed: changes of other files do not matter.
 pub(crate) type OnInputs = Arc<dyn Fn(Inputs) + Send + Sync>;
@@ -157,7 +163,8 @@ impl Engine {
             had_results: AtomicBool::new(false),
             course,
             store,
-            renderers,
+            renderers: renderers.into(),
+            installer: None,
             pool,
             events,
             cancel,
@@ -188,6 +195,13 @@ impl Engine {
         self
     }
 
+    /// Sets what installs the renderers that stale actions need and that are missing.
+    #[must_use]
+    pub(crate) fn with_installer(mut self, installer: Installer) -> Self {
+        self.installer = Some(installer);
+        self
+    }
+
     /// Returns the course.
     pub(crate) fn course(&self) -> &Course {
         &self.course
@@ -195,7 +209,7 @@ impl Engine {
 
     /// Returns the digest of what builds of this engine mean: see [`Course::identity_with`].
     pub(crate) fn identity(&self) -> Digest {
-        self.course.identity_with(&self.renderers)
+        self.course.identity_with(&self.renderers.get())
     }
 
     /// Reports that the whole course was planned, if this is a watch.
@@ -263,7 +277,7 @@ impl Engine {
                 names: &state.names,
             };
             let state = || checkpoint::to_bytes(&state.sources, &state.up_to_date);
-            Checkpoint::new(&self.course, specified, &self.renderers).write(&parts, state)
+            Checkpoint::new(&self.course, specified, &self.renderers.get()).write(&parts, state)
         });
         if written.is_some() {
             checkpoint::forget(&self.course);
@@ -277,7 +291,7 @@ impl Engine {
         }
         let store = self.store.clone();
         Pool::new(
-            Arc::clone(&self.renderers),
+            self.renderers.clone(),
             self.pool.clone(),
             Arc::new(move |event| {
                 // The worker that runs kernels is a part of this process.
@@ -372,7 +386,7 @@ impl Engine {
     }
 
     fn places(&self) -> Places {
-        Places::new(&self.course.place.root, &self.renderers.kernels)
+        Places::new(&self.course.place.root, &self.renderers.get().kernels)
     }
 
     /// Loads and plans the course as it is on disk now, as far as it may have changed since it was last loaded.
@@ -387,7 +401,7 @@ impl Engine {
             &mut state.sources,
             &state.publisher.written_back(),
             selection,
-            &self.renderers,
+            &self.renderers.get(),
         )
     }
 

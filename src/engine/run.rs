@@ -1,7 +1,7 @@
 //! One run: rounds of planning and building until everything that is selected is up to date.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -71,6 +71,8 @@ struct Totals {
     missing_tools: RefCell<MissingTools>,
     /// What the cache of the course was used for.
     cache: CacheUse,
+    /// Whether missing renderers were installed; once in a run, so that it ends.
+    has_installed: bool,
     removed: u64,
     untouched: u64,
     has_errors: bool,
@@ -137,6 +139,7 @@ impl Run<'_> {
             statuses: HashMap::new(),
             missing_tools: RefCell::default(),
             cache: CacheUse::default(),
+            has_installed: false,
             removed: earlier.removed,
             untouched: 0,
             has_errors: false,
@@ -287,6 +290,11 @@ impl Run<'_> {
         let session = Session {
             may_force: number == 0,
             postpones: self.is_only_run && number + 1 < ROUNDS,
+            to_install: engine
+                .installer
+                .as_ref()
+                .filter(|_| !totals.has_installed)
+                .map(|_| engine.renderers.get()),
             ..self.session(&state.staging)
         };
         let ended = Round {
@@ -319,6 +327,11 @@ impl Run<'_> {
             totals.remaining = Remaining::Interrupted;
             return Ok(false);
         }
+        if !ended.to_install.is_empty() {
+            self.install(&ended.to_install, state).await?;
+            totals.has_installed = true;
+            return Ok(true);
+        }
         if number + 1 < ROUNDS && (again || self.tries_again(state, totals)) {
             return Ok(true);
         }
@@ -333,6 +346,21 @@ impl Run<'_> {
             state.idle = Idle::of(&loaded, &state.up_to_date);
         }
         Ok(again)
+    }
+
+    /// Installs renderers that stale actions need, and uses them from now on.
+    async fn install(&self, names: &BTreeSet<String>, state: &mut EngineState) -> Result<()> {
+        let engine = self.engine;
+        let Some(installer) = &engine.installer else {
+            return Ok(());
+        };
+        engine
+            .renderers
+            .replace(tokio::task::block_in_place(|| installer(names))?);
+        state.sources.snapshot.set_places(engine.places());
+        // Those that are idle know only the renderers from before.
+        self.pool.end_idle().await;
+        Ok(())
     }
 
     /// Lets the actions be compared that this round must not take for up to date.
@@ -371,6 +399,7 @@ impl Run<'_> {
         Session {
             store: &engine.store,
             pool: Arc::clone(&self.pool),
+            to_install: None,
             shared: engine.shared.as_ref(),
             kernels_ahead: Arc::clone(&engine.pool.kernels_ahead),
             events: engine.events.clone(),

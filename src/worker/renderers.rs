@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::digest::Digest;
 
@@ -44,7 +45,39 @@ pub(crate) fn kernel_of(renderer: &str) -> Option<&str> {
     renderer.strip_prefix(KERNEL)
 }
 
+/// The renderers that an engine and its workers use now. Clones share them, and see when they are replaced.
+#[derive(Clone, Debug, Default)]
+pub struct CurrentRenderers(Arc<RwLock<Arc<Renderers>>>);
+
+impl CurrentRenderers {
+    /// Returns them.
+    pub(crate) fn get(&self) -> Arc<Renderers> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces them, since some were installed.
+    pub(crate) fn replace(&self, renderers: Renderers) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(renderers);
+    }
+}
+
+impl From<Arc<Renderers>> for CurrentRenderers {
+    fn from(renderers: Arc<Renderers>) -> Self {
+        Self(Arc::new(RwLock::new(renderers)))
+    }
+}
+
 impl Renderers {
+    /// Returns whether the renderer of this name is installed, see [`Renderers::installed`].
+    pub(crate) fn has(&self, name: &str) -> bool {
+        match name {
+            HTML => self.html.is_some(),
+            PLANTUML => self.plantuml.is_some(),
+            DRAWIO => self.drawio.is_some(),
+            name => kernel_of(name).is_some_and(|name| self.kernels.specs.contains_key(name)),
+        }
+    }
+
     /// Returns the fingerprints of the renderers that are installed: [`HTML`], [`PLANTUML`], [`DRAWIO`], and [`kernel`]s.
     pub fn installed(&self) -> BTreeMap<String, String> {
         let tools = [

@@ -471,7 +471,7 @@ impl<'e> Driver<'e> {
                 } = self.engine;
                 // Plans of a part have nothing in common with those of the whole.
                 let is_whole = self.options.selection == Selection::default();
-                let checkpoint = Checkpoint::new(course, &specified, renderers);
+                let checkpoint = Checkpoint::new(course, &specified, &renderers.get());
                 let changed = is_whole.then(|| checkpoint.changed()).flatten();
                 let mut state = self.open(&specified, changed)?;
                 state.version_of_others = Some(version);

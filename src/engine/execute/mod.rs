@@ -4,6 +4,7 @@
 mod ask;
 mod earlier;
 mod in_flight;
+mod install;
 mod local;
 mod missing_tools;
 mod report;
@@ -12,7 +13,7 @@ mod restore;
 mod worker;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ use crate::events::{ActionKind, Event, Events, Status};
 use crate::plan::{Action, ActionIndex, Plan, Recipe, Recipes};
 use crate::store::{JobId, Latest, Lease, NewJob, Owner, Parts, Store};
 use crate::worker::pool::Pool;
-use crate::worker::{Outcome, WorkerError};
+use crate::worker::{Outcome, Renderers, WorkerError};
 
 use super::decide::{Decided, Decider, Decision};
 use super::publish::Publisher;
@@ -97,6 +98,8 @@ pub(super) struct Session<'a> {
     pub pool: Arc<Pool>,
     /// Whether kernels are started in advance.
     pub kernels_ahead: Arc<AtomicBool>,
+    /// The renderers, if missing ones are to be installed.
+    pub to_install: Option<Arc<Renderers>>,
     /// The cache that machines share.
     pub shared: Option<&'a Shared>,
     /// The sink of events.
@@ -163,6 +166,8 @@ pub(super) struct Ended {
     pub has_errors: bool,
     /// Whether the round was interrupted before everything was done.
     pub interrupted: bool,
+    /// The renderers that stale actions need and that are missing, by name: these actions are left to the next round.
+    pub to_install: BTreeSet<String>,
     /// The number of actions that were not compared because nothing about them changed.
     pub untouched: u64,
     /// The inputs that actions were made of.
@@ -371,6 +376,7 @@ impl Execution<'_, '_> {
     }
 
     fn enqueue(&mut self, stale: Vec<Queued>) -> Result<()> {
+        let stale = self.without_missing(stale);
         if stale.is_empty() {
             return Ok(());
         }
