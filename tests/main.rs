@@ -41,6 +41,7 @@ mod processes;
 mod properties;
 mod restless;
 mod servers;
+mod shared;
 mod status;
 mod survival;
 mod timings;

@@ -26,7 +26,6 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::env;
 use crate::course::deck::render_apart_with;
@@ -189,9 +188,8 @@ fn start_log(profile: Option<&Profile>) {
     if log.is_none() && recorder.is_none() {
         return;
     }
-    // Fails only if a test has set a subscriber, which is then used.
-    let _ = tracing_subscriber::registry()
-        .with(log)
-        .with(recorder)
-        .try_init();
+    // Not `try_init`, which adds the logs of libraries: that of the HTTP client has the secrets for the shared cache. Fails
+    // only if a test has set a subscriber, which is then used.
+    let subscriber = tracing_subscriber::registry().with(log).with(recorder);
+    let _ = tracing::subscriber::set_global_default(subscriber);
 }

@@ -67,6 +67,15 @@ impl Course {
         course
     }
 
+    /// The same sources in another directory, without outputs and records.
+    pub fn cloned(&self) -> Self {
+        let course = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        copy_tree(&self.root(), &course.root());
+        course
+    }
+
     /// The course root.
     pub fn root(&self) -> PathBuf {
         self.dir.path().canonicalize().unwrap()
