@@ -40,6 +40,7 @@ mod private;
 mod processes;
 mod properties;
 mod restless;
+mod shard;
 mod status;
 mod survival;
 mod timings;

@@ -23,6 +23,7 @@ use crate::tools;
 use crate::ui::{self, MessageFormat, Reporter, Summary, Verbosity};
 
 use super::options::{MakeArgs, source_paths};
+use super::part::PartArgs;
 use super::profile::ProfileArgs;
 use super::saved::{self, Saved};
 use super::session::{self, CourseArgs};
@@ -34,6 +35,8 @@ pub(super) struct BuildArgs {
     pub course: CourseArgs,
     #[command(flatten)]
     make: MakeArgs,
+    #[command(flatten)]
+    part: PartArgs,
     /// Only the outputs that depend on these sources
     #[arg(long, num_args = 1.., value_name = "PATH")]
     only: Vec<PathBuf>,
@@ -314,6 +317,7 @@ impl BuildArgs {
         // A daemon uses its own workers, installs nothing, and does not report timings.
         let is_alone =
             self.no_daemon || self.check || self.dry_run || self.setup || self.profile.is_wanted();
+        let is_alone = is_alone || self.part.is_alone();
         if is_alone || self.make.jobs.is_some() || self.make.workers.is_some() {
             return None;
         }
@@ -376,7 +380,7 @@ impl BuildArgs {
                     Comparison::Changed(since) => changed = Some(since),
                     Comparison::Unknown => {}
                 }
-            } else if options.selection == Selection::default() {
+            } else if options.selection == Selection::default() && options.shard.is_none() {
                 // Plans of a part have nothing in common with those of the whole.
                 changed = checkpoint.changed();
             }
@@ -425,6 +429,7 @@ impl BuildArgs {
             reports_everything: self.only.is_empty(),
             writes_manifests: true,
             keeps_foreign: self.make.no_replace,
+            shard: self.part.shard(),
         })
     }
 }

@@ -10,6 +10,7 @@ mod explain;
 mod keys;
 mod log;
 mod options;
+mod part;
 mod profile;
 mod saved;
 mod session;

@@ -16,6 +16,7 @@ use super::explain::{self, Finding};
 use super::load::Loaded;
 use super::publish::Publisher;
 use super::selection::selected;
+use super::shard::Own;
 use super::snapshot::Snapshot;
 use super::up_to_date::UpToDateActions;
 use super::{BuildOptions, Engine};
@@ -84,7 +85,11 @@ impl Engine {
             publisher,
         } = decided;
         let mut has_errors = self.report(None, &loaded.diagnostics);
-        let selected = selected(&loaded.plan, options, decider, up_to_date)?;
+        let mut selected = selected(&loaded.plan, options, decider, up_to_date)?;
+        if let Some(shard) = options.shard {
+            let own = Own::of(shard, &selected, &findings, decider, recipes)?;
+            own.restrict(&loaded.plan, &mut selected);
+        }
         let mut stale = Vec::new();
         let all = findings.iter().enumerate();
         for (index, finding) in all.filter(|(index, _)| selected[*index]) {
@@ -104,7 +109,8 @@ impl Engine {
             });
         }
         self.store.record_files(snapshot.take_changed_records())?;
-        if options.only.is_empty() && !loaded.is_incomplete {
+        let is_part = !options.only.is_empty() || options.shard.is_some();
+        if !is_part && !loaded.is_incomplete {
             publisher.load_all()?;
             let is_wanted = |path: &str| loaded.all_destinations.contains(path);
             let mut superfluous: Vec<&Arc<str>> = publisher

@@ -21,6 +21,7 @@ mod run;
 mod scan;
 mod schedule;
 mod selection;
+mod shard;
 mod snapshot;
 pub(crate) mod sources;
 mod staging;
@@ -63,6 +64,7 @@ use partial_map::PartialMap;
 pub(crate) use publish::OwnFiles;
 use publish::Publisher;
 use restless::Restless;
+pub(crate) use shard::Shard;
 use sources::Sources;
 use staging::Staging;
 use state::EngineState;
@@ -95,6 +97,8 @@ pub struct BuildOptions {
     /// Whether files that clm did not make stay where outputs belong, so that these outputs are errors. Otherwise they
     /// are moved aside.
     pub keeps_foreign: bool,
+    /// Which part of the actions that must run is made here; `None` for all of them.
+    pub(crate) shard: Option<Shard>,
 }
 
 /// The outcome of a build.
@@ -134,6 +138,7 @@ impl BuildOptions {
             && self.selection == Selection::default()
             && matches!(self.force, Force::Nothing)
             && !self.fast
+            && self.shard.is_none()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::course::layout::Selection;
 use crate::diagnostic::Diagnostic;
 use crate::error::Result;
 use crate::events::{Event, Status};
-use crate::plan::Action;
+use crate::plan::{Action, Recipes};
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
 
@@ -24,8 +24,10 @@ use super::load::Loaded;
 use super::publish::Publisher;
 use super::restless;
 use super::selection::{count, selected};
+use super::shard::Own;
 use super::staging::Staging;
-use super::{BuildOptions, Built, Engine, EngineState, manifest};
+use super::up_to_date::UpToDateActions;
+use super::{BuildOptions, Built, Engine, EngineState, explain, manifest};
 
 /// The maximum number of rounds, each of which plans again because sources changed during the one before. No deck is
 /// executed so often.
@@ -79,6 +81,8 @@ struct Totals {
     remaining: Remaining,
     /// Whether this round tries a deck again that was set aside.
     tries: bool,
+    /// The actions of the shard. They are chosen in the first round, since the records change meanwhile.
+    own: Option<Own>,
 }
 
 impl Totals {
@@ -139,6 +143,7 @@ impl Run<'_> {
             earlier,
             remaining: Remaining::Nothing,
             tries: false,
+            own: None,
         };
         let result = self.rounds(run, state, &mut totals).await;
         if let Some(warning) = state.publisher.take_replaced() {
@@ -236,7 +241,8 @@ impl Run<'_> {
             self.options.force.clone(),
             &recipes,
         );
-        let selected = selected(&loaded.plan, self.options, &decider, &state.up_to_date)?;
+        let known = (&state.up_to_date, &mut state.publisher);
+        let selected = self.selected(&decider, &recipes, known, &mut totals.own)?;
         if number == 0 {
             let actions = selected.iter().filter(|is_selected| **is_selected).count() as u64;
             totals.has_begun = true;
@@ -245,6 +251,7 @@ impl Run<'_> {
                 trigger: self.options.trigger.clone(),
                 actions,
             });
+            engine.report(None, &totals.own.iter().map(Own::note).collect::<Vec<_>>());
         }
         totals.has_errors =
             engine.report(None, &self.also) | engine.report(None, &loaded.diagnostics);
@@ -295,6 +302,30 @@ impl Run<'_> {
             state.idle = Idle::of(&loaded, &state.up_to_date);
         }
         Ok(again)
+    }
+
+    /// Returns for every action whether it is selected, and remembers the actions of a shard in `own`.
+    fn selected(
+        &self,
+        decider: &Decider<'_>,
+        recipes: &Recipes<'_>,
+        (up_to_date, publisher): (&UpToDateActions, &mut Publisher),
+        own: &mut Option<Own>,
+    ) -> Result<Vec<bool>> {
+        let plan = recipes.plan();
+        let mut selected = selected(plan, self.options, decider, up_to_date)?;
+        let Some(shard) = self.options.shard else {
+            return Ok(selected);
+        };
+        let own = match own {
+            Some(own) => own,
+            None => {
+                let findings = explain::findings(plan, decider, publisher)?;
+                own.insert(Own::of(shard, &selected, &findings, decider, recipes)?)
+            }
+        };
+        own.restrict(plan, &mut selected);
+        Ok(selected)
     }
 
     /// Lets the actions be compared that this round must not take for up to date.
@@ -351,7 +382,10 @@ impl Run<'_> {
 
     /// Returns whether the plan has every action of the course, and all of them may be selected.
     fn is_whole(&self) -> bool {
-        self.options.only.is_empty() && self.options.selection == Selection::default()
+        let options = self.options;
+        options.only.is_empty()
+            && options.shard.is_none()
+            && options.selection == Selection::default()
     }
 
     /// Creates empty directories and removes outputs whose source is gone.
@@ -362,7 +396,8 @@ impl Run<'_> {
         loaded: &Loaded,
         totals: &mut Totals,
     ) -> Result<u64> {
-        if self.cancel.is_cancelled() || !self.options.only.is_empty() {
+        let is_part = !self.options.only.is_empty() || self.options.shard.is_some();
+        if self.cancel.is_cancelled() || is_part {
             return Ok(0);
         }
         let known = state.cleaned.as_ref();
