@@ -8,6 +8,7 @@
 
 mod support;
 
+mod affected;
 mod bad_input;
 mod build;
 mod chaos;

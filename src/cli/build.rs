@@ -23,7 +23,7 @@ use crate::tools;
 use crate::ui::{self, MessageFormat, Reporter, Summary, Verbosity};
 
 use super::options::{MakeArgs, source_paths};
-use super::part::PartArgs;
+use super::part::{Part, PartArgs};
 use super::profile::ProfileArgs;
 use super::saved::{self, Saved};
 use super::session::{self, CourseArgs};
@@ -134,9 +134,11 @@ fn run_for(
     if args.setup {
         setup::install_for(&course, &specified, &context)?;
     }
-    let options = args.options(&course, saved.as_ref())?;
+    let part = args.part.resolve(&course, &specified, args.verbose)?;
+    let options = args.options(&course, saved.as_ref(), &part)?;
     let format = args.message_format.unwrap_or_else(MessageFormat::detect);
     let (events, receiver) = Events::channel();
+    part.report(&events);
     let verbosity = Verbosity {
         quiet: args.quiet,
         verbose: args.verbose,
@@ -410,7 +412,7 @@ impl BuildArgs {
         })
     }
 
-    fn options(&self, course: &Course, saved: Option<&Saved>) -> Result<BuildOptions> {
+    fn options(&self, course: &Course, saved: Option<&Saved>, part: &Part) -> Result<BuildOptions> {
         let mut only = source_paths(&self.only, course)?;
         only.extend(saved.map(|saved| saved.path.clone()));
         Ok(BuildOptions {
@@ -429,7 +431,8 @@ impl BuildArgs {
             reports_everything: self.only.is_empty(),
             writes_manifests: true,
             keeps_foreign: self.make.no_replace,
-            shard: self.part.shard(),
+            shard: part.shard,
+            affected: part.affected.clone(),
         })
     }
 }

@@ -8,6 +8,7 @@ mod cache;
 pub mod env_file;
 mod foreign;
 mod place;
+mod specs;
 mod wording;
 
 use std::ffi::OsString;
@@ -26,6 +27,7 @@ pub(crate) use cache::{CacheSettings, MAX_AGE, MAX_SIZE, parse_age, parse_size};
 pub(crate) use env_file::EnvFile;
 pub use place::Place;
 pub(crate) use place::user_cache;
+pub(crate) use specs::specs_below;
 
 /// Environment variables that clm reads, besides those of its tools.
 pub(crate) mod env {

@@ -1,6 +1,7 @@
 //! Builds a course: plans it, compares the plan with the records, makes what is stale and publishes all outputs. The
 //! only module that uses plan, store and worker together.
 
+pub(crate) mod affected;
 pub(crate) mod bounds;
 mod check;
 pub(crate) mod checkpoint;
@@ -16,6 +17,7 @@ pub(crate) mod load;
 mod manifest;
 mod partial_map;
 mod publish;
+pub(crate) mod range;
 mod restless;
 mod run;
 mod scan;
@@ -52,6 +54,7 @@ use crate::worker::Renderers;
 use crate::worker::observed::Places;
 use crate::worker::pool::{Pool, PoolConfig, WorkerState};
 
+use affected::Affected;
 pub(crate) use check::Checked;
 use checkpoint::{Changed, Checkpoint, KnownNames, Parts, Resumed};
 use course::{Course, Specified};
@@ -99,6 +102,8 @@ pub struct BuildOptions {
     pub keeps_foreign: bool,
     /// Which part of the actions that must run is made here; `None` for all of them.
     pub(crate) shard: Option<Shard>,
+    /// Only outputs that these touched files concern; `None` for all.
+    pub(crate) affected: Option<Affected>,
 }
 
 /// The outcome of a build.
@@ -139,6 +144,7 @@ impl BuildOptions {
             && matches!(self.force, Force::Nothing)
             && !self.fast
             && self.shard.is_none()
+            && self.affected.is_none()
     }
 }
 

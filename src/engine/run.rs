@@ -12,7 +12,7 @@ use crate::course::layout::Selection;
 use crate::diagnostic::Diagnostic;
 use crate::error::Result;
 use crate::events::{Event, Status};
-use crate::plan::{Action, Recipes};
+use crate::plan::Action;
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
 
@@ -23,11 +23,9 @@ use super::execute::{Earlier, MissingTools, Round, Session};
 use super::load::Loaded;
 use super::publish::Publisher;
 use super::restless;
-use super::selection::{count, selected};
-use super::shard::Own;
+use super::selection::{Basis, Choice, count};
 use super::staging::Staging;
-use super::up_to_date::UpToDateActions;
-use super::{BuildOptions, Built, Engine, EngineState, explain, manifest};
+use super::{BuildOptions, Built, Engine, EngineState, manifest};
 
 /// The maximum number of rounds, each of which plans again because sources changed during the one before. No deck is
 /// executed so often.
@@ -81,8 +79,8 @@ struct Totals {
     remaining: Remaining,
     /// Whether this round tries a deck again that was set aside.
     tries: bool,
-    /// The actions of the shard. They are chosen in the first round, since the records change meanwhile.
-    own: Option<Own>,
+    /// The part of the actions that was chosen in the first round.
+    choice: Choice,
 }
 
 impl Totals {
@@ -143,7 +141,7 @@ impl Run<'_> {
             earlier,
             remaining: Remaining::Nothing,
             tries: false,
-            own: None,
+            choice: Choice::default(),
         };
         let result = self.rounds(run, state, &mut totals).await;
         if let Some(warning) = state.publisher.take_replaced() {
@@ -241,8 +239,18 @@ impl Run<'_> {
             self.options.force.clone(),
             &recipes,
         );
-        let known = (&state.up_to_date, &mut state.publisher);
-        let selected = self.selected(&decider, &recipes, known, &mut totals.own)?;
+        let basis = Basis {
+            course: &engine.course,
+            specified: self.specified,
+            options: self.options,
+            loaded: &loaded,
+            recipes: &recipes,
+            decider: &decider,
+            sources: &state.sources,
+            up_to_date: &state.up_to_date,
+            findings: None,
+        };
+        let selected = totals.choice.select(&basis, &mut state.publisher)?;
         if number == 0 {
             let actions = selected.iter().filter(|is_selected| **is_selected).count() as u64;
             totals.has_begun = true;
@@ -251,7 +259,7 @@ impl Run<'_> {
                 trigger: self.options.trigger.clone(),
                 actions,
             });
-            engine.report(None, &totals.own.iter().map(Own::note).collect::<Vec<_>>());
+            engine.report(None, &totals.choice.notes());
         }
         totals.has_errors =
             engine.report(None, &self.also) | engine.report(None, &loaded.diagnostics);
@@ -302,30 +310,6 @@ impl Run<'_> {
             state.idle = Idle::of(&loaded, &state.up_to_date);
         }
         Ok(again)
-    }
-
-    /// Returns for every action whether it is selected, and remembers the actions of a shard in `own`.
-    fn selected(
-        &self,
-        decider: &Decider<'_>,
-        recipes: &Recipes<'_>,
-        (up_to_date, publisher): (&UpToDateActions, &mut Publisher),
-        own: &mut Option<Own>,
-    ) -> Result<Vec<bool>> {
-        let plan = recipes.plan();
-        let mut selected = selected(plan, self.options, decider, up_to_date)?;
-        let Some(shard) = self.options.shard else {
-            return Ok(selected);
-        };
-        let own = match own {
-            Some(own) => own,
-            None => {
-                let findings = explain::findings(plan, decider, publisher)?;
-                own.insert(Own::of(shard, &selected, &findings, decider, recipes)?)
-            }
-        };
-        own.restrict(plan, &mut selected);
-        Ok(selected)
     }
 
     /// Lets the actions be compared that this round must not take for up to date.
@@ -385,6 +369,7 @@ impl Run<'_> {
         let options = self.options;
         options.only.is_empty()
             && options.shard.is_none()
+            && options.affected.is_none()
             && options.selection == Selection::default()
     }
 
