@@ -5,7 +5,7 @@ mod random;
 mod repository;
 
 use crate::support::renderers::{PLANTUML, PYTHON, provide};
-use crate::support::{Course, Ran};
+use crate::support::{Course, Ran, Watching, ran};
 use repository::{Repository, git};
 
 fn deck(title: &str, text: &str) -> String {
@@ -263,6 +263,81 @@ fn diagrams_that_include_a_touched_file_are_affected() {
     course.remove(&format!("output/{}", picture.unwrap()));
     let ran = course.build(&["--affected-by", "HEAD"]);
     assert_eq!(ran.counts().restored, 1, "{}", ran.stdout);
+}
+
+#[test]
+fn new_outputs_that_git_sees_are_no_reason_to_build() {
+    let course = course();
+    let repository = Repository::of(&course);
+    course.write(".gitignore", ".clm\n");
+    repository.commit("outputs are not ignored");
+    course.build(&["--fast", "--only", A]);
+    assert!(
+        repository
+            .git(&["status", "--porcelain"])
+            .contains("output/")
+    );
+    assert_eq!(begun(&affected(&course, &["HEAD", "--force"])), [""; 0]);
+    // Those that are committed and gone are made again.
+    repository.commit("with outputs");
+    let output = course.outputs().into_keys().next().unwrap();
+    course.remove(&format!("output/{output}"));
+    assert_eq!(begun(&affected(&course, &["HEAD"])), [A]);
+    assert_eq!(repository.git(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn a_daemon_builds_the_same_part() {
+    let course = course();
+    course.write("clm.toml", "");
+    let repository = Repository::of(&course);
+    // Pages are left out, so that no renderer is needed.
+    let watching = Watching::start(&course, &["--fast"]);
+    watching.until_settled(&course);
+    let built = |args: &[&str]| {
+        let ran = course.build(&[&["--fast", "--force", "--affected-by"], args].concat());
+        assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+        let alone = ran
+            .notes()
+            .iter()
+            .any(|note| note.contains("without the daemon"));
+        assert!(!alone, "{}", ran.stdout);
+        begun(&ran)
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(built(&["HEAD"]), [""; 0]);
+    course.edit(B, "Prose", "Other");
+    watching.until_settled(&course);
+    assert_eq!(built(&["HEAD"]), [B]);
+    repository.commit("second");
+    assert_eq!(built(&["HEAD~1..HEAD"]), [B]);
+}
+
+#[test]
+fn a_course_below_the_root_of_a_repository_is_built_alike() {
+    let course = course();
+    let repository = Repository::of(&course);
+    let sub = course.path("courses/one");
+    std::fs::create_dir_all(&sub).unwrap();
+    for name in ["slides", "course.xml"] {
+        std::fs::rename(course.path(name), sub.join(name)).unwrap();
+    }
+    repository.commit("below");
+    course.edit(&format!("courses/one/{A}"), "Prose", "Other");
+    course.write("README.md", "outside\n");
+    let mut command = course.command(&["build", "--fast", "--message-format", "json", "-v"]);
+    command.args(["--affected-by", "HEAD", "courses/one/course.xml"]);
+    // As in a hook of git, which names another repository.
+    command
+        .env("GIT_DIR", "/nowhere")
+        .env("GIT_INDEX_FILE", "/nowhere/index");
+    let ran = ran(command.output().unwrap());
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(begun(&ran), [A]);
+    let is_told = |note: &&str| note.contains("README.md` is not part of the course");
+    assert!(ran.notes().iter().any(is_told), "{}", ran.stdout);
 }
 
 #[test]

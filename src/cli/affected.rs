@@ -32,6 +32,9 @@ pub(super) struct AffectedArgs {
     /// The specifications to look at [default: all of the repository]
     #[arg(long, num_args = 1.., value_name = "SPEC")]
     specs: Vec<PathBuf>,
+    /// Course root of all of them, which holds `slides/` [default: the specification's directory, or its parent]
+    #[arg(short = 'd', long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// Print the outputs instead of the specifications
     #[arg(long, conflicts_with = "json")]
     outputs: bool,
@@ -83,6 +86,7 @@ pub(super) fn run(args: &AffectedArgs) -> Result<u8> {
     };
     let mut search = Search {
         cwd: &cwd,
+        data_dir: args.data_dir.as_deref(),
         touched: &touched,
         records: HashMap::new(),
         known: BTreeSet::new(),
@@ -126,6 +130,7 @@ fn print(args: &AffectedArgs, report: &Report) {
 /// The search over several specifications.
 struct Search<'a> {
     cwd: &'a Path,
+    data_dir: Option<&'a Path>,
     touched: &'a Differences,
     /// What is recorded, by the directory of the records.
     records: HashMap<PathBuf, Records>,
@@ -141,6 +146,7 @@ impl Search<'_> {
     fn look_at(&mut self, spec: &Path) {
         let course_args = CourseArgs {
             spec: Some(spec.to_path_buf()),
+            data_dir: self.data_dir.map(Path::to_path_buf),
             ..CourseArgs::default()
         };
         let place = course_args.place();
@@ -168,7 +174,7 @@ impl Search<'_> {
     }
 
     fn look_into(&mut self, course: &Course, specified: &Specified) -> Result<()> {
-        let asked = Asked::by(course, Some(specified), self.touched.clone());
+        let asked = Asked::by(course, specified, self.touched.clone());
         let state_dir = course.place.state_dir();
         if !self.records.contains_key(&state_dir) {
             self.records.insert(state_dir.clone(), records(&state_dir));

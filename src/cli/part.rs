@@ -58,7 +58,7 @@ impl PartArgs {
             return Ok(part);
         };
         let found = range::differences(&course.place.root, revision)?;
-        let asked = Asked::by(course, Some(specified), found);
+        let asked = Asked::by(course, specified, found);
         let mut note = |message| part.notes.push(Diagnostic::new(Severity::Note, message));
         if is_verbose {
             for path in &asked.outside {

@@ -24,7 +24,7 @@ pub(crate) struct Asked {
 
 impl Asked {
     /// Returns what to build of a course after these differences.
-    pub(crate) fn by(course: &Course, specified: Option<&Specified>, found: Differences) -> Self {
+    pub(crate) fn by(course: &Course, specified: &Specified, found: Differences) -> Self {
         let mut asked = Self::default();
         for (path, before) in found {
             asked.add(course, specified, path, before);
@@ -32,13 +32,7 @@ impl Asked {
         asked
     }
 
-    fn add(
-        &mut self,
-        course: &Course,
-        specified: Option<&Specified>,
-        file: PathBuf,
-        before: Before,
-    ) {
+    fn add(&mut self, course: &Course, specified: &Specified, file: PathBuf, before: Before) {
         let root = &course.place.root;
         let below = RelPath::below(root, &file);
         let shown = match &below {
@@ -53,12 +47,13 @@ impl Asked {
             self.outside.push(file);
             return;
         };
-        let skip = specified.map(|specified| course.skip(&specified.spec));
-        let is_skipped = |dir: &Path| skip.as_ref().is_some_and(|skip| skip(dir));
+        let skip = course.skip(&specified.spec);
         let mut above = file.ancestors().take_while(|dir| dir != root);
+        let is_output = above.any(&*skip);
         let before = match before {
-            // Outputs have no earlier state that matters.
-            _ if above.any(is_skipped) => Earlier::Unknown,
+            // Of outputs only those matter that the repository has, whatever they were.
+            Before::Absent if is_output => return,
+            _ if is_output => Earlier::Unknown,
             Before::Unknown => Earlier::Unknown,
             Before::Lost => Earlier::Lost,
             Before::Absent => Earlier::Absent,

@@ -7,7 +7,7 @@ use crate::course::RelPath;
 use crate::course::tree::{self, Topic};
 use crate::plan::Action;
 
-use super::{Basis, Touched};
+use super::{Basis, Earlier, Touched};
 
 /// Extensions of files that a kernel can import.
 const MODULES: [&str; 8] = ["py", "pth", "so", "pyd", "ts", "js", "mjs", "cjs"];
@@ -28,43 +28,57 @@ pub(super) enum Rank {
 }
 
 /// Finds touched files among the inputs and outputs of actions.
-pub(super) struct Touches<'a>(HashMap<&'a str, &'a RelPath>);
+pub(super) struct Touches<'a>(HashMap<&'a str, &'a Touched>);
 
 impl<'a> Touches<'a> {
     /// Returns a search for these files.
     pub(super) fn new(files: &'a [Touched]) -> Self {
-        let paths = files.iter().map(|file| (file.path.as_str(), &file.path));
-        Self(paths.collect())
+        let files = files.iter().map(|file| (file.path.as_str(), file));
+        Self(files.collect())
     }
 
-    /// Adds the touched files to `known` that an action reads or makes. Returns whether there are any.
+    /// Adds the touched files to `known` that an action reads or makes. Returns whether it is affected by one.
     pub(super) fn note(&self, action: &Action, known: &mut HashSet<RelPath>) -> bool {
         let inputs = action.inputs.iter().map(|(path, _)| path.as_str());
-        let outputs = action
+        let mut is_affected = false;
+        for path in inputs.chain([action.source.as_str()]) {
+            is_affected |= self.note_name(path, known);
+        }
+        for output in action
             .outputs
             .iter()
-            .flat_map(|output| &output.destinations);
-        let paths = inputs.chain(outputs.map(|path| &**path));
-        let mut is_any = self.note_name(action.source.as_str(), known);
-        for path in paths {
-            is_any |= self.note_name(path, known);
+            .flat_map(|output| &output.destinations)
+        {
+            for touched in self.with(output) {
+                // A new file in the place of an output is the output.
+                is_affected |= touched.before != Earlier::Absent;
+                insert(known, &touched.path);
+            }
+        }
+        is_affected
+    }
+
+    /// The same for the name of one file that is read.
+    pub(super) fn note_name(&self, name: &str, known: &mut HashSet<RelPath>) -> bool {
+        let mut is_any = false;
+        for touched in self.with(name) {
+            is_any = true;
+            insert(known, &touched.path);
         }
         is_any
     }
 
-    /// The same for the name of one file that is read or made. A touched directory concerns everything below it.
-    pub(super) fn note_name(&self, name: &str, known: &mut HashSet<RelPath>) -> bool {
-        let above = name.match_indices('/').map(|(slash, _)| &name[..slash]);
-        let touched: Vec<&RelPath> = std::iter::once(name)
-            .chain(above)
-            .filter_map(|path| self.0.get(path).copied())
-            .collect();
-        for path in &touched {
-            if !known.contains(*path) {
-                known.insert((*path).clone());
-            }
-        }
-        !touched.is_empty()
+    /// Returns the touched files that concern a path: a touched directory concerns everything below it.
+    fn with<'n>(&'n self, path: &'n str) -> impl Iterator<Item = &'a Touched> + use<'a, 'n> {
+        let above = path.match_indices('/').map(|(slash, _)| &path[..slash]);
+        let paths = std::iter::once(path).chain(above);
+        paths.filter_map(|path| self.0.get(path).copied())
+    }
+}
+
+fn insert(known: &mut HashSet<RelPath>, path: &RelPath) {
+    if !known.contains(path) {
+        known.insert(path.clone());
     }
 }
 
