@@ -8,6 +8,7 @@
 
 mod support;
 
+mod affected;
 mod bad_input;
 mod build;
 mod chaos;
@@ -41,6 +42,7 @@ mod processes;
 mod properties;
 mod restless;
 mod servers;
+mod shard;
 mod shared;
 mod status;
 mod survival;

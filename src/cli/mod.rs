@@ -1,5 +1,6 @@
 //! The command line, with one file per command.
 
+mod affected;
 mod build;
 mod cache;
 mod check_spec;
@@ -10,6 +11,7 @@ mod explain;
 mod keys;
 mod log;
 mod options;
+mod part;
 mod profile;
 mod saved;
 mod session;
@@ -60,6 +62,8 @@ enum Command {
     CheckSpec(check_spec::CheckSpecArgs),
     /// Show, limit, verify or clean the cache of earlier builds
     Cache(cache::CacheArgs),
+    /// List the specifications and outputs that depend on some files, or on what changed since a commit
+    Affected(affected::AffectedArgs),
     /// Explain why the outputs of a source are up to date or not
     Explain(explain::ExplainArgs),
     /// Find the renderers and install those that are missing, without root
@@ -130,7 +134,11 @@ impl Command {
             Self::CheckSpec(args) => Some(&args.course),
             Self::Explain(args) => Some(&args.course),
             Self::Doctor(args) => Some(&args.course),
-            Self::Daemon(_) | Self::Cache(_) | Self::Setup(_) | Self::Completions(_) => None,
+            Self::Daemon(_)
+            | Self::Cache(_)
+            | Self::Affected(_)
+            | Self::Setup(_)
+            | Self::Completions(_) => None,
         }
     }
 
@@ -152,6 +160,7 @@ fn run(command: Command, profile: Option<Profile>) -> Result<u8> {
         Command::Daemon(args) => daemon::run(&args),
         Command::CheckSpec(args) => check_spec::run(&args),
         Command::Cache(args) => cache::run(&args),
+        Command::Affected(args) => affected::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Doctor(args) => doctor::run(&args),

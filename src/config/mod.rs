@@ -9,6 +9,7 @@ mod ci;
 pub mod env_file;
 mod foreign;
 mod place;
+mod specs;
 mod wording;
 
 use std::ffi::OsString;
@@ -30,6 +31,7 @@ pub(crate) use ci::{Ci, System};
 pub(crate) use env_file::EnvFile;
 pub use place::Place;
 pub(crate) use place::user_cache;
+pub(crate) use specs::specs_below;
 
 /// Environment variables that clm reads, besides those of its tools.
 pub(crate) mod env {

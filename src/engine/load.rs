@@ -255,7 +255,10 @@ impl Course {
 
 /// Removes the files that clm rendered into the tree, since they are not sources. Returns those that were listed, in
 /// order.
-fn remove_written_back(listing: &mut Listing, written_back: &WrittenBack) -> Vec<String> {
+pub(super) fn remove_written_back(
+    listing: &mut Listing,
+    written_back: &WrittenBack,
+) -> Vec<String> {
     let unreadable = written_back.unreadable.iter().map(|(path, _)| path);
     let paths = written_back.unchanged.iter().chain(unreadable);
     let mut removed: Vec<String> = paths
@@ -326,6 +329,11 @@ impl Loaded {
             names: &sources.names,
         };
         Recipes::new(context, &self.plan)
+    }
+
+    /// Returns the versions of the tools.
+    pub(super) fn tools(&self) -> &Fingerprints {
+        &self.tools
     }
 
     /// Returns every selected output, with its origin and class.

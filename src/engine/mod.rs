@@ -1,6 +1,7 @@
 //! Builds a course: plans it, compares the plan with the records, makes what is stale and publishes all outputs. The
 //! only module that uses plan, store and worker together.
 
+pub(crate) mod affected;
 pub(crate) mod bounds;
 mod check;
 pub(crate) mod checkpoint;
@@ -16,11 +17,13 @@ pub(crate) mod load;
 mod manifest;
 mod partial_map;
 mod publish;
+pub(crate) mod range;
 mod restless;
 mod run;
 mod scan;
 mod schedule;
 mod selection;
+mod shard;
 pub(crate) mod shared;
 mod snapshot;
 pub(crate) mod sources;
@@ -54,6 +57,7 @@ use crate::worker::observed::Places;
 use crate::worker::pool::{Pool, PoolConfig, WorkerState};
 use crate::worker::renderers::CurrentRenderers;
 
+use affected::Affected;
 pub(crate) use check::Checked;
 use checkpoint::{Changed, Checkpoint, KnownNames, Parts, Resumed};
 use course::{Course, Specified};
@@ -66,6 +70,7 @@ use partial_map::PartialMap;
 pub(crate) use publish::OwnFiles;
 use publish::Publisher;
 use restless::Restless;
+pub(crate) use shard::Shard;
 use shared::Shared;
 use sources::Sources;
 use staging::Staging;
@@ -99,6 +104,10 @@ pub struct BuildOptions {
     /// Whether files that clm did not make stay where outputs belong, so that these outputs are errors. Otherwise they
     /// are moved aside.
     pub keeps_foreign: bool,
+    /// Which part of the actions that must run is made here; `None` for all of them.
+    pub(crate) shard: Option<Shard>,
+    /// Only outputs that these touched files concern; `None` for all.
+    pub(crate) affected: Option<Affected>,
 }
 
 /// The outcome of a build.
@@ -145,6 +154,8 @@ impl BuildOptions {
             && self.selection == Selection::default()
             && matches!(self.force, Force::Nothing)
             && !self.fast
+            && self.shard.is_none()
+            && self.affected.is_none()
     }
 }
 

@@ -23,7 +23,7 @@ use super::execute::{Earlier, MissingTools, Round, Session};
 use super::load::Loaded;
 use super::publish::Publisher;
 use super::restless;
-use super::selection::{count, selected};
+use super::selection::{Basis, Choice, count};
 use super::staging::Staging;
 use super::{BuildOptions, Built, Engine, EngineState, manifest};
 
@@ -83,6 +83,8 @@ struct Totals {
     remaining: Remaining,
     /// Whether this round tries a deck again that was set aside.
     tries: bool,
+    /// The part of the actions that was chosen in the first round.
+    choice: Choice,
 }
 
 impl Totals {
@@ -148,6 +150,7 @@ impl Run<'_> {
             earlier,
             remaining: Remaining::Nothing,
             tries: false,
+            choice: Choice::default(),
         };
         let result = self.rounds(run, state, &mut totals).await;
         if let Some(warning) = state.publisher.take_replaced() {
@@ -275,7 +278,18 @@ impl Run<'_> {
             self.options.force.clone(),
             &recipes,
         );
-        let selected = selected(&loaded.plan, self.options, &decider, &state.up_to_date)?;
+        let basis = Basis {
+            course: &engine.course,
+            specified: self.specified,
+            options: self.options,
+            loaded: &loaded,
+            recipes: &recipes,
+            decider: &decider,
+            sources: &state.sources,
+            up_to_date: &state.up_to_date,
+            findings: None,
+        };
+        let selected = totals.choice.select(&basis, &mut state.publisher)?;
         if number == 0 {
             let actions = selected.iter().filter(|is_selected| **is_selected).count() as u64;
             totals.has_begun = true;
@@ -284,6 +298,7 @@ impl Run<'_> {
                 trigger: self.options.trigger.clone(),
                 actions,
             });
+            engine.report(None, &totals.choice.notes());
         }
         totals.has_errors =
             engine.report(None, &self.also) | engine.report(None, &loaded.diagnostics);
@@ -419,7 +434,11 @@ impl Run<'_> {
 
     /// Returns whether the plan has every action of the course, and all of them may be selected.
     fn is_whole(&self) -> bool {
-        self.options.only.is_empty() && self.options.selection == Selection::default()
+        let options = self.options;
+        options.only.is_empty()
+            && options.shard.is_none()
+            && options.affected.is_none()
+            && options.selection == Selection::default()
     }
 
     /// Creates empty directories and removes outputs whose source is gone.
@@ -430,7 +449,8 @@ impl Run<'_> {
         loaded: &Loaded,
         totals: &mut Totals,
     ) -> Result<u64> {
-        if self.cancel.is_cancelled() || !self.options.only.is_empty() {
+        let is_part = !self.options.only.is_empty() || self.options.shard.is_some();
+        if self.cancel.is_cancelled() || is_part {
             return Ok(0);
         }
         let known = state.cleaned.as_ref();
