@@ -1,7 +1,10 @@
 //! The command line, with one file per command.
 
+mod archive;
 mod build;
 mod cache;
+mod cache_key;
+mod cache_stats;
 mod check_spec;
 mod completions;
 mod daemon;
@@ -58,7 +61,7 @@ enum Command {
     Daemon(daemon::DaemonArgs),
     /// List everything that is wrong in a specification and in what it names, without building
     CheckSpec(check_spec::CheckSpecArgs),
-    /// Show, limit, verify or clean the cache of earlier builds
+    /// Show, limit, verify, clean, export or import the cache of earlier builds
     Cache(cache::CacheArgs),
     /// Explain why the outputs of a source are up to date or not
     Explain(explain::ExplainArgs),

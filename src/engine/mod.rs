@@ -2,6 +2,7 @@
 //! only module that uses plan, store and worker together.
 
 pub(crate) mod bounds;
+mod cache_key;
 mod check;
 pub(crate) mod checkpoint;
 pub(crate) mod course;
@@ -23,7 +24,7 @@ mod schedule;
 mod selection;
 mod snapshot;
 pub(crate) mod sources;
-mod staging;
+pub(crate) mod staging;
 mod state;
 mod state_file;
 mod touched;
@@ -51,6 +52,7 @@ use crate::worker::Renderers;
 use crate::worker::observed::Places;
 use crate::worker::pool::{Pool, PoolConfig, WorkerState};
 
+pub(crate) use cache_key::CacheKey;
 pub(crate) use check::Checked;
 use checkpoint::{Changed, Checkpoint, KnownNames, Parts, Resumed};
 use course::{Course, Specified};

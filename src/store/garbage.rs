@@ -1,7 +1,7 @@
 //! Garbage collection: removes results that were not used for a long time, results beyond the size limit, and results
 //! without references.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -61,6 +61,15 @@ pub struct Usage {
     pub runs: u64,
     /// Bytes of the database with its log; includes the small results.
     pub database_bytes: u64,
+}
+
+/// What the store has of one kind of action.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct KindUsage {
+    /// The number of recorded runs.
+    pub results: u64,
+    /// The total size of their results in bytes.
+    pub bytes: u64,
 }
 
 /// The outcome of reading all results.
@@ -143,14 +152,41 @@ impl Store {
         self.collect_at(limits, now_ms())
     }
 
-    /// Collects as of a given time.
-    pub(super) fn collect_at(&self, limits: &Limits, now: i64) -> Result<Collected> {
-        self.write(forget_old_records)?;
+    /// Returns what a collection would remove now.
+    pub fn collectable(&self, limits: &Limits) -> Result<Collected> {
+        let now = now_ms();
+        let removed: HashSet<i64> = self.runs_beyond(limits, now)?.into_iter().collect();
+        let (used, old) = self.read(|connection| {
+            let used = used(connection, &removed)?;
+            Ok((used, old_blobs(connection, now - YOUNG_MS)?))
+        })?;
+        let unused = old.iter().filter(|(digest, _)| !used.contains(digest));
+        let mut freed = unused.map(|(_, size)| size).sum();
+        for file in self.unused_files(&used)? {
+            freed += size_if_old(&file, now - YOUNG_MS).unwrap_or_default();
+        }
+        for file in self.superfluous_databases()? {
+            freed += size_if_old(&file, i64::MAX).unwrap_or_default();
+        }
+        Ok(Collected {
+            freed,
+            runs: removed.len() as u64,
+        })
+    }
+
+    /// Returns the ids of the recorded runs that a collection removes.
+    fn runs_beyond(&self, limits: &Limits, now: i64) -> Result<Vec<i64>> {
         let sizes = self.sizes()?;
         let (runs, outputs) = self.read(|connection| {
             Ok((read_runs(connection, now)?, digests_of_outputs(connection)?))
         })?;
-        let removed = beyond(&runs, &outputs, &sizes, limits, now);
+        Ok(beyond(&runs, &outputs, &sizes, limits, now))
+    }
+
+    /// Collects as of a given time.
+    pub(super) fn collect_at(&self, limits: &Limits, now: i64) -> Result<Collected> {
+        self.write(forget_old_records)?;
+        let removed = self.runs_beyond(limits, now)?;
         let count = removed.len() as u64;
         let (mut freed, used) = self.write(move |connection| {
             let mut delete =
@@ -159,7 +195,7 @@ impl Store {
                 // A run that was used since the query is kept.
                 delete.execute([id, now - RECENT_MS])?;
             }
-            let used = used(connection)?;
+            let used = used(connection, &HashSet::new())?;
             let mut freed = 0;
             let old = old_blobs(connection, now - YOUNG_MS)?;
             let mut delete = connection.prepare("DELETE FROM blobs WHERE digest = ?1")?;
@@ -175,11 +211,9 @@ impl Store {
             )?;
             Ok((freed, used))
         })?;
-        for file in self.blob_files()? {
+        for file in self.unused_files(&used)? {
             // A result that is stored again meanwhile is young.
-            if !spelled(&file).is_some_and(|digest| used.contains(&digest)) {
-                freed += remove_old(&file, now - YOUNG_MS)?;
-            }
+            freed += remove_old(&file, now - YOUNG_MS)?;
         }
         freed += self.remove_damaged_databases()?;
         self.shrink()?;
@@ -206,6 +240,34 @@ impl Store {
                 .filter_map(|file| Some(std::fs::metadata(file).ok()?.len()))
                 .sum(),
         })
+    }
+
+    /// Returns the number and the size of the results of every kind of action, by its name. Bytes that two kinds share
+    /// count for both.
+    pub fn usage_by_kind(&self) -> Result<BTreeMap<String, KindUsage>> {
+        let sizes = self.sizes()?;
+        let mut kinds: BTreeMap<String, (u64, HashSet<String>)> = BTreeMap::new();
+        self.read(|connection| {
+            let mut statement = connection.prepare("SELECT kind, outputs FROM actions")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let kind: String = row.get(0)?;
+                if !is_stored(&kind) {
+                    continue;
+                }
+                let outputs: Vec<(String, String, u64)> =
+                    from_json(row.get_ref(1)?.as_str().unwrap_or_default())?;
+                let (count, digests) = kinds.entry(kind).or_default();
+                *count += 1;
+                digests.extend(outputs.into_iter().map(|(_, digest, _)| digest));
+            }
+            Ok(())
+        })?;
+        let usage = |(kind, (results, digests)): (String, (u64, HashSet<String>))| {
+            let bytes = digests.iter().filter_map(|digest| sizes.get(digest)).sum();
+            (kind, KindUsage { results, bytes })
+        };
+        Ok(kinds.into_iter().map(usage).collect())
     }
 
     /// Reads and verifies every result, and removes damaged ones.
@@ -267,10 +329,27 @@ impl Store {
         Ok(files)
     }
 
+    /// Returns the files of results that are not used.
+    fn unused_files(&self, used: &HashSet<String>) -> Result<Vec<PathBuf>> {
+        let is_used = |file: &PathBuf| spelled(file).is_some_and(|digest| used.contains(&digest));
+        let mut files = self.blob_files()?;
+        files.retain(|file| !is_used(file));
+        Ok(files)
+    }
+
     /// Removes all but the last databases that were set aside, and returns the bytes freed.
     fn remove_damaged_databases(&self) -> Result<u64> {
+        let mut freed = 0;
+        for file in self.superfluous_databases()? {
+            freed += remove_old(&file, i64::MAX)?;
+        }
+        Ok(freed)
+    }
+
+    /// Returns the files of all databases that were set aside, but for the last ones.
+    fn superfluous_databases(&self) -> Result<Vec<PathBuf>> {
         let Some(dir) = self.0.database.parent() else {
-            return Ok(0);
+            return Ok(Vec::new());
         };
         let number_of = |file: &Path| -> Option<u64> {
             let name = file.file_name()?.to_str()?;
@@ -289,11 +368,10 @@ impl Store {
         numbers.dedup();
         let kept = numbers.len().saturating_sub(KEPT_DAMAGED);
         let gone: HashSet<u64> = numbers.into_iter().take(kept).collect();
-        let mut freed = 0;
-        for (_, file) in files.iter().filter(|(number, _)| gone.contains(number)) {
-            freed += remove_old(file, i64::MAX)?;
-        }
-        Ok(freed)
+        let superfluous = files
+            .into_iter()
+            .filter(|(number, _)| gone.contains(number));
+        Ok(superfluous.map(|(_, file)| file).collect())
     }
 
     /// Returns unused pages of the database to the file system.
@@ -422,12 +500,15 @@ fn old_blobs(connection: &Connection, before_ms: i64) -> Result<Vec<(String, u64
     Ok(rows.collect::<Result<_, rusqlite::Error>>()?)
 }
 
-/// Returns the digests that cached runs and outputs refer to.
-fn used(connection: &Connection) -> Result<HashSet<String>> {
+/// Returns the digests that cached runs, but for those with the ids `without`, and outputs refer to.
+fn used(connection: &Connection, without: &HashSet<i64>) -> Result<HashSet<String>> {
     let mut used = digests_of_outputs(connection)?;
-    let mut runs = connection.prepare("SELECT outputs FROM actions")?;
+    let mut runs = connection.prepare("SELECT outputs, id FROM actions")?;
     let mut rows = runs.query([])?;
     while let Some(row) = rows.next()? {
+        if without.contains(&row.get(1)?) {
+            continue;
+        }
         let outputs: Vec<(String, String, u64)> =
             from_json(row.get_ref(0)?.as_str().unwrap_or_default())?;
         used.extend(outputs.into_iter().map(|(_, digest, _)| digest));
@@ -450,12 +531,9 @@ fn spelled(file: &Path) -> Option<String> {
 
 /// Removes a file if it is older than `young_ms`, and returns its size; 0 if it was not removed.
 fn remove_old(file: &Path, young_ms: i64) -> Result<u64> {
-    let Some((size, modified_ms)) = size_and_time(file) else {
-        return Ok(0); // another process removed it first
-    };
-    if modified_ms >= young_ms {
+    let Some(size) = size_if_old(file, young_ms) else {
         return Ok(0);
-    }
+    };
     match std::fs::remove_file(file) {
         Ok(()) => Ok(size),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
@@ -463,10 +541,13 @@ fn remove_old(file: &Path, young_ms: i64) -> Result<u64> {
     }
 }
 
-fn size_and_time(file: &Path) -> Option<(u64, i64)> {
+/// Returns the size of a file that is older than `young_ms`; `None` for a younger one, and for one that another process
+/// removed.
+fn size_if_old(file: &Path, young_ms: i64) -> Option<u64> {
     let metadata = std::fs::metadata(file).ok()?;
     let age = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    Some((metadata.len(), i64::try_from(age.as_millis()).ok()?))
+    let modified_ms = i64::try_from(age.as_millis()).ok()?;
+    (modified_ms < young_ms).then_some(metadata.len())
 }
 
 /// Returns the entries of a directory; none if it does not exist or is not a directory.
