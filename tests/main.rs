@@ -8,6 +8,7 @@
 
 mod support;
 
+mod archive;
 mod bad_input;
 mod build;
 mod chaos;

@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::store::archive::{self, ArchiveError, Exported, Extent, Imported};
 use crate::ui;
 
-use super::cache::{open, results};
+use super::cache::{actions, open};
 use super::session::CourseArgs;
 
 /// The name that stands for standard input or output.
@@ -86,8 +86,8 @@ pub(super) fn export(args: &ExportArgs) -> Result<u8> {
 }
 
 fn said(exported: &Exported) -> String {
-    let (count, bytes) = (results(exported.results), ui::size(exported.bytes));
-    format!("exported {count}, {bytes}")
+    let (count, bytes) = (actions(exported.results), ui::size(exported.bytes));
+    format!("exported the results of {count}, {bytes}")
 }
 
 /// Returns what is exported. If the course cannot be planned, nothing says which of its records are outdated.
@@ -171,10 +171,9 @@ pub(super) fn import(args: &ImportArgs) -> Result<u8> {
     let staged = archive::unpack(input, staging.path(), max_size);
     let imported = staged.and_then(|staged| store.import(&staged));
     let Imported { added, known } = imported.map_err(|error| of_file(error, &args.file))?;
+    let (added, known) = (actions(added), actions(known));
     ui::data(&format!(
-        "imported {}; {known} {} known\n",
-        results(added),
-        if known == 1 { "was" } else { "were" }
+        "imported the results of {added}; those of {known} were there\n"
     ));
     Ok(0)
 }

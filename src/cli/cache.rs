@@ -140,3 +140,11 @@ pub(super) fn results(count: u64) -> String {
         count => format!("{count} results"),
     }
 }
+
+/// Returns a number of actions as a text.
+pub(super) fn actions(count: u64) -> String {
+    match count {
+        1 => "1 action".to_owned(),
+        count => format!("{count} actions"),
+    }
+}

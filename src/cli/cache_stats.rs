@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::store::{KindUsage, RunRecord, RunState, Store, Usage};
 use crate::ui;
 
-use super::cache::{line, open, results};
+use super::cache::{actions, line, open, results};
 use super::session::CourseArgs;
 
 /// How many runs are looked at.
@@ -28,16 +28,14 @@ struct Stats {
     /// The recorded runs of actions that a collection would remove now.
     collectable_runs: u64,
     /// All of the last runs together.
-    last_runs: Hits,
+    totals: Hits,
     /// The last runs that ended, the newest first.
-    last: Vec<RunStats>,
+    last_runs: Vec<RunStats>,
 }
 
 /// How the results of a run came about.
 #[derive(Clone, Copy, Default, Serialize)]
 struct Hits {
-    /// The number of runs.
-    runs: u64,
     /// Actions that were restored from the cache.
     hits: u64,
     /// Actions that workers made.
@@ -68,11 +66,11 @@ pub(super) fn run(course: &CourseArgs, json: bool) -> Result<u8> {
         kinds: store.usage_by_kind()?,
         collectable_bytes: collectable.freed,
         collectable_runs: collectable.runs,
-        last_runs: last
+        totals: last
             .iter()
             .map(|run| run.hits)
             .fold(Hits::default(), Hits::plus),
-        last,
+        last_runs: last,
     };
     if json {
         let text = serde_json::to_string_pretty(&stats).unwrap_or_default();
@@ -97,7 +95,6 @@ impl RunStats {
             trigger: run.trigger,
             started_ms: run.started_ms,
             hits: Hits {
-                runs: 1,
                 hits: counts.restored,
                 misses: counts.built,
                 fresh: counts.fresh,
@@ -109,7 +106,6 @@ impl RunStats {
 impl Hits {
     fn plus(self, other: Self) -> Self {
         Self {
-            runs: self.runs + other.runs,
             hits: self.hits + other.hits,
             misses: self.misses + other.misses,
             fresh: self.fresh + other.fresh,
@@ -124,9 +120,7 @@ fn shown(stats: &Stats) -> String {
         let (count, bytes) = (results(usage.results), ui::size(usage.bytes));
         format!("          {kind}: {count}, {bytes}\n")
     });
-    let Hits {
-        runs, hits, misses, ..
-    } = stats.last_runs;
+    let Hits { hits, misses, .. } = stats.totals;
     let rate = match hits + misses {
         0 => String::new(),
         all => format!(" ({} %)", hits * 100 / all),
@@ -134,7 +128,7 @@ fn shown(stats: &Stats) -> String {
     format!(
         "results   {}, of which the course needs {} now\n{}\
          limits    {}, {days:.0} days without use; collecting would free {} now\n\
-         records   of {} finished {}\n\
+         records   of {} finished\n\
          database  {}\n\
          last {} {hits} restored from the cache{rate}, {misses} made\n",
         line(usage),
@@ -142,10 +136,9 @@ fn shown(stats: &Stats) -> String {
         kinds.collect::<String>(),
         ui::size(stats.max_size),
         ui::size(stats.collectable_bytes),
-        usage.runs,
-        if usage.runs == 1 { "action" } else { "actions" },
+        actions(usage.runs),
         ui::size(usage.database_bytes),
-        match runs {
+        match stats.last_runs.len() {
             1 => "run:".to_owned(),
             runs => format!("{runs} runs:"),
         },

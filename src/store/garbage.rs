@@ -1,7 +1,7 @@
 //! Garbage collection: removes results that were not used for a long time, results beyond the size limit, and results
 //! without references.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -48,49 +48,15 @@ pub struct Collected {
     pub runs: u64,
 }
 
-/// The contents of a store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Usage {
-    /// The number of results.
-    pub results: u64,
-    /// Their total size in bytes.
-    pub bytes: u64,
-    /// Bytes of results that current plans use.
-    pub current_bytes: u64,
-    /// The number of recorded runs of actions.
-    pub runs: u64,
-    /// Bytes of the database with its log; includes the small results.
-    pub database_bytes: u64,
-}
-
-/// What the store has of one kind of action.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct KindUsage {
-    /// The number of recorded runs.
-    pub results: u64,
-    /// The total size of their results in bytes.
-    pub bytes: u64,
-}
-
-/// The outcome of reading all results.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Verified {
-    /// The number of results that were read.
-    pub results: u64,
-    /// The number of damaged results; they are removed.
-    pub damaged: u64,
-    /// The number of recorded results that do not exist; they are made again when needed.
-    pub missing: u64,
-}
-
 /// A recorded run.
-struct Run {
+pub(super) struct Run {
     id: i64,
     used_ms: i64,
     is_protected: bool,
     /// Whether it belongs to a current plan.
-    is_current: bool,
-    digests: Vec<String>,
+    pub is_current: bool,
+    /// The digests of its outputs.
+    pub digests: Vec<String>,
 }
 
 impl Store {
@@ -220,75 +186,6 @@ impl Store {
         Ok(Collected { freed, runs: count })
     }
 
-    /// Returns the size of the store's contents.
-    pub fn usage(&self) -> Result<Usage> {
-        let sizes = self.sizes()?;
-        let runs = self.read(|connection| read_runs(connection, now_ms()))?;
-        let current: HashSet<&String> = runs
-            .iter()
-            .filter(|run| run.is_current)
-            .flat_map(|run| &run.digests)
-            .collect();
-        let database = ["clm.db", "clm.db-wal"].map(|name| self.0.database.with_file_name(name));
-        Ok(Usage {
-            results: sizes.len() as u64,
-            bytes: sizes.values().sum(),
-            current_bytes: current.iter().filter_map(|digest| sizes.get(*digest)).sum(),
-            runs: runs.len() as u64,
-            database_bytes: database
-                .iter()
-                .filter_map(|file| Some(std::fs::metadata(file).ok()?.len()))
-                .sum(),
-        })
-    }
-
-    /// Returns the number and the size of the results of every kind of action, by its name. Bytes that two kinds share
-    /// count for both.
-    pub fn usage_by_kind(&self) -> Result<BTreeMap<String, KindUsage>> {
-        let sizes = self.sizes()?;
-        let mut kinds: BTreeMap<String, (u64, HashSet<String>)> = BTreeMap::new();
-        self.read(|connection| {
-            let mut statement = connection.prepare("SELECT kind, outputs FROM actions")?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                let kind: String = row.get(0)?;
-                if !is_stored(&kind) {
-                    continue;
-                }
-                let outputs: Vec<(String, String, u64)> =
-                    from_json(row.get_ref(1)?.as_str().unwrap_or_default())?;
-                let (count, digests) = kinds.entry(kind).or_default();
-                *count += 1;
-                digests.extend(outputs.into_iter().map(|(_, digest, _)| digest));
-            }
-            Ok(())
-        })?;
-        let usage = |(kind, (results, digests)): (String, (u64, HashSet<String>))| {
-            let bytes = digests.iter().filter_map(|digest| sizes.get(digest)).sum();
-            (kind, KindUsage { results, bytes })
-        };
-        Ok(kinds.into_iter().map(usage).collect())
-    }
-
-    /// Reads and verifies every result, and removes damaged ones.
-    pub fn verify(&self) -> Result<Verified> {
-        let sizes = self.sizes()?;
-        let mut verified = Verified::default();
-        for digest in sizes.keys().filter_map(|digest| digest.parse().ok()) {
-            verified.results += 1;
-            if self.read_blob(&digest)?.is_none() {
-                verified.damaged += 1;
-            }
-        }
-        let runs = self.read(|connection| read_runs(connection, now_ms()))?;
-        let digests: HashSet<&String> = runs.iter().flat_map(|run| &run.digests).collect();
-        let missing = digests
-            .iter()
-            .filter(|digest| !sizes.contains_key(**digest));
-        verified.missing = missing.count() as u64;
-        Ok(verified)
-    }
-
     /// Removes all results and records of runs, and returns the bytes freed. The records of outputs are kept: otherwise
     /// clm would treat its own outputs as foreign files.
     pub fn clean(&self) -> Result<u64> {
@@ -309,7 +206,7 @@ impl Store {
     }
 
     /// Returns the size of every result.
-    fn sizes(&self) -> Result<HashMap<String, u64>> {
+    pub(super) fn sizes(&self) -> Result<HashMap<String, u64>> {
         let mut sizes: HashMap<String, u64> =
             self.read(|connection| Ok(old_blobs(connection, i64::MAX)?.into_iter().collect()))?;
         for file in self.blob_files()? {
@@ -412,12 +309,12 @@ fn newest_run(connection: &Connection) -> Result<i64> {
 }
 
 /// Returns whether results of this kind of action are stored. A kind that this version does not know may be.
-fn is_stored(kind: &str) -> bool {
+pub(super) fn is_stored(kind: &str) -> bool {
     !ActionKind::LOCAL.iter().any(|local| local.name() == kind)
 }
 
 /// Returns every recorded run, the least recently used first.
-fn read_runs(connection: &Connection, now: i64) -> Result<Vec<Run>> {
+pub(super) fn read_runs(connection: &Connection, now: i64) -> Result<Vec<Run>> {
     let mut planned = HashSet::new();
     let mut current = HashSet::new();
     let mut latest = connection.prepare("SELECT action, key FROM latest")?;

@@ -78,7 +78,7 @@ impl Store {
     /// Returns the records to be exported, in the order of the archive, and the blobs that they need. Results that are
     /// lost or damaged are left out.
     fn exportable(&self, extent: &Extent) -> StoreResult<(Vec<Record>, Vec<Part>)> {
-        let (latest, mut results) = self.read(|connection| {
+        let (mut latest, mut results) = self.read(|connection| {
             // One transaction, so that both are of the same moment.
             let transaction = connection.unchecked_transaction()?;
             let latest = latest_of(&transaction, extent)?;
@@ -86,6 +86,7 @@ impl Store {
             let is_wanted = |key: &Digest| matches!(extent, Extent::All) || keys.contains(key);
             Ok((latest, results_of(&transaction, is_wanted)?))
         })?;
+        forget_short_times(&mut latest, &mut results);
         let mut blobs: BTreeMap<Digest, Option<u64>> = BTreeMap::new();
         for (digest, size) in results.iter().flat_map(StoredResult::blobs) {
             if !blobs.contains_key(&digest) {
@@ -238,6 +239,23 @@ fn results_of(
         by_key.then_with(|| one.discovered.cmp(&other.discovered))
     });
     Ok(found)
+}
+
+/// Removes the durations of what is not made by workers: these actions are repeated whenever their outputs are missing,
+/// which must not change an archive, and take no time that a schedule could save.
+fn forget_short_times(latest: &mut [StoredLatest], results: &mut [StoredResult]) {
+    let mut of_workers = HashSet::new();
+    for result in results {
+        match result.has_blobs() {
+            true => drop(of_workers.insert(result.key)),
+            false => result.duration_ms = 0,
+        }
+    }
+    for latest in latest {
+        if !of_workers.contains(&latest.key) {
+            latest.duration_ms = 0;
+        }
+    }
 }
 
 fn ordered(mut discovered: Discovered) -> Discovered {

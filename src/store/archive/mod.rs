@@ -21,7 +21,7 @@ pub(crate) use export::{Exported, Extent};
 pub(crate) use import::Imported;
 pub(crate) use manifest::platform;
 pub(crate) use record::is_name;
-pub(crate) use unpack::{Staged, is_archive, unpack};
+pub(crate) use unpack::{is_archive, unpack};
 
 /// The version of the records, which archives and caches of a pipeline have to share.
 pub(crate) const SCHEMA: i64 = schema::VERSION;

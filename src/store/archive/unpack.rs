@@ -11,14 +11,14 @@ use crate::digest::{CopyError, Digest};
 use crate::files;
 use crate::store::StoreError;
 
-use super::manifest::{LARGEST, MANIFEST, Manifest, Part, RECORDS, header, is_ours, name_of};
+use super::manifest::{
+    BLOCK, LARGEST, MANIFEST, Manifest, Part, RECORDS, header, is_ours, name_of,
+};
 use super::record::{LONGEST, Record};
 use super::{ArchiveError, Refusal, WINDOW_LOG};
 
 /// The first bytes of a zstd frame.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// How many zeros may follow the last entry, in bytes.
-const ZEROS: u64 = 16 << 10;
 
 /// An archive that was unpacked and verified. Its directory belongs to the caller.
 pub(crate) struct Staged {
@@ -67,7 +67,7 @@ pub(crate) fn is_archive(file: impl Read) -> bool {
     });
     // A short archive, or one that is damaged behind these bytes, is one all the same.
     let _ = decoded;
-    let Some((block, beginning)) = first.split_at_checked(super::manifest::BLOCK) else {
+    let Some((block, beginning)) = first.split_at_checked(BLOCK) else {
         return false;
     };
     let found = tar::Header::from_byte_slice(block);
@@ -109,8 +109,7 @@ fn unpack_from<R: Read>(
 ) -> Result<Staged, ArchiveError> {
     let mut decoder = Decoder::new(source).map_err(damaged)?.single_frame();
     decoder.window_log_max(WINDOW_LOG).map_err(damaged)?;
-    let mut archive = tar::Archive::new(decoder);
-    let mut entries = Entries(archive.entries().map_err(damaged)?.raw(true));
+    let mut entries = Entries(decoder);
     let manifest = entries.manifest()?;
     let size = manifest.unpacked_size();
     if size > max_size {
@@ -126,8 +125,6 @@ fn unpack_from<R: Read>(
         entries.unpack(&name_of(&part.digest), *part, &to)?;
     }
     entries.end()?;
-    drop(entries);
-    require_end(archive.into_inner())?;
     Ok(Staged {
         dir: dir.to_owned(),
         manifest,
@@ -135,48 +132,46 @@ fn unpack_from<R: Read>(
     })
 }
 
-/// The entries of an archive, one after the other, without the extensions of headers: a name is in its header, and every
-/// entry is a file.
-struct Entries<'a, R: Read>(tar::Entries<'a, R>);
+/// The entries of an archive, one after the other. Only those are read that are exactly as they are written: an archive
+/// of another program has nothing that a store could use.
+struct Entries<'a, R: BufRead>(Decoder<'a, R>);
 
-impl<'a, R: Read> Entries<'a, R> {
-    fn next(&mut self, name: &str) -> Result<tar::Entry<'a, R>, Refusal> {
-        match self.0.next() {
-            Some(entry) => entry.map_err(damaged),
-            None => Err(Refusal::Damaged(format!("it has no `{name}`"))),
-        }
-    }
-
+impl<R: BufRead> Entries<'_, R> {
     fn manifest(&mut self) -> Result<Manifest, Refusal> {
-        let foreign = || Refusal::Foreign(format!("it has no `{MANIFEST}` of clm"));
-        let entry = self.next(MANIFEST).map_err(|refusal| match refusal {
-            Refusal::CutOff => refusal,
-            _ => foreign(),
-        })?;
-        let size = entry.header().entry_size().unwrap_or(u64::MAX);
-        let is_ours =
-            size <= LARGEST && entry.header().as_bytes() == header(MANIFEST, size).as_bytes();
-        if !is_ours {
-            return Err(foreign());
+        let foreign =
+            |reason: &str| Refusal::Foreign(format!("it has no `{MANIFEST}` of clm, {reason}"));
+        let found = match self.header() {
+            Ok(Some(found)) => found,
+            Ok(None) => return Err(foreign("and hardly anything else")),
+            Err(Refusal::CutOff) => return Err(Refusal::CutOff),
+            Err(refusal) => return Err(foreign(&format!("since {refusal}"))),
+        };
+        let size = found.entry_size().unwrap_or(u64::MAX);
+        if size > LARGEST || found.as_bytes() != header(MANIFEST, size).as_bytes() {
+            return Err(foreign(&format!("but `{}`", shown(&found))));
         }
         let mut bytes = Vec::new();
-        entry.take(size).read_to_end(&mut bytes).map_err(damaged)?;
+        let read = (&mut self.0).take(size).read_to_end(&mut bytes);
+        read.map_err(damaged)?;
         if bytes.len() as u64 != size {
             return Err(Refusal::CutOff);
         }
+        self.skip_padding(MANIFEST, size)?;
         Manifest::parse(&bytes)
     }
 
     /// Writes the next entry, which must have this name and content, to a new file.
     fn unpack(&mut self, name: &str, part: Part, to: &Path) -> Result<(), ArchiveError> {
-        let entry = self.next(name)?;
-        if entry.header().as_bytes() != header(name, part.size).as_bytes() {
-            return Err(unexpected(&entry, name).into());
+        let found = self.header()?.ok_or(Refusal::CutOff)?;
+        if found.as_bytes() != header(name, part.size).as_bytes() {
+            return Err(unexpected(&found, name).into());
         }
         let io = |error| StoreError::io("write", to, error);
         let mut file = files::create(to, OpenOptions::new().truncate(true)).map_err(io)?;
-        match Digest::of_copy(entry, &mut file) {
-            Ok(copied) if copied == (part.digest, part.size) => Ok(()),
+        match Digest::of_copy((&mut self.0).take(part.size), &mut file) {
+            Ok(copied) if copied == (part.digest, part.size) => {
+                Ok(self.skip_padding(name, part.size)?)
+            }
             Ok((_, size)) if size < part.size => Err(Refusal::CutOff.into()),
             Ok(_) => {
                 let reason = format!("`{name}` has other bytes than its `{MANIFEST}` says");
@@ -187,28 +182,71 @@ impl<'a, R: Read> Entries<'a, R> {
         }
     }
 
-    fn end(&mut self) -> Result<(), Refusal> {
-        match self.0.next() {
-            None => Ok(()),
-            Some(Err(error)) => Err(damaged(error)),
-            Some(Ok(entry)) => Err(Refusal::Damaged(format!(
-                "its `{MANIFEST}` does not name `{}`",
-                shown(&entry)
-            ))),
+    /// Returns the next header; `None` if the archive ends before it does.
+    fn header(&mut self) -> Result<Option<tar::Header>, Refusal> {
+        let mut block = Vec::new();
+        let read = (&mut self.0).take(BLOCK as u64).read_to_end(&mut block);
+        read.map_err(damaged)?;
+        let is_whole = block.len() == BLOCK;
+        Ok(is_whole.then(|| tar::Header::from_byte_slice(&block).clone()))
+    }
+
+    /// Reads what fills the last block of an entry.
+    fn skip_padding(&mut self, name: &str, size: u64) -> Result<(), Refusal> {
+        let rest = size.next_multiple_of(BLOCK as u64) - size;
+        let mut padding = Vec::new();
+        let read = (&mut self.0).take(rest).read_to_end(&mut padding);
+        read.map_err(damaged)?;
+        if padding.iter().any(|byte| *byte != 0) {
+            let reason = format!("`{name}` is longer than its `{MANIFEST}` says");
+            return Err(Refusal::Damaged(reason));
+        }
+        match padding.len() as u64 == rest {
+            true => Ok(()),
+            false => Err(Refusal::CutOff),
+        }
+    }
+
+    /// Checks that only the end follows: two empty blocks, the end of the frame, and the end of the input.
+    fn end(mut self) -> Result<(), Refusal> {
+        let mut rest = Vec::new();
+        let read = (&mut self.0)
+            .take(2 * BLOCK as u64 + 1)
+            .read_to_end(&mut rest);
+        read.map_err(damaged)?;
+        if let Some((first, _)) = rest.split_at_checked(BLOCK)
+            && first.iter().any(|byte| *byte != 0)
+        {
+            let name = shown(tar::Header::from_byte_slice(first));
+            return Err(Refusal::Damaged(format!(
+                "its `{MANIFEST}` does not name `{name}`"
+            )));
+        }
+        if rest.len() < 2 * BLOCK {
+            return Err(Refusal::CutOff);
+        }
+        if rest.len() > 2 * BLOCK || rest.iter().any(|byte| *byte != 0) {
+            let reason = "something follows its last entry";
+            return Err(Refusal::Damaged(reason.to_owned()));
+        }
+        match self.0.finish().fill_buf() {
+            Ok([]) => Ok(()),
+            Ok(_) => Err(Refusal::Damaged("something follows its end".to_owned())),
+            Err(error) => Err(damaged(error)),
         }
     }
 }
 
-fn unexpected<R: Read>(entry: &tar::Entry<'_, R>, name: &str) -> Refusal {
-    let shown = shown(entry);
+fn unexpected(header: &tar::Header, name: &str) -> Refusal {
+    let shown = shown(header);
     Refusal::Damaged(match shown == name {
         true => format!("`{name}` is no file of the size that its `{MANIFEST}` says"),
         false => format!("it has `{shown}` where `{name}` belongs"),
     })
 }
 
-fn shown<R: Read>(entry: &tar::Entry<'_, R>) -> String {
-    let name = entry.header().path_bytes();
+fn shown(header: &tar::Header) -> String {
+    let name = header.path_bytes();
     String::from_utf8_lossy(&name).escape_debug().to_string()
 }
 
@@ -216,22 +254,6 @@ fn damaged(error: io::Error) -> Refusal {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => Refusal::CutOff,
         _ => Refusal::Damaged(format!("it is damaged: {error}")),
-    }
-}
-
-/// Checks that only some zeros follow in the frame, and nothing behind it.
-fn require_end<R: BufRead>(mut decoder: Decoder<'_, R>) -> Result<(), Refusal> {
-    let mut rest = Vec::new();
-    let read = (&mut decoder).take(ZEROS + 1).read_to_end(&mut rest);
-    read.map_err(damaged)?;
-    if rest.len() as u64 > ZEROS || rest.iter().any(|byte| *byte != 0) {
-        let reason = "something follows its last entry";
-        return Err(Refusal::Damaged(reason.to_owned()));
-    }
-    match decoder.finish().fill_buf() {
-        Ok([]) => Ok(()),
-        Ok(_) => Err(Refusal::Damaged("something follows its end".to_owned())),
-        Err(error) => Err(damaged(error)),
     }
 }
 
