@@ -9,6 +9,7 @@
 mod support;
 
 mod affected;
+mod archive;
 mod bad_input;
 mod build;
 mod chaos;

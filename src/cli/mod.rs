@@ -1,8 +1,11 @@
 //! The command line, with one file per command.
 
 mod affected;
+mod archive;
 mod build;
 mod cache;
+mod cache_key;
+mod cache_stats;
 mod check_spec;
 mod completions;
 mod daemon;
@@ -60,7 +63,7 @@ enum Command {
     Daemon(daemon::DaemonArgs),
     /// List everything that is wrong in a specification and in what it names, without building
     CheckSpec(check_spec::CheckSpecArgs),
-    /// Show, limit, verify or clean the cache of earlier builds
+    /// Show, limit, verify, clean, export or import the cache of earlier builds
     Cache(cache::CacheArgs),
     /// List the specifications and outputs that depend on some files, or on what changed since a commit
     Affected(affected::AffectedArgs),

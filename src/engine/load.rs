@@ -57,15 +57,7 @@ impl Course {
             diagnostics,
             digest,
         };
-        let mut sources = Sources::new(&self.place.root, HashMap::new(), Arc::default());
-        let everything = Selection::default();
-        let loaded = self.load(
-            &specified,
-            &mut sources,
-            &WrittenBack::default(),
-            &everything,
-            &Renderers::default(),
-        )?;
+        let loaded = self.load_once(&specified)?;
         let mut found = loaded.diagnostics;
         for action in &loaded.plan.actions {
             found.extend(action.warnings.iter().cloned());
@@ -79,6 +71,26 @@ impl Course {
             (is_elsewhere, found.file.clone(), found.line, found.column)
         });
         Ok(found)
+    }
+
+    /// Returns the identities of all actions; `None` if some sources cannot be read.
+    pub(crate) fn planned_actions(&self) -> Result<Option<HashSet<Arc<str>>>> {
+        let loaded = self.load_once(&self.specification()?)?;
+        let actions = loaded.plan.actions.iter();
+        let ids = actions.map(|action| Arc::clone(&action.id)).collect();
+        Ok((!loaded.is_incomplete).then_some(ids))
+    }
+
+    /// Plans the whole course without renderers and records.
+    fn load_once(&self, specified: &Specified) -> Result<Loaded> {
+        let mut sources = Sources::new(&self.place.root, HashMap::new(), Arc::default());
+        self.load(
+            specified,
+            &mut sources,
+            &WrittenBack::default(),
+            &Selection::default(),
+            &Renderers::default(),
+        )
     }
 
     /// Lists the tree and plans everything that is selected. `written_back` are the files in the tree that clm

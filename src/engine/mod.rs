@@ -3,6 +3,7 @@
 
 pub(crate) mod affected;
 pub(crate) mod bounds;
+mod cache_key;
 mod check;
 pub(crate) mod checkpoint;
 pub(crate) mod course;
@@ -27,7 +28,7 @@ mod shard;
 pub(crate) mod shared;
 mod snapshot;
 pub(crate) mod sources;
-mod staging;
+pub(crate) mod staging;
 mod state;
 mod state_file;
 mod touched;
@@ -58,6 +59,7 @@ use crate::worker::pool::{Pool, PoolConfig, WorkerState};
 use crate::worker::renderers::CurrentRenderers;
 
 use affected::Affected;
+pub(crate) use cache_key::CacheKey;
 pub(crate) use check::Checked;
 use checkpoint::{Changed, Checkpoint, KnownNames, Parts, Resumed};
 use course::{Course, Specified};

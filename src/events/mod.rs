@@ -45,6 +45,12 @@ impl ActionKind {
         }
     }
 
+    /// Returns the kind with a name; `None` if this version does not know it.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let mut all = Self::OF_WORKERS.iter().chain(&Self::LOCAL);
+        all.find(|kind| kind.name() == name).copied()
+    }
+
     /// The kinds that workers make.
     pub const OF_WORKERS: [Self; 4] = [Self::Execute, Self::Plantuml, Self::Drawio, Self::Html];
     /// The kinds that are made in this process. Their results are not stored, since making them again costs no more.
