@@ -40,6 +40,7 @@ mod private;
 mod processes;
 mod properties;
 mod restless;
+mod servers;
 mod status;
 mod survival;
 mod timings;

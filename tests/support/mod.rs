@@ -1,8 +1,10 @@
 //! What stories need: courses in temporary directories, the built binary, and the real renderers.
 
 pub mod courses;
+pub mod faulty;
 pub mod jupytext;
 pub mod renderers;
+pub mod servers;
 mod watching;
 
 use std::collections::BTreeMap;
