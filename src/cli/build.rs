@@ -7,6 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::course::layout::Selection;
@@ -15,6 +16,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::checkpoint::{Changed, Checkpoint, Comparison};
 use crate::engine::course::{Course, Specified};
 use crate::engine::decide::Force;
+use crate::engine::verify::Verified;
 use crate::engine::{self, BuildOptions, Checked, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Events};
@@ -27,6 +29,7 @@ use super::profile::ProfileArgs;
 use super::saved::{self, Saved};
 use super::session::{self, CourseArgs};
 use super::setup;
+use super::verify::{self, VerifyArgs};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct BuildArgs {
@@ -59,6 +62,8 @@ pub(super) struct BuildArgs {
     /// Write a JSON summary of the run to this file
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
+    #[command(flatten)]
+    verify: VerifyArgs,
     #[command(flatten)]
     pub profile: ProfileArgs,
     /// Report only warnings and errors
@@ -163,6 +168,10 @@ fn run_for(
             show_stale(&checked, format);
             Ok(args.code_of_check(&checked))
         }
+        Ok(Ended::Verified(verified)) => {
+            verify::show(&verified, format);
+            Ok(verify::code(&verified))
+        }
         // The reporter has already shown the error.
         Err(error) => Ok(error.exit_code()),
     }
@@ -197,6 +206,7 @@ struct Work<'a> {
 enum Ended {
     Built { has_errors: bool },
     Checked(Checked),
+    Verified(Verified),
 }
 
 /// Builds until it is done or the user presses Ctrl-C.
@@ -207,16 +217,24 @@ fn build(
     changed: Option<Changed>,
     cancel: &CancellationToken,
 ) -> Result<engine::Built> {
+    with_runtime(cancel, |runtime| {
+        runtime.block_on(engine.build(specified, options, changed))
+    })
+}
+
+/// Calls `work` with a runtime on which Ctrl-C cancels.
+fn with_runtime<T>(
+    cancel: &CancellationToken,
+    work: impl FnOnce(&Runtime) -> Result<T>,
+) -> Result<T> {
     let runtime = session::runtime()?;
-    let result = runtime.block_on(async {
-        let cancel = cancel.clone();
-        tokio::spawn(async move {
-            if session::stop_signal().await.is_ok() {
-                cancel.cancel();
-            }
-        });
-        engine.build(specified, options, changed).await
+    let cancel = cancel.clone();
+    runtime.spawn(async move {
+        if session::stop_signal().await.is_ok() {
+            cancel.cancel();
+        }
     });
+    let result = work(&runtime);
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
@@ -263,6 +281,10 @@ impl BuildArgs {
     fn with_swallowed_spec(&self) -> Self {
         let mut args = self.clone();
         if args.course.spec.is_some() || args.saved.is_some() {
+            return args;
+        }
+        args.course.spec = args.verify.take_spec();
+        if args.course.spec.is_some() {
             return args;
         }
         for paths in [Some(&mut args.only), args.force.as_mut()]
@@ -314,6 +336,7 @@ impl BuildArgs {
         // A daemon uses its own workers, installs nothing, and does not report timings.
         let is_alone =
             self.no_daemon || self.check || self.dry_run || self.setup || self.profile.is_wanted();
+        let is_alone = is_alone || self.verify.is_wanted();
         if is_alone || self.make.jobs.is_some() || self.make.workers.is_some() {
             return None;
         }
@@ -366,7 +389,8 @@ impl BuildArgs {
             events,
         } = *work;
         let renderers = session::renderers(&course, context)?;
-        let only_looks = self.check || self.dry_run;
+        let sample = self.verify.sample();
+        let only_looks = self.check || self.dry_run || sample.is_some();
         let mut changed = None;
         if !only_looks && matches!(options.force, Force::Nothing) {
             let checkpoint = Checkpoint::new(&course, specified, &renderers);
@@ -391,6 +415,10 @@ impl BuildArgs {
             events.clone(),
             cancel.clone(),
         )?;
+        if let Some(sample) = sample {
+            let verify = |runtime: &_| engine.verify(options, sample, runtime);
+            return Ok(Ended::Verified(with_runtime(&cancel, verify)?));
+        }
         if only_looks {
             return Ok(Ended::Checked(engine.check(options)?));
         }

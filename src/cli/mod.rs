@@ -15,6 +15,7 @@ mod saved;
 mod session;
 mod setup;
 mod status;
+mod verify;
 mod watch;
 
 use std::io::IsTerminal as _;

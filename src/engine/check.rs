@@ -17,6 +17,7 @@ use super::load::Loaded;
 use super::publish::Publisher;
 use super::selection::selected;
 use super::snapshot::Snapshot;
+use super::staging::Staging;
 use super::up_to_date::UpToDateActions;
 use super::{BuildOptions, Engine};
 
@@ -55,14 +56,15 @@ impl Stale {
 }
 
 /// A plan with the decision about each of its actions.
-struct AllDecided<'a> {
-    loaded: &'a Loaded,
-    recipes: &'a Recipes<'a>,
-    decider: &'a Decider<'a>,
-    findings: Vec<Finding>,
-    snapshot: &'a Snapshot,
-    up_to_date: &'a UpToDateActions,
-    publisher: &'a mut Publisher,
+pub(super) struct AllDecided<'a> {
+    pub loaded: &'a Loaded,
+    pub recipes: &'a Recipes<'a>,
+    pub decider: &'a Decider<'a>,
+    pub findings: Vec<Finding>,
+    pub snapshot: &'a Snapshot,
+    pub up_to_date: &'a UpToDateActions,
+    pub publisher: &'a mut Publisher,
+    pub staging: &'a Staging,
 }
 
 impl Engine {
@@ -82,6 +84,7 @@ impl Engine {
             snapshot,
             up_to_date,
             publisher,
+            staging: _,
         } = decided;
         let mut has_errors = self.report(None, &loaded.diagnostics);
         let selected = selected(&loaded.plan, options, decider, up_to_date)?;
@@ -146,7 +149,7 @@ impl Engine {
 
     /// Plans the course as it is now, decides about every action by the records, and passes the decisions to
     /// `use_decided`. Nothing is started.
-    fn look_and_decide<T>(
+    pub(super) fn look_and_decide<T>(
         &self,
         selection: &Selection,
         force: &Force,
@@ -173,6 +176,7 @@ impl Engine {
             snapshot,
             up_to_date: &state.up_to_date,
             publisher: &mut state.publisher,
+            staging: &state.staging,
         })
     }
 }

@@ -29,6 +29,7 @@ mod state_file;
 mod touched;
 mod unseen;
 mod up_to_date;
+pub(crate) mod verify;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
