@@ -29,6 +29,7 @@ use super::profile::ProfileArgs;
 use super::saved::{self, Saved};
 use super::session::{self, CourseArgs};
 use super::setup;
+use super::snapshot::SnapshotArgs;
 use super::verify::{self, VerifyArgs};
 
 #[derive(Debug, Clone, Args)]
@@ -64,6 +65,8 @@ pub(super) struct BuildArgs {
     summary: Option<PathBuf>,
     #[command(flatten)]
     verify: VerifyArgs,
+    #[command(flatten)]
+    snapshots: SnapshotArgs,
     #[command(flatten)]
     pub profile: ProfileArgs,
     /// Report only warnings and errors
@@ -137,6 +140,7 @@ fn run_for(
         setup::install_for(&course, &specified, &context)?;
     }
     let options = args.options(&course, saved.as_ref())?;
+    let snapshots = args.snapshots.prepare(&course, &specified)?;
     let format = args.message_format.unwrap_or_else(MessageFormat::detect);
     let (events, receiver) = Events::channel();
     let verbosity = Verbosity {
@@ -163,7 +167,13 @@ fn run_for(
             .map_err(|error| Error::io("write", file, &error))?;
     }
     match result {
-        Ok(Ended::Built { has_errors }) => Ok(u8::from(has_errors)),
+        Ok(Ended::Built { has_errors }) => {
+            let code = match snapshots {
+                Some(snapshots) => snapshots.finish(has_errors, format)?,
+                None => 0,
+            };
+            Ok(code.max(u8::from(has_errors)))
+        }
         Ok(Ended::Checked(checked)) => {
             show_stale(&checked, format);
             Ok(args.code_of_check(&checked))

@@ -14,6 +14,7 @@ mod profile;
 mod saved;
 mod session;
 mod setup;
+mod snapshot;
 mod status;
 mod verify;
 mod watch;

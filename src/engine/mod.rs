@@ -13,6 +13,7 @@ pub(crate) mod explain;
 mod git;
 mod index;
 pub(crate) mod load;
+pub(crate) mod made;
 mod manifest;
 mod partial_map;
 mod publish;
