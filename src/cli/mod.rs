@@ -20,7 +20,9 @@ mod saved;
 mod session;
 mod setup;
 mod shared;
+mod snapshot;
 mod status;
+mod verify;
 mod watch;
 
 use std::io::IsTerminal as _;

@@ -15,6 +15,7 @@ pub(crate) mod explain;
 mod git;
 mod index;
 pub(crate) mod load;
+pub(crate) mod made;
 mod manifest;
 mod partial_map;
 mod publish;
@@ -34,6 +35,7 @@ mod state_file;
 mod touched;
 mod unseen;
 mod up_to_date;
+pub(crate) mod verify;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
