@@ -15,6 +15,7 @@ mod build;
 mod chaos;
 mod check_spec;
 mod checkpoint;
+mod ci;
 mod counts;
 mod cpp;
 mod daemon;
