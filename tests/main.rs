@@ -36,6 +36,7 @@ mod notebook;
 mod options;
 mod ownership;
 mod percent;
+mod pipelines;
 mod plantuml;
 mod pool;
 mod preview;
