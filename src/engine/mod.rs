@@ -63,6 +63,8 @@ use crate::worker::renderers::CurrentRenderers;
 use affected::Affected;
 pub(crate) use cache_key::CacheKey;
 pub(crate) use check::Checked;
+#[cfg(test)]
+pub(crate) use check::Stale;
 use checkpoint::{Changed, Checkpoint, KnownNames, Parts, Resumed};
 use course::{Course, Specified};
 use decide::Force;
