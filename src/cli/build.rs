@@ -7,6 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::course::layout::Selection;
@@ -15,6 +16,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::checkpoint::{Changed, Checkpoint, Comparison};
 use crate::engine::course::{Course, Specified};
 use crate::engine::decide::Force;
+use crate::engine::verify::Verified;
 use crate::engine::{self, BuildOptions, Checked, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Events};
@@ -27,7 +29,8 @@ use super::part::{Part, PartArgs};
 use super::profile::ProfileArgs;
 use super::saved::{self, Saved};
 use super::session::{self, CourseArgs};
-use super::setup;
+use super::snapshot::SnapshotArgs;
+use super::verify::{self, VerifyArgs};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct BuildArgs {
@@ -62,6 +65,10 @@ pub(super) struct BuildArgs {
     /// Write a JSON summary of the run to this file
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
+    #[command(flatten)]
+    verify: VerifyArgs,
+    #[command(flatten)]
+    snapshots: SnapshotArgs,
     #[command(flatten)]
     pub profile: ProfileArgs,
     /// Report only warnings and errors
@@ -129,13 +136,14 @@ fn run_for(
     if let Some(workers) = &args.make.workers {
         course.settings.workers.override_with(workers);
     }
+    if args.make.cache_mode.is_some() {
+        course.settings.cache.mode = args.make.cache_mode;
+    }
     let specified = Arc::new(course.specification()?);
     let context = session::tools_context(&course, specified.spec.kernel_python.as_deref());
-    if args.setup {
-        setup::install_for(&course, &specified, &context)?;
-    }
     let part = args.part.resolve(&course, &specified, args.verbose)?;
     let options = args.options(&course, saved.as_ref(), &part)?;
+    let snapshots = args.snapshots.prepare(&course, &specified)?;
     let format = args.message_format.unwrap_or_else(MessageFormat::detect);
     let (events, receiver) = Events::channel();
     part.report(&events);
@@ -163,10 +171,20 @@ fn run_for(
             .map_err(|error| Error::io("write", file, &error))?;
     }
     match result {
-        Ok(Ended::Built { has_errors }) => Ok(u8::from(has_errors)),
+        Ok(Ended::Built { has_errors }) => {
+            let code = match snapshots {
+                Some(snapshots) => snapshots.finish(has_errors, format)?,
+                None => 0,
+            };
+            Ok(code.max(u8::from(has_errors)))
+        }
         Ok(Ended::Checked(checked)) => {
             show_stale(&checked, format);
             Ok(args.code_of_check(&checked))
+        }
+        Ok(Ended::Verified(verified)) => {
+            verify::show(&verified, format);
+            Ok(verify::code(&verified))
         }
         // The reporter has already shown the error.
         Err(error) => Ok(error.exit_code()),
@@ -202,6 +220,7 @@ struct Work<'a> {
 enum Ended {
     Built { has_errors: bool },
     Checked(Checked),
+    Verified(Verified),
 }
 
 /// Builds until it is done or the user presses Ctrl-C.
@@ -212,16 +231,24 @@ fn build(
     changed: Option<Changed>,
     cancel: &CancellationToken,
 ) -> Result<engine::Built> {
+    with_runtime(cancel, |runtime| {
+        runtime.block_on(engine.build(specified, options, changed))
+    })
+}
+
+/// Calls `work` with a runtime on which Ctrl-C cancels.
+fn with_runtime<T>(
+    cancel: &CancellationToken,
+    work: impl FnOnce(&Runtime) -> Result<T>,
+) -> Result<T> {
     let runtime = session::runtime()?;
-    let result = runtime.block_on(async {
-        let cancel = cancel.clone();
-        tokio::spawn(async move {
-            if session::stop_signal().await.is_ok() {
-                cancel.cancel();
-            }
-        });
-        engine.build(specified, options, changed).await
+    let cancel = cancel.clone();
+    runtime.spawn(async move {
+        if session::stop_signal().await.is_ok() {
+            cancel.cancel();
+        }
     });
+    let result = work(&runtime);
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
@@ -268,6 +295,10 @@ impl BuildArgs {
     fn with_swallowed_spec(&self) -> Self {
         let mut args = self.clone();
         if args.course.spec.is_some() || args.saved.is_some() {
+            return args;
+        }
+        args.course.spec = args.verify.take_spec();
+        if args.course.spec.is_some() {
             return args;
         }
         for paths in [Some(&mut args.only), args.force.as_mut()]
@@ -319,7 +350,10 @@ impl BuildArgs {
         // A daemon uses its own workers, installs nothing, and does not report timings.
         let is_alone =
             self.no_daemon || self.check || self.dry_run || self.setup || self.profile.is_wanted();
-        let is_alone = is_alone || self.part.is_alone();
+        let is_alone = is_alone
+            || self.make.cache_mode.is_some()
+            || self.part.is_alone()
+            || self.verify.is_wanted();
         if is_alone || self.make.jobs.is_some() || self.make.workers.is_some() {
             return None;
         }
@@ -372,7 +406,8 @@ impl BuildArgs {
             events,
         } = *work;
         let renderers = session::renderers(&course, context)?;
-        let only_looks = self.check || self.dry_run;
+        let sample = self.verify.sample();
+        let only_looks = self.check || self.dry_run || sample.is_some();
         let mut changed = None;
         if !only_looks && matches!(options.force, Force::Nothing) {
             let checkpoint = Checkpoint::new(&course, specified, &renderers);
@@ -394,9 +429,14 @@ impl BuildArgs {
             renderers,
             context,
             &workers,
+            self.setup,
             events.clone(),
             cancel.clone(),
         )?;
+        if let Some(sample) = sample {
+            let verify = |runtime: &_| engine.verify(options, sample, runtime);
+            return Ok(Ended::Verified(with_runtime(&cancel, verify)?));
+        }
         if only_looks {
             return Ok(Ended::Checked(engine.check(options)?));
         }

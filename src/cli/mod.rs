@@ -1,8 +1,11 @@
 //! The command line, with one file per command.
 
 mod affected;
+mod archive;
 mod build;
 mod cache;
+mod cache_key;
+mod cache_stats;
 mod check_spec;
 mod completions;
 mod daemon;
@@ -16,7 +19,10 @@ mod profile;
 mod saved;
 mod session;
 mod setup;
+mod shared;
+mod snapshot;
 mod status;
+mod verify;
 mod watch;
 
 use std::io::IsTerminal as _;
@@ -27,7 +33,6 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::env;
 use crate::course::deck::render_apart_with;
@@ -60,7 +65,7 @@ enum Command {
     Daemon(daemon::DaemonArgs),
     /// List everything that is wrong in a specification and in what it names, without building
     CheckSpec(check_spec::CheckSpecArgs),
-    /// Show, limit, verify or clean the cache of earlier builds
+    /// Show, limit, verify, clean, export or import the cache of earlier builds
     Cache(cache::CacheArgs),
     /// List the specifications and outputs that depend on some files, or on what changed since a commit
     Affected(affected::AffectedArgs),
@@ -197,9 +202,8 @@ fn start_log(profile: Option<&Profile>) {
     if log.is_none() && recorder.is_none() {
         return;
     }
-    // Fails only if a test has set a subscriber, which is then used.
-    let _ = tracing_subscriber::registry()
-        .with(log)
-        .with(recorder)
-        .try_init();
+    // Not `try_init`, which adds the logs of libraries: that of the HTTP client has the secrets for the shared cache. Fails
+    // only if a test has set a subscriber, which is then used.
+    let subscriber = tracing_subscriber::registry().with(log).with(recorder);
+    let _ = tracing::subscriber::set_global_default(subscriber);
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod affected;
 pub(crate) mod bounds;
+mod cache_key;
 mod check;
 pub(crate) mod checkpoint;
 pub(crate) mod course;
@@ -14,6 +15,7 @@ pub(crate) mod explain;
 mod git;
 mod index;
 pub(crate) mod load;
+pub(crate) mod made;
 mod manifest;
 mod partial_map;
 mod publish;
@@ -24,14 +26,16 @@ mod scan;
 mod schedule;
 mod selection;
 mod shard;
+pub(crate) mod shared;
 mod snapshot;
 pub(crate) mod sources;
-mod staging;
+pub(crate) mod staging;
 mod state;
 mod state_file;
 mod touched;
 mod unseen;
 mod up_to_date;
+pub(crate) mod verify;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -48,13 +52,16 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Contents, Counts, Event, Events};
 use crate::parallel;
+use crate::remote::Remote;
 use crate::store::{Doing, Store, WorkerNote, database_inode};
 use crate::watch::Inputs;
 use crate::worker::Renderers;
 use crate::worker::observed::Places;
 use crate::worker::pool::{Pool, PoolConfig, WorkerState};
+use crate::worker::renderers::CurrentRenderers;
 
 use affected::Affected;
+pub(crate) use cache_key::CacheKey;
 pub(crate) use check::Checked;
 use checkpoint::{Changed, Checkpoint, KnownNames, Parts, Resumed};
 use course::{Course, Specified};
@@ -68,6 +75,7 @@ pub(crate) use publish::OwnFiles;
 use publish::Publisher;
 use restless::Restless;
 pub(crate) use shard::Shard;
+use shared::Shared;
 use sources::Sources;
 use staging::Staging;
 use state::EngineState;
@@ -121,7 +129,9 @@ pub(crate) struct Built {
 pub(crate) struct Engine {
     course: Course,
     store: Store,
-    renderers: Arc<Renderers>,
+    renderers: CurrentRenderers,
+    /// Installs missing renderers, if that is wanted.
+    installer: Option<Installer>,
     pool: PoolConfig,
     events: Events,
     cancel: CancellationToken,
@@ -131,7 +141,12 @@ pub(crate) struct Engine {
     records: Option<u64>,
     /// Whether the directory of results was seen beside the database.
     had_results: AtomicBool,
+    /// The cache that machines share.
+    shared: Option<Shared>,
 }
+
+/// Installs renderers, given by their names (see [`Renderers::installed`]). Returns all renderers afterwards.
+pub(crate) type Installer = Box<dyn Fn(&BTreeSet<String>) -> Result<Renderers> + Send + Sync>;
 
 /// Receives what the plan was made of, when that may have changed: changes of other files do not matter.
 pub(crate) type OnInputs = Arc<dyn Fn(Inputs) + Send + Sync>;
@@ -163,13 +178,22 @@ impl Engine {
             had_results: AtomicBool::new(false),
             course,
             store,
-            renderers,
+            renderers: renderers.into(),
+            installer: None,
             pool,
             events,
             cancel,
             on_inputs: None,
             own_files: OwnFiles::default(),
+            shared: None,
         }
+    }
+
+    /// Sets the cache that machines share.
+    #[must_use]
+    pub(crate) fn with_remote(mut self, remote: Remote) -> Self {
+        self.shared = Some(Shared::new(remote, self.store.clone()));
+        self
     }
 
     /// Sets what receives the inputs of every planning. Then every planning of the whole course is reported as well.
@@ -186,6 +210,13 @@ impl Engine {
         self
     }
 
+    /// Sets what installs the renderers that stale actions need and that are missing.
+    #[must_use]
+    pub(crate) fn with_installer(mut self, installer: Installer) -> Self {
+        self.installer = Some(installer);
+        self
+    }
+
     /// Returns the course.
     pub(crate) fn course(&self) -> &Course {
         &self.course
@@ -193,7 +224,7 @@ impl Engine {
 
     /// Returns the digest of what builds of this engine mean: see [`Course::identity_with`].
     pub(crate) fn identity(&self) -> Digest {
-        self.course.identity_with(&self.renderers)
+        self.course.identity_with(&self.renderers.get())
     }
 
     /// Reports that the whole course was planned, if this is a watch.
@@ -261,7 +292,7 @@ impl Engine {
                 names: &state.names,
             };
             let state = || checkpoint::to_bytes(&state.sources, &state.up_to_date);
-            Checkpoint::new(&self.course, specified, &self.renderers).write(&parts, state)
+            Checkpoint::new(&self.course, specified, &self.renderers.get()).write(&parts, state)
         });
         if written.is_some() {
             checkpoint::forget(&self.course);
@@ -275,7 +306,7 @@ impl Engine {
         }
         let store = self.store.clone();
         Pool::new(
-            Arc::clone(&self.renderers),
+            self.renderers.clone(),
             self.pool.clone(),
             Arc::new(move |event| {
                 // The worker that runs kernels is a part of this process.
@@ -370,7 +401,7 @@ impl Engine {
     }
 
     fn places(&self) -> Places {
-        Places::new(&self.course.place.root, &self.renderers.kernels)
+        Places::new(&self.course.place.root, &self.renderers.get().kernels)
     }
 
     /// Loads and plans the course as it is on disk now, as far as it may have changed since it was last loaded.
@@ -385,7 +416,7 @@ impl Engine {
             &mut state.sources,
             &state.publisher.written_back(),
             selection,
-            &self.renderers,
+            &self.renderers.get(),
         )
     }
 

@@ -161,6 +161,11 @@ pub(crate) fn data(text: &str) {
     let _ = stdout::Stdout.write_all(text.as_bytes());
 }
 
+/// Returns stdout for data that is no text.
+pub(crate) fn data_stream() -> impl Write {
+    stdout::Stdout
+}
+
 /// Returns the error that prevented data from being written to stdout. A reader that closed the pipe is not an error.
 pub(crate) fn data_lost() -> Option<std::io::Error> {
     let _ = stdout::Stdout.flush();

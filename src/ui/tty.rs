@@ -133,7 +133,8 @@ impl Reporter for Tty {
                 if let Some(line) = line.filter(|_| self.verbosity.verbose) {
                     self.print(&line);
                 }
-                if *status != Status::Fresh
+                // Of what is up to date only a verification has started something.
+                if (*status != Status::Fresh || self.lanes.contains_key(kind))
                     && let Some(lane) = self.lane(*kind)
                 {
                     lane.running.retain(|(running, _)| running != action);
@@ -147,6 +148,11 @@ impl Reporter for Tty {
                 let named = self.paths.named(&reported.diagnostic);
                 if let Some(shown) = self.flood.admit(&named) {
                     self.print(&text::diagnostic(&shown, self.colours));
+                }
+            }
+            Event::CacheUsed(cache) => {
+                if let Some(line) = text::cache(cache) {
+                    self.print(&line);
                 }
             }
             Event::RunFinished {
