@@ -1,5 +1,6 @@
 //! Writes an archive.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -88,10 +89,9 @@ impl Store {
         })?;
         forget_short_times(&mut latest, &mut results);
         let mut blobs: BTreeMap<Digest, Option<u64>> = BTreeMap::new();
-        for (digest, size) in results.iter().flat_map(StoredResult::blobs) {
-            if !blobs.contains_key(&digest) {
-                let found = self.verified_size(&digest)?;
-                blobs.insert(digest, found.filter(|found| *found == size));
+        for (digest, _) in results.iter().flat_map(StoredResult::blobs) {
+            if let Entry::Vacant(entry) = blobs.entry(digest) {
+                entry.insert(self.verified_size(&digest)?);
             }
         }
         results.retain(|result| {
