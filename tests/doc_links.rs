@@ -215,6 +215,7 @@ const COMMANDS: &[&[&str]] = &[
     &["cache", "export"],
     &["cache", "import"],
     &["cache", "key"],
+    &["affected"],
     &["explain"],
     &["setup"],
     &["doctor"],

@@ -8,20 +8,24 @@ pub(crate) const ALLOWED: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "daemon", "ui", "web", "tools", "profile", "engine", "watch", "worker", "store",
-            "plan", "course",
+            "daemon", "ui", "web", "tools", "profile", "engine", "watch", "worker", "remote",
+            "store", "plan", "course",
         ],
     ),
     ("tools", &["engine", "worker", "store", "plan", "course"]),
     ("ui", &["engine", "course"]),
     // It measures everybody, by the spans that they open, and knows nobody.
     ("profile", &[]),
-    ("engine", &["watch", "worker", "store", "plan", "course"]),
+    (
+        "engine",
+        &["watch", "worker", "remote", "store", "plan", "course"],
+    ),
     ("watch", &["course"]),
     ("web", &["engine", "course"]),
     ("daemon", &["engine", "watch", "course"]),
     ("worker", &["course"]),
     ("store", &["course"]),
+    ("remote", &[]),
     ("plan", &["course"]),
     ("course", &[]),
     // Settings speak the words of the course format.

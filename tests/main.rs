@@ -8,6 +8,7 @@
 
 mod support;
 
+mod affected;
 mod archive;
 mod bad_input;
 mod build;
@@ -41,6 +42,9 @@ mod private;
 mod processes;
 mod properties;
 mod restless;
+mod servers;
+mod shard;
+mod shared;
 mod status;
 mod survival;
 mod timings;

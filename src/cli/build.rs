@@ -23,10 +23,10 @@ use crate::tools;
 use crate::ui::{self, MessageFormat, Reporter, Summary, Verbosity};
 
 use super::options::{MakeArgs, source_paths};
+use super::part::{Part, PartArgs};
 use super::profile::ProfileArgs;
 use super::saved::{self, Saved};
 use super::session::{self, CourseArgs};
-use super::setup;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct BuildArgs {
@@ -34,6 +34,8 @@ pub(super) struct BuildArgs {
     pub course: CourseArgs,
     #[command(flatten)]
     make: MakeArgs,
+    #[command(flatten)]
+    part: PartArgs,
     /// Only the outputs that depend on these sources
     #[arg(long, num_args = 1.., value_name = "PATH")]
     only: Vec<PathBuf>,
@@ -126,14 +128,16 @@ fn run_for(
     if let Some(workers) = &args.make.workers {
         course.settings.workers.override_with(workers);
     }
+    if args.make.cache_mode.is_some() {
+        course.settings.cache.mode = args.make.cache_mode;
+    }
     let specified = Arc::new(course.specification()?);
     let context = session::tools_context(&course, specified.spec.kernel_python.as_deref());
-    if args.setup {
-        setup::install_for(&course, &specified, &context)?;
-    }
-    let options = args.options(&course, saved.as_ref())?;
+    let part = args.part.resolve(&course, &specified, args.verbose)?;
+    let options = args.options(&course, saved.as_ref(), &part)?;
     let format = args.message_format.unwrap_or_else(MessageFormat::detect);
     let (events, receiver) = Events::channel();
+    part.report(&events);
     let verbosity = Verbosity {
         quiet: args.quiet,
         verbose: args.verbose,
@@ -314,6 +318,8 @@ impl BuildArgs {
         // A daemon uses its own workers, installs nothing, and does not report timings.
         let is_alone =
             self.no_daemon || self.check || self.dry_run || self.setup || self.profile.is_wanted();
+        let is_alone = is_alone || self.make.cache_mode.is_some();
+        let is_alone = is_alone || self.part.is_alone();
         if is_alone || self.make.jobs.is_some() || self.make.workers.is_some() {
             return None;
         }
@@ -376,7 +382,7 @@ impl BuildArgs {
                     Comparison::Changed(since) => changed = Some(since),
                     Comparison::Unknown => {}
                 }
-            } else if options.selection == Selection::default() {
+            } else if options.selection == Selection::default() && options.shard.is_none() {
                 // Plans of a part have nothing in common with those of the whole.
                 changed = checkpoint.changed();
             }
@@ -388,6 +394,7 @@ impl BuildArgs {
             renderers,
             context,
             &workers,
+            self.setup,
             events.clone(),
             cancel.clone(),
         )?;
@@ -406,7 +413,7 @@ impl BuildArgs {
         })
     }
 
-    fn options(&self, course: &Course, saved: Option<&Saved>) -> Result<BuildOptions> {
+    fn options(&self, course: &Course, saved: Option<&Saved>, part: &Part) -> Result<BuildOptions> {
         let mut only = source_paths(&self.only, course)?;
         only.extend(saved.map(|saved| saved.path.clone()));
         Ok(BuildOptions {
@@ -425,6 +432,8 @@ impl BuildArgs {
             reports_everything: self.only.is_empty(),
             writes_manifests: true,
             keeps_foreign: self.make.no_replace,
+            shard: part.shard,
+            affected: part.affected.clone(),
         })
     }
 }

@@ -91,6 +91,7 @@ fn collect(course: &CourseArgs, max_size: Option<u64>, max_age: Option<Duration>
     let settings = CacheSettings {
         max_size: max_size.or(of_course.max_size),
         max_age: max_age.or(of_course.max_age),
+        ..of_course.clone()
     };
     let limits = bounds::limits(&settings, &course.place.state_dir());
     let collected = store.collect(&limits)?;

@@ -11,12 +11,13 @@ use crate::error::Result;
 use crate::events::ActionKind;
 use crate::plan::Recipes;
 
+use super::course::Specified;
 use super::decide::{Decider, Force};
 use super::explain::{self, Finding};
 use super::load::Loaded;
 use super::publish::Publisher;
-use super::selection::selected;
-use super::snapshot::Snapshot;
+use super::selection::{Basis, Choice};
+use super::sources::Sources;
 use super::up_to_date::UpToDateActions;
 use super::{BuildOptions, Engine};
 
@@ -60,7 +61,8 @@ struct AllDecided<'a> {
     recipes: &'a Recipes<'a>,
     decider: &'a Decider<'a>,
     findings: Vec<Finding>,
-    snapshot: &'a Snapshot,
+    specified: &'a Specified,
+    sources: &'a Sources,
     up_to_date: &'a UpToDateActions,
     publisher: &'a mut Publisher,
 }
@@ -79,12 +81,26 @@ impl Engine {
             recipes,
             decider,
             findings,
-            snapshot,
+            specified,
+            sources,
             up_to_date,
             publisher,
         } = decided;
         let mut has_errors = self.report(None, &loaded.diagnostics);
-        let selected = selected(&loaded.plan, options, decider, up_to_date)?;
+        let basis = Basis {
+            course: &self.course,
+            specified,
+            options,
+            loaded,
+            recipes,
+            decider,
+            sources,
+            up_to_date,
+            findings: Some(&findings),
+        };
+        let mut choice = Choice::default();
+        let selected = choice.select(&basis, publisher)?;
+        self.report(None, &choice.notes());
         let mut stale = Vec::new();
         let all = findings.iter().enumerate();
         for (index, finding) in all.filter(|(index, _)| selected[*index]) {
@@ -103,8 +119,10 @@ impl Engine {
                 reasons: description.reasons,
             });
         }
-        self.store.record_files(snapshot.take_changed_records())?;
-        if options.only.is_empty() && !loaded.is_incomplete {
+        let records = sources.snapshot.take_changed_records();
+        self.store.record_files(records)?;
+        let is_part = !options.only.is_empty() || options.shard.is_some();
+        if !is_part && !loaded.is_incomplete {
             publisher.load_all()?;
             let is_wanted = |path: &str| loaded.all_destinations.contains(path);
             let mut superfluous: Vec<&Arc<str>> = publisher
@@ -170,7 +188,8 @@ impl Engine {
             recipes: &recipes,
             decider: &decider,
             findings,
-            snapshot,
+            specified: &specified,
+            sources: &state.sources,
             up_to_date: &state.up_to_date,
             publisher: &mut state.publisher,
         })

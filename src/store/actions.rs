@@ -105,8 +105,7 @@ impl Store {
         })
     }
 
-    /// Records a result and waits for the commit, which only tests need.
-    #[cfg(test)]
+    /// Records a result and waits for the commit.
     pub fn record_result(
         &self,
         action: &str,

@@ -38,7 +38,7 @@ pub use crate::owner::Owner;
 pub(crate) use actions::{CachedResult, Latest, Origin, Parts, ResultStatus};
 pub(crate) use files::{Check, FileRecord};
 pub(crate) use garbage::Limits;
-pub(crate) use identities::Identities;
+pub(crate) use identities::recorded_identities;
 pub use jobs::{Finish, JobEnd, JobId, JobState, Lease, NewJob};
 pub(crate) use outputs::{OutputRecord, Written};
 pub(crate) use place::{database_inode, network_file_system};

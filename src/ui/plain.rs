@@ -69,6 +69,11 @@ impl<W: Write + Send> Reporter for Plain<W> {
                     self.line(&text::diagnostic(&shown, self.colours));
                 }
             }
+            Event::CacheUsed(cache) if !self.verbosity.quiet => {
+                if let Some(line) = text::cache(cache) {
+                    self.line(&line);
+                }
+            }
             Event::RunFinished {
                 counts,
                 duration_ms,

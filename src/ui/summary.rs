@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::diagnostic::{Diagnostic, Reported};
-use crate::events::{Counts, Event, Status};
+use crate::events::{CacheUse, Counts, Event, Status};
 
 /// The content of the file that `--summary` writes.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -13,6 +13,8 @@ pub(crate) struct Summary {
     counts: Counts,
     /// How long the run took, in milliseconds; `None` if it did not end.
     duration_ms: Option<u64>,
+    /// What the caches were used for.
+    cache: CacheUse,
     /// Actions that workers made.
     built_actions: Vec<String>,
     /// Actions that failed.
@@ -53,6 +55,7 @@ impl Summary {
                     self.diagnostics.push(diagnostic.clone());
                 }
             }
+            Event::CacheUsed(cache) => self.cache = *cache,
             Event::RunFinished {
                 counts,
                 duration_ms,

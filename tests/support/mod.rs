@@ -1,8 +1,10 @@
 //! What stories need: courses in temporary directories, the built binary, and the real renderers.
 
 pub mod courses;
+pub mod faulty;
 pub mod jupytext;
 pub mod renderers;
+pub mod servers;
 mod watching;
 
 use std::collections::BTreeMap;
@@ -62,6 +64,15 @@ impl Course {
             ),
         );
         course.mkdir("slides");
+        course
+    }
+
+    /// The same sources in another directory, without outputs and records.
+    pub fn cloned(&self) -> Self {
+        let course = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        copy_tree(&self.root(), &course.root());
         course
     }
 
