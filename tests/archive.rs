@@ -210,6 +210,34 @@ fn an_archive_has_what_the_plan_uses_and_all_has_everything() {
     );
 }
 
+#[test]
+fn of_several_specifications_the_named_one_is_exported() {
+    let course = course();
+    course.write("slides/m/topic_020_b/pu/b.pu", diagram("b"));
+    course.write("slides/m/topic_020_b/pu/c.pu", diagram("c"));
+    let spec = course.read("course.xml");
+    course.write("course-specs/b.xml", spec.replace("<topic>a<", "<topic>b<"));
+    build(&course);
+    let other = [
+        "build",
+        "course-specs/b.xml",
+        "-o",
+        "other",
+        FORMATS[0],
+        FORMATS[1],
+    ];
+    let built = course.clm(&other);
+    assert_eq!(built.code, 0, "{}", built.stderr);
+    let one = tar_names(&course, &["export", "-"]);
+    let two = tar_names(&course, &["export", "-", "course-specs/b.xml"]);
+    assert_eq!((one.len(), two.len()), (4, 4));
+    assert!(
+        one.iter().filter(|name| two.contains(name)).count() == 2,
+        "no result"
+    );
+    assert_eq!(tar_names(&course, &["export", "-", "--all"]).len(), 6);
+}
+
 /// Names of the entries of the archive that a command writes to its output.
 fn tar_names(course: &Course, args: &[&str]) -> Vec<String> {
     let mut all = vec!["cache"];
