@@ -4,10 +4,11 @@
 //! (records of earlier builds), `remote` (those of other machines) -> `engine` (which outputs are stale) -> `worker`
 //! (makes them) -> published outputs
 //! -> `events` -> `ui`. `watch` reports changed files; `tools` finds and installs the renderers; `profile`
-//! measures runs; `cli` is the command line.
+//! measures runs; `compare` compares the outputs of builds; `cli` is the command line.
 
 mod cli;
 mod clock;
+mod compare;
 mod config;
 mod course;
 mod daemon;

@@ -16,11 +16,15 @@ mod log;
 mod options;
 mod part;
 mod profile;
+mod reports;
 mod saved;
 mod session;
 mod setup;
 mod shared;
+mod snapshot;
 mod status;
+mod stopping;
+mod verify;
 mod watch;
 
 use std::io::IsTerminal as _;
@@ -32,7 +36,7 @@ use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
-use crate::config::env;
+use crate::config::{Ci, env};
 use crate::course::deck::render_apart_with;
 use crate::error::{BUG_HINT, Result};
 use crate::memory;
@@ -89,6 +93,9 @@ pub fn main() -> ExitCode {
     render_apart_with(Box::new(template::Processes));
     say_what_to_do_about_panics();
     let cli = Cli::parse();
+    if Ci::detect().is_some() {
+        ui::in_pipeline();
+    }
     let course = cli.command.course().cloned();
     let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
         cli.command.profile().and_then(|profile| {

@@ -205,7 +205,9 @@ impl Screen {
 
 fn reporter(args: &WatchArgs, place: &Place) -> Result<Screen> {
     let name = place.spec_name();
-    if let Some(format @ (MessageFormat::Json | MessageFormat::Github)) = args.message_format {
+    if let Some(format @ (MessageFormat::Json | MessageFormat::Github | MessageFormat::Gitlab)) =
+        args.message_format
+    {
         return Ok(Screen::Program(ui::reporter(
             format,
             Some(place),

@@ -18,6 +18,7 @@ use super::load::Loaded;
 use super::publish::Publisher;
 use super::selection::{Basis, Choice};
 use super::sources::Sources;
+use super::staging::Staging;
 use super::up_to_date::UpToDateActions;
 use super::{BuildOptions, Engine};
 
@@ -56,15 +57,37 @@ impl Stale {
 }
 
 /// A plan with the decision about each of its actions.
-struct AllDecided<'a> {
-    loaded: &'a Loaded,
-    recipes: &'a Recipes<'a>,
-    decider: &'a Decider<'a>,
-    findings: Vec<Finding>,
-    specified: &'a Specified,
-    sources: &'a Sources,
-    up_to_date: &'a UpToDateActions,
-    publisher: &'a mut Publisher,
+pub(super) struct AllDecided<'a> {
+    pub loaded: &'a Loaded,
+    pub recipes: &'a Recipes<'a>,
+    pub decider: &'a Decider<'a>,
+    pub findings: Vec<Finding>,
+    pub specified: &'a Specified,
+    pub sources: &'a Sources,
+    pub up_to_date: &'a UpToDateActions,
+    pub publisher: &'a mut Publisher,
+    pub staging: &'a Staging,
+}
+
+impl AllDecided<'_> {
+    /// Returns for every action whether it is selected, and reports notes about that.
+    pub(super) fn select(&mut self, engine: &Engine, options: &BuildOptions) -> Result<Vec<bool>> {
+        let basis = Basis {
+            course: &engine.course,
+            specified: self.specified,
+            options,
+            loaded: self.loaded,
+            recipes: self.recipes,
+            decider: self.decider,
+            sources: self.sources,
+            up_to_date: self.up_to_date,
+            findings: Some(&self.findings),
+        };
+        let mut choice = Choice::default();
+        let selected = choice.select(&basis, self.publisher)?;
+        engine.report(None, &choice.notes());
+        Ok(selected)
+    }
 }
 
 impl Engine {
@@ -75,32 +98,17 @@ impl Engine {
         })
     }
 
-    fn checked(&self, options: &BuildOptions, decided: AllDecided<'_>) -> Result<Checked> {
+    fn checked(&self, options: &BuildOptions, mut decided: AllDecided<'_>) -> Result<Checked> {
+        let mut has_errors = self.report(None, &decided.loaded.diagnostics);
+        let selected = decided.select(self, options)?;
         let AllDecided {
             loaded,
             recipes,
-            decider,
             findings,
-            specified,
             sources,
-            up_to_date,
             publisher,
+            ..
         } = decided;
-        let mut has_errors = self.report(None, &loaded.diagnostics);
-        let basis = Basis {
-            course: &self.course,
-            specified,
-            options,
-            loaded,
-            recipes,
-            decider,
-            sources,
-            up_to_date,
-            findings: Some(&findings),
-        };
-        let mut choice = Choice::default();
-        let selected = choice.select(&basis, publisher)?;
-        self.report(None, &choice.notes());
         let mut stale = Vec::new();
         let all = findings.iter().enumerate();
         for (index, finding) in all.filter(|(index, _)| selected[*index]) {
@@ -164,7 +172,7 @@ impl Engine {
 
     /// Plans the course as it is now, decides about every action by the records, and passes the decisions to
     /// `use_decided`. Nothing is started.
-    fn look_and_decide<T>(
+    pub(super) fn look_and_decide<T>(
         &self,
         selection: &Selection,
         force: &Force,
@@ -192,6 +200,7 @@ impl Engine {
             sources: &state.sources,
             up_to_date: &state.up_to_date,
             publisher: &mut state.publisher,
+            staging: &state.staging,
         })
     }
 }

@@ -159,7 +159,7 @@ pub(crate) fn about(
 }
 
 /// Returns the results of the actions that an action waits for, as far as they are known.
-fn upstream<'s>(action: &Action, findings: &'s [Finding]) -> Vec<&'s Results> {
+pub(super) fn upstream<'s>(action: &Action, findings: &'s [Finding]) -> Vec<&'s Results> {
     let before = action.after.iter().map(|before| &findings[*before]);
     before
         .filter_map(|finding| match finding {

@@ -15,6 +15,7 @@ pub(crate) mod explain;
 mod git;
 mod index;
 pub(crate) mod load;
+pub(crate) mod made;
 mod manifest;
 mod partial_map;
 mod publish;
@@ -34,6 +35,7 @@ mod state_file;
 mod touched;
 mod unseen;
 mod up_to_date;
+pub(crate) mod verify;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -61,6 +63,8 @@ use crate::worker::renderers::CurrentRenderers;
 use affected::Affected;
 pub(crate) use cache_key::CacheKey;
 pub(crate) use check::Checked;
+#[cfg(test)]
+pub(crate) use check::Stale;
 use checkpoint::{Changed, Checkpoint, KnownNames, Parts, Resumed};
 use course::{Course, Specified};
 use decide::Force;

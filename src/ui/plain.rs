@@ -37,6 +37,11 @@ impl<W: Write> Plain<W> {
         Self { paths, ..self }
     }
 
+    /// Returns what it writes to.
+    pub(super) fn out_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     fn line(&mut self, line: &str) {
         // If the reader has gone, the work still goes on.
         let _ = writeln!(self.out, "{line}");

@@ -133,7 +133,8 @@ impl Reporter for Tty {
                 if let Some(line) = line.filter(|_| self.verbosity.verbose) {
                     self.print(&line);
                 }
-                if *status != Status::Fresh
+                // Of what is up to date only a verification has started something.
+                if (*status != Status::Fresh || self.lanes.contains_key(kind))
                     && let Some(lane) = self.lane(*kind)
                 {
                     lane.running.retain(|(running, _)| running != action);

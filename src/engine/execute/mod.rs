@@ -58,7 +58,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(40);
 /// The number of actions whose inputs are recorded together.
 const UNRECORDED: usize = 256;
 /// The maximum number of attempts at an action whose tool fails.
-const ATTEMPTS: u32 = 3;
+pub(super) const ATTEMPTS: u32 = 3;
 
 /// Everything that a round uses.
 pub(super) struct Round<'a> {

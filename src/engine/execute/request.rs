@@ -1,6 +1,7 @@
 //! Converts an action to a request for a worker, and its diagnostics to the form in which they are remembered.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -11,16 +12,16 @@ use crate::course::words::ImageKind;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::events::ActionKind;
+use crate::events::{ActionKind, Event, Events};
 use crate::files;
 use crate::plan::{
-    self, ActionIndex, DataUrls, EXECUTED, ImageSource, InlineImage, Make, Recipe, Recipes,
+    self, Action, ActionIndex, DataUrls, EXECUTED, ImageSource, InlineImage, Make, Recipe, Recipes,
 };
 use crate::store::Store;
 use crate::worker::request::{
     CodeCell, DrawioWork, ExecuteWork, Executed, HtmlWork, ImageFormat, Page, PlantumlWork,
 };
-use crate::worker::{Request, Work};
+use crate::worker::{Progress, ProgressSink, Request, Work};
 
 use super::super::decide::Results;
 
@@ -235,4 +236,19 @@ pub(crate) fn files_read_by_worker(recipe: &Recipe) -> Vec<&crate::course::RelPa
         Make::Execute(work) => work.files.iter().map(|(source, _)| source).collect(),
         _ => Vec::new(),
     }
+}
+
+/// Returns what reports the progress of an action's request.
+pub(crate) fn progress_sink(events: &Events, action: &Action) -> ProgressSink {
+    let events = events.clone();
+    let (id, kind) = (action.id.to_string(), action.kind);
+    Arc::new(move |progress: Progress| {
+        events.emit(Event::Progress {
+            action: id.clone(),
+            kind,
+            done: progress.done,
+            total: progress.total,
+            label: progress.label,
+        });
+    })
 }

@@ -11,11 +11,11 @@ use crate::course::RelPath;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::digest::Digest;
 use crate::error::{BUG_HINT, Result, hint_in_text};
-use crate::events::{ActionKind, Event, Events, Status};
+use crate::events::{ActionKind, Status};
 use crate::plan::{Action, ActionIndex};
 use crate::store::{CachedResult, Finish, JobEnd, JobId, JobState, Lease, ResultStatus};
 use crate::worker::request::OutcomeStatus;
-use crate::worker::{Outcome, Progress, ProgressSink, WorkerError};
+use crate::worker::{Outcome, WorkerError};
 
 use super::super::decide::{Decision, results_of};
 use super::request;
@@ -105,7 +105,7 @@ impl Execution<'_, '_> {
         let pool = Arc::clone(&session.pool);
         let cancel = session.cancel.child_token();
         let token = cancel.clone();
-        let progress = progress_sink(&session.events, action);
+        let progress = request::progress_sink(&session.events, action);
         let work = async move {
             let result = pool.run(&request, progress, token).await;
             (id, result)
@@ -482,18 +482,4 @@ fn hint(error: &WorkerError) -> Option<String> {
                 .to_owned(),
         ),
     }
-}
-
-fn progress_sink(events: &Events, action: &Action) -> ProgressSink {
-    let events = events.clone();
-    let (id, kind) = (action.id.to_string(), action.kind);
-    Arc::new(move |progress: Progress| {
-        events.emit(Event::Progress {
-            action: id.clone(),
-            kind,
-            done: progress.done,
-            total: progress.total,
-            label: progress.label,
-        });
-    })
 }
