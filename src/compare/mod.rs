@@ -28,6 +28,8 @@ pub(crate) struct Target {
     pub name: String,
     /// Its directory in a snapshot; empty for the snapshot itself.
     pub prefix: String,
+    /// Its directory in the output root of another build, which may be made with other options: one of these.
+    pub others: Vec<String>,
     /// Its directory (absolute).
     pub dir: PathBuf,
     /// Its files.

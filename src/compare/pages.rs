@@ -104,6 +104,7 @@ fn page(text: &str, pictures: &Pictures) -> Page {
         counted: 0,
         number: 1,
         cell: 0,
+        begun: None,
         open: Vec::new(),
         pictures,
         page: Page::default(),
@@ -122,6 +123,8 @@ struct Reader<'t> {
     counted: usize,
     number: u32,
     cell: u32,
+    /// The first line of the cell, and its id there.
+    begun: Option<(usize, String)>,
     /// The open elements, and whether each is what a cell printed.
     open: Vec<(String, bool)>,
     pictures: &'t Pictures,
@@ -180,8 +183,14 @@ impl<'t> Reader<'t> {
 
     fn tag(&mut self) {
         let (name, mut attributes, length) = attributes(&self.text[self.at + 1..]);
+        let style = attributes.get("style").cloned();
         if let Some(source) = attributes.get_mut("src") {
-            *source = self.pictures.named(source).into_owned();
+            if normal::is_logo(source, style.as_ref()) {
+                "logo".clone_into(source);
+                self.forget_id();
+            } else {
+                *source = self.pictures.named(source).into_owned();
+            }
         }
         match name.as_str() {
             "head" => self.is_head = true,
@@ -189,9 +198,8 @@ impl<'t> Reader<'t> {
             _ => {}
         }
         let id = attributes.get("id").map_or("", String::as_str);
-        if name == "div" && id.starts_with("cell-id=") {
-            self.cell += 1;
-        }
+        let is_cell = name == "div" && id.starts_with("cell-id=");
+        self.cell += u32::from(is_cell);
         let class = attributes.get("class").map_or("", String::as_str);
         let is_output = self.is_output() || class.split_whitespace().any(|class| class == OUTPUT);
         let shown: Vec<String> = attributes
@@ -199,9 +207,21 @@ impl<'t> Reader<'t> {
             .map(|(name, value)| format!(" {name}='{value}'"))
             .collect();
         self.push(format!("<{name}{}>", shown.concat()));
+        if is_cell && !self.is_head {
+            self.begun = Some((self.page.body.len() - 1, format!("id='{id}'")));
+        }
         self.at += 1 + length;
         if !VOID.contains(&name.as_str()) {
             self.open.push((name, is_output));
+        }
+    }
+
+    /// Replaces the id of the cell: it is a digest of the source, which has a logo.
+    fn forget_id(&mut self) {
+        if let Some((line, id)) = &self.begun
+            && let Some(line) = self.page.body.get_mut(*line)
+        {
+            line.text = line.text.replace(id.as_str(), "id='title'");
         }
     }
 
@@ -432,6 +452,28 @@ mod tests {
         );
         assert_eq!(compared(&one, &other), None);
         assert!(compared(&output("at 0x7f0000000001"), &output("at 0x7f0000000002")).is_some());
+    }
+
+    #[test]
+    fn title_slides_have_the_logo_of_their_tool() {
+        let page = |id: &str, logo: &str, title: &str| {
+            format!(
+                "<body><div class='cell' id='cell-id={id}'><img src='data:image/png;base64,{logo}' alt='A' \
+                 style='display:block;margin:auto;width:5%'>{title}</div><div id='cell-id=0'>x</div></body>"
+            )
+        };
+        assert_eq!(
+            compared(&page("1", "AAAA", "T"), &page("2", "BBBB", "T")),
+            None
+        );
+        assert_eq!(
+            compared(&page("1", "AAAA", "T"), &page("2", "BBBB", "U"))
+                .unwrap()
+                .cell,
+            Some(1)
+        );
+        let body = |id: &str| format!("<body><div id='cell-id={id}'>x</div></body>");
+        assert!(compared(&body("1"), &body("2")).is_some());
     }
 
     #[test]
