@@ -18,7 +18,10 @@ pub(crate) const ALLOWED: &[(&str, &[&str])] = &[
     ("profile", &[]),
     // Outputs are files, whoever made them.
     ("compare", &[]),
-    ("engine", &["watch", "worker", "store", "plan", "course"]),
+    (
+        "engine",
+        &["compare", "watch", "worker", "store", "plan", "course"],
+    ),
     ("watch", &["course"]),
     ("web", &["engine", "course"]),
     ("daemon", &["engine", "watch", "course"]),

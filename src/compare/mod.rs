@@ -19,6 +19,7 @@ use normal::Pictures;
 pub(crate) use place::refuse_place;
 pub(crate) use snapshot::{check, write};
 use texts::Found;
+pub(crate) use texts::first_difference;
 use tree::{Entry, Tree};
 
 /// The outputs of a target, with paths relative to its directory.

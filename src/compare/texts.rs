@@ -57,7 +57,7 @@ impl Found {
 }
 
 /// Returns the first difference of two texts that are not the same.
-pub(super) fn first_difference(before: &str, after: &str) -> Found {
+pub(crate) fn first_difference(before: &str, after: &str) -> Found {
     let (mut one, mut other) = (before.lines(), after.lines());
     for number in 1.. {
         match (one.next(), other.next()) {
