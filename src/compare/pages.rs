@@ -15,6 +15,8 @@ const VOID: [&str; 14] = [
 const RAW: [&str; 4] = ["script", "style", "textarea", "title"];
 /// Elements of the head that carry the version of nbconvert.
 const ASSETS: [&str; 4] = ["style", "script", "link", "meta"];
+/// What the id of a cell begins with.
+const CELL: &str = "cell-id=";
 /// The class of what a cell printed.
 const OUTPUT: &str = "output_wrapper";
 
@@ -46,20 +48,36 @@ pub(super) fn first_difference(
 }
 
 fn of_lines(before: &[Line], after: &[Line]) -> Option<Found> {
-    let same = before.iter().zip(after);
-    let same = same
-        .take_while(|(one, other)| one.text == other.text)
-        .count();
-    let (before, after) = (before.get(same), after.get(same));
-    let place = after.or(before)?;
+    let differ =
+        |index: &usize| before.get(*index).map(|l| &l.text) != after.get(*index).map(|l| &l.text);
+    let mut differing = (0..before.len().max(after.len())).filter(differ);
+    let first = differing.next()?;
+    let place = |index: usize| after.get(index).or(before.get(index));
+    let is_cell = |lines: &[Line]| {
+        lines
+            .get(first)
+            .is_some_and(|line| line.text.contains(CELL))
+    };
+    // The id of a cell is a digest of its source: what else differs in the cell says more.
+    let of_ids = is_cell(before) && is_cell(after);
+    let more = differing.next().filter(|_| of_ids);
+    let cell_of = |index: usize| place(index).map(|line| line.cell);
+    let index = more
+        .filter(|more| cell_of(*more) == cell_of(first))
+        .unwrap_or(first);
+    let place = place(index)?;
     let in_cell = place.cell > 0;
+    let found = match of_ids && index == first {
+        true => Found::of("the id of the cell"),
+        false => Found::of_lines(
+            before.get(index).map(|line| line.text.trim()),
+            after.get(index).map(|line| line.text.trim()),
+        ),
+    };
     Some(Found {
         cell: in_cell.then_some(place.cell),
         line: (!in_cell).then_some(place.number),
-        ..Found::of_lines(
-            before.map(|line| line.text.trim()),
-            after.map(|line| line.text.trim()),
-        )
+        ..found
     })
 }
 
@@ -198,7 +216,7 @@ impl<'t> Reader<'t> {
             _ => {}
         }
         let id = attributes.get("id").map_or("", String::as_str);
-        let is_cell = name == "div" && id.starts_with("cell-id=");
+        let is_cell = name == "div" && id.starts_with(CELL);
         self.cell += u32::from(is_cell);
         let class = attributes.get("class").map_or("", String::as_str);
         let is_output = self.is_output() || class.split_whitespace().any(|class| class == OUTPUT);
@@ -472,8 +490,20 @@ mod tests {
                 .cell,
             Some(1)
         );
-        let body = |id: &str| format!("<body><div id='cell-id={id}'>x</div></body>");
-        assert!(compared(&body("1"), &body("2")).is_some());
+    }
+
+    #[test]
+    fn the_content_of_a_cell_says_more_than_its_id() {
+        let body = |id: &str, text: &str| {
+            format!("<body><div id='cell-id={id}'>x</div><p>{text}</p></body>")
+        };
+        let found = compared(&body("1", "a"), &body("2", "a")).unwrap();
+        assert_eq!(
+            (found.cell, found.what.as_deref()),
+            (Some(1), Some("the id of the cell"))
+        );
+        let found = compared(&body("1", "a"), &body("2", "b")).unwrap();
+        assert_eq!((found.cell, found.after.as_deref()), (Some(1), Some("b")));
     }
 
     #[test]
