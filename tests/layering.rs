@@ -47,7 +47,8 @@ pub(crate) const ALLOWED: &[(&str, &[&str])] = &[
     (
         "testing",
         &[
-            "daemon", "web", "tools", "engine", "watch", "worker", "store", "plan", "course",
+            "daemon", "web", "tools", "compare", "engine", "watch", "worker", "store", "plan",
+            "course",
         ],
     ),
 ];
