@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::Metadata;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -35,6 +35,26 @@ impl Digest {
         Ok(Self(*hasher.finalize().as_bytes()))
     }
 
+    /// Copies a reader to its end, piece by piece, and returns the digest and the size of what was copied. An error is
+    /// that of the reader or of the writer.
+    pub(crate) fn of_copy(from: impl Read, to: &mut impl Write) -> Result<(Self, u64), CopyError> {
+        let (mut from, mut hasher, mut size) = (from, blake3::Hasher::new(), 0);
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let read = match from.read(&mut buffer) {
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(CopyError::Reading(error)),
+            };
+            if read == 0 {
+                return Ok((Self(*hasher.finalize().as_bytes()), size));
+            }
+            hasher.update(&buffer[..read]);
+            size += read as u64;
+            to.write_all(&buffer[..read]).map_err(CopyError::Writing)?;
+        }
+    }
+
     /// Returns whether a file can be read and has this digest.
     pub fn is_of_file(&self, path: &Path) -> bool {
         Self::of_file(path).is_ok_and(|found| found == *self)
@@ -49,6 +69,15 @@ impl Digest {
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()
     }
+}
+
+/// Which side of a copy failed.
+#[derive(Debug)]
+pub(crate) enum CopyError {
+    /// The reader.
+    Reading(io::Error),
+    /// The writer.
+    Writing(io::Error),
 }
 
 /// Computes the SHA-256 of a file in hexadecimal digits, for other programs to check. Errors are those of opening and

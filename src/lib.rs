@@ -1,7 +1,8 @@
 //! clm builds courses: it determines the inputs of every output, and makes only the outputs that are stale.
 //!
 //! Data flows in one direction: `course` (the author's files) -> `plan` (the outputs of the course) -> `store`
-//! (records of earlier builds) -> `engine` (which outputs are stale) -> `worker` (makes them) -> published outputs
+//! (records of earlier builds), `remote` (those of other machines) -> `engine` (which outputs are stale) -> `worker`
+//! (makes them) -> published outputs
 //! -> `events` -> `ui`. `watch` reports changed files; `tools` finds and installs the renderers; `profile`
 //! measures runs; `compare` compares the outputs of builds; `cli` is the command line.
 
@@ -24,6 +25,7 @@ mod parallel;
 mod plan;
 mod private;
 mod profile;
+mod remote;
 mod store;
 #[doc(hidden)]
 pub mod testing;

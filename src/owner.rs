@@ -44,6 +44,11 @@ impl Owner {
         self.host == Self::current().host
     }
 
+    /// Returns the name of the host alone.
+    pub(crate) fn host_name(&self) -> &str {
+        self.host.split(' ').next().unwrap_or_default()
+    }
+
     /// Returns a name for a directory of this process. [`Owner::is_gone_by_name`] reads it.
     pub fn dir_name(&self) -> String {
         format!("{}-{}-{}", self.pid, self.started, tag(&self.host))

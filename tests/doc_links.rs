@@ -212,6 +212,7 @@ const COMMANDS: &[&[&str]] = &[
     &["cache", "gc"],
     &["cache", "verify"],
     &["cache", "clean"],
+    &["affected"],
     &["explain"],
     &["setup"],
     &["doctor"],

@@ -9,7 +9,7 @@ pub(crate) const ALLOWED: &[(&str, &[&str])] = &[
         "cli",
         &[
             "daemon", "ui", "web", "tools", "profile", "compare", "engine", "watch", "worker",
-            "store", "plan", "course",
+            "remote", "store", "plan", "course",
         ],
     ),
     ("tools", &["engine", "worker", "store", "plan", "course"]),
@@ -20,13 +20,16 @@ pub(crate) const ALLOWED: &[(&str, &[&str])] = &[
     ("compare", &[]),
     (
         "engine",
-        &["compare", "watch", "worker", "store", "plan", "course"],
+        &[
+            "compare", "watch", "worker", "remote", "store", "plan", "course",
+        ],
     ),
     ("watch", &["course"]),
     ("web", &["engine", "course"]),
     ("daemon", &["engine", "watch", "course"]),
     ("worker", &["course"]),
     ("store", &["course"]),
+    ("remote", &[]),
     ("plan", &["course"]),
     ("course", &[]),
     // Settings speak the words of the course format.

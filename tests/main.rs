@@ -8,11 +8,14 @@
 
 mod support;
 
+mod affected;
+mod archive;
 mod bad_input;
 mod build;
 mod chaos;
 mod check_spec;
 mod checkpoint;
+mod ci;
 mod counts;
 mod cpp;
 mod daemon;
@@ -33,6 +36,7 @@ mod notebook;
 mod options;
 mod ownership;
 mod percent;
+mod pipelines;
 mod plantuml;
 mod pool;
 mod preview;
@@ -41,6 +45,8 @@ mod processes;
 mod properties;
 mod restless;
 mod servers;
+mod shard;
+mod shared;
 mod status;
 mod survival;
 mod timings;

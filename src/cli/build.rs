@@ -2,14 +2,15 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Args;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Place;
 use crate::course::layout::Selection;
 use crate::daemon::client::{Client, ClientBuilt};
 use crate::diagnostic::{Diagnostic, Severity};
@@ -20,16 +21,19 @@ use crate::engine::verify::Verified;
 use crate::engine::{self, BuildOptions, Checked, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Events};
-use crate::profile::{self, Profile};
+use crate::parallel::lock;
+use crate::profile::Profile;
 use crate::tools;
-use crate::ui::{self, MessageFormat, Reporter, Summary, Verbosity};
+use crate::ui::{self, MessageFormat, Mode, Reporter, Results, Verbosity};
 
 use super::options::{MakeArgs, source_paths};
+use super::part::{Part, PartArgs};
 use super::profile::ProfileArgs;
+use super::reports::ReportArgs;
 use super::saved::{self, Saved};
 use super::session::{self, CourseArgs};
-use super::setup;
 use super::snapshot::SnapshotArgs;
+use super::stopping::Stop;
 use super::verify::{self, VerifyArgs};
 
 #[derive(Debug, Clone, Args)]
@@ -38,6 +42,8 @@ pub(super) struct BuildArgs {
     pub course: CourseArgs,
     #[command(flatten)]
     make: MakeArgs,
+    #[command(flatten)]
+    part: PartArgs,
     /// Only the outputs that depend on these sources
     #[arg(long, num_args = 1.., value_name = "PATH")]
     only: Vec<PathBuf>,
@@ -56,13 +62,8 @@ pub(super) struct BuildArgs {
     /// Stop at the first failure
     #[arg(long)]
     fail_fast: bool,
-    /// How to report: text for people, JSON lines, GitHub annotations, or one line for each error with an absolute path
-    /// (`short`, for editors)
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    message_format: Option<MessageFormat>,
-    /// Write a JSON summary of the run to this file
-    #[arg(long, value_name = "FILE")]
-    summary: Option<PathBuf>,
+    #[command(flatten)]
+    report: ReportArgs,
     #[command(flatten)]
     verify: VerifyArgs,
     #[command(flatten)]
@@ -87,20 +88,76 @@ pub(super) struct BuildArgs {
 }
 
 /// Runs the command. Returns the exit code: 0, 1 (something failed) or 4 (stale under `--check`).
-pub(super) fn run(args: &BuildArgs, mut profile: Option<Profile>) -> Result<u8> {
-    let result = run_measured(args, &mut profile);
+pub(super) fn run(args: &BuildArgs, profile: Option<Profile>) -> Result<u8> {
+    let args = args.with_swallowed_spec();
+    let format = args.report.format();
+    let reports = match args.report.begin(&args.profile.files()) {
+        Ok(reports) => reports,
+        Err(error) => {
+            ui::print_error(&error, Some(format), None);
+            return Ok(error.exit_code());
+        }
+    };
+    let results = Results::new(args.mode(), reports.are_wanted());
+    let results = Arc::new(Mutex::new(results));
+    let stop = Stop::default();
+    if !reports.are_wanted() {
+        return Ok(run_profiled(&args, profile, &results, &stop));
+    }
+    let work = {
+        let (args, results, stop) = (args.clone(), Arc::clone(&results), stop.clone());
+        move || run_profiled(&args, profile, &results, &stop)
+    };
+    let place = args.course.place().ok();
+    let code = stop.guard(work)?.unwrap_or_else(|| {
+        let error = Error::interrupted();
+        ui::print_error(&error, Some(format), place.as_ref());
+        lock(&results).fail(&error);
+        error.exit_code()
+    });
+    // The work may still go on if it was interrupted.
+    let mut results = lock(&results).clone();
+    results.course = place.as_ref().map(Place::spec_name);
+    results.end(code);
+    Ok(match reports.write(&results, place.as_ref()) {
+        Ok(()) => code,
+        Err(error) => {
+            ui::print_error(&error, Some(format), place.as_ref());
+            code.max(error.exit_code())
+        }
+    })
+}
+
+fn run_profiled(
+    args: &BuildArgs,
+    mut profile: Option<Profile>,
+    results: &Arc<Mutex<Results>>,
+    stop: &Stop,
+) -> u8 {
+    let result = run_measured(args, &mut profile, results, stop);
+    let code = result.unwrap_or_else(|error| {
+        let place = args.course.place().ok();
+        ui::print_error(&error, Some(args.report.format()), place.as_ref());
+        lock(results).fail(&error);
+        error.exit_code()
+    });
     // The profile is written even if the build failed or was interrupted: that may be what the user wants to examine.
     match profile.map_or(Ok(()), Profile::finish) {
-        Ok(()) => result,
+        Ok(()) => code,
         Err(error) => {
-            ui::print_error(&error, args.message_format, None);
-            result.map(|code| code.max(error.exit_code()))
+            ui::print_error(&error, Some(args.report.format()), None);
+            lock(results).fail(&error);
+            code.max(error.exit_code())
         }
     }
 }
 
-fn run_measured(args: &BuildArgs, profile: &mut Option<Profile>) -> Result<u8> {
-    let args = &args.with_swallowed_spec();
+fn run_measured(
+    args: &BuildArgs,
+    profile: &mut Option<Profile>,
+    results: &Arc<Mutex<Results>>,
+    stop: &Stop,
+) -> Result<u8> {
     let course_args = match &args.saved {
         None => args.course.clone(),
         Some(file) => match saved::course_of(&args.course, file)? {
@@ -108,22 +165,17 @@ fn run_measured(args: &BuildArgs, profile: &mut Option<Profile>) -> Result<u8> {
             None => return Ok(0),
         },
     };
-    run_for(args, &course_args, profile).or_else(|error| {
-        let place = course_args.place().ok();
-        ui::print_error(&error, args.message_format, place.as_ref());
-        Ok(error.exit_code())
-    })
+    run_for(args, &course_args, profile, results, stop)
 }
 
 fn run_for(
     args: &BuildArgs,
     course_args: &CourseArgs,
     profile: &mut Option<Profile>,
+    results: &Arc<Mutex<Results>>,
+    stop: &Stop,
 ) -> Result<u8> {
     let mut course = course_args.course()?;
-    if let Some(file) = &args.summary {
-        profile::check_place(file)?;
-    }
     let saved = match &args.saved {
         None => None,
         Some(file) => match Saved::of(file, &course.place)? {
@@ -134,38 +186,37 @@ fn run_for(
     if let Some(workers) = &args.make.workers {
         course.settings.workers.override_with(workers);
     }
+    if args.make.cache_mode.is_some() {
+        course.settings.cache.mode = args.make.cache_mode;
+    }
     let specified = Arc::new(course.specification()?);
     let context = session::tools_context(&course, specified.spec.kernel_python.as_deref());
-    if args.setup {
-        setup::install_for(&course, &specified, &context)?;
-    }
-    let options = args.options(&course, saved.as_ref())?;
+    let part = args.part.resolve(&course, &specified, args.verbose)?;
+    let options = args.options(&course, saved.as_ref(), &part)?;
     let snapshots = args.snapshots.prepare(&course, &specified)?;
-    let format = args.message_format.unwrap_or_else(MessageFormat::detect);
+    let format = args.report.format();
     let (events, receiver) = Events::channel();
+    part.report(&events);
     let verbosity = Verbosity {
         quiet: args.quiet,
         verbose: args.verbose,
     };
     let reporter = ui::reporter(format, Some(&course.place), verbosity);
     let measured = profile.take();
-    let report = std::thread::spawn(move || report(receiver, reporter, measured));
+    let told = Arc::clone(results);
+    let report = std::thread::spawn(move || report(receiver, reporter, &told, measured));
     let work = Work {
         specified: &specified,
         context: &context,
         options: &options,
         events: &events,
+        stop,
     };
     let result = args.work(course, saved.as_ref(), &work);
     drop(events);
-    let (summary, measured) = report
+    *profile = report
         .join()
         .map_err(|_| Error::bug("the thread that prints messages failed"))?;
-    *profile = measured;
-    if let Some(file) = &args.summary {
-        std::fs::write(file, summary.to_json())
-            .map_err(|error| Error::io("write", file, &error))?;
-    }
     match result {
         Ok(Ended::Built { has_errors }) => {
             let code = match snapshots {
@@ -176,6 +227,7 @@ fn run_for(
         }
         Ok(Ended::Checked(checked)) => {
             show_stale(&checked, format);
+            lock(results).check(&checked);
             Ok(args.code_of_check(&checked))
         }
         Ok(Ended::Verified(verified)) => {
@@ -187,22 +239,22 @@ fn run_for(
     }
 }
 
-/// Reports all events, and returns the summary of the run and the profile.
+/// Reports all events, and returns the profile.
 fn report(
     events: Receiver<Event>,
     mut reporter: Box<dyn Reporter>,
+    results: &Mutex<Results>,
     mut profile: Option<Profile>,
-) -> (Summary, Option<Profile>) {
-    let mut summary = Summary::default();
+) -> Option<Profile> {
     for event in events {
-        summary.add(&event);
+        lock(results).add(&event);
         if let Some(profile) = &mut profile {
             profile.event(&event);
         }
         reporter.event(&event);
     }
     reporter.finish();
-    (summary, profile)
+    profile
 }
 
 /// What a build needs besides its course and the arguments.
@@ -211,6 +263,7 @@ struct Work<'a> {
     context: &'a tools::Context,
     options: &'a BuildOptions,
     events: &'a Events,
+    stop: &'a Stop,
 }
 
 enum Ended {
@@ -309,6 +362,14 @@ impl BuildArgs {
         args
     }
 
+    fn mode(&self) -> Mode {
+        match (self.check, self.dry_run) {
+            (true, _) => Mode::Check,
+            (_, true) => Mode::DryRun,
+            _ => Mode::Build,
+        }
+    }
+
     fn code_of_check(&self, checked: &Checked) -> u8 {
         match checked.stale.len() {
             _ if checked.has_errors => 1,
@@ -346,7 +407,10 @@ impl BuildArgs {
         // A daemon uses its own workers, installs nothing, and does not report timings.
         let is_alone =
             self.no_daemon || self.check || self.dry_run || self.setup || self.profile.is_wanted();
-        let is_alone = is_alone || self.verify.is_wanted();
+        let is_alone = is_alone
+            || self.make.cache_mode.is_some()
+            || self.part.is_alone()
+            || self.verify.is_wanted();
         if is_alone || self.make.jobs.is_some() || self.make.workers.is_some() {
             return None;
         }
@@ -397,6 +461,7 @@ impl BuildArgs {
             context,
             options,
             events,
+            stop,
         } = *work;
         let renderers = session::renderers(&course, context)?;
         let sample = self.verify.sample();
@@ -410,18 +475,23 @@ impl BuildArgs {
                     Comparison::Changed(since) => changed = Some(since),
                     Comparison::Unknown => {}
                 }
-            } else if options.selection == Selection::default() {
+            } else if options.selection == Selection::default() && options.shard.is_none() {
                 // Plans of a part have nothing in common with those of the whole.
                 changed = checkpoint.changed();
             }
         }
         let workers = self.make.worker_settings(&course);
-        let cancel = CancellationToken::new();
+        // A check is quick, and has nothing to put in order when it is stopped.
+        let cancel = match only_looks {
+            true => CancellationToken::new(),
+            false => stop.heed()?,
+        };
         let engine = session::engine(
             course,
             renderers,
             context,
             &workers,
+            self.setup,
             events.clone(),
             cancel.clone(),
         )?;
@@ -438,13 +508,15 @@ impl BuildArgs {
             options.clone(),
             changed,
             &cancel,
-        )?;
+        );
+        stop.ignore();
+        let built = built?;
         Ok(Ended::Built {
             has_errors: built.has_errors,
         })
     }
 
-    fn options(&self, course: &Course, saved: Option<&Saved>) -> Result<BuildOptions> {
+    fn options(&self, course: &Course, saved: Option<&Saved>, part: &Part) -> Result<BuildOptions> {
         let mut only = source_paths(&self.only, course)?;
         only.extend(saved.map(|saved| saved.path.clone()));
         Ok(BuildOptions {
@@ -463,6 +535,8 @@ impl BuildArgs {
             reports_everything: self.only.is_empty(),
             writes_manifests: true,
             keeps_foreign: self.make.no_replace,
+            shard: part.shard,
+            affected: part.affected.clone(),
         })
     }
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
 use crate::config::{CacheSettings, parse_age, parse_size};
 use crate::engine::bounds;
@@ -14,6 +13,7 @@ use crate::store::{Store, Usage};
 use crate::ui;
 
 use super::session::{self, CourseArgs};
+use super::{archive, cache_key, cache_stats};
 
 #[derive(Debug, Args)]
 pub(super) struct CacheArgs {
@@ -23,7 +23,7 @@ pub(super) struct CacheArgs {
 
 #[derive(Debug, Subcommand)]
 enum CacheCommand {
-    /// Show the size of the cache, and its limits
+    /// Show the size of the cache, its limits, and how the last builds used it
     Stats {
         #[command(flatten)]
         course: CourseArgs,
@@ -31,6 +31,12 @@ enum CacheCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Write an archive of results, for `clm cache import` elsewhere: those that the course uses now
+    Export(archive::ExportArgs),
+    /// Add the results of an archive to the cache; what the cache has already stays
+    Import(archive::ImportArgs),
+    /// Print the name under which a pipeline keeps the cache, those of older caches, and the directory to keep
+    Key(cache_key::KeyArgs),
     /// Remove what is beyond the limits; what the course needs now and its last versions stay
     Gc {
         #[command(flatten)]
@@ -54,18 +60,13 @@ enum CacheCommand {
     },
 }
 
-#[derive(Serialize)]
-struct Stats {
-    #[serde(flatten)]
-    usage: Usage,
-    max_size: u64,
-    max_age_s: u64,
-}
-
 /// Runs the command and returns the exit code.
 pub(super) fn run(args: &CacheArgs) -> Result<u8> {
     match &args.command {
-        CacheCommand::Stats { course, json } => stats(course, *json),
+        CacheCommand::Stats { course, json } => cache_stats::run(course, *json),
+        CacheCommand::Export(args) => archive::export(args),
+        CacheCommand::Import(args) => archive::import(args),
+        CacheCommand::Key(args) => cache_key::run(args),
         CacheCommand::Gc {
             course,
             max_size,
@@ -84,30 +85,13 @@ pub(super) fn run(args: &CacheArgs) -> Result<u8> {
     }
 }
 
-fn stats(course: &CourseArgs, json: bool) -> Result<u8> {
-    let (course, store) = open(course)?;
-    let usage = store.usage()?;
-    let limits = bounds::limits(&course.settings.cache, &course.place.state_dir());
-    let stats = Stats {
-        usage,
-        max_size: limits.max_size,
-        max_age_s: limits.max_age_ms.unsigned_abs() / 1000,
-    };
-    if json {
-        let text = serde_json::to_string_pretty(&stats).unwrap_or_default();
-        ui::data(&format!("{text}\n"));
-    } else {
-        show(&stats);
-    }
-    Ok(0)
-}
-
 fn collect(course: &CourseArgs, max_size: Option<u64>, max_age: Option<Duration>) -> Result<u8> {
     let (course, store) = open(course)?;
     let of_course = &course.settings.cache;
     let settings = CacheSettings {
         max_size: max_size.or(of_course.max_size),
         max_age: max_age.or(of_course.max_age),
+        ..of_course.clone()
     };
     let limits = bounds::limits(&settings, &course.place.state_dir());
     let collected = store.collect(&limits)?;
@@ -135,7 +119,8 @@ fn verify(course: &CourseArgs) -> Result<u8> {
     Ok(u8::from(verified.damaged > 0))
 }
 
-fn open(args: &CourseArgs) -> Result<(Course, Store)> {
+/// Opens the records of a course.
+pub(super) fn open(args: &CourseArgs) -> Result<(Course, Store)> {
     let course = args.course()?;
     let (events, receiver) = Events::channel();
     let store = session::open_store(&course, &events)?;
@@ -149,26 +134,18 @@ pub(super) fn line(usage: &Usage) -> String {
     format!("{}, {}", results(usage.results), ui::size(usage.bytes))
 }
 
-fn results(count: u64) -> String {
+/// Returns a number of results as a text.
+pub(super) fn results(count: u64) -> String {
     match count {
         1 => "1 result".to_owned(),
         count => format!("{count} results"),
     }
 }
 
-fn show(stats: &Stats) {
-    let usage = &stats.usage;
-    let days = stats.max_age_s as f64 / 86_400.0;
-    ui::data(&format!(
-        "results   {}, of which the course needs {} now\n\
-         limits    {}, {days:.0} days without use\n\
-         records   of {} finished {}\n\
-         database  {}\n",
-        line(usage),
-        ui::size(usage.current_bytes),
-        ui::size(stats.max_size),
-        usage.runs,
-        if usage.runs == 1 { "action" } else { "actions" },
-        ui::size(usage.database_bytes),
-    ));
+/// Returns a number of actions as a text.
+pub(super) fn actions(count: u64) -> String {
+    match count {
+        1 => "1 action".to_owned(),
+        count => format!("{count} actions"),
+    }
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::explain::Explained;
 use crate::error::{Error, Result};
 use crate::events::Events;
+use crate::store::Origin;
 use crate::ui;
 
 use super::session::{self, CourseArgs};
@@ -46,7 +47,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<u8> {
     let workers = course.settings.workers.clone();
     let renderers = session::renderers(&course, &context)?;
     let cancel = CancellationToken::new();
-    let engine = session::engine(course, renderers, &context, &workers, events, cancel)?;
+    let engine = session::engine(course, renderers, &context, &workers, false, events, cancel)?;
     let real = path
         .parent()
         .and_then(|parent| parent.canonicalize().ok())
@@ -86,6 +87,9 @@ fn text(entry: &Explained, verbose: bool) -> String {
     if let Some(ms) = entry.duration_ms.filter(|ms| *ms > 0) {
         text += &format!("  last run took {:.2} s\n", ms as f64 / 1000.0);
     }
+    if let Some(origin) = &entry.origin {
+        text += &format!("  {}\n", made_by(origin));
+    }
     for (path, digest) in &entry.discovered {
         let what = if digest.is_some() {
             "reads"
@@ -104,6 +108,25 @@ fn text(entry: &Explained, verbose: bool) -> String {
     }
     for diagnostic in &entry.diagnostics {
         text += &format!("  {diagnostic}\n").replace("\nhint", "\n  hint");
+    }
+    text
+}
+
+/// Returns where a result was made that came from elsewhere.
+fn made_by(origin: &Origin) -> String {
+    let machine = match origin.machine.as_str() {
+        "" => "another machine",
+        machine => machine,
+    };
+    let mut text = format!("made by {machine}");
+    if let Some(made) = chrono::DateTime::from_timestamp_millis(origin.made_ms)
+        && origin.made_ms > 0
+    {
+        let local = made.with_timezone(&chrono::Local);
+        text += &format!(" at {}", local.format("%Y-%m-%d %H:%M:%S"));
+    }
+    if let Some(run) = &origin.run {
+        text += &format!(" ({run})");
     }
     text
 }

@@ -1,7 +1,11 @@
 //! The command line, with one file per command.
 
+mod affected;
+mod archive;
 mod build;
 mod cache;
+mod cache_key;
+mod cache_stats;
 mod check_spec;
 mod completions;
 mod daemon;
@@ -10,12 +14,16 @@ mod explain;
 mod keys;
 mod log;
 mod options;
+mod part;
 mod profile;
+mod reports;
 mod saved;
 mod session;
 mod setup;
+mod shared;
 mod snapshot;
 mod status;
+mod stopping;
 mod verify;
 mod watch;
 
@@ -27,9 +35,8 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
-use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::config::env;
+use crate::config::{Ci, env};
 use crate::course::deck::render_apart_with;
 use crate::error::{BUG_HINT, Result};
 use crate::memory;
@@ -60,8 +67,10 @@ enum Command {
     Daemon(daemon::DaemonArgs),
     /// List everything that is wrong in a specification and in what it names, without building
     CheckSpec(check_spec::CheckSpecArgs),
-    /// Show, limit, verify or clean the cache of earlier builds
+    /// Show, limit, verify, clean, export or import the cache of earlier builds
     Cache(cache::CacheArgs),
+    /// List the specifications and outputs that depend on some files, or on what changed since a commit
+    Affected(affected::AffectedArgs),
     /// Explain why the outputs of a source are up to date or not
     Explain(explain::ExplainArgs),
     /// Find the renderers and install those that are missing, without root
@@ -84,6 +93,9 @@ pub fn main() -> ExitCode {
     render_apart_with(Box::new(template::Processes));
     say_what_to_do_about_panics();
     let cli = Cli::parse();
+    if Ci::detect().is_some() {
+        ui::in_pipeline();
+    }
     let course = cli.command.course().cloned();
     let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
         cli.command.profile().and_then(|profile| {
@@ -132,7 +144,11 @@ impl Command {
             Self::CheckSpec(args) => Some(&args.course),
             Self::Explain(args) => Some(&args.course),
             Self::Doctor(args) => Some(&args.course),
-            Self::Daemon(_) | Self::Cache(_) | Self::Setup(_) | Self::Completions(_) => None,
+            Self::Daemon(_)
+            | Self::Cache(_)
+            | Self::Affected(_)
+            | Self::Setup(_)
+            | Self::Completions(_) => None,
         }
     }
 
@@ -154,6 +170,7 @@ fn run(command: Command, profile: Option<Profile>) -> Result<u8> {
         Command::Daemon(args) => daemon::run(&args),
         Command::CheckSpec(args) => check_spec::run(&args),
         Command::Cache(args) => cache::run(&args),
+        Command::Affected(args) => affected::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Doctor(args) => doctor::run(&args),
@@ -190,9 +207,8 @@ fn start_log(profile: Option<&Profile>) {
     if log.is_none() && recorder.is_none() {
         return;
     }
-    // Fails only if a test has set a subscriber, which is then used.
-    let _ = tracing_subscriber::registry()
-        .with(log)
-        .with(recorder)
-        .try_init();
+    // Not `try_init`, which adds the logs of libraries: that of the HTTP client has the secrets for the shared cache. Fails
+    // only if a test has set a subscriber, which is then used.
+    let subscriber = tracing_subscriber::registry().with(log).with(recorder);
+    let _ = tracing::subscriber::set_global_default(subscriber);
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::config::WorkerSettings;
+use crate::config::{CacheMode, WorkerSettings};
 use crate::course::layout::Selection;
 use crate::course::{Format, Kind, Lang, RelPath};
 use crate::engine::course::Course;
@@ -36,6 +36,9 @@ pub(super) struct MakeArgs {
     /// Report an error, instead of moving it to `.clm/replaced`, for a file that clm did not make and that is where an output belongs
     #[arg(long)]
     pub no_replace: bool,
+    /// How the shared cache is used [default: `mode` of `[cache]` in `clm.toml`, else `read-write`, or `read` for pull requests]
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub cache_mode: Option<CacheMode>,
     /// How many workers of each kind run at once
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,

@@ -26,6 +26,12 @@ impl ProfileArgs {
         self.timings.is_some() || self.trace.is_some()
     }
 
+    /// Returns the files that are requested.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let files = [&self.timings, &self.trace];
+        files.into_iter().flatten().cloned().collect()
+    }
+
     /// Starts to record timings, if requested.
     pub(super) fn begin(&self) -> Result<Option<Profile>> {
         let cwd = session::current_dir()?;

@@ -14,10 +14,13 @@ use crate::engine::course::Course;
 use crate::error::{Error, Result};
 use crate::events::{Event, Events};
 use crate::owner::Owner;
-use crate::store::Store;
-use crate::tools;
+use crate::store::{Store, recorded_identities};
+use crate::tools::lock::Lock;
+use crate::tools::{self, expected};
 use crate::worker::Renderers;
 use crate::worker::pool::PoolConfig;
+
+use super::{setup, shared};
 
 /// Where the course is and where outputs go: the same for every command.
 #[derive(Debug, Clone, Default, Args)]
@@ -180,36 +183,62 @@ pub(super) fn open_store(course: &Course, events: &Events) -> Result<Store> {
     Ok(store)
 }
 
-/// Returns the tools found, and the variables of the `.env` files for kernels.
+/// Returns the tools found, what those are expected to be that are missing, and the variables of the `.env` files for
+/// kernels.
 pub(super) fn renderers(course: &Course, context: &tools::Context) -> Result<Renderers> {
     let locate = || tools::locate::locate(context);
     let (mut renderers, _) = tracing::debug_span!("find renderers").in_scope(locate);
+    let lock = Lock::read(&course.place)?;
+    let locked = lock.map(|lock| lock.identities()).unwrap_or_default();
+    let recorded = || recorded_identities(&course.place.state_dir());
+    expected::expect(context, &mut renderers, locked, recorded);
     let env_file = EnvFile::load(&course.place, &course.settings.notebook, |name| {
         std::env::var_os(name)
     })?;
-    renderers.kernels.add_variables(&env_file.variables);
+    renderers.add_variables(&env_file.variables);
     Ok(renderers)
 }
 
-/// Creates an engine for a course with these tools.
+/// Creates an engine for a course with these tools. If it `installs`, renderers that stale actions need and that are
+/// missing are installed.
 pub(super) fn engine(
     course: Course,
     renderers: Renderers,
     context: &tools::Context,
     workers: &WorkerSettings,
+    installs: bool,
     events: Events,
     cancel: CancellationToken,
 ) -> Result<Engine> {
     let store = open_store(&course, &events)?;
+    record(&renderers, &store)?;
+    if let Some(lock) = Lock::read(&course.place)?
+        && let Some(note) = lock.note(&course.place, &renderers)
+    {
+        events.emit(Event::Diagnostic(note.into()));
+    }
     let config = pool_config(&course, context, workers);
-    Ok(Engine::new(
-        course,
-        store,
-        Arc::new(renderers),
-        config,
-        events,
-        cancel,
-    ))
+    let remote = shared::remote(&course.settings.cache)?;
+    let installer = installs.then(|| setup::installer(&course, context, &store));
+    let mut engine = Engine::new(course, store, Arc::new(renderers), config, events, cancel);
+    if let Some(remote) = remote {
+        engine = engine.with_remote(remote);
+    }
+    if let Some(installer) = installer {
+        engine = engine.with_installer(installer);
+    }
+    Ok(engine)
+}
+
+/// Records what the renderers are, for a machine that gets these records and has no renderers.
+pub(super) fn record(renderers: &Renderers, store: &Store) -> Result<()> {
+    let identities = expected::to_record(renderers);
+    let known = store.identities()?;
+    let is_known = |(name, value): (&String, &String)| known.get(name) == Some(value);
+    if !identities.iter().all(is_known) {
+        store.set_identities(identities)?;
+    }
+    Ok(())
 }
 
 /// Returns the settings of the workers for a course.

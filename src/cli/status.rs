@@ -118,7 +118,7 @@ fn recorded_errors(args: &StatusArgs) -> Result<Vec<Diagnostic>> {
     // Diagnostics about the records were reported when they were opened.
     let (events, _) = Events::channel();
     let cancel = CancellationToken::new();
-    let engine = session::engine(course, renderers, &context, &workers, events, cancel)?;
+    let engine = session::engine(course, renderers, &context, &workers, false, events, cancel)?;
     engine.errors()
 }
 

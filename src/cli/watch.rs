@@ -85,11 +85,6 @@ pub(super) fn run(args: &WatchArgs, profile: Option<Profile>) -> Result<u8> {
 fn run_here(args: &WatchArgs, profile: Option<Profile>) -> Result<u8> {
     let course = args.course.course()?;
     let lock = DaemonLock::take(&course.place.state_dir())?;
-    if args.setup {
-        let specified = course.specification()?;
-        let context = session::tools_context(&course, specified.spec.kernel_python.as_deref());
-        super::setup::install_for(&course, &specified, &context)?;
-    }
     let runtime = session::runtime()?;
     let result = runtime.block_on(watch(args, &course.place, lock, profile));
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -210,7 +205,9 @@ impl Screen {
 
 fn reporter(args: &WatchArgs, place: &Place) -> Result<Screen> {
     let name = place.spec_name();
-    if let Some(format @ (MessageFormat::Json | MessageFormat::Github)) = args.message_format {
+    if let Some(format @ (MessageFormat::Json | MessageFormat::Github | MessageFormat::Gitlab)) =
+        args.message_format
+    {
         return Ok(Screen::Program(ui::reporter(
             format,
             Some(place),
@@ -295,7 +292,10 @@ fn serve(
 /// Returns a function that creates an engine with the current settings of the course.
 fn make_engine(args: WatchArgs) -> MakeEngine {
     Box::new(move |events, cancel| {
-        let course = args.course.course()?;
+        let mut course = args.course.course()?;
+        if args.make.cache_mode.is_some() {
+            course.settings.cache.mode = args.make.cache_mode;
+        }
         // A course whose specification is invalid is watched as well; its kernel is located when the specification is
         // corrected.
         let kernel = course
@@ -305,6 +305,8 @@ fn make_engine(args: WatchArgs) -> MakeEngine {
         let context = session::tools_context(&course, kernel.as_deref());
         let workers = args.make.worker_settings(&course);
         let renderers = session::renderers(&course, &context)?;
-        session::engine(course, renderers, &context, &workers, events, cancel)
+        session::engine(
+            course, renderers, &context, &workers, args.setup, events, cancel,
+        )
     })
 }

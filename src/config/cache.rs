@@ -1,8 +1,14 @@
-//! `[cache]`: how many results the store retains, and for how long.
+//! `[cache]`: how many results the store retains, for how long, and the cache that machines share.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use serde::{Deserialize, Deserializer, de};
+
+use crate::error::Error;
+
+use super::env;
 
 /// `[cache]`
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -14,7 +20,53 @@ pub struct CacheSettings {
     /// How long an unused result is retained, such as `"30 days"`, which is the default.
     #[serde(deserialize_with = "age")]
     pub max_age: Option<Duration>,
+    /// The address of the cache that machines share: `https://`, `http://` or `file:///`. The empty text means none.
+    pub remote: Option<String>,
+    /// How the shared cache is used; the default is `read-write`, and `read` for pull requests in known pipelines.
+    pub mode: Option<CacheMode>,
+    /// How long a build may wait for the shared cache in vain, such as `"2 s"`, which is the default.
+    #[serde(deserialize_with = "wait")]
+    pub max_wait: Option<Duration>,
 }
+
+impl CacheSettings {
+    /// Takes values from environment variables.
+    pub(super) fn apply_env(
+        &mut self,
+        lookup: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<(), Error> {
+        let text = |name: &str| lookup(name).map(|value| value.to_string_lossy().into_owned());
+        let wrong = |name: &str, why: &str| Error::usage(format!("{name}: {why}"));
+        if let Some(remote) = text(env::CACHE_REMOTE) {
+            self.remote = Some(remote);
+        }
+        if let Some(mode) = text(env::CACHE_MODE).filter(|mode| !mode.is_empty()) {
+            let parsed = CacheMode::from_str(&mode, true);
+            let known = || format!("`{mode}` is none of `read`, `read-write`, `off`");
+            self.mode = Some(parsed.map_err(|_| wrong(env::CACHE_MODE, &known()))?);
+        }
+        if let Some(wait) = text(env::CACHE_MAX_WAIT).filter(|wait| !wait.is_empty()) {
+            let parsed = parse_wait(&wait);
+            self.max_wait = Some(parsed.map_err(|why| wrong(env::CACHE_MAX_WAIT, &why))?);
+        }
+        Ok(())
+    }
+}
+
+/// How the shared cache is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum CacheMode {
+    /// Results of others are used.
+    Read,
+    /// Results of others are used, and those made here are added.
+    ReadWrite,
+    /// It is not used.
+    Off,
+}
+
+/// The default of `max_wait`.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// The default of `max_size`.
 pub(crate) const MAX_SIZE: u64 = 2_000_000_000;
@@ -64,6 +116,29 @@ pub(crate) fn parse_age(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("`{text}` is not a time; write it like `12 hours` or `30 days`"))
 }
 
+const WAITS: &[(&str, u64)] = &[
+    ("ms", 1),
+    ("s", 1_000),
+    ("second", 1_000),
+    ("seconds", 1_000),
+    ("min", 60_000),
+    ("minute", 60_000),
+    ("minutes", 60_000),
+];
+
+/// Parses a time such as `2 s` or `500 ms`. It is at least one millisecond: a cache that may never be waited for is of no
+/// use, and `mode = "off"` says so.
+pub(crate) fn parse_wait(text: &str) -> Result<Duration, String> {
+    scaled(text, WAITS)
+        .filter(|ms| (1..=LONGEST_WAIT_MS).contains(ms))
+        .map(Duration::from_millis)
+        .ok_or_else(|| {
+            format!("`{text}` is not a time from 1 ms to 60 min; write it like `2 s` or `500 ms`")
+        })
+}
+
+const LONGEST_WAIT_MS: u64 = 60 * 60_000;
+
 /// Parses a number with a unit and converts it to the smallest unit.
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
@@ -107,6 +182,15 @@ fn age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D
     }
 }
 
+fn wait<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    match NumberOrText::deserialize(deserializer) {
+        Ok(NumberOrText::Text(text)) => parse_wait(&text).map(Some).map_err(de::Error::custom),
+        Ok(NumberOrText::Number(_)) | Err(_) => Err(de::Error::custom(
+            "a time is a text with its unit, such as \"2 s\"",
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +202,11 @@ mod tests {
         assert_eq!(parse_size("0"), Ok(0));
         assert_eq!(parse_age("2 weeks"), Ok(Duration::from_secs(14 * 86_400)));
         assert_eq!(parse_age("12h"), Ok(Duration::from_secs(43_200)));
+        assert_eq!(parse_wait("1.5 s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse_wait("250ms"), Ok(Duration::from_millis(250)));
+        for wrong in ["0 s", "2", "2 days", "100 min", "-1 s"] {
+            assert!(parse_wait(wrong).is_err(), "{wrong}");
+        }
         for bad in ["", "many", "1 parsec", "-1 GB", "1e99 GB", "99999999999 TB"] {
             assert!(parse_size(bad).is_err(), "{bad}");
             assert!(parse_age(bad).is_err(), "{bad}");

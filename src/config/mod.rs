@@ -4,10 +4,12 @@
 
 mod bounds;
 mod cache;
+mod ci;
 #[doc(hidden)]
 pub mod env_file;
 mod foreign;
 mod place;
+mod specs;
 mod wording;
 
 use std::ffi::OsString;
@@ -22,10 +24,14 @@ use crate::error::{Dir, Error, Result, io_hint};
 use crate::files;
 
 pub(crate) use bounds::Bounds;
-pub(crate) use cache::{CacheSettings, MAX_AGE, MAX_SIZE, parse_age, parse_size};
+pub(crate) use cache::{
+    CacheMode, CacheSettings, MAX_AGE, MAX_SIZE, MAX_WAIT, parse_age, parse_size,
+};
+pub(crate) use ci::{Ci, System};
 pub(crate) use env_file::EnvFile;
 pub use place::Place;
 pub(crate) use place::user_cache;
+pub(crate) use specs::specs_below;
 
 /// Environment variables that clm reads, besides those of its tools.
 pub(crate) mod env {
@@ -44,6 +50,22 @@ pub(crate) mod env {
     /// 0: every Python kernel is a new process; 1: kernels are forked from a process that has already loaded the
     /// imports.
     pub(crate) const ZYGOTE: &str = "CLM_ZYGOTE";
+    /// The address of the shared cache, instead of `remote` of `[cache]`; the empty text means none.
+    pub(crate) const CACHE_REMOTE: &str = "CLM_CACHE_REMOTE";
+    /// How the shared cache is used: `read`, `read-write` or `off`.
+    pub(crate) const CACHE_MODE: &str = "CLM_CACHE_MODE";
+    /// How long a build may wait for the shared cache in vain, such as `2 s`.
+    pub(crate) const CACHE_MAX_WAIT: &str = "CLM_CACHE_MAX_WAIT";
+    /// The label of this machine in the shared cache; the default is its host name.
+    pub(crate) const CACHE_LABEL: &str = "CLM_CACHE_LABEL";
+    /// A bearer token for the shared cache.
+    pub(crate) const CACHE_TOKEN: &str = "CLM_CACHE_TOKEN";
+    /// The user and the password for the shared cache.
+    pub(crate) const CACHE_USER: &str = "CLM_CACHE_USER";
+    pub(crate) const CACHE_PASSWORD: &str = "CLM_CACHE_PASSWORD";
+
+    /// Variables that no program gets which clm starts: a deck could print them.
+    pub(crate) const SECRETS: [&str; 2] = [CACHE_TOKEN, CACHE_PASSWORD];
 }
 
 /// The name of the settings file in the course root.
@@ -387,7 +409,7 @@ impl Settings {
                 }
             };
         }
-        Ok(())
+        self.cache.apply_env(lookup)
     }
 }
 

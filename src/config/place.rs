@@ -7,6 +7,9 @@ use crate::error::{Dir, Error, Result, io_hint};
 
 use super::env;
 
+/// The name of the file that pins the renderers of a course.
+const LOCK_FILE: &str = "clm.lock";
+
 /// The specification of a course and the directory that all its paths are relative to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -55,6 +58,17 @@ impl Place {
             .unwrap_or(&self.spec)
             .display()
             .to_string()
+    }
+
+    /// Returns the file that pins the renderers of the course, which may not exist: `clm.lock` beside the specification,
+    /// or at the course root if there is one.
+    pub fn lock_file(&self) -> PathBuf {
+        let own = self.spec.with_file_name(LOCK_FILE);
+        let of_root = self.root.join(LOCK_FILE);
+        match !own.exists() && of_root.exists() {
+            true => of_root,
+            false => own,
+        }
     }
 
     /// Returns the directory of the store: in the course, or in the user's cache if the course is read-only.

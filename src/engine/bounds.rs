@@ -137,6 +137,7 @@ mod tests {
         let settings = CacheSettings {
             max_size: Some(5),
             max_age: Some(Duration::from_secs(1)),
+            ..CacheSettings::default()
         };
         let set = limits(&settings, dir.path());
         assert_eq!((set.max_size, set.max_age_ms), (5, 1000));

@@ -11,12 +11,13 @@ use crate::error::Result;
 use crate::events::ActionKind;
 use crate::plan::Recipes;
 
+use super::course::Specified;
 use super::decide::{Decider, Force};
 use super::explain::{self, Finding};
 use super::load::Loaded;
 use super::publish::Publisher;
-use super::selection::selected;
-use super::snapshot::Snapshot;
+use super::selection::{Basis, Choice};
+use super::sources::Sources;
 use super::staging::Staging;
 use super::up_to_date::UpToDateActions;
 use super::{BuildOptions, Engine};
@@ -61,10 +62,32 @@ pub(super) struct AllDecided<'a> {
     pub recipes: &'a Recipes<'a>,
     pub decider: &'a Decider<'a>,
     pub findings: Vec<Finding>,
-    pub snapshot: &'a Snapshot,
+    pub specified: &'a Specified,
+    pub sources: &'a Sources,
     pub up_to_date: &'a UpToDateActions,
     pub publisher: &'a mut Publisher,
     pub staging: &'a Staging,
+}
+
+impl AllDecided<'_> {
+    /// Returns for every action whether it is selected, and reports notes about that.
+    pub(super) fn select(&mut self, engine: &Engine, options: &BuildOptions) -> Result<Vec<bool>> {
+        let basis = Basis {
+            course: &engine.course,
+            specified: self.specified,
+            options,
+            loaded: self.loaded,
+            recipes: self.recipes,
+            decider: self.decider,
+            sources: self.sources,
+            up_to_date: self.up_to_date,
+            findings: Some(&self.findings),
+        };
+        let mut choice = Choice::default();
+        let selected = choice.select(&basis, self.publisher)?;
+        engine.report(None, &choice.notes());
+        Ok(selected)
+    }
 }
 
 impl Engine {
@@ -75,19 +98,17 @@ impl Engine {
         })
     }
 
-    fn checked(&self, options: &BuildOptions, decided: AllDecided<'_>) -> Result<Checked> {
+    fn checked(&self, options: &BuildOptions, mut decided: AllDecided<'_>) -> Result<Checked> {
+        let mut has_errors = self.report(None, &decided.loaded.diagnostics);
+        let selected = decided.select(self, options)?;
         let AllDecided {
             loaded,
             recipes,
-            decider,
             findings,
-            snapshot,
-            up_to_date,
+            sources,
             publisher,
-            staging: _,
+            ..
         } = decided;
-        let mut has_errors = self.report(None, &loaded.diagnostics);
-        let selected = selected(&loaded.plan, options, decider, up_to_date)?;
         let mut stale = Vec::new();
         let all = findings.iter().enumerate();
         for (index, finding) in all.filter(|(index, _)| selected[*index]) {
@@ -106,8 +127,10 @@ impl Engine {
                 reasons: description.reasons,
             });
         }
-        self.store.record_files(snapshot.take_changed_records())?;
-        if options.only.is_empty() && !loaded.is_incomplete {
+        let records = sources.snapshot.take_changed_records();
+        self.store.record_files(records)?;
+        let is_part = !options.only.is_empty() || options.shard.is_some();
+        if !is_part && !loaded.is_incomplete {
             publisher.load_all()?;
             let is_wanted = |path: &str| loaded.all_destinations.contains(path);
             let mut superfluous: Vec<&Arc<str>> = publisher
@@ -173,7 +196,8 @@ impl Engine {
             recipes: &recipes,
             decider: &decider,
             findings,
-            snapshot,
+            specified: &specified,
+            sources: &state.sources,
             up_to_date: &state.up_to_date,
             publisher: &mut state.publisher,
             staging: &state.staging,

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
-use crate::config::{Bounds, EnvFile, ImageMode, Place, SETTINGS_FILE, Settings};
+use crate::config::{Bounds, CacheSettings, EnvFile, ImageMode, Place, SETTINGS_FILE, Settings};
 use crate::course::path::name_of;
 use crate::course::spec::Target;
 use crate::course::tree::{self, DiagramKind};
@@ -196,11 +196,16 @@ impl Course {
 
     /// Returns a digest of everything besides tools that determines what a build of this course means.
     pub(crate) fn identity(&self) -> Digest {
+        // Where results come from does not matter.
+        let settings = Settings {
+            cache: CacheSettings::default(),
+            ..self.settings.clone()
+        };
         Digest::of(format!(
             "{:?}",
             (
                 &self.place,
-                &self.settings,
+                &settings,
                 &self.output_dir,
                 Bounds::of(&self.place.root)
             )
@@ -211,6 +216,7 @@ impl Course {
     pub(crate) fn settings_files(&self) -> Vec<PathBuf> {
         let mut files = EnvFile::candidates(&self.place, &self.settings.notebook);
         files.push(self.place.root.join(SETTINGS_FILE));
+        files.push(self.place.lock_file());
         files
     }
 

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::events::ActionKind;
 use crate::plan::key::{differences, with_results};
 use crate::plan::{Action, ActionIndex, ActionKey, Files as _, Recipes};
-use crate::store::{CachedResult, Latest, Parts, ResultStatus, Store};
+use crate::store::{CachedResult, Latest, Origin, Parts, ResultStatus, Store};
 use crate::worker::observed::Places;
 
 use super::partial_map::PartialMap;
@@ -59,10 +59,21 @@ pub(crate) struct Decided {
     pub key: ActionKey,
     /// What has to be done.
     pub decision: Decision,
+    /// What is recorded about the making of the known result.
+    pub made: Option<Made>,
     /// Warnings of the known result, to be reported again.
     pub replayed: Vec<Diagnostic>,
     /// Files that the known result was found to depend on.
     pub discovered: Vec<(String, Option<Digest>)>,
+}
+
+/// How a known result was made.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// Where it was made; `None` if here.
+    pub origin: Option<Origin>,
 }
 
 /// The cached results that are not used.
@@ -150,6 +161,7 @@ impl<'a> Decider<'a> {
         let key = with_results(action.key, results);
         let mut replayed = Vec::new();
         let mut discovered = Vec::new();
+        let mut made = None;
         let decision = if let Some(errors) = &action.errors {
             Decision::Invalid(errors.to_vec())
         } else if may_force && self.force.applies_to(action) {
@@ -162,7 +174,12 @@ impl<'a> Decider<'a> {
             let current = known
                 .iter()
                 .position(|result| self.changed_discovery(&result.discovered).is_none());
-            match current.map(|current| known.swap_remove(current)) {
+            let result = current.map(|current| known.swap_remove(current));
+            made = result.as_ref().map(|result| Made {
+                duration_ms: result.duration_ms,
+                origin: result.origin.clone(),
+            });
+            match result {
                 Some(result) if result.status == ResultStatus::Failed => {
                     Decision::Remembered(result)
                 }
@@ -183,6 +200,7 @@ impl<'a> Decider<'a> {
         Ok(Decided {
             key,
             decision,
+            made,
             replayed,
             discovered,
         })
@@ -264,19 +282,40 @@ impl<'a> Decider<'a> {
         discovered.find_map(|(path, _)| self.snapshot.failure(&RelPath::new(path).ok()?))
     }
 
-    fn changed_discovery(&self, discovered: &[(String, Option<Digest>)]) -> Option<String> {
-        discovered
-            .iter()
-            .find(|(path, digest)| {
-                RelPath::new(path).map_or(None, |path| self.snapshot.digest(&path)) != *digest
-            })
-            .map(|(path, before)| {
-                let Ok(path) = RelPath::new(path) else {
-                    return format!("`{path}`, which it reads, changed");
-                };
-                let is_there = self.snapshot.digest(&path).is_some();
-                Places::change(&path, before.is_some(), is_there)
-            })
+    /// Returns what changed of the files that a result was found to depend on; `None` if nothing did.
+    pub(crate) fn changed_discovery(
+        &self,
+        discovered: &[(String, Option<Digest>)],
+    ) -> Option<String> {
+        discovered.iter().find_map(|(path, before)| {
+            let Ok(name) = RelPath::new(path) else {
+                return Some(format!("`{path}`, which it reads, changed"));
+            };
+            if self.snapshot.places().is_absent(&name) {
+                return None;
+            }
+            let now = self.snapshot.digest(&name);
+            (now != *before).then(|| Places::change(&name, before.is_some(), now.is_some()))
+        })
+    }
+
+    /// Returns these discovered files as they are now. Those of an environment that is not installed are taken for
+    /// unchanged.
+    pub(crate) fn as_now<'d>(
+        &self,
+        discovered: &'d [(String, Option<Digest>)],
+    ) -> Vec<(&'d str, Option<Digest>)> {
+        let now = |path: &str, before: Option<Digest>| {
+            let name = RelPath::new(path).ok()?;
+            match self.snapshot.places().is_absent(&name) {
+                true => before,
+                false => self.snapshot.digest(&name),
+            }
+        };
+        let files = discovered.iter();
+        files
+            .map(|(path, before)| (path.as_str(), now(path, *before)))
+            .collect()
     }
 
     fn reasons(

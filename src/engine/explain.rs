@@ -5,7 +5,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::ActionKind;
 use crate::plan::{Action, ActionIndex, Plan, Recipes};
-use crate::store::Latest;
+use crate::store::{Latest, Origin};
 
 use super::decide::{Decided, Decider, Decision, Results};
 use super::execute::request::from_remembered;
@@ -103,6 +103,9 @@ pub(crate) struct Explained {
     pub outputs: Vec<String>,
     /// Errors and warnings of its known result.
     pub diagnostics: Vec<Diagnostic>,
+    /// Where its known result was made; `None` if here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// How long its last run took, in milliseconds.
     pub duration_ms: Option<u64>,
     /// When its last run ended, in milliseconds since 1970.
@@ -143,6 +146,7 @@ pub(crate) fn about(
             source: action.source.to_string(),
             state: description.state,
             parts: decider.parts(index, &upstream),
+            origin: finding.origin().cloned(),
             duration_ms: latest.as_deref().map(|latest| latest.duration_ms),
             finished_ms: latest.as_deref().map(|latest| latest.finished_ms),
             discovered: latest.map_or_else(Vec::new, |latest| latest.into_owned().discovered),
@@ -190,6 +194,14 @@ impl Description<'_> {
 }
 
 impl Finding {
+    /// Returns where the known result was made; `None` if here.
+    fn origin(&self) -> Option<&Origin> {
+        match self {
+            Self::Decided(decided) => decided.made.as_ref()?.origin.as_ref(),
+            Self::Blocked(_) => None,
+        }
+    }
+
     /// Returns the state, the reasons and the diagnostics of the action.
     pub(crate) fn description(&self) -> Description<'_> {
         let because = |reason: &str| vec![reason.to_owned()];

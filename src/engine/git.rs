@@ -26,15 +26,8 @@ impl State {
     /// Runs git to find the state.
     pub(super) fn of(dir: &Path) -> Self {
         let git = |args: &[&str]| {
-            let output = Command::new("git")
-                .arg("-C")
-                .arg(dir)
+            let output = command(dir)
                 .args(args)
-                // In a hook these name the repository of the hook.
-                .env_remove("GIT_DIR")
-                .env_remove("GIT_WORK_TREE")
-                .env_remove("GIT_INDEX_FILE")
-                .stdin(Stdio::null())
                 .stderr(Stdio::null())
                 .output()
                 .ok()
@@ -50,6 +43,21 @@ impl State {
             dirty: dirty.map(|text| !text.trim().is_empty()),
         }
     }
+}
+
+/// Returns the command that runs git in a directory. Nothing can be read from it, and nothing is asked.
+pub(super) fn command(dir: &Path) -> Command {
+    let mut command = Command::new("git");
+    command
+        .arg("-C")
+        .arg(dir)
+        // In a hook these name the repository of the hook.
+        .env_remove("GIT_DIR")
+        .env_remove("GIT_WORK_TREE")
+        .env_remove("GIT_INDEX_FILE")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .stdin(Stdio::null());
+    command
 }
 
 impl GitStamps {

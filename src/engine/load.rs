@@ -12,7 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::plan::{self, Bases, Context, Files as _, Fingerprints, Memo, Plan, Recipes};
-use crate::worker::{Renderers, drawio, notebook, plantuml};
+use crate::worker::{Renderers, drawio, notebook, plantuml, renderers};
 
 use super::checkpoint;
 use super::course::{Course, Specified};
@@ -57,15 +57,7 @@ impl Course {
             diagnostics,
             digest,
         };
-        let mut sources = Sources::new(&self.place.root, HashMap::new(), Arc::default());
-        let everything = Selection::default();
-        let loaded = self.load(
-            &specified,
-            &mut sources,
-            &WrittenBack::default(),
-            &everything,
-            &Renderers::default(),
-        )?;
+        let loaded = self.load_once(&specified)?;
         let mut found = loaded.diagnostics;
         for action in &loaded.plan.actions {
             found.extend(action.warnings.iter().cloned());
@@ -79,6 +71,26 @@ impl Course {
             (is_elsewhere, found.file.clone(), found.line, found.column)
         });
         Ok(found)
+    }
+
+    /// Returns the identities of all actions; `None` if some sources cannot be read.
+    pub(crate) fn planned_actions(&self) -> Result<Option<HashSet<Arc<str>>>> {
+        let loaded = self.load_once(&self.specification()?)?;
+        let actions = loaded.plan.actions.iter();
+        let ids = actions.map(|action| Arc::clone(&action.id)).collect();
+        Ok((!loaded.is_incomplete).then_some(ids))
+    }
+
+    /// Plans the whole course without renderers and records.
+    fn load_once(&self, specified: &Specified) -> Result<Loaded> {
+        let mut sources = Sources::new(&self.place.root, HashMap::new(), Arc::default());
+        self.load(
+            specified,
+            &mut sources,
+            &WrittenBack::default(),
+            &Selection::default(),
+            &Renderers::default(),
+        )
     }
 
     /// Lists the tree and plans everything that is selected. `written_back` are the files in the tree that clm
@@ -255,7 +267,10 @@ impl Course {
 
 /// Removes the files that clm rendered into the tree, since they are not sources. Returns those that were listed, in
 /// order.
-fn remove_written_back(listing: &mut Listing, written_back: &WrittenBack) -> Vec<String> {
+pub(super) fn remove_written_back(
+    listing: &mut Listing,
+    written_back: &WrittenBack,
+) -> Vec<String> {
     let unreadable = written_back.unreadable.iter().map(|(path, _)| path);
     let paths = written_back.unchanged.iter().chain(unreadable);
     let mut removed: Vec<String> = paths
@@ -328,6 +343,11 @@ impl Loaded {
         Recipes::new(context, &self.plan)
     }
 
+    /// Returns the versions of the tools.
+    pub(super) fn tools(&self) -> &Fingerprints {
+        &self.tools
+    }
+
     /// Returns every selected output, with its origin and class.
     pub(crate) fn placed(&self) -> impl Iterator<Item = Placed<'_>> {
         index::placed(&self.layout, &self.tree, &self.plan)
@@ -369,26 +389,31 @@ fn of_spec(mut diagnostic: Diagnostic, spec_name: &str) -> Diagnostic {
 
 /// Returns the versions of the tools, with those of clm's own programs that drive them, as they enter keys.
 pub(crate) fn fingerprints(renderers: &Renderers) -> Fingerprints {
-    let with = |tool: &str, program: Digest| format!("{tool}, program {}", program.short());
+    let identities = renderers.identities();
+    let with = |tool: &str, program: Digest| {
+        let platform = platform();
+        format!("{tool}{platform}, program {}", program.short())
+    };
+    let of = |name: &str, program: Digest| Some(with(identities.get(name)?, program));
     let execution = notebook::execution_program_digest();
+    let kernels = identities.iter().filter_map(|(name, tool)| {
+        let name = renderers::kernel_of(name)?;
+        Some((name.to_owned(), with(tool, execution)))
+    });
     Fingerprints {
-        html: renderers
-            .html
-            .as_ref()
-            .map(|tool| with(&tool.fingerprint, notebook::html_program_digest())),
-        kernels: renderers
-            .kernels
-            .specs
-            .iter()
-            .map(|(name, spec)| (name.clone(), with(&spec.fingerprint, execution)))
-            .collect(),
-        plantuml: renderers
-            .plantuml
-            .as_ref()
-            .map(|tool| with(&tool.fingerprint, plantuml::program_digest())),
-        drawio: renderers
-            .drawio
-            .as_ref()
-            .map(|tool| with(tool.fingerprint(), drawio::program_digest())),
+        html: of(renderers::HTML, notebook::html_program_digest()),
+        kernels: kernels.collect(),
+        plantuml: of(renderers::PLANTUML, plantuml::program_digest()),
+        drawio: of(renderers::DRAWIO, drawio::program_digest()),
+    }
+}
+
+/// Returns what a platform adds to the version of a tool: the same version makes other bytes on another system. The most
+/// common platform adds nothing, so that its results from before stay valid.
+fn platform() -> String {
+    use std::env::consts::{ARCH, OS};
+    match (OS, ARCH) {
+        ("linux", "x86_64") => String::new(),
+        (os, arch) => format!(" on {os} {arch}"),
     }
 }

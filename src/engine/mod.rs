@@ -1,7 +1,9 @@
 //! Builds a course: plans it, compares the plan with the records, makes what is stale and publishes all outputs. The
 //! only module that uses plan, store and worker together.
 
+pub(crate) mod affected;
 pub(crate) mod bounds;
+mod cache_key;
 mod check;
 pub(crate) mod checkpoint;
 pub(crate) mod course;
@@ -17,14 +19,17 @@ pub(crate) mod made;
 mod manifest;
 mod partial_map;
 mod publish;
+pub(crate) mod range;
 mod restless;
 mod run;
 mod scan;
 mod schedule;
 mod selection;
+mod shard;
+pub(crate) mod shared;
 mod snapshot;
 pub(crate) mod sources;
-mod staging;
+pub(crate) mod staging;
 mod state;
 mod state_file;
 mod touched;
@@ -47,13 +52,19 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Contents, Counts, Event, Events};
 use crate::parallel;
+use crate::remote::Remote;
 use crate::store::{Doing, Store, WorkerNote, database_inode};
 use crate::watch::Inputs;
 use crate::worker::Renderers;
 use crate::worker::observed::Places;
 use crate::worker::pool::{Pool, PoolConfig, WorkerState};
+use crate::worker::renderers::CurrentRenderers;
 
+use affected::Affected;
+pub(crate) use cache_key::CacheKey;
 pub(crate) use check::Checked;
+#[cfg(test)]
+pub(crate) use check::Stale;
 use checkpoint::{Changed, Checkpoint, KnownNames, Parts, Resumed};
 use course::{Course, Specified};
 use decide::Force;
@@ -65,6 +76,8 @@ use partial_map::PartialMap;
 pub(crate) use publish::OwnFiles;
 use publish::Publisher;
 use restless::Restless;
+pub(crate) use shard::Shard;
+use shared::Shared;
 use sources::Sources;
 use staging::Staging;
 use state::EngineState;
@@ -97,6 +110,10 @@ pub struct BuildOptions {
     /// Whether files that clm did not make stay where outputs belong, so that these outputs are errors. Otherwise they
     /// are moved aside.
     pub keeps_foreign: bool,
+    /// Which part of the actions that must run is made here; `None` for all of them.
+    pub(crate) shard: Option<Shard>,
+    /// Only outputs that these touched files concern; `None` for all.
+    pub(crate) affected: Option<Affected>,
 }
 
 /// The outcome of a build.
@@ -114,7 +131,9 @@ pub(crate) struct Built {
 pub(crate) struct Engine {
     course: Course,
     store: Store,
-    renderers: Arc<Renderers>,
+    renderers: CurrentRenderers,
+    /// Installs missing renderers, if that is wanted.
+    installer: Option<Installer>,
     pool: PoolConfig,
     events: Events,
     cancel: CancellationToken,
@@ -124,7 +143,12 @@ pub(crate) struct Engine {
     records: Option<u64>,
     /// Whether the directory of results was seen beside the database.
     had_results: AtomicBool,
+    /// The cache that machines share.
+    shared: Option<Shared>,
 }
+
+/// Installs renderers, given by their names (see [`Renderers::installed`]). Returns all renderers afterwards.
+pub(crate) type Installer = Box<dyn Fn(&BTreeSet<String>) -> Result<Renderers> + Send + Sync>;
 
 /// Receives what the plan was made of, when that may have changed: changes of other files do not matter.
 pub(crate) type OnInputs = Arc<dyn Fn(Inputs) + Send + Sync>;
@@ -136,6 +160,8 @@ impl BuildOptions {
             && self.selection == Selection::default()
             && matches!(self.force, Force::Nothing)
             && !self.fast
+            && self.shard.is_none()
+            && self.affected.is_none()
     }
 }
 
@@ -154,13 +180,22 @@ impl Engine {
             had_results: AtomicBool::new(false),
             course,
             store,
-            renderers,
+            renderers: renderers.into(),
+            installer: None,
             pool,
             events,
             cancel,
             on_inputs: None,
             own_files: OwnFiles::default(),
+            shared: None,
         }
+    }
+
+    /// Sets the cache that machines share.
+    #[must_use]
+    pub(crate) fn with_remote(mut self, remote: Remote) -> Self {
+        self.shared = Some(Shared::new(remote, self.store.clone()));
+        self
     }
 
     /// Sets what receives the inputs of every planning. Then every planning of the whole course is reported as well.
@@ -177,6 +212,13 @@ impl Engine {
         self
     }
 
+    /// Sets what installs the renderers that stale actions need and that are missing.
+    #[must_use]
+    pub(crate) fn with_installer(mut self, installer: Installer) -> Self {
+        self.installer = Some(installer);
+        self
+    }
+
     /// Returns the course.
     pub(crate) fn course(&self) -> &Course {
         &self.course
@@ -184,7 +226,7 @@ impl Engine {
 
     /// Returns the digest of what builds of this engine mean: see [`Course::identity_with`].
     pub(crate) fn identity(&self) -> Digest {
-        self.course.identity_with(&self.renderers)
+        self.course.identity_with(&self.renderers.get())
     }
 
     /// Reports that the whole course was planned, if this is a watch.
@@ -252,7 +294,7 @@ impl Engine {
                 names: &state.names,
             };
             let state = || checkpoint::to_bytes(&state.sources, &state.up_to_date);
-            Checkpoint::new(&self.course, specified, &self.renderers).write(&parts, state)
+            Checkpoint::new(&self.course, specified, &self.renderers.get()).write(&parts, state)
         });
         if written.is_some() {
             checkpoint::forget(&self.course);
@@ -266,7 +308,7 @@ impl Engine {
         }
         let store = self.store.clone();
         Pool::new(
-            Arc::clone(&self.renderers),
+            self.renderers.clone(),
             self.pool.clone(),
             Arc::new(move |event| {
                 // The worker that runs kernels is a part of this process.
@@ -361,7 +403,7 @@ impl Engine {
     }
 
     fn places(&self) -> Places {
-        Places::new(&self.course.place.root, &self.renderers.kernels)
+        Places::new(&self.course.place.root, &self.renderers.get().kernels)
     }
 
     /// Loads and plans the course as it is on disk now, as far as it may have changed since it was last loaded.
@@ -376,7 +418,7 @@ impl Engine {
             &mut state.sources,
             &state.publisher.written_back(),
             selection,
-            &self.renderers,
+            &self.renderers.get(),
         )
     }
 

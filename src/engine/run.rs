@@ -1,7 +1,7 @@
 //! One run: rounds of planning and building until everything that is selected is up to date.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::course::RelPath;
 use crate::course::layout::Selection;
 use crate::diagnostic::Diagnostic;
 use crate::error::Result;
-use crate::events::{Event, Status};
+use crate::events::{CacheUse, Event, Status};
 use crate::plan::Action;
 use crate::watch::ChangeSet;
 use crate::worker::pool::Pool;
@@ -23,7 +23,7 @@ use super::execute::{Earlier, MissingTools, Round, Session};
 use super::load::Loaded;
 use super::publish::Publisher;
 use super::restless;
-use super::selection::{count, selected};
+use super::selection::{Basis, Choice, count};
 use super::staging::Staging;
 use super::{BuildOptions, Built, Engine, EngineState, manifest};
 
@@ -69,6 +69,10 @@ struct Totals {
     /// The results of interrupted parts of this run.
     earlier: Earlier,
     missing_tools: RefCell<MissingTools>,
+    /// What the cache of the course was used for.
+    cache: CacheUse,
+    /// Whether missing renderers were installed; once in a run, so that it ends.
+    has_installed: bool,
     removed: u64,
     untouched: u64,
     has_errors: bool,
@@ -79,6 +83,8 @@ struct Totals {
     remaining: Remaining,
     /// Whether this round tries a deck again that was set aside.
     tries: bool,
+    /// The part of the actions that was chosen in the first round.
+    choice: Choice,
 }
 
 impl Totals {
@@ -128,9 +134,14 @@ impl Run<'_> {
         let earlier = state.unfinished.remove(&self.options.trigger);
         let earlier = earlier.unwrap_or_default();
         state.publisher.begin_run(self.options.keeps_foreign);
+        if let Some(shared) = &self.engine.shared {
+            shared.begin_run();
+        }
         let mut totals = Totals {
             statuses: HashMap::new(),
             missing_tools: RefCell::default(),
+            cache: CacheUse::default(),
+            has_installed: false,
             removed: earlier.removed,
             untouched: 0,
             has_errors: false,
@@ -139,16 +150,21 @@ impl Run<'_> {
             earlier,
             remaining: Remaining::Nothing,
             tries: false,
+            choice: Choice::default(),
         };
         let result = self.rounds(run, state, &mut totals).await;
         if let Some(warning) = state.publisher.take_replaced() {
             self.engine.report(None, &[warning]);
         }
+        let cache = self.end_sharing(totals.cache).await;
         let mut counts = count(&totals.statuses, totals.removed);
         counts.fresh += totals.untouched;
         let duration = totals.earlier.took + started.elapsed();
         let duration_ms = duration.as_millis() as u64;
         store.finish_run(run, &counts, duration_ms, totals.reason.clone())?;
+        if cache != CacheUse::default() {
+            store.note_cache_use(run, &cache)?;
+        }
         let is_interrupted = totals.remaining == Remaining::Interrupted;
         if !is_interrupted {
             let missing = totals.missing_tools.borrow_mut().take();
@@ -157,6 +173,9 @@ impl Run<'_> {
         let is_over = result.is_ok() || !self.cancel.is_cancelled();
         // A run that failed before `RunStarted` emits no `RunFinished` either.
         if totals.has_begun && is_over {
+            if cache != CacheUse::default() {
+                self.engine.events.emit(Event::CacheUsed(cache));
+            }
             self.engine.events.emit(Event::RunFinished {
                 run,
                 counts,
@@ -177,6 +196,29 @@ impl Run<'_> {
                 .insert(self.options.trigger.clone(), earlier);
         }
         result.map(|()| (built, remaining))
+    }
+
+    /// Waits until a single build has sent its results, and adds the use of the shared cache to that of the course's own. A
+    /// watch sends them in the background.
+    async fn end_sharing(&self, cache: CacheUse) -> CacheUse {
+        let Some(shared) = &self.engine.shared else {
+            return cache;
+        };
+        if self.is_only_run {
+            tokio::select! {
+                () = shared.finish(None) => {}
+                () = self.cancel.cancelled() => {}
+            }
+        }
+        if let Some(warning) = shared.take_warning() {
+            self.engine.report(None, &[warning]);
+        }
+        let of_run = shared.of_run();
+        CacheUse {
+            local: cache.local,
+            saved_ms: cache.saved_ms + of_run.saved_ms,
+            ..of_run
+        }
     }
 
     /// Returns the report of this run, if it is known that there is nothing to do.
@@ -236,7 +278,18 @@ impl Run<'_> {
             self.options.force.clone(),
             &recipes,
         );
-        let selected = selected(&loaded.plan, self.options, &decider, &state.up_to_date)?;
+        let basis = Basis {
+            course: &engine.course,
+            specified: self.specified,
+            options: self.options,
+            loaded: &loaded,
+            recipes: &recipes,
+            decider: &decider,
+            sources: &state.sources,
+            up_to_date: &state.up_to_date,
+            findings: None,
+        };
+        let selected = totals.choice.select(&basis, &mut state.publisher)?;
         if number == 0 {
             let actions = selected.iter().filter(|is_selected| **is_selected).count() as u64;
             totals.has_begun = true;
@@ -245,12 +298,18 @@ impl Run<'_> {
                 trigger: self.options.trigger.clone(),
                 actions,
             });
+            engine.report(None, &totals.choice.notes());
         }
         totals.has_errors =
             engine.report(None, &self.also) | engine.report(None, &loaded.diagnostics);
         let session = Session {
             may_force: number == 0,
             postpones: self.is_only_run && number + 1 < ROUNDS,
+            to_install: engine
+                .installer
+                .as_ref()
+                .filter(|_| !totals.has_installed)
+                .map(|_| engine.renderers.get()),
             ..self.session(&state.staging)
         };
         let ended = Round {
@@ -272,6 +331,8 @@ impl Run<'_> {
         .await?;
         let again = ended.again || loaded.is_torn;
         totals.has_errors |= ended.has_errors;
+        totals.cache.local += ended.restored;
+        totals.cache.saved_ms += ended.saved_ms;
         totals.untouched = ended.untouched;
         totals.reason = totals.reason.take().or(ended.reason);
         state.learn(ended.latest);
@@ -280,6 +341,11 @@ impl Run<'_> {
         if ended.interrupted {
             totals.remaining = Remaining::Interrupted;
             return Ok(false);
+        }
+        if !ended.to_install.is_empty() {
+            self.install(&ended.to_install, state).await?;
+            totals.has_installed = true;
+            return Ok(true);
         }
         if number + 1 < ROUNDS && (again || self.tries_again(state, totals)) {
             return Ok(true);
@@ -295,6 +361,21 @@ impl Run<'_> {
             state.idle = Idle::of(&loaded, &state.up_to_date);
         }
         Ok(again)
+    }
+
+    /// Installs renderers that stale actions need, and uses them from now on.
+    async fn install(&self, names: &BTreeSet<String>, state: &mut EngineState) -> Result<()> {
+        let engine = self.engine;
+        let Some(installer) = &engine.installer else {
+            return Ok(());
+        };
+        engine
+            .renderers
+            .replace(tokio::task::block_in_place(|| installer(names))?);
+        state.sources.snapshot.set_places(engine.places());
+        // Those that are idle know only the renderers from before.
+        self.pool.end_idle().await;
+        Ok(())
     }
 
     /// Lets the actions be compared that this round must not take for up to date.
@@ -333,6 +414,8 @@ impl Run<'_> {
         Session {
             store: &engine.store,
             pool: Arc::clone(&self.pool),
+            to_install: None,
+            shared: engine.shared.as_ref(),
             kernels_ahead: Arc::clone(&engine.pool.kernels_ahead),
             events: engine.events.clone(),
             cancel: self.cancel.clone(),
@@ -351,7 +434,11 @@ impl Run<'_> {
 
     /// Returns whether the plan has every action of the course, and all of them may be selected.
     fn is_whole(&self) -> bool {
-        self.options.only.is_empty() && self.options.selection == Selection::default()
+        let options = self.options;
+        options.only.is_empty()
+            && options.shard.is_none()
+            && options.affected.is_none()
+            && options.selection == Selection::default()
     }
 
     /// Creates empty directories and removes outputs whose source is gone.
@@ -362,7 +449,8 @@ impl Run<'_> {
         loaded: &Loaded,
         totals: &mut Totals,
     ) -> Result<u64> {
-        if self.cancel.is_cancelled() || !self.options.only.is_empty() {
+        let is_part = !self.options.only.is_empty() || self.options.shard.is_some();
+        if self.cancel.is_cancelled() || is_part {
             return Ok(0);
         }
         let known = state.cleaned.as_ref();

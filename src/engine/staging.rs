@@ -7,11 +7,11 @@ use crate::error::{Dir, Error, Result};
 use crate::owner::Owner;
 
 /// The directory of this process; removed on drop.
-pub(super) struct Staging(PathBuf);
+pub(crate) struct Staging(PathBuf);
 
 impl Staging {
     /// Creates the directory and removes those that killed processes left behind.
-    pub(super) fn create(state_dir: &Path) -> Result<Self> {
+    pub(crate) fn create(state_dir: &Path) -> Result<Self> {
         let all = state_dir.join("staging");
         sweep(&all);
         let own = all.join(Owner::current().dir_name());
@@ -21,7 +21,7 @@ impl Staging {
     }
 
     /// Returns the directory.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 

@@ -45,6 +45,12 @@ impl ActionKind {
         }
     }
 
+    /// Returns the kind with a name; `None` if this version does not know it.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let mut all = Self::OF_WORKERS.iter().chain(&Self::LOCAL);
+        all.find(|kind| kind.name() == name).copied()
+    }
+
     /// The kinds that workers make.
     pub const OF_WORKERS: [Self; 4] = [Self::Execute, Self::Plantuml, Self::Drawio, Self::Html];
     /// The kinds that are made in this process. Their results are not stored, since making them again costs no more.
@@ -128,6 +134,26 @@ impl Counts {
     }
 }
 
+/// Where the results of a run came from, and what that saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CacheUse {
+    /// Results of the cache of the course whose outputs were restored.
+    pub local: u64,
+    /// Results that came from the shared cache.
+    pub remote: u64,
+    /// Results that the shared cache was asked for and did not have.
+    pub missed: u64,
+    /// Bytes that came from the shared cache.
+    pub received_bytes: u64,
+    /// Results that were sent to the shared cache.
+    pub sent: u64,
+    /// Bytes that were sent to the shared cache.
+    pub sent_bytes: u64,
+    /// How long it took to make the results that were not made again, in milliseconds.
+    pub saved_ms: u64,
+}
+
 /// An event of a run. The names of events and fields are stable, since editors and CI read them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -206,6 +232,8 @@ pub enum Event {
     /// A message for the author. Those of an action precede its `ActionFinished`; actions with the same message all
     /// report it.
     Diagnostic(Reported),
+    /// Results came from a cache, or were sent to one, in the run that ends next.
+    CacheUsed(CacheUse),
     /// The run has ended.
     RunFinished {
         /// Number of the run in the store.

@@ -112,7 +112,7 @@ impl Standing {
                 }
                 false
             }
-            Event::Output { .. } => false,
+            Event::Output { .. } | Event::CacheUsed(_) => false,
             Event::Diagnostic(reported) => self.problems.add(reported),
             Event::ActionFinished {
                 action,

@@ -10,10 +10,10 @@ use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::events::ActionKind;
 
-use super::{Result, Store, StoreError, digest, from_json, now_ms, to_json};
+use super::{Result, Store, digest, from_json, now_ms, to_json};
 
 /// How many results of one action are kept, so that undoing an edit finds the earlier result.
-const KEPT: i64 = 16;
+pub(super) const KEPT: i64 = 16;
 
 /// How a recorded run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum ResultStatus {
 }
 
 impl ResultStatus {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Failed => "failed",
@@ -105,8 +105,7 @@ impl Store {
         })
     }
 
-    /// Records a result and waits for the commit, which only tests need.
-    #[cfg(test)]
+    /// Records a result and waits for the commit.
     pub fn record_result(
         &self,
         action: &str,
@@ -212,7 +211,11 @@ fn write_latest(connection: &Connection, entries: Vec<(String, Latest, Parts)>) 
     Ok(())
 }
 
-fn discovered(connection: &Connection, result: i64) -> Result<Vec<(String, Option<Digest>)>> {
+/// Returns the files that a result was found to depend on.
+pub(super) fn discovered(
+    connection: &Connection,
+    result: i64,
+) -> Result<Vec<(String, Option<Digest>)>> {
     let mut statement =
         connection.prepare_cached("SELECT path, digest FROM discovered WHERE result = ?1")?;
     let mut rows = statement.query([result])?;
@@ -233,10 +236,9 @@ pub(super) fn record(
     key: &Digest,
     result: &CachedResult,
 ) -> Result<()> {
-    let key = key.to_string();
     let mut statement = connection.prepare_cached("SELECT id FROM actions WHERE key = ?1")?;
     let known: Vec<i64> = statement
-        .query_map([&key], |row| row.get(0))?
+        .query_map([key.to_string()], |row| row.get(0))?
         .collect::<Result<_, rusqlite::Error>>()?;
     let mut wanted = result.discovered.clone();
     wanted.sort();
@@ -248,13 +250,26 @@ pub(super) fn record(
             connection.execute("DELETE FROM actions WHERE id = ?1", [id])?;
         }
     }
+    insert(connection, action, kind, key, result, &wanted)?;
+    prune(connection, action, KEPT)
+}
+
+/// Adds a result with its discovered files, which are all different. The same one must not be there.
+pub(super) fn insert(
+    connection: &Connection,
+    action: &str,
+    kind: ActionKind,
+    key: &Digest,
+    result: &CachedResult,
+    discovered: &[(String, Option<Digest>)],
+) -> Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO actions (key, action, kind, status, outputs, diagnostics, duration_ms, used_ms, origin)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
-            key,
+            key.to_string(),
             action,
             kind.name(),
             result.status.name(),
@@ -267,14 +282,19 @@ pub(super) fn record(
     let id = connection.last_insert_rowid();
     let mut insert = connection
         .prepare_cached("INSERT INTO discovered (result, path, digest) VALUES (?1, ?2, ?3)")?;
-    for (path, seen) in wanted {
-        insert.execute(params![id, path, seen.map(|digest| digest.to_string())])?;
+    for (path, seen) in discovered {
+        insert.execute(params![id, path, seen.as_ref().map(Digest::to_string)])?;
     }
+    Ok(())
+}
+
+/// Removes all but the newest results of an action.
+pub(super) fn prune(connection: &Connection, action: &str, kept: i64) -> Result<()> {
     connection
         .prepare_cached(
             "DELETE FROM actions WHERE action = ?1 AND id NOT IN
                  (SELECT id FROM actions WHERE action = ?1 ORDER BY id DESC LIMIT ?2)",
         )?
-        .execute(params![action, KEPT])?;
-    Ok::<_, StoreError>(())
+        .execute(params![action, kept])?;
+    Ok(())
 }

@@ -1,19 +1,19 @@
 //! Results by digest: small ones are stored in the database, larger ones as files. They are verified whenever they are
 //! read.
 
-use std::io::Write;
+use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rusqlite::{OptionalExtension, params};
 
-use crate::digest::Digest;
+use crate::digest::{CopyError, Digest};
 use crate::files::{self, Access};
 
 use super::{Result, Store, StoreError, now_ms};
 
 /// The size of the largest result that is stored in the database, in bytes.
-const SMALL: u64 = 16 * 1024;
+pub(super) const SMALL: u64 = 16 * 1024;
 
 impl Store {
     /// Stores bytes and returns their digest.
@@ -59,6 +59,32 @@ impl Store {
                 connection.prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1")?;
             Ok(statement.exists([key])?)
         })
+    }
+
+    /// Opens a result; `None` if it is not stored. The bytes are not verified.
+    pub(super) fn blob_reader(&self, digest: &Digest) -> Result<Option<Box<dyn Read>>> {
+        let path = self.blob_file(digest);
+        match files::open(&path) {
+            Ok(file) => Ok(Some(Box::new(file))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let bytes = self.small_blob(digest)?;
+                Ok(bytes.map(|bytes| Box::new(Cursor::new(bytes)) as Box<dyn Read>))
+            }
+            Err(error) => Err(StoreError::io("read", &path, error)),
+        }
+    }
+
+    /// Returns the size of a result; `None` if it is not stored, or is damaged.
+    pub(super) fn verified_size(&self, digest: &Digest) -> Result<Option<u64>> {
+        let Some(bytes) = self.blob_reader(digest)? else {
+            return Ok(None);
+        };
+        match Digest::of_copy(bytes, &mut std::io::sink()) {
+            Ok((found, size)) => Ok((found == *digest).then_some(size)),
+            Err(CopyError::Reading(error) | CopyError::Writing(error)) => {
+                Err(StoreError::io("read", &self.blob_file(digest), error))
+            }
+        }
     }
 
     /// Returns the bytes of a result; `None` if it is not stored, or was damaged and is now removed.
@@ -131,7 +157,7 @@ impl Store {
 
     /// Returns whether a larger result is stored and undamaged. Its time is then set to now, so that it is not
     /// collected before its use is recorded. A damaged one has to be written again.
-    fn keep_file(&self, digest: &Digest) -> Result<bool> {
+    pub(super) fn keep_file(&self, digest: &Digest) -> Result<bool> {
         let path = self.blob_file(digest);
         match Digest::of_file(&path) {
             Ok(found) if found == *digest => Ok(std::fs::File::options()
@@ -170,9 +196,14 @@ impl Store {
     }
 
     fn blob_file(&self, digest: &Digest) -> PathBuf {
-        let name = digest.to_string();
-        self.0.blobs.join(&name[..2]).join(&name[2..])
+        file_of(&self.0.blobs, digest)
     }
+}
+
+/// Returns the file of a larger result below the directory of blobs.
+pub(super) fn file_of(blobs: &Path, digest: &Digest) -> PathBuf {
+    let name = digest.to_string();
+    blobs.join(&name[..2]).join(&name[2..])
 }
 
 /// Returns `rw-rw-rw-` without the bits of the process's umask: the permissions of an ordinary new file.

@@ -48,40 +48,15 @@ pub struct Collected {
     pub runs: u64,
 }
 
-/// The contents of a store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Usage {
-    /// The number of results.
-    pub results: u64,
-    /// Their total size in bytes.
-    pub bytes: u64,
-    /// Bytes of results that current plans use.
-    pub current_bytes: u64,
-    /// The number of recorded runs of actions.
-    pub runs: u64,
-    /// Bytes of the database with its log; includes the small results.
-    pub database_bytes: u64,
-}
-
-/// The outcome of reading all results.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Verified {
-    /// The number of results that were read.
-    pub results: u64,
-    /// The number of damaged results; they are removed.
-    pub damaged: u64,
-    /// The number of recorded results that do not exist; they are made again when needed.
-    pub missing: u64,
-}
-
 /// A recorded run.
-struct Run {
+pub(super) struct Run {
     id: i64,
     used_ms: i64,
     is_protected: bool,
     /// Whether it belongs to a current plan.
-    is_current: bool,
-    digests: Vec<String>,
+    pub is_current: bool,
+    /// The digests of its outputs.
+    pub digests: Vec<String>,
 }
 
 impl Store {
@@ -143,14 +118,41 @@ impl Store {
         self.collect_at(limits, now_ms())
     }
 
-    /// Collects as of a given time.
-    pub(super) fn collect_at(&self, limits: &Limits, now: i64) -> Result<Collected> {
-        self.write(forget_old_records)?;
+    /// Returns what a collection would remove now.
+    pub fn collectable(&self, limits: &Limits) -> Result<Collected> {
+        let now = now_ms();
+        let removed: HashSet<i64> = self.runs_beyond(limits, now)?.into_iter().collect();
+        let (used, old) = self.read(|connection| {
+            let used = used(connection, &removed)?;
+            Ok((used, old_blobs(connection, now - YOUNG_MS)?))
+        })?;
+        let unused = old.iter().filter(|(digest, _)| !used.contains(digest));
+        let mut freed = unused.map(|(_, size)| size).sum();
+        for file in self.unused_files(&used)? {
+            freed += size_if_old(&file, now - YOUNG_MS).unwrap_or_default();
+        }
+        for file in self.superfluous_databases()? {
+            freed += size_if_old(&file, i64::MAX).unwrap_or_default();
+        }
+        Ok(Collected {
+            freed,
+            runs: removed.len() as u64,
+        })
+    }
+
+    /// Returns the ids of the recorded runs that a collection removes.
+    fn runs_beyond(&self, limits: &Limits, now: i64) -> Result<Vec<i64>> {
         let sizes = self.sizes()?;
         let (runs, outputs) = self.read(|connection| {
             Ok((read_runs(connection, now)?, digests_of_outputs(connection)?))
         })?;
-        let removed = beyond(&runs, &outputs, &sizes, limits, now);
+        Ok(beyond(&runs, &outputs, &sizes, limits, now))
+    }
+
+    /// Collects as of a given time.
+    pub(super) fn collect_at(&self, limits: &Limits, now: i64) -> Result<Collected> {
+        self.write(forget_old_records)?;
+        let removed = self.runs_beyond(limits, now)?;
         let count = removed.len() as u64;
         let (mut freed, used) = self.write(move |connection| {
             let mut delete =
@@ -159,7 +161,7 @@ impl Store {
                 // A run that was used since the query is kept.
                 delete.execute([id, now - RECENT_MS])?;
             }
-            let used = used(connection)?;
+            let used = used(connection, &HashSet::new())?;
             let mut freed = 0;
             let old = old_blobs(connection, now - YOUNG_MS)?;
             let mut delete = connection.prepare("DELETE FROM blobs WHERE digest = ?1")?;
@@ -175,56 +177,13 @@ impl Store {
             )?;
             Ok((freed, used))
         })?;
-        for file in self.blob_files()? {
+        for file in self.unused_files(&used)? {
             // A result that is stored again meanwhile is young.
-            if !spelled(&file).is_some_and(|digest| used.contains(&digest)) {
-                freed += remove_old(&file, now - YOUNG_MS)?;
-            }
+            freed += remove_old(&file, now - YOUNG_MS)?;
         }
         freed += self.remove_damaged_databases()?;
         self.shrink()?;
         Ok(Collected { freed, runs: count })
-    }
-
-    /// Returns the size of the store's contents.
-    pub fn usage(&self) -> Result<Usage> {
-        let sizes = self.sizes()?;
-        let runs = self.read(|connection| read_runs(connection, now_ms()))?;
-        let current: HashSet<&String> = runs
-            .iter()
-            .filter(|run| run.is_current)
-            .flat_map(|run| &run.digests)
-            .collect();
-        let database = ["clm.db", "clm.db-wal"].map(|name| self.0.database.with_file_name(name));
-        Ok(Usage {
-            results: sizes.len() as u64,
-            bytes: sizes.values().sum(),
-            current_bytes: current.iter().filter_map(|digest| sizes.get(*digest)).sum(),
-            runs: runs.len() as u64,
-            database_bytes: database
-                .iter()
-                .filter_map(|file| Some(std::fs::metadata(file).ok()?.len()))
-                .sum(),
-        })
-    }
-
-    /// Reads and verifies every result, and removes damaged ones.
-    pub fn verify(&self) -> Result<Verified> {
-        let sizes = self.sizes()?;
-        let mut verified = Verified::default();
-        for digest in sizes.keys().filter_map(|digest| digest.parse().ok()) {
-            verified.results += 1;
-            if self.read_blob(&digest)?.is_none() {
-                verified.damaged += 1;
-            }
-        }
-        let runs = self.read(|connection| read_runs(connection, now_ms()))?;
-        let digests: HashSet<&String> = runs.iter().flat_map(|run| &run.digests).collect();
-        let missing = digests
-            .iter()
-            .filter(|digest| !sizes.contains_key(**digest));
-        verified.missing = missing.count() as u64;
-        Ok(verified)
     }
 
     /// Removes all results and records of runs, and returns the bytes freed. The records of outputs are kept: otherwise
@@ -247,7 +206,7 @@ impl Store {
     }
 
     /// Returns the size of every result.
-    fn sizes(&self) -> Result<HashMap<String, u64>> {
+    pub(super) fn sizes(&self) -> Result<HashMap<String, u64>> {
         let mut sizes: HashMap<String, u64> =
             self.read(|connection| Ok(old_blobs(connection, i64::MAX)?.into_iter().collect()))?;
         for file in self.blob_files()? {
@@ -267,10 +226,27 @@ impl Store {
         Ok(files)
     }
 
+    /// Returns the files of results that are not used.
+    fn unused_files(&self, used: &HashSet<String>) -> Result<Vec<PathBuf>> {
+        let is_used = |file: &PathBuf| spelled(file).is_some_and(|digest| used.contains(&digest));
+        let mut files = self.blob_files()?;
+        files.retain(|file| !is_used(file));
+        Ok(files)
+    }
+
     /// Removes all but the last databases that were set aside, and returns the bytes freed.
     fn remove_damaged_databases(&self) -> Result<u64> {
+        let mut freed = 0;
+        for file in self.superfluous_databases()? {
+            freed += remove_old(&file, i64::MAX)?;
+        }
+        Ok(freed)
+    }
+
+    /// Returns the files of all databases that were set aside, but for the last ones.
+    fn superfluous_databases(&self) -> Result<Vec<PathBuf>> {
         let Some(dir) = self.0.database.parent() else {
-            return Ok(0);
+            return Ok(Vec::new());
         };
         let number_of = |file: &Path| -> Option<u64> {
             let name = file.file_name()?.to_str()?;
@@ -289,11 +265,10 @@ impl Store {
         numbers.dedup();
         let kept = numbers.len().saturating_sub(KEPT_DAMAGED);
         let gone: HashSet<u64> = numbers.into_iter().take(kept).collect();
-        let mut freed = 0;
-        for (_, file) in files.iter().filter(|(number, _)| gone.contains(number)) {
-            freed += remove_old(file, i64::MAX)?;
-        }
-        Ok(freed)
+        let superfluous = files
+            .into_iter()
+            .filter(|(number, _)| gone.contains(number));
+        Ok(superfluous.map(|(_, file)| file).collect())
     }
 
     /// Returns unused pages of the database to the file system.
@@ -334,12 +309,12 @@ fn newest_run(connection: &Connection) -> Result<i64> {
 }
 
 /// Returns whether results of this kind of action are stored. A kind that this version does not know may be.
-fn is_stored(kind: &str) -> bool {
+pub(super) fn is_stored(kind: &str) -> bool {
     !ActionKind::LOCAL.iter().any(|local| local.name() == kind)
 }
 
 /// Returns every recorded run, the least recently used first.
-fn read_runs(connection: &Connection, now: i64) -> Result<Vec<Run>> {
+pub(super) fn read_runs(connection: &Connection, now: i64) -> Result<Vec<Run>> {
     let mut planned = HashSet::new();
     let mut current = HashSet::new();
     let mut latest = connection.prepare("SELECT action, key FROM latest")?;
@@ -422,12 +397,15 @@ fn old_blobs(connection: &Connection, before_ms: i64) -> Result<Vec<(String, u64
     Ok(rows.collect::<Result<_, rusqlite::Error>>()?)
 }
 
-/// Returns the digests that cached runs and outputs refer to.
-fn used(connection: &Connection) -> Result<HashSet<String>> {
+/// Returns the digests that cached runs, but for those with the ids `without`, and outputs refer to.
+fn used(connection: &Connection, without: &HashSet<i64>) -> Result<HashSet<String>> {
     let mut used = digests_of_outputs(connection)?;
-    let mut runs = connection.prepare("SELECT outputs FROM actions")?;
+    let mut runs = connection.prepare("SELECT outputs, id FROM actions")?;
     let mut rows = runs.query([])?;
     while let Some(row) = rows.next()? {
+        if without.contains(&row.get(1)?) {
+            continue;
+        }
         let outputs: Vec<(String, String, u64)> =
             from_json(row.get_ref(0)?.as_str().unwrap_or_default())?;
         used.extend(outputs.into_iter().map(|(_, digest, _)| digest));
@@ -450,12 +428,9 @@ fn spelled(file: &Path) -> Option<String> {
 
 /// Removes a file if it is older than `young_ms`, and returns its size; 0 if it was not removed.
 fn remove_old(file: &Path, young_ms: i64) -> Result<u64> {
-    let Some((size, modified_ms)) = size_and_time(file) else {
-        return Ok(0); // another process removed it first
-    };
-    if modified_ms >= young_ms {
+    let Some(size) = size_if_old(file, young_ms) else {
         return Ok(0);
-    }
+    };
     match std::fs::remove_file(file) {
         Ok(()) => Ok(size),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
@@ -463,10 +438,13 @@ fn remove_old(file: &Path, young_ms: i64) -> Result<u64> {
     }
 }
 
-fn size_and_time(file: &Path) -> Option<(u64, i64)> {
+/// Returns the size of a file that is older than `young_ms`; `None` for a younger one, and for one that another process
+/// removed.
+fn size_if_old(file: &Path, young_ms: i64) -> Option<u64> {
     let metadata = std::fs::metadata(file).ok()?;
     let age = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    Some((metadata.len(), i64::try_from(age.as_millis()).ok()?))
+    let modified_ms = i64::try_from(age.as_millis()).ok()?;
+    (modified_ms < young_ms).then_some(metadata.len())
 }
 
 /// Returns the entries of a directory; none if it does not exist or is not a directory.

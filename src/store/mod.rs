@@ -4,6 +4,7 @@
 //! groups, and one connection for reading. The module has no notion of courses, plans or workers.
 
 mod actions;
+pub(crate) mod archive;
 mod blobs;
 mod checksums;
 mod files;
@@ -15,6 +16,7 @@ mod place;
 mod runs;
 mod schema;
 mod turn;
+mod usage;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -35,12 +37,13 @@ use writer::{Write, Writer, in_savepoint};
 pub use crate::owner::Owner;
 pub(crate) use actions::{CachedResult, Latest, Origin, Parts, ResultStatus};
 pub(crate) use files::{Check, FileRecord};
-pub(crate) use garbage::{Limits, Usage};
-pub(crate) use identities::Identities;
+pub(crate) use garbage::Limits;
+pub(crate) use identities::recorded_identities;
 pub use jobs::{Finish, JobEnd, JobId, JobState, Lease, NewJob};
 pub(crate) use outputs::{OutputRecord, Written};
 pub(crate) use place::{database_inode, network_file_system};
-pub(crate) use runs::{Doing, RunState, WorkerNote, WorkerRecord, record_idle_run};
+pub(crate) use runs::{Doing, RunRecord, RunState, WorkerNote, WorkerRecord, record_idle_run};
+pub(crate) use usage::{KindUsage, Usage};
 
 /// An error of a store operation.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Row, params};
 use serde::Serialize;
 
-use crate::events::{ActionKind, Counts};
+use crate::events::{ActionKind, CacheUse, Counts};
 
 use super::{Owner, Result, Store, from_json, jobs, now_ms, place, to_json};
 
@@ -41,6 +41,8 @@ pub struct RunRecord {
     pub duration_ms: Option<u64>,
     /// The first output it made, and why.
     pub reason: Option<String>,
+    /// How it used the caches; `None` if it did not.
+    pub cache: Option<CacheUse>,
 }
 
 /// The state of a worker of this process.
@@ -128,12 +130,22 @@ impl Store {
         })
     }
 
+    /// Records how a run used the caches.
+    pub fn note_cache_use(&self, run: i64, cache: &CacheUse) -> Result<()> {
+        let cache = to_json(cache)?;
+        self.write(move |connection| {
+            let update = "UPDATE runs SET cache = ?2 WHERE id = ?1";
+            connection.execute(update, params![run, cache])?;
+            Ok(())
+        })
+    }
+
     /// Returns the most recent runs, newest first.
     pub fn recent_runs(&self, limit: u32) -> Result<Vec<RunRecord>> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT id, trigger, started_ms, counts, duration_ms, reason, ended_ms,
-                     owner_pid, owner_started, owner_host
+                     owner_pid, owner_started, owner_host, cache
                  FROM runs ORDER BY id DESC LIMIT ?1",
             )?;
             let mut rows = statement.query([limit])?;
@@ -142,6 +154,7 @@ impl Store {
             let mut later: HashSet<Owner> = HashSet::new();
             while let Some(row) = rows.next()? {
                 let counts: Option<String> = row.get(3)?;
+                let cache: Option<String> = row.get(10)?;
                 let owner = match row.get::<_, Option<u32>>(7)? {
                     Some(pid) => Some(Owner {
                         pid,
@@ -166,6 +179,7 @@ impl Store {
                     counts: counts.map(|counts| from_json(&counts)).transpose()?,
                     duration_ms: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
                     reason: row.get(5)?,
+                    cache: cache.map(|cache| from_json(&cache)).transpose()?,
                 });
             }
             Ok(runs)

@@ -15,7 +15,7 @@ use crate::private;
 use super::{Result, StoreError};
 
 /// The version of the tables below.
-const VERSION: i64 = 11;
+pub(super) const VERSION: i64 = 11;
 
 /// Added by version 2.
 const CHECKSUMS: &str = "

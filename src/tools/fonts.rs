@@ -22,27 +22,43 @@ pub(super) struct Fonts {
 /// Returns the fonts of this machine.
 pub(super) fn find(context: &Context) -> Fonts {
     let system = system_dirs(context);
-    let mut names = Vec::new();
-    for dir in &system {
-        collect(dir, DEPTH, &mut names);
-    }
-    names.sort_unstable();
-    names.dedup();
-    let others = format!(
-        "{} others ({})",
-        names.len(),
-        Digest::of(names.join("\0")).short()
-    );
     match Component::Fonts.path(context) {
         Some(ours) => Fonts {
-            fingerprint: format!("fonts {}, {others}", Component::Fonts.digest().short()),
+            fingerprint: with_ours(&others(&system)),
             dirs: std::iter::once(ours).chain(system).collect(),
         },
         None => Fonts {
             dirs: Vec::new(),
-            fingerprint: format!("fonts: {others}"),
+            fingerprint: format!("fonts: {}", others(&system)),
         },
     }
+}
+
+/// Returns the fingerprint that the fonts would have, if those of clm were installed where it installs them.
+pub(super) fn after_setup(context: &Context) -> String {
+    match cfg!(target_os = "linux") {
+        true => with_ours(&others(&system_dirs(context))),
+        false => find(context).fingerprint,
+    }
+}
+
+fn with_ours(others: &str) -> String {
+    format!("fonts {}, {others}", Component::Fonts.digest().short())
+}
+
+/// Returns the number and the digest of the fonts in these directories.
+fn others(system: &[PathBuf]) -> String {
+    let mut names = Vec::new();
+    for dir in system {
+        collect(dir, DEPTH, &mut names);
+    }
+    names.sort_unstable();
+    names.dedup();
+    format!(
+        "{} others ({})",
+        names.len(),
+        Digest::of(names.join("\0")).short()
+    )
 }
 
 fn system_dirs(context: &Context) -> Vec<PathBuf> {

@@ -33,6 +33,19 @@ pub(super) enum Component {
 }
 
 impl Component {
+    /// All components.
+    pub(super) const ALL: [Self; 9] = [
+        Self::Python,
+        Self::Plantuml,
+        Self::Graphviz,
+        Self::Java,
+        Self::Drawio,
+        Self::Fonts,
+        Self::Chromium,
+        Self::Deno,
+        Self::Node,
+    ];
+
     /// Returns its name, which is shown and used for directories.
     pub(super) fn name(self) -> &'static str {
         match self {

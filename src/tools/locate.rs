@@ -36,6 +36,7 @@ pub fn locate(context: &Context) -> (Renderers, Vec<Found>) {
         kernels: kernels(context, &mut found),
         plantuml: plantuml(context, &mut found),
         drawio: drawio(context, &mut found),
+        ..Renderers::default()
     };
     (renderers, found)
 }
@@ -51,7 +52,15 @@ fn html(context: &Context, found: &mut Vec<Found>) -> Option<HtmlTool> {
         origin: OURS.to_owned(),
         used_for: "pages",
     });
-    // The interpreter's patch version does not affect pages.
+    Some(HtmlTool {
+        fingerprint: html_fingerprint(|name| environment.version_of(name)),
+        python: environment.python,
+    })
+}
+
+/// Returns the fingerprint of the tool for pages, from the versions of its libraries. The interpreter's version does not
+/// affect pages.
+pub(super) fn html_fingerprint<'v>(version_of: impl Fn(&str) -> Option<&'v str>) -> String {
     let libraries = [
         "nbconvert",
         "nbformat",
@@ -61,14 +70,9 @@ fn html(context: &Context, found: &mut Vec<Found>) -> Option<HtmlTool> {
         "bleach",
         "beautifulsoup4",
     ];
-    let versions: Vec<String> = libraries
-        .iter()
-        .map(|name| format!("{name} {}", environment.version_of(name).unwrap_or("?")))
-        .collect();
-    Some(HtmlTool {
-        python: environment.python,
-        fingerprint: versions.join(", "),
-    })
+    let version = |name: &&str| format!("{name} {}", version_of(name).unwrap_or("?"));
+    let versions: Vec<String> = libraries.iter().map(version).collect();
+    versions.join(", ")
 }
 
 fn kernels(context: &Context, found: &mut Vec<Found>) -> Kernels {
@@ -138,13 +142,18 @@ fn deno(dir: &Path, tools_dir: &Path) -> KernelSpec {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
         interrupt_by_message: false,
-        fingerprint: format!("Deno {}", pins::DENO_VERSION),
+        fingerprint: deno_fingerprint(),
     }
+}
+
+/// Returns the fingerprint of clm's own Deno.
+pub(super) fn deno_fingerprint() -> String {
+    format!("Deno {}", pins::DENO_VERSION)
 }
 
 /// Returns the Python whose packages decks can import, and its origin: the one that the course names, the project's
 /// environment, or clm's own.
-fn python_for_kernels(context: &Context) -> Option<(PythonEnvironment, String)> {
+pub(super) fn python_for_kernels(context: &Context) -> Option<(PythonEnvironment, String)> {
     let has_kernel = |python: &Path| {
         PythonEnvironment::of(python)
             .filter(|environment| environment.version_of("ipykernel").is_some())
@@ -176,11 +185,7 @@ fn plantuml(context: &Context, found: &mut Vec<Found>) -> Option<PlantumlTool> {
     let dot = context.program("dot");
     let ours = Component::Graphviz.path(context).map(|dir| dir.join("dot"));
     let own_dot = ours.filter(|_| dot.is_none());
-    let layout = match (&dot, &own_dot) {
-        (Some(dot), _) => program_version("graphviz", dot),
-        (None, Some(_)) => format!("Smetana, Graphviz {}", pins::GRAPHVIZ_VERSION),
-        (None, None) => "Smetana".to_owned(),
-    };
+    let layout = layout_version(dot.as_deref(), own_dot.is_some());
     if let Some(dot) = &own_dot {
         found.push(Found {
             what: "Graphviz".to_owned(),
@@ -213,15 +218,44 @@ fn plantuml(context: &Context, found: &mut Vec<Found>) -> Option<PlantumlTool> {
             used_for: "layout of PlantUML diagrams",
         });
     }
-    let java_feature = java_version.split('.').next().unwrap_or_default();
     Some(PlantumlTool {
-        fingerprint: format!("PlantUML {jar_version}, Java {java_feature}, {layout}"),
+        fingerprint: plantuml_fingerprint(&jar_version, &java_version, &layout),
         java,
         jar,
         dot,
         own_dot,
     })
 }
+
+fn plantuml_fingerprint(jar: &str, java: &str, layout: &str) -> String {
+    let feature = java.split('.').next().unwrap_or_default();
+    format!("PlantUML {jar}, Java {feature}, {layout}")
+}
+
+/// Returns the version of what lays PlantUML diagrams out: the system's Graphviz, or PlantUML itself, with clm's Graphviz
+/// for the diagrams that request it.
+fn layout_version(dot: Option<&Path>, has_own: bool) -> String {
+    match dot {
+        Some(dot) => program_version("graphviz", dot),
+        None if has_own => format!("Smetana, Graphviz {}", pins::GRAPHVIZ_VERSION),
+        None => "Smetana".to_owned(),
+    }
+}
+
+/// Returns the fingerprint that PlantUML would have, if what is missing were installed.
+pub(super) fn plantuml_after_setup(context: &Context) -> Option<String> {
+    // clm does not install a jar that the user names.
+    if context.var("PLANTUML_JAR").is_some() {
+        return None;
+    }
+    let java = java(context).map(|(_, version, _)| version);
+    let java = java.unwrap_or_else(|| pins::JAVA.version.to_owned());
+    let layout = layout_version(context.program("dot").as_deref(), HAS_GRAPHVIZ);
+    Some(plantuml_fingerprint(pins::PLANTUML.version, &java, &layout))
+}
+
+/// Whether there is a package of Graphviz for this platform.
+pub(super) const HAS_GRAPHVIZ: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
 
 fn jar(context: &Context) -> Option<(PathBuf, String, String)> {
     if let Some(path) = context.var("PLANTUML_JAR") {
@@ -325,13 +359,7 @@ fn drawio(context: &Context, found: &mut Vec<Found>) -> Option<DrawioTool> {
             browser,
             app,
             libraries,
-            fingerprint: format!(
-                "viewer {}, images {}, MathJax {}, {version}, {}",
-                pins::DRAWIO_VIEWER.version,
-                pins::DRAWIO_IMAGES.version,
-                pins::MATHJAX.version,
-                fonts.fingerprint
-            ),
+            fingerprint: drawio_fingerprint(&version, &fonts.fingerprint),
             fonts: fonts.dirs,
         });
     }
@@ -353,14 +381,43 @@ fn drawio(context: &Context, found: &mut Vec<Found>) -> Option<DrawioTool> {
     })
 }
 
+fn drawio_fingerprint(browser: &str, fonts: &str) -> String {
+    format!(
+        "viewer {}, images {}, MathJax {}, {browser}, {fonts}",
+        pins::DRAWIO_VIEWER.version,
+        pins::DRAWIO_IMAGES.version,
+        pins::MATHJAX.version,
+    )
+}
+
+/// Returns the fingerprint that draw.io would have, if what is missing were installed.
+pub(super) fn drawio_after_setup(context: &Context) -> Option<String> {
+    if context.var("DRAWIO_EXECUTABLE").is_some() {
+        return None;
+    }
+    let browser = match browser(context) {
+        Some((_, version, ..)) => version,
+        None if HAS_CHROMIUM => chromium_version(),
+        None => return None,
+    };
+    let fonts = fonts::after_setup(context);
+    Some(drawio_fingerprint(&browser, &fonts))
+}
+
+/// Whether there is a package of Chromium for this platform.
+pub(super) const HAS_CHROMIUM: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"));
+
+fn chromium_version() -> String {
+    format!("Chromium {}", pins::CHROMIUM.version)
+}
+
 type Browser = (PathBuf, String, String, Option<PathBuf>);
 
 fn browser(context: &Context) -> Option<Browser> {
     if let Some(dir) = Component::Chromium.path(context) {
-        let version = format!("Chromium {}", pins::CHROMIUM.version);
         return Some((
             dir.join("chromium"),
-            version,
+            chromium_version(),
             OURS.to_owned(),
             Some(dir.join("lib")),
         ));

@@ -4,11 +4,13 @@
 pub(crate) mod archive;
 mod dirs;
 pub(crate) mod doctor;
+pub(crate) mod expected;
 mod fetch;
 mod fonts;
 mod install;
 mod kernelspecs;
 pub(crate) mod locate;
+pub(crate) mod lock;
 mod needs;
 mod pins;
 pub(crate) mod provision;

@@ -1,10 +1,12 @@
 //! The renderers that a course needs.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::config::{Place, Settings};
 use crate::engine::course::{Course, Specified};
 use crate::error::Result;
+use crate::worker::renderers;
 
 /// The required renderers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +44,20 @@ impl Needs {
             typescript_kernel: uses.typescript,
             plantuml: uses.plantuml,
             drawio: uses.drawio,
+        }
+    }
+
+    /// Returns what has to be installed for renderers of these names, as [`Renderers::installed`] has them.
+    ///
+    /// [`Renderers::installed`]: crate::worker::Renderers::installed
+    pub(crate) fn of_renderers(names: &BTreeSet<String>) -> Self {
+        let has = |name: &str| names.contains(name);
+        Self {
+            html: has(renderers::HTML),
+            python_kernel: has(&renderers::kernel("python3")),
+            typescript_kernel: has(&renderers::kernel("deno")),
+            plantuml: has(renderers::PLANTUML),
+            drawio: has(renderers::DRAWIO),
         }
     }
 

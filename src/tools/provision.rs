@@ -8,7 +8,7 @@ use crate::error::{Dir, Error, Result};
 
 use super::fetch::{self, Fetcher};
 use super::install::{Component, InstallLock, install};
-use super::locate::{Found, locate, system_browser};
+use super::locate::{Found, HAS_CHROMIUM, HAS_GRAPHVIZ, locate, system_browser};
 use super::pins::{self, Pin, Registry};
 use super::system::{self, SystemPackage};
 use super::{Context, Needs, archive};
@@ -111,9 +111,8 @@ fn missing(context: &Context, needs: &Needs) -> Vec<Component> {
         }
     }
     // Checked even if PlantUML was found: PlantUML works without Graphviz, which only Graphviz diagrams need.
-    let has_package = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
     if needs.plantuml
-        && has_package
+        && HAS_GRAPHVIZ
         && context.program("dot").is_none()
         && !has(Component::Graphviz)
     {
@@ -158,9 +157,7 @@ struct Setup<'a> {
 
 impl Setup<'_> {
     fn install(&mut self, component: Component) -> Result<()> {
-        if component == Component::Chromium
-            && !cfg!(all(target_os = "linux", target_arch = "x86_64"))
-        {
+        if component == Component::Chromium && !HAS_CHROMIUM {
             return system::install(SystemPackage::Browser, "a browser", self.options.system);
         }
         if component == Component::Deno && component.pins().is_empty() {

@@ -63,12 +63,16 @@ impl PythonEnvironment {
 
     /// Returns the part of action keys for this environment: the versions of the interpreter and of all distributions.
     pub(super) fn fingerprint(&self) -> String {
-        format!(
-            "python {} with {}",
-            self.version,
-            Digest::of(self.distributions.join("\n")).short()
-        )
+        fingerprint(&self.version, &self.distributions)
     }
+}
+
+/// Returns the fingerprint of an interpreter of this version with these distributions.
+pub(super) fn fingerprint(version: &str, distributions: &[String]) -> String {
+    format!(
+        "python {version} with {}",
+        Digest::of(distributions.join("\n")).short()
+    )
 }
 
 /// Returns the version in the `pyvenv.cfg` of a virtual environment.

@@ -1,41 +1,6 @@
 //! Annotations that GitHub shows at the lines of a pull request.
 
-use std::io::Write;
-
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::events::Event;
-
-use super::plain::Plain;
-use super::{Paths, Reporter, Verbosity};
-
-/// Writes plain lines, and an annotation for every diagnostic on stdout.
-pub(super) struct Github<W> {
-    plain: Plain<W>,
-    repository: Paths,
-}
-
-impl<W: Write> Github<W> {
-    /// Creates a reporter that writes plain lines to `out`. `people` names files in lines, `repository` in annotations.
-    pub(super) fn new(out: W, verbosity: Verbosity, (people, repository): (Paths, Paths)) -> Self {
-        Self {
-            plain: Plain::new(out, verbosity, false).with_paths(people),
-            repository,
-        }
-    }
-}
-
-impl<W: Write + Send> Reporter for Github<W> {
-    fn event(&mut self, event: &Event) {
-        if let Event::Diagnostic(reported) = event {
-            super::data(&annotation(&self.repository.named(&reported.diagnostic)));
-        }
-        self.plain.event(event);
-    }
-
-    fn finish(&mut self) {
-        self.plain.finish();
-    }
-}
 
 /// Returns the workflow command for a diagnostic.
 pub(super) fn annotation(diagnostic: &Diagnostic) -> String {
@@ -62,7 +27,7 @@ pub(super) fn annotation(diagnostic: &Diagnostic) -> String {
         message += &format!(" (cell {cell})");
     }
     if let Some(hint) = &diagnostic.hint {
-        message += &format!("\nhint: {hint}");
+        message += &format!("\nhint: {}", console::strip_ansi_codes(hint));
     }
     format!(
         "::{command} {}::{}\n",
@@ -71,8 +36,12 @@ pub(super) fn annotation(diagnostic: &Diagnostic) -> String {
     )
 }
 
+/// Escapes what would end a command, and removes other control characters.
 fn escape(text: &str) -> String {
-    text.replace('%', "%25")
+    let is_shown = |char: &char| !char.is_control() || matches!(char, '\r' | '\n' | '\t');
+    let shown: String = text.chars().filter(is_shown).collect();
+    shown
+        .replace('%', "%25")
         .replace('\r', "%0D")
         .replace('\n', "%0A")
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use crate::events::Event;
 
 use super::Reporter;
+use super::guard::guarded;
 
 /// Writes every event as a JSON object on its own line.
 pub(super) struct Json<W>(W);
@@ -21,7 +22,7 @@ impl<W: Write + Send> Reporter for Json<W> {
         if let Ok(mut line) = serde_json::to_string(event) {
             line.push('\n');
             // If the pipe is closed, the reader needs no more events.
-            let _ = self.0.write_all(line.as_bytes());
+            let _ = self.0.write_all(guarded(&line).as_bytes());
         }
     }
 

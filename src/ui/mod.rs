@@ -3,9 +3,14 @@
 mod failures;
 mod flood;
 mod github;
+mod guard;
 mod json;
+mod junit;
+mod markdown;
 mod paths;
+mod pipeline;
 mod plain;
+mod results;
 mod short;
 mod stdout;
 mod summary;
@@ -16,14 +21,17 @@ mod watch;
 use std::collections::HashSet;
 use std::io::Write;
 
-use crate::config::Place;
+use crate::config::{Ci, Place, System};
 use crate::diagnostic::{Diagnostic, Reported};
 use crate::error::Error;
 use crate::events::{Counts, Event};
 
 use flood::Flood;
+use guard::Guarded;
+pub(crate) use guard::in_pipeline;
 pub(crate) use paths::Paths;
-pub(crate) use summary::Summary;
+use pipeline::Dialect;
+pub(crate) use results::{Mode, Results};
 pub(crate) use watch::Watch;
 
 /// The format in which a run is reported.
@@ -33,8 +41,13 @@ pub(crate) enum MessageFormat {
     Human,
     /// One JSON object a line, on stdout.
     Json,
-    /// Annotations of GitHub's workflows, besides lines for people.
+    /// Annotations and groups of GitHub's workflows, besides lines for people.
     Github,
+    /// Lines for people in sections of GitLab.
+    Gitlab,
+    /// Lines for people in the log of another pipeline. Only the environment or `--ci` chooses it.
+    #[value(skip)]
+    Pipeline,
     /// One line per diagnostic with an absolute path, on stdout: for editors.
     Short,
 }
@@ -42,11 +55,50 @@ pub(crate) enum MessageFormat {
 impl MessageFormat {
     /// Returns the default format in the current environment.
     pub(crate) fn detect() -> Self {
-        if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
-            Self::Github
-        } else {
-            Self::Human
+        Ci::detect().map_or(Self::Human, |ci| Self::of_pipeline(Some(&ci)))
+    }
+
+    fn is_of_pipeline(self) -> bool {
+        matches!(self, Self::Github | Self::Gitlab | Self::Pipeline)
+    }
+
+    /// Returns the format for a pipeline; `ci` is `None` if its system is unknown.
+    pub(crate) fn of_pipeline(ci: Option<&Ci>) -> Self {
+        match ci.map(|ci| ci.system) {
+            Some(System::GitHub) => Self::Github,
+            Some(System::GitLab) => Self::Gitlab,
+            Some(System::Azure | System::Other) | None => Self::Pipeline,
         }
+    }
+}
+
+/// The form in which results are written to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResultsFormat {
+    /// A JSON object.
+    Json,
+    /// Markdown for people.
+    Markdown,
+    /// JUnit XML.
+    Junit,
+}
+
+/// The most bytes that GitHub takes for the page of a step.
+pub(crate) const PAGE_LIMIT: usize = markdown::LIMIT;
+
+/// Returns results as the text of a file. Paths are relative to the repository, but in JSON to the course. Markdown has
+/// at most `limit` bytes.
+pub(crate) fn results(
+    results: &Results,
+    format: ResultsFormat,
+    place: Option<&Place>,
+    limit: usize,
+) -> String {
+    let paths = Paths::of_repository(place);
+    match format {
+        ResultsFormat::Json => summary::json(results),
+        ResultsFormat::Markdown => markdown::page(results, &paths, limit),
+        ResultsFormat::Junit => junit::xml(results, &paths),
     }
 }
 
@@ -85,13 +137,12 @@ fn reporter_of_all(
 ) -> Box<dyn Reporter> {
     match format {
         MessageFormat::Json => Box::new(json::Json::new(stdout::Stdout)),
-        MessageFormat::Github => {
-            let paths = (Paths::of_person(place), Paths::of_repository(place));
-            Box::new(github::Github::new(std::io::stderr(), verbosity, paths))
-        }
+        MessageFormat::Github => pipeline(Dialect::GitHub, place, verbosity),
+        MessageFormat::Gitlab => pipeline(Dialect::GitLab, place, verbosity),
+        MessageFormat::Pipeline => pipeline(Dialect::Plain, place, verbosity),
         MessageFormat::Short => Box::new(short::Short::new(
-            stdout::Stdout,
-            std::io::stderr(),
+            Guarded::of_process(stdout::Stdout),
+            Guarded::of_process(std::io::stderr()),
             place.cloned(),
             verbosity,
         )),
@@ -100,10 +151,17 @@ fn reporter_of_all(
         }
         MessageFormat::Human => {
             let colours = console::colors_enabled_stderr();
-            let plain = plain::Plain::new(std::io::stderr(), verbosity, colours);
+            let out = Guarded::of_process(std::io::stderr());
+            let plain = plain::Plain::new(out, verbosity, colours);
             Box::new(plain.with_paths(Paths::of_person(place)))
         }
     }
+}
+
+fn pipeline(dialect: Dialect, place: Option<&Place>, verbosity: Verbosity) -> Box<dyn Reporter> {
+    let out = (std::io::stderr(), stdout::Stdout);
+    let paths = Paths::of_repository(place);
+    Box::new(pipeline::Pipeline::new(dialect, out, verbosity, paths))
 }
 
 /// Reports a diagnostic once in a run, although several actions may report it.
@@ -153,12 +211,17 @@ pub(crate) fn can_draw() -> bool {
 /// Prints a line for people on stderr.
 pub(crate) fn print(line: &str) {
     // Fails if the terminal was closed, which must not end the work.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", guard::guarded(line));
 }
 
-/// Prints data on stdout unchanged.
+/// Prints data on stdout unchanged, but for commands in the log of a pipeline.
 pub(crate) fn data(text: &str) {
-    let _ = stdout::Stdout.write_all(text.as_bytes());
+    let _ = stdout::Stdout.write_all(guard::guarded(text).as_bytes());
+}
+
+/// Returns stdout for data that is no text.
+pub(crate) fn data_stream() -> impl Write {
+    stdout::Stdout
 }
 
 /// Returns the error that prevented data from being written to stdout. A reader that closed the pipe is not an error.
@@ -208,8 +271,16 @@ fn texts(diagnostics: &[Diagnostic], place: Option<&Place>, colours: bool) -> Ve
     texts
 }
 
-/// Reports the error that ended a command, in the format for people or for editors.
+/// Reports the error that ended a command, in the format for people, for editors or for a pipeline.
 pub(crate) fn print_error(error: &Error, format: Option<MessageFormat>, place: Option<&Place>) {
+    if let Some(format) = format.filter(|format| format.is_of_pipeline()) {
+        let mut reporter = reporter(format, place, Verbosity::default());
+        for diagnostic in &error.diagnostics {
+            reporter.event(&Event::Diagnostic(diagnostic.clone().into()));
+        }
+        reporter.finish();
+        return;
+    }
     if format != Some(MessageFormat::Short) {
         let colours = console::colors_enabled_stderr();
         for text in texts(&error.diagnostics, place, colours) {

@@ -1,4 +1,4 @@
-//! Converts file names from paths below the course root to paths for people and for GitHub.
+//! Converts file names from paths below the course root to paths for people and for pipelines.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -17,6 +17,13 @@ struct Inner {
     base: PathBuf,
 }
 
+/// Variables with the directory of the checkout in a pipeline.
+const WORKSPACES: [&str; 3] = [
+    "GITHUB_WORKSPACE",
+    "CI_PROJECT_DIR",
+    "BUILD_SOURCESDIRECTORY",
+];
+
 impl Paths {
     /// Returns paths relative to the working directory, which terminals and editors can open.
     pub(crate) fn of_person(place: Option<&Place>) -> Self {
@@ -24,11 +31,11 @@ impl Paths {
         Self::new(place, base.ok())
     }
 
-    /// Returns paths relative to the repository, as GitHub needs them: its checkout, or else the git repository of the
+    /// Returns paths relative to the repository, as pipelines need them: its checkout, or else the git repository of the
     /// course.
     pub(crate) fn of_repository(place: Option<&Place>) -> Self {
-        let workspace = std::env::var_os("GITHUB_WORKSPACE").map(PathBuf::from);
-        Self::in_repository(place, workspace.as_deref())
+        let mut workspaces = WORKSPACES.iter().filter_map(std::env::var_os);
+        Self::in_repository(place, workspaces.next().map(PathBuf::from).as_deref())
     }
 
     fn in_repository(place: Option<&Place>, workspace: Option<&Path>) -> Self {

@@ -37,6 +37,11 @@ impl<W: Write> Plain<W> {
         Self { paths, ..self }
     }
 
+    /// Returns what it writes to.
+    pub(super) fn out_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     fn line(&mut self, line: &str) {
         // If the reader has gone, the work still goes on.
         let _ = writeln!(self.out, "{line}");
@@ -67,6 +72,11 @@ impl<W: Write + Send> Reporter for Plain<W> {
                 let named = self.paths.named(&reported.diagnostic);
                 if let Some(shown) = self.flood.admit(&named) {
                     self.line(&text::diagnostic(&shown, self.colours));
+                }
+            }
+            Event::CacheUsed(cache) if !self.verbosity.quiet => {
+                if let Some(line) = text::cache(cache) {
+                    self.line(&line);
                 }
             }
             Event::RunFinished {

@@ -1,3 +1,6 @@
+mod logs;
+mod reports;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -155,19 +158,6 @@ fn github_gets_annotations() {
         github::annotation(&diagnostic),
         "::error file=a%2Cb.py,line=3,col=7::50 %25%0Awrong (cell 2)%0Ahint: h\n"
     );
-}
-
-#[test]
-fn the_summary_lists_what_failed() {
-    let mut summary = Summary::default();
-    for event in events() {
-        summary.add(&event);
-    }
-    let json: serde_json::Value = serde_json::from_str(&summary.to_json()).unwrap();
-    assert_eq!(json["failed"], 1);
-    assert_eq!(json["failed_actions"][0], "execute x.py de");
-    assert_eq!(json["diagnostics"].as_array().unwrap().len(), 1);
-    assert_eq!(json["duration_ms"], 1234);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use console::{Style, strip_ansi_codes};
 
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::events::{ActionKind, Counts, Status};
+use crate::events::{ActionKind, CacheUse, Counts, Status};
 
 /// Formats the last line of a run.
 pub(super) fn counts(counts: &Counts, duration_ms: u64) -> String {
@@ -23,6 +23,39 @@ pub(super) fn counts(counts: &Counts, duration_ms: u64) -> String {
         counts.failed,
         duration(duration_ms)
     )
+}
+
+/// Formats what the caches were used for; `None` if that is not worth a line.
+pub(super) fn cache(cache: &CacheUse) -> Option<String> {
+    let results = |count: u64| match count {
+        1 => "1 result".to_owned(),
+        count => format!("{count} results"),
+    };
+    let mut parts = Vec::new();
+    if cache.remote > 0 {
+        let bytes = size(cache.received_bytes);
+        parts.push(format!(
+            "{} from the shared cache ({bytes})",
+            results(cache.remote)
+        ));
+    }
+    if cache.missed > 0 {
+        parts.push(format!("{} not there", cache.missed));
+    }
+    if cache.sent > 0 {
+        parts.push(format!(
+            "{} sent to it ({})",
+            cache.sent,
+            size(cache.sent_bytes)
+        ));
+    }
+    if parts.is_empty() {
+        return None;
+    }
+    if cache.saved_ms > 0 {
+        parts.push(format!("saved {} of work", duration(cache.saved_ms)));
+    }
+    Some(format!("Cache: {}", parts.join(", ")))
 }
 
 /// Formats a time as `12 ms`, `1.2 s` or `3 min 4 s`.

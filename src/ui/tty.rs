@@ -150,6 +150,11 @@ impl Reporter for Tty {
                     self.print(&text::diagnostic(&shown, self.colours));
                 }
             }
+            Event::CacheUsed(cache) => {
+                if let Some(line) = text::cache(cache) {
+                    self.print(&line);
+                }
+            }
             Event::RunFinished {
                 counts,
                 duration_ms,

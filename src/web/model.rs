@@ -186,7 +186,7 @@ impl Model {
                     state.duration_ms = *duration_ms;
                 }
             }
-            Event::Diagnostic(_) => {}
+            Event::Diagnostic(_) | Event::CacheUsed(_) => {}
         }
     }
 

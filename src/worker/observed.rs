@@ -199,6 +199,21 @@ impl Places {
         self.root.join(text)
     }
 
+    /// Returns whether a name belongs to the environment of a kernel that is not installed here. Its identity, which is part
+    /// of keys, stands for all files of the environment.
+    pub(crate) fn is_absent(&self, path: &RelPath) -> bool {
+        let first = path.as_str().split('/').next().unwrap_or_default();
+        let name = first
+            .strip_prefix('{')
+            .and_then(|name| name.strip_suffix('}'));
+        let Some(name) = name.filter(|_| path.as_str().len() > first.len()) else {
+            return false;
+        };
+        let kernel = name.split('.').next().unwrap_or_default();
+        let is_kernel = |(known, _): &(String, String)| known == kernel;
+        !matches!(kernel, "home" | "root") && !self.python_paths.iter().any(is_kernel)
+    }
+
     /// Returns its current state; `None` if it does not exist.
     pub(crate) fn look(&self, path: &RelPath) -> Option<Look> {
         let real = self.real(path);

@@ -12,9 +12,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug_span};
 
-use super::{
-    Outcome, Progress, ProgressSink, Renderers, Request, Work, Worker, WorkerError, plantuml,
-};
+use super::renderers::CurrentRenderers;
+use super::{Outcome, Progress, ProgressSink, Request, Work, Worker, WorkerError, plantuml};
 use crate::course::RelPath;
 use crate::diagnostic::Diagnostic;
 use crate::events::ActionKind;
@@ -80,8 +79,12 @@ struct Inner {
 
 impl Pool {
     /// Creates a pool that uses the given tools. No process is started before the first request or [`Pool::warm_up`].
-    pub fn new(renderers: Arc<Renderers>, config: PoolConfig, observer: WorkerObserver) -> Self {
-        let factory = ToolFactory::new(renderers, config.clone());
+    pub fn new(
+        renderers: impl Into<CurrentRenderers>,
+        config: PoolConfig,
+        observer: WorkerObserver,
+    ) -> Self {
+        let factory = ToolFactory::new(renderers.into(), config.clone());
         Self::with_factory(Box::new(factory), config, observer)
     }
 
@@ -188,9 +191,16 @@ impl Pool {
     ///
     /// Running requests should have been cancelled and awaited before.
     pub async fn shutdown(&self) {
+        for (_, shelf) in self.0.shelves.iter() {
+            shelf.permits.close();
+        }
+        self.end_idle().await;
+    }
+
+    /// Ends all idle workers: new ones use the renderers as they are then.
+    pub(crate) async fn end_idle(&self) {
         let mut endings = JoinSet::new();
         for (kind, shelf) in self.0.shelves.iter() {
-            shelf.permits.close();
             for (worker, number) in shelf.take_all() {
                 self.0
                     .notify(kind, number.value(), worker.pid(), WorkerState::Stopped);

@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use super::WorkerError;
+use crate::config::env;
 use guardian::Guarded;
 pub(crate) use log::Log;
 
@@ -51,6 +52,9 @@ impl ChildTree {
     /// Standard error is always recorded. Must be called on a tokio runtime.
     pub async fn spawn(what: impl Into<String>, mut command: Command) -> Result<Self, WorkerError> {
         let what = what.into();
+        for name in env::SECRETS {
+            command.env_remove(name);
+        }
         command.process_group(0).stderr(Stdio::piped());
         let mark = tree::mark(&mut command);
         // With a guardian, the child must outlive clm for a moment: detached descendants are found through it.

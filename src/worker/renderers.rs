@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::digest::Digest;
 
@@ -19,9 +20,113 @@ pub struct Renderers {
     pub plantuml: Option<PlantumlTool>,
     /// A browser with the draw.io viewer, or draw.io desktop.
     pub drawio: Option<DrawioTool>,
+    /// What renderers are that are not installed, by the names of [`Renderers::installed`]: their results may be known
+    /// from another machine.
+    pub expected: BTreeMap<String, String>,
+    /// What the variables of `.env` files add to the fingerprints of kernels.
+    pub variables: String,
+}
+
+/// The name of the renderer of pages.
+pub(crate) const HTML: &str = "html";
+/// The name of the renderer of PlantUML diagrams.
+pub(crate) const PLANTUML: &str = "plantuml";
+/// The name of the renderer of draw.io diagrams.
+pub(crate) const DRAWIO: &str = "drawio";
+const KERNEL: &str = "kernel ";
+
+/// Returns the name of a kernel among renderers.
+pub(crate) fn kernel(name: &str) -> String {
+    format!("{KERNEL}{name}")
+}
+
+/// Returns the kernel that a renderer is, if it is one.
+pub(crate) fn kernel_of(renderer: &str) -> Option<&str> {
+    renderer.strip_prefix(KERNEL)
+}
+
+/// The renderers that an engine and its workers use now. Clones share them, and see when they are replaced.
+#[derive(Clone, Debug, Default)]
+pub struct CurrentRenderers(Arc<RwLock<Arc<Renderers>>>);
+
+impl CurrentRenderers {
+    /// Returns them.
+    pub(crate) fn get(&self) -> Arc<Renderers> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces them, since some were installed.
+    pub(crate) fn replace(&self, renderers: Renderers) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(renderers);
+    }
+}
+
+impl From<Arc<Renderers>> for CurrentRenderers {
+    fn from(renderers: Arc<Renderers>) -> Self {
+        Self(Arc::new(RwLock::new(renderers)))
+    }
 }
 
 impl Renderers {
+    /// Returns whether the renderer of this name is installed, see [`Renderers::installed`].
+    pub(crate) fn has(&self, name: &str) -> bool {
+        match name {
+            HTML => self.html.is_some(),
+            PLANTUML => self.plantuml.is_some(),
+            DRAWIO => self.drawio.is_some(),
+            name => kernel_of(name).is_some_and(|name| self.kernels.specs.contains_key(name)),
+        }
+    }
+
+    /// Returns the fingerprints of the renderers that are installed: [`HTML`], [`PLANTUML`], [`DRAWIO`], and [`kernel`]s.
+    pub fn installed(&self) -> BTreeMap<String, String> {
+        let tools = [
+            (HTML, self.html.as_ref().map(|tool| &*tool.fingerprint)),
+            (
+                PLANTUML,
+                self.plantuml.as_ref().map(|tool| &*tool.fingerprint),
+            ),
+            (DRAWIO, self.drawio.as_ref().map(DrawioTool::fingerprint)),
+        ];
+        let tools = tools.into_iter();
+        let tools = tools.filter_map(|(name, print)| Some((name.to_owned(), print?.to_owned())));
+        let kernels = self.kernels.specs.iter();
+        let kernels = kernels.map(|(name, spec)| (kernel(name), spec.fingerprint.clone()));
+        tools.chain(kernels).collect()
+    }
+
+    /// Returns the fingerprints of all renderers, installed or expected, as they enter keys: with the variables of
+    /// kernels, which may change what cells do.
+    pub(crate) fn identities(&self) -> BTreeMap<String, String> {
+        let mut identities = self.expected.clone();
+        identities.extend(self.installed());
+        for (name, fingerprint) in &mut identities {
+            if kernel_of(name).is_some() {
+                fingerprint.push_str(&self.variables);
+            }
+        }
+        identities
+    }
+
+    /// Adds variables to all kernels; variables of the kernelspec itself take precedence.
+    pub fn add_variables(&mut self, variables: &BTreeMap<String, String>) {
+        if variables.is_empty() {
+            return;
+        }
+        let lines: Vec<String> = variables
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let digest = Digest::of(lines.join("\0")).short();
+        self.variables = format!(", variables {digest}");
+        for spec in self.kernels.specs.values_mut() {
+            for (name, value) in variables {
+                let known = spec.env.entry(name.clone());
+                known.or_insert_with(|| value.clone());
+            }
+        }
+    }
+
     /// Returns a digest that identifies these tools on this machine, including the environment variables that affect
     /// kernels.
     pub fn identity(&self) -> Digest {
@@ -54,29 +159,6 @@ pub struct HtmlTool {
 pub struct Kernels {
     /// Kernelspecs by name, such as `python3`.
     pub specs: BTreeMap<String, KernelSpec>,
-}
-
-impl Kernels {
-    /// Adds variables to all kernels; variables of the kernelspec itself take precedence. Since variables may change
-    /// what cells do, they become part of the fingerprints.
-    pub fn add_variables(&mut self, variables: &BTreeMap<String, String>) {
-        if variables.is_empty() {
-            return;
-        }
-        let lines: Vec<String> = variables
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let digest = Digest::of(lines.join("\0")).short();
-        for spec in self.specs.values_mut() {
-            for (name, value) in variables {
-                spec.env
-                    .entry(name.clone())
-                    .or_insert_with(|| value.clone());
-            }
-            spec.fingerprint = format!("{}, variables {digest}", spec.fingerprint);
-        }
-    }
 }
 
 /// How a kernel is started.

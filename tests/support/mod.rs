@@ -19,6 +19,17 @@ pub use watching::Watching;
 
 use renderers::provide;
 
+/// Variables that tell clm that it runs in a pipeline.
+const OF_PIPELINES: [&str; 7] = [
+    "CI",
+    "GITHUB_ACTIONS",
+    "GITHUB_STEP_SUMMARY",
+    "GITLAB_CI",
+    "TF_BUILD",
+    "JENKINS_URL",
+    "BUILDKITE",
+];
+
 /// A course in a temporary directory.
 pub struct Course {
     dir: tempfile::TempDir,
@@ -64,6 +75,15 @@ impl Course {
             ),
         );
         course.mkdir("slides");
+        course
+    }
+
+    /// The same sources in another directory, without outputs and records.
+    pub fn cloned(&self) -> Self {
+        let course = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        copy_tree(&self.root(), &course.root());
         course
     }
 
@@ -125,9 +145,11 @@ impl Course {
             .args(args)
             .current_dir(self.root())
             .env_remove("CLM_STATE_DIR")
-            .env_remove("CI")
-            .env_remove("GITHUB_ACTIONS")
             .stdin(Stdio::null());
+        // The suite may run in a pipeline itself.
+        for name in OF_PIPELINES {
+            command.env_remove(name);
+        }
         command
     }
 

@@ -4,6 +4,7 @@
 //! story runs, in this process or another one: from its first clm on a story holds a lock that an installation waits for.
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clm::testing::tools::{Context, Needs, SetupOptions, locate, provision};
@@ -47,6 +48,11 @@ thread_local! {
         file.lock_shared().unwrap();
         file
     };
+}
+
+/// The directory with what is installed.
+pub fn tools_dir() -> PathBuf {
+    Context::of_process(None).tools_dir
 }
 
 /// The renderers, of which at least those of these needs are installed.

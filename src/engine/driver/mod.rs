@@ -35,6 +35,9 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The idle time before a deck that was set aside is tried again.
 const BEFORE_RETRY: Duration = Duration::from_secs(10);
 
+/// How long a watch that ends goes on sending results to the shared cache.
+const WHILE_ENDING: Duration = Duration::from_secs(2);
+
 /// The trigger of the runs that keep everything up to date.
 pub(crate) const WATCH_TRIGGER: &str = "watch";
 
@@ -219,6 +222,9 @@ impl<'e> Driver<'e> {
             let Engine { store, events, .. } = self.engine;
             state.in_flight.shutdown(store, events).await;
             state.drop_detached();
+        }
+        if let Some(shared) = self.engine.shared.as_ref().filter(|_| !self.is_only_run) {
+            shared.finish(Some(WHILE_ENDING)).await;
         }
         self.engine.end_pool(&self.pool).await;
     }
@@ -465,7 +471,7 @@ impl<'e> Driver<'e> {
                 } = self.engine;
                 // Plans of a part have nothing in common with those of the whole.
                 let is_whole = self.options.selection == Selection::default();
-                let checkpoint = Checkpoint::new(course, &specified, renderers);
+                let checkpoint = Checkpoint::new(course, &specified, &renderers.get());
                 let changed = is_whole.then(|| checkpoint.changed()).flatten();
                 let mut state = self.open(&specified, changed)?;
                 state.version_of_others = Some(version);

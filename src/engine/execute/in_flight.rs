@@ -145,6 +145,7 @@ impl Execution<'_, '_> {
     /// the session's token.
     pub(super) fn stop(&mut self) {
         self.schedule.stop();
+        self.supersede_asked();
         for (job, running) in &self.round.in_flight.running {
             if self.schedule.runs(*job).is_none() {
                 running.cancel.cancel();

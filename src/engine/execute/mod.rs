@@ -1,8 +1,10 @@
 //! One round of a run: carries out the effects of the scheduler with the store, the workers and the files, until
 //! nothing is stale, and reports how each action ended.
 
+mod ask;
 mod earlier;
 mod in_flight;
+mod install;
 mod local;
 mod missing_tools;
 mod report;
@@ -11,7 +13,7 @@ mod restore;
 mod worker;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -22,21 +24,24 @@ use tracing::{Span, debug_span};
 use crate::clock::now_ns;
 use crate::course::RelPath;
 use crate::diagnostic::Diagnostic;
+use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::events::{ActionKind, Events, Status};
+use crate::events::{ActionKind, Event, Events, Status};
 use crate::plan::{Action, ActionIndex, Plan, Recipe, Recipes};
 use crate::store::{JobId, Latest, Lease, NewJob, Owner, Parts, Store};
 use crate::worker::pool::Pool;
-use crate::worker::{Outcome, WorkerError};
+use crate::worker::{Outcome, Renderers, WorkerError};
 
 use super::decide::{Decided, Decider, Decision};
 use super::publish::Publisher;
 use super::restless::Restless;
 use super::schedule::{ActionState, EarlierJobs, Effect, Enqueued, Node, Schedule, Urgency};
+use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::staging::Staging;
 use super::up_to_date::{Found, UpToDateActions};
 
+use ask::Asks;
 pub(super) use earlier::Earlier;
 pub(super) use in_flight::InFlight;
 use local::Made;
@@ -93,6 +98,10 @@ pub(super) struct Session<'a> {
     pub pool: Arc<Pool>,
     /// Whether kernels are started in advance.
     pub kernels_ahead: Arc<AtomicBool>,
+    /// The renderers, if missing ones are to be installed.
+    pub to_install: Option<Arc<Renderers>>,
+    /// The cache that machines share.
+    pub shared: Option<&'a Shared>,
     /// The sink of events.
     pub events: Events,
     /// Fires when the user wants to stop.
@@ -127,6 +136,8 @@ struct Queued {
     decided: Decided,
     reasons: Vec<String>,
     urgency: Urgency,
+    /// The key under which it was looked for last in the shared cache.
+    shared_key: Digest,
     /// Measures the time from when it is ready until it starts.
     waiting: Span,
 }
@@ -155,12 +166,18 @@ pub(super) struct Ended {
     pub has_errors: bool,
     /// Whether the round was interrupted before everything was done.
     pub interrupted: bool,
+    /// The renderers that stale actions need and that are missing, by name: these actions are left to the next round.
+    pub to_install: BTreeSet<String>,
     /// The number of actions that were not compared because nothing about them changed.
     pub untouched: u64,
     /// The inputs that actions were made of.
     pub latest: Vec<(Arc<str>, Latest)>,
     /// The first action that was made, and why.
     pub reason: Option<String>,
+    /// How many results of the cache of the course were put in place.
+    pub restored: u64,
+    /// How long it took to make them, in milliseconds.
+    pub saved_ms: u64,
 }
 
 /// The state of a running round.
@@ -177,6 +194,8 @@ struct Execution<'r, 'a> {
     made: Vec<Made>,
     /// Actions whose results are known, and whose outputs are not yet in their places.
     restorable: Vec<Restorable>,
+    /// What the shared cache is asked for.
+    asks: Asks,
     owner: Owner,
     latest: Vec<(Arc<str>, Latest)>,
     /// The part of `latest` that is not recorded yet, with the components of keys, which are large.
@@ -197,6 +216,7 @@ impl<'a> Round<'a> {
             replayed: HashSet::new(),
             not_made: HashSet::new(),
             made: Vec::new(),
+            asks: Asks::new(),
             restorable: Vec::new(),
             owner: Owner::current(),
             latest: Vec::new(),
@@ -259,6 +279,13 @@ impl<'a> Round<'a> {
     }
 }
 
+impl Session<'_> {
+    /// Reports a warning that concerns no action.
+    fn warn(&self, warning: Diagnostic) {
+        self.events.emit(Event::Diagnostic(warning.into()));
+    }
+}
+
 impl Execution<'_, '_> {
     async fn work(&mut self) -> Result<()> {
         let cancel = self.round.session.cancel.clone();
@@ -296,20 +323,26 @@ impl Execution<'_, '_> {
                     tokio::task::yield_now().await;
                 }
                 None if self.schedule.is_finished() => break,
-                None => tokio::select! {
-                    Some(answer) = self.round.in_flight.workers.join_next() => self.take(answer)?,
-                    () = cancel.cancelled(), if !self.schedule.is_stopping() => self.stop(),
-                    () = interrupt.cancelled(), if !self.schedule.is_stopping() => {}
-                    _ = look.tick() => {
-                        if renewed.elapsed() >= RENEW_EVERY {
-                            renewed = Instant::now();
-                            self.renew()?;
-                            self.round.session.store.recover()?;
+                None => {
+                    let (waits_since, limit) = self.waiting_for_shared();
+                    tokio::select! {
+                        Some(answer) = self.round.in_flight.workers.join_next() => self.take(answer)?,
+                        Some(answer) = self.asks.next() => self.take_answer(answer)?,
+                        () = cancel.cancelled(), if !self.schedule.is_stopping() => self.stop(),
+                        () = interrupt.cancelled(), if !self.schedule.is_stopping() => {}
+                        () = tokio::time::sleep(limit), if waits_since.is_some() => {}
+                        _ = look.tick() => {
+                            if renewed.elapsed() >= RENEW_EVERY {
+                                renewed = Instant::now();
+                                self.renew()?;
+                                self.round.session.store.recover()?;
+                            }
+                            self.look_at_others()?;
+                            self.schedule.look_again();
                         }
-                        self.look_at_others()?;
-                        self.schedule.look_again();
                     }
-                },
+                    self.note_waiting(waits_since)?;
+                }
             }
         }
         if cancel.is_cancelled() && !self.round.session.fail_fast {
@@ -338,10 +371,12 @@ impl Execution<'_, '_> {
             }
         }
         self.restore(&mut stale)?;
+        let stale = self.ask(stale);
         self.enqueue(stale)
     }
 
     fn enqueue(&mut self, stale: Vec<Queued>) -> Result<()> {
+        let stale = self.without_missing(stale);
         if stale.is_empty() {
             return Ok(());
         }
@@ -382,6 +417,7 @@ impl Execution<'_, '_> {
         Ok(Queued {
             index,
             action: Arc::clone(action),
+            shared_key: decided.key,
             decided,
             reasons,
             urgency: Urgency {

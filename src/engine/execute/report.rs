@@ -242,7 +242,11 @@ impl Execution<'_, '_> {
         }
         let duration_ms = match took {
             Some(took) => millis(took),
-            None => known.map_or(0, |latest| latest.duration_ms),
+            None => {
+                let made = decided.made.as_ref().map(|made| made.duration_ms);
+                made.or(known.map(|latest| latest.duration_ms))
+                    .unwrap_or_default()
+            }
         };
         let parts = self
             .round

@@ -76,6 +76,11 @@ impl Execution<'_, '_> {
             let decided = restorable.decided;
             match published {
                 Published::Done => {
+                    if !self.asks.was_asked_for(index) {
+                        self.ended.restored += 1;
+                        self.ended.saved_ms +=
+                            decided.made.as_ref().map_or(0, |made| made.duration_ms);
+                    }
                     self.report_and_keep(index, restorable.replayed);
                     self.note_latest(index, &decided, &decided.discovered, None)?;
                     self.end(index, Status::Restored, took);

@@ -130,7 +130,7 @@ impl Execution<'_, '_> {
         Ok(())
     }
 
-    fn is_forced(&self, action: &Action) -> bool {
+    pub(super) fn is_forced(&self, action: &Action) -> bool {
         self.round.session.may_force && self.round.decider.forces(action)
     }
 
@@ -271,9 +271,31 @@ impl Execution<'_, '_> {
             origin: None,
         };
         let key = running.queued.decided.key;
+        let may_share = self.may_share(action, &key, &result)?;
+        let to_share = may_share.then(|| result.clone());
         let recorded = (action.id.to_string(), action.kind, key, result);
         let store = self.round.session.store;
-        Ok(store.finish(&running.lease, end, Some(recorded))?)
+        let finished = store.finish(&running.lease, end, Some(recorded))?;
+        if let Some((result, shared)) = to_share.zip(self.round.session.shared)
+            && finished != Finish::Stale
+        {
+            shared.send(running.queued.shared_key, action.kind, &result);
+        }
+        Ok(finished)
+    }
+
+    /// Returns whether a new result may be sent to other machines: not if an input changed since the work began, and not
+    /// if the same work gave another result before.
+    fn may_share(&self, action: &Action, key: &Digest, result: &CachedResult) -> Result<bool> {
+        if self.round.session.shared.is_none() || !self.are_inputs_unchanged(action) {
+            return Ok(false);
+        }
+        let known = self.round.session.store.cached(key)?;
+        let contradicts = |known: &CachedResult| {
+            known.discovered == result.discovered
+                && (known.status != result.status || known.outputs != result.outputs)
+        };
+        Ok(!known.iter().any(contradicts))
     }
 
     fn failed(&mut self, running: &Running, mut outcome: Outcome) -> Result<Option<String>> {
@@ -383,12 +405,16 @@ impl Execution<'_, '_> {
     /// Checks whether inputs changed after a result was made. The result stays valid for its own inputs, but another
     /// round is needed.
     fn check_inputs(&mut self, action: &Action) {
+        if !self.are_inputs_unchanged(action) {
+            self.ended.again = true;
+        }
+    }
+
+    fn are_inputs_unchanged(&self, action: &Action) -> bool {
         let snapshot = self.round.snapshot;
         let is_unchanged =
             |(path, digest): &(RelPath, Digest)| snapshot.is_unchanged(path, Some(*digest));
-        if !action.inputs.iter().all(is_unchanged) {
-            self.ended.again = true;
-        }
+        action.inputs.iter().all(is_unchanged)
     }
 
     /// Polls whether other processes finished jobs that this one waits for.

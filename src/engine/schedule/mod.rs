@@ -29,6 +29,8 @@ pub(super) enum ActionState {
     Ready,
     /// It is being compared with the records, restored, or made in this process.
     Checking,
+    /// It is stale, and the shared cache is asked for its result.
+    Asked,
     /// It is stale, and its job waits for a worker.
     Queued(JobId),
     /// A worker makes it.
@@ -63,7 +65,12 @@ impl ActionState {
     pub(super) fn is_final(&self) -> bool {
         !matches!(
             self,
-            Self::Waiting | Self::Ready | Self::Checking | Self::Queued(_) | Self::Running(_)
+            Self::Waiting
+                | Self::Ready
+                | Self::Checking
+                | Self::Asked
+                | Self::Queued(_)
+                | Self::Running(_)
         )
     }
 }
@@ -147,6 +154,8 @@ pub(super) struct Schedule<'a> {
     unreported: Vec<ActionIndex>,
     queue: Queue,
     /// The actions whose jobs are in flight.
+    /// The number of actions in the state [`ActionState::Asked`].
+    asked: usize,
     running: HashMap<JobId, ActionIndex>,
     running_of_kind: HashMap<ActionKind, usize>,
     /// By kind: how many jobs at the front of the queue other processes have.
@@ -173,6 +182,7 @@ impl<'a> Schedule<'a> {
             local: VecDeque::new(),
             unreported: Vec::new(),
             queue: Queue::default(),
+            asked: 0,
             running: HashMap::new(),
             running_of_kind: HashMap::new(),
             passed: HashMap::new(),
@@ -250,7 +260,10 @@ impl<'a> Schedule<'a> {
     /// Returns whether nothing is running and nothing will start.
     pub(super) fn is_finished(&self) -> bool {
         let is_idle = self.ready.is_empty() && self.local.is_empty() && self.unreported.is_empty();
-        is_idle && self.running.is_empty() && (self.queue.is_empty() || self.is_stopping)
+        is_idle
+            && self.asked == 0
+            && self.running.is_empty()
+            && (self.queue.is_empty() || self.is_stopping)
     }
 
     /// Returns whether no more work starts.
@@ -330,6 +343,16 @@ impl<'a> Schedule<'a> {
     /// Leaves an action to the next round or to a later run.
     pub(super) fn superseded(&mut self, index: ActionIndex) {
         self.set(index, ActionState::Superseded);
+    }
+
+    /// Records that the shared cache is asked for the result of an action that is stale.
+    pub(super) fn asked(&mut self, index: ActionIndex) {
+        self.set(index, ActionState::Asked);
+    }
+
+    /// Returns how many jobs run.
+    pub(super) fn running(&self) -> usize {
+        self.running.len()
     }
 
     /// Queues an action that is stale and whose job is in the store.
@@ -427,6 +450,8 @@ impl<'a> Schedule<'a> {
         let before = std::mem::replace(&mut self.states[index], state);
         debug_assert!(!before.is_final(), "{before:?} is final");
         let kind = self.nodes[index].kind;
+        self.asked -= usize::from(before == ActionState::Asked);
+        self.asked += usize::from(self.states[index] == ActionState::Asked);
         if let ActionState::Running(job) = before {
             self.running.remove(&job);
             *self.running_of_kind.entry(kind).or_default() -= 1;

@@ -28,7 +28,6 @@ use super::check::AllDecided;
 use super::decide::{Decision, Results};
 use super::execute::{ATTEMPTS, request};
 use super::explain::{Finding, upstream};
-use super::selection::selected;
 use super::{BuildOptions, Engine};
 
 pub(crate) use difference::Difference;
@@ -103,22 +102,14 @@ impl Engine {
         sample: Sample,
         runtime: &Runtime,
     ) -> Result<Verified> {
-        self.look_and_decide(&options.selection, &options.force, |decided| {
+        self.look_and_decide(&options.selection, &options.force, |mut decided| {
             let has_errors = self.report(None, &decided.loaded.diagnostics);
-            let AllDecided {
-                loaded,
-                decider,
-                up_to_date,
-                ..
-            } = &decided;
-            let actions = &loaded.plan.actions;
+            let selected = decided.select(self, options)?;
+            let actions = &decided.loaded.plan.actions;
             let mut indices = Vec::new();
             let mut keys = Vec::new();
             let mut unknown = 0;
-            for (index, selected) in selected(&loaded.plan, options, decider, up_to_date)?
-                .into_iter()
-                .enumerate()
-            {
+            for (index, selected) in selected.into_iter().enumerate() {
                 if !selected || !ActionKind::OF_WORKERS.contains(&actions[index].kind) {
                     continue;
                 }
@@ -278,7 +269,7 @@ impl Verification<'_> {
             started,
         } = asked;
         let action = &self.decided.loaded.plan.actions[index];
-        let snapshot = self.decided.snapshot;
+        let snapshot = &self.decided.sources.snapshot;
         let is_input_unchanged =
             |(path, digest): &(RelPath, Digest)| snapshot.is_unchanged(path, Some(*digest));
         let is_found_unchanged = |(path, digest): &(String, Option<Digest>)| {

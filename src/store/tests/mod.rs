@@ -552,7 +552,7 @@ fn a_result_keeps_its_origin() {
 #[test]
 fn identities_of_renderers_are_replaced_one_by_one() {
     let (_dir, store) = store();
-    let of = |pairs: &[(&str, &str)]| -> Identities {
+    let of = |pairs: &[(&str, &str)]| -> identities::Identities {
         let pairs = pairs
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

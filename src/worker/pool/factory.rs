@@ -11,7 +11,8 @@ use crate::events::ActionKind;
 use crate::worker::drawio::{self, DrawioConfig, SharedBrowser};
 use crate::worker::notebook::{self, HtmlConfig, KernelConfig, SharedZygotes};
 use crate::worker::protocol::{ProtocolProcess, ProtocolWorker, RequestLimits};
-use crate::worker::{Renderers, Worker, WorkerError, plantuml};
+use crate::worker::renderers::CurrentRenderers;
+use crate::worker::{Worker, WorkerError, plantuml};
 
 /// Creates workers.
 #[async_trait]
@@ -27,7 +28,7 @@ pub trait Factory: Send + Sync {
 
 /// Creates workers from the tools that were found.
 pub(crate) struct ToolFactory {
-    renderers: Arc<Renderers>,
+    renderers: CurrentRenderers,
     config: PoolConfig,
     /// PlantUML processes with slots for several workers. The lock is held while one starts, so that workers that are
     /// requested at the same time share it.
@@ -40,7 +41,7 @@ pub(crate) struct ToolFactory {
 
 impl ToolFactory {
     /// Creates a factory for the given tools.
-    pub(crate) fn new(renderers: Arc<Renderers>, config: PoolConfig) -> Self {
+    pub(crate) fn new(renderers: CurrentRenderers, config: PoolConfig) -> Self {
         Self {
             renderers,
             config,
@@ -77,7 +78,8 @@ impl ToolFactory {
         match &self.config.plantuml_command {
             Some(command) => plantuml::start_command(command).await,
             None => {
-                let tool = plantuml::found(self.renderers.plantuml.as_ref())?;
+                let renderers = self.renderers.get();
+                let tool = plantuml::found(renderers.plantuml.as_ref())?;
                 let place = plantuml::Place {
                     root: &self.config.root,
                     runtime_dir: &self.config.runtime_dir,
@@ -96,12 +98,13 @@ impl ToolFactory {
             zygotes: self.zygotes.clone(),
             ..KernelConfig::new(self.config.runtime_dir.clone())
         };
-        notebook::start_kernel_worker(&self.renderers.kernels, &config).await
+        notebook::start_kernel_worker(&self.renderers.get().kernels, &config).await
     }
 
     /// Returns a worker with a Python process that renders pages.
     async fn html(&self) -> Result<Box<dyn Worker>, WorkerError> {
-        let tool = self.renderers.html.as_ref();
+        let renderers = self.renderers.get();
+        let tool = renderers.html.as_ref();
         let tool = tool.ok_or_else(|| missing("nbconvert"))?;
         let config = HtmlConfig {
             timeout: self.config.timeouts.html,
@@ -112,7 +115,8 @@ impl ToolFactory {
 
     /// Returns a worker with a window of a browser, which is started if needed.
     async fn drawio(&self, browser: &mut SharedBrowser) -> Result<Box<dyn Worker>, WorkerError> {
-        let tool = self.renderers.drawio.as_ref();
+        let renderers = self.renderers.get();
+        let tool = renderers.drawio.as_ref();
         let tool = tool.ok_or_else(|| missing("draw.io"))?;
         let config = DrawioConfig {
             timeout: self.config.timeouts.drawio.unwrap_or(Duration::MAX),

@@ -1,0 +1,71 @@
+//! The cache that machines share, as settings and the environment describe it.
+
+use crate::config::{CacheMode, CacheSettings, Ci, MAX_WAIT, env};
+use crate::error::{Error, Result};
+use crate::owner::Owner;
+use crate::remote::{Address, Credentials, Options, Remote};
+
+/// Returns the shared cache of a course, if there is one and it is used. Nothing is connected.
+pub(super) fn remote(settings: &CacheSettings) -> Result<Option<Remote>> {
+    let ci = Ci::detect();
+    let mode = settings.mode.unwrap_or(match &ci {
+        Some(ci) if ci.is_pull_request => CacheMode::Read,
+        _ => CacheMode::ReadWrite,
+    });
+    let text = settings.remote.as_deref().map(str::trim);
+    let Some(text) = text.filter(|text| !text.is_empty() && mode != CacheMode::Off) else {
+        return Ok(None);
+    };
+    let address = Address::parse(text).map_err(|why| {
+        Error::usage(format!(
+            "the address of the shared cache cannot be used: {why}"
+        ))
+        .hint(format!(
+            "it is `remote` under `[cache]` in `clm.toml`, or the variable {}",
+            env::CACHE_REMOTE
+        ))
+    })?;
+    let options = Options {
+        writes: mode == CacheMode::ReadWrite,
+        max_wait: settings.max_wait.unwrap_or(MAX_WAIT),
+        machine: variable(env::CACHE_LABEL)
+            .unwrap_or_else(|| Owner::current().host_name().to_owned()),
+        run: ci.and_then(|ci| ci.run),
+    };
+    Ok(Some(Remote::new(&address, credentials()?, options)))
+}
+
+fn credentials() -> Result<Credentials> {
+    let credentials = match (variable(env::CACHE_TOKEN), variable(env::CACHE_USER)) {
+        (Some(token), None) => Credentials::Token(token),
+        (None, Some(user)) => {
+            Credentials::Basic(user, variable(env::CACHE_PASSWORD).unwrap_or_default())
+        }
+        (None, None) => Credentials::None,
+        (Some(_), Some(_)) => {
+            return Err(Error::usage(format!(
+                "{} and {} are both set, and only one of them can be used",
+                env::CACHE_TOKEN,
+                env::CACHE_USER
+            )));
+        }
+    };
+    // A line end would end the header that it is sent in.
+    let is_sendable = |text: &str| text.chars().all(|c| !c.is_control());
+    let parts = match &credentials {
+        Credentials::Token(token) => vec![token],
+        Credentials::Basic(user, password) => vec![user, password],
+        Credentials::None => Vec::new(),
+    };
+    match parts.into_iter().all(|part| is_sendable(part)) {
+        true => Ok(credentials),
+        false => Err(Error::usage(
+            "a secret for the shared cache has characters that cannot be sent",
+        )
+        .hint("look for a line end in the value of the variable")),
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

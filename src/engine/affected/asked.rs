@@ -1,0 +1,79 @@
+//! What the differences that git finds mean for a course.
+
+use std::path::{Path, PathBuf};
+
+use crate::course::RelPath;
+
+use super::super::course::{Course, Specified};
+use super::super::range::{Before, Differences};
+use super::{Affected, Earlier, Touched};
+
+/// The name of the file that pins the renderers of a course.
+const LOCK_FILE: &str = "clm.lock";
+
+/// What is to be built, by what is touched.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// Why everything is concerned, if it is.
+    pub everything: Option<String>,
+    /// The touched files of the course.
+    pub affected: Affected,
+    /// Touched files outside of the course.
+    pub outside: Vec<PathBuf>,
+}
+
+impl Asked {
+    /// Returns what to build of a course after these differences.
+    pub(crate) fn by(course: &Course, specified: &Specified, found: Differences) -> Self {
+        let mut asked = Self::default();
+        for (path, before) in found {
+            asked.add(course, specified, path, before);
+        }
+        asked
+    }
+
+    fn add(&mut self, course: &Course, specified: &Specified, file: PathBuf, before: Before) {
+        let root = &course.place.root;
+        let below = RelPath::below(root, &file);
+        let shown = match &below {
+            Some(path) => path.to_string(),
+            None => file.display().to_string(),
+        };
+        if concerns_all(course, &file) {
+            self.everything.get_or_insert(format!("`{shown}` changed"));
+            return;
+        }
+        let Some(path) = below else {
+            self.outside.push(file);
+            return;
+        };
+        let skip = course.skip(&specified.spec);
+        let mut above = file.ancestors().take_while(|dir| dir != root);
+        let is_output = above.any(&*skip);
+        let before = match before {
+            // Of outputs only those matter that the repository has, whatever they were.
+            Before::Absent if is_output => return,
+            _ if is_output => Earlier::Unknown,
+            Before::Unknown => Earlier::Unknown,
+            Before::Lost => Earlier::Lost,
+            Before::Absent => Earlier::Absent,
+            Before::Blob(object) => Earlier::Object(object),
+            Before::Other(what) => {
+                self.everything
+                    .get_or_insert(format!("`{shown}` is a {what}, which changed"));
+                return;
+            }
+        };
+        self.affected.files.push(Touched { path, before });
+    }
+}
+
+/// Returns whether a file is the specification, or one from which settings come.
+fn concerns_all(course: &Course, file: &Path) -> bool {
+    let beside = course.place.spec.parent();
+    let dirs = [Some(course.place.root.as_path()), beside];
+    let mut locks = dirs.into_iter().flatten().map(|dir| dir.join(LOCK_FILE));
+    file == course.place.spec
+        || course.settings_files().iter().any(|other| other == file)
+        || locks.any(|lock| lock == file)
+}

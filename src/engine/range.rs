@@ -1,0 +1,268 @@
+//! The files that differ between a revision and the working tree, as git sees them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use crate::error::{Error, Result};
+use crate::parallel;
+
+use super::git;
+
+/// What is known of a file before it was touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// Nothing. The file exists.
+    Unknown,
+    /// Nothing. The file does not exist any more.
+    Lost,
+    /// The file is new.
+    Absent,
+    /// A file, whose content is this object.
+    Blob(String),
+    /// It is, or was, not a plain file: a symbolic link, a submodule, or a repository of its own.
+    Other(&'static str),
+}
+
+/// The files that differ, by their absolute paths.
+pub(crate) type Differences = BTreeMap<PathBuf, Before>;
+
+/// Returns the files that differ between a revision and the working tree below which `dir` lies: staged, unstaged and
+/// untracked ones, but none that git ignores. Of a range `A..B` the revision is `A`, and of `A...B` it is the last commit
+/// that both have.
+pub(crate) fn differences(dir: &Path, revision: &str) -> Result<Differences> {
+    let top = top_of(dir)?;
+    let base = base_of(&top, revision)?;
+    let mut found = Differences::new();
+    for path in fields(&run(
+        &top,
+        &["ls-files", "--others", "--exclude-standard", "-z"],
+    )?) {
+        let before = match path.ends_with(b"/") {
+            true => Before::Other("repository"),
+            false => Before::Absent,
+        };
+        found.insert(top.join(OsStr::from_bytes(path)), before);
+    }
+    let args = [
+        "diff",
+        "--raw",
+        "-z",
+        "--no-abbrev",
+        "--no-renames",
+        "--no-relative",
+        "--no-ext-diff",
+        "--ignore-submodules=none",
+        &base,
+        "--",
+    ];
+    let output = run(&top, &args)?;
+    let mut fields = fields(&output);
+    while let (Some(header), Some(path)) = (fields.next(), fields.next()) {
+        // A file that is only removed from the index is untracked as well.
+        found.insert(top.join(OsStr::from_bytes(path)), before_of(header));
+    }
+    Ok(found)
+}
+
+/// Returns the contents of objects, in order; `None` for those that the repository does not have.
+pub(super) fn contents(dir: &Path, objects: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
+    let failed = |error: &std::io::Error| Error::system("read files from git", error);
+    let mut child = git::command(dir)
+        .args(["cat-file", "--batch"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| failed(&error))?;
+    let input = child.stdin.take();
+    let output = child.stdout.take();
+    let names = objects.join("\n");
+    // Git answers while it is asked, so both must go on at the same time.
+    let ask = move || {
+        // If git ends early, its answers say so.
+        input.is_some_and(|mut input| input.write_all(format!("{names}\n").as_bytes()).is_ok())
+    };
+    let take = || -> std::io::Result<Vec<Option<Vec<u8>>>> {
+        let mut found = Vec::with_capacity(objects.len());
+        let Some(mut output) = output.map(BufReader::new) else {
+            return Ok(found);
+        };
+        for _ in objects {
+            let mut header = String::new();
+            output.read_line(&mut header)?;
+            let size = header.trim_end().split_once(" blob ");
+            let size = size.and_then(|(_, size)| size.parse::<u64>().ok());
+            let Some(size) = size else {
+                found.push(None);
+                continue;
+            };
+            let mut bytes = Vec::new();
+            output.by_ref().take(size).read_to_end(&mut bytes)?;
+            output.read_line(&mut header)?;
+            found.push((bytes.len() as u64 == size).then_some(bytes));
+        }
+        Ok(found)
+    };
+    let (_, found) = parallel::join(ask, take);
+    let _ = child.wait();
+    found.map_err(|error| failed(&error))
+}
+
+/// Returns the root of the working tree that has a directory.
+pub(crate) fn top_of(dir: &Path) -> Result<PathBuf> {
+    let output = output(dir, &["rev-parse", "--show-toplevel"])?;
+    let top = output.stdout.strip_suffix(b"\n").unwrap_or(&output.stdout);
+    if output.status.success() && !top.is_empty() {
+        return Ok(PathBuf::from(OsStr::from_bytes(top)));
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if said.contains("safe.directory") {
+        let message = format!(
+            "git does not read the repository of `{}`, since another user owns it",
+            dir.display()
+        );
+        let hint = format!(
+            "run `git config --global --add safe.directory '{}'`",
+            dir.display()
+        );
+        return Err(Error::usage(message).hint(hint));
+    }
+    let is_none = said.contains("not a git repository") || said.is_empty();
+    let message = match is_none {
+        true => format!(
+            "`{}` is not in the working tree of a git repository",
+            dir.display()
+        ),
+        false => format!("git cannot be used in `{}`: {said}", dir.display()),
+    };
+    Err(Error::usage(message)
+        .hint("what a range of commits touches is known from git alone: build without that option"))
+}
+
+/// Returns the commit with which the working tree is compared.
+fn base_of(top: &Path, revision: &str) -> Result<String> {
+    let or_head = |name: &str| match name.is_empty() {
+        true => "HEAD".to_owned(),
+        false => name.to_owned(),
+    };
+    // `...` is looked for first, since it contains `..`.
+    if let Some((one, other)) = revision.split_once("...") {
+        let one = commit(top, &or_head(one), revision)?;
+        let other = commit(top, &or_head(other), revision)?;
+        return merge_base(top, &one, &other, revision);
+    }
+    if let Some((one, other)) = revision.split_once("..") {
+        commit(top, &or_head(other), revision)?;
+        return commit(top, &or_head(one), revision);
+    }
+    commit(top, revision, revision)
+}
+
+fn commit(top: &Path, name: &str, revision: &str) -> Result<String> {
+    let full = format!("{name}^{{commit}}");
+    let is_option = name.starts_with('-') || name.is_empty();
+    let output = match is_option {
+        true => None,
+        false => Some(output(top, &["rev-parse", "--verify", "--quiet", &full])?),
+    };
+    let found = output.filter(|output| output.status.success());
+    let found = found.and_then(|output| String::from_utf8(output.stdout).ok());
+    let found = found.map(|text| text.trim().to_owned());
+    let is_id =
+        |text: &String| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    found.filter(is_id).ok_or_else(|| {
+        let of = match name == revision {
+            true => String::new(),
+            false => format!(" in `{revision}`"),
+        };
+        let hint = match is_shallow(top) {
+            true => SHALLOW.to_owned(),
+            false => "name a commit, a branch, a tag, `A..B` or `A...B` that `git log` shows; a branch of a remote is \
+                      `origin/NAME`, after `git fetch`"
+                .to_owned(),
+        };
+        Error::usage(format!("git knows no commit `{name}`{of}")).hint(hint)
+    })
+}
+
+fn merge_base(top: &Path, one: &str, other: &str, revision: &str) -> Result<String> {
+    let output = output(top, &["merge-base", one, other])?;
+    let found = String::from_utf8_lossy(&output.stdout);
+    if let Some(base) = found.lines().next().filter(|_| output.status.success()) {
+        return Ok(base.to_owned());
+    }
+    let hint = match is_shallow(top) {
+        true => SHALLOW,
+        false => "write `A..B` to compare with `A` itself",
+    };
+    Err(Error::usage(format!(
+        "the two sides of `{revision}` have no commit in common"
+    ))
+    .hint(hint))
+}
+
+/// The hint if the repository lacks commits.
+const SHALLOW: &str = "the repository is a shallow clone: run `git fetch --unshallow`, or let CI check out the whole history \
+                       (`fetch-depth: 0`)";
+
+fn is_shallow(top: &Path) -> bool {
+    let output = output(top, &["rev-parse", "--is-shallow-repository"]);
+    output.is_ok_and(|output| output.stdout.starts_with(b"true"))
+}
+
+/// Returns what git had of a file, by the header of a line of `git diff --raw`: the modes before and now, and the
+/// object before.
+fn before_of(header: &[u8]) -> Before {
+    let header = String::from_utf8_lossy(header);
+    let mut parts = header.trim_start_matches(':').split(' ');
+    let modes = [parts.next(), parts.next()].map(Option::unwrap_or_default);
+    let object = parts.next().unwrap_or_default();
+    if modes.contains(&"160000") {
+        Before::Other("submodule")
+    } else if modes.contains(&"120000") {
+        Before::Other("symbolic link")
+    } else if modes[0].bytes().all(|byte| byte == b'0') {
+        Before::Absent
+    } else {
+        Before::Blob(object.to_owned())
+    }
+}
+
+/// Returns the parts of an output that end with NUL.
+fn fields(output: &[u8]) -> impl Iterator<Item = &[u8]> {
+    output
+        .split(|byte| *byte == 0)
+        .filter(|field| !field.is_empty())
+}
+
+fn run(top: &Path, args: &[&str]) -> Result<Vec<u8>> {
+    let output = output(top, args)?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let what = args.first().copied().unwrap_or_default();
+    Err(
+        Error::usage(format!("`git {what}` failed: {}", said.trim())).hint(format!(
+            "try it in `{}`: what git says there applies here as well",
+            top.display()
+        )),
+    )
+}
+
+fn output(dir: &Path, args: &[&str]) -> Result<Output> {
+    git::command(dir)
+        // Without locks, like every other look at a repository; messages are compared.
+        .args(["--no-optional-locks", "-c", "core.quotePath=false"])
+        .args(args)
+        .env("LC_ALL", "C")
+        .output()
+        .map_err(|error| {
+            Error::usage(format!("git cannot be started: {error}"))
+                .hint("install git, or build without the option that asks for a range of commits")
+        })
+}

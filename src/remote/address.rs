@@ -1,0 +1,148 @@
+//! The address of a shared cache, and the secrets for it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ureq::http::Uri;
+
+/// Where a shared cache is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// `http://` or `https://`, without a slash at the end.
+    Http(String),
+    /// A directory.
+    Dir(PathBuf),
+}
+
+impl Address {
+    /// Parses an address. It must not contain credentials, since addresses are shown and stored in files.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what is wrong.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if let Some(path) = text.strip_prefix("file://") {
+            return match path.starts_with('/') {
+                true => Ok(Self::Dir(PathBuf::from(path))),
+                false => Err(format!(
+                    "`{text}` names no absolute directory: write `file:///directory`"
+                )),
+            };
+        }
+        let wrong = || {
+            "it is no address of a cache: write `https://host/path`, `http://host/path` or `file:///directory`"
+                .to_owned()
+        };
+        let uri: Uri = text.parse().map_err(|_| wrong())?;
+        if !matches!(uri.scheme_str(), Some("http" | "https"))
+            || uri.host().is_none_or(str::is_empty)
+        {
+            return Err(wrong());
+        }
+        if uri
+            .authority()
+            .is_some_and(|authority| authority.as_str().contains('@'))
+        {
+            return Err(
+                "it contains a user or a password: put them into CLM_CACHE_USER and CLM_CACHE_PASSWORD, or a token into \
+                 CLM_CACHE_TOKEN, which appear in no file"
+                    .to_owned(),
+            );
+        }
+        if uri.query().is_some() {
+            return Err("it must not have a `?`: names are added to its end".to_owned());
+        }
+        Ok(Self::Http(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(address) => f.write_str(address),
+            Self::Dir(dir) => write!(f, "file://{}", dir.display()),
+        }
+    }
+}
+
+/// The secrets for a shared cache. They are never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) enum Credentials {
+    /// None.
+    #[default]
+    None,
+    /// A bearer token.
+    Token(String),
+    /// A user and a password.
+    Basic(String, String),
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
+impl Credentials {
+    /// Returns the value of the header `Authorization`, if there is one.
+    pub(super) fn header(&self) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::Token(token) => Some(format!("Bearer {token}")),
+            Self::Basic(user, password) => Some(format!(
+                "Basic {}",
+                STANDARD.encode(format!("{user}:{password}"))
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_checked_and_hold_no_secrets() {
+        let http = |text: &str| Ok(Address::Http(text.to_owned()));
+        assert_eq!(
+            Address::parse("https://host:8443/a/b/"),
+            http("https://host:8443/a/b")
+        );
+        assert_eq!(
+            Address::parse(" http://127.0.0.1:80 "),
+            http("http://127.0.0.1:80")
+        );
+        assert_eq!(Address::parse("http://[::1]:80"), http("http://[::1]:80"));
+        assert_eq!(
+            Address::parse("file:///a/b"),
+            Ok(Address::Dir("/a/b".into()))
+        );
+        for wrong in [
+            "",
+            "host",
+            "ftp://host",
+            "http://",
+            "https:///x",
+            "file://a",
+            "http://h/?a=1",
+            "http://a b/",
+        ] {
+            assert!(Address::parse(wrong).is_err(), "{wrong}");
+        }
+        let secret = Address::parse("https://me:hidden@host/").unwrap_err();
+        assert!(!secret.contains("hidden"), "{secret}");
+    }
+
+    #[test]
+    fn credentials_are_not_shown() {
+        let all = (
+            Credentials::Token("hidden".into()),
+            Credentials::Basic("a".into(), "hidden".into()),
+        );
+        assert!(!format!("{all:?}").contains("hidden"));
+        assert_eq!(all.1.header().unwrap(), "Basic YTpoaWRkZW4=");
+    }
+}
