@@ -1,5 +1,10 @@
 //! What the tests of this project use. Nothing of it is stable, and the program needs none of it to be public.
 
+pub mod compare {
+    //! Comparing outputs of builds.
+    pub use crate::compare::difference;
+}
+
 pub mod config {
     //! Settings.
     pub use crate::config::{Place, Settings, env_file};

@@ -20,7 +20,9 @@ pub(crate) const ALLOWED: &[(&str, &[&str])] = &[
     ("compare", &[]),
     (
         "engine",
-        &["watch", "worker", "remote", "store", "plan", "course"],
+        &[
+            "compare", "watch", "worker", "remote", "store", "plan", "course",
+        ],
     ),
     ("watch", &["course"]),
     ("web", &["engine", "course"]),
@@ -48,7 +50,8 @@ pub(crate) const ALLOWED: &[(&str, &[&str])] = &[
     (
         "testing",
         &[
-            "daemon", "web", "tools", "engine", "watch", "worker", "store", "plan", "course",
+            "daemon", "web", "tools", "compare", "engine", "watch", "worker", "store", "plan",
+            "course",
         ],
     ),
 ];

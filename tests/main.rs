@@ -52,4 +52,5 @@ mod status;
 mod survival;
 mod timings;
 mod tools;
+mod verify;
 mod watching;

@@ -109,17 +109,23 @@ impl Snapshots {
         session::print_all(receiver);
         let made = self.course.made(&self.specified, &store?)?;
         let above = common(made.iter().map(|target| &*target.dir));
+        let specified_above = common(made.iter().map(|target| &*target.specified_dir));
+        let below = |dir: &Path, above: &Path| {
+            let below = dir.strip_prefix(above).unwrap_or(dir);
+            below.to_string_lossy().into_owned()
+        };
         let targets = made.into_iter().map(|target| {
             let MadeTarget {
                 name,
                 dir,
+                specified_dir,
                 files,
                 empty_dirs,
                 ..
             } = target;
-            let prefix = dir.strip_prefix(&above).unwrap_or(Path::new(&name));
             Target {
-                prefix: prefix.to_string_lossy().into_owned(),
+                prefix: below(&dir, &above),
+                others: vec![below(&specified_dir, &specified_above), name.clone()],
                 name,
                 dir,
                 files,

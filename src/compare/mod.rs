@@ -11,6 +11,7 @@ mod tree;
 
 use std::path::{Path, PathBuf};
 
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::parallel;
@@ -19,6 +20,7 @@ use normal::Pictures;
 pub(crate) use place::refuse_place;
 pub(crate) use snapshot::{check, write};
 use texts::Found;
+pub(crate) use texts::first_difference;
 use tree::{Entry, Tree};
 
 /// The outputs of a target, with paths relative to its directory.
@@ -28,6 +30,8 @@ pub(crate) struct Target {
     pub name: String,
     /// Its directory in a snapshot; empty for the snapshot itself.
     pub prefix: String,
+    /// Its directory in the output root of another build, which may be made with other options: one of these.
+    pub others: Vec<String>,
     /// Its directory (absolute).
     pub dir: PathBuf,
     /// Its files.
@@ -66,6 +70,9 @@ impl Comparison {
         !(self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty())
     }
 }
+
+/// Larger files (in bytes) are not read into memory: whether they are the same is all that is said about them.
+const READ: u64 = 64 << 20;
 
 /// The result of comparing two entries with the same path.
 enum Verdict {
@@ -134,24 +141,54 @@ fn entries(
             )),
         });
     };
+    let size = |file: &PathBuf| file.metadata().map(|found| found.len());
+    let sizes = (
+        size(one).map_err(|error| Error::io("look at", one, &error))?,
+        size(other).map_err(|error| Error::io("look at", other, &error))?,
+    );
+    if sizes.0.max(sizes.1) > READ {
+        let digest =
+            |file: &PathBuf| Digest::of_file(file).map_err(|error| Error::io("read", file, &error));
+        return Ok(match sizes.0 == sizes.1 && digest(one)? == digest(other)? {
+            true => Verdict::Same,
+            false => Verdict::Changed(texts::of_sizes(sizes.0, sizes.1)),
+        });
+    }
     let read = |file: &PathBuf| files::read(file).map_err(|error| Error::io("read", file, &error));
     let bytes = (read(one)?, read(other)?);
     if bytes.0 == bytes.1 {
         return Ok(Verdict::Same);
     }
     let (Ok(old), Ok(new)) = (str::from_utf8(&bytes.0), str::from_utf8(&bytes.1)) else {
-        let sizes = (bytes.0.len(), bytes.1.len());
         return Ok(Verdict::Changed(texts::of_sizes(sizes.0, sizes.1)));
     };
+    let found = contents(path, (old, new), pictures, is_in_both);
+    Ok(found.map_or(Verdict::Similar, Verdict::Changed))
+}
+
+/// Returns the first difference of two texts that are not the same, by the kind of file that the path says.
+fn contents(
+    path: &str,
+    (before, after): (&str, &str),
+    pictures: (&Pictures, &Pictures),
+    is_in_both: &dyn Fn(&str) -> bool,
+) -> Option<Found> {
     let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-    let found = match (name, extension) {
-        (manifest::NAME, _) => {
-            manifest::first_difference(old, new, &|listed| is_in_both(&tree::joined(dir, listed)))
-        }
-        (_, "html") => pages::first_difference((old, new), pictures),
-        (_, "ipynb") => notebooks::first_difference((old, new), pictures),
-        _ => Some(texts::first_difference(old, new)),
-    };
-    Ok(found.map_or(Verdict::Similar, Verdict::Changed))
+    let are_pages = pages::is_page(before) && pages::is_page(after);
+    match (name, extension) {
+        (manifest::NAME, _) => manifest::first_difference(before, after, &|listed| {
+            is_in_both(&tree::joined(dir, listed))
+        }),
+        (_, "html") if are_pages => pages::first_difference((before, after), pictures),
+        (_, "ipynb") => notebooks::first_difference((before, after), pictures),
+        _ => Some(texts::first_difference(before, after)),
+    }
+}
+
+/// Returns what differs between two texts that are not the same; for tests.
+pub fn difference(path: &str, before: &str, after: &str) -> Option<String> {
+    let none = Pictures::default();
+    let found = contents(path, (before, after), (&none, &none), &|_| true);
+    found.map(|found| format!("{found:?}"))
 }

@@ -20,8 +20,27 @@ static KERNEL_FILE: LazyLock<Regex> = LazyLock::new(|| pattern(r"/\S*?/ipykernel
 static DATA_URL: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"data:image/[a-z+]+;base64,([A-Za-z0-9+/=\s]+)"));
 
+/// The picture of a title slide, as the header macros of clm and of CLM write it.
+static LOGO: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(&format!(
+        r#"(<img src=")data:image/[a-z+]+;base64,[A-Za-z0-9+/=\s]+("[^>]*\bstyle="{LOGO_STYLE}")"#
+    ))
+});
+static LOGO_STYLES: LazyLock<Regex> = LazyLock::new(|| pattern(&format!("^{LOGO_STYLE}$")));
+const LOGO_STYLE: &str = "display:block;margin:auto;width:(?:5|10)%";
+
 fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("the pattern is constant")
+}
+
+/// Replaces the picture of a title slide in the text of a cell: each tool has its own.
+pub(super) fn logo(text: &str) -> Cow<'_, str> {
+    LOGO.replace_all(text, "${1}logo$2")
+}
+
+/// Returns whether an element shows the picture of a title slide.
+pub(super) fn is_logo(source: &str, style: Option<&String>) -> bool {
+    source.starts_with("data:image/") && style.is_some_and(|style| LOGO_STYLES.is_match(style))
 }
 
 /// Replaces what differs from run to run in the text of an output: addresses of objects, and the names of temporary
@@ -71,6 +90,22 @@ mod tests {
         for text in ["0x12", "0x", "a0x123456", "ipykernel_1/2.py", "no more"] {
             assert_eq!(output(text), text);
         }
+    }
+
+    #[test]
+    fn pictures_of_title_slides_are_known_by_their_style() {
+        let image = |bytes: &str, style: &str| {
+            format!(
+                "# <img src=\"data:image/svg+xml;base64,{bytes}\"\n  style=\"{style}\" alt=\"X\"/>"
+            )
+        };
+        let title = "display:block;margin:auto;width:10%";
+        assert_eq!(logo(&image("AA\nBB\n", title)), logo(&image("CCCC", title)));
+        let other = image("AAAA", "width:10%");
+        assert_eq!(logo(&other), other);
+        let style = title.to_owned();
+        assert!(is_logo("data:image/png;base64,AA", Some(&style)));
+        assert!(!is_logo("img/a.png", Some(&style)) && !is_logo("data:image/png;base64,AA", None));
     }
 
     #[test]

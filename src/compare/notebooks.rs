@@ -93,7 +93,7 @@ fn lines(value: &Value) -> String {
     }
 }
 
-/// Replaces what may differ: pictures in the text of cells, and addresses in outputs.
+/// Replaces what may differ: logos and pictures in the text of cells, and addresses in outputs.
 fn normalise(notebook: &mut Value, pictures: &Pictures) {
     let Some(cells) = notebook["cells"].as_array_mut() else {
         return;
@@ -101,7 +101,13 @@ fn normalise(notebook: &mut Value, pictures: &Pictures) {
     for cell in cells {
         if let Some(source) = cell.get_mut("source") {
             let text = lines(source);
-            *source = Value::String(pictures.named(&text).into_owned());
+            let named = normal::logo(&text);
+            let has_logo = named != text;
+            *source = Value::String(pictures.named(&named).into_owned());
+            if has_logo {
+                // The id is a digest of the source.
+                cell["id"] = "title".into();
+            }
         }
         if let Some(outputs) = cell.get_mut("outputs") {
             in_texts(outputs);

@@ -13,8 +13,12 @@ const VOID: [&str; 14] = [
 ];
 /// Elements whose content is text, whatever it looks like.
 const RAW: [&str; 4] = ["script", "style", "textarea", "title"];
+/// The number of open elements that an end tag may end.
+const DEPTH: usize = 256;
 /// Elements of the head that carry the version of nbconvert.
 const ASSETS: [&str; 4] = ["style", "script", "link", "meta"];
+/// What the id of a cell begins with.
+const CELL: &str = "cell-id=";
 /// The class of what a cell printed.
 const OUTPUT: &str = "output_wrapper";
 
@@ -35,6 +39,11 @@ struct Line {
     number: u32,
 }
 
+/// Returns whether a file is a page of a deck: any other one of the author counts by its bytes.
+pub(super) fn is_page(text: &str) -> bool {
+    text.contains(CELL)
+}
+
 /// Returns the first difference of two pages, or `None` if they show the same.
 pub(super) fn first_difference(
     (before, after): (&str, &str),
@@ -46,20 +55,36 @@ pub(super) fn first_difference(
 }
 
 fn of_lines(before: &[Line], after: &[Line]) -> Option<Found> {
-    let same = before.iter().zip(after);
-    let same = same
-        .take_while(|(one, other)| one.text == other.text)
-        .count();
-    let (before, after) = (before.get(same), after.get(same));
-    let place = after.or(before)?;
+    let differ =
+        |index: &usize| before.get(*index).map(|l| &l.text) != after.get(*index).map(|l| &l.text);
+    let mut differing = (0..before.len().max(after.len())).filter(differ);
+    let first = differing.next()?;
+    let place = |index: usize| after.get(index).or(before.get(index));
+    let is_cell = |lines: &[Line]| {
+        lines
+            .get(first)
+            .is_some_and(|line| line.text.contains(CELL))
+    };
+    // The id of a cell is a digest of its source: what else differs in the cell says more.
+    let of_ids = is_cell(before) && is_cell(after);
+    let more = differing.next().filter(|_| of_ids);
+    let cell_of = |index: usize| place(index).map(|line| line.cell);
+    let index = more
+        .filter(|more| cell_of(*more) == cell_of(first))
+        .unwrap_or(first);
+    let place = place(index)?;
     let in_cell = place.cell > 0;
+    let found = match of_ids && index == first {
+        true => Found::of("the id of the cell"),
+        false => Found::of_lines(
+            before.get(index).map(|line| line.text.trim()),
+            after.get(index).map(|line| line.text.trim()),
+        ),
+    };
     Some(Found {
         cell: in_cell.then_some(place.cell),
         line: (!in_cell).then_some(place.number),
-        ..Found::of_lines(
-            before.map(|line| line.text.trim()),
-            after.map(|line| line.text.trim()),
-        )
+        ..found
     })
 }
 
@@ -104,6 +129,7 @@ fn page(text: &str, pictures: &Pictures) -> Page {
         counted: 0,
         number: 1,
         cell: 0,
+        begun: None,
         open: Vec::new(),
         pictures,
         page: Page::default(),
@@ -122,6 +148,8 @@ struct Reader<'t> {
     counted: usize,
     number: u32,
     cell: u32,
+    /// The first line of the cell, and its id there.
+    begun: Option<(usize, String)>,
     /// The open elements, and whether each is what a cell printed.
     open: Vec<(String, bool)>,
     pictures: &'t Pictures,
@@ -180,8 +208,14 @@ impl<'t> Reader<'t> {
 
     fn tag(&mut self) {
         let (name, mut attributes, length) = attributes(&self.text[self.at + 1..]);
+        let style = attributes.get("style").cloned();
         if let Some(source) = attributes.get_mut("src") {
-            *source = self.pictures.named(source).into_owned();
+            if normal::is_logo(source, style.as_ref()) {
+                "logo".clone_into(source);
+                self.forget_id();
+            } else {
+                *source = self.pictures.named(source).into_owned();
+            }
         }
         match name.as_str() {
             "head" => self.is_head = true,
@@ -189,9 +223,8 @@ impl<'t> Reader<'t> {
             _ => {}
         }
         let id = attributes.get("id").map_or("", String::as_str);
-        if name == "div" && id.starts_with("cell-id=") {
-            self.cell += 1;
-        }
+        let is_cell = name == "div" && id.starts_with(CELL);
+        self.cell += u32::from(is_cell);
         let class = attributes.get("class").map_or("", String::as_str);
         let is_output = self.is_output() || class.split_whitespace().any(|class| class == OUTPUT);
         let shown: Vec<String> = attributes
@@ -199,15 +232,28 @@ impl<'t> Reader<'t> {
             .map(|(name, value)| format!(" {name}='{value}'"))
             .collect();
         self.push(format!("<{name}{}>", shown.concat()));
+        if is_cell && !self.is_head {
+            self.begun = Some((self.page.body.len() - 1, format!("id='{id}'")));
+        }
         self.at += 1 + length;
         if !VOID.contains(&name.as_str()) {
             self.open.push((name, is_output));
         }
     }
 
+    /// Replaces the id of the cell: it is a digest of the source, which has a logo.
+    fn forget_id(&mut self) {
+        if let Some((line, id)) = &self.begun
+            && let Some(line) = self.page.body.get_mut(*line)
+        {
+            line.text = line.text.replace(id.as_str(), "id='title'");
+        }
+    }
+
     fn close(&mut self, name: &str) {
-        if let Some(place) = self.open.iter().rposition(|(open, _)| open == name) {
-            self.open.truncate(place);
+        let mut innermost = self.open.iter().rev().take(DEPTH);
+        if let Some(place) = innermost.position(|(open, _)| open == name) {
+            self.open.truncate(self.open.len() - 1 - place);
         }
         self.push(format!("</{name}>"));
         if name == "head" {
@@ -432,6 +478,40 @@ mod tests {
         );
         assert_eq!(compared(&one, &other), None);
         assert!(compared(&output("at 0x7f0000000001"), &output("at 0x7f0000000002")).is_some());
+    }
+
+    #[test]
+    fn title_slides_have_the_logo_of_their_tool() {
+        let page = |id: &str, logo: &str, title: &str| {
+            format!(
+                "<body><div class='cell' id='cell-id={id}'><img src='data:image/png;base64,{logo}' alt='A' \
+                 style='display:block;margin:auto;width:5%'>{title}</div><div id='cell-id=0'>x</div></body>"
+            )
+        };
+        assert_eq!(
+            compared(&page("1", "AAAA", "T"), &page("2", "BBBB", "T")),
+            None
+        );
+        assert_eq!(
+            compared(&page("1", "AAAA", "T"), &page("2", "BBBB", "U"))
+                .unwrap()
+                .cell,
+            Some(1)
+        );
+    }
+
+    #[test]
+    fn the_content_of_a_cell_says_more_than_its_id() {
+        let body = |id: &str, text: &str| {
+            format!("<body><div id='cell-id={id}'>x</div><p>{text}</p></body>")
+        };
+        let found = compared(&body("1", "a"), &body("2", "a")).unwrap();
+        assert_eq!(
+            (found.cell, found.what.as_deref()),
+            (Some(1), Some("the id of the cell"))
+        );
+        let found = compared(&body("1", "a"), &body("2", "b")).unwrap();
+        assert_eq!((found.cell, found.after.as_deref()), (Some(1), Some("b")));
     }
 
     #[test]

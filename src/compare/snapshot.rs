@@ -314,6 +314,7 @@ mod tests {
             vec![Target {
                 name: "all".to_owned(),
                 prefix: String::new(),
+                others: Vec::new(),
                 dir: self.dir.path().join("output"),
                 files: owned(files),
                 empty_dirs: owned(empty_dirs),

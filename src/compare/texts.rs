@@ -57,7 +57,7 @@ impl Found {
 }
 
 /// Returns the first difference of two texts that are not the same.
-pub(super) fn first_difference(before: &str, after: &str) -> Found {
+pub(crate) fn first_difference(before: &str, after: &str) -> Found {
     let (mut one, mut other) = (before.lines(), after.lines());
     for number in 1.. {
         match (one.next(), other.next()) {
@@ -75,8 +75,8 @@ pub(super) fn first_difference(before: &str, after: &str) -> Found {
 }
 
 /// Returns the difference of files that nobody can read.
-pub(super) fn of_sizes(before: usize, after: usize) -> Found {
-    let size = |size: usize| Some(format!("{size} bytes"));
+pub(super) fn of_sizes(before: u64, after: u64) -> Found {
+    let size = |size: u64| Some(format!("{size} bytes"));
     match before == after {
         true => Found::of("the bytes"),
         false => Found::between("the bytes", size(before), size(after)),

@@ -154,8 +154,9 @@ fn place_of(target: &Target, marker: Option<&Marker>, found: &BTreeMap<String, E
         let mut files = target.files.iter();
         files.any(|file| found.contains_key(&joined(place, file)))
     };
-    let places = [&*target.prefix, &*target.name];
-    let place = places.into_iter().find(has_outputs);
+    let others = target.others.iter().map(String::as_str);
+    let mut places = std::iter::once(&*target.prefix).chain(others);
+    let place = places.find(has_outputs);
     place.unwrap_or(&target.prefix).to_owned()
 }
 
@@ -211,6 +212,7 @@ mod tests {
         Target {
             name: "all".to_owned(),
             prefix: prefix.to_owned(),
+            others: vec!["all".to_owned()],
             dir: dir.to_path_buf(),
             files: owned(files),
             empty_dirs: owned(empty_dirs),

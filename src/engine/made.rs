@@ -25,6 +25,8 @@ pub(crate) struct MadeTarget {
     pub root: String,
     /// Its directory (absolute).
     pub dir: PathBuf,
+    /// Its directory as the specification says (absolute), whatever the output root is.
+    pub specified_dir: PathBuf,
     /// The files, with the list of outputs.
     pub files: Vec<String>,
     /// The directories that are made although they are empty.
@@ -46,6 +48,7 @@ impl Course {
             name: target.name.clone(),
             root: self.root_of(target),
             dir: self.place.root.join(self.root_of(target)),
+            specified_dir: target.path.under(&self.place.root),
             files: Vec::new(),
             empty_dirs: Vec::new(),
         });

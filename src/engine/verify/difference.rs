@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::compare;
 use crate::course::deck::ExecutionCell;
 use crate::worker::request::Executed;
 
@@ -176,19 +177,18 @@ fn of_output(before: &Value, after: &Value) -> Difference {
 }
 
 /// Compares two texts that differ, and shows the first line that does.
-pub(super) fn of_texts(result: Option<&str>, what: &str, before: &str, after: &str) -> Difference {
-    let (mut one, mut other) = (before.lines(), after.lines());
-    loop {
-        let lines = (one.next(), other.next());
-        match lines {
-            (None, None) => return Difference::of(result, format!("the end of a line of {what}")),
-            (before, after) if before == after => {}
-            (before, after) => {
-                let (before, after) = shortened(before, after);
-                return Difference::of(result, what).between(before, after);
-            }
-        }
-    }
+pub(super) fn of_texts(
+    result: Option<&str>,
+    what_differs: &str,
+    before: &str,
+    after: &str,
+) -> Difference {
+    let found = compare::first_difference(before, after);
+    let what = match found.what {
+        Some(what) => format!("{what} of {what_differs}"),
+        None => what_differs.to_owned(),
+    };
+    Difference::of(result, what).between(found.before, found.after)
 }
 
 /// Describes bytes that differ and that nobody can read.
@@ -236,29 +236,6 @@ fn text(value: &Value) -> String {
         Value::Null => String::new(),
         other => other.to_string(),
     }
-}
-
-/// Shortens two long lines to the part around the first character that differs.
-fn shortened(before: Option<&str>, after: Option<&str>) -> (Option<String>, Option<String>) {
-    let same = match (before, after) {
-        (Some(before), Some(after)) => {
-            let pairs = before.chars().zip(after.chars());
-            pairs.take_while(|(one, other)| one == other).count()
-        }
-        _ => 0,
-    };
-    let skipped = same.saturating_sub(SHOWN / 2);
-    let part = |line: &str| {
-        let mut part: String = line.chars().skip(skipped).take(SHOWN).collect();
-        if skipped > 0 {
-            part.insert_str(0, "..");
-        }
-        if line.chars().count() > skipped + SHOWN {
-            part.push_str("..");
-        }
-        part
-    };
-    (before.map(part), after.map(part))
 }
 
 #[cfg(test)]

@@ -270,10 +270,21 @@ impl Verification<'_> {
         } = asked;
         let action = &self.decided.loaded.plan.actions[index];
         let snapshot = &self.decided.sources.snapshot;
-        let is_unchanged =
+        let is_input_unchanged =
             |(path, digest): &(RelPath, Digest)| snapshot.is_unchanged(path, Some(*digest));
+        let is_found_unchanged = |(path, digest): &(String, Option<Digest>)| {
+            RelPath::new(path).map_or(digest.is_none(), |path| {
+                snapshot.is_unchanged(&path, *digest)
+            })
+        };
+        let found = match &self.decided.findings[index] {
+            Finding::Decided(decided) => &*decided.discovered,
+            Finding::Blocked(_) => &[],
+        };
+        let is_unchanged =
+            action.inputs.iter().all(is_input_unchanged) && found.iter().all(is_found_unchanged);
         let verdict = match answer {
-            _ if !action.inputs.iter().all(is_unchanged) => Verdict::Skipped(CHANGED.to_owned()),
+            _ if !is_unchanged => Verdict::Skipped(CHANGED.to_owned()),
             Err(WorkerError::Missing { what, .. }) => {
                 Verdict::Skipped(format!("{what} is not installed"))
             }

@@ -3,6 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
+use clm::testing::compare;
 use clm::testing::config::{Settings, env_file};
 use clm::testing::course::spec;
 use clm::testing::events::{Diagnostic, Severity};
@@ -84,4 +85,25 @@ fn unpacked(root: &Path, below: &Path) -> u64 {
         };
     }
     bytes
+}
+
+/// Two outputs: the first line is their name, and the rest is cut in two. A page is never different from itself.
+pub fn outputs(bytes: &[u8]) {
+    let text = text(bytes);
+    let Some((name, rest)) = text.split_once('\n') else {
+        return;
+    };
+    let middle = (rest.len() / 2..=rest.len()).find(|at| rest.is_char_boundary(*at));
+    let (before, after) = rest.split_at(middle.unwrap_or(rest.len()));
+    let page = |text: &str| format!("<div id='cell-id=1'>{text}");
+    for (one, other) in [(before, after), (before, rest)] {
+        for kind in [name, "a.ipynb", ".clm-manifest.json"] {
+            let _ = compare::difference(kind, one, other);
+        }
+        let _ = compare::difference("a.html", &page(one), &page(other));
+    }
+    assert_eq!(
+        compare::difference("a.html", &page(rest), &page(rest)),
+        None
+    );
 }

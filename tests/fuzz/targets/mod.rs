@@ -145,6 +145,12 @@ pub const TARGETS: &[Target] = &[
         words: PAGE_WORDS,
         is_slow: false,
     },
+    Target {
+        name: "outputs",
+        run: files::outputs,
+        words: PAGE_WORDS,
+        is_slow: false,
+    },
 ];
 
 fn text(bytes: &[u8]) -> String {
