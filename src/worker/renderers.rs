@@ -78,7 +78,8 @@ impl Renderers {
         }
     }
 
-    /// Returns the fingerprints of the renderers that are installed: [`HTML`], [`PLANTUML`], [`DRAWIO`], and [`kernel`]s.
+    /// Returns the fingerprints of the renderers that are installed, by name: `html`, `plantuml`, `drawio`, and kernels as
+    /// `kernel NAME`.
     pub fn installed(&self) -> BTreeMap<String, String> {
         let tools = [
             (HTML, self.html.as_ref().map(|tool| &*tool.fingerprint)),
