@@ -109,12 +109,14 @@ pub(super) fn run(args: &BuildArgs, profile: Option<Profile>) -> Result<u8> {
         move || run_profiled(&args, profile, &results, &stop)
     };
     let place = args.course.place().ok();
-    let code = stop.guard(work)?.unwrap_or_else(|| {
-        let error = Error::interrupted();
-        ui::print_error(&error, Some(format), place.as_ref());
-        lock(&results).fail(&error);
-        error.exit_code()
-    });
+    let done = stop.guard(work);
+    let code = done
+        .and_then(|code| code.ok_or_else(Error::interrupted))
+        .unwrap_or_else(|error| {
+            ui::print_error(&error, Some(format), place.as_ref());
+            lock(&results).fail(&error);
+            error.exit_code()
+        });
     // The work may still go on if it was interrupted.
     let mut results = lock(&results).clone();
     results.course = place.as_ref().map(Place::spec_name);

@@ -87,7 +87,8 @@ impl Stop {
         loop {
             match receiver.recv() {
                 Ok(News::Done(Ok(result))) => return Ok(Some(result)),
-                Ok(News::Done(Err(panic))) => std::panic::resume_unwind(panic),
+                // The panic hook has already reported it.
+                Ok(News::Done(Err(_))) => return Err(Error::bug("the build ended by a panic")),
                 Ok(News::Asked) if self.ask() => {}
                 Ok(News::Asked) => return Ok(None),
                 Err(_) => return Err(Error::bug("the thread that builds ended without a result")),
@@ -111,5 +112,7 @@ mod tests {
         stop.ignore();
         assert!(!stop.ask());
         assert_eq!(Stop::default().guard(|| 7).unwrap(), Some(7));
+        let failed = Stop::default().guard(|| -> u8 { panic!("on purpose") });
+        assert_eq!(failed.unwrap_err().exit_code(), 3);
     }
 }

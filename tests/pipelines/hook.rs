@@ -1,9 +1,10 @@
 //! The hook that looks at staged files before a commit.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use super::project;
+use super::{project, yaml};
 use crate::support::Course;
 
 /// A repository with a course whose outputs are copies.
@@ -161,4 +162,21 @@ fn the_hook_looks_at_all_courses_of_a_repository_and_stops_a_commit() {
         !done.status.success() && said.contains("error: clm is not installed"),
         "{said}"
     );
+}
+
+#[test]
+fn the_framework_finds_the_hooks() {
+    let hooks = std::fs::read_to_string(project(".pre-commit-hooks.yaml")).unwrap();
+    let hooks = yaml(&hooks);
+    let mut ids = Vec::new();
+    for hook in hooks.as_vec().unwrap() {
+        ids.push(hook["id"].as_str().unwrap());
+        assert_eq!(hook["language"].as_str(), Some("script"));
+        assert_eq!(hook["pass_filenames"].as_bool(), Some(false));
+        let entry = hook["entry"].as_str().unwrap();
+        let script = entry.split(' ').next().unwrap();
+        let mode = std::fs::metadata(project(script)).unwrap().permissions();
+        assert_eq!(mode.mode() & 0o111, 0o111, "`{script}` can be run");
+    }
+    assert_eq!(ids, ["clm-check", "clm-build"]);
 }
