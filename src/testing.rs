@@ -78,6 +78,11 @@ pub mod plan {
 pub mod store {
     //! Records.
     pub use crate::store::{Finish, JobEnd, JobId, JobState, Lease, NewJob, Owner, Store};
+
+    pub mod archive {
+        //! Archives of results.
+        pub use crate::store::archive::{ArchiveError, Imported, SCHEMA, Staged, unpack};
+    }
 }
 
 pub mod tools {

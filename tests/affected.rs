@@ -160,7 +160,7 @@ fn files_that_concern_everything_build_everything() {
     };
     for (path, text) in [
         ("clm.toml", "[images]\nmode = \"shared\"\n"),
-        ("clm.lock", "\n"),
+        ("clm.lock", "version = 1\n"),
         (".env", "A=1\n"),
     ] {
         let (is_all, begun) = forced(path, &|| course.write(path, text));

@@ -47,6 +47,7 @@ mod restless;
 mod servers;
 mod shard;
 mod shared;
+mod simulation;
 mod status;
 mod survival;
 mod timings;

@@ -168,6 +168,34 @@ fn durations_of_earlier_builds_decide_which_actions_go_together() {
 }
 
 #[test]
+fn a_failure_is_run_and_told_by_one_shard_and_remembered_by_none_of_the_others() {
+    provide(PYTHON);
+    let broken = || {
+        let course = course();
+        course.write("slides/m/topic_010_c/slides_c.py", deck("Prose", "1 / 0"));
+        std::fs::remove_dir_all(course.path("slides/m/topic_010_a/pu")).unwrap();
+        course
+    };
+    let rans = [1, 2, 3].map(|number| {
+        let ran = broken().build(&["--shard", &format!("{number}/3")]);
+        let mut executed = owned(ran.jobs());
+        executed.retain(|job| job.starts_with("execute ") && job.contains("slides_c.py"));
+        (ran.code, executed.len())
+    });
+    // Both languages have the same code, so that they share a job.
+    let mut sorted = rans;
+    sorted.sort_unstable();
+    assert_eq!(sorted, [(0, 0), (0, 0), (1, 1)]);
+    // What is known to fail is no work any more, and is told by a build of everything.
+    let course = broken();
+    assert_eq!(course.build(&[]).code, 1);
+    for number in 1..=3 {
+        let ran = course.build(&["--shard", &format!("{number}/3")]);
+        assert_eq!((ran.code, ran.started().len()), (0, 0), "{}", ran.stdout);
+    }
+}
+
+#[test]
 fn one_shard_of_one_is_an_ordinary_build() {
     let (course, whole) = (diagrams(1), diagrams(1));
     whole.built();

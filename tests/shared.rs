@@ -1,14 +1,12 @@
 //! The shared cache: what one machine made, another one gets; and whatever the cache does, the outputs are right.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use clm::testing::tools::Context;
+use std::path::Path;
 
 use crate::support::faulty::{Fault, Faulty, Of};
+use crate::support::machines::Machine;
 use crate::support::servers::{Nginx, Password};
-use crate::support::{Course, Ran, courses, ran};
+use crate::support::{Course, Ran, courses};
 
 const DIAGRAM: &str = "slides/m/topic_010_a/pu/d.pu";
 const DECK: &str = "slides/m/topic_010_a/slides_a.py";
@@ -28,65 +26,6 @@ fn one_deck(code: &str) -> Course {
     let course = Course::with_topics(&["a"]);
     course.write(DECK, courses::deck(code));
     course
-}
-
-/// A machine: a checkout of a course, with a home directory of its own.
-struct Machine {
-    course: Course,
-    home: tempfile::TempDir,
-    variables: BTreeMap<&'static str, String>,
-    tools: PathBuf,
-}
-
-impl Machine {
-    fn new(course: &Course, remote: &str) -> Self {
-        let mut variables = BTreeMap::new();
-        variables.insert("CLM_CACHE_REMOTE", remote.to_owned());
-        Self {
-            course: course.cloned(),
-            home: tempfile::tempdir().unwrap(),
-            variables,
-            tools: Context::of_process(None).tools_dir,
-        }
-    }
-
-    /// A machine without Python, Java, a browser, and without the renderers of clm.
-    fn bare(course: &Course, remote: &str) -> Self {
-        let mut machine = Self::new(course, remote);
-        machine.tools = PathBuf::from("/nowhere");
-        machine.with("PATH", "/nowhere")
-    }
-
-    fn with(mut self, name: &'static str, value: &str) -> Self {
-        self.variables.insert(name, value.to_owned());
-        self
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = match self.tools.is_dir() {
-            true => self.course.command(args),
-            false => self.course.bare_command(args),
-        };
-        command.env("HOME", self.home.path());
-        command.env("CLM_TOOLS_DIR", &self.tools);
-        command.envs(&self.variables);
-        command
-    }
-
-    fn clm(&self, args: &[&str]) -> Ran {
-        ran(self.command(args).output().unwrap())
-    }
-
-    fn build(&self) -> Ran {
-        self.clm(&["build", "--message-format", "json"])
-    }
-
-    /// Builds and expects success.
-    fn built(&self) -> Ran {
-        let ran = self.build();
-        assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
-        ran
-    }
 }
 
 /// The lines of the log that are uploads.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::engine::bounds;
 use crate::error::Result;
+use crate::events::CacheUse;
 use crate::store::{KindUsage, RunRecord, RunState, Store, Usage};
 use crate::ui;
 
@@ -36,12 +37,16 @@ struct Stats {
 /// How the results of a run came about.
 #[derive(Clone, Copy, Default, Serialize)]
 struct Hits {
-    /// Actions that were restored from the cache.
+    /// Results that came from the cache of the course, or from the shared one.
     hits: u64,
+    /// Those of them that came from the shared one.
+    shared: u64,
     /// Actions that workers made.
     misses: u64,
     /// Actions that were up to date, so that the cache was not needed.
     fresh: u64,
+    /// How long it took to make the results that came from a cache, in milliseconds.
+    saved_ms: u64,
 }
 
 #[derive(Serialize)]
@@ -90,14 +95,21 @@ fn last_runs(store: &Store) -> Result<Vec<RunStats>> {
 impl RunStats {
     fn of(run: RunRecord) -> Self {
         let counts = run.counts.unwrap_or_default();
+        // Runs that recorded nothing about the shared cache used that of the course alone.
+        let cache = run.cache.unwrap_or(CacheUse {
+            local: counts.restored,
+            ..CacheUse::default()
+        });
         Self {
             run: run.id,
             trigger: run.trigger,
             started_ms: run.started_ms,
             hits: Hits {
-                hits: counts.restored,
+                hits: cache.local + cache.remote,
+                shared: cache.remote,
                 misses: counts.built,
                 fresh: counts.fresh,
+                saved_ms: cache.saved_ms,
             },
         }
     }
@@ -107,8 +119,10 @@ impl Hits {
     fn plus(self, other: Self) -> Self {
         Self {
             hits: self.hits + other.hits,
+            shared: self.shared + other.shared,
             misses: self.misses + other.misses,
             fresh: self.fresh + other.fresh,
+            saved_ms: self.saved_ms + other.saved_ms,
         }
     }
 }
@@ -120,7 +134,16 @@ fn shown(stats: &Stats) -> String {
         let (count, bytes) = (results(usage.results), ui::size(usage.bytes));
         format!("          {kind}: {count}, {bytes}\n")
     });
-    let Hits { hits, misses, .. } = stats.totals;
+    let Hits {
+        hits,
+        shared,
+        misses,
+        ..
+    } = stats.totals;
+    let of_shared = match shared {
+        0 => String::new(),
+        shared => format!(", {shared} of them from the shared one"),
+    };
     let rate = match hits + misses {
         0 => String::new(),
         all => format!(" ({} %)", hits * 100 / all),
@@ -130,7 +153,7 @@ fn shown(stats: &Stats) -> String {
          limits    {}, {days:.0} days without use; collecting would free {} now\n\
          records   of {} finished\n\
          database  {}\n\
-         last {} {hits} restored from the cache{rate}, {misses} made\n",
+         last {} {hits} from the cache{of_shared}{rate}, {misses} made\n",
         line(usage),
         ui::size(usage.current_bytes),
         kinds.collect::<String>(),

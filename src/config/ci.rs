@@ -316,7 +316,8 @@ mod tests {
     #[test]
     fn pull_requests_of_systems_without_output_of_their_own_are_known() {
         let github = "https://github.com/o/n/pull/1";
-        let systems: [(&[(&str, &str)], (&str, &str), (&str, &str)); 11] = [
+        type Variable = (&'static str, &'static str);
+        let systems: [(&[Variable], Variable, Variable); 11] = [
             (
                 &[("CIRCLECI", "true")],
                 ("CIRCLE_PULL_REQUEST", ""),

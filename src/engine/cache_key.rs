@@ -14,8 +14,6 @@ use crate::store::archive;
 use super::course::Course;
 use super::scan::{Scanned, Skip};
 
-/// The file beside the specification that pins the renderers.
-const LOCK_FILE: &str = "clm.lock";
 /// The directories of rendered diagrams among the sources: clm writes there.
 const RENDERED: &str = "img-generated";
 
@@ -52,7 +50,7 @@ impl Course {
     }
 
     fn lock_part(&self) -> Result<String> {
-        let path = self.place.spec.with_file_name(LOCK_FILE);
+        let path = self.place.lock_file();
         match files::read(&path) {
             Ok(bytes) => Ok(Digest::of(bytes).short()),
             Err(error) if files::is_gone(&error) => Ok("unlocked".to_owned()),

@@ -266,3 +266,107 @@ fn output(dir: &Path, args: &[&str]) -> Result<Output> {
                 .hint("install git, or build without the option that asks for a range of commits")
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    #[test]
+    fn headers_say_what_there_was() {
+        let of = |modes: &str, status: &str| {
+            let header = format!(":{modes} {:040} {:040} {status}", 7, 0);
+            before_of(header.as_bytes())
+        };
+        let blob = Before::Blob(format!("{:040}", 7));
+        assert_eq!(of("100644 100755", "M"), blob);
+        assert_eq!(of("100644 000000", "D"), blob);
+        assert_eq!(of("000000 100644", "A"), Before::Absent);
+        assert_eq!(of("000000 160000", "A"), Before::Other("submodule"));
+        assert_eq!(of("160000 160000", "M"), Before::Other("submodule"));
+        assert_eq!(of("120000 100644", "T"), Before::Other("symbolic link"));
+        assert_eq!(of("100644 120000", "T"), Before::Other("symbolic link"));
+    }
+
+    #[test]
+    fn every_kind_of_difference_is_found_whatever_the_names_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        let git = |args: &[&str]| {
+            let names = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
+            let ran = git::command(&top).args(names).args(args).output().unwrap();
+            assert!(ran.status.success(), "{args:?}");
+        };
+        let write = |name: &[u8], text: &str| {
+            let path = top.join(OsStr::from_bytes(name));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        git(&["init", "-q"]);
+        assert!(differences(&top, "HEAD").is_err(), "there is no commit");
+        let odd: &[u8] = b"a \"\xc3\xbc\"\n\xff";
+        for name in [odd, b"staged", b"deleted", b"unindexed", b"same"] {
+            write(name, "old");
+        }
+        git(&["add", "-A"]);
+        git(&["commit", "-q", "-m", "first"]);
+        write(odd, "new");
+        write(b"staged", "new");
+        git(&["add", "staged"]);
+        std::fs::remove_file(top.join("deleted")).unwrap();
+        git(&["rm", "-q", "--cached", "unindexed"]);
+        write(b"sub/untracked", "new");
+        write(b"ignored", "new");
+        write(b".git/info/exclude", "ignored\n");
+        std::fs::create_dir_all(top.join("nested")).unwrap();
+        git(&["init", "-q", "nested"]);
+        let found = differences(&top.join("sub"), "HEAD").unwrap();
+        let name = |bytes: &[u8]| top.join(std::ffi::OsString::from_vec(bytes.to_vec()));
+        let names: Vec<&PathBuf> = found.keys().collect();
+        let mut expected = [
+            odd,
+            b"deleted",
+            b"nested",
+            b"staged",
+            b"sub/untracked",
+            b"unindexed",
+        ]
+        .map(name);
+        expected.sort();
+        assert_eq!(names, expected.iter().collect::<Vec<_>>());
+        let old: Vec<&str> = found
+            .values()
+            .filter_map(|before| match before {
+                Before::Blob(object) => Some(object.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(old.len(), 4);
+        let none = "0123456789".repeat(4);
+        let asked: Vec<&str> = old.iter().copied().chain([none.as_str()]).collect();
+        let read = contents(&top, &asked).unwrap();
+        assert_eq!(read.len(), 5);
+        assert!(
+            read[..4]
+                .iter()
+                .all(|bytes| bytes.as_deref() == Some(b"old"))
+        );
+        assert_eq!(read[4], None);
+    }
+
+    #[test]
+    fn many_objects_are_read_without_a_standstill() {
+        let dir = tempfile::tempdir().unwrap();
+        let git = |args: &[&str]| git::command(dir.path()).args(args).output().unwrap();
+        git(&["init", "-q"]);
+        std::fs::write(dir.path().join("a"), "x".repeat(10_000)).unwrap();
+        let object = git(&["hash-object", "-w", "a"]).stdout;
+        let object = String::from_utf8(object).unwrap().trim().to_owned();
+        // More than pipes hold, in both directions.
+        let asked = vec![object.as_str(); 5_000];
+        let read = contents(dir.path(), &asked).unwrap();
+        let has_all = |bytes: &Option<Vec<u8>>| bytes.as_ref().is_some_and(|b| b.len() == 10_000);
+        assert_eq!(read.iter().filter(|bytes| has_all(bytes)).count(), 5_000);
+    }
+}

@@ -120,7 +120,11 @@ impl Store {
 
     /// Returns what a collection would remove now.
     pub fn collectable(&self, limits: &Limits) -> Result<Collected> {
-        let now = now_ms();
+        self.collectable_at(limits, now_ms())
+    }
+
+    /// Returns what a collection would remove at a given time.
+    pub(super) fn collectable_at(&self, limits: &Limits, now: i64) -> Result<Collected> {
         let removed: HashSet<i64> = self.runs_beyond(limits, now)?.into_iter().collect();
         let (used, old) = self.read(|connection| {
             let used = used(connection, &removed)?;

@@ -164,12 +164,12 @@ fn cache(results: &Results) -> Vec<String> {
     )];
     let cache = &results.cache;
     let levels = [
-        ("of the course", cache.local, None),
-        ("shared", cache.remote, Some(cache.received_bytes)),
+        ("cache of the course", cache.local, None),
+        ("shared cache", cache.remote, Some(cache.received_bytes)),
     ];
     for (level, hits, bytes) in levels.into_iter().filter(|(_, hits, _)| *hits > 0) {
         let bytes = bytes.map_or(String::new(), |bytes| format!(", {}", text::size(bytes)));
-        lines.push(format!("From the cache {level}: {hits}{bytes}"));
+        lines.push(format!("From the {level}: {hits}{bytes}"));
     }
     if cache.missed > 0 {
         lines.push(format!("Not in the shared cache: {}", cache.missed));
@@ -228,7 +228,9 @@ fn stale(results: &Results) -> Vec<String> {
 }
 
 fn made(results: &Results) -> Vec<String> {
-    let made = results.actions.iter().filter(|done| done.status.is_made());
+    // What cost most comes first.
+    let made = [Status::Built, Status::Restored, Status::Written];
+    let made = made.into_iter().flat_map(|status| results.with(status));
     made.map(|done| {
         let why = match (&done.reasons[..], done.status) {
             ([], Status::Restored) => "its result was in the cache".to_owned(),

@@ -132,7 +132,7 @@ impl<W: Write + Send, A: Write + Send> Reporter for Pipeline<W, A> {
                     let _ = self.annotations.write_all(line.as_bytes());
                 }
             }
-            Event::RunFinished { .. } => self.close(),
+            Event::CacheUsed(_) | Event::RunFinished { .. } => self.close(),
             made if self.is_made(made) => self.open(),
             _ => {}
         }

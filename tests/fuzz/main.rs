@@ -145,7 +145,7 @@ macro_rules! fuzz {
 }
 
 fuzz! {
-    percent light markdown languages companion jinja ipynb kernel specification settings environment archives plantuml drawio answer
+    percent light markdown languages companion jinja ipynb kernel specification settings environment archives results plantuml drawio answer
     worker socket http page outputs
 }
 

@@ -14,6 +14,7 @@ impl Repository {
         let course = Course::with_topics(&["a", "b c"]);
         course.write("slides/m/topic_010_a/data/one.csv", "1\n");
         course.write("slides/m/topic_020_b c/data/two words.csv", "2\n");
+        course.write("slides/m/topic_020_b c/data/more.csv", "2\n");
         course.write("README.md", "Read me\n");
         course.write(".gitignore", ".clm/\noutput/\n");
         let repository = Self(course);

@@ -3,6 +3,7 @@
 pub mod courses;
 pub mod faulty;
 pub mod jupytext;
+pub mod machines;
 pub mod renderers;
 pub mod servers;
 mod watching;

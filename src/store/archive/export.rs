@@ -1,5 +1,6 @@
 //! Writes an archive.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -88,36 +89,33 @@ impl Store {
         })?;
         forget_short_times(&mut latest, &mut results);
         let mut blobs: BTreeMap<Digest, Option<u64>> = BTreeMap::new();
-        for (digest, size) in results.iter().flat_map(StoredResult::blobs) {
-            if !blobs.contains_key(&digest) {
-                let found = self.verified_size(&digest)?;
-                blobs.insert(digest, found.filter(|found| *found == size));
+        for (digest, _) in results.iter().flat_map(StoredResult::blobs) {
+            if let Entry::Vacant(entry) = blobs.entry(digest) {
+                entry.insert(self.verified_size(&digest)?);
             }
         }
-        results.retain(|result| {
-            result
-                .blobs()
-                .all(|(digest, size)| blobs.get(&digest) == Some(&Some(size)))
+        let identities = self.identities()?.into_iter();
+        let identities = identities.map(|(renderer, fingerprint)| Identity {
+            renderer,
+            fingerprint,
         });
-        let used: HashSet<Digest> = results
-            .iter()
-            .flat_map(|result| result.blobs().map(|(digest, _)| digest))
+        let mut records: Vec<Record> = identities
+            .map(Record::Identity)
+            .chain(results.into_iter().map(Record::Result))
+            .chain(latest.into_iter().map(Record::Latest))
             .collect();
+        // One record that an import refuses would make the whole archive useless.
+        records.retain(|record| {
+            let size_of = |digest: &Digest| blobs.get(digest).copied().flatten();
+            record.check(size_of).is_ok()
+        });
+        let used: HashSet<Digest> = records.iter().flat_map(blobs_of).collect();
         let blobs = blobs.into_iter().filter_map(|(digest, size)| {
             let size = size.filter(|_| used.contains(&digest))?;
             Some(Part { digest, size })
         });
-        let identities = self.identities()?.into_iter();
-        let records = identities
-            .map(|(renderer, fingerprint)| {
-                Record::Identity(Identity {
-                    renderer,
-                    fingerprint,
-                })
-            })
-            .chain(results.into_iter().map(Record::Result))
-            .chain(latest.into_iter().map(Record::Latest));
-        Ok((records.collect(), blobs.collect()))
+        let blobs = blobs.collect();
+        Ok((records, blobs))
     }
 
     fn write_archive(
@@ -239,6 +237,15 @@ fn results_of(
         by_key.then_with(|| one.discovered.cmp(&other.discovered))
     });
     Ok(found)
+}
+
+fn blobs_of(record: &Record) -> impl Iterator<Item = Digest> {
+    let result = match record {
+        Record::Result(result) => Some(result),
+        Record::Identity(_) | Record::Latest(_) => None,
+    };
+    let blobs = result.into_iter().flat_map(StoredResult::blobs);
+    blobs.map(|(digest, _)| digest)
 }
 
 /// Removes the durations of what is not made by workers: these actions are repeated whenever their outputs are missing,

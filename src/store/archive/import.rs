@@ -21,7 +21,7 @@ const BATCH: usize = 200;
 
 /// What was imported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Imported {
+pub struct Imported {
     /// The number of results that were added.
     pub added: u64,
     /// The number of results that the store had already.
@@ -42,7 +42,7 @@ type Small = (Digest, Vec<u8>);
 impl Store {
     /// Adds the results of an archive to those of this store. What the store knows already stays: it is newer, or the
     /// same. Only fingerprints of renderers are replaced.
-    pub(crate) fn import(&self, staged: &Staged) -> Result<Imported, ArchiveError> {
+    pub fn import(&self, staged: &Staged) -> Result<Imported, ArchiveError> {
         let mut imported = Imported::default();
         // Results of the latest runs come last, since the newest ones of an action are kept.
         for is_latest in [false, true] {

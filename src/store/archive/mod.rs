@@ -18,19 +18,20 @@ use crate::error::{Dir, Error, io_hint};
 use super::{StoreError, schema};
 
 pub(crate) use export::{Exported, Extent};
-pub(crate) use import::Imported;
+pub use import::Imported;
 pub(crate) use manifest::platform;
 pub(crate) use record::is_name;
-pub(crate) use unpack::{is_archive, unpack};
+pub(crate) use unpack::is_archive;
+pub use unpack::{Staged, unpack};
 
 /// The version of the records, which archives and caches of a pipeline have to share.
-pub(crate) const SCHEMA: i64 = schema::VERSION;
+pub const SCHEMA: i64 = schema::VERSION;
 /// The largest power of two for the window of a frame: what the decoder needs as memory.
 const WINDOW_LOG: u32 = 23;
 
 /// An error of writing or reading an archive.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ArchiveError {
+pub enum ArchiveError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -52,7 +53,7 @@ pub(crate) enum ArchiveError {
 
 /// The reason why an archive is refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     /// It is something else.
     #[error("{0}")]
     Foreign(String),

@@ -90,13 +90,16 @@ impl Record {
         };
         let record: Self =
             serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
-        record
-            .check(manifest)
-            .map_err(|reason| wrong(reason.to_owned()))?;
+        let checked = record.check(|digest| manifest.size_of(digest));
+        checked.map_err(|reason| wrong(reason.to_owned()))?;
         Ok(record)
     }
 
-    fn check(&self, manifest: &Manifest) -> Result<(), &'static str> {
+    /// Checks that a store may contain the record. `size_of` returns the sizes of the blobs that are there.
+    pub(super) fn check(
+        &self,
+        size_of: impl Fn(&Digest) -> Option<u64>,
+    ) -> Result<(), &'static str> {
         match self {
             Self::Identity(identity) => {
                 let names = [&identity.renderer, &identity.fingerprint];
@@ -105,7 +108,7 @@ impl Record {
                     "a name is no name",
                 )
             }
-            Self::Result(result) => result.check(manifest),
+            Self::Result(result) => result.check(size_of),
             Self::Latest(latest) => {
                 require(is_name(&latest.action), "an action has no name")?;
                 require(is_time(latest.duration_ms), "a duration is no time")?;
@@ -128,7 +131,7 @@ impl StoredResult {
         outputs.map(|(_, digest, size)| (*digest, *size))
     }
 
-    fn check(&self, manifest: &Manifest) -> Result<(), &'static str> {
+    fn check(&self, size_of: impl Fn(&Digest) -> Option<u64>) -> Result<(), &'static str> {
         require(is_name(&self.action), "an action has no name")?;
         require(is_time(self.duration_ms), "a duration is no time")?;
         let machine = self.origin.as_ref().map(|origin| &origin.machine);
@@ -144,7 +147,7 @@ impl StoredResult {
         require(are_names, "an output has no plain file name")?;
         let are_there = self
             .blobs()
-            .all(|(digest, size)| manifest.size_of(&digest) == Some(size));
+            .all(|(digest, size)| size_of(&digest) == Some(size));
         require(are_there, "an output is not in the archive")?;
         check_discovered(&self.discovered)
     }

@@ -21,18 +21,16 @@ use super::{ArchiveError, Refusal, WINDOW_LOG};
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// An archive that was unpacked and verified. Its directory belongs to the caller.
-pub(crate) struct Staged {
+pub struct Staged {
     dir: PathBuf,
     pub(super) manifest: Manifest,
     /// The keys of the latest runs.
     pub(super) latest: HashSet<Digest>,
 }
 
-/// Unpacks an archive into an empty directory. It is refused if anything in it is not as [`Store::export`] writes it, or
-/// if it would become larger than `max_size` bytes.
-///
-/// [`Store::export`]: crate::store::Store::export
-pub(crate) fn unpack(input: impl Read, dir: &Path, max_size: u64) -> Result<Staged, ArchiveError> {
+/// Unpacks an archive into an empty directory. It is refused if anything in it is not as clm writes it, or if it would
+/// become larger than `max_size` bytes.
+pub fn unpack(input: impl Read, dir: &Path, max_size: u64) -> Result<Staged, ArchiveError> {
     let mut source = Source {
         inner: input,
         first: Vec::new(),

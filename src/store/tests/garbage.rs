@@ -113,9 +113,24 @@ fn the_size_is_bounded_but_for_what_is_planned_and_its_last_versions() {
         max_size: before.bytes - 50_000,
         ..LARGE
     };
-    assert_eq!(store.collect_at(&some, now_ms() + HOUR).unwrap().runs, 3);
-    let collected = store.collect_at(&none, now_ms() + HOUR).unwrap();
-    assert_eq!(collected.runs, 12);
+    let later = now_ms() + HOUR;
+    let collect = |limits: &Limits| {
+        let expected = store.collectable_at(limits, later).unwrap();
+        let usage = store.usage().unwrap();
+        assert_eq!(expected, store.collectable_at(limits, later).unwrap());
+        assert_eq!(
+            usage.bytes,
+            store.usage().unwrap().bytes,
+            "nothing is removed"
+        );
+        let collected = store.collect_at(limits, later).unwrap();
+        assert_eq!(collected, expected);
+        assert_eq!(collected.freed, usage.bytes - store.usage().unwrap().bytes);
+        collected.runs
+    };
+    assert_eq!(collect(&some), 3);
+    assert_eq!(collect(&none), 12);
+    assert_eq!(collect(&none), 0);
     let usage = store.usage().unwrap();
     assert_eq!((usage.results, usage.runs), (8, 8));
     for (key, digest) in &kept {

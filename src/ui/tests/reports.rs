@@ -4,6 +4,7 @@ use pulldown_cmark::{Event as Markup, Options, Parser, Tag};
 
 use super::*;
 use crate::engine::{Checked, Stale};
+use crate::events::CacheUse;
 use crate::ui::results::{Mode, Results};
 use crate::ui::{junit, markdown, summary};
 
@@ -225,6 +226,28 @@ fn the_page_of_a_check_lists_what_is_stale() {
         page,
         "## clm: the course is up to date; nothing was made\n\n"
     );
+}
+
+#[test]
+fn the_page_of_a_job_tells_hits_by_level() {
+    let mut events = all();
+    let cache = CacheUse {
+        local: 1,
+        remote: 2,
+        missed: 3,
+        received_bytes: 1_500_000,
+        sent: 4,
+        sent_bytes: 20,
+        saved_ms: 90_000,
+    };
+    events.insert(0, Event::CacheUsed(cache));
+    let results = results_of(Mode::Build, &events);
+    let page = markdown::page(&results, &Paths::default(), markdown::LIMIT);
+    let expected = "- From the cache of the course: 1\n- From the shared cache: 2, 1.5 MB\n- Not in the shared cache: 3\n\
+                    - Sent to the shared cache: 4, 20 B\n- Saved work: 90.0 s\n";
+    assert!(page.contains(expected), "{page}");
+    let json: serde_json::Value = serde_json::from_str(&summary::json(&results)).unwrap();
+    assert_eq!(json["cache"]["remote"], 2);
 }
 
 /// Everything with a hostile text in it, whatever can have one.

@@ -7,6 +7,7 @@ mod decks;
 mod diagrams;
 mod files;
 mod messages;
+mod results;
 mod words;
 
 use clm::testing::events::{Diagnostic, Severity};
@@ -94,6 +95,12 @@ pub const TARGETS: &[Target] = &[
         name: "archives",
         run: files::archives,
         words: ARCHIVE_WORDS,
+        is_slow: true,
+    },
+    Target {
+        name: "results",
+        run: results::results,
+        words: RESULT_WORDS,
         is_slow: true,
     },
     Target {

@@ -49,8 +49,8 @@ fn output(name: &str, content: &str, size: usize) -> String {
 fn an_archive_that_is_cut_at_any_byte_is_refused() {
     let archive = House::furnished().exported(&Extent::All);
     let empty = House::new();
+    let staging = tempfile::tempdir().unwrap();
     for end in 0..archive.len() {
-        let staging = tempfile::tempdir_in(empty.dir.path()).unwrap();
         match unpack(&archive[..end], staging.path(), LIMIT) {
             Err(ArchiveError::Refused(Refusal::CutOff)) if end > 0 => {}
             Err(ArchiveError::Refused(Refusal::Foreign(reason))) if end == 0 => {
@@ -67,10 +67,10 @@ fn a_changed_bit_is_noticed() {
     let archive = House::furnished().exported(&Extent::All);
     let whole = House::new();
     whole.import(&archive).unwrap();
+    let staging = tempfile::tempdir().unwrap();
     for bit in (0..archive.len()).map(|byte| byte * 8 + byte % 7) {
         let mut other = archive.clone();
         other[bit / 8] ^= 1 << (bit % 8);
-        let staging = tempfile::tempdir().unwrap();
         // A bit that means nothing to the decoder may differ.
         if let Ok(staged) = unpack(&*other, staging.path(), LIMIT) {
             let house = House::new();

@@ -293,6 +293,23 @@ fn a_lost_or_damaged_result_is_left_out_with_what_needs_it() {
 }
 
 #[test]
+fn a_record_that_no_import_accepts_does_not_spoil_the_archive() {
+    let house = House::furnished();
+    let strange = CachedResult {
+        discovered: vec![("a/../b".to_owned(), None)],
+        ..result(&["diagram"])
+    };
+    let kind = ActionKind::Plantuml;
+    house.recorded("plantuml strange.pu", kind, "strange", &strange);
+    house.made("plantuml \n.pu", kind, "strange name", &["strange"]);
+    let (archive, count) = exported_by(&house, &Extent::Latest);
+    assert_eq!(count, 4);
+    let other = House::new();
+    assert_eq!(other.import(&archive).unwrap().added, 4);
+    assert!(!other.store.has(&Digest::of("strange")).unwrap());
+}
+
+#[test]
 fn a_label_is_the_origin_of_what_has_none() {
     let house = House::furnished();
     let made = |house: &House| {
