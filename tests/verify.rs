@@ -187,19 +187,38 @@ fn a_sample_follows_from_keys_and_seed() {
 #[test]
 fn without_its_renderer_an_action_is_not_verified_and_counted() {
     let course = diagrams(2);
-    built(&course, &[]);
+    course.write(DECK, deck("print('one')"));
+    built(&course, &PAGES);
     let empty = tempfile::tempdir().unwrap();
     let output = course
-        .bare_command(&["build", "--verify", "--message-format", "json"])
+        .bare_command(&with(
+            &["build", "--verify", "--message-format", "json"],
+            &PAGES,
+        ))
         .env("CLM_TOOLS_DIR", empty.path())
         .output()
         .unwrap();
     let ran = crate::support::ran(output);
     assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
     let total = total(&ran, "verification");
-    let count = |name: &str| total[name].as_u64().unwrap();
-    assert_eq!((count("same"), count("differs")), (0, 0));
-    assert_eq!(count("skipped") + count("unknown"), 2);
+    assert_eq!(
+        (&total["same"], &total["differs"], &total["unknown"]),
+        (&0.into(), &0.into(), &0.into())
+    );
+    let verified = data(&ran, "verified");
+    assert_eq!(verified.len() as u64, total["skipped"].as_u64().unwrap());
+    let kinds: std::collections::BTreeSet<&str> = verified
+        .iter()
+        .map(|line| line["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        kinds.into_iter().collect::<Vec<_>>(),
+        ["execute", "html", "plantuml"]
+    );
+    for line in &verified {
+        let reason = line["reason"].as_str().unwrap();
+        assert!(reason.ends_with("is not installed"), "{line}");
+    }
 }
 
 #[test]

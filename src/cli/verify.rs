@@ -122,9 +122,9 @@ pub(super) fn show(verified: &Verified, format: MessageFormat) {
         ui::print(&format!("skipped {count}: {reason}"));
     }
     ui::print(&format!(
-        "Verified {} of {} known actions: {same} gave the same result, {differs} another one, {skipped} were skipped; \
-         {} more have no known result",
-        verified.actions.len(),
+        "Verified {} of {} known actions: {same} gave the same result, {differs} another one; {skipped} skipped, \
+         {} without a known result",
+        same + differs,
         verified.known,
         verified.unknown,
     ));

@@ -284,11 +284,11 @@ impl Verification<'_> {
         let is_unchanged =
             action.inputs.iter().all(is_input_unchanged) && found.iter().all(is_found_unchanged);
         let verdict = match answer {
-            _ if !is_unchanged => Verdict::Skipped(CHANGED.to_owned()),
             Err(WorkerError::Missing { what, .. }) => {
                 Verdict::Skipped(format!("{what} is not installed"))
             }
             Err(error) => Verdict::Skipped(error.to_string()),
+            Ok(_) if !is_unchanged => Verdict::Skipped(CHANGED.to_owned()),
             Ok(outcome) => match known(&self.decided.findings[index]) {
                 _ if outcome.status == OutcomeStatus::Cancelled => {
                     Verdict::Skipped("it was cancelled".to_owned())
