@@ -381,3 +381,45 @@ fn the_lock_is_checked() {
         "{notes:?}"
     );
 }
+
+#[test]
+fn a_server_that_is_gone_costs_a_warning_and_is_used_when_it_is_back() {
+    let Some(mut server) = Nginx::start() else {
+        return;
+    };
+    let course = diagrams();
+    let plain = Machine::new(&course, "");
+    plain.built();
+    server.stop();
+    let without = Machine::new(&course, &server.url());
+    let ran = without.built();
+    assert_eq!(without.course.outputs(), plain.course.outputs());
+    assert_eq!((ran.jobs().len(), warnings(&ran).len()), (2, 1));
+    server.restart();
+    assert_eq!(Machine::new(&course, &server.url()).built().jobs().len(), 2);
+    let last = Machine::new(&course, &server.url());
+    assert_eq!(last.built().jobs(), Vec::<&str>::new());
+    assert_eq!(last.course.outputs(), plain.course.outputs());
+}
+
+/// Two machines that build at the same moment: whatever each of them makes or gets, both are right, and so is a third.
+#[test]
+fn machines_that_build_at_once_do_not_disturb_one_another() {
+    let Some(server) = Nginx::start() else { return };
+    let course = diagrams();
+    let machines: Vec<Machine> = (0..3)
+        .map(|_| Machine::new(&course, &server.url()))
+        .collect();
+    let children: Vec<_> = machines
+        .iter()
+        .map(|machine| machine.command(&["build"]).spawn().unwrap())
+        .collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    let after = Machine::new(&course, &server.url());
+    assert_eq!(after.built().jobs(), Vec::<&str>::new());
+    for machine in &machines {
+        assert_eq!(machine.course.outputs(), after.course.outputs());
+    }
+}
