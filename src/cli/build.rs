@@ -225,6 +225,10 @@ fn run_for(
                 Some(snapshots) => snapshots.finish(has_errors, format)?,
                 None => 0,
             };
+            if code > 0 {
+                let differs = "the outputs differ from those that they were compared with";
+                lock(results).fail(&Error::usage(differs).hint("the log lists them"));
+            }
             Ok(code.max(u8::from(has_errors)))
         }
         Ok(Ended::Checked(checked)) => {
@@ -319,7 +323,7 @@ fn show_stale(checked: &Checked, format: MessageFormat) {
             ui::data(&format!("{}: {}\n", entry.action, entry.reasons.join("; ")));
         }
     }
-    if format == MessageFormat::Human {
+    if !matches!(format, MessageFormat::Json | MessageFormat::Short) {
         let also = match checked.has_errors {
             true => ", and there are errors",
             false => "",
@@ -368,6 +372,7 @@ impl BuildArgs {
         match (self.check, self.dry_run) {
             (true, _) => Mode::Check,
             (_, true) => Mode::DryRun,
+            _ if self.verify.is_wanted() => Mode::Verify,
             _ => Mode::Build,
         }
     }
@@ -484,7 +489,7 @@ impl BuildArgs {
         }
         let workers = self.make.worker_settings(&course);
         // A check is quick, and has nothing to put in order when it is stopped.
-        let cancel = match only_looks {
+        let cancel = match self.check || self.dry_run {
             true => CancellationToken::new(),
             false => stop.heed()?,
         };
@@ -499,7 +504,9 @@ impl BuildArgs {
         )?;
         if let Some(sample) = sample {
             let verify = |runtime: &_| engine.verify(options, sample, runtime);
-            return Ok(Ended::Verified(with_runtime(&cancel, verify)?));
+            let verified = with_runtime(&cancel, verify);
+            stop.ignore();
+            return Ok(Ended::Verified(verified?));
         }
         if only_looks {
             return Ok(Ended::Checked(engine.check(options)?));
