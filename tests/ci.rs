@@ -301,6 +301,36 @@ fn results_are_written_however_a_build_ends() {
 }
 
 #[test]
+fn differences_of_two_builds_are_results_too() {
+    let course = course();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let dir = elsewhere.path().join("snapshot");
+    let dir = dir.to_str().unwrap();
+    let build = |args: &[&str]| {
+        let ran = course.clm(&[&["build"], &WITHOUT_PAGES[..], &REPORTS, args].concat());
+        let (json, markdown, cases) = reports(&course);
+        assert_eq!(json["exit_code"], ran.code, "{}", ran.stderr);
+        (json, markdown, cases)
+    };
+    assert_eq!(build(&["--snapshot", dir]).0["outcome"], "success");
+    assert_eq!(build(&["--verify-against", dir]).0["outcome"], "success");
+    course.write(DECK, deck("print('two')"));
+    let (json, markdown, cases) = build(&["--verify-against", dir]);
+    assert_eq!(json["outcome"], "failure");
+    assert!(markdown.contains("`the outputs differ"), "{markdown}");
+    assert!(
+        cases.contains(&"course|course|error".to_owned()),
+        "{cases:?}"
+    );
+    let (json, markdown, _) = build(&["--verify"]);
+    assert_eq!(
+        (&json["outcome"], &json["mode"]),
+        (&"success".into(), &"verify".into())
+    );
+    assert!(markdown.contains("was verified"), "{markdown}");
+}
+
+#[test]
 fn failures_have_their_cell_and_traceback_and_what_needs_them_is_skipped() {
     let course = course();
     course.write(DECK, deck("print('```')\nraise ValueError('<b>no</b>')"));

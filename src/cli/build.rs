@@ -1,8 +1,9 @@
 //! `clm build`: brings outputs up to date.
 
+mod reported;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use clap::Args;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Place;
 use crate::course::layout::Selection;
 use crate::daemon::client::{Client, ClientBuilt};
 use crate::diagnostic::{Diagnostic, Severity};
@@ -24,7 +24,7 @@ use crate::events::{Event, Events};
 use crate::parallel::lock;
 use crate::profile::Profile;
 use crate::tools;
-use crate::ui::{self, MessageFormat, Mode, Reporter, Results, Verbosity};
+use crate::ui::{self, Mode, Results, Verbosity};
 
 use super::options::{MakeArgs, source_paths};
 use super::part::{Part, PartArgs};
@@ -35,6 +35,9 @@ use super::session::{self, CourseArgs};
 use super::snapshot::SnapshotArgs;
 use super::stopping::Stop;
 use super::verify::{self, VerifyArgs};
+
+pub(super) use reported::run;
+use reported::{report, show_stale};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct BuildArgs {
@@ -85,73 +88,6 @@ pub(super) struct BuildArgs {
     /// Never use the network
     #[arg(long)]
     offline: bool,
-}
-
-/// Runs the command. Returns the exit code: 0, 1 (something failed) or 4 (stale under `--check`).
-pub(super) fn run(args: &BuildArgs, profile: Option<Profile>) -> Result<u8> {
-    let args = args.with_swallowed_spec();
-    let format = args.report.format();
-    let reports = match args.report.begin(&args.profile.files()) {
-        Ok(reports) => reports,
-        Err(error) => {
-            ui::print_error(&error, Some(format), None);
-            return Ok(error.exit_code());
-        }
-    };
-    let results = Results::new(args.mode(), reports.are_wanted());
-    let results = Arc::new(Mutex::new(results));
-    let stop = Stop::default();
-    if !reports.are_wanted() {
-        return Ok(run_profiled(&args, profile, &results, &stop));
-    }
-    let work = {
-        let (args, results, stop) = (args.clone(), Arc::clone(&results), stop.clone());
-        move || run_profiled(&args, profile, &results, &stop)
-    };
-    let place = args.course.place().ok();
-    let done = stop.guard(work);
-    let code = done
-        .and_then(|code| code.ok_or_else(Error::interrupted))
-        .unwrap_or_else(|error| {
-            ui::print_error(&error, Some(format), place.as_ref());
-            lock(&results).fail(&error);
-            error.exit_code()
-        });
-    // The work may still go on if it was interrupted.
-    let mut results = lock(&results).clone();
-    results.course = place.as_ref().map(Place::spec_name);
-    results.end(code);
-    Ok(match reports.write(&results, place.as_ref()) {
-        Ok(()) => code,
-        Err(error) => {
-            ui::print_error(&error, Some(format), place.as_ref());
-            code.max(error.exit_code())
-        }
-    })
-}
-
-fn run_profiled(
-    args: &BuildArgs,
-    mut profile: Option<Profile>,
-    results: &Arc<Mutex<Results>>,
-    stop: &Stop,
-) -> u8 {
-    let result = run_measured(args, &mut profile, results, stop);
-    let code = result.unwrap_or_else(|error| {
-        let place = args.course.place().ok();
-        ui::print_error(&error, Some(args.report.format()), place.as_ref());
-        lock(results).fail(&error);
-        error.exit_code()
-    });
-    // The profile is written even if the build failed or was interrupted: that may be what the user wants to examine.
-    match profile.map_or(Ok(()), Profile::finish) {
-        Ok(()) => code,
-        Err(error) => {
-            ui::print_error(&error, Some(args.report.format()), None);
-            lock(results).fail(&error);
-            code.max(error.exit_code())
-        }
-    }
 }
 
 fn run_measured(
@@ -225,6 +161,10 @@ fn run_for(
                 Some(snapshots) => snapshots.finish(has_errors, format)?,
                 None => 0,
             };
+            if code > 0 {
+                let differs = "the outputs differ from those that they were compared with";
+                lock(results).fail(&Error::usage(differs).hint("the log lists them"));
+            }
             Ok(code.max(u8::from(has_errors)))
         }
         Ok(Ended::Checked(checked)) => {
@@ -239,24 +179,6 @@ fn run_for(
         // The reporter has already shown the error.
         Err(error) => Ok(error.exit_code()),
     }
-}
-
-/// Reports all events, and returns the profile.
-fn report(
-    events: Receiver<Event>,
-    mut reporter: Box<dyn Reporter>,
-    results: &Mutex<Results>,
-    mut profile: Option<Profile>,
-) -> Option<Profile> {
-    for event in events {
-        lock(results).add(&event);
-        if let Some(profile) = &mut profile {
-            profile.event(&event);
-        }
-        reporter.event(&event);
-    }
-    reporter.finish();
-    profile
 }
 
 /// What a build needs besides its course and the arguments.
@@ -304,35 +226,6 @@ fn with_runtime<T>(
     result
 }
 
-fn show_stale(checked: &Checked, format: MessageFormat) {
-    for entry in &checked.stale {
-        if format == MessageFormat::Json {
-            let line = serde_json::json!({
-                "event": "stale",
-                "action": entry.action,
-                "kind": entry.kind,
-                "source": entry.source,
-                "reasons": entry.reasons,
-            });
-            ui::data(&format!("{line}\n"));
-        } else {
-            ui::data(&format!("{}: {}\n", entry.action, entry.reasons.join("; ")));
-        }
-    }
-    if format == MessageFormat::Human {
-        let also = match checked.has_errors {
-            true => ", and there are errors",
-            false => "",
-        };
-        ui::print(&match checked.stale.len() {
-            0 if checked.has_errors => "There are errors; nothing else is stale".to_owned(),
-            0 => "Everything is up to date".to_owned(),
-            1 => format!("1 action is not up to date{also}"),
-            count => format!("{count} actions are not up to date{also}"),
-        });
-    }
-}
-
 /// Returns whether a file is a specification of a course.
 fn is_spec(path: &Path) -> bool {
     let is_xml = path.extension().is_some_and(|extension| extension == "xml");
@@ -368,6 +261,7 @@ impl BuildArgs {
         match (self.check, self.dry_run) {
             (true, _) => Mode::Check,
             (_, true) => Mode::DryRun,
+            _ if self.verify.is_wanted() => Mode::Verify,
             _ => Mode::Build,
         }
     }
@@ -484,7 +378,7 @@ impl BuildArgs {
         }
         let workers = self.make.worker_settings(&course);
         // A check is quick, and has nothing to put in order when it is stopped.
-        let cancel = match only_looks {
+        let cancel = match self.check || self.dry_run {
             true => CancellationToken::new(),
             false => stop.heed()?,
         };
@@ -499,7 +393,9 @@ impl BuildArgs {
         )?;
         if let Some(sample) = sample {
             let verify = |runtime: &_| engine.verify(options, sample, runtime);
-            return Ok(Ended::Verified(with_runtime(&cancel, verify)?));
+            let verified = with_runtime(&cancel, verify);
+            stop.ignore();
+            return Ok(Ended::Verified(verified?));
         }
         if only_looks {
             return Ok(Ended::Checked(engine.check(options)?));

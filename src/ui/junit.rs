@@ -88,7 +88,7 @@ fn stale_status(mode: Mode, reasons: &[String]) -> TestCaseStatus {
     let reasons = one_line(&reasons.join("; "));
     let mut status = match mode {
         Mode::Check => TestCaseStatus::non_success(NonSuccessKind::Failure),
-        Mode::Build | Mode::DryRun => TestCaseStatus::skipped(),
+        Mode::Build | Mode::DryRun | Mode::Verify => TestCaseStatus::skipped(),
     };
     if mode == Mode::Check {
         status.set_type("stale");

@@ -111,6 +111,10 @@ fn head(results: &Results) -> String {
             format!("{stale} {actions} not up to date; nothing was made")
         }
         (Mode::Check | Mode::DryRun, "success") => "is up to date; nothing was made".to_owned(),
+        (Mode::Verify, "success") => {
+            "was verified: known actions gave the same results again".to_owned()
+        }
+        (Mode::Verify, "failure") => "was verified: there are differences or errors".to_owned(),
         (Mode::Check | Mode::DryRun, "failure") => "has errors; nothing was made".to_owned(),
         _ => "could not be built completely".to_owned(),
     };

@@ -17,6 +17,8 @@ pub(crate) enum Mode {
     Check,
     /// To tell what it would make (`--dry-run`).
     DryRun,
+    /// To run known actions again (`--verify`).
+    Verify,
 }
 
 impl Mode {
@@ -26,6 +28,7 @@ impl Mode {
             Self::Build => "build",
             Self::Check => "check",
             Self::DryRun => "dry-run",
+            Self::Verify => "verify",
         }
     }
 }

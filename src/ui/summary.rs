@@ -15,7 +15,7 @@ struct Summary<'a> {
     /// How the command ended: `success`, `failure`, `invalid`, `error`, `stale` or `interrupted`.
     outcome: &'a str,
     exit_code: u8,
-    /// What was asked for: `build`, `check` or `dry-run`.
+    /// What was asked for: `build`, `check`, `dry-run` or `verify`.
     mode: &'a str,
     /// The outcomes of the actions.
     #[serde(flatten)]
