@@ -1,6 +1,7 @@
 //! What a range of commits, or a list of files, concerns: `clm build --affected-by` and `clm affected`.
 
 mod command;
+mod protected;
 mod random;
 mod repository;
 
@@ -44,6 +45,11 @@ fn affected(course: &Course, args: &[&str]) -> Ran {
     let ran = course.build(&[&["--fast", "--affected-by"], args].concat());
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
     ran
+}
+
+/// Whether a note contains a text.
+fn tells(ran: &Ran, text: &str) -> bool {
+    ran.notes().iter().any(|note| note.contains(text))
 }
 
 #[test]

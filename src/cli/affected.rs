@@ -197,7 +197,7 @@ impl Search<'_> {
             return Ok(());
         }
         let first = answer.causes.first();
-        let reason = match (asked.everything, first, answer.causes.len()) {
+        let reason = match (answer.everything, first, answer.causes.len()) {
             (Some(reason), ..) => format!("{reason}: that may concern every output"),
             (None, Some(path), 1) => format!("it depends on `{path}`"),
             (None, Some(path), count) => format!("it depends on `{path}` and {} more", count - 1),

@@ -8,6 +8,7 @@ mod answer;
 mod asked;
 mod before;
 mod names;
+mod protect;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -31,6 +32,7 @@ use super::sources::Sources;
 pub(crate) use answer::Records;
 pub(crate) use asked::Asked;
 use names::{Rank, Touches};
+pub(super) use protect::protect;
 
 /// The files of a course that are touched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +96,8 @@ pub(crate) struct Found {
     pub unknown: BTreeSet<RelPath>,
     /// The outputs of earlier actions that are not planned any more, or make something else.
     pub gone: Vec<Arc<str>>,
+    /// Why all actions are marked, if they are whatever the touched files are.
+    pub everything: Option<String>,
 }
 
 /// Finds the affected actions of a plan.
