@@ -4,6 +4,7 @@ mod command;
 mod protected;
 mod random;
 mod repository;
+mod unseen;
 
 use crate::support::renderers::{PLANTUML, PYTHON, provide};
 use crate::support::{Course, Ran, Watching, ran};

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::config::{Place, specs_below};
 use crate::course::path::name_of;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::affected::{Asked, Records};
 use crate::engine::course::{Course, Specified};
 use crate::engine::range::{self, Differences};
@@ -73,10 +73,15 @@ pub(super) fn run(args: &AffectedArgs) -> Result<u8> {
     }
     let cwd = session::current_dir()?;
     let top = range::top_of(&cwd).ok();
-    let mut touched = match &args.since {
-        Some(revision) => range::differences(&cwd, revision)?,
-        None => Differences::new(),
-    };
+    let compared = args
+        .since
+        .as_deref()
+        .map(|revision| range::compare(&cwd, revision));
+    let compared = compared.transpose()?;
+    let notes = compared.iter().flat_map(|compared| &compared.notes);
+    let notes = notes.map(|note| Diagnostic::new(Severity::Note, note.clone()));
+    ui::print_diagnostics(&notes.collect::<Vec<_>>());
+    let mut touched = compared.map_or_else(Differences::new, |compared| compared.files);
     for (path, before) in files::named(&args.files, &cwd, top.as_deref())? {
         touched.entry(path).or_insert(before);
     }

@@ -57,9 +57,10 @@ impl PartArgs {
         let Some(revision) = &self.affected_by else {
             return Ok(part);
         };
-        let found = range::differences(&course.place.root, revision)?;
-        let asked = Asked::by(course, specified, found);
+        let found = range::compare(&course.place.root, revision)?;
+        let asked = Asked::by(course, specified, found.files);
         let mut note = |message| part.notes.push(Diagnostic::new(Severity::Note, message));
+        found.notes.into_iter().for_each(&mut note);
         if is_verbose {
             for path in &asked.outside {
                 note(format!("`{}` is not part of the course", path.display()));

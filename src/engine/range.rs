@@ -30,15 +30,38 @@ pub(crate) enum Before {
 /// The files that differ, by their absolute paths.
 pub(crate) type Differences = BTreeMap<PathBuf, Before>;
 
-/// Returns the files that differ between a revision and the working tree below which `dir` lies: staged, unstaged and
-/// untracked ones, but none that git ignores. Of a range `A..B` the revision is `A`, and of `A...B` it is the last commit
-/// that both have.
-pub(crate) fn differences(dir: &Path, revision: &str) -> Result<Differences> {
+/// A working tree, compared with a commit.
+#[derive(Debug)]
+pub(crate) struct Compared {
+    /// Its root.
+    pub top: PathBuf,
+    /// The files that differ.
+    pub files: Differences,
+    /// What the user may not expect of the range.
+    pub notes: Vec<String>,
+}
+
+/// Compares the working tree below which `dir` lies with a revision.
+pub(crate) fn compare(dir: &Path, revision: &str) -> Result<Compared> {
     let top = top_of(dir)?;
-    let base = base_of(&top, revision)?;
+    let Range { base, end } = range_of(&top, revision)?;
+    let files = differences(&top, &base)?;
+    let head = commit(&top, "HEAD", "HEAD")?;
+    let mut notes = Vec::new();
+    if end.is_some_and(|end| end != head) {
+        notes.push(format!(
+            "the end of `{revision}` is not what is checked out: what is compared and built is the working tree"
+        ));
+    }
+    Ok(Compared { top, files, notes })
+}
+
+/// Returns the files that differ between a commit and a working tree: staged, unstaged and untracked ones, but none that
+/// git ignores.
+fn differences(top: &Path, base: &str) -> Result<Differences> {
     let mut found = Differences::new();
     for path in fields(&run(
-        &top,
+        top,
         &["ls-files", "--others", "--exclude-standard", "-z"],
     )?) {
         let before = match path.ends_with(b"/") {
@@ -56,10 +79,10 @@ pub(crate) fn differences(dir: &Path, revision: &str) -> Result<Differences> {
         "--no-relative",
         "--no-ext-diff",
         "--ignore-submodules=none",
-        &base,
+        base,
         "--",
     ];
-    let output = run(&top, &args)?;
+    let output = run(top, &args)?;
     let mut fields = fields(&output);
     while let (Some(header), Some(path)) = (fields.next(), fields.next()) {
         // A file that is only removed from the index is untracked as well.
@@ -143,8 +166,17 @@ pub(crate) fn top_of(dir: &Path) -> Result<PathBuf> {
         .hint("what a range of commits touches is known from git alone: build without that option"))
 }
 
-/// Returns the commit with which the working tree is compared.
-fn base_of(top: &Path, revision: &str) -> Result<String> {
+/// The commits of a range.
+struct Range {
+    /// The one with which the working tree is compared.
+    base: String,
+    /// The last one, if the range names it.
+    end: Option<String>,
+}
+
+/// Finds the commits of a range. Of `A..B` the working tree is compared with `A`, and of `A...B` with the last commit that
+/// both have.
+fn range_of(top: &Path, revision: &str) -> Result<Range> {
     let or_head = |name: &str| match name.is_empty() {
         true => "HEAD".to_owned(),
         false => name.to_owned(),
@@ -153,13 +185,17 @@ fn base_of(top: &Path, revision: &str) -> Result<String> {
     if let Some((one, other)) = revision.split_once("...") {
         let one = commit(top, &or_head(one), revision)?;
         let other = commit(top, &or_head(other), revision)?;
-        return merge_base(top, &one, &other, revision);
+        let base = merge_base(top, &one, &other, revision)?;
+        let end = Some(other);
+        return Ok(Range { base, end });
     }
     if let Some((one, other)) = revision.split_once("..") {
-        commit(top, &or_head(other), revision)?;
-        return commit(top, &or_head(one), revision);
+        let end = Some(commit(top, &or_head(other), revision)?);
+        let base = commit(top, &or_head(one), revision)?;
+        return Ok(Range { base, end });
     }
-    commit(top, revision, revision)
+    let base = commit(top, revision, revision)?;
+    Ok(Range { base, end: None })
 }
 
 fn commit(top: &Path, name: &str, revision: &str) -> Result<String> {
@@ -304,7 +340,7 @@ mod tests {
             std::fs::write(path, text).unwrap();
         };
         git(&["init", "-q"]);
-        assert!(differences(&top, "HEAD").is_err(), "there is no commit");
+        assert!(compare(&top, "HEAD").is_err(), "there is no commit");
         let odd: &[u8] = b"a \"\xc3\xbc\"\n\xff";
         for name in [odd, b"staged", b"deleted", b"unindexed", b"same"] {
             write(name, "old");
@@ -321,7 +357,7 @@ mod tests {
         write(b".git/info/exclude", "ignored\n");
         std::fs::create_dir_all(top.join("nested")).unwrap();
         git(&["init", "-q", "nested"]);
-        let found = differences(&top.join("sub"), "HEAD").unwrap();
+        let found = compare(&top.join("sub"), "HEAD").unwrap().files;
         let name = |bytes: &[u8]| top.join(std::ffi::OsString::from_vec(bytes.to_vec()));
         let names: Vec<&PathBuf> = found.keys().collect();
         let mut expected = [
