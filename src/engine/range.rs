@@ -88,6 +88,38 @@ fn differences(top: &Path, base: &str) -> Result<Differences> {
         // A file that is only removed from the index is untracked as well.
         found.insert(top.join(OsStr::from_bytes(path)), before_of(header));
     }
+    for (path, before) in not_compared(top, base)? {
+        found.entry(path).or_insert(before);
+    }
+    Ok(found)
+}
+
+/// Returns the files that git was told not to compare, with `assume-unchanged` or `skip-worktree`: they may have changed. A
+/// sparse checkout marks the files in this way that it leaves out.
+fn not_compared(top: &Path, base: &str) -> Result<Differences> {
+    let output = run(top, &["ls-files", "-v", "-z"])?;
+    let mut found = Differences::new();
+    for entry in fields(&output) {
+        let Some((tag, name)) = entry.split_first_chunk::<2>() else {
+            continue;
+        };
+        let path = top.join(OsStr::from_bytes(name));
+        let is_left_out = tag[0].eq_ignore_ascii_case(&b'S');
+        let is_compared = !is_left_out && !tag[0].is_ascii_lowercase();
+        let kind = path.symlink_metadata().map(|found| found.file_type());
+        if is_compared || is_left_out && kind.is_err() {
+            continue;
+        }
+        let before = match std::str::from_utf8(name) {
+            _ if kind.is_ok_and(|kind| !kind.is_file()) => {
+                Before::Other("file that git does not compare")
+            }
+            // A name of the object; whether it exists is found when it is read.
+            Ok(name) if !name.contains('\n') => Before::Blob(format!("{base}:{name}")),
+            _ => Before::Other("file that git does not compare"),
+        };
+        found.insert(path, before);
+    }
     Ok(found)
 }
 

@@ -1,7 +1,7 @@
 //! What git does not tell of a range.
 
 use super::repository::Repository;
-use super::{affected, course, tells};
+use super::{A, B, affected, begun, course, tells};
 
 #[test]
 fn a_range_whose_end_is_not_checked_out_is_told() {
@@ -21,4 +21,42 @@ fn a_range_whose_end_is_not_checked_out_is_told() {
     ] {
         assert!(!told(range), "{range}");
     }
+}
+
+#[test]
+fn files_that_git_is_told_not_to_look_at_may_have_changed() {
+    for flag in ["--assume-unchanged", "--skip-worktree"] {
+        let course = course();
+        let repository = Repository::of(&course);
+        course.edit(B, "Prose", "[a](clm:a/slides_a)");
+        repository.commit("second");
+        assert_eq!(course.build(&["--fast"]).code, 0);
+        repository.git(&["update-index", flag, A]);
+        assert_eq!(begun(&affected(&course, &["HEAD"])), [""; 0], "{flag}");
+        course.edit(A, "Prose", "Other");
+        assert_eq!(begun(&affected(&course, &["HEAD"])), [A], "{flag}");
+        // The other deck has its title.
+        course.edit(A, "\"One\"", "\"Uno\"");
+        assert_eq!(repository.git(&["status", "--porcelain"]), "");
+        let ran = affected(&course, &["HEAD"]);
+        let built = begun(&ran);
+        assert!(
+            built.contains(&A) && built.contains(&B),
+            "{flag}: {built:?}"
+        );
+        assert_eq!(course.build(&["--fast", "--check"]).code, 0);
+    }
+    // A sparse checkout does not have the files: that is no change.
+    let course = course();
+    let repository = Repository::of(&course);
+    course.write("notes/a.txt", "1\n");
+    repository.commit("with notes");
+    repository.git(&["sparse-checkout", "set", "--no-cone", "/*", "!/notes"]);
+    assert!(!course.path("notes").exists());
+    let ran = affected(&course, &["HEAD"]);
+    assert!(
+        tells(&ran, "no file of the course differs"),
+        "{}",
+        ran.stdout
+    );
 }
