@@ -81,7 +81,10 @@ pub(super) fn run(args: &AffectedArgs) -> Result<u8> {
     let notes = compared.iter().flat_map(|compared| &compared.notes);
     let notes = notes.map(|note| Diagnostic::new(Severity::Note, note.clone()));
     ui::print_diagnostics(&notes.collect::<Vec<_>>());
-    let mut touched = compared.map_or_else(Differences::new, |compared| compared.files);
+    let (compared, touched) = compared
+        .map(|compared| (compared.top, compared.files))
+        .unzip();
+    let mut touched = touched.unwrap_or_default();
     for (path, before) in files::named(&args.files, &cwd, top.as_deref())? {
         touched.entry(path).or_insert(before);
     }
@@ -93,6 +96,7 @@ pub(super) fn run(args: &AffectedArgs) -> Result<u8> {
         cwd: &cwd,
         data_dir: args.data_dir.as_deref(),
         touched: &touched,
+        compared: compared.as_deref(),
         records: HashMap::new(),
         known: BTreeSet::new(),
         unknown: BTreeSet::new(),
@@ -137,6 +141,8 @@ struct Search<'a> {
     cwd: &'a Path,
     data_dir: Option<&'a Path>,
     touched: &'a Differences,
+    /// The working tree of which these are all that git sees, if there is one.
+    compared: Option<&'a Path>,
     /// What is recorded, by the directory of the records.
     records: HashMap<PathBuf, Records>,
     /// Files that some course knows.
@@ -179,7 +185,7 @@ impl Search<'_> {
     }
 
     fn look_into(&mut self, course: &Course, specified: &Specified) -> Result<()> {
-        let asked = Asked::by(course, specified, self.touched.clone());
+        let asked = Asked::by(course, specified, self.touched.clone(), self.compared);
         let state_dir = course.place.state_dir();
         if !self.records.contains_key(&state_dir) {
             self.records.insert(state_dir.clone(), records(&state_dir));

@@ -58,7 +58,7 @@ impl PartArgs {
             return Ok(part);
         };
         let found = range::compare(&course.place.root, revision)?;
-        let asked = Asked::by(course, specified, found.files);
+        let asked = Asked::by(course, specified, found.files, Some(&found.top));
         let mut note = |message| part.notes.push(Diagnostic::new(Severity::Note, message));
         found.notes.into_iter().for_each(&mut note);
         if is_verbose {

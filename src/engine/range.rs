@@ -123,6 +123,21 @@ fn not_compared(top: &Path, base: &str) -> Result<Differences> {
     Ok(found)
 }
 
+/// Returns why git does not see changes of a path in a working tree, if it does not.
+pub(super) fn why_unseen(top: &Path, path: &Path) -> Option<&'static str> {
+    if !path.starts_with(top) {
+        return Some("is outside of the repository");
+    }
+    // Files in an ignored directory may be in the index all the same, but new ones are not seen.
+    let args = ["check-ignore", "--no-index", "-q", "--"].map(OsStr::new);
+    let output = output(top, &[&args[..], &[path.as_os_str()]].concat());
+    match output.ok().and_then(|output| output.status.code()) {
+        Some(0) => Some("is ignored by git"),
+        Some(1) => None,
+        _ => Some("is a path that git cannot check"),
+    }
+}
+
 /// Returns the contents of objects, in order; `None` for those that the repository does not have.
 pub(super) fn contents(dir: &Path, objects: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
     let failed = |error: &std::io::Error| Error::system("read files from git", error);
@@ -322,7 +337,7 @@ fn run(top: &Path, args: &[&str]) -> Result<Vec<u8>> {
     )
 }
 
-fn output(dir: &Path, args: &[&str]) -> Result<Output> {
+fn output(dir: &Path, args: &[impl AsRef<OsStr>]) -> Result<Output> {
     git::command(dir)
         // Without locks, like every other look at a repository; messages are compared.
         .args(["--no-optional-locks", "-c", "core.quotePath=false"])

@@ -2,6 +2,7 @@
 
 use super::repository::Repository;
 use super::{A, B, affected, begun, course, tells};
+use crate::support::ran;
 
 #[test]
 fn a_range_whose_end_is_not_checked_out_is_told() {
@@ -59,4 +60,30 @@ fn files_that_git_is_told_not_to_look_at_may_have_changed() {
         "{}",
         ran.stdout
     );
+}
+
+#[test]
+fn a_course_that_git_ignores_is_built() {
+    for ignored in ["courses", "courses/one/slides/", "*.xml"] {
+        let top = course();
+        let repository = Repository::of(&top);
+        let sub = top.path("courses/one");
+        std::fs::create_dir_all(&sub).unwrap();
+        for name in ["slides", "course.xml"] {
+            std::fs::rename(top.path(name), sub.join(name)).unwrap();
+        }
+        top.write(".gitignore", format!("output\n.clm\n{ignored}\n"));
+        repository.commit("without the course");
+        let mut command = top.command(&["build", "--fast", "--message-format", "json"]);
+        command.args(["--affected-by", "HEAD", "courses/one/course.xml"]);
+        let ran = ran(command.output().unwrap());
+        assert_eq!(ran.code, 0, "{ignored}: {}{}", ran.stdout, ran.stderr);
+        let is_begun = |path| begun(&ran).contains(path);
+        assert!(is_begun(&A) && is_begun(&B), "{ignored}: {}", ran.stdout);
+        assert!(
+            tells(&ran, "is ignored by git"),
+            "{ignored}: {}",
+            ran.stdout
+        );
+    }
 }

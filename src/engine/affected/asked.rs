@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::course::RelPath;
+use crate::course::path::name_of;
+use crate::course::{RelPath, tree};
 
 use super::super::course::{Course, Specified};
-use super::super::range::{Before, Differences};
+use super::super::range::{self, Before, Differences};
 use super::{Affected, Earlier, Touched};
 
 /// The name of the file that pins the renderers of a course.
@@ -23,9 +24,18 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Returns what to build of a course after these differences.
-    pub(crate) fn by(course: &Course, specified: &Specified, found: Differences) -> Self {
-        let mut asked = Self::default();
+    /// Returns what to build of a course after these differences. `top` is the working tree of which they are all that git
+    /// sees, if they are not only some files.
+    pub(crate) fn by(
+        course: &Course,
+        specified: &Specified,
+        found: Differences,
+        top: Option<&Path>,
+    ) -> Self {
+        let mut asked = Self {
+            everything: top.and_then(|top| unseen(course, specified, top)),
+            ..Self::default()
+        };
         for (path, before) in found {
             asked.add(course, specified, path, before);
         }
@@ -66,6 +76,19 @@ impl Asked {
         };
         self.affected.files.push(Touched { path, before });
     }
+}
+
+/// Returns why git does not see all changes of a course, if it does not. Single files may be ignored.
+fn unseen(course: &Course, specified: &Specified, top: &Path) -> Option<String> {
+    let place = &course.place;
+    let roots = tree::scan_roots(&specified.spec).into_iter().flatten();
+    let dirs = roots.map(|dir| dir.under(&place.root));
+    let dirs = dirs.filter(|dir| dir.exists());
+    let paths = [place.root.clone(), place.spec.clone()];
+    paths.into_iter().chain(dirs).find_map(|path| {
+        let why = range::why_unseen(top, &path)?;
+        Some(format!("`{}` {why}", name_of(&place.root, &path)))
+    })
 }
 
 /// Returns whether a file is the specification, or one from which settings come.
