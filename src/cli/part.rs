@@ -43,12 +43,14 @@ impl PartArgs {
         self.shard.is_some()
     }
 
-    /// Asks git what the range touches. `is_verbose` is whether files that do not matter are reported.
+    /// Asks git what the range touches. `is_verbose` is whether files that do not matter are reported,
+    /// and `is_offline` whether nothing may be fetched.
     pub(super) fn resolve(
         &self,
         course: &Course,
         specified: &Specified,
         is_verbose: bool,
+        is_offline: bool,
     ) -> Result<Part> {
         let mut part = Part {
             shard: self.shard.filter(|shard| shard.count > 1),
@@ -72,7 +74,10 @@ impl PartArgs {
                 if asked.affected.files.is_empty() {
                     note(format!("no file of the course differs from `{revision}`"));
                 }
-                part.affected = Some(asked.affected);
+                part.affected = Some(Affected {
+                    is_offline,
+                    ..asked.affected
+                });
             }
         }
         Ok(part)

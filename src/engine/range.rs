@@ -138,10 +138,21 @@ pub(super) fn why_unseen(top: &Path, path: &Path) -> Option<&'static str> {
     }
 }
 
-/// Returns the contents of objects, in order; `None` for those that the repository does not have.
-pub(super) fn contents(dir: &Path, objects: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
+/// Returns the contents of objects, in order; `None` for those that the repository does not have. A partial clone fetches
+/// them, unless `is_offline`.
+pub(super) fn contents(
+    dir: &Path,
+    objects: &[&str],
+    is_offline: bool,
+) -> Result<Vec<Option<Vec<u8>>>> {
     let failed = |error: &std::io::Error| Error::system("read files from git", error);
-    let mut child = git::command(dir)
+    let mut command = git::command(dir);
+    if is_offline {
+        // The second one is for versions of git that do not know the first.
+        let variables = [("GIT_NO_LAZY_FETCH", "1"), ("GIT_ALLOW_PROTOCOL", "none")];
+        command.envs(variables);
+    }
+    let mut child = command
         .args(["cat-file", "--batch"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -428,7 +439,7 @@ mod tests {
         assert_eq!(old.len(), 4);
         let none = "0123456789".repeat(4);
         let asked: Vec<&str> = old.iter().copied().chain([none.as_str()]).collect();
-        let read = contents(&top, &asked).unwrap();
+        let read = contents(&top, &asked, false).unwrap();
         assert_eq!(read.len(), 5);
         assert!(
             read[..4]
@@ -448,7 +459,7 @@ mod tests {
         let object = String::from_utf8(object).unwrap().trim().to_owned();
         // More than pipes hold, in both directions.
         let asked = vec![object.as_str(); 5_000];
-        let read = contents(dir.path(), &asked).unwrap();
+        let read = contents(dir.path(), &asked, false).unwrap();
         let has_all = |bytes: &Option<Vec<u8>>| bytes.as_ref().is_some_and(|b| b.len() == 10_000);
         assert_eq!(read.iter().filter(|bytes| has_all(bytes)).count(), 5_000);
     }

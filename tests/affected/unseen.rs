@@ -1,6 +1,6 @@
 //! What git does not tell of a range.
 
-use super::repository::Repository;
+use super::repository::{Repository, git};
 use super::{A, B, affected, begun, course, tells};
 use crate::support::ran;
 
@@ -86,4 +86,48 @@ fn a_course_that_git_ignores_is_built() {
             ran.stdout
         );
     }
+}
+
+#[test]
+fn earlier_contents_are_not_fetched_without_leave() {
+    let course = course();
+    let repository = Repository::of(&course);
+    repository.git(&["config", "uploadpack.allowFilter", "true"]);
+    course.edit(A, "Prose", "Other");
+    repository.commit("second");
+    let clones = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", course.root().display());
+    let build = |name: &str, args: &[&str]| {
+        let filter = ["clone", "-q", "--filter=blob:none", &url, name];
+        git(clones.path(), &filter);
+        let arguments = [
+            "build",
+            "--fast",
+            "--message-format",
+            "json",
+            "--affected-by",
+            "HEAD~1",
+        ];
+        let mut command = course.command(&[&arguments, args].concat());
+        let clone = clones.path().join(name);
+        let output = command.current_dir(&clone).output().unwrap();
+        let ran = ran(output);
+        assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+        let missing = git(
+            &clone,
+            &["rev-list", "--objects", "--all", "--missing=print"],
+        );
+        (ran, missing.contains("\n?"))
+    };
+    let (ran, is_missing) = build("online", &[]);
+    assert_eq!(begun(&ran), [A], "{}", ran.stdout);
+    assert!(!is_missing);
+    let (ran, is_missing) = build("offline", &["--offline"]);
+    assert!(begun(&ran).contains(&A) && begun(&ran).contains(&B));
+    assert!(is_missing);
+    assert!(
+        tells(&ran, "that may concern every output"),
+        "{}",
+        ran.stdout
+    );
 }

@@ -39,6 +39,8 @@ pub(super) use protect::protect;
 pub(crate) struct Affected {
     /// The files.
     pub files: Vec<Touched>,
+    /// Whether git must not fetch their earlier contents.
+    pub is_offline: bool,
 }
 
 /// A touched file, or a directory of touched files.
@@ -115,15 +117,21 @@ pub(crate) fn find(basis: &Basis<'_>, affected: &Affected) -> Result<Found> {
     };
     search.mark_readers()?;
     let mut gone = Vec::new();
+    let mut everything = None;
     if files.iter().any(|file| file.before != Earlier::Unknown) {
-        match before::plan(basis, &files)? {
+        match before::plan(basis, &files, affected.is_offline)? {
             Some(before) => gone = search.mark_differences(&before),
             // Without the earlier contents everything may differ.
-            None => search.marked.fill(true),
+            None => {
+                search.marked.fill(true);
+                let reason = "what the course was before is not known".to_owned();
+                everything = Some(reason);
+            }
         }
     }
     let mut found = Found {
         gone,
+        everything,
         ..Found::default()
     };
     for file in &files {
