@@ -195,7 +195,7 @@ impl Search<'_> {
         for file in self
             .touched
             .keys()
-            .filter(|file| !asked.outside.contains(file))
+            .filter(|file| !asked.affected.outside.contains(file))
         {
             let is_unknown =
                 |path: &Path| answer.unknown.iter().any(|other| other.under(root) == path);

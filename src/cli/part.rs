@@ -64,7 +64,7 @@ impl PartArgs {
         let mut note = |message| part.notes.push(Diagnostic::new(Severity::Note, message));
         found.notes.into_iter().for_each(&mut note);
         if is_verbose {
-            for path in &asked.outside {
+            for path in &asked.affected.outside {
                 note(format!("`{}` is not part of the course", path.display()));
             }
         }

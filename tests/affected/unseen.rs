@@ -131,3 +131,61 @@ fn earlier_contents_are_not_fetched_without_leave() {
         ran.stdout
     );
 }
+
+#[test]
+fn sources_outside_of_the_repository_are_not_seen_and_always_built() {
+    let course = course();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let elsewhere = elsewhere.path().canonicalize().unwrap();
+    let build = |args: &[&str]| {
+        let mut command =
+            course.command(&[&["build", "--fast", "--message-format", "json"], args].concat());
+        let output = command.env("CLM_ALLOWED_DIRS", &elsewhere).output();
+        let ran = ran(output.unwrap());
+        assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+        ran
+    };
+    let real = elsewhere.join("topics");
+    std::fs::rename(course.path("slides/m"), &real).unwrap();
+    std::os::unix::fs::symlink(&real, course.path("slides/m")).unwrap();
+    let _repository = Repository::of(&course);
+    build(&[]);
+    course.edit(A, "Prose", "Other");
+    let ran = build(&["--affected-by", "HEAD"]);
+    assert_eq!(begun(&ran), [A], "{}", ran.stdout);
+    assert!(tells(&ran, "slides/m"), "{}", ran.stdout);
+}
+
+#[test]
+fn sources_in_another_part_of_the_repository_are_seen() {
+    let top = course();
+    let repository = Repository::of(&top);
+    let sub = top.path("courses/one");
+    std::fs::create_dir_all(&sub).unwrap();
+    for name in ["slides", "course.xml"] {
+        std::fs::rename(top.path(name), sub.join(name)).unwrap();
+    }
+    std::fs::rename(sub.join("slides/m/topic_010_a"), top.path("shared")).unwrap();
+    std::os::unix::fs::symlink("../../../../shared", sub.join("slides/m/topic_010_a")).unwrap();
+    repository.commit("below");
+    let build = |args: &[&str]| {
+        let mut command =
+            top.command(&[&["build", "--fast", "--message-format", "json"], args].concat());
+        command.arg("courses/one/course.xml");
+        let output = command.env("CLM_ALLOWED_DIRS", top.root()).output();
+        let ran = ran(output.unwrap());
+        assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+        ran
+    };
+    build(&[]);
+    top.edit("shared/slides_a.py", "Prose", "Other");
+    let ran = build(&["--affected-by=HEAD"]);
+    assert_eq!(begun(&ran), [A], "{}", ran.stdout);
+    let ran = build(&["--affected-by=HEAD", "--force"]);
+    repository.commit("changed");
+    assert!(begun(&ran).contains(&B), "{}", ran.stdout);
+    // Other changes outside of the course do not matter.
+    top.write("elsewhere.txt", "1\n");
+    let ran = build(&["--affected-by=HEAD", "--force"]);
+    assert_eq!(begun(&ran), [""; 0], "{}", ran.stdout);
+}

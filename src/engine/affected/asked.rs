@@ -19,8 +19,6 @@ pub(crate) struct Asked {
     pub everything: Option<String>,
     /// The touched files of the course.
     pub affected: Affected,
-    /// Touched files outside of the course.
-    pub outside: Vec<PathBuf>,
 }
 
 impl Asked {
@@ -34,7 +32,10 @@ impl Asked {
     ) -> Self {
         let mut asked = Self {
             everything: top.and_then(|top| unseen(course, specified, top)),
-            ..Self::default()
+            affected: Affected {
+                top: top.map(Path::to_path_buf),
+                ..Affected::default()
+            },
         };
         for (path, before) in found {
             asked.add(course, specified, path, before);
@@ -54,7 +55,7 @@ impl Asked {
             return;
         }
         let Some(path) = below else {
-            self.outside.push(file);
+            self.affected.outside.push(file);
             return;
         };
         let skip = course.skip(&specified.spec);

@@ -7,11 +7,13 @@
 mod answer;
 mod asked;
 mod before;
+mod links;
 mod names;
 mod protect;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,10 @@ pub(super) use protect::protect;
 pub(crate) struct Affected {
     /// The files.
     pub files: Vec<Touched>,
+    /// Touched files outside of the course.
+    pub outside: Vec<PathBuf>,
+    /// The working tree of which these are all that git sees, if they are not only some files.
+    pub top: Option<PathBuf>,
     /// Whether git must not fetch their earlier contents.
     pub is_offline: bool,
 }
@@ -105,7 +111,7 @@ pub(crate) struct Found {
 /// Finds the affected actions of a plan.
 #[tracing::instrument(level = "debug", name = "affected", skip_all)]
 pub(crate) fn find(basis: &Basis<'_>, affected: &Affected) -> Result<Found> {
-    let files = names::with_aliases(basis, &affected.files);
+    let files = links::with_aliases(basis, &affected.files);
     let plan = &basis.loaded.plan;
     let mut search = Search {
         basis,
@@ -117,7 +123,10 @@ pub(crate) fn find(basis: &Basis<'_>, affected: &Affected) -> Result<Found> {
     };
     search.mark_readers()?;
     let mut gone = Vec::new();
-    let mut everything = None;
+    let mut everything = links::leading_out(basis, affected);
+    if everything.is_some() {
+        search.marked.fill(true);
+    }
     if files.iter().any(|file| file.before != Earlier::Unknown) {
         match before::plan(basis, &files, affected.is_offline)? {
             Some(before) => gone = search.mark_differences(&before),
@@ -125,7 +134,7 @@ pub(crate) fn find(basis: &Basis<'_>, affected: &Affected) -> Result<Found> {
             None => {
                 search.marked.fill(true);
                 let reason = "what the course was before is not known".to_owned();
-                everything = Some(reason);
+                everything.get_or_insert(reason);
             }
         }
     }
