@@ -1,8 +1,10 @@
 //! What a range of commits, or a list of files, concerns: `clm build --affected-by` and `clm affected`.
 
 mod command;
+mod protected;
 mod random;
 mod repository;
+mod unseen;
 
 use crate::support::renderers::{PLANTUML, PYTHON, provide};
 use crate::support::{Course, Ran, Watching, ran};
@@ -44,6 +46,11 @@ fn affected(course: &Course, args: &[&str]) -> Ran {
     let ran = course.build(&[&["--fast", "--affected-by"], args].concat());
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
     ran
+}
+
+/// Whether a note contains a text.
+fn tells(ran: &Ran, text: &str) -> bool {
+    ran.notes().iter().any(|note| note.contains(text))
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::config::{Place, specs_below};
 use crate::course::path::name_of;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::affected::{Asked, Records};
 use crate::engine::course::{Course, Specified};
 use crate::engine::range::{self, Differences};
@@ -73,10 +73,18 @@ pub(super) fn run(args: &AffectedArgs) -> Result<u8> {
     }
     let cwd = session::current_dir()?;
     let top = range::top_of(&cwd).ok();
-    let mut touched = match &args.since {
-        Some(revision) => range::differences(&cwd, revision)?,
-        None => Differences::new(),
-    };
+    let compared = args
+        .since
+        .as_deref()
+        .map(|revision| range::compare(&cwd, revision));
+    let compared = compared.transpose()?;
+    let notes = compared.iter().flat_map(|compared| &compared.notes);
+    let notes = notes.map(|note| Diagnostic::new(Severity::Note, note.clone()));
+    ui::print_diagnostics(&notes.collect::<Vec<_>>());
+    let (compared, touched) = compared
+        .map(|compared| (compared.top, compared.files))
+        .unzip();
+    let mut touched = touched.unwrap_or_default();
     for (path, before) in files::named(&args.files, &cwd, top.as_deref())? {
         touched.entry(path).or_insert(before);
     }
@@ -88,6 +96,7 @@ pub(super) fn run(args: &AffectedArgs) -> Result<u8> {
         cwd: &cwd,
         data_dir: args.data_dir.as_deref(),
         touched: &touched,
+        compared: compared.as_deref(),
         records: HashMap::new(),
         known: BTreeSet::new(),
         unknown: BTreeSet::new(),
@@ -132,6 +141,8 @@ struct Search<'a> {
     cwd: &'a Path,
     data_dir: Option<&'a Path>,
     touched: &'a Differences,
+    /// The working tree of which these are all that git sees, if there is one.
+    compared: Option<&'a Path>,
     /// What is recorded, by the directory of the records.
     records: HashMap<PathBuf, Records>,
     /// Files that some course knows.
@@ -174,7 +185,7 @@ impl Search<'_> {
     }
 
     fn look_into(&mut self, course: &Course, specified: &Specified) -> Result<()> {
-        let asked = Asked::by(course, specified, self.touched.clone());
+        let asked = Asked::by(course, specified, self.touched.clone(), self.compared);
         let state_dir = course.place.state_dir();
         if !self.records.contains_key(&state_dir) {
             self.records.insert(state_dir.clone(), records(&state_dir));
@@ -184,7 +195,7 @@ impl Search<'_> {
         for file in self
             .touched
             .keys()
-            .filter(|file| !asked.outside.contains(file))
+            .filter(|file| !asked.affected.outside.contains(file))
         {
             let is_unknown =
                 |path: &Path| answer.unknown.iter().any(|other| other.under(root) == path);
@@ -197,7 +208,7 @@ impl Search<'_> {
             return Ok(());
         }
         let first = answer.causes.first();
-        let reason = match (asked.everything, first, answer.causes.len()) {
+        let reason = match (answer.everything, first, answer.causes.len()) {
             (Some(reason), ..) => format!("{reason}: that may concern every output"),
             (None, Some(path), 1) => format!("it depends on `{path}`"),
             (None, Some(path), count) => format!("it depends on `{path}` and {} more", count - 1),

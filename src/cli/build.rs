@@ -129,7 +129,9 @@ fn run_for(
     }
     let specified = Arc::new(course.specification()?);
     let context = session::tools_context(&course, specified.spec.kernel_python.as_deref());
-    let part = args.part.resolve(&course, &specified, args.verbose)?;
+    let part = args
+        .part
+        .resolve(&course, &specified, args.verbose, args.offline)?;
     let options = args.options(&course, saved.as_ref(), &part)?;
     let snapshots = args.snapshots.prepare(&course, &specified)?;
     let format = args.report.format();

@@ -43,12 +43,14 @@ impl PartArgs {
         self.shard.is_some()
     }
 
-    /// Asks git what the range touches. `is_verbose` is whether files that do not matter are reported.
+    /// Asks git what the range touches. `is_verbose` is whether files that do not matter are reported,
+    /// and `is_offline` whether nothing may be fetched.
     pub(super) fn resolve(
         &self,
         course: &Course,
         specified: &Specified,
         is_verbose: bool,
+        is_offline: bool,
     ) -> Result<Part> {
         let mut part = Part {
             shard: self.shard.filter(|shard| shard.count > 1),
@@ -57,11 +59,12 @@ impl PartArgs {
         let Some(revision) = &self.affected_by else {
             return Ok(part);
         };
-        let found = range::differences(&course.place.root, revision)?;
-        let asked = Asked::by(course, specified, found);
+        let found = range::compare(&course.place.root, revision)?;
+        let asked = Asked::by(course, specified, found.files, Some(&found.top));
         let mut note = |message| part.notes.push(Diagnostic::new(Severity::Note, message));
+        found.notes.into_iter().for_each(&mut note);
         if is_verbose {
-            for path in &asked.outside {
+            for path in &asked.affected.outside {
                 note(format!("`{}` is not part of the course", path.display()));
             }
         }
@@ -71,7 +74,10 @@ impl PartArgs {
                 if asked.affected.files.is_empty() {
                     note(format!("no file of the course differs from `{revision}`"));
                 }
-                part.affected = Some(asked.affected);
+                part.affected = Some(Affected {
+                    is_offline,
+                    ..asked.affected
+                });
             }
         }
         Ok(part)

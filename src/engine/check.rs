@@ -131,15 +131,8 @@ impl Engine {
         self.store.record_files(records)?;
         let is_part = !options.only.is_empty() || options.shard.is_some();
         if !is_part && !loaded.is_incomplete {
-            publisher.load_all()?;
-            let is_wanted = |path: &str| loaded.all_destinations.contains(path);
-            let mut superfluous: Vec<&Arc<str>> = publisher
-                .outputs()
-                .map(|(path, _)| path)
-                .filter(|path| !is_wanted(path) && publisher.file(path).exists())
-                .collect();
-            superfluous.sort_unstable();
-            stale.extend(superfluous.into_iter().map(Stale::superfluous));
+            let superfluous = publisher.superfluous(&loaded.all_destinations)?;
+            stale.extend(superfluous.iter().map(Stale::superfluous));
         }
         Ok(Checked { stale, has_errors })
     }

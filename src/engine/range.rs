@@ -30,15 +30,38 @@ pub(crate) enum Before {
 /// The files that differ, by their absolute paths.
 pub(crate) type Differences = BTreeMap<PathBuf, Before>;
 
-/// Returns the files that differ between a revision and the working tree below which `dir` lies: staged, unstaged and
-/// untracked ones, but none that git ignores. Of a range `A..B` the revision is `A`, and of `A...B` it is the last commit
-/// that both have.
-pub(crate) fn differences(dir: &Path, revision: &str) -> Result<Differences> {
+/// A working tree, compared with a commit.
+#[derive(Debug)]
+pub(crate) struct Compared {
+    /// Its root.
+    pub top: PathBuf,
+    /// The files that differ.
+    pub files: Differences,
+    /// What the user may not expect of the range.
+    pub notes: Vec<String>,
+}
+
+/// Compares the working tree below which `dir` lies with a revision.
+pub(crate) fn compare(dir: &Path, revision: &str) -> Result<Compared> {
     let top = top_of(dir)?;
-    let base = base_of(&top, revision)?;
+    let Range { base, end } = range_of(&top, revision)?;
+    let files = differences(&top, &base)?;
+    let head = commit(&top, "HEAD", "HEAD")?;
+    let mut notes = Vec::new();
+    if end.is_some_and(|end| end != head) {
+        notes.push(format!(
+            "the end of `{revision}` is not what is checked out: what is compared and built is the working tree"
+        ));
+    }
+    Ok(Compared { top, files, notes })
+}
+
+/// Returns the files that differ between a commit and a working tree: staged, unstaged and untracked ones, but none that
+/// git ignores.
+fn differences(top: &Path, base: &str) -> Result<Differences> {
     let mut found = Differences::new();
     for path in fields(&run(
-        &top,
+        top,
         &["ls-files", "--others", "--exclude-standard", "-z"],
     )?) {
         let before = match path.ends_with(b"/") {
@@ -56,22 +79,80 @@ pub(crate) fn differences(dir: &Path, revision: &str) -> Result<Differences> {
         "--no-relative",
         "--no-ext-diff",
         "--ignore-submodules=none",
-        &base,
+        base,
         "--",
     ];
-    let output = run(&top, &args)?;
+    let output = run(top, &args)?;
     let mut fields = fields(&output);
     while let (Some(header), Some(path)) = (fields.next(), fields.next()) {
         // A file that is only removed from the index is untracked as well.
         found.insert(top.join(OsStr::from_bytes(path)), before_of(header));
     }
+    for (path, before) in not_compared(top, base)? {
+        found.entry(path).or_insert(before);
+    }
     Ok(found)
 }
 
-/// Returns the contents of objects, in order; `None` for those that the repository does not have.
-pub(super) fn contents(dir: &Path, objects: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
+/// Returns the files that git was told not to compare, with `assume-unchanged` or `skip-worktree`: they may have changed. A
+/// sparse checkout marks the files in this way that it leaves out.
+fn not_compared(top: &Path, base: &str) -> Result<Differences> {
+    let output = run(top, &["ls-files", "-v", "-z"])?;
+    let mut found = Differences::new();
+    for entry in fields(&output) {
+        let Some((tag, name)) = entry.split_first_chunk::<2>() else {
+            continue;
+        };
+        let path = top.join(OsStr::from_bytes(name));
+        let is_left_out = tag[0].eq_ignore_ascii_case(&b'S');
+        let is_compared = !is_left_out && !tag[0].is_ascii_lowercase();
+        let kind = path.symlink_metadata().map(|found| found.file_type());
+        if is_compared || is_left_out && kind.is_err() {
+            continue;
+        }
+        let before = match std::str::from_utf8(name) {
+            _ if kind.is_ok_and(|kind| !kind.is_file()) => {
+                Before::Other("file that git does not compare")
+            }
+            // A name of the object; whether it exists is found when it is read.
+            Ok(name) if !name.contains('\n') => Before::Blob(format!("{base}:{name}")),
+            _ => Before::Other("file that git does not compare"),
+        };
+        found.insert(path, before);
+    }
+    Ok(found)
+}
+
+/// Returns why git does not see changes of a path in a working tree, if it does not.
+pub(super) fn why_unseen(top: &Path, path: &Path) -> Option<&'static str> {
+    if !path.starts_with(top) {
+        return Some("is outside of the repository");
+    }
+    // Files in an ignored directory may be in the index all the same, but new ones are not seen.
+    let args = ["check-ignore", "--no-index", "-q", "--"].map(OsStr::new);
+    let output = output(top, &[&args[..], &[path.as_os_str()]].concat());
+    match output.ok().and_then(|output| output.status.code()) {
+        Some(0) => Some("is ignored by git"),
+        Some(1) => None,
+        _ => Some("is a path that git cannot check"),
+    }
+}
+
+/// Returns the contents of objects, in order; `None` for those that the repository does not have. A partial clone fetches
+/// them, unless `is_offline`.
+pub(super) fn contents(
+    dir: &Path,
+    objects: &[&str],
+    is_offline: bool,
+) -> Result<Vec<Option<Vec<u8>>>> {
     let failed = |error: &std::io::Error| Error::system("read files from git", error);
-    let mut child = git::command(dir)
+    let mut command = git::command(dir);
+    if is_offline {
+        // The second one is for versions of git that do not know the first.
+        let variables = [("GIT_NO_LAZY_FETCH", "1"), ("GIT_ALLOW_PROTOCOL", "none")];
+        command.envs(variables);
+    }
+    let mut child = command
         .args(["cat-file", "--batch"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -143,8 +224,17 @@ pub(crate) fn top_of(dir: &Path) -> Result<PathBuf> {
         .hint("what a range of commits touches is known from git alone: build without that option"))
 }
 
-/// Returns the commit with which the working tree is compared.
-fn base_of(top: &Path, revision: &str) -> Result<String> {
+/// The commits of a range.
+struct Range {
+    /// The one with which the working tree is compared.
+    base: String,
+    /// The last one, if the range names it.
+    end: Option<String>,
+}
+
+/// Finds the commits of a range. Of `A..B` the working tree is compared with `A`, and of `A...B` with the last commit that
+/// both have.
+fn range_of(top: &Path, revision: &str) -> Result<Range> {
     let or_head = |name: &str| match name.is_empty() {
         true => "HEAD".to_owned(),
         false => name.to_owned(),
@@ -153,13 +243,17 @@ fn base_of(top: &Path, revision: &str) -> Result<String> {
     if let Some((one, other)) = revision.split_once("...") {
         let one = commit(top, &or_head(one), revision)?;
         let other = commit(top, &or_head(other), revision)?;
-        return merge_base(top, &one, &other, revision);
+        let base = merge_base(top, &one, &other, revision)?;
+        let end = Some(other);
+        return Ok(Range { base, end });
     }
     if let Some((one, other)) = revision.split_once("..") {
-        commit(top, &or_head(other), revision)?;
-        return commit(top, &or_head(one), revision);
+        let end = Some(commit(top, &or_head(other), revision)?);
+        let base = commit(top, &or_head(one), revision)?;
+        return Ok(Range { base, end });
     }
-    commit(top, revision, revision)
+    let base = commit(top, revision, revision)?;
+    Ok(Range { base, end: None })
 }
 
 fn commit(top: &Path, name: &str, revision: &str) -> Result<String> {
@@ -254,7 +348,7 @@ fn run(top: &Path, args: &[&str]) -> Result<Vec<u8>> {
     )
 }
 
-fn output(dir: &Path, args: &[&str]) -> Result<Output> {
+fn output(dir: &Path, args: &[impl AsRef<OsStr>]) -> Result<Output> {
     git::command(dir)
         // Without locks, like every other look at a repository; messages are compared.
         .args(["--no-optional-locks", "-c", "core.quotePath=false"])
@@ -304,7 +398,7 @@ mod tests {
             std::fs::write(path, text).unwrap();
         };
         git(&["init", "-q"]);
-        assert!(differences(&top, "HEAD").is_err(), "there is no commit");
+        assert!(compare(&top, "HEAD").is_err(), "there is no commit");
         let odd: &[u8] = b"a \"\xc3\xbc\"\n\xff";
         for name in [odd, b"staged", b"deleted", b"unindexed", b"same"] {
             write(name, "old");
@@ -321,7 +415,7 @@ mod tests {
         write(b".git/info/exclude", "ignored\n");
         std::fs::create_dir_all(top.join("nested")).unwrap();
         git(&["init", "-q", "nested"]);
-        let found = differences(&top.join("sub"), "HEAD").unwrap();
+        let found = compare(&top.join("sub"), "HEAD").unwrap().files;
         let name = |bytes: &[u8]| top.join(std::ffi::OsString::from_vec(bytes.to_vec()));
         let names: Vec<&PathBuf> = found.keys().collect();
         let mut expected = [
@@ -345,7 +439,7 @@ mod tests {
         assert_eq!(old.len(), 4);
         let none = "0123456789".repeat(4);
         let asked: Vec<&str> = old.iter().copied().chain([none.as_str()]).collect();
-        let read = contents(&top, &asked).unwrap();
+        let read = contents(&top, &asked, false).unwrap();
         assert_eq!(read.len(), 5);
         assert!(
             read[..4]
@@ -365,7 +459,7 @@ mod tests {
         let object = String::from_utf8(object).unwrap().trim().to_owned();
         // More than pipes hold, in both directions.
         let asked = vec![object.as_str(); 5_000];
-        let read = contents(dir.path(), &asked).unwrap();
+        let read = contents(dir.path(), &asked, false).unwrap();
         let has_all = |bytes: &Option<Vec<u8>>| bytes.as_ref().is_some_and(|b| b.len() == 10_000);
         assert_eq!(read.iter().filter(|bytes| has_all(bytes)).count(), 5_000);
     }

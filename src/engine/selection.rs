@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::course::RelPath;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::{Error, Result};
 use crate::events::{ActionKind, Counts, Status};
 use crate::plan::{Action, Plan, Recipes};
@@ -50,6 +50,7 @@ pub(super) struct Choice {
     own: Option<Own>,
     /// The plan of the first round, and whether each of its actions was affected.
     affected: Option<(Arc<Plan>, Vec<bool>)>,
+    notes: Vec<Diagnostic>,
 }
 
 impl Choice {
@@ -94,11 +95,16 @@ impl Choice {
 
     /// Returns notes for the user about what was chosen.
     pub(super) fn notes(&self) -> Vec<Diagnostic> {
-        self.own.iter().map(Own::note).collect()
+        let affected = self.notes.iter().cloned();
+        affected.chain(self.own.iter().map(Own::note)).collect()
     }
 
     /// Returns which actions are affected, if only these are asked for.
-    fn affected(&mut self, basis: &Basis<'_>, publisher: &Publisher) -> Result<Option<Vec<bool>>> {
+    fn affected(
+        &mut self,
+        basis: &Basis<'_>,
+        publisher: &mut Publisher,
+    ) -> Result<Option<Vec<bool>>> {
         let Some(asked) = &basis.options.affected else {
             return Ok(None);
         };
@@ -106,7 +112,7 @@ impl Choice {
         if let Some((first, marked)) = &self.affected {
             return Ok(Some(affected::again(first, marked, plan)));
         }
-        let found = affected::find(
+        let mut found = affected::find(
             &affected::Basis {
                 course: basis.course,
                 specified: basis.specified,
@@ -118,6 +124,11 @@ impl Choice {
             },
             asked,
         )?;
+        affected::protect(&mut found, basis.loaded, publisher)?;
+        if let Some(reason) = &found.everything {
+            let message = format!("{reason}: that may concern every output");
+            self.notes.push(Diagnostic::new(Severity::Note, message));
+        }
         self.affected = Some((Arc::clone(plan), found.marked.clone()));
         Ok(Some(found.marked))
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::digest::Digest;
 
@@ -68,6 +68,19 @@ impl Store {
             let mut rows = statement.query([path])?;
             let found = rows.next()?.map(|row| record(row, &mut Scopes::default()));
             found.transpose()
+        })
+    }
+
+    /// Returns the actions that made these outputs, in order, as far as that is recorded.
+    pub fn makers(&self, paths: &[Arc<str>]) -> Result<Vec<Option<String>>> {
+        self.read(|connection| {
+            let sql = "SELECT action FROM outputs WHERE path = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            let makers = paths.iter().map(|path| {
+                let maker = statement.query_row([&**path], |row| row.get(0));
+                maker.optional()
+            });
+            Ok(makers.collect::<std::result::Result<_, _>>()?)
         })
     }
 

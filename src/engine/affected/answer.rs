@@ -29,6 +29,8 @@ pub(crate) struct Answer {
     pub outputs: BTreeSet<String>,
     /// The outputs that depended on them, and that nothing makes any more.
     pub removed: BTreeSet<String>,
+    /// Why all outputs are concerned, if they are.
+    pub everything: Option<String>,
     /// The sources of these outputs.
     pub sources: BTreeSet<RelPath>,
     /// The touched files that concern the course.
@@ -74,6 +76,7 @@ impl Course {
             causes,
             unknown,
             gone,
+            everything,
         } = find(
             &Basis {
                 course: self,
@@ -86,11 +89,13 @@ impl Course {
             },
             &asked.affected,
         )?;
-        if asked.everything.is_some() {
+        let everything = asked.everything.clone().or(everything);
+        if everything.is_some() {
             marked.fill(true);
         }
         let mut answer = Answer {
-            is_affected: asked.everything.is_some() || !causes.is_empty() || marked.contains(&true),
+            is_affected: everything.is_some() || !causes.is_empty() || marked.contains(&true),
+            everything,
             causes,
             unknown,
             ..Answer::default()

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::course::RelPath;
+use crate::course::path::name_of;
+use crate::course::{RelPath, tree};
 
 use super::super::course::{Course, Specified};
-use super::super::range::{Before, Differences};
+use super::super::range::{self, Before, Differences};
 use super::{Affected, Earlier, Touched};
 
 /// The name of the file that pins the renderers of a course.
@@ -18,14 +19,24 @@ pub(crate) struct Asked {
     pub everything: Option<String>,
     /// The touched files of the course.
     pub affected: Affected,
-    /// Touched files outside of the course.
-    pub outside: Vec<PathBuf>,
 }
 
 impl Asked {
-    /// Returns what to build of a course after these differences.
-    pub(crate) fn by(course: &Course, specified: &Specified, found: Differences) -> Self {
-        let mut asked = Self::default();
+    /// Returns what to build of a course after these differences. `top` is the working tree of which they are all that git
+    /// sees, if they are not only some files.
+    pub(crate) fn by(
+        course: &Course,
+        specified: &Specified,
+        found: Differences,
+        top: Option<&Path>,
+    ) -> Self {
+        let mut asked = Self {
+            everything: top.and_then(|top| unseen(course, specified, top)),
+            affected: Affected {
+                top: top.map(Path::to_path_buf),
+                ..Affected::default()
+            },
+        };
         for (path, before) in found {
             asked.add(course, specified, path, before);
         }
@@ -44,7 +55,7 @@ impl Asked {
             return;
         }
         let Some(path) = below else {
-            self.outside.push(file);
+            self.affected.outside.push(file);
             return;
         };
         let skip = course.skip(&specified.spec);
@@ -66,6 +77,19 @@ impl Asked {
         };
         self.affected.files.push(Touched { path, before });
     }
+}
+
+/// Returns why git does not see all changes of a course, if it does not. Single files may be ignored.
+fn unseen(course: &Course, specified: &Specified, top: &Path) -> Option<String> {
+    let place = &course.place;
+    let roots = tree::scan_roots(&specified.spec).into_iter().flatten();
+    let dirs = roots.map(|dir| dir.under(&place.root));
+    let dirs = dirs.filter(|dir| dir.exists());
+    let paths = [place.root.clone(), place.spec.clone()];
+    paths.into_iter().chain(dirs).find_map(|path| {
+        let why = range::why_unseen(top, &path)?;
+        Some(format!("`{}` {why}", name_of(&place.root, &path)))
+    })
 }
 
 /// Returns whether a file is the specification, or one from which settings come.

@@ -26,8 +26,8 @@ struct Earliers<'a> {
 /// Plans the course as it was before the files were touched. Returns `None` if it could not be built then, or if its
 /// files cannot be had any more.
 #[tracing::instrument(level = "debug", name = "plan before", skip_all)]
-pub(super) fn plan(basis: &Basis<'_>, files: &[Touched]) -> Result<Option<Plan>> {
-    let Some(files) = Earliers::read(basis, files)? else {
+pub(super) fn plan(basis: &Basis<'_>, files: &[Touched], is_offline: bool) -> Result<Option<Plan>> {
+    let Some(files) = Earliers::read(basis, files, is_offline)? else {
         return Ok(None);
     };
     let (course, spec) = (basis.course, &basis.specified.spec);
@@ -68,7 +68,7 @@ pub(super) fn plan(basis: &Basis<'_>, files: &[Touched]) -> Result<Option<Plan>>
 
 impl<'a> Earliers<'a> {
     /// Reads the earlier contents. Returns `None` if git does not have one of them.
-    fn read(basis: &'a Basis<'_>, files: &[Touched]) -> Result<Option<Self>> {
+    fn read(basis: &'a Basis<'_>, files: &[Touched], is_offline: bool) -> Result<Option<Self>> {
         let objects: Vec<&str> = files
             .iter()
             .filter_map(|file| match &file.before {
@@ -78,7 +78,7 @@ impl<'a> Earliers<'a> {
             .collect();
         let contents = match objects.is_empty() {
             true => Vec::new(),
-            false => range::contents(&basis.course.place.root, &objects)?,
+            false => range::contents(&basis.course.place.root, &objects, is_offline)?,
         };
         let mut contents = contents.into_iter();
         let source = |bytes: Vec<u8>| Source {

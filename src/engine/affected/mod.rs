@@ -7,10 +7,13 @@
 mod answer;
 mod asked;
 mod before;
+mod links;
 mod names;
+mod protect;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -31,12 +34,19 @@ use super::sources::Sources;
 pub(crate) use answer::Records;
 pub(crate) use asked::Asked;
 use names::{Rank, Touches};
+pub(super) use protect::protect;
 
 /// The files of a course that are touched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Affected {
     /// The files.
     pub files: Vec<Touched>,
+    /// Touched files outside of the course.
+    pub outside: Vec<PathBuf>,
+    /// The working tree of which these are all that git sees, if they are not only some files.
+    pub top: Option<PathBuf>,
+    /// Whether git must not fetch their earlier contents.
+    pub is_offline: bool,
 }
 
 /// A touched file, or a directory of touched files.
@@ -94,12 +104,14 @@ pub(crate) struct Found {
     pub unknown: BTreeSet<RelPath>,
     /// The outputs of earlier actions that are not planned any more, or make something else.
     pub gone: Vec<Arc<str>>,
+    /// Why all actions are marked, if they are whatever the touched files are.
+    pub everything: Option<String>,
 }
 
 /// Finds the affected actions of a plan.
 #[tracing::instrument(level = "debug", name = "affected", skip_all)]
 pub(crate) fn find(basis: &Basis<'_>, affected: &Affected) -> Result<Found> {
-    let files = names::with_aliases(basis, &affected.files);
+    let files = links::with_aliases(basis, &affected.files);
     let plan = &basis.loaded.plan;
     let mut search = Search {
         basis,
@@ -111,15 +123,24 @@ pub(crate) fn find(basis: &Basis<'_>, affected: &Affected) -> Result<Found> {
     };
     search.mark_readers()?;
     let mut gone = Vec::new();
+    let mut everything = links::leading_out(basis, affected);
+    if everything.is_some() {
+        search.marked.fill(true);
+    }
     if files.iter().any(|file| file.before != Earlier::Unknown) {
-        match before::plan(basis, &files)? {
+        match before::plan(basis, &files, affected.is_offline)? {
             Some(before) => gone = search.mark_differences(&before),
             // Without the earlier contents everything may differ.
-            None => search.marked.fill(true),
+            None => {
+                search.marked.fill(true);
+                let reason = "what the course was before is not known".to_owned();
+                everything.get_or_insert(reason);
+            }
         }
     }
     let mut found = Found {
         gone,
+        everything,
         ..Found::default()
     };
     for file in &files {

@@ -1,7 +1,6 @@
 //! What the paths of touched files mean for a course.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 
 use crate::course::RelPath;
 use crate::course::tree::{self, Topic};
@@ -151,40 +150,4 @@ pub(super) fn rank(basis: &Basis<'_>, path: &RelPath) -> Rank {
 fn is_in_other_topic(path: &RelPath) -> bool {
     let parts: Vec<&str> = path.components().collect();
     matches!(parts.as_slice(), ["slides", _, entry, ..] if entry.starts_with("topic_"))
-}
-
-/// Adds the other names that touched files have in the course through symbolic links.
-pub(super) fn with_aliases(basis: &Basis<'_>, files: &[Touched]) -> Vec<Touched> {
-    let mut all = files.to_vec();
-    let Some(scanned) = basis.sources.listed().filter(|scanned| scanned.has_links) else {
-        return all;
-    };
-    let root = &basis.course.place.root;
-    let listing = scanned.listing();
-    let links = listing
-        .dirs
-        .iter()
-        .chain(&listing.files)
-        .filter_map(|name| {
-            let link: PathBuf = name.under(root);
-            let is_link = link
-                .symlink_metadata()
-                .is_ok_and(|found| found.is_symlink());
-            let real = is_link.then(|| link.canonicalize().ok()).flatten()?;
-            Some((RelPath::below(root, &real)?, name))
-        });
-    for (real, name) in links {
-        for file in files.iter().filter(|file| file.path.starts_with(&real)) {
-            let below = file.path.strip_prefix(&real);
-            let path = match below {
-                Some(below) => name.join(below.as_str()).ok(),
-                None => Some(name.clone()),
-            };
-            all.extend(path.map(|path| Touched {
-                path,
-                before: file.before.clone(),
-            }));
-        }
-    }
-    all
 }

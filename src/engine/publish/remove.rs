@@ -12,6 +12,23 @@ use super::Publisher;
 use super::there::{What, metadata};
 
 impl Publisher {
+    /// Returns the outputs of this scope that are in their places and not `wanted`.
+    pub(crate) fn superfluous(&mut self, wanted: &HashSet<Arc<str>>) -> Result<Vec<Arc<str>>> {
+        self.load_all()?;
+        let outputs = self.outputs().map(|(path, _)| path);
+        let mut paths: Vec<Arc<str>> = outputs
+            .filter(|path| !wanted.contains(&**path) && self.file(path).exists())
+            .cloned()
+            .collect();
+        paths.sort_unstable();
+        Ok(paths)
+    }
+
+    /// Returns the actions that made outputs, in order, as far as that is recorded.
+    pub(crate) fn makers(&self, paths: &[Arc<str>]) -> Result<Vec<Option<String>>> {
+        Ok(self.store.makers(paths)?)
+    }
+
     /// Removes outputs of this scope that are not `wanted`, if they are still as clm wrote them.
     ///
     /// Returns how many were removed, and a warning for each one that stays.
