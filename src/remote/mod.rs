@@ -110,16 +110,17 @@ impl Remote {
         }
     }
 
-    /// Fetches the files of an entry, and passes the bytes of each to `store`, which returns their digest. Returns the
-    /// number of bytes; `None` if any of them cannot be had or is not what the entry says. Blocks for at most the longest
+    /// Fetches the files of an entry that the local store does not have, and passes the bytes of each to `store`, which
+    /// returns their digest. Returns the number of bytes; `None` if any of them cannot be had or is not what the entry says. Blocks for at most the longest
     /// wait longer than the work that it saves took.
     pub(crate) fn fetch(
         &self,
         entry: &Entry,
+        has: impl Fn(&Digest) -> bool,
         mut store: impl FnMut(&[u8]) -> Option<Digest>,
     ) -> Option<u64> {
         let mut total = 0;
-        for file in &entry.files {
+        for file in entry.files.iter().filter(|file| !has(&file.digest)) {
             let name = Name::Content(file.sha.clone());
             let limit = self.0.options.max_wait + Duration::from_millis(entry.duration_ms);
             if file.size > LARGEST {

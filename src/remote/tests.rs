@@ -50,11 +50,17 @@ fn an_entry_comes_back_as_it_was_sent() {
     let entry = sent(&remote, &key, b"page");
     assert_eq!(remote.find(&key).as_ref(), Some(&entry));
     let mut stored = Vec::new();
-    let bytes = remote.fetch(&entry, |bytes| {
-        stored = bytes.to_vec();
-        Some(Digest::of(bytes))
-    });
+    let bytes = remote.fetch(
+        &entry,
+        |_| false,
+        |bytes| {
+            stored = bytes.to_vec();
+            Some(Digest::of(bytes))
+        },
+    );
     assert_eq!((bytes, &*stored), (Some(4), &b"page"[..]));
+    let is_here = remote.fetch(&entry, |digest| *digest == Digest::of("page"), |_| None);
+    assert_eq!(is_here, Some(0), "what is here is not fetched");
 }
 
 /// An entry is a message that other programs read: the bytes of a fixed one, by an independent encoding of the format.
@@ -86,12 +92,12 @@ fn what_is_not_right_is_a_miss() {
     let store = |bytes: &[u8]| Some(Digest::of(bytes));
     for damage in [&b"pagf"[..], b"page and more", b"", b"pag"] {
         std::fs::write(&content, damage).unwrap();
-        assert_eq!(remote.fetch(&entry, store), None);
+        assert_eq!(remote.fetch(&entry, |_| false, store), None);
         // A success between them, so that the failures are not counted together.
         assert!(remote.find(&key).is_some());
     }
     std::fs::remove_file(&content).unwrap();
-    assert_eq!(remote.fetch(&entry, store), None);
+    assert_eq!(remote.fetch(&entry, |_| false, store), None);
     // Another entry under this key.
     let other = Digest::of("other");
     let from = dir.path().join(Name::Action(key).path());

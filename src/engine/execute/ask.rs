@@ -276,7 +276,8 @@ fn record(
     key: &Digest,
     entry: Entry,
 ) -> Option<(u64, u64)> {
-    let bytes = remote.fetch(&entry, |bytes| store.put(bytes).ok())?;
+    let has = |digest: &Digest| store.has(digest).unwrap_or(false);
+    let bytes = remote.fetch(&entry, has, |bytes| store.put(bytes).ok())?;
     let (kind, saved_ms) = (entry.kind, entry.duration_ms);
     let result = shared::recorded(entry);
     store.record_result(action, kind, key, &result).ok()?;
