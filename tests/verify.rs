@@ -28,7 +28,7 @@ fn total(ran: &Ran, event: &str) -> Value {
 
 /// The paths with this change, or `PATH cell N` and so on for what was changed.
 fn changes(ran: &Ran, change: &str) -> Vec<String> {
-    let found = data(ran, "compared");
+    let found = data(ran, "difference");
     let found = found.iter().filter(|line| line["change"] == change);
     found
         .map(|line| line["path"].as_str().unwrap().to_owned())
@@ -63,7 +63,12 @@ fn beside() -> (tempfile::TempDir, String) {
 fn what_is_not_deterministic_is_found_and_nothing_changes() {
     let course = two_decks("x = 1\n\n# %%\nimport random\nprint('same')\nprint(random.random())");
     built(&course, &PAGES);
-    let state = || (course.outputs(), tree(&course.path(".clm/blobs")));
+    let state = || {
+        let imports = std::fs::read(course.path(".clm/imports.json")).ok();
+        (course.outputs(), tree(&course.path(".clm/blobs")), imports)
+    };
+    // A record that this verification would replace.
+    std::fs::write(course.path(".clm/imports.json"), "{}").unwrap();
     let before = state();
     let ran = course.build(&with(&["--verify"], &PAGES));
     assert_eq!(ran.code, 1, "{}\n{}", ran.stdout, ran.stderr);
@@ -199,7 +204,12 @@ fn without_its_renderer_an_action_is_not_verified_and_counted() {
         .output()
         .unwrap();
     let ran = crate::support::ran(output);
-    assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.code, 1, "{}\n{}", ran.stdout, ran.stderr);
+    assert!(
+        ran.stderr.contains("nothing could be verified"),
+        "{}",
+        ran.stderr
+    );
     let total = total(&ran, "verification");
     assert_eq!(
         (&total["same"], &total["differs"], &total["unknown"]),
@@ -219,6 +229,17 @@ fn without_its_renderer_an_action_is_not_verified_and_counted() {
         let reason = line["reason"].as_str().unwrap();
         assert!(reason.ends_with("is not installed"), "{line}");
     }
+}
+
+#[test]
+fn what_was_never_made_is_not_verified_and_fails() {
+    let course = diagrams(1);
+    let ran = course.build(&["--verify"]);
+    assert_eq!(ran.code, 1, "{}\n{}", ran.stdout, ran.stderr);
+    let found = total(&ran, "verification");
+    assert_eq!((&found["known"], &found["unknown"]), (&0.into(), &1.into()));
+    // Where there is nothing to verify, nothing is missing.
+    built(&plain(), &["--verify"]);
 }
 
 #[test]
@@ -289,7 +310,7 @@ fn a_snapshot_shows_what_was_added_removed_and_changed() {
         assert!(is_known, "{path}");
     }
     let first = |end: &str| {
-        let found = data(&ran, "compared").into_iter();
+        let found = data(&ran, "difference").into_iter();
         let mut found = found.filter(|line| line["change"] == "changed");
         let found = found.find(|line| line["path"].as_str().unwrap().ends_with(end));
         found.unwrap()["first"].clone()
@@ -353,6 +374,8 @@ fn what_clm_did_not_write_is_neither_removed_nor_overwritten() {
         ("slides/new", "among the sources"),
         (".clm/new", "among the records"),
         (".", "holds"),
+        (".git/new", "lies in a repository"),
+        ("slides/../.git", "lies in a repository"),
         ("course.xml", "not a directory"),
     ] {
         refused(&["--snapshot", place], says);
@@ -461,29 +484,114 @@ fn with_errors_there_is_no_snapshot() {
     assert!(!Path::new(&snapshot).exists());
 }
 
+/// Makes pages in one language only, so that a build of everything executes each deck once.
+fn with_few_pages(course: &Course) {
+    course.edit(
+        "course.xml",
+        "</course>",
+        "<output-targets><output-target name=\"shared\"><path>output/shared</path>\
+         <languages><language>en</language></languages><formats><format>html</format></formats>\
+         <kinds><kind>code-along</kind><kind>completed</kind></kinds></output-target></output-targets></course>",
+    );
+}
+
 /// What differs from run to run makes no page another one, where `contrib/parity` says so.
 #[test]
 fn addresses_in_pages_do_not_matter_and_words_do() {
     let course = two_decks("import random\nprint(f'<A at 0x{random.getrandbits(44) + 2**44:x}>')");
+    with_few_pages(&course);
     let (_dir, snapshot) = beside();
-    built(&course, &with(&PAGES, &["--snapshot", &snapshot]));
-    let ran = built(
-        &course,
-        &with(&PAGES, &["--force", DECK, "--verify-against", &snapshot]),
-    );
+    built(&course, &["--snapshot", &snapshot]);
+    let ran = built(&course, &["--force", DECK, "--verify-against", &snapshot]);
     assert!(
         total(&ran, "comparison")["similar"].as_u64().unwrap() > 0,
         "{}",
         ran.stdout
     );
     course.write(OTHER, deck("print('another')"));
-    let ran = course.build(&with(&PAGES, &["--verify-against", &snapshot]));
+    let ran = course.build(&["--verify-against", &snapshot]);
     assert_eq!(ran.code, 1);
     let changed = changes(&ran, "changed");
     assert!(
         !changed.is_empty() && changed.iter().all(|path| path.ends_with(".html")),
         "{changed:#?}"
     );
-    let people = course.clm(&with(&["build", "--verify-against", &snapshot], &PAGES));
+    let people = course.clm(&["build", "--verify-against", &snapshot]);
     assert!(people.stdout.contains("cell 2"), "{}", people.stdout);
+}
+
+/// The ids of cells are digests of sources that a page may not show.
+#[test]
+fn ids_of_cells_hide_no_difference_and_are_none() {
+    let course = one_deck("# %%\nx = 1\n\n# %%\nprint('here')\n");
+    with_few_pages(&course);
+    let (_dir, snapshot) = beside();
+    built(&course, &["--snapshot", &snapshot]);
+    course.edit(ONLY_DECK, "x = 1", "x = 2");
+    let ran = course.build(&["--verify-against", &snapshot]);
+    assert_eq!(ran.code, 1, "{}\n{}", ran.stdout, ran.stderr);
+    let differences = data(&ran, "difference");
+    // The code-along page shows neither.
+    assert_eq!(differences.len(), 1, "{differences:#?}");
+    let path = differences[0]["path"].as_str().unwrap();
+    assert!(path.contains("Completed"), "{path}");
+    let first = &differences[0]["first"];
+    assert_eq!(
+        (&first["before"], &first["after"]),
+        (&"1".into(), &"2".into()),
+        "{first}"
+    );
+}
+
+#[test]
+fn a_part_of_a_build_is_neither_kept_nor_compared() {
+    let course = plain();
+    let (_dir, snapshot) = beside();
+    let (_other, kept) = beside();
+    built(&course, &["--snapshot", &kept]);
+    for part in [
+        &["-L", "en"][..],
+        &["--kinds", "completed"],
+        &["--formats", "notebook"],
+        &["-T", "shared"],
+        &["--only-sections", "1"],
+        &["--fast"],
+        &["--only", ONLY_DECK],
+        &["--shard", "1/2"],
+        &["--affected-by", "HEAD"],
+    ] {
+        for wanted in [["--snapshot", &snapshot], ["--verify-against", &kept]] {
+            let ran = course.clm(&[&["build"], &wanted[..], part].concat());
+            assert_eq!(ran.code, 2, "{part:?} {wanted:?}: {}", ran.stderr);
+            assert!(ran.stderr.contains("cannot be used"), "{}", ran.stderr);
+            assert!(!Path::new(&snapshot).exists());
+        }
+    }
+}
+
+#[test]
+fn a_damaged_snapshot_is_no_base_of_a_comparison() {
+    let course = plain();
+    let (_dir, snapshot) = beside();
+    built(&course, &["--snapshot", &snapshot]);
+    let copy = Path::new(&snapshot).join(COPIES.strip_prefix("output/shared/").unwrap());
+    let copy = copy.join("numbers.csv");
+    let refused = |says: &str| {
+        let ran = course.clm(&["build", "--verify-against", &snapshot]);
+        assert_eq!(ran.code, 2, "{}\n{}", ran.stdout, ran.stderr);
+        for part in [says, "numbers.csv", "hint: "] {
+            assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+        }
+    };
+    let content = std::fs::read(&copy).unwrap();
+    std::fs::write(&copy, "damaged").unwrap();
+    refused("was changed since the snapshot was made");
+    std::fs::remove_file(&copy).unwrap();
+    refused("has lost its file");
+    // Another snapshot can take its place all the same, and so can the file.
+    std::fs::write(&copy, &content).unwrap();
+    built(&course, &["--verify-against", &snapshot]);
+    std::fs::remove_file(&copy).unwrap();
+    built(&course, &["--snapshot", &snapshot]);
+    built(&course, &["--verify-against", &snapshot]);
 }

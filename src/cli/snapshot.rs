@@ -15,14 +15,31 @@ use crate::ui::{self, MessageFormat};
 
 use super::session;
 
+/// Options without a build, or with a part of one: what is kept or compared would not be of one state of the course.
+const NOT_WHOLE: [&str; 13] = [
+    "check",
+    "dry_run",
+    "saved",
+    "verify",
+    "languages",
+    "kinds",
+    "formats",
+    "targets",
+    "only_sections",
+    "fast",
+    "only",
+    "shard",
+    "affected_by",
+];
+
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct SnapshotArgs {
     /// After the build copy everything that clm made, of all targets, to this directory: a new one, or an older snapshot
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["check", "dry_run", "saved", "verify"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = NOT_WHOLE)]
     snapshot: Option<PathBuf>,
     /// After the build compare everything that clm made with this snapshot or output root of another build; fail when
     /// something was added, removed or changed
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["check", "dry_run", "saved", "verify"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = NOT_WHOLE)]
     verify_against: Option<PathBuf>,
 }
 
@@ -177,7 +194,7 @@ fn show(comparison: &Comparison, dir: &Path, format: MessageFormat) {
             ui::data(&match is_json {
                 true => format!(
                     "{}\n",
-                    json!({"event": "compared", "change": change, "path": path})
+                    json!({"event": "difference", "change": change, "path": path})
                 ),
                 false => format!("{change:>7} {path}\n"),
             });
@@ -185,7 +202,8 @@ fn show(comparison: &Comparison, dir: &Path, format: MessageFormat) {
     }
     for change in changed {
         let Change { path, first } = change;
-        let line = json!({"event": "compared", "change": "changed", "path": path, "first": first});
+        let line =
+            json!({"event": "difference", "change": "changed", "path": path, "first": first});
         ui::data(&match is_json {
             true => format!("{line}\n"),
             false => format!("changed {path}: {}\n", sentence(change)),

@@ -68,6 +68,10 @@ impl VerifyArgs {
     }
 }
 
+/// What is said if no action could be verified.
+const IN_VAIN: &str =
+    "nothing could be verified: build the course before, with its renderers installed";
+
 /// Returns the exit code of a verification.
 pub(super) fn code(verified: &Verified) -> u8 {
     let differs = |verdict: &Verdict| matches!(verdict, Verdict::Differs(_));
@@ -75,7 +79,14 @@ pub(super) fn code(verified: &Verified) -> u8 {
         .actions
         .iter()
         .any(|action| differs(&action.verdict));
-    u8::from(any_differs || verified.has_errors)
+    u8::from(any_differs || verified.has_errors || is_in_vain(verified))
+}
+
+/// Returns whether there are actions to verify, and none was: success would say that they are deterministic.
+fn is_in_vain(verified: &Verified) -> bool {
+    let is_skipped = |verdict: &Verdict| matches!(verdict, Verdict::Skipped(_));
+    let mut actions = verified.actions.iter();
+    verified.known + verified.unknown > 0 && actions.all(|action| is_skipped(&action.verdict))
 }
 
 /// Shows the result of a verification. Differences have been reported already.
@@ -116,6 +127,9 @@ pub(super) fn show(verified: &Verified, format: MessageFormat) {
             "skipped": skipped,
         });
         ui::data(&format!("{line}\n"));
+        if is_in_vain(verified) {
+            ui::print(IN_VAIN);
+        }
         return;
     }
     for (reason, count) in reasons(verified) {
@@ -128,6 +142,9 @@ pub(super) fn show(verified: &Verified, format: MessageFormat) {
         verified.known,
         verified.unknown,
     ));
+    if is_in_vain(verified) {
+        ui::print(IN_VAIN);
+    }
 }
 
 /// Returns why actions were skipped, with the number of actions.

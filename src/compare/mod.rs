@@ -83,7 +83,7 @@ enum Verdict {
 
 /// Returns an error if a directory (absolute) cannot be compared.
 pub(crate) fn check_other(dir: &Path) -> Result<()> {
-    snapshot::marker_to_compare(dir).map(|_| ())
+    Tree::of_dir(dir, &[]).map(|_| ())
 }
 
 /// Compares the outputs of this build with a snapshot, or with a directory that has the outputs of another build.

@@ -5,6 +5,9 @@ use serde_json::Value;
 use super::normal::{self, Pictures};
 use super::texts::{self, Found};
 
+/// What differs if nothing but the id of a cell does.
+const ID: &str = "the id of the cell";
+
 /// Returns the first difference of two notebooks that do not have the same bytes, or `None` if they show the same.
 pub(super) fn first_difference(
     (before, after): (&str, &str),
@@ -28,8 +31,16 @@ pub(super) fn first_difference(
         other["cells"].as_array().unwrap_or(&none),
     );
     let number = |index: usize| Some(u32::try_from(index + 1).unwrap_or(u32::MAX));
-    let mut pairs = first.iter().zip(second).enumerate();
-    if let Some((index, (one, other))) = pairs.find(|(_, (one, other))| one != other) {
+    let pairs = first.iter().zip(second).enumerate();
+    let mut differing = pairs.filter(|(_, (one, other))| one != other);
+    // An id is a digest of the source, which may be hidden: what differs elsewhere says more.
+    let of_id = |(_, (one, other)): &(usize, (&Value, &Value))| {
+        of_cells(one, other).what.as_deref() == Some(ID)
+    };
+    let of_ids = differing.clone().next().filter(of_id);
+    let more = differing.find(|pair| !of_id(pair));
+    let is_longer = first.len() != second.len();
+    if let Some((index, (one, other))) = more.or(of_ids.filter(|_| !is_longer)) {
         return Some(Found {
             cell: number(index),
             ..of_cells(one, other)
@@ -67,7 +78,7 @@ fn of_cells(before: &Value, after: &Value) -> Found {
     for (field, what) in [
         ("outputs", "the outputs of the cell"),
         ("metadata", "the metadata of the cell"),
-        ("id", "the id of the cell"),
+        ("id", ID),
     ] {
         if before[field] != after[field] {
             return of_values(what, &before[field], &after[field]);
@@ -156,6 +167,22 @@ mod tests {
             (found.before.as_deref(), found.after.as_deref()),
             (Some("y"), Some("z"))
         );
+    }
+
+    #[test]
+    fn ids_are_named_if_nothing_else_differs() {
+        let with_id = |id: &str| {
+            let mut cell = cell("", "");
+            cell["id"] = id.into();
+            cell
+        };
+        let one = notebook(&[with_id("1"), cell("a", "")]);
+        let found = compared(&one, &notebook(&[with_id("2"), cell("b", "")])).unwrap();
+        assert_eq!((found.cell, found.after.as_deref()), (Some(2), Some("b")));
+        let found = compared(&one, &notebook(&[with_id("2")])).unwrap();
+        assert_eq!((found.cell, found.before.as_deref()), (Some(2), Some("a")));
+        let found = compared(&one, &notebook(&[with_id("2"), cell("a", "")])).unwrap();
+        assert_eq!((found.cell, found.what.as_deref()), (Some(1), Some(ID)));
     }
 
     #[test]

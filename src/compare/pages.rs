@@ -1,5 +1,5 @@
-//! The first difference of two pages, which are compared as sequences of tags and lines of text: the order of attributes
-//! and the versions of styles and scripts do not matter. Pure.
+//! The first difference of two pages, which are compared as sequences of tags and lines of text: the order of attributes,
+//! the ids of cells and the versions of styles and scripts do not matter. Pure.
 
 use std::collections::BTreeMap;
 
@@ -57,34 +57,14 @@ pub(super) fn first_difference(
 fn of_lines(before: &[Line], after: &[Line]) -> Option<Found> {
     let differ =
         |index: &usize| before.get(*index).map(|l| &l.text) != after.get(*index).map(|l| &l.text);
-    let mut differing = (0..before.len().max(after.len())).filter(differ);
-    let first = differing.next()?;
-    let place = |index: usize| after.get(index).or(before.get(index));
-    let is_cell = |lines: &[Line]| {
-        lines
-            .get(first)
-            .is_some_and(|line| line.text.contains(CELL))
-    };
-    // The id of a cell is a digest of its source: what else differs in the cell says more.
-    let of_ids = is_cell(before) && is_cell(after);
-    let more = differing.next().filter(|_| of_ids);
-    let cell_of = |index: usize| place(index).map(|line| line.cell);
-    let index = more
-        .filter(|more| cell_of(*more) == cell_of(first))
-        .unwrap_or(first);
-    let place = place(index)?;
+    let first = (0..before.len().max(after.len())).find(differ)?;
+    let place = after.get(first).or(before.get(first))?;
     let in_cell = place.cell > 0;
-    let found = match of_ids && index == first {
-        true => Found::of("the id of the cell"),
-        false => Found::of_lines(
-            before.get(index).map(|line| line.text.trim()),
-            after.get(index).map(|line| line.text.trim()),
-        ),
-    };
+    let text = |lines: &[Line]| lines.get(first).map(|line| line.text.trim().to_owned());
     Some(Found {
         cell: in_cell.then_some(place.cell),
         line: (!in_cell).then_some(place.number),
-        ..found
+        ..Found::of_lines(text(before).as_deref(), text(after).as_deref())
     })
 }
 
@@ -129,7 +109,6 @@ fn page(text: &str, pictures: &Pictures) -> Page {
         counted: 0,
         number: 1,
         cell: 0,
-        begun: None,
         open: Vec::new(),
         pictures,
         page: Page::default(),
@@ -148,8 +127,6 @@ struct Reader<'t> {
     counted: usize,
     number: u32,
     cell: u32,
-    /// The first line of the cell, and its id there.
-    begun: Option<(usize, String)>,
     /// The open elements, and whether each is what a cell printed.
     open: Vec<(String, bool)>,
     pictures: &'t Pictures,
@@ -212,7 +189,6 @@ impl<'t> Reader<'t> {
         if let Some(source) = attributes.get_mut("src") {
             if normal::is_logo(source, style.as_ref()) {
                 "logo".clone_into(source);
-                self.forget_id();
             } else {
                 *source = self.pictures.named(source).into_owned();
             }
@@ -225,6 +201,10 @@ impl<'t> Reader<'t> {
         let id = attributes.get("id").map_or("", String::as_str);
         let is_cell = name == "div" && id.starts_with(CELL);
         self.cell += u32::from(is_cell);
+        if is_cell {
+            // It is a digest of the source, which may have a logo, or code that the page does not show.
+            attributes.insert("id".to_owned(), CELL.to_owned());
+        }
         let class = attributes.get("class").map_or("", String::as_str);
         let is_output = self.is_output() || class.split_whitespace().any(|class| class == OUTPUT);
         let shown: Vec<String> = attributes
@@ -232,21 +212,9 @@ impl<'t> Reader<'t> {
             .map(|(name, value)| format!(" {name}='{value}'"))
             .collect();
         self.push(format!("<{name}{}>", shown.concat()));
-        if is_cell && !self.is_head {
-            self.begun = Some((self.page.body.len() - 1, format!("id='{id}'")));
-        }
         self.at += 1 + length;
         if !VOID.contains(&name.as_str()) {
             self.open.push((name, is_output));
-        }
-    }
-
-    /// Replaces the id of the cell: it is a digest of the source, which has a logo.
-    fn forget_id(&mut self) {
-        if let Some((line, id)) = &self.begun
-            && let Some(line) = self.page.body.get_mut(*line)
-        {
-            line.text = line.text.replace(id.as_str(), "id='title'");
         }
     }
 
@@ -501,17 +469,19 @@ mod tests {
     }
 
     #[test]
-    fn the_content_of_a_cell_says_more_than_its_id() {
-        let body = |id: &str, text: &str| {
-            format!("<body><div id='cell-id={id}'>x</div><p>{text}</p></body>")
-        };
-        let found = compared(&body("1", "a"), &body("2", "a")).unwrap();
+    fn ids_of_cells_are_no_content() {
+        let cell = |id: &str, text: &str| format!("<div id='cell-id={id}'><p>{text}</p></div>");
+        let body = |first: &str, second: &str| format!("<body>{first}{second}</body>");
+        let one = body(&cell("1", "a"), &cell("2", "b"));
         assert_eq!(
-            (found.cell, found.what.as_deref()),
-            (Some(1), Some("the id of the cell"))
+            compared(&one, &body(&cell("3", "a"), &cell("4", "b"))),
+            None
         );
-        let found = compared(&body("1", "a"), &body("2", "b")).unwrap();
-        assert_eq!((found.cell, found.after.as_deref()), (Some(1), Some("b")));
+        let found = compared(&one, &body(&cell("3", "a"), &cell("4", "c"))).unwrap();
+        assert_eq!((found.cell, found.after.as_deref()), (Some(2), Some("c")));
+        // Other ids are those of headings, which links name.
+        let heading = |id: &str| body(&cell("1", "a"), &format!("<h2 id='{id}'>b</h2>"));
+        assert!(compared(&heading("b"), &heading("c")).is_some());
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub(crate) fn refuse_place(
                 .hint("choose a directory of its own, for example beside the course"),
         )
     };
+    if real.components().any(|part| part.as_os_str() == ".git") {
+        return refuse("lies in a repository's own directory");
+    }
     for (dirs, lies, holds) in [
         (
             outputs,
@@ -96,6 +99,8 @@ mod tests {
             ("course/slides/new", "lies among the sources"),
             ("course/more/new", "lies among the sources"),
             ("course/.clm/new", "lies among the records"),
+            (".git", "lies in a repository"),
+            ("course/.git/new", "lies in a repository"),
             ("course", "holds outputs"),
             (".", "holds outputs"),
         ] {

@@ -34,6 +34,16 @@ pub(super) struct Marker {
     empty_dirs: Vec<String>,
 }
 
+impl Marker {
+    /// Returns whether a directory has files of the snapshot in it.
+    fn has_below(&self, dir: &str) -> bool {
+        let inside = format!("{dir}/");
+        let mut next = self.files.range(inside.clone()..);
+        next.next()
+            .is_some_and(|(path, _)| path.starts_with(&inside))
+    }
+}
+
 /// The size of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Written {
@@ -119,6 +129,32 @@ pub(super) fn marker_to_compare(dir: &Path) -> Result<Option<Marker>> {
     Ok(marker)
 }
 
+/// Returns an error if a snapshot, whose entries were found, is not what it was when it was made: differences from it
+/// would say nothing about outputs.
+pub(super) fn check_whole(
+    dir: &Path,
+    marker: &Marker,
+    found: &BTreeMap<String, Entry>,
+) -> Result<()> {
+    let damaged = |problem: String| {
+        Err(
+            Error::usage(format!("the snapshot `{}` {problem}", dir.display()))
+                .hint("make it again with `--snapshot`, from the commit that it was made of"),
+        )
+    };
+    let is_lost = |path: &&String| !found.contains_key(*path);
+    if let Some(path) = marker.files.keys().find(is_lost) {
+        return damaged(format!("has lost its file `{path}`"));
+    }
+    if let Some(path) = marker.empty_dirs.iter().find(is_lost) {
+        return damaged(format!("has lost its directory `{path}`"));
+    }
+    match first_foreign(found, marker) {
+        Some((path, problem)) => damaged(format!("is damaged: `{path}` {problem}")),
+        None => Ok(()),
+    }
+}
+
 fn marker(dir: &Path) -> Result<Option<Marker>> {
     let file = dir.join(MARKER);
     let bytes = match files::read(&file) {
@@ -178,18 +214,23 @@ fn there(dir: &Path) -> Result<BTreeMap<String, Entry>> {
             )),
         };
     };
-    let entries: Vec<(&String, &Entry)> = found.iter().collect();
-    let foreign = parallel::each(&entries, |(path, entry)| foreign(path, entry, &marker));
-    let foreign = entries
-        .iter()
-        .zip(foreign)
-        .find_map(|((path, _), problem)| {
-            Some(format!("`{}` {}", dir.join(path).display(), problem?))
-        });
-    match foreign {
+    let problem = first_foreign(&found, &marker)
+        .map(|(path, problem)| format!("`{}` {problem}", dir.join(path).display()));
+    match problem {
         Some(problem) => refuse(problem),
         None => Ok(found),
     }
+}
+
+/// Returns the first entry of a snapshot that is not clm's, and why.
+fn first_foreign<'f>(
+    found: &'f BTreeMap<String, Entry>,
+    marker: &Marker,
+) -> Option<(&'f str, &'static str)> {
+    let entries: Vec<(&String, &Entry)> = found.iter().collect();
+    let problems = parallel::each(&entries, |(path, entry)| foreign(path, entry, marker));
+    let mut all = entries.iter().zip(problems);
+    all.find_map(|((path, _), problem)| Some((path.as_str(), problem?)))
 }
 
 /// Returns why something in a snapshot is not clm's, if it is not.
@@ -204,6 +245,8 @@ fn foreign(path: &str, entry: &Entry, marker: &Marker) -> Option<&'static str> {
         // What an interrupted removal left.
         Entry::EmptyDir if !marker.is_complete => None,
         Entry::EmptyDir if marker.empty_dirs.iter().any(|dir| dir == path) => None,
+        // Its files were removed.
+        Entry::EmptyDir if marker.has_below(path) => None,
         _ => Some("is not a part of the snapshot"),
     }
 }

@@ -82,6 +82,9 @@ impl Tree {
         let mut found = BTreeMap::new();
         walk(dir, "", &mut found)?;
         found.retain(|path, _| !snapshot::is_own(path));
+        if let Some(marker) = &marker {
+            snapshot::check_whole(dir, marker, &found)?;
+        }
         let places: Vec<(String, &str)> = targets
             .iter()
             .map(|target| (place_of(target, marker.as_ref(), &found), &*target.prefix))

@@ -303,13 +303,25 @@ impl Engine {
     }
 
     fn start_pool(&self) -> Pool {
+        self.start_pool_with(self.pool.clone())
+    }
+
+    /// Starts workers that record nothing about the course.
+    fn start_pool_without_records(&self) -> Pool {
+        self.start_pool_with(PoolConfig {
+            imports_file: None,
+            ..self.pool.clone()
+        })
+    }
+
+    fn start_pool_with(&self, config: PoolConfig) -> Pool {
         if let Some(all) = self.pool.runtime_dir.parent() {
             staging::sweep(all);
         }
         let store = self.store.clone();
         Pool::new(
             self.renderers.clone(),
-            self.pool.clone(),
+            config,
             Arc::new(move |event| {
                 // The worker that runs kernels is a part of this process.
                 let pid = event.pid.unwrap_or_else(std::process::id);

@@ -126,7 +126,7 @@ impl Engine {
             let verification = Verification {
                 engine: self,
                 decided: &decided,
-                pool: self.start_pool(),
+                pool: self.start_pool_without_records(),
                 cancel: self.cancel.child_token(),
             };
             let found = runtime.block_on(async {
