@@ -31,7 +31,7 @@ pub(crate) use ci::{Ci, System};
 pub(crate) use env_file::EnvFile;
 pub use place::Place;
 pub(crate) use place::user_cache;
-pub(crate) use specs::specs_below;
+pub(crate) use specs::{is_spec, specs_below};
 
 /// Environment variables that clm reads, besides those of its tools.
 pub(crate) mod env {

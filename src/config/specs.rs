@@ -21,7 +21,8 @@ pub(crate) fn specs_below(dir: &Path) -> BTreeSet<PathBuf> {
     paths.filter(|path| is_spec(path)).collect()
 }
 
-fn is_spec(path: &Path) -> bool {
+/// Returns whether a file is a specification.
+pub(crate) fn is_spec(path: &Path) -> bool {
     let is_xml = path.extension().is_some_and(|extension| extension == "xml");
     let mut dirs = path.ancestors().skip(1).take(2);
     let has_course = |bytes: Vec<u8>| bytes.windows(7).any(|part| part == b"<course");

@@ -3,6 +3,7 @@
 use super::repository::{Repository, git};
 use super::{A, B, affected, begun, course, tells};
 use crate::support::ran;
+use crate::support::renderers::{PYTHON, provide};
 
 #[test]
 fn a_range_whose_end_is_not_checked_out_is_told() {
@@ -188,4 +189,30 @@ fn sources_in_another_part_of_the_repository_are_seen() {
     top.write("elsewhere.txt", "1\n");
     let ran = build(&["--affected-by=HEAD", "--force"]);
     assert_eq!(begun(&ran), [""; 0], "{}", ran.stdout);
+}
+
+#[test]
+fn decks_that_never_ran_may_read_any_file_of_the_course() {
+    provide(PYTHON);
+    let course = course();
+    course.write("measured/table.csv", "1\n");
+    course.write("README.md", "1\n");
+    course.write(".editorconfig", "1\n");
+    let read = format!(
+        "print(open({:?}).read())\n",
+        course.path("measured/table.csv")
+    );
+    course.edit(A, "x = 1\n", &read);
+    let repository = Repository::of(&course);
+    course.write("measured/table.csv", "2\n");
+    let stale = || {
+        let ran = course.build(&["--check", "--affected-by", "HEAD"]);
+        let about = |path: &str| ran.stdout.contains(&format!("execute {path}"));
+        (about(A), about(B))
+    };
+    assert_eq!(stale(), (true, true));
+    repository.commit("second");
+    course.write("README.md", "2\n");
+    course.write(".editorconfig", "2\n");
+    assert_eq!(stale(), (false, false));
 }

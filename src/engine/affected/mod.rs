@@ -264,8 +264,8 @@ impl Search<'_, '_> {
                 _ if here.is_empty() && moved.contains(&action.source) => true,
                 _ if !self.never_ran[index] || !action.needs_worker() => false,
                 _ if !here.is_empty() => here.contains(&action.source),
-                ActionKind::Execute => matches!(rank, Rank::Source | Rank::Module),
-                ActionKind::Plantuml => matches!(rank, Rank::Source | Rank::Plantuml),
+                ActionKind::Execute => rank == Rank::Anything,
+                ActionKind::Plantuml => rank != Rank::Unread,
                 _ => false,
             };
             self.marked[index] |= may_read;

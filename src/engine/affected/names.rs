@@ -2,24 +2,21 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::config::is_spec;
 use crate::course::RelPath;
 use crate::course::tree::{self, Topic};
 use crate::plan::Action;
 
 use super::{Basis, Earlier, Touched};
 
-/// Extensions of files that a kernel can import.
-const MODULES: [&str; 8] = ["py", "pth", "so", "pyd", "ts", "js", "mjs", "cjs"];
 /// Extensions of files that PlantUML diagrams include.
 const PLANTUML: [&str; 5] = ["pu", "puml", "plantuml", "iuml", "wsd"];
 
 /// By what a file may be read that is not known as an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rank {
-    /// By anything: it lies among the sources.
-    Source,
-    /// By executions: it can be imported.
-    Module,
+    /// By executions and diagrams.
+    Anything,
     /// By diagrams: it can be included.
     Plantuml,
     /// By nothing.
@@ -123,7 +120,8 @@ pub(super) fn topics_named_like<'a>(
     topics.filter(move |topic| id.as_ref() == Some(&topic.id))
 }
 
-/// Returns by what a file may be read that lies in no topic of the course.
+/// Returns by what a file may be read that lies in no topic of the course. It need not lie among the sources: code can read
+/// any file.
 pub(super) fn rank(basis: &Basis<'_>, path: &RelPath) -> Rank {
     let extension = path.extension();
     let is_hidden = path.components().any(|part| part.starts_with('.'));
@@ -133,16 +131,10 @@ pub(super) fn rank(basis: &Basis<'_>, path: &RelPath) -> Rank {
     if PLANTUML.contains(&extension) {
         return Rank::Plantuml;
     }
-    let templates = &basis.course.settings.notebook.templates;
-    let templates = templates.iter().filter_map(|dir| RelPath::new(dir).ok());
-    let roots = tree::scan_roots(&basis.specified.spec).into_iter();
-    let mut dirs = roots.flatten().chain(templates);
-    if dirs.any(|dir| path.starts_with(&dir)) {
-        return Rank::Source;
-    }
-    match MODULES.contains(&extension) {
-        true => Rank::Module,
-        false => Rank::Unread,
+    match is_spec(&path.under(&basis.course.place.root)) {
+        // Of another course.
+        true => Rank::Unread,
+        false => Rank::Anything,
     }
 }
 
