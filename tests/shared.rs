@@ -195,7 +195,7 @@ fn it_is_used_as_the_mode_says_and_only_read_for_pull_requests() {
     request.built();
     assert_eq!(methods(&server), ["GET"]);
     Machine::new(&course, &server.url()).built();
-    assert_eq!(methods(&server), ["GET", "HEAD", "PUT"]);
+    assert_eq!(methods(&server), ["GET", "PUT"]);
     let wrong = Machine::new(&course, &server.url())
         .with("CLM_CACHE_MODE", "sometimes")
         .build();
@@ -422,4 +422,56 @@ fn machines_that_build_at_once_do_not_disturb_one_another() {
     for machine in &machines {
         assert_eq!(machine.course.outputs(), after.course.outputs());
     }
+}
+
+#[test]
+fn a_server_that_takes_no_results_does_not_hold_a_build_up() {
+    let course = diagrams();
+    let server = Faulty::start(Fault::None);
+    server.set_for(Fault::HangBeforeAnswer, Of::Puts);
+    let machine = Machine::new(&course, &server.url()).with("CLM_CACHE_MAX_WAIT", "300 ms");
+    let ran = machine.built();
+    assert_eq!(ran.jobs().len(), 2);
+    assert!(warnings(&ran).len() <= 1);
+    let puts = server.asked().into_iter();
+    let puts = puts.filter(|asked| asked.method == "PUT").count();
+    assert!(puts <= 8, "{puts} attempts");
+}
+
+#[test]
+fn a_damaged_file_is_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let remote = format!("file://{}", dir.path().display());
+    let course = diagrams();
+    Machine::new(&course, &remote).built();
+    for file in std::fs::read_dir(dir.path().join("cas")).unwrap() {
+        std::fs::write(file.unwrap().path(), "damaged").unwrap();
+    }
+    assert_eq!(Machine::new(&course, &remote).built().jobs().len(), 2);
+    assert_eq!(
+        Machine::new(&course, &remote).built().jobs(),
+        Vec::<&str>::new()
+    );
+}
+
+#[test]
+fn a_success_replaces_a_failure_and_failures_of_the_moment_are_not_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let remote = format!("file://{}", dir.path().display());
+    // Variables of the process are no part of keys: they stand for what is different at another moment.
+    let course =
+        one_deck("import os\nif os.environ.get('FAILS'): raise eval(os.environ['FAILS'])('x')");
+    let failing = |name: &str| Machine::new(&course, &remote).with("FAILS", name);
+    assert_eq!(failing("ConnectionError").build().code, 1);
+    let ran = failing("ValueError").build();
+    assert_eq!(ran.code, 1);
+    assert!(!ran.jobs().is_empty(), "the first failure was not sent");
+    let other = Machine::new(&course, &remote);
+    assert_eq!(other.build().code, 1, "this one was");
+    let again = other.clm(&["build", "--force", "--message-format", "json"]);
+    assert_eq!(again.code, 0, "{}", again.stdout);
+    let last = Machine::new(&course, &remote).built();
+    let jobs = last.jobs();
+    let executed = jobs.iter().filter(|job| job.starts_with("execute "));
+    assert_eq!(executed.count(), 0);
 }

@@ -71,8 +71,8 @@ struct Totals {
     missing_tools: RefCell<MissingTools>,
     /// What the cache of the course was used for.
     cache: CacheUse,
-    /// Whether missing renderers were installed; once in a run, so that it ends.
-    has_installed: bool,
+    /// The renderers that were installed, each once in a run.
+    installed: BTreeSet<String>,
     removed: u64,
     untouched: u64,
     has_errors: bool,
@@ -141,7 +141,7 @@ impl Run<'_> {
             statuses: HashMap::new(),
             missing_tools: RefCell::default(),
             cache: CacheUse::default(),
-            has_installed: false,
+            installed: BTreeSet::new(),
             removed: earlier.removed,
             untouched: 0,
             has_errors: false,
@@ -156,7 +156,7 @@ impl Run<'_> {
         if let Some(warning) = state.publisher.take_replaced() {
             self.engine.report(None, &[warning]);
         }
-        let cache = self.end_sharing(totals.cache).await;
+        let cache = self.end_sharing(totals.cache, started.elapsed()).await;
         let mut counts = count(&totals.statuses, totals.removed);
         counts.fresh += totals.untouched;
         let duration = totals.earlier.took + started.elapsed();
@@ -200,13 +200,13 @@ impl Run<'_> {
 
     /// Waits until a single build has sent its results, and adds the use of the shared cache to that of the course's own. A
     /// watch sends them in the background.
-    async fn end_sharing(&self, cache: CacheUse) -> CacheUse {
+    async fn end_sharing(&self, cache: CacheUse, took: Duration) -> CacheUse {
         let Some(shared) = &self.engine.shared else {
             return cache;
         };
         if self.is_only_run {
             tokio::select! {
-                () = shared.finish(None) => {}
+                () = shared.finish(shared.time_to_send(took)) => {}
                 () = self.cancel.cancelled() => {}
             }
         }
@@ -305,11 +305,12 @@ impl Run<'_> {
         let session = Session {
             may_force: number == 0,
             postpones: self.is_only_run && number + 1 < ROUNDS,
+            // In the last round nothing is left to a next one.
             to_install: engine
                 .installer
                 .as_ref()
-                .filter(|_| !totals.has_installed)
-                .map(|_| engine.renderers.get()),
+                .filter(|_| number + 1 < ROUNDS)
+                .map(|_| (engine.renderers.get(), totals.installed.clone())),
             ..self.session(&state.staging)
         };
         let ended = Round {
@@ -344,7 +345,7 @@ impl Run<'_> {
         }
         if !ended.to_install.is_empty() {
             self.install(&ended.to_install, state).await?;
-            totals.has_installed = true;
+            totals.installed.extend(ended.to_install);
             return Ok(true);
         }
         if number + 1 < ROUNDS && (again || self.tries_again(state, totals)) {

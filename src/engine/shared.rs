@@ -86,6 +86,11 @@ impl Shared {
         }
     }
 
+    /// Returns how long a run that took so long may wait until its results are sent: a tenth of that, or the longest wait.
+    pub(super) fn time_to_send(&self, took: Duration) -> Duration {
+        self.remote.options().max_wait.max(took / 10)
+    }
+
     /// Returns how long a run may still wait.
     pub(super) fn remaining(&self) -> Duration {
         let waited = lock(&self.run).waited;
@@ -120,7 +125,7 @@ impl Shared {
     }
 
     /// Waits until everything is sent, see [`Uploads::finish`].
-    pub(super) async fn finish(&self, limit: Option<Duration>) {
+    pub(super) async fn finish(&self, limit: Duration) {
         let uploads = self.uploads.clone();
         // It only blocks, and does not panic.
         let _ = tokio::task::spawn_blocking(move || uploads.finish(limit)).await;
@@ -153,6 +158,12 @@ impl Shared {
             Trouble::Refused(status) => (
                 format!("the shared cache `{shown}` refuses access (status {status})"),
                 "check CLM_CACHE_TOKEN, or CLM_CACHE_USER and CLM_CACHE_PASSWORD; the build goes on without it",
+            ),
+            Trouble::Unsent(count) => (
+                format!(
+                    "{count} results were not sent to the shared cache `{shown}`: it is too slow"
+                ),
+                "other machines make them again; a larger `max_wait` of `[cache]` in `clm.toml` gives it more time",
             ),
             Trouble::Unwritable(reason) => (
                 format!("results cannot be added to the shared cache `{shown}`: {reason}"),

@@ -52,8 +52,8 @@ impl Address {
                     .to_owned(),
             );
         }
-        if uri.query().is_some() {
-            return Err("it must not have a `?`: names are added to its end".to_owned());
+        if uri.query().is_some() || text.contains('#') {
+            return Err("it must not have a `?` or a `#`: names are added to its end".to_owned());
         }
         Ok(Self::Http(text.trim_end_matches('/').to_owned()))
     }
@@ -128,6 +128,7 @@ mod tests {
             "https:///x",
             "file://a",
             "http://h/?a=1",
+            "http://h/q#x",
             "http://a b/",
         ] {
             assert!(Address::parse(wrong).is_err(), "{wrong}");

@@ -24,6 +24,8 @@ pub(crate) enum Trouble {
     Refused(u16),
     /// Results cannot be written, for this reason.
     Unwritable(String),
+    /// So many results could not be sent in time.
+    Unsent(usize),
 }
 
 /// What is known about the state of a shared cache.
@@ -34,6 +36,10 @@ struct State {
     failures: u32,
     closed_at: Option<Instant>,
     pause: Duration,
+    /// Failures to write since the last success.
+    write_failures: u32,
+    /// When writing was given up after such failures.
+    unwritable_since: Option<Instant>,
     writes: bool,
     is_refused: bool,
     trouble: Option<Trouble>,
@@ -47,6 +53,8 @@ impl Breaker {
             failures: 0,
             closed_at: None,
             pause: FIRST_PAUSE,
+            write_failures: 0,
+            unwritable_since: None,
             writes,
             is_refused: false,
             trouble: None,
@@ -60,7 +68,11 @@ impl Breaker {
     }
 
     pub(super) fn is_writable(&self) -> bool {
-        self.is_readable() && lock(&self.0).writes
+        let is_given_up = |since: Instant| since.elapsed() < LONGEST_PAUSE;
+        self.is_readable() && {
+            let state = lock(&self.0);
+            state.writes && !state.unwritable_since.is_some_and(is_given_up)
+        }
     }
 
     pub(super) fn take_trouble(&self) -> Option<Trouble> {
@@ -72,10 +84,25 @@ impl Breaker {
     pub(super) fn succeeded(&self) {
         let mut state = lock(&self.0);
         state.failures = 0;
-        if state.closed_at.take().is_some() {
+        // A success of a request from before the failures says nothing.
+        let is_over = |at: Instant| at.elapsed() >= state.pause;
+        if state.closed_at.is_some_and(is_over) {
+            state.closed_at = None;
             state.pause = FIRST_PAUSE;
             state.has_told = false;
         }
+    }
+
+    /// Records that something was written.
+    pub(super) fn wrote(&self) {
+        let mut state = lock(&self.0);
+        state.write_failures = 0;
+        state.unwritable_since = None;
+    }
+
+    /// Records that not everything could be sent in time.
+    pub(super) fn left_unsent(&self, results: usize) {
+        self.report(Trouble::Unsent(results));
     }
 
     /// Records a failure of reading.
@@ -106,7 +133,18 @@ impl Breaker {
                 lock(&self.0).writes = false;
                 self.report(Trouble::Unwritable(reason));
             }
-            failure => self.count(Trouble::Broken(failure.to_string())),
+            failure => {
+                let mut state = lock(&self.0);
+                state.write_failures += 1;
+                let is_enough = state.write_failures >= FAILURES;
+                if is_enough {
+                    state.unwritable_since = Some(Instant::now());
+                }
+                drop(state);
+                if is_enough {
+                    self.report(Trouble::Unwritable(failure.to_string()));
+                }
+            }
         }
     }
 
@@ -175,6 +213,13 @@ mod tests {
         assert!(breaker.is_writable());
         breaker.failed_to_write(Failure::Status(403));
         assert!(breaker.is_readable() && !breaker.is_writable());
+        // Reading meanwhile does not hide that writing fails.
+        let other = Breaker::new(true);
+        for _ in 0..3 {
+            other.failed_to_write(Failure::TimedOut);
+            other.succeeded();
+        }
+        assert!(other.is_readable() && !other.is_writable());
         assert!(matches!(
             breaker.take_trouble(),
             Some(Trouble::Unwritable(_))

@@ -33,7 +33,7 @@ impl Name {
 }
 
 /// A SHA-256, as 64 hexadecimal digits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Sha(pub(super) String);
 
 /// The result of an action, as it is shared.

@@ -9,12 +9,14 @@ mod entry;
 mod transport;
 mod uploads;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
+use crate::parallel::lock;
 
 pub(crate) use address::{Address, Credentials};
 pub(crate) use breaker::Trouble;
@@ -27,6 +29,8 @@ use transport::{Failure, Transport};
 
 /// The largest file that is exchanged, in bytes: files are held in memory while they are verified.
 const LARGEST: u64 = 512 << 20;
+/// Files of up to so many bytes are sent without asking whether they are there.
+const SMALL: u64 = 64 * 1024;
 /// The largest entry, in bytes.
 const LARGEST_ENTRY: u64 = 4 << 20;
 
@@ -50,6 +54,8 @@ pub(crate) struct Remote(Arc<Inner>);
 struct Inner {
     transport: Box<dyn Transport>,
     breaker: Breaker,
+    /// Files that the cache has with other bytes than their names say: they are written again.
+    damaged: Mutex<HashSet<Sha>>,
     options: Options,
     /// The address for messages, without credentials.
     shown: String,
@@ -61,6 +67,7 @@ impl Remote {
         Self(Arc::new(Inner {
             transport: transport::of(address, credentials, options.max_wait),
             breaker: Breaker::new(options.writes),
+            damaged: Mutex::default(),
             shown: address.to_string(),
             options,
         }))
@@ -89,6 +96,11 @@ impl Remote {
     /// Returns a problem that the user was not told of yet.
     pub(crate) fn take_trouble(&self) -> Option<Trouble> {
         self.0.breaker.take_trouble()
+    }
+
+    /// Records that so many results could not be sent in time.
+    fn left_unsent(&self, results: usize) {
+        self.0.breaker.left_unsent(results);
     }
 
     /// Stops using it for some time, since it kept the build waiting.
@@ -129,6 +141,7 @@ impl Remote {
             let bytes = self.get(&name, file.size, limit)??;
             let is_right = bytes.len() as u64 == file.size && Sha::of(&bytes) == file.sha;
             if !is_right {
+                lock(&self.0.damaged).insert(file.sha.clone());
                 let reason = format!("a file of {} bytes is not what its name says", bytes.len());
                 self.0.breaker.failed(Failure::Wrong(reason));
                 return None;
@@ -160,9 +173,11 @@ impl Remote {
                 return None;
             }
             let name = Name::Content(file.sha.clone());
-            if !self.has(&name)? {
+            // A small file is sent as quickly as it is asked for.
+            if file.size <= SMALL || !self.has(&name)? {
                 let send = || self.0.transport.put(&name, &bytes);
                 self.written(&send)?;
+                lock(&self.0.damaged).remove(&file.sha);
                 sent += bytes.len() as u64;
             }
         }
@@ -174,6 +189,11 @@ impl Remote {
 
     /// Returns whether the cache has something; `None` after a failure.
     fn has(&self, name: &Name) -> Option<bool> {
+        if let Name::Content(sha) = name
+            && lock(&self.0.damaged).contains(sha)
+        {
+            return Some(false);
+        }
         self.tried(&|| self.0.transport.has(name, self.0.options.max_wait))
     }
 
@@ -202,6 +222,7 @@ impl Remote {
         }
         let result = once_more(write, || self.is_writable());
         result
+            .inspect(|()| self.0.breaker.wrote())
             .map_err(|failure| self.0.breaker.failed_to_write(failure))
             .ok()
     }

@@ -132,7 +132,7 @@ fn the_first_result_of_a_key_stays_unless_its_files_are_gone() {
         let mut entry = entry(content, &[("none", None), ("data.csv", Some("1"))]);
         entry.machine = "another".to_owned();
         uploads.add(Upload { key, entry });
-        uploads.finish(None);
+        uploads.finish(Duration::from_secs(60));
         uploads.counts().results
     };
     assert_eq!(upload(b"second"), 0);

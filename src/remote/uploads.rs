@@ -1,6 +1,7 @@
 //! Sends results in the background, beside the work of a build.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -90,27 +91,27 @@ impl Uploads {
         lock(&self.0.state).counts
     }
 
-    /// Waits until everything is sent, for as long as that makes progress and at most `limit`. The rest is dropped.
-    pub(crate) fn finish(&self, limit: Option<Duration>) {
-        let stall = self.0.remote.options().max_wait;
+    /// Waits until everything is sent, at most for `limit` and only while results can be written. The rest is dropped.
+    pub(crate) fn finish(&self, limit: Duration) {
         let began = Instant::now();
         let mut state = lock(&self.0.state);
-        let mut moved = (state.done, Instant::now());
         while state.active > 0 || !state.waiting.is_empty() && state.threads > 0 {
-            if state.done > moved.0 {
-                moved = (state.done, Instant::now());
-            }
-            let is_over = limit.is_some_and(|limit| began.elapsed() >= limit);
-            // A large file may take longer; its request has a limit of its own.
-            let is_stalled = moved.1.elapsed() >= stall && !self.0.remote.is_writable();
-            if is_over || is_stalled {
+            let Some(rest) = limit.checked_sub(began.elapsed()) else {
+                break;
+            };
+            if !self.0.remote.is_writable() {
                 break;
             }
-            let pause = Duration::from_millis(50);
+            let pause = rest.min(Duration::from_millis(50));
             let waited = self.0.changed.wait_timeout(state, pause);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        let unsent = state.active + state.waiting.len();
         state.waiting.clear();
+        drop(state);
+        if unsent > 0 {
+            self.0.remote.left_unsent(unsent);
+        }
     }
 }
 
@@ -130,7 +131,9 @@ impl Shared {
             };
             state.active += 1;
             drop(state);
-            let sent = self.send(upload);
+            // A panic has been reported; who waits for the end must not wait for ever.
+            let sent = catch_unwind(AssertUnwindSafe(|| self.send(upload)));
+            let sent = sent.ok().flatten();
             state = lock(&self.state);
             state.active -= 1;
             state.done += 1;
@@ -151,17 +154,23 @@ impl Shared {
         if let Some(known) = self.remote.find(&key) {
             let is_same = same(&known.discovered, &entry.discovered);
             // The first result of a key stays, also if another execution gave another one: all machines get the same.
-            // What is of no use is replaced: an entry whose files the server has dropped.
-            if !is_same || self.has_files(&known)? {
+            // What is of no use is replaced: an entry whose files are gone or damaged, and a failure of which another
+            // execution shows that it need not be.
+            let is_better = known.has_failed && !entry.has_failed;
+            if !is_better && (!is_same || self.is_whole(&known, &entry)?) {
                 return None;
             }
         }
         self.remote.put(&key, &mut entry, &self.read)
     }
 
-    /// Returns whether the cache has all files of an entry; `None` if that cannot be found out.
-    fn has_files(&self, entry: &Entry) -> Option<bool> {
-        for file in &entry.files {
+    /// Returns whether an entry has the files of a result, and the cache these files; `None` if that cannot be found out.
+    fn is_whole(&self, known: &Entry, result: &Entry) -> Option<bool> {
+        for wanted in &result.files {
+            let file = known.files.iter().find(|file| file.name == wanted.name);
+            let Some(file) = file else {
+                return Some(known.has_failed);
+            };
             if !self.remote.has(&Name::Content(file.sha.clone()))? {
                 return Some(false);
             }

@@ -153,7 +153,7 @@ impl Pool {
                     discovered,
                     ..
                 }) if matches!(kind, ActionKind::Plantuml | ActionKind::Drawio) => {
-                    let mut outcome = Outcome::failed(too_slow(request, seconds));
+                    let mut outcome = Outcome::failed_here(too_slow(request, seconds));
                     outcome.discovered = discovered;
                     return Ok(outcome);
                 }
@@ -306,7 +306,7 @@ impl Inner {
                 reason,
                 discovered,
             }) => {
-                let mut outcome = Outcome::failed(blame(request, &what, &reason));
+                let mut outcome = Outcome::failed_here(blame(request, &what, &reason));
                 outcome.discovered = discovered;
                 Ok(outcome)
             }

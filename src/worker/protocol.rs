@@ -230,6 +230,7 @@ impl ResultMessage {
             outputs,
             discovered: self.discovered,
             diagnostics,
+            is_of_machine: false,
         })
     }
 }

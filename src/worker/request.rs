@@ -196,6 +196,9 @@ pub struct Outcome {
     pub discovered: Vec<RelPath>,
     /// Diagnostics for the author.
     pub diagnostics: Vec<Diagnostic>,
+    /// Whether a failure may come from this machine or this moment (the network, memory, time), so that it is none for
+    /// other machines.
+    pub is_of_machine: bool,
 }
 
 impl Outcome {
@@ -206,6 +209,7 @@ impl Outcome {
             outputs: outputs.into_iter().map(Into::into).collect(),
             discovered: Vec::new(),
             diagnostics: Vec::new(),
+            is_of_machine: false,
         }
     }
 
@@ -216,6 +220,15 @@ impl Outcome {
             outputs: Vec::new(),
             discovered: Vec::new(),
             diagnostics: vec![diagnostic],
+            is_of_machine: false,
+        }
+    }
+
+    /// Returns the outcome of a failure that may come from this machine or this moment.
+    pub(crate) fn failed_here(diagnostic: Diagnostic) -> Self {
+        Self {
+            is_of_machine: true,
+            ..Self::failed(diagnostic)
         }
     }
 
@@ -226,6 +239,7 @@ impl Outcome {
             outputs: Vec::new(),
             discovered: Vec::new(),
             diagnostics: Vec::new(),
+            is_of_machine: false,
         }
     }
 }

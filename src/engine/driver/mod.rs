@@ -224,7 +224,7 @@ impl<'e> Driver<'e> {
             state.drop_detached();
         }
         if let Some(shared) = self.engine.shared.as_ref().filter(|_| !self.is_only_run) {
-            shared.finish(Some(WHILE_ENDING)).await;
+            shared.finish(WHILE_ENDING).await;
         }
         self.engine.end_pool(&self.pool).await;
     }

@@ -148,7 +148,10 @@ impl Execution<'_, '_> {
         let action = Arc::clone(&asked.queued.action);
         let key = asked.queued.decided.key;
         move |entry| {
-            if entry.kind != action.kind {
+            let has = |name: &str| entry.files.iter().any(|file| file.name == name);
+            let is_whole =
+                entry.has_failed || action.outputs.iter().all(|output| has(&output.name));
+            if entry.kind != action.kind || !is_whole {
                 return Answer::Missed;
             }
             match record(&remote, &store, &action.id, &key, entry) {

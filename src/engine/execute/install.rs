@@ -12,13 +12,15 @@ impl Execution<'_, '_> {
     /// Returns the stale actions whose renderers are installed. The others are left to the next round, if what they need is
     /// to be installed.
     pub(super) fn without_missing(&mut self, stale: Vec<Queued>) -> Vec<Queued> {
-        let Some(installed) = self.round.session.to_install.clone() else {
+        let Some((installed, tried)) = self.round.session.to_install.clone() else {
             return stale;
         };
         let mut others = Vec::with_capacity(stale.len());
         for queued in stale {
             match self.renderer(queued.index) {
-                Some(name) if is_installable(&name) && !installed.has(&name) => {
+                Some(name)
+                    if is_installable(&name) && !installed.has(&name) && !tried.contains(&name) =>
+                {
                     self.ended.to_install.insert(name);
                     self.supersede(queued.index, Duration::ZERO);
                 }

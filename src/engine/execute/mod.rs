@@ -98,8 +98,8 @@ pub(super) struct Session<'a> {
     pub pool: Arc<Pool>,
     /// Whether kernels are started in advance.
     pub kernels_ahead: Arc<AtomicBool>,
-    /// The renderers, if missing ones are to be installed.
-    pub to_install: Option<Arc<Renderers>>,
+    /// The renderers, if missing ones are to be installed, and the names of those that were installed in this run.
+    pub to_install: Option<(Arc<Renderers>, BTreeSet<String>)>,
     /// The cache that machines share.
     pub shared: Option<&'a Shared>,
     /// The sink of events.

@@ -271,7 +271,7 @@ impl Execution<'_, '_> {
             origin: None,
         };
         let key = running.queued.decided.key;
-        let may_share = self.may_share(action, &key, &result)?;
+        let may_share = !outcome.is_of_machine && self.may_share(action, &key, &result)?;
         let to_share = may_share.then(|| result.clone());
         let recorded = (action.id.to_string(), action.kind, key, result);
         let store = self.round.session.store;
@@ -291,8 +291,10 @@ impl Execution<'_, '_> {
             return Ok(false);
         }
         let known = self.round.session.store.cached(key)?;
+        // A failure after which it succeeds was one of that moment.
         let contradicts = |known: &CachedResult| {
             known.discovered == result.discovered
+                && !(known.status == ResultStatus::Failed && result.status == ResultStatus::Ok)
                 && (known.status != result.status || known.outputs != result.outputs)
         };
         Ok(!known.iter().any(contradicts))

@@ -146,7 +146,7 @@ impl Place<'_> {
                 self.kernel, self.program
             ),
             "UnicodeDecodeError" => "name the encoding that the file has, as in `open(name, encoding=\"utf-8\")`".to_owned(),
-            "URLError" | "ConnectionError" | "ConnectTimeout" | "ConnectionRefusedError" | "ConnectError" | "gaierror" => {
+            name if OF_NETWORK.contains(&name) => {
                 "the cell needs the network, which failed: put the data into the topic, or build where there is one".to_owned()
             }
             _ if hint_in_text(text).is_some() => hint_in_text(text).unwrap_or_default().to_owned(),
@@ -175,6 +175,36 @@ pub(super) fn unknown_kernel(work: &ExecuteWork, known: &Kernels) -> WorkerError
             "{install} ({found}); `evaluate=\"false\"` in `course.xml` builds the course without it"
         ),
     }
+}
+
+/// Exceptions of a network that does not work.
+const OF_NETWORK: [&str; 6] = [
+    "URLError",
+    "ConnectionError",
+    "ConnectTimeout",
+    "ConnectionRefusedError",
+    "ConnectError",
+    "gaierror",
+];
+/// Exceptions whose cause is mostly the machine or the moment, besides those of the network.
+const OF_MACHINE: [&str; 9] = [
+    "MemoryError",
+    "PermissionError",
+    "TimeoutError",
+    "ReadTimeout",
+    "ConnectionResetError",
+    "ConnectionAbortedError",
+    "BrokenPipeError",
+    "HTTPError",
+    "ModuleNotFoundError",
+];
+
+/// Returns whether an exception may be none on another machine, or at another time.
+pub(super) fn is_of_machine(exception: &Exception) -> bool {
+    let field = |name: &str| exception.reply.get(name).and_then(Value::as_str);
+    let (name, text) = (field("ename"), field("evalue").unwrap_or_default());
+    let is_known = |name: &str| OF_NETWORK.contains(&name) || OF_MACHINE.contains(&name);
+    name.is_some_and(is_known) || hint_in_text(text).is_some()
 }
 
 /// Returns the last lines of a text that may be long.

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::ahead::{KernelAhead, start_kernel};
-use super::diagnose::{Place, unknown_kernel};
+use super::diagnose::{Place, is_of_machine, unknown_kernel};
 use super::execute::{self, End, is_blank};
 use super::imported::Facts;
 use super::kernel::{Kernel, KernelStart};
@@ -319,14 +319,18 @@ async fn outcome(
                 kernel: &start.name,
                 program: start.spec.argv.first().map_or("", String::as_str),
             };
-            Ok(Outcome::failed(place.diagnostic(&exception)))
+            let diagnostic = place.diagnostic(&exception);
+            Ok(match is_of_machine(&exception) {
+                true => Outcome::failed_here(diagnostic),
+                false => Outcome::failed(diagnostic),
+            })
         }
         End::Quit { index } => Ok(Outcome::failed(about(
             index,
             "the cell ends the kernel, but other cells follow".to_owned(),
             "remove the call of `exit()` or `quit()`",
         ))),
-        End::TimedOut { index, limit } => Ok(Outcome::failed(about(
+        End::TimedOut { index, limit } => Ok(Outcome::failed_here(about(
             index,
             format!("the cell was stopped after {} s", limit.as_secs_f32()),
             "if it needs more time, raise `cell_timeout` in the section `[notebook]` of `clm.toml`",
