@@ -303,11 +303,12 @@ fn results_are_written_however_a_build_ends() {
 #[test]
 fn differences_of_two_builds_are_results_too() {
     let course = course();
+    crate::support::courses::without_pages(&course);
     let elsewhere = tempfile::tempdir().unwrap();
     let dir = elsewhere.path().join("snapshot");
     let dir = dir.to_str().unwrap();
     let build = |args: &[&str]| {
-        let ran = course.clm(&[&["build"], &WITHOUT_PAGES[..], &REPORTS, args].concat());
+        let ran = course.clm(&[&["build"], &REPORTS[..], args].concat());
         let (json, markdown, cases) = reports(&course);
         assert_eq!(json["exit_code"], ran.code, "{}", ran.stderr);
         (json, markdown, cases)

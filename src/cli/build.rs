@@ -11,6 +11,7 @@ use clap::Args;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Place;
 use crate::course::layout::Selection;
 use crate::daemon::client::{Client, ClientBuilt};
 use crate::diagnostic::{Diagnostic, Severity};
@@ -236,6 +237,13 @@ fn is_spec(path: &Path) -> bool {
 }
 
 impl BuildArgs {
+    /// Returns the place of the course, which a saved file may say; `None` if there is none.
+    fn place(&self) -> Option<Place> {
+        let of_saved = self.saved.as_ref();
+        let of_saved = of_saved.and_then(|file| saved::course_of(&self.course, file).ok()?);
+        of_saved.as_ref().unwrap_or(&self.course).place().ok()
+    }
+
     /// Handles `--force course.xml` and `--only a.py course.xml`, which name the course after an option that takes any
     /// number of paths: a specification is no source, so it is taken as the course to build.
     fn with_swallowed_spec(&self) -> Self {

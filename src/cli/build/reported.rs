@@ -35,7 +35,7 @@ pub(in crate::cli) fn run(args: &BuildArgs, profile: Option<Profile>) -> Result<
         let (args, results, stop) = (args.clone(), Arc::clone(&results), stop.clone());
         move || run_profiled(&args, profile, &results, &stop)
     };
-    let place = args.course.place().ok();
+    let place = args.place();
     let done = stop.guard(work);
     let code = done
         .and_then(|code| code.ok_or_else(Error::interrupted))
@@ -65,7 +65,7 @@ fn run_profiled(
 ) -> u8 {
     let result = run_measured(args, &mut profile, results, stop);
     let code = result.unwrap_or_else(|error| {
-        let place = args.course.place().ok();
+        let place = args.place();
         ui::print_error(&error, Some(args.report.format()), place.as_ref());
         lock(results).fail(&error);
         error.exit_code()
