@@ -125,9 +125,7 @@ fn run_for(
     if let Some(workers) = &args.make.workers {
         course.settings.workers.override_with(workers);
     }
-    if args.make.cache_mode.is_some() {
-        course.settings.cache.mode = args.make.cache_mode;
-    }
+    args.make.apply_to(&mut course);
     let specified = Arc::new(course.specification()?);
     let context = session::tools_context(&course, specified.spec.kernel_python.as_deref());
     let part = args

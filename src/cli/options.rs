@@ -48,6 +48,12 @@ pub(super) struct MakeArgs {
 }
 
 impl MakeArgs {
+    /// Sets what overrides the settings of a course.
+    pub(super) fn apply_to(&self, course: &mut Course) {
+        let cache = &mut course.settings.cache;
+        cache.mode = self.cache_mode.or(cache.mode);
+    }
+
     /// Returns the selected outputs.
     pub(super) fn selection(&self) -> Selection {
         Selection {

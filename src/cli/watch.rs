@@ -293,9 +293,7 @@ fn serve(
 fn make_engine(args: WatchArgs) -> MakeEngine {
     Box::new(move |events, cancel| {
         let mut course = args.course.course()?;
-        if args.make.cache_mode.is_some() {
-            course.settings.cache.mode = args.make.cache_mode;
-        }
+        args.make.apply_to(&mut course);
         // A course whose specification is invalid is watched as well; its kernel is located when the specification is
         // corrected.
         let kernel = course

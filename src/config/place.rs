@@ -63,12 +63,19 @@ impl Place {
     /// Returns the file that pins the renderers of the course, which may not exist: `clm.lock` beside the specification,
     /// or at the course root if there is one.
     pub fn lock_file(&self) -> PathBuf {
-        let own = self.spec.with_file_name(LOCK_FILE);
-        let of_root = self.root.join(LOCK_FILE);
+        let [own, of_root] = self.lock_files();
         match !own.exists() && of_root.exists() {
             true => of_root,
             false => own,
         }
+    }
+
+    /// Returns the places where [`Place::lock_file`] may be, in the order of precedence.
+    pub fn lock_files(&self) -> [PathBuf; 2] {
+        [
+            self.spec.with_file_name(LOCK_FILE),
+            self.root.join(LOCK_FILE),
+        ]
     }
 
     /// Returns the directory of the store: in the course, or in the user's cache if the course is read-only.

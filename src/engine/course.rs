@@ -216,7 +216,7 @@ impl Course {
     pub(crate) fn settings_files(&self) -> Vec<PathBuf> {
         let mut files = EnvFile::candidates(&self.place, &self.settings.notebook);
         files.push(self.place.root.join(SETTINGS_FILE));
-        files.push(self.place.lock_file());
+        files.extend(self.place.lock_files());
         files
     }
 

@@ -9,9 +9,6 @@ use super::super::course::{Course, Specified};
 use super::super::range::{self, Before, Differences};
 use super::{Affected, Earlier, Touched};
 
-/// The name of the file that pins the renderers of a course.
-const LOCK_FILE: &str = "clm.lock";
-
 /// What is to be built, by what is touched.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
@@ -94,10 +91,5 @@ fn unseen(course: &Course, specified: &Specified, top: &Path) -> Option<String> 
 
 /// Returns whether a file is the specification, or one from which settings come.
 fn concerns_all(course: &Course, file: &Path) -> bool {
-    let beside = course.place.spec.parent();
-    let dirs = [Some(course.place.root.as_path()), beside];
-    let mut locks = dirs.into_iter().flatten().map(|dir| dir.join(LOCK_FILE));
-    file == course.place.spec
-        || course.settings_files().iter().any(|other| other == file)
-        || locks.any(|lock| lock == file)
+    file == course.place.spec || course.settings_files().iter().any(|other| other == file)
 }

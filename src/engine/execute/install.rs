@@ -1,4 +1,4 @@
-//! Renderers that are missing and are to be installed: the actions that need them are left to the next round.
+//! Renderers that are missing and will be installed: the next round makes the actions that need them.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::worker::renderers;
 use super::{Execution, Queued};
 
 impl Execution<'_, '_> {
-    /// Returns the stale actions whose renderers are installed. The others are left to the next round, if what they need is
-    /// to be installed.
+    /// Returns the stale actions that this round can make. The next round makes those whose renderers are missing and will
+    /// be installed.
     pub(super) fn without_missing(&mut self, stale: Vec<Queued>) -> Vec<Queued> {
         let Some((installed, tried)) = self.round.session.to_install.clone() else {
             return stale;

@@ -166,7 +166,7 @@ pub(super) struct Ended {
     pub has_errors: bool,
     /// Whether the round was interrupted before everything was done.
     pub interrupted: bool,
-    /// The renderers that stale actions need and that are missing, by name: these actions are left to the next round.
+    /// The names of missing renderers that stale actions need. The next round makes these actions.
     pub to_install: BTreeSet<String>,
     /// The number of actions that were not compared because nothing about them changed.
     pub untouched: u64,
