@@ -81,6 +81,67 @@ fn setup_survives_being_killed_and_being_run_twice_at_once() {
     assert_eq!(crate::support::ran(output).counts().failed, 0);
 }
 
+/// An execution needs one renderer, and the page of what it printed another, of which the first round of the build does not
+/// know.
+#[test]
+fn a_build_installs_what_each_of_its_rounds_needs_and_nothing_for_known_results() {
+    let course = Course::with_topics(&["one"]);
+    course.edit("course.xml", ">python<", ">typescript<");
+    course.write(
+        "slides/m/topic_010_one/slides_one.ts",
+        "// j2 from 'macros.j2' import header\n// {{ header(\"Eins\", \"One\") }}\n// %% tags=[\"keep\"]\nconsole.log(\"printed\")\n",
+    );
+    let home = tempfile::tempdir().unwrap();
+    let build = |course: &Course, tools: &Path, args: &[&str]| {
+        let selected = [
+            "--kinds",
+            "completed",
+            "--formats",
+            "html",
+            "--languages",
+            "en",
+        ];
+        let output = course
+            .bare_command(&[args, &selected].concat())
+            .env("CLM_TOOLS_DIR", tools)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr)
+    };
+    let tools = home.path().join("tools");
+    let said = build(&course, &tools, &["build", "--setup"]);
+    let at = |words: &str| {
+        said.find(words)
+            .unwrap_or_else(|| panic!("{words} is missing in {said}"))
+    };
+    assert!(at("Installed deno") < at("built execute"), "{said}");
+    assert!(at("built execute") < at("Installed python"), "{said}");
+    assert!(at("Installed python") < at("built html"), "{said}");
+    let outputs = course.outputs();
+    let page = outputs
+        .keys()
+        .find(|name| name.ends_with("One.html"))
+        .unwrap_or_else(|| panic!("{outputs:?}"));
+    assert!(course.read(&format!("output/{page}")).contains("printed"));
+
+    let archive = home.path().join("archive");
+    let exported = course
+        .bare_command(&["cache", "export", "--all", archive.to_str().unwrap()])
+        .status();
+    assert!(exported.unwrap().success());
+    let other = course.cloned();
+    let imported = other
+        .bare_command(&["cache", "import", archive.to_str().unwrap()])
+        .status();
+    assert!(imported.unwrap().success());
+    let none = home.path().join("none");
+    let said = build(&other, &none, &["build", "--setup"]);
+    assert!(said.contains("Built 0,"), "{said}");
+    assert!(!said.contains("Install"), "{said}");
+    assert_eq!(other.outputs(), outputs);
+}
+
 #[test]
 fn the_doctor_tests_every_renderer() {
     provide(Needs::everything());

@@ -200,6 +200,8 @@ struct Execution<'r, 'a> {
     latest: Vec<(Arc<str>, Latest)>,
     /// The part of `latest` that is not recorded yet, with the components of keys, which are large.
     unrecorded: Vec<(String, Latest, Parts)>,
+    /// The same of actions whose results were known, without the components of their keys.
+    without_parts: Vec<(ActionIndex, Latest)>,
     /// Diagnostics and discovered inputs of actions that have any.
     found: HashMap<ActionIndex, Found>,
     has_errors: Cell<bool>,
@@ -221,6 +223,7 @@ impl<'a> Round<'a> {
             owner: Owner::current(),
             latest: Vec::new(),
             unrecorded: Vec::new(),
+            without_parts: Vec::new(),
             found: HashMap::new(),
             has_errors: Cell::new(false),
             ended: Ended::default(),
@@ -235,6 +238,7 @@ impl<'a> Round<'a> {
             execution.round.restless.end_all(now_ns());
         }
         let untouched = execution.record_states();
+        execution.add_parts();
         let Execution {
             schedule,
             latest,
@@ -353,7 +357,8 @@ impl Execution<'_, '_> {
 
     /// Records the inputs of actions, if there are many.
     fn record_some(&mut self) {
-        if self.unrecorded.len() >= UNRECORDED {
+        if self.unrecorded.len() + self.without_parts.len() >= UNRECORDED {
+            self.add_parts();
             let unrecorded = std::mem::take(&mut self.unrecorded);
             self.round.session.store.set_latest_later(unrecorded);
         }

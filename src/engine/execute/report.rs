@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{Event, Status};
 use crate::plan::{Action, ActionIndex};
-use crate::store::Latest;
+use crate::store::{Latest, Parts};
 use crate::worker::WorkerError;
 
 use super::super::decide::Decided;
@@ -248,10 +248,6 @@ impl Execution<'_, '_> {
                     .unwrap_or_default()
             }
         };
-        let parts = self
-            .round
-            .decider
-            .parts(index, &self.schedule.upstream(index));
         let latest = Latest {
             key: decided.key,
             discovered: discovered.to_vec(),
@@ -259,7 +255,31 @@ impl Execution<'_, '_> {
             duration_ms,
         };
         self.latest.push((Arc::clone(&action.id), latest.clone()));
-        self.unrecorded.push((action.id.to_string(), latest, parts));
+        match took {
+            // Its files may change at any time from now on.
+            Some(_) => {
+                let unrecorded = self.with_parts(index, latest);
+                self.unrecorded.push(unrecorded);
+            }
+            None => self.without_parts.push((index, latest)),
+        }
         Ok(())
+    }
+
+    /// Adds the components of keys to what is not recorded yet. Actions of one source follow each other, since their recipes
+    /// are made together: answers of the shared cache come in any order.
+    pub(super) fn add_parts(&mut self) {
+        let mut without = std::mem::take(&mut self.without_parts);
+        without.sort_by_key(|(index, _)| *index);
+        for (index, latest) in without {
+            let unrecorded = self.with_parts(index, latest);
+            self.unrecorded.push(unrecorded);
+        }
+    }
+
+    fn with_parts(&self, index: ActionIndex, latest: Latest) -> (String, Latest, Parts) {
+        let upstream = self.schedule.upstream(index);
+        let parts = self.round.decider.parts(index, &upstream);
+        (self.round.plan.actions[index].id.to_string(), latest, parts)
     }
 }
