@@ -86,9 +86,10 @@ impl Shared {
         }
     }
 
-    /// Returns how long a run that took so long may wait until its results are sent: a tenth of that, or the longest wait.
+    /// Returns how long a run that took so long may wait until its results are sent: a tenth of that, or what is left of the
+    /// longest wait.
     pub(super) fn time_to_send(&self, took: Duration) -> Duration {
-        self.remote.options().max_wait.max(took / 10)
+        self.remaining().max(took / 10)
     }
 
     /// Returns how long a run may still wait.
