@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::ActionKind;
 use crate::plan::key::{differences, with_results};
-use crate::plan::{Action, ActionIndex, ActionKey, Files as _, Recipes};
+use crate::plan::{Action, ActionIndex, ActionKey, Files as _, Recipe, Recipes};
 use crate::store::{CachedResult, Latest, Origin, Parts, ResultStatus, Store};
 use crate::worker::observed::Places;
 
@@ -65,6 +65,20 @@ pub(crate) struct Decided {
     pub replayed: Vec<Diagnostic>,
     /// Files that the known result was found to depend on.
     pub discovered: Vec<(String, Option<Digest>)>,
+}
+
+/// Returns the components of a key that come from the sources of the action.
+fn own_parts(recipe: Option<&Recipe>) -> Parts {
+    recipe
+        .map(|recipe| recipe.parts.parts().to_vec())
+        .unwrap_or_default()
+}
+
+/// Adds the components of a key that come from other actions.
+fn with_upstream(mut parts: Parts, upstream: &[&Results]) -> Parts {
+    let results = upstream.iter().flat_map(|results| results.iter());
+    parts.extend(results.map(|(name, digest)| (name.to_string(), digest.to_string())));
+    parts
 }
 
 /// How a known result was made.
@@ -141,11 +155,19 @@ impl<'a> Decider<'a> {
     /// files changed since it was planned.
     pub(crate) fn parts(&self, index: ActionIndex, upstream: &[&Results]) -> Parts {
         let recipe = self.recipes.recipe(index);
-        let own = recipe.map(|recipe| recipe.parts.parts().to_vec());
-        let mut parts = own.unwrap_or_default();
-        let results = upstream.iter().flat_map(|results| results.iter());
-        parts.extend(results.map(|(name, digest)| (name.to_string(), digest.to_string())));
-        parts
+        with_upstream(own_parts(recipe.as_deref()), upstream)
+    }
+
+    /// Returns the same for many actions. Those of one source have to follow each other.
+    pub(crate) fn parts_of_each<'r>(
+        &self,
+        actions: &[ActionIndex],
+        upstream: impl Fn(ActionIndex) -> Vec<&'r Results>,
+    ) -> Vec<Parts> {
+        let own = self.recipes.each(actions, own_parts);
+        let all = own.into_iter().zip(actions);
+        all.map(|(own, index)| with_upstream(own, &upstream(*index)))
+            .collect()
     }
 
     /// Decides about an action. `upstream` contains the results of the actions it waits for.

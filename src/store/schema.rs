@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::diagnostic::Diagnostic;
@@ -314,6 +315,8 @@ fn connect(path: &Path) -> Result<(Connection, Connection)> {
     }
     for connection in [&writer, &reader] {
         connection.set_prepared_statement_cache_capacity(64);
+        // Without this, statements with `LIMIT ?` and some others are compiled again for every value.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     }
     Ok((writer, reader))
 }

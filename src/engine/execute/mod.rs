@@ -57,6 +57,8 @@ const RENEW_EVERY: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 /// The number of actions whose inputs are recorded together.
 const UNRECORDED: usize = 256;
+/// The same of actions whose results were known: more, since each needs the plan of its source once more.
+const UNRECORDED_KNOWN: usize = 2048;
 /// The maximum number of attempts at an action whose tool fails.
 pub(super) const ATTEMPTS: u32 = 3;
 
@@ -357,7 +359,7 @@ impl Execution<'_, '_> {
 
     /// Records the inputs of actions, if there are many.
     fn record_some(&mut self) {
-        if self.unrecorded.len() + self.without_parts.len() >= UNRECORDED {
+        if self.unrecorded.len() >= UNRECORDED || self.without_parts.len() >= UNRECORDED_KNOWN {
             self.add_parts();
             let unrecorded = std::mem::take(&mut self.unrecorded);
             self.round.session.store.set_latest_later(unrecorded);

@@ -271,10 +271,14 @@ impl Execution<'_, '_> {
     pub(super) fn add_parts(&mut self) {
         let mut without = std::mem::take(&mut self.without_parts);
         without.sort_by_key(|(index, _)| *index);
-        for (index, latest) in without {
-            let unrecorded = self.with_parts(index, latest);
-            self.unrecorded.push(unrecorded);
-        }
+        let actions: Vec<ActionIndex> = without.iter().map(|(index, _)| *index).collect();
+        let upstream = |index| self.schedule.upstream(index);
+        let parts = self.round.decider.parts_of_each(&actions, upstream);
+        let plan = self.round.plan;
+        let all = without.into_iter().zip(parts);
+        self.unrecorded.extend(
+            all.map(|((index, latest), parts)| (plan.actions[index].id.to_string(), latest, parts)),
+        );
     }
 
     fn with_parts(&self, index: ActionIndex, latest: Latest) -> (String, Latest, Parts) {

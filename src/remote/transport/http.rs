@@ -1,5 +1,6 @@
 //! A shared cache behind HTTP: `GET`, `HEAD` and `PUT` of `/ac/..` and `/cas/..`, as caches of build tools offer it.
 
+use std::io::Read as _;
 use std::time::Duration;
 
 use ureq::config::RedirectAuthHeaders;
@@ -14,6 +15,8 @@ use super::{Failure, Name, Transport};
 const CONNECTIONS: usize = 32;
 /// The least speed at which a file is sent, in bytes per second; slower is a failure.
 const SLOWEST: u64 = 64 * 1024;
+/// The most memory that is reserved because the server says that so many bytes come.
+const RESERVED: u64 = 16 << 20;
 
 /// A cache behind HTTP.
 pub(super) struct Http {
@@ -67,9 +70,12 @@ impl Transport for Http {
         if !is_there(&response)? {
             return Ok(None);
         }
+        let length = response.body().content_length().unwrap_or_default();
+        let mut bytes = Vec::with_capacity(length.min(limit).min(RESERVED) as usize);
         // One byte more shows that it is too long.
-        let body = response.body_mut().with_config().limit(limit + 1);
-        let bytes = body.read_to_vec().map_err(failure)?;
+        let mut body = response.body_mut().as_reader().take(limit + 1);
+        body.read_to_end(&mut bytes)
+            .map_err(|error| failure(error.into()))?;
         match bytes.len() as u64 > limit {
             true => Err(Failure::Wrong(
                 "a file is larger than its entry says".to_owned(),
