@@ -503,6 +503,45 @@ fn a_file_that_is_no_report_is_never_replaced() {
 }
 
 #[test]
+fn a_summary_goes_to_any_directory_and_after_what_was_printed() {
+    let course = course();
+    // A disk in memory, which is below `/dev`.
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        let dir = tempfile::tempdir_in(memory).unwrap();
+        let file = dir.path().join("summary.json");
+        let option = ["--summary", file.to_str().unwrap()];
+        for _ in 0..2 {
+            let ran = course.clm(&[&["build"], &WITHOUT_PAGES[..], &option].concat());
+            assert_eq!(ran.code, 0, "{}", ran.stderr);
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(
+            text.starts_with('{') && text.contains("\"outcome\": \"success\""),
+            "{text}"
+        );
+    }
+    let path = course.path("reports/log");
+    let log = std::fs::File::create(&path).unwrap();
+    let args = [
+        &["build"],
+        &WITHOUT_PAGES[..],
+        &["--summary", "/dev/stdout"],
+    ];
+    let mut command = course.command(&args.concat());
+    let status = command
+        .stderr(log.try_clone().unwrap())
+        .stdout(log)
+        .status();
+    assert!(status.unwrap().success());
+    let text = std::fs::read_to_string(path).unwrap();
+    let (printed, summary) = text.split_at(text.find("\n{\n").expect("JSON after the text") + 1);
+    assert!(printed.contains("Built 0, "), "{text}");
+    let summary: serde_json::Value = serde_json::from_str(summary).unwrap();
+    assert_eq!(summary["outcome"], "success");
+}
+
+#[test]
 fn the_page_of_a_job_is_appended_to_and_never_too_long() {
     let course = course();
     let page = course.path("reports/page");

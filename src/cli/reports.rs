@@ -91,9 +91,12 @@ fn summary_format(file: &Path) -> ResultsFormat {
     }
 }
 
-/// Returns whether a file is a stream such as `/dev/stdout`, which is written to and not replaced.
+/// Returns whether a file is a stream such as `/dev/stdout` or a pipe, which is written to and not replaced.
 fn is_device(file: &Path) -> bool {
-    file.starts_with("/dev")
+    // `/dev/shm` is a disk in memory.
+    let is_system = file.starts_with("/dev") && !file.starts_with("/dev/shm");
+    let is_special = |found: std::fs::Metadata| !found.is_file() && !found.is_dir();
+    is_system || std::fs::metadata(file).is_ok_and(is_special)
 }
 
 /// Fails if there is a file that is no report: a specification that was named by mistake must not be lost.
@@ -159,12 +162,17 @@ impl Reports {
 }
 
 fn write(file: &Path, text: &str) -> std::io::Result<()> {
-    match is_device(file) {
-        true => OpenOptions::new()
-            .write(true)
+    if !is_device(file) {
+        return files::replace(file, Access::Shared, |file| file.write_all(text.as_bytes()));
+    }
+    match file.to_str() {
+        // Opened again, a regular file would be written to at its begin.
+        Some("/dev/stdout" | "/dev/fd/1") => std::io::stdout().write_all(text.as_bytes()),
+        Some("/dev/stderr" | "/dev/fd/2") => std::io::stderr().write_all(text.as_bytes()),
+        _ => OpenOptions::new()
+            .append(true)
             .open(file)?
             .write_all(text.as_bytes()),
-        false => files::replace(file, Access::Shared, |file| file.write_all(text.as_bytes())),
     }
 }
 
