@@ -14,6 +14,30 @@ pub(crate) enum Address {
     Http(String),
     /// A directory.
     Dir(PathBuf),
+    /// `grpc://` or `grpcs://`.
+    #[cfg(feature = "farm")]
+    Farm(Farm),
+}
+
+/// A server of the Remote Execution API.
+#[cfg(feature = "farm")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Farm {
+    /// Its host and its port.
+    pub authority: String,
+    /// Whether the connection is encrypted.
+    pub is_secure: bool,
+    /// The instance to use; many servers have only one, without a name.
+    pub instance: String,
+}
+
+#[cfg(feature = "farm")]
+impl Farm {
+    /// Returns the address for connections.
+    pub(super) fn uri(&self) -> String {
+        let scheme = if self.is_secure { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority)
+    }
 }
 
 impl Address {
@@ -33,11 +57,13 @@ impl Address {
             };
         }
         let wrong = || {
-            "it is no address of a cache: write `https://host/path`, `http://host/path` or `file:///directory`"
+            "it is no address of a cache: write `https://host/path`, `http://host/path`, `grpcs://host/instance` or \
+             `file:///directory`"
                 .to_owned()
         };
         let uri: Uri = text.parse().map_err(|_| wrong())?;
-        if !matches!(uri.scheme_str(), Some("http" | "https"))
+        let scheme = uri.scheme_str().unwrap_or_default();
+        if !matches!(scheme, "http" | "https" | "grpc" | "grpcs")
             || uri.host().is_none_or(str::is_empty)
         {
             return Err(wrong());
@@ -55,7 +81,26 @@ impl Address {
         if uri.query().is_some() || text.contains('#') {
             return Err("it must not have a `?` or a `#`: names are added to its end".to_owned());
         }
+        if scheme.starts_with("grpc") {
+            return Self::farm(&uri);
+        }
         Ok(Self::Http(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+impl Address {
+    #[cfg(feature = "farm")]
+    fn farm(uri: &Uri) -> Result<Self, String> {
+        Ok(Self::Farm(Farm {
+            authority: uri.authority().map(ToString::to_string).unwrap_or_default(),
+            is_secure: uri.scheme_str() == Some("grpcs"),
+            instance: uri.path().trim_matches('/').to_owned(),
+        }))
+    }
+
+    #[cfg(not(feature = "farm"))]
+    fn farm(_: &Uri) -> Result<Self, String> {
+        Err("this clm was built without the feature `farm`, which `grpc://` needs".to_owned())
     }
 }
 
@@ -64,6 +109,15 @@ impl fmt::Display for Address {
         match self {
             Self::Http(address) => f.write_str(address),
             Self::Dir(dir) => write!(f, "file://{}", dir.display()),
+            #[cfg(feature = "farm")]
+            Self::Farm(farm) => {
+                let scheme = if farm.is_secure { "grpcs" } else { "grpc" };
+                write!(f, "{scheme}://{}", farm.authority)?;
+                match farm.instance.as_str() {
+                    "" => Ok(()),
+                    instance => write!(f, "/{instance}"),
+                }
+            }
         }
     }
 }
@@ -135,6 +189,31 @@ mod tests {
         }
         let secret = Address::parse("https://me:hidden@host/").unwrap_err();
         assert!(!secret.contains("hidden"), "{secret}");
+    }
+
+    #[cfg(feature = "farm")]
+    #[test]
+    fn addresses_of_farms_name_an_instance() {
+        let farm = |text: &str| match Address::parse(text) {
+            Ok(Address::Farm(farm)) => farm,
+            other => panic!("{text}: {other:?}"),
+        };
+        let plain = farm("grpc://host:8980");
+        assert_eq!(
+            (plain.uri(), plain.instance),
+            ("http://host:8980".into(), String::new())
+        );
+        let named = farm("grpcs://host/a/b/");
+        assert_eq!(
+            (named.uri(), &*named.instance),
+            ("https://host".into(), "a/b")
+        );
+        for text in ["grpc://host:8980", "grpcs://host/a/b"] {
+            assert_eq!(Address::parse(text).unwrap().to_string(), text);
+        }
+        for wrong in ["grpc://", "grpc:///x", "grpcs://u:p@h", "grpc://h?x"] {
+            assert!(Address::parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

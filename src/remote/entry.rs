@@ -18,8 +18,8 @@ use crate::events::ActionKind;
 pub(crate) enum Name {
     /// An entry, by its key.
     Action(Digest),
-    /// The bytes of a file.
-    Content(Sha),
+    /// The bytes of a file, by their SHA-256 and their number.
+    Content(Sha, u64),
 }
 
 impl Name {
@@ -27,7 +27,7 @@ impl Name {
     pub(super) fn path(&self) -> String {
         match self {
             Self::Action(key) => format!("ac/{key}"),
-            Self::Content(Sha(sha)) => format!("cas/{sha}"),
+            Self::Content(Sha(sha), _) => format!("cas/{sha}"),
         }
     }
 }
@@ -81,6 +81,11 @@ impl SharedFile {
             size,
             sha: Sha::default(),
         }
+    }
+
+    /// Returns the name of its bytes.
+    pub(super) fn content(&self) -> Name {
+        Name::Content(self.sha.clone(), self.size)
     }
 }
 

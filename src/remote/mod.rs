@@ -133,7 +133,7 @@ impl Remote {
     ) -> Option<u64> {
         let mut total = 0;
         for file in entry.files.iter().filter(|file| !has(&file.digest)) {
-            let name = Name::Content(file.sha.clone());
+            let name = file.content();
             let limit = self.0.options.max_wait + Duration::from_millis(entry.duration_ms);
             if file.size > LARGEST {
                 return None;
@@ -172,7 +172,7 @@ impl Remote {
             if file.size > LARGEST {
                 return None;
             }
-            let name = Name::Content(file.sha.clone());
+            let name = file.content();
             // A small file is sent as quickly as it is asked for.
             if file.size <= SMALL || !self.has(&name)? {
                 let send = || self.0.transport.put(&name, &bytes);
@@ -189,7 +189,7 @@ impl Remote {
 
     /// Returns whether the cache has something; `None` after a failure.
     fn has(&self, name: &Name) -> Option<bool> {
-        if let Name::Content(sha) = name
+        if let Name::Content(sha, _) = name
             && lock(&self.0.damaged).contains(sha)
         {
             return Some(false);

@@ -86,9 +86,7 @@ fn what_is_not_right_is_a_miss() {
     let remote = remote(dir.path());
     let key = Digest::of("key");
     let entry = sent(&remote, &key, b"page");
-    let content = dir
-        .path()
-        .join(Name::Content(entry.files[0].sha.clone()).path());
+    let content = dir.path().join(entry.files[0].content().path());
     let store = |bytes: &[u8]| Some(Digest::of(bytes));
     for damage in [&b"pagf"[..], b"page and more", b"", b"pag"] {
         std::fs::write(&content, damage).unwrap();
@@ -137,11 +135,7 @@ fn the_first_result_of_a_key_stays_unless_its_files_are_gone() {
     };
     assert_eq!(upload(b"second"), 0);
     assert_eq!(remote.find(&key), Some(first.clone()));
-    std::fs::remove_file(
-        dir.path()
-            .join(Name::Content(first.files[0].sha.clone()).path()),
-    )
-    .unwrap();
+    std::fs::remove_file(dir.path().join(first.files[0].content().path())).unwrap();
     assert_eq!(upload(b"second"), 1);
     assert_eq!(remote.find(&key).unwrap().machine, "another");
 }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use crate::digest::Digest;
 use crate::parallel::lock;
 
-use super::entry::Name;
 use super::{Entry, Remote};
 
 /// The number of results that are sent at once.
@@ -171,7 +170,7 @@ impl Shared {
             let Some(file) = file else {
                 return Some(known.has_failed);
             };
-            if !self.remote.has(&Name::Content(file.sha.clone()))? {
+            if !self.remote.has(&file.content())? {
                 return Some(false);
             }
         }

@@ -1,5 +1,6 @@
 //! What stories need: courses in temporary directories, the built binary, and the real renderers.
 
+pub mod casd;
 pub mod courses;
 pub mod faulty;
 pub mod jupytext;

@@ -1,6 +1,8 @@
 //! How the bytes of a shared cache are read and written.
 
 mod dir;
+#[cfg(feature = "farm")]
+mod grpc;
 mod http;
 
 use std::time::Duration;
@@ -60,5 +62,29 @@ pub(super) fn of(
     match address {
         Address::Http(base) => Box::new(http::Http::new(base.clone(), credentials, wait)),
         Address::Dir(dir) => Box::new(dir::Dir::new(dir.clone())),
+        #[cfg(feature = "farm")]
+        Address::Farm(farm) => match grpc::Grpc::new(farm, &credentials, wait) {
+            Ok(grpc) => Box::new(grpc),
+            Err(failure) => Box::new(Unusable(failure)),
+        },
+    }
+}
+
+/// A way that cannot be used, for this reason.
+#[cfg(feature = "farm")]
+struct Unusable(Failure);
+
+#[cfg(feature = "farm")]
+impl Transport for Unusable {
+    fn get(&self, _: &Name, _: u64, _: Duration) -> Result<Option<Vec<u8>>, Failure> {
+        Err(self.0.clone())
+    }
+
+    fn has(&self, _: &Name, _: Duration) -> Result<bool, Failure> {
+        Err(self.0.clone())
+    }
+
+    fn put(&self, _: &Name, _: &[u8]) -> Result<(), Failure> {
+        Err(self.0.clone())
     }
 }

@@ -1,0 +1,393 @@
+//! A shared cache behind gRPC: the action cache and the content-addressable storage of the Remote Execution API, version 2,
+//! as build farms and caches of build tools offer them.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bazel_remote_apis::build::bazel::remote::execution::v2 as api;
+use bazel_remote_apis::google::bytestream::byte_stream_client::ByteStreamClient;
+use bazel_remote_apis::google::bytestream::{ReadRequest, WriteRequest};
+use bazel_remote_apis::google::rpc;
+use prost::Message as _;
+use tokio::runtime::Runtime;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Request, Status};
+
+use api::action_cache_client::ActionCacheClient;
+use api::content_addressable_storage_client::ContentAddressableStorageClient;
+
+use super::super::Credentials;
+use super::super::address::Farm;
+use super::{Failure, Name, Transport};
+
+/// Files of up to so many bytes are exchanged in one message; servers accept 4 MiB.
+const IN_MESSAGE: u64 = 2 << 20;
+/// The size of the parts of larger files, in bytes.
+const PART: usize = 1 << 20;
+/// The least speed at which a file is sent, in bytes per second; slower is a failure.
+const SLOWEST: u64 = 64 * 1024;
+/// The size in the digests of entries. An entry is named by a key of clm, which is the digest of no message.
+const KEY_SIZE: i64 = 64;
+
+/// A cache behind gRPC.
+pub(super) struct Grpc {
+    /// Runs the requests, whose callers block. `None` only while it is dropped.
+    runtime: Option<Runtime>,
+    channel: Channel,
+    instance: String,
+    is_secure: bool,
+    /// The value of the header `authorization`.
+    authorization: Option<AsciiMetadataValue>,
+    wait: Duration,
+}
+
+impl Grpc {
+    /// Returns the cache of a farm. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// Why there can be no connection.
+    pub(super) fn new(
+        farm: &Farm,
+        credentials: &Credentials,
+        wait: Duration,
+    ) -> Result<Self, Failure> {
+        let wrong = |error: &dyn std::fmt::Display| Failure::Unreachable(error.to_string());
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("clm-grpc")
+            .enable_all()
+            .build()
+            .map_err(|error| wrong(&error))?;
+        let mut endpoint = Endpoint::from_shared(farm.uri())
+            .and_then(|endpoint| endpoint.user_agent(concat!("clm/", env!("CARGO_PKG_VERSION"))))
+            .map_err(|error| wrong(&error))?
+            .connect_timeout(wait)
+            .tcp_nodelay(true);
+        if farm.is_secure {
+            endpoint = endpoint
+                .tls_config(ClientTlsConfig::new().with_native_roots())
+                .map_err(|error| wrong(&error))?;
+        }
+        let channel = {
+            // The connection is served by a task.
+            let _inside = runtime.enter();
+            endpoint.connect_lazy()
+        };
+        let authorization = credentials.header().map(|value| {
+            let value = AsciiMetadataValue::try_from(value);
+            value.map_err(|_| Failure::Unreachable("its credentials are not ASCII".to_owned()))
+        });
+        let mut authorization = authorization.transpose()?;
+        if let Some(value) = &mut authorization {
+            value.set_sensitive(true);
+        }
+        Ok(Self {
+            runtime: Some(runtime),
+            channel,
+            instance: farm.instance.clone(),
+            is_secure: farm.is_secure,
+            authorization,
+            wait,
+        })
+    }
+
+    /// Runs requests, for at most `wait`.
+    fn run<T>(
+        &self,
+        wait: Duration,
+        requests: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Failure> {
+        let Some(runtime) = &self.runtime else {
+            return Err(Failure::Unreachable("it was closed".to_owned()));
+        };
+        let limited = async { tokio::time::timeout(wait, requests).await };
+        match runtime.block_on(limited) {
+            Ok(result) => result.map_err(|status| self.failure(&status)),
+            Err(_) => Err(Failure::TimedOut),
+        }
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(value) = &self.authorization {
+            request
+                .metadata_mut()
+                .insert("authorization", value.clone());
+        }
+        request
+    }
+
+    fn actions(&self) -> ActionCacheClient<Channel> {
+        ActionCacheClient::new(self.channel.clone())
+    }
+
+    fn contents(&self) -> ContentAddressableStorageClient<Channel> {
+        ContentAddressableStorageClient::new(self.channel.clone())
+    }
+
+    /// Returns the resource name of a file, after a prefix such as `uploads/ID`.
+    fn resource(&self, prefix: &str, digest: &api::Digest) -> String {
+        let parts = [
+            self.instance.as_str(),
+            prefix,
+            "blobs",
+            &digest.hash,
+            &digest.size_bytes.to_string(),
+        ];
+        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        parts.join("/")
+    }
+
+    /// Returns the entry of a key, as a message.
+    async fn entry(&self, key: String) -> Result<Option<Vec<u8>>, Status> {
+        let request = api::GetActionResultRequest {
+            instance_name: self.instance.clone(),
+            action_digest: Some(api::Digest {
+                hash: key,
+                size_bytes: KEY_SIZE,
+            }),
+            inline_stdout: true,
+            ..Default::default()
+        };
+        let mut client = self.actions();
+        let answer = client.get_action_result(self.request(request)).await;
+        let Some(answer) = found(answer)? else {
+            return Ok(None);
+        };
+        let mut entry = answer.into_inner();
+        // Servers may store a long standard output as a file.
+        if entry.stdout_raw.is_empty()
+            && let Some(digest) = entry.stdout_digest.take()
+        {
+            match self.file(digest).await? {
+                Some(bytes) => entry.stdout_raw = bytes,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(entry.encode_to_vec()))
+    }
+
+    async fn file(&self, digest: api::Digest) -> Result<Option<Vec<u8>>, Status> {
+        match digest.size_bytes {
+            // It is there by definition, and some servers do not have it.
+            0 => Ok(Some(Vec::new())),
+            size if size.unsigned_abs() <= IN_MESSAGE => self.small_file(digest).await,
+            _ => self.large_file(digest).await,
+        }
+    }
+
+    async fn small_file(&self, digest: api::Digest) -> Result<Option<Vec<u8>>, Status> {
+        let request = api::BatchReadBlobsRequest {
+            instance_name: self.instance.clone(),
+            digests: vec![digest],
+            ..Default::default()
+        };
+        let mut client = self.contents();
+        let answer = client.batch_read_blobs(self.request(request)).await;
+        let mut files = answer?.into_inner().responses;
+        let Some(file) = files.pop() else {
+            return Ok(None);
+        };
+        Ok(found(of_one(file.status))?.map(|()| file.data))
+    }
+
+    async fn large_file(&self, digest: api::Digest) -> Result<Option<Vec<u8>>, Status> {
+        let size = digest.size_bytes.unsigned_abs() as usize;
+        let request = ReadRequest {
+            resource_name: self.resource("", &digest),
+            ..Default::default()
+        };
+        let mut client = ByteStreamClient::new(self.channel.clone());
+        let Some(answer) = found(client.read(self.request(request)).await)? else {
+            return Ok(None);
+        };
+        let mut parts = answer.into_inner();
+        let mut bytes = Vec::new();
+        loop {
+            match found(parts.message().await)? {
+                Some(Some(part)) => bytes.extend_from_slice(&part.data),
+                Some(None) => return Ok(Some(bytes)),
+                None => return Ok(None),
+            }
+            if bytes.len() > size {
+                return Err(Status::data_loss("a file is larger than its entry says"));
+            }
+        }
+    }
+
+    async fn send_small(&self, digest: api::Digest, bytes: &[u8]) -> Result<(), Status> {
+        let request = api::BatchUpdateBlobsRequest {
+            instance_name: self.instance.clone(),
+            requests: vec![api::batch_update_blobs_request::Request {
+                digest: Some(digest),
+                data: bytes.to_vec(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let mut client = self.contents();
+        let answer = client.batch_update_blobs(self.request(request)).await;
+        let files = answer?.into_inner().responses;
+        files.into_iter().try_for_each(|file| of_one(file.status))
+    }
+
+    async fn send_large(&self, digest: api::Digest, bytes: &[u8]) -> Result<(), Status> {
+        let id = uuid::Uuid::new_v4();
+        let name = self.resource(&format!("uploads/{id}"), &digest);
+        let count = bytes.len().div_ceil(PART);
+        let parts: Vec<WriteRequest> = bytes
+            .chunks(PART)
+            .enumerate()
+            .map(|(number, part)| WriteRequest {
+                resource_name: name.clone(),
+                write_offset: (number * PART) as i64,
+                finish_write: number + 1 == count,
+                data: part.to_vec(),
+            })
+            .collect();
+        let mut client = ByteStreamClient::new(self.channel.clone());
+        let answer = client.write(self.request(tokio_stream::iter(parts))).await;
+        let committed = answer?.into_inner().committed_size;
+        // A server that has the file already may stop early, and says so with the whole size.
+        match committed == digest.size_bytes || committed == -1 {
+            true => Ok(()),
+            false => Err(Status::data_loss("it stored only a part of a file")),
+        }
+    }
+
+    async fn send_entry(&self, key: String, bytes: &[u8]) -> Result<(), Status> {
+        let entry = api::ActionResult::decode(bytes)
+            .map_err(|error| Status::internal(error.to_string()))?;
+        let request = api::UpdateActionResultRequest {
+            instance_name: self.instance.clone(),
+            action_digest: Some(api::Digest {
+                hash: key,
+                size_bytes: KEY_SIZE,
+            }),
+            action_result: Some(entry),
+            ..Default::default()
+        };
+        let mut client = self.actions();
+        let answer = client.update_action_result(self.request(request)).await;
+        answer.map(drop)
+    }
+
+    fn failure(&self, status: &Status) -> Failure {
+        let text = status.message();
+        match status.code() {
+            Code::Unauthenticated => Failure::Status(401),
+            Code::PermissionDenied => Failure::Status(403),
+            Code::DeadlineExceeded | Code::Cancelled => Failure::TimedOut,
+            Code::ResourceExhausted => Failure::Full(format!("it has no room: {text}")),
+            Code::Unavailable if self.is_secure => {
+                Failure::Unreachable(format!("does it use TLS? {}", reason(status)))
+            }
+            Code::Unavailable => Failure::Unreachable(reason(status)),
+            Code::InvalidArgument | Code::NotFound => {
+                Failure::Wrong(match self.instance.as_str() {
+                    "" => {
+                        format!("it wants the name of an instance (`grpc://host/instance`): {text}")
+                    }
+                    instance => format!("does it have an instance `{instance}`? {text}"),
+                })
+            }
+            Code::Unimplemented => Failure::Wrong(format!(
+                "it is no cache of the Remote Execution API: {text}"
+            )),
+            code => Failure::Wrong(format!("{code}: {text}")),
+        }
+    }
+}
+
+impl Drop for Grpc {
+    fn drop(&mut self) {
+        // Dropping it would wait for its tasks, which must not happen on another runtime.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Transport for Grpc {
+    fn get(&self, name: &Name, limit: u64, wait: Duration) -> Result<Option<Vec<u8>>, Failure> {
+        let bytes = match name {
+            Name::Action(key) => self.run(wait, self.entry(key.to_string())),
+            Name::Content(..) => self.run(wait, self.file(digest(name))),
+        }?;
+        match bytes.as_ref().map_or(0, Vec::len) as u64 > limit {
+            true => Err(Failure::Wrong(
+                "a file is larger than its entry says".to_owned(),
+            )),
+            false => Ok(bytes),
+        }
+    }
+
+    fn has(&self, name: &Name, wait: Duration) -> Result<bool, Failure> {
+        let request = api::FindMissingBlobsRequest {
+            instance_name: self.instance.clone(),
+            blob_digests: vec![digest(name)],
+            ..Default::default()
+        };
+        let mut client = self.contents();
+        let answer = client.find_missing_blobs(self.request(request));
+        let missing = self.run(wait, answer)?.into_inner().missing_blob_digests;
+        Ok(missing.is_empty())
+    }
+
+    fn put(&self, name: &Name, bytes: &[u8]) -> Result<(), Failure> {
+        let seconds = bytes.len() as u64 / SLOWEST;
+        let wait = self.wait + Duration::from_secs(seconds);
+        match name {
+            Name::Action(key) => self.run(wait, self.send_entry(key.to_string(), bytes)),
+            Name::Content(..) if bytes.is_empty() => Ok(()),
+            Name::Content(..) if bytes.len() as u64 <= IN_MESSAGE => {
+                self.run(wait, self.send_small(digest(name), bytes))
+            }
+            Name::Content(..) => self.run(wait, self.send_large(digest(name), bytes)),
+        }
+    }
+}
+
+/// Returns the digest of a name, as messages have it.
+fn digest(name: &Name) -> api::Digest {
+    match name {
+        Name::Action(key) => api::Digest {
+            hash: key.to_string(),
+            size_bytes: KEY_SIZE,
+        },
+        Name::Content(sha, size) => api::Digest {
+            hash: sha.0.clone(),
+            size_bytes: i64::try_from(*size).unwrap_or(i64::MAX),
+        },
+    }
+}
+
+/// Converts the answer that something is not there.
+fn found<T>(answer: Result<T, Status>) -> Result<Option<T>, Status> {
+    match answer {
+        Err(status) if status.code() == Code::NotFound => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
+/// Converts the status of one file of several.
+fn of_one(status: Option<rpc::Status>) -> Result<(), Status> {
+    match status.filter(|status| status.code != 0) {
+        Some(status) => Err(Status::new(Code::from(status.code), status.message)),
+        None => Ok(()),
+    }
+}
+
+/// Returns why there is no connection: the innermost cause, which names what the system said.
+fn reason(status: &Status) -> String {
+    let mut error: &dyn std::error::Error = status;
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    match error.to_string() {
+        text if text.is_empty() => status.message().to_owned(),
+        text => text,
+    }
+}

@@ -1,0 +1,131 @@
+//! A server of the Remote Execution API as the shared cache: its action cache and its storage, behind gRPC.
+
+use crate::support::casd::Casd;
+use crate::support::machines::Machine;
+use crate::support::{Course, Ran, courses};
+
+const DIAGRAM: &str = "slides/m/topic_010_a/pu/d.pu";
+const DECK: &str = "slides/m/topic_010_a/slides_a.py";
+
+/// Some diagrams: cheap results.
+fn diagrams() -> Course {
+    let course = Course::with_topics(&["a"]);
+    for number in 0..4 {
+        let path = DIAGRAM.replace("/d.pu", &format!("/d{number}.pu"));
+        course.write(&path, format!("@startuml\nA -> B{number}\n@enduml\n"));
+    }
+    course
+}
+
+fn warnings(ran: &Ran) -> Vec<&str> {
+    let about = ran.diagnostics().into_iter();
+    let about = about.map(|found| found.message.as_str());
+    about
+        .filter(|message| message.contains("shared cache"))
+        .collect()
+}
+
+#[test]
+fn a_machine_without_renderers_gets_what_another_one_made() {
+    let Some(server) = Casd::start() else { return };
+    let course = Course::with_topics(&["a"]);
+    // The results are larger than a message may be.
+    course.write(DECK, courses::deck("print('0123456789' * 500_000)"));
+    course.write(DIAGRAM, "@startuml\nA -> B\n@enduml\n");
+    let first = Machine::new(&course, &server.url()).with("CLM_CACHE_LABEL", "builder-7");
+    let made = first.built();
+    assert!(made.jobs().len() >= 4, "{:?}", made.jobs());
+    assert_eq!(warnings(&made), Vec::<&str>::new());
+    let locked = first.clm(&["setup", "--lock", "course.xml"]);
+    assert_eq!(locked.code, 0, "{}", locked.stderr);
+    course.write("clm.lock", first.course.read("clm.lock"));
+
+    let bare = Machine::bare(&course, &server.url());
+    let got = bare.built();
+    assert_eq!(got.jobs(), Vec::<&str>::new());
+    assert_eq!(bare.course.outputs(), first.course.outputs());
+    let explained = bare.clm(&["explain", DIAGRAM]);
+    assert!(
+        explained.stdout.contains("made by builder-7 at "),
+        "{}",
+        explained.stdout
+    );
+}
+
+#[test]
+fn a_server_that_was_killed_has_its_results_when_it_returns() {
+    let Some(mut server) = Casd::start() else {
+        return;
+    };
+    let course = diagrams();
+    let first = Machine::new(&course, &server.url());
+    assert_eq!(first.built().jobs().len(), 4);
+    server.stop();
+    let without = Machine::new(&course, &server.url());
+    let ran = without.built();
+    assert_eq!(ran.jobs().len(), 4);
+    let warned = warnings(&ran);
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].contains("refused"), "{warned:?}");
+    assert_eq!(without.course.outputs(), first.course.outputs());
+    server.restart();
+    let again = Machine::new(&course, &server.url());
+    assert_eq!(again.built().jobs(), Vec::<&str>::new());
+    assert_eq!(again.course.outputs(), first.course.outputs());
+}
+
+#[test]
+fn results_whose_files_are_gone_or_damaged_are_made_again() {
+    let Some(server) = Casd::start() else { return };
+    let course = diagrams();
+    let first = Machine::new(&course, &server.url());
+    assert_eq!(first.built().jobs().len(), 4);
+    let png = |bytes: &[u8]| bytes.starts_with(b"\x89PNG");
+    let images = || {
+        let files = server.objects().into_iter();
+        let files = files.map(|path| (std::fs::read(&path).unwrap(), path));
+        files.filter(|(bytes, _)| png(bytes)).collect::<Vec<_>>()
+    };
+    let all = images();
+    assert_eq!(all.len(), 4);
+    let (bytes, damaged) = &all[0];
+    let mut other = bytes.clone();
+    *other.last_mut().unwrap() ^= 1;
+    let mut permissions = std::fs::metadata(damaged).unwrap().permissions();
+    #[expect(clippy::permissions_set_readonly_false)]
+    permissions.set_readonly(false);
+    std::fs::set_permissions(damaged, permissions).unwrap();
+    std::fs::write(damaged, other).unwrap();
+    std::fs::remove_file(&all[1].1).unwrap();
+
+    let second = Machine::new(&course, &server.url());
+    assert_eq!(second.built().jobs().len(), 2);
+    assert_eq!(second.course.outputs(), first.course.outputs());
+    // What was gone is there again.
+    assert!(images().len() >= 4);
+}
+
+#[test]
+fn wrong_addresses_are_named_and_do_no_harm() {
+    let Some(server) = Casd::start() else { return };
+    let course = diagrams();
+    let address = server.address();
+    let cases = [
+        (
+            format!("grpc://{address}/nope"),
+            "does it have an instance `nope`?",
+        ),
+        (format!("grpcs://{address}"), "does it use TLS?"),
+        (format!("http://{address}"), "its answer is not HTTP"),
+        ("grpc://host.invalid:1".to_owned(), "lookup"),
+    ];
+    for (url, what) in cases {
+        let machine = Machine::new(&course, &url);
+        let ran = machine.built();
+        assert_eq!(ran.jobs().len(), 4, "{url}");
+        let warned = warnings(&ran);
+        assert_eq!(warned.len(), 1, "{url}: {warned:?}");
+        assert!(warned[0].contains(&url), "{warned:?}");
+        assert!(warned[0].contains(what), "{warned:?}");
+    }
+}
