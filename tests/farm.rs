@@ -1,6 +1,7 @@
 //! A server of the Remote Execution API as the shared cache: its action cache and its storage, behind gRPC.
 
 use crate::support::casd::Casd;
+use crate::support::gateway::{Gateway, KEY};
 use crate::support::machines::Machine;
 use crate::support::{Course, Ran, courses};
 
@@ -128,4 +129,70 @@ fn wrong_addresses_are_named_and_do_no_harm() {
         assert!(warned[0].contains(&url), "{warned:?}");
         assert!(warned[0].contains(what), "{warned:?}");
     }
+}
+
+#[test]
+fn a_gateway_with_tls_gets_the_headers_and_nobody_else_does() {
+    let Some(server) = Casd::start() else { return };
+    let Some(gateway) = Gateway::start(server.address()) else {
+        return;
+    };
+    let trusted = gateway.certificate().display().to_string();
+    let course = diagrams();
+    let at = |key: &str| {
+        let machine = Machine::new(&course, &gateway.url()).with("SSL_CERT_FILE", &trusted);
+        machine.with("CLM_CACHE_HEADERS", key)
+    };
+    let first = at(KEY);
+    let made = first.built();
+    assert_eq!(warnings(&made), Vec::<&str>::new());
+    assert_eq!(made.jobs().len(), 4);
+    assert_eq!(
+        at(&format!("X-Other: 1\n{KEY}\n")).built().jobs(),
+        Vec::<&str>::new()
+    );
+
+    let refused = at("X-Gate-Key: wrong").built();
+    assert_eq!(refused.jobs().len(), 4);
+    let warned = warnings(&refused);
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(
+        warned[0].contains("refuses access (status 401)"),
+        "{warned:?}"
+    );
+
+    let distrusting = Machine::new(&course, &gateway.url()).with("CLM_CACHE_HEADERS", KEY);
+    let distrusting = distrusting.built();
+    assert_eq!(distrusting.jobs().len(), 4);
+    let warned = warnings(&distrusting);
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].contains("certificate"), "{warned:?}");
+    for ran in [made, refused, distrusting] {
+        assert!(!format!("{}{}", ran.stdout, ran.stderr).contains("sesame"));
+    }
+
+    let malformed = at("no header").clm(&["build"]);
+    assert_eq!(malformed.code, 2);
+    let said = &malformed.stderr;
+    assert!(
+        said.contains("CLM_CACHE_HEADERS: line 1 is no header"),
+        "{said}"
+    );
+}
+
+#[test]
+fn decks_do_not_see_the_headers() {
+    let course = Course::with_topics(&["a"]);
+    course.write(
+        DECK,
+        courses::deck("import os\nassert 'CLM_CACHE_HEADERS' not in os.environ"),
+    );
+    let machine = Machine::new(&course, "").with("CLM_CACHE_HEADERS", KEY);
+    assert!(
+        machine
+            .built()
+            .jobs()
+            .iter()
+            .any(|job| job.starts_with("execute "))
+    );
 }

@@ -3,7 +3,7 @@
 use crate::config::{CacheMode, CacheSettings, Ci, MAX_WAIT, env};
 use crate::error::{Error, Result};
 use crate::owner::Owner;
-use crate::remote::{Address, Credentials, Options, Remote};
+use crate::remote::{Address, Credentials, Options, Remote, Unusable};
 
 /// Returns the shared cache of a course, if there is one and it is used. Nothing is connected.
 pub(super) fn remote(settings: &CacheSettings) -> Result<Option<Remote>> {
@@ -37,11 +37,12 @@ pub(super) fn remote(settings: &CacheSettings) -> Result<Option<Remote>> {
 
 fn credentials() -> Result<Credentials> {
     let credentials = match (variable(env::CACHE_TOKEN), variable(env::CACHE_USER)) {
-        (Some(token), None) => Credentials::Token(token),
+        (Some(token), None) => Credentials::token(&token),
         (None, Some(user)) => {
-            Credentials::Basic(user, variable(env::CACHE_PASSWORD).unwrap_or_default())
+            let password = variable(env::CACHE_PASSWORD).unwrap_or_default();
+            Credentials::basic(&user, &password)
         }
-        (None, None) => Credentials::None,
+        (None, None) => Ok(Credentials::default()),
         (Some(_), Some(_)) => {
             return Err(Error::usage(format!(
                 "{} and {} are both set, and only one of them can be used",
@@ -50,20 +51,14 @@ fn credentials() -> Result<Credentials> {
             )));
         }
     };
-    // A line end would end the header that it is sent in.
-    let is_sendable = |text: &str| text.chars().all(|c| !c.is_control());
-    let parts = match &credentials {
-        Credentials::Token(token) => vec![token],
-        Credentials::Basic(user, password) => vec![user, password],
-        Credentials::None => Vec::new(),
-    };
-    match parts.into_iter().all(|part| is_sendable(part)) {
-        true => Ok(credentials),
-        false => Err(Error::usage(
-            "a secret for the shared cache has characters that cannot be sent",
-        )
-        .hint("look for a line end in the value of the variable")),
-    }
+    let headers = variable(env::CACHE_HEADERS).unwrap_or_default();
+    let credentials = credentials.and_then(|credentials| credentials.with_headers(&headers));
+    credentials.map_err(|why| match why {
+        Unusable::Characters => {
+            Error::usage(why.to_string()).hint("look for a line end in the value of the variable")
+        }
+        Unusable::NoHeader(_) => Error::usage(format!("{}: {why}", env::CACHE_HEADERS)),
+    })
 }
 
 fn variable(name: &str) -> Option<String> {

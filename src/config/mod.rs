@@ -64,8 +64,11 @@ pub(crate) mod env {
     pub(crate) const CACHE_USER: &str = "CLM_CACHE_USER";
     pub(crate) const CACHE_PASSWORD: &str = "CLM_CACHE_PASSWORD";
 
+    /// Further headers for the shared cache, `Name: value`, one in a line.
+    pub(crate) const CACHE_HEADERS: &str = "CLM_CACHE_HEADERS";
+
     /// Variables that no program gets which clm starts: a deck could print them.
-    pub(crate) const SECRETS: [&str; 2] = [CACHE_TOKEN, CACHE_PASSWORD];
+    pub(crate) const SECRETS: [&str; 3] = [CACHE_TOKEN, CACHE_PASSWORD, CACHE_HEADERS];
 }
 
 /// The name of the settings file in the course root.

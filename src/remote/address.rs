@@ -1,10 +1,8 @@
-//! The address of a shared cache, and the secrets for it.
+//! The address of a shared cache.
 
 use std::fmt;
 use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use ureq::http::Uri;
 
 /// Where a shared cache is.
@@ -122,38 +120,6 @@ impl fmt::Display for Address {
     }
 }
 
-/// The secrets for a shared cache. They are never shown.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) enum Credentials {
-    /// None.
-    #[default]
-    None,
-    /// A bearer token.
-    Token(String),
-    /// A user and a password.
-    Basic(String, String),
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credentials")
-    }
-}
-
-impl Credentials {
-    /// Returns the value of the header `Authorization`, if there is one.
-    pub(super) fn header(&self) -> Option<String> {
-        match self {
-            Self::None => None,
-            Self::Token(token) => Some(format!("Bearer {token}")),
-            Self::Basic(user, password) => Some(format!(
-                "Basic {}",
-                STANDARD.encode(format!("{user}:{password}"))
-            )),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,15 +180,5 @@ mod tests {
         for wrong in ["grpc://", "grpc:///x", "grpcs://u:p@h", "grpc://h?x"] {
             assert!(Address::parse(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn credentials_are_not_shown() {
-        let all = (
-            Credentials::Token("hidden".into()),
-            Credentials::Basic("a".into(), "hidden".into()),
-        );
-        assert!(!format!("{all:?}").contains("hidden"));
-        assert_eq!(all.1.header().unwrap(), "Basic YTpoaWRkZW4=");
     }
 }

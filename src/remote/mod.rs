@@ -5,6 +5,7 @@
 
 mod address;
 mod breaker;
+mod credentials;
 mod entry;
 mod transport;
 mod uploads;
@@ -18,8 +19,9 @@ use sha2::{Digest as _, Sha256};
 use crate::digest::Digest;
 use crate::parallel::lock;
 
-pub(crate) use address::{Address, Credentials};
+pub(crate) use address::Address;
 pub(crate) use breaker::Trouble;
+pub(crate) use credentials::{Credentials, Unusable};
 pub(crate) use entry::{Entry, SharedFile, next_key};
 pub(crate) use uploads::{Upload, Uploads};
 

@@ -9,7 +9,11 @@ fn remote(dir: &std::path::Path) -> Remote {
         machine: "here".to_owned(),
         run: None,
     };
-    Remote::new(&Address::Dir(dir.to_path_buf()), Credentials::None, options)
+    Remote::new(
+        &Address::Dir(dir.to_path_buf()),
+        Credentials::default(),
+        options,
+    )
 }
 
 fn entry(content: &[u8], discovered: &[(&str, Option<&str>)]) -> Entry {

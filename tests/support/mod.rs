@@ -3,6 +3,7 @@
 pub mod casd;
 pub mod courses;
 pub mod faulty;
+pub mod gateway;
 pub mod jupytext;
 pub mod machines;
 pub mod renderers;

@@ -186,7 +186,8 @@ fn configuration(dir: &Path, address: SocketAddr, password: Password) -> String 
     )
 }
 
-fn program() -> Option<PathBuf> {
+/// The program, if it is installed.
+pub fn program() -> Option<PathBuf> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     // Only the PATH of root has the directories of servers.
     std::env::split_paths(&paths)

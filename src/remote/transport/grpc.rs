@@ -10,18 +10,21 @@ use bazel_remote_apis::google::bytestream::{ReadRequest, WriteRequest};
 use bazel_remote_apis::google::rpc;
 use prost::Message as _;
 use tokio::runtime::Runtime;
-use tonic::metadata::AsciiMetadataValue;
+use tokio::sync::OnceCell;
+use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Extensions, Request, Status};
 
 use api::action_cache_client::ActionCacheClient;
+use api::capabilities_client::CapabilitiesClient;
 use api::content_addressable_storage_client::ContentAddressableStorageClient;
 
 use super::super::Credentials;
 use super::super::address::Farm;
 use super::{Failure, Name, Transport};
 
-/// Files of up to so many bytes are exchanged in one message; servers accept 4 MiB.
+/// Files of up to so many bytes are exchanged in one message, if the server has no lower limit; messages of gRPC have at most
+/// 4 MiB by default.
 const IN_MESSAGE: u64 = 2 << 20;
 /// The size of the parts of larger files, in bytes.
 const PART: usize = 1 << 20;
@@ -37,9 +40,37 @@ pub(super) struct Grpc {
     channel: Channel,
     instance: String,
     is_secure: bool,
-    /// The value of the header `authorization`.
-    authorization: Option<AsciiMetadataValue>,
+    credentials: MetadataMap,
+    /// What the server said about itself.
+    server: OnceCell<Server>,
     wait: Duration,
+}
+
+/// What a server said about itself.
+#[derive(Clone, Copy, Debug)]
+struct Server {
+    /// Files of up to so many bytes may be in one message.
+    in_message: u64,
+}
+
+impl Server {
+    /// Checks what a server says.
+    fn new(said: api::ServerCapabilities) -> Result<Self, Status> {
+        let Some(cache) = said.cache_capabilities else {
+            return Err(Status::unimplemented("it executes, but stores nothing"));
+        };
+        // Servers from before the field have SHA-256 only.
+        let sha256 = api::digest_function::Value::Sha256 as i32;
+        if !cache.digest_functions.is_empty() && !cache.digest_functions.contains(&sha256) {
+            return Err(Status::unimplemented("it does not know SHA-256"));
+        }
+        let in_message = match u64::try_from(cache.max_batch_total_size_bytes) {
+            // The limit is for several files with their digests.
+            Ok(limit) if limit > 0 => IN_MESSAGE.min(limit / 2),
+            _ => IN_MESSAGE,
+        };
+        Ok(Self { in_message })
+    }
 }
 
 impl Grpc {
@@ -75,20 +106,13 @@ impl Grpc {
             let _inside = runtime.enter();
             endpoint.connect_lazy()
         };
-        let authorization = credentials.header().map(|value| {
-            let value = AsciiMetadataValue::try_from(value);
-            value.map_err(|_| Failure::Unreachable("its credentials are not ASCII".to_owned()))
-        });
-        let mut authorization = authorization.transpose()?;
-        if let Some(value) = &mut authorization {
-            value.set_sensitive(true);
-        }
         Ok(Self {
             runtime: Some(runtime),
             channel,
             instance: farm.instance.clone(),
             is_secure: farm.is_secure,
-            authorization,
+            credentials: MetadataMap::from_headers(credentials.headers().clone()),
+            server: OnceCell::new(),
             wait,
         })
     }
@@ -110,13 +134,7 @@ impl Grpc {
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        if let Some(value) = &self.authorization {
-            request
-                .metadata_mut()
-                .insert("authorization", value.clone());
-        }
-        request
+        Request::from_parts(self.credentials.clone(), Extensions::default(), message)
     }
 
     fn actions(&self) -> ActionCacheClient<Channel> {
@@ -125,6 +143,18 @@ impl Grpc {
 
     fn contents(&self) -> ContentAddressableStorageClient<Channel> {
         ContentAddressableStorageClient::new(self.channel.clone())
+    }
+
+    /// Returns what the server said about itself; it is asked once.
+    async fn server(&self) -> Result<Server, Status> {
+        let ask = async || {
+            let mut client = CapabilitiesClient::new(self.channel.clone());
+            let request = self.request(api::GetCapabilitiesRequest {
+                instance_name: self.instance.clone(),
+            });
+            Server::new(client.get_capabilities(request).await?.into_inner())
+        };
+        self.server.get_or_try_init(ask).await.copied()
     }
 
     /// Returns the resource name of a file, after a prefix such as `uploads/ID`.
@@ -142,6 +172,8 @@ impl Grpc {
 
     /// Returns the entry of a key, as a message.
     async fn entry(&self, key: String) -> Result<Option<Vec<u8>>, Status> {
+        // A server of another kind must not look like one without the entry.
+        self.server().await?;
         let request = api::GetActionResultRequest {
             instance_name: self.instance.clone(),
             action_digest: Some(api::Digest {
@@ -173,7 +205,9 @@ impl Grpc {
         match digest.size_bytes {
             // It is there by definition, and some servers do not have it.
             0 => Ok(Some(Vec::new())),
-            size if size.unsigned_abs() <= IN_MESSAGE => self.small_file(digest).await,
+            size if size.unsigned_abs() <= self.server().await?.in_message => {
+                self.small_file(digest).await
+            }
             _ => self.large_file(digest).await,
         }
     }
@@ -214,6 +248,14 @@ impl Grpc {
             if bytes.len() > size {
                 return Err(Status::data_loss("a file is larger than its entry says"));
             }
+        }
+    }
+
+    async fn send(&self, digest: api::Digest, bytes: &[u8]) -> Result<(), Status> {
+        match bytes.len() as u64 {
+            0 => Ok(()),
+            size if size <= self.server().await?.in_message => self.send_small(digest, bytes).await,
+            _ => self.send_large(digest, bytes).await,
         }
     }
 
@@ -276,15 +318,20 @@ impl Grpc {
 
     fn failure(&self, status: &Status) -> Failure {
         let text = status.message();
+        if let Some(status) = status_of_http(text) {
+            return Failure::Status(status);
+        }
         match status.code() {
             Code::Unauthenticated => Failure::Status(401),
             Code::PermissionDenied => Failure::Status(403),
             Code::DeadlineExceeded | Code::Cancelled => Failure::TimedOut,
             Code::ResourceExhausted => Failure::Full(format!("it has no room: {text}")),
-            Code::Unavailable if self.is_secure => {
-                Failure::Unreachable(format!("does it use TLS? {}", reason(status)))
-            }
-            Code::Unavailable => Failure::Unreachable(reason(status)),
+            Code::Unavailable => Failure::Unreachable(match reason(status) {
+                text if self.is_secure && !text.contains("certificate") => {
+                    format!("does it use TLS? {text}")
+                }
+                text => text,
+            }),
             Code::InvalidArgument | Code::NotFound => {
                 Failure::Wrong(match self.instance.as_str() {
                     "" => {
@@ -341,11 +388,7 @@ impl Transport for Grpc {
         let wait = self.wait + Duration::from_secs(seconds);
         match name {
             Name::Action(key) => self.run(wait, self.send_entry(key.to_string(), bytes)),
-            Name::Content(..) if bytes.is_empty() => Ok(()),
-            Name::Content(..) if bytes.len() as u64 <= IN_MESSAGE => {
-                self.run(wait, self.send_small(digest(name), bytes))
-            }
-            Name::Content(..) => self.run(wait, self.send_large(digest(name), bytes)),
+            Name::Content(..) => self.run(wait, self.send(digest(name), bytes)),
         }
     }
 }
@@ -378,6 +421,14 @@ fn of_one(status: Option<rpc::Status>) -> Result<(), Status> {
         Some(status) => Err(Status::new(Code::from(status.code), status.message)),
         None => Ok(()),
     }
+}
+
+/// Returns the status of an answer that is HTTP and no gRPC, as gateways before a server give it: the client says it in its
+/// message only.
+fn status_of_http(text: &str) -> Option<u16> {
+    let (_, after) = text.split_once("response with status: ")?;
+    let status = after.get(..3)?.parse().ok()?;
+    (status >= 400).then_some(status)
 }
 
 /// Returns why there is no connection: the innermost cause, which names what the system said.

@@ -22,8 +22,7 @@ const RESERVED: u64 = 16 << 20;
 pub(super) struct Http {
     base: String,
     agent: Agent,
-    /// The value of the header `Authorization`.
-    authorization: Option<String>,
+    credentials: Credentials,
     wait: Duration,
 }
 
@@ -35,7 +34,8 @@ impl Http {
         let config = Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false)
-            .max_redirects(3)
+            // Another host must not get them.
+            .max_redirects(if credentials.has_own_headers() { 0 } else { 3 })
             .redirect_auth_headers(RedirectAuthHeaders::SameHost)
             .user_agent(concat!("clm/", env!("CARGO_PKG_VERSION")))
             .max_idle_connections(CONNECTIONS)
@@ -49,7 +49,7 @@ impl Http {
         Self {
             base,
             agent: config.into(),
-            authorization: credentials.header(),
+            credentials,
             wait,
         }
     }
@@ -63,8 +63,8 @@ impl Transport for Http {
     fn get(&self, name: &Name, limit: u64, wait: Duration) -> Result<Option<Vec<u8>>, Failure> {
         let request = self.agent.get(self.url(name));
         let mut request = request.config().timeout_global(Some(wait)).build();
-        if let Some(value) = &self.authorization {
-            request = request.header("Authorization", value);
+        for (name, value) in self.credentials.headers() {
+            request = request.header(name, value);
         }
         let mut response = request.call().map_err(failure)?;
         if !is_there(&response)? {
@@ -87,8 +87,8 @@ impl Transport for Http {
     fn has(&self, name: &Name, wait: Duration) -> Result<bool, Failure> {
         let request = self.agent.head(self.url(name));
         let mut request = request.config().timeout_global(Some(wait)).build();
-        if let Some(value) = &self.authorization {
-            request = request.header("Authorization", value);
+        for (name, value) in self.credentials.headers() {
+            request = request.header(name, value);
         }
         match request.call().map_err(failure)?.status().as_u16() {
             // Some caches do not know `HEAD`.
@@ -104,8 +104,8 @@ impl Transport for Http {
         let wait = self.wait + Duration::from_secs(seconds);
         let request = self.agent.put(self.url(name));
         let mut request = request.config().timeout_global(Some(wait)).build();
-        if let Some(value) = &self.authorization {
-            request = request.header("Authorization", value);
+        for (name, value) in self.credentials.headers() {
+            request = request.header(name, value);
         }
         let request = request.content_type("application/octet-stream");
         match request.send(bytes).map_err(failure)?.status().as_u16() {
