@@ -196,3 +196,22 @@ fn decks_do_not_see_the_headers() {
             .any(|job| job.starts_with("execute "))
     );
 }
+
+#[test]
+fn the_check_tests_a_server_of_grpc() {
+    let Some(server) = Casd::start() else { return };
+    let course = diagrams();
+    let check = |url: &str| {
+        let ran = Machine::bare(&course, url).clm(&["cache", "check"]);
+        (ran.code, ran.stdout + &ran.stderr)
+    };
+    for _ in 0..2 {
+        let (code, said) = check(&server.url());
+        assert_eq!((code, said.matches("ok: ").count()), (0, 4), "{said}");
+    }
+    let (code, said) = check(&format!("{}/nope", server.url()));
+    assert!(
+        code == 1 && said.contains("does it have an instance `nope`?"),
+        "{said}"
+    );
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::support::faulty::{Fault, Faulty, Of};
 use crate::support::machines::Machine;
-use crate::support::servers::{Nginx, Password};
+use crate::support::servers::{Nginx, PASSWORD, Password, USER};
 use crate::support::{Course, Ran, courses};
 
 const DIAGRAM: &str = "slides/m/topic_010_a/pu/d.pu";
@@ -474,4 +474,75 @@ fn a_success_replaces_a_failure_and_failures_of_the_moment_are_not_sent() {
     let jobs = last.jobs();
     let executed = jobs.iter().filter(|job| job.starts_with("execute "));
     assert_eq!(executed.count(), 0);
+}
+
+#[test]
+fn the_check_says_what_is_wrong_and_which_setting_it_is() {
+    let course = diagrams();
+    let check = |remote: &str, variables: &[(&'static str, &str)]| {
+        let mut machine = Machine::bare(&course, remote);
+        for (name, value) in variables {
+            machine = machine.with(name, value);
+        }
+        let ran = machine.clm(&["cache", "check"]);
+        (ran.code, ran.stdout + &ran.stderr)
+    };
+    let (code, said) = check("", &[]);
+    assert!(
+        code == 2 && said.contains("the course has no shared cache"),
+        "{said}"
+    );
+    let (code, said) = check("http://127.0.0.1:1", &[]);
+    assert!(code == 1 && said.contains("refused"), "{said}");
+    assert!(
+        said.contains("hint: look at the host and the port"),
+        "{said}"
+    );
+
+    let dir = tempfile::tempdir().unwrap();
+    let (code, said) = check(&format!("file://{}", dir.path().display()), &[]);
+    assert_eq!((code, said.matches("ok: ").count()), (0, 4), "{said}");
+
+    if let Some(server) = Nginx::start_with(Password::ToWrite) {
+        let url = server.url();
+        let known = [("CLM_CACHE_USER", USER), ("CLM_CACHE_PASSWORD", PASSWORD)];
+        // What it sent the first time is there the second time.
+        for _ in 0..2 {
+            let (code, said) = check(&url, &known);
+            assert_eq!((code, said.matches("ok: ").count()), (0, 4), "{said}");
+        }
+        let (code, said) = check(&url, &[("CLM_CACHE_MODE", "read")]);
+        assert_eq!((code, said.matches("ok: ").count()), (0, 1), "{said}");
+        let (code, said) = check(&url, &[]);
+        assert!(
+            code == 1 && said.contains("status 401\nhint: the secrets are CLM_CACHE_TOKEN"),
+            "{said}"
+        );
+        let (code, said) = check(&format!("{url}/elsewhere"), &known);
+        assert!(
+            code == 1 && said.contains("hint: the path of the address may be wrong"),
+            "{said}"
+        );
+    }
+
+    let faults = [
+        (Fault::Status(413), Of::Puts, "client_max_body_size"),
+        (
+            Fault::WrongBytes,
+            Of::Gets,
+            "it has other bytes than were sent",
+        ),
+        (Fault::EmptyBody, Of::All, "it answers everything"),
+        (
+            Fault::HalfOpen,
+            Of::All,
+            "a firewall may drop the connection",
+        ),
+    ];
+    for (fault, of, what) in faults {
+        let server = Faulty::start(Fault::None);
+        server.set_for(fault, of);
+        let (code, said) = check(&server.url(), &[("CLM_CACHE_MAX_WAIT", "500ms")]);
+        assert!(code == 1 && said.contains(what), "{fault:?}: {said}");
+    }
 }

@@ -13,7 +13,7 @@ use crate::store::{Store, Usage};
 use crate::ui;
 
 use super::session::{self, CourseArgs};
-use super::{archive, cache_key, cache_stats};
+use super::{archive, cache_check, cache_key, cache_stats};
 
 #[derive(Debug, Args)]
 pub(super) struct CacheArgs {
@@ -37,6 +37,11 @@ enum CacheCommand {
     Import(archive::ImportArgs),
     /// Print the name under which a pipeline keeps the cache, those of older caches, and the directory to keep
     Key(cache_key::KeyArgs),
+    /// Test the shared cache: whether it answers, and whether what is sent can be fetched
+    Check {
+        #[command(flatten)]
+        course: CourseArgs,
+    },
     /// Remove what is beyond the limits; what the course needs now and its last versions stay
     Gc {
         #[command(flatten)]
@@ -67,6 +72,7 @@ pub(super) fn run(args: &CacheArgs) -> Result<u8> {
         CacheCommand::Export(args) => archive::export(args),
         CacheCommand::Import(args) => archive::import(args),
         CacheCommand::Key(args) => cache_key::run(args),
+        CacheCommand::Check { course } => cache_check::run(course),
         CacheCommand::Gc {
             course,
             max_size,

@@ -4,6 +4,7 @@ mod affected;
 mod archive;
 mod build;
 mod cache;
+mod cache_check;
 mod cache_key;
 mod cache_stats;
 mod check_spec;

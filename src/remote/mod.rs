@@ -7,6 +7,7 @@ mod address;
 mod breaker;
 mod credentials;
 mod entry;
+mod probe;
 mod transport;
 mod uploads;
 

@@ -1,0 +1,39 @@
+//! `clm cache check`: tests the shared cache of a course.
+
+use crate::error::{Error, Result};
+use crate::ui;
+
+use super::session::CourseArgs;
+use super::shared;
+
+/// Runs the command. Returns the exit code 1 if something does not work.
+pub(super) fn run(args: &CourseArgs) -> Result<u8> {
+    let course = args.course()?;
+    let Some(remote) = shared::remote(&course.settings.cache)? else {
+        return Err(Error::usage("the course has no shared cache").hint(
+            "its address is `remote` under `[cache]` in `clm.toml`, or the variable CLM_CACHE_REMOTE; its mode must \
+             not be `off`",
+        ));
+    };
+    let mode = match remote.options().writes {
+        true => "is read and written",
+        false => "is read",
+    };
+    ui::data(&format!("the shared cache `{}` {mode}\n", remote.shown()));
+    let steps = remote.probe();
+    for step in &steps {
+        match &step.result {
+            Ok(took) => {
+                let ms = took.as_secs_f64() * 1000.0;
+                ui::data(&format!("ok: {} ({ms:.1} ms)\n", step.what));
+            }
+            Err(wrong) => {
+                ui::data(&format!("error: {}: {}\n", step.what, wrong.problem));
+                if let Some(hint) = wrong.hint {
+                    ui::data(&format!("hint: {hint}\n"));
+                }
+            }
+        }
+    }
+    Ok(u8::from(steps.iter().any(|step| step.result.is_err())))
+}
