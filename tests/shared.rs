@@ -526,23 +526,25 @@ fn the_check_says_what_is_wrong_and_which_setting_it_is() {
     }
 
     let faults = [
-        (Fault::Status(413), Of::Puts, "client_max_body_size"),
+        (Fault::Status(413), Of::Puts, "20 s", "client_max_body_size"),
         (
             Fault::WrongBytes,
             Of::Gets,
-            "it has other bytes than were sent",
+            "20 s",
+            "other bytes than were sent",
         ),
-        (Fault::EmptyBody, Of::All, "it answers everything"),
+        (Fault::EmptyBody, Of::All, "20 s", "it answers everything"),
         (
             Fault::HalfOpen,
             Of::All,
+            "300 ms",
             "a firewall may drop the connection",
         ),
     ];
-    for (fault, of, what) in faults {
+    for (fault, of, wait, what) in faults {
         let server = Faulty::start(Fault::None);
         server.set_for(fault, of);
-        let (code, said) = check(&server.url(), &[("CLM_CACHE_MAX_WAIT", "500ms")]);
+        let (code, said) = check(&server.url(), &[("CLM_CACHE_MAX_WAIT", wait)]);
         assert!(code == 1 && said.contains(what), "{fault:?}: {said}");
     }
 }

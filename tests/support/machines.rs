@@ -20,6 +20,8 @@ impl Machine {
     pub fn new(course: &Course, remote: &str) -> Self {
         let mut variables = BTreeMap::new();
         variables.insert("CLM_CACHE_REMOTE", remote.to_owned());
+        // More than by default: on a busy machine a good server may be slow, and then results are rightly not shared.
+        variables.insert("CLM_CACHE_MAX_WAIT", "20 s".to_owned());
         Self {
             course: course.cloned(),
             home: tempfile::tempdir().unwrap(),
