@@ -309,9 +309,12 @@ fn a_build_that_asks_a_watch_finds_imports_unchanged() {
     });
     watch.run_until(|_| packages.pages().contains("edited first"));
     watch.until_settled(course);
-    // The first build has lists of outputs to write.
-    assert_eq!(course.build(&[]).code, 0);
-    watch.until_settled(course);
+    // The first build has lists of outputs to write, and after one of the first the watch bounds the cache, which the next
+    // one sees.
+    for _ in 0..2 {
+        assert_eq!(course.build(&[]).code, 0);
+        watch.until_settled(course);
+    }
     let log = || std::fs::read_to_string(&log).unwrap();
     let rounds = || log().matches(":round: clm::engine::run: close").count();
     let before = rounds();
