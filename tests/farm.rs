@@ -2,8 +2,8 @@
 
 use crate::support::casd::Casd;
 use crate::support::gateway::{Gateway, KEY};
-use crate::support::machines::Machine;
-use crate::support::{Course, Ran, courses};
+use crate::support::machines::{Machine, warnings};
+use crate::support::{Course, courses};
 
 const DIAGRAM: &str = "slides/m/topic_010_a/pu/d.pu";
 const DECK: &str = "slides/m/topic_010_a/slides_a.py";
@@ -16,14 +16,6 @@ fn diagrams() -> Course {
         course.write(&path, format!("@startuml\nA -> B{number}\n@enduml\n"));
     }
     course
-}
-
-fn warnings(ran: &Ran) -> Vec<&str> {
-    let about = ran.diagnostics().into_iter();
-    let about = about.map(|found| found.message.as_str());
-    about
-        .filter(|message| message.contains("shared cache"))
-        .collect()
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::support::faulty::{Fault, Faulty, Of};
-use crate::support::machines::Machine;
+use crate::support::machines::{Machine, warnings};
 use crate::support::servers::{Nginx, PASSWORD, Password, USER};
-use crate::support::{Course, Ran, courses};
+use crate::support::{Course, courses};
 
 const DIAGRAM: &str = "slides/m/topic_010_a/pu/d.pu";
 const DECK: &str = "slides/m/topic_010_a/slides_a.py";
@@ -35,16 +35,6 @@ fn puts(server: &Nginx) -> usize {
         .iter()
         .filter(|line| line.contains("PUT"))
         .count()
-}
-
-fn warnings(ran: &Ran) -> Vec<&str> {
-    let about = ran
-        .diagnostics()
-        .into_iter()
-        .map(|found| found.message.as_str());
-    about
-        .filter(|message| message.contains("shared cache"))
-        .collect()
 }
 
 #[test]

@@ -94,19 +94,25 @@ def best(rounds: int, prepare, run) -> tuple[float, int]:
     return min(results)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def begin(description: str | None, topics: int | None = None) -> argparse.Namespace:
+    """Reads the options and writes the course to `source` in the working directory; without `topics` they must be given."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clm")
-    parser.add_argument("--topics", type=int, required=True)
+    parser.add_argument("--topics", type=int, default=topics, required=topics is None)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", type=Path, required=True)
     options = parser.parse_args()
-    work: Path = options.work.resolve()
-    if work.exists() and any(work.iterdir()):
-        sys.exit(f"{work} is not empty")
-    shape = gen.Shape(topics=options.topics)
+    options.work = options.work.resolve()
+    if options.work.exists() and any(options.work.iterdir()):
+        sys.exit(f"{options.work} is not empty")
+    gen.write(options.work / "source", gen.Shape(topics=options.topics))
+    return options
+
+
+def main() -> None:
+    options = begin(__doc__)
+    work: Path = options.work
     source = work / "source"
-    gen.write(source, shape)
     rows: list[tuple[str, float, float | None, int | None]] = []
 
     def checkout(name: str) -> Path:

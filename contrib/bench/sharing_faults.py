@@ -9,17 +9,14 @@ seconds more than without a cache. Needs the renderers.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
 from typing import BinaryIO
 
-import gen
-from sharing import Machine
+from sharing import Machine, begin
 
 NOT_FOUND = b"HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n"
 CREATED = b"HTTP/1.1 201 X\r\ncontent-length: 0\r\n\r\n"
@@ -116,16 +113,8 @@ def read(requests: BinaryIO) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clm")
-    parser.add_argument("--topics", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--work", type=Path, required=True)
-    options = parser.parse_args()
-    work: Path = options.work.resolve()
-    if work.exists() and any(work.iterdir()):
-        sys.exit(f"{work} is not empty")
-    gen.write(work / "source", gen.Shape(topics=options.topics))
+    options = begin(__doc__, topics=4)
+    work: Path = options.work
 
     def build(remote: str) -> float:
         place = work / "machine"

@@ -1,12 +1,10 @@
 //! A gateway with TLS before a server of gRPC, as people have it: nginx, which lets only those in who know a key.
 
-use std::fs::File;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Child;
 
-use super::servers::program;
+use super::servers::{launch, program};
 
 /// The header that is asked for.
 pub const KEY: &str = "X-Gate-Key: open sesame";
@@ -30,7 +28,7 @@ impl Gateway {
         Some(gateway.expect("nginx listens"))
     }
 
-    fn start_on_free_port(program: &PathBuf, to: SocketAddr) -> Option<Self> {
+    fn start_on_free_port(program: &Path, to: SocketAddr) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
         let address = port.unwrap();
@@ -48,36 +46,16 @@ impl Gateway {
              }} }}\n"
         );
         std::fs::write(dir.path().join("nginx.conf"), text).unwrap();
-        let mut process = Command::new(program)
-            .arg("-p")
-            .arg(dir.path())
-            .args(["-c", "nginx.conf", "-e", "error.log"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(dir.path().join("stderr")).unwrap())
-            .spawn()
-            .unwrap();
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(60) {
-            // The process that answers must be ours: it ends if the port is taken.
-            let answers = TcpStream::connect(address).is_ok();
-            if process.try_wait().unwrap().is_some() {
-                let said = std::fs::read_to_string(dir.path().join("stderr")).unwrap();
-                assert!(said.contains("in use"), "{said}");
-                return None;
-            }
-            if answers && dir.path().join("nginx.pid").exists() {
-                return Some(Self {
-                    dir,
-                    address,
-                    process,
-                });
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        let _ = process.kill();
-        let _ = process.wait();
-        None
+        let Some(process) = launch(program, dir.path(), address) else {
+            let said = std::fs::read_to_string(dir.path().join("stderr")).unwrap();
+            assert!(said.contains("in use"), "{said}");
+            return None;
+        };
+        Some(Self {
+            dir,
+            address,
+            process,
+        })
     }
 
     /// The address for clm.

@@ -68,3 +68,14 @@ impl Machine {
         ran
     }
 }
+
+/// What a run said about the shared cache.
+pub fn warnings(ran: &Ran) -> Vec<&str> {
+    let about = ran
+        .diagnostics()
+        .into_iter()
+        .map(|found| found.message.as_str());
+    about
+        .filter(|message| message.contains("shared cache"))
+        .collect()
+}

@@ -76,32 +76,8 @@ impl Nginx {
 
     /// Starts the process, and returns whether it listens.
     fn run(&mut self, program: &Path) -> bool {
-        let said = File::create(self.dir.path().join("stderr")).unwrap();
-        let mut process = Command::new(program)
-            .arg("-p")
-            .arg(self.dir.path())
-            .args(["-c", "nginx.conf", "-e", "error.log"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(said)
-            .spawn()
-            .unwrap();
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(60) {
-            // The process that answers must be ours: it ends if the port is taken.
-            let answers = TcpStream::connect(self.address).is_ok();
-            if process.try_wait().unwrap().is_some() {
-                return false;
-            }
-            if answers && self.dir.path().join("nginx.pid").exists() {
-                self.process = Some(process);
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        let _ = process.kill();
-        let _ = process.wait();
-        false
+        self.process = launch(program, self.dir.path(), self.address);
+        self.process.is_some()
     }
 
     /// The address of the cache, without a slash at its end.
@@ -184,6 +160,35 @@ fn configuration(dir: &Path, address: SocketAddr, password: Password) -> String 
          proxy_temp_path temporary; fastcgi_temp_path temporary; uwsgi_temp_path temporary; scgi_temp_path temporary;\n\
          {server}\n}}\n"
     )
+}
+
+/// Starts nginx with the configuration of a directory; `None` if it does not listen at its address.
+pub fn launch(program: &Path, dir: &Path, address: SocketAddr) -> Option<Child> {
+    let said = File::create(dir.join("stderr")).unwrap();
+    let mut process = Command::new(program)
+        .arg("-p")
+        .arg(dir)
+        .args(["-c", "nginx.conf", "-e", "error.log"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(said)
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(60) {
+        // The process that answers must be ours: it ends if the port is taken.
+        let answers = TcpStream::connect(address).is_ok();
+        if process.try_wait().unwrap().is_some() {
+            return None;
+        }
+        if answers && dir.join("nginx.pid").exists() {
+            return Some(process);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let _ = process.kill();
+    let _ = process.wait();
+    None
 }
 
 /// The program, if it is installed.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::files::{self, Access};
 
-use super::{Failure, Name, Transport};
+use super::{Failure, Name, Transport, within};
 
 /// A cache in a directory.
 pub(super) struct Dir(PathBuf);
@@ -46,12 +46,7 @@ impl Transport for Dir {
         file.take(limit + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| self.failure(&error))?;
-        match bytes.len() as u64 > limit {
-            true => Err(Failure::Wrong(
-                "a file is larger than its entry says".to_owned(),
-            )),
-            false => Ok(Some(bytes)),
-        }
+        within(limit, bytes).map(Some)
     }
 
     fn has(&self, name: &Name, _wait: Duration) -> Result<bool, Failure> {

@@ -2,6 +2,7 @@
 //! as build farms and caches of build tools offer them.
 
 use std::future::Future;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as api;
@@ -21,20 +22,45 @@ use api::content_addressable_storage_client::ContentAddressableStorageClient;
 
 use super::super::Credentials;
 use super::super::address::Farm;
-use super::{Failure, Name, Transport};
+use super::{Failure, Name, Transport, time_to_send, within};
 
 /// Files of up to so many bytes are exchanged in one message, if the server has no lower limit; messages of gRPC have at most
 /// 4 MiB by default.
 const IN_MESSAGE: u64 = 2 << 20;
 /// The size of the parts of larger files, in bytes.
 const PART: usize = 1 << 20;
-/// The least speed at which a file is sent, in bytes per second; slower is a failure.
-const SLOWEST: u64 = 64 * 1024;
 /// The size in the digests of entries. An entry is named by a key of clm, which is the digest of no message.
 const KEY_SIZE: i64 = 64;
 
 /// A cache behind gRPC.
 pub(super) struct Grpc {
+    farm: Farm,
+    credentials: Credentials,
+    /// Made for the first request: most builds have none.
+    connection: OnceLock<Result<Connection, Failure>>,
+    wait: Duration,
+}
+
+impl Grpc {
+    /// Returns the cache of a farm. Nothing is connected yet.
+    pub(super) fn new(farm: Farm, credentials: Credentials, wait: Duration) -> Self {
+        Self {
+            farm,
+            credentials,
+            connection: OnceLock::new(),
+            wait,
+        }
+    }
+
+    fn connection(&self) -> Result<&Connection, Failure> {
+        let connect = || Connection::new(&self.farm, &self.credentials, self.wait);
+        let connection = self.connection.get_or_init(connect);
+        connection.as_ref().map_err(Failure::clone)
+    }
+}
+
+/// The clients of a server, and what runs them.
+struct Connection {
     /// Runs the requests, whose callers block. `None` only while it is dropped.
     runtime: Option<Runtime>,
     channel: Channel,
@@ -43,7 +69,6 @@ pub(super) struct Grpc {
     credentials: MetadataMap,
     /// What the server said about itself.
     server: OnceCell<Server>,
-    wait: Duration,
 }
 
 /// What a server said about itself.
@@ -73,17 +98,13 @@ impl Server {
     }
 }
 
-impl Grpc {
-    /// Returns the cache of a farm. Nothing is connected yet.
+impl Connection {
+    /// Returns a connection, which is opened by the first request.
     ///
     /// # Errors
     ///
-    /// Why there can be no connection.
-    pub(super) fn new(
-        farm: &Farm,
-        credentials: &Credentials,
-        wait: Duration,
-    ) -> Result<Self, Failure> {
+    /// Why there can be none.
+    fn new(farm: &Farm, credentials: &Credentials, wait: Duration) -> Result<Self, Failure> {
         let wrong = |error: &dyn std::fmt::Display| Failure::Unreachable(error.to_string());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -113,7 +134,6 @@ impl Grpc {
             is_secure: farm.is_secure,
             credentials: MetadataMap::from_headers(credentials.headers().clone()),
             server: OnceCell::new(),
-            wait,
         })
     }
 
@@ -171,15 +191,12 @@ impl Grpc {
     }
 
     /// Returns the entry of a key, as a message.
-    async fn entry(&self, key: String) -> Result<Option<Vec<u8>>, Status> {
+    async fn entry(&self, key: api::Digest) -> Result<Option<Vec<u8>>, Status> {
         // A server of another kind must not look like one without the entry.
         self.server().await?;
         let request = api::GetActionResultRequest {
             instance_name: self.instance.clone(),
-            action_digest: Some(api::Digest {
-                hash: key,
-                size_bytes: KEY_SIZE,
-            }),
+            action_digest: Some(key),
             inline_stdout: true,
             ..Default::default()
         };
@@ -251,6 +268,17 @@ impl Grpc {
         }
     }
 
+    async fn has(&self, digest: api::Digest) -> Result<bool, Status> {
+        let request = api::FindMissingBlobsRequest {
+            instance_name: self.instance.clone(),
+            blob_digests: vec![digest],
+            ..Default::default()
+        };
+        let mut client = self.contents();
+        let answer = client.find_missing_blobs(self.request(request)).await;
+        Ok(answer?.into_inner().missing_blob_digests.is_empty())
+    }
+
     async fn send(&self, digest: api::Digest, bytes: &[u8]) -> Result<(), Status> {
         match bytes.len() as u64 {
             0 => Ok(()),
@@ -299,15 +327,12 @@ impl Grpc {
         }
     }
 
-    async fn send_entry(&self, key: String, bytes: &[u8]) -> Result<(), Status> {
+    async fn send_entry(&self, key: api::Digest, bytes: &[u8]) -> Result<(), Status> {
         let entry = api::ActionResult::decode(bytes)
             .map_err(|error| Status::internal(error.to_string()))?;
         let request = api::UpdateActionResultRequest {
             instance_name: self.instance.clone(),
-            action_digest: Some(api::Digest {
-                hash: key,
-                size_bytes: KEY_SIZE,
-            }),
+            action_digest: Some(key),
             action_result: Some(entry),
             ..Default::default()
         };
@@ -348,7 +373,7 @@ impl Grpc {
     }
 }
 
-impl Drop for Grpc {
+impl Drop for Connection {
     fn drop(&mut self) {
         // Dropping it would wait for its tasks, which must not happen on another runtime.
         if let Some(runtime) = self.runtime.take() {
@@ -359,36 +384,25 @@ impl Drop for Grpc {
 
 impl Transport for Grpc {
     fn get(&self, name: &Name, limit: u64, wait: Duration) -> Result<Option<Vec<u8>>, Failure> {
+        let connection = self.connection()?;
         let bytes = match name {
-            Name::Action(key) => self.run(wait, self.entry(key.to_string())),
-            Name::Content(..) => self.run(wait, self.file(digest(name))),
+            Name::Action(_) => connection.run(wait, connection.entry(digest(name))),
+            Name::Content(..) => connection.run(wait, connection.file(digest(name))),
         }?;
-        match bytes.as_ref().map_or(0, Vec::len) as u64 > limit {
-            true => Err(Failure::Wrong(
-                "a file is larger than its entry says".to_owned(),
-            )),
-            false => Ok(bytes),
-        }
+        bytes.map(|bytes| within(limit, bytes)).transpose()
     }
 
     fn has(&self, name: &Name, wait: Duration) -> Result<bool, Failure> {
-        let request = api::FindMissingBlobsRequest {
-            instance_name: self.instance.clone(),
-            blob_digests: vec![digest(name)],
-            ..Default::default()
-        };
-        let mut client = self.contents();
-        let answer = client.find_missing_blobs(self.request(request));
-        let missing = self.run(wait, answer)?.into_inner().missing_blob_digests;
-        Ok(missing.is_empty())
+        let connection = self.connection()?;
+        connection.run(wait, connection.has(digest(name)))
     }
 
     fn put(&self, name: &Name, bytes: &[u8]) -> Result<(), Failure> {
-        let seconds = bytes.len() as u64 / SLOWEST;
-        let wait = self.wait + Duration::from_secs(seconds);
+        let connection = self.connection()?;
+        let wait = time_to_send(self.wait, bytes);
         match name {
-            Name::Action(key) => self.run(wait, self.send_entry(key.to_string(), bytes)),
-            Name::Content(..) => self.run(wait, self.send(digest(name), bytes)),
+            Name::Action(_) => connection.run(wait, connection.send_entry(digest(name), bytes)),
+            Name::Content(..) => connection.run(wait, connection.send(digest(name), bytes)),
         }
     }
 }

@@ -6,15 +6,13 @@ use std::time::Duration;
 use ureq::config::RedirectAuthHeaders;
 use ureq::http::Response;
 use ureq::tls::{RootCerts, TlsConfig};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, RequestBuilder};
 
 use super::super::Credentials;
-use super::{Failure, Name, Transport};
+use super::{Failure, Name, Transport, time_to_send, within};
 
 /// Connections that are kept open.
 const CONNECTIONS: usize = 32;
-/// The least speed at which a file is sent, in bytes per second; slower is a failure.
-const SLOWEST: u64 = 64 * 1024;
 /// The most memory that is reserved because the server says that so many bytes come.
 const RESERVED: u64 = 16 << 20;
 
@@ -57,15 +55,20 @@ impl Http {
     fn url(&self, name: &Name) -> String {
         format!("{}/{}", self.base, name.path())
     }
+
+    /// Adds what all requests have.
+    fn prepared<B>(&self, request: RequestBuilder<B>, wait: Duration) -> RequestBuilder<B> {
+        let request = request.config().timeout_global(Some(wait)).build();
+        let headers = self.credentials.headers().iter();
+        headers.fold(request, |request, (name, value)| {
+            request.header(name, value)
+        })
+    }
 }
 
 impl Transport for Http {
     fn get(&self, name: &Name, limit: u64, wait: Duration) -> Result<Option<Vec<u8>>, Failure> {
-        let request = self.agent.get(self.url(name));
-        let mut request = request.config().timeout_global(Some(wait)).build();
-        for (name, value) in self.credentials.headers() {
-            request = request.header(name, value);
-        }
+        let request = self.prepared(self.agent.get(self.url(name)), wait);
         let mut response = request.call().map_err(failure)?;
         if !is_there(&response)? {
             return Ok(None);
@@ -76,20 +79,11 @@ impl Transport for Http {
         let mut body = response.body_mut().as_reader().take(limit + 1);
         body.read_to_end(&mut bytes)
             .map_err(|error| failure(error.into()))?;
-        match bytes.len() as u64 > limit {
-            true => Err(Failure::Wrong(
-                "a file is larger than its entry says".to_owned(),
-            )),
-            false => Ok(Some(bytes)),
-        }
+        within(limit, bytes).map(Some)
     }
 
     fn has(&self, name: &Name, wait: Duration) -> Result<bool, Failure> {
-        let request = self.agent.head(self.url(name));
-        let mut request = request.config().timeout_global(Some(wait)).build();
-        for (name, value) in self.credentials.headers() {
-            request = request.header(name, value);
-        }
+        let request = self.prepared(self.agent.head(self.url(name)), wait);
         match request.call().map_err(failure)?.status().as_u16() {
             // Some caches do not know `HEAD`.
             405 | 501 => Ok(false),
@@ -100,13 +94,8 @@ impl Transport for Http {
     }
 
     fn put(&self, name: &Name, bytes: &[u8]) -> Result<(), Failure> {
-        let seconds = bytes.len() as u64 / SLOWEST;
-        let wait = self.wait + Duration::from_secs(seconds);
-        let request = self.agent.put(self.url(name));
-        let mut request = request.config().timeout_global(Some(wait)).build();
-        for (name, value) in self.credentials.headers() {
-            request = request.header(name, value);
-        }
+        let wait = time_to_send(self.wait, bytes);
+        let request = self.prepared(self.agent.put(self.url(name)), wait);
         let request = request.content_type("application/octet-stream");
         match request.send(bytes).map_err(failure)?.status().as_u16() {
             200..=299 => Ok(()),

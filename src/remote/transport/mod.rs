@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use super::{Address, Credentials, Name};
 
+/// The least speed at which a file is sent, in bytes per second; slower is a failure.
+const SLOWEST: u64 = 64 * 1024;
+
 /// A way to a shared cache. All calls block.
 pub(super) trait Transport: Send + Sync {
     /// Returns the bytes of a name, at most `limit`; `None` if there are none.
@@ -63,28 +66,21 @@ pub(super) fn of(
         Address::Http(base) => Box::new(http::Http::new(base.clone(), credentials, wait)),
         Address::Dir(dir) => Box::new(dir::Dir::new(dir.clone())),
         #[cfg(feature = "farm")]
-        Address::Farm(farm) => match grpc::Grpc::new(farm, &credentials, wait) {
-            Ok(grpc) => Box::new(grpc),
-            Err(failure) => Box::new(Unusable(failure)),
-        },
+        Address::Farm(farm) => Box::new(grpc::Grpc::new(farm.clone(), credentials, wait)),
     }
 }
 
-/// A way that cannot be used, for this reason.
-#[cfg(feature = "farm")]
-struct Unusable(Failure);
+/// Returns how long it may take to send these bytes, if an answer may take `wait`.
+fn time_to_send(wait: Duration, bytes: &[u8]) -> Duration {
+    wait + Duration::from_secs(bytes.len() as u64 / SLOWEST)
+}
 
-#[cfg(feature = "farm")]
-impl Transport for Unusable {
-    fn get(&self, _: &Name, _: u64, _: Duration) -> Result<Option<Vec<u8>>, Failure> {
-        Err(self.0.clone())
-    }
-
-    fn has(&self, _: &Name, _: Duration) -> Result<bool, Failure> {
-        Err(self.0.clone())
-    }
-
-    fn put(&self, _: &Name, _: &[u8]) -> Result<(), Failure> {
-        Err(self.0.clone())
+/// Fails if there are more bytes than were to come.
+fn within(limit: u64, bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    match bytes.len() as u64 > limit {
+        true => Err(Failure::Wrong(
+            "a file is larger than its entry says".to_owned(),
+        )),
+        false => Ok(bytes),
     }
 }
