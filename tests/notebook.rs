@@ -154,7 +154,7 @@ fn no_process_mentions(path: &Path) -> bool {
             String::from_utf8_lossy(&line).contains(text) || directory.starts_with(path)
         })
     };
-    let deadline = Instant::now() + Duration::from_secs(2);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while mentions() {
         if Instant::now() > deadline {
             return false;
