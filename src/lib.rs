@@ -17,6 +17,11 @@ mod digest;
 mod engine;
 mod error;
 mod events;
+#[cfg(feature = "farm")]
+mod farm;
+#[cfg(not(feature = "farm"))]
+#[path = "farm/none.rs"]
+mod farm;
 mod files;
 mod memory;
 mod mounts;
@@ -26,6 +31,8 @@ mod plan;
 mod private;
 mod profile;
 mod remote;
+#[cfg(feature = "farm")]
+mod runner;
 mod store;
 #[doc(hidden)]
 pub mod testing;

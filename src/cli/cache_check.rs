@@ -9,7 +9,7 @@ use super::shared;
 /// Runs the command. Returns the exit code 1 if something does not work.
 pub(super) fn run(args: &CourseArgs) -> Result<u8> {
     let course = args.course()?;
-    let Some(remote) = shared::remote(&course.settings.cache)? else {
+    let Some(remote) = shared::remote(&course.settings.cache, &course.settings.farm)? else {
         return Err(Error::usage("the course has no shared cache").hint(
             "its address is `remote` under `[cache]` in `clm.toml`, or the variable CLM_CACHE_REMOTE; its mode must \
              not be `off`",

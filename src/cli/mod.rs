@@ -12,12 +12,19 @@ mod completions;
 mod daemon;
 mod doctor;
 mod explain;
+#[cfg(feature = "farm")]
+mod farm;
+#[cfg(not(feature = "farm"))]
+#[path = "no_farm.rs"]
+mod farm;
 mod keys;
 mod log;
 mod options;
 mod part;
 mod profile;
 mod reports;
+#[cfg(feature = "farm")]
+mod runner;
 mod saved;
 mod session;
 mod setup;
@@ -78,6 +85,9 @@ enum Command {
     Setup(setup::SetupArgs),
     /// Show the renderers and test each of them with a tiny input
     Doctor(doctor::DoctorArgs),
+    /// Do the work of a farm's action, on a worker of the farm
+    #[cfg(feature = "farm")]
+    Runner(runner::RunnerArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }
@@ -145,6 +155,8 @@ impl Command {
             Self::CheckSpec(args) => Some(&args.course),
             Self::Explain(args) => Some(&args.course),
             Self::Doctor(args) => Some(&args.course),
+            #[cfg(feature = "farm")]
+            Self::Runner(_) => None,
             Self::Daemon(_)
             | Self::Cache(_)
             | Self::Affected(_)
@@ -175,6 +187,8 @@ fn run(command: Command, profile: Option<Profile>) -> Result<u8> {
         Command::Explain(args) => explain::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        #[cfg(feature = "farm")]
+        Command::Runner(args) => runner::run(&args),
         Command::Completions(args) => completions::run::<Cli>(&args),
     }
 }

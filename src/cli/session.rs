@@ -20,7 +20,7 @@ use crate::tools::{self, expected};
 use crate::worker::Renderers;
 use crate::worker::pool::PoolConfig;
 
-use super::{setup, shared};
+use super::{farm, setup, shared};
 
 /// Where the course is and where outputs go: the same for every command.
 #[derive(Debug, Clone, Default, Args)]
@@ -218,11 +218,15 @@ pub(super) fn engine(
         events.emit(Event::Diagnostic(note.into()));
     }
     let config = pool_config(&course, context, workers);
-    let remote = shared::remote(&course.settings.cache)?;
+    let remote = shared::remote(&course.settings.cache, &course.settings.farm)?;
+    let farm = farm::farm(&course.settings.farm)?;
     let installer = installs.then(|| setup::installer(&course, context, &store));
     let mut engine = Engine::new(course, store, Arc::new(renderers), config, events, cancel);
     if let Some(remote) = remote {
         engine = engine.with_remote(remote);
+    }
+    if let Some(farm) = farm {
+        engine = engine.with_farm(farm);
     }
     if let Some(installer) = installer {
         engine = engine.with_installer(installer);

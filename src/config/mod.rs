@@ -7,6 +7,7 @@ mod cache;
 mod ci;
 #[doc(hidden)]
 pub mod env_file;
+mod farm;
 mod foreign;
 mod place;
 mod specs;
@@ -29,6 +30,7 @@ pub(crate) use cache::{
 };
 pub(crate) use ci::{Ci, System};
 pub(crate) use env_file::EnvFile;
+pub(crate) use farm::{FarmSettings, Property};
 pub use place::Place;
 pub(crate) use place::user_cache;
 pub(crate) use specs::{is_spec, specs_below};
@@ -67,8 +69,23 @@ pub(crate) mod env {
     /// Further headers for the shared cache, `Name: value`, one in a line.
     pub(crate) const CACHE_HEADERS: &str = "CLM_CACHE_HEADERS";
 
+    /// The address of the farm, instead of `endpoint` of `[farm]`; the empty text means none.
+    pub(crate) const FARM: &str = "CLM_FARM";
+    /// 0: this machine makes only what the farm cannot; 1: both make what there is to do.
+    pub(crate) const FARM_LOCAL: &str = "CLM_FARM_LOCAL";
+    /// A bearer token for the farm.
+    pub(crate) const FARM_TOKEN: &str = "CLM_FARM_TOKEN";
+    /// Further headers for the farm, `Name: value`, one in a line.
+    pub(crate) const FARM_HEADERS: &str = "CLM_FARM_HEADERS";
+
     /// Variables that no program gets which clm starts: a deck could print them.
-    pub(crate) const SECRETS: [&str; 3] = [CACHE_TOKEN, CACHE_PASSWORD, CACHE_HEADERS];
+    pub(crate) const SECRETS: [&str; 5] = [
+        CACHE_TOKEN,
+        CACHE_PASSWORD,
+        CACHE_HEADERS,
+        FARM_TOKEN,
+        FARM_HEADERS,
+    ];
 }
 
 /// The name of the settings file in the course root.
@@ -93,6 +110,8 @@ pub struct Settings {
     pub notes: Vec<Diagnostic>,
     /// How many results the store retains, and for how long.
     pub cache: CacheSettings,
+    /// A build farm, and how it is used.
+    pub farm: FarmSettings,
 }
 
 /// `[notebook]`
@@ -412,7 +431,8 @@ impl Settings {
                 }
             };
         }
-        self.cache.apply_env(lookup)
+        self.cache.apply_env(&lookup)?;
+        self.farm.apply_env(lookup)
     }
 }
 
@@ -453,7 +473,7 @@ mod tests {
             ),
             (
                 "[x]\ny = 1\n",
-                "there is no setting or section `x` here; there are `notebook`, `diagrams`, `images`, `workers`, `output`, `cache`",
+                "there is no setting or section `x` here; there are `notebook`, `diagrams`, `images`, `workers`, `output`, `cache`, `farm`",
             ),
             (
                 "[output]\ndir = true\n",

@@ -10,7 +10,7 @@ use crate::store::{Latest, Origin};
 use super::decide::{Decided, Decider, Decision, Results};
 use super::execute::request::from_remembered;
 use super::publish::Publisher;
-use super::schedule::{EarlierJobs, Effect, Node, Schedule};
+use super::schedule::{EarlierJobs, Effect, Node, Schedule, Workers};
 
 /// The state of an action by the records.
 pub(crate) enum Finding {
@@ -36,7 +36,7 @@ pub(crate) fn findings(
     let mut schedule = Schedule::new(nodes.collect(), EarlierJobs::default());
     let mut decided: Vec<Option<Box<Decided>>> = plan.actions.iter().map(|_| None).collect();
     // Blocked actions need no comparison: their state is sufficient.
-    while let Some(effect) = schedule.next(|_| 0) {
+    while let Some(effect) = schedule.next(Workers::NONE) {
         let Effect::Check(ready) = effect else {
             continue;
         };

@@ -51,6 +51,7 @@ use crate::diagnostic::{Diagnostic, Reported};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::events::{ActionKind, Contents, Counts, Event, Events};
+use crate::farm::Farm;
 use crate::parallel;
 use crate::remote::Remote;
 use crate::store::{Doing, Store, WorkerNote, database_inode};
@@ -145,6 +146,8 @@ pub(crate) struct Engine {
     had_results: AtomicBool,
     /// The cache that machines share.
     shared: Option<Shared>,
+    /// The farm.
+    farm: Option<Farm>,
 }
 
 /// Installs renderers, given by their names (see [`Renderers::installed`]). Returns all renderers afterwards.
@@ -188,6 +191,7 @@ impl Engine {
             on_inputs: None,
             own_files: OwnFiles::default(),
             shared: None,
+            farm: None,
         }
     }
 
@@ -195,6 +199,13 @@ impl Engine {
     #[must_use]
     pub(crate) fn with_remote(mut self, remote: Remote) -> Self {
         self.shared = Some(Shared::new(remote, self.store.clone()));
+        self
+    }
+
+    /// Sets the farm that makes actions as well.
+    #[must_use]
+    pub(crate) fn with_farm(mut self, farm: Farm) -> Self {
+        self.farm = Some(farm);
         self
     }
 

@@ -19,7 +19,7 @@ use crate::worker::pool::Pool;
 use super::checkpoint::Idle;
 use super::course::Specified;
 use super::decide::{Decider, Force};
-use super::execute::{Earlier, MissingTools, Round, Session};
+use super::execute::{Earlier, FarmUse, MissingTools, Round, Session};
 use super::load::Loaded;
 use super::publish::Publisher;
 use super::restless;
@@ -153,6 +153,9 @@ impl Run<'_> {
             choice: Choice::default(),
         };
         let result = self.rounds(run, state, &mut totals).await;
+        if let Some(farm) = &self.engine.farm {
+            self.engine.report(None, &farm.take_warnings());
+        }
         if let Some(warning) = state.publisher.take_replaced() {
             self.engine.report(None, &[warning]);
         }
@@ -417,6 +420,10 @@ impl Run<'_> {
             pool: Arc::clone(&self.pool),
             to_install: None,
             shared: engine.shared.as_ref(),
+            farm: engine.farm.clone().map(|farm| FarmUse {
+                farm,
+                renderers: engine.renderers.get(),
+            }),
             kernels_ahead: Arc::clone(&engine.pool.kernels_ahead),
             events: engine.events.clone(),
             cancel: self.cancel.clone(),

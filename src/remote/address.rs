@@ -14,14 +14,14 @@ pub(crate) enum Address {
     Dir(PathBuf),
     /// `grpc://` or `grpcs://`.
     #[cfg(feature = "farm")]
-    Farm(Farm),
+    Farm(FarmAddress),
 }
 
 /// A server of the Remote Execution API.
 #[cfg(feature = "farm")]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Farm {
-    /// Its host and its port.
+pub(crate) struct FarmAddress {
+    /// Its host and its port, or `unix:` with the path of a socket.
     pub authority: String,
     /// Whether the connection is encrypted.
     pub is_secure: bool,
@@ -30,9 +30,12 @@ pub(crate) struct Farm {
 }
 
 #[cfg(feature = "farm")]
-impl Farm {
+impl FarmAddress {
     /// Returns the address for connections.
     pub(super) fn uri(&self) -> String {
+        if self.authority.starts_with("unix:") {
+            return self.authority.clone();
+        }
         let scheme = if self.is_secure { "https" } else { "http" };
         format!("{scheme}://{}", self.authority)
     }
@@ -89,7 +92,7 @@ impl Address {
 impl Address {
     #[cfg(feature = "farm")]
     fn farm(uri: &Uri) -> Result<Self, String> {
-        Ok(Self::Farm(Farm {
+        Ok(Self::Farm(FarmAddress {
             authority: uri.authority().map(ToString::to_string).unwrap_or_default(),
             is_secure: uri.scheme_str() == Some("grpcs"),
             instance: uri.path().trim_matches('/').to_owned(),
@@ -108,14 +111,19 @@ impl fmt::Display for Address {
             Self::Http(address) => f.write_str(address),
             Self::Dir(dir) => write!(f, "file://{}", dir.display()),
             #[cfg(feature = "farm")]
-            Self::Farm(farm) => {
-                let scheme = if farm.is_secure { "grpcs" } else { "grpc" };
-                write!(f, "{scheme}://{}", farm.authority)?;
-                match farm.instance.as_str() {
-                    "" => Ok(()),
-                    instance => write!(f, "/{instance}"),
-                }
-            }
+            Self::Farm(farm) => farm.fmt(f),
+        }
+    }
+}
+
+#[cfg(feature = "farm")]
+impl fmt::Display for FarmAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_secure { "grpcs" } else { "grpc" };
+        write!(f, "{scheme}://{}", self.authority)?;
+        match self.instance.as_str() {
+            "" => Ok(()),
+            instance => write!(f, "/{instance}"),
         }
     }
 }

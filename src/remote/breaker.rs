@@ -29,7 +29,7 @@ pub(crate) enum Trouble {
 }
 
 /// What is known about the state of a shared cache.
-pub(super) struct Breaker(Mutex<State>);
+pub(crate) struct Breaker(Mutex<State>);
 
 struct State {
     /// Failures since the last success.
@@ -48,7 +48,7 @@ struct State {
 }
 
 impl Breaker {
-    pub(super) fn new(writes: bool) -> Self {
+    pub(crate) fn new(writes: bool) -> Self {
         Self(Mutex::new(State {
             failures: 0,
             closed_at: None,
@@ -62,12 +62,12 @@ impl Breaker {
         }))
     }
 
-    pub(super) fn is_readable(&self) -> bool {
+    pub(crate) fn is_readable(&self) -> bool {
         let state = lock(&self.0);
         !state.is_refused && state.closed_at.is_none_or(|at| at.elapsed() >= state.pause)
     }
 
-    pub(super) fn is_writable(&self) -> bool {
+    pub(crate) fn is_writable(&self) -> bool {
         let is_given_up = |since: Instant| since.elapsed() < LONGEST_PAUSE;
         self.is_readable() && {
             let state = lock(&self.0);
@@ -75,13 +75,13 @@ impl Breaker {
         }
     }
 
-    pub(super) fn take_trouble(&self) -> Option<Trouble> {
+    pub(crate) fn take_trouble(&self) -> Option<Trouble> {
         let mut state = lock(&self.0);
         let trouble = state.trouble.take()?;
         (!std::mem::replace(&mut state.has_told, true)).then_some(trouble)
     }
 
-    pub(super) fn succeeded(&self) {
+    pub(crate) fn succeeded(&self) {
         let mut state = lock(&self.0);
         state.failures = 0;
         // A success of a request from before the failures says nothing.
@@ -94,19 +94,19 @@ impl Breaker {
     }
 
     /// Records that something was written.
-    pub(super) fn wrote(&self) {
+    pub(crate) fn wrote(&self) {
         let mut state = lock(&self.0);
         state.write_failures = 0;
         state.unwritable_since = None;
     }
 
     /// Records that not everything could be sent in time.
-    pub(super) fn left_unsent(&self, results: usize) {
+    pub(crate) fn left_unsent(&self, results: usize) {
         self.report(Trouble::Unsent(results));
     }
 
     /// Records a failure of reading.
-    pub(super) fn failed(&self, failure: Failure) {
+    pub(crate) fn failed(&self, failure: Failure) {
         tracing::debug!(?failure, "the remote cache");
         match failure {
             Failure::Status(status @ (401 | 403 | 407)) => {
@@ -118,7 +118,7 @@ impl Breaker {
     }
 
     /// Records a failure of writing.
-    pub(super) fn failed_to_write(&self, failure: Failure) {
+    pub(crate) fn failed_to_write(&self, failure: Failure) {
         tracing::debug!(?failure, "the remote cache");
         match failure {
             // This file is too large for the server; others may not be.
@@ -149,7 +149,7 @@ impl Breaker {
     }
 
     /// Stops the use for some time.
-    pub(super) fn open(&self, trouble: Trouble) {
+    pub(crate) fn open(&self, trouble: Trouble) {
         {
             let mut state = lock(&self.0);
             if state.closed_at.is_some_and(|at| at.elapsed() < state.pause) {

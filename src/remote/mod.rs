@@ -5,6 +5,8 @@
 
 mod address;
 mod breaker;
+#[cfg(feature = "farm")]
+mod connection;
 mod credentials;
 mod entry;
 mod probe;
@@ -21,14 +23,18 @@ use crate::digest::Digest;
 use crate::parallel::lock;
 
 pub(crate) use address::Address;
-pub(crate) use breaker::Trouble;
+#[cfg(feature = "farm")]
+pub(crate) use address::FarmAddress;
+pub(crate) use breaker::{Breaker, Trouble};
+#[cfg(feature = "farm")]
+pub(crate) use connection::Connection;
 pub(crate) use credentials::{Credentials, Unusable};
 pub(crate) use entry::{Entry, SharedFile, next_key};
 pub(crate) use uploads::{Upload, Uploads};
 
-use breaker::Breaker;
 use entry::{Name, Sha};
-use transport::{Failure, Transport};
+pub(crate) use transport::Failure;
+use transport::Transport;
 
 /// The largest file that is exchanged, in bytes: files are held in memory while they are verified.
 const LARGEST: u64 = 512 << 20;

@@ -14,6 +14,7 @@
 //! - `{python3}/{paths}`: the directories of `PYTHONPATH`.
 
 mod content;
+mod sent;
 
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};

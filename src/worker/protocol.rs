@@ -231,6 +231,7 @@ impl ResultMessage {
             discovered: self.discovered,
             diagnostics,
             is_of_machine: false,
+            elsewhere: None,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The requests to workers and their results, independent of how workers produce them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::course::deck::line_at;
 use crate::course::{ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
+use crate::digest::Digest;
 use crate::events::ActionKind;
 
 /// One unit of work.
@@ -26,7 +28,7 @@ pub struct Request {
 }
 
 /// The work to do, with one variant for each kind of worker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Work {
     /// Render a PlantUML diagram to `image.png` or `image.svg`.
     Plantuml(PlantumlWork),
@@ -73,7 +75,7 @@ impl ImageFormat {
 
 /// A PlantUML diagram. The text is what the action key was computed from; relative includes are resolved beside
 /// `Request::source`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PlantumlWork {
     /// The diagram's text.
     pub text: String,
@@ -86,7 +88,7 @@ pub struct PlantumlWork {
 }
 
 /// A draw.io document; its first page is rendered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DrawioWork {
     /// The document's text.
     pub text: String,
@@ -99,7 +101,7 @@ pub struct DrawioWork {
 }
 
 /// The code cells of a deck in one language.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ExecuteWork {
     /// The programming language, which determines the kernel.
     pub prog_lang: ProgLang,
@@ -158,7 +160,7 @@ pub struct ExecutedCell {
 }
 
 /// The pages of a deck in one language.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HtmlWork {
     /// The pages; all are rendered in one request.
     pub pages: Vec<Page>,
@@ -199,6 +201,19 @@ pub struct Outcome {
     /// Whether a failure may come from this machine or this moment (the network, memory, time), so that it is none for
     /// other machines.
     pub is_of_machine: bool,
+    /// Where it was made, if not here.
+    pub elsewhere: Option<Box<Elsewhere>>,
+}
+
+/// How a result was made on another machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The name of that machine.
+    pub machine: String,
+    /// How long it took there.
+    pub took: Duration,
+    /// The digests of the discovered files as they are there; `None` for those that do not exist.
+    pub seen: BTreeMap<RelPath, Option<Digest>>,
 }
 
 impl Outcome {
@@ -210,6 +225,7 @@ impl Outcome {
             discovered: Vec::new(),
             diagnostics: Vec::new(),
             is_of_machine: false,
+            elsewhere: None,
         }
     }
 
@@ -221,6 +237,7 @@ impl Outcome {
             discovered: Vec::new(),
             diagnostics: vec![diagnostic],
             is_of_machine: false,
+            elsewhere: None,
         }
     }
 
@@ -240,6 +257,7 @@ impl Outcome {
             discovered: Vec::new(),
             diagnostics: Vec::new(),
             is_of_machine: false,
+            elsewhere: None,
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::events::ActionKind;
 use crate::plan::{ActionIndex, Make};
 use crate::worker::renderers;
 
+use super::super::schedule::Site;
 use super::{Execution, Queued};
 
 impl Execution<'_, '_> {
@@ -19,7 +20,10 @@ impl Execution<'_, '_> {
         for queued in stale {
             match self.renderer(queued.index) {
                 Some(name)
-                    if is_installable(&name) && !installed.has(&name) && !tried.contains(&name) =>
+                    if queued.urgency.site != Site::Farm
+                        && is_installable(&name)
+                        && !installed.has(&name)
+                        && !tried.contains(&name) =>
                 {
                     self.ended.to_install.insert(name);
                     self.supersede(queued.index, Duration::ZERO);
@@ -31,7 +35,7 @@ impl Execution<'_, '_> {
     }
 
     /// Returns the name of the renderer that makes an action.
-    fn renderer(&self, index: ActionIndex) -> Option<String> {
+    pub(super) fn renderer(&self, index: ActionIndex) -> Option<String> {
         match self.round.plan.actions[index].kind {
             ActionKind::Html => Some(renderers::HTML.to_owned()),
             ActionKind::Plantuml => Some(renderers::PLANTUML.to_owned()),

@@ -3,6 +3,7 @@
 
 mod ask;
 mod earlier;
+mod elsewhere;
 mod in_flight;
 mod install;
 mod local;
@@ -35,7 +36,7 @@ use crate::worker::{Outcome, Renderers, WorkerError};
 use super::decide::{Decided, Decider, Decision};
 use super::publish::Publisher;
 use super::restless::Restless;
-use super::schedule::{ActionState, EarlierJobs, Effect, Enqueued, Node, Schedule, Urgency};
+use super::schedule::{ActionState, EarlierJobs, Effect, Enqueued, Node, Place, Schedule, Urgency};
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::staging::Staging;
@@ -43,6 +44,7 @@ use super::up_to_date::{Found, UpToDateActions};
 
 use ask::Asks;
 pub(super) use earlier::Earlier;
+pub(super) use elsewhere::FarmUse;
 pub(super) use in_flight::InFlight;
 use local::Made;
 pub(super) use missing_tools::MissingTools;
@@ -104,6 +106,8 @@ pub(super) struct Session<'a> {
     pub to_install: Option<(Arc<Renderers>, BTreeSet<String>)>,
     /// The cache that machines share.
     pub shared: Option<&'a Shared>,
+    /// The farm.
+    pub farm: Option<FarmUse>,
     /// The sink of events.
     pub events: Events,
     /// Fires when the user wants to stop.
@@ -149,6 +153,7 @@ struct Running {
     /// The recipe with which it was started.
     recipe: Arc<Recipe>,
     lease: Lease,
+    place: Place,
     started: Instant,
     started_ns: i64,
     out: std::path::PathBuf,
@@ -277,7 +282,12 @@ impl<'a> Round<'a> {
                 .flatten(),
         });
         let earlier = EarlierJobs {
-            running: self.in_flight.running.keys().copied().collect(),
+            running: self
+                .in_flight
+                .running
+                .iter()
+                .map(|(job, running)| (*job, running.place))
+                .collect(),
             queued: std::mem::take(&mut self.in_flight.queued),
             is_complete: self.session.is_whole,
         };
@@ -305,8 +315,9 @@ impl Execution<'_, '_> {
         }
         loop {
             self.set_kernels_ahead();
-            let pool = &self.round.session.pool;
-            let next = self.schedule.next(|kind| pool.slots(kind));
+            let session = self.round.session;
+            let here = |kind| session.pool.slots(kind);
+            let next = self.schedule.next(session.workers(&here));
             if !matches!(next, Some(Effect::Check(_) | Effect::Lease(..))) {
                 self.record_some();
             }
@@ -314,7 +325,7 @@ impl Execution<'_, '_> {
             match next {
                 Some(Effect::Report(ended)) => self.report_unchecked(&ended),
                 Some(Effect::Check(ready)) => self.check(ready)?,
-                Some(Effect::Lease(kind, jobs)) => self.lease(kind, &jobs)?,
+                Some(Effect::Lease(place, kind, jobs)) => self.lease(place, kind, &jobs)?,
                 Some(Effect::Abandon { running, queued }) => self.abandon(running, queued)?,
                 Some(Effect::Make(_)) | None if is_interrupted => {
                     self.ended.interrupted = true;
@@ -430,6 +441,7 @@ impl Execution<'_, '_> {
             urgency: Urgency {
                 priority: self.priority(action),
                 expected_ms: latest.map_or(0, |latest| latest.duration_ms),
+                site: self.site(index),
             },
             waiting: Span::none(),
         })

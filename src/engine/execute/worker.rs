@@ -6,18 +6,20 @@ use std::time::{Duration, Instant};
 
 use tracing::{Instrument as _, Span, debug_span};
 
-use crate::clock::now_ns;
+use crate::clock::{now_ms, now_ns};
 use crate::course::RelPath;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::digest::Digest;
 use crate::error::{BUG_HINT, Result, hint_in_text};
 use crate::events::{ActionKind, Status};
 use crate::plan::{Action, ActionIndex};
-use crate::store::{CachedResult, Finish, JobEnd, JobId, JobState, Lease, ResultStatus};
+use crate::store::{CachedResult, Finish, JobEnd, JobId, JobState, Lease, Origin, ResultStatus};
 use crate::worker::request::OutcomeStatus;
 use crate::worker::{Outcome, WorkerError};
 
 use super::super::decide::{Decision, results_of};
+use super::super::schedule::Place;
+use super::elsewhere;
 use super::request;
 use super::restore::Published;
 use super::{ATTEMPTS, ActionState, Execution, LEASE_MS, Queued, Running, millis, waiting};
@@ -35,22 +37,22 @@ impl Execution<'_, '_> {
     }
 
     /// Leases the first of these jobs that no other process has, and starts it.
-    pub(super) fn lease(&mut self, kind: ActionKind, jobs: &[JobId]) -> Result<()> {
+    pub(super) fn lease(&mut self, place: Place, kind: ActionKind, jobs: &[JobId]) -> Result<()> {
         let store = self.round.session.store;
         let lease = || store.claim(&self.owner, jobs, LEASE_MS);
         match debug_span!("claim").in_scope(lease)? {
-            Some(lease) => self.start(lease),
+            Some(lease) => self.start(lease, place),
             None => {
-                self.schedule.not_leased(kind, jobs.len());
+                self.schedule.not_leased(place, kind, jobs.len());
                 Ok(())
             }
         }
     }
 
     #[tracing::instrument(level = "debug", name = "start", skip_all)]
-    pub(super) fn start(&mut self, lease: Lease) -> Result<()> {
+    fn start(&mut self, lease: Lease, place: Place) -> Result<()> {
         let id = lease.job;
-        self.schedule.started(id);
+        self.schedule.started(id, place);
         let Some(mut queued) = self.queued.remove(&id) else {
             return Ok(());
         };
@@ -106,8 +108,15 @@ impl Execution<'_, '_> {
         let cancel = session.cancel.child_token();
         let token = cancel.clone();
         let progress = request::progress_sink(&session.events, action);
+        let task = match place {
+            Place::Here => None,
+            Place::Farm => self.task(&queued, &request),
+        };
         let work = async move {
-            let result = pool.run(&request, progress, token).await;
+            let result = match task {
+                None => pool.run(&request, progress, token).await,
+                Some(task) => elsewhere::run(task, &pool, progress, token).await,
+            };
             (id, result)
         };
         self.round
@@ -120,6 +129,7 @@ impl Execution<'_, '_> {
                 queued,
                 recipe,
                 lease,
+                place,
                 started: Instant::now(),
                 started_ns: now_ns(),
                 out,
@@ -207,13 +217,15 @@ impl Execution<'_, '_> {
             self.schedule.check_again(index);
             return Ok(None);
         }
+        let took = elsewhere::took(&outcome);
         let diagnostics = self.as_now(running, outcome.diagnostics);
         self.report_and_keep(index, diagnostics);
         let published = self.publish_blobs(index, &results)?;
         if published == Published::Damaged {
             return self.superseded(running);
         }
-        let took = self.note_ended(running, &discovered)?;
+        let took = took.unwrap_or_else(|| running.started.elapsed());
+        self.note_ended(running, &discovered, took)?;
         if let Published::Failed(reasons) = published {
             self.unplaced(index, &reasons, results, took);
             return Ok(None);
@@ -267,8 +279,14 @@ impl Execution<'_, '_> {
             status,
             outputs,
             diagnostics: request::to_remembered(&running.recipe, outcome.diagnostics.clone()),
-            duration_ms: millis(running.started.elapsed()),
-            origin: None,
+            duration_ms: millis(
+                elsewhere::took(outcome).unwrap_or_else(|| running.started.elapsed()),
+            ),
+            origin: outcome.elsewhere.as_ref().map(|elsewhere| Origin {
+                machine: elsewhere.machine.clone(),
+                made_ms: now_ms(),
+                run: None,
+            }),
         };
         let key = running.queued.decided.key;
         let may_share = !outcome.is_of_machine && self.may_share(action, &key, &result)?;
@@ -310,22 +328,23 @@ impl Execution<'_, '_> {
         };
         self.remember(running, &outcome, &discovered, Vec::new())?;
         self.report(index, &self.as_now(running, outcome.diagnostics));
-        let took = self.note_ended(running, &discovered)?;
+        let took = running.started.elapsed();
+        self.note_ended(running, &discovered, took)?;
         self.fail(index, took);
         Ok(None)
     }
 
-    /// Records what a job that ended was made of, and whether that has changed since. Returns the duration of the job.
+    /// Records what a job that ended was made of, and whether that has changed since.
     fn note_ended(
         &mut self,
         running: &Running,
         discovered: &[(String, Option<Digest>)],
-    ) -> Result<Duration> {
-        let took = running.started.elapsed();
+        took: Duration,
+    ) -> Result<()> {
         let queued = &running.queued;
         self.note_latest(queued.index, &queued.decided, discovered, Some(took))?;
         self.check_inputs(&queued.action);
-        Ok(took)
+        Ok(())
     }
 
     /// Handles a failure of the worker itself, not of the content: tries again on a new one, or gives up. It is never
@@ -395,6 +414,12 @@ impl Execution<'_, '_> {
         paths
             .into_iter()
             .map(|path| {
+                // Files of a kernel that is not installed here are as the machine that made the result has them.
+                let seen = outcome.elsewhere.as_ref();
+                let seen = seen.and_then(|elsewhere| elsewhere.seen.get(path));
+                if let Some(seen) = seen.filter(|_| snapshot.places().is_absent(path)) {
+                    return Some((path.to_string(), *seen));
+                }
                 let Ok(digest) = snapshot.discovered(path, running.started_ns) else {
                     self.round.restless.disturb(&action.id, path);
                     return None;

@@ -5,7 +5,7 @@
 
 mod queue;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use crate::events::ActionKind;
 use crate::plan::ActionIndex;
@@ -13,7 +13,7 @@ use crate::store::JobId;
 
 use super::decide::Results;
 use queue::Queue;
-pub(super) use queue::Urgency;
+pub(super) use queue::{Site, Urgency};
 
 /// The maximum number of jobs in one request for a lease: the store leases the first one that no other process has.
 const LEASED_AMONG: usize = 16;
@@ -90,6 +90,44 @@ pub(super) struct Node<'a> {
     pub unchanged: Option<Results>,
 }
 
+/// Where a job runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    /// On a worker of this machine.
+    #[default]
+    Here,
+    /// On a build farm.
+    Farm,
+}
+
+/// The workers that are there.
+#[derive(Clone, Copy)]
+pub(super) struct Workers<'a> {
+    /// The maximum number of jobs of a kind that run here at once.
+    pub here: &'a dyn Fn(ActionKind) -> usize,
+    /// The farm, while it can be used.
+    pub farm: Option<FarmNow>,
+}
+
+impl Workers<'_> {
+    /// No workers: nothing is leased.
+    pub(super) const NONE: Self = Self {
+        here: &|_| 0,
+        farm: None,
+    };
+}
+
+/// What matters of a farm at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FarmNow {
+    /// Whether it takes one more job.
+    pub has_room: bool,
+    /// Whether jobs that it could run are run here as well.
+    pub shares: bool,
+    /// How much longer a job takes there than here, in milliseconds.
+    pub round_trip_ms: u64,
+}
+
 /// What the caller has to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
@@ -99,8 +137,8 @@ pub(super) enum Effect {
     /// Compare these with the records. Then report each as up to date, failed or superseded, or queue it.
     Check(Vec<ActionIndex>),
     /// Lease the first of these jobs that no other process has, and report [`Schedule::started`] or
-    /// [`Schedule::not_leased`].
-    Lease(ActionKind, Vec<JobId>),
+    /// [`Schedule::not_leased`]. It runs at that place.
+    Lease(Place, ActionKind, Vec<JobId>),
     /// Cancel these jobs, which an earlier round started, and take back those that it queued: no action of this round
     /// needs them.
     Abandon {
@@ -128,8 +166,8 @@ pub(super) enum Enqueued {
 /// Jobs of an earlier round that was interrupted.
 #[derive(Debug, Default)]
 pub(super) struct EarlierJobs {
-    /// Jobs that run.
-    pub running: HashSet<JobId>,
+    /// Jobs that run, and where.
+    pub running: HashMap<JobId, Place>,
     /// Jobs that were queued, and have not started.
     pub queued: Vec<JobId>,
     /// Whether every action of the course is planned, so that jobs that none of them needs are superseded.
@@ -153,13 +191,14 @@ pub(super) struct Schedule<'a> {
     /// Actions that ended without being compared with the records, and are not reported yet.
     unreported: Vec<ActionIndex>,
     queue: Queue,
-    /// The actions whose jobs are in flight.
     /// The number of actions in the state [`ActionState::Asked`].
     asked: usize,
-    running: HashMap<JobId, ActionIndex>,
-    running_of_kind: HashMap<ActionKind, usize>,
-    /// By kind: how many jobs at the front of the queue other processes have.
-    passed: HashMap<ActionKind, usize>,
+    /// The actions whose jobs are in flight, and where these run.
+    running: HashMap<JobId, (ActionIndex, Place)>,
+    /// How many jobs of a kind run here.
+    running_here: HashMap<ActionKind, usize>,
+    /// By place and kind: how many jobs at the front of the queue other processes have.
+    passed: HashMap<(Place, ActionKind), usize>,
     earlier: EarlierJobs,
     is_stopping: bool,
 }
@@ -184,7 +223,7 @@ impl<'a> Schedule<'a> {
             queue: Queue::default(),
             asked: 0,
             running: HashMap::new(),
-            running_of_kind: HashMap::new(),
+            running_here: HashMap::new(),
             passed: HashMap::new(),
             earlier,
             is_stopping: false,
@@ -253,7 +292,7 @@ impl<'a> Schedule<'a> {
     pub(super) fn first_queued(&self, count: usize) -> Vec<JobId> {
         let kinds = ActionKind::OF_WORKERS.into_iter();
         kinds
-            .flat_map(|kind| self.queue.first(kind, 0, count))
+            .flat_map(|kind| self.queue.first(kind, 0, count, |_| true))
             .collect()
     }
 
@@ -271,9 +310,8 @@ impl<'a> Schedule<'a> {
         self.is_stopping
     }
 
-    /// Returns what has to be done next, the most urgent first; `None` while the caller can only wait. `slots` returns
-    /// the maximum number of workers of a kind.
-    pub(super) fn next(&mut self, slots: impl Fn(ActionKind) -> usize) -> Option<Effect> {
+    /// Returns what has to be done next, the most urgent first; `None` while the caller can only wait.
+    pub(super) fn next(&mut self, workers: Workers<'_>) -> Option<Effect> {
         if !self.unreported.is_empty() {
             return Some(Effect::Report(std::mem::take(&mut self.unreported)));
         }
@@ -284,22 +322,73 @@ impl<'a> Schedule<'a> {
             }
             return Some(Effect::Check(ready));
         }
-        if !self.is_stopping {
-            for kind in ActionKind::OF_WORKERS {
-                let running = self.running_of_kind.get(&kind).copied().unwrap_or(0);
-                let passed = self.passed.get(&kind).copied().unwrap_or(0);
-                if running < slots(kind) {
-                    let jobs = self.queue.first(kind, passed, LEASED_AMONG);
-                    if !jobs.is_empty() {
-                        return Some(Effect::Lease(kind, jobs));
-                    }
-                }
-            }
+        if !self.is_stopping
+            && let Some(lease) = self
+                .next_here(&workers)
+                .or_else(|| self.next_farm(&workers))
+        {
+            return Some(lease);
         }
         if let Some(abandoned) = self.abandon() {
             return Some(abandoned);
         }
         self.next_local().map(Effect::Make)
+    }
+
+    /// Returns jobs for a free worker of this machine.
+    fn next_here(&self, workers: &Workers<'_>) -> Option<Effect> {
+        let may_run = |site: Site| match workers.farm {
+            Some(farm) => site == Site::Here || site == Site::Anywhere && farm.shares,
+            None => true,
+        };
+        ActionKind::OF_WORKERS.into_iter().find_map(|kind| {
+            let running = self.running_here.get(&kind).copied().unwrap_or(0);
+            if running >= (workers.here)(kind) {
+                return None;
+            }
+            self.lease(Place::Here, kind, may_run)
+        })
+    }
+
+    /// Returns jobs for the farm: the one that is expected to take longest, of a kind whose workers here would not come to it
+    /// sooner than the farm.
+    fn next_farm(&self, workers: &Workers<'_>) -> Option<Effect> {
+        let farm = workers.farm.filter(|farm| farm.has_room)?;
+        let kinds = ActionKind::OF_WORKERS.into_iter();
+        let candidates = kinds.filter_map(|kind| {
+            let here = if farm.shares { (workers.here)(kind) } else { 0 };
+            let may_run = |site: Site| match site {
+                Site::Here => false,
+                Site::Farm => true,
+                Site::Anywhere => {
+                    let waits_ms = self.queue.expected_ms(kind).checked_div(here as u64);
+                    waits_ms.is_none_or(|waits_ms| waits_ms > farm.round_trip_ms)
+                }
+            };
+            let lease = self.lease(Place::Farm, kind, may_run)?;
+            let Effect::Lease(.., jobs) = &lease else {
+                return None;
+            };
+            let urgency = jobs.first().and_then(|job| self.queue.urgency(*job))?;
+            Some((urgency.priority, urgency.expected_ms, lease))
+        });
+        // The first one of equal ones.
+        let best = candidates.reduce(|best, other| match (best.0, best.1) < (other.0, other.1) {
+            true => other,
+            false => best,
+        });
+        best.map(|(.., lease)| lease)
+    }
+
+    fn lease(
+        &self,
+        place: Place,
+        kind: ActionKind,
+        may_run: impl Fn(Site) -> bool,
+    ) -> Option<Effect> {
+        let passed = self.passed.get(&(place, kind)).copied().unwrap_or(0);
+        let jobs = self.queue.first(kind, passed, LEASED_AMONG, may_run);
+        (!jobs.is_empty()).then_some(Effect::Lease(place, kind, jobs))
     }
 
     /// Returns the next action that this process makes itself, as [`Effect::Make`]: for many of them in a row.
@@ -319,7 +408,7 @@ impl<'a> Schedule<'a> {
         let mut queued = std::mem::take(&mut self.earlier.queued);
         queued.retain(|job| self.queue.get(*job).is_none() && !self.running.contains_key(job));
         Some(Effect::Abandon {
-            running: running.into_iter().collect(),
+            running: running.into_keys().collect(),
             queued,
         })
     }
@@ -357,11 +446,11 @@ impl<'a> Schedule<'a> {
 
     /// Queues an action that is stale and whose job is in the store.
     pub(super) fn enqueue(&mut self, index: ActionIndex, job: JobId, urgency: Urgency) -> Enqueued {
-        if self.earlier.running.remove(&job) {
-            self.set(index, ActionState::Running(job));
+        if let Some(place) = self.earlier.running.remove(&job) {
+            self.set_running(index, job, place);
             return Enqueued::Runs;
         }
-        let first = self.running.get(&job).copied();
+        let first = self.running.get(&job).map(|(index, _)| *index);
         if let Some(first) = first.or_else(|| self.queue.get(job)) {
             self.consumers[first].push(index);
             self.missing[index] += 1;
@@ -375,17 +464,17 @@ impl<'a> Schedule<'a> {
         Enqueued::Waits
     }
 
-    /// Records that a job was leased. Returns its action; `None` if the job does not wait.
-    pub(super) fn started(&mut self, job: JobId) -> Option<ActionIndex> {
+    /// Records that a job was leased, and where it runs. Returns its action; `None` if the job does not wait.
+    pub(super) fn started(&mut self, job: JobId, place: Place) -> Option<ActionIndex> {
         let index = self.queue.remove(job)?;
-        self.set(index, ActionState::Running(job));
+        self.set_running(index, job, place);
         Some(index)
     }
 
     /// Records that other processes have the jobs that were to be leased: the jobs after them are next, until
     /// [`Schedule::look_again`].
-    pub(super) fn not_leased(&mut self, kind: ActionKind, jobs: usize) {
-        *self.passed.entry(kind).or_default() += jobs;
+    pub(super) fn not_leased(&mut self, place: Place, kind: ActionKind, jobs: usize) {
+        *self.passed.entry((place, kind)).or_default() += jobs;
     }
 
     /// Makes jobs of other processes candidates again: they may be free after some time.
@@ -395,7 +484,7 @@ impl<'a> Schedule<'a> {
 
     /// Queues a running job again.
     pub(super) fn requeued(&mut self, job: JobId, urgency: Urgency) {
-        let Some(index) = self.running.get(&job).copied() else {
+        let Some((index, _)) = self.running.get(&job).copied() else {
             return;
         };
         let kind = self.nodes[index].kind;
@@ -421,13 +510,13 @@ impl<'a> Schedule<'a> {
 
     /// Returns the action whose job is running.
     pub(super) fn runs(&self, job: JobId) -> Option<ActionIndex> {
-        self.running.get(&job).copied()
+        self.running.get(&job).map(|(index, _)| *index)
     }
 
     /// Removes a job of an earlier round that ended and that no action of this round has needed so far. Returns false
     /// if there is no such job.
     pub(super) fn earlier_ended(&mut self, job: JobId) -> bool {
-        self.earlier.running.remove(&job)
+        self.earlier.running.remove(&job).is_some()
     }
 
     /// Starts no more work from now on.
@@ -440,9 +529,21 @@ impl<'a> Schedule<'a> {
     /// Returns the jobs that the next round may take over.
     pub(super) fn into_earlier_jobs(self) -> EarlierJobs {
         let mut earlier = self.earlier;
-        earlier.running.extend(self.running.into_keys());
+        let running = self.running.into_iter();
+        earlier
+            .running
+            .extend(running.map(|(job, (_, place))| (job, place)));
         earlier.queued.extend(self.queue.jobs());
         earlier
+    }
+
+    fn set_running(&mut self, index: ActionIndex, job: JobId, place: Place) {
+        self.set(index, ActionState::Running(job));
+        self.running.insert(job, (index, place));
+        if place == Place::Here {
+            let kind = self.nodes[index].kind;
+            *self.running_here.entry(kind).or_default() += 1;
+        }
     }
 
     /// Changes the state of an action, and updates all counts and queues that depend on it.
@@ -452,13 +553,10 @@ impl<'a> Schedule<'a> {
         let kind = self.nodes[index].kind;
         self.asked -= usize::from(before == ActionState::Asked);
         self.asked += usize::from(self.states[index] == ActionState::Asked);
-        if let ActionState::Running(job) = before {
-            self.running.remove(&job);
-            *self.running_of_kind.entry(kind).or_default() -= 1;
-        }
-        if let ActionState::Running(job) = self.states[index] {
-            self.running.insert(job, index);
-            *self.running_of_kind.entry(kind).or_default() += 1;
+        if let ActionState::Running(job) = before
+            && let Some((_, Place::Here)) = self.running.remove(&job)
+        {
+            *self.running_here.entry(kind).or_default() -= 1;
         }
         if self.states[index].is_final() {
             let consumers = std::mem::take(&mut self.consumers[index]);

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -7,6 +7,7 @@ use super::*;
 use crate::digest::Digest;
 
 use ActionKind::{Deck, Execute, Html, Plantuml};
+use Place::Here;
 
 fn results(of: &str) -> Results {
     Arc::new([(of.into(), Digest::of(of))])
@@ -33,12 +34,120 @@ fn urgency(priority: i32, expected_ms: u64) -> Urgency {
     Urgency {
         priority,
         expected_ms,
+        site: Site::Anywhere,
     }
+}
+
+/// Returns a schedule with these jobs: the kind, where it may run, and how long it is expected to take.
+fn queued(jobs: &[(ActionKind, Site, u64)]) -> Schedule<'static> {
+    let nodes = jobs.iter().map(|(kind, ..)| node(*kind, &[])).collect();
+    let mut schedule = Schedule::new(nodes, EarlierJobs::default());
+    assert!(matches!(next(&mut schedule), Some(Effect::Check(_))));
+    for (index, (_, site, expected_ms)) in jobs.iter().enumerate() {
+        let urgency = Urgency {
+            site: *site,
+            ..urgency(0, *expected_ms)
+        };
+        schedule.enqueue(index, index as JobId, urgency);
+    }
+    schedule
+}
+
+/// Starts everything that can start with one worker of each kind here. Returns the jobs here and those on the farm.
+fn placed(schedule: &mut Schedule<'_>, farm: FarmNow, room: usize) -> (Vec<JobId>, Vec<JobId>) {
+    let (mut here, mut there) = (Vec::new(), Vec::new());
+    loop {
+        let farm = FarmNow {
+            has_room: there.len() < room,
+            ..farm
+        };
+        let workers = Workers {
+            here: &|_| 1,
+            farm: Some(farm),
+        };
+        let Some(Effect::Lease(place, _, jobs)) = schedule.next(workers) else {
+            return (here, there);
+        };
+        schedule.started(jobs[0], place);
+        match place {
+            Here => here.push(jobs[0]),
+            Place::Farm => there.push(jobs[0]),
+        }
+    }
+}
+
+const FARM: FarmNow = FarmNow {
+    has_room: true,
+    shares: true,
+    round_trip_ms: 100,
+};
+
+#[test]
+fn both_this_machine_and_the_farm_take_the_longest_job_that_is_left() {
+    let jobs = [500, 900, 700, 800, 600].map(|ms| (Execute, Site::Anywhere, ms));
+    let mut schedule = queued(&jobs);
+    assert_eq!(placed(&mut schedule, FARM, 2), (vec![1], vec![3, 2]));
+    // A worker here is free again.
+    schedule.up_to_date(1, results("1"));
+    assert_eq!(placed(&mut schedule, FARM, 0), (vec![4], vec![]));
+}
+
+#[test]
+fn jobs_that_this_machine_does_sooner_stay_here() {
+    // Five diagrams of 20 ms are drawn here before the farm has answered; twenty are not.
+    let mut few = queued(&[(Plantuml, Site::Anywhere, 20); 5]);
+    assert_eq!(placed(&mut few, FARM, 9), (vec![0], vec![]));
+    let mut many = queued(&[(Plantuml, Site::Anywhere, 20); 20]);
+    let (here, there) = placed(&mut many, FARM, 99);
+    assert_eq!((here, there.len()), (vec![0], 14));
+    // The longest one goes first, whatever its kind.
+    let mut mixed = queued(&[
+        (Plantuml, Site::Anywhere, 900),
+        (Plantuml, Site::Anywhere, 800),
+        (Execute, Site::Anywhere, 700),
+        (Execute, Site::Anywhere, 850),
+        (Execute, Site::Anywhere, 1),
+    ]);
+    assert_eq!(placed(&mut mixed, FARM, 2), (vec![3, 0], vec![1, 2]));
+}
+
+#[test]
+fn some_jobs_run_at_one_place_only() {
+    let jobs = [
+        (Execute, Site::Here, 900),
+        (Execute, Site::Farm, 800),
+        (Execute, Site::Anywhere, 700),
+        (Html, Site::Here, 10),
+        (Html, Site::Farm, 10),
+    ];
+    let mut schedule = queued(&jobs);
+    let (here, there) = placed(&mut schedule, FARM, 9);
+    assert_eq!((here, there), (vec![0, 3], vec![1, 2, 4]));
+    // With no share, this machine runs what must run here.
+    let alone = FarmNow {
+        shares: false,
+        ..FARM
+    };
+    let mut schedule = queued(&jobs[1..]);
+    assert_eq!(placed(&mut schedule, alone, 9), (vec![2], vec![0, 1, 3]));
+    let mut schedule = queued(&jobs[1..]);
+    assert_eq!(placed(&mut schedule, alone, 0), (vec![2], vec![]));
+    // Without the farm everything is tried here.
+    assert_eq!(
+        schedule.next(Workers {
+            here: &|_| 1,
+            farm: None,
+        }),
+        Some(Effect::Lease(Here, Execute, vec![0, 1]))
+    );
 }
 
 /// Returns the next effect, with two workers of each kind.
 fn next(schedule: &mut Schedule<'_>) -> Option<Effect> {
-    schedule.next(|_| 2)
+    schedule.next(Workers {
+        here: &|_| 2,
+        farm: None,
+    })
 }
 
 /// Returns a schedule whose first actions were checked and found stale, each with a job of its own number.
@@ -68,9 +177,9 @@ fn an_action_is_checked_when_all_before_it_have_results() {
     assert_eq!(next(&mut schedule), Some(Effect::Make(3)));
     schedule.up_to_date(3, results("d"));
     assert_eq!(schedule.enqueue(0, 7, Urgency::default()), Enqueued::Waits);
-    let lease = Effect::Lease(Execute, vec![7]);
+    let lease = Effect::Lease(Here, Execute, vec![7]);
     assert_eq!(next(&mut schedule), Some(lease));
-    assert_eq!(schedule.started(7), Some(0));
+    assert_eq!(schedule.started(7, Here), Some(0));
     assert_eq!(next(&mut schedule), None);
     assert!(!schedule.is_finished());
     schedule.unplaced(0, results("e"));
@@ -141,11 +250,11 @@ fn the_most_urgent_jobs_start_first_and_no_more_than_there_are_workers() {
         urgency(0, 10),
     ];
     let mut schedule = stale(nodes, &urgencies);
-    let lease = |jobs: &[JobId]| Some(Effect::Lease(Execute, jobs.to_vec()));
+    let lease = |jobs: &[JobId]| Some(Effect::Lease(Here, Execute, jobs.to_vec()));
     assert_eq!(next(&mut schedule), lease(&[2, 1, 0, 3]));
-    schedule.started(2);
+    schedule.started(2, Here);
     assert_eq!(next(&mut schedule), lease(&[1, 0, 3]));
-    schedule.started(1);
+    schedule.started(1, Here);
     assert_eq!(next(&mut schedule), None);
     schedule.up_to_date(1, results("1"));
     assert_eq!(next(&mut schedule), lease(&[0, 3]));
@@ -158,12 +267,12 @@ fn jobs_of_other_processes_are_passed_over_until_time_has_passed() {
     let nodes = vec![node(Plantuml, &[]); count];
     let mut schedule = stale(nodes, &vec![Urgency::default(); count]);
     let all: Vec<JobId> = (0..count as JobId).collect();
-    let first = Effect::Lease(Plantuml, all[..LEASED_AMONG].to_vec());
+    let first = Effect::Lease(Here, Plantuml, all[..LEASED_AMONG].to_vec());
     assert_eq!(next(&mut schedule), Some(first.clone()));
-    schedule.not_leased(Plantuml, LEASED_AMONG);
-    let rest = Effect::Lease(Plantuml, all[LEASED_AMONG..].to_vec());
+    schedule.not_leased(Here, Plantuml, LEASED_AMONG);
+    let rest = Effect::Lease(Here, Plantuml, all[LEASED_AMONG..].to_vec());
     assert_eq!(next(&mut schedule), Some(rest));
-    schedule.not_leased(Plantuml, 1);
+    schedule.not_leased(Here, Plantuml, 1);
     assert_eq!(next(&mut schedule), None);
     assert!(!schedule.is_finished());
     schedule.look_again();
@@ -182,7 +291,7 @@ fn two_actions_with_one_job_are_made_once() {
     assert_eq!(schedule.enqueue(0, 5, Urgency::default()), Enqueued::Waits);
     let second = schedule.enqueue(1, 5, Urgency::default());
     assert_eq!(second, Enqueued::SameAs(0));
-    schedule.started(5);
+    schedule.started(5, Here);
     assert_eq!(next(&mut schedule), None);
     schedule.up_to_date(0, results("p"));
     assert_eq!(next(&mut schedule), Some(Effect::Check(vec![1])));
@@ -192,7 +301,7 @@ fn two_actions_with_one_job_are_made_once() {
 #[test]
 fn a_job_of_an_earlier_round_goes_on_if_it_is_needed_and_is_abandoned_if_not() {
     let earlier = |is_complete| EarlierJobs {
-        running: HashSet::from([1, 2]),
+        running: HashMap::from([(1, Here), (2, Here)]),
         queued: vec![3, 4],
         is_complete,
     };
@@ -202,9 +311,9 @@ fn a_job_of_an_earlier_round_goes_on_if_it_is_needed_and_is_abandoned_if_not() {
         assert_eq!(next(&mut schedule), Some(Effect::Check(vec![0, 1])));
         assert_eq!(schedule.enqueue(0, 1, Urgency::default()), Enqueued::Runs);
         assert_eq!(schedule.enqueue(1, 3, Urgency::default()), Enqueued::Waits);
-        let lease = Effect::Lease(Execute, vec![3]);
+        let lease = Effect::Lease(Here, Execute, vec![3]);
         assert_eq!(next(&mut schedule), Some(lease));
-        schedule.started(3);
+        schedule.started(3, Here);
         schedule
     };
 
@@ -217,7 +326,7 @@ fn a_job_of_an_earlier_round_goes_on_if_it_is_needed_and_is_abandoned_if_not() {
     assert_eq!(next(&mut schedule), None);
     assert!(!schedule.earlier_ended(2));
     let left = schedule.into_earlier_jobs();
-    assert_eq!(left.running, HashSet::from([1, 3]));
+    assert_eq!(left.running, HashMap::from([(1, Here), (3, Here)]));
     assert!(left.queued.is_empty());
 
     // A round of only some actions cannot tell which jobs the others need.
@@ -225,25 +334,25 @@ fn a_job_of_an_earlier_round_goes_on_if_it_is_needed_and_is_abandoned_if_not() {
     assert_eq!(next(&mut schedule), None);
     assert!(schedule.earlier_ended(2));
     let left = schedule.into_earlier_jobs();
-    assert_eq!(left.running, HashSet::from([1, 3]));
+    assert_eq!(left.running, HashMap::from([(1, Here), (3, Here)]));
     assert_eq!(left.queued, [3, 4]);
 }
 
 #[test]
 fn a_job_is_tried_again_with_its_urgency() {
     let mut schedule = stale(vec![node(Html, &[]); 2], &[urgency(1, 0), urgency(0, 0)]);
-    schedule.started(0);
+    schedule.started(0, Here);
     schedule.requeued(0, urgency(1, 0));
     assert_eq!(*schedule.state(0), ActionState::Queued(0));
     assert_eq!(schedule.runs(0), None);
-    let lease = Effect::Lease(Html, vec![0, 1]);
+    let lease = Effect::Lease(Here, Html, vec![0, 1]);
     assert_eq!(next(&mut schedule), Some(lease));
 }
 
 #[test]
 fn what_another_process_did_meanwhile_is_checked_again() {
     let mut schedule = stale(vec![node(Html, &[])], &[Urgency::default()]);
-    schedule.started(0);
+    schedule.started(0, Here);
     schedule.check_again(0);
     assert_eq!(next(&mut schedule), Some(Effect::Check(vec![0])));
 }
@@ -257,7 +366,7 @@ fn after_a_stop_nothing_begins_and_what_runs_may_end() {
         node(Deck, &[]),
     ];
     let mut schedule = stale(nodes, &[Urgency::default(); 2]);
-    schedule.started(0);
+    schedule.started(0, Here);
     schedule.stop();
     assert_eq!(next(&mut schedule), None);
     assert!(!schedule.is_finished());
@@ -431,7 +540,10 @@ impl World<'_> {
     /// Carries out one effect, or lets a worker answer. Returns false if nothing remains to be done.
     fn step(&mut self, schedule: &mut Schedule<'_>, choice: usize) -> bool {
         let slots = self.slots;
-        match schedule.next(|_| slots) {
+        match schedule.next(Workers {
+            here: &|_| slots,
+            farm: None,
+        }) {
             Some(Effect::Report(ended)) => {
                 for index in ended {
                     assert!(self.reported.insert(index), "reported twice");
@@ -443,7 +555,7 @@ impl World<'_> {
                 }
             }
             Some(Effect::Make(index)) => self.end(schedule, index),
-            Some(Effect::Lease(kind, jobs)) => self.lease(schedule, kind, &jobs),
+            Some(Effect::Lease(_, kind, jobs)) => self.lease(schedule, kind, &jobs),
             Some(Effect::Abandon { .. }) => panic!("nothing is earlier"),
             None if self.running.is_empty() => {
                 if schedule.is_finished() {
@@ -485,10 +597,10 @@ impl World<'_> {
         };
         match jobs.iter().find(is_free).copied() {
             Some(job) => {
-                assert!(schedule.started(job).is_some());
+                assert!(schedule.started(job, Here).is_some());
                 self.running.push(job);
             }
-            None => schedule.not_leased(kind, jobs.len()),
+            None => schedule.not_leased(Here, kind, jobs.len()),
         }
     }
 }

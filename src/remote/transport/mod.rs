@@ -26,7 +26,7 @@ pub(super) trait Transport: Send + Sync {
 
 /// Why something failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The server answered with a status that is no success.
     #[error("it answers with the status {0}")]
     Status(u16),

@@ -1,0 +1,64 @@
+//! Stands for build farms in a clm without the feature `farm`: there are none.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::course::RelPath;
+use crate::diagnostic::Diagnostic;
+use crate::worker::observed::Places;
+use crate::worker::{Outcome, Request};
+
+/// A farm, of which there is none.
+#[derive(Clone)]
+pub(crate) struct Farm(Infallible);
+
+/// Some work for a farm.
+pub(crate) struct Task {
+    pub request: Request,
+    pub fingerprint: String,
+    pub known: Vec<RelPath>,
+    pub places: Arc<Places>,
+}
+
+/// Some work was not done by a farm.
+pub(crate) struct NotMade(pub String);
+
+impl Farm {
+    pub(crate) fn is_available(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub(crate) fn makes_some_here(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub(crate) fn accepts(&self, _: &RelPath, _: &str) -> bool {
+        match self.0 {}
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub(crate) fn round_trip(&self) -> Duration {
+        match self.0 {}
+    }
+
+    pub(crate) fn take_warnings(&self) -> Vec<Diagnostic> {
+        match self.0 {}
+    }
+
+    pub(crate) async fn run(&self, task: &Task, _: &CancellationToken) -> Result<Outcome, NotMade> {
+        // The fields have no other reader without the feature.
+        let Task {
+            request: _,
+            fingerprint: _,
+            known: _,
+            places: _,
+        } = task;
+        match self.0 {}
+    }
+}
