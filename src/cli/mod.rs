@@ -17,6 +17,8 @@ mod farm;
 #[cfg(not(feature = "farm"))]
 #[path = "no_farm.rs"]
 mod farm;
+#[cfg(feature = "farm")]
+mod farm_check;
 mod keys;
 mod log;
 mod options;
@@ -85,6 +87,9 @@ enum Command {
     Setup(setup::SetupArgs),
     /// Show the renderers and test each of them with a tiny input
     Doctor(doctor::DoctorArgs),
+    /// Test the build farm of a course
+    #[cfg(feature = "farm")]
+    Farm(farm_check::FarmArgs),
     /// Do the work of a farm's action, on a worker of the farm
     #[cfg(feature = "farm")]
     Runner(runner::RunnerArgs),
@@ -156,7 +161,7 @@ impl Command {
             Self::Explain(args) => Some(&args.course),
             Self::Doctor(args) => Some(&args.course),
             #[cfg(feature = "farm")]
-            Self::Runner(_) => None,
+            Self::Farm(_) | Self::Runner(_) => None,
             Self::Daemon(_)
             | Self::Cache(_)
             | Self::Affected(_)
@@ -187,6 +192,8 @@ fn run(command: Command, profile: Option<Profile>) -> Result<u8> {
         Command::Explain(args) => explain::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        #[cfg(feature = "farm")]
+        Command::Farm(args) => farm_check::run(&args),
         #[cfg(feature = "farm")]
         Command::Runner(args) => runner::run(&args),
         Command::Completions(args) => completions::run::<Cli>(&args),

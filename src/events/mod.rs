@@ -228,6 +228,9 @@ pub enum Event {
         /// How many outputs were not made because of the failure: its own, and those of actions that need it.
         #[serde(default, skip_serializing_if = "is_zero")]
         not_made: u64,
+        /// The machine that made it just now, if that was not this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        machine: Option<String>,
     },
     /// A message for the author. Those of an action precede its `ActionFinished`; actions with the same message all
     /// report it.

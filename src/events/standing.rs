@@ -365,6 +365,7 @@ mod tests {
                     replayed: false,
                     cause: cause.map(str::to_owned),
                     not_made: 0,
+                    machine: None,
                 },
                 1,
             )

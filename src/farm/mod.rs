@@ -84,6 +84,8 @@ pub(crate) struct Task {
     pub known: Vec<RelPath>,
     /// Where the files of this machine are.
     pub places: Arc<Places>,
+    /// Whether a result that the farm knows is not used.
+    pub skips_cache: bool,
 }
 
 /// Some work was not done by the farm.
@@ -107,11 +109,6 @@ impl Farm {
     /// Returns its address for messages.
     pub(crate) fn shown(&self) -> String {
         self.0.address.to_string()
-    }
-
-    /// Returns how it is used.
-    pub(crate) fn options(&self) -> &Options {
-        &self.0.options
     }
 
     /// Returns whether it is used now. After failures it is not, for some time.
@@ -203,7 +200,9 @@ impl Inner {
         for _ in 0..ATTEMPTS {
             let began = Instant::now();
             let prepared = Prepared::new(&order, inputs.files(), &self.options)?;
-            let (done, made) = self.attempt(&order, &prepared, place).await?;
+            let (done, made) = self
+                .attempt(&order, &prepared, task.skips_cache, place)
+                .await?;
             let differing = inputs.differing(task, &made);
             if differing.is_empty() {
                 self.load.ended(began.elapsed(), done.took);
@@ -221,9 +220,9 @@ impl Inner {
         &self,
         order: &Order,
         prepared: &Prepared,
+        mut skips_cache: bool,
         place: &Place<'_>,
     ) -> Result<(Done, Made), NotMade> {
-        let mut skips_cache = false;
         loop {
             let done = self.execute(prepared, skips_cache, place).await;
             let done = done.map_err(|failure| self.troubles.failed(failure))?;

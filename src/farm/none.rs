@@ -21,6 +21,7 @@ pub(crate) struct Task {
     pub fingerprint: String,
     pub known: Vec<RelPath>,
     pub places: Arc<Places>,
+    pub skips_cache: bool,
 }
 
 /// Some work was not done by a farm.
@@ -58,6 +59,7 @@ impl Farm {
             fingerprint: _,
             known: _,
             places: _,
+            skips_cache: _,
         } = task;
         match self.0 {}
     }

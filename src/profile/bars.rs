@@ -8,6 +8,9 @@ use super::lanes::{Group, KINDS, depths, spread};
 use super::recorder::Record;
 use super::timeline::{Action, Bar, Class, Window};
 
+/// The span of an action on a build farm.
+const FARM: &str = "farm";
+
 /// A bar whose lane is not numbered yet.
 struct Draft {
     group: Group,
@@ -34,7 +37,9 @@ pub(super) fn bars(
         actions,
         places,
     };
-    let works = records.iter().filter(|record| record.name == "work");
+    let works = records
+        .iter()
+        .filter(|record| matches!(record.name, "work" | FARM));
     spans.has_worker = works.filter_map(|record| spans.action_of(record)).collect();
     let mut drafts: Vec<Draft> = records
         .iter()
@@ -96,6 +101,7 @@ impl Spans<'_> {
                     (Group::Without, 0, Class::Work)
                 }
             }
+            FARM => (Group::Farm, 0, Class::Work),
             "start kernel" => (Group::Kernels, 0, Class::Start),
             "work" => (workers(record)?, number(record), Class::Work),
             // The starts of its kernels have their own spans.
@@ -155,7 +161,7 @@ fn threads(records: &[&Record], window: Window) -> HashMap<u64, usize> {
 
 /// Numbers the bars that can go into any lane, so that bars of one lane do not overlap.
 fn number_lanes(drafts: &mut [Draft]) {
-    for group in [Group::Kernels, Group::Without] {
+    for group in [Group::Farm, Group::Kernels, Group::Without] {
         let of_group = |draft: &Draft| draft.group == group;
         let intervals: Vec<(u64, u64)> = drafts
             .iter()

@@ -9,6 +9,8 @@ pub(super) enum Group {
     Here,
     /// Workers of a kind, by its position in [`KINDS`].
     Workers(usize),
+    /// Actions on a build farm.
+    Farm,
     /// Kernel starts, ahead of need or not.
     Kernels,
     /// Actions for which there was no worker.
@@ -26,6 +28,7 @@ impl Group {
             Self::Phases => format!("clm {number}"),
             Self::Here => "in this process".to_owned(),
             Self::Workers(kind) => format!("{} {number}", KINDS.get(kind).unwrap_or(&"worker")),
+            Self::Farm => format!("farm {number}"),
             Self::Kernels => format!("kernel start {number}"),
             Self::Without => format!("no worker {number}"),
         }

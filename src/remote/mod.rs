@@ -30,6 +30,8 @@ pub(crate) use breaker::{Breaker, Trouble};
 pub(crate) use connection::Connection;
 pub(crate) use credentials::{Credentials, Unusable};
 pub(crate) use entry::{Entry, SharedFile, next_key};
+#[cfg(feature = "farm")]
+pub(crate) use probe::Wrong;
 pub(crate) use uploads::{Upload, Uploads};
 
 use entry::{Name, Sha};

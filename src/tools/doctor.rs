@@ -86,7 +86,7 @@ pub(crate) async fn doctor(
 }
 
 /// Returns a tiny input for each renderer, and the name of the file that it produces.
-fn samples() -> Vec<(&'static str, Work, &'static str)> {
+pub(crate) fn samples() -> Vec<(&'static str, Work, &'static str)> {
     let notebook = r#"{"cells":[{"cell_type":"markdown","id":"a","metadata":{},"source":"x"}],"metadata":{},"nbformat":4,"nbformat_minor":5}"#;
     // Texts in the usual fonts and scripts: what cannot be drawn is reported.
     let drawing = r#"<mxfile><diagram name="p"><mxGraphModel><root><mxCell id="0"/><mxCell id="1" parent="0"/><mxCell id="2" value="x 日本語 中文 한국어 😀" style="fontFamily=Helvetica;" vertex="1" parent="1"><mxGeometry width="40" height="20" as="geometry"/></mxCell><mxCell id="3" value="x" style="fontFamily=Times New Roman;" vertex="1" parent="1"><mxGeometry y="20" width="40" height="20" as="geometry"/></mxCell><mxCell id="4" value="x" style="fontFamily=Courier New;" vertex="1" parent="1"><mxGeometry y="40" width="40" height="20" as="geometry"/></mxCell></root></mxGraphModel></diagram></mxfile>"#;

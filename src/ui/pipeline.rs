@@ -99,7 +99,7 @@ impl<W: Write, A: Write> Pipeline<W, A> {
     /// Returns whether the event is printed as a line about something that was made.
     fn is_made(&self, event: &Event) -> bool {
         let line = |action: &str, kind: ActionKind, status: Status| {
-            text::finished(action, kind, status, 0, self.verbosity.verbose)
+            text::finished(action, kind, status, 0, None, self.verbosity.verbose)
         };
         let is_printed = match event {
             Event::ActionFinished {

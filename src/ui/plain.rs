@@ -57,10 +57,17 @@ impl<W: Write + Send> Reporter for Plain<W> {
                 kind,
                 status,
                 duration_ms,
+                machine,
                 ..
             } => {
-                let line =
-                    text::finished(action, *kind, *status, *duration_ms, self.verbosity.verbose);
+                let line = text::finished(
+                    action,
+                    *kind,
+                    *status,
+                    *duration_ms,
+                    machine.as_deref(),
+                    self.verbosity.verbose,
+                );
                 if let Some(line) = line.filter(|_| !self.verbosity.quiet) {
                     self.line(&line);
                 }

@@ -31,6 +31,7 @@ fn finished(action: &str, kind: ActionKind, status: Status) -> Event {
         replayed: false,
         cause: None,
         not_made: 0,
+        machine: None,
     }
 }
 
@@ -88,6 +89,7 @@ fn a_failing_source_is_one_line_and_a_failure_of_before_is_still_failing() {
             replayed: is_replayed,
             cause: because,
             not_made: outputs,
+            machine: None,
             ..
         } = &mut event
         {
@@ -316,6 +318,7 @@ fn action_of(source: &str, status: Status) -> Event {
         replayed: false,
         cause: None,
         not_made: 0,
+        machine: None,
     }
 }
 

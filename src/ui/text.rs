@@ -132,6 +132,7 @@ pub(super) fn finished(
     kind: ActionKind,
     status: Status,
     duration_ms: u64,
+    machine: Option<&str>,
     verbose: bool,
 ) -> Option<String> {
     let is_small = matches!(kind, ActionKind::Deck | ActionKind::Copy);
@@ -147,7 +148,10 @@ pub(super) fn finished(
         return None;
     }
     let time = match status {
-        Status::Built => format!(" ({})", duration(duration_ms)),
+        Status::Built => match machine {
+            Some(machine) => format!(" ({} on {machine})", duration(duration_ms)),
+            None => format!(" ({})", duration(duration_ms)),
+        },
         _ => String::new(),
     };
     Some(format!("{verb:>8} {action}{time}"))

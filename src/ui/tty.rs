@@ -126,10 +126,17 @@ impl Reporter for Tty {
                 kind,
                 status,
                 duration_ms,
+                machine,
                 ..
             } => {
-                let line =
-                    text::finished(action, *kind, *status, *duration_ms, self.verbosity.verbose);
+                let line = text::finished(
+                    action,
+                    *kind,
+                    *status,
+                    *duration_ms,
+                    machine.as_deref(),
+                    self.verbosity.verbose,
+                );
                 if let Some(line) = line.filter(|_| self.verbosity.verbose) {
                     self.print(&line);
                 }

@@ -298,13 +298,21 @@ impl Reporter for Watch {
                 source,
                 status,
                 duration_ms,
+                machine,
                 ..
             } => {
                 if (status.is_made() || *status == Status::Failed) && !self.made.contains(source) {
                     self.made.push(source.clone());
                 }
                 if self.verbose
-                    && let Some(line) = text::finished(action, *kind, *status, *duration_ms, true)
+                    && let Some(line) = text::finished(
+                        action,
+                        *kind,
+                        *status,
+                        *duration_ms,
+                        machine.as_deref(),
+                        true,
+                    )
                 {
                     self.print(&line);
                 }

@@ -150,6 +150,7 @@ impl Story {
             replayed: false,
             cause: None,
             not_made: 0,
+            machine: None,
         });
     }
 

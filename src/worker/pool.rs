@@ -31,6 +31,8 @@ const TIMEOUT_MARGIN: Duration = Duration::from_secs(90);
 /// How often a request is moved to another worker because its process ended for another reason, in addition to once for
 /// each idle worker whose process may have ended unnoticed.
 const MOVES: usize = 5;
+/// The number of the first worker of another machine among those of a kind.
+const ELSEWHERE: usize = 1000;
 
 /// The state of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,6 +164,28 @@ impl Pool {
         }
     }
 
+    /// Reports a request that another machine works on, as long as the returned value exists.
+    pub(crate) fn show_elsewhere(&self, request: &Request, label: &str) -> Shown {
+        let event = WorkerEvent {
+            kind: request.work.kind(),
+            number: ELSEWHERE + usize::try_from(request.id).unwrap_or_default(),
+            pid: None,
+            state: WorkerState::Busy,
+            doing: Some((
+                request.source.clone(),
+                Progress {
+                    label: label.to_owned(),
+                    ..Progress::default()
+                },
+            )),
+        };
+        (self.0.observer)(event.clone());
+        Shown {
+            observer: Arc::clone(&self.0.observer),
+            event,
+        }
+    }
+
     /// Makes up to `count` workers ready for the next requests: starts missing ones in the background, and lets them
     /// prepare. Must be called on a tokio runtime.
     pub fn warm_up(&self, kind: ActionKind, count: usize) {
@@ -209,6 +233,22 @@ impl Pool {
         }
         // Workers that do not end in time are dropped here, which kills them.
         let _ = tokio::time::timeout(Duration::from_secs(2), endings.join_all()).await;
+    }
+}
+
+/// A request that is reported as one of another machine.
+pub(crate) struct Shown {
+    observer: WorkerObserver,
+    event: WorkerEvent,
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        (self.observer)(WorkerEvent {
+            state: WorkerState::Stopped,
+            doing: None,
+            ..self.event.clone()
+        });
     }
 }
 

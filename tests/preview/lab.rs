@@ -180,6 +180,7 @@ impl Lab {
             replayed: false,
             cause: None,
             not_made: 0,
+            machine: None,
         });
     }
 

@@ -168,6 +168,7 @@ fn history() -> Vec<Event> {
                         replayed: false,
                         cause: None,
                         not_made: 0,
+                        machine: None,
                     });
                 }
             }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug_span};
 
 use crate::farm::{Farm, Task};
 use crate::plan::ActionIndex;
@@ -93,6 +94,7 @@ impl Execution<'_, '_> {
             fingerprint: identities.remove(&renderer)?,
             known: paths.collect(),
             places: Arc::new(self.round.snapshot.places().clone()),
+            skips_cache: self.is_forced(&queued.action),
         };
         Some((farm, task, is_installed))
     }
@@ -111,7 +113,11 @@ pub(super) async fn run(
         ..Progress::default()
     };
     progress(at(THERE));
-    let reason = match farm.run(&task, &cancel).await {
+    let span = debug_span!("farm", kind = task.request.work.kind().name());
+    let seen = pool.show_elsewhere(&task.request, THERE);
+    let made = farm.run(&task, &cancel).instrument(span).await;
+    drop(seen);
+    let reason = match made {
         Ok(outcome) if outcome.status != OutcomeStatus::Failed || !is_installed => {
             return Ok(outcome);
         }

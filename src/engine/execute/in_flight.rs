@@ -62,6 +62,7 @@ impl Running {
             replayed: false,
             cause: None,
             not_made: 0,
+            machine: None,
         });
     }
 }

@@ -48,7 +48,7 @@ pub(super) use elsewhere::FarmUse;
 pub(super) use in_flight::InFlight;
 use local::Made;
 pub(super) use missing_tools::MissingTools;
-use report::Failing;
+use report::Ending;
 use restore::Restorable;
 
 /// The duration of a lease that is not renewed.
@@ -468,7 +468,7 @@ impl Execution<'_, '_> {
                             action,
                             Status::Fresh,
                             Duration::ZERO,
-                            Failing::default(),
+                            Ending::default(),
                             0,
                         );
                     }
@@ -489,12 +489,12 @@ impl Execution<'_, '_> {
             !matches!(state, ActionState::UpToDate(_) | ActionState::Unchanged(_))
         };
         let mut failed = plan.actions[index].after.iter().filter(has_failed);
-        let why = Failing {
+        let why = Ending {
             is_replayed: failed.clone().all(|before| self.replayed.contains(before)),
             cause: failed
                 .next()
                 .map(|before| plan.actions[*before].id.to_string()),
-            not_made: None,
+            ..Ending::default()
         };
         self.end_failed(index, Duration::ZERO, why);
     }
@@ -532,9 +532,9 @@ impl Execution<'_, '_> {
                 self.report(index, &self.remembered(index, result.diagnostics.clone()));
                 // If another action of this run with the same key failed just now, it is not a replay.
                 let is_replayed = self.schedule.same_as(index).is_none();
-                let why = Failing {
+                let why = Ending {
                     is_replayed,
-                    ..Failing::default()
+                    ..Ending::default()
                 };
                 self.fail_as(index, Duration::ZERO, why);
             }
@@ -574,9 +574,9 @@ impl Execution<'_, '_> {
             return true;
         }
         self.report(index, &[objection.diagnostic]);
-        let why = Failing {
+        let why = Ending {
             is_replayed: objection.is_replayed,
-            ..Failing::default()
+            ..Ending::default()
         };
         self.fail_as(index, Duration::ZERO, why);
         true
@@ -594,10 +594,10 @@ impl Execution<'_, '_> {
     }
 
     fn fail(&mut self, index: ActionIndex, duration: Duration) {
-        self.fail_as(index, duration, Failing::default());
+        self.fail_as(index, duration, Ending::default());
     }
 
-    fn fail_as(&mut self, index: ActionIndex, duration: Duration, why: Failing) {
+    fn fail_as(&mut self, index: ActionIndex, duration: Duration, why: Ending) {
         self.end_failed(index, duration, why);
         self.schedule.failed(index);
         self.stop_if_fail_fast();

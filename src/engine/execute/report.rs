@@ -17,15 +17,17 @@ use crate::worker::WorkerError;
 use super::super::decide::Decided;
 use super::{Execution, millis};
 
-/// Details of a failure besides its diagnostics.
+/// Details of how an action ended.
 #[derive(Debug, Default)]
-pub(super) struct Failing {
+pub(super) struct Ending {
     /// Whether it failed in an earlier run and nothing changed since.
     pub(super) is_replayed: bool,
     /// The cause, if that is reported elsewhere.
     pub(super) cause: Option<String>,
     /// The number of outputs that were not made, if they were counted.
     pub(super) not_made: Option<u64>,
+    /// The machine that made it, if that was not this one.
+    pub(super) machine: Option<String>,
 }
 
 impl Execution<'_, '_> {
@@ -60,11 +62,11 @@ impl Execution<'_, '_> {
 
     /// Reports how an action ended.
     pub(super) fn end(&mut self, index: ActionIndex, status: Status, duration: Duration) {
-        self.end_as(index, status, duration, Failing::default());
+        self.end_as(index, status, duration, Ending::default());
     }
 
     /// Reports that an action failed.
-    pub(super) fn end_failed(&mut self, index: ActionIndex, duration: Duration, why: Failing) {
+    pub(super) fn end_failed(&mut self, index: ActionIndex, duration: Duration, why: Ending) {
         let action = &self.round.plan.actions[index];
         // A failure in an interrupted part of this run is not a replay.
         let is_replayed = why.is_replayed
@@ -72,11 +74,17 @@ impl Execution<'_, '_> {
         if is_replayed {
             self.replayed.insert(index);
         }
-        let why = Failing { is_replayed, ..why };
+        let why = Ending { is_replayed, ..why };
         self.end_as(index, Status::Failed, duration, why);
     }
 
-    fn end_as(&mut self, index: ActionIndex, status: Status, duration: Duration, why: Failing) {
+    pub(super) fn end_as(
+        &mut self,
+        index: ActionIndex,
+        status: Status,
+        duration: Duration,
+        why: Ending,
+    ) {
         // If work was done on the action, the current span is its span.
         Span::current().record("status", status.name());
         let action = &self.round.plan.actions[index];
@@ -105,7 +113,7 @@ impl Execution<'_, '_> {
         action: &Action,
         status: Status,
         duration: Duration,
-        why: Failing,
+        why: Ending,
         not_made: u64,
     ) {
         self.round.session.events.emit(Event::ActionFinished {
@@ -117,6 +125,7 @@ impl Execution<'_, '_> {
             replayed: why.is_replayed,
             cause: why.cause,
             not_made,
+            machine: why.machine,
         });
     }
 
@@ -147,7 +156,7 @@ impl Execution<'_, '_> {
         failure: Diagnostic,
         duration: Duration,
     ) {
-        let mut why = Failing::default();
+        let mut why = Ending::default();
         if matches!(
             error,
             WorkerError::Missing { .. } | WorkerError::Start { .. }

@@ -20,6 +20,7 @@ use crate::worker::{Outcome, WorkerError};
 use super::super::decide::{Decision, results_of};
 use super::super::schedule::Place;
 use super::elsewhere;
+use super::report::Ending;
 use super::request;
 use super::restore::Published;
 use super::{ATTEMPTS, ActionState, Execution, LEASE_MS, Queued, Running, millis, waiting};
@@ -218,6 +219,7 @@ impl Execution<'_, '_> {
             return Ok(None);
         }
         let took = elsewhere::took(&outcome);
+        let machine = outcome.elsewhere.map(|elsewhere| elsewhere.machine);
         let diagnostics = self.as_now(running, outcome.diagnostics);
         self.report_and_keep(index, diagnostics);
         let published = self.publish_blobs(index, &results)?;
@@ -230,7 +232,11 @@ impl Execution<'_, '_> {
             self.unplaced(index, &reasons, results, took);
             return Ok(None);
         }
-        self.end(index, Status::Built, took);
+        let ending = Ending {
+            machine,
+            ..Ending::default()
+        };
+        self.end_as(index, Status::Built, took, ending);
         self.schedule.up_to_date(index, results);
         Ok(None)
     }

@@ -328,6 +328,7 @@ impl Verification<'_> {
             replayed: false,
             cause: None,
             not_made: 0,
+            machine: None,
         });
     }
 }

@@ -39,6 +39,7 @@ fn ended(action: &str, source: &str, status: Status, cause: Option<&str>) -> Eve
         replayed: false,
         cause: cause.map(str::to_owned),
         not_made: 1,
+        machine: None,
     }
 }
 
