@@ -1,5 +1,9 @@
 //! A server of the Remote Execution API as the shared cache: its action cache and its storage, behind gRPC.
 
+mod execution;
+mod faults;
+mod runner;
+
 use crate::support::casd::Casd;
 use crate::support::gateway::{Gateway, KEY};
 use crate::support::machines::{Machine, warnings};

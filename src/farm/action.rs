@@ -17,6 +17,7 @@ use super::{NotMade, Options, client};
 pub(super) struct Prepared {
     /// The digest of the action.
     pub digest: api::Digest,
+    action: api::Action,
     /// Everything that it consists of.
     pub blobs: Vec<Blob>,
     /// The names of the files that it makes.
@@ -77,7 +78,7 @@ impl Prepared {
             platform: platform.clone(),
             ..Default::default()
         });
-        let action = Blob::of(&api::Action {
+        let action = api::Action {
             command_digest: Some(command.digest.clone()),
             input_root_digest: Some(input_root),
             timeout: Some(protobuf::Duration {
@@ -86,15 +87,34 @@ impl Prepared {
             }),
             platform,
             ..Default::default()
-        });
-        let digest = action.digest.clone();
-        blobs.extend([command, action]);
-        Ok(Self {
-            digest,
+        };
+        blobs.push(command);
+        let mut prepared = Self {
+            digest: api::Digest::default(),
+            action,
             blobs,
             outputs,
             shown,
-        })
+        };
+        prepared.finish();
+        Ok(prepared)
+    }
+
+    /// Makes it an action that nobody has executed before: the result of an earlier one is not used.
+    pub(super) fn make_new(&mut self) {
+        self.action.salt = uuid::Uuid::new_v4().as_bytes().to_vec();
+        self.finish();
+    }
+
+    /// Returns whether it is such an action.
+    pub(super) fn is_new(&self) -> bool {
+        !self.action.salt.is_empty()
+    }
+
+    fn finish(&mut self) {
+        let action = Blob::of(&self.action);
+        self.digest = action.digest.clone();
+        self.blobs.push(action);
     }
 
     /// Returns how long it may take to send everything.
@@ -128,6 +148,9 @@ mod tests {
         let mut options = options();
         let first = prepared(&options);
         assert_eq!(first.digest, prepared(&options).digest);
+        let mut new = prepared(&options);
+        new.make_new();
+        assert!(new.is_new() && new.digest != first.digest);
         let of_all = BTreeMap::from([("b".to_owned(), "1".to_owned())]);
         let of_kind = BTreeMap::from([("a".to_owned(), "2".to_owned())]);
         options.platform.insert(String::new(), of_all);

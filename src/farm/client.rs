@@ -166,7 +166,6 @@ impl Drop for Ongoing<'_> {
 pub(super) async fn execute(
     connection: &Connection,
     prepared: &Prepared,
-    skips_cache: bool,
     options: &Options,
     place: &Place<'_>,
 ) -> Result<Done, Broken> {
@@ -179,7 +178,7 @@ pub(super) async fn execute(
     let request = connection.request(api::ExecuteRequest {
         instance_name: connection.instance().to_owned(),
         action_digest: Some(prepared.digest.clone()),
-        skip_cache_lookup: skips_cache,
+        skip_cache_lookup: prepared.is_new(),
         ..Default::default()
     });
     let mut client = ExecutionClient::new(connection.channel());

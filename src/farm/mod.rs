@@ -35,6 +35,8 @@ use trouble::Troubles;
 
 /// How often files that were found to be missing are added, and an action is tried again.
 const ATTEMPTS: usize = 8;
+/// How long the farm may take to hear that an action is cancelled.
+const CANCEL_LIMIT: Duration = Duration::from_millis(500);
 
 /// How a farm is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,8 +159,15 @@ impl Farm {
     ) -> Result<Outcome, NotMade> {
         let place = self.0.load.enter();
         let result = tokio::select! {
-            result = self.0.attempts(task, &place) => result,
-            () = cancel.cancelled() => return Ok(Outcome::cancelled()),
+            result = self.0.attempts(task, &place) => Some(result),
+            () = cancel.cancelled() => None,
+        };
+        let Some(result) = result else {
+            // The farm is told, before this process may end.
+            if let Some(Ok(connection)) = self.0.connection.get() {
+                connection.settle(CANCEL_LIMIT).await;
+            }
+            return Ok(Outcome::cancelled());
         };
         result.inspect_err(|NotMade(reason)| {
             tracing::debug!(source = %task.request.source, reason, "not made on the farm");
@@ -199,10 +208,11 @@ impl Inner {
         let mut inputs = Inputs::of(task).await?;
         for _ in 0..ATTEMPTS {
             let began = Instant::now();
-            let prepared = Prepared::new(&order, inputs.files(), &self.options)?;
-            let (done, made) = self
-                .attempt(&order, &prepared, task.skips_cache, place)
-                .await?;
+            let mut prepared = Prepared::new(&order, inputs.files(), &self.options)?;
+            if task.skips_cache {
+                prepared.make_new();
+            }
+            let (done, made) = self.attempt(&order, &mut prepared, place).await?;
             let differing = inputs.differing(task, &made);
             if differing.is_empty() {
                 self.load.ended(began.elapsed(), done.took);
@@ -219,17 +229,16 @@ impl Inner {
     async fn attempt(
         &self,
         order: &Order,
-        prepared: &Prepared,
-        mut skips_cache: bool,
+        prepared: &mut Prepared,
         place: &Place<'_>,
     ) -> Result<(Done, Made), NotMade> {
         loop {
-            let done = self.execute(prepared, skips_cache, place).await;
+            let done = self.execute(prepared, place).await;
             let done = done.map_err(|failure| self.troubles.failed(failure))?;
             self.troubles.succeeded();
             // Farms remember failures, too; this one may have been of that moment.
-            if done.is_cached && done.result.exit_code != 0 {
-                skips_cache = true;
+            if done.is_cached && done.result.exit_code != 0 && !prepared.is_new() {
+                prepared.make_new();
                 continue;
             }
             let answer = self.answer(&done).await;
@@ -260,16 +269,10 @@ impl Inner {
     }
 
     /// Sends what the farm does not have, and executes the action.
-    async fn execute(
-        &self,
-        prepared: &Prepared,
-        skips_cache: bool,
-        place: &Place<'_>,
-    ) -> Result<Done, Failure> {
+    async fn execute(&self, prepared: &Prepared, place: &Place<'_>) -> Result<Done, Failure> {
         let connection = self.connection()?;
         self.send(connection, prepared, true).await?;
-        let run =
-            async || client::execute(connection, prepared, skips_cache, &self.options, place).await;
+        let run = async || client::execute(connection, prepared, &self.options, place).await;
         match run().await {
             Err(Broken::Missing(failure)) => {
                 match self.send(connection, prepared, false).await? {

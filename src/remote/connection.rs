@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as api;
@@ -11,6 +12,7 @@ use bazel_remote_apis::google::rpc;
 use prost::Message as _;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Extensions, Request, Status};
@@ -18,6 +20,8 @@ use tonic::{Code, Extensions, Request, Status};
 use api::action_cache_client::ActionCacheClient;
 use api::capabilities_client::CapabilitiesClient;
 use api::content_addressable_storage_client::ContentAddressableStorageClient;
+
+use crate::parallel::lock;
 
 use super::Credentials;
 use super::address::FarmAddress;
@@ -39,6 +43,8 @@ pub(crate) struct Connection {
     credentials: MetadataMap,
     /// What the server said about itself.
     server: OnceCell<Server>,
+    /// What runs in the background.
+    background: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// What a server said about itself.
@@ -108,6 +114,7 @@ impl Connection {
             is_secure: farm.is_secure,
             credentials: MetadataMap::from_headers(credentials.headers().clone()),
             server: OnceCell::new(),
+            background: Mutex::default(),
         })
     }
 
@@ -144,8 +151,21 @@ impl Connection {
     /// Runs something in the background, as long as the connection exists.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(runtime) = &self.runtime {
-            runtime.spawn(task);
+            let mut background = lock(&self.background);
+            background.retain(|task| !task.is_finished());
+            background.push(runtime.spawn(task));
         }
+    }
+
+    /// Waits until what runs in the background has ended, at most for `limit`.
+    pub(crate) async fn settle(&self, limit: Duration) {
+        let background = std::mem::take(&mut *lock(&self.background));
+        let all = async {
+            for task in background {
+                let _ = task.await;
+            }
+        };
+        let _ = tokio::time::timeout(limit, all).await;
     }
 
     /// Asks the server what it is.

@@ -39,6 +39,8 @@ const IDLE: Duration = Duration::from_secs(600);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long it may take to start.
 const START: Duration = Duration::from_secs(20);
+/// How long the result of an action is known that has ended.
+const JUST: Duration = Duration::from_secs(10);
 const SOCKET: &str = "socket";
 
 /// Returns the directory of the process that serves this program, its user and its environment.
@@ -166,6 +168,8 @@ struct Resident {
     connections: Mutex<HashMap<(String, String), Arc<Connection>>>,
     /// The actions that run, by digest: an equal one waits for the same result.
     running: Mutex<HashMap<String, watch::Receiver<Option<Ended>>>>,
+    /// The last results: a farm may be asked for one before it has stored it.
+    results: Mutex<HashMap<String, (Instant, Vec<u8>)>>,
     /// The number of requests in work, and when the last one ended.
     active: Mutex<(usize, Instant)>,
 }
@@ -196,6 +200,10 @@ pub(crate) async fn resident(stop: CancellationToken) -> io::Result<()> {
     // Of one that was killed: the lock is held by the process that starts this one.
     let _ = std::fs::remove_file(&socket);
     let _ = std::fs::remove_dir_all(dir.join("slots"));
+    private::write(
+        &dir.join("pid"),
+        format!("{}\n", std::process::id()).as_bytes(),
+    )?;
     let listener = UnixListener::bind(&socket)?;
     let resident = Arc::new(Resident {
         dir,
@@ -203,6 +211,7 @@ pub(crate) async fn resident(stop: CancellationToken) -> io::Result<()> {
         slots: AtomicUsize::new(0),
         connections: Mutex::default(),
         running: Mutex::default(),
+        results: Mutex::default(),
         active: Mutex::new((0, Instant::now())),
     });
     let own = socket.metadata()?.ino();
@@ -290,6 +299,10 @@ impl Resident {
                 let mut running = lock(&self.running);
                 let other = running.get(&name).cloned();
                 if other.is_none() {
+                    // Results are added before their actions are removed.
+                    if let Some(result) = self.known(&name) {
+                        return Ok(result);
+                    }
                     running.insert(name.clone(), receiver);
                 }
                 other
@@ -297,9 +310,12 @@ impl Resident {
             let Some(mut other) = other else {
                 let entry = Entry {
                     running: &self.running,
-                    name,
+                    name: name.clone(),
                 };
                 let ended = self.run(job, action, cancel).await;
+                if let Ok(result) = &ended {
+                    lock(&self.results).insert(name, (Instant::now(), result.clone()));
+                }
                 drop(entry);
                 let _ = sender.send(Some(ended.clone()));
                 return ended;
@@ -313,6 +329,13 @@ impl Resident {
             }
             // It was cancelled or failed, which need not concern this one.
         }
+    }
+
+    /// Returns the result of an action that has just ended.
+    fn known(&self, name: &str) -> Option<Vec<u8>> {
+        let mut results = lock(&self.results);
+        results.retain(|_, (since, _)| since.elapsed() < JUST);
+        results.get(name).map(|(_, result)| result.clone())
     }
 
     async fn run(&self, job: &Job, action: &[u8], cancel: CancellationToken) -> Ended {

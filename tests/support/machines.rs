@@ -42,6 +42,12 @@ impl Machine {
         self
     }
 
+    /// The same without a variable.
+    pub fn without(mut self, name: &str) -> Self {
+        self.variables.remove(name);
+        self
+    }
+
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = match self.tools.is_dir() {
             true => self.course.command(args),

@@ -124,6 +124,11 @@ impl Course {
         std::fs::remove_file(self.path(path)).unwrap();
     }
 
+    /// Removes a directory, and everything in it.
+    pub fn remove_if_there(&self, path: &str) {
+        let _ = std::fs::remove_dir_all(self.path(path));
+    }
+
     /// The clm command in the course root, with the renderers that the course needs by the files it has now. A story that
     /// adds files of another kind while clm runs calls [`provide`] before.
     pub fn command(&self, args: &[&str]) -> Command {
