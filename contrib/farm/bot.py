@@ -143,7 +143,7 @@ class Slot:
 
     def __init__(self, given: argparse.Namespace, channel: grpc.Channel, name: str):
         self.name, self.instance, self.storage, self.runner = name, given.instance, given.storage, given.runner
-        self.properties, self.heartbeat = given.properties, given.heartbeat
+        self.properties, self.heartbeat, self.alive = given.properties, given.heartbeat, given.alive
         self.stub = bots_pb2_grpc.BotsStub(channel)
         self.cache = reapi_grpc.ActionCacheStub(channel)
         self.run: Run | None = None
@@ -178,6 +178,8 @@ class Slot:
             if polls and STOP.is_set():
                 call.cancel()
         self.session = call.result()
+        if self.alive is not None:
+            self.alive.touch()
 
     def loop(self) -> None:
         """Works until the program should end; then says so, since the server would wait for a worker that is gone."""
@@ -242,6 +244,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="actions at once (1)")
     parser.add_argument("--property", type=pair, action="append", default=[], metavar="NAME=VALUE", dest="properties")
     parser.add_argument("--heartbeat", type=float, default=0.5, help="seconds until a cancelled action is noticed (0.5)")
+    parser.add_argument("--alive", type=Path, metavar="FILE", help="touched at every answer of the server, for probes")
     parser.add_argument("runner", nargs="+", help="the program that runs an action, with its first arguments")
     given = parser.parse_args()
     if not given.endpoint.startswith("grpc://"):
