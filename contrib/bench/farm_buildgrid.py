@@ -122,7 +122,7 @@ class Bench:
         if built.code != 0:
             sys.exit(f"the build without a farm fails:\n{built.said[-3000:]}")
         self.expected = checkout.outputs()
-        self.actions = built.totals["built"]
+        self.actions, self.seconds = built.totals["built"], built.seconds
         print(f"without a farm: {built.seconds:.1f} s, {self.actions} actions, {len(self.expected)} outputs compared", flush=True)
 
     def compare(self, checkout: Checkout, built: Built) -> None:
@@ -243,7 +243,7 @@ def server(bench: Bench) -> str:
         built = client.finish()
         bench.compare(client, built)
         # What the farm still had to do ends, and it is used by the next one who builds.
-        later = Checkout(bench, "server-later", "")
+        later = Checkout(bench, "server-later")
         deck = sorted((later.root / "slides").rglob("*.py"))[0]
         deck.write_text(deck.read_text() + "\n# %%\nprint('another cell')\n")
         begun = len(set(grid.begun()))
@@ -275,6 +275,8 @@ def nobody(bench: Bench) -> str:
         bench.compare(client, built)
         if grid.begun():
             fail("a worker took an action that asks for what it does not have")
+        if built.seconds > bench.seconds * 2 + 20:
+            fail(f"{built.seconds:.1f} s, and without a farm {bench.seconds:.1f}: it waits for one action after the other")
         return f"{built.seconds:.1f} s, equal bytes{bench.warned(built)}"
 
 
