@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import TextIO
 
 import grpc
 from buildgrid._protos.build.bazel.remote.execution.v2 import remote_execution_pb2 as reapi
@@ -36,6 +37,8 @@ POLL_SECONDS = 30
 REPORT_SECONDS = 15
 # The server queues equal actions twice if they arrive within milliseconds. A result as recent as this is that of the other.
 RECENT_SECONDS = 60
+# A worker that always fails tries again after this long.
+LONGEST_REST = 60
 STOP = threading.Event()
 
 
@@ -45,27 +48,37 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def failure(why: str) -> status_pb2.Status:
+    """Returns the status with which the server has another worker try it."""
+    return status_pb2.Status(code=code_pb2.UNAVAILABLE, message=why)
+
+
 class Run:
     """An action that a process of its own runs."""
 
     def __init__(self, slot: Slot, lease: bots.Lease):
-        self.slot, self.id = slot, lease.id
-        self.digest = hashlib.sha256(lease.payload.value).hexdigest()
-        self.size = len(lease.payload.value)
-        self.action = reapi.Action.FromString(lease.payload.value)
+        self.slot, self.id, self.message = slot, lease.id, lease.payload.value
+        self.digest = hashlib.sha256(self.message).hexdigest()
+        self.directory: tempfile.TemporaryDirectory[str] | None = None
+        self.lock: TextIO | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self.begun = time.time()
+
+    def prepare(self) -> None:
+        """Makes its files."""
         self.directory = tempfile.TemporaryDirectory(prefix="clm-bot-")
         self.place = Path(self.directory.name)
-        (self.place / "action").write_bytes(lease.payload.value)
+        (self.place / "action").write_bytes(self.message)
         # Workers of this user on this host run an action one after the other; all but the first find its result.
         locks = Path(tempfile.gettempdir()) / f"clm-bot-locks-{os.getuid()}"
         locks.mkdir(mode=0o700, exist_ok=True)
         self.lock = (locks / self.digest[:3]).open("w")
-        self.process: subprocess.Popen[bytes] | None = None
-        self.begun = time.time()
 
     def wait(self, seconds: float) -> tuple[status_pb2.Status, reapi.ActionResult | None] | None:
         """Goes on for so long; returns the outcome if there is one."""
         until = time.monotonic() + seconds
+        if self.lock is None:
+            self.prepare()
         while self.process is None:
             try:
                 fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,10 +99,10 @@ class Run:
 
     def known(self) -> reapi.ActionResult | None:
         """Returns the result of another worker, if it was made a moment ago."""
-        if self.action.do_not_cache:
+        if reapi.Action.FromString(self.message).do_not_cache:
             return None
         request = reapi.GetActionResultRequest(instance_name=self.slot.instance)
-        request.action_digest.hash, request.action_digest.size_bytes = self.digest, self.size
+        request.action_digest.hash, request.action_digest.size_bytes = self.digest, len(self.message)
         try:
             result = self.slot.cache.GetActionResult(request, timeout=REPORT_SECONDS)
         except grpc.RpcError:
@@ -120,7 +133,7 @@ class Run:
             result.ParseFromString((self.place / "result").read_bytes())
         except Exception as error:  # a file that is absent or torn
             text = (self.place / "log").read_bytes()[-2000:].decode(errors="replace").strip()
-            return status_pb2.Status(code=code_pb2.INTERNAL, message=f"{self.slot.name}: {error}: {text}"), None
+            return failure(f"{self.slot.name}: {error}: {text}"), None
         facts = result.execution_metadata
         facts.worker = facts.worker or self.slot.name
         facts.worker_start_timestamp.seconds = facts.worker_start_timestamp.seconds or int(self.begun)
@@ -134,8 +147,10 @@ class Run:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
             say(f"{self.slot.name} {how} {self.digest} {time.time() - self.begun:.3f} s")
-        self.lock.close()
-        self.directory.cleanup()
+        if self.lock is not None:
+            self.lock.close()
+        if self.directory is not None:
+            self.directory.cleanup()
 
 
 class Slot:
@@ -147,6 +162,7 @@ class Slot:
         self.stub = bots_pb2_grpc.BotsStub(channel)
         self.cache = reapi_grpc.ActionCacheStub(channel)
         self.run: Run | None = None
+        self.failures, self.rests_until = 0, 0.0
         self.fresh()
 
     def fresh(self) -> None:
@@ -199,7 +215,7 @@ class Slot:
         self.session.status = bots.BOT_TERMINATING
         try:
             while self.session.name:
-                self.finish(status_pb2.Status(code=code_pb2.UNAVAILABLE, message="the worker ends"), None)
+                self.finish(failure("the worker ends"), None)
                 self.ask()
                 if not self.session.leases:
                     break
@@ -208,8 +224,18 @@ class Slot:
 
     def turn(self) -> None:
         """Asks once; begins, goes on with, or ends what the answer says."""
-        if self.run is not None and (outcome := self.run.wait(self.heartbeat)) is not None:
-            self.finish(*outcome)
+        if self.run is not None:
+            try:
+                outcome = self.run.wait(self.heartbeat)
+            except OSError as error:  # the disk is full, the program is gone
+                outcome = failure(f"{self.name}: {error}"), None
+            if outcome is not None:
+                self.rate(outcome[0])
+                self.finish(*outcome)
+        elif self.session.status == bots.UNHEALTHY:
+            time.sleep(self.heartbeat)
+            if time.monotonic() > self.rests_until:
+                self.session.status = bots.OK
         self.ask()
         wanted = [lease for lease in self.session.leases if lease.state != bots.COMPLETED]
         if self.run is not None and self.run.id not in {lease.id for lease in wanted}:
@@ -218,6 +244,16 @@ class Slot:
         if self.run is None and wanted:
             wanted[0].state = bots.ACTIVE
             self.run = Run(self, wanted[0])
+
+    def rate(self, status: status_pb2.Status) -> None:
+        """Takes no work for a time that doubles, if this worker fails: it would be the first to be free for all of it."""
+        if status.code == code_pb2.OK:
+            self.failures = 0
+            return
+        say(f"{self.name} failed {status.message}")
+        self.failures += 1
+        self.session.status = bots.UNHEALTHY
+        self.rests_until = time.monotonic() + min(2**self.failures, LONGEST_REST)
 
     def finish(self, status: status_pb2.Status, result: reapi.ActionResult | None) -> None:
         """Writes an outcome into the session, for the next request."""
