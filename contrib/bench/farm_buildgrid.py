@@ -214,7 +214,7 @@ def bot_ends(bench: Bench, name: str, number: signal.Signals) -> str:
         built = client.finish()
         bench.compare(client, built)
         others = [digest for bot in grid.bots[1:] for digest in bot.lines("begin")]
-        what = "ran on another worker" if running in others else "was not run again by the farm"
+        what = "ran on another worker" if running in others else "had ended just then, or was made here"
         after = time.monotonic() - killed
         return f"{built.seconds:.1f} s, {after:.1f} s of it afterwards, equal bytes; its action {what}{bench.warned(built)}"
 
