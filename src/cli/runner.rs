@@ -1,6 +1,7 @@
 //! `clm runner`: does the work of a farm's action, on a worker of the farm.
 
 use clap::Args;
+use nix::sys::signal::SigSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
@@ -26,6 +27,8 @@ pub(super) struct RunnerArgs {
 
 /// Runs the command.
 pub(super) fn run(args: &RunnerArgs) -> Result<u8> {
+    // Farms block signals in their own threads, and their workers inherit that: a cancelled action would go on.
+    let _ = SigSet::empty().thread_set_mask();
     let words: Vec<&str> = args.arguments.iter().map(String::as_str).collect();
     let ended = match words[..] {
         ["--resident"] => resident(),

@@ -127,16 +127,10 @@ fn since_1970(time: &Timestamp) -> Duration {
 pub(super) enum Broken {
     /// It may have lost what it was sent.
     Missing(Failure),
+    /// It waited for a worker in vain, as others would.
+    Stuck(Failure),
     /// Another reason.
     Other(Failure),
-}
-
-impl Broken {
-    pub(super) fn into_failure(self) -> Failure {
-        match self {
-            Self::Missing(failure) | Self::Other(failure) => failure,
-        }
-    }
 }
 
 /// Cancels an operation when it is dropped before it has ended.
@@ -276,30 +270,30 @@ impl Watch<'_> {
                 answer = &mut answer => {
                     return answer.map_err(|status| broken(self.connection, &status));
                 }
-                () = tokio::time::sleep(PULSE) => self.check().await.map_err(Broken::Other)?,
+                () = tokio::time::sleep(PULSE) => self.check().await?,
             }
         }
     }
 
-    async fn check(&self) -> Result<(), Failure> {
+    async fn check(&self) -> Result<(), Broken> {
         if self.place.is_stuck() {
-            return Err(Failure::Wrong(format!(
+            return Err(Broken::Stuck(Failure::Wrong(format!(
                 "no worker took an action for {:?} (has any the properties of `[farm.platform]` in `clm.toml`?)",
                 self.options.max_queue
-            )));
+            ))));
         }
         if self.place.ran_for() > self.options.timeout {
-            return Err(Failure::Wrong(format!(
+            return Err(Broken::Other(Failure::Wrong(format!(
                 "an action took longer than {:?} (`timeout` of `[farm]` in `clm.toml`)",
                 self.options.timeout
-            )));
+            ))));
         }
         // A connection that was cut says nothing.
         let asking = tokio::time::timeout(self.options.wait, self.connection.capabilities());
         match asking.await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(status)) => Err(self.connection.failure(&status)),
-            Err(_) => Err(Failure::TimedOut),
+            Ok(Err(status)) => Err(Broken::Other(self.connection.failure(&status))),
+            Err(_) => Err(Broken::Other(Failure::TimedOut)),
         }
     }
 }

@@ -135,7 +135,10 @@ impl Drop for Place<'_> {
         let mut state = lock(&self.load.state);
         state.count(stage, Stage::Sent);
         state.actions -= 1;
-        state.moved = Instant::now();
+        // One that was given up shows nothing.
+        if stage == Stage::Executing {
+            state.moved = Instant::now();
+        }
     }
 }
 
@@ -193,6 +196,11 @@ mod tests {
         // Another one begins.
         load.enter().is_at(Stage::Executing);
         assert!(!place.is_stuck());
+        std::thread::sleep(Duration::from_millis(30));
+        let other = load.enter();
+        other.is_at(Stage::Queued);
+        drop(other);
+        assert!(place.is_stuck(), "one that was given up shows nothing");
         place.is_at(Stage::Executing);
         std::thread::sleep(Duration::from_millis(30));
         assert!(!place.is_stuck());

@@ -234,7 +234,10 @@ impl Inner {
     ) -> Result<(Done, Made), NotMade> {
         loop {
             let done = self.execute(prepared, place).await;
-            let done = done.map_err(|failure| self.troubles.failed(failure))?;
+            let done = done.map_err(|broken| match broken {
+                Broken::Stuck(failure) => self.troubles.given_up(&failure),
+                Broken::Missing(failure) | Broken::Other(failure) => self.troubles.failed(failure),
+            })?;
             self.troubles.succeeded();
             // Farms remember failures, too; this one may have been of that moment.
             if done.is_cached && done.result.exit_code != 0 && !prepared.is_new() {
@@ -269,19 +272,21 @@ impl Inner {
     }
 
     /// Sends what the farm does not have, and executes the action.
-    async fn execute(&self, prepared: &Prepared, place: &Place<'_>) -> Result<Done, Failure> {
-        let connection = self.connection()?;
-        self.send(connection, prepared, true).await?;
+    async fn execute(&self, prepared: &Prepared, place: &Place<'_>) -> Result<Done, Broken> {
+        let connection = self.connection().map_err(Broken::Other)?;
+        let sent = self.send(connection, prepared, true).await;
+        sent.map_err(Broken::Other)?;
         let run = async || client::execute(connection, prepared, &self.options, place).await;
         match run().await {
             Err(Broken::Missing(failure)) => {
-                match self.send(connection, prepared, false).await? {
-                    0 => Err(failure),
+                let sent = self.send(connection, prepared, false).await;
+                match sent.map_err(Broken::Other)? {
+                    0 => Err(Broken::Missing(failure)),
                     // It had lost something.
-                    _ => run().await.map_err(Broken::into_failure),
+                    _ => run().await,
                 }
             }
-            result => result.map_err(Broken::into_failure),
+            result => result,
         }
     }
 

@@ -63,6 +63,12 @@ impl Troubles {
         NotMade(reason)
     }
 
+    /// Records a failure after which the farm is not used for some time.
+    pub(super) fn given_up(&self, failure: &Failure) -> NotMade {
+        self.breaker.open(Trouble::Broken(failure.to_string()));
+        NotMade(failure.to_string())
+    }
+
     /// Records that the farm executed an action.
     pub(super) fn succeeded(&self) {
         self.breaker.succeeded();

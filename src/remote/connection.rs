@@ -435,6 +435,12 @@ impl Connection {
                 }
                 text => text,
             }),
+            // A server that ends, or a network that is cut.
+            Code::Unknown
+                if text.contains("h2 protocol error") || text.contains("transport error") =>
+            {
+                Failure::Unreachable("the connection to it broke".to_owned())
+            }
             Code::InvalidArgument | Code::NotFound => {
                 Failure::Wrong(match self.instance.as_str() {
                     "" => {
