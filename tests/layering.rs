@@ -8,8 +8,8 @@ pub(crate) const ALLOWED: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "daemon", "ui", "web", "tools", "profile", "compare", "engine", "watch", "worker",
-            "remote", "store", "plan", "course",
+            "daemon", "ui", "web", "tools", "profile", "compare", "engine", "watch", "runner",
+            "farm", "worker", "remote", "store", "plan", "course",
         ],
     ),
     ("tools", &["engine", "worker", "store", "plan", "course"]),
@@ -21,12 +21,15 @@ pub(crate) const ALLOWED: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
-            "compare", "watch", "worker", "remote", "store", "plan", "course",
+            "compare", "watch", "farm", "worker", "remote", "store", "plan", "course",
         ],
     ),
     ("watch", &["course"]),
     ("web", &["engine", "course"]),
     ("daemon", &["engine", "watch", "course"]),
+    // On the machine of a farm: neither a course's plan nor its records.
+    ("runner", &["tools", "farm", "worker", "remote", "course"]),
+    ("farm", &["worker", "remote", "course"]),
     ("worker", &["course"]),
     ("store", &["course"]),
     ("remote", &[]),

@@ -2,7 +2,6 @@
 
 use std::process::{Child, Command, Stdio};
 
-use clm::testing::events::Event;
 use nix::sys::signal::Signal;
 
 use crate::support::casd::Casd;
@@ -327,13 +326,7 @@ fn workers_of_another_version_are_not_used_and_named_once() {
         warning.contains("cannot do the work of `html`") && warning.contains("nbconvert 0."),
         "{warning}"
     );
-    let ended = ran.events.iter().filter_map(|event| match event {
-        Event::ActionFinished {
-            action, machine, ..
-        } => Some((action, machine.is_some())),
-        _ => None,
-    });
-    for (action, there) in ended {
+    for (action, there) in places(&ran) {
         assert_eq!(there, action.starts_with("execute "), "{action}");
     }
 }
