@@ -294,7 +294,9 @@ fn variables_and_settings_are_documented() {
     let key = Regex::new("(?m)^# ([a-z_]+ = )").unwrap();
     clm::testing::config::Settings::parse(&key.replace_all(example, "$1")).unwrap();
     let fields = Regex::new(r"(?m)^    pub ([a-z_]+): ").unwrap();
-    for found in fields.captures_iter(&(source + &read("src/config/cache.rs") + &read("src/config/farm.rs"))) {
+    for found in
+        fields.captures_iter(&(source + &read("src/config/cache.rs") + &read("src/config/farm.rs")))
+    {
         let name = &found[1];
         let is_section = example.contains(&format!("[{name}]"));
         let is_key = example.contains(&format!("\n{name} = "))

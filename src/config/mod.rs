@@ -30,7 +30,9 @@ pub(crate) use cache::{
 };
 pub(crate) use ci::{Ci, System};
 pub(crate) use env_file::EnvFile;
-pub(crate) use farm::{FarmSettings, Property};
+pub(crate) use farm::FarmSettings;
+#[cfg(feature = "farm")]
+pub(crate) use farm::Property;
 pub use place::Place;
 pub(crate) use place::user_cache;
 pub(crate) use specs::{is_spec, specs_below};

@@ -16,6 +16,7 @@ use crate::worker::{Outcome, Request};
 pub(crate) struct Farm(Infallible);
 
 /// Some work for a farm.
+#[expect(dead_code, reason = "only farms read it")]
 pub(crate) struct Task {
     pub request: Request,
     pub fingerprint: String,
@@ -52,15 +53,7 @@ impl Farm {
         match self.0 {}
     }
 
-    pub(crate) async fn run(&self, task: &Task, _: &CancellationToken) -> Result<Outcome, NotMade> {
-        // The fields have no other reader without the feature.
-        let Task {
-            request: _,
-            fingerprint: _,
-            known: _,
-            places: _,
-            skips_cache: _,
-        } = task;
+    pub(crate) async fn run(&self, _: &Task, _: &CancellationToken) -> Result<Outcome, NotMade> {
         match self.0 {}
     }
 }

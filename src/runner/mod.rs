@@ -2,9 +2,9 @@
 //! renderers that stay warm.
 //!
 //! - [`once`]: one action in the working directory. Any farm can start that.
-//! - [`persistent`]: one process for many actions, by Bazel's protocol for persistent workers.
+//! - [`persistent`](mod@persistent): one process for many actions, by Bazel's protocol for persistent workers.
 //! - [`buildbox`]: the calling convention of `buildbox-run`, with which buildbox-casd and buildbox-worker start a program for
-//!   each action. A process of its own for each would start cold, so it passes the action to the [`resident`] one.
+//!   each action. A process of its own for each would start cold, so it passes the action to the [resident](mod@resident) one.
 
 mod buildbox;
 mod persistent;

@@ -14,6 +14,7 @@
 //! - `{python3}/{paths}`: the directories of `PYTHONPATH`.
 
 mod content;
+#[cfg(feature = "farm")]
 mod sent;
 
 use std::fs::Metadata;
