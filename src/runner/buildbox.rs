@@ -157,6 +157,18 @@ pub(super) async fn run(
     Ok(result.encode_to_vec())
 }
 
+/// Returns whether the storage has the files of a result.
+pub(super) async fn is_whole(connection: &Connection, result: &[u8]) -> bool {
+    let Ok(result) = api::ActionResult::decode(result) else {
+        return false;
+    };
+    let files = result.output_files.into_iter();
+    let missing = connection
+        .missing(files.filter_map(|file| file.digest).collect())
+        .await;
+    missing.is_ok_and(|missing| missing.is_empty())
+}
+
 /// Returns whether these are the arguments of a farm's action of clm.
 fn is_ours(arguments: &[String]) -> bool {
     matches!(arguments, [_, runner, _, params] if runner == "runner" && params.starts_with('@'))

@@ -295,18 +295,25 @@ impl Resident {
                 return Err("cancelled".to_owned());
             }
             let (sender, receiver) = watch::channel(None);
-            let other = {
+            let (other, known) = {
                 let mut running = lock(&self.running);
                 let other = running.get(&name).cloned();
-                if other.is_none() {
-                    // Results are added before their actions are removed.
-                    if let Some(result) = self.known(&name) {
-                        return Ok(result);
-                    }
+                // Results are added before their actions are removed.
+                let known = self.known(&name).filter(|_| other.is_none());
+                if other.is_none() && known.is_none() {
                     running.insert(name.clone(), receiver);
                 }
-                other
+                (other, known)
             };
+            if let Some(result) = known {
+                let connection = self.connection(job)?;
+                if buildbox::is_whole(&connection, &result).await {
+                    return Ok(result);
+                }
+                // The storage lost its files.
+                lock(&self.results).remove(&name);
+                continue;
+            }
             let Some(mut other) = other else {
                 let entry = Entry {
                     running: &self.running,
