@@ -9,6 +9,8 @@ use crate::parallel::lock;
 const ROUND_TRIP: Duration = Duration::from_millis(150);
 /// The number of actions that may wait for a worker of the farm even if none runs.
 const WAITING: usize = 4;
+/// The number of actions that a farm is given at once before it is known how many it runs at once.
+const FIRST: usize = 4;
 
 /// Where an action is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +41,9 @@ struct State {
     /// When an action began or ended last.
     moved: Instant,
     round_trip: Option<Duration>,
+    /// How many actions it is given at once: one more for each that ran without waiting, one fewer for each that waited
+    /// longer than it ran. Some farms do not say that an action waits, and a worker here may be free meanwhile.
+    window: usize,
 }
 
 /// An action that the farm has, until this is dropped.
@@ -61,6 +66,7 @@ impl Load {
                 executing: 0,
                 moved: Instant::now(),
                 round_trip: None,
+                window: FIRST,
             }),
         }
     }
@@ -68,7 +74,7 @@ impl Load {
     /// Returns whether the farm takes one more action. Actions that would only wait there may find a worker here first.
     pub(super) fn has_room(&self) -> bool {
         let state = lock(&self.state);
-        state.actions < self.jobs && state.queued < state.executing.max(WAITING)
+        state.actions < self.jobs.min(state.window) && state.queued < state.executing.max(WAITING)
     }
 
     /// Records that the farm is given an action.
@@ -90,10 +96,18 @@ impl Load {
         let mut state = lock(&self.state);
         let measured = took.saturating_sub(ran);
         // The shortest of the last ones: others waited for a worker.
-        state.round_trip = Some(match state.round_trip {
+        let round_trip = match state.round_trip {
             Some(known) => measured.min(known.mul_f64(1.1)),
             None => measured,
-        });
+        };
+        state.round_trip = Some(round_trip);
+        let waited = measured.saturating_sub(round_trip);
+        state.window = match waited > ran {
+            true => state.window.saturating_sub(1).max(FIRST),
+            // What is given at once may not be limited by the window.
+            false if state.actions >= state.window => self.jobs.min(state.window + 1),
+            false => state.window,
+        };
     }
 }
 
@@ -171,6 +185,29 @@ mod tests {
         drop(places);
         let state = lock(&load.state);
         assert_eq!((state.actions, state.queued, state.executing), (0, 0, 0));
+    }
+
+    #[test]
+    fn as_many_are_given_at_once_as_begin_at_once() {
+        let ms = Duration::from_millis;
+        let load = Load::new(8, ms(0));
+        let mut places: Vec<_> = (0..FIRST).map(|_| load.enter()).collect();
+        assert!(!load.has_room());
+        // They did not wait: one more for each.
+        for number in 0..6 {
+            load.ended(ms(150), ms(100));
+            assert_eq!(load.has_room(), number < 4, "{number}");
+            if load.has_room() {
+                places.push(load.enter());
+            }
+        }
+        assert_eq!(places.len(), 8, "the limit of the settings");
+        // They waited.
+        places.pop();
+        load.ended(ms(950), ms(100));
+        assert!(!load.has_room());
+        places.pop();
+        assert!(load.has_room());
     }
 
     #[test]

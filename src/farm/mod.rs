@@ -215,10 +215,20 @@ impl Inner {
             let (done, made) = self.attempt(&order, &mut prepared, place).await?;
             let differing = inputs.differing(task, &made);
             if differing.is_empty() {
+                self.troubles.worked(&order.renderer);
                 self.load.ended(began.elapsed(), done.took);
                 return self.outcome(request, &prepared, done, made).await;
             }
-            inputs.add(task, differing).await?;
+            let differs = differing.first().cloned();
+            if let Err(not_made) = inputs.add(task, differing).await {
+                return Err(
+                    match differs.filter(|path| path.as_str().starts_with('{')) {
+                        // If that goes on, it is not the deck.
+                        Some(_) => self.troubles.refused(&order.renderer, elsewhere(&not_made)),
+                        None => not_made,
+                    },
+                );
+            }
         }
         Err(NotMade(format!(
             "it went on looking for files that were not sent, {ATTEMPTS} times"
@@ -246,10 +256,7 @@ impl Inner {
             }
             let answer = self.answer(&done).await;
             return match answer.map_err(|failure| self.troubles.failed(failure))? {
-                Some(Answer::Made(made)) => {
-                    self.troubles.worked(&order.renderer);
-                    Ok((done, made))
-                }
+                Some(Answer::Made(made)) => Ok((done, made)),
                 Some(Answer::Refused(refusal)) => {
                     Err(self.troubles.refused(&order.renderer, refusal))
                 }
@@ -390,6 +397,18 @@ impl Inner {
             is_of_machine: made.is_of_machine,
             elsewhere: Some(Box::new(elsewhere)),
         })
+    }
+}
+
+/// Returns why the result of a worker whose environment is another one is not used.
+fn elsewhere(not_made: &NotMade) -> Refusal {
+    Refusal {
+        hint: Some(
+            "install the same packages on the workers and here; what reads other files of a machine belongs to `here` of \
+             `[farm]` in `clm.toml`"
+                .to_owned(),
+        ),
+        ..Refusal::accident(not_made.0.clone())
     }
 }
 

@@ -1,11 +1,14 @@
 //! Actions on a build farm: which of them may be made there, and what happens if the farm does not make them.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug_span};
 
+use crate::course::RelPath;
+use crate::events::ActionKind;
 use crate::farm::{Farm, Task};
 use crate::plan::ActionIndex;
 use crate::worker::pool::Pool;
@@ -42,10 +45,7 @@ impl Session<'_> {
     }
 
     /// Returns the workers that are there.
-    pub(super) fn workers<'s>(
-        &self,
-        here: &'s dyn Fn(crate::events::ActionKind) -> usize,
-    ) -> Workers<'s> {
+    pub(super) fn workers<'s>(&self, here: &'s dyn Fn(ActionKind) -> usize) -> Workers<'s> {
         Workers {
             here,
             farm: self.farm_now(),
@@ -88,7 +88,7 @@ impl Execution<'_, '_> {
         let known = known
             .into_iter()
             .flat_map(|latest| latest.into_owned().discovered);
-        let paths = known.filter_map(|(path, _)| crate::course::RelPath::new(&path).ok());
+        let paths = known.filter_map(|(path, _)| RelPath::new(&path).ok());
         let task = Task {
             request: request.clone(),
             fingerprint: identities.remove(&renderer)?,
@@ -131,7 +131,7 @@ pub(super) async fn run(
 }
 
 /// Removes what an attempt wrote.
-fn clear(dir: &std::path::Path) -> std::io::Result<()> {
+fn clear(dir: &Path) -> std::io::Result<()> {
     std::fs::remove_dir_all(dir)?;
     std::fs::create_dir(dir)
 }
