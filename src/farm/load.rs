@@ -122,6 +122,8 @@ impl Place<'_> {
         state.count(own.0, stage);
         if stage == Stage::Executing {
             state.moved = Instant::now();
+            // It says what begins: no need to find out.
+            state.window = state.window.max(state.executing + WAITING);
         }
         *own = (stage, Instant::now());
     }
