@@ -177,8 +177,10 @@ mod tests {
     #[test]
     fn actions_that_only_wait_are_few() {
         let load = Load::new(100, Duration::ZERO);
-        let places: Vec<_> = (0..WAITING).map(|_| load.enter()).collect();
+        let mut places: Vec<_> = (1..WAITING).map(|_| load.enter()).collect();
+        places.iter().for_each(|place| place.is_at(Stage::Queued));
         assert!(load.has_room());
+        places.push(load.enter());
         places.iter().for_each(|place| place.is_at(Stage::Queued));
         assert!(!load.has_room());
         places[0].is_at(Stage::Executing);
