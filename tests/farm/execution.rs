@@ -227,7 +227,13 @@ fn this_machine_and_the_farm_share_the_work() {
     }
     course.write("clm.toml", "[workers]\nnotebook = 1\n");
     let client = client(&course, &farm);
-    let ran = client.built();
+    let ran = client.clm(&["build", "--message-format", "json", "--timings", "times.html"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let times = client.course.read("times.html");
+    for lane in ["execute 1", "farm 1"] {
+        assert!(times.contains(lane), "{lane}");
+    }
+    client.course.remove("times.html");
     let places = places(&ran);
     let decks = places
         .iter()
@@ -248,6 +254,12 @@ fn what_is_stopped_ends_on_the_farm_as_well() {
     let mut command = client.command(&["build", "--only", DECK]);
     let mut process = command.stderr(std::process::Stdio::null()).spawn().unwrap();
     let kernel = marker.wait();
+    let status = client.clm(&["status"]);
+    assert!(
+        status.stdout.contains(&format!("execute {DECK}, on the farm")),
+        "{}",
+        status.stdout
+    );
     let pid = Pid::from_raw(i32::try_from(process.id()).unwrap());
     kill(pid, Signal::SIGINT).unwrap();
     assert_eq!(process.wait().unwrap().code(), Some(130));
