@@ -56,7 +56,7 @@ impl Default for FarmSettings {
         Self {
             endpoint: None,
             local: true,
-            jobs: 64,
+            jobs: 256,
             timeout: Duration::from_secs(600),
             max_queue: Duration::from_secs(60),
             max_wait: Duration::from_secs(5),

@@ -227,7 +227,13 @@ fn this_machine_and_the_farm_share_the_work() {
     }
     course.write("clm.toml", "[workers]\nnotebook = 1\n");
     let client = client(&course, &farm);
-    let ran = client.clm(&["build", "--message-format", "json", "--timings", "times.html"]);
+    let ran = client.clm(&[
+        "build",
+        "--message-format",
+        "json",
+        "--timings",
+        "times.html",
+    ]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let times = client.course.read("times.html");
     for lane in ["execute 1", "farm 1"] {
@@ -256,7 +262,9 @@ fn what_is_stopped_ends_on_the_farm_as_well() {
     let kernel = marker.wait();
     let status = client.clm(&["status"]);
     assert!(
-        status.stdout.contains(&format!("execute {DECK}, on the farm")),
+        status
+            .stdout
+            .contains(&format!("execute {DECK}, on the farm")),
         "{}",
         status.stdout
     );

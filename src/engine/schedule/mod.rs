@@ -600,4 +600,6 @@ impl<'a> Schedule<'a> {
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
