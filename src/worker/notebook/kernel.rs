@@ -112,14 +112,21 @@ impl Kernel {
         let began_ns = now_ns();
         let tree = launcher.start(&launch).await?;
         endpoints.release();
-        while !endpoints.are_open().await {
+        let channels = loop {
+            if endpoints.are_open().await {
+                // Connecting to a kernel that has just ended would never return.
+                tokio::select! {
+                    channels = endpoints.connect() => match channels {
+                        Ok(channels) => break channels,
+                        // A process that is being started at the same moment may hold copies of the reserved ports, and
+                        // accepts nothing.
+                        Err(error) => tracing::debug!(%error, "not yet"),
+                    },
+                    error = dead_or_late(&tree, deadline, start) => return Err(error),
+                }
+            }
             give_up_when_dead_or_late(&tree, deadline, start).await?;
             sleep(LOOK).await;
-        }
-        // Connecting to a kernel that has just ended would never return.
-        let channels = tokio::select! {
-            channels = endpoints.connect() => channels.map_err(failure)?,
-            error = dead_or_late(&tree, deadline, start) => return Err(error),
         };
         let mut kernel = Self {
             name: start.name.clone(),
