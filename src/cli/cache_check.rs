@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::ui;
 
 use super::session::CourseArgs;
-use super::shared;
+use super::{shared, steps};
 
 /// Runs the command. Returns the exit code 1 if something does not work.
 pub(super) fn run(args: &CourseArgs) -> Result<u8> {
@@ -20,20 +20,12 @@ pub(super) fn run(args: &CourseArgs) -> Result<u8> {
         false => "is read",
     };
     ui::data(&format!("the shared cache `{}` {mode}\n", remote.shown()));
-    let steps = remote.probe();
-    for step in &steps {
+    let probed = remote.probe();
+    for step in &probed {
         match &step.result {
-            Ok(took) => {
-                let ms = took.as_secs_f64() * 1000.0;
-                ui::data(&format!("ok: {} ({ms:.1} ms)\n", step.what));
-            }
-            Err(wrong) => {
-                ui::data(&format!("error: {}: {}\n", step.what, wrong.problem));
-                if let Some(hint) = wrong.hint {
-                    ui::data(&format!("hint: {hint}\n"));
-                }
-            }
+            Ok(took) => steps::good(&step.what, *took),
+            Err(wrong) => steps::bad(&format!("{}: {}", step.what, wrong.problem), wrong.hint),
         }
     }
-    Ok(u8::from(steps.iter().any(|step| step.result.is_err())))
+    Ok(u8::from(probed.iter().any(|step| step.result.is_err())))
 }

@@ -24,7 +24,7 @@ pub(super) fn farm(settings: &FarmSettings) -> Result<Option<Farm>> {
 }
 
 /// Parses the address of a farm.
-pub(super) fn address(text: &str) -> Result<FarmAddress> {
+fn address(text: &str) -> Result<FarmAddress> {
     let why = match Address::parse(text) {
         Ok(Address::Farm(farm)) => return Ok(farm),
         Ok(_) => {

@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use crate::course::RelPath;
 use crate::diagnostic::Diagnostic;
 use crate::error::{Error, Result};
-use crate::farm::order::renderer;
 use crate::farm::{Farm, Task};
 use crate::remote::Wrong;
 use crate::tools::doctor;
@@ -21,6 +20,7 @@ use crate::worker::{Renderers, Request, Work};
 
 use super::farm::farm;
 use super::session::{self, CourseArgs, renderers, runtime};
+use super::steps::{bad, good};
 
 #[derive(Debug, Args)]
 pub(super) struct FarmArgs {
@@ -58,7 +58,7 @@ pub(super) fn run(args: &FarmArgs) -> Result<u8> {
 async fn check(farm: &Farm, renderers: &Renderers, scratch: &Path) -> bool {
     let began = Instant::now();
     match farm.connect().await {
-        Ok(what) => good(&format!("it answers: {what}"), began),
+        Ok(what) => good(&format!("it answers: {what}"), began.elapsed()),
         Err(failure) => {
             let wrong = Wrong::from(failure);
             bad(&wrong.problem, wrong.hint);
@@ -70,7 +70,7 @@ async fn check(farm: &Farm, renderers: &Renderers, scratch: &Path) -> bool {
         let dir = scratch.join(number.to_string());
         let began = Instant::now();
         match action(farm, renderers, &dir, work, output).await {
-            Ok(Some(machine)) => good(&format!("{name}, made by {machine}"), began),
+            Ok(Some(machine)) => good(&format!("{name}, made by {machine}"), began.elapsed()),
             Ok(None) => ui::data(&format!("skipped: {name}: its version is not known here\n")),
             Err(problem) => {
                 is_good = false;
@@ -97,11 +97,10 @@ async fn action(
     work: Work,
     output: &str,
 ) -> std::result::Result<Option<String>, String> {
-    let mut identities = renderers.expected.clone();
-    identities.extend(renderers.installed());
-    let Some(fingerprint) = identities.remove(&renderer(&work)) else {
+    let Some(fingerprint) = renderers.fingerprint(&work.renderer()) else {
         return Ok(None);
     };
+    let fingerprint = fingerprint.to_owned();
     let (root, out) = (dir.join("course"), dir.join("out"));
     for dir in [&root, &out] {
         std::fs::create_dir_all(dir).map_err(|error| error.to_string())?;
@@ -130,17 +129,5 @@ async fn action(
             let lines = outcome.diagnostics.iter().map(Diagnostic::to_string);
             Err(lines.collect::<Vec<_>>().join("; "))
         }
-    }
-}
-
-fn good(what: &str, began: Instant) {
-    let ms = began.elapsed().as_secs_f64() * 1000.0;
-    ui::data(&format!("ok: {what} ({ms:.0} ms)\n"));
-}
-
-fn bad(problem: &str, hint: Option<&str>) {
-    ui::data(&format!("error: {problem}\n"));
-    if let Some(hint) = hint {
-        ui::data(&format!("hint: {hint}\n"));
     }
 }

@@ -33,6 +33,7 @@ mod setup;
 mod shared;
 mod snapshot;
 mod status;
+mod steps;
 mod stopping;
 mod verify;
 mod watch;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, de};
 use crate::error::Error;
 
 use super::cache::{parse_age, parse_wait};
-use super::env;
+use super::{env, zero_or_one};
 
 /// `[farm]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -79,16 +79,7 @@ impl FarmSettings {
             self.endpoint = Some(endpoint);
         }
         if let Some(local) = text(env::FARM_LOCAL).filter(|local| !local.is_empty()) {
-            self.local = match local.as_str() {
-                "0" => false,
-                "1" => true,
-                other => {
-                    let name = env::FARM_LOCAL;
-                    return Err(Error::usage(format!(
-                        "{name} is `{other}`, but it must be 0 or 1"
-                    )));
-                }
-            };
+            self.local = zero_or_one(env::FARM_LOCAL, &local)?;
         }
         Ok(())
     }

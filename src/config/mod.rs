@@ -422,19 +422,21 @@ impl Settings {
             self.notebook.kernel_python = Some(value.to_string_lossy().into_owned());
         }
         if let Some(value) = lookup(env::ZYGOTE) {
-            self.notebook.zygote = match value.to_string_lossy().as_ref() {
-                "0" => false,
-                "1" => true,
-                other => {
-                    let name = env::ZYGOTE;
-                    return Err(Error::usage(format!(
-                        "{name} is `{other}`, but it must be 0 or 1"
-                    )));
-                }
-            };
+            self.notebook.zygote = zero_or_one(env::ZYGOTE, &value.to_string_lossy())?;
         }
         self.cache.apply_env(&lookup)?;
         self.farm.apply_env(lookup)
+    }
+}
+
+/// Parses a variable that switches something on or off.
+fn zero_or_one(name: &str, value: &str) -> Result<bool> {
+    match value {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        other => Err(Error::usage(format!(
+            "{name} is `{other}`, but it must be 0 or 1"
+        ))),
     }
 }
 

@@ -148,7 +148,7 @@ impl Drop for Ongoing<'_> {
         let request = self.connection.request(CancelOperationRequest {
             name: std::mem::take(&mut self.name),
         });
-        // Whoever drops it does not wait, and a farm that does not answer ends it by its own time limit.
+        // It runs in the background. If the farm does not answer, the action's own time limit ends it.
         self.connection.spawn(async move {
             let cancelled = client.cancel_operation(request).await;
             tracing::debug!(?cancelled, "cancelled on the farm");

@@ -8,6 +8,7 @@ mod client;
 mod inputs;
 mod load;
 pub(crate) mod order;
+mod task;
 pub(crate) mod tree;
 mod trouble;
 
@@ -22,9 +23,10 @@ use tokio_util::sync::CancellationToken;
 use crate::course::RelPath;
 use crate::diagnostic::Diagnostic;
 use crate::remote::{Connection, Credentials, Failure, FarmAddress};
-use crate::worker::observed::Places;
 use crate::worker::request::{Elsewhere, OutcomeStatus};
 use crate::worker::{Outcome, Request};
+
+pub(crate) use task::{NotMade, Task};
 
 use action::Prepared;
 use client::{Broken, Done, Sent};
@@ -76,24 +78,6 @@ struct Inner {
     troubles: Troubles,
 }
 
-/// Some work for a farm.
-pub(crate) struct Task {
-    /// The work. Its directory for results is on this machine.
-    pub request: Request,
-    /// What the renderer has to be.
-    pub fingerprint: String,
-    /// What it was found to read before.
-    pub known: Vec<RelPath>,
-    /// Where the files of this machine are.
-    pub places: Arc<Places>,
-    /// Whether a result that the farm knows is not used.
-    pub skips_cache: bool,
-}
-
-/// Some work was not done by the farm.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NotMade(pub String);
-
 impl Farm {
     /// Returns the farm at an address. Nothing is connected yet.
     pub(crate) fn new(address: FarmAddress, credentials: Credentials, options: Options) -> Self {
@@ -125,11 +109,13 @@ impl Farm {
 
     /// Returns whether work of a renderer on a source may be done there.
     pub(crate) fn accepts(&self, source: &RelPath, renderer: &str) -> bool {
-        let is_here = |path: &RelPath| {
-            let rest = source.as_str().strip_prefix(path.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        !self.0.options.here.iter().any(is_here) && !self.0.troubles.refuses(renderer)
+        let is_here = self
+            .0
+            .options
+            .here
+            .iter()
+            .any(|path| source.starts_with(path));
+        !is_here && !self.0.troubles.refuses(renderer)
     }
 
     /// Returns whether it takes one more action now.
@@ -163,7 +149,7 @@ impl Farm {
             () = cancel.cancelled() => None,
         };
         let Some(result) = result else {
-            // The farm is told, before this process may end.
+            // Sends the cancellation before this process may end.
             if let Some(Ok(connection)) = self.0.connection.get() {
                 connection.settle(CANCEL_LIMIT).await;
             }

@@ -1,32 +1,22 @@
 //! Stands for build farms in a clm without the feature `farm`: there are none.
 
+#[path = "task.rs"]
+mod task;
+
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::course::RelPath;
 use crate::diagnostic::Diagnostic;
-use crate::worker::observed::Places;
-use crate::worker::{Outcome, Request};
+use crate::worker::Outcome;
+
+pub(crate) use task::{NotMade, Task};
 
 /// A farm, of which there is none.
 #[derive(Clone)]
 pub(crate) struct Farm(Infallible);
-
-/// Some work for a farm.
-#[expect(dead_code, reason = "only farms read it")]
-pub(crate) struct Task {
-    pub request: Request,
-    pub fingerprint: String,
-    pub known: Vec<RelPath>,
-    pub places: Arc<Places>,
-    pub skips_cache: bool,
-}
-
-/// Some work was not done by a farm.
-pub(crate) struct NotMade(pub String);
 
 impl Farm {
     pub(crate) fn is_available(&self) -> bool {

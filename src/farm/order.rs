@@ -15,7 +15,7 @@ use crate::course::RelPath;
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::worker::request::OutcomeStatus;
-use crate::worker::{Renderers, Work, renderers};
+use crate::worker::{Renderers, Work};
 
 /// The file with the order.
 pub(crate) const ORDER: &str = "request.json";
@@ -52,7 +52,7 @@ impl Order {
         Self {
             format: FORMAT,
             clm: env!("CARGO_PKG_VERSION").to_owned(),
-            renderer: renderer(&work),
+            renderer: work.renderer(),
             fingerprint,
             source,
             work,
@@ -72,7 +72,7 @@ impl Order {
             ));
         }
         let (name, wanted) = (&self.renderer, &self.fingerprint);
-        match renderers.installed().get(name) {
+        match renderers.installed_fingerprint(name) {
             None => Some(Refusal::new(
                 format!("the worker has no renderer `{name}`"),
                 "run `clm setup` on the workers, or send such work elsewhere by `[farm.platform]` in `clm.toml`",
@@ -85,16 +85,6 @@ impl Order {
             )),
             Some(_) => None,
         }
-    }
-}
-
-/// Returns the name of the renderer that does some work.
-pub(crate) fn renderer(work: &Work) -> String {
-    match work {
-        Work::Plantuml(_) => renderers::PLANTUML.to_owned(),
-        Work::Drawio(_) => renderers::DRAWIO.to_owned(),
-        Work::Html(_) => renderers::HTML.to_owned(),
-        Work::Execute(work) => renderers::kernel(&work.kernel),
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as api;
 use prost::Message;
-use sha2::{Digest as _, Sha256};
+
+use crate::remote::sha256;
 
 /// A message or a file, with its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +34,8 @@ impl Blob {
 
 /// Returns the digest of bytes.
 pub(crate) fn digest_of(bytes: &[u8]) -> api::Digest {
-    let hash = Sha256::digest(bytes);
     api::Digest {
-        hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        hash: sha256(bytes),
         size_bytes: bytes.len() as i64,
     }
 }

@@ -259,12 +259,17 @@ const PAUSE: Duration = Duration::from_millis(50);
 impl Sha {
     /// Returns the SHA-256 of bytes.
     fn of(bytes: &[u8]) -> Self {
-        let mut text = String::with_capacity(64);
-        for byte in Sha256::digest(bytes) {
-            text.push_str(&format!("{byte:02x}"));
-        }
-        Self(text)
+        Self(sha256(bytes))
     }
+}
+
+/// Returns the SHA-256 of bytes, as 64 hexadecimal digits.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
 }
 
 #[cfg(test)]

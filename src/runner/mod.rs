@@ -21,9 +21,8 @@ use crate::worker::Renderers;
 
 pub(crate) use persistent::persistent;
 pub(crate) use resident::{hand_over, resident};
-pub(crate) use slot::told;
 
-use slot::Slot;
+use slot::{Slot, told};
 
 /// Runs the action in `dir`. Returns its exit code and what it says.
 ///

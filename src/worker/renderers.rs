@@ -70,27 +70,36 @@ impl From<Arc<Renderers>> for CurrentRenderers {
 impl Renderers {
     /// Returns whether the renderer of this name is installed, see [`Renderers::installed`].
     pub(crate) fn has(&self, name: &str) -> bool {
+        self.installed_fingerprint(name).is_some()
+    }
+
+    /// Returns the fingerprint of the renderer of this name, if it is installed.
+    pub(crate) fn installed_fingerprint(&self, name: &str) -> Option<&str> {
         match name {
-            HTML => self.html.is_some(),
-            PLANTUML => self.plantuml.is_some(),
-            DRAWIO => self.drawio.is_some(),
-            name => kernel_of(name).is_some_and(|name| self.kernels.specs.contains_key(name)),
+            HTML => self.html.as_ref().map(|tool| &*tool.fingerprint),
+            PLANTUML => self.plantuml.as_ref().map(|tool| &*tool.fingerprint),
+            DRAWIO => self.drawio.as_ref().map(DrawioTool::fingerprint),
+            name => {
+                let spec = self.kernels.specs.get(kernel_of(name)?)?;
+                Some(&spec.fingerprint)
+            }
         }
+    }
+
+    /// Returns the fingerprint of the renderer of this name, installed or expected.
+    pub(crate) fn fingerprint(&self, name: &str) -> Option<&str> {
+        let expected = || self.expected.get(name).map(String::as_str);
+        self.installed_fingerprint(name).or_else(expected)
     }
 
     /// Returns the fingerprints of the renderers that are installed, by name: `html`, `plantuml`, `drawio`, and kernels as
     /// `kernel NAME`.
     pub fn installed(&self) -> BTreeMap<String, String> {
-        let tools = [
-            (HTML, self.html.as_ref().map(|tool| &*tool.fingerprint)),
-            (
-                PLANTUML,
-                self.plantuml.as_ref().map(|tool| &*tool.fingerprint),
-            ),
-            (DRAWIO, self.drawio.as_ref().map(DrawioTool::fingerprint)),
-        ];
-        let tools = tools.into_iter();
-        let tools = tools.filter_map(|(name, print)| Some((name.to_owned(), print?.to_owned())));
+        let tools = [HTML, PLANTUML, DRAWIO].into_iter();
+        let tools = tools.filter_map(|name| {
+            let fingerprint = self.installed_fingerprint(name)?;
+            Some((name.to_owned(), fingerprint.to_owned()))
+        });
         let kernels = self.kernels.specs.iter();
         let kernels = kernels.map(|(name, spec)| (kernel(name), spec.fingerprint.clone()));
         tools.chain(kernels).collect()

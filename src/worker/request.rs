@@ -12,6 +12,8 @@ use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::events::ActionKind;
 
+use super::renderers;
+
 /// One unit of work.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -48,6 +50,16 @@ impl Work {
             Self::Drawio(_) => ActionKind::Drawio,
             Self::Execute(_) => ActionKind::Execute,
             Self::Html(_) => ActionKind::Html,
+        }
+    }
+
+    /// Returns the name of the renderer that does this work, see [`Renderers::installed`](super::Renderers::installed).
+    pub fn renderer(&self) -> String {
+        match self {
+            Self::Plantuml(_) => renderers::PLANTUML.to_owned(),
+            Self::Drawio(_) => renderers::DRAWIO.to_owned(),
+            Self::Html(_) => renderers::HTML.to_owned(),
+            Self::Execute(work) => renderers::kernel(&work.kernel),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Farms that are gone, slow, full, damaged or wrong: the results are right all the same.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
+use clm::testing::events::Diagnostic;
 use nix::sys::signal::Signal;
 
 use crate::support::casd::Casd;
@@ -10,6 +11,9 @@ use crate::support::machines::Machine;
 use crate::support::{Course, Ran, ran};
 
 use super::execution::{Marker, all_there, lazy_client, places, warnings};
+
+/// Settings with which a farm that says nothing is given up soon.
+const SHORT: &str = "[farm]\nmax_wait = \"500 ms\"\n";
 
 /// A course whose decks take long enough for something to happen to the farm meanwhile.
 fn slow(marker: &Marker) -> Course {
@@ -21,8 +25,11 @@ fn slow(marker: &Marker) -> Course {
     course
 }
 
-/// Starts a build, and waits until the farm runs its first deck.
-fn started(client: &Machine, marker: &Marker) -> Child {
+/// Builds on a farm to which something happens while it runs the first deck. Everything is made, and right.
+fn built_while(farm: &mut Casd, settings: &str, happens: impl FnOnce(&mut Casd)) -> Ran {
+    let marker = Marker::new();
+    let client = lazy_client(&slow(&marker), farm);
+    client.course.write("clm.toml", settings);
     let mut command = client.command(&["build", "--message-format", "json"]);
     let process = command
         .stdout(Stdio::piped())
@@ -30,13 +37,21 @@ fn started(client: &Machine, marker: &Marker) -> Child {
         .spawn()
         .unwrap();
     marker.wait();
-    process
-}
-
-fn ended(process: Child) -> Ran {
+    happens(farm);
     let ran = ran(process.wait_with_output().unwrap());
     assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.jobs().len(), 10);
+    assert_eq!(ran.errors(), [] as [&Diagnostic; 0]);
+    are_right(&client);
     ran
+}
+
+/// The only warning about the farm.
+fn only_warning(ran: &Ran) -> &str {
+    let [warning] = warnings(ran)[..] else {
+        panic!("{:?}", warnings(ran))
+    };
+    warning
 }
 
 /// Asserts that a machine has the outputs that one without a farm makes.
@@ -58,9 +73,7 @@ fn a_farm_that_is_gone_is_one_warning_and_is_used_when_it_returns() {
     let without = client.built();
     assert_eq!(places(&without).len(), 10);
     assert!(places(&without).iter().all(|(_, there)| !there));
-    let [warning] = warnings(&without)[..] else {
-        panic!("{:?}", warnings(&without))
-    };
+    let warning = only_warning(&without);
     assert!(
         warning.contains("cannot be used: Connection refused"),
         "{warning}"
@@ -78,47 +91,23 @@ fn a_farm_that_is_gone_is_one_warning_and_is_used_when_it_returns() {
 #[test]
 fn a_server_that_is_killed_and_restarted_while_it_executes() {
     let Some(mut farm) = Casd::farm() else { return };
-    let marker = Marker::new();
-    let client = lazy_client(&slow(&marker), &farm);
-    let process = started(&client, &marker);
-    farm.restart();
-    let ran = ended(process);
-    assert_eq!(ran.jobs().len(), 10);
+    let ran = built_while(&mut farm, "", Casd::restart);
     assert!(warnings(&ran).len() <= 1, "{:?}", warnings(&ran));
-    are_right(&client);
 }
 
 #[test]
 fn a_worker_that_is_killed_while_it_executes() {
-    let Some(farm) = Casd::farm() else { return };
-    let marker = Marker::new();
-    let client = lazy_client(&slow(&marker), &farm);
-    let process = started(&client, &marker);
-    farm.kill_resident();
-    let ran = ended(process);
-    assert_eq!(ran.jobs().len(), 10);
-    assert_eq!(ran.errors(), [] as [&clm::testing::events::Diagnostic; 0]);
-    are_right(&client);
+    let Some(mut farm) = Casd::farm() else { return };
+    built_while(&mut farm, "", |farm| farm.kill_resident());
 }
 
 #[test]
 fn a_server_that_says_nothing_any_more() {
-    let Some(farm) = Casd::farm() else { return };
-    let marker = Marker::new();
-    let client = lazy_client(&slow(&marker), &farm);
-    client
-        .course
-        .write("clm.toml", "[farm]\nmax_wait = \"500 ms\"\n");
-    let process = started(&client, &marker);
-    farm.signal(Signal::SIGSTOP);
-    let ran = ended(process);
+    let Some(mut farm) = Casd::farm() else { return };
+    let ran = built_while(&mut farm, SHORT, |farm| farm.signal(Signal::SIGSTOP));
     farm.signal(Signal::SIGCONT);
-    assert_eq!(ran.jobs().len(), 10);
-    let [warning] = warnings(&ran)[..] else {
-        panic!("{:?}", warnings(&ran))
-    };
+    let warning = only_warning(&ran);
     assert!(warning.contains("did not answer in time"), "{warning}");
-    are_right(&client);
 }
 
 #[test]
@@ -137,7 +126,7 @@ fn what_its_storage_damaged_is_not_used() {
     let other = lazy_client(&course, &farm);
     let ran = other.built();
     assert_eq!(ran.jobs().len(), 10);
-    assert_eq!(ran.errors(), [] as [&clm::testing::events::Diagnostic; 0]);
+    assert_eq!(ran.errors(), [] as [&Diagnostic; 0]);
     are_right(&other);
 }
 
@@ -211,21 +200,13 @@ fn a_network_that_is_cut_while_it_executes() {
 #[test]
 #[ignore = "runs in a network of its own, for another story"]
 fn in_a_network_of_its_own() {
-    let Some(farm) = Casd::farm() else { return };
-    let marker = Marker::new();
-    let client = lazy_client(&slow(&marker), &farm);
-    client
-        .course
-        .write("clm.toml", "[farm]\nmax_wait = \"500 ms\"\n");
-    let process = started(&client, &marker);
-    let cut = Command::new("ip")
-        .args(["link", "set", "lo", "down"])
-        .status();
-    assert!(cut.unwrap().success());
-    let ran = ended(process);
-    assert_eq!(ran.jobs().len(), 10);
-    assert_eq!(warnings(&ran).len(), 1, "{:?}", warnings(&ran));
-    are_right(&client);
+    let Some(mut farm) = Casd::farm() else { return };
+    let ran = built_while(&mut farm, SHORT, |_| {
+        let mut cut = Command::new("ip");
+        cut.args(["link", "set", "lo", "down"]);
+        assert!(cut.status().unwrap().success());
+    });
+    only_warning(&ran);
 }
 
 #[test]
@@ -319,9 +300,7 @@ fn workers_of_another_version_are_not_used_and_named_once() {
     bare.course.write("clm.lock", other);
     let ran = bare.build();
     assert_eq!(ran.code, 1, "neither has the renderer");
-    let [warning] = warnings(&ran)[..] else {
-        panic!("{:?}", warnings(&ran))
-    };
+    let warning = only_warning(&ran);
     assert!(
         warning.contains("cannot do the work of `html`") && warning.contains("nbconvert 0."),
         "{warning}"

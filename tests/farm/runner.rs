@@ -20,14 +20,9 @@ fn action() -> Option<(tempfile::TempDir, Vec<u8>)> {
     course.write(INCLUDED, "skinparam monochrome true\n");
     let client = lazy_client(&course, &farm);
     all_there(&client.built());
-    let image = client.course.outputs();
-    let image = image.keys().find(|path| path.ends_with(".png")).unwrap();
-    let image = std::fs::read(client.course.path("output").join(image));
-    let image = image.or_else(|_| {
-        let path = client.course.outputs();
-        let path = path.keys().find(|path| path.ends_with(".png")).unwrap();
-        std::fs::read(client.course.path(path))
-    });
+    let outputs = client.course.outputs();
+    let image = outputs.keys().find(|path| path.ends_with(".png")).unwrap();
+    let image = std::fs::read(client.course.path("output").join(image)).unwrap();
 
     let dir = tempfile::tempdir().unwrap();
     let orders = farm.objects().into_iter();
@@ -38,7 +33,7 @@ fn action() -> Option<(tempfile::TempDir, Vec<u8>)> {
     let included = dir.path().join("course").join(INCLUDED);
     std::fs::create_dir_all(included.parent().unwrap()).unwrap();
     std::fs::write(included, course.read(INCLUDED)).unwrap();
-    Some((dir, image.unwrap()))
+    Some((dir, image))
 }
 
 fn runner(dir: &Path, args: &[&str]) -> Command {

@@ -17,7 +17,7 @@ use crate::worker::request::OutcomeStatus;
 use crate::worker::{Outcome, Progress, ProgressSink, Request, WorkerError};
 
 use super::super::schedule::{FarmNow, Site, Workers};
-use super::{Execution, Queued, Session};
+use super::{Execution, Queued, Session, millis};
 
 /// What the progress of an action says that a farm has.
 const THERE: &str = "on the farm";
@@ -34,21 +34,17 @@ pub(crate) struct FarmUse {
 }
 
 impl Session<'_> {
-    /// Returns the state of the farm; `None` while it is not used.
-    pub(super) fn farm_now(&self) -> Option<FarmNow> {
-        let farm = &self.farm.as_ref()?.farm;
-        farm.is_available().then(|| FarmNow {
-            has_room: farm.has_room(),
-            shares: farm.makes_some_here(),
-            round_trip_ms: u64::try_from(farm.round_trip().as_millis()).unwrap_or(u64::MAX),
-        })
-    }
-
     /// Returns the workers that are there.
     pub(super) fn workers<'s>(&self, here: &'s dyn Fn(ActionKind) -> usize) -> Workers<'s> {
+        let farm = self.farm.as_ref().map(|used| &used.farm);
+        let now = |farm: &Farm| FarmNow {
+            has_room: farm.has_room(),
+            shares: farm.makes_some_here(),
+            round_trip_ms: millis(farm.round_trip()),
+        };
         Workers {
             here,
-            farm: self.farm_now(),
+            farm: farm.filter(|farm| farm.is_available()).map(now),
         }
     }
 }
@@ -80,10 +76,8 @@ impl Execution<'_, '_> {
     /// Returns the work of a request for the farm.
     pub(super) fn task(&self, queued: &Queued, request: &Request) -> Option<(Farm, Task, bool)> {
         let FarmUse { farm, renderers } = self.round.session.farm.clone()?;
-        let renderer = self.renderer(queued.index)?;
+        let renderer = request.work.renderer();
         let is_installed = renderers.has(&renderer);
-        let mut identities = renderers.installed();
-        identities.extend(renderers.expected.clone());
         let known = self.round.decider.latest(&queued.action.id).ok().flatten();
         let known = known
             .into_iter()
@@ -91,7 +85,7 @@ impl Execution<'_, '_> {
         let paths = known.filter_map(|(path, _)| RelPath::new(&path).ok());
         let task = Task {
             request: request.clone(),
-            fingerprint: identities.remove(&renderer)?,
+            fingerprint: renderers.fingerprint(&renderer)?.to_owned(),
             known: paths.collect(),
             places: Arc::new(self.round.snapshot.places().clone()),
             skips_cache: self.is_forced(&queued.action),
