@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::support::courses::wait_until;
 use crate::support::renderers::{PYTHON, renderers};
 use crate::support::{Course, Ran, Watching};
 
@@ -295,6 +296,41 @@ fn a_watch_executes_again_what_imports_a_changed_package() {
     assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
     let pages = packages.pages();
     assert!(pages.contains("installed again") && pages.contains("late again"));
+}
+
+#[test]
+fn what_is_installed_while_it_is_imported_ahead_is_not_served_from_before() {
+    let packages = Packages::new();
+    let course = &packages.course;
+    let apart = tempfile::tempdir().unwrap();
+    let marks = apart.path().join("marks");
+    let mark = format!("open({:?}, 'a').write('x')\n", marks.display());
+    let imported = || std::fs::metadata(&marks).map_or(0, |marks| marks.len());
+    let slow = format!("import time\ntime.sleep(0.6)\n{mark}");
+    std::fs::write(packages.site.join("slow.py"), slow).unwrap();
+    let first = format!("value = 'first'\n{mark}");
+    std::fs::write(packages.site.join("installed/__init__.py"), first).unwrap();
+    course.write(
+        ONE,
+        "# %%\nimport installed, slow\n\n# %%\nprint('installed', installed.value)\n",
+    );
+    course.write(TWO, "# %%\n1\n");
+    let watch = Watching::start(course, &["-L", "en"]);
+    watch.run_until(|_| packages.pages().contains("installed first"));
+    // After the kernels of the first build, the process that prepares for the next one imports both.
+    let by_kernels = imported();
+    wait_until("one is imported ahead", || imported() > by_kernels);
+    packages.install("again");
+    wait_until("both are imported ahead", || imported() > by_kernels + 1);
+    for edit in ["'it is installed'", "'now it is installed'"] {
+        course.edit(ONE, "'installed'", edit);
+        let ran = course.build(&["-L", "en"]);
+        assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
+        let pages = packages.pages();
+        course.edit(ONE, edit, "'installed'");
+        let is_new = pages.contains("installed again") && !pages.contains("installed first");
+        assert!(is_new, "{pages}");
+    }
 }
 
 #[test]

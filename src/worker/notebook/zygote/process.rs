@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use super::super::launch::{self, Launch, what};
 use super::imports::{Needs, Trust};
+use crate::clock::now_ns;
 use crate::parallel::lock;
 use crate::worker::process::{ChildTree, Exit, ForkedEnd, Log};
 use crate::worker::renderers::KernelSpec;
@@ -177,6 +178,7 @@ impl Zygote {
                 child_fd: 3,
             }])
             .map_err(unusable)?;
+        let began_ns = now_ns();
         let mut tree = ChildTree::spawn(format!("the zygote of {}", what(name)), command)
             .await
             .map_err(unusable)?;
@@ -186,7 +188,7 @@ impl Zygote {
         let ours = UnixStream::from_std(ours).map_err(unusable)?;
         let (reader, mut writer) = ours.into_split();
         let mut lines = BufReader::new(reader).lines();
-        let order = json!({"module": python.module, "preload": imports});
+        let order = json!({"module": python.module, "preload": imports, "began_ns": began_ns});
         write(&mut writer, &order).await.map_err(unusable)?;
         let (names, imports) = readiness(&tree, &mut lines).await?;
         let state = Arc::new(State::default());

@@ -1,8 +1,8 @@
 """Forks Python kernels: a process in which ipykernel, and what decks import, is loaded already.
 
-Speaks JSON lines on the socket with descriptor 3. The first line says what to load, `{"module", "preload"}`; the answer is
-`{"ready"}`, or `{"rejected"}` when an import did something that the kernels would not have done in the same way: then this
-process is of no use. After that `{"fork"}` makes a kernel, whose end is told by `{"ended"}`. The dead child stays, as a
+Speaks JSON lines on the socket with descriptor 3. The first line says what to load and when it was started,
+`{"module", "preload", "began_ns"}`; the answer is `{"ready"}`, or `{"rejected"}` when an import did something that the
+kernels would not have done in the same way: then this process is of no use. After that `{"fork"}` makes a kernel, whose end is told by `{"ended"}`. The dead child stays, as a
 zombie, until `{"reap"}`: so its number is not given to another process while somebody may still send signals to it.
 
 A kernel must not be able to tell that it was forked. So everything that a fresh process would have of its own is made anew
@@ -43,6 +43,8 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 # How long processes that are killed may take to be gone, in seconds.
 PATIENCE = 2.0
+# The resolution of the times of files, with room to spare: a file may seem to be older than it is by this much.
+TICK_NS = 20_000_000
 LIBC = ctypes.CDLL(None)
 # What a kernel has loaded before its first cell, besides what `ipykernel.kernelapp` loads by itself.
 LOADED_BY_KERNELS = (
@@ -111,6 +113,8 @@ class Zygote:
         # Kernels that are dead, but not reaped.
         self._ended = set()
         self._stamps = stamps()
+        # What was written while it was loaded may have been loaded before: no later stamp tells.
+        self._is_torn = any(changed_since(place, order["began_ns"] - TICK_NS) for place in self._stamps)
 
     def serve(self):
         """Returns in a child only: with its request."""
@@ -167,7 +171,7 @@ class Zygote:
     def _fork(self, request):
         """Makes a kernel; true in the child."""
         number = request["id"]
-        if self._stamps != stamps():
+        if self._is_torn or self._stamps != stamps():
             self._control.send(refused={"id": number, "reason": "installed modules changed", "outdated": True})
             return False
         if threading.active_count() != 1 or preload.threads() != 1:
@@ -254,9 +258,26 @@ def stamps():
         if "." not in name:
             places.update(values.get("__path__", ()))
         file = values.get("__file__")
-        if file and not (file.startswith(LIBRARY) and "-packages" + os.sep not in file):
+        is_own = name == "__main__"
+        if file and not is_own and not (file.startswith(LIBRARY) and "-packages" + os.sep not in file):
             places.add(file)
     return {place: stamp(place) for place in places}
+
+
+def changed_since(place, since_ns):
+    """Whether a file was written, or an entry came to a directory or left it, after a time in nanoseconds since 1970."""
+    try:
+        if os.stat(place).st_ctime_ns < since_ns:
+            return False
+        if not os.path.isdir(place):
+            return True
+        with os.scandir(place) as entries:
+            changed = {entry.name: entry.stat(follow_symlinks=False).st_ctime_ns >= since_ns for entry in entries}
+    except OSError:
+        return os.path.lexists(place)
+    # Importing makes the directory of compiled modules itself. If that is not new, something was removed.
+    made_by_import = changed.pop("__pycache__", False)
+    return any(changed.values()) or not made_by_import
 
 
 def children_of(parent):
