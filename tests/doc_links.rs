@@ -222,6 +222,7 @@ const COMMANDS: &[&[&str]] = &[
     &["setup"],
     &["doctor"],
     &["completions"],
+    &["man"],
 ];
 
 fn help(arguments: &[&str]) -> String {

@@ -21,6 +21,7 @@ mod farm;
 mod farm_check;
 mod keys;
 mod log;
+mod man;
 mod options;
 mod part;
 mod profile;
@@ -96,6 +97,8 @@ enum Command {
     Runner(runner::RunnerArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
+    /// Write the manual pages into a directory
+    Man(man::ManArgs),
 }
 
 /// Parses and runs the command line of this process.
@@ -167,7 +170,8 @@ impl Command {
             | Self::Cache(_)
             | Self::Affected(_)
             | Self::Setup(_)
-            | Self::Completions(_) => None,
+            | Self::Completions(_)
+            | Self::Man(_) => None,
         }
     }
 
@@ -198,6 +202,7 @@ fn run(command: Command, profile: Option<Profile>) -> Result<u8> {
         #[cfg(feature = "farm")]
         Command::Runner(args) => runner::run(&args),
         Command::Completions(args) => completions::run::<Cli>(&args),
+        Command::Man(args) => man::run::<Cli>(&args),
     }
 }
 
