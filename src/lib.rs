@@ -6,6 +6,9 @@
 //! -> `events` -> `ui`. `watch` reports changed files; `tools` finds and installs the renderers; `profile`
 //! measures runs; `compare` compares the outputs of builds; `cli` is the command line.
 
+// Without Unix there is nothing, so that `main.rs` can say so in one error instead of hundreds.
+#![cfg(unix)]
+
 mod cli;
 mod clock;
 mod compare;

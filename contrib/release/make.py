@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes what a release of clm consists of: archives, wheels for PyPI, and packages for Debian, with SHA256SUMS.
 
-Needs Python 3.10 and nothing else, besides cargo for what it compiles itself. All formats are written here: a wheel is a
+Needs Python 3.11 and nothing else, besides cargo for what it compiles itself. All formats are written here: a wheel is a
 zip and a package of Debian is an `ar` of two tars, so that the same staging tree makes all three, and the result is the
 same bytes whoever packs them, on any machine. contrib/doc/install.md describes the use.
 """
@@ -119,6 +119,7 @@ def arguments():
         metavar="VERSION",
         help="the oldest glibc that what is compiled must run with [default: %s]" % ".".join(map(str, GLIBC)),
     )
+    parser.add_argument("--level", type=int, choices=range(1, 10), default=9, help="how much time compression may take")
     parser.add_argument(
         "--maintainer",
         default="clm contributors <clm@example.org>",
@@ -257,8 +258,8 @@ def tar(files, root=""):
     return buffer.getvalue()
 
 
-def zipped(content):
-    return gzip.compress(content, 9, mtime=0)
+def zipped(content, level=9):
+    return gzip.compress(content, level, mtime=0)
 
 
 def dotted(version):
@@ -272,7 +273,7 @@ def archive(files, _found, target, package, args):
     """An archive for any prefix: `tar -xzf FILE -C ~/.local --strip-components=1`."""
     name = f"clm-{package['version']}-{target}"
     path = args.out / f"{name}.tar.gz"
-    path.write_bytes(zipped(tar(files, f"{name}/")))
+    path.write_bytes(zipped(tar(files, f"{name}/"), args.level))
     return [path]
 
 
@@ -329,7 +330,7 @@ def wheel(files, found, _target, package, args):
     stamp = time.gmtime(max(epoch(), 315_532_800))[:6]
     # The list of what is in it comes last, as the format recommends.
     order = sorted(entries, key=lambda name: (name.startswith(info), name.endswith("RECORD"), name))
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as out:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=args.level) as out:
         for name in order:
             content, executable = entries[name]
             entry = zipfile.ZipInfo(name, stamp)
@@ -400,8 +401,8 @@ def deb(files, found, _target, package, args):
         out.write(b"!<arch>\n")
         for name, content in (
             ("debian-binary", b"2.0\n"),
-            ("control.tar.xz", lzma.compress(tar(inner, "./"))),
-            ("data.tar.xz", lzma.compress(tar(tree, "./"))),
+            ("control.tar.xz", lzma.compress(tar(inner, "./"), preset=args.level)),
+            ("data.tar.xz", lzma.compress(tar(tree, "./"), preset=args.level)),
         ):
             out.write(f"{name:<16}{epoch():<12}{0:<6}{0:<6}{'100644':<8}{len(content):<10}`\n".encode())
             out.write(content + b"\n" * (len(content) % 2))
