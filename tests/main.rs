@@ -29,6 +29,7 @@ mod farm;
 mod format;
 mod hostile;
 mod imports;
+mod install;
 mod languages;
 mod layering;
 mod links;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes what a release of clm consists of: archives, wheels for PyPI, and packages for Debian, with SHA256SUMS.
 
-Needs Python 3.11 and nothing else, besides cargo for what it compiles itself. All formats are written here: a wheel is a
+Needs Python 3.10 and nothing else, besides cargo for what it compiles itself. All formats are written here: a wheel is a
 zip and a package of Debian is an `ar` of two tars, so that the same staging tree makes all three, and the result is the
 same bytes whoever packs them, on any machine. contrib/doc/install.md describes the use.
 """
@@ -22,7 +22,6 @@ import sys
 import tarfile
 import tempfile
 import time
-import tomllib
 import zipfile
 from email.utils import formatdate
 from pathlib import Path
@@ -62,7 +61,7 @@ class Failed(Exception):
 
 def main():
     args = arguments()
-    package = tomllib.loads((REPO / "Cargo.toml").read_text())["package"]
+    package = described()
     args.out.mkdir(parents=True, exist_ok=True)
     made, failed = [], []
     runs = args.docs_from
@@ -91,6 +90,12 @@ def main():
     for line in failed:
         print(line, file=sys.stderr)
     return 1 if failed else 0
+
+
+def described():
+    """What Cargo.toml says about the package: its texts and lists of texts, as JSON has them, too."""
+    section = (REPO / "Cargo.toml").read_text().split("[package]\n")[1].split("\n[")[0]
+    return {key: json.loads(value) for key, value in re.findall(r'^([a-z-]+) = (["\[].*)$', section, re.MULTILINE)}
 
 
 def arguments():
