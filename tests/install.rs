@@ -42,8 +42,8 @@ fn release() -> &'static Path {
     static RELEASE: OnceLock<tempfile::TempDir> = OnceLock::new();
     let dir = RELEASE.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
-        run(&mut make(dir.path(), &small(dir.path()), &[]));
-        fs::remove_file(small(dir.path())).unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        run(&mut make(dir.path(), &small(scratch.path()), &[]));
         dir
     });
     dir.path()
@@ -170,7 +170,6 @@ fn a_package_of_debian_has_everything_in_its_place() {
 fn the_same_binary_is_packed_into_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let (one, two) = (dir.path().join("one"), dir.path().join("two"));
-    // Packing does not look at what is packed, so a small program does: it is asked for its version, pages and scripts.
     let binary = small(dir.path());
     for out in [&one, &two] {
         run(&mut make(out, &binary, &["--only", "wheel"]));
