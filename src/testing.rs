@@ -21,6 +21,11 @@ pub mod course {
             notebook, read, references, render_apart_with, script,
         };
 
+        pub mod plain {
+            //! Notebooks outside of courses.
+            pub use crate::course::deck::plain::{Plain, Stored, read, reads_extension};
+        }
+
         pub mod cpp {
             //! C++ decks as programs.
             pub use crate::course::deck::cpp::program;

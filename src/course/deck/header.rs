@@ -5,7 +5,17 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::{Map, Value};
 
+use super::percent::ScriptError;
 use super::text;
+
+/// Parses the section `jupyter:` of a block from its lines without comment signs. The number is the index of the first
+/// line in the script.
+pub(super) type ReadYaml = fn(&[String], usize) -> Result<Map<String, Value>, ScriptError>;
+
+/// Parses the section as courses always did: what is not plain is ignored.
+pub(super) fn leniently(lines: &[String], _: usize) -> Result<Map<String, Value>, ScriptError> {
+    Ok(super::yaml::parse(lines))
+}
 
 /// The lines before the first cell.
 #[derive(Default)]
@@ -37,15 +47,15 @@ static ENCODING: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"^[ \t\x0c]*(?:#|//).*?coding[:=][ \t]*([-\w.]+)").expect("the pattern is constant")
 });
 
-/// Parses the header of a script. The error is the index of the line with an encoding other than UTF-8.
-pub(super) fn read(lines: &[&str], comment: &str) -> Result<Header, usize> {
+/// Parses the header of a script.
+pub(super) fn read(lines: &[&str], comment: &str, yaml: ReadYaml) -> Result<Header, ScriptError> {
     let mut header = read_first_lines(lines, &ENCODING)?;
-    read_block(lines, comment, &mut header);
+    read_block(lines, comment, yaml, &mut header)?;
     Ok(header)
 }
 
-/// Parses the header of a Markdown text, whose block may be in an HTML comment. Errors are as in [`read`].
-pub(super) fn read_markdown(lines: &[&str]) -> Result<Header, usize> {
+/// Parses the header of a Markdown text, whose block may be in an HTML comment.
+pub(super) fn read_markdown(lines: &[&str], yaml: ReadYaml) -> Result<Header, ScriptError> {
     static IN_COMMENT: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"^[ \t\x0c]*(?:#|<!--).*?coding[:=][ \t]*([-\w.]+)")
             .expect("the pattern is constant")
@@ -59,7 +69,7 @@ pub(super) fn read_markdown(lines: &[&str]) -> Result<Header, usize> {
         header.lines += 1;
     }
     let before = header.lines;
-    read_block(lines, "", &mut header);
+    read_block(lines, "", yaml, &mut header)?;
     if header.lines == before {
         header.lines = start;
     } else if has_comment {
@@ -69,7 +79,7 @@ pub(super) fn read_markdown(lines: &[&str]) -> Result<Header, usize> {
     Ok(header)
 }
 
-fn read_first_lines(lines: &[&str], encoding: &Regex) -> Result<Header, usize> {
+fn read_first_lines(lines: &[&str], encoding: &Regex) -> Result<Header, ScriptError> {
     let mut header = Header::default();
     if let Some(rest) = lines.first().and_then(|line| line.strip_prefix("#!")) {
         header.executable = Some(rest.to_owned());
@@ -81,7 +91,7 @@ fn read_first_lines(lines: &[&str], encoding: &Regex) -> Result<Header, usize> {
         // Python accepts all of these names.
         let name = found[1].to_ascii_lowercase().replace('_', "-");
         if !matches!(name.as_str(), "utf-8" | "utf8") {
-            return Err(header.lines);
+            return Err(wrong_encoding(header.lines));
         }
         header.encoding = Some((*line).to_owned());
         header.lines += 1;
@@ -89,8 +99,22 @@ fn read_first_lines(lines: &[&str], encoding: &Regex) -> Result<Header, usize> {
     Ok(header)
 }
 
+/// Returns the error about an encoding in the line with this index.
+fn wrong_encoding(line: usize) -> ScriptError {
+    ScriptError {
+        line,
+        message: "the deck declares an encoding other than UTF-8".into(),
+        hint: "save the deck as UTF-8 and remove the encoding line",
+    }
+}
+
 /// Parses a block between two lines `# ---`, all of whose lines are comments.
-fn read_block(lines: &[&str], comment: &str, header: &mut Header) {
+fn read_block(
+    lines: &[&str],
+    comment: &str,
+    yaml: ReadYaml,
+    header: &mut Header,
+) -> Result<(), ScriptError> {
     let body = |line: &str| -> Option<String> {
         let rest = line.strip_prefix(comment)?;
         let without_blank = rest.strip_prefix(' ').filter(|_| !comment.is_empty());
@@ -99,10 +123,10 @@ fn read_block(lines: &[&str], comment: &str, header: &mut Header) {
     let is_rule = |line: &str| body(line).is_some_and(|body| body.trim_end() == "---");
     let start = header.lines;
     if !lines.get(start).is_some_and(|line| is_rule(line)) {
-        return;
+        return Ok(());
     }
     let Some(end) = lines[start + 1..].iter().position(|line| is_rule(line)) else {
-        return;
+        return Ok(());
     };
     let end = start + 1 + end;
     let Some(block) = lines[start + 1..end]
@@ -110,7 +134,7 @@ fn read_block(lines: &[&str], comment: &str, header: &mut Header) {
         .map(|line| body(line))
         .collect::<Option<Vec<_>>>()
     else {
-        return;
+        return Ok(());
     };
     header.lines = end + 1;
     if lines
@@ -129,7 +153,8 @@ fn read_block(lines: &[&str], comment: &str, header: &mut Header) {
             .take_while(|line| !is_section(line))
             .count();
         if line.trim_end() == "jupyter:" {
-            header.metadata = Some(super::yaml::parse(&following[..length]));
+            let first = end - rest.len() + 1;
+            header.metadata = Some(yaml(&following[..length], first)?);
         } else {
             other.push(line.as_str());
             other.extend(following[..length].iter().map(String::as_str));
@@ -139,4 +164,5 @@ fn read_block(lines: &[&str], comment: &str, header: &mut Header) {
     if !other.is_empty() {
         header.raw = Some(format!("---\n{}\n---", other.join("\n")));
     }
+    Ok(())
 }

@@ -172,7 +172,7 @@ fn source(cell: &Cell, content: Content, lang: Lang, surroundings: &Surroundings
 }
 
 /// Returns the id of a cell: a hash of its original source, extended until it differs from those of all cells before.
-fn unique_id(source: &str, index: usize, ids: &mut HashSet<String>) -> String {
+pub(super) fn unique_id(source: &str, index: usize, ids: &mut HashSet<String>) -> String {
     let mut hash = Sha3_224::new();
     hash.update(source.as_bytes());
     let mut number = index;

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::header::ReadYaml;
 use super::options::{self, Options};
 use super::percent::{self, Found, Script, ScriptCell, ScriptError};
 use super::{CellKind, body, header, syntax, text};
@@ -17,8 +18,18 @@ const INDENT: &str = "    ";
 
 /// Parses a Markdown text with line ends `\n`. The text itself names the languages of cells.
 pub(super) fn read(script: &str) -> Result<Script, ScriptError> {
+    read_with(script, header::leniently, str::to_owned)
+}
+
+/// Parses a Markdown text with line ends `\n`, whose metadata `yaml` parses. `name_of` returns the name that cells use
+/// for the language of the kernel.
+pub(super) fn read_with(
+    script: &str,
+    yaml: ReadYaml,
+    name_of: fn(&str) -> String,
+) -> Result<Script, ScriptError> {
     let lines = text::split_lines(script);
-    let header = header::read_markdown(&lines).map_err(percent::wrong_encoding)?;
+    let header = header::read_markdown(&lines, yaml)?;
     let mut cells = Vec::new();
     if let Some(source) = header.raw {
         cells.push(percent::raw_header(source));
@@ -36,7 +47,7 @@ pub(super) fn read(script: &str) -> Result<Script, ScriptError> {
         .metadata
         .as_ref()
         .and_then(|metadata| metadata.get("kernelspec")?.get("language")?.as_str())
-        .map(str::to_owned);
+        .map(name_of);
     let has_language = kernel_language.is_none() && !cells.is_empty();
     let main_language = kernel_language.unwrap_or_else(|| most_frequent_language(&cells));
     for cell in &mut cells {

@@ -25,6 +25,7 @@ mod markdown;
 mod methods;
 mod options;
 mod percent;
+pub(crate) mod plain;
 mod python_text;
 mod quotes;
 mod surroundings;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::header::{self, Header};
+use super::header::{self, Header, ReadYaml};
 use super::quotes::Quotes;
 use super::{CellKind, body, fences::Fences, options, syntax, text};
 use crate::course::ProgLang;
@@ -37,8 +37,17 @@ pub(super) struct ScriptError {
 
 /// Parses a script with line ends `\n`.
 pub(super) fn read(script: &str, prog_lang: ProgLang) -> Result<Script, ScriptError> {
+    read_with(script, prog_lang, header::leniently)
+}
+
+/// Parses a script with line ends `\n`, whose metadata `yaml` parses.
+pub(super) fn read_with(
+    script: &str,
+    prog_lang: ProgLang,
+    yaml: ReadYaml,
+) -> Result<Script, ScriptError> {
     let lines = text::split_lines(script);
-    let mut header = header::read(&lines, prog_lang.comment()).map_err(wrong_encoding)?;
+    let mut header = header::read(&lines, prog_lang.comment(), yaml)?;
     let mut cells = Vec::from_iter(header.raw.take().map(raw_header));
     let is_json = read_cells(&lines, header.lines, prog_lang, &mut cells)?;
     check_format(&header, &lines, &cells)?;
@@ -108,15 +117,6 @@ fn check_format(header: &Header, lines: &[&str], cells: &[ScriptCell]) -> Result
             ),
             hint: "convert it with `jupytext --to py:percent FILE`: cells then begin with `# %%`",
         }),
-    }
-}
-
-/// Returns the error about an encoding in the line with this index.
-pub(super) fn wrong_encoding(line: usize) -> ScriptError {
-    ScriptError {
-        line,
-        message: "the deck declares an encoding other than UTF-8".into(),
-        hint: "save the deck as UTF-8 and remove the encoding line",
     }
 }
 
@@ -207,6 +207,12 @@ impl Marker<'_> {
         }
         options
     }
+}
+
+/// Returns whether a line of a text looks like a cell marker. It can lie in a string.
+pub(super) fn may_have_markers(text: &str, prog_lang: ProgLang) -> bool {
+    let comment = prog_lang.comment();
+    text.lines().any(|line| marker(line, comment).is_some())
 }
 
 /// Parses a line as a cell marker.
