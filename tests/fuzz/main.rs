@@ -42,6 +42,7 @@ fn corpus(target: &Target) -> Vec<Vec<u8>> {
         "specification" => "xml",
         "drawio" => "drawio",
         "plantuml" => "pu",
+        "notebooks" => "ipynb",
         _ => "",
     };
     if !extension.is_empty() {
@@ -146,7 +147,7 @@ macro_rules! fuzz {
 
 fuzz! {
     percent light markdown languages companion jinja ipynb kernel specification settings environment archives results plantuml drawio answer
-    worker socket http page outputs
+    worker socket http page outputs notebooks
 }
 
 proptest! {

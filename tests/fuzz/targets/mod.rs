@@ -7,6 +7,7 @@ mod decks;
 mod diagrams;
 mod files;
 mod messages;
+mod notebooks;
 mod results;
 mod words;
 
@@ -65,6 +66,12 @@ pub const TARGETS: &[Target] = &[
         name: "ipynb",
         run: decks::ipynb,
         words: IPYNB_WORDS,
+        is_slow: false,
+    },
+    Target {
+        name: "notebooks",
+        run: notebooks::read,
+        words: NOTEBOOK_WORDS,
         is_slow: false,
     },
     Target {

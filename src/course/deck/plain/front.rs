@@ -89,8 +89,11 @@ pub(super) fn declared(text: &str) -> Result<Option<Declared>, ScriptError> {
         || front.contains_key("jupytext")
         || front.contains_key("kernelspec")
         || front.get("file_format").and_then(Value::as_str) == Some("mystnb");
+    // The tool that gives its name to this format declares it only so.
+    let by_pandoc = inner.filter(|inner| inner.contains_key("nbformat"));
+    let by_pandoc = by_pandoc.map(|_| "pandoc".to_owned());
     Ok(is_declared.then(|| Declared {
-        format: format_name(inner.unwrap_or(&front)),
+        format: format_name(inner.unwrap_or(&front)).or(by_pandoc),
         is_jupyter: inner.is_some(),
     }))
 }
