@@ -23,7 +23,9 @@ pub mod course {
 
         pub mod plain {
             //! Notebooks outside of courses.
-            pub use crate::course::deck::plain::{Plain, Stored, read, reads_extension};
+            pub use crate::course::deck::plain::{
+                Plain, Stored, notebook, notebook_with_outputs, read, reads_extension,
+            };
         }
 
         pub mod cpp {

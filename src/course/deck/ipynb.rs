@@ -32,6 +32,8 @@ pub struct NotebookCell {
     pub execution_count: Option<i64>,
     /// Whether its results are never shown.
     pub clear_outputs: bool,
+    /// Files in the cell: for each name, the content by its type. Cells of decks have none.
+    pub attachments: Map<String, Value>,
 }
 
 /// The form of texts with several lines.
@@ -78,6 +80,9 @@ impl NotebookCell {
             "metadata": metadata,
             "source": text_value(&self.source, texts),
         });
+        if !self.attachments.is_empty() {
+            value["attachments"] = attachments_value(&self.attachments, texts);
+        }
         if self.kind == CellKind::Code {
             value["execution_count"] = json!(self.execution_count);
             let outputs = self
@@ -105,18 +110,28 @@ fn output_value(output: &Value, texts: Texts) -> Value {
     if let Some(text) = output.get_mut("text") {
         split(text);
     }
-    for (mime, data) in output
-        .get_mut("data")
-        .and_then(Value::as_object_mut)
-        .into_iter()
-        .flatten()
-    {
+    if let Some(data) = output.get_mut("data") {
+        split_bundle(data);
+    }
+    output
+}
+
+fn attachments_value(attachments: &Map<String, Value>, texts: Texts) -> Value {
+    let mut attachments = attachments.clone();
+    if texts == Texts::Lines {
+        attachments.values_mut().for_each(split_bundle);
+    }
+    attachments.into()
+}
+
+/// Splits the texts of content by its type; JSON is left as it is.
+fn split_bundle(bundle: &mut Value) {
+    for (mime, data) in bundle.as_object_mut().into_iter().flatten() {
         let is_json = mime == "application/json" || mime.ends_with("+json");
         if !is_json {
             split(data);
         }
     }
-    output
 }
 
 fn split(value: &mut Value) {

@@ -78,6 +78,7 @@ pub(crate) fn notebook_within(
             outputs: Vec::new(),
             execution_count: None,
             clear_outputs: hides_outputs || content == Content::Emptied,
+            attachments: serde_json::Map::new(),
         });
     }
     let mut metadata = deck.metadata.clone();

@@ -7,6 +7,7 @@ mod front;
 mod myst;
 mod nbformat;
 mod title;
+mod written;
 mod yaml;
 
 use std::collections::HashSet;
@@ -17,6 +18,8 @@ use super::percent::{Script, ScriptCell, ScriptError};
 use super::{Cell, CellKind, Deck, header, jumps, kinds, markdown, percent, text};
 use crate::course::{ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
+
+pub use written::{notebook, notebook_with_outputs};
 
 /// A notebook as its author wrote it.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::super::Notebook;
 use super::*;
 
 const MEASURED: &str = include_str!("../../../../fixtures/notebooks/measured.ipynb");
@@ -74,6 +75,47 @@ fn notebooks_keep_what_they_store() {
     assert_eq!(ids.len(), stored.len());
     assert!(ids.contains("title-1") && ids.contains("code-1") && !ids.contains("raw one"));
     assert!(ids.iter().all(|id| is_id(id)));
+}
+
+#[test]
+fn written_notebooks_are_complete() {
+    let measured = plain("measured.ipynb", MEASURED);
+    let json =
+        |notebook: &Notebook| -> Value { serde_json::from_str(&notebook.to_ipynb()).unwrap() };
+    let original: Value = serde_json::from_str(MEASURED).unwrap();
+    let mut written = json(&notebook_with_outputs(&measured));
+    assert_eq!(
+        written["cells"][0]["attachments"],
+        original["cells"][0]["attachments"]
+    );
+    assert_eq!(
+        written["cells"][1]["outputs"],
+        original["cells"][1]["outputs"]
+    );
+    assert_eq!(written["cells"][1]["execution_count"], 3);
+    assert_eq!(
+        written["metadata"]["kernelspec"],
+        original["metadata"]["kernelspec"]
+    );
+    assert_eq!(written["metadata"]["language_info"]["name"], "python");
+    // What is written is read as the same.
+    let again = plain("measured.ipynb", &written.to_string());
+    assert_eq!(again.stored, measured.stored);
+    assert_eq!(again.deck.cells, measured.deck.cells);
+    written = json(&notebook(&measured));
+    assert_eq!(written["cells"][1]["outputs"], json!([]));
+    assert!(written["cells"][1].get("attachments").is_none());
+
+    let of = |front: &str| {
+        let text = format!("---\n{front}\n---\n```{{code-cell}}\n1\n```\n");
+        json(&notebook(&plain("a.md", &text)))["metadata"]["kernelspec"].clone()
+    };
+    assert_eq!(
+        of("kernelspec: {name: ir}"),
+        json!({"name": "ir", "display_name": "ir"})
+    );
+    assert_eq!(of("kernelspec: {}"), Value::Null);
+    assert_eq!(of("kernelspec: {language: python}")["name"], "python3");
 }
 
 #[test]
