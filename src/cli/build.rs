@@ -41,6 +41,12 @@ pub(super) use reported::run;
 use reported::{report, show_stale};
 
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm build                                   the course of this directory\n\
+    \x20 clm build courses/python                    the course of another one\n\
+    \x20 clm build slides/m/topic_010_a/slides_a.py  what depends on this deck\n\
+    \x20 clm build --formats html -L en              only the English pages\n\
+    \x20 clm build --dry-run                         what would be made, and why")]
 pub(super) struct BuildArgs {
     #[command(flatten)]
     pub course: CourseArgs,

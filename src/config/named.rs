@@ -99,7 +99,9 @@ impl Named {
                 Err(Error::usage(format!(
                     "`{path}` is a source of the course `{spec}`, and this command takes a course"
                 ))
-                .hint(format!("name `{spec}`; `clm build {path}` builds only what depends on the file")))
+                .hint(format!(
+                    "name `{spec}`; `clm build {path}` builds only what depends on the file"
+                )))
             }
             Self::Folder(dir) => Err(no_course(&dir)),
             Self::Lone(path) => {
@@ -205,7 +207,10 @@ fn shown_from(cwd: &Path, path: &Path) -> String {
 fn not_there(spec: &Path, cwd: &Path, error: &std::io::Error) -> Error {
     use std::io::ErrorKind as Io;
     let path = cwd.join(spec);
-    let problem = format!("cannot read the specification `{}`: {error}", path.display());
+    let problem = format!(
+        "cannot read the specification `{}`: {error}",
+        path.display()
+    );
     let result = Error::usage(problem);
     if !matches!(error.kind(), Io::NotFound | Io::NotADirectory) {
         return match io_hint(Dir::Other, "read", error) {

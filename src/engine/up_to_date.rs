@@ -75,8 +75,12 @@ impl UpToDateActions {
             return;
         }
         self.0.retain(|_, entry| {
-            let finds =
-                |file: &RelPath| entry.discovered().iter().any(|path| is_within(path, file.as_str()));
+            let finds = |file: &RelPath| {
+                entry
+                    .discovered()
+                    .iter()
+                    .any(|path| is_within(path, file.as_str()))
+            };
             let mut files = files.iter();
             !files.any(|file| entry.action.reads(file) || finds(file))
         });
