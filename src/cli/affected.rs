@@ -21,6 +21,9 @@ use crate::ui;
 use super::session::{self, CourseArgs};
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm affected --since origin/main                   what the branch touches\n\
+    \x20 clm affected slides/m/topic_010_a/a.csv --outputs  what a file is used for")]
 pub(super) struct AffectedArgs {
     /// Sources, existing or deleted; `-` reads them from the standard input, one a line or with NUL after each
     #[arg(value_name = "FILES")]

@@ -16,6 +16,7 @@ use crate::store::archive::{self, ArchiveError, Exported, Extent, Imported};
 use crate::ui;
 
 use super::cache::{actions, open};
+use super::place_args::PlaceArgs;
 use super::session::CourseArgs;
 
 /// The name that stands for standard input or output.
@@ -26,6 +27,9 @@ const MAX_SIZE: u64 = 10_000_000_000;
 const LONGEST_LABEL: usize = 200;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm cache export cache.tar.zst      what the course uses now\n\
+    \x20 clm cache export all.tar.zst --all  also earlier versions")]
 pub(super) struct ExportArgs {
     /// The archive to write, or `-` for the standard output
     #[arg(value_name = "FILE")]
@@ -41,12 +45,14 @@ pub(super) struct ExportArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm cache import cache.tar.zst  the next build restores what it finds")]
 pub(super) struct ImportArgs {
     /// The archive to read, or `-` for the standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
-    course: CourseArgs,
+    course: PlaceArgs,
     /// Refuse an archive that unpacks to more, such as `20GB` [default: 10 GB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_size: Option<u64>,

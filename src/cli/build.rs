@@ -11,7 +11,7 @@ use clap::Args;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Place;
+use crate::config::{Named, Place};
 use crate::course::layout::Selection;
 use crate::daemon::client::{Client, ClientBuilt};
 use crate::diagnostic::{Diagnostic, Severity};
@@ -41,6 +41,12 @@ pub(super) use reported::run;
 use reported::{report, show_stale};
 
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm build                                   the course of this directory\n\
+    \x20 clm build courses/python                    the course of another one\n\
+    \x20 clm build slides/m/topic_010_a/slides_a.py  what depends on this deck\n\
+    \x20 clm build --formats html -L en              only the English pages\n\
+    \x20 clm build --dry-run                         what would be made, and why")]
 pub(super) struct BuildArgs {
     #[command(flatten)]
     pub course: CourseArgs,
@@ -97,6 +103,7 @@ fn run_measured(
     results: &Arc<Mutex<Results>>,
     stop: &Stop,
 ) -> Result<u8> {
+    let args = &args.with_named_source()?;
     let course_args = match &args.saved {
         None => args.course.clone(),
         Some(file) => match saved::course_of(&args.course, file)? {
@@ -239,7 +246,10 @@ impl BuildArgs {
     fn place(&self) -> Option<Place> {
         let of_saved = self.saved.as_ref();
         let of_saved = of_saved.and_then(|file| saved::course_of(&self.course, file).ok()?);
-        of_saved.as_ref().unwrap_or(&self.course).place().ok()
+        match of_saved {
+            Some(course) => course.place().ok(),
+            None => self.with_named_source().ok()?.course.place().ok(),
+        }
     }
 
     /// Handles `--force course.xml` and `--only a.py course.xml`, which name the course after an option that takes any
@@ -263,6 +273,32 @@ impl BuildArgs {
             }
         }
         args
+    }
+
+    /// Handles `clm build slides/m/t/slides_a.py`, where a source is named in the place of the course: its course is
+    /// built, as with `--only`.
+    fn with_named_source(&self) -> Result<Self> {
+        let mut args = self.clone();
+        if self.course.spec.is_none() || self.saved.is_some() {
+            return Ok(args);
+        }
+        let Named::Source { spec, path } = self.course.named()? else {
+            return Ok(args);
+        };
+        let option = self.part.range_option().or(self.snapshots.option());
+        if let Some(option) = option {
+            return Err(Error::usage(format!(
+                "`{}` is a source of a course, and `{option}` is about all of it",
+                path.display()
+            ))
+            .hint(format!(
+                "name the course, `{}`, or omit `{option}`",
+                spec.display()
+            )));
+        }
+        args.course.spec = Some(spec);
+        args.only.push(path);
+        Ok(args)
     }
 
     fn mode(&self) -> Mode {

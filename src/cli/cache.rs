@@ -12,10 +12,14 @@ use crate::events::Events;
 use crate::store::{Store, Usage};
 use crate::ui;
 
+use super::place_args::PlaceArgs;
 use super::session::{self, CourseArgs};
 use super::{archive, cache_check, cache_key, cache_stats};
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm cache stats                how large it is, and how often it helped\n\
+    \x20 clm cache gc --max-size 500MB  remove what was not used for longest")]
 pub(super) struct CacheArgs {
     #[command(subcommand)]
     command: CacheCommand,
@@ -24,9 +28,12 @@ pub(super) struct CacheArgs {
 #[derive(Debug, Subcommand)]
 enum CacheCommand {
     /// Show the size of the cache, its limits, and how the last builds used it
+    #[command(after_help = "Examples:\n\
+        \x20 clm cache stats\n\
+        \x20 clm cache stats --json")]
     Stats {
         #[command(flatten)]
-        course: CourseArgs,
+        course: PlaceArgs,
         /// Print a JSON object
         #[arg(long)]
         json: bool,
@@ -38,14 +45,19 @@ enum CacheCommand {
     /// Print the name under which a pipeline keeps the cache, those of older caches, and the directory to keep
     Key(cache_key::KeyArgs),
     /// Test the shared cache: whether it answers, and whether what is sent can be fetched
+    #[command(after_help = "Examples:\n\
+        \x20 clm cache check")]
     Check {
         #[command(flatten)]
-        course: CourseArgs,
+        course: PlaceArgs,
     },
     /// Remove what is beyond the limits; what the course needs now and its last versions stay
+    #[command(after_help = "Examples:\n\
+        \x20 clm cache gc                                   what is beyond the limits\n\
+        \x20 clm cache gc --max-size 500MB --max-age 7days  beyond these")]
     Gc {
         #[command(flatten)]
-        course: CourseArgs,
+        course: PlaceArgs,
         /// Keep at most so much, such as `500MB` [default: `max_size` of `[cache]` in `clm.toml`, else 2 GB or a tenth of the disk]
         #[arg(long, value_name = "SIZE", value_parser = parse_size)]
         max_size: Option<u64>,
@@ -54,14 +66,18 @@ enum CacheCommand {
         max_age: Option<Duration>,
     },
     /// Read all results and remove those that are damaged; the exit code is 1 if there are any
+    #[command(after_help = "Examples:\n\
+        \x20 clm cache verify")]
     Verify {
         #[command(flatten)]
-        course: CourseArgs,
+        course: PlaceArgs,
     },
     /// Remove all results: the next build makes everything again. Outputs and sources stay
+    #[command(after_help = "Examples:\n\
+        \x20 clm cache clean")]
     Clean {
         #[command(flatten)]
-        course: CourseArgs,
+        course: PlaceArgs,
     },
 }
 

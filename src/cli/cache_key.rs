@@ -14,6 +14,9 @@ use super::session::{self, CourseArgs};
 const END: &str = "END_OF_KEYS";
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm cache key\n\
+    \x20 clm cache key --github  lines for the file of a step")]
 pub(super) struct KeyArgs {
     #[command(flatten)]
     course: CourseArgs,

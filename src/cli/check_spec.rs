@@ -10,6 +10,9 @@ use crate::ui::{self, MessageFormat, Verbosity};
 use super::session::CourseArgs;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm check-spec                         what is wrong in `course.xml`\n\
+    \x20 clm check-spec courses/b.xml --strict  fail on warnings, too")]
 pub(super) struct CheckSpecArgs {
     #[command(flatten)]
     pub course: CourseArgs,

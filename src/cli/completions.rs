@@ -6,6 +6,8 @@ use crate::error::Result;
 use crate::ui;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm completions bash  to be read by `. <(clm completions bash)`")]
 pub(super) struct CompletionsArgs {
     /// The shell
     shell: clap_complete::Shell,

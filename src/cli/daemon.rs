@@ -13,6 +13,7 @@ use crate::error::{Dir, Error, Result};
 use crate::private;
 use crate::ui;
 
+use super::place_args::PlaceArgs;
 use super::session::CourseArgs;
 use super::status;
 use super::watch::preview_line;
@@ -23,6 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm daemon start -- --serve  watch in the background, and show the course\n\
+    \x20 clm daemon status\n\
+    \x20 clm daemon stop")]
 pub(super) struct DaemonArgs {
     #[command(subcommand)]
     command: DaemonCommand,
@@ -33,12 +38,19 @@ enum DaemonCommand {
     /// Watch the course in the background
     Start(StartArgs),
     /// End the watch of the course
-    Stop(CourseArgs),
+    #[command(after_help = "Examples:\n\
+        \x20 clm daemon stop")]
+    Stop(PlaceArgs),
     /// Show the daemon, the workers, the last runs, and what is wrong
+    #[command(after_help = "Examples:\n\
+        \x20 clm daemon status")]
     Status(status::StatusArgs),
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm daemon start                                 for the course here\n\
+    \x20 clm daemon start --idle-exit 30 -- --serve 9000  show it; end when it is idle")]
 struct StartArgs {
     #[command(flatten)]
     course: CourseArgs,

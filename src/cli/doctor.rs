@@ -12,13 +12,15 @@ use crate::tools::Context;
 use crate::tools::doctor::{self, Health};
 use crate::ui;
 
-use super::session::CourseArgs;
+use super::place_args::PlaceArgs;
 use super::{cache, session, setup};
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm doctor  what is installed, and whether it works")]
 pub(super) struct DoctorArgs {
     #[command(flatten)]
-    pub course: CourseArgs,
+    pub course: PlaceArgs,
 }
 
 /// Runs the command. Returns the exit code 1 if something does not work, and 2 if the given course cannot be used.

@@ -14,6 +14,8 @@ use crate::ui;
 use super::session::{self, CourseArgs};
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm explain slides/m/topic_010_a/slides_a.py  why it is stale, or not")]
 pub(super) struct ExplainArgs {
     /// A source or an output
     path: PathBuf,

@@ -19,10 +19,13 @@ use crate::worker::request::OutcomeStatus;
 use crate::worker::{Renderers, Request, Work};
 
 use super::farm::farm;
-use super::session::{self, CourseArgs, renderers, runtime};
+use super::place_args::PlaceArgs;
+use super::session::{self, renderers, runtime};
 use super::steps::{bad, good};
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm farm check")]
 pub(super) struct FarmArgs {
     #[command(subcommand)]
     command: FarmCommand,
@@ -31,9 +34,11 @@ pub(super) struct FarmArgs {
 #[derive(Debug, Subcommand)]
 enum FarmCommand {
     /// Test the farm: whether it answers, and whether its workers do an action of each kind
+    #[command(after_help = "Examples:\n\
+        \x20 clm farm check  the farm of the course of this directory")]
     Check {
         #[command(flatten)]
-        course: CourseArgs,
+        course: PlaceArgs,
     },
 }
 

@@ -33,6 +33,8 @@ const EXIT_CODES: [(&str, &str); 6] = [
 ];
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm man share/man/man1  one page for each command")]
 pub(super) struct ManArgs {
     /// The directory, such as `share/man/man1`; it is made if it is missing
     dir: PathBuf,
@@ -93,6 +95,7 @@ fn page(command: &Command, name: &str, parent: Option<&str>) -> io::Result<Vec<u
     // As in `--help`: a line of forty options says nothing.
     let usage = command.render_usage().to_string();
     let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage).to_owned();
+    let help = command.get_after_help().map(ToString::to_string);
     let has_commands = command.get_subcommands().any(|one| !one.is_hide_set());
     let man = Man::new(command.override_usage(usage));
     let mut text = MARK.as_bytes().to_vec();
@@ -110,6 +113,14 @@ fn page(command: &Command, name: &str, parent: Option<&str>) -> io::Result<Vec<u
         man.render_subcommands_section(&mut text)?;
     }
     let mut roff = Roff::default();
+    if let Some(help) = &help {
+        roff.control("SH", ["EXAMPLES"]);
+        roff.control("nf", []);
+        for example in help.lines().filter(|line| line.starts_with("  ")) {
+            roff.text([roman(example.trim_start())]);
+        }
+        roff.control("fi", []);
+    }
     match parent {
         Some(parent) => {
             roff.control("SH", ["SEE ALSO"]);

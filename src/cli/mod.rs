@@ -1,5 +1,6 @@
 //! The command line, with one file per command.
 
+mod advice;
 mod affected;
 mod archive;
 mod build;
@@ -11,6 +12,8 @@ mod check_spec;
 mod completions;
 mod daemon;
 mod doctor;
+#[cfg(test)]
+mod examples;
 mod explain;
 #[cfg(feature = "farm")]
 mod farm;
@@ -24,6 +27,7 @@ mod log;
 mod man;
 mod options;
 mod part;
+mod place_args;
 mod profile;
 mod reports;
 #[cfg(feature = "farm")]
@@ -43,7 +47,7 @@ use std::io::IsTerminal as _;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
@@ -62,6 +66,10 @@ use session::CourseArgs;
 /// images. Only what is stale is made, by renderers that stay warm.
 #[derive(Debug, Parser)]
 #[command(name = "clm", version, propagate_version = true)]
+#[command(after_help = "Examples:\n\
+    \x20 clm build          make what is not up to date in the course here\n\
+    \x20 clm watch --serve  again on every change, and show it in a browser\n\
+    \x20 clm build --help   the options of a command")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -112,7 +120,10 @@ pub fn main() -> ExitCode {
     }
     render_apart_with(Box::new(template::Processes));
     say_what_to_do_about_panics();
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        let typed: Vec<_> = std::env::args_os().collect();
+        advice::advise(error, &Cli::command(), &typed).exit()
+    });
     if Ci::detect().is_some() {
         ui::in_pipeline();
     }

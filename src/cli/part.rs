@@ -38,6 +38,11 @@ pub(super) struct Part {
 }
 
 impl PartArgs {
+    /// Returns the option that says which commits matter, if it is given.
+    pub(super) fn range_option(&self) -> Option<&'static str> {
+        self.affected_by.as_ref().map(|_| "--affected-by")
+    }
+
     /// Returns whether a daemon cannot do this work.
     pub(super) fn is_alone(&self) -> bool {
         self.shard.is_some()

@@ -13,6 +13,8 @@ use super::session::{current_dir, runtime, stop_signal};
 
 /// The arguments of `clm runner`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm runner html @params  one action in the working directory")]
 pub(super) struct RunnerArgs {
     /// `KIND @params`: one action in the working directory; `KIND --persistent_worker`: many, by Bazel's protocol;
     /// `--buildbox-run OPTION..`: one, as buildbox-casd and buildbox-worker ask for it

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Place;
+use crate::config::{Place, course_file_above};
 use crate::course::RelPath;
 use crate::diagnostic::Diagnostic;
 use crate::engine::course::Course;
@@ -27,11 +27,7 @@ pub(super) fn course_of(args: &CourseArgs, file: &Path) -> Result<Option<CourseA
         return Ok(Some(args.clone()));
     }
     let file = real_path(file)?;
-    let nearest = file
-        .ancestors()
-        .skip(1)
-        .map(|dir| dir.join("course.xml"))
-        .find(|spec| spec.is_file());
+    let nearest = file.parent().and_then(course_file_above);
     Ok(nearest.map(|spec| CourseArgs {
         spec: Some(spec),
         ..args.clone()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{EnvFile, ImageMode, Place, Settings, WorkerSettings};
+use crate::config::{EnvFile, ImageMode, Named, Place, Settings, WorkerSettings};
 use crate::course::words::ImageKind;
 use crate::diagnostic::Diagnostic;
 use crate::engine::Engine;
@@ -71,6 +71,11 @@ impl CourseArgs {
             args.push("--inline-images".into());
         }
         args
+    }
+
+    /// Finds out what SPEC names.
+    pub(super) fn named(&self) -> Result<Named> {
+        Named::of(self.spec.as_deref(), &current_dir()?)
     }
 
     /// Finds the course.

@@ -16,6 +16,9 @@ use crate::ui;
 use super::session::{self, CourseArgs};
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm setup             install all renderers that are missing\n\
+    \x20 clm setup course.xml  only those that this course needs")]
 pub(super) struct SetupArgs {
     /// Install only what this course needs
     #[arg(value_name = "SPEC")]

@@ -54,6 +54,12 @@ pub(super) struct Snapshots {
 }
 
 impl SnapshotArgs {
+    /// Returns the option that is given of those that are about the whole course.
+    pub(super) fn option(&self) -> Option<&'static str> {
+        let snapshot = self.snapshot.as_ref().map(|_| "--snapshot");
+        snapshot.or(self.verify_against.as_ref().map(|_| "--verify-against"))
+    }
+
     /// Checks the directories before the build. Returns `None` if nothing is wanted.
     pub(super) fn prepare(
         &self,

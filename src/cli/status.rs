@@ -14,15 +14,19 @@ use crate::store::{RunState, Store, Usage, WorkerRecord};
 use crate::ui;
 
 use super::cache;
-use super::session::{self, CourseArgs};
+use super::place_args::PlaceArgs;
+use super::session;
 
 /// How many runs are shown.
 const RUNS: u32 = 10;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm status         the daemon, the last builds, and what is wrong\n\
+    \x20 clm status --json  the same for programs")]
 pub(super) struct StatusArgs {
     #[command(flatten)]
-    pub course: CourseArgs,
+    pub course: PlaceArgs,
     /// Print a JSON object
     #[arg(long)]
     json: bool,

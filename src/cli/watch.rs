@@ -32,6 +32,10 @@ use super::session::{self, CourseArgs};
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm watch                                 build, and again on every change\n\
+    \x20 clm watch --serve                         show it at http://127.0.0.1:8000\n\
+    \x20 clm watch course.xml --serve 9000 --fast  another port; execute nothing")]
 pub(super) struct WatchArgs {
     #[command(flatten)]
     pub course: CourseArgs,

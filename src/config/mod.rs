@@ -9,6 +9,7 @@ mod ci;
 pub mod env_file;
 mod farm;
 mod foreign;
+mod named;
 mod place;
 mod specs;
 mod wording;
@@ -33,6 +34,7 @@ pub(crate) use env_file::EnvFile;
 pub(crate) use farm::FarmSettings;
 #[cfg(feature = "farm")]
 pub(crate) use farm::Property;
+pub(crate) use named::{Named, course_file_above};
 pub use place::Place;
 pub(crate) use place::user_cache;
 pub(crate) use specs::{is_spec, specs_below};

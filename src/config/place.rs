@@ -6,6 +6,7 @@ use crate::digest::Digest;
 use crate::error::{Dir, Error, Result, io_hint};
 
 use super::env;
+use super::named::Named;
 
 /// The name of the file that pins the renderers of a course.
 const LOCK_FILE: &str = "clm.lock";
@@ -20,17 +21,10 @@ pub struct Place {
 }
 
 impl Place {
-    /// Finds a course. The specification is `spec`, or the nearest `course.xml` in `cwd` or above; the root is
-    /// `data_dir`, or the specification's directory if that contains `slides/`, or its parent.
+    /// Finds a course. The specification is what `spec` names ([`Named`]), or the nearest `course.xml` in `cwd` or above;
+    /// the root is `data_dir`, or the specification's directory if that contains `slides/`, or its parent.
     pub fn find(spec: Option<&Path>, data_dir: Option<&Path>, cwd: &Path) -> Result<Self> {
-        let spec = match spec {
-            Some(path) => cwd.join(path),
-            None => cwd
-                .ancestors()
-                .map(|dir| dir.join("course.xml"))
-                .find(|path| path.is_file())
-                .ok_or_else(|| no_course(cwd))?,
-        };
+        let spec = Named::of(spec, cwd)?.into_spec(cwd)?;
         let spec = spec
             .canonicalize()
             .map_err(|error| no_spec(&spec, &error))?;
@@ -118,42 +112,10 @@ fn no_spec(spec: &Path, error: &std::io::Error) -> Error {
         "cannot read the specification `{}`: {error}",
         spec.display()
     ));
-    match error.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-            result.hint("name an existing specification: `clm build PATH/TO/course.xml`")
-        }
-        _ => match io_hint(Dir::Other, "read", error) {
-            Some(hint) => result.hint(hint),
-            None => result,
-        },
+    match io_hint(Dir::Other, "read", error) {
+        Some(hint) => result.hint(hint),
+        None => result,
     }
-}
-
-/// Returns the error that no specification was named or found. The hint names another XML file, if there is one.
-fn no_course(cwd: &Path) -> Error {
-    if cwd.join("course.xml").is_dir() {
-        return Error::usage(format!(
-            "`{}` is a directory",
-            cwd.join("course.xml").display()
-        ))
-        .hint("name the specification file: `clm build PATH/TO/course.xml`");
-    }
-    let result = Error::usage(format!(
-        "there is no `course.xml` in `{}` or above it",
-        cwd.display()
-    ));
-    let near = ["", "course-specs"].into_iter().find_map(|place| {
-        let entries = std::fs::read_dir(cwd.join(place)).ok()?;
-        let names = entries
-            .flatten()
-            .map(|entry| Path::new(place).join(entry.file_name()));
-        let specs = names.filter(|name| name.extension().is_some_and(|end| end == "xml"));
-        specs.min()
-    });
-    result.hint(match near {
-        Some(near) => format!("name the specification, such as `clm build {}`", near.display()),
-        None => "change to the directory of a course, or name its specification: `clm build PATH/TO/course.xml`".to_owned(),
-    })
 }
 
 /// Resolves the course root that the user named.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::course::RelPath;
+use crate::course::path::is_within;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::{Error, Result};
 use crate::events::{ActionKind, Counts, Status};
@@ -147,7 +148,7 @@ fn selected(
     let reads = |action: &Arc<Action>, path: &RelPath| -> Result<bool> {
         let finds = |latest: Cow<'_, Latest>| {
             let mut discovered = latest.discovered.iter();
-            discovered.any(|(found, _)| found == path.as_str())
+            discovered.any(|(found, _)| is_within(found, path.as_str()))
         };
         if action.reads(path) || up_to_date.results(action).is_some() {
             return Ok(action.reads(path));
@@ -173,14 +174,14 @@ fn selected(
         let is_read = |path: &RelPath| plan.actions.iter().any(|action| action.reads(path));
         if let Some(path) = sources.iter().find(|path| !is_read(path)) {
             return Err(Error::usage(format!("no output depends on `{path}`")).hint(
-                "`--force` takes sources of the course: decks, diagrams, data files, images; alone it forces everything",
+                "`--force` takes sources of the course: decks, diagrams, data files, images, directories of them; alone it forces everything",
             ));
         }
     }
     let mut read = options.only.iter().zip(are_read);
     if let Some((path, _)) = read.find(|(_, is_read)| !is_read) {
         return Err(Error::usage(format!("no output depends on `{path}`"))
-            .hint("`--only` takes sources of the course: decks, diagrams, data files, images"));
+            .hint("`--only` takes sources of the course: decks, diagrams, data files, images, directories of them"));
     }
     // What depends on a selected action must follow, and everything that these need must exist.
     for (index, action) in plan.actions.iter().enumerate() {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::course::RelPath;
-use crate::course::path::name_of;
+use crate::course::path::{is_within, name_of};
 use crate::diagnostic::Diagnostic;
 use crate::plan::Action;
 use crate::watch::ChangeSet;
@@ -69,14 +69,18 @@ impl UpToDateActions {
         self.0.insert(Arc::clone(&action.id), entry);
     }
 
-    /// Removes the actions that read one of these files, as far as is known.
+    /// Removes the actions that read one of these files, or a file in one of these directories, as far as is known.
     pub(super) fn invalidate_readers(&mut self, files: &[RelPath]) {
         if files.is_empty() {
             return;
         }
         self.0.retain(|_, entry| {
-            let finds =
-                |file: &RelPath| entry.discovered().iter().any(|path| path == file.as_str());
+            let finds = |file: &RelPath| {
+                entry
+                    .discovered()
+                    .iter()
+                    .any(|path| is_within(path, file.as_str()))
+            };
             let mut files = files.iter();
             !files.any(|file| entry.action.reads(file) || finds(file))
         });

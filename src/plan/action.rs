@@ -202,8 +202,9 @@ impl Action {
         ActionKind::OF_WORKERS.contains(&self.kind) && self.errors.is_none()
     }
 
-    /// Returns whether it reads this file, as far as that is known before it runs.
+    /// Returns whether it reads this file, or a file in this directory, as far as that is known before it runs.
     pub(crate) fn reads(&self, path: &RelPath) -> bool {
-        self.source == *path || self.inputs.iter().any(|(input, _)| input == path)
+        let mut inputs = self.inputs.iter().map(|(input, _)| input);
+        self.source.starts_with(path) || inputs.any(|input| input.starts_with(path))
     }
 }
