@@ -465,6 +465,7 @@ impl BuildArgs {
             selection: self.make.selection(),
             only,
             force: match self.force.as_deref() {
+                None if course.executes_always() => Force::Executions,
                 None => Force::Nothing,
                 Some([]) => Force::Everything,
                 Some(sources) => Force::Sources(source_paths(sources, course)?),

@@ -52,6 +52,10 @@ impl MakeArgs {
     pub(super) fn apply_to(&self, course: &mut Course) {
         let cache = &mut course.settings.cache;
         cache.mode = self.cache_mode.or(cache.mode);
+        // A folder has the formats that are asked for; those of a course are chosen from its targets.
+        if course.place.is_folder() && !self.formats.is_empty() {
+            course.settings.folder.set_formats(&self.formats);
+        }
     }
 
     /// Returns the selected outputs.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Place, course_file_above};
+use crate::config::{Place, SETTINGS_FILE, course_file_above, folder_above};
 use crate::course::RelPath;
 use crate::diagnostic::Diagnostic;
 use crate::engine::course::Course;
@@ -27,7 +27,9 @@ pub(super) fn course_of(args: &CourseArgs, file: &Path) -> Result<Option<CourseA
         return Ok(Some(args.clone()));
     }
     let file = real_path(file)?;
-    let nearest = file.parent().and_then(course_file_above);
+    let dir = file.parent();
+    let nearest = dir.and_then(course_file_above);
+    let nearest = nearest.or_else(|| Some(folder_above(dir?)?.join(SETTINGS_FILE)));
     Ok(nearest.map(|spec| CourseArgs {
         spec: Some(spec),
         ..args.clone()

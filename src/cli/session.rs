@@ -43,6 +43,9 @@ pub(super) struct CourseArgs {
     /// Embed images in notebooks and pages
     #[arg(long)]
     pub inline_images: bool,
+    /// In a folder without `course.xml`: write pictures, and notebooks if they are made, also beside their sources
+    #[arg(long)]
+    pub beside: bool,
 }
 
 impl CourseArgs {
@@ -70,6 +73,9 @@ impl CourseArgs {
         if self.inline_images {
             args.push("--inline-images".into());
         }
+        if self.beside {
+            args.push("--beside".into());
+        }
         args
     }
 
@@ -95,6 +101,13 @@ impl CourseArgs {
         images.format = self.image_format.or(images.format);
         if self.inline_images {
             images.inline = Some(true);
+        }
+        if self.beside {
+            if !place.is_folder() {
+                return Err(Error::usage("`--beside` is for folders without `course.xml`")
+                    .hint("in a course, `write_back` under `[diagrams]` in `clm.toml` writes pictures to `img-generated/`"));
+            }
+            settings.folder.beside = true;
         }
         let output_dir = self.output_dir.as_ref().map(|dir| cwd.join(dir));
         if let Some(dir) = &output_dir {

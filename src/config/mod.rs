@@ -8,6 +8,7 @@ mod ci;
 #[doc(hidden)]
 pub mod env_file;
 mod farm;
+mod folder;
 mod foreign;
 mod named;
 mod place;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::course::spec::Spec;
 use crate::course::words::ImageKind;
 use crate::diagnostic::Diagnostic;
 use crate::error::{Dir, Error, Result, io_hint};
@@ -34,7 +36,8 @@ pub(crate) use env_file::EnvFile;
 pub(crate) use farm::FarmSettings;
 #[cfg(feature = "farm")]
 pub(crate) use farm::Property;
-pub(crate) use named::{Named, course_file_above};
+pub(crate) use folder::FolderSettings;
+pub(crate) use named::{Named, course_file_above, folder_above};
 pub use place::Place;
 pub(crate) use place::user_cache;
 pub(crate) use specs::{is_spec, specs_below};
@@ -116,6 +119,8 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// A build farm, and how it is used.
     pub farm: FarmSettings,
+    /// What is made of a folder without `course.xml`, and how.
+    pub folder: FolderSettings,
 }
 
 /// `[notebook]`
@@ -388,6 +393,12 @@ impl Settings {
         }
     }
 
+    /// Returns whether pictures are also written into the tree of sources.
+    pub(crate) fn writes_back(&self, spec: &Spec) -> bool {
+        let folder = spec.folder.as_ref();
+        folder.map_or(self.diagrams.write_back, |folder| folder.beside)
+    }
+
     /// Parses the text of a settings file.
     pub fn parse(text: &str) -> Result<Self> {
         let own = foreign::without_foreign(text);
@@ -479,7 +490,7 @@ mod tests {
             ),
             (
                 "[x]\ny = 1\n",
-                "there is no setting or section `x` here; there are `notebook`, `diagrams`, `images`, `workers`, `output`, `cache`, `farm`",
+                "there is no setting or section `x` here; there are `notebook`, `diagrams`, `images`, `workers`, `output`, `cache`, `farm`, `folder`",
             ),
             (
                 "[output]\ndir = true\n",

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::course::RelPath;
+use crate::course::tree::may_be_source;
 use crate::course::words::nearest;
 use crate::error::{Dir, Error, Result, io_hint};
 use crate::files;
 
-use super::specs;
+use super::{SETTINGS_FILE, specs};
 
 /// The specification that is found by itself.
 const COURSE: &str = "course.xml";
@@ -31,7 +33,7 @@ pub(crate) enum Named {
     },
     /// A directory that is no course, and no part of one.
     Folder(PathBuf),
-    /// A file that is no specification, and that no course above it has.
+    /// A file that is no source, and that no course above it has.
     Lone(PathBuf),
 }
 
@@ -40,6 +42,7 @@ impl Named {
     pub(crate) fn of(spec: Option<&Path>, cwd: &Path) -> Result<Self> {
         let Some(spec) = spec else {
             let nearest = course_file_above(cwd).map(Self::Course);
+            let nearest = nearest.or_else(|| folder_above(cwd).map(Self::Folder));
             return nearest.ok_or_else(|| no_course(cwd));
         };
         let path = cwd.join(spec);
@@ -53,10 +56,26 @@ impl Named {
             return Ok(Self::Course(path));
         }
         let path = with_real_parent(path);
-        Ok(match course_above(&path)? {
-            Some(spec) => Self::Source { spec, path },
-            None => Self::Lone(path),
-        })
+        let dir = path.parent().unwrap_or(&path);
+        if path.file_name().is_some_and(|name| name == SETTINGS_FILE) {
+            let course = dir.join(COURSE);
+            return Ok(match course.is_file() {
+                true => Self::Course(course),
+                false => Self::Folder(dir.to_path_buf()),
+            });
+        }
+        if let Some(spec) = course_above(&path)? {
+            return Ok(Self::Source { spec, path });
+        }
+        let name = path
+            .file_name()
+            .and_then(|name| RelPath::new(name.to_str()?).ok());
+        if !name.is_some_and(|name| may_be_source(&name)) {
+            return Ok(Self::Lone(path));
+        }
+        let folder = folder_above(dir).unwrap_or_else(|| dir.to_path_buf());
+        let spec = folder.join(SETTINGS_FILE);
+        Ok(Self::Source { spec, path })
     }
 
     fn of_dir(spec: &Path, dir: PathBuf) -> Result<Self> {
@@ -84,7 +103,13 @@ impl Named {
         if is_among_sources && let Some(spec) = course_above(&dir)? {
             return Ok(Self::Source { spec, path: dir });
         }
-        Ok(Self::Folder(dir))
+        Ok(match folder_above(&dir) {
+            Some(folder) if folder != dir => Self::Source {
+                spec: folder.join(SETTINGS_FILE),
+                path: dir,
+            },
+            _ => Self::Folder(dir),
+        })
     }
 
     /// Returns the specification of the course to which a command applies. Sources name their course only as a
@@ -103,7 +128,7 @@ impl Named {
                     "name `{spec}`; `clm build {path}` builds only what depends on the file"
                 )))
             }
-            Self::Folder(dir) => Err(no_course(&dir)),
+            Self::Folder(dir) => Ok(dir.join(SETTINGS_FILE)),
             Self::Lone(path) => {
                 let dir = path.parent().unwrap_or(Path::new("/"));
                 Err(Error::usage(format!(
@@ -125,6 +150,22 @@ const NAME_THE_FILE: &str = "name the specification file, such as `course.xml`";
 pub(crate) fn course_file_above(dir: &Path) -> Option<PathBuf> {
     let mut files = dir.ancestors().map(|dir| dir.join(COURSE));
     files.find(|path| path.is_file())
+}
+
+/// Returns the nearest directory, this one or one above it, that is a folder without `course.xml` according to its
+/// settings, or because it was built as one.
+pub(crate) fn folder_above(dir: &Path) -> Option<PathBuf> {
+    let has_section = |dir: &Path| {
+        let text = files::read_to_string(&dir.join(SETTINGS_FILE)).unwrap_or_default();
+        text.lines().any(|line| line.trim_end() == "[folder]")
+    };
+    let was_built = |dir: &Path| {
+        let has_records = dir.join(".clm/clm.db").is_file();
+        has_records && !dir.join(SLIDES).is_dir() && specs_in(dir).is_empty()
+    };
+    let mut dirs = dir.ancestors();
+    let found = dirs.find(|dir| has_section(dir) || was_built(dir));
+    found.map(Path::to_path_buf)
 }
 
 /// Returns the specification of the course that has a source: the nearest `course.xml` above it, or else the only
@@ -329,10 +370,28 @@ mod tests {
         }
         assert_eq!(named(&root, "c/docs"), Named::Folder(root.join("c/docs")));
         assert_eq!(named(&root, "lone"), Named::Folder(root.join("lone")));
-        let lone = Named::Lone(root.join("lone/a.ipynb"));
-        assert_eq!(named(&root, "lone/a.ipynb"), lone);
+        let source = |folder: &str, path: &str| Named::Source {
+            spec: root.join(folder).join("clm.toml"),
+            path: root.join(path),
+        };
+        let lone = named(&root, "lone/a.ipynb");
+        assert_eq!(lone, source("lone", "lone/a.ipynb"));
+        std::fs::write(root.join("lone/b.txt"), "").unwrap();
+        let lone = named(&root, "lone/b.txt");
+        assert_eq!(lone, Named::Lone(root.join("lone/b.txt")));
         let error = lone.into_spec(&root).unwrap_err().to_string();
         assert!(error.contains("clm build lone`"), "{error}");
+        std::fs::create_dir_all(root.join("lone/sub")).unwrap();
+        assert_eq!(
+            named(&root, "lone/sub"),
+            Named::Folder(root.join("lone/sub"))
+        );
+        std::fs::write(root.join("lone/clm.toml"), "[folder]\n").unwrap();
+        assert_eq!(named(&root, "lone/sub"), source("lone", "lone/sub"));
+        let settings = named(&root, "lone/clm.toml");
+        assert_eq!(settings, Named::Folder(root.join("lone")));
+        let above = Named::of(None, &root.join("lone/sub")).unwrap();
+        assert_eq!(above, settings);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::digest::Digest;
 use crate::error::{Dir, Error, Result, io_hint};
 
-use super::env;
 use super::named::Named;
+use super::{SETTINGS_FILE, env};
 
 /// The name of the file that pins the renderers of a course.
 const LOCK_FILE: &str = "clm.lock";
@@ -25,6 +25,9 @@ impl Place {
     /// the root is `data_dir`, or the specification's directory if that contains `slides/`, or its parent.
     pub fn find(spec: Option<&Path>, data_dir: Option<&Path>, cwd: &Path) -> Result<Self> {
         let spec = Named::of(spec, cwd)?.into_spec(cwd)?;
+        if spec.file_name().is_some_and(|name| name == SETTINGS_FILE) {
+            return Self::found_folder(&spec, data_dir);
+        }
         let spec = spec
             .canonicalize()
             .map_err(|error| no_spec(&spec, &error))?;
@@ -43,6 +46,35 @@ impl Place {
                 .ok_or_else(|| no_root(own))?,
         };
         Ok(Self { spec, root })
+    }
+
+    fn found_folder(settings: &Path, data_dir: Option<&Path>) -> Result<Self> {
+        let dir = settings.parent().unwrap_or(Path::new("/"));
+        if data_dir.is_some() {
+            return Err(Error::usage("`--data-dir` is for courses").hint(format!(
+                "`{}` is a folder without `course.xml`",
+                dir.display()
+            )));
+        }
+        let dir = dir.canonicalize();
+        let dir = dir.map_err(|error| Error::io("read", settings, &error))?;
+        Ok(Self::of_folder(&dir))
+    }
+
+    /// Returns the place of a folder without `course.xml`: its settings file, which need not exist, is in the place of
+    /// the specification.
+    pub(crate) fn of_folder(dir: &Path) -> Self {
+        Self {
+            spec: dir.join(SETTINGS_FILE),
+            root: dir.to_path_buf(),
+        }
+    }
+
+    /// Returns whether it is a folder without `course.xml`.
+    pub fn is_folder(&self) -> bool {
+        self.spec
+            .file_name()
+            .is_some_and(|name| name == SETTINGS_FILE)
     }
 
     /// Returns the specification's path for messages: relative to the root if it lies inside.

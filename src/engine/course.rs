@@ -12,7 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::watch::Inputs;
+use crate::watch::{FolderFilter, Inputs, rule_files_above};
 use crate::worker::Renderers;
 
 use super::scan::{Scanned, Skip};
@@ -74,6 +74,9 @@ impl Course {
     pub(super) fn read_specification(
         &self,
     ) -> Result<(Option<spec::Spec>, Vec<Diagnostic>, Digest)> {
+        if self.place.is_folder() {
+            return Ok(self.derived_specification());
+        }
         let name = self.place.spec_name();
         let bytes = files::read(&self.place.spec)
             .map_err(|error| Error::io("read", &self.place.spec, &error))?;
@@ -91,12 +94,29 @@ impl Course {
             diagnostics.extend(self.leaving(spec, &name, text));
         }
         if let Some(spec) = &mut spec {
-            let images = &self.settings.images;
-            spec.images.shared = images.mode == ImageMode::Shared;
-            spec.images.format = images.format.unwrap_or(spec.images.format);
-            spec.images.inline = images.inline.unwrap_or(spec.images.inline);
+            self.apply_settings(spec);
         }
         Ok((spec, diagnostics, digest))
+    }
+
+    /// Returns the specification of a folder, which follows from the settings alone.
+    fn derived_specification(&self) -> (Option<spec::Spec>, Vec<Diagnostic>, Digest) {
+        let settings = &self.settings.folder;
+        let name = self.place.root.file_name();
+        let name = name.map_or("Notebooks".into(), |name| name.to_string_lossy());
+        let title = settings.title.as_deref().unwrap_or(&name);
+        let mut spec = spec::folder(title, settings.folder(), &settings.formats());
+        self.apply_settings(&mut spec);
+        let digest = Digest::of(format!("{spec:?}"));
+        (Some(spec), Vec::new(), digest)
+    }
+
+    fn apply_settings(&self, spec: &mut spec::Spec) {
+        let images = &self.settings.images;
+        // Each picture of a folder has one place.
+        spec.images.shared = images.mode == ImageMode::Shared && spec.folder.is_none();
+        spec.images.format = images.format.unwrap_or(spec.images.format);
+        spec.images.inline = images.inline.unwrap_or(spec.images.inline);
     }
 
     /// Returns errors about outputs and sources that the specification itself, by a link, puts outside of the course:
@@ -167,9 +187,16 @@ impl Course {
     /// it is outside of it.
     pub(crate) fn root_of(&self, target: &Target) -> String {
         match self.output_root() {
+            // A folder has only one target.
+            Some(dir) if self.place.is_folder() => name_of(&self.place.root, &dir),
             Some(dir) => name_of(&self.place.root, &dir.join(&target.name)),
             None => target.path.to_string(),
         }
+    }
+
+    /// Returns whether every build executes all notebooks.
+    pub(crate) fn executes_always(&self) -> bool {
+        self.place.is_folder() && self.settings.folder.execute == spec::Execute::Always
     }
 
     /// Returns the output root that replaces the targets' paths, if one is set (absolute).
@@ -217,6 +244,9 @@ impl Course {
         let mut files = EnvFile::candidates(&self.place, &self.settings.notebook);
         files.push(self.place.root.join(SETTINGS_FILE));
         files.extend(self.place.lock_files());
+        if self.place.is_folder() {
+            files.extend(rule_files_above(&self.place.root));
+        }
         files
     }
 
@@ -229,14 +259,17 @@ impl Course {
         };
         let templates = self.settings.notebook.templates.iter();
         let bounds = Bounds::of(root);
+        let is_folder = specified.spec.folder.is_some();
+        let roots = tree::scan_roots(&specified.spec);
         Inputs {
-            scanned: tree::scan_roots(&specified.spec)
+            scanned: roots
                 .iter()
+                .filter(|_| !is_folder)
                 .map(under)
                 .filter(|dir| bounds.leaves(dir).is_none())
                 .chain(templates.map(|dir| root.join(dir)))
                 .collect(),
-            also: Vec::new(),
+            also: is_folder.then(|| root.clone()).into_iter().collect(),
             files: snapshot
                 .paths()
                 .iter()
@@ -264,10 +297,13 @@ impl Course {
     pub(crate) fn skip(&self, spec: &spec::Spec) -> Box<Skip<'static>> {
         let state_dir = self.place.state_dir();
         let output_dirs = self.output_dirs(spec);
+        let folder = spec.folder.as_ref();
+        let folder = folder.map(|folder| FolderFilter::new(&self.place.root, folder));
         Box::new(move |path| {
             path == state_dir
                 || path.file_name().is_some_and(|name| name == ".git")
                 || output_dirs.iter().any(|dir| path == dir)
+                || folder.as_ref().is_some_and(|folder| folder.skips(path))
         })
     }
 

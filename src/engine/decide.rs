@@ -101,6 +101,8 @@ pub enum Force {
     Everything,
     /// Those of actions that read these files are not used.
     Sources(Vec<RelPath>),
+    /// Those of executions are not used.
+    Executions,
 }
 
 impl Force {
@@ -109,6 +111,7 @@ impl Force {
             Self::Nothing => false,
             Self::Everything => true,
             Self::Sources(paths) => paths.iter().any(|path| action.reads(path)),
+            Self::Executions => action.kind == ActionKind::Execute,
         }
     }
 }

@@ -2,16 +2,19 @@
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::Settings;
 use crate::course::layout::{self, Layout, Naming, Placed, References, Selection};
+use crate::course::spec::Spec;
 use crate::course::tree::{self, Listing, Tree};
 use crate::course::{Names, ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::plan::{self, Bases, Context, Files as _, Fingerprints, Memo, Plan, Recipes};
+use crate::watch::is_rule_file;
 use crate::worker::{Renderers, drawio, notebook, plantuml, renderers};
 
 use super::checkpoint;
@@ -123,6 +126,9 @@ impl Course {
             }
         }
         let snapshot = &sources.snapshot;
+        if spec.folder.is_some() {
+            note_rules(&listing, snapshot);
+        }
         let titled = Titled {
             snapshot,
             titles: &sources.titles,
@@ -231,16 +237,22 @@ impl Course {
         Ok(LaidOut {
             specification,
             bases: Bases::of(spec, &tree, &layout),
+            destinations: Arc::new(self.all_destinations(spec, &tree, &layout, naming.names)),
             tree: Arc::new(tree),
             listed,
-            destinations: Arc::new(self.all_destinations(&layout, naming.names)),
             with_texts: None,
             layout: Arc::new(layout),
             diagnostics,
         })
     }
 
-    fn all_destinations(&self, layout: &Layout, names: &Names) -> HashSet<Arc<str>> {
+    fn all_destinations(
+        &self,
+        spec: &Spec,
+        tree: &Tree,
+        layout: &Layout,
+        names: &Names,
+    ) -> HashSet<Arc<str>> {
         let decks = layout.decks.iter().flat_map(|deck| &deck.outputs);
         let places = decks
             .flat_map(|output| &output.destinations)
@@ -253,15 +265,22 @@ impl Course {
             );
         let mut all: HashSet<Arc<str>> =
             places.map(|place| Arc::clone(place.at.output())).collect();
-        if self.settings.diagrams.write_back {
-            all.extend(
-                layout
-                    .diagrams
-                    .iter()
-                    .map(|diagram| names.of(diagram.diagram.rendered.as_str())),
-            );
+        if self.settings.writes_back(spec) {
+            let diagrams = layout.diagrams.iter();
+            let pictures = diagrams.map(|entry| names.of(entry.diagram.rendered.as_str()));
+            all.extend(pictures);
+            let decks = layout.decks.iter();
+            all.extend(decks.filter_map(|deck| plan::notebook_beside(spec, tree, deck, names)));
         }
         all
+    }
+}
+
+/// Makes the ignore files of a folder inputs of its plan.
+fn note_rules(listing: &Listing, snapshot: &Snapshot) {
+    let rules = listing.files.iter();
+    for path in rules.filter(|path| is_rule_file(Path::new(path.as_str()))) {
+        let _ = snapshot.digest(path);
     }
 }
 

@@ -133,7 +133,9 @@ impl Run<'_> {
         store.recover()?;
         let earlier = state.unfinished.remove(&self.options.trigger);
         let earlier = earlier.unwrap_or_default();
-        state.publisher.begin_run(self.options.keeps_foreign);
+        state
+            .publisher
+            .begin_run(self.options.keeps_foreign || self.engine.course.place.is_folder());
         if let Some(shared) = &self.engine.shared {
             shared.begin_run();
         }
@@ -389,6 +391,7 @@ impl Run<'_> {
             // Actions that are known to be up to date are made again, too.
             Force::Everything if number == 0 => up_to_date.clear(),
             Force::Sources(sources) if number == 0 => up_to_date.invalidate_readers(sources),
+            Force::Executions if number == 0 => up_to_date.invalidate_executions(),
             _ => {}
         }
         if self.options.compares_everything {

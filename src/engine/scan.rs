@@ -10,7 +10,7 @@ use crate::course::tree::Listing;
 use crate::diagnostic::Diagnostic;
 use crate::error::{Dir, io_hint};
 use crate::files;
-use crate::watch::is_temporary;
+use crate::watch::{is_rule_file, is_temporary};
 
 /// Returns whether a path is skipped, as it is not a source: the records, the outputs.
 pub(super) type Skip<'a> = dyn Fn(&Path) -> bool + Send + Sync + 'a;
@@ -114,6 +114,10 @@ impl Scanned {
             return true;
         };
         let file = path.under(root);
+        if is_rule_file(&file) && self.roots.contains(&None) {
+            // In a folder, it decides about other files.
+            return false;
+        }
         if is_temporary_name(file.file_name().unwrap_or_default()) && !file.is_dir() {
             return true;
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::course::layout::Layout;
-use crate::course::tree::{self, Listing, Tree};
+use crate::course::tree::{self, Content, Listing, Tree};
 use crate::course::{Localized, Names, RelPath};
 use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
@@ -43,9 +43,19 @@ pub(crate) struct Sources {
     kept: Option<u64>,
 }
 
-/// Titles of decks, by the digests of their files: each content is parsed once.
+/// Titles of decks, and what else the content of sources says, by the digests of their files: each content is parsed
+/// once.
 #[derive(Default, Serialize, Deserialize)]
-pub(crate) struct Titles(RefCell<HashMap<RelPath, (Digest, Option<Localized>)>>);
+pub(crate) struct Titles(RefCell<HashMap<RelPath, (Digest, Known)>>);
+
+/// What is known of a source.
+#[derive(Clone, Serialize, Deserialize)]
+enum Known {
+    /// The title of a deck in a course.
+    Title(Option<Localized>),
+    /// The content of a file in a folder.
+    Content(Content),
+}
 
 /// The files of a snapshot, with known titles.
 pub(crate) struct Titled<'a> {
@@ -65,10 +75,37 @@ impl tree::Texts for Titled<'_> {
     }
 
     fn title(&self, path: &RelPath) -> Option<tree::Titled> {
-        if let Some((digest, title)) = self.titles.0.borrow().get(path)
+        let known = self.known(path, |bytes| tree::title_of(bytes).map(Known::Title))?;
+        Some(known.map(|known| match known {
+            Known::Title(title) => title,
+            Known::Content(_) => None,
+        }))
+    }
+
+    fn content(&self, path: &RelPath) -> Option<Content> {
+        let content = |bytes: &[u8]| Ok(Known::Content(tree::content_of(path, bytes)));
+        match self.known(path, content)? {
+            Ok(Known::Content(content)) => Some(content),
+            _ => None,
+        }
+    }
+
+    fn failure(&self, path: &RelPath) -> Option<Diagnostic> {
+        self.snapshot.failure(path)
+    }
+}
+
+impl Titled<'_> {
+    /// Returns what is known of a source, by reading it if it is not known yet; `None` if it cannot be read.
+    fn known(
+        &self,
+        path: &RelPath,
+        parse: impl FnOnce(&[u8]) -> Result<Known, tree::NotText>,
+    ) -> Option<Result<Known, tree::NotText>> {
+        if let Some((digest, known)) = self.titles.0.borrow().get(path)
             && self.snapshot.digest(path) == Some(*digest)
         {
-            return Some(Ok(title.clone()));
+            return Some(Ok(known.clone()));
         }
         let Some(source) = self.snapshot.read(path) else {
             if self.snapshot.failure(path).is_none() {
@@ -77,16 +114,12 @@ impl tree::Texts for Titled<'_> {
             }
             return None;
         };
-        let title = tree::title_of(&source.bytes);
-        if let Ok(title) = &title {
-            let known = (source.digest, title.clone());
+        let known = parse(&source.bytes);
+        if let Ok(known) = &known {
+            let known = (source.digest, known.clone());
             self.titles.0.borrow_mut().insert(path.clone(), known);
         }
-        Some(title)
-    }
-
-    fn failure(&self, path: &RelPath) -> Option<Diagnostic> {
-        self.snapshot.failure(path)
+        Some(known)
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::course::RelPath;
 use crate::course::path::{is_within, name_of};
 use crate::diagnostic::Diagnostic;
+use crate::events::ActionKind;
 use crate::plan::Action;
 use crate::watch::ChangeSet;
 
@@ -84,6 +85,12 @@ impl UpToDateActions {
             let mut files = files.iter();
             !files.any(|file| entry.action.reads(file) || finds(file))
         });
+    }
+
+    /// Removes all executions.
+    pub(super) fn invalidate_executions(&mut self) {
+        self.0
+            .retain(|_, entry| entry.action.kind != ActionKind::Execute);
     }
 
     /// Removes an action that is not up to date.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::course::deck::{Deck, ExecutionCell, Surroundings};
+use crate::course::deck::{Deck, ExecutionCell, Notebook, Surroundings};
 use crate::course::words::ImageKind;
 use crate::course::{Format, Kind, Lang, ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
@@ -81,6 +81,8 @@ pub(crate) enum Make {
     Execute(ExecuteWork),
     /// Render pages.
     Html(HtmlWork),
+    /// Render the page of a folder's notebook, or write it as a notebook in this process, by the kind of the action.
+    Notebook(NotebookWork),
     /// Render a PlantUML diagram.
     Plantuml(DiagramWork),
     /// Render a draw.io diagram.
@@ -136,13 +138,29 @@ pub(crate) struct ExecuteWork {
     /// Its programming language.
     pub prog_lang: ProgLang,
     /// The name of the kernelspec.
-    pub kernel: &'static str,
+    pub kernel: Arc<str>,
     /// Files in the working directory, as pairs of source and path in that directory.
     pub files: Vec<(RelPath, RelPath)>,
+    /// The directory of the course in which the cells run, relative to its root; `None` for one of their own.
+    pub directory: Option<Arc<str>>,
+    /// The results in the author's file, which are taken if the execution is not known yet.
+    pub stored: Option<Stored>,
     /// Whether to go on after failing cells.
     pub skip_errors: bool,
     /// Seconds that one cell may run; 0 for no limit.
     pub cell_timeout: u64,
+}
+
+/// The results of an execution as a notebook stores them: outputs and the number in the prompt, one for each cell.
+pub(crate) type Stored = Arc<[(Vec<serde_json::Value>, Option<i64>)]>;
+
+/// A notebook of a folder.
+#[derive(Clone, Debug)]
+pub(crate) struct NotebookWork {
+    /// The notebook, with the results that do not come from its execution.
+    pub notebook: Arc<Notebook>,
+    /// The cells whose results it shows; `None` if it is not executed.
+    pub executed: Option<Arc<[ExecutionCell]>>,
 }
 
 /// The name of an execution's result.

@@ -221,7 +221,19 @@ impl Memo {
 fn place(context: &Context<'_>, subject: Subject) -> Place {
     let layout = context.layout;
     match subject {
-        Subject::Diagram(number) => Place::Diagram(layout.diagrams[number].diagram.at.clone()),
+        Subject::Diagram(number) => {
+            let diagram = &layout.diagrams[number].diagram;
+            // Pictures of one file are told apart by their places.
+            let is_part = diagram.part.is_some();
+            Place::Diagram(
+                if is_part {
+                    &diagram.rendered
+                } else {
+                    &diagram.at
+                }
+                .clone(),
+            )
+        }
         Subject::Copy(number) => Place::Copy(layout.copies[number].source.clone()),
         Subject::Deck(number) => {
             let deck = &layout.decks[number];

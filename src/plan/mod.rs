@@ -21,14 +21,18 @@ use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::error::{Dir, io_hint};
 
-pub(crate) use action::{Action, ActionIndex, EXECUTED, ImageSource, InlineImage, Make, Recipe};
+#[doc(hidden)]
+pub use crate::course::tree::is_library;
+pub(crate) use action::{
+    Action, ActionIndex, EXECUTED, ExecuteWork, ImageSource, InlineImage, Make, NotebookWork,
+    Recipe, Stored,
+};
 pub(crate) use key::ActionKey;
 pub use key::KeyParts;
 pub(crate) use memo::{Bases, Memo};
 pub(crate) use recipes::Recipes;
 pub(crate) use rules::deck::{DataUrls, page, written};
-#[doc(hidden)]
-pub use rules::diagram::is_library;
+pub(crate) use rules::notebook::{PAGE, notebook_beside, with_results};
 pub(crate) use rules::program::ProgramPlace;
 pub(crate) use rules::surroundings::mime;
 
@@ -160,6 +164,9 @@ pub(crate) fn plan(context: &Context<'_>, bases: &Bases, memo: &mut Memo) -> Pla
     // If some decks could not be read, the projects would lack their programs.
     if is_whole {
         rules::project::add(context, &programs, &mut projects);
+        if context.spec.folder.is_some() {
+            rules::index::add(context, &mut projects);
+        }
     }
     let first = plan.actions.len();
     plan.texts.extend(texts(&projects));
@@ -206,6 +213,11 @@ fn recipes_of<'r>(
     let one = match subject {
         Subject::Diagram(number) => rules::diagram::action(context, &layout.diagrams[number]),
         Subject::Copy(number) => rules::copy::action(context, &layout.copies[number]),
+        Subject::Deck(number) if let Some(folder) = &context.spec.folder => {
+            let outputs = &layout.decks[number];
+            let made = rules::notebook::actions(context, folder, outputs, first);
+            return (made, rules::program::Programs::default());
+        }
         Subject::Deck(number) => {
             return rules::deck::actions(context, &layout.decks[number], rendered(), first);
         }
@@ -241,6 +253,9 @@ fn lfs_pointer(files: &dyn Files, path: &RelPath) -> Option<Diagnostic> {
         .contains(&size)
         .then(|| lfs::pointer(path.as_str(), &files.read(path)?.bytes))?
 }
+
+/// The language under which texts of a folder are stored; they are the same in every other one.
+const FOLDER_LANG: Lang = Lang::En;
 
 /// The version of a missing tool in a key, so that the key changes when the tool is installed.
 const MISSING: &str = "not installed";

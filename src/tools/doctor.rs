@@ -104,6 +104,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Work, &'static str)> {
                     may_fail: false,
                 }],
                 files: Vec::new(),
+                directory: None,
                 skip_errors: false,
                 cell_timeout: Some(Duration::from_secs(30)),
             }),

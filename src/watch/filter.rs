@@ -11,6 +11,7 @@ use crate::config::SETTINGS_FILE;
 use crate::course::tree::is_ignored_dir;
 
 use super::Inputs;
+use super::folder::is_no_source_dir;
 use super::rules::{RULE_FILES, Rules};
 use super::temporary::is_temporary;
 
@@ -91,7 +92,10 @@ impl Filter {
         if name == ".git" || self.is_excluded(dir) {
             return false;
         }
-        let is_listed = !is_ignored_dir(&name) || name == NARRATIONS || self.is_topic_place(dir);
+        let is_listed = match self.is_scanned(dir) {
+            true => !is_ignored_dir(&name) || name == NARRATIONS || self.is_topic_place(dir),
+            false => !is_no_source_dir(&name),
+        };
         let is_wanted = self.is_scanned(dir) || !self.rules.ignores(dir, true);
         (is_listed && is_wanted) || self.inputs_below(dir).next().is_some()
     }

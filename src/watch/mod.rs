@@ -13,6 +13,7 @@ mod clock;
 mod cookies;
 mod coverage;
 mod filter;
+mod folder;
 mod git;
 mod poll;
 mod registry;
@@ -36,6 +37,7 @@ use crate::diagnostic::Diagnostic;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
+pub(crate) use folder::{FolderFilter, is_rule_file, rule_files_above};
 pub(crate) use git::GitDir;
 use registry::Current;
 pub(crate) use registry::{OutputWatch, Touched};
@@ -60,7 +62,7 @@ pub struct Inputs {
     /// Directories (or single files) in which every file may be a source: the scan roots of the specification, and the
     /// course's own templates. No ignore rule applies here, because the build ignores no files.
     pub scanned: Vec<PathBuf>,
-    /// Additional watched directories; here ignore rules apply to what is not in `files`.
+    /// A folder without `course.xml`; here ignore rules apply to what is not in `files`.
     pub also: Vec<PathBuf>,
     /// Every path that the plan read or looked for, existing or not. They trigger wherever they are.
     pub files: BTreeSet<PathBuf>,
@@ -96,9 +98,15 @@ impl WatchOptions {
             root: place.root.clone(),
             spec: place.spec.clone(),
             state_dir: place.state_dir(),
-            inputs: Inputs {
-                scanned: vec![place.root.join("slides")],
-                ..Inputs::default()
+            inputs: match place.is_folder() {
+                true => Inputs {
+                    also: vec![place.root.clone()],
+                    ..Inputs::default()
+                },
+                false => Inputs {
+                    scanned: vec![place.root.join("slides")],
+                    ..Inputs::default()
+                },
             },
             tuning: Tuning::default(),
             poll: false,

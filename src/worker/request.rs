@@ -123,6 +123,10 @@ pub struct ExecuteWork {
     pub cells: Vec<CodeCell>,
     /// The files in the working directory of the cells: (source relative to the root, path in the directory).
     pub files: Vec<(RelPath, RelPath)>,
+    /// The directory of the course in which the cells run, relative to its root; `None` for one of their own. What they
+    /// read there is discovered.
+    #[serde(default)]
+    pub directory: Option<String>,
     /// Continue after a failing cell and drop its outputs.
     pub skip_errors: bool,
     /// The time limit for one cell.

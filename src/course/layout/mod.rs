@@ -2,6 +2,7 @@
 
 mod claims;
 mod destination;
+mod folder;
 mod groups;
 mod names;
 mod references;
@@ -190,11 +191,18 @@ pub(crate) fn layout(
         {
             continue;
         }
+        if spec.folder.is_some() {
+            // The selection may exclude the only target.
+            if !maker.targets.is_empty() {
+                folder::add(&mut maker, index, section);
+            }
+            continue;
+        }
         for (position, topic) in section.topics.iter().enumerate() {
             maker.add_topic(index, section.index, position, topic);
         }
     }
-    if sections.is_none() {
+    if sections.is_none() && spec.folder.is_none() {
         groups::add(&mut maker, listing);
     }
     let (mut layout, diagnostics) = (maker.layout, maker.claims.diagnostics);

@@ -1,5 +1,6 @@
 //! The specification of a course: the content of `course.xml`.
 
+mod folder;
 mod read;
 mod targets;
 mod topics;
@@ -10,6 +11,8 @@ use serde::Serialize;
 use crate::course::words::ImageKind;
 use crate::course::{Format, Kind, Lang, Localized, ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
+
+pub(crate) use folder::{Execute, Folder, folder};
 
 /// A course specification.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +37,8 @@ pub struct Spec {
     pub images: ImageOptions,
     /// The interpreter or virtual environment of Python kernels.
     pub kernel_python: Option<String>,
+    /// What is particular to a folder without `course.xml`; `None` for a course.
+    pub folder: Option<Folder>,
 }
 
 /// A section: one directory of outputs.

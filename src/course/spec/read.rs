@@ -87,6 +87,7 @@ pub(super) fn course<'a>(reader: &mut Reader<'a>) -> Spec {
         targets,
         images,
         kernel_python: child(root, "kernel-python").and_then(|node| not_blank(&text(node))),
+        folder: None,
     }
 }
 

@@ -1,9 +1,11 @@
 //! The tree of sources: the topics of a course and their files.
 
 mod classify;
+mod folder;
 mod ignore;
 mod includes;
 mod modules;
+mod pictures;
 mod title;
 mod topic;
 mod unread;
@@ -18,8 +20,11 @@ use crate::course::{Lang, Localized, ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
 
 pub(crate) use classify::diagram_kind;
+pub(crate) use folder::{Content, NewUrl, beside, content_of, may_be_source, with_extension};
 pub(crate) use ignore::{is_ignored_dir, is_never_output};
 pub(crate) use modules::simplified;
+pub use pictures::is_library;
+pub(crate) use pictures::picture;
 pub(crate) use unread::Unread;
 
 /// All files and directories below the scan roots.
@@ -109,6 +114,8 @@ pub(crate) struct DeckFile {
     pub number: u32,
     /// Its title, not sanitised.
     pub title: Localized,
+    /// In a folder, the URLs in its texts that are other ones in its outputs.
+    pub urls: Vec<NewUrl>,
 }
 
 /// The format of a diagram.
@@ -131,6 +138,8 @@ pub(crate) struct DiagramFile {
     pub kind: DiagramKind,
     /// The place in the source tree to which its image is written. Outputs get a copy as if the image came from there.
     pub rendered: RelPath,
+    /// The number of the picture, from 1, if it is one of several in its file.
+    pub part: Option<usize>,
 }
 
 impl TopicFile {
@@ -172,6 +181,9 @@ impl Topic {
 
 /// Returns the directories and files that contain the sources of a course; `None` is the course root itself.
 pub(crate) fn scan_roots(spec: &Spec) -> Vec<Option<RelPath>> {
+    if spec.folder.is_some() {
+        return vec![None];
+    }
     let mut roots: BTreeSet<Option<RelPath>> =
         RelPath::new("slides").ok().map(Some).into_iter().collect();
     for group in dir_groups(spec) {
@@ -230,6 +242,11 @@ pub(crate) trait Texts {
         Some(title_of(&self.read(path)?))
     }
 
+    /// Returns what the content of a folder's file says about it, or `None` if it cannot be read.
+    fn content(&self, path: &RelPath) -> Option<Content> {
+        Some(content_of(path, &self.read(path)?))
+    }
+
     /// Returns the error about a file that exists but could not be read.
     fn failure(&self, _path: &RelPath) -> Option<Diagnostic> {
         None
@@ -283,6 +300,9 @@ pub(crate) fn discover(
     listing: &Listing,
     texts: &dyn Texts,
 ) -> (Tree, Vec<Diagnostic>) {
+    if spec.folder.is_some() {
+        return folder::discover(spec, listing, texts);
+    }
     let mut diagnostics = Vec::new();
     let modules = modules::Modules::find(listing);
     let mut tree = Tree::default();

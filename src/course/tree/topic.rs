@@ -297,6 +297,7 @@ impl Finder<'_> {
             at: file.at,
             kind,
             rendered,
+            part: None,
         })
     }
 
@@ -357,6 +358,7 @@ impl Finder<'_> {
                 prog_lang,
                 lang,
                 number,
+                urls: Vec::new(),
                 path: file.path,
                 at: file.at,
             }),

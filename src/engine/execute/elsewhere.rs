@@ -58,6 +58,11 @@ impl Execution<'_, '_> {
         let Some(renderer) = self.renderer(index) else {
             return Site::Here;
         };
+        // In a folder, cells run where the author's files are.
+        let is_folder = self.round.session.course.place.is_folder();
+        if is_folder && kernel_of(&renderer).is_some() {
+            return Site::Here;
+        }
         // The variables of `.env` files may be secrets, and do not leave the machine.
         let has_secrets = kernel_of(&renderer).is_some() && !renderers.variables.is_empty();
         if has_secrets || !farm.accepts(&self.round.plan.actions[index].source, &renderer) {

@@ -41,7 +41,7 @@ impl Execution<'_, '_> {
             ActionKind::Plantuml => Some(renderers::PLANTUML.to_owned()),
             ActionKind::Drawio => Some(renderers::DRAWIO.to_owned()),
             ActionKind::Execute => match &self.round.recipes.recipe(index)?.make {
-                Make::Execute(work) => Some(renderers::kernel(work.kernel)),
+                Make::Execute(work) => Some(renderers::kernel(&work.kernel)),
                 _ => None,
             },
             ActionKind::Deck | ActionKind::Copy => None,

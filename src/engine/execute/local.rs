@@ -94,6 +94,15 @@ impl Execution<'_, '_> {
                 let text = plan::written(work, images);
                 (Digest::of(&text), Content::Bytes(text.into_bytes()))
             }
+            Some(Make::Notebook(work)) => {
+                let upstream = self.schedule.upstream(index);
+                let Some(notebook) = request::executed_notebook(work, &upstream, session.store)?
+                else {
+                    return self.changed(index, started);
+                };
+                let text = notebook.to_ipynb();
+                (Digest::of(&text), Content::Bytes(text.into_bytes()))
+            }
             Some(Make::Text(made)) => {
                 let bytes = made.as_bytes();
                 (Digest::of(bytes), Content::Bytes(bytes.to_vec()))

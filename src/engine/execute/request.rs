@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::config::{DiagramSettings, time_limit};
-use crate::course::deck::ExecutionCell;
+use crate::course::deck::{ExecutionCell, Notebook};
 use crate::course::words::ImageKind;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::digest::Digest;
@@ -15,13 +15,15 @@ use crate::error::{Error, Result};
 use crate::events::{ActionKind, Event, Events};
 use crate::files;
 use crate::plan::{
-    self, Action, ActionIndex, DataUrls, EXECUTED, ImageSource, InlineImage, Make, Recipe, Recipes,
+    self, Action, ActionIndex, DataUrls, EXECUTED, ImageSource, InlineImage, Make, NotebookWork,
+    Recipe, Recipes, Stored,
 };
 use crate::store::Store;
 use crate::worker::request::{
-    CodeCell, DrawioWork, ExecuteWork, Executed, HtmlWork, ImageFormat, Page, PlantumlWork,
+    CodeCell, DrawioWork, ExecuteWork, Executed, ExecutedCell, HtmlWork, ImageFormat, Outcome,
+    Page, PlantumlWork,
 };
-use crate::worker::{Progress, ProgressSink, Request, Work};
+use crate::worker::{Progress, ProgressSink, Request, Work, WorkerError};
 
 use super::super::decide::Results;
 
@@ -38,9 +40,10 @@ pub(crate) fn request(
     let work = match &recipe.make {
         Make::Execute(work) => Work::Execute(ExecuteWork {
             prog_lang: work.prog_lang,
-            kernel: work.kernel.to_owned(),
+            kernel: work.kernel.to_string(),
             cells: work.cells.iter().map(code_cell).collect(),
             files: work.files.clone(),
+            directory: work.directory.as_deref().map(str::to_owned),
             skip_errors: work.skip_errors,
             cell_timeout: time_limit(work.cell_timeout),
         }),
@@ -70,6 +73,17 @@ pub(crate) fn request(
                 .collect();
             Work::Html(HtmlWork { pages })
         }
+        Make::Notebook(work) => {
+            let Some(notebook) = executed_notebook(work, upstream, store)? else {
+                return Ok(None);
+            };
+            Work::Html(HtmlWork {
+                pages: vec![Page {
+                    name: plan::PAGE.to_owned(),
+                    notebook: notebook.to_json(),
+                }],
+            })
+        }
         Make::Plantuml(work) => Work::Plantuml(PlantumlWork {
             text: work.text.to_string(),
             format: image_format(work.format),
@@ -96,6 +110,51 @@ pub(crate) fn request(
         out,
         work,
     }))
+}
+
+/// Writes stored results as those of an execution.
+pub(crate) fn take_stored(
+    stored: &Stored,
+    out: &Path,
+) -> std::result::Result<Outcome, WorkerError> {
+    let cells = stored.iter();
+    let executed = Executed {
+        cells: cells
+            .map(|(outputs, count)| ExecutedCell {
+                outputs: outputs.clone(),
+                execution_count: *count,
+            })
+            .collect(),
+        widgets: None,
+    };
+    let bytes = serde_json::to_vec(&executed);
+    let bytes = bytes.map_err(|error| WorkerError::Bug(error.to_string()))?;
+    std::fs::write(out.join(EXECUTED), bytes)
+        .map_err(|error| WorkerError::Io(format!("cannot write `{EXECUTED}`: {error}")))?;
+    Ok(Outcome::ok([EXECUTED]))
+}
+
+/// Returns a folder's notebook with the results of its execution, or `None` if these are damaged in the store.
+pub(crate) fn executed_notebook(
+    work: &NotebookWork,
+    upstream: &[&Results],
+    store: &Store,
+) -> Result<Option<Notebook>> {
+    let Some(cells) = &work.executed else {
+        return Ok(Some(plan::with_results(work, &[], None)));
+    };
+    let Some(executed) = executed(upstream, store)? else {
+        return Ok(None);
+    };
+    if executed.cells.len() != cells.len() {
+        return Ok(None);
+    }
+    let results = executed.cells.into_iter();
+    let results: Vec<_> = results
+        .map(|cell| (cell.outputs, cell.execution_count))
+        .collect();
+    let widgets = executed.widgets.as_ref();
+    Ok(Some(plan::with_results(work, &results, widgets)))
 }
 
 /// Returns the data URLs of images, or `None` if one of them changed since it was planned.

@@ -12,7 +12,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::digest::Digest;
 use crate::error::{BUG_HINT, Result, hint_in_text};
 use crate::events::{ActionKind, Status};
-use crate::plan::{Action, ActionIndex};
+use crate::plan::{Action, ActionIndex, ExecuteWork, Make, Recipe, Stored};
 use crate::store::{CachedResult, Finish, JobEnd, JobId, JobState, Lease, Origin, ResultStatus};
 use crate::worker::request::OutcomeStatus;
 use crate::worker::{Outcome, WorkerError};
@@ -113,10 +113,15 @@ impl Execution<'_, '_> {
             Place::Here => None,
             Place::Farm => self.task(&queued, &request),
         };
+        let stored = match self.is_forced(action) {
+            true => None,
+            false => self.results_of_author(&recipe)?,
+        };
         let work = async move {
-            let result = match task {
-                None => pool.run(&request, progress, token).await,
-                Some(task) => elsewhere::run(task, &pool, progress, token).await,
+            let result = match (stored, task) {
+                (Some(stored), _) => request::take_stored(&stored, &request.out),
+                (None, None) => pool.run(&request, progress, token).await,
+                (None, Some(task)) => elsewhere::run(task, &pool, progress, token).await,
             };
             (id, result)
         };
@@ -139,6 +144,19 @@ impl Execution<'_, '_> {
             },
         );
         Ok(())
+    }
+
+    /// Returns the results that the author's file has of an execution that is not known yet, if they are trusted.
+    fn results_of_author(&self, recipe: &Recipe) -> Result<Option<Stored>> {
+        let Make::Execute(ExecuteWork {
+            stored: Some(stored),
+            ..
+        }) = &recipe.make
+        else {
+            return Ok(None);
+        };
+        let latest = self.round.decider.latest(&recipe.id)?;
+        Ok(latest.is_none().then(|| Arc::clone(stored)))
     }
 
     pub(super) fn is_forced(&self, action: &Action) -> bool {

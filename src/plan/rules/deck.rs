@@ -393,8 +393,10 @@ impl Entry<'_> {
             make: Make::Execute(ExecuteWork {
                 cells,
                 prog_lang,
-                kernel,
+                kernel: kernel.into(),
                 files,
+                directory: None,
+                stored: None,
                 skip_errors: self.reference.skip_errors,
                 cell_timeout,
             }),
@@ -536,7 +538,7 @@ fn digest_text(digest: Option<Digest>) -> String {
 }
 
 /// Computes the digest of what is sent to a kernel: the sources and whether they may fail, not their lines in the deck.
-fn cells_digest(cells: &[ExecutionCell]) -> Digest {
+pub(super) fn cells_digest(cells: &[ExecutionCell]) -> Digest {
     let mut parts = KeyParts::default();
     for cell in cells {
         parts.push(

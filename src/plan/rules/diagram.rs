@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use crate::config::DiagramSettings;
 use crate::course::layout::DiagramOutputs;
-use crate::course::tree::{DiagramFile, DiagramKind, text_of};
+use crate::course::tree::{DiagramFile, DiagramKind, is_library, picture, text_of};
 use crate::course::words::ImageKind;
-use crate::course::{RelPath, lfs};
 use crate::events::ActionKind;
 use crate::plan::action::{DiagramWork, Make, Output, Recipe};
 use crate::plan::{Context, KeyParts, MISSING, Source, lfs_pointer, unreadable};
@@ -23,39 +22,6 @@ pub(crate) fn action(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
         return library(context, entry);
     }
     rendering(context, entry)
-}
-
-/// Returns whether a PlantUML text is a theme or a library that diagrams include, which draws nothing by itself.
-///
-/// A file `*.puml` is one if it has no `@start`. Files with the other extensions are normally diagrams, so there a
-/// missing `@start` may be a mistake, unless the content makes sense only in an included file.
-pub fn is_library(path: &RelPath, text: &str) -> bool {
-    let mut lines = text
-        .lines()
-        .map(str::trim_start)
-        .filter(|line| !line.is_empty());
-    if text.trim().is_empty()
-        || lfs::pointer(path.as_str(), text.as_bytes()).is_some()
-        || lines
-            .clone()
-            .any(|line| line.starts_with("@start") || line.starts_with("@end"))
-    {
-        return false;
-    }
-    let for_includes = [
-        "!",
-        "'",
-        "/'",
-        "skinparam ",
-        "sprite ",
-        "<style>",
-        "hide ",
-        "show ",
-    ];
-    path.extension() == "puml"
-        || lines
-            .next()
-            .is_some_and(|line| for_includes.iter().any(|word| line.starts_with(word)))
 }
 
 /// Plans an action without outputs, so that the library is known as a source.
@@ -90,11 +56,14 @@ fn rendering(context: &Context<'_>, entry: &DiagramOutputs) -> Recipe {
     };
     let extension = context.spec.images.format.extension();
     let mut destinations = context.destinations_of(&entry.destinations).into_vec();
-    if context.settings.diagrams.write_back && entry.is_written_back {
+    if context.settings.writes_back(context.spec) && entry.is_written_back {
         destinations.push(context.names.of(diagram.rendered.as_str()));
     }
     Recipe {
-        id: format!("{} {}", kind.name(), diagram.at),
+        id: match diagram.part {
+            None => format!("{} {}", kind.name(), diagram.at),
+            Some(part) => format!("{} {} {part}", kind.name(), diagram.at),
+        },
         kind,
         source: diagram.path.clone(),
         parts: key_parts(context, diagram, source.as_ref()),
@@ -120,6 +89,9 @@ fn key_parts(context: &Context<'_>, diagram: &DiagramFile, source: Option<&Sourc
     let mut parts = KeyParts::default()
         .with("diagram", digest)
         .with("format", format.extension());
+    if let Some(part) = diagram.part {
+        parts.push("picture", part);
+    }
     let renderer = match diagram.kind {
         DiagramKind::Plantuml => {
             // Includes are resolved relative to the file, and `%filename()` shows its name.
@@ -155,39 +127,16 @@ fn make(context: &Context<'_>, diagram: &DiagramFile, source: Option<&Source>) -
         Ok(text) => text,
         Err(error) => return Make::Invalid(vec![error.diagnostic("diagram", &diagram.path)]),
     };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let work = DiagramWork {
-        text: Arc::from(text.strip_prefix('\u{feff}').unwrap_or(text)),
+        text: match diagram.part {
+            None => Arc::from(text),
+            Some(part) => picture(diagram.kind, text, part).into(),
+        },
         format: context.spec.images.format,
     };
     match diagram.kind {
         DiagramKind::Plantuml => Make::Plantuml(work),
         DiagramKind::Drawio => Make::Drawio(work),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn themes_and_libraries_are_no_diagrams() {
-        for (name, text, expected) in [
-            ("theme.puml", "skinparam sequenceArrowColor red\n", true),
-            ("words.puml", "A -> B\n", true),
-            (
-                "a.puml",
-                "' a remark\n  @startuml\nA -> B\n@enduml\n",
-                false,
-            ),
-            ("cut.puml", "A -> B\n@enduml\n", false),
-            ("empty.puml", " \n", false),
-            ("style.pu", "\n!define X y\nclass A\n", true),
-            ("style.plantuml", "<style>\n</style>\n", true),
-            ("slip.pu", "A -> B\n", false),
-            ("a.pu", "!define X y\n@startuml\n@enduml\n", false),
-        ] {
-            let path = RelPath::new(&format!("slides/pu/{name}")).unwrap();
-            assert_eq!(is_library(&path, text), expected, "{name}: {text}");
-        }
     }
 }

@@ -3,6 +3,8 @@
 pub(super) mod copy;
 pub(super) mod deck;
 pub(super) mod diagram;
+pub(super) mod index;
+pub(super) mod notebook;
 pub(super) mod program;
 pub(super) mod project;
 pub(super) mod surroundings;

@@ -1,5 +1,6 @@
 //! Kernels that are started before a request needs them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
@@ -13,6 +14,7 @@ use crate::worker::WorkerError;
 /// A kernel that was started ahead of need. Dropping it kills the kernel.
 pub(super) struct KernelAhead {
     name: String,
+    directory: Option<PathBuf>,
     /// Locked until the first kernel has started.
     kernel: Arc<Mutex<Option<Kernel>>>,
     starting: JoinHandle<()>,
@@ -30,7 +32,7 @@ impl KernelAhead {
     /// With zygotes, the imports of recent decks are prepared as well, and the kernel is replaced by one that has them.
     pub(super) fn start(start: KernelStart, needs: Needs, zygotes: Option<Arc<Zygotes>>) -> Self {
         let kernel = Arc::new(Mutex::new(None));
-        let name = start.name.clone();
+        let (name, directory) = (start.name.clone(), start.directory.clone());
         let first = Arc::clone(&kernel).try_lock_owned();
         let slot = Arc::clone(&kernel);
         let starting = tokio::spawn(async move {
@@ -54,14 +56,15 @@ impl KernelAhead {
         });
         Self {
             name,
+            directory,
             kernel,
             starting,
         }
     }
 
-    /// Returns the name of the kernelspec.
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    /// Returns whether it was started in the same way.
+    pub(super) fn is_like(&self, start: &KernelStart) -> bool {
+        self.name == start.name && self.directory == start.directory
     }
 
     /// Returns the kernel when it is ready; `None` if it could not be started.

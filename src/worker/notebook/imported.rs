@@ -38,6 +38,8 @@ pub(super) struct Facts {
     starts_processes: bool,
     /// Whether one of them was another Python, whose imports are unknown.
     starts_python: bool,
+    /// The directory below which all files count, if the cells ran in a directory of the author.
+    top: Option<PathBuf>,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,6 +106,50 @@ impl Facts {
             }
         }
         facts
+    }
+
+    /// Returns the facts for cells that ran in a directory of the author, below `root`: modules were looked for there, and
+    /// what they read there, or anywhere in the same repository, are inputs.
+    pub(super) fn moved_to(mut self, directory: &Path, root: &Path) -> Self {
+        let work = self.work.clone();
+        let moved = |entries: &[PathBuf]| -> Vec<PathBuf> {
+            let is_work = |entry: &Path| entry.as_os_str().is_empty() || entry == work;
+            let entries = entries.iter();
+            let moved = entries.map(|entry| match is_work(entry) {
+                true => directory.to_path_buf(),
+                false => entry.clone(),
+            });
+            moved.collect()
+        };
+        self.start = moved(&self.start);
+        let mut known: HashMap<*const Vec<PathBuf>, Arc<Vec<PathBuf>>> = HashMap::new();
+        let finds = std::mem::take(&mut self.finds).into_iter();
+        self.finds = finds
+            .map(|find| {
+                let path = known.entry(Arc::as_ptr(&find.path));
+                let path = path.or_insert_with(|| Arc::new(moved(&find.path)));
+                Find {
+                    path: Arc::clone(path),
+                    ..find
+                }
+            })
+            .collect();
+        let mut dirs = root.ancestors();
+        let top = dirs.find(|dir| dir.join(".git").exists()).unwrap_or(root);
+        self.top = Some(top.to_path_buf());
+        self
+    }
+
+    /// Returns whether a file is one of the author: below the top, and not in a hidden directory there.
+    fn is_of_author(&self, file: &Path) -> bool {
+        let below = self
+            .top
+            .as_ref()
+            .and_then(|top| file.strip_prefix(top).ok());
+        below.is_some_and(|below| {
+            let mut parts = below.iter();
+            !parts.any(|part| part.as_encoded_bytes().starts_with(b"."))
+        })
     }
 
     /// Returns whether a module that the kernel had loaded, or a file that determined its search path, changed after a
@@ -285,7 +331,9 @@ impl Inputs<'_> {
             .filter(|dir| !facts.is_own(dir) && !is_site(dir) && dir.components().count() > 2)
             .map(Path::to_owned)
             .collect();
-        let is_below = |path: &Path| path.ancestors().any(|above| roots.contains(above));
+        let is_below = |path: &Path| {
+            path.ancestors().any(|above| roots.contains(above)) || facts.is_of_author(path)
+        };
         let read = facts.read.iter().filter(|file| !is_module(file));
         let read = read.filter(|file| is_below(file) && !facts.written.contains(*file));
         let read: Vec<PathBuf> = read

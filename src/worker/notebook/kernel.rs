@@ -28,6 +28,14 @@ const PRELUDE: &str = include_str!("kernel_prelude.py");
 /// The code that reports the imports of a Python kernel.
 const IMPORTS: &str = include_str!("kernel_imports.py");
 
+/// Makes a Python kernel work in another directory, without a name in the namespace of the cells. Child processes of
+/// `multiprocessing` start in the directory that it noted. Importing must leave nothing among the sources.
+const ENTER: &str = r#"(lambda os, sys: (
+    os.chdir(DIRECTORY),
+    setattr(sys, "dont_write_bytecode", True),
+    [setattr(sys.modules[name], "ORIGINAL_DIR", os.getcwd()) for name in ["multiprocessing.process"] if name in sys.modules],
+))(__import__("os"), __import__("sys"))"#;
+
 /// Incremented when the same outputs of a kernel are recorded in another way.
 const RECORDING: &str = "2";
 
@@ -37,6 +45,20 @@ pub(crate) fn execution_program_digest() -> crate::digest::Digest {
 }
 /// Replaces the working directory in outputs, which has another name in every run.
 const SEEN_DIRECTORY: &str = "/tmp/clm";
+
+/// Returns whether a running kernel can be made to work in another directory.
+pub(super) fn can_enter(spec: &KernelSpec) -> bool {
+    code_to_enter(Path::new("/"), spec).is_some()
+}
+
+/// Returns code that changes the working directory; `None` if the kernel has to be started there.
+fn code_to_enter(directory: &Path, spec: &KernelSpec) -> Option<String> {
+    let quoted = serde_json::Value::from(directory.to_string_lossy());
+    if is_ipykernel(spec) {
+        return Some(ENTER.replace("DIRECTORY", &quoted.to_string()));
+    }
+    is_deno(spec).then(|| format!("Deno.chdir({quoted})"))
+}
 
 /// Settings of all kernels of a worker.
 #[derive(Clone, Debug)]
@@ -49,6 +71,8 @@ pub(super) struct KernelStart {
     pub(super) runtime_dir: PathBuf,
     /// The maximum time until the kernel answers.
     pub(super) timeout: Duration,
+    /// The working directory of the process, if it cannot be changed later; `None` for one of its own.
+    pub(super) directory: Option<PathBuf>,
 }
 
 /// A running kernel.
@@ -106,7 +130,7 @@ impl Kernel {
             name: &start.name,
             spec: &start.spec,
             connection_file: endpoints.file(),
-            directory: &work,
+            directory: start.directory.as_deref().unwrap_or(&work),
             profile: &profile,
         };
         let began_ns = now_ns();
@@ -182,13 +206,25 @@ impl Kernel {
         deadline: Instant,
         start: &KernelStart,
     ) -> Result<(), WorkerError> {
+        let code = prelude(&self.report());
+        let reply = self.run_silently(&code, deadline, start).await?;
+        tracing::debug!(kernel = start.name, %reply, "prelude");
+        Ok(())
+    }
+
+    /// Runs code that is not the author's, and returns the reply.
+    async fn run_silently(
+        &mut self,
+        code: &str,
+        deadline: Instant,
+        start: &KernelStart,
+    ) -> Result<serde_json::Value, WorkerError> {
         let failure = |reason: String| WorkerError::Start {
             what: what(&start.name),
             reason,
         };
-        let code = prelude(&self.report());
         let id = tokio::select! {
-            sent = self.channels.execute(&code, Recording::Silent, false) => sent.map_err(failure)?,
+            sent = self.channels.execute(code, Recording::Silent, false) => sent.map_err(failure)?,
             error = dead_or_late(&self.tree, deadline, start) => return Err(error),
         };
         loop {
@@ -198,9 +234,30 @@ impl Kernel {
             };
             let reply = reply.ok_or_else(|| failure("its channels closed".to_owned()))?;
             if reply.parent == id {
-                tracing::debug!(kernel = start.name, reply = %reply.content, "prelude");
-                return Ok(());
+                return Ok(reply.content);
             }
+        }
+    }
+
+    /// Makes a directory of the course the working directory of the cells. Other kernels than those that can be told
+    /// were started there.
+    pub(super) async fn enter(
+        &mut self,
+        directory: &Path,
+        start: &KernelStart,
+    ) -> Result<(), WorkerError> {
+        let Some(code) = code_to_enter(directory, &start.spec) else {
+            return Ok(());
+        };
+        let deadline = Instant::now() + start.timeout;
+        let reply = self.run_silently(&code, deadline, start).await?;
+        match reply["status"].as_str() {
+            Some("error") => Err(WorkerError::Io(format!(
+                "the kernel cannot work in `{}`: {}",
+                directory.display(),
+                reply["evalue"].as_str().unwrap_or_default()
+            ))),
+            _ => Ok(()),
         }
     }
 

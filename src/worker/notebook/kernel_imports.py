@@ -21,6 +21,13 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 STARTS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn"}
 
 
+# Code that lists all of `sys.path` to find installed packages.
+SEARCHES = tuple(
+    os.path.join(*path.split("/"))
+    for path in ("importlib/metadata/__init__.py", "importlib_metadata/__init__.py", "pkg_resources/__init__.py", "pkgutil.py")
+)
+
+
 class Report:
     def __init__(self, path):
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -90,7 +97,8 @@ class Report:
                 if any("python" in str(word) for word in flat(args[:2])):
                     self._note(["python"])
             elif event == "os.listdir" or event == "os.scandir":
-                if not getattr(self._finding, "now", False):
+                searches = sys._getframe(1).f_code.co_filename.endswith(SEARCHES) and is_here(args[0])
+                if not searches and not getattr(self._finding, "now", False):
                     self._file_used("list", args[0])
         except Exception:
             pass
@@ -128,6 +136,10 @@ class Report:
 
     def _say(self, fact):
         os.write(self._file, json.dumps(fact).encode() + b"\n")
+
+
+def is_here(directory):
+    return directory in (None, "", ".") or directory == os.getcwd()
 
 
 def flat(arguments):

@@ -13,7 +13,7 @@ use super::ahead::{KernelAhead, start_kernel};
 use super::diagnose::{Place, is_of_machine, unknown_kernel};
 use super::execute::{self, End, is_blank};
 use super::imported::Facts;
-use super::kernel::{Kernel, KernelStart};
+use super::kernel::{Kernel, KernelStart, can_enter};
 use super::launch::{Launcher, what};
 use super::workdir;
 use super::zygote::{Needs, SharedZygotes, Zygotes};
@@ -120,9 +120,11 @@ impl Worker for KernelWorker {
             };
             return finished(request, &nothing).await;
         }
-        let Some(start) = self.start_of(&work.kernel) else {
+        let Some(mut start) = self.start_of(&work.kernel) else {
             return Err(unknown_kernel(work, &self.kernels));
         };
+        let directory = directory_of(request, work);
+        start.directory = directory.filter(|_| !can_enter(&start.spec));
         let needs = Needs::of(work);
         self.last = (work.kernel.clone(), Some(needs.clone()));
         let kernel = tokio::select! {
@@ -195,6 +197,7 @@ impl KernelWorker {
             spec: self.kernels.specs.get(kernel)?.clone(),
             runtime_dir: self.config.runtime_dir.clone(),
             timeout: self.config.startup_timeout,
+            directory: None,
         })
     }
 
@@ -202,7 +205,7 @@ impl KernelWorker {
     #[tracing::instrument(level = "debug", name = "wait for kernel", skip_all)]
     async fn kernel(&mut self, start: &KernelStart, needs: &Needs) -> Result<Kernel, WorkerError> {
         if let Some(next) = self.next.take()
-            && next.name() == start.name
+            && next.is_like(start)
             && let Some(kernel) = next.take().await
         {
             let is_usable = kernel.launcher().suits(needs)
@@ -259,23 +262,53 @@ impl KernelWorker {
             Ok(Some(diagnostic)) => return (kernel, Ok(Outcome::failed(diagnostic))),
             Ok(None) => {}
         }
+        let own = directory_of(request, work);
+        if let Some(own) = &own
+            && let Err(error) = kernel.enter(own, start).await
+        {
+            return (kernel, Err(error));
+        }
         let end = execute::run(&mut kernel, work, progress, cancel).await;
         let mut outcome = outcome(end, &kernel, request, work, start).await;
         if let Ok(outcome) = &mut outcome
             && outcome.status != OutcomeStatus::Cancelled
         {
-            outcome.discovered = self.discovered(&kernel, request, began_ns).await;
+            outcome.discovered = self.discovered(&kernel, request, own, began_ns).await;
         }
         (kernel, outcome)
     }
 
     /// Returns what the cells imported and looked for: inputs that are not declared in the plan.
-    async fn discovered(&self, kernel: &Kernel, request: &Request, began_ns: i64) -> Vec<RelPath> {
+    /// `own` is the directory of the course in which they ran, if they did not have one of their own.
+    async fn discovered(
+        &self,
+        kernel: &Kernel,
+        request: &Request,
+        own: Option<PathBuf>,
+        began_ns: i64,
+    ) -> Vec<RelPath> {
         let places = Places::new(&request.root, &self.kernels);
         let (name, report) = (kernel.name().to_owned(), kernel.report());
-        let read = move || Facts::read(&report).inputs(&name, &places, began_ns);
+        let root = request.root.clone();
+        let read = move || {
+            let facts = Facts::read(&report);
+            let facts = match &own {
+                Some(own) => facts.moved_to(own, &root),
+                None => facts,
+            };
+            facts.inputs(&name, &places, began_ns)
+        };
         tokio::task::spawn_blocking(read).await.unwrap_or_default()
     }
+}
+
+/// Returns the directory of the course in which cells run (absolute), if they have none of their own.
+fn directory_of(request: &Request, work: &ExecuteWork) -> Option<PathBuf> {
+    let directory = work.directory.as_deref()?;
+    Some(match directory {
+        "" => request.root.clone(),
+        below => request.root.join(below),
+    })
 }
 
 async fn outcome(

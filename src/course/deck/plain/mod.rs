@@ -4,6 +4,7 @@
 //! do not have: stored outputs, attachments, ids.
 
 mod front;
+mod links;
 mod myst;
 mod nbformat;
 mod title;
@@ -19,6 +20,7 @@ use super::{Cell, CellKind, Deck, header, jumps, kinds, markdown, percent, text}
 use crate::course::{ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
 
+pub(crate) use links::{Link, local_links, path_of, relinked};
 pub use written::{notebook, notebook_with_outputs};
 
 /// A notebook as its author wrote it.

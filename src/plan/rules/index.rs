@@ -1,0 +1,160 @@
+//! The rule for the index of a folder without `course.xml`: a page that lists all notebooks and pictures.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::course::layout::{Destination, DiagramOutputs, Place};
+use crate::course::{Format, RelPath};
+use crate::events::ActionKind;
+use crate::plan::action::{Make, Output, Recipe};
+use crate::plan::{Context, FOLDER_LANG, KeyParts};
+
+/// The file in the output directory.
+const INDEX: &str = "index.html";
+
+const STYLE: &str = "\
+body { margin: 0 auto; max-width: 60rem; padding: 2rem 1.5rem; font: 1rem/1.5 system-ui, sans-serif; color: #222; background: #fff; }
+h1 { font-size: 1.8rem; } h2 { margin: 2rem 0 .5rem; font-size: 1.1rem; color: #555; }
+ol, ul { padding-left: 1.3rem; } li { margin: .2rem 0; } a { color: #05b; text-decoration: none; } a:hover { text-decoration: underline; }
+small { color: #777; margin-left: .5rem; }
+.pictures { display: flex; flex-wrap: wrap; gap: 1rem; padding: 0; list-style: none; }
+.pictures img { display: block; height: 8rem; max-width: 16rem; object-fit: contain; border: 1px solid #ddd; background: #fff; }
+@media (prefers-color-scheme: dark) { body { color: #ddd; background: #1b1b1b; } a { color: #8bf; } h2, small { color: #999; } }
+";
+
+/// What a directory of the folder has.
+#[derive(Default)]
+struct Dir<'a> {
+    /// Titles and places of pages.
+    pages: Vec<(&'a str, &'a Destination, &'a RelPath)>,
+    pictures: Vec<&'a Destination>,
+}
+
+/// Adds the action that writes the index, unless a notebook of the folder is the index.
+pub(crate) fn add(context: &Context<'_>, actions: &mut Vec<Recipe>) {
+    let layout = context.layout;
+    let Some(target) = layout.targets.first().filter(|_| layout.has_all_sections) else {
+        return;
+    };
+    let dirs = dirs(context);
+    let mut pages = dirs.values().flat_map(|dir| &dir.pages);
+    let is_there = pages.any(|(_, at, _)| at.path().eq_ignore_ascii_case(INDEX));
+    let mut sources = context
+        .tree
+        .sections
+        .iter()
+        .flat_map(|section| &section.topics);
+    let (Some(first), false) = (sources.next(), is_there || dirs.is_empty()) else {
+        return;
+    };
+    let Some(at) = Destination::new(0, &target.root, INDEX, context.names) else {
+        return;
+    };
+    let text = text(context.spec.name.get(FOLDER_LANG), &dirs);
+    actions.push(Recipe {
+        id: "index".to_owned(),
+        kind: ActionKind::Deck,
+        source: first.path.clone(),
+        inputs: Vec::new(),
+        parts: KeyParts::default().with("text", &text),
+        after: Vec::new(),
+        make: Make::Text(text.into()),
+        outputs: vec![Output {
+            name: context.names.of(INDEX),
+            destinations: context.destinations([&at]),
+        }],
+        warnings: Vec::new(),
+    });
+}
+
+fn dirs<'a>(context: &'a Context<'_>) -> BTreeMap<String, Dir<'a>> {
+    let mut dirs: BTreeMap<String, Dir<'a>> = BTreeMap::new();
+    let dir_of = |path: &RelPath| {
+        path.parent()
+            .map_or_else(String::new, |dir| dir.to_string())
+    };
+    for entry in &context.layout.decks {
+        let section = &context.tree.sections[entry.section];
+        let deck = &section.topics[entry.topic].decks[entry.deck];
+        let pages = entry
+            .outputs
+            .iter()
+            .filter(|output| output.format == Format::Html);
+        let places = pages.flat_map(|output| &output.destinations);
+        let dir = dirs.entry(dir_of(&deck.path)).or_default();
+        let title = deck.title.get(FOLDER_LANG);
+        dir.pages
+            .extend(places.map(|place: &Place| (title, &place.at, &deck.path)));
+    }
+    for entry in &context.layout.diagrams {
+        let DiagramOutputs {
+            diagram,
+            destinations,
+            ..
+        } = entry;
+        let dir = dirs.entry(dir_of(&diagram.path)).or_default();
+        dir.pictures
+            .extend(destinations.iter().map(|place| &place.at));
+    }
+    dirs.retain(|_, dir| !dir.pages.is_empty() || !dir.pictures.is_empty());
+    dirs
+}
+
+fn text(title: &str, dirs: &BTreeMap<String, Dir<'_>>) -> String {
+    let title = escaped(title);
+    let mut html = format!(
+        "<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+    );
+    for (name, dir) in dirs {
+        if !name.is_empty() {
+            // Writing to a `String` cannot fail.
+            let _ = writeln!(html, "<h2>{}</h2>", escaped(name));
+        }
+        if !dir.pages.is_empty() {
+            html.push_str("<ol>\n");
+            for (title, at, source) in &dir.pages {
+                let _ = writeln!(
+                    html,
+                    "<li><a href=\"{}\">{}</a><small>{}</small></li>",
+                    url(at.path()),
+                    escaped(title),
+                    escaped(source.file_name())
+                );
+            }
+            html.push_str("</ol>\n");
+        }
+        if !dir.pictures.is_empty() {
+            html.push_str("<ul class=\"pictures\">\n");
+            for at in &dir.pictures {
+                let (url, name) = (url(at.path()), escaped(at.stem()));
+                let _ = writeln!(
+                    html,
+                    "<li><a href=\"{url}\"><img src=\"{url}\" alt=\"{name}\" loading=\"lazy\">{name}</a></li>"
+                );
+            }
+            html.push_str("</ul>\n");
+        }
+    }
+    html.push_str("</body>\n</html>\n");
+    html
+}
+
+fn escaped(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    text.replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// Returns the URL of a path: all but letters, digits and `_.-~/` is encoded.
+fn url(path: &str) -> String {
+    let mut text = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"_.-~/".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
