@@ -398,6 +398,7 @@ impl Engine {
             publish::Place {
                 root: &self.course.place.root,
                 output_roots: &self.course.output_dirs(&specified.spec),
+                is_folder: self.course.place.is_folder(),
                 scope: self.course.scope(),
                 staging: staging.path().to_path_buf(),
                 state_dir: self.course.place.state_dir(),

@@ -204,14 +204,19 @@ impl Execution<'_, '_> {
             .outputs
             .iter()
             .flat_map(|output| &output.destinations);
+        let is_folder = self.round.session.course.place.is_folder();
+        let hint = match is_folder {
+            true => "remove that file, or set `beside = false` under `[folder]` in `clm.toml`",
+            false => "remove that file, or set `write_back = false` under `[diagrams]` in `clm.toml`",
+        };
         let refused = places.filter(|place| self.round.publisher.is_refused(place));
         refused
             .map(|place| {
                 Diagnostic::warning(format!(
-                    "`{place}` was not made by clm and is not replaced; the outputs show the rendered diagram"
+                    "`{place}` was not made by clm and is not replaced; the outputs show what clm made"
                 ))
                 .at(action.source.as_str(), None)
-                .hint("remove that file, or set `write_back = false` under `[diagrams]` in `clm.toml`")
+                .hint(hint)
             })
             .collect()
     }

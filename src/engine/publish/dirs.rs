@@ -9,7 +9,7 @@ use crate::error::{Dir, Error, Result};
 use crate::events::Event;
 
 use super::there::{What, metadata};
-use super::{Publisher, aside};
+use super::{Publisher, SourceDirs, aside};
 
 impl Publisher {
     /// Creates a directory of outputs and checks that its real path is where outputs may be. A file in its place that
@@ -185,7 +185,12 @@ impl Publisher {
             return Err(Error::usage(format!(
                 "`{path}` is in the place of an output, and clm did not make it"
             ))
-            .hint("move it away; without `--no-replace` clm moves it to `.clm/replaced`"));
+            .hint(match self.sources {
+                SourceDirs::Slides => {
+                    "move it away; without `--no-replace` clm moves it to `.clm/replaced`"
+                }
+                SourceDirs::AllBut(_) => "move it away, or rename the source",
+            }));
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::files;
 use crate::parallel;
 use crate::store::OutputRecord;
 
-use super::{Publisher, SOURCES};
+use super::Publisher;
 
 /// Files in the source tree that clm wrote, by path below the course root.
 #[derive(Debug, Default)]
@@ -95,7 +95,7 @@ impl Publisher {
 
     /// Returns whether an output has the bytes that were written; `None` if it does not exist.
     fn compare(&self, path: &str, record: &OutputRecord) -> io::Result<Option<bool>> {
-        debug_assert!(record.scope == self.scope || path.starts_with(SOURCES));
+        debug_assert!(record.scope == self.scope || self.sources.contain(path));
         let file = self.file(path);
         let unless_gone = |error: io::Error| match files::is_gone(&error) {
             true => Ok(None),

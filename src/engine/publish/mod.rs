@@ -43,6 +43,8 @@ pub(crate) struct Place<'a> {
     pub root: &'a Path,
     /// Directories outside of the course root that outputs may be in.
     pub output_roots: &'a [PathBuf],
+    /// Whether it is a folder without `course.xml`: its sources are everywhere.
+    pub is_folder: bool,
     /// The name of the specification and output directory: outputs of another scope are never removed.
     pub scope: String,
     /// A directory of this process in the state directory.
@@ -66,6 +68,7 @@ pub(crate) struct Publisher {
     names: Arc<Names>,
     /// The number of outputs compared since the ledger is not completely in memory.
     asked: usize,
+    sources: SourceDirs,
     /// The paths in the ledger that are among the sources.
     among_sources: HashSet<Arc<str>>,
     own: OwnFiles,
@@ -108,8 +111,38 @@ impl OwnFiles {
     }
 }
 
-/// The directory of sources: files in it are outputs only if clm wrote them.
-const SOURCES: &str = "slides/";
+/// The directory of a course's sources.
+const SLIDES: &str = "slides/";
+
+/// Where the sources are: files there are outputs only if clm wrote them.
+#[derive(Clone, Debug)]
+enum SourceDirs {
+    /// In the directory of sources of a course.
+    Slides,
+    /// Everywhere in a folder but in these directories of outputs, relative to the root.
+    AllBut(Vec<String>),
+}
+
+impl SourceDirs {
+    fn of(root: &Path, output_roots: &[PathBuf], is_folder: bool) -> Self {
+        let below = output_roots.iter().filter_map(|dir| dir.strip_prefix(root).ok());
+        let below = below.filter_map(Path::to_str).map(str::to_owned);
+        match is_folder {
+            true => Self::AllBut(below.collect()),
+            false => Self::Slides,
+        }
+    }
+
+    fn contain(&self, path: &str) -> bool {
+        match self {
+            Self::Slides => path.starts_with(SLIDES),
+            Self::AllBut(dirs) => {
+                !path.starts_with('/') && !dirs.iter().any(|dir| is_within(path, dir))
+            }
+        }
+    }
+}
+
 /// For so many records, reading all of them is faster than reading them one by one.
 const MANY: usize = 512;
 
@@ -136,6 +169,7 @@ impl Publisher {
             ledger: PartialMap::complete(HashMap::new()),
             names,
             asked: 0,
+            sources: SourceDirs::of(place.root, place.output_roots, place.is_folder),
             among_sources: HashSet::new(),
             own,
             events,
@@ -153,7 +187,7 @@ impl Publisher {
         let ledger = self.store.outputs(&mut |path| self.names.of(path))?;
         self.among_sources.clear();
         for (path, record) in &ledger {
-            if path.starts_with(SOURCES) {
+            if self.sources.contain(path) {
                 self.own.insert(Arc::clone(path), record.file.digest);
                 self.among_sources.insert(Arc::clone(path));
             }
@@ -187,7 +221,8 @@ impl Publisher {
 
     /// Drops what can be read from the records again. Everything that was written must be in the records.
     pub(crate) fn release(&mut self) {
-        self.ledger.release(|path| path.starts_with(SOURCES));
+        let sources = &self.sources;
+        self.ledger.release(|path| sources.contain(path));
         self.asked = 0;
     }
 
@@ -203,7 +238,7 @@ impl Publisher {
     fn recorded(&self, destination: &str) -> Result<Option<Cow<'_, OutputRecord>>> {
         Ok(self.ledger.get(destination, || {
             // Records of files among the sources are all in memory.
-            match destination.starts_with(SOURCES) {
+            match self.sources.contain(destination) {
                 true => Ok(None),
                 false => self.store.output(destination),
             }
@@ -212,6 +247,9 @@ impl Publisher {
 
     /// Sets the output roots, when the specification changed.
     pub(crate) fn allow(&mut self, output_roots: &[PathBuf]) {
+        if let SourceDirs::AllBut(_) = self.sources {
+            self.sources = SourceDirs::of(&self.root, output_roots, true);
+        }
         self.allowed.truncate(1);
         self.allowed.extend(output_roots.iter().cloned());
         self.checked_dirs.clear();
@@ -316,7 +354,7 @@ impl Publisher {
     /// Returns whether a file of the author is in the place: one in the source tree that clm did not write. Only in
     /// `img-generated` directories clm may replace such files.
     pub(crate) fn is_refused(&self, destination: &str) -> bool {
-        destination.starts_with(SOURCES)
+        self.sources.contain(destination)
             && !destination.contains("/img-generated/")
             && !self.among_sources.contains(destination)
             && self.file(destination).symlink_metadata().is_ok()
@@ -347,7 +385,7 @@ impl Publisher {
     }
 
     fn keep(&mut self, destination: &Arc<str>, record: &OutputRecord) {
-        if destination.starts_with(SOURCES) {
+        if self.sources.contain(destination) {
             self.own.insert(Arc::clone(destination), record.file.digest);
             self.among_sources.insert(Arc::clone(destination));
         }

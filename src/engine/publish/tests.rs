@@ -30,6 +30,7 @@ impl Course {
         let place = Place {
             root,
             output_roots: &[root.join("output")],
+            is_folder: false,
             scope: "course.xml -> ".to_owned(),
             staging: state_dir.join("staging"),
             state_dir: state_dir.clone(),
