@@ -25,6 +25,7 @@ mod farm_check;
 mod keys;
 mod log;
 mod man;
+mod new;
 mod options;
 mod part;
 mod place_args;
@@ -77,6 +78,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start a course, or add a topic to one
+    New(new::NewArgs),
     /// Build the outputs of a course that are not up to date
     Build(Box<build::BuildArgs>),
     /// Build, and build again whenever something changes
@@ -177,7 +180,8 @@ impl Command {
             Self::Doctor(args) => Some(&args.course),
             #[cfg(feature = "farm")]
             Self::Farm(_) | Self::Runner(_) => None,
-            Self::Daemon(_)
+            Self::New(_)
+            | Self::Daemon(_)
             | Self::Cache(_)
             | Self::Affected(_)
             | Self::Setup(_)
@@ -198,6 +202,7 @@ impl Command {
 
 fn run(command: Command, profile: Option<Profile>) -> Result<u8> {
     match command {
+        Command::New(args) => new::run(&args),
         Command::Build(args) => build::run(&args, profile),
         Command::Watch(args) => watch::run(&args, profile),
         Command::Status(args) => status::run(&args),
