@@ -209,6 +209,13 @@ impl Marker<'_> {
     }
 }
 
+/// Returns the line of the first cell marker in a text, counted from 1.
+pub(crate) fn first_marker(script: &str, prog_lang: ProgLang) -> Option<u32> {
+    let mut lines = (1..).zip(script.lines());
+    let found = lines.find(|(_, line)| marker(line, prog_lang.comment()).is_some());
+    found.map(|(number, _)| number)
+}
+
 /// Parses a line as a cell marker.
 fn marker<'a>(line: &'a str, comment: &str) -> Option<Marker<'a>> {
     let rest = line
