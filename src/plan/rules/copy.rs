@@ -2,6 +2,7 @@
 
 use crate::course::deck::first_marker;
 use crate::course::layout::CopyOutput;
+use crate::course::tree::is_called_like_deck;
 use crate::course::{ProgLang, RelPath};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::events::ActionKind;
@@ -44,8 +45,8 @@ pub(crate) fn action(context: &Context<'_>, copy: &CopyOutput) -> Recipe {
 /// Returns the warning about a script with cells that lies in a topic beside decks, and is not called like one.
 fn script(context: &Context<'_>, path: &RelPath) -> Option<Diagnostic> {
     let prog_lang = ProgLang::of_extension(path.extension())?;
-    let dir = path.parent()?;
-    if !dir.file_name().starts_with("topic_") {
+    let is_in_topic = path.parent()?.file_name().starts_with("topic_");
+    if !is_in_topic || is_called_like_deck(path.file_name()) {
         return None;
     }
     let source = context.files.read(path)?;
