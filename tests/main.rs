@@ -25,6 +25,7 @@ mod doc_format;
 mod doc_links;
 mod drawio;
 mod editors;
+mod entrance;
 mod farm;
 mod format;
 mod hostile;

@@ -11,7 +11,7 @@ use clap::Args;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Named, Place};
+use crate::config::{Named, Place, shown_from};
 use crate::course::layout::Selection;
 use crate::daemon::client::{Client, ClientBuilt};
 use crate::diagnostic::{Diagnostic, Severity};
@@ -287,14 +287,11 @@ impl BuildArgs {
         };
         let option = self.part.range_option().or(self.snapshots.option());
         if let Some(option) = option {
-            return Err(Error::usage(format!(
-                "`{}` is a source of a course, and `{option}` is about all of it",
-                path.display()
-            ))
-            .hint(format!(
-                "name the course, `{}`, or omit `{option}`",
-                spec.display()
-            )));
+            let cwd = session::current_dir()?;
+            let [spec, path] = [&spec, &path].map(|path| shown_from(&cwd, path));
+            let problem =
+                format!("`{path}` is a source of a course, and `{option}` is about all of it");
+            return Err(Error::usage(problem).hint(format!("name `{spec}`, or omit `{option}`")));
         }
         args.course.spec = Some(spec);
         args.only.push(path);

@@ -25,7 +25,7 @@ use super::{farm, setup, shared};
 /// Where the course is and where outputs go: the same for every command.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct CourseArgs {
-    /// The course specification [default: the nearest `course.xml` upward]
+    /// The course: its specification, or the directory that has it [default: the nearest `course.xml` upward]
     #[arg(value_name = "SPEC")]
     pub spec: Option<PathBuf>,
     /// Course root, which holds `slides/` [default: the specification's directory, or its parent]

@@ -70,8 +70,14 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.parse::<u16>() {
         return Ok(SocketAddr::new(DEFAULT_ADDRESS.ip(), port));
     }
+    if text == "localhost" {
+        return Ok(DEFAULT_ADDRESS);
+    }
     if let Some(port) = text.strip_prefix("localhost:") {
         return parse_address(port);
+    }
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(address, DEFAULT_ADDRESS.port()));
     }
     text.parse()
         .map_err(|_| "an address is of the form `127.0.0.1:8000`".to_owned())

@@ -37,7 +37,7 @@ pub(crate) use farm::FarmSettings;
 #[cfg(feature = "farm")]
 pub(crate) use farm::Property;
 pub(crate) use folder::FolderSettings;
-pub(crate) use named::{Named, course_file_above, folder_above};
+pub(crate) use named::{Named, course_file_above, folder_above, shown_from};
 pub use place::Place;
 pub(crate) use place::user_cache;
 pub(crate) use specs::{is_spec, specs_below};
@@ -297,9 +297,9 @@ impl WorkerSettings {
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut settings = Self::default();
         for part in text.split(',').filter(|part| !part.trim().is_empty()) {
-            let (kind, number) = part
-                .split_once('=')
-                .ok_or_else(|| format!("`{part}` is not of the form `kind=number`"))?;
+            let (kind, number) = part.split_once('=').ok_or_else(|| {
+                format!("`{part}` is not of the form `kind=number`, such as `notebook=2`")
+            })?;
             let number: usize = number
                 .trim()
                 .parse()

@@ -236,7 +236,7 @@ fn is_specification(path: &Path) -> bool {
 }
 
 /// Returns a path relative to the working directory if it lies there, and `.` for the directory itself.
-fn shown_from(cwd: &Path, path: &Path) -> String {
+pub(crate) fn shown_from(cwd: &Path, path: &Path) -> String {
     match path.strip_prefix(cwd) {
         Ok(below) if below.as_os_str().is_empty() => ".".to_owned(),
         Ok(below) => below.display().to_string(),
@@ -248,21 +248,18 @@ fn shown_from(cwd: &Path, path: &Path) -> String {
 fn not_there(spec: &Path, cwd: &Path, error: &std::io::Error) -> Error {
     use std::io::ErrorKind as Io;
     let path = cwd.join(spec);
-    let problem = format!(
-        "cannot read the specification `{}`: {error}",
-        path.display()
-    );
-    let result = Error::usage(problem);
     if !matches!(error.kind(), Io::NotFound | Io::NotADirectory) {
+        let result = Error::usage(format!("cannot read `{}`: {error}", path.display()));
         return match io_hint(Dir::Other, "read", error) {
             Some(hint) => result.hint(hint),
             None => result,
         };
     }
+    let result = Error::usage(format!("`{}` does not exist", path.display()));
     match similar(spec, cwd) {
         Some(similar) => result.hint(format!("did you mean `{}`?", similar.display())),
         None => result.hint(
-            "name an existing specification, a source or a folder: `clm build PATH/TO/course.xml`",
+            "name a course, a source or a folder that exists: `clm build PATH/TO/course.xml`",
         ),
     }
 }

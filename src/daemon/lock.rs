@@ -124,13 +124,19 @@ fn take_file(state_dir: &Path) -> Result<File> {
     match locked {
         Ok(()) => {}
         Err(std::fs::TryLockError::WouldBlock) => {
-            let who = match info(state_dir) {
+            let info = info(state_dir);
+            let who = match &info {
                 Some(info) => format!("process {}", info.pid),
                 None => "another process".to_owned(),
             };
+            let preview = info.as_ref().and_then(|info| info.preview.as_deref());
+            // The token of a preview in the network is a secret, which `clm status` shows.
+            let preview = preview.and_then(|url| url.split('?').next());
+            let preview = preview.map_or(String::new(), |url| format!("; its preview is at {url}"));
+            let hint = "`clm status` shows what it does, `clm daemon stop` ends it";
             return Err(
                 Error::usage(format!("this course is watched already, by {who}"))
-                    .hint("`clm status` shows what it does, `clm daemon stop` ends it"),
+                    .hint(format!("{hint}{preview}")),
             );
         }
         Err(std::fs::TryLockError::Error(error)) => {

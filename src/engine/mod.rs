@@ -33,6 +33,7 @@ pub(crate) mod staging;
 mod state;
 mod state_file;
 mod touched;
+mod unignored;
 mod unseen;
 mod up_to_date;
 pub(crate) mod verify;

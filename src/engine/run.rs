@@ -25,7 +25,7 @@ use super::publish::Publisher;
 use super::restless;
 use super::selection::{Basis, Choice, count};
 use super::staging::Staging;
-use super::{BuildOptions, Built, Engine, EngineState, manifest};
+use super::{BuildOptions, Built, Engine, EngineState, manifest, unignored};
 
 /// The maximum number of rounds, each of which plans again because sources changed during the one before. No deck is
 /// executed so often.
@@ -362,6 +362,11 @@ impl Run<'_> {
                 return Err(error);
             }
             totals.has_errors |= engine.report(None, &error.diagnostics);
+        }
+        if self.is_only_run && !again && totals.statuses.values().any(|status| status.is_made()) {
+            let spec = &self.specified.spec;
+            let note = unignored::note(&engine.course, spec, &loaded.all_destinations);
+            engine.report(None, note.as_slice());
         }
         if self.options.is_ordinary() && !again && !totals.has_errors {
             state.idle = Idle::of(&loaded, &state.up_to_date);

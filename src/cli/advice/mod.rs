@@ -8,6 +8,7 @@ mod words;
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::course::words::nearest;
 use clap::Command;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
@@ -23,7 +24,15 @@ pub(super) fn advise(mut error: Error, definition: &Command, args: &[OsString]) 
     };
     let tip = match error.kind() {
         ErrorKind::InvalidSubcommand => {
-            wrong(ContextKind::InvalidSubcommand).and_then(|word| of_command(&path, &word))
+            wrong(ContextKind::InvalidSubcommand).and_then(|word| {
+                let tip = of_command(&path, &word);
+                // clap does not look for similar names after `help`.
+                tip.or_else(|| {
+                    let names = definition.get_subcommands().map(Command::get_name);
+                    let near = nearest(&word, names).filter(|_| args.first() == Some(&"help"));
+                    near.map(|near| format!("a similar subcommand exists: '{near}'"))
+                })
+            })
         }
         ErrorKind::UnknownArgument => wrong(ContextKind::InvalidArg).and_then(|arg| {
             let is_option = arg.starts_with('-');
@@ -148,5 +157,5 @@ fn of_value(definition: &Command, path: &[&str], args: &[&str], value: &str) -> 
 }
 
 fn in_place_of(theirs: &str, ours: &str) -> String {
-    format!("in place of `{theirs}` of CLM: {ours}")
+    format!("`{theirs}` is of the Python tool; here: {ours}")
 }

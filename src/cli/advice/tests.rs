@@ -128,6 +128,8 @@ fn other_words_for_commands_lead_to_the_right_one() {
 fn similar_names_and_places_of_options_are_named() {
     for (line, expected) in [
         ("clm bild", "a similar subcommand exists: 'build'"),
+        ("clm help bild", "a similar subcommand exists: 'build'"),
+        ("clm help serve", "`clm watch --serve`"),
         ("clm statsu", "'status'"),
         ("clm cache stat", "a similar subcommand exists: 'stats'"),
         (

@@ -56,6 +56,7 @@ pub(crate) use jinja::{Apart, Ended, render_job};
 pub use kinds::notebook;
 pub(crate) use kinds::notebook_within;
 pub(crate) use macros::{MACROS_NAME, templates};
+pub(crate) use percent::first_marker;
 pub(crate) use surroundings::{Surroundings, reference_parts};
 pub use surroundings::{image_urls, references};
 pub(crate) use syntax::kernel_name;

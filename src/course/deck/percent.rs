@@ -209,10 +209,11 @@ impl Marker<'_> {
     }
 }
 
-/// Returns whether a line of a text looks like a cell marker. It can lie in a string.
-pub(super) fn may_have_markers(text: &str, prog_lang: ProgLang) -> bool {
-    let comment = prog_lang.comment();
-    text.lines().any(|line| marker(line, comment).is_some())
+/// Returns the line of the first cell marker in a text, counted from 1.
+pub(crate) fn first_marker(script: &str, prog_lang: ProgLang) -> Option<u32> {
+    let mut lines = (1..).zip(script.lines());
+    let found = lines.find(|(_, line)| marker(line, prog_lang.comment()).is_some());
+    found.map(|(number, _)| number)
 }
 
 /// Parses a line as a cell marker.

@@ -42,6 +42,12 @@ const MARKDOWN_TAGS: &[&str] = &[
     "nodataurl",
 ];
 
+/// The kinds of cells besides code, as markers name them.
+const KINDS: [&str; 3] = ["[markdown]", "[md]", "[raw]"];
+
+/// Words that other programs, or nobody, use for Markdown.
+const OTHER_TEXTS: [&str; 3] = ["text", "txt", "prose"];
+
 /// Tags that determine the type of a slide, by descending priority.
 const SLIDE_TAGS: &[&str] = &["slide", "subslide", "notes", "voiceover"];
 
@@ -76,7 +82,10 @@ pub(super) fn check_options(
         let warning = Diagnostic::warning(format!(
             "the options `{text}` of the cell cannot be read, so its tags and language are ignored"
         ))
-        .hint("write options as `lang=\"de\" tags=[\"slide\", \"keep\"]`, with quotes around every text");
+        .hint(match KINDS.iter().find(|kind| text.starts_with(**kind)) {
+            Some(kind) => format!("write a blank after `{kind}`"),
+            None => "write options as `lang=\"de\" tags=[\"slide\", \"keep\"]`, with quotes around every text".to_owned(),
+        });
         warnings.push(deck.at(cell, warning));
     }
     let known =
@@ -101,20 +110,60 @@ pub(super) fn check_options(
     }
 }
 
-/// Warns about a title such as `[markdwon]`, which is not a cell type, so that the text would be code.
+/// Warns about a title such as `[markdwon]`, which is not a cell type, so that the text would be code, and about a marker
+/// such as `# %%[markdown]`, which is none.
 fn check_kind(deck: &Deck, cell: &Cell, warnings: &mut Vec<Diagnostic>) {
+    check_lines(deck, cell, warnings);
     let title = cell.metadata.get("title").and_then(|title| title.as_str());
-    let Some(title) = title.filter(|title| title.starts_with('[') && cell.kind == CellKind::Code)
-    else {
+    let Some(title) = title.filter(|_| cell.kind == CellKind::Code) else {
         return;
     };
-    let word = title.trim_start_matches('[').split([']', ' ']).next();
-    if let Some(meant) = nearest(word.unwrap_or_default(), ["markdown", "raw"]) {
+    let meant = match title.strip_prefix('[') {
+        Some(rest) => {
+            let word = rest.trim_start_matches('[').split([']', ' ']).next();
+            let word = word.unwrap_or_default();
+            let is_text = OTHER_TEXTS.contains(&word.to_lowercase().as_str());
+            match is_text {
+                true => Some("markdown"),
+                false => nearest(word, ["markdown", "raw", "md"]),
+            }
+        }
+        // Without brackets it is a title, which is a mistake only if it says nothing else.
+        None => ["markdown", "md"]
+            .into_iter()
+            .find(|kind| title.eq_ignore_ascii_case(kind)),
+    };
+    if let Some(meant) = meant {
         let warning = Diagnostic::warning(format!(
             "`{title}` is no kind of cell, so that this is a code cell"
         ))
         .hint(format!("did you mean `[{meant}]`?"));
         warnings.push(deck.at(cell, warning));
+    }
+}
+
+/// Warns about lines such as `# %%[markdown]`, which other programs take for markers.
+fn check_lines(deck: &Deck, cell: &Cell, warnings: &mut Vec<Diagnostic>) {
+    // Nearly no cell has any.
+    if !cell.source.contains("%%[") {
+        return;
+    }
+    for (offset, line) in (0..).zip(cell.source.lines()) {
+        let text = line.trim_start();
+        let text = ["#", "//"]
+            .into_iter()
+            .find_map(|comment| text.strip_prefix(comment))
+            .unwrap_or(text);
+        let rest = text.trim_start().strip_prefix("%%");
+        let kind = rest.and_then(|rest| KINDS.iter().find(|kind| rest.starts_with(**kind)));
+        if let Some(kind) = kind {
+            let warning = Diagnostic::warning(format!(
+                "`%%{kind}` begins no cell, so that this is a line of the cell above"
+            ))
+            .hint(format!("write a blank between: `%% {kind}`"));
+            let warning = warning.at(deck.path.as_str(), cell.line_at(offset));
+            warnings.push(warning.cell(cell.number));
+        }
     }
 }
 

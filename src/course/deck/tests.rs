@@ -234,6 +234,12 @@ fn a_kind_that_is_misspelt_is_reported() {
         ("[markdwon]", Some("did you mean `[markdown]`?")),
         ("[markdown", Some("did you mean `[markdown]`?")),
         ("[Raw]", Some("did you mean `[raw]`?")),
+        ("[MD]", Some("did you mean `[md]`?")),
+        ("[text]", Some("did you mean `[markdown]`?")),
+        ("markdown", Some("did you mean `[markdown]`?")),
+        ("[md]", None),
+        ("[code]", None),
+        ("markdown and code", None),
         ("[markdown]", None),
         ("[raw]", None),
         ("[1] A title", None),
@@ -247,6 +253,22 @@ fn a_kind_that_is_misspelt_is_reported() {
         let expected: Vec<Option<&str>> = meant.into_iter().map(Some).collect();
         assert_eq!(hints, expected, "{marker}: {found:?}");
     }
+}
+
+#[test]
+fn markers_without_a_blank_are_reported() {
+    let text = "# %%[markdown]\n# a\n\n# %% [markdown]\n# b\n#\n# %%[raw]\n\n# %% [markdown]lang=\"de\"\n# c\n";
+    let found = warnings(&deck(text));
+    let found: Vec<(Option<u32>, &str)> = found
+        .iter()
+        .map(|warning| (warning.line, warning.hint.as_deref().unwrap_or_default()))
+        .collect();
+    let expected = [
+        (Some(1), "write a blank between: `%% [markdown]`"),
+        (Some(7), "write a blank between: `%% [raw]`"),
+        (Some(9), "write a blank after `[markdown]`"),
+    ];
+    assert_eq!(found, expected);
 }
 
 /// Fault `tag-hint`: following a hint must not remove the cell.

@@ -7,7 +7,7 @@ use super::claims::Making;
 use super::{DeckOutput, DeckOutputs, DiagramOutputs, Maker, OutputClass};
 
 /// The only language of outputs. Nothing depends on it.
-pub(super) const LANG: Lang = Lang::En;
+pub(super) const LANG: Lang = Lang::EN;
 /// The only kind of outputs: notebooks of a folder have no cells for some readers only.
 const KIND: Kind = Kind::Completed;
 

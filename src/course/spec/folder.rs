@@ -50,7 +50,7 @@ pub(crate) fn folder(title: &str, folder: Folder, formats: &[Format]) -> Spec {
         path,
         kinds: vec![Kind::Completed],
         formats: formats.to_vec(),
-        languages: vec![Lang::En],
+        languages: vec![Lang::EN],
     });
     let topic = TopicRef {
         id: title.to_owned(),

@@ -45,9 +45,17 @@ pub(super) fn course<'a>(reader: &mut Reader<'a>) -> Spec {
     let slug = slug(reader, root);
     let first = reader.languages.first().copied().unwrap_or(Lang::DE);
     if slug.is_none() && name.get(first).trim().is_empty() {
-        reader
-            .error(root, "the course has neither `<name>` nor `<project-slug>`")
-            .hint = Some("add `<name>`: it names the output directories".to_owned());
+        let (problem, hint) = match root.tag_name().name() {
+            "course" => (
+                "the course has neither `<name>` nor `<project-slug>`".to_owned(),
+                "add `<name>`: it names the output directories",
+            ),
+            other => (
+                format!("this is no specification of a course: it begins with `<{other}>`"),
+                "name a file that begins with `<course>`, or start a course with `clm new DIR`",
+            ),
+        };
+        reader.error(root, problem).hint = Some(hint.to_owned());
     }
     let prog_lang = prog_lang(reader, root);
     let sections = match child(root, "sections") {

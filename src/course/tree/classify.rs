@@ -29,6 +29,11 @@ pub(crate) fn diagram_kind(path: &RelPath) -> Option<DiagramKind> {
     }
 }
 
+/// Returns whether a file begins like a deck. Such a file is data where another topic or deck names it.
+pub(crate) fn is_called_like_deck(name: &str) -> bool {
+    DECK_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Returns the class of a file.
 pub(super) fn classify(path: &RelPath) -> Class {
     let extension = path.extension();
@@ -37,9 +42,7 @@ pub(super) fn classify(path: &RelPath) -> Class {
         Class::Diagram(DiagramKind::Plantuml)
     } else if extension == "drawio" {
         Class::Diagram(DiagramKind::Drawio)
-    } else if DECK_EXTENSIONS.contains(&extension)
-        && DECK_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-    {
+    } else if DECK_EXTENSIONS.contains(&extension) && is_called_like_deck(name) {
         Class::Deck
     } else if IMAGE_EXTENSIONS.contains(&extension)
         && path.components().all(|component| component != "imgdata")

@@ -1,6 +1,9 @@
 //! The rule for data files, images and dir-groups: they are copied unchanged.
 
+use crate::course::deck::first_marker;
 use crate::course::layout::CopyOutput;
+use crate::course::tree::is_called_like_deck;
+use crate::course::{ProgLang, RelPath};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::events::ActionKind;
 use crate::plan::action::{Make, Output, Recipe};
@@ -34,6 +37,27 @@ pub(crate) fn action(context: &Context<'_>, copy: &CopyOutput) -> Recipe {
                 ..pointer
             })
             .into_iter()
+            .chain(script(context, &copy.source))
             .collect(),
     }
+}
+
+/// Returns the warning about a script with cells that lies in a topic beside decks, and is not called like one.
+fn script(context: &Context<'_>, path: &RelPath) -> Option<Diagnostic> {
+    let prog_lang = ProgLang::of_extension(path.extension())?;
+    let is_in_topic = path.parent()?.file_name().starts_with("topic_");
+    if !is_in_topic || is_called_like_deck(path.file_name()) {
+        return None;
+    }
+    let source = context.files.read(path)?;
+    let line = first_marker(std::str::from_utf8(&source.bytes).ok()?, prog_lang)?;
+    let (name, comment) = (path.file_name(), prog_lang.comment());
+    let warning = "the script has cells, but is copied as data: decks are called `slides_*`";
+    Some(
+        Diagnostic::warning(warning)
+            .at(path.as_str(), Some(line))
+            .hint(format!(
+                "rename it to `slides_{name}`, or remove the markers `{comment} %%` if decks import it"
+            )),
+    )
 }

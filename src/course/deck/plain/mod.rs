@@ -95,7 +95,7 @@ pub fn reads_extension(extension: &str) -> bool {
 fn in_script(path: &RelPath, text: &str, prog_lang: ProgLang) -> Result<Option<Found>, Diagnostic> {
     // Most scripts are modules: they are not parsed.
     let is_declared = || head(text).contains("format_name:");
-    if !percent::may_have_markers(text, prog_lang) && !is_declared() {
+    if percent::first_marker(text, prog_lang).is_none() && !is_declared() {
         return Ok(None);
     }
     let text = text::normalize_newlines(text);
