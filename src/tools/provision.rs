@@ -160,19 +160,22 @@ struct Fetched {
 }
 
 impl Fetched {
-    /// Puts what was downloaded into the gaps of what was there.
-    fn of(there: Vec<Option<PathBuf>>, fetched: Vec<PathBuf>) -> Self {
-        let size = |file: &PathBuf| std::fs::metadata(file).map_or(0, |metadata| metadata.len());
-        let bytes = fetched.iter().map(size).sum();
+    /// Puts what was downloaded into the gaps of what was there. So many bytes of it were downloaded before.
+    fn of(there: Vec<Option<PathBuf>>, fetched: Vec<PathBuf>, continued: u64) -> Self {
+        let bytes: u64 = fetched.iter().map(size).sum();
         let mut fetched = fetched.into_iter();
         let files = there.into_iter();
         Self {
             files: files
                 .filter_map(|file| file.or_else(|| fetched.next()))
                 .collect(),
-            bytes,
+            bytes: bytes.saturating_sub(continued),
         }
     }
+}
+
+fn size(file: &PathBuf) -> u64 {
+    std::fs::metadata(file).map_or(0, |metadata| metadata.len())
 }
 
 struct Setup<'a> {
@@ -297,8 +300,9 @@ impl Setup<'_> {
             }
             files.push(found);
         }
-        let size = |file: &PathBuf| std::fs::metadata(file).map_or(0, |metadata| metadata.len());
         let there: u64 = files.iter().flatten().map(size).sum();
+        // Parts of files, which are continued.
+        let continued = downloads.received(&lacking);
         let total = component.download_bytes();
         let name = component.name();
         if let Some(mirror) = &self.mirror {
@@ -306,7 +310,7 @@ impl Setup<'_> {
             let fetched = mirror.fetch(&lacking, packages.python, downloads, &mut |bytes| {
                 report(SetupEvent::progress(name, there + bytes, total));
             })?;
-            return Ok(Fetched::of(files, fetched));
+            return Ok(Fetched::of(files, fetched, continued));
         }
         let has = |registry| {
             lacking
@@ -329,7 +333,7 @@ impl Setup<'_> {
         let fetched = fetcher.fetch(&lacking, downloads, &mut |bytes| {
             report(SetupEvent::progress(name, there + bytes, total));
         })?;
-        Ok(Fetched::of(files, fetched))
+        Ok(Fetched::of(files, fetched, continued))
     }
 
     /// Returns a Python with pip.
