@@ -48,6 +48,7 @@ mod processes;
 mod properties;
 mod restless;
 mod servers;
+mod setup;
 mod shard;
 mod shared;
 mod simulation;

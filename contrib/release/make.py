@@ -60,8 +60,8 @@ class Failed(Exception):
 
 
 def main():
-    args = arguments()
     package = described()
+    args = arguments(package)
     args.out.mkdir(parents=True, exist_ok=True)
     made, failed = [], []
     runs = args.docs_from
@@ -82,7 +82,7 @@ def main():
             files = staged(binary, runs, package["version"])
             for kind in args.only:
                 made += WRITERS[kind](files, found, target, package, args)
-        except Failed as error:
+        except (Failed, OSError) as error:
             failed.append(f"{target}: not made: {error}")
     sums(args.out)
     for path in made:
@@ -98,7 +98,7 @@ def described():
     return {key: json.loads(value) for key, value in re.findall(r'^([a-z-]+) = (["\[].*)$', section, re.MULTILINE)}
 
 
-def arguments():
+def arguments(package):
     parser = argparse.ArgumentParser(description="Makes the archives, wheels and packages of a release of clm.")
     parser.add_argument("--out", type=Path, default=Path("dist"), help="the directory [default: dist]")
     parser.add_argument(
@@ -127,9 +127,8 @@ def arguments():
     parser.add_argument("--level", type=int, choices=range(1, 10), default=9, help="how much time compression may take")
     parser.add_argument(
         "--maintainer",
-        default="clm contributors <clm@example.org>",
         metavar="NAME <MAIL>",
-        help="who makes the package for Debian",
+        help="who makes the package for Debian [default: $DEBFULLNAME <$DEBEMAIL>, else the author in Cargo.toml]",
     )
     args = parser.parse_args()
     for kind in args.only:
@@ -142,9 +141,20 @@ def arguments():
             parser.error(f"`{args.binary}` is no file")
         args.binary = args.binary.resolve()
         args.target = [elf.read(args.binary).triple()]
+    elif not args.target and sys.platform != "linux":
+        parser.error("clm is packed for Linux only: name a --target, or pack a --binary")
     if args.docs_from:
         args.docs_from = args.docs_from.resolve()
+    args.maintainer = args.maintainer or maintainer(package)
+    if "deb" in args.only and re.search(r"@example\.(org|com|net)>", args.maintainer):
+        print(f"warning: the maintainer of the package for Debian is the placeholder `{args.maintainer}`", file=sys.stderr)
     return args
+
+
+def maintainer(package):
+    """Who makes the package for Debian: the variables are those that Debian's own tools read."""
+    name, mail = os.environ.get("DEBFULLNAME"), os.environ.get("DEBEMAIL")
+    return f"{name} <{mail}>" if name and mail else package["authors"][0]
 
 
 def host():
@@ -447,4 +457,7 @@ def sums(out):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except OSError as error:
+        sys.exit(f"{error}")

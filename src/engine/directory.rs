@@ -62,12 +62,14 @@ impl Directory {
             });
         };
         let stat = fstatat(opened, name, AtFlags::empty()).ok()?;
+        #[allow(clippy::unnecessary_cast, reason = "its type differs between systems")]
+        let device = stat.st_dev as u64;
         let stamp = Stamp {
             size: u64::try_from(stat.st_size).unwrap_or_default(),
             mtime_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
             ctime_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
             inode: stat.st_ino,
-            device: stat.st_dev,
+            device,
         };
         let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
         let is_file = kind == SFlag::S_IFREG;

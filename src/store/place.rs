@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::config::user_cache;
 use crate::diagnostic::Diagnostic;
 use crate::digest::{Digest, Stamp};
+#[cfg(target_os = "linux")]
 use crate::mounts::{self, Mount};
 
 use super::{Result, StoreError};
 
 /// File systems on which SQLite's shared memory does not work between machines, by their `f_type` in `statfs`.
+#[cfg(target_os = "linux")]
 const NETWORK_FILE_SYSTEMS: &[(i64, &str)] = &[
     (0x6969, "NFS"),
     (0x517b, "SMB"),
@@ -22,8 +24,10 @@ const NETWORK_FILE_SYSTEMS: &[(i64, &str)] = &[
     (0x0bd0_0bd0, "Lustre"),
 ];
 /// The `f_type` of all FUSE file systems; the mount table names the actual one.
+#[cfg(target_os = "linux")]
 const FUSE: i64 = 0x6573_5546;
 /// FUSE file systems that work over a network.
+#[cfg(target_os = "linux")]
 const NETWORK_FUSE: &[&str] = &[
     "sshfs",
     "rclone",
@@ -38,6 +42,17 @@ const NETWORK_FUSE: &[&str] = &[
 ];
 
 /// Returns the name of the network file system that contains a directory, if any.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn network_file_system(dir: &Path) -> Option<&'static str> {
+    // The names that macOS has for them.
+    const NAMES: [&str; 4] = ["nfs", "smbfs", "afpfs", "webdav"];
+    let stat = nix::sys::statfs::statfs(dir).ok()?;
+    let found = stat.filesystem_type_name();
+    NAMES.into_iter().find(|name| *name == found)
+}
+
+/// Returns the name of the network file system that contains a directory, if any.
+#[cfg(target_os = "linux")]
 pub(crate) fn network_file_system(dir: &Path) -> Option<&'static str> {
     let stat = nix::sys::statfs::statfs(dir).ok()?;
     #[allow(clippy::unnecessary_cast)] // its width differs between platforms
@@ -79,6 +94,7 @@ pub(super) fn place_of_database(dir: &Path, diagnostics: &mut Vec<Diagnostic>) -
 }
 
 /// Returns the kind of the FUSE mount that contains `dir`, if it is a network file system.
+#[cfg(target_os = "linux")]
 fn network_fuse(mounts: &[Mount], dir: &Path) -> Option<&'static str> {
     let holding = mounts.iter().filter(|mount| dir.starts_with(&mount.point));
     // Of two mounts on the same point the later one is visible.
@@ -87,7 +103,7 @@ fn network_fuse(mounts: &[Mount], dir: &Path) -> Option<&'static str> {
     NETWORK_FUSE.iter().find(|known| **known == kind).copied()
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 

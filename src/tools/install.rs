@@ -9,8 +9,11 @@ use crate::error::{Dir, Error, Result};
 use super::Context;
 use super::pins::{self, Pin};
 
+/// The file that marks the directory of a component as made by clm as a whole.
+pub(super) const MARK: &str = ".clm-component";
+
 /// Something that clm installs for itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Component {
     /// A virtual environment with nbconvert, ipykernel and common packages.
     Python,
@@ -90,8 +93,13 @@ impl Component {
     }
 
     /// Returns its directory: other pins give another one, so that a newer clm installs beside an older one.
-    fn dir(self, tools_dir: &Path) -> PathBuf {
+    pub(super) fn dir(self, tools_dir: &Path) -> PathBuf {
         tools_dir.join(format!("{}-{}", self.name(), self.digest().short()))
+    }
+
+    /// Returns the directory in which it is made, or was made until an installation was interrupted.
+    pub(super) fn unfinished(self, tools_dir: &Path) -> PathBuf {
+        tools_dir.join(format!("new-{}", self.name()))
     }
 
     /// Returns its directory, if it is installed.
@@ -107,21 +115,32 @@ pub(super) struct InstallLock(std::fs::File);
 impl InstallLock {
     /// Takes the lock; `waiting` is called if another process holds it.
     pub(super) fn take(tools_dir: &Path, waiting: impl FnOnce()) -> Result<Self> {
+        let (file, path) = Self::open(tools_dir)?;
+        if file.try_lock().is_err() {
+            waiting();
+            file.lock()
+                .map_err(|error| Error::io_in(Dir::Tools, "lock", &path, &error))?;
+        }
+        Ok(Self(file))
+    }
+
+    /// Takes the lock, unless another process holds it.
+    pub(super) fn try_take(tools_dir: &Path) -> Result<Option<Self>> {
+        let (file, _) = Self::open(tools_dir)?;
+        Ok(file.try_lock().is_ok().then_some(Self(file)))
+    }
+
+    fn open(tools_dir: &Path) -> Result<(std::fs::File, PathBuf)> {
         std::fs::create_dir_all(tools_dir)
             .map_err(|error| Error::io_in(Dir::Tools, "create", tools_dir, &error))?;
         let path = tools_dir.join("install.lock");
-        let io = |error: std::io::Error| Error::io_in(Dir::Tools, "lock", &path, &error);
         let file = std::fs::File::options()
             .create(true)
             .truncate(false)
             .write(true)
             .open(&path)
-            .map_err(io)?;
-        if file.try_lock().is_err() {
-            waiting();
-            file.lock().map_err(io)?;
-        }
-        Ok(Self(file))
+            .map_err(|error| Error::io_in(Dir::Tools, "lock", &path, &error))?;
+        Ok((file, path))
     }
 }
 
@@ -141,12 +160,13 @@ pub(super) fn install(
     let tools_dir = &context.tools_dir;
     let place = component.dir(tools_dir);
     // Remains from an installation that was killed; the lock proves that no installation is running.
-    let unfinished = tools_dir.join(format!("new-{}", component.name()));
+    let unfinished = component.unfinished(tools_dir);
     let io = |error: std::io::Error| Error::io_in(Dir::Tools, "write", &unfinished, &error);
     if unfinished.exists() {
         std::fs::remove_dir_all(&unfinished).map_err(io)?;
     }
     std::fs::create_dir_all(&unfinished).map_err(io)?;
     make(&unfinished)?;
+    std::fs::write(unfinished.join(MARK), component.name()).map_err(io)?;
     std::fs::rename(&unfinished, &place).map_err(io)
 }

@@ -4,18 +4,36 @@
 pub(crate) mod archive;
 mod dirs;
 pub(crate) mod doctor;
+mod downloads;
 pub(crate) mod expected;
 mod fetch;
 mod fonts;
+mod http;
 mod install;
+pub(crate) mod inventory;
 mod kernelspecs;
+pub(crate) mod licences;
+mod listing;
 pub(crate) mod locate;
 pub(crate) mod lock;
+mod mirror;
+mod missing;
 mod needs;
+mod package;
 mod pins;
+pub(crate) mod planned;
+mod progress;
 pub(crate) mod provision;
 mod python;
+pub(crate) mod remove;
+mod requirements;
+pub(crate) mod selection;
+mod sizes;
 mod system;
+mod transfer;
+mod unpack;
+mod users;
+mod venv;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -24,6 +42,7 @@ use std::path::PathBuf;
 use crate::config::env;
 
 pub use needs::Needs;
+pub(crate) use progress::SetupEvent;
 pub use provision::{SetupOptions, setup};
 
 /// Where tools are located.
@@ -71,6 +90,17 @@ impl Context {
         std::env::split_paths(path)
             .map(|dir| dir.join(name))
             .find(|file| dirs::is_executable(file))
+    }
+
+    /// Returns how many bytes are free where renderers are installed, if the system says it.
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
+        // The directory may not be there yet.
+        let dir = self.tools_dir.ancestors().find(|dir| dir.is_dir())?;
+        let disk = nix::sys::statvfs::statvfs(dir).ok()?;
+        // The types differ between systems.
+        #[allow(clippy::unnecessary_cast, reason = "not everywhere")]
+        let free = (disk.blocks_available() as u64).checked_mul(disk.fragment_size() as u64);
+        free
     }
 
     /// Returns the Python for kernels that the environment or the course names.

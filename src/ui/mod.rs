@@ -15,6 +15,7 @@ mod short;
 mod stdout;
 mod summary;
 mod text;
+mod transfer;
 mod tty;
 mod watch;
 
@@ -32,6 +33,7 @@ pub(crate) use guard::in_pipeline;
 pub(crate) use paths::Paths;
 use pipeline::Dialect;
 pub(crate) use results::{Mode, Results};
+pub(crate) use transfer::Transfer;
 pub(crate) use watch::Watch;
 
 /// The format in which a run is reported.
