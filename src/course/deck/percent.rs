@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::header::{self, Header, ReadYaml};
+pub(super) use super::options::is_key as may_be_key;
 use super::quotes::Quotes;
 use super::{CellKind, body, fences::Fences, options, syntax, text};
 use crate::course::ProgLang;
@@ -213,6 +214,11 @@ impl Marker<'_> {
 pub(super) fn may_have_markers(text: &str, prog_lang: ProgLang) -> bool {
     let comment = prog_lang.comment();
     text.lines().any(|line| marker(line, comment).is_some())
+}
+
+/// Returns whether a line is a cell marker, where it lies in no string.
+pub(super) fn is_marker(line: &str, prog_lang: ProgLang) -> bool {
+    marker(line, prog_lang.comment()).is_some()
 }
 
 /// Parses a line as a cell marker.

@@ -3,6 +3,7 @@
 //! They have no template, no languages and no kinds. [`read`] returns their cells as a deck, and beside it what decks
 //! do not have: stored outputs, attachments, ids.
 
+mod as_deck;
 mod front;
 mod myst;
 mod nbformat;
@@ -19,6 +20,7 @@ use super::{Cell, CellKind, Deck, header, jumps, kinds, markdown, percent, text}
 use crate::course::{ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
 
+pub use as_deck::{AsDeck, as_deck};
 pub use written::{notebook, notebook_with_outputs};
 
 /// A notebook as its author wrote it.
