@@ -36,6 +36,7 @@ mod profile;
 mod remote;
 #[cfg(feature = "farm")]
 mod runner;
+mod scaffold;
 mod store;
 #[doc(hidden)]
 pub mod testing;

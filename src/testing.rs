@@ -46,7 +46,7 @@ pub mod course {
     }
 
     pub mod words {
-        //! Texts in both languages.
+        //! Texts in several languages.
         pub use crate::course::words::Localized;
     }
 }

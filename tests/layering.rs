@@ -9,9 +9,11 @@ pub(crate) const ALLOWED: &[(&str, &[&str])] = &[
         "cli",
         &[
             "daemon", "ui", "web", "tools", "profile", "compare", "engine", "watch", "runner",
-            "farm", "worker", "remote", "store", "plan", "course",
+            "farm", "worker", "remote", "store", "plan", "scaffold", "course",
         ],
     ),
+    // What a new course consists of; `cli` writes it.
+    ("scaffold", &["course"]),
     ("tools", &["engine", "worker", "store", "plan", "course"]),
     ("ui", &["engine", "course"]),
     // It measures everybody, by the spans that they open, and knows nobody.
@@ -80,6 +82,10 @@ pub(crate) const PURE: &[(&str, &[&str])] = &[
     ),
     (
         "plan",
+        &["tokio", "rusqlite", "notify", "std::fs", "std::process"],
+    ),
+    (
+        "scaffold",
         &["tokio", "rusqlite", "notify", "std::fs", "std::process"],
     ),
     // The scheduler: it decides, and others act.

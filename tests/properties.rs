@@ -176,7 +176,7 @@ fn read(
     let path = RelPath::new(&format!("slides/m/t/slides_x.{extension}")).unwrap();
     let source = DeckSource::new(&path, text, prog_lang);
     let view = View {
-        lang: Lang::En,
+        lang: Lang::EN,
         format,
         author: "A",
         organization: "",
@@ -192,7 +192,7 @@ fn found(deck: &Deck) -> Vec<(CellKind, String, Map<String, Value>)> {
 /// Makes everything that a deck can become.
 fn make_everything(deck: &Deck, prog_lang: ProgLang) {
     for kind in Kind::ALL {
-        let (notebook, warnings) = deck::notebook(deck, kind, Lang::En, prog_lang);
+        let (notebook, warnings) = deck::notebook(deck, kind, Lang::EN, prog_lang);
         assert!(warnings.iter().all(|warning| warning.file.is_some()));
         let whole: Value = serde_json::from_str(&notebook.to_ipynb()).unwrap();
         assert_eq!(
@@ -201,7 +201,7 @@ fn make_everything(deck: &Deck, prog_lang: ProgLang) {
         );
         let script = deck::script(&notebook, deck, prog_lang);
         assert!(notebook.cells.is_empty() || script.ends_with('\n'));
-        let program = cpp::program(deck, &notebook, kind, Lang::En, "deck");
+        let program = cpp::program(deck, &notebook, kind, Lang::EN, "deck");
         let files = program.workshops.iter().map(|(_, text)| text);
         for file in files.chain([&program.main]).chain(&program.header) {
             assert!(file.ends_with('\n') && !file.ends_with("\n\n"), "{file}");
@@ -350,7 +350,7 @@ proptest! {
         let prog_lang = ProgLang::ALL[language];
         let text = percent(&cells, prog_lang);
         let deck = read(&text, prog_lang.extension(), prog_lang, Format::Code).unwrap();
-        let (notebook, _) = deck::notebook(&deck, Kind::ALL[kind], Lang::En, prog_lang);
+        let (notebook, _) = deck::notebook(&deck, Kind::ALL[kind], Lang::EN, prog_lang);
         let script = deck::script(&notebook, &deck, prog_lang);
         if notebook.cells.is_empty() {
             // An empty line, which reads as an empty cell.
@@ -371,7 +371,7 @@ proptest! {
     ) {
         let text = percent(&cells, ProgLang::Python);
         let deck = read(&text, "py", ProgLang::Python, Format::Notebook).unwrap();
-        let (notebook, _) = deck::notebook(&deck, Kind::ALL[kind], Lang::En, ProgLang::Python);
+        let (notebook, _) = deck::notebook(&deck, Kind::ALL[kind], Lang::EN, ProgLang::Python);
         let written: Value = serde_json::from_str(&notebook.to_ipynb()).unwrap();
         for (cell, json) in notebook.cells.iter().zip(written["cells"].as_array().unwrap()) {
             let (_, _, mut wanted) = cells[cell.origin].expected();

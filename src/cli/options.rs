@@ -1,6 +1,7 @@
 //! Options for what to build and with how many workers, shared by `build`, `watch` and the daemon.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 
 use clap::Args;
 
@@ -15,8 +16,8 @@ use super::session;
 /// What to make, and how much at once.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct MakeArgs {
-    /// Languages to make
-    #[arg(short = 'L', long, value_delimiter = ',', value_name = "de,en", value_parser = parse_lang)]
+    /// Languages to make: codes such as `de`, of which the course has outputs
+    #[arg(short = 'L', long, value_delimiter = ',', value_name = "LANG,..", value_parser = Lang::from_str)]
     pub languages: Vec<Lang>,
     /// Kinds to make: code-along, completed, trainer, recording, partial
     #[arg(long, value_delimiter = ',', value_name = "KIND,..", value_parser = parse_kind)]
@@ -86,10 +87,6 @@ impl MakeArgs {
 
 fn some<T: Clone>(items: &[T]) -> Option<Vec<T>> {
     (!items.is_empty()).then(|| items.to_vec())
-}
-
-fn parse_lang(text: &str) -> Result<Lang, String> {
-    Lang::parse(text).ok_or_else(|| "there are `de` and `en`".to_owned())
 }
 
 fn parse_kind(text: &str) -> Result<Kind, String> {

@@ -4,6 +4,7 @@
 
 pub(crate) mod deck;
 pub(crate) mod file_name;
+pub(crate) mod languages;
 pub(crate) mod layout;
 pub(crate) mod lfs;
 mod names;

@@ -1,8 +1,10 @@
-//! The fixed sets of words in the course format: languages, formats, kinds, programming languages.
+//! The fixed sets of words in the course format: formats, kinds, programming languages.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use super::languages::{Lang, Localized};
 
 /// Returns the known name that an unknown one was probably meant to be.
 pub(crate) fn nearest<T: AsRef<str>>(name: &str, known: impl IntoIterator<Item = T>) -> Option<T> {
@@ -24,34 +26,6 @@ pub(crate) fn nearest<T: AsRef<str>>(name: &str, known: impl IntoIterator<Item =
         })
         .min_by(|one, other| (one.0, one.1.as_ref()).cmp(&(other.0, other.1.as_ref())))
         .map(|(_, known)| known)
-}
-
-/// The language of an output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Lang {
-    /// German.
-    De,
-    /// English.
-    En,
-}
-
-impl Lang {
-    /// Both languages, in the order for lists.
-    pub const ALL: [Self; 2] = [Self::De, Self::En];
-
-    /// Returns `de` or `en`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::De => "de",
-            Self::En => "en",
-        }
-    }
-
-    /// Parses a name as in the specification and on the command line.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|lang| lang.name() == text)
-    }
 }
 
 /// The format of an output.
@@ -219,35 +193,7 @@ macro_rules! display_name {
         }
     )*};
 }
-display_name!(Lang, Format, Kind, ProgLang);
-
-/// A text in both languages.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Localized {
-    /// The German text.
-    pub de: String,
-    /// The English text.
-    pub en: String,
-}
-
-impl Localized {
-    /// Returns a localized text that is the same in both languages.
-    pub fn same(text: impl Into<String>) -> Self {
-        let text = text.into();
-        Self {
-            de: text.clone(),
-            en: text,
-        }
-    }
-
-    /// Returns the text in one language.
-    pub fn get(&self, lang: Lang) -> &str {
-        match lang {
-            Lang::De => &self.de,
-            Lang::En => &self.en,
-        }
-    }
-}
+display_name!(Format, Kind, ProgLang);
 
 /// The format of rendered diagrams.
 #[derive(

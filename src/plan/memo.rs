@@ -374,7 +374,12 @@ fn world(context: &Context<'_>) -> Digest {
     Digest::of(format!(
         "{:?}",
         (
-            (&spec.author, &spec.organization, &spec.images),
+            (
+                &spec.author,
+                &spec.organization,
+                &spec.images,
+                spec.languages()
+            ),
             (&context.settings.notebook, &context.settings.diagrams),
             context.layout.target_roots(),
             (&tools.html, kernels, &tools.plantuml, &tools.drawio),

@@ -1,6 +1,6 @@
 //! The index of a course, with the lookup tables of the preview.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ pub(super) struct Catalog {
     /// For every output, the position of its source.
     pub source_of: Vec<usize>,
     by_path: HashMap<Arc<str>, usize>,
+    /// The languages of the outputs.
+    languages: BTreeSet<Lang>,
     pages_of_deck: HashMap<Deck, Vec<usize>>,
 }
 
@@ -28,7 +30,10 @@ type Deck = (Option<usize>, Option<Arc<str>>, String);
 impl Catalog {
     /// Creates a catalog of an index.
     pub(super) fn new(index: Arc<Index>) -> Self {
-        let mut catalog = Self::default();
+        let mut catalog = Self {
+            languages: index.outputs.iter().map(|output| output.lang).collect(),
+            ..Self::default()
+        };
         let mut known: HashMap<&str, usize> = HashMap::new();
         for (position, output) in index.outputs.iter().enumerate() {
             let source = *known.entry(output.source.as_str()).or_insert_with(|| {
@@ -40,7 +45,7 @@ impl Catalog {
             if output.class == IndexClass::Html {
                 catalog
                     .pages_of_deck
-                    .entry(deck(output))
+                    .entry(deck(output, &catalog.languages))
                     .or_default()
                     .push(position);
             }
@@ -82,10 +87,23 @@ impl Catalog {
         (course_root.join(&*output.path), root)
     }
 
+    /// Returns the languages of all outputs, in their order.
+    pub(super) fn languages(&self) -> impl Iterator<Item = Lang> {
+        self.languages.iter().copied()
+    }
+
+    /// Returns the language in the identity of an action. It is the last word, or the one before in the case of pages.
+    pub(super) fn lang_of(&self, action: &str) -> Option<Lang> {
+        let words = action.rsplit(' ').take(2);
+        words
+            .filter_map(Lang::parse)
+            .find(|lang| self.languages.contains(lang))
+    }
+
     /// Returns all pages of a page's deck, including itself: every language, audience and target.
     pub(super) fn pages_of_deck(&self, page: usize) -> &[usize] {
         self.pages_of_deck
-            .get(&deck(&self.index.outputs[page]))
+            .get(&deck(&self.index.outputs[page], &self.languages))
             .map_or(&[], Vec::as_slice)
     }
 
@@ -108,7 +126,7 @@ fn below<'a>(index: &Index, output: &'a IndexOutput) -> Option<&'a str> {
     output.path.strip_prefix(root)?.strip_prefix('/')
 }
 
-fn deck(output: &IndexOutput) -> Deck {
+fn deck(output: &IndexOutput, languages: &BTreeSet<Lang>) -> Deck {
     let (dir, name) = output
         .source
         .as_str()
@@ -116,9 +134,11 @@ fn deck(output: &IndexOutput) -> Deck {
         .unwrap_or(("", output.source.as_str()));
     let name = match name.rsplit_once('.') {
         Some((stem, extension)) => {
-            let marks = Lang::ALL.map(|lang| format!(".{lang}"));
-            let bare = marks.iter().find_map(|mark| stem.strip_suffix(mark));
-            format!("{}.{extension}", bare.unwrap_or(stem))
+            let is_mark = |mark: &str| {
+                Lang::parse(mark).is_some_and(|lang| lang.is_usual() || languages.contains(&lang))
+            };
+            let bare = stem.rsplit_once('.').filter(|(_, mark)| is_mark(mark));
+            format!("{}.{extension}", bare.map_or(stem, |(bare, _)| bare))
         }
         None => name.to_owned(),
     };

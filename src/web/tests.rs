@@ -21,13 +21,13 @@ const HALF: &str = "slides/m/t/slides_b.en.py";
 fn index() -> Index {
     let mut outputs = Vec::new();
     let all = [
-        (0, DECK, Lang::De, Kind::CodeAlong, "plain"),
-        (0, DECK, Lang::De, Kind::Completed, "executed"),
-        (0, DECK, Lang::En, Kind::Completed, "executed"),
-        (1, DECK, Lang::En, Kind::Completed, "executed"),
-        (1, DECK, Lang::En, Kind::Trainer, "executed"),
-        (1, OTHER, Lang::De, Kind::Trainer, "executed"),
-        (1, HALF, Lang::En, Kind::Trainer, "executed"),
+        (0, DECK, Lang::DE, Kind::CodeAlong, "plain"),
+        (0, DECK, Lang::DE, Kind::Completed, "executed"),
+        (0, DECK, Lang::EN, Kind::Completed, "executed"),
+        (1, DECK, Lang::EN, Kind::Completed, "executed"),
+        (1, DECK, Lang::EN, Kind::Trainer, "executed"),
+        (1, OTHER, Lang::DE, Kind::Trainer, "executed"),
+        (1, HALF, Lang::EN, Kind::Trainer, "executed"),
     ];
     for (target, source, lang, kind, group) in all {
         let name = if source == DECK { "01 A" } else { "02 B" };

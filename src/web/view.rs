@@ -176,7 +176,7 @@ pub(super) struct Page {
 #[derive(PartialEq, Serialize)]
 pub(super) struct Sibling {
     /// The language or kind.
-    pub name: &'static str,
+    pub name: String,
     /// Its address.
     pub address: String,
     /// Whether it is this page.
@@ -274,18 +274,19 @@ impl Model {
             .actions_of(output.source.as_str())
             .filter_map(|action| self.step_of(action))
             .collect();
-        page.diagnostics = self.problems_of(output.source.as_str(), output.lang, page.status);
-        let sibling = |name, lang, kind| {
+        page.diagnostics =
+            self.problems_of(catalog, output.source.as_str(), output.lang, page.status);
+        let sibling = |name: &str, lang, kind| {
             let found = catalog.sibling(position, lang, kind)?;
             Some(Sibling {
-                name,
+                name: name.to_owned(),
                 address: catalog.address(found),
                 is_current: found == position,
             })
         };
-        for lang in Lang::ALL {
+        for lang in catalog.languages() {
             let of_kind = |kind| sibling(lang.name(), lang, kind);
-            // A deck may have fewer audiences in its other language, so any page is accepted.
+            // A deck may have fewer audiences in another language, so any page is accepted.
             let any = || Kind::ALL.into_iter().find_map(|kind| of_kind(Some(kind)));
             page.languages.extend(of_kind(output.kind).or_else(any));
         }
@@ -313,15 +314,21 @@ impl Model {
     }
 
     /// Returns the diagnostics about a source in the order for a page: errors first, and among them those of the page's
-    /// language before those of the other. If it has failed without an error, errors that belong to no other source are
+    /// language before those of others. If it has failed without an error, errors that belong to no other source are
     /// added.
-    fn problems_of(&self, source: &str, lang: Lang, status: Option<Status>) -> Vec<Diagnostic> {
+    fn problems_of(
+        &self,
+        catalog: &Catalog,
+        source: &str,
+        lang: Lang,
+        status: Option<Status>,
+    ) -> Vec<Diagnostic> {
         let of_source = self
             .standing
             .problems()
             .filter_map(|(problem, mut actions)| {
                 let is_of_lang = actions.clone().next().is_none()
-                    || actions.any(|action| lang_of(action).is_none_or(|of| of == lang));
+                    || actions.any(|action| catalog.lang_of(action).is_none_or(|of| of == lang));
                 let is_about = problem.file.as_deref() == Some(source);
                 is_about.then_some((problem, is_of_lang))
             });
@@ -361,12 +368,6 @@ impl Model {
             running: self.step_of(action),
         }
     }
-}
-
-/// Returns the language in the identity of an action. It is the last word, or the one before in the case of pages.
-fn lang_of(action: &str) -> Option<Lang> {
-    let mut words = action.rsplit(' ').take(2);
-    words.find_map(Lang::parse)
 }
 
 fn time(made: Made) -> Option<u64> {

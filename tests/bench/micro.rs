@@ -33,7 +33,7 @@ fn read(text: &str) -> deck::Deck {
     let path = RelPath::new("slides/module/topic/slides_deck.py").unwrap();
     let source = DeckSource::new(&path, text, ProgLang::Python);
     let view = View {
-        lang: Lang::En,
+        lang: Lang::EN,
         format: Format::Notebook,
         author: "Author",
         organization: "Organization",

@@ -361,18 +361,16 @@ fn kind(action: &str) -> ActionKind {
 
 /// A course with two decks, one of them in two files, an image and a table.
 pub fn index() -> Index {
-    let text = |de: &str, en: &str| Localized {
-        de: de.to_owned(),
-        en: en.to_owned(),
-    };
+    let text =
+        |de: &str, en: &str| Localized::of([(Lang::DE, de.to_owned()), (Lang::EN, en.to_owned())]);
     let mut outputs = Vec::new();
     let targets = [
         ("shared", vec![Kind::CodeAlong, Kind::Completed]),
         ("trainer", vec![Kind::Completed, Kind::Trainer]),
     ];
     for (target, (target_name, kinds)) in targets.iter().enumerate() {
-        for lang in Lang::ALL {
-            let part = if lang == Lang::De {
+        for lang in Lang::USUAL {
+            let part = if lang == Lang::DE {
                 "Teil Eins"
             } else {
                 "Part One"
@@ -407,9 +405,9 @@ pub fn index() -> Index {
                 } else {
                     "plain"
                 };
-                let beta = if lang == Lang::De { BETA_DE } else { BETA_EN };
+                let beta = if lang == Lang::DE { BETA_DE } else { BETA_EN };
                 let html = home("Html");
-                let alpha_name = if lang == Lang::De {
+                let alpha_name = if lang == Lang::DE {
                     "01 Alpha & Mehr"
                 } else {
                     "01 Alpha & More"

@@ -87,7 +87,7 @@ fn large(topics: usize) -> Index {
         course.sections[section].topics.push(id.clone());
         let source = source_of(topic);
         for (target, (target_name, kinds)) in targets.iter().enumerate() {
-            for lang in Lang::ALL {
+            for lang in Lang::USUAL {
                 for kind in *kinds {
                     for (class, extension, action) in [
                         (IndexClass::Html, "html", "html"),
@@ -146,7 +146,7 @@ fn history() -> Vec<Event> {
             .into(),
     ));
     for topic in 0..100 {
-        for lang in Lang::ALL {
+        for lang in Lang::USUAL {
             for kind in Kind::ALL {
                 for action in ["html", "notebook", "code"] {
                     let source = source_of(topic);

@@ -43,7 +43,7 @@ pub fn ours(text: &str, extension: &str, prog_lang: ProgLang) -> Described {
     let text = format!("{{% raw %}}{text}{{% endraw %}}");
     let source = DeckSource::new(&path, &text, prog_lang);
     let view = View {
-        lang: Lang::En,
+        lang: Lang::EN,
         format: Format::Code,
         author: "",
         organization: "",
@@ -59,7 +59,7 @@ pub fn ours(text: &str, extension: &str, prog_lang: ProgLang) -> Described {
     for cell in &mut deck.cells {
         cell.metadata.retain(|key, _| key == "cell_marker");
     }
-    let (notebook, _) = deck::notebook(&deck, Kind::Completed, Lang::En, prog_lang);
+    let (notebook, _) = deck::notebook(&deck, Kind::Completed, Lang::EN, prog_lang);
     Described {
         cells,
         metadata: json!(deck.metadata),

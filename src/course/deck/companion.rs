@@ -78,7 +78,7 @@ static FOR_SLIDE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"for_slide="([^"]
 static ANCHOR: LazyLock<Regex> = LazyLock::new(|| pattern(r#"\s*vo_anchor="([^"]*)""#));
 static TITLE_MACRO: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r#"\{\{\s*(?:header\s*\(\s*"[^"]*"\s*,\s*"[^"]*"\s*\)|header_(?:de|en)\s*\(\s*"[^"]*"\s*\))"#,
+        r#"\{\{\s*(?:header\s*\(\s*"[^"]*"\s*,\s*"[^"]*"\s*\)|header_(?:de|en)\s*\(\s*"[^"]*"\s*\)|header\s*\(\s*"[^"]*"\s*\)|header\s*\(\s*[a-z]{2,3}\s*=\s*"[^)]*\))"#,
     )
 });
 

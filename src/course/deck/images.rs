@@ -154,7 +154,7 @@ mod tests {
                     # %% [markdown]\n# one {# two\n# three #}\n# ![a](img/g.png)\n";
         let path = RelPath::new("slides/m/t/slides_x.py").unwrap();
         let view = View {
-            lang: Lang::En,
+            lang: Lang::EN,
             format: crate::course::Format::Code,
             author: "",
             organization: "",

@@ -14,8 +14,8 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 
 use super::lines::{self, Statements};
-use super::{DeckSource, View, align, macros, methods, python_text, text};
-use crate::course::{Format, ProgLang, RelPath};
+use super::{DeckSource, View, align, macros, methods, python_text, text, titles};
+use crate::course::{Format, Lang, ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
 use crate::parallel::lock;
 
@@ -87,6 +87,8 @@ pub(super) struct Template {
     lines: Arc<lines::Template>,
     environment: Environment<'static>,
     asked: Arc<Mutex<Asked>>,
+    /// The language of the last view.
+    lang: Option<Lang>,
     /// Whether the deck itself may be rendered in this process; empty until it was checked.
     is_plain: OnceCell<bool>,
     /// The error for all views, if the deck exceeded a limit in one of them. Finding out again would take long.
@@ -111,6 +113,7 @@ impl Template {
             prog_lang: source.prog_lang,
             has_templates: source.has_templates,
             environment: environment(source, &lines, &asked),
+            lang: None,
             is_plain: OnceCell::new(),
             beyond: None,
             deck,
@@ -261,6 +264,7 @@ impl Template {
     }
 
     fn look_at(&mut self, view: &View) {
+        self.lang = Some(view.lang);
         let environment = &mut self.environment;
         environment.add_global("is_notebook", view.format == Format::Notebook);
         environment.add_global("is_html", view.format == Format::Html);
@@ -315,6 +319,7 @@ fn environment(
     // In debug mode, errors name the undefined value.
     environment.set_debug(true);
     environment.add_global("_package", macros::package(source.prog_lang));
+    environment.add_function("_header", titles::header);
 
     let lines = Arc::clone(lines);
     let asked = Arc::clone(asked);
@@ -325,7 +330,7 @@ fn environment(
             MARKED => return Ok(Some(lines.marked())),
             _ => {}
         }
-        let bundled = (name == macros::MACROS_NAME).then(|| macros::MACROS.to_owned());
+        let bundled = (name == macros::MACROS_NAME).then(macros::text);
         if bundled.is_some() && !has_templates {
             return Ok(bundled);
         }

@@ -46,7 +46,7 @@ pub(crate) fn notebook_within(
     let mut ids = HashSet::new();
     let mut cells = Vec::new();
     for (origin, (cell, in_workshop)) in deck.cells.iter().zip(workshops(deck)).enumerate() {
-        tags::check_options(deck, cell, &mut warnings);
+        tags::check_options(deck, cell, &[lang], &mut warnings);
         let content = content(cell, kind, lang, in_workshop);
         if content == Content::Dropped {
             continue;
@@ -163,11 +163,7 @@ fn source(cell: &Cell, content: Content, lang: Lang, surroundings: &Surroundings
         source = format!("<div style='background: {colour}; color: black;'>\n{source}\n</div>");
     }
     if cell.has_tag("answer") {
-        let word = match lang {
-            Lang::De => "Antwort",
-            Lang::En => "Answer",
-        };
-        source = format!("*{word}:* {source}");
+        source = format!("*{}:* {source}", lang.words().answer);
     }
     surroundings.shown(source, !cell.has_tag("nodataurl"))
 }

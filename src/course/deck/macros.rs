@@ -1,4 +1,5 @@
-//! The bundled templates: header macros and logos of each programming language.
+//! The bundled templates: header macros and logos of each programming language. [`super::titles`] has the headers that
+//! CLM does not have.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -13,8 +14,20 @@ use crate::course::ProgLang;
 /// can.
 pub(crate) const MACROS_NAME: &str = "macros.j2";
 
-/// The text of [`MACROS_NAME`].
-pub(super) const MACROS: &str = include_str!("templates/macros.j2");
+/// The macros of CLM.
+const MACROS: &str = include_str!("templates/macros.j2");
+
+/// What follows [`MACROS`] in the template that decks import: `header` also takes one title for all languages, or titles
+/// by language.
+///
+/// It is no part of [`templates`], so that the results that clm had before it stay valid: they used none of it.
+/// `WRITER_VERSION` must be changed whenever the text of such a header changes.
+const HEADER: &str = "{%- set header = _header(header, _title, _package, lang) -%}\n";
+
+/// Returns the text of [`MACROS_NAME`].
+pub(super) fn text() -> String {
+    format!("{MACROS}{HEADER}")
+}
 
 /// Returns the names of the macros for decks.
 pub(super) fn names() -> Vec<&'static str> {

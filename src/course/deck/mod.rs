@@ -32,6 +32,7 @@ mod surroundings;
 mod syntax;
 mod tags;
 mod text;
+mod titles;
 mod yaml;
 
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 use super::{Cell, CellKind, Deck, options};
 use crate::course::Lang;
+use crate::course::languages::listed;
 use crate::course::words::nearest;
 use crate::diagnostic::Diagnostic;
 
@@ -48,11 +49,11 @@ const SLIDE_TAGS: &[&str] = &["slide", "subslide", "notes", "voiceover"];
 const REMOVES: &str = "del";
 
 /// Returns the warnings about the cells of a deck, independently of any output. Tags of cells that no output contains
-/// are not checked.
-pub(crate) fn warnings(deck: &Deck) -> Vec<Diagnostic> {
+/// are not checked. `languages` are those of the course.
+pub(crate) fn warnings(deck: &Deck, languages: &[Lang]) -> Vec<Diagnostic> {
     let mut warnings = Vec::new();
     for cell in &deck.cells {
-        check_options(deck, cell, &mut warnings);
+        check_options(deck, cell, languages, &mut warnings);
         check_kind(deck, cell, &mut warnings);
         if !cell.has_tag(REMOVES) {
             check_tags(deck, cell, &mut warnings);
@@ -62,8 +63,14 @@ pub(crate) fn warnings(deck: &Deck) -> Vec<Diagnostic> {
     warnings
 }
 
-/// Warns about unreadable options, and about languages that no output has.
-pub(super) fn check_options(deck: &Deck, cell: &Cell, warnings: &mut Vec<Diagnostic>) {
+/// Warns about unreadable options, and about languages that no output has. German and English are no mistakes in a
+/// course without them: decks are shared by courses, and the header macro makes cells in both.
+pub(super) fn check_options(
+    deck: &Deck,
+    cell: &Cell,
+    languages: &[Lang],
+    warnings: &mut Vec<Diagnostic>,
+) {
     if let Some(text) = cell.metadata.get(options::UNREADABLE) {
         let text = text.as_str().unwrap_or_default();
         let warning = Diagnostic::warning(format!(
@@ -72,15 +79,23 @@ pub(super) fn check_options(deck: &Deck, cell: &Cell, warnings: &mut Vec<Diagnos
         .hint("write options as `lang=\"de\" tags=[\"slide\", \"keep\"]`, with quotes around every text");
         warnings.push(deck.at(cell, warning));
     }
+    let known =
+        |text: &str| Lang::parse(text).filter(|lang| lang.is_usual() || languages.contains(lang));
     if let Some(language) = language(cell)
-        && Lang::parse(&language).is_none()
+        && known(&language).is_none()
     {
         let warning = Diagnostic::warning(format!(
             "no output has the language `{language}`, so the cell is never shown"
         ))
-        .hint(match Lang::parse(&language.trim().to_lowercase()) {
+        .hint(match known(&language.trim().to_lowercase()) {
             Some(lang) => format!("did you mean `{lang}`?"),
-            None => "the languages are `de` and `en`; a cell without `lang` is in both".to_owned(),
+            None if languages.iter().all(|lang| lang.is_usual()) => {
+                "the languages are `de` and `en`; a cell without `lang` is in both".to_owned()
+            }
+            None => format!(
+                "the outputs are in {}; a cell without `lang` is in all of them",
+                listed(languages, |lang| format!("`{lang}`"))
+            ),
         });
         warnings.push(deck.at(cell, warning));
     }

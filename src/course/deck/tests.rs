@@ -31,7 +31,7 @@ fn sibling(name: &str) -> Option<String> {
 }
 
 fn deck(text: &str) -> Deck {
-    read_as(text, ProgLang::Python, Lang::De, Format::Notebook).unwrap()
+    read_as(text, ProgLang::Python, Lang::DE, Format::Notebook).unwrap()
 }
 
 fn sources(deck: &Deck) -> Vec<&str> {
@@ -41,7 +41,7 @@ fn sources(deck: &Deck) -> Vec<&str> {
 fn written(text: &str, kind: Kind) -> String {
     let deck = deck(text);
     script(
-        &notebook(&deck, kind, Lang::De, ProgLang::Python).0,
+        &notebook(&deck, kind, Lang::DE, ProgLang::Python).0,
         &deck,
         ProgLang::Python,
     )
@@ -66,7 +66,7 @@ fn a_reader_reads_every_view_as_if_it_were_the_only_one() {
     for text in &texts {
         let source = DeckSource::new(&path, text, ProgLang::Python);
         let mut views = Vec::new();
-        for lang in Lang::ALL {
+        for lang in Lang::USUAL {
             views.extend(
                 [Format::Html, Format::Notebook, Format::Code].map(|format| View {
                     lang,
@@ -83,7 +83,7 @@ fn a_reader_reads_every_view_as_if_it_were_the_only_one() {
             assert_eq!(reader.read(view, &sibling), alone, "{text}, {view:?}");
         }
     }
-    let included = read_as(&texts[1], ProgLang::Python, Lang::De, Format::Html).unwrap();
+    let included = read_as(&texts[1], ProgLang::Python, Lang::DE, Format::Html).unwrap();
     assert_eq!(included.included, ["part.txt"]);
 }
 
@@ -93,7 +93,7 @@ fn ids_are_hashes_of_the_source_as_read() {
         "# %%\n1 + 2\n# %% tags=[\"keep\"]\n1 + 2\n# %% [markdown] tags=[\"answer\"]\n# 1 + 2\n",
     );
     for kind in Kind::ALL {
-        let (notebook, _) = notebook(&deck, kind, Lang::De, ProgLang::Python);
+        let (notebook, _) = notebook(&deck, kind, Lang::DE, ProgLang::Python);
         let ids: Vec<&str> = notebook.cells.iter().map(|cell| cell.id.as_str()).collect();
         assert_eq!(ids[0], "9fb2d3ad9d74409e");
         assert_eq!(ids[1], "810d2955a0b2ce4c");
@@ -156,7 +156,7 @@ fn tags_types_and_kinds_decide_as_in_the_table() {
             .replace(" tags=[\"\"]", "");
             let deck = deck(&text);
             for (kind, wanted) in Kind::ALL.into_iter().zip(row.chars()) {
-                let (notebook, _) = notebook(&deck, kind, Lang::De, ProgLang::Python);
+                let (notebook, _) = notebook(&deck, kind, Lang::DE, ProgLang::Python);
                 let found = match notebook.cells.get(1).map(|cell| cell.source.as_str()) {
                     None => 'D',
                     Some("x") => 'K',
@@ -183,7 +183,7 @@ fn workshops_reach_to_the_cell_that_ends_them() {
         kinds::workshops(&deck),
         [false, false, true, true, false, false]
     );
-    let (partial, _) = notebook(&deck, Kind::Partial, Lang::De, ProgLang::Python);
+    let (partial, _) = notebook(&deck, Kind::Partial, Lang::DE, ProgLang::Python);
     let hidden: Vec<bool> = partial
         .cells
         .iter()
@@ -201,7 +201,13 @@ fn workshops_reach_to_the_cell_that_ends_them() {
 fn cells_of_another_language_are_not_shown() {
     let deck =
         deck("# %% lang=\"de\"\n1\n# %% lang=\"en\"\n2\n# %% lang=\"\"\n3\n# %% lang=\"fr\"\n4\n");
-    let (german, warnings) = notebook(&deck, Kind::Completed, Lang::De, ProgLang::Python);
+    let fr = Lang::parse("fr").unwrap();
+    assert_eq!(warnings(&deck, &Lang::USUAL).len(), 1);
+    assert!(warnings(&deck, &[fr]).is_empty());
+    let (french, _) = notebook(&deck, Kind::Completed, fr, ProgLang::Python);
+    let french: Vec<&str> = french.cells.iter().map(|cell| &*cell.source).collect();
+    assert_eq!(french, ["3", "4"]);
+    let (german, warnings) = notebook(&deck, Kind::Completed, Lang::DE, ProgLang::Python);
     let shown: Vec<usize> = german.cells.iter().map(|cell| cell.origin).collect();
     assert_eq!(shown, [0, 2]);
     assert_eq!(warnings.len(), 1);
@@ -213,7 +219,7 @@ fn odd_cells_are_told_with_their_line() {
     let deck = deck(
         "# %%\n1\n# %% tags=[\"kep\", \"_mine\"]\n2\n# %% lang=de\n3\n# %% tags=[\"slide\", \"notes\"]\n4\n",
     );
-    let (_, warnings) = notebook(&deck, Kind::Trainer, Lang::De, ProgLang::Python);
+    let (_, warnings) = notebook(&deck, Kind::Trainer, Lang::DE, ProgLang::Python);
     let texts: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(texts.len(), 3, "{texts:?}");
     assert!(texts[0].starts_with("slides/m/t/slides_x.py:3: warning: unknown tag `kep`"));
@@ -233,7 +239,7 @@ fn a_kind_that_is_misspelt_is_reported() {
         ("[1] A title", None),
         ("A title", None),
     ] {
-        let found = warnings(&deck(&format!("# %% {marker}\n# a\n")));
+        let found = warnings(&deck(&format!("# %% {marker}\n# a\n")), &Lang::USUAL);
         let hints: Vec<Option<&str>> = found
             .iter()
             .map(|warning| warning.hint.as_deref())
@@ -248,7 +254,7 @@ fn a_kind_that_is_misspelt_is_reported() {
 fn hints_for_tags_never_remove_a_cell() {
     let hint = |tag: &str| {
         let deck = deck(&format!("# %% tags=[\"{tag}\"]\n1\n"));
-        let [warning] = <[_; 1]>::try_from(warnings(&deck)).unwrap();
+        let [warning] = <[_; 1]>::try_from(warnings(&deck, &Lang::USUAL)).unwrap();
         warning.hint
     };
     for tag in ["code-along", "solution", "dell", "delete", "de", "hidden"] {
@@ -273,7 +279,7 @@ fn other_formats_of_jupytext_are_refused_and_decks_without_markers_are_told() {
     };
     for format in ["light", "sphinx", "nomarker"] {
         let text = header(format);
-        let error = read_as(&text, ProgLang::Python, Lang::De, Format::Code).unwrap_err();
+        let error = read_as(&text, ProgLang::Python, Lang::DE, Format::Code).unwrap_err();
         assert_eq!(error.line, Some(6), "{error}");
         assert!(
             error.message.contains(&format!("format `{format}`")),
@@ -331,8 +337,8 @@ fn scripts_have_no_options_and_room_around_definitions() {
         "#!/usr/bin/env python\n# -*- coding: utf-8 -*-\n# %%\n# %matplotlib inline\nx = 1\n\n\n\
          # %%\ndef f():\n    pass\n\n\n# %% [markdown]\n# T\n#\n\n# %%\nf()\n\n# %% [raw]\n# r\n\n# %% language=\"bash\"\n# ls\n"
     );
-    let cpp = read_as("// %%\n// ä\n", ProgLang::Cpp, Lang::De, Format::Code).unwrap();
-    let (cpp_notebook, _) = notebook(&cpp, Kind::Completed, Lang::De, ProgLang::Cpp);
+    let cpp = read_as("// %%\n// ä\n", ProgLang::Cpp, Lang::DE, Format::Code).unwrap();
+    let (cpp_notebook, _) = notebook(&cpp, Kind::Completed, Lang::DE, ProgLang::Cpp);
     assert_eq!(
         script(&cpp_notebook, &cpp, ProgLang::Cpp),
         "// -*- coding: utf-8 -*-\n// %%\n// ä\n"
@@ -363,7 +369,7 @@ fn quoted_text_cells_stay_quoted() {
 fn cells_of_a_workshop_have_a_list_of_tags_in_partial_outputs() {
     let text = "# %%\n1\n# %% [markdown] tags=[\"workshop\"] section_name=\"s\"\n# W\n# %%\n2\n# %% tags=[\"keep\"]\n3\n";
     let metadata = |kind| {
-        let cells = notebook(&deck(text), kind, Lang::De, ProgLang::Python)
+        let cells = notebook(&deck(text), kind, Lang::DE, ProgLang::Python)
             .0
             .cells;
         let metadata: Vec<_> = cells.into_iter().map(|cell| cell.metadata).collect();
@@ -383,9 +389,9 @@ fn cells_of_a_workshop_have_a_list_of_tags_in_partial_outputs() {
 fn a_raw_cell_may_begin_a_slide_of_a_program() {
     let text = "// %% tags=[\"slide\"]\nint a = 1;\n// %% [raw] tags=[\"slide\"]\n// raw\n// %% tags=[\"slide\"]\nfoo();\n\
                 // %% [markdown]\n// a < b\n//\n//\n// c\n";
-    let deck = read_as(text, ProgLang::Cpp, Lang::De, Format::Code).unwrap();
-    let (notebook, _) = notebook(&deck, Kind::CodeAlong, Lang::De, ProgLang::Cpp);
-    let program = cpp::program(&deck, &notebook, Kind::CodeAlong, Lang::De, "deck");
+    let deck = read_as(text, ProgLang::Cpp, Lang::DE, Format::Code).unwrap();
+    let (notebook, _) = notebook(&deck, Kind::CodeAlong, Lang::DE, ProgLang::Cpp);
+    let program = cpp::program(&deck, &notebook, Kind::CodeAlong, Lang::DE, "deck");
     let main = program.main;
     assert!(main.contains("// TODO: slide_03"), "{main}");
     // Text with a `<` is parsed as HTML, in which gaps are reduced.
@@ -402,7 +408,7 @@ fn a_script_of_no_cells_is_an_empty_line() {
 #[test]
 fn notebooks_are_written_as_the_format_says() {
     let deck = deck("# %% tags=[\"keep\"] x=1e20\n\"ä\\n\"\n\n# %% [markdown]\n");
-    let (notebook, _) = notebook(&deck, Kind::CodeAlong, Lang::De, ProgLang::Python);
+    let (notebook, _) = notebook(&deck, Kind::CodeAlong, Lang::DE, ProgLang::Python);
     let text = notebook.to_ipynb();
     assert!(text.starts_with(
         "{\n \"cells\": [\n  {\n   \"cell_type\": \"code\",\n   \"execution_count\": null,\n   \"id\": \""
@@ -422,7 +428,7 @@ fn one_execution_serves_every_kind() {
     let deck = deck(
         "# %%\n1\n# %% tags=[\"start\"]\n2\n# %% tags=[\"alt\", \"raises-exception\"]\n3\n# %% lang=\"en\"\n4\n# %%\n\n# %% tags=[\"del\"]\n5\n# %% [markdown] tags=[\"workshop\"]\n# %%\n6\n",
     );
-    let cells = execution_cells(&deck, Lang::De, ProgLang::Python);
+    let cells = execution_cells(&deck, Lang::DE, ProgLang::Python);
     let run: Vec<(&str, bool, Option<u32>)> = cells
         .iter()
         .map(|cell| (cell.source.as_str(), cell.may_fail, cell.line))
@@ -439,7 +445,7 @@ fn one_execution_serves_every_kind() {
         .map(|count| (vec![json!({"n": count})], Some(count)))
         .collect();
     let counts = |kind| {
-        let (mut notebook, _) = notebook(&deck, kind, Lang::De, ProgLang::Python);
+        let (mut notebook, _) = notebook(&deck, kind, Lang::DE, ProgLang::Python);
         attach(&mut notebook, &cells, &results);
         let with_outputs = notebook
             .cells
@@ -469,7 +475,7 @@ fn templates_see_the_view_and_the_files_of_the_topic() {
 #[test]
 fn template_errors_name_the_line_and_what_to_do() {
     let error = |text: &str| {
-        read_as(text, ProgLang::Python, Lang::De, Format::Code)
+        read_as(text, ProgLang::Python, Lang::DE, Format::Code)
             .unwrap_err()
             .to_string()
     };
@@ -531,11 +537,21 @@ fn template_errors_name_the_line_and_what_to_do() {
         missing.contains("py:2: error: ") && missing.contains("nope.txt"),
         "{missing}"
     );
-    let no_argument = error(&HEADER.replace(", \"Title\"", ""));
-    assert!(
-        no_argument.contains("py:2: error: the header macro was given a missing argument"),
-        "{no_argument}"
-    );
+    for arguments in ["", "\"Titel\", Title", "Title", "en=Title"] {
+        let missing = error(&HEADER.replace("\"Titel\", \"Title\"", arguments));
+        assert!(
+            missing.contains("py:2: error: the header macro was given a missing argument"),
+            "{arguments}: {missing}"
+        );
+    }
+    for (arguments, expected) in [
+        ("'a', 'b', 'c'", "py:2: error: Jinja: too many arguments"),
+        ("english='a'", "unknown keyword argument `english`"),
+        ("'a', en='b'", "unknown keyword argument `en`"),
+    ] {
+        let error = error(&HEADER.replace("\"Titel\", \"Title\"", arguments));
+        assert!(error.contains(expected), "{arguments}: {error}");
+    }
     let endless =
         "{% macro f(x) %}{% for i in range(99999) %}{{ f(i) }}{% endfor %}{% endmacro %}{{ f(1) }}";
     assert!(!error(endless).is_empty());
@@ -562,7 +578,7 @@ fn large_decks_are_read_in_linear_time() {
     let text = format!("{HEADER}{}", cell.repeat(4000));
     let start = std::time::Instant::now();
     let deck = deck(&text);
-    let (notebook, _) = notebook(&deck, Kind::Completed, Lang::En, ProgLang::Python);
+    let (notebook, _) = notebook(&deck, Kind::Completed, Lang::EN, ProgLang::Python);
     let script = script(&notebook, &deck, ProgLang::Python);
     assert!(script.len() > text.len() / 2);
     // Debug builds are slow, but quadratic algorithms would take minutes.
@@ -576,10 +592,10 @@ proptest! {
         index in 0..5usize,
     ) {
         let prog_lang = ProgLang::ALL[index];
-        match read_as(&text, prog_lang, Lang::En, Format::Html) {
+        match read_as(&text, prog_lang, Lang::EN, Format::Html) {
             Ok(deck) => {
                 for kind in Kind::ALL {
-                    let (notebook, _) = notebook(&deck, kind, Lang::En, prog_lang);
+                    let (notebook, _) = notebook(&deck, kind, Lang::EN, prog_lang);
                     let value: Value = serde_json::from_str(&notebook.to_ipynb()).unwrap();
                     prop_assert_eq!(value["cells"].as_array().unwrap().len(), notebook.cells.len());
                     let whole: Value = serde_json::from_str(&notebook.to_json()).unwrap();
@@ -619,7 +635,7 @@ fn templates_that_make_too_much_name_the_line() {
         ("nested", "{% set ns = namespace(x=[1]) %}\n{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}\n\n{{ ns.x }}".to_owned(), 4),
         ("repeated", "a\n{{ 'x' * 999999999999 }}".to_owned(), 2),
     ] {
-        let error = read_as(&text, ProgLang::Python, Lang::De, Format::Code).unwrap_err();
+        let error = read_as(&text, ProgLang::Python, Lang::DE, Format::Code).unwrap_err();
         assert_eq!(error.line, Some(line), "{what}: {error}");
         assert!(error.hint.is_some(), "{what}: {error}");
     }

@@ -136,8 +136,10 @@ fn places(maker: &Maker<'_>, group: &DirGroup, path: &RelPath) -> Vec<(Lang, Des
     };
     let mut found = Vec::new();
     for (target, entry) in maker.targets.iter().enumerate() {
-        for lang in Lang::ALL
-            .into_iter()
+        for lang in maker
+            .languages
+            .iter()
+            .copied()
             .filter(|lang| entry.languages.contains(lang))
             .filter(|lang| group.lang.is_none_or(|only| only == *lang))
         {

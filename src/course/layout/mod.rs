@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::course::spec::{Spec, Target};
+use crate::course::spec::{Spec, Target, languages_of};
 use crate::course::tree::{DeckFile, DiagramFile, Listing, Topic, Tree};
 use crate::course::{Format, Kind, Lang, Names, RelPath};
 use crate::diagnostic::Diagnostic;
@@ -165,6 +165,7 @@ pub(crate) fn layout(
     let mut maker = Maker {
         spec,
         targets: &targets,
+        languages: &languages_of(&targets),
         names: naming.names,
         claims: Claims::new(is_same, &has_same_surroundings),
         topic: None,
@@ -209,6 +210,8 @@ pub(crate) fn layout(
 struct Maker<'a> {
     spec: &'a Spec,
     targets: &'a [Target],
+    /// The languages of the targets.
+    languages: &'a [Lang],
     names: &'a Names,
     claims: Claims<'a>,
     /// The index of the current topic.
@@ -221,7 +224,7 @@ struct Maker<'a> {
     layout: Layout,
 }
 
-impl Maker<'_> {
+impl<'a> Maker<'a> {
     fn add_topic(&mut self, section: usize, spec_section: usize, position: usize, topic: &Topic) {
         let has_pages = self.spec.sections[spec_section].topics[topic.topic].html;
         self.enter_topic(spec_section, &topic.id);
@@ -261,7 +264,7 @@ impl Maker<'_> {
         has_pages: bool,
     ) -> Vec<DeckOutput> {
         let mut outputs = Vec::new();
-        for lang in Lang::ALL {
+        for lang in self.languages.iter().copied() {
             if deck.lang.is_some_and(|only| only != lang) {
                 continue;
             }
@@ -359,7 +362,7 @@ impl Maker<'_> {
             return self.everywhere(section, below, source, class);
         }
         let mut found = Vec::new();
-        for lang in languages_of(below) {
+        for lang in self.languages_of_file(below) {
             let path = names::shared_image(self.spec, lang, below);
             for index in 0..self.targets.len() {
                 if self.targets[index].languages.contains(&lang) {
@@ -368,6 +371,13 @@ impl Maker<'_> {
             }
         }
         found
+    }
+
+    /// Returns the languages whose outputs have a topic's file.
+    fn languages_of_file(&self, below: &RelPath) -> impl Iterator<Item = Lang> + use<'a> {
+        let only = names::file_lang(self.spec, below);
+        let languages = self.languages.iter().copied();
+        languages.filter(move |lang| only.is_none_or(|only| only == *lang))
     }
 
     /// Returns the destinations of a topic's file: beside the decks of every language, format and kind.
@@ -384,7 +394,7 @@ impl Maker<'_> {
             _ => below.to_string(),
         };
         let mut found = Vec::new();
-        for lang in languages_of(below) {
+        for lang in self.languages_of_file(below) {
             for format in Format::ALL {
                 if format == Format::Code && !is_for_scripts {
                     continue;
@@ -519,14 +529,6 @@ fn same_surroundings(
         .filter_map(|file| Some((file, there.join(file.strip_prefix(&here)?.as_str()).ok()?)))
         .filter(|(_, twin)| listing.files.contains(twin))
         .all(|(file, twin)| is_same(file, &twin))
-}
-
-/// Returns the languages of a topic's file.
-fn languages_of(below: &RelPath) -> impl Iterator<Item = Lang> {
-    let only = names::file_lang(below);
-    Lang::ALL
-        .into_iter()
-        .filter(move |lang| only.is_none_or(|only| only == *lang))
 }
 
 #[cfg(test)]

@@ -21,10 +21,7 @@ pub(super) fn section_dir(
     format: Format,
     kind: Kind,
 ) -> String {
-    let slides = match lang {
-        Lang::De => "Folien",
-        Lang::En => "Slides",
-    };
+    let slides = lang.words().slides;
     let format = match format {
         Format::Html => "Html",
         Format::Notebook => "Notebooks",
@@ -65,9 +62,9 @@ pub(super) fn deck_file(deck: &DeckFile, lang: Lang, format: Format) -> String {
 }
 
 /// Returns the only language of an image or data file: `map.de.png` is for German outputs.
-pub(super) fn file_lang(path: &RelPath) -> Option<Lang> {
-    let (stem, tag) = path.stem().rsplit_once('.')?;
-    Lang::parse(tag).filter(|_| !stem.is_empty())
+pub(super) fn file_lang(spec: &Spec, path: &RelPath) -> Option<Lang> {
+    let (stem, mark) = path.stem().rsplit_once('.')?;
+    spec.marked(mark).filter(|_| !stem.is_empty())
 }
 
 const MEDIA_EXTENSIONS: &[&str] = &[
@@ -96,7 +93,7 @@ pub(crate) fn shown_path(spec: &Spec, below: &RelPath) -> (String, Option<Lang>)
         true => format!("img/{}", shared_name(below)),
         false => shown_image_path(below),
     };
-    (path, file_lang(below))
+    (path, file_lang(spec, below))
 }
 
 /// The prefix in decks instead of `img/`, for courses with a shared directory of images. It lies above the directories

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::course::languages::listed;
 use crate::course::spec::{Section, Spec, Target};
 use crate::course::{Format, Kind, Lang};
 use crate::diagnostic::Diagnostic;
@@ -43,6 +44,25 @@ impl Selection {
                         .hint(format!("there are `{}`", known.join("`, `"))),
                 );
             }
+        }
+        let known = spec.languages();
+        let wanted = self.languages.iter().flatten();
+        for lang in wanted.filter(|lang| !known.contains(lang)) {
+            let hint = match known.as_slice() {
+                [one] => format!("its only language is `{one}`"),
+                _ => format!(
+                    "its languages are {}",
+                    listed(&known, |lang| format!("`{lang}`"))
+                ),
+            };
+            errors.push(
+                Diagnostic::error(format!(
+                    "the course has no outputs in the language `{lang}`"
+                ))
+                .hint(format!(
+                    "{hint}; `<languages>` of an output target adds another"
+                )),
+            );
         }
         let mut sections = None;
         if let Some(tokens) = &self.sections {
@@ -117,9 +137,7 @@ fn find_section(sections: &[Section], token: &str) -> Result<usize, Diagnostic> 
         .filter(|(_, section)| {
             may("name")
                 && !lower.is_empty()
-                && [&section.name.de, &section.name.en]
-                    .iter()
-                    .any(|name| name.to_lowercase().contains(&lower))
+                && (section.name.texts()).any(|name| name.to_lowercase().contains(&lower))
         })
         .map(|(index, _)| index)
         .collect();
@@ -128,7 +146,7 @@ fn find_section(sections: &[Section], token: &str) -> Result<usize, Diagnostic> 
         [] => {
             let names: Vec<String> = sections
                 .iter()
-                .map(|section| format!("{} `{}`", section.number, section.name.en))
+                .map(|section| format!("{} `{}`", section.number, section.name.get(Lang::EN)))
                 .collect();
             Err(Diagnostic::error(format!("there is no section `{token}`"))
                 .hint(format!("there are {}", names.join(", "))))
@@ -136,7 +154,7 @@ fn find_section(sections: &[Section], token: &str) -> Result<usize, Diagnostic> 
         several => {
             let names: Vec<&str> = several
                 .iter()
-                .map(|index| sections[*index].name.en.as_str())
+                .map(|index| sections[*index].name.get(Lang::EN))
                 .collect();
             Err(
                 Diagnostic::error(format!("`{token}` is part of several sections' names"))

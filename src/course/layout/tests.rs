@@ -88,7 +88,7 @@ fn the_usual_targets_get_36_outputs_of_a_bilingual_deck() {
     let html = &layout.decks[0].outputs[0];
     assert_eq!(
         (html.lang, html.format, html.kind),
-        (Lang::De, Format::Html, Kind::CodeAlong)
+        (Lang::DE, Format::Html, Kind::CodeAlong)
     );
     assert_eq!(
         html.destinations[0].at.path(),
@@ -147,7 +147,7 @@ fn diagrams_are_shown_in_img() {
             "slides/m/topic_2_b/slides_b.py",
         ],
         &Selection {
-            languages: Some(vec![Lang::En]),
+            languages: Some(vec![Lang::EN]),
             formats: Some(vec![Format::Html]),
             targets: Some(vec!["speaker".into()]),
             ..Selection::default()

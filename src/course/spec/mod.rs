@@ -5,6 +5,8 @@ mod targets;
 mod topics;
 mod xml;
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::course::words::ImageKind;
@@ -146,6 +148,30 @@ pub struct ImageOptions {
     /// Whether a course has one directory of images for each language, instead of one beside the decks of every
     /// section, format and kind.
     pub shared: bool,
+}
+
+impl Spec {
+    /// Returns the languages of the course in their order: those of all its targets.
+    pub(crate) fn languages(&self) -> Vec<Lang> {
+        languages_of(&self.targets)
+    }
+
+    /// Returns the language that a mark such as `de` stands for, in the name of a file for only one language. German
+    /// and English are marks in every course, others only in a course that has these languages.
+    pub(crate) fn marked(&self, mark: &str) -> Option<Lang> {
+        let is_mark = |lang: &Lang| {
+            let mut targets = self.targets.iter();
+            lang.is_usual() || targets.any(|target| target.languages.contains(lang))
+        };
+        Lang::parse(mark).filter(is_mark)
+    }
+}
+
+/// Returns the languages of targets, in their order.
+pub(crate) fn languages_of(targets: &[Target]) -> Vec<Lang> {
+    let languages = targets.iter().flat_map(|target| &target.languages);
+    let languages: BTreeSet<Lang> = languages.copied().collect();
+    languages.into_iter().collect()
 }
 
 /// Parses a specification; `file` is its name in diagnostics. The diagnostics of a success are warnings; a failure

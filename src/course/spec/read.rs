@@ -30,9 +30,8 @@ const KNOWN: &[&str] = &[
 /// Elements that clm ignores: they ask for outputs or services that it does not provide.
 const WITHOUT_EFFECT: &[&str] = &["jupyterlite", "sidecar-layout", "release-channels", "tasks"];
 
-/// Defaults of the course format for courses without an author and an organization.
+/// The default of CLM for courses without an author.
 const AUTHOR: &str = "Dr. Matthias Hölzl";
-const ORGANIZATION: (&str, &str) = ("Coding-Akademie München", "Coding-Academy Munich");
 
 /// Parses the whole course as far as possible; errors are added to the reader.
 pub(super) fn course<'a>(reader: &mut Reader<'a>) -> Spec {
@@ -44,7 +43,8 @@ pub(super) fn course<'a>(reader: &mut Reader<'a>) -> Spec {
         None => Localized::default(),
     };
     let slug = slug(reader, root);
-    if slug.is_none() && name.de.trim().is_empty() {
+    let first = reader.languages.first().copied().unwrap_or(Lang::DE);
+    if slug.is_none() && name.get(first).trim().is_empty() {
         reader
             .error(root, "the course has neither `<name>` nor `<project-slug>`")
             .hint = Some("add `<name>`: it names the output directories".to_owned());
@@ -68,19 +68,21 @@ pub(super) fn course<'a>(reader: &mut Reader<'a>) -> Spec {
     });
     let targets = targets::targets(reader, root);
     let images = image_options(reader, root);
+    // The defaults of CLM are for courses that CLM can have, too.
+    let is_usual = reader.languages.iter().all(|lang| lang.is_usual());
+    let author = if is_usual { AUTHOR } else { "" };
+    let organization = |lang: &Lang| (*lang, lang.words().organization.to_owned());
     Spec {
         name,
         slug,
         prog_lang,
         author: child(root, "author")
             .and_then(|node| not_blank(&text(node)))
-            .unwrap_or_else(|| AUTHOR.to_owned()),
+            .unwrap_or_else(|| author.to_owned()),
         organization: match child(root, "organization") {
             Some(node) => reader.localized(node),
-            None => Localized {
-                de: ORGANIZATION.0.to_owned(),
-                en: ORGANIZATION.1.to_owned(),
-            },
+            None if is_usual => Localized::of(Lang::USUAL.iter().map(organization)),
+            None => Localized::default(),
         },
         sections,
         dir_groups,
@@ -212,11 +214,20 @@ fn dir_group<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> DirGroup {
         .map(str::trim)
         .filter(|lang| !lang.is_empty())
         .and_then(|name| {
-            let lang = Lang::parse(name);
+            let is_made = |lang: &Lang| lang.is_usual() || reader.languages.contains(lang);
+            let lang = Lang::parse(name).filter(is_made);
             if lang.is_none() {
+                let hint = match reader.languages.as_slice() {
+                    [one] => format!("write `{one}`, or leave it out"),
+                    [one, other] => format!("write `{one}` or `{other}`, or leave it out for both"),
+                    _ => {
+                        let known = reader.listed(|lang| format!("`{lang}`"));
+                        format!("write one of {known}, or leave it out for all")
+                    }
+                };
                 reader
                     .error(node, format!("`lang=\"{name}\"` is no language of courses"))
-                    .hint = Some("write `de` or `en`, or leave it out for both".to_owned());
+                    .hint = Some(hint);
             }
             lang
         });

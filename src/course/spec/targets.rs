@@ -1,5 +1,7 @@
 //! Parsing of output targets.
 
+use std::collections::BTreeSet;
+
 use roxmltree::Node;
 
 use crate::course::{Format, Kind, Lang, RelPath};
@@ -55,7 +57,7 @@ fn defaults() -> Vec<Target> {
             path,
             kinds: kinds.to_vec(),
             formats: Format::ALL.to_vec(),
-            languages: Lang::ALL.to_vec(),
+            languages: Lang::USUAL.to_vec(),
         })
     };
     [
@@ -98,14 +100,7 @@ fn target<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, name: String) -> Opti
         Format::name,
         Format::parse,
     );
-    let languages = words(
-        reader,
-        node,
-        "languages",
-        &Lang::ALL,
-        Lang::name,
-        Lang::parse,
-    );
+    let languages = languages(reader, node);
     Some(Target {
         name,
         path: path?,
@@ -149,6 +144,35 @@ fn target_path<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, name: &str) -> O
     path
 }
 
+/// Returns the items of a filter and their texts. An absent or empty filter has none, which means all that there are.
+fn items<'a>(node: Node<'a, 'a>, filter: &'static str) -> Vec<(Node<'a, 'a>, String)> {
+    let items = child(node, filter).into_iter().flat_map(elements);
+    let texts = items.map(|item| (item, text(item).trim().to_owned()));
+    texts.filter(|(_, text)| !text.is_empty()).collect()
+}
+
+/// Returns the languages of a target in their order: those that it names, or all of the course.
+fn languages<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>) -> Vec<Lang> {
+    let items = items(node, "languages");
+    if items.is_empty() {
+        return reader.languages.clone();
+    }
+    let mut found = BTreeSet::new();
+    for (item, value) in items {
+        match value.parse::<Lang>() {
+            Ok(lang) => {
+                found.insert(lang);
+            }
+            Err(error) => {
+                reader
+                    .error(item, format!("`{value}` is not one of the languages"))
+                    .hint = Some(error.to_string());
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
 /// Returns the words listed in a filter, in their usual order; an absent or empty filter means all of them.
 fn words<'a, W: Copy + PartialEq>(
     reader: &mut Reader<'a>,
@@ -158,24 +182,18 @@ fn words<'a, W: Copy + PartialEq>(
     name: fn(W) -> &'static str,
     parse: fn(&str) -> Option<W>,
 ) -> Vec<W> {
-    let Some(list) = child(node, filter) else {
+    let items = items(node, filter);
+    if items.is_empty() {
         return all.to_vec();
-    };
+    }
     let mut found = Vec::new();
-    let mut is_empty = true;
-    for item in elements(list) {
-        let value = text(item);
-        let value = value.trim();
-        if value.is_empty() {
-            continue;
-        }
-        is_empty = false;
+    for (item, value) in items {
         if value == "speaker" {
             reader
                 .warning(item, "the kind `speaker` is an old name of `recording`")
                 .hint = Some("write `recording`".to_owned());
         }
-        match parse(value) {
+        match parse(&value) {
             Some(word) => found.push(word),
             None if value == "jupyterlite" => {
                 reader
@@ -189,12 +207,9 @@ fn words<'a, W: Copy + PartialEq>(
                 let names: Vec<&str> = all.iter().map(|word| name(*word)).collect();
                 reader
                     .error(item, format!("`{value}` is not one of the {filter}"))
-                    .hint = Some(nearest_or_all(value, &names));
+                    .hint = Some(nearest_or_all(&value, &names));
             }
         }
-    }
-    if is_empty {
-        return all.to_vec();
     }
     all.iter()
         .copied()

@@ -25,7 +25,7 @@ const SMALL: &str = "<course><name><de>Kurs</de><en>Course</en></name><prog-lang
 fn a_small_course_is_read() {
     let (spec, warnings) = parse(SMALL, "course.xml").unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
-    assert_eq!(spec.name.get(Lang::En), "Course");
+    assert_eq!(spec.name.get(Lang::EN), "Course");
     assert_eq!(spec.sections.len(), 1);
     let topics = &spec.sections[0].topics;
     let ids: Vec<&str> = topics.iter().map(|topic| topic.id.as_str()).collect();
@@ -47,7 +47,7 @@ fn every_mistake_is_listed_with_its_place() {
     let text = "<course>
 <name>K</name><prog-lang>pyton</prog-lang>
 <secions/>
-<sections><section><name><fr>x</fr></name><topics>
+<sections><section><name><x>x</x></name><topics>
 <topic id='a'>b</topic>
 <topic/>
 <topic evaluate='maybe'>c</topic>
@@ -59,7 +59,7 @@ fn every_mistake_is_listed_with_its_place() {
     hint: did you mean `<sections>`?
     course.xml:2:15: error: `pyton` is not a programming language of courses
     hint: did you mean `python`?
-    course.xml:4:26: error: `<fr>` cannot stand in `<name>`
+    course.xml:4:26: error: `<x>` cannot stand in `<name>`
     hint: use either plain text, or `<de>` and `<en>`
     course.xml:5:1: error: the topic has two ids, as attribute and as text
     hint: keep one of them
@@ -137,7 +137,79 @@ fn targets_are_read_in_their_usual_order() {
     assert_eq!(warnings.len(), 1);
     assert_eq!(spec.targets[0].kinds, [Kind::Completed, Kind::Recording]);
     assert_eq!(spec.targets[0].formats, [Format::Code]);
-    assert_eq!(spec.targets[0].languages, [Lang::En]);
+    assert_eq!(spec.targets[0].languages, [Lang::EN]);
+}
+
+#[test]
+fn languages_are_those_of_the_targets() {
+    let course = |targets: &[&str]| {
+        let targets: String = targets
+            .iter()
+            .enumerate()
+            .map(|(number, languages)| {
+                format!("<output-target name='{number}'><path>o{number}</path>{languages}</output-target>")
+            })
+            .collect();
+        let text = format!(
+            "<course><name><fr>Cours</fr><nds>Koors</nds></name><prog-lang>python</prog-lang><sections/>\
+             <organization><en>O</en><fr>P</fr></organization><output-targets>{targets}</output-targets></course>"
+        );
+        parse_leniently(&text, "course.xml")
+    };
+    let names = |targets: &[&str]| {
+        let (spec, _) = course(targets);
+        let spec = spec.unwrap();
+        let all = spec.languages();
+        crate::course::languages::listed(&all, |lang| lang.to_string())
+    };
+    let [none, fr, en, it] = ["", "fr", "en", "it"].map(|lang| match lang {
+        "" => String::new(),
+        lang => format!("<languages><language>{lang}</language></languages>"),
+    });
+    assert_eq!(names(&[&none]), "de and en");
+    assert_eq!(names(&[&en]), "en");
+    assert_eq!(names(&[&en, &none]), "de and en");
+    assert_eq!(names(&[&fr]), "fr");
+    // A target without languages has all that others name, if the course is not one that CLM can have.
+    assert_eq!(names(&[&fr, &none, &it]), "fr and it");
+    let (spec, diagnostics) = course(&[&fr, "<languages><language>nds</language></languages>"]);
+    let spec = spec.unwrap();
+    let lang = |code: &str| Lang::parse(code).unwrap();
+    assert_eq!(spec.name.get(lang("nds")), "Koors");
+    assert_eq!(spec.organization.get(lang("fr")), "P");
+    assert_eq!(
+        (spec.author.as_str(), spec.marked("fr")),
+        ("", Some(lang("fr")))
+    );
+    assert_eq!(
+        (spec.marked("it"), spec.marked("de")),
+        (None, Some(Lang::DE))
+    );
+    assert!(
+        diagnostics.iter().all(|found| !found.is_error()),
+        "{diagnostics:?}"
+    );
+    let (_, diagnostics) =
+        course(&["<languages><language>français</language><language>EN</language></languages>"]);
+    let found: Vec<_> = diagnostics
+        .iter()
+        .filter(|found| found.is_error())
+        .map(|found| (found.message.as_str(), found.hint.as_deref().unwrap_or("")))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (
+                "`<nds>` cannot stand in `<name>`",
+                "use either plain text, or `<de>` and `<en>`"
+            ),
+            (
+                "`français` is not one of the languages",
+                "a language is a code of two or three small letters, such as `de`, `en` or `fr`"
+            ),
+            ("`EN` is not one of the languages", "did you mean `en`?"),
+        ]
+    );
 }
 
 proptest! {

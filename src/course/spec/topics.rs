@@ -3,7 +3,7 @@
 use roxmltree::Node;
 
 use crate::course::words::nearest;
-use crate::course::{ProgLang, RelPath};
+use crate::course::{Lang, ProgLang, RelPath};
 
 use super::xml::{Reader, child, children, elements, nearest_or_all, not_blank, text};
 use super::{Include, Section, TopicRef, read};
@@ -68,13 +68,14 @@ fn section<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, number: usize) -> Op
             let before = reader.diagnostics.len();
             let name = reader.localized(element);
             let is_read = reader.diagnostics.len() == before;
-            if is_read && (name.de.trim().is_empty() || name.en.trim().is_empty()) {
+            if is_read && reader.is_blank_anywhere(&name) {
+                let known = reader.listed(|lang| format!("`<{lang}>`"));
                 reader
                     .warning(
                         element,
                         "the section's `<name>` is empty, so its outputs get no directory of their own",
                     )
-                    .hint = Some("write a name, or `<de>` and `<en>`".to_owned());
+                    .hint = Some(format!("write a name, or {known}"));
             }
             name
         }
@@ -87,7 +88,7 @@ fn section<'a>(reader: &mut Reader<'a>, node: Node<'a, 'a>, number: usize) -> Op
     let Some(list) = child(node, "topics") else {
         let message = format!(
             "the section `{}` has no `<topics>` and is left out",
-            name.en
+            name.get(Lang::EN)
         );
         reader.warning(node, message).hint = Some(
             "add `<topics>` with a `<topic>` for each topic, or remove the section".to_owned(),
@@ -142,9 +143,10 @@ fn add_topics<'a>(
             }
             "activity" => {
                 let name = reader.localized(node);
-                if name.de.trim().is_empty() || name.en.trim().is_empty() {
+                if reader.is_blank_anywhere(&name) {
+                    let known = reader.listed(|lang| format!("`<{lang}>`"));
                     reader.error(node, "the `<activity>` has no text").hint =
-                        Some("write what happens, or `<de>` and `<en>`".to_owned());
+                        Some(format!("write what happens, or {known}"));
                 }
             }
             _ => {}

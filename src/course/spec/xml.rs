@@ -1,9 +1,12 @@
 //! Reading of elements and attributes, with diagnostics that have a line and column.
 
+use std::collections::BTreeSet;
+
 use roxmltree::{Document, Node};
 
+use crate::course::languages::listed;
 use crate::course::words::nearest;
-use crate::course::{Localized, RelPath};
+use crate::course::{Lang, Localized, RelPath};
 use crate::diagnostic::{Diagnostic, Severity};
 
 /// The valid parents of elements that may occur in one place only.
@@ -47,6 +50,8 @@ const PLACES: &[(&str, &str)] = &[
 pub(super) struct Reader<'a> {
     document: &'a Document<'a>,
     file: &'a str,
+    /// The languages of the course: those that any target names, or the usual ones if none names another language.
+    pub languages: Vec<Lang>,
     /// The diagnostics, in the order of reading.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -56,6 +61,7 @@ impl<'a> Reader<'a> {
         Self {
             document,
             file,
+            languages: languages(document),
             diagnostics: Vec::new(),
         }
     }
@@ -144,38 +150,47 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a text in both languages: plain, or as `<de>` and `<en>`, one of which may be missing.
+    /// Returns the languages of the course as a part of a hint, each in the form that `shown` gives it.
+    pub(super) fn listed(&self, shown: impl Fn(Lang) -> String) -> String {
+        listed(&self.languages, shown)
+    }
+
+    /// Reads a text in several languages: plain, or with an element for each language. Any of them may be missing.
     pub(super) fn localized(&mut self, node: Node<'a, 'a>) -> Localized {
         let label = node.tag_name().name();
-        let mut found: [Option<String>; 2] = [None, None];
         let children: Vec<Node<'a, 'a>> = elements(node).collect();
         if children.is_empty() {
             return Localized::same(text(node).trim());
         }
+        let known = self.listed(|lang| format!("`<{lang}>`"));
+        let hint = format!("use either plain text, or {known}");
         if node
             .children()
             .any(|child| child.is_text() && !child.text().unwrap_or("").trim().is_empty())
         {
             self.error(node, format!("`<{label}>` has both text and elements"))
-                .hint = Some("use either plain text, or `<de>` and `<en>`".to_owned());
+                .hint = Some(hint.clone());
         }
+        let mut found = Vec::new();
         for child in children {
-            match child.tag_name().name() {
-                "de" => found[0] = Some(text(child)),
-                "en" => found[1] = Some(text(child)),
-                other => {
-                    let message = format!("`<{other}>` cannot stand in `<{label}>`");
-                    self.error(child, message).hint =
-                        Some("use either plain text, or `<de>` and `<en>`".to_owned());
+            let name = child.tag_name().name();
+            // Nearly every name of three letters is the code of some language.
+            let is_likely = |lang: &Lang| name.len() == 2 || self.languages.contains(lang);
+            match Lang::parse(name).filter(is_likely) {
+                Some(lang) => found.push((lang, text(child))),
+                None => {
+                    let message = format!("`<{name}>` cannot stand in `<{label}>`");
+                    self.error(child, message).hint = Some(hint.clone());
                 }
             }
         }
-        let [de, en] = found;
-        let fallback = de.clone().or_else(|| en.clone()).unwrap_or_default();
-        Localized {
-            de: de.unwrap_or_else(|| fallback.clone()),
-            en: en.unwrap_or(fallback),
-        }
+        Localized::of(found)
+    }
+
+    /// Returns whether outputs in some language of the course would have a blank text.
+    pub(super) fn is_blank_anywhere(&self, text: &Localized) -> bool {
+        let mut languages = self.languages.iter();
+        languages.any(|lang| text.get(*lang).trim().is_empty())
     }
 
     /// Reads an attribute that is `true`, `yes`, `1` or `false`, `no`, `0`.
@@ -214,6 +229,24 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+}
+
+/// Returns the languages that any target of a specification names, in their order, or the usual ones if these are all.
+fn languages(document: &Document<'_>) -> Vec<Lang> {
+    let named = document.descendants();
+    let named = named.filter(|node| node.has_tag_name("language"));
+    let in_list = |node: &Node<'_, '_>| {
+        node.parent()
+            .is_some_and(|list| list.has_tag_name("languages"))
+    };
+    let named = named.filter(in_list);
+    let named: BTreeSet<Lang> = named
+        .filter_map(|node| Lang::parse(text(node).trim()))
+        .collect();
+    match named.iter().all(|lang| lang.is_usual()) {
+        true => Lang::USUAL.to_vec(),
+        false => named.into_iter().collect(),
     }
 }
 

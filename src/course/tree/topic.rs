@@ -7,6 +7,7 @@ use regex::Regex;
 
 use crate::course::deck::companion_name;
 use crate::course::file_name::sanitize;
+use crate::course::languages::listed;
 use crate::course::spec::{Spec, TopicRef};
 use crate::course::{Lang, Localized, ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
@@ -197,26 +198,13 @@ impl Finder<'_> {
     ) {
         let mut families: BTreeMap<String, Vec<(&RelPath, Option<Lang>)>> = BTreeMap::new();
         for path in decks {
-            let (family, lang) = family(path);
+            let (family, lang) = family(self.spec, path);
             families.entry(family).or_default().push((path, lang));
         }
         for (name, members) in families {
             // An incomplete family gets a number, too, so that the following decks keep theirs while a half is missing.
             let number = numbers.next();
-            let halves: Vec<Lang> = members.iter().filter_map(|(_, lang)| *lang).collect();
-            let bare = members.iter().find(|(_, lang)| lang.is_none());
-            let problem = match (bare, halves.len()) {
-                (Some(_), 0) | (None, 2) => None,
-                (Some(_), _) => Some((
-                    format!("`{name}` is there both for all languages and for single ones"),
-                    "keep either the one file, or the pair `.de` and `.en`",
-                )),
-                (None, _) => Some((
-                    format!("`{name}` is there in one language only"),
-                    "add the other half of the pair `.de` and `.en`",
-                )),
-            };
-            if let Some((message, hint)) = problem {
+            if let Some((message, hint)) = self.incompatible(&name, &members) {
                 let first = members
                     .first()
                     .map_or(topic.path.as_str(), |(path, _)| path.as_str());
@@ -229,6 +217,60 @@ impl Finder<'_> {
                     .extend(self.deck(TopicFile::own(path), lang, number, diagnostics));
             }
         }
+    }
+
+    /// Returns what is wrong with the files of a family, and a hint: it is either one file for all languages, or one
+    /// for each language of the course.
+    fn incompatible(
+        &self,
+        family: &str,
+        members: &[(&RelPath, Option<Lang>)],
+    ) -> Option<(String, String)> {
+        let languages = self.spec.languages();
+        let is_pair = languages == Lang::USUAL;
+        let halves: Vec<Lang> = members.iter().filter_map(|(_, lang)| *lang).collect();
+        if halves.is_empty() {
+            return None;
+        }
+        if halves.len() < members.len() {
+            let hint = match (is_pair, languages.as_slice()) {
+                (true, _) => "keep either the one file, or the pair `.de` and `.en`".to_owned(),
+                (_, [only]) => format!("keep either the one file, or the one with `.{only}`"),
+                _ => {
+                    let all = listed(&languages, |lang| format!("`.{lang}`"));
+                    format!("keep either the one file, or one for each language: {all}")
+                }
+            };
+            let message = format!("`{family}` is there both for all languages and for single ones");
+            return Some((message, hint));
+        }
+        let missing: Vec<Lang> = languages
+            .iter()
+            .copied()
+            .filter(|lang| !halves.contains(lang))
+            .collect();
+        if missing.is_empty() {
+            return None;
+        }
+        if is_pair {
+            return Some((
+                format!("`{family}` is there in one language only"),
+                "add the other half of the pair `.de` and `.en`".to_owned(),
+            ));
+        }
+        let named = |languages: &[Lang]| listed(languages, |lang| format!("`{lang}`"));
+        let (stem, extension) = family.rsplit_once('.').unwrap_or((family, ""));
+        Some((
+            format!(
+                "`{family}` is there in {} and not in {}",
+                named(&halves),
+                named(&missing)
+            ),
+            format!(
+                "add {}, or have one file for all languages",
+                listed(&missing, |lang| format!("`{stem}.{lang}.{extension}`"))
+            ),
+        ))
     }
 
     /// Adds a topic that is a single file: the deck, and the files of its module's directory that it names.
@@ -369,13 +411,15 @@ impl Finder<'_> {
 }
 
 /// Returns the name of a deck without its language, and the language.
-fn family(path: &RelPath) -> (String, Option<Lang>) {
-    for lang in Lang::ALL {
-        if let Some(stem) = path.stem().strip_suffix(&format!(".{lang}")) {
-            return (format!("{stem}.{}", path.extension()), Some(lang));
-        }
+fn family(spec: &Spec, path: &RelPath) -> (String, Option<Lang>) {
+    let marked = || {
+        let (stem, mark) = path.stem().rsplit_once('.')?;
+        Some((stem, spec.marked(mark)?))
+    };
+    match marked() {
+        Some((stem, lang)) => (format!("{stem}.{}", path.extension()), Some(lang)),
+        None => (path.file_name().to_owned(), None),
     }
-    (path.file_name().to_owned(), None)
 }
 
 static IMAGE: LazyLock<Option<Regex>> =

@@ -91,7 +91,7 @@ pub(super) fn not_made(section: &Section, from: &TopicRef, dir: &Unread) -> Diag
     Diagnostic::error(format!(
         "the decks of the section \"{}\" from the topic `{}` on are not made: what is in this directory decides which \
          numbers they have",
-        section.name.get(Lang::En),
+        section.name.get(Lang::EN),
         from.id
     ))
     .at(dir, None)

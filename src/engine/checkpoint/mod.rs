@@ -45,7 +45,7 @@ use names::{Found, Planned, is_unchanged};
 pub(super) use resume::{Resumed, to_bytes};
 
 /// The version of the format.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 
 /// Locates the checkpoint of a course, and contains the digests that it must have.
 pub(crate) struct Checkpoint<'a> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::course::{Lang, RelPath};
+use crate::course::RelPath;
 use crate::events::ActionKind;
 use crate::memory;
 use crate::watch::ChangeSet;
@@ -150,9 +150,12 @@ impl Driver<'_> {
         if std::mem::replace(&mut self.is_warm, true) {
             return;
         }
+        // A deck is executed once for each language.
+        let languages = self.specified.as_ref();
+        let languages = languages.map_or(1, |specified| specified.spec.languages().len());
         for kind in [ActionKind::Execute, ActionKind::Html] {
             if !self.options.fast {
-                self.pool.warm_up(kind, Lang::ALL.len());
+                self.pool.warm_up(kind, languages);
             }
         }
     }

@@ -24,15 +24,10 @@ pub(super) fn of_deck(
     file: &DeckFile,
     deck: &Deck,
 ) -> Vec<Diagnostic> {
-    let mut warnings = deck::warnings(deck);
-    let languages: Vec<Lang> = Lang::ALL
-        .into_iter()
-        .filter(|lang| file.lang.is_none_or(|only| only == *lang))
-        .filter(|lang| {
-            let mut targets = context.spec.targets.iter();
-            targets.any(|target| target.languages.contains(lang))
-        })
-        .collect();
+    let all = context.spec.languages();
+    let mut warnings = deck::warnings(deck, &all);
+    let of_file = |lang: &Lang| file.lang.is_none_or(|only| only == *lang);
+    let languages: Vec<Lang> = all.into_iter().filter(of_file).collect();
     for image in deck::image_references(deck) {
         let problem = problem(context, section, topic, &languages, &image);
         warnings.extend(problem.map(|warning| image.at(deck, warning)));
@@ -84,7 +79,12 @@ fn problem(
         .find(|lang| image.is_shown_in(**lang) && !made_for.contains(&Some(**lang)))?;
     let warning =
         format!("`{path}` is not in the outputs of the language `{missing}`, which show this cell");
-    let hint = "a file `x.de.png` is for German outputs only: give the cell a `lang`, or the image a name without the language";
+    let made = made_for.iter().flatten().next().copied();
+    let made = made.unwrap_or(Lang::DE);
+    let english = made.english();
+    let hint = format!(
+        "a file `x.{made}.png` is for {english} outputs only: give the cell a `lang`, or the image a name without the language"
+    );
     Some(Diagnostic::warning(warning).hint(hint))
 }
 

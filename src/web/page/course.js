@@ -1,7 +1,7 @@
 // The course: its sections, their decks, and what is made of them.
 import { CLASSES, decksOf, stateOf } from './decks.js';
 import { age, element, mark, setText } from './elements.js';
-import { KINDS, LANGUAGES, STATES, byId, choice, known, now, shown, store } from './state.js';
+import { KINDS, STATES, byId, choice, inLanguage, known, nameOfLanguage, now, shown, store } from './state.js';
 import { drawStates } from './states.js';
 
 /** Keys of decks whose outputs are shown. */
@@ -12,7 +12,7 @@ export function drawCourse() {
   const focused = shown.rows.find((row) => row.element.contains(document.activeElement))?.deck.key;
   shown.decks = decksOf(known.course);
   drawChoices();
-  const title = known.course.title[choice.lang] || known.course.title.en;
+  const title = inLanguage(known.course.title, choice.lang);
   document.title = title;
   setText(byId('title'), title);
   shown.rows = [];
@@ -26,7 +26,7 @@ export function drawCourse() {
 function drawSection(section) {
   const made = section.decks.filter((deck) => deck.outputs.some((output) => output.lang === choice.lang));
   if (made.length === 0 && section.files.length === 0) return null;
-  const name = section.name ? section.name[choice.lang] || section.name.en : 'Other files';
+  const name = section.name ? inLanguage(section.name, choice.lang) : 'Other files';
   const list = element('ul', { className: 'decks' });
   const own = made.map((deck) => {
     const row = drawRow(deck, name);
@@ -49,7 +49,7 @@ function drawSection(section) {
 function drawRow(deck, section) {
   const pages = deck.outputs.filter((output) => output.class === 'html' && output.lang === choice.lang);
   const page = pages.find((output) => output.kind === choice.kind) ?? pages[0];
-  const title = deck.title[choice.lang];
+  const title = inLanguage(deck.title, choice.lang);
   const [, number, rest] = title.match(/^(\d+)\s+(.*)$/) ?? [null, '', title];
   const state = element('span', { className: 'state' });
   const note = element('span', { className: 'note' });
@@ -69,7 +69,7 @@ function drawRow(deck, section) {
   const row = {
     deck, state, note, panel, more, signature: '',
     link: page ? titles : more,
-    words: [deck.title.de, deck.title.en, deck.topic, section, ...deck.sources].join('\n').toLowerCase(),
+    words: [...Object.values(deck.title), deck.topic, section, ...deck.sources].join('\n').toLowerCase(),
     element: element('li', { className: 'deck' },
       element('div', { className: 'row' }, state,
         element('span', { className: 'names' }, titles, element('span', { className: 'topic', textContent: deck.topic ?? '' })),
@@ -95,7 +95,7 @@ export function expand(row, is) {
 export function drawOutputs(row) {
   const { outputs } = row.deck;
   const columns = [];
-  for (const lang of Object.keys(LANGUAGES)) {
+  for (const lang of shown.decks.languages) {
     for (const name of ['html', 'notebook', 'code']) {
       if (outputs.some((output) => output.lang === lang && output.class === name)) columns.push([lang, name]);
     }
@@ -178,9 +178,10 @@ function drawChoice(place, names, current, choose) {
 function drawChoices() {
   const { languages, kinds } = shown.decks;
   const pick = (all, some) => Object.fromEntries(Object.entries(all).filter(([name]) => some.has(name)));
-  if (!languages.has(choice.lang) && languages.size > 0) [choice.lang] = languages;
+  if (!languages.includes(choice.lang) && languages.length > 0) choice.lang = languages.includes('en') ? 'en' : languages[0];
   if (!kinds.has(choice.kind)) choice.kind = ['completed', 'trainer', ...kinds].find((kind) => kinds.has(kind)) ?? null;
-  drawChoice(byId('languages'), pick(LANGUAGES, languages), choice.lang, (lang) => {
+  const named = Object.fromEntries(languages.map((lang) => [lang, nameOfLanguage(lang)]));
+  drawChoice(byId('languages'), named, choice.lang, (lang) => {
     store('clm-lang', lang);
     choice.lang = lang;
     drawAgain('languages');

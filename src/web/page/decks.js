@@ -1,10 +1,12 @@
 // The outputs of a course as people think of them: sections, and in them decks and other files.
+import { inLanguage } from './state.js';
 
 /** What people call the formats. */
 export const CLASSES = { html: 'page', notebook: 'notebook', code: 'script' };
 
-/** Sections with their decks and files, and the languages and audiences that there are. */
+/** Sections with their decks and files, and the languages (in their order) and audiences that there are. */
 export function decksOf(course) {
+  const all = new Set(course.outputs.map((output) => output.lang));
   const sections = course.sections.map((section) => ({ name: section.name, decks: [], files: [] }));
   const rest = { name: null, decks: [], files: [] };
   const known = new Map();
@@ -24,7 +26,7 @@ export function decksOf(course) {
     }
     languages.add(output.lang);
     if (output.kind) kinds.add(output.kind);
-    const key = `${output.section} ${output.topic} ${familyOf(source)}`;
+    const key = `${output.section} ${output.topic} ${familyOf(source, all)}`;
     let deck = known.get(key);
     if (!deck) {
       deck = { key, topic: output.topic, outputs: [], sources: new Set(), title: {} };
@@ -35,15 +37,11 @@ export function decksOf(course) {
     deck.sources.add(source);
     deck.title[output.lang] ??= nameOf(output.path);
   }
-  for (const deck of known.values()) {
-    deck.title.de ??= deck.title.en;
-    deck.title.en ??= deck.title.de;
-  }
-  const number = (deck) => deck.title.en;
+  const number = (deck) => inLanguage(deck.title, 'en');
   for (const section of sections) {
     section.decks.sort((one, other) => number(one).localeCompare(number(other), 'en', { numeric: true }));
   }
-  return { sections: [...sections, rest], languages, kinds };
+  return { sections: [...sections, rest], languages: [...languages].sort(), kinds };
 }
 
 /** How an output is doing: `failed`, `building`, `missing`, `unchecked` or `fresh`. */
@@ -55,9 +53,10 @@ export function stateOf(output, { actions }) {
   return action?.status ? 'fresh' : 'unchecked';
 }
 
-/** The source without the mark of its language: both halves of a deck are one. */
-function familyOf(source) {
-  return source.replace(/\.(?:de|en)(\.[^./]+)$/, '$1');
+/** The source without the mark of its language: the halves of a deck are one. */
+function familyOf(source, languages) {
+  return source.replace(/\.([a-z]{2,3})(\.[^./]+)$/, (end, mark, extension) =>
+    mark === 'de' || mark === 'en' || languages.has(mark) ? extension : end);
 }
 
 function nameOf(path) {

@@ -28,7 +28,7 @@ fn read(text: &str, extension: &str, prog_lang: ProgLang, format: Format, beside
         text,
     });
     let view = View {
-        lang: Lang::De,
+        lang: Lang::DE,
         format,
         author: "A",
         organization: "O",
@@ -56,7 +56,7 @@ fn read(text: &str, extension: &str, prog_lang: ProgLang, format: Format, beside
         assert!(extension == "md" || has_markers || !is_code || !deck.lost.is_empty());
     }
     let kind = Kind::ALL[text.len() % Kind::ALL.len()];
-    let (notebook, warnings) = deck::notebook(&deck, kind, Lang::De, prog_lang);
+    let (notebook, warnings) = deck::notebook(&deck, kind, Lang::DE, prog_lang);
     assert!(warnings.iter().all(|warning| warning.file.is_some()));
     let json: serde_json::Value = serde_json::from_str(&notebook.to_ipynb()).unwrap();
     assert_eq!(
@@ -66,9 +66,9 @@ fn read(text: &str, extension: &str, prog_lang: ProgLang, format: Format, beside
     deck::script(&notebook, &deck, prog_lang);
     deck::references(&deck);
     deck::image_urls(&notebook);
-    deck::execution_cells(&deck, Lang::De, prog_lang);
+    deck::execution_cells(&deck, Lang::DE, prog_lang);
     if prog_lang == ProgLang::Cpp {
-        cpp::program(&deck, &notebook, kind, Lang::De, "deck");
+        cpp::program(&deck, &notebook, kind, Lang::DE, "deck");
     }
 }
 
@@ -127,7 +127,7 @@ pub fn ipynb(bytes: &[u8]) {
         let text = "# %%\na = 1\n\n# %% [markdown]\n# b\n\n# %%\nprint(a)\n";
         let source = DeckSource::new(&path, text, ProgLang::Python);
         let view = View {
-            lang: Lang::De,
+            lang: Lang::DE,
             format: Format::Html,
             author: "A",
             organization: "O",
@@ -137,13 +137,13 @@ pub fn ipynb(bytes: &[u8]) {
     let Ok(executed) = serde_json::from_slice::<Executed>(bytes) else {
         return;
     };
-    let cells = deck::execution_cells(&DECK, Lang::De, ProgLang::Python);
+    let cells = deck::execution_cells(&DECK, Lang::DE, ProgLang::Python);
     let results: Vec<_> = executed
         .cells
         .into_iter()
         .map(|cell| (cell.outputs, cell.execution_count))
         .collect();
-    let (mut notebook, _) = deck::notebook(&DECK, Kind::Completed, Lang::De, ProgLang::Python);
+    let (mut notebook, _) = deck::notebook(&DECK, Kind::Completed, Lang::DE, ProgLang::Python);
     deck::attach(&mut notebook, &cells, &results);
     if let Some(widgets) = executed.widgets {
         notebook.metadata.insert("widgets".to_owned(), widgets);

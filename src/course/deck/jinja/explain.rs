@@ -127,7 +127,7 @@ pub(super) fn explain(error: &Error, template: &Template) -> Failure {
     } else if chain.is_in_macros {
         (
             format!("the header macro was given a missing argument: {detail}"),
-            Some("call it as `header(\"German title\", \"English title\")`, or `header_de` and `header_en` with one title".to_owned()),
+            Some(template.hint_for_header()),
         )
     } else {
         message_and_hint(chain.cause.kind(), &detail, undefined.as_ref(), template)
@@ -321,6 +321,16 @@ fn listed(names: &[&str]) -> String {
 }
 
 impl Template {
+    /// Returns the hint how the header macro is called.
+    fn hint_for_header(&self) -> String {
+        match self.lang.filter(|lang| !lang.is_usual()) {
+            None => "call it as `header(\"German title\", \"English title\")`, as `header(\"title\")` with one for all languages, or `header_de` and `header_en` with one title".to_owned(),
+            Some(lang) => format!(
+                "call it as `header(\"title\")` with one for all languages, or as `header({lang}=\"title\", en=\"English title\")`"
+            ),
+        }
+    }
+
     /// Returns the names that are defined in the deck: variables, and names that it or a file that it loads defines or
     /// imports.
     fn known_names(&self) -> BTreeSet<String> {

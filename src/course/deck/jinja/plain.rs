@@ -218,7 +218,8 @@ mod tests {
             "{% macro m(a, b='x') %}{{ a }}{{ header(a, title=b) }}{% endmacro %}",
             "# j2 if is_notebook:\n# j2 endif\n",
             "{% raw %}{{ x }}{% endraw %}",
-            super::super::macros::MACROS,
+            &super::super::macros::text(),
+            "{{ header('T') }} {{ header(fr='T', en=\"U\") }}",
         ] {
             assert!(is_plain(template, "# j2"), "{template}");
         }

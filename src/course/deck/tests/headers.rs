@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn the_canonical_header_becomes_two_title_cells() {
-    let text = read_as(HEADER, ProgLang::Python, Lang::De, Format::Code).unwrap();
+    let text = read_as(HEADER, ProgLang::Python, Lang::DE, Format::Code).unwrap();
     let cell = |indent: &str, title: &str| {
         format!(
             "\n<div style=\"text-align:center; font-size:200%;\">\n{indent}<b>{title}</b>\n</div>\n<br/>\n\
@@ -40,7 +40,7 @@ fn the_rendered_header_is_exact_in_every_language() {
                 let text = HEADER.replace("# ", &format!("{c} "));
                 let source = DeckSource::new(&path, &text, prog_lang);
                 let view = View {
-                    lang: Lang::De,
+                    lang: Lang::DE,
                     format,
                     author: "AUTHOR",
                     organization,
@@ -139,9 +139,77 @@ fn one_language_headers_end_as_the_format_says() {
         let text = format!(
             "# j2 from 'macros.j2' import {macro_name}\n# {{{{ {macro_name}(\"T\") }}}}\n\n# %%\n"
         );
-        let rendered = read_as(&text, ProgLang::Python, Lang::De, Format::Code).unwrap();
+        let rendered = read_as(&text, ProgLang::Python, Lang::DE, Format::Code).unwrap();
         rendered.cells[0].source.clone()
     };
     assert!(text("header_de").ends_with("ORG</div>\n<br/>"));
     assert!(text("header_en").ends_with("ORG</div>\n<br/>\n\n"));
+}
+
+/// The cells of a header with these arguments, in a view: language and title.
+fn titles(arguments: &str, lang: &str) -> Vec<(String, String)> {
+    let text = HEADER.replace("\"Titel\", \"Title\"", arguments);
+    let lang = Lang::parse(lang).unwrap();
+    let deck = read_as(&text, ProgLang::Python, lang, Format::Notebook).unwrap();
+    let (_, titles) = deck.cells.split_last().unwrap();
+    let title = |cell: &Cell| {
+        let (_, rest) = cell.source.split_once("<b>").unwrap();
+        let language = cell.metadata.get("lang").and_then(Value::as_str);
+        let (title, _) = rest.split_once("</b>").unwrap();
+        (language.unwrap_or("all").to_owned(), title.to_owned())
+    };
+    titles.iter().map(title).collect()
+}
+
+#[test]
+fn a_header_has_one_title_for_all_languages_or_one_for_each() {
+    let pairs = |all: &[(&str, &str)]| -> Vec<(String, String)> {
+        let all = all.iter();
+        all.map(|(lang, title)| ((*lang).to_owned(), (*title).to_owned()))
+            .collect()
+    };
+    for lang in ["de", "en", "fr"] {
+        assert_eq!(titles("\"L'été\"", lang), pairs(&[("all", "L'été")]));
+    }
+    let named = "fr=\"Titre\", en='Title'";
+    let all = [("fr", "Titre"), ("en", "Title")];
+    assert_eq!(titles(named, "fr"), pairs(&all));
+    assert_eq!(
+        titles(named, "it"),
+        pairs(&[&all[..], &[("it", "Title")]].concat())
+    );
+    // A view in a language without a title has the one of its file.
+    let both = [("de", "Titel"), ("en", "Title")];
+    assert_eq!(titles("'Titel', 'Title'", "en"), pairs(&both));
+    assert_eq!(
+        titles("'Titel', 'Title'", "fr"),
+        pairs(&[&both[..], &[("fr", "Title")]].concat())
+    );
+    assert_eq!(
+        titles("it='A', fr='B'", "en").last(),
+        pairs(&[("en", "B")]).last()
+    );
+}
+
+#[test]
+fn titles_by_language_are_those_of_the_macro_for_two() {
+    for prog_lang in ProgLang::ALL {
+        let rendered = |arguments: &str| {
+            let path = RelPath::new("t/slides_x.py").unwrap();
+            let text = HEADER.replace("\"Titel\", \"Title\"", arguments);
+            let text = text.replace("# ", &format!("{} ", prog_lang.comment()));
+            let source = DeckSource::new(&path, &text, prog_lang);
+            let view = View {
+                lang: Lang::EN,
+                format: Format::Html,
+                author: "A",
+                organization: "O",
+            };
+            jinja::Template::new(&source)
+                .render(&view, &sibling)
+                .unwrap()
+                .text
+        };
+        assert_eq!(rendered("de='A', en='B'"), rendered("'A', 'B'"));
+    }
 }
