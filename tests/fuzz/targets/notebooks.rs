@@ -38,7 +38,7 @@ fn as_deck(plain: &plain::Plain) {
     let deck = plain::as_deck(plain, prog_lang);
     let path = RelPath::new(&format!("slides_x.{}", prog_lang.extension())).unwrap();
     let view = View {
-        lang: Lang::En,
+        lang: Lang::EN,
         format: Format::Notebook,
         author: "",
         organization: "",

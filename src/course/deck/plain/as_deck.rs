@@ -401,7 +401,7 @@ fn read_cells(text: &str, prog_lang: ProgLang) -> Option<Vec<Cell>> {
     let path = RelPath::new(&format!("deck.{}", prog_lang.extension())).ok()?;
     let source = DeckSource::new(&path, text, prog_lang);
     let view = View {
-        lang: Lang::En,
+        lang: Lang::EN,
         format: Format::Notebook,
         author: "",
         organization: "",

@@ -7,6 +7,7 @@ mod as_deck;
 mod front;
 mod myst;
 mod nbformat;
+mod pictures;
 mod title;
 mod written;
 mod yaml;
@@ -21,6 +22,7 @@ use crate::course::{ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
 
 pub use as_deck::{AsDeck, as_deck};
+pub(crate) use pictures::{Picture, directives, replace_pictures};
 pub use written::{notebook, notebook_with_outputs};
 
 /// A notebook as its author wrote it.
