@@ -1,6 +1,5 @@
 //! `clm add`: notebooks become topics of a course.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -8,37 +7,33 @@ use clap::Args;
 
 use crate::config::Place;
 use crate::course::deck::plain::{self, Plain};
-use crate::course::spec::{Spec, parse_leniently};
-use crate::course::tree::{self, simplified};
+use crate::course::spec::{Section, Spec, parse_leniently};
 use crate::course::words::nearest;
-use crate::course::{ProgLang, RelPath, lfs};
+use crate::course::{ProgLang, RelPath, lfs, tree};
 use crate::diagnostic::Diagnostic;
 use crate::error::{Error, Result};
-use crate::files::{self, Access};
-use crate::scaffold::{AddedTopic, TopicEntry, added_topic, deck_id, insert_topic};
+use crate::files;
+use crate::scaffold::{
+    AddedTopic, ModuleChoice, Modules, TopicEntry, added_topic, id_of_notebook, identifier_hint,
+    insert_topic, is_identifier,
+};
 use crate::ui;
 
-use super::session;
+use super::{new, session};
 
 /// The module of a course that has none.
-const FIRST_MODULE: &str = "module_010_notebooks";
-
-/// The name of the section of a course that has none with topics.
-const FIRST_SECTION: &str = "Notebooks";
-
-/// The distance between the numbers of topics, so that there is room for others.
-const STEP: u32 = 10;
+const FIRST_MODULE: &str = "notebooks";
 
 #[derive(Debug, Args)]
 pub(super) struct AddArgs {
     /// Notebooks: `.ipynb`, percent scripts, Markdown of jupytext or MyST with code cells
     #[arg(required = true, value_name = "FILES")]
     files: Vec<PathBuf>,
-    /// The directory in `slides` that gets the topics [default: the one with the last topic of the course]
-    #[arg(short, long, value_name = "DIR")]
+    /// The module that gets the topics, by its directory or the end of that; another name makes a module with a section of
+    /// its own [default: the module of the working directory, or else that of the last topic]
+    #[arg(long, value_name = "MODULE")]
     module: Option<String>,
-    /// The section that gets the topics, by id or name; a new one if there is none
-    /// [default: the section with the last topic of the module]
+    /// The section that gets the topics, by id or name; another name makes one [default: the section of the module's topics]
     #[arg(long, value_name = "SECTION")]
     section: Option<String>,
     /// The id of the topic, for a single file [default: made of the name of the file]
@@ -78,7 +73,7 @@ pub(super) fn run(args: &AddArgs) -> Result<u8> {
     let written = added
         .iter()
         .try_for_each(|(dir, topic)| write(&place.root, dir, topic, &mut created))
-        .and_then(|()| write_spec(&place.spec, &course.text));
+        .and_then(|()| new::replace_spec(&place, &course.text));
     if let Err(error) = written {
         // Without its entry a topic would be in the way of the next attempt.
         for dir in created {
@@ -117,57 +112,71 @@ struct Target {
     /// The text of the specification, with the topics that were added.
     text: String,
     is_disabled: bool,
-    /// The names in each module.
-    modules: BTreeMap<String, BTreeSet<String>>,
+    modules: Modules,
+    /// The name of the module's directory.
     module: String,
+    /// The section that was chosen, or the title of a new module.
+    section: Option<String>,
     /// The ids of topics whose section gets the new ones, if it was chosen.
     of_section: Option<Vec<String>>,
-    section: Option<String>,
 }
 
 impl Target {
     fn read(place: &Place, args: &AddArgs) -> Result<Self> {
         let spec_name = place.spec_name();
-        let bytes =
-            files::read(&place.spec).map_err(|error| Error::io("read", &place.spec, &error))?;
-        let text = tree::text_of(&bytes).map_err(|not_text| {
-            Error::usage("the specification is not UTF-8 text")
-                .at(&spec_name, Some(not_text.line))
-                .hint("save it with the encoding UTF-8")
-        })?;
-        let (spec, diagnostics) = parse_leniently(text, &spec_name);
+        let text = files::read_to_string(&place.spec)
+            .map_err(|error| Error::io("read", &place.spec, &error))?;
+        let (spec, diagnostics) = parse_leniently(&text, &spec_name);
         let Some(spec) = spec else {
             return Err(Error::from_diagnostics(diagnostics));
         };
-        let modules = modules(&place.root)?;
-        let module = match &args.module {
-            Some(module) => checked_module(module)?,
-            None => default_module(&spec, &modules),
+        let modules = new::modules(place)?;
+        let topics: Vec<&str> = (spec.sections.iter().flat_map(|section| &section.topics))
+            .map(|topic| topic.id.as_str())
+            .collect();
+        let usual = || -> Result<Option<String>> {
+            Ok(modules.usual(new::module_here(place)?.as_deref(), &topics))
         };
-        let section = args.section.as_deref();
-        let of_section = section.and_then(|wanted| {
-            let found = spec.sections.iter().find(|section| {
+        let named = match &args.module {
+            Some(module) => Some(module.clone()),
+            None => usual()?,
+        };
+        let named = named.unwrap_or_else(|| FIRST_MODULE.to_owned());
+        let choice = modules
+            .named(&named)
+            .map_err(|hint| Error::usage(format!("there is no module `{named}`")).hint(hint))?;
+        let (module, title) = match choice {
+            ModuleChoice::Existing(module) => (module, None),
+            ModuleChoice::New { directory, title } => (directory, Some(title)),
+        };
+        let wanted = args.section.as_deref();
+        let section = wanted.and_then(|wanted| {
+            let is_it = |section: &&Section| {
                 section.id.as_deref() == Some(wanted)
                     || section.name.texts().any(|name| name == wanted)
-            })?;
-            Some(found.topics.iter().map(|topic| topic.id.clone()).collect())
+            };
+            spec.sections.iter().find(is_it)
+        });
+        let of_section: Option<Vec<String>> = section.map(|section| {
+            let topics = section.topics.iter();
+            topics.map(|topic| topic.id.clone()).collect()
         });
         if of_section.as_ref().is_some_and(Vec::is_empty) {
             return Err(Error::usage(format!(
-                "the section `{}` has no topics, so it cannot be told where they go",
-                section.unwrap_or_default()
+                "the section `{}` has no topics yet, which would show where they go",
+                wanted.unwrap_or_default()
             ))
-            .hint(format!("write a first `<topic>` into it in {spec_name}")));
+            .hint(format!("write its first `<topic>` into {spec_name}")));
         }
         Ok(Self {
-            text: text.to_owned(),
-            spec,
+            text,
             spec_name,
             is_disabled: false,
             modules,
             module,
+            section: args.section.clone().or(title),
             of_section,
-            section: args.section.clone(),
+            spec,
         })
     }
 
@@ -181,152 +190,65 @@ impl Target {
         let whole = cwd.join(file);
         let plain = notebook(&whole, cwd)?;
         let path = plain.deck.path.clone();
-        let wrong = |message: String, hint: &str| {
-            vec![
-                Diagnostic::error(message)
-                    .at(path.as_str(), None)
-                    .hint(hint),
-            ]
+        let wrong = |message: String, hint: String| {
+            let error = Diagnostic::error(message);
+            vec![error.at(path.as_str(), None).hint(hint)]
         };
         let prog_lang = match (plain.prog_lang, &plain.kernel) {
             (Some(prog_lang), _) => prog_lang,
             (None, None) => self.spec.prog_lang,
             (None, Some(kernel)) => {
-                let message = format!(
-                    "the notebook is for the kernel `{kernel}`, whose language clm does not know"
-                );
-                let names: Vec<&str> = ProgLang::ALL.iter().map(|lang| lang.name()).collect();
-                let hint = format!("decks can be in {}", names.join(", "));
-                return Err(wrong(message, &hint));
+                let names = ProgLang::ALL.map(ProgLang::name).join(", ");
+                return Err(wrong(
+                    format!("the notebook is for the kernel `{kernel}`, which no deck can have"),
+                    format!("decks are in {names}"),
+                ));
             }
         };
         let id = match id {
-            Some(id) => id.to_owned(),
-            None => deck_id(path.stem()),
+            Some(id) if is_identifier(id) => id.to_owned(),
+            Some(id) => {
+                let message = format!("`{id}` cannot be the id of a topic");
+                return Err(wrong(message, identifier_hint(id)));
+            }
+            None => id_of_notebook(path.stem()).ok_or_else(|| {
+                let message = "no id for the topic can be made of the file's name";
+                wrong(message.into(), "choose one with `--id`".into())
+            })?,
         };
-        if id.is_empty() || deck_id(&id) != id.to_lowercase() {
-            let message = format!("`{id}` cannot be the id of a topic");
-            return Err(wrong(
-                message,
-                "choose one of letters, digits and `_` with `--id`",
-            ));
+        if let Some(other) = self.modules.path_of(&id) {
+            let message = format!("there is a topic `{id}` already: `{other}`");
+            return Err(wrong(message, "choose another id with `--id`".into()));
         }
-        let names = self.modules.values().flatten();
-        if let Some(other) = names
-            .into_iter()
-            .find(|name| simplified(name).as_ref() == Some(&id))
-        {
-            let message = format!("the course has a topic `{id}` already, in `{other}`");
-            return Err(wrong(message, "choose another id with `--id`"));
-        }
-        let in_module = self.modules.entry(self.module.clone()).or_default();
         let neighbours = match &self.of_section {
             Some(topics) => topics.clone(),
             None if self.section.is_some() => Vec::new(),
-            None => in_module
-                .iter()
-                .filter_map(|name| simplified(name))
-                .collect(),
+            None => self.modules.topics_of(&self.module),
         };
-        let name = format!("topic_{:03}_{id}", next_number(in_module));
+        let dir = self.modules.directory_of(&self.module, &id);
+        let dir = RelPath::new(&dir)
+            .map_err(|error| wrong(error.to_string(), "choose another id with `--id`".into()))?;
         let folder = whole.parent().unwrap_or(cwd).to_owned();
         let topic = added_topic(plain, &id, prog_lang, &|path| picture(&folder, path));
-        let has_topics = self
-            .spec
-            .sections
-            .iter()
-            .any(|section| !section.topics.is_empty());
-        let new_section = match (&self.section, has_topics) {
-            (Some(section), _) => Some(section.as_str()),
-            (None, true) => None,
-            (None, false) => Some(FIRST_SECTION),
-        };
+        let section = self.section.as_deref();
         let entry = TopicEntry {
             id: &id,
             module: &self.module,
             neighbours,
             attributes: topic.attributes.clone(),
-            section: new_section.map(|name| (None, name)).into_iter().collect(),
+            section: section.map(|name| (None, name)).into_iter().collect(),
         };
         let inserted =
-            insert_topic(&self.text, &self.spec_name, &entry).map_err(|one| vec![one])?;
+            insert_topic(&self.text, &self.spec_name, &entry).map_err(|error| vec![error])?;
         self.text = inserted.text;
         self.is_disabled |= inserted.is_disabled;
-        in_module.insert(name.clone());
-        if self.section.is_some() || !has_topics {
+        self.modules.insert(&self.module, dir.file_name());
+        if self.section.is_some() {
             // The next ones go where this one is.
             self.of_section.get_or_insert_default().push(id);
         }
-        let dir = RelPath::new(&format!("slides/{}/{name}", self.module))
-            .map_err(|error| wrong(error.to_string(), "choose another name"))?;
         Ok((dir, topic))
     }
-}
-
-/// Returns the names in each module of a course.
-fn modules(root: &Path) -> Result<BTreeMap<String, BTreeSet<String>>> {
-    let slides = root.join("slides");
-    let names = |dir: &Path| -> Result<BTreeSet<String>> {
-        let entries = match std::fs::read_dir(dir) {
-            Ok(entries) => entries,
-            Err(error) if files::is_gone(&error) => return Ok(BTreeSet::new()),
-            Err(error) => return Err(Error::io("read", dir, &error)),
-        };
-        let names = entries
-            .flatten()
-            .map(|entry| entry.file_name().into_string());
-        Ok(names.filter_map(std::result::Result::ok).collect())
-    };
-    let mut modules = BTreeMap::new();
-    for module in names(&slides)? {
-        let dir = slides.join(&module);
-        if !module.starts_with(['_', '.']) && dir.is_dir() {
-            modules.insert(module, names(&dir)?);
-        }
-    }
-    Ok(modules)
-}
-
-/// Returns the module of the last topic in the specification that the course has, else the last module.
-fn default_module(spec: &Spec, modules: &BTreeMap<String, BTreeSet<String>>) -> String {
-    let topics = spec.sections.iter().flat_map(|section| &section.topics);
-    let of_topic = topics.rev().find_map(|topic| {
-        modules.iter().find_map(|(module, names)| {
-            let is_module = topic.module.as_ref().is_none_or(|wanted| wanted == module);
-            let has_topic = || {
-                let mut ids = names.iter().filter_map(|name| simplified(name));
-                ids.any(|id| id == topic.id)
-            };
-            (is_module && has_topic()).then(|| module.clone())
-        })
-    });
-    of_topic
-        .or_else(|| modules.keys().next_back().cloned())
-        .unwrap_or_else(|| FIRST_MODULE.to_owned())
-}
-
-/// Returns the name of a module if a directory in `slides` can have it.
-fn checked_module(name: &str) -> Result<String> {
-    let name = name.trim_end_matches('/');
-    let name = name.strip_prefix("slides/").unwrap_or(name);
-    let is_name = !name.is_empty()
-        && !name.contains(['/', '\\'])
-        && !name.starts_with(['.', '_'])
-        && !name.chars().any(char::is_control);
-    match is_name {
-        true => Ok(name.to_owned()),
-        false => Err(
-            Error::usage(format!("`{name}` cannot be the name of a module"))
-                .hint("a module is a directory in `slides`, such as `module_010_intro`"),
-        ),
-    }
-}
-
-/// Returns the number of the next topic, by the names in its module.
-fn next_number(names: &BTreeSet<String>) -> u32 {
-    let number = |name: &String| name.split('_').nth(1)?.parse::<u32>().ok();
-    let last = names.iter().filter_map(number).max().unwrap_or(0);
-    (last / STEP).saturating_add(1).saturating_mul(STEP)
 }
 
 /// Reads a notebook.
@@ -400,13 +322,4 @@ fn write(root: &Path, dir: &RelPath, topic: &AddedTopic, created: &mut Vec<PathB
         written.map_err(|error| Error::io("write", &file, &error))?;
     }
     Ok(())
-}
-
-/// Replaces the specification, which may be a symbolic link.
-fn write_spec(spec: &Path, text: &str) -> Result<()> {
-    let file = spec.canonicalize().unwrap_or_else(|_| spec.to_owned());
-    files::replace(&file, Access::Shared, |file| {
-        file.write_all(text.as_bytes())
-    })
-    .map_err(|error| Error::io("write", &file, &error))
 }

@@ -23,6 +23,7 @@ mod farm_check;
 mod keys;
 mod log;
 mod man;
+mod new;
 mod options;
 mod part;
 mod profile;
@@ -70,6 +71,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start a course, or add a topic to one
+    New(new::NewArgs),
     /// Build the outputs of a course that are not up to date
     Build(Box<build::BuildArgs>),
     /// Build, and build again whenever something changes
@@ -170,6 +173,7 @@ impl Command {
             #[cfg(feature = "farm")]
             Self::Farm(_) | Self::Runner(_) => None,
             Self::Add(_)
+            | Self::New(_)
             | Self::Daemon(_)
             | Self::Cache(_)
             | Self::Affected(_)
@@ -191,6 +195,7 @@ impl Command {
 
 fn run(command: Command, profile: Option<Profile>) -> Result<u8> {
     match command {
+        Command::New(args) => new::run(&args),
         Command::Build(args) => build::run(&args, profile),
         Command::Watch(args) => watch::run(&args, profile),
         Command::Status(args) => status::run(&args),

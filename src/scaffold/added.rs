@@ -10,6 +10,8 @@ use crate::course::deck::plain::{self, Picture, Plain};
 use crate::course::{ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
 
+use super::id_of;
+
 /// The files of a topic, and what they do not have.
 #[derive(Debug)]
 pub(crate) struct AddedTopic {
@@ -85,18 +87,15 @@ pub(crate) fn added_topic(
     }
 }
 
-/// Returns an id for the topic of a notebook with this name: letters and digits in small, `_` between them, without a
-/// number at the start that only sorts files. It is empty if the name has no letters.
-pub(crate) fn deck_id(stem: &str) -> String {
+/// Returns an id for the topic of a notebook with this name, without a number at the start that only sorts files.
+pub(crate) fn id_of_notebook(stem: &str) -> Option<String> {
     let sorted = stem.trim_start_matches(|c: char| c.is_ascii_digit());
     let is_number = sorted.len() < stem.len() && sorted.starts_with(['_', '-', '.', ' ']);
-    let name = if is_number { sorted } else { stem };
-    let words: Vec<String> = name
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(str::to_lowercase)
-        .collect();
-    words.join("_")
+    let numbered = || id_of(stem);
+    match is_number {
+        true => id_of(sorted).or_else(numbered),
+        false => numbered(),
+    }
 }
 
 /// Pictures that are copied into the topic.
@@ -204,14 +203,15 @@ mod tests {
     #[test]
     fn ids_are_made_of_names() {
         for (stem, id) in [
-            ("01-Intro to X", "intro_to_x"),
-            ("02_numpy.tutorial", "numpy_tutorial"),
-            ("3d", "3d"),
-            ("Übung", "übung"),
-            ("42", "42"),
-            ("--", ""),
+            ("01-Intro to X", Some("intro_to_x")),
+            ("02_numpy.tutorial", Some("numpy_tutorial")),
+            ("3d", Some("3d")),
+            ("Übung", Some("uebung")),
+            ("42", Some("42")),
+            ("42-", Some("42")),
+            ("--", None),
         ] {
-            assert_eq!(deck_id(stem), id, "{stem}");
+            assert_eq!(id_of_notebook(stem).as_deref(), id, "{stem}");
         }
     }
 
