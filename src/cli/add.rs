@@ -62,8 +62,8 @@ pub(super) fn run(args: &AddArgs) -> Result<u8> {
     let mut errors = Vec::new();
     for file in &args.files {
         match course.add(file, &cwd, args.id.as_deref()) {
-            Ok(topic) => added.push(topic),
-            Err(found) => errors.extend(found),
+            Ok(topic) => added.push((file, topic)),
+            Err(found) => errors.extend(found.into_iter().map(|error| named(error, file))),
         }
     }
     if !errors.is_empty() {
@@ -72,7 +72,7 @@ pub(super) fn run(args: &AddArgs) -> Result<u8> {
     let mut created = Vec::new();
     let written = added
         .iter()
-        .try_for_each(|(dir, topic)| write(&place.root, dir, topic, &mut created))
+        .try_for_each(|(_, (dir, topic))| write(&place.root, dir, topic, &mut created))
         .and_then(|()| new::replace_spec(&place, &course.text));
     if let Err(error) = written {
         // Without its entry a topic would be in the way of the next attempt.
@@ -81,8 +81,10 @@ pub(super) fn run(args: &AddArgs) -> Result<u8> {
         }
         return Err(error);
     }
-    for (dir, topic) in &added {
-        ui::print_diagnostics(&topic.warnings);
+    for (file, (dir, topic)) in &added {
+        let warnings = topic.warnings.iter().cloned();
+        let warnings: Vec<Diagnostic> = warnings.map(|warning| named(warning, file)).collect();
+        ui::print_diagnostics(&warnings);
         let others = topic.files.len() - 1;
         let pictures = match others {
             0 => String::new(),
@@ -103,6 +105,15 @@ pub(super) fn run(args: &AddArgs) -> Result<u8> {
         ),
     });
     Ok(0)
+}
+
+/// Names the notebook in a diagnostic as the user named it. Others are about the specification.
+fn named(mut diagnostic: Diagnostic, file: &Path) -> Diagnostic {
+    let name = |path: &str| Path::new(path).file_name() == file.file_name();
+    if diagnostic.file.as_deref().is_some_and(name) {
+        diagnostic.file = Some(file.display().to_string());
+    }
+    diagnostic
 }
 
 /// The course that gets the topics.
