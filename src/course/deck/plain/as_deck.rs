@@ -113,9 +113,7 @@ impl Writer<'_> {
         let mut metadata = self.options(cell);
         let source = cell.source.as_str();
         let mut lines = source_lines(source, cell.kind);
-        let language = (cell.kind == CellKind::Code)
-            .then(|| self.take_language(&mut lines, &mut metadata))
-            .unwrap_or_default();
+        let language = cell.kind == CellKind::Code && self.take_language(&mut lines, &mut metadata);
         let lines = match (cell.kind, form) {
             (CellKind::Code, _) if language => commented(&lines, comment),
             (CellKind::Code, _) => self.code(cell, &lines),
