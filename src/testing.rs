@@ -24,7 +24,8 @@ pub mod course {
         pub mod plain {
             //! Notebooks outside of courses.
             pub use crate::course::deck::plain::{
-                Plain, Stored, notebook, notebook_with_outputs, read, reads_extension,
+                AsDeck, Plain, Stored, as_deck, notebook, notebook_with_outputs, read,
+                reads_extension,
             };
         }
 

@@ -8,6 +8,7 @@
 
 mod support;
 
+mod add;
 mod affected;
 mod archive;
 mod bad_input;
@@ -40,6 +41,7 @@ mod options;
 mod ownership;
 mod percent;
 mod pipelines;
+mod plain;
 mod plantuml;
 mod pool;
 mod preview;

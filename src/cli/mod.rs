@@ -1,5 +1,6 @@
 //! The command line, with one file per command.
 
+mod add;
 mod advice;
 mod affected;
 mod archive;
@@ -88,6 +89,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Watch a course in the background
     Daemon(daemon::DaemonArgs),
+    /// Make topics of notebooks: `.ipynb`, percent scripts, Markdown of jupytext and MyST
+    Add(add::AddArgs),
     /// List everything that is wrong in a specification and in what it names, without building
     CheckSpec(check_spec::CheckSpecArgs),
     /// Show, limit, verify, clean, export or import the cache of earlier builds
@@ -180,7 +183,8 @@ impl Command {
             Self::Doctor(args) => Some(&args.course),
             #[cfg(feature = "farm")]
             Self::Farm(_) | Self::Runner(_) => None,
-            Self::New(_)
+            Self::Add(_)
+            | Self::New(_)
             | Self::Daemon(_)
             | Self::Cache(_)
             | Self::Affected(_)
@@ -207,6 +211,7 @@ fn run(command: Command, profile: Option<Profile>) -> Result<u8> {
         Command::Watch(args) => watch::run(&args, profile),
         Command::Status(args) => status::run(&args),
         Command::Daemon(args) => daemon::run(&args),
+        Command::Add(args) => add::run(&args),
         Command::CheckSpec(args) => check_spec::run(&args),
         Command::Cache(args) => cache::run(&args),
         Command::Affected(args) => affected::run(&args),

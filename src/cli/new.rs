@@ -453,7 +453,7 @@ fn exists(id: &str, path: &str, spec: &spec::Spec, file: &str) -> Error {
 }
 
 /// Replaces the specification as a whole; its permissions stay.
-fn replace_spec(place: &Place, text: &str) -> Result<()> {
+pub(super) fn replace_spec(place: &Place, text: &str) -> Result<()> {
     let permissions = std::fs::metadata(&place.spec).map(|metadata| metadata.permissions());
     files::replace(&place.spec, files::Access::Shared, |file| {
         file.write_all(text.as_bytes())?;
@@ -463,7 +463,7 @@ fn replace_spec(place: &Place, text: &str) -> Result<()> {
 }
 
 /// Returns the modules of a course.
-fn modules(place: &Place) -> Result<Modules> {
+pub(super) fn modules(place: &Place) -> Result<Modules> {
     let slides = place.root.join("slides");
     let mut modules = Vec::new();
     for module in names_in(&slides)? {
@@ -487,7 +487,7 @@ fn names_in(dir: &Path) -> Result<Vec<String>> {
 }
 
 /// Returns the module that the working directory lies in.
-fn module_here(place: &Place) -> Result<Option<String>> {
+pub(super) fn module_here(place: &Place) -> Result<Option<String>> {
     let cwd = current_dir()?;
     let cwd = cwd.canonicalize().unwrap_or(cwd);
     let below = cwd.strip_prefix(place.root.join("slides")).ok();

@@ -7,7 +7,13 @@ use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 use super::session::CourseArgs;
 
 /// The options of [`CourseArgs`] that are about outputs.
-const OF_OUTPUTS: [&str; 4] = ["output_dir", "image_mode", "image_format", "inline_images"];
+const OF_OUTPUTS: [&str; 5] = [
+    "output_dir",
+    "image_mode",
+    "image_format",
+    "inline_images",
+    "beside",
+];
 
 /// [`CourseArgs`], of which `--help` lists only SPEC and `--data-dir`. The others are accepted, so that the same options
 /// can be given to all commands.

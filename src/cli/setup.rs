@@ -22,13 +22,10 @@ use crate::ui;
 use super::session::{self, CourseArgs};
 
 #[derive(Debug, Args)]
-<<<<<<< HEAD
 #[command(after_help = "Examples:\n\
-    \x20 clm setup             install all renderers that are missing\n\
-    \x20 clm setup course.xml  only those that this course needs")]
-=======
-#[command(after_help = "Example: clm setup --only plantuml,drawio --dry-run")]
->>>>>>> w-setup
+    \x20 clm setup                          install all renderers that are missing\n\
+    \x20 clm setup course.xml               only those that this course needs\n\
+    \x20 clm setup --only drawio --dry-run  how much would be downloaded")]
 pub(super) struct SetupArgs {
     /// Install only what this course needs
     #[arg(value_name = "SPEC", conflicts_with_all = ["only", "remove", "licences"])]

@@ -1,7 +1,8 @@
 //! What a new course and a new topic consist of: the names and contents of their files, and the entry in `course.xml`.
 //!
-//! Everything here is pure: `cli::new` looks at the disk and writes.
+//! Everything here is pure: `cli::new` and `cli::add` look at the disk and write.
 
+mod added;
 mod beside;
 mod code;
 mod deck;
@@ -14,6 +15,7 @@ mod texts;
 
 use crate::course::{Lang, ProgLang};
 
+pub(crate) use added::{AddedTopic, added_topic, id_of_notebook};
 pub(crate) use entry::{Inserted, TopicEntry, insert_topic};
 pub(crate) use names::{ModuleChoice, Modules, id_of, identifier_hint, is_identifier, title_of};
 

@@ -84,6 +84,19 @@ impl Modules {
         Self(modules)
     }
 
+    /// Adds a file or directory to a module, which may be new.
+    pub(crate) fn insert(&mut self, module: &str, entry: &str) {
+        let found = self.0.iter_mut().find(|found| found.name == module);
+        match found {
+            Some(module) => module.entries.push(entry.to_owned()),
+            None => {
+                let place = self.0.partition_point(|other| other.name.as_str() < module);
+                let (name, entries) = (module.to_owned(), vec![entry.to_owned()]);
+                self.0.insert(place, Module { name, entries });
+            }
+        }
+    }
+
     /// Returns the path of a topic with this id, if there is one.
     pub(crate) fn path_of(&self, id: &str) -> Option<String> {
         let paths = self.0.iter().flat_map(|module| {

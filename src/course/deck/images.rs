@@ -18,14 +18,15 @@ pub(crate) struct ImageReference<'a> {
     line: u32,
 }
 
-static SHOWN: LazyLock<Regex> = LazyLock::new(|| {
+/// The addresses of images, videos and sounds, each in one of four groups.
+pub(super) static SHOWN: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r#"(?i)<(?:img|video|audio|source)\b[^>]*?\ssrc\s*=\s*(?:"([^"]*)"|'([^']*)')|!\[[^\]]*\]\(\s*(?:<([^>]*)>|([^)\s]+))"#,
     )
     .expect("the pattern is constant")
 });
 /// Inline code and comments, in which nothing is an image.
-static HIDDEN: LazyLock<Regex> = LazyLock::new(|| {
+pub(super) static HIDDEN: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?s)<!--.*?-->|``.+?``|`[^`\n]+`").expect("the pattern is constant")
 });
 
@@ -119,7 +120,7 @@ fn path_of(url: &str) -> Option<String> {
 }
 
 /// Decodes the percent-encoding of a URL.
-fn decoded(text: &str) -> String {
+pub(super) fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, following)) = rest.split_first() {

@@ -180,7 +180,8 @@ fn last_pair(text: &str) -> Option<(usize, &str, Value)> {
     None
 }
 
-fn is_key(word: &str) -> bool {
+/// Returns whether a word can be a key before `=`.
+pub(super) fn is_key(word: &str) -> bool {
     !word.is_empty()
         && word
             .bytes()

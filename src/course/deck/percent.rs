@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::header::{self, Header, ReadYaml};
+pub(super) use super::options::is_key as may_be_key;
 use super::quotes::Quotes;
 use super::{CellKind, body, fences::Fences, options, syntax, text};
 use crate::course::ProgLang;
@@ -214,6 +215,11 @@ pub(crate) fn first_marker(script: &str, prog_lang: ProgLang) -> Option<u32> {
     let mut lines = (1..).zip(script.lines());
     let found = lines.find(|(_, line)| marker(line, prog_lang.comment()).is_some());
     found.map(|(number, _)| number)
+}
+
+/// Returns whether a line is a cell marker, where it lies in no string.
+pub(super) fn is_marker(line: &str, prog_lang: ProgLang) -> bool {
+    marker(line, prog_lang.comment()).is_some()
 }
 
 /// Parses a line as a cell marker.

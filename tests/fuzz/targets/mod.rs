@@ -72,7 +72,7 @@ pub const TARGETS: &[Target] = &[
         name: "notebooks",
         run: notebooks::read,
         words: NOTEBOOK_WORDS,
-        is_slow: false,
+        is_slow: true,
     },
     Target {
         name: "kernel",

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use clm::testing::course::RelPath;
-use clm::testing::course::deck::plain;
+use clm::testing::course::deck::{self, DeckSource, View, plain};
+use clm::testing::course::{Format, Lang, ProgLang, RelPath};
 
 use super::{check_error, text};
 
@@ -28,5 +28,29 @@ pub fn read(bytes: &[u8]) {
             assert_eq!(cell.line.is_none(), name == "a.ipynb");
             assert!(cell.line.is_none_or(|line| (1..=lines).contains(&line)));
         }
+        as_deck(&plain);
+    }
+}
+
+/// The deck of a notebook has the same cells, or clm says what it does not have.
+fn as_deck(plain: &plain::Plain) {
+    let prog_lang = plain.prog_lang.unwrap_or(ProgLang::Python);
+    let deck = plain::as_deck(plain, prog_lang);
+    let path = RelPath::new(&format!("slides_x.{}", prog_lang.extension())).unwrap();
+    let view = View {
+        lang: Lang::EN,
+        format: Format::Notebook,
+        author: "",
+        organization: "",
+    };
+    let source = DeckSource::new(&path, &deck.text, prog_lang);
+    let is_said = !deck.lost.is_empty();
+    match deck::read(&source, &view, &|_| None) {
+        Err(error) => assert!(is_said, "{error}\n{}", deck.text),
+        Ok(read) => assert!(
+            is_said || read.cells.len() == plain.deck.cells.len(),
+            "{}",
+            deck.text
+        ),
     }
 }

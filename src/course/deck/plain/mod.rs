@@ -3,10 +3,12 @@
 //! They have no template, no languages and no kinds. [`read`] returns their cells as a deck, and beside it what decks
 //! do not have: stored outputs, attachments, ids.
 
+mod as_deck;
 mod front;
 mod links;
 mod myst;
 mod nbformat;
+mod pictures;
 mod title;
 mod written;
 mod yaml;
@@ -20,7 +22,9 @@ use super::{Cell, CellKind, Deck, header, jumps, kinds, markdown, percent, text}
 use crate::course::{ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
 
+pub use as_deck::{AsDeck, as_deck};
 pub(crate) use links::{Link, local_links, path_of, relinked};
+pub(crate) use pictures::{Picture, directives, replace_pictures};
 pub use written::{notebook, notebook_with_outputs};
 
 /// A notebook as its author wrote it.

@@ -96,13 +96,19 @@ enum BlockKind {
 /// Returns the code cells, raw cells and breaks from a line on. What lies in lists, quotes, comments and other fences
 /// is text.
 fn blocks(lines: &[&str], start: usize) -> Vec<Block> {
-    // A break has the place of a rule for Markdown.
+    // A break has the place of a rule for Markdown, and so have other lines that end paragraphs and lists in MyST.
     const RULE: &str = "***";
     let mut markdown = String::new();
     let mut starts = Vec::new();
     for line in &lines[start..] {
         starts.push(markdown.len());
-        markdown.push_str(if is_break(line) { RULE } else { line });
+        match is_break(line) || is_note(line) {
+            true => {
+                markdown.push_str(&line[..line.len() - line.trim_start_matches(' ').len()]);
+                markdown.push_str(RULE);
+            }
+            false => markdown.push_str(line),
+        }
         markdown.push('\n');
     }
     let line_of = |offset: usize| starts.partition_point(|line| *line <= offset) - 1 + start;
@@ -157,6 +163,17 @@ fn blocks(lines: &[&str], start: usize) -> Vec<Block> {
 fn is_break(line: &str) -> bool {
     let body = line.trim_start_matches(' ');
     line.len() - body.len() < 4 && body.starts_with('+') && signs_of(body).matches('+').count() >= 3
+}
+
+/// Returns whether a line is a comment (`% ..`) or the name of a place in the text (`(name)=`).
+fn is_note(line: &str) -> bool {
+    let body = line.trim_start_matches(' ');
+    let is_target = || {
+        let name = body.strip_prefix('(')?.trim_end().strip_suffix(")=")?;
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "|@<>*./_-+:".contains(c);
+        (!name.is_empty() && name.chars().all(is_name)).then_some(())
+    };
+    line.len() - body.len() < 4 && (body.starts_with('%') || is_target().is_some())
 }
 
 /// Returns the start of a break that consists of signs and blanks.

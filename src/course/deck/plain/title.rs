@@ -43,9 +43,14 @@ pub(in crate::course::deck) fn heading(markdown: &str) -> Option<String> {
                     return Some(text);
                 }
             }
-            Event::Text(text) | Event::Code(text) => {
+            Event::Text(text) => {
                 if let Some(title) = &mut title {
                     title.push_str(&text);
+                }
+            }
+            Event::Code(text) => {
+                if let Some(title) = &mut title {
+                    push_code(title, &text);
                 }
             }
             Event::SoftBreak | Event::HardBreak => {
@@ -63,6 +68,25 @@ pub(in crate::course::deck) fn heading(markdown: &str) -> Option<String> {
         }
     }
     None
+}
+
+/// Adds inline code. After the name of a role of MyST, it is what the role shows: `a` of `{ref}` and `a <b>`.
+fn push_code(title: &mut String, code: &str) {
+    let role = title
+        .strip_suffix('}')
+        .and_then(|before| before.rfind('{'))
+        .filter(|start| {
+            let name = &title[start + 1..title.len() - 1];
+            let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | ':');
+            !name.is_empty() && name.chars().all(is_name)
+        });
+    let Some(start) = role else {
+        title.push_str(code);
+        return;
+    };
+    title.truncate(start);
+    let shown = code.strip_suffix('>').and_then(|code| code.split_once('<'));
+    title.push_str(shown.map_or(code, |(shown, _)| shown.trim_end()));
 }
 
 fn one_line(text: &str) -> String {
@@ -91,6 +115,10 @@ mod tests {
         let cases = [
             ("## a\n\n# b *c* `d` [e](f)\n# g", Some("b c d e")),
             ("```\n# a\n```\ntext", None),
+            (
+                "# {index}`A: b <single: A>` and {math}`x<1`",
+                Some("A: b and x<1"),
+            ),
             ("Title\nof two\n====", Some("Title of two")),
             ("<!--\n# a\n-->\n\n # b #", Some("b")),
             ("<h1 align='center'>A <b>b</b></h1>\n", Some("A b")),
