@@ -207,7 +207,9 @@ impl Execution<'_, '_> {
         let is_folder = self.round.session.course.place.is_folder();
         let hint = match is_folder {
             true => "remove that file, or set `beside = false` under `[folder]` in `clm.toml`",
-            false => "remove that file, or set `write_back = false` under `[diagrams]` in `clm.toml`",
+            false => {
+                "remove that file, or set `write_back = false` under `[diagrams]` in `clm.toml`"
+            }
         };
         let refused = places.filter(|place| self.round.publisher.is_refused(place));
         refused

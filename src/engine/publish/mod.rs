@@ -125,7 +125,9 @@ enum SourceDirs {
 
 impl SourceDirs {
     fn of(root: &Path, output_roots: &[PathBuf], is_folder: bool) -> Self {
-        let below = output_roots.iter().filter_map(|dir| dir.strip_prefix(root).ok());
+        let below = output_roots
+            .iter()
+            .filter_map(|dir| dir.strip_prefix(root).ok());
         let below = below.filter_map(Path::to_str).map(str::to_owned);
         match is_folder {
             true => Self::AllBut(below.collect()),
