@@ -128,6 +128,7 @@ fn work(sources: &[&str]) -> ExecuteWork {
         kernel: "python3".to_owned(),
         cells: sources.iter().enumerate().map(cell).collect(),
         files: Vec::new(),
+        directory: None,
         skip_errors: false,
         cell_timeout: Some(Duration::from_secs(60)),
     }

@@ -441,6 +441,7 @@ async fn real_tools_are_started_by_kind() {
         kernel,
         cells: vec![cell],
         files: Vec::new(),
+        directory: None,
         skip_errors: false,
         cell_timeout: None,
     });

@@ -258,7 +258,7 @@ fn a_kind_that_is_misspelt_is_reported() {
 #[test]
 fn markers_without_a_blank_are_reported() {
     let text = "# %%[markdown]\n# a\n\n# %% [markdown]\n# b\n#\n# %%[raw]\n\n# %% [markdown]lang=\"de\"\n# c\n";
-    let found = warnings(&deck(text));
+    let found = warnings(&deck(text), &[Lang::DE, Lang::EN]);
     let found: Vec<(Option<u32>, &str)> = found
         .iter()
         .map(|warning| (warning.line, warning.hint.as_deref().unwrap_or_default()))

@@ -155,6 +155,7 @@ mod tests {
                 (path("a/stats.py"), path("stats.py")),
                 (path("b/d/e.csv"), path("data/e.csv")),
             ],
+            directory: None,
             skip_errors: false,
             cell_timeout: None,
         })
