@@ -215,14 +215,17 @@ fn complete(path: &RelPath, text: &str, found: Found) -> Plain {
     }
     let kernelspec = metadata.get("kernelspec");
     let kernel = kernelspec.and_then(|spec| spec.get("name")?.as_str());
-    let mut fronts = vec![metadata.clone()];
-    fronts.extend(cells.first().and_then(front::of_cell));
+    let of_cell = cells.first().and_then(front::of_cell);
+    let fronts: Vec<&Map<String, Value>> = [Some(&metadata), of_cell.as_ref()]
+        .into_iter()
+        .flatten()
+        .collect();
     Plain {
         prog_lang: prog_lang.or_else(|| front::prog_lang(&metadata)),
         kernel: kernel.filter(|name| !name.is_empty()).map(str::to_owned),
         title: title::find(&fronts, &cells),
-        skip: fronts.iter().any(front::asks_to_skip),
-        allow_errors: fronts.iter().any(front::allows_errors),
+        skip: fronts.iter().copied().any(front::asks_to_skip),
+        allow_errors: fronts.iter().copied().any(front::allows_errors),
         stored,
         deck: Deck {
             path: path.clone(),

@@ -335,3 +335,84 @@ fn tags_are_always_a_list() {
     assert_eq!(tag_list(json!(["a", 1, null])), json!(["a", "1"]));
     assert_eq!(tag_list(json!(null)), json!([]));
 }
+
+/// Returns the cells of the deck that a notebook becomes, and what is said about it.
+fn as_course_deck(cells: &Value, prog_lang: ProgLang) -> (Plain, Vec<Cell>, Vec<String>) {
+    let notebook = json!({"nbformat": 4, "metadata": {}, "cells": cells});
+    let plain = plain("a.ipynb", &notebook.to_string());
+    let deck = as_deck(&plain, prog_lang);
+    let path = RelPath::new(&format!("slides_a.{}", prog_lang.extension())).unwrap();
+    let source = super::super::DeckSource::new(&path, &deck.text, prog_lang);
+    let view = super::super::View {
+        lang: crate::course::Lang::EN,
+        format: crate::course::Format::Notebook,
+        author: "",
+        organization: "",
+    };
+    let read = super::super::read(&source, &view, &|_| None).unwrap();
+    let lost = deck.lost.into_iter().map(|lost| lost.message);
+    (plain, read.cells, lost.collect())
+}
+
+#[test]
+fn decks_have_the_cells_of_their_notebooks() {
+    let text = |source: &str| json!({"cell_type": "markdown", "metadata": {}, "source": source});
+    let code = |source: &str| json!({"cell_type": "code", "metadata": {}, "source": source});
+    let cells = json!([
+        {"cell_type": "raw", "metadata": {}, "source": "---\ntitle: x\n---"},
+        {"cell_type": "markdown", "source": "# A\n\n{{ a }} {% endraw %} {% raw %} {#\nj2 x", "metadata": {
+            "tags": ["a b", "{{"], "slideshow": {"slide_type": "slide"}, "n": null, "collapsed": true}},
+        text("{{ only }}"),
+        text("```\n%% in a fence\n```\n    code\n\n"),
+        text("a fence without an end\n```python\n# %%"),
+        text("j2 is no statement\n%matplotlib inline\n# %x\n!ls"),
+        text(""),
+        code("%matplotlib inline\n!ls\n# %x\nx = '''\n# %%\n{% if %}\n'''\n# {{"),
+        code("%%bash -x\nls {{a}}\n# b"),
+        code("%%time\nf()"),
+        code("\n\n  indented"),
+        code(""),
+        {"cell_type": "code", "source": "1", "metadata": {"a/b": 1, "tags": ["x"], "title": "[markdown] t"}},
+    ]);
+    let (plain, read, lost) = as_course_deck(&cells, ProgLang::Python);
+    assert_eq!(lost, [""; 0]);
+    for (cell, original) in read.iter().zip(&plain.deck.cells) {
+        let mut metadata = cell.metadata.clone();
+        metadata.remove("cell_marker");
+        let mut expected = original.metadata.clone();
+        expected.remove("collapsed");
+        assert_eq!(
+            (cell.kind, cell.source.as_str(), metadata),
+            (original.kind, original.source.as_str(), expected)
+        );
+    }
+    assert_eq!(read.len(), plain.deck.cells.len());
+}
+
+#[test]
+fn what_decks_cannot_have_is_said() {
+    let cells = json!([
+        {"cell_type": "markdown", "metadata": {"tags": ["notes"]}, "source": "%% a"},
+        {"cell_type": "code", "metadata": {"big": "x".repeat(20_000)}, "source": "# %% b\n!pip install x\n"},
+    ]);
+    for prog_lang in [ProgLang::Python, ProgLang::Java] {
+        let (_, read, mut lost) = as_course_deck(&cells, prog_lang);
+        let sources: Vec<&str> = read.iter().map(|cell| cell.source.as_str()).collect();
+        let (marker, command) = match prog_lang {
+            ProgLang::Python => ("## %% b", "# !pip install x"),
+            _ => ("# %% b", "!pip install x"),
+        };
+        assert_eq!(sources, ["\\%% a", &format!("{marker}\n{command}")]);
+        lost.sort_unstable();
+        let mut expected = vec![
+            "`notes` decides in courses which outputs have the cell",
+            "a line of the cell looks like the marker of a cell, and has a `\\` in the deck",
+            "the metadata of the cell are too large for a deck",
+        ];
+        if prog_lang == ProgLang::Python {
+            expected.insert(0, "`!pip install x` stays a comment in the deck");
+            expected.insert(2, "a comment of the cell looks like the marker of a cell, and begins with `##` in the deck");
+        }
+        assert_eq!(lost, expected);
+    }
+}

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::super::{Cell, CellKind};
 
 /// Returns the title in front matter, else the first heading of level 1, without markup.
-pub(super) fn find(fronts: &[Map<String, Value>], cells: &[Cell]) -> Option<String> {
+pub(super) fn find(fronts: &[&Map<String, Value>], cells: &[Cell]) -> Option<String> {
     let written = fronts.iter().find_map(|front| match front.get("title")? {
         Value::String(title) => Some(title.trim().to_owned()),
         Value::Number(title) => Some(title.to_string()),
