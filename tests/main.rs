@@ -29,6 +29,7 @@ mod drawio;
 mod editors;
 mod entrance;
 mod farm;
+mod folder;
 mod format;
 mod hostile;
 mod imports;

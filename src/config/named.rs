@@ -46,6 +46,18 @@ impl Named {
             return nearest.ok_or_else(|| no_course(cwd));
         };
         let path = cwd.join(spec);
+        if path.file_name().is_some_and(|name| name == SETTINGS_FILE) {
+            // It stands for its folder, and need not exist.
+            let dir = path.parent().unwrap_or(&path);
+            if dir.is_dir() {
+                let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
+                let course = dir.join(COURSE);
+                return Ok(match course.is_file() {
+                    true => Self::Course(course),
+                    false => Self::Folder(dir),
+                });
+            }
+        }
         let metadata = path
             .metadata()
             .map_err(|error| not_there(spec, cwd, &error))?;
@@ -57,13 +69,6 @@ impl Named {
         }
         let path = with_real_parent(path);
         let dir = path.parent().unwrap_or(&path);
-        if path.file_name().is_some_and(|name| name == SETTINGS_FILE) {
-            let course = dir.join(COURSE);
-            return Ok(match course.is_file() {
-                true => Self::Course(course),
-                false => Self::Folder(dir.to_path_buf()),
-            });
-        }
         if let Some(spec) = course_above(&path)? {
             return Ok(Self::Source { spec, path });
         }
