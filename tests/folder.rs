@@ -113,7 +113,7 @@ fn notebooks_and_diagrams_of_all_kinds_are_built_and_followed() {
     assert_shows(
         &folder,
         "languages/without title.html",
-        &["languages&#39;"],
+        &["<pre>'languages'</pre>"],
     );
     let index = [
         "<a href=\"measuring/rain.html\">Rain in a week</a>",
@@ -368,6 +368,10 @@ fn mistakes_in_a_folder_are_told_with_their_place() {
         ran.diagnostics()
     );
     assert_shows(&folder, "pair.html", &["<pre>1</pre>"]);
+
+    folder.write("clm.toml", "[folder]\n\nexclude = [\"a[\"]\n");
+    let wrong = build(&folder, &[]);
+    assert_eq!((wrong.code, wrong.error_in("clm.toml").line), (2, Some(3)));
 
     let empty = Course::empty();
     let ran = build(&empty, &[]);

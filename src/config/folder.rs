@@ -1,12 +1,16 @@
 //! `[folder]`: settings of a folder without `course.xml`.
 
+use ignore::gitignore::GitignoreBuilder;
 use serde::Deserialize;
 
 use crate::course::Format;
 use crate::course::spec::{Execute, Folder};
+use crate::error::{Error, Result};
+
+use super::SETTINGS_FILE;
 
 /// `[folder]`
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FolderSettings {
     /// The title of the index. The default is the name of the folder.
@@ -15,7 +19,7 @@ pub struct FolderSettings {
     pub include: Vec<String>,
     /// Files and directories that are no sources, as patterns of `.gitignore`.
     pub exclude: Vec<String>,
-    /// What is made of notebooks. The default is pages.
+    /// What is made of notebooks.
     pub formats: Vec<NotebookFormat>,
     /// When notebooks are executed.
     pub execute: Execute,
@@ -37,18 +41,51 @@ pub enum NotebookFormat {
     Notebook,
 }
 
+impl Default for FolderSettings {
+    fn default() -> Self {
+        Self {
+            title: None,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            formats: vec![NotebookFormat::Html],
+            execute: Execute::default(),
+            kernel: None,
+            trust_outputs: false,
+            beside: false,
+        }
+    }
+}
+
 impl FolderSettings {
+    /// Checks the patterns; `text` is that of the settings file.
+    pub(super) fn check(&self, text: &str) -> Result<()> {
+        for pattern in self.include.iter().chain(&self.exclude) {
+            let found = GitignoreBuilder::new("/")
+                .add_line(None, pattern)
+                .map(|_| ());
+            if let Err(error) = found {
+                let line = (1..).zip(text.lines());
+                let line = line
+                    .into_iter()
+                    .find(|(_, line)| line.contains(pattern.as_str()));
+                let message = format!("`{pattern}` is no pattern of files: {error}");
+                return Err(Error::usage(message)
+                    .at(SETTINGS_FILE, line.map(|(number, _)| number))
+                    .hint("patterns are those of `.gitignore`, such as `old/` or `*.draft.md`"));
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the formats of notebooks.
     pub(crate) fn formats(&self) -> Vec<Format> {
-        let is_wanted = |format: NotebookFormat| {
-            self.formats.contains(&format)
-                || (self.formats.is_empty() && format == NotebookFormat::Html)
-        };
         let all = [
             (NotebookFormat::Html, Format::Html),
             (NotebookFormat::Notebook, Format::Notebook),
         ];
-        let wanted = all.into_iter().filter(|(format, _)| is_wanted(*format));
+        let wanted = all
+            .into_iter()
+            .filter(|(format, _)| self.formats.contains(format));
         wanted.map(|(_, format)| format).collect()
     }
 

@@ -369,6 +369,7 @@ impl Settings {
         };
         let settings = Self::parse(&text)?;
         settings.workers.check(&text)?;
+        settings.folder.check(&text)?;
         settings.check_paths(&Bounds::of(root), &text)?;
         Ok(settings)
     }

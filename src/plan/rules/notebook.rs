@@ -36,6 +36,9 @@ static FILE_NAME: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"["']((?:[\w.-]+/)*[\w. -]*\w\.\w{1,8})["']"#).expect("the pattern is constant")
 });
 
+/// The cells that are executed, and the name of their kernel.
+type Run = (Arc<[ExecutionCell]>, Arc<str>);
+
 /// A notebook and its place in the folder.
 struct Entry<'a> {
     context: &'a Context<'a>,
@@ -158,10 +161,7 @@ impl Entry<'_> {
 
     /// Returns the cells that are executed, and the kernel; `None` if nothing is. The warning says why, if nobody asked
     /// for that.
-    fn cells_to_run(
-        &self,
-        found: &Plain,
-    ) -> (Option<(Arc<[ExecutionCell]>, Arc<str>)>, Option<Diagnostic>) {
+    fn cells_to_run(&self, found: &Plain) -> (Option<Run>, Option<Diagnostic>) {
         let cells = execution_cells(found);
         let is_wanted = self.folder.execute != Execute::Never && !found.skip;
         if !is_wanted || cells.is_empty() {
