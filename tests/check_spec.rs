@@ -3,7 +3,7 @@
 use crate::support::Course;
 
 const WRONG: &str = r#"<course>
-  <name><fr>K</fr></name>
+  <name><x>K</x></name>
   <prog-lang>pyton</prog-lang>
   <project-slug>a/b</project-slug>
   <image-options><format>gif</format><inline>maybe</inline></image-options>
@@ -35,7 +35,7 @@ const WRONG: &str = r#"<course>
     <output-target name="a"><path>.</path><kinds><kind>foo</kind></kinds></output-target>
     <output-target name="a"><path>o</path><formats><format>pdf</format></formats></output-target>
     <output-target name="b" distribute="x"><path>o</path></output-target>
-    <output-target name="c"><languages><language>fr</language></languages></output-target>
+    <output-target name="c"><languages><language>xx</language></languages></output-target>
     <output-target name="d"><path>../up</path></output-target>
     <output-target name="e"><path>slides/x</path></output-target>
   </output-targets>
@@ -68,7 +68,7 @@ fn every_mistake_is_told_with_its_line_and_column_in_one_run() {
     course.write("slides/m/topic_010_good/slides_good.py", "# %%\n1\n");
     let found = findings(&course);
     let expected: &[(u64, u64, &str)] = &[
-        (2, 9, "`<fr>` cannot stand in `<name>`"),
+        (2, 9, "`<x>` cannot stand in `<name>`"),
         (3, 3, "`pyton` is not a programming language"),
         (4, 3, "contains a slash"),
         (5, 18, "`gif` is not an image format"),
@@ -100,7 +100,7 @@ fn every_mistake_is_told_with_its_line_and_column_in_one_run() {
         (33, 5, "`distribute=\"x\"`"),
         (33, 5, "the same path"),
         (34, 5, "has no `<path>`"),
-        (34, 40, "`fr` is not one of the languages"),
+        (34, 40, "`xx` is not one of the languages"),
         (35, 29, "contains `..`"),
         (36, 5, "lies in the sources"),
     ];

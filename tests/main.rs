@@ -17,6 +17,7 @@ mod check_spec;
 mod checkpoint;
 mod ci;
 mod counts;
+mod course_languages;
 mod cpp;
 mod daemon;
 mod demo;

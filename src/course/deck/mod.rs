@@ -126,7 +126,7 @@ impl CellKind {
     }
 }
 
-/// A deck that was parsed for one view: all cells, of both languages and all kinds.
+/// A deck that was parsed for one view: all cells, of all languages and kinds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Deck {
     /// Its path.

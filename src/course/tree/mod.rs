@@ -103,7 +103,7 @@ pub(crate) struct DeckFile {
     pub companion: Option<RelPath>,
     /// Its programming language.
     pub prog_lang: ProgLang,
-    /// Its only language; `None` for a deck in both languages.
+    /// Its only language; `None` for a deck in all languages.
     pub lang: Option<Lang>,
     /// Its number in the section, from 1.
     pub number: u32,
