@@ -47,7 +47,6 @@ fn cooling(settings: &Settings) -> String {
         .code(&["keep"], |texts| code(texts).given)
         .text(&["slide"], |_, texts| own(texts.cooling.minutes))
         .code(&[], |texts| code(texts).series)
-        .code(&[], |texts| code(texts).report)
         .text(&["slide"], |_, texts| own(texts.cooling.curve))
         .code(&[], |texts| code(texts).plot)
         .text(&["notes"], |_, texts| own(texts.cooling.curve_notes))

@@ -15,15 +15,15 @@ pub(super) fn code(texts: &Texts) -> Code {
 const double hot{90};
 const double room{20};"
             .to_owned(),
-        series: "\
-std::vector<double> temperatures{hot};
-while (temperatures.size() <= 40) {
-    double last{temperatures.back()};
+        series: format!(
+            "\
+std::vector<double> temperatures{{hot}};
+while (temperatures.size() <= 40) {{
+    double last{{temperatures.back()}};
     temperatures.push_back(last - (last - room) / 10);
-}"
-        .to_owned(),
-        report: format!(
-            "std::cout << \"{} \" << temperatures[10] << \" °C\\n\";",
+}}
+
+std::cout << \"{} \" << temperatures[10] << \" °C\\n\";",
             cooling.after_ten
         ),
         plot: "\

@@ -11,16 +11,16 @@ pub(super) fn code(texts: &Texts) -> Code {
 double hot = 90;
 double room = 20;"
             .to_owned(),
-        series: "\
-var temperatures = new List<double> { hot };
+        series: format!(
+            "\
+var temperatures = new List<double> {{ hot }};
 while (temperatures.Count <= 40)
-{
+{{
     double last = temperatures[^1];
     temperatures.Add(last - (last - room) / 10);
-}"
-        .to_owned(),
-        report: format!(
-            "Console.WriteLine($\"{} {{temperatures[10]:F1}} °C\");",
+}}
+
+Console.WriteLine($\"{} {{temperatures[10]:F1}} °C\");",
             cooling.after_ten
         ),
         plot: "\

@@ -11,18 +11,18 @@ pub(super) fn code(texts: &Texts) -> Code {
 double hot = 90;
 double room = 20;"
             .to_owned(),
-        series: "\
+        series: format!(
+            "\
 import java.util.ArrayList;
 import java.util.List;
 
 List<Double> temperatures = new ArrayList<>(List.of(hot));
-while (temperatures.size() <= 40) {
+while (temperatures.size() <= 40) {{
     double last = temperatures.get(temperatures.size() - 1);
     temperatures.add(last - (last - room) / 10);
-}"
-        .to_owned(),
-        report: format!(
-            "System.out.printf(\"{} %.1f °C%n\", temperatures.get(10));",
+}}
+
+System.out.printf(\"{} %.1f °C%n\", temperatures.get(10));",
             cooling.after_ten
         ),
         plot: "\

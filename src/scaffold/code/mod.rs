@@ -14,10 +14,9 @@ use super::texts::Texts;
 pub(super) struct Code {
     /// What both decks begin with: the two temperatures.
     pub given: String,
-    /// The list of temperatures.
+    /// Makes the list of temperatures, and prints one of them: kernels show the value of a loop in TypeScript, unless
+    /// something follows.
     pub series: String,
-    /// Prints one of them.
-    pub report: String,
     /// Draws all of them.
     pub plot: String,
     /// The function of the task, as participants find it.

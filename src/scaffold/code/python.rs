@@ -11,14 +11,14 @@ pub(super) fn code(texts: &Texts) -> Code {
 hot = 90
 room = 20"
             .to_owned(),
-        series: "\
+        series: format!(
+            "\
 temperatures = [hot]
 for minute in range(40):
     last = temperatures[-1]
-    temperatures.append(last - (last - room) / 10)"
-            .to_owned(),
-        report: format!(
-            "print(f\"{} {{temperatures[10]:.1f}} °C\")",
+    temperatures.append(last - (last - room) / 10)
+
+print(f\"{} {{temperatures[10]:.1f}} °C\")",
             cooling.after_ten
         ),
         plot: format!(

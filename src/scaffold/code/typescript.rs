@@ -11,15 +11,15 @@ pub(super) fn code(texts: &Texts) -> Code {
 const hot = 90;
 const room = 20;"
             .to_owned(),
-        series: "\
+        series: format!(
+            "\
 const temperatures = [hot];
-while (temperatures.length <= 40) {
+while (temperatures.length <= 40) {{
     const last = temperatures[temperatures.length - 1];
     temperatures.push(last - (last - room) / 10);
-}"
-        .to_owned(),
-        report: format!(
-            "console.log(`{} ${{temperatures[10].toFixed(1)}} °C`);",
+}}
+
+console.log(`{} ${{temperatures[10].toFixed(1)}} °C`);",
             cooling.after_ten
         ),
         plot: format!(
