@@ -426,10 +426,7 @@ fn new_topic(args: &NewTopicArgs) -> Result<u8> {
     };
     let deck = scaffold::topic(&settings, &modules.directory_of(module, id), id);
     write_all(&place.root, std::slice::from_ref(&deck), &place.root)?;
-    replace_spec(&place, &text).map_err(|error| {
-        ui::print(&format!("written: {}", deck.path));
-        error
-    })?;
+    replace_spec(&place, &text).inspect_err(|_| ui::print(&format!("written: {}", deck.path)))?;
     if section.is_some() {
         ui::print(&format!("The module `{module}` is new"));
     }
