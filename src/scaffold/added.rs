@@ -10,7 +10,7 @@ use crate::course::deck::plain::{self, Picture, Plain};
 use crate::course::{ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
 
-use super::id_of;
+use super::names::id_of;
 
 /// The files of a topic, and what they do not have.
 #[derive(Debug)]
