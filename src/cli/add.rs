@@ -25,6 +25,9 @@ use super::{new, session};
 const FIRST_MODULE: &str = "notebooks";
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm add ../notes/loops.ipynb                    a topic with a deck of its cells\n\
+    \x20 clm add a.ipynb b.md --module control_flow      two topics in this module")]
 pub(super) struct AddArgs {
     /// Notebooks: `.ipynb`, percent scripts, Markdown of jupytext or MyST with code cells
     #[arg(required = true, value_name = "FILES")]

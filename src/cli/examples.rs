@@ -68,7 +68,13 @@ fn the_help_lists_only_what_applies() {
                 | "clm cache export"
                 | "clm cache key"
         );
-        for id in ["output_dir", "image_mode", "image_format", "inline_images"] {
+        for id in [
+            "output_dir",
+            "image_mode",
+            "image_format",
+            "inline_images",
+            "beside",
+        ] {
             assert_eq!(listed(id), has_outputs, "`{name}`: {id}");
         }
     }

@@ -69,9 +69,11 @@ use session::CourseArgs;
 #[derive(Debug, Parser)]
 #[command(name = "clm", version, propagate_version = true)]
 #[command(after_help = "Examples:\n\
-    \x20 clm build          make what is not up to date in the course here\n\
-    \x20 clm watch --serve  again on every change, and show it in a browser\n\
-    \x20 clm build --help   the options of a command")]
+    \x20 clm new statistics  start a course\n\
+    \x20 clm build           make what is not up to date in the course here\n\
+    \x20 clm build docs      make pages and pictures of a folder, without a course\n\
+    \x20 clm watch --serve   again on every change, and show it in a browser\n\
+    \x20 clm build --help    the options of a command")]
 struct Cli {
     #[command(subcommand)]
     command: Command,

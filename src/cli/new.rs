@@ -26,7 +26,14 @@ use crate::ui;
 use super::session::{CourseArgs, current_dir};
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:\n\
+        \x20 clm new statistics                   a course in English, decks in Python\n\
+        \x20 clm new statistik --languages de,en  one in two languages\n\
+        \x20 clm new basics --prog-lang cpp       with decks in C++"
+)]
 pub(super) struct NewArgs {
     #[command(subcommand)]
     command: Option<NewCommand>,
@@ -57,6 +64,9 @@ struct NewCourseArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n\
+    \x20 clm new topic for_loops                         after the last topic of the course\n\
+    \x20 clm new topic for_loops --module control_flow   in this module")]
 struct NewTopicArgs {
     /// The id of the topic, such as `for_loops`
     id: String,

@@ -27,7 +27,7 @@ fn quoted(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether clm has a command, or will have: what others write at this time is taken for granted.
+/// Whether clm has a command.
 fn is_command(words: &str) -> bool {
     let definition = Cli::command();
     let mut command = &definition;
@@ -38,7 +38,7 @@ fn is_command(words: &str) -> bool {
     {
         match command.find_subcommand(word) {
             Some(inner) => command = inner,
-            None => return command.get_name() != "clm" || matches!(word, "new" | "add"),
+            None => return command.get_name() != "clm",
         }
     }
     true
