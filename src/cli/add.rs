@@ -26,8 +26,8 @@ const FIRST_MODULE: &str = "notebooks";
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n\
-    \x20 clm add ../notes/loops.ipynb                    a topic with a deck of its cells\n\
-    \x20 clm add a.ipynb b.md --module control_flow      two topics in this module")]
+    \x20 clm add ../notes/loops.ipynb                a topic with its cells\n\
+    \x20 clm add a.ipynb b.md --module control_flow  two topics in this module")]
 pub(super) struct AddArgs {
     /// Notebooks: `.ipynb`, percent scripts, Markdown of jupytext or MyST with code cells
     #[arg(required = true, value_name = "FILES")]

@@ -65,8 +65,8 @@ struct NewCourseArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n\
-    \x20 clm new topic for_loops                         after the last topic of the course\n\
-    \x20 clm new topic for_loops --module control_flow   in this module")]
+    \x20 clm new topic for_loops                        after the last topic\n\
+    \x20 clm new topic for_loops --module control_flow  in this module")]
 struct NewTopicArgs {
     /// The id of the topic, such as `for_loops`
     id: String,
