@@ -45,7 +45,7 @@ use reported::{report, show_stale};
     \x20 clm build                                   the course of this directory\n\
     \x20 clm build courses/python                    the course of another one\n\
     \x20 clm build slides/m/topic_010_a/slides_a.py  what depends on this deck\n\
-    \x20 clm build docs                              notebooks and diagrams of a folder\n\
+    \x20 clm build docs                              notebooks of a folder\n\
     \x20 clm build --formats html -L en              only the English pages\n\
     \x20 clm build --dry-run                         what would be made, and why")]
 pub(super) struct BuildArgs {
