@@ -61,6 +61,13 @@ impl Course {
         Self { dir }
     }
 
+    /// A directory with nothing in it.
+    pub fn empty() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
     /// A course with one section whose topics are named; their files are written with [`Course::write`].
     pub fn with_topics(topics: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
