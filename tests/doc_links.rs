@@ -202,6 +202,8 @@ fn the_ci_runs_the_commands_of_the_readme() {
 
 /// The commands of clm that have options, with the arguments that show their help.
 const COMMANDS: &[&[&str]] = &[
+    &["new"],
+    &["new", "topic"],
     &["build"],
     &["watch"],
     &["status"],

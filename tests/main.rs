@@ -38,6 +38,7 @@ mod languages;
 mod layering;
 mod links;
 mod markdown;
+mod new;
 mod notebook;
 mod options;
 mod ownership;

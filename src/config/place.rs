@@ -21,7 +21,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Finds a course. The specification is what `spec` names ([`Named`]), or the nearest `course.xml` in `cwd` or above;
+    /// Finds a course. The specification is what `spec` names (see `Named`), or the nearest `course.xml` in `cwd` or above;
     /// the root is `data_dir`, or the specification's directory if that contains `slides/`, or its parent.
     pub fn find(spec: Option<&Path>, data_dir: Option<&Path>, cwd: &Path) -> Result<Self> {
         let spec = Named::of(spec, cwd)?.into_spec(cwd)?;

@@ -26,7 +26,7 @@ console.log(`{} ${{temperatures[10].toFixed(1)}} °C`);",
             "\
 const points = temperatures.map((value, minute) => `${{15 * minute}},${{200 - 2 * value}}`);
 
-Deno.jupyter.svg`<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"-50 0 680 240\" width=\"680\">
+Deno.jupyter.svg`<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"-60 0 680 240\" width=\"680\" font-family=\"sans-serif\">
     <path d=\"M0 10V200H610\" fill=\"none\" stroke=\"black\"/>
     <path d=\"M0 160H610\" stroke=\"gray\" stroke-dasharray=\"6\"/>
     <polyline points=\"${{points.join(\" \")}}\" fill=\"none\" stroke=\"steelblue\" stroke-width=\"3\"/>

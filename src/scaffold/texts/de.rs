@@ -48,7 +48,7 @@ Das Ergebnis ist die Anzahl der Minuten, bis der Kaffee auf eine Grenze abgeküh
         answer: "Nach 6 Minuten kann man ihn trinken.",
         notes: "\
 Zehn Minuten reichen. Eine Frage für alle, die früh fertig sind: Wie lange dauert es draußen, bei 0 °C?
-(4 Minuten.)",
+(4 Minuten)",
     },
     diagrams: DiagramTexts {
         coffee: "Kaffee\n90 °C",
@@ -97,11 +97,8 @@ Was zu tun ist",
             ),
             ("`pu/`, `drawio/` eines Themas", "seine Diagramme"),
             ("`img/`, `data/` eines Themas", "seine Bilder und Daten"),
-            ("`output/students`", "gebaut: für Teilnehmer"),
-            (
-                "`output/trainer`",
-                "gebaut: mit Lösungen und den Notizen für Trainer",
-            ),
+            ("`output/students`", "was Teilnehmer bekommen"),
+            ("`output/trainer`", "dasselbe mit den Notizen für Trainer"),
         ],
         not_executed: "Die Seiten zeigen den Code ohne Ergebnisse, denn clm bringt keinen Kernel für LANGUAGE mit. Wenn Sie einen installiert haben, entfernen Sie `evaluate=\"no\"` aus `course.xml`.",
     },

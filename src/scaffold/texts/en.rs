@@ -48,7 +48,7 @@ it returns the number of minutes until the coffee has cooled down to a limit.",
         answer: "You can drink it after 6 minutes.",
         notes: "\
 Ten minutes are enough. A question for those who are done early: how long does it take outside, at 0 °C?
-(4 minutes.)",
+(4 minutes)",
     },
     diagrams: DiagramTexts {
         coffee: "coffee\n90 °C",
@@ -97,11 +97,8 @@ What is to be done",
             ),
             ("`pu/`, `drawio/` of a topic", "its diagrams"),
             ("`img/`, `data/` of a topic", "its images and data"),
-            ("`output/students`", "built: for participants"),
-            (
-                "`output/trainer`",
-                "built: with solutions and the trainer's notes",
-            ),
+            ("`output/students`", "what participants get"),
+            ("`output/trainer`", "the same with the trainer's notes"),
         ],
         not_executed: "The pages show the code without results, since clm brings no kernel for LANGUAGE. Once you have installed one, remove `evaluate=\"no\"` from `course.xml`.",
     },

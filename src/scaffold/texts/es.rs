@@ -48,7 +48,7 @@ el resultado es el número de minutos hasta que el café se enfría a un límite
         answer: "Se puede beber después de 6 minutos.",
         notes: "\
 Bastan diez minutos. Una pregunta para quienes terminen pronto: ¿cuánto tarda al aire libre, a 0 °C?
-(4 minutos.)",
+(4 minutos)",
     },
     diagrams: DiagramTexts {
         coffee: "café\n90 °C",
@@ -97,11 +97,8 @@ Lo que hay que hacer",
             ),
             ("`pu/`, `drawio/` de un tema", "sus diagramas"),
             ("`img/`, `data/` de un tema", "sus imágenes y datos"),
-            ("`output/students`", "construido: para los participantes"),
-            (
-                "`output/trainer`",
-                "construido: con las soluciones y las notas del formador",
-            ),
+            ("`output/students`", "lo que reciben los participantes"),
+            ("`output/trainer`", "lo mismo con las notas del formador"),
         ],
         not_executed: "Las páginas muestran el código sin resultados, porque clm no trae ningún kernel para LANGUAGE. Cuando haya instalado uno, quite `evaluate=\"no\"` de `course.xml`.",
     },

@@ -48,7 +48,7 @@ le résultat est le nombre de minutes qu'il faut au café pour descendre à une 
         answer: "On peut le boire au bout de 6 minutes.",
         notes: "\
 Dix minutes suffisent. Une question pour ceux qui ont fini tôt : combien de temps faut-il dehors, à 0 °C ?
-(4 minutes.)",
+(4 minutes)",
     },
     diagrams: DiagramTexts {
         coffee: "café\n90 °C",
@@ -97,11 +97,8 @@ Ce qu'il faut faire",
             ),
             ("`pu/`, `drawio/` d'un thème", "ses diagrammes"),
             ("`img/`, `data/` d'un thème", "ses images et ses données"),
-            ("`output/students`", "construit : pour les participants"),
-            (
-                "`output/trainer`",
-                "construit : avec les solutions et les notes du formateur",
-            ),
+            ("`output/students`", "ce que reçoivent les participants"),
+            ("`output/trainer`", "la même chose avec les notes du formateur"),
         ],
         not_executed: "Les pages montrent le code sans résultats, car clm n'apporte pas de noyau pour LANGUAGE. Quand vous en avez installé un, retirez `evaluate=\"no\"` de `course.xml`.",
     },
