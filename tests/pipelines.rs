@@ -34,7 +34,11 @@ struct Machine {
 
 impl Machine {
     fn new(has_tools: bool) -> Self {
-        let course = Course::fixture("mini");
+        Self::of(Course::fixture("mini"), has_tools)
+    }
+
+    /// A machine with this course.
+    fn of(course: Course, has_tools: bool) -> Self {
         if has_tools {
             course.provide(&[]);
         }
@@ -64,6 +68,8 @@ impl Machine {
             for name in ["bash", "cat", "chmod", "git", "grep", "mkdir"] {
                 std::os::unix::fs::symlink(found(name), bin.join(name)).unwrap();
             }
+            // It would install clm, which is there.
+            std::os::unix::fs::symlink(found("true"), bin.join("pipx")).unwrap();
         }
         let tools = match self.has_tools {
             true => tools_dir(),

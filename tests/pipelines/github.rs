@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use yaml_rust2::Yaml;
 
 use super::{Machine, copy, project, yaml};
+use crate::support::Course;
 
 const ACTION: &str = "contrib/ci/github/action.yml";
 
@@ -117,7 +118,10 @@ impl Runner<'_> {
     }
 
     fn run(&mut self, step: &Yaml, script: &str, values: &Values) -> Values {
-        assert_eq!(text(&step["shell"]), "bash", "{step:?}");
+        assert!(
+            ["bash", ""].contains(&text(&step["shell"]).as_str()),
+            "{step:?}"
+        );
         assert!(
             !script.contains("${{"),
             "values go into scripts by variables: {script}"
@@ -219,6 +223,11 @@ impl Runner<'_> {
             values.insert(format!("inputs.{name}"), value);
         }
         assert_eq!(text(&action["runs"]["using"]), "composite");
+        let steps = action["runs"]["steps"].as_vec().unwrap();
+        let scripts = steps.iter().filter(|step| step["run"].as_str().is_some());
+        for step in scripts {
+            assert_eq!(text(&step["shell"]), "bash", "an action must name it");
+        }
         self.steps(&action["runs"]["steps"], &mut values);
     }
 
@@ -315,6 +324,35 @@ fn a_second_run_of_the_workflow_makes_nothing_and_needs_no_renderers() {
         "{summary}"
     );
     assert_eq!(ran.saved.len(), 1);
+}
+
+/// The workflow that `clm new` writes.
+#[test]
+fn the_workflow_of_a_new_course_makes_nothing_twice() {
+    let caches = tempfile::tempdir().unwrap();
+    let machine = |has_tools: bool| {
+        let course = Course::empty();
+        let new = course.clm(&["new", ".", "--title", "New", "--languages", "de"]);
+        assert_eq!(new.code, 0, "{}", new.stderr);
+        // Otherwise they are called after their temporary directories.
+        let spec = course.read("course.xml");
+        let (before, rest) = spec.split_once("<project-slug>").unwrap();
+        let (_, after) = rest.split_once("</project-slug>").unwrap();
+        course.write("course.xml", format!("{before}{after}"));
+        Machine::of(course, has_tools)
+    };
+    let first = machine(true);
+    let text = first.course.read(".github/workflows/course.yml");
+    let ran = workflow(&first, caches.path(), 1, &text);
+    assert!(!ran.has_failed, "{}", ran.log);
+    assert_eq!((ran.restored, ran.saved.len()), (None, 1), "{}", ran.log);
+
+    let second = machine(false);
+    let ran = workflow(&second, caches.path(), 2, &text);
+    assert!(!ran.has_failed && ran.restored.is_some(), "{}", ran.log);
+    assert_eq!(ran.saved, Vec::<String>::new(), "nothing is new");
+    assert!(ran.page.contains("(100 %)"), "{}", ran.page);
+    assert_eq!(first.course.outputs(), second.course.outputs());
 }
 
 #[test]

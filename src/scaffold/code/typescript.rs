@@ -26,13 +26,14 @@ console.log(`{} ${{temperatures[10].toFixed(1)}} °C`);",
             "\
 const points = temperatures.map((value, minute) => `${{15 * minute}},${{200 - 2 * value}}`);
 
-Deno.jupyter.svg`<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"-60 0 680 240\" width=\"680\" font-family=\"sans-serif\">
+Deno.jupyter.svg`<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"-60 0 680 240\"
+    width=\"680\" font-family=\"sans-serif\">
     <path d=\"M0 10V200H610\" fill=\"none\" stroke=\"black\"/>
     <path d=\"M0 160H610\" stroke=\"gray\" stroke-dasharray=\"6\"/>
     <polyline points=\"${{points.join(\" \")}}\" fill=\"none\" stroke=\"steelblue\" stroke-width=\"3\"/>
     <text x=\"-10\" y=\"25\" text-anchor=\"end\">90 °C</text>
     <text x=\"-10\" y=\"165\" text-anchor=\"end\">20 °C</text>
-    <text x=\"610\" y=\"150\" text-anchor=\"end\">{}</text>
+    <text x=\"610\" y=\"180\" text-anchor=\"end\">{}</text>
     <text x=\"610\" y=\"225\" text-anchor=\"end\">40 {}</text>
 </svg>`",
             cooling.room, cooling.minute_axis
