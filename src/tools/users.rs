@@ -34,9 +34,13 @@ fn of_workers(run: &Path) -> Vec<String> {
     users
 }
 
-/// Returns the processes whose command line names a file in one of the directories, where the system shows them.
+/// Returns the processes that run a program in one of the directories, or whose command line names a file there, where the
+/// system shows them.
 fn of_programs(dirs: &[PathBuf]) -> Vec<String> {
     let own = std::process::id();
+    // The system names programs without links.
+    let real = dirs.iter().filter_map(|dir| dir.canonicalize().ok());
+    let real: Vec<PathBuf> = real.collect();
     let mut users = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Ok(process) = entry.file_name().to_string_lossy().parse::<u32>() else {
@@ -47,7 +51,10 @@ fn of_programs(dirs: &[PathBuf]) -> Vec<String> {
         };
         let line = String::from_utf8_lossy(&line);
         let names = |dir: &PathBuf| line.contains(&format!("{}/", dir.display()));
-        if process != own && dirs.iter().any(names) {
+        // A command line may be relative to any directory.
+        let program = std::fs::read_link(entry.path().join("exe"));
+        let runs = |dir: &PathBuf| program.as_ref().is_ok_and(|file| file.starts_with(dir));
+        if process != own && (dirs.iter().any(names) || real.iter().any(runs)) {
             let program = line.split('\0').next().unwrap_or_default();
             let program = program.rsplit('/').next().unwrap_or(program);
             users.push((process, program.to_owned()));
@@ -89,6 +96,35 @@ mod tests {
         let users = of_workers(run.path()).join("\n");
         assert!(users.contains(&format!("(process {})", me.pid)), "{users}");
         assert!(users.contains("another machine"), "{users}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_program_that_was_started_by_a_relative_path_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let sleep = std::fs::canonicalize("/bin/sleep").unwrap();
+        std::fs::copy(sleep, dir.path().join("program")).unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "exec ./program 600"])
+            .current_dir(dir.path())
+            .spawn()
+            .unwrap();
+        let users = loop {
+            let users = of_programs(std::slice::from_ref(&link));
+            if !users.is_empty() {
+                break users;
+            }
+            // One program for everything, which goes by its name, does not know this one.
+            if child.try_wait().unwrap().is_some() {
+                return;
+            }
+            std::thread::yield_now();
+        };
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(users, [format!("`program` (process {})", child.id())]);
     }
 
     #[cfg(target_os = "linux")]
