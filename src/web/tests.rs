@@ -19,18 +19,24 @@ const OTHER: &str = "slides/m/t/slides_b.de.py";
 const HALF: &str = "slides/m/t/slides_b.en.py";
 
 fn index() -> Index {
+    index_in(Lang::DE)
+}
+
+/// The index of a course in English and this language.
+fn index_in(other: Lang) -> Index {
     let mut outputs = Vec::new();
     let all = [
-        (0, DECK, Lang::DE, Kind::CodeAlong, "plain"),
-        (0, DECK, Lang::DE, Kind::Completed, "executed"),
+        (0, DECK, other, Kind::CodeAlong, "plain"),
+        (0, DECK, other, Kind::Completed, "executed"),
         (0, DECK, Lang::EN, Kind::Completed, "executed"),
         (1, DECK, Lang::EN, Kind::Completed, "executed"),
         (1, DECK, Lang::EN, Kind::Trainer, "executed"),
-        (1, OTHER, Lang::DE, Kind::Trainer, "executed"),
+        (1, OTHER, other, Kind::Trainer, "executed"),
         (1, HALF, Lang::EN, Kind::Trainer, "executed"),
     ];
     for (target, source, lang, kind, group) in all {
         let name = if source == DECK { "01 A" } else { "02 B" };
+        let source = &source.replace(".de.", &format!(".{other}."));
         outputs.push(IndexOutput {
             path: format!("output/t{target}/{lang}/{kind}/{name}.html").into(),
             source: RelPath::new(source).unwrap(),
@@ -439,6 +445,20 @@ fn siblings_of_pages() {
         "*t1/de/trainer/02%20B.html t1/en/trainer/02%20B.html"
     );
     assert!(!story.0.page("/out/t1/de/trainer/03.html", 0, 1).is_known);
+}
+
+#[test]
+fn the_languages_of_pages_are_those_of_the_course() {
+    let fr = Lang::parse("fr").unwrap();
+    let mut story = Story(Model::default());
+    story.plan(index_in(fr));
+    let languages = |address: &str| -> Vec<String> {
+        let page = story.0.page(address, 0, 1);
+        page.languages.into_iter().map(|page| page.name).collect()
+    };
+    assert_eq!(languages("/out/t0/en/completed/01%20A.html"), ["en", "fr"]);
+    // A deck in two files.
+    assert_eq!(languages("/out/t1/fr/trainer/02%20B.html"), ["en", "fr"]);
 }
 
 #[test]
