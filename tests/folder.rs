@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
+use std::process::Stdio;
 
+use crate::preview::browser::Browser;
+use crate::support::courses::wait_until;
 use crate::support::renderers::{PLANTUML, PYTHON, provide};
 use crate::support::{Course, Ran, Watching, tree};
 use clm::testing::tools::Needs;
@@ -175,6 +178,41 @@ fn notebooks_and_diagrams_of_all_kinds_are_built_and_followed() {
     assert_eq!((restored.jobs().len(), restored.counts().restored), (0, 1));
     assert!(!folder.path("_build/languages/greeting.html").exists());
     assert!(folder.path("_build/pictures/plot.html").exists());
+    is_seen_in_a_browser(&folder);
+}
+
+/// Looks at the preview of a folder, at a page that it shows, and at the index.
+fn is_seen_in_a_browser(folder: &Course) {
+    let said = folder.path(".clm/said");
+    let watching = Watching::start_with(folder, &[".", "--serve", "127.0.0.1:0"], |command| {
+        command.stderr(Stdio::from(std::fs::File::create(&said).unwrap()));
+    });
+    let address = || {
+        let said = std::fs::read_to_string(&said).unwrap();
+        let (_, rest) = said.split_once("The preview is at ")?;
+        Some(rest.lines().next()?.trim_end_matches('/').to_owned())
+    };
+    wait_until("there is no preview", || address().is_some());
+    watching.run();
+    let address = address().unwrap();
+    let seen = "[...document.images].every((image) => image.complete && image.naturalWidth > 0)";
+    let mut browser = Browser::start();
+    browser.open(&address);
+    browser.wait("document.body.innerText.includes('Rain in a week')");
+    browser.picture("folder-preview");
+    browser.size(1000, 1000);
+    browser.open(&format!("{address}/out/pages/measuring/rain.html"));
+    browser.wait("document.images.length === 1");
+    browser.wait(seen);
+    browser.wait("document.body.innerText.includes('total 17 mm')");
+    browser.picture("folder-page");
+    browser.value("document.querySelector('a[href=\"means.html\"]').click()");
+    browser.wait("document.title === 'Averages'");
+    browser.open(&format!("{address}/out/pages/index.html"));
+    browser.wait("document.images.length === 13");
+    browser.value("[...document.images].forEach((image) => image.loading = 'eager')");
+    browser.wait(seen);
+    browser.picture("folder-index");
 }
 
 #[test]
@@ -289,6 +327,8 @@ fn what_is_ignored_is_left_alone() {
         ("old/b.py", page),
         ("drafts/c.py", page),
         ("node_modules/d.py", page),
+        ("mine/pyvenv.cfg", ""),
+        ("mine/lib/g.py", page),
         (".hidden/e.py", page),
         ("_build/f.py", page),
         ("module.py", "x = 1\n"),

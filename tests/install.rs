@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use clm::testing::tools::Needs;
+
+use crate::support::renderers::provide;
 use crate::support::tree;
 
 const CLM: &str = env!("CARGO_BIN_EXE_clm");
@@ -113,6 +116,21 @@ fn a_wheel_is_installed_and_removed_without_a_trace() {
         assert!(text.contains(".SH NAME"), "{page}");
     }
     assert!(run(&mut pip(&["show", "clm-build"])).contains("Name: clm-build"));
+    // What the newcomer does next: a course is started, and builds as it is.
+    provide(Needs::everything());
+    let clm = |arguments: &[&str]| {
+        let mut command = Command::new(venv.join("bin/clm"));
+        command.args(arguments).current_dir(dir.path());
+        command
+    };
+    run(&mut clm(&["new", "coffee"]));
+    run(&mut clm(&["build", "--no-daemon", "coffee"]));
+    let pages = "coffee/output/students/coffee-en/Slides/Html/Completed/First steps";
+    let page = fs::read_to_string(dir.path().join(pages).join("01 How coffee cools.html"));
+    assert!(
+        page.unwrap().contains("data:image/png;base64,"),
+        "there is no plot"
+    );
     run(&mut pip(&["uninstall", "-y", "clm-build"]));
     assert_eq!(files(), before);
 }

@@ -356,8 +356,21 @@ fn a_topic_is_added_and_built() {
     assert_eq!(third.code, 0, "{}", third.stderr);
     assert!(spec().contains(&format!("{added}        <topic>tea</topic>\n")));
 
+    // A topic that the author wrote into the specification before.
+    course.edit(
+        "coffee/course.xml",
+        "<topic>tea</topic>",
+        "<topic>tea</topic>\n        <topic>cocoa</topic>",
+    );
+    let before = spec();
+    let fourth = new("coffee", &["cocoa", "--module", "coffee"]);
+    assert_eq!(fourth.code, 0, "{}", fourth.stderr);
+    assert!(fourth.stderr.contains(", as before\n"), "{}", fourth.stderr);
+    assert_eq!(spec(), before);
+
     built(&course, &[]);
     for page in [
+        "coffee-en/Slides/Html/Completed/First steps/05 Cocoa.html",
         "coffee-de/Folien/Html/Completed/Erste Schritte/03 Milk and sugar.html",
         "coffee-en/Slides/Html/Completed/First steps/04 Tea.html",
         "coffee-en/Slides/Html/Completed/Cake/01 Say oven.html",

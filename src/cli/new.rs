@@ -1,4 +1,8 @@
-//! `clm new`: starts a course, and adds a topic to one.
+//! `clm new`: starts a course.
+
+mod topic;
+
+pub(super) use topic::{module_here, modules, replace_spec};
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -10,20 +14,14 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Subcommand};
 use nix::unistd::{Uid, User};
 
-use crate::config::Place;
-use crate::course::tree::is_ignored_dir;
-use crate::course::{Lang, ProgLang, spec};
+use crate::course::{Lang, ProgLang};
 use crate::error::{Error, Result};
-use crate::files;
-use crate::scaffold::{
-    self, Inserted, ModuleChoice, Modules, NewFile, Settings, TopicEntry, has_kernel,
-    identifier_hint, insert_topic, is_identifier, title_of,
-};
+use crate::scaffold::{self, NewFile, Settings, title_of};
 use crate::tools::provision::is_complete;
 use crate::tools::{Context, Needs};
 use crate::ui;
 
-use super::session::{CourseArgs, current_dir};
+use super::session::current_dir;
 
 #[derive(Debug, Args)]
 #[command(
@@ -44,7 +42,7 @@ pub(super) struct NewArgs {
 #[derive(Debug, Subcommand)]
 enum NewCommand {
     /// Add a topic to a course: its folder, a deck, and the entry in the specification
-    Topic(NewTopicArgs),
+    Topic(topic::NewTopicArgs),
 }
 
 #[derive(Debug, Args)]
@@ -63,31 +61,6 @@ struct NewCourseArgs {
     title: Option<String>,
 }
 
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n\
-    \x20 clm new topic for_loops                        after the last topic\n\
-    \x20 clm new topic for_loops --module control_flow  in this module")]
-struct NewTopicArgs {
-    /// The id of the topic, such as `for_loops`
-    id: String,
-    /// The course specification [default: the nearest `course.xml` upward]
-    #[arg(value_name = "SPEC")]
-    spec: Option<PathBuf>,
-    /// Course root, which holds `slides/` [default: the specification's directory, or its parent]
-    #[arg(short = 'd', long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// The module that gets the topic, by its directory or the end of that; another name makes a module with a section of
-    /// its own [default: the module of the working directory, or else that of the last topic]
-    #[arg(long, value_name = "MODULE")]
-    module: Option<String>,
-    /// The programming language of the deck [default: that of the course]
-    #[arg(long, value_name = "LANG", value_parser = prog_lang_parser())]
-    prog_lang: Option<ProgLang>,
-    /// The title of the deck [default: made of the id]
-    #[arg(long)]
-    title: Option<String>,
-}
-
 fn prog_lang_parser() -> impl clap::builder::TypedValueParser<Value = ProgLang> {
     PossibleValuesParser::new(ProgLang::ALL.map(ProgLang::name))
         .try_map(|name| ProgLang::parse(&name).ok_or("it is none"))
@@ -96,7 +69,7 @@ fn prog_lang_parser() -> impl clap::builder::TypedValueParser<Value = ProgLang> 
 /// Runs the command and returns the exit code.
 pub(super) fn run(args: &NewArgs) -> Result<u8> {
     match &args.command {
-        Some(NewCommand::Topic(args)) => new_topic(args),
+        Some(NewCommand::Topic(args)) => topic::run(args),
         None => new_course(&args.course),
     }
 }
@@ -332,174 +305,45 @@ fn slug(name: &str) -> String {
 
 /// Writes new files below a directory. Nothing is ever overwritten; an error says what was written before.
 fn write_all(dir: &Path, files: &[NewFile], named: &Path) -> Result<()> {
-    let mut written = 0;
-    let result = files.iter().try_for_each(|file| {
-        let path = dir.join(&file.path);
-        let parent = path.parent().unwrap_or(dir);
-        std::fs::create_dir_all(parent)
-            .map_err(|error| Error::io("create the directory", parent, &error))?;
-        let new = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path);
-        new.and_then(|mut new| new.write_all(file.content.as_bytes()))
-            .map_err(|error| Error::io("write", &path, &error))?;
-        written += 1;
-        Ok(())
-    });
-    result.map_err(|error: Error| match written {
-        0 => error,
-        _ => {
-            for file in &files[..written] {
-                ui::print(&format!("written: {}", named.join(&file.path).display()));
-            }
-            error
-        }
-    })
-}
-
-/// Adds a topic to a course.
-fn new_topic(args: &NewTopicArgs) -> Result<u8> {
-    let id = args.id.as_str();
-    if !is_identifier(id) {
-        return Err(
-            Error::usage(format!("`{id}` cannot be the id of a topic")).hint(identifier_hint(id))
-        );
-    }
-    let course = CourseArgs {
-        spec: args.spec.clone(),
-        data_dir: args.data_dir.clone(),
-        ..CourseArgs::default()
-    };
-    let place = course.place()?;
-    let name = place.spec_name();
-    let text = files::read_to_string(&place.spec)
-        .map_err(|error| Error::io("read", &place.spec, &error))?;
-    let (spec, diagnostics) = spec::parse_leniently(&text, &name);
-    let Some(spec) = spec else {
-        return Err(Error::from_diagnostics(diagnostics));
-    };
-    let modules = modules(&place)?;
-    if let Some(path) = modules.path_of(id) {
-        return Err(exists(id, &path, &spec, &name));
-    }
-    let in_order: Vec<&str> = (spec.sections.iter().flat_map(|section| &section.topics))
-        .map(|topic| topic.id.as_str())
-        .collect();
-    let choice = match &args.module {
-        Some(module) => modules
-            .named(module)
-            .map_err(|hint| Error::usage(format!("there is no module `{module}`")).hint(hint))?,
-        None => match modules.usual(module_here(&place)?.as_deref(), &in_order) {
-            Some(module) => ModuleChoice::Existing(module),
-            None => {
-                return Err(Error::usage("the course has no module yet")
-                    .hint("name one for the topic: `--module intro`"));
-            }
-        },
-    };
-    let (module, section) = match &choice {
-        ModuleChoice::Existing(module) => (module, None),
-        ModuleChoice::New { directory, title } => (directory, Some(title.as_str())),
-    };
-    let prog_lang = args.prog_lang.unwrap_or(spec.prog_lang);
-    // As the others: an author who has installed a kernel has removed the attribute there.
-    let is_executed = has_kernel(prog_lang)
-        || (prog_lang == spec.prog_lang
-            && (spec.sections.iter().flat_map(|section| &section.topics))
-                .any(|topic| topic.evaluate));
-    let entry = TopicEntry {
-        id,
-        module,
-        neighbours: modules.topics_of(module),
-        attributes: if is_executed {
-            Vec::new()
-        } else {
-            vec![("evaluate", "no")]
-        },
-        section: section.into_iter().map(|title| (None, title)).collect(),
-    };
-    let Inserted {
-        text,
-        line,
-        is_disabled,
-    } = insert_topic(&text, &name, &entry).map_err(|error| Error::from_diagnostics(vec![error]))?;
-    let settings = Settings {
-        title: match &args.title {
-            Some(title) => checked_title(title)?,
-            None => title_of(id),
-        },
-        languages: spec.languages(),
-        prog_lang,
-        author: spec.author.clone(),
-        organization: String::new(),
-    };
-    let deck = scaffold::topic(&settings, &modules.directory_of(module, id), id);
-    write_all(&place.root, std::slice::from_ref(&deck), &place.root)?;
-    replace_spec(&place, &text).inspect_err(|_| ui::print(&format!("written: {}", deck.path)))?;
-    if section.is_some() {
-        ui::print(&format!("The module `{module}` is new"));
-    }
-    ui::print(&format!("The topic `{id}` is in:"));
-    ui::print(&format!("  {}", deck.path));
-    ui::print(&format!("  {name}, line {line}"));
-    if is_disabled {
-        ui::print("note: its section is disabled, so it is not built");
-    }
-    Ok(0)
-}
-
-/// Returns the error that a topic exists. It says whether the specification names it.
-fn exists(id: &str, path: &str, spec: &spec::Spec, file: &str) -> Error {
-    let error = Error::usage(format!("there is a topic `{id}` already: `{path}`"));
-    let mut topics = spec.sections.iter().flat_map(|section| &section.topics);
-    error.hint(match topics.any(|topic| topic.id == id) {
-        true => "choose another id".to_owned(),
-        false => format!("choose another id, or add `<topic>{id}</topic>` to `{file}`"),
-    })
-}
-
-/// Replaces the specification as a whole; its permissions stay.
-pub(super) fn replace_spec(place: &Place, text: &str) -> Result<()> {
-    let permissions = std::fs::metadata(&place.spec).map(|metadata| metadata.permissions());
-    files::replace(&place.spec, files::Access::Shared, |file| {
-        file.write_all(text.as_bytes())?;
-        file.set_permissions(permissions?)
-    })
-    .map_err(|error| Error::io("write", &place.spec, &error))
-}
-
-/// Returns the modules of a course.
-pub(super) fn modules(place: &Place) -> Result<Modules> {
-    let slides = place.root.join("slides");
-    let mut modules = Vec::new();
-    for module in names_in(&slides)? {
-        let path = slides.join(&module);
-        if !module.starts_with(['_', '.']) && !is_ignored_dir(&module) && path.is_dir() {
-            let mut entries = names_in(&path)?;
-            entries.retain(|name| !name.starts_with(['_', '.']));
-            modules.push((module, entries));
+    for (done, file) in files.iter().enumerate() {
+        if let Err(error) = write(dir, file) {
+            return Err(half_done(error, &files[..done], named));
         }
     }
-    Ok(Modules::new(modules))
+    Ok(())
 }
 
-fn names_in(dir: &Path) -> Result<Vec<String>> {
-    let failed = |error: std::io::Error| Error::io("list", dir, &error);
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
-        names.extend(entry.map_err(failed)?.file_name().into_string());
+fn write(dir: &Path, file: &NewFile) -> Result<()> {
+    let path = dir.join(&file.path);
+    let parent = path.parent().unwrap_or(dir);
+    std::fs::create_dir_all(parent)
+        .map_err(|error| Error::io("create the directory", parent, &error))?;
+    let mut options = std::fs::OpenOptions::new();
+    let mut new = options
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .map_err(|error| Error::io("write", &path, &error))?;
+    new.write_all(file.content.as_bytes()).map_err(|error| {
+        // It is new, and has a part of what it should have.
+        let _ = std::fs::remove_file(&path);
+        Error::io("write", &path, &error)
+    })
+}
+
+/// Lists what was written before an error, with a hint to remove it.
+fn half_done(mut error: Error, written: &[NewFile], named: &Path) -> Error {
+    for file in written {
+        ui::print(&format!("written: {}", named.join(&file.path).display()));
     }
-    Ok(names)
-}
-
-/// Returns the module that the working directory lies in.
-pub(super) fn module_here(place: &Place) -> Result<Option<String>> {
-    let cwd = current_dir()?;
-    let cwd = cwd.canonicalize().unwrap_or(cwd);
-    let below = cwd.strip_prefix(place.root.join("slides")).ok();
-    let module = below.and_then(|below| below.components().next());
-    Ok(module.map(|module| module.as_os_str().to_string_lossy().into_owned()))
+    if let (Some(last), false) = (error.diagnostics.last_mut(), written.is_empty()) {
+        let rest = "remove what was written before you run the command again";
+        last.hint = Some(match last.hint.take() {
+            Some(hint) => format!("{hint}; {rest}"),
+            None => rest.to_owned(),
+        });
+    }
+    error
 }
 
 /// Returns a directory as the user named it.
@@ -515,5 +359,39 @@ fn quoted(path: &Path) -> String {
         true => text,
         false if text.starts_with('-') => format!("'./{}'", text.replace('\'', r"'\''")),
         false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_and_slugs_are_words() {
+        for (path, word) in [
+            ("a/b-c", "a/b-c"),
+            ("my course", "'my course'"),
+            ("it's", r"'it'\''s'"),
+            ("-x", "'./-x'"),
+            ("größe", "größe"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), word);
+        }
+        for (name, expected) in [
+            ("coffee", "coffee"),
+            ("My course: 2", "My-course--2"),
+            ("..", "course"),
+            ("größe", "größe"),
+        ] {
+            assert_eq!(slug(name), expected);
+        }
+    }
+
+    #[test]
+    fn titles_are_checked() {
+        assert_eq!(checked_title(" C# {1} ").ok().as_deref(), Some("C# {1}"));
+        for wrong in ["", " ", "a\nb", "{{ x", "a %} b", "{# x"] {
+            assert!(checked_title(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

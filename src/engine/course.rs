@@ -228,13 +228,22 @@ impl Course {
             cache: CacheSettings::default(),
             ..self.settings.clone()
         };
+        let rules = match self.place.is_folder() {
+            true => rule_files_above(&self.place.root),
+            false => Vec::new(),
+        };
+        let rules = rules
+            .iter()
+            .map(|file| files::read(file).ok().map(Digest::of));
+        let rules: Vec<Option<Digest>> = rules.collect();
         Digest::of(format!(
             "{:?}",
             (
                 &self.place,
                 &settings,
                 &self.output_dir,
-                Bounds::of(&self.place.root)
+                Bounds::of(&self.place.root),
+                rules
             )
         ))
     }

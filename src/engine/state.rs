@@ -12,7 +12,7 @@ use crate::events::ActionKind;
 use crate::parallel;
 use crate::plan::{Action, Memo};
 use crate::store::{Latest, Store};
-use crate::watch::ChangeSet;
+use crate::watch::{ChangeSet, is_rule_file};
 
 use super::checkpoint::{self, Changed, Idle, KnownNames, Resumed};
 use super::course::Course;
@@ -70,7 +70,10 @@ impl EngineState {
         self.sources.memo = resumed.memo;
         self.sources.titles = resumed.titles;
         self.sources.snapshot.trust(changed.sources);
-        if changed.has_same_names {
+        // Ignore files decide which names of a folder count.
+        let has_other_rules =
+            course.place.is_folder() && changed.paths.iter().any(|path| is_rule_file(path));
+        if changed.has_same_names && !has_other_rules {
             self.sources
                 .trust(resumed.scanned, !checkpoint::is_kept(course));
         }

@@ -16,7 +16,7 @@ mod texts;
 use crate::course::{Lang, ProgLang};
 
 pub(crate) use added::{AddedTopic, added_topic, id_of_notebook};
-pub(crate) use entry::{Inserted, TopicEntry, insert_topic};
+pub(crate) use entry::{TopicEntry, insert_topic};
 pub(crate) use names::{ModuleChoice, Modules, identifier_hint, is_identifier, title_of};
 
 use texts::Texts;

@@ -83,7 +83,7 @@ impl FolderFilter {
         }
         let is_dir = path.is_dir();
         let by_name = match is_dir {
-            true => is_no_source_dir(&name),
+            true => is_no_source_dir(&name) || path.join("pyvenv.cfg").exists(),
             false => name.starts_with('.') || name.ends_with(".executed.ipynb"),
         };
         if by_name || self.exclude.matched(path, is_dir).is_ignore() {

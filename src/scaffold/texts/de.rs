@@ -66,7 +66,7 @@ Zehn Minuten reichen. Eine Frage für alle, die früh fertig sind: Wie lange dau
     },
     topic: TopicTexts {
         about: "- Worum es hier geht",
-        notes: "Was nur Sie selbst wissen müssen: Das steht allein auf den Seiten für Trainer.",
+        notes: "Eine Notiz für Sie selbst: Nur die Seiten für Trainer zeigen sie.",
         hello: "Hallo!",
         task: "\
 ## Jetzt Sie

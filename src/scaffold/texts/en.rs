@@ -66,7 +66,7 @@ Ten minutes are enough. A question for those who are done early: how long does i
     },
     topic: TopicTexts {
         about: "- What this topic is about",
-        notes: "What you tell only yourself: this is on the trainer's pages alone.",
+        notes: "A note to yourself: only the trainer's pages show it.",
         hello: "Hello!",
         task: "\
 ## Your turn

@@ -66,7 +66,7 @@ Bastan diez minutos. Una pregunta para quienes terminen pronto: ¿cuánto tarda 
     },
     topic: TopicTexts {
         about: "- De qué trata este tema",
-        notes: "Lo que es solo para usted: está únicamente en las páginas del formador.",
+        notes: "Una nota para usted: solo la muestran las páginas del formador.",
         hello: "¡Hola!",
         task: "\
 ## Ahora usted

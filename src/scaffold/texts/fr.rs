@@ -66,7 +66,7 @@ Dix minutes suffisent. Une question pour ceux qui ont fini tôt : combien de tem
     },
     topic: TopicTexts {
         about: "- Ce dont il s'agit ici",
-        notes: "Ce qui n'est que pour vous : on ne le voit que sur les pages du formateur.",
+        notes: "Une note pour vous-même : seules les pages du formateur la montrent.",
         hello: "Bonjour !",
         task: "\
 ## À vous

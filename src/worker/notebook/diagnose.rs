@@ -52,6 +52,8 @@ pub(super) struct Place<'a> {
     pub(super) kernel: &'a str,
     /// The executable that runs the kernel.
     pub(super) program: &'a str,
+    /// Whether the cells run in the directory of their notebook, as those of folders without `course.xml` do.
+    pub(super) is_in_folder: bool,
 }
 
 impl Place<'_> {
@@ -100,8 +102,43 @@ impl Place<'_> {
         }
     }
 
+    /// Returns advice about an exception for which it matters where cells run.
+    fn hint_in_folder(&self, name: &str, text: &str) -> Option<String> {
+        Some(match name {
+            "ModuleNotFoundError" => {
+                let module = MISSING_MODULE
+                    .as_ref()
+                    .and_then(|regex| regex.captures(text));
+                let module = module.map_or_else(String::new, |found| format!(" `{}`", &found[1]));
+                format!(
+                    "install the package that provides{module} into the environment of the kernel `{}` (`{}`), or name \
+                     another environment: `CLM_NOTEBOOK_KERNEL_PYTHON=DIR`",
+                    self.kernel, self.program
+                )
+            }
+            "FileNotFoundError" => {
+                "cells run in the directory of their notebook: use a path relative to that"
+                    .to_owned()
+            }
+            "StdinNotImplementedError" => {
+                "`input()` gets no answer during a build: use a fixed value, or give the cell \
+                 the tag `skip-execution`"
+                    .to_owned()
+            }
+            "PermissionError" => {
+                "cells run with your rights, in the directory of their notebook".to_owned()
+            }
+            _ => return None,
+        })
+    }
+
     /// Returns advice about an exception; `is_own` says whether Python could not parse the cell itself.
     fn hint(&self, name: &str, text: &str, is_own: bool) -> String {
+        if self.is_in_folder
+            && let Some(hint) = self.hint_in_folder(name, text)
+        {
+            return hint;
+        }
         match name {
             "SyntaxError" | "IndentationError" | "TabError" | "_IncompleteInputError" if is_own => {
                 "Python cannot read the cell, so that nothing of it runs: correct this line, or the one before it"
@@ -262,6 +299,7 @@ mod tests {
             cell: &cell,
             kernel: "python3",
             program: "/env/bin/python",
+            is_in_folder: false,
         };
         place.diagnostic(&Exception {
             count: Some(3),

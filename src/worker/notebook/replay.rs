@@ -43,6 +43,7 @@ pub fn replay(cells: &[CodeCell], messages: &[Value]) -> (Executed, Vec<Diagnost
                 cell: code,
                 kernel: "python3",
                 program: "python",
+                is_in_folder: false,
             };
             diagnostics.push(place.diagnostic(&Exception {
                 count: outputs.count(cell),

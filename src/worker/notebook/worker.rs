@@ -351,6 +351,7 @@ async fn outcome(
                 cell: &work.cells[index],
                 kernel: &start.name,
                 program: start.spec.argv.first().map_or("", String::as_str),
+                is_in_folder: work.directory.is_some(),
             };
             let diagnostic = place.diagnostic(&exception);
             Ok(match is_of_machine(&exception) {
