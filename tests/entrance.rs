@@ -127,7 +127,7 @@ fn a_source_is_built_alone() {
 fn without_a_course_it_says_how_to_get_one() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    for args in [&["build"][..], &["build", "."], &["watch"], &["status"]] {
+    for args in [&["build"][..], &["watch"], &["status"]] {
         refused(
             dir,
             args,
@@ -138,12 +138,12 @@ fn without_a_course_it_says_how_to_get_one() {
         );
     }
     std::fs::create_dir(dir.join("notes")).unwrap();
-    std::fs::write(dir.join("notes/a.ipynb"), "{}").unwrap();
+    std::fs::write(dir.join("notes/a.txt"), "").unwrap();
     refused(
         dir,
-        &["build", "notes/a.ipynb"],
+        &["build", "notes/a.txt"],
         &[
-            "`notes/a.ipynb` belongs to no course",
+            "`notes/a.txt` belongs to no course",
             "`clm build notes`",
             "`clm new DIR`",
         ],

@@ -425,7 +425,7 @@ fn what_cannot_be_a_topic_is_an_error() {
             "",
             &["tea"],
             "there is no `course.xml`",
-            "change to the directory of a course",
+            "start one with `clm new DIR`",
         ),
         ("coffee", &[], "<ID>", "Usage: clm new topic"),
     ] {
