@@ -55,9 +55,12 @@ fn of_programs(dirs: &[PathBuf]) -> Vec<String> {
         let program = std::fs::read_link(entry.path().join("exe"));
         let runs = |dir: &PathBuf| program.as_ref().is_ok_and(|file| file.starts_with(dir));
         if process != own && (dirs.iter().any(names) || real.iter().any(runs)) {
-            let program = line.split('\0').next().unwrap_or_default();
-            let program = program.rsplit('/').next().unwrap_or(program);
-            users.push((process, program.to_owned()));
+            // A process that has just started may have no arguments yet.
+            let shown = line.split('\0').next().filter(|word| !word.is_empty());
+            let file = program.as_deref().unwrap_or(Path::new(""));
+            let shown = shown.map_or_else(|| file.to_string_lossy(), Into::into);
+            let name = shown.rsplit('/').next().unwrap_or(&shown);
+            users.push((process, name.to_owned()));
         }
     }
     users.sort();
