@@ -487,11 +487,6 @@ fn from_nothing_to_the_screen() {
         let title = title.replace(' ', "%20");
         format!("{address}/out/{target}/coffee-en/Slides/Html/{kind}/First%20steps/{title}.html")
     };
-    let is_seen = |image: &str| {
-        format!(
-            "[...document.images].some((image) => image.src.includes('{image}') && image.complete && image.naturalWidth > 200)"
-        )
-    };
     browser.size(1200, 1600);
     browser.open(&page("Completed", "01 How coffee cools"));
     browser.wait(&is_seen("img/heat.png"));

@@ -20,3 +20,11 @@ pub(crate) fn message(error: &roxmltree::Error) -> String {
     let text = error.to_string();
     text.split(" at ").next().unwrap_or(&text).to_owned()
 }
+
+/// Returns a text as it is written in an element or an attribute.
+pub(crate) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}

@@ -223,7 +223,7 @@ fn place(context: &Context<'_>, subject: Subject) -> Place {
     match subject {
         Subject::Diagram(number) => {
             let diagram = &layout.diagrams[number].diagram;
-            // Pictures of one file are told apart by their places.
+            // One file may have several pictures: the path of the picture distinguishes them.
             let is_part = diagram.part.is_some();
             Place::Diagram(
                 if is_part {

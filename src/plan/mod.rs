@@ -254,9 +254,6 @@ fn lfs_pointer(files: &dyn Files, path: &RelPath) -> Option<Diagnostic> {
         .then(|| lfs::pointer(path.as_str(), &files.read(path)?.bytes))?
 }
 
-/// The language under which texts of a folder are stored; they are the same in every other one.
-const FOLDER_LANG: Lang = Lang::EN;
-
 /// The version of a missing tool in a key, so that the key changes when the tool is installed.
 const MISSING: &str = "not installed";
 

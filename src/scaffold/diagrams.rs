@@ -1,7 +1,7 @@
 //! The diagrams of a new course.
 
-use super::entry::escaped;
 use super::texts::DiagramTexts;
+use crate::course::xml::escaped;
 
 /// Returns a PlantUML activity diagram: waiting until the coffee is cool enough.
 pub(super) fn plan(texts: &DiagramTexts) -> String {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use roxmltree::{Document, Node};
 
 use crate::course::spec::parse_leniently;
+use crate::course::xml::escaped;
 use crate::diagnostic::Diagnostic;
 
 /// Where a topic is put in a specification, and how it is written there.
@@ -212,14 +213,6 @@ fn element(entry: &TopicEntry<'_>, attributes: &[(&str, &str)], has_attribute: b
         true => format!("<topic id=\"{id}\"{others}/>"),
         false => format!("<topic{others}>{id}</topic>"),
     }
-}
-
-/// Returns a text as it is written in an element or an attribute.
-pub(super) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 /// The text of a specification, in which nodes have ranges.

@@ -1,8 +1,8 @@
 //! `course.xml` of a new course.
 
-use super::entry::escaped;
 use super::texts::Texts;
 use super::{Settings, code, decks, has_kernel};
+use crate::course::xml::escaped;
 
 /// Returns the specification.
 pub(super) fn course(settings: &Settings, slug: &str) -> String {

@@ -11,7 +11,7 @@ use crate::config::SETTINGS_FILE;
 use crate::course::tree::is_ignored_dir;
 
 use super::Inputs;
-use super::folder::is_no_source_dir;
+use super::folder::{is_no_source_dir, is_rule_file};
 use super::rules::{RULE_FILES, Rules};
 use super::temporary::is_temporary;
 
@@ -134,12 +134,6 @@ impl Filter {
             .take_while(move |file| file.starts_with(dir))
     }
 
-    /// Returns whether it is an ignore file; these must be read again when they change.
-    pub(super) fn is_rule_file(&self, path: &Path) -> bool {
-        path.file_name()
-            .is_some_and(|name| RULE_FILES.iter().any(|known| name == *known))
-    }
-
     /// Discards the ignore rules, so that they are read again.
     pub(super) fn forget_rules(&self) {
         self.rules.forget();
@@ -150,7 +144,7 @@ impl Filter {
             || path.parent() == Some(&self.root)
                 && (path.ends_with(SETTINGS_FILE)
                     || path.ends_with(VARIABLES)
-                    || self.is_rule_file(path))
+                    || is_rule_file(path))
             || path.parent() == self.spec.parent() && path.ends_with(VARIABLES)
     }
 

@@ -10,6 +10,7 @@ use crate::parallel::lock;
 
 use super::coverage::{Coverage, LimitReached};
 use super::filter::Filter;
+use super::folder::is_rule_file;
 use super::git::GitDir;
 use super::poll::Pace;
 use super::registry::Current;
@@ -364,7 +365,7 @@ impl Tracker {
     }
 
     fn changed(&mut self, name: PathBuf, is_dir: bool) {
-        if self.filter.is_rule_file(&name) {
+        if is_rule_file(&name) {
             self.filter.forget_rules();
         }
         if self.filter.is_relevant(&name, is_dir) {

@@ -24,6 +24,20 @@ pub struct ExecutionCell {
     pub may_fail: bool,
 }
 
+impl ExecutionCell {
+    /// Returns the cell to run for the cell of a deck with this index.
+    pub(crate) fn of(origin: usize, cell: &super::Cell, may_fail: bool) -> Self {
+        Self {
+            origin,
+            source: cell.source.clone(),
+            number: cell.number,
+            line: cell.line,
+            jumps: cell.jumps.clone(),
+            may_fail,
+        }
+    }
+}
+
 /// Returns the cells to run: those of the recording, which contains all code except the `start` cells. Empty cells are
 /// omitted.
 pub fn execution_cells(deck: &Deck, lang: Lang, _prog_lang: ProgLang) -> Vec<ExecutionCell> {
@@ -37,14 +51,7 @@ pub fn execution_cells(deck: &Deck, lang: Lang, _prog_lang: ProgLang) -> Vec<Exe
         .iter()
         .enumerate()
         .filter(|(_, cell)| runs(cell))
-        .map(|(origin, cell)| ExecutionCell {
-            origin,
-            source: cell.source.clone(),
-            number: cell.number,
-            line: cell.line,
-            jumps: cell.jumps.clone(),
-            may_fail: cell.has_tag("raises-exception"),
-        })
+        .map(|(origin, cell)| ExecutionCell::of(origin, cell, cell.has_tag("raises-exception")))
         .collect()
 }
 

@@ -26,7 +26,7 @@ pub(super) static SHOWN: LazyLock<Regex> = LazyLock::new(|| {
     .expect("the pattern is constant")
 });
 /// Inline code and comments, in which nothing is an image.
-pub(super) static HIDDEN: LazyLock<Regex> = LazyLock::new(|| {
+static HIDDEN: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?s)<!--.*?-->|``.+?``|`[^`\n]+`").expect("the pattern is constant")
 });
 
@@ -70,8 +70,12 @@ impl ImageReference<'_> {
     }
 }
 
-/// Returns the text without code and comments. Line ends are kept.
-fn without_code(source: &str) -> String {
+/// Returns a text in which code and comments are blanks, so that all positions are those of the text.
+pub(super) fn without_code(source: &str) -> String {
+    let blank = |text: &str| -> String {
+        let byte = |byte: u8| if byte == b'\n' { '\n' } else { ' ' };
+        text.bytes().map(byte).collect()
+    };
     let mut text = String::with_capacity(source.len());
     let mut fence: Option<&str> = None;
     for line in source.split_inclusive('\n') {
@@ -79,28 +83,19 @@ fn without_code(source: &str) -> String {
         let mark = ["```", "~~~"]
             .into_iter()
             .find(|mark| start.starts_with(mark));
-        let is_code = match (fence, mark) {
-            (None, Some(mark)) => {
-                fence = Some(mark);
-                true
-            }
-            (Some(open), Some(mark)) if open == mark => {
-                fence = None;
-                true
-            }
-            (fence, _) => fence.is_some(),
-        };
-        if !is_code {
-            text.push_str(line);
-        } else if line.ends_with('\n') {
-            text.push('\n');
+        let is_code = fence.is_some() || mark.is_some();
+        match (fence, mark) {
+            (None, Some(mark)) => fence = Some(mark),
+            (Some(open), Some(mark)) if open == mark => fence = None,
+            _ => {}
+        }
+        match is_code {
+            true => text.push_str(&blank(line)),
+            false => text.push_str(line),
         }
     }
-    let blank = |hidden: &regex::Captures<'_>| -> String {
-        let lines = hidden[0].chars().filter(|c| *c == '\n');
-        lines.collect()
-    };
-    HIDDEN.replace_all(&text, blank).into_owned()
+    let blanks = |hidden: &regex::Captures<'_>| blank(&hidden[0]);
+    HIDDEN.replace_all(&text, blanks).into_owned()
 }
 
 /// Returns the path of a URL below the directory of the output, or `None` if the URL leads elsewhere.

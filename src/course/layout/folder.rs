@@ -1,13 +1,12 @@
 //! The outputs of a folder without `course.xml`: the tree of its sources once more, with pages and pictures.
 
+use crate::course::spec::FOLDER_LANG;
 use crate::course::tree::{Topic, TreeSection, with_extension};
-use crate::course::{Format, Kind, Lang};
+use crate::course::{Format, Kind};
 
 use super::claims::Making;
 use super::{DeckOutput, DeckOutputs, DiagramOutputs, Maker, OutputClass};
 
-/// The only language of outputs. Nothing depends on it.
-pub(super) const LANG: Lang = Lang::EN;
 /// The only kind of outputs: notebooks of a folder have no cells for some readers only.
 const KIND: Kind = Kind::Completed;
 
@@ -22,7 +21,7 @@ pub(super) fn add(maker: &mut Maker<'_>, section: usize, found: &TreeSection) {
             let place = diagram.rendered.as_str();
             let destination = match is_library {
                 true => None,
-                false => maker.claim(0, place, &diagram.path, LANG, class),
+                false => maker.claim(0, place, &diagram.path, FOLDER_LANG, class),
             };
             maker.layout.diagrams.push(DiagramOutputs {
                 diagram: diagram.clone(),
@@ -32,7 +31,7 @@ pub(super) fn add(maker: &mut Maker<'_>, section: usize, found: &TreeSection) {
         }
         for file in &topic.data {
             let class = (OutputClass::Data, Making::Copied);
-            let destination = maker.claim(0, file.path.as_str(), &file.path, LANG, class);
+            let destination = maker.claim(0, file.path.as_str(), &file.path, FOLDER_LANG, class);
             maker.add_copy(file.path.clone(), destination.into_iter().collect());
         }
     }
@@ -48,9 +47,9 @@ fn add_notebooks(maker: &mut Maker<'_>, section: usize, position: usize, topic: 
             }
             let class = (OutputClass::Deck(format, KIND), Making::Built);
             let path = with_extension(&notebook.path, extension);
-            let destination = maker.claim(0, &path, &notebook.path, LANG, class);
+            let destination = maker.claim(0, &path, &notebook.path, FOLDER_LANG, class);
             outputs.extend(destination.map(|place| DeckOutput {
-                lang: LANG,
+                lang: FOLDER_LANG,
                 format,
                 kind: KIND,
                 destinations: [place].into(),

@@ -23,7 +23,7 @@ use crate::diagnostic::Diagnostic;
 use claims::{Claims, Making};
 pub(crate) use destination::Destination;
 pub(crate) use names::{SHARED_IMAGE_DIR, shown_path};
-pub(crate) use references::{Reference, References};
+pub(crate) use references::{Reference, References, encoded};
 pub(crate) use selection::Selection;
 
 /// All outputs of a course, with their destinations.

@@ -163,7 +163,7 @@ impl Clone for References<'_> {
 }
 
 /// Encodes a file name for a URL: everything but letters, digits and `_.-~` is percent-encoded.
-fn encoded(name: &str) -> String {
+pub(crate) fn encoded(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b"_.-~".contains(&byte) {

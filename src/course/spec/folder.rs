@@ -37,10 +37,12 @@ pub enum Execute {
     Always,
 }
 
+/// The language under which texts and outputs of a folder are stored. Nothing depends on it.
+pub(crate) const FOLDER_LANG: Lang = Lang::EN;
 /// The name of the only output target of a folder.
-pub(crate) const TARGET: &str = "pages";
+const TARGET: &str = "pages";
 /// The directory of outputs in a folder.
-pub(crate) const OUTPUT_DIR: &str = "_build";
+const OUTPUT_DIR: &str = "_build";
 
 /// Returns the specification of a folder. `formats` are those of its notebooks.
 pub(crate) fn folder(title: &str, folder: Folder, formats: &[Format]) -> Spec {
@@ -50,7 +52,7 @@ pub(crate) fn folder(title: &str, folder: Folder, formats: &[Format]) -> Spec {
         path,
         kinds: vec![Kind::Completed],
         formats: formats.to_vec(),
-        languages: vec![Lang::EN],
+        languages: vec![FOLDER_LANG],
     });
     let topic = TopicRef {
         id: title.to_owned(),

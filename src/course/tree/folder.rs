@@ -18,10 +18,9 @@ use super::{
 };
 
 /// What the content of a file says about it, as far as others depend on it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Content {
     /// It is neither a notebook nor a diagram.
-    #[default]
     Other,
     /// A notebook.
     Notebook(Facts),
@@ -34,8 +33,8 @@ pub(crate) enum Content {
 pub(crate) struct Facts {
     title: Option<String>,
     prog_lang: Option<ProgLang>,
-    /// The local URLs in its texts, and whether each is that of an image.
-    links: Vec<(String, bool)>,
+    /// The local links in its texts.
+    links: Vec<Link>,
 }
 
 /// Returns what the content of a file says about it.
@@ -54,16 +53,11 @@ pub(crate) fn content_of(path: &RelPath, bytes: &[u8]) -> Content {
     match plain::read(path, text) {
         Ok(None) => Content::Other,
         Err(_) => Content::Notebook(Facts::default()),
-        Ok(Some(found)) => {
-            let links = plain::local_links(&found.deck).into_iter();
-            Content::Notebook(Facts {
-                links: links
-                    .map(|Link { url, is_image }| (url, is_image))
-                    .collect(),
-                title: found.title,
-                prog_lang: found.prog_lang,
-            })
-        }
+        Ok(Some(found)) => Content::Notebook(Facts {
+            links: plain::local_links(&found.deck),
+            title: found.title,
+            prog_lang: found.prog_lang,
+        }),
     }
 }
 
@@ -96,6 +90,7 @@ pub(super) fn discover(
         listing,
         notebooks: BTreeMap::new(),
         diagrams: BTreeMap::new(),
+        made: BTreeSet::new(),
         copied: BTreeSet::new(),
         diagnostics: Vec::new(),
     };
@@ -124,6 +119,8 @@ struct Finder<'a> {
     notebooks: BTreeMap<&'a RelPath, Facts>,
     /// The number of pictures of each diagram.
     diagrams: BTreeMap<&'a RelPath, usize>,
+    /// The paths of all pages and pictures.
+    made: BTreeSet<String>,
     /// Files that are copied because a notebook refers to them.
     copied: BTreeSet<RelPath>,
     diagnostics: Vec<Diagnostic>,
@@ -164,6 +161,7 @@ impl<'a> Finder<'a> {
         let mut topics = Vec::new();
         let notebooks = std::mem::take(&mut self.notebooks);
         let names: BTreeSet<&RelPath> = notebooks.keys().copied().collect();
+        self.made = self.all_made(&names);
         for (number, (path, facts)) in (1..).zip(&notebooks) {
             topics.push(self.notebook(path, facts, number, &names));
         }
@@ -222,7 +220,7 @@ impl<'a> Finder<'a> {
         notebooks: &BTreeSet<&RelPath>,
     ) -> Topic {
         let mut urls = Vec::new();
-        for (url, is_image) in &facts.links {
+        for Link { url, is_image } in &facts.links {
             match self.follow(path, url, notebooks) {
                 Target::Page(page, rest) => {
                     let notebook = with_extension(&page, "ipynb");
@@ -287,7 +285,7 @@ impl<'a> Finder<'a> {
                 Err(_) => Target::Nothing,
             };
         }
-        if self.is_made(&path, notebooks) {
+        if self.made.contains(path.as_str()) {
             return Target::Made;
         }
         if self.listing.files.contains(&path) {
@@ -302,20 +300,13 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// Returns whether a path is that of a page or a picture that is made.
-    fn is_made(&self, path: &RelPath, notebooks: &BTreeSet<&RelPath>) -> bool {
-        let name = path.as_str();
-        match path.extension() {
-            "html" => notebooks
-                .iter()
-                .any(|other| with_extension(other, "html") == name),
-            extension if extension == self.spec.images.format.extension() => {
-                self.diagrams.iter().any(|(diagram, count)| {
-                    (1..=*count).any(|number| self.picture_name(diagram, number, *count) == name)
-                })
-            }
-            _ => false,
-        }
+    /// Returns the paths of all pages and pictures.
+    fn all_made(&self, notebooks: &BTreeSet<&RelPath>) -> BTreeSet<String> {
+        let pages = notebooks.iter().map(|path| with_extension(path, "html"));
+        let pictures = self.diagrams.iter().flat_map(|(path, count)| {
+            (1..=*count).map(move |number| self.picture_name(path, number, *count))
+        });
+        pages.chain(pictures).collect()
     }
 }
 

@@ -4,7 +4,8 @@ use crate::course::{RelPath, lfs};
 
 use super::DiagramKind;
 
-/// Returns how many pictures a diagram has; 0 for a library that others include. A document that cannot be parsed counts as one picture, whose rendering reports the error.
+/// Returns how many pictures a diagram has; 0 for a library that others include. A document that cannot be
+/// parsed counts as one picture, whose rendering reports the error.
 pub(crate) fn pictures(path: &RelPath, kind: DiagramKind, text: &str) -> usize {
     match kind {
         DiagramKind::Plantuml => {

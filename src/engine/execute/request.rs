@@ -48,18 +48,9 @@ pub(crate) fn request(
             cell_timeout: time_limit(work.cell_timeout),
         }),
         Make::Html(work) => {
-            let executed = match &work.executed {
-                None => Executed::default(),
-                Some(cells) => match executed(upstream, store)? {
-                    Some(executed) if executed.cells.len() == cells.len() => executed,
-                    _ => return Ok(None),
-                },
+            let Some(shown) = shown(work.executed.as_deref(), upstream, store)? else {
+                return Ok(None);
             };
-            let results = executed.cells.into_iter();
-            let results: Vec<_> = results
-                .map(|cell| (cell.outputs, cell.execution_count))
-                .collect();
-            let widgets = executed.widgets.as_ref();
             let Some(images) = data_urls(&work.images, upstream, &root, store)? else {
                 return Ok(None);
             };
@@ -68,7 +59,14 @@ pub(crate) fn request(
                 .iter()
                 .map(|kind| Page {
                     name: kind.name().to_owned(),
-                    notebook: plan::page(work, *kind, &results, widgets, images.clone()).to_json(),
+                    notebook: plan::page(
+                        work,
+                        *kind,
+                        &shown.results,
+                        shown.widgets.as_ref(),
+                        images.clone(),
+                    )
+                    .to_json(),
                 })
                 .collect();
             Work::Html(HtmlWork { pages })
@@ -140,21 +138,38 @@ pub(crate) fn executed_notebook(
     upstream: &[&Results],
     store: &Store,
 ) -> Result<Option<Notebook>> {
-    let Some(cells) = &work.executed else {
-        return Ok(Some(plan::with_results(work, &[], None)));
+    let shown = shown(work.executed.as_deref(), upstream, store)?;
+    Ok(shown.map(|shown| plan::with_results(work, &shown.results, shown.widgets.as_ref())))
+}
+
+/// The results of an execution as notebooks show them.
+#[derive(Default)]
+struct Shown {
+    /// The outputs and the number in the prompt of each cell.
+    results: Vec<(Vec<serde_json::Value>, Option<i64>)>,
+    widgets: Option<serde_json::Value>,
+}
+
+/// Returns the results of the executed cells; nothing if none are executed. `None` means that they are damaged in the
+/// store.
+fn shown(
+    cells: Option<&[ExecutionCell]>,
+    upstream: &[&Results],
+    store: &Store,
+) -> Result<Option<Shown>> {
+    let Some(cells) = cells else {
+        return Ok(Some(Shown::default()));
     };
-    let Some(executed) = executed(upstream, store)? else {
-        return Ok(None);
-    };
-    if executed.cells.len() != cells.len() {
-        return Ok(None);
-    }
-    let results = executed.cells.into_iter();
-    let results: Vec<_> = results
-        .map(|cell| (cell.outputs, cell.execution_count))
-        .collect();
-    let widgets = executed.widgets.as_ref();
-    Ok(Some(plan::with_results(work, &results, widgets)))
+    let executed = executed(upstream, store)?;
+    let executed = executed.filter(|executed| executed.cells.len() == cells.len());
+    Ok(executed.map(|executed| Shown {
+        results: executed
+            .cells
+            .into_iter()
+            .map(|cell| (cell.outputs, cell.execution_count))
+            .collect(),
+        widgets: executed.widgets,
+    }))
 }
 
 /// Returns the data URLs of images, or `None` if one of them changed since it was planned.

@@ -508,14 +508,24 @@ pub(crate) fn page(
     let surroundings = with_images(&work.surroundings, images);
     let mut notebook = notebook_of_page(work, kind, &surroundings);
     if let Some(cells) = &work.executed {
-        deck::attach(&mut notebook, cells, results);
-        if let Some(widgets) = widgets {
-            notebook
-                .metadata
-                .insert("widgets".to_owned(), widgets.clone());
-        }
+        attach(&mut notebook, cells, results, widgets);
     }
     notebook
+}
+
+/// Adds the results of an execution and its widgets to a notebook.
+pub(super) fn attach(
+    notebook: &mut Notebook,
+    cells: &[ExecutionCell],
+    results: &[(Vec<serde_json::Value>, Option<i64>)],
+    widgets: Option<&serde_json::Value>,
+) {
+    deck::attach(notebook, cells, results);
+    if let Some(widgets) = widgets {
+        notebook
+            .metadata
+            .insert("widgets".to_owned(), widgets.clone());
+    }
 }
 
 /// Lists for every cell of a page the number of the execution cell whose result it shows, or `-` for none.

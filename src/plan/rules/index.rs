@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::course::layout::{Destination, DiagramOutputs, Place};
+use crate::course::layout::{Destination, DiagramOutputs, Place, encoded};
+use crate::course::spec::FOLDER_LANG;
+use crate::course::xml::escaped;
 use crate::course::{Format, RelPath};
 use crate::events::ActionKind;
 use crate::plan::action::{Make, Output, Recipe};
-use crate::plan::{Context, FOLDER_LANG, KeyParts};
+use crate::plan::{Context, KeyParts};
 
 /// The file in the output directory.
 const INDEX: &str = "index.html";
@@ -141,20 +143,7 @@ fn text(title: &str, dirs: &BTreeMap<String, Dir<'_>>) -> String {
     html
 }
 
-fn escaped(text: &str) -> String {
-    let text = text.replace('&', "&amp;").replace('<', "&lt;");
-    text.replace('>', "&gt;").replace('"', "&quot;")
-}
-
-/// Returns the URL of a path: all but letters, digits and `_.-~/` is encoded.
+/// Returns the URL of a path.
 fn url(path: &str) -> String {
-    let mut text = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || b"_.-~/".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
+    path.split('/').map(encoded).collect::<Vec<_>>().join("/")
 }

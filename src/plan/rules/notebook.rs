@@ -8,7 +8,7 @@ use regex::Regex;
 use crate::course::deck::plain::{self, Plain};
 use crate::course::deck::{self, CellKind, ExecutionCell, Notebook};
 use crate::course::layout::{DeckOutput, DeckOutputs};
-use crate::course::spec::{Execute, Folder, Spec};
+use crate::course::spec::{Execute, FOLDER_LANG, Folder, Spec};
 use crate::course::tree::{DeckFile, Tree, beside, text_of, with_extension};
 use crate::course::{Format, Names, ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
@@ -17,9 +17,9 @@ use crate::events::ActionKind;
 use crate::plan::action::{
     ActionIndex, EXECUTED, ExecuteWork, Make, NotebookWork, Output, Recipe, Stored,
 };
-use crate::plan::{Context, FOLDER_LANG, KeyParts, MISSING, Source, lfs_pointer, unreadable};
+use crate::plan::{Context, KeyParts, MISSING, Source, lfs_pointer, unreadable};
 
-use super::deck::cells_digest;
+use super::deck::{attach, cells_digest};
 
 /// The name of the page in the result of its action.
 pub(crate) const PAGE: &str = "page";
@@ -345,12 +345,7 @@ pub(crate) fn with_results(
 ) -> Notebook {
     let mut notebook = Notebook::clone(&work.notebook);
     if let Some(cells) = &work.executed {
-        deck::attach(&mut notebook, cells, results);
-    }
-    if let Some(widgets) = widgets {
-        notebook
-            .metadata
-            .insert("widgets".to_owned(), widgets.clone());
+        attach(&mut notebook, cells, results, widgets);
     }
     notebook
 }
@@ -361,13 +356,8 @@ fn execution_cells(found: &Plain) -> Vec<ExecutionCell> {
         .filter(|(_, (cell, stored))| {
             cell.kind == CellKind::Code && !stored.is_skipped && !cell.source.trim().is_empty()
         })
-        .map(|(origin, (cell, stored))| ExecutionCell {
-            origin,
-            source: cell.source.clone(),
-            number: cell.number,
-            line: cell.line,
-            jumps: cell.jumps.clone(),
-            may_fail: stored.may_fail || found.allow_errors,
+        .map(|(origin, (cell, stored))| {
+            ExecutionCell::of(origin, cell, stored.may_fail || found.allow_errors)
         })
         .collect()
 }

@@ -6,11 +6,13 @@ use std::sync::LazyLock;
 
 use pulldown_cmark::{Event, LinkType, Options, Parser, Tag};
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 
+use super::super::images::decoded;
 use super::super::{CellKind, Deck};
 
 /// A link of a text cell.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Link {
     /// The URL as it is written.
     pub url: String,
@@ -141,28 +143,6 @@ pub(crate) fn path_of(url: &str) -> (String, &str) {
     let end = url.find(['#', '?']).unwrap_or(url.len());
     let (path, rest) = url.split_at(end);
     (decoded(path), rest)
-}
-
-/// Decodes `%20` and the like. What is not UTF-8 then stays as it is.
-fn decoded(url: &str) -> String {
-    let bytes = url.as_bytes();
-    let mut found = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let digits = url.get(at + 1..at + 3);
-        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match byte.filter(|_| bytes[at] == b'%') {
-            Some(byte) => {
-                found.push(byte);
-                at += 3;
-            }
-            None => {
-                found.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8(found).unwrap_or_else(|_| url.to_owned())
 }
 
 #[cfg(test)]

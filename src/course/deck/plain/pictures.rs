@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::Value;
 
-use super::super::images::{HIDDEN, SHOWN, decoded};
+use super::super::images::{SHOWN, decoded, without_code};
 use super::super::{Cell, CellKind};
 use super::Plain;
 
@@ -79,34 +79,6 @@ fn local_path(url: &str) -> Option<String> {
     }
     let path = decoded(url.split(['?', '#']).next().unwrap_or_default());
     (!path.is_empty()).then_some(path)
-}
-
-/// Returns a text in which code and comments are blanks, so that all positions are those of the text.
-fn without_code(source: &str) -> String {
-    let blank = |text: &str| -> String {
-        let byte = |byte: u8| if byte == b'\n' { '\n' } else { ' ' };
-        text.bytes().map(byte).collect()
-    };
-    let mut text = String::with_capacity(source.len());
-    let mut fence: Option<&str> = None;
-    for line in source.split_inclusive('\n') {
-        let start = line.trim_start();
-        let mark = ["```", "~~~"]
-            .into_iter()
-            .find(|mark| start.starts_with(mark));
-        let is_code = fence.is_some() || mark.is_some();
-        match (fence, mark) {
-            (None, Some(mark)) => fence = Some(mark),
-            (Some(open), Some(mark)) if open == mark => fence = None,
-            _ => {}
-        }
-        match is_code {
-            true => text.push_str(&blank(line)),
-            false => text.push_str(line),
-        }
-    }
-    let blanks = |hidden: &regex::Captures<'_>| blank(&hidden[0]);
-    HIDDEN.replace_all(&text, blanks).into_owned()
 }
 
 /// Returns the directives of MyST in the text cells, which are nothing but text in other Markdown.
