@@ -43,8 +43,8 @@ def diagrams(folder: Path, listed: list[str]) -> list[Path]:
     return [folder / name for name in listed if Path(name).suffix in PLANTUML | {".drawio"}]
 
 
-def edit(file: Path, number: int) -> None:
-    """Changes a code cell of a notebook, or a diagram, so that its content differs each time."""
+def edit(file: Path, number: int) -> bool:
+    """Changes a code cell of a notebook, or a diagram, so that its content differs each time. Returns whether it could."""
     text = file.read_text()
     if file.suffix == ".md":
         text = re.sub(r"(\{code-cell\}[^\n]*\n(?:(?:---\n.*?\n---\n)|(?::[^\n]*\n))*)", rf"\g<1>measured = {number}\n", text, count=1, flags=re.S)
@@ -52,16 +52,16 @@ def edit(file: Path, number: int) -> None:
         text = re.sub(r"(?m)^(# %%(?! *\[)[^\n]*\n)", rf"\g<1>measured = {number}\n", text, count=1)
     elif file.suffix == ".ipynb":
         document = json.loads(text)
-        cell = next(cell for cell in document["cells"] if cell["cell_type"] == "code")
-        cell["source"] = f"measured = {number}\n" + "".join(cell["source"])
+        for cell in [cell for cell in document["cells"] if cell["cell_type"] == "code"][:1]:
+            cell["source"] = f"measured = {number}\n" + "".join(cell["source"])
         text = json.dumps(document)
     elif file.suffix in PLANTUML:
         text = re.sub(r"(@startuml[^\n]*\n)", rf"\g<1>' {number}\ntitle measured {number}\n", text, count=1)
     else:
         text = re.sub(r'value="', f'value="{number} ', text, count=1)
-    if text == file.read_text():
-        sys.exit(f"{file} has nothing to edit")
+    changed = text != file.read_text()
     file.write_text(text)
+    return changed
 
 
 class Loop:
@@ -197,8 +197,9 @@ def main() -> None:
                 if scenario == "cold":
                     contender.clear()
                 elif scenario == "edit":
-                    chosen = options.edit if options.edit and Path(options.edit) in map(Path, map(str, sources)) else str(sources[0])
-                    edit(contender.folder / chosen, number + 1)
+                    chosen = [name for name in map(str, sources) if name == options.edit] or map(str, sources)
+                    if not any(edit(contender.folder / name, number + 1) for name in chosen):
+                        sys.exit("no source can be edited")
                 contender.failed = 0
                 started = time.perf_counter()
                 contender.build()
