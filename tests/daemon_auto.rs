@@ -149,16 +149,16 @@ fn a_watch_takes_the_place_of_a_daemon_that_was_left_behind() {
 #[test]
 fn a_daemon_is_left_behind_only_where_it_is_wanted() {
     let saved = ["build", "--saved", A];
-    let none: [(&[&str], &[(&str, &str)]); 5] = [
-        (&["build"], &[]),
-        (&saved, &[("CI", "true")]),
-        (&saved, &[("CLM_DAEMON_AUTO", "off")]),
-        (&["build", "--no-daemon", "--saved", A], &[]),
-        (&["build", "--check"], &[("CLM_DAEMON_AUTO", "always")]),
+    let none = [
+        (&["build"][..], None),
+        (&saved, Some(("CI", "true"))),
+        (&saved, Some(("CLM_DAEMON_AUTO", "off"))),
+        (&["build", "--no-daemon", "--saved", A], None),
+        (&["build", "--check"], Some(("CLM_DAEMON_AUTO", "always"))),
     ];
     let desk = Desk::new();
     for (args, variables) in none {
-        let ran = desk.clm(args, variables);
+        let ran = desk.clm(args, variables.as_slice());
         assert!(
             ran.code == 0 || args.contains(&"--check"),
             "{args:?}: {}",
