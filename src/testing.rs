@@ -73,8 +73,8 @@ pub mod events {
     //! Events and diagnostics.
     pub use crate::diagnostic::{Diagnostic, Reported, Severity};
     pub use crate::events::{
-        ActionKind, Contents, Counts, Event, Index, IndexClass, IndexOutput, IndexSection,
-        IndexTarget, PlannedCourse, Status,
+        ActionKind, Contents, Counts, Event, Index, IndexClass, IndexFolder, IndexOutput,
+        IndexSection, IndexTarget, PlannedCourse, Status,
     };
 }
 

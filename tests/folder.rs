@@ -198,8 +198,39 @@ fn is_seen_in_a_browser(folder: &Course) {
     let seen = "[...document.images].every((image) => image.complete && image.naturalWidth > 0)";
     let mut browser = Browser::start();
     browser.open(&address);
-    browser.wait("document.body.innerText.includes('measuring/rain.ipynb')");
+    browser.wait("document.body.innerText.includes('Rain in a week')");
+    let list = "[...document.querySelectorAll('.section')].map((section) => (section.querySelector('h2')?.textContent ?? '') + ': ' \
+        + [...section.querySelectorAll('.deck')].map((deck) => deck.querySelector('.title').textContent + ' = ' \
+        + deck.querySelector('.topic').textContent).join(', ')).join('\\n')";
+    let shown = browser.value(list);
+    let expected = [
+        ": Index = index.html",
+        "diagrams: classes = classes.svg, plan-1 = plan-1.svg, plan-2 = plan-2.svg, stages = stages.svg, states = states.svg, \
+         timing = timing.svg, two-1 = two-1.svg, two-2 = two-2.svg, way = way.svg, work = work.svg",
+        "diagrams/deep: parts = parts.svg, site = site.svg, tools = tools.svg",
+        "languages: Julia, as it was run elsewhere = julia.ipynb, Skipping = skipping.md, Results in the file = stored.ipynb, \
+         without title = without title.py",
+        "measuring: Averages = means.py, Rain in a week = rain.ipynb, A report = report.md, Scatter = scatter.md",
+        "pictures: Pictures that come along = attached.ipynb, A plot = plot.ipynb, A table = table.py",
+        "pictures/img: ",
+    ];
+    assert_eq!(shown, expected.join("\n"));
+    let text = browser.value("document.body.innerText").to_string();
+    for word in ["Completed", "Audience", "Course", "course", "deck", "topic"] {
+        assert!(
+            !text.contains(word),
+            "`{word}` is in the preview of a folder: {text}"
+        );
+    }
     browser.picture("folder-preview");
+    browser.value("document.querySelector('.section .title').click()");
+    browser.wait("document.images.length === 13");
+    browser.wait("document.querySelector('clm-preview')?.shadowRoot.querySelector('.bar a.home')?.textContent === '← All pages'");
+    browser.picture("folder-own-index");
+    folder.edit("measuring/means.py", "# # Averages", "# # Means");
+    browser.wait("document.body.innerText.includes('Means')");
+    folder.edit("measuring/means.py", "# # Means", "# # Averages");
+    browser.wait("document.body.innerText.includes('Averages')");
     browser.size(1000, 1000);
     browser.open(&format!("{address}/out/pages/measuring/rain.html"));
     browser.wait("document.images.length === 1");

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::course::RelPath;
+use crate::course::spec::has_folder_section;
 use crate::course::tree::may_be_source;
 use crate::course::words::nearest;
 use crate::error::{Dir, Error, Result, io_hint};
@@ -162,7 +163,7 @@ pub(crate) fn course_file_above(dir: &Path) -> Option<PathBuf> {
 pub(crate) fn folder_above(dir: &Path) -> Option<PathBuf> {
     let has_section = |dir: &Path| {
         let text = files::read_to_string(&dir.join(SETTINGS_FILE)).unwrap_or_default();
-        text.lines().any(|line| line.trim_end() == "[folder]")
+        has_folder_section(&text)
     };
     let was_built = |dir: &Path| {
         let has_records = dir.join(".clm/clm.db").is_file();

@@ -32,8 +32,11 @@ impl Course {
     /// Returns the name of the cache of this course: of the platform, the version of the records, the pinned renderers,
     /// the specification, and the sources with the settings.
     pub(crate) fn cache_key(&self) -> Result<CacheKey> {
-        let spec = files::read(&self.place.spec)
-            .map_err(|error| Error::io("read", &self.place.spec, &error))?;
+        let spec = match files::read(&self.place.spec) {
+            // A folder needs no settings.
+            Err(error) if self.place.is_folder() && files::is_gone(&error) => Vec::new(),
+            read => read.map_err(|error| Error::io("read", &self.place.spec, &error))?,
+        };
         let parts = [
             format!("clm-{}-{}", archive::platform(), archive::SCHEMA),
             self.lock_part()?,
@@ -75,9 +78,9 @@ impl Course {
         if !roots.contains(&None) {
             roots.extend(named.filter_map(|path| RelPath::new(path).ok()).map(Some));
         }
-        let skip: Box<Skip<'static>> = match &spec {
+        let skip = match &spec {
             Some(spec) => self.skip(spec),
-            None => Box::new(|_| false),
+            None => Skip::new(|_| false),
         };
         let scanned = Scanned::new(&self.place.root, roots, &skip);
         let files: Vec<&RelPath> = scanned.listing().files.iter().collect();

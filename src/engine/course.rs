@@ -303,17 +303,19 @@ impl Course {
 
     /// Returns a filter for paths that are not sources, although they may be among them: records, outputs, the
     /// repository.
-    pub(crate) fn skip(&self, spec: &spec::Spec) -> Box<Skip<'static>> {
+    pub(crate) fn skip(&self, spec: &spec::Spec) -> Skip<'static> {
         let state_dir = self.place.state_dir();
         let output_dirs = self.output_dirs(spec);
         let folder = spec.folder.as_ref();
         let folder = folder.map(|folder| FolderFilter::new(&self.place.root, folder));
-        Box::new(move |path| {
+        let is_folder = folder.is_some();
+        let skip = Skip::new(move |path| {
             path == state_dir
                 || path.file_name().is_some_and(|name| name == ".git")
                 || output_dirs.iter().any(|dir| path == dir)
                 || folder.as_ref().is_some_and(|folder| folder.skips(path))
-        })
+        });
+        skip.once(is_folder)
     }
 
     /// Returns the renderers that the sources need, by their files alone.

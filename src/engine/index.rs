@@ -1,13 +1,16 @@
 //! What previews and status pages show of a plan: sections, topics and outputs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
-use crate::course::Format;
 use crate::course::layout::{Layout, OutputClass, Placed};
+use crate::course::spec::FOLDER_LANG;
 use crate::course::tree::Tree;
-use crate::events::{Index, IndexClass, IndexOutput, IndexSection, IndexTarget, PlannedCourse};
-use crate::plan::{Plan, ProgramPlace};
+use crate::course::{Format, Localized, RelPath};
+use crate::events::{
+    Index, IndexClass, IndexFolder, IndexOutput, IndexSection, IndexTarget, PlannedCourse,
+};
+use crate::plan::{IndexPage, Plan, ProgramPlace};
 
 use super::course::Specified;
 use super::load::Loaded;
@@ -56,13 +59,55 @@ impl WholePlan {
                 .map(|(name, root)| IndexTarget { name, root })
                 .collect(),
             outputs: outputs(placed(&self.layout, &self.tree, &self.plan), &self.plan),
+            folder: None,
+        }
+    }
+
+    /// Returns the index of a folder: its directories are the sections, and pages have the titles of their notebooks.
+    fn make_folder_index(&self, index: Index) -> Index {
+        let topics = self
+            .tree
+            .sections
+            .iter()
+            .flat_map(|section| &section.topics);
+        let decks = topics.flat_map(|topic| &topic.decks);
+        let titles = decks.map(|deck| (deck.path.clone(), deck.title.get(FOLDER_LANG).to_owned()));
+        let mut titles: BTreeMap<RelPath, String> = titles.collect();
+        if let Some(page) = &self.plan.index {
+            titles.insert(page.placed().source.clone(), "Index".to_owned());
+        }
+        let dir_of = |output: &IndexOutput| output.source.parent();
+        // The folder itself comes first.
+        let dirs: BTreeSet<Option<RelPath>> = index.outputs.iter().map(dir_of).collect();
+        let dirs: Vec<Option<RelPath>> = dirs.into_iter().collect();
+        let section = |dir: &Option<RelPath>| IndexSection {
+            name: Localized::same(dir.as_ref().map_or("", RelPath::as_str)),
+            topics: Vec::new(),
+        };
+        let sections = dirs.iter().map(section).collect();
+        let mut outputs = index.outputs;
+        for output in &mut outputs {
+            output.section = dirs.binary_search(&dir_of(output)).ok();
+        }
+        outputs.sort_by_key(|output| output.section);
+        Index {
+            sections,
+            outputs,
+            folder: Some(IndexFolder { titles }),
+            ..index
         }
     }
 }
 
 impl PlannedCourse for WholePlan {
     fn index(&self) -> Arc<Index> {
-        let make = || Arc::new(self.make_index());
+        let is_folder = self.specified.spec.folder.is_some();
+        let make = || {
+            Arc::new(match (self.make_index(), is_folder) {
+                (index, true) => self.make_folder_index(index),
+                (index, false) => index,
+            })
+        };
         Arc::clone(self.index.get_or_init(make))
     }
 
@@ -79,7 +124,8 @@ pub(super) fn placed<'l>(
     plan: &'l Plan,
 ) -> impl Iterator<Item = Placed<'l>> {
     let of_programs = plan.placed.iter().map(ProgramPlace::placed);
-    layout.placed(tree).chain(of_programs)
+    let index = plan.index.iter().map(IndexPage::placed);
+    layout.placed(tree).chain(of_programs).chain(index)
 }
 
 /// Returns the outputs in the order of targets, sections and paths, each with the action that makes it.

@@ -1,19 +1,43 @@
 //! Lists the files and directories of a course, and keeps the list up to date from one planning to the next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::Bounds;
 use crate::course::RelPath;
-use crate::course::tree::Listing;
+use crate::course::tree::{Listing, may_be_source};
 use crate::diagnostic::Diagnostic;
 use crate::error::{Dir, io_hint};
 use crate::files;
 use crate::watch::{is_rule_file, is_temporary};
 
-/// Returns whether a path is skipped, as it is not a source: the records, the outputs.
-pub(super) type Skip<'a> = dyn Fn(&Path) -> bool + Send + Sync + 'a;
+/// What a scan leaves out.
+pub(crate) struct Skip<'a> {
+    skips: Box<dyn Fn(&Path) -> bool + Send + Sync + 'a>,
+    /// Whether the notebooks and diagrams of a directory are listed once, although links give it several paths.
+    is_once: bool,
+}
+
+impl<'a> Skip<'a> {
+    /// Creates it of a function that returns whether a path is not a source: the records, the outputs.
+    pub(super) fn new(skips: impl Fn(&Path) -> bool + Send + Sync + 'a) -> Self {
+        Self {
+            skips: Box::new(skips),
+            is_once: false,
+        }
+    }
+
+    /// Sets whether the notebooks and diagrams of a directory with several paths are listed once.
+    pub(super) fn once(self, is_once: bool) -> Self {
+        Self { is_once, ..self }
+    }
+
+    /// Returns whether a path is left out, with everything below it.
+    pub(super) fn skips(&self, path: &Path) -> bool {
+        (self.skips)(path)
+    }
+}
 
 /// The files and directories below some roots, as they were when they were last scanned.
 pub(crate) struct Scanned {
@@ -121,7 +145,8 @@ impl Scanned {
         if is_temporary_name(file.file_name().unwrap_or_default()) && !file.is_dir() {
             return true;
         }
-        if file.ancestors().take_while(|dir| *dir != root).any(skip) {
+        let mut above = file.ancestors().take_while(|dir| *dir != root);
+        if above.any(|path| skip.skips(path)) {
             return true;
         }
         let metadata = std::fs::symlink_metadata(&file);
@@ -230,6 +255,7 @@ fn scan_all<'a>(root: &'a Path, roots: &[Option<RelPath>], skip: &'a Skip<'_>) -
         }
         scan.directory(&dir, &mut Vec::new());
     }
+    scan.follow_links();
     scan
 }
 
@@ -241,6 +267,11 @@ struct Scan<'a> {
     diagnostics: Vec<Diagnostic>,
     unread: Vec<Diagnostic>,
     has_links: bool,
+    /// Links to directories that are followed when all real directories were listed, with the links that led to each.
+    links: BTreeMap<RelPath, (PathBuf, Vec<PathBuf>)>,
+    /// The real paths of the directories that were listed, if each is listed once.
+    listed: HashSet<PathBuf>,
+    is_in_link: bool,
 }
 
 impl<'a> Scan<'a> {
@@ -253,7 +284,30 @@ impl<'a> Scan<'a> {
             diagnostics: Vec::new(),
             unread: Vec::new(),
             has_links: false,
+            links: BTreeMap::new(),
+            listed: HashSet::new(),
+            is_in_link: false,
         }
+    }
+
+    /// Lists the directories to which links lead, in the order of the links' paths.
+    fn follow_links(&mut self) {
+        self.is_in_link = true;
+        while let Some((_, (path, mut links))) = self.links.pop_first() {
+            self.directory(&path, &mut links);
+        }
+    }
+
+    /// Returns whether a directory was listed under another path, so that its notebooks and diagrams are known.
+    fn is_listed(&mut self, dir: &Path) -> bool {
+        if !self.skip.is_once {
+            return false;
+        }
+        let real = match self.is_in_link {
+            true => dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf()),
+            false => dir.to_path_buf(),
+        };
+        !self.listed.insert(real)
     }
 
     /// Reports a directory, or a link, that cannot be read. Its content is unknown and must not be taken for removed.
@@ -281,13 +335,14 @@ impl<'a> Scan<'a> {
             }
             Err(error) => return self.unreadable(dir, &error),
         };
+        let is_listed = self.is_listed(dir);
         for entry in entries {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => return self.unreadable(dir, &error),
             };
             let path = entry.path();
-            if (self.skip)(&path) {
+            if self.skip.skips(&path) {
                 continue;
             }
             let is_dir = || entry.file_type().is_ok_and(|kind| kind.is_dir());
@@ -302,6 +357,9 @@ impl<'a> Scan<'a> {
                 );
                 continue;
             };
+            if is_listed && may_be_source(&relative) && !is_dir() {
+                continue;
+            }
             let kind = match entry.file_type() {
                 Ok(kind) => kind,
                 Err(error) if files::is_gone(&error) => continue,
@@ -364,9 +422,14 @@ impl<'a> Scan<'a> {
                 .at(relative.as_str(), None)
                 .hint("remove it, or let it lead to another directory"),
             );
-        } else if self.listing.dirs.insert(relative) {
+        } else if self.listing.dirs.insert(relative.clone()) {
             links.push(real);
-            self.directory(path, links);
+            if self.skip.is_once {
+                let place = (path.to_path_buf(), links.clone());
+                self.links.insert(relative, place);
+            } else {
+                self.directory(path, links);
+            }
             links.pop();
         }
     }
@@ -388,7 +451,7 @@ mod tests {
         std::os::unix::fs::symlink(&root, root.join("slides/loop")).unwrap();
         std::os::unix::fs::symlink("a.py", root.join("slides/m/b.py")).unwrap();
         let roots = [Some(RelPath::new("slides").unwrap())];
-        let skip = |_: &Path| false;
+        let skip = Skip::new(|_: &Path| false);
         let Scan {
             listing,
             diagnostics,
@@ -417,7 +480,7 @@ mod tests {
         std::fs::create_dir_all(root.join("slides/m/t")).unwrap();
         std::fs::create_dir_all(root.join("output")).unwrap();
         let roots = || vec![Some(RelPath::new("slides").unwrap())];
-        let skip = |path: &Path| path.ends_with("skipped");
+        let skip = Skip::new(|path: &Path| path.ends_with("skipped"));
         let mut scanned = Scanned::new(&root, roots(), &skip);
         let write = |path: &str| {
             let file = root.join(path);

@@ -1,6 +1,6 @@
 //! The contents of a planned course, which come with [`Event::Planned`](super::Event::Planned).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -62,6 +62,15 @@ pub struct Index {
     pub targets: Vec<IndexTarget>,
     /// Every output, in the order of targets, sections and paths.
     pub outputs: Vec<IndexOutput>,
+    /// What only a folder without `course.xml` has; its sections are the directories with sources.
+    pub folder: Option<IndexFolder>,
+}
+
+/// What the preview shows of a folder instead of sections and audiences.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct IndexFolder {
+    /// The titles of pages, by their source. The page that lists all others has the name of its file as its source.
+    pub titles: BTreeMap<RelPath, String>,
 }
 
 /// A section.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::diagnostic::Reported;
 use crate::digest::Digest;
 pub use contents::{
-    Contents, Index, IndexClass, IndexOutput, IndexSection, IndexTarget, PlannedCourse,
+    Contents, Index, IndexClass, IndexFolder, IndexOutput, IndexSection, IndexTarget, PlannedCourse,
 };
 pub(crate) use standing::{RunStanding, Running, Standing};
 

@@ -32,6 +32,7 @@ pub use key::KeyParts;
 pub(crate) use memo::{Bases, Memo};
 pub(crate) use recipes::Recipes;
 pub(crate) use rules::deck::{DataUrls, page, written};
+pub(crate) use rules::index::IndexPage;
 pub(crate) use rules::notebook::{PAGE, notebook_beside, with_results};
 pub(crate) use rules::program::ProgramPlace;
 pub(crate) use rules::surroundings::mime;
@@ -43,6 +44,8 @@ pub(crate) struct Plan {
     pub actions: Vec<Arc<Action>>,
     /// Outputs that the layout does not name, because they depend on the content of decks.
     pub placed: Vec<ProgramPlace>,
+    /// The page that lists all others, if a folder has one that no notebook is made into.
+    pub index: Option<IndexPage>,
     /// The destinations of texts that planning generated from several decks, or besides the decks' own outputs.
     pub texts: Vec<Arc<str>>,
     /// The source of the actions, by the index of its first action.
@@ -165,7 +168,7 @@ pub(crate) fn plan(context: &Context<'_>, bases: &Bases, memo: &mut Memo) -> Pla
     if is_whole {
         rules::project::add(context, &programs, &mut projects);
         if context.spec.folder.is_some() {
-            rules::index::add(context, &mut projects);
+            plan.index = rules::index::add(context, &mut projects);
         }
     }
     let first = plan.actions.len();

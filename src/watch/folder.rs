@@ -1,5 +1,6 @@
 //! The files of a folder without `course.xml` that are no sources.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -7,8 +8,9 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::config::SETTINGS_FILE;
 use crate::course::RelPath;
-use crate::course::spec::Folder;
+use crate::course::spec::{Folder, has_folder_section};
 use crate::course::tree::{is_ignored_dir, may_be_source};
+use crate::files;
 use crate::parallel::lock;
 
 use super::rules::{RULE_FILES, Rules};
@@ -31,6 +33,8 @@ pub(crate) struct FolderFilter {
     rules: Mutex<Rules>,
     include: Gitignore,
     exclude: Gitignore,
+    /// Whether a directory has settings of its own, as far as it is known.
+    own: Mutex<HashMap<PathBuf, bool>>,
 }
 
 /// Returns whether a directory of a folder holds no sources, by its name.
@@ -38,10 +42,10 @@ pub(super) fn is_no_source_dir(name: &str) -> bool {
     name.starts_with('.') || IGNORED_DIRS.contains(&name) || is_ignored_dir(name)
 }
 
-/// Returns whether a file has ignore rules.
+/// Returns whether a file decides which others are sources: ignore rules, and the settings of a folder.
 pub(crate) fn is_rule_file(path: &Path) -> bool {
     let name = path.file_name();
-    name.is_some_and(|name| RULE_FILES.iter().any(|known| name == *known))
+    name.is_some_and(|name| name == SETTINGS_FILE || RULE_FILES.iter().any(|known| name == *known))
 }
 
 /// Returns the files of ignore rules above a folder that apply to it, existing or not.
@@ -69,6 +73,7 @@ impl FolderFilter {
             rules: Mutex::new(Rules::new(top_of(root))),
             include: patterns(root, &folder.include),
             exclude: patterns(root, &folder.exclude),
+            own: Mutex::default(),
         }
     }
 
@@ -78,8 +83,12 @@ impl FolderFilter {
         let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else {
             return false;
         };
-        if name == SETTINGS_FILE || is_rule_file(path) {
+        let is_of_other = path.parent().is_some_and(|dir| self.is_own_folder(dir));
+        if name == SETTINGS_FILE || (is_rule_file(path) && !is_of_other) {
             return false;
+        }
+        if is_of_other {
+            return true;
         }
         let is_dir = path.is_dir();
         let by_name = match is_dir {
@@ -102,6 +111,20 @@ impl FolderFilter {
             return true;
         }
         lock(&self.rules).ignores(path, is_dir)
+    }
+
+    /// Returns whether a directory below the folder is another one, by its settings.
+    fn is_own_folder(&self, dir: &Path) -> bool {
+        if dir == self.root || !dir.starts_with(&self.root) {
+            return false;
+        }
+        if let Some(known) = lock(&self.own).get(dir) {
+            return *known;
+        }
+        let text = files::read_to_string(&dir.join(SETTINGS_FILE)).unwrap_or_default();
+        let is_own = has_folder_section(&text);
+        lock(&self.own).insert(dir.to_path_buf(), is_own);
+        is_own
     }
 }
 

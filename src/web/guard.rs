@@ -81,7 +81,7 @@ fn check(
     if request.headers.contains_key("service-worker") {
         return Err((
             StatusCode::FORBIDDEN,
-            "Pages of a course may not install service workers in the preview.",
+            "Pages may not install service workers in the preview.",
         ));
     }
     let verdict = match access {

@@ -300,7 +300,7 @@ impl Server {
                 _ => answer::message(
                     StatusCode::NOT_FOUND,
                     "Not built yet",
-                    "The course will have this file, but it has not been made so far.",
+                    "This file is planned, but it has not been made so far.",
                 ),
             };
         };
@@ -444,7 +444,7 @@ fn nowhere() -> Answer {
     answer::message(
         StatusCode::NOT_FOUND,
         "Nothing here",
-        "No output of this course has this address. It may have been renamed with its deck.",
+        "Nothing that clm makes has this address. It may have been renamed with its source.",
     )
 }
 

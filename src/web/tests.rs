@@ -62,6 +62,7 @@ fn index_in(other: Lang) -> Index {
             })
             .collect(),
         outputs,
+        folder: None,
     }
 }
 

@@ -52,6 +52,9 @@ pub(super) struct Course {
     pub sources: Vec<String>,
     /// Its outputs.
     pub outputs: Vec<Output>,
+    /// The titles of pages by their source, in a folder without `course.xml`. Its sections are directories.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub titles: Option<BTreeMap<String, String>>,
 }
 
 /// An output. Sources, targets and sections are identified by their position in the course, actions by their number.
@@ -160,6 +163,8 @@ pub(super) struct Page {
     pub source: Option<String>,
     /// The name of the course.
     pub course: String,
+    /// Whether it is a page of a folder without `course.xml`.
+    pub is_of_folder: bool,
     /// The progress of the deck's actions.
     pub running: Vec<Step>,
     /// Diagnostics about the deck.
@@ -231,7 +236,12 @@ impl Model {
     fn course(&self) -> Option<Course> {
         let catalog = self.catalog.as_ref()?;
         let outputs = catalog.index.outputs.iter().enumerate();
+        let titles = catalog.index.folder.as_ref().map(|folder| {
+            let titles = folder.titles.iter();
+            titles.map(|(source, title)| (source.to_string(), title.clone()))
+        });
         Some(Course {
+            titles: titles.map(Iterator::collect),
             title: catalog.index.title.clone(),
             sections: catalog.index.sections.clone(),
             targets: catalog.index.targets.clone(),
@@ -268,6 +278,7 @@ impl Model {
         let output = &catalog.index.outputs[position];
         page.is_known = true;
         page.course = catalog.index.title.get(output.lang).to_owned();
+        page.is_of_folder = catalog.index.folder.is_some();
         page.status = self.action_of[position].and_then(|action| self.actions[action].ended);
         page.source = Some(output.source.to_string());
         page.running = self
@@ -301,12 +312,14 @@ impl Model {
     /// Returns the addresses of files beside a page that changed after `since`, with the numbers of the changes.
     fn assets(&self, catalog: &Catalog, page: &IndexOutput, since: u64) -> BTreeMap<String, u64> {
         let outputs = catalog.index.outputs.iter().zip(&self.outputs).enumerate();
+        // A page of a folder may show what lies in another directory.
+        let is_folder = catalog.index.folder.is_some();
         let changed = outputs.filter(|(_, (asset, state))| {
             state.file_change > since
                 && matches!(state.made, Made::At(_))
                 && asset.kind.is_none()
                 && (asset.target, asset.lang) == (page.target, page.lang)
-                && (asset.section == page.section || asset.section.is_none())
+                && (is_folder || asset.section == page.section || asset.section.is_none())
         });
         changed
             .map(|(position, (_, state))| (catalog.address(position), state.file_change))

@@ -462,6 +462,7 @@ pub fn index() -> Index {
             })
             .collect(),
         outputs,
+        folder: None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::url::local;
 use super::{Cell, CellKind, Deck, tags};
 use crate::course::{Lang, RelPath};
 use crate::diagnostic::Diagnostic;
@@ -19,7 +20,7 @@ pub(crate) struct ImageReference<'a> {
 }
 
 /// The addresses of images, videos and sounds, each in one of four groups.
-pub(super) static SHOWN: LazyLock<Regex> = LazyLock::new(|| {
+static SHOWN: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r#"(?i)<(?:img|video|audio|source)\b[^>]*?\ssrc\s*=\s*(?:"([^"]*)"|'([^']*)')|!\[[^\]]*\]\(\s*(?:<([^>]*)>|([^)\s]+))"#,
     )
@@ -71,7 +72,7 @@ impl ImageReference<'_> {
 }
 
 /// Returns a text in which code and comments are blanks, so that all positions are those of the text.
-pub(super) fn without_code(source: &str) -> String {
+fn without_code(source: &str) -> String {
     let blank = |text: &str| -> String {
         let byte = |byte: u8| if byte == b'\n' { '\n' } else { ' ' };
         text.bytes().map(byte).collect()
@@ -100,39 +101,8 @@ pub(super) fn without_code(source: &str) -> String {
 
 /// Returns the path of a URL below the directory of the output, or `None` if the URL leads elsewhere.
 fn path_of(url: &str) -> Option<String> {
-    let url = url.trim();
-    let has_scheme = url.split_once(':').is_some_and(|(scheme, _)| {
-        !scheme.is_empty()
-            && scheme
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
-    });
-    if has_scheme || url.starts_with(['/', '#', '\\']) {
-        return None;
-    }
-    let path = url.split(['?', '#']).next().unwrap_or_default();
-    RelPath::normal(&decoded(path)).ok().map(Into::into)
-}
-
-/// Decodes the percent-encoding of a URL.
-pub(super) fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, following)) = rest.split_first() {
-        let code = following.get(..2).filter(|_| *first == b'%');
-        let code = code.and_then(|code| std::str::from_utf8(code).ok());
-        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &following[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = following;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    let (path, _) = local(url)?;
+    RelPath::normal(&path).ok().map(Into::into)
 }
 
 #[cfg(test)]

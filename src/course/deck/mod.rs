@@ -33,6 +33,7 @@ mod syntax;
 mod tags;
 mod text;
 mod titles;
+pub(crate) mod url;
 mod yaml;
 
 use std::sync::Arc;

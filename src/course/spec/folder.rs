@@ -37,6 +37,11 @@ pub enum Execute {
     Always,
 }
 
+/// Returns whether a settings file makes its directory a folder. It need not be valid otherwise.
+pub(crate) fn has_folder_section(text: &str) -> bool {
+    text.lines().any(|line| line.trim() == "[folder]")
+}
+
 /// The language under which texts and outputs of a folder are stored. Nothing depends on it.
 pub(crate) const FOLDER_LANG: Lang = Lang::EN;
 /// The name of the only output target of a folder.

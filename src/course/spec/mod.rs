@@ -14,7 +14,7 @@ use crate::course::words::ImageKind;
 use crate::course::{Format, Kind, Lang, Localized, ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
 
-pub(crate) use folder::{Execute, FOLDER_LANG, Folder, folder};
+pub(crate) use folder::{Execute, FOLDER_LANG, Folder, folder, has_folder_section};
 
 /// A course specification.
 #[derive(Clone, Debug, PartialEq)]

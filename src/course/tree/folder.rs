@@ -6,11 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::SETTINGS_FILE;
 use crate::course::deck::plain::{self, Link};
-use crate::course::spec::Spec;
+use crate::course::deck::url;
+use crate::course::spec::{Spec, has_folder_section};
 use crate::course::{Localized, ProgLang, RelPath};
 use crate::diagnostic::{Diagnostic, Severity};
 
+use super::lost;
 use super::pictures::pictures;
 use super::{
     DeckFile, DiagramFile, Listing, Texts, Topic, TopicFile, Tree, TreeSection, diagram_kind,
@@ -90,6 +93,7 @@ pub(super) fn discover(
         listing,
         notebooks: BTreeMap::new(),
         diagrams: BTreeMap::new(),
+        twins: BTreeSet::new(),
         made: BTreeSet::new(),
         copied: BTreeSet::new(),
         diagnostics: Vec::new(),
@@ -109,6 +113,7 @@ pub(super) fn discover(
             ),
         );
     }
+    finder.tell_of_other_folders(texts);
     finder.leave_out_twins();
     finder.tree()
 }
@@ -119,6 +124,8 @@ struct Finder<'a> {
     notebooks: BTreeMap<&'a RelPath, Facts>,
     /// The number of pictures of each diagram.
     diagrams: BTreeMap<&'a RelPath, usize>,
+    /// Notebooks that are left out, as they have the name of another one.
+    twins: BTreeSet<&'a RelPath>,
     /// The paths of all pages and pictures.
     made: BTreeSet<String>,
     /// Files that are copied because a notebook refers to them.
@@ -127,6 +134,27 @@ struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
+    /// Says which directories are folders of their own: of these only the settings are listed.
+    fn tell_of_other_folders(&mut self, texts: &dyn Texts) {
+        let settings = self.listing.files.iter();
+        for path in settings.filter(|path| path.file_name() == SETTINGS_FILE) {
+            let (Some(dir), Some(bytes)) = (path.parent(), texts.read(path)) else {
+                continue;
+            };
+            if text_of(&bytes).is_ok_and(has_folder_section) {
+                self.diagnostics.push(
+                    Diagnostic::new(Severity::Note, format!(
+                        "`{dir}` is a folder of its own and is left out here"
+                    ))
+                    .at(path.as_str(), None)
+                    .hint(format!(
+                        "`clm build {dir}` builds it; without its section `[folder]` it is a part of this one"
+                    )),
+                );
+            }
+        }
+    }
+
     /// Leaves out notebooks that have the name of another one. Of a pair that jupytext keeps alike, the text is the
     /// one that people edit.
     fn leave_out_twins(&mut self) {
@@ -140,6 +168,7 @@ impl<'a> Finder<'a> {
             let first = twins[0];
             for other in &twins[1..] {
                 self.notebooks.remove(other);
+                self.twins.insert(other);
                 let is_pair = other.extension() == "ipynb";
                 let severity = if is_pair {
                     Severity::Note
@@ -220,7 +249,8 @@ impl<'a> Finder<'a> {
         notebooks: &BTreeSet<&RelPath>,
     ) -> Topic {
         let mut urls = Vec::new();
-        for Link { url, is_image } in &facts.links {
+        for link in &facts.links {
+            let url = &link.url;
             match self.follow(path, url, notebooks) {
                 Target::Page(page, rest) => {
                     let notebook = with_extension(&page, "ipynb");
@@ -241,12 +271,10 @@ impl<'a> Finder<'a> {
                 }
                 Target::File(file) => drop(self.copied.insert(file)),
                 Target::Made => {}
-                Target::Nothing if *is_image => self.diagnostics.push(
-                    Diagnostic::warning(format!("the image `{url}` does not exist"))
-                        .at(path.as_str(), None)
-                        .hint("images are looked for relative to their notebook, below the folder"),
-                ),
-                Target::Nothing => {}
+                Target::Nothing(to) => {
+                    let warning = lost::warning(self.listing, path, link, to.as_ref());
+                    self.diagnostics.extend(warning);
+                }
             }
         }
         let title = facts.title.as_deref().unwrap_or(path.stem());
@@ -272,9 +300,10 @@ impl<'a> Finder<'a> {
         url: &'u str,
         notebooks: &BTreeSet<&RelPath>,
     ) -> Target<'u> {
-        let (path, rest) = plain::path_of(url);
-        let Some(path) = beside(from, &path) else {
-            return Target::Nothing;
+        let local = url::local(url);
+        let found = local.and_then(|(path, rest)| Some((beside(from, &path)?, rest)));
+        let Some((path, rest)) = found else {
+            return Target::Nothing(None);
         };
         if notebooks.contains(&path) {
             return Target::Page(path, rest);
@@ -282,11 +311,19 @@ impl<'a> Finder<'a> {
         if let Some(count) = self.diagrams.get(&path) {
             return match RelPath::new(&self.picture_name(&path, 1, *count)) {
                 Ok(picture) => Target::Picture(picture.to_string()),
-                Err(_) => Target::Nothing,
+                Err(_) => Target::Nothing(None),
             };
         }
         if self.made.contains(path.as_str()) {
             return Target::Made;
+        }
+        let has_page = || {
+            let page = with_extension(&path, "html");
+            plain::reads_extension(path.extension()) && self.made.contains(&page)
+        };
+        // The other half of a pair, or a notebook that only exists as a text.
+        if (self.twins.contains(&path) || !self.listing.files.contains(&path)) && has_page() {
+            return Target::Page(path, rest);
         }
         if self.listing.files.contains(&path) {
             return Target::File(path);
@@ -296,7 +333,7 @@ impl<'a> Finder<'a> {
         let mut named = ["md", "ipynb", "py"].iter().filter_map(|end| with(end));
         match named.find(|path| notebooks.contains(path)) {
             Some(page) => Target::Page(page, rest),
-            None => Target::Nothing,
+            None => Target::Nothing(Some(path)),
         }
     }
 
@@ -306,7 +343,9 @@ impl<'a> Finder<'a> {
         let pictures = self.diagrams.iter().flat_map(|(path, count)| {
             (1..=*count).map(move |number| self.picture_name(path, number, *count))
         });
-        pages.chain(pictures).collect()
+        // The page that lists all others.
+        let index = std::iter::once("index.html".to_owned());
+        pages.chain(pictures).chain(index).collect()
     }
 }
 
@@ -320,7 +359,8 @@ enum Target<'u> {
     Made,
     /// Another file of the folder.
     File(RelPath),
-    Nothing,
+    /// Nothing of the folder; the path, if it lies in the folder.
+    Nothing(Option<RelPath>),
 }
 
 /// The replacement of a URL in the text of a notebook.

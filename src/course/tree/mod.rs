@@ -4,6 +4,7 @@ mod classify;
 mod folder;
 mod ignore;
 mod includes;
+mod lost;
 mod modules;
 mod pictures;
 mod title;

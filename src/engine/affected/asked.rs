@@ -57,7 +57,7 @@ impl Asked {
         };
         let skip = course.skip(&specified.spec);
         let mut above = file.ancestors().take_while(|dir| dir != root);
-        let is_output = above.any(&*skip);
+        let is_output = above.any(|path| skip.skips(path));
         let before = match before {
             // Of outputs only those matter that the repository has, whatever they were.
             Before::Absent if is_output => return,

@@ -90,7 +90,7 @@ pub(super) fn is_output(basis: &Basis<'_>, path: &RelPath) -> bool {
     let file = path.under(&basis.course.place.root);
     let above = file.ancestors();
     let mut inside = above.take_while(|dir| *dir != basis.course.place.root);
-    inside.any(&*skip)
+    inside.any(|path| skip.skips(path))
 }
 
 /// Returns the topics of the course in whose directories a path lies.

@@ -53,7 +53,7 @@ pub(crate) struct Checkpoint<'a> {
     basis: Digest,
     specification: Digest,
     places: Places,
-    skip: Box<Skip<'static>>,
+    skip: Skip<'static>,
 }
 
 /// The inputs of a checkpoint.

@@ -34,7 +34,7 @@ impl Found {
             let entry = entry.ok()?;
             let kind = entry.file_type().ok()?;
             let name = entry.file_name();
-            if !skip(&entry.path()) && (kind.is_dir() || !is_temporary_name(&name)) {
+            if !skip.skips(&entry.path()) && (kind.is_dir() || !is_temporary_name(&name)) {
                 names.push((name, kind.is_dir(), kind.is_symlink()));
             }
         }

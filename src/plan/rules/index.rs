@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::course::layout::{Destination, DiagramOutputs, Place, encoded};
+use crate::course::layout::{Destination, DiagramOutputs, OutputClass, Place, Placed, encoded};
 use crate::course::spec::FOLDER_LANG;
 use crate::course::xml::escaped;
-use crate::course::{Format, RelPath};
+use crate::course::{Format, Kind, RelPath};
 use crate::events::ActionKind;
 use crate::plan::action::{Make, Output, Recipe};
 use crate::plan::{Context, KeyParts};
@@ -24,6 +24,28 @@ small { color: #777; margin-left: .5rem; }
 @media (prefers-color-scheme: dark) { body { color: #ddd; background: #1b1b1b; } a { color: #8bf; } h2, small { color: #999; } }
 ";
 
+/// The page that lists all others.
+#[derive(Clone, Debug)]
+pub(crate) struct IndexPage {
+    /// The place of the page.
+    destination: Destination,
+    /// The name of the page, in the place of a source: nobody wrote it.
+    source: RelPath,
+}
+
+impl IndexPage {
+    /// Returns the page's place, source and class.
+    pub(crate) fn placed(&self) -> Placed<'_> {
+        Placed {
+            destination: &self.destination,
+            source: &self.source,
+            topic: None,
+            lang: FOLDER_LANG,
+            class: OutputClass::Deck(Format::Html, Kind::Completed),
+        }
+    }
+}
+
 /// What a directory of the folder has.
 #[derive(Default)]
 struct Dir<'a> {
@@ -32,26 +54,26 @@ struct Dir<'a> {
     pictures: Vec<&'a Destination>,
 }
 
-/// Adds the action that writes the index, unless a notebook of the folder is the index.
-pub(crate) fn add(context: &Context<'_>, actions: &mut Vec<Recipe>) {
+/// Adds the action that writes the index, unless a notebook or a file of the folder is the index.
+pub(crate) fn add(context: &Context<'_>, actions: &mut Vec<Recipe>) -> Option<IndexPage> {
     let layout = context.layout;
-    let Some(target) = layout.targets.first().filter(|_| layout.has_all_sections) else {
-        return;
-    };
+    let target = layout.targets.first().filter(|_| layout.has_all_sections)?;
     let dirs = dirs(context);
-    let mut pages = dirs.values().flat_map(|dir| &dir.pages);
-    let is_there = pages.any(|(_, at, _)| at.path().eq_ignore_ascii_case(INDEX));
+    let pages = dirs.values().flat_map(|dir| &dir.pages);
+    let copies = layout.copies.iter().flat_map(|copy| &copy.destinations);
+    let mut others = pages
+        .map(|(_, at, _)| *at)
+        .chain(copies.map(|place| &place.at));
+    let is_there = others.any(|at| at.path().eq_ignore_ascii_case(INDEX));
     let mut sources = context
         .tree
         .sections
         .iter()
         .flat_map(|section| &section.topics);
     let (Some(first), false) = (sources.next(), is_there || dirs.is_empty()) else {
-        return;
+        return None;
     };
-    let Some(at) = Destination::new(0, &target.root, INDEX, context.names) else {
-        return;
-    };
+    let at = Destination::new(0, &target.root, INDEX, context.names)?;
     let text = text(context.spec.name.get(FOLDER_LANG), &dirs);
     actions.push(Recipe {
         id: "index".to_owned(),
@@ -67,6 +89,10 @@ pub(crate) fn add(context: &Context<'_>, actions: &mut Vec<Recipe>) {
         }],
         warnings: Vec::new(),
     });
+    Some(IndexPage {
+        destination: at,
+        source: RelPath::new(INDEX).ok()?,
+    })
 }
 
 fn dirs<'a>(context: &'a Context<'_>) -> BTreeMap<String, Dir<'a>> {

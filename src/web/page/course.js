@@ -17,16 +17,21 @@ export function drawCourse() {
   setText(byId('title'), title);
   shown.rows = [];
   shown.blocks = shown.decks.sections.map(drawSection).filter(Boolean);
+  const { isFolder } = shown.decks;
+  const filterLabel = isFolder ? 'Filter pages and pictures' : 'Filter decks';
+  byId('filter').placeholder = filterLabel;
+  setText(byId('filter-label'), filterLabel);
   const list = shown.blocks.map((block) => block.element);
-  byId('course').replaceChildren(...(list.length ? list : [element('p', { className: 'empty', textContent: 'This course has no outputs yet.' })]),
-    element('p', { className: 'empty', id: 'no-match', hidden: true, textContent: 'No deck matches the filter.' }));
+  byId('course').replaceChildren(...(list.length ? list : [element('p', { className: 'empty', textContent: isFolder ? 'There are no notebooks and no diagrams here yet.' : 'This course has no outputs yet.' })]),
+    element('p', { className: 'empty', id: 'no-match', hidden: true, textContent: isFolder ? 'Nothing matches the filter.' : 'No deck matches the filter.' }));
   shown.rows.find((row) => row.deck.key === focused)?.link.focus({ preventScroll: true });
 }
 
 function drawSection(section) {
   const made = section.decks.filter((deck) => deck.outputs.some((output) => output.lang === choice.lang));
   if (made.length === 0 && section.files.length === 0) return null;
-  const name = section.name ? inLanguage(section.name, choice.lang) : 'Other files';
+  const { isFolder } = shown.decks;
+  const name = section.name ? inLanguage(section.name, choice.lang) : isFolder ? '' : 'Other files';
   const list = element('ul', { className: 'decks' });
   const own = made.map((deck) => {
     const row = drawRow(deck, name);
@@ -40,25 +45,28 @@ function drawSection(section) {
     rows: own,
     files: other,
     element: element('section', { className: 'section' },
-      element('h2', {}, element('span', { textContent: name })),
+      name ? element('h2', {}, element('span', { textContent: name })) : null,
       list,
       other?.element),
   };
 }
 
 function drawRow(deck, section) {
-  const pages = deck.outputs.filter((output) => output.class === 'html' && output.lang === choice.lang);
+  const { isFolder } = shown.decks;
+  const isPage = (output) => output.class === 'html' || deck.isPicture;
+  const pages = deck.outputs.filter((output) => isPage(output) && output.lang === choice.lang);
   const page = pages.find((output) => output.kind === choice.kind) ?? pages[0];
   const title = inLanguage(deck.title, choice.lang);
-  const [, number, rest] = title.match(/^(\d+)\s+(.*)$/) ?? [null, '', title];
+  const [, number, rest] = (isFolder ? null : title.match(/^(\d+)\s+(.*)$/)) ?? [null, '', title];
   const state = element('span', { className: 'state' });
   const note = element('span', { className: 'note' });
   const titles = element(page ? 'a' : 'span', { className: 'title' },
-    element('span', { className: 'number', textContent: number }), rest);
+    isFolder ? null : element('span', { className: 'number', textContent: number }), rest);
   if (page) titles.href = page.address;
   const byKind = new Map();
   for (const output of pages) if (!byKind.has(output.kind)) byKind.set(output.kind, output);
-  const kinds = element('span', { className: 'kinds' }, ...Object.keys(KINDS).filter((kind) => byKind.has(kind)).map((kind) =>
+  const ofKinds = isFolder ? [] : Object.keys(KINDS).filter((kind) => byKind.has(kind));
+  const kinds = element('span', { className: 'kinds' }, ...ofKinds.map((kind) =>
     element('a', { href: byKind.get(kind).address, textContent: KINDS[kind], className: kind === page?.kind ? 'chosen' : '' })));
   const id = `outputs-${shown.rows.length}`;
   const panel = element('div', { className: 'outputs', id, hidden: true });
@@ -72,13 +80,19 @@ function drawRow(deck, section) {
     words: [...Object.values(deck.title), deck.topic, section, ...deck.sources].join('\n').toLowerCase(),
     element: element('li', { className: 'deck' },
       element('div', { className: 'row' }, state,
-        element('span', { className: 'names' }, titles, element('span', { className: 'topic', textContent: deck.topic ?? '' })),
+        element('span', { className: 'names' }, titles, element('span', { className: 'topic', textContent: isFolder ? fileOf(deck) : deck.topic ?? '' })),
         kinds, note, more),
       panel),
   };
   more.onclick = () => expand(row, panel.hidden);
   if (expanded.has(deck.key)) expand(row, true);
   return row;
+}
+
+/** The name of what is shown in a folder: that of a page's source, or of a picture. */
+function fileOf(deck) {
+  const [source] = deck.sources;
+  return (deck.isPicture ? deck.outputs[0].path : source).split('/').pop();
 }
 
 /** Shows or hides the outputs of a deck. */
@@ -94,6 +108,13 @@ export function expand(row, is) {
 /** A table: targets and audiences down, languages and formats across. */
 export function drawOutputs(row) {
   const { outputs } = row.deck;
+  const sources = element('p', { className: 'sources' }, 'Made of ',
+    ...[...row.deck.sources].flatMap((source, at) => [at ? ', ' : '', element('code', { textContent: source })]));
+  if (shown.decks.isFolder) {
+    const list = outputs.map((output) => element('li', {}, drawOutput(output), element('code', { textContent: output.path })));
+    row.panel.replaceChildren(row.deck.outputs[0].topic ? sources : '', element('ul', { className: 'made' }, ...list));
+    return;
+  }
   const columns = [];
   for (const lang of shown.decks.languages) {
     for (const name of ['html', 'notebook', 'code']) {
@@ -118,16 +139,18 @@ export function drawOutputs(row) {
     ...columns.map(([lang, name]) => {
       const output = line.cells.get(`${lang} ${name}`);
       if (!output) return element('td', { className: 'none' });
-      const state = stateOf(output, known);
-      const text = output.made_ms ? age(now() - output.made_ms) : 'not built';
-      const link = element('a', { href: output.address, title: `${STATES[state]}: ${output.path}` }, mark(state, STATES[state]), text);
-      if (name === 'notebook') link.download = output.path.split('/').pop();
-      return element('td', {}, link);
+      return element('td', {}, drawOutput(output));
     })));
-  const sources = element('p', { className: 'sources' }, 'Made of ',
-    ...[...row.deck.sources].flatMap((source, at) => [at ? ', ' : '', element('code', { textContent: source })]));
   row.panel.replaceChildren(sources, element('div', { className: 'scroll' },
     element('table', {}, element('thead', {}, head), element('tbody', {}, ...body))));
+}
+
+function drawOutput(output) {
+  const state = stateOf(output, known);
+  const text = output.made_ms ? age(now() - output.made_ms) : 'not built';
+  const link = element('a', { href: output.address, title: `${STATES[state]}: ${output.path}` }, mark(state, STATES[state]), text);
+  if (output.class === 'notebook') link.download = output.path.split('/').pop();
+  return link;
 }
 
 /** The other files of a section, folded; what is wrong with them is told in the heading. */

@@ -1,4 +1,5 @@
-// The outputs of a course as people think of them: sections, and in them decks and other files.
+// The outputs of a course as people think of them: sections, and in them decks and other files. In a folder without
+// course, sections are directories, and pictures are told like pages.
 import { inLanguage } from './state.js';
 
 /** What people call the formats. */
@@ -17,7 +18,8 @@ export function decksOf(course) {
     const place = sections[output.section] ?? rest;
     const source = course.sources[output.source];
     output.address = addressOf(course.targets[output.target].name, output.path);
-    if (!(output.class in CLASSES)) {
+    const isPicture = course.titles && output.class === 'image';
+    if (!(output.class in CLASSES) && !isPicture) {
       // The same file goes to many places: one of each language is enough to look at it.
       const key = `${output.section} ${output.lang} ${source}`;
       if (!files.has(key)) place.files.push({ output, source });
@@ -26,7 +28,8 @@ export function decksOf(course) {
     }
     languages.add(output.lang);
     if (output.kind) kinds.add(output.kind);
-    const key = `${output.section} ${output.topic} ${familyOf(source, all)}`;
+    // Each picture of a drawing is one of its own.
+    const key = isPicture ? `picture ${output.path}` : `${output.section} ${output.topic} ${familyOf(source, all)}`;
     let deck = known.get(key);
     if (!deck) {
       deck = { key, topic: output.topic, outputs: [], sources: new Set(), title: {} };
@@ -35,7 +38,12 @@ export function decksOf(course) {
     }
     deck.outputs.push(output);
     deck.sources.add(source);
-    deck.title[output.lang] ??= nameOf(output.path);
+    deck.title[output.lang] ??= (isPicture ? null : course.titles?.[source]) ?? nameOf(output.path);
+    deck.isPicture = Boolean(isPicture);
+  }
+  if (course.titles) {
+    for (const section of sections) section.decks.sort(orderIn(course));
+    return { sections: [...sections, rest], languages: [...languages].sort(), kinds: new Set(), isFolder: true };
   }
   const number = (deck) => inLanguage(deck.title, 'en');
   for (const section of sections) {
@@ -51,6 +59,20 @@ export function stateOf(output, { actions }) {
   if (action?.status === 'failed') return 'failed';
   if (!output.made_ms) return 'missing';
   return action?.status ? 'fresh' : 'unchecked';
+}
+
+/** Pages by their sources, then pictures; the page that lists all others comes first. */
+function orderIn(course) {
+  const rank = ({ isPicture, outputs: [output], sources }) => {
+    if (isPicture) return [2, output.path];
+    const [source] = sources;
+    const isMade = source === output.path && output.topic === undefined;
+    return [isMade ? 0 : 1, source];
+  };
+  return (one, other) => {
+    const [[a, first], [b, second]] = [rank(one), rank(other)];
+    return a - b || first.localeCompare(second, 'en', { numeric: true });
+  };
 }
 
 /** The source without the mark of its language: the halves of a deck are one. */

@@ -135,7 +135,7 @@
   const line = element('div', { className: 'line', hidden: true });
   const problems = element('section', { className: 'problems', hidden: true });
   problems.setAttribute('role', 'alert');
-  problems.setAttribute('aria-label', 'Problems of this deck');
+  problems.setAttribute('aria-label', 'Problems of this page');
   const bar = element('nav', { className: 'bar' });
   bar.setAttribute('aria-label', 'Preview');
   root.append(style, line, problems, bar);
@@ -196,7 +196,7 @@
       const label = step.label ? `${verb} ${step.label}` : `${verb}…`;
       return [step.total > 1 ? `${label} · ${step.done} of ${step.total}` : label, 'building'];
     }
-    if (!view.is_known) return ['Not in the course', 'away'];
+    if (!view.is_known) return ['Not made any more', 'away'];
     if (view.version === null) return ['Not built yet', 'away'];
     return ['', ''];
   }
@@ -236,7 +236,7 @@
     const focused = root.activeElement?.dataset.name ?? root.activeElement?.className;
     bar.classList.toggle('small', isSmall);
     bar.replaceChildren(...[
-      isSmall ? null : element('a', { href: '/', className: 'home', title: view.course, textContent: '← Course' }),
+      isSmall ? null : element('a', { href: '/', className: 'home', title: view.course, textContent: view.is_of_folder ? '← All pages' : '← Course' }),
       isSmall ? null : element('div', { className: 'where' },
         group('Language', view.languages, (name) => name.toUpperCase()),
         group('Audience', view.kinds, (name) => KINDS[name] ?? name)),
@@ -291,7 +291,7 @@
     const next = `${signature()} ${hasFailed()} ${ansi.name}`;
     if (next === drawn) return;
     drawn = next;
-    const heading = hasFailed() ? 'This page could not be built' : errors().length ? 'This deck has errors' : 'Notes on this deck';
+    const heading = hasFailed() ? 'This page could not be built' : errors().length ? 'This page has errors' : 'Notes on this page';
     const close = element('button', {
       type: 'button',
       className: 'close',
@@ -302,7 +302,7 @@
     close.setAttribute('aria-label', 'Close');
     const shown = view.version && hasFailed() ? element('p', { className: 'old', textContent: 'You see its last good version.' }) : null;
     const nothing = view.diagnostics.length === 0
-      ? element('p', { textContent: 'Something that it needs has failed; the course page tells what.' })
+      ? element('p', { textContent: 'Something that it needs has failed; the list of all pages tells what.' })
       : null;
     problems.replaceChildren(
       element('header', {}, element('div', {}, element('h2', { textContent: heading }), shown), close),

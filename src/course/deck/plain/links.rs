@@ -1,6 +1,7 @@
 //! The links and images in the text cells of a notebook.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -8,58 +9,102 @@ use pulldown_cmark::{Event, LinkType, Options, Parser, Tag};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use super::super::images::decoded;
+use super::super::url::local;
 use super::super::{CellKind, Deck};
 
 /// A link of a text cell.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Link {
     /// The URL as it is written.
     pub url: String,
-    /// Whether it is shown as a picture.
-    pub is_image: bool,
+    /// Whether it is shown in the page: a picture, a video or a sound.
+    pub is_shown: bool,
+    /// The number of the first cell that has it.
+    pub cell: u32,
+    /// Its line in the file, if the format has lines.
+    pub line: Option<u32>,
 }
 
-/// An attribute of HTML that names a file.
+/// A URL in a text.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Its place in the text.
+    pub range: Range<usize>,
+    /// As it is written.
+    pub url: String,
+    /// Whether it is shown in the page: a picture, a video or a sound.
+    pub is_shown: bool,
+}
+
+/// A tag of HTML that may name files, with its attributes.
+static TAG: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r#"(?i)<(img|a|source|video|audio|iframe|embed|object)\b((?:[^>"']|"[^"]*"|'[^']*')*)>"#,
+    )
+    .expect("the pattern is constant")
+});
+
+/// An attribute that names a file.
 static ATTRIBUTE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r#"<\s*(img|a|source|video|audio|iframe|embed|object)\b[^>]*?\b(?:src|href|data|poster)\s*=\s*(?:"([^"]+)"|'([^']+)')"#)
+    Regex::new(r#"(?i)\s(src|href|data|poster)\s*=\s*(?:"([^"]+)"|'([^']+)')"#)
         .expect("the pattern is constant")
 });
 
-/// Returns the links of a deck's text cells that may name files beside it: neither URLs of the network nor places in
-/// the same page.
+static COMMENT: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("(?s)<!--.*?-->").expect("the pattern is constant"));
+
+/// Returns the links of a deck's text cells that may name files beside it, each once, in the order of their URLs.
 pub(crate) fn local_links(deck: &Deck) -> Vec<Link> {
+    let mut links: BTreeMap<String, Link> = BTreeMap::new();
     let texts = deck.cells.iter();
-    let texts = texts.filter(|cell| cell.kind == CellKind::Markdown);
-    let found = texts.flat_map(|cell| found(&cell.source));
-    let mut links: Vec<Link> = found
-        .map(|(_, link)| link)
-        .filter(|link| is_local(&link.url))
-        .collect();
-    links.sort();
-    links.dedup();
-    links
+    for cell in texts.filter(|cell| cell.kind == CellKind::Markdown) {
+        for found in found(&cell.source) {
+            if local(&found.url).is_none() {
+                continue;
+            }
+            match links.entry(found.url.clone()) {
+                Entry::Occupied(mut known) => known.get_mut().is_shown |= found.is_shown,
+                Entry::Vacant(new) => {
+                    let before = &cell.source[..found.range.start];
+                    let line = u32::try_from(before.matches('\n').count()).ok();
+                    new.insert(Link {
+                        url: found.url,
+                        is_shown: found.is_shown,
+                        cell: cell.number,
+                        line: line.and_then(|line| cell.line_at(line)),
+                    });
+                }
+            }
+        }
+    }
+    links.into_values().collect()
 }
 
 /// Replaces the URLs of links in a text, by the URLs as they are written.
 pub(crate) fn relinked(markdown: &str, urls: &BTreeMap<String, String>) -> String {
-    let mut text = markdown.to_owned();
     if urls.is_empty() {
-        return text;
+        return markdown.to_owned();
     }
-    let mut places = found(markdown);
-    places.sort_by_key(|(range, _)| range.start);
-    places.dedup_by_key(|(range, _)| range.start);
-    for (range, link) in places.into_iter().rev() {
-        if let Some(url) = urls.get(&link.url) {
-            text.replace_range(range, url);
+    replaced(markdown, &mut |found| urls.get(&found.url).cloned())
+}
+
+/// Replaces URLs in a text by those that `new` returns.
+pub(super) fn replaced(markdown: &str, new: &mut dyn FnMut(&Found) -> Option<String>) -> String {
+    let mut text = String::with_capacity(markdown.len());
+    let mut copied = 0;
+    for found in found(markdown) {
+        if let Some(url) = new(&found) {
+            text.push_str(&markdown[copied..found.range.start]);
+            text.push_str(&url);
+            copied = found.range.end;
         }
     }
+    text.push_str(&markdown[copied..]);
     text
 }
 
-/// Returns all links in a Markdown text, with the place of each URL.
-fn found(markdown: &str) -> Vec<(Range<usize>, Link)> {
+/// Returns all links in a Markdown text, in their order.
+fn found(markdown: &str) -> Vec<Found> {
     // Nearly all cells without these signs have no links.
     if !markdown.contains("](") && !markdown.contains('<') && !markdown.contains("]:") {
         return Vec::new();
@@ -70,8 +115,9 @@ fn found(markdown: &str) -> Vec<(Range<usize>, Link)> {
     let definitions: Vec<(Range<usize>, String)> = definitions
         .map(|(_, definition)| (definition.span.clone(), definition.dest.to_string()))
         .collect();
+    let mut shown_by_reference = Vec::new();
     for (event, range) in parser.into_offset_iter() {
-        let (kind, url, is_image) = match event {
+        let (kind, url, is_shown) = match event {
             Event::Start(Tag::Link {
                 link_type,
                 dest_url,
@@ -82,67 +128,86 @@ fn found(markdown: &str) -> Vec<(Range<usize>, Link)> {
                 dest_url,
                 ..
             }) => (link_type, dest_url, true),
-            Event::Html(_) | Event::InlineHtml(_) => {
+            Event::Start(Tag::HtmlBlock) | Event::InlineHtml(_) => {
                 found.extend(in_html(markdown, range));
                 continue;
             }
             _ => continue,
         };
-        if kind == LinkType::Inline
-            && let Some(at) = markdown
-                .get(range.clone())
-                .and_then(|text| text.rfind(&*url))
-        {
-            let start = range.start + at;
-            let link = Link {
+        if kind == LinkType::Inline {
+            let text = markdown.get(range.clone()).unwrap_or_default();
+            found.extend(destination(text, &url).map(|at| Found {
+                range: range.start + at..range.start + at + url.len(),
                 url: url.to_string(),
-                is_image,
-            };
-            found.push((start..start + url.len(), link));
+                is_shown,
+            }));
+        } else if is_shown {
+            shown_by_reference.push(url.to_string());
         }
     }
     for (range, url) in definitions {
         let text = markdown.get(range.clone());
-        if let Some(at) = text.and_then(|text| text.find(&url)) {
+        if let Some(at) =
+            text.and_then(|text| Some(text.find("]:")? + text[text.find("]:")?..].find(&url)?))
+        {
             let start = range.start + at;
-            // It is not known how the definition is used, so nothing is said if the file is missing.
-            let link = Link {
-                url: url.clone(),
-                is_image: false,
-            };
-            found.push((start..start + url.len(), link));
+            found.push(Found {
+                range: start..start + url.len(),
+                is_shown: shown_by_reference.contains(&url),
+                url,
+            });
         }
     }
+    found.sort_by_key(|found| found.range.start);
+    found.dedup_by_key(|found| found.range.start);
     found
 }
 
-fn in_html(markdown: &str, range: Range<usize>) -> Vec<(Range<usize>, Link)> {
+/// Returns the place of a URL in the text of an inline link, in which the label, the title, and pictures in the label may
+/// contain the same words.
+fn destination(link: &str, url: &str) -> Option<usize> {
+    if url.is_empty() {
+        return None;
+    }
+    let places = link.match_indices(url).map(|(at, _)| at);
+    let follows = |at: &usize| {
+        let before = &link[..*at];
+        let before = before.strip_suffix('<').unwrap_or(before);
+        before.trim_end().ends_with("](")
+    };
+    places.filter(follows).last()
+}
+
+fn in_html(markdown: &str, range: Range<usize>) -> Vec<Found> {
     let text = markdown.get(range.clone()).unwrap_or_default();
-    let attributes = ATTRIBUTE.captures_iter(text);
-    let links = attributes.filter_map(|attribute| {
-        let url = attribute.get(2).or(attribute.get(3))?;
-        let link = Link {
-            url: url.as_str().to_owned(),
-            is_image: &attribute[1] == "img",
+    let comments: Vec<_> = COMMENT.find_iter(text).map(|found| found.range()).collect();
+    let mut found = Vec::new();
+    for tag in TAG.captures_iter(text) {
+        let (Some(whole), Some(attributes)) = (tag.get(0), tag.get(2)) else {
+            continue;
         };
-        Some((range.start + url.start()..range.start + url.end(), link))
-    });
-    links.collect()
-}
-
-fn is_local(url: &str) -> bool {
-    let has_scheme = url.split_once(':').is_some_and(|(scheme, _)| {
-        let is_sign = |sign: char| sign.is_ascii_alphanumeric() || "+.-".contains(sign);
-        scheme.len() > 1 && scheme.chars().all(is_sign)
-    });
-    !url.is_empty() && !has_scheme && !url.starts_with(['#', '/', '?'])
-}
-
-/// Returns the path that a local URL names, relative to the notebook, and the rest of the URL: `#part` or `?query`.
-pub(crate) fn path_of(url: &str) -> (String, &str) {
-    let end = url.find(['#', '?']).unwrap_or(url.len());
-    let (path, rest) = url.split_at(end);
-    (decoded(path), rest)
+        if comments
+            .iter()
+            .any(|hidden| hidden.contains(&whole.start()))
+        {
+            continue;
+        }
+        let is_media = ["img", "video", "audio", "source"]
+            .iter()
+            .any(|name| tag[1].eq_ignore_ascii_case(name));
+        for attribute in ATTRIBUTE.captures_iter(attributes.as_str()) {
+            let Some(url) = attribute.get(2).or(attribute.get(3)) else {
+                continue;
+            };
+            let start = range.start + attributes.start() + url.start();
+            found.push(Found {
+                range: start..start + url.len(),
+                url: url.as_str().to_owned(),
+                is_shown: is_media && !attribute[1].eq_ignore_ascii_case("href"),
+            });
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -153,16 +218,16 @@ mod tests {
     fn links_are_found_outside_of_code_and_replaced_where_they_are() {
         let text = "See [a](other.ipynb#x), ![p](img/p%20q.png \"t\") and <img width=3 src='b.drawio'>.\n\n\
             `[no](no.md)`\n\n```\n[no](no.md)\n```\n\n[r]: ref.md\n\nA [word][r], [net](https://e.org/x.md), [here](#top).\n";
-        let urls: Vec<String> = found(text).into_iter().map(|(_, link)| link.url).collect();
+        let urls: Vec<String> = found(text).into_iter().map(|link| link.url).collect();
         assert_eq!(
             urls,
             [
                 "other.ipynb#x",
                 "img/p%20q.png",
                 "b.drawio",
+                "ref.md",
                 "https://e.org/x.md",
-                "#top",
-                "ref.md"
+                "#top"
             ]
         );
         let new = BTreeMap::from([
@@ -181,8 +246,19 @@ mod tests {
             assert!(shown.contains(part), "{part}: {shown}");
         }
         assert!(!shown.contains("wrong"), "{shown}");
-        assert_eq!(path_of("img/p%20q.png"), ("img/p q.png".to_owned(), ""));
-        assert_eq!(path_of("a%.md?x#y"), ("a%.md".to_owned(), "?x#y"));
-        assert!(!is_local("mailto:a@b") && is_local("../x.md"));
+    }
+
+    #[test]
+    fn the_place_of_a_url_is_neither_its_label_nor_its_title() {
+        let text = "[x.md](x.md \"see x.md\") ![a.png]( <a.png> 'a.png') [![b.png](b.png)](b.png)\n\n\
+            ![r][r] <!-- <img src=\"no.png\"> --> <VIDEO controls\nposter=\"p.png\" SRC='f.mp4'></VIDEO>\n\n\
+            <div data-src=\"no.png\">\n<img width=\"3\"\n  src=\"i.png\">\n</div>\n\n[r]: r.png \"r.png\"\n";
+        let new = replaced(text, &mut |found| {
+            Some(if found.is_shown { "SHOWN" } else { "LINK" }.to_owned())
+        });
+        let expected = "[x.md](LINK \"see x.md\") ![a.png]( <SHOWN> 'a.png') [![b.png](SHOWN)](LINK)\n\n\
+            ![r][r] <!-- <img src=\"no.png\"> --> <VIDEO controls\nposter=\"SHOWN\" SRC='SHOWN'></VIDEO>\n\n\
+            <div data-src=\"no.png\">\n<img width=\"3\"\n  src=\"SHOWN\">\n</div>\n\n[r]: SHOWN \"r.png\"\n";
+        assert_eq!(new, expected);
     }
 }

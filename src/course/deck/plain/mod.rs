@@ -23,7 +23,7 @@ use crate::course::{ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
 
 pub use as_deck::{AsDeck, as_deck};
-pub(crate) use links::{Link, local_links, path_of, relinked};
+pub(crate) use links::{Link, local_links, relinked};
 pub(crate) use pictures::{Picture, directives, replace_pictures};
 pub use written::{notebook, notebook_with_outputs};
 

@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::Value;
 
-use super::super::images::{SHOWN, decoded, without_code};
+use super::super::url::{decoded, local};
 use super::super::{Cell, CellKind};
 use super::Plain;
+use super::links::replaced;
 
 /// What a text cell shows.
 #[derive(Debug)]
@@ -34,14 +35,11 @@ pub(crate) fn replace_pictures(
             continue;
         }
         let attachments = std::mem::take(&mut stored.attachments);
-        let masked = without_code(&cell.source);
-        let mut text = String::new();
-        let mut copied = 0;
-        for captures in SHOWN.captures_iter(&masked) {
-            let Some(url) = (1..=4).find_map(|group| captures.get(group)) else {
-                continue;
-            };
-            let new = match url.as_str().trim().strip_prefix("attachment:") {
+        cell.source = replaced(&cell.source, &mut |found| {
+            if !found.is_shown {
+                return None;
+            }
+            match found.url.trim().strip_prefix("attachment:") {
                 Some(name) => {
                     let name = decoded(name);
                     let bundle = attachments.get(&name);
@@ -54,31 +52,12 @@ pub(crate) fn replace_pictures(
                     )
                 }
                 None => {
-                    local_path(url.as_str()).and_then(|path| place(cell, Picture::Local(&path)))
+                    let (path, _) = local(&found.url)?;
+                    place(cell, Picture::Local(&path))
                 }
-            };
-            if let Some(new) = new {
-                text.push_str(&cell.source[copied..url.start()]);
-                text.push_str(&new);
-                copied = url.end();
             }
-        }
-        text.push_str(&cell.source[copied..]);
-        cell.source = text;
+        });
     }
-}
-
-/// Returns the path of a URL, or `None` if the URL leads to another machine, to the root of a site or to nothing.
-fn local_path(url: &str) -> Option<String> {
-    let url = url.trim();
-    let has_scheme = url.split_once(':').is_some_and(|(scheme, _)| {
-        !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric())
-    });
-    if has_scheme || url.starts_with(['/', '#', '\\']) {
-        return None;
-    }
-    let path = decoded(url.split(['?', '#']).next().unwrap_or_default());
-    (!path.is_empty()).then_some(path)
 }
 
 /// Returns the directives of MyST in the text cells, which are nothing but text in other Markdown.
