@@ -343,7 +343,7 @@ fn a_course_below_the_root_of_a_repository_is_built_alike() {
     let ran = ran(command.output().unwrap());
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
     assert_eq!(begun(&ran), [A]);
-    let is_told = |note: &&str| note.contains("README.md` is not part of the course");
+    let is_told = |note: &&str| note.contains("README.md` is no source");
     assert!(ran.notes().iter().any(is_told), "{}", ran.stdout);
 }
 

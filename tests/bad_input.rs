@@ -79,7 +79,7 @@ fn paths_out_of_the_course() {
     let ran = course.build(&[]);
     rest_is_built(&course, &ran);
     let error = ran.error_in("slides/m/topic_020_other/data.txt");
-    assert!(error.message.contains("out of the course"));
+    assert!(error.message.contains("out of the root directory"));
     assert!(
         course
             .outputs()

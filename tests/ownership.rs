@@ -473,7 +473,10 @@ fn links_that_leave_the_course_are_errors_wherever_they_are_named() {
             error.file.as_deref() == Some("course.xml") && error.message.contains(name)
         });
         let error = error.unwrap_or_else(|| panic!("{name}: {errors:?}"));
-        assert!(error.message.contains("leads out of the course"), "{error}");
+        assert!(
+            error.message.contains("leads out of the root directory"),
+            "{error}"
+        );
         assert!(error.hint.as_deref().unwrap().contains("CLM_ALLOWED_DIRS"));
         let line = lines[error.line.unwrap() as usize - 1];
         let word = name.trim_matches('`').rsplit('/').next().unwrap();
@@ -528,7 +531,10 @@ fn settings_and_outputs_do_not_leave_the_course_unless_the_person_says_so() {
         let ran = course.build(&[]);
         assert_eq!(ran.code, 2, "{settings}{}", ran.stdout);
         let text = format!("{}{}", ran.stdout, ran.stderr);
-        assert!(text.contains("leads out of the course"), "{settings}{text}");
+        assert!(
+            text.contains("leads out of the root directory"),
+            "{settings}{text}"
+        );
         assert!(
             text.contains(&format!("\"line\":{line}"))
                 || text.contains(&format!("clm.toml:{line}")),

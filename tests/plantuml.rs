@@ -263,8 +263,8 @@ async fn diagrams_read_nothing_outside_the_course_and_no_network() {
     ] {
         let error = lab.error(&uml(&body)).await;
         assert_eq!(error.line, Some(line), "{body}: {error}");
-        let explains =
-            error.message.contains("outside the course") || error.message.contains("network");
+        let explains = error.message.contains("outside the root directory")
+            || error.message.contains("network");
         assert!(explains, "{body}: {error}");
     }
     let import = lab

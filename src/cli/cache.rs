@@ -136,7 +136,7 @@ fn verify(course: &CourseArgs) -> Result<u8> {
         verified.missing
     ));
     if verified.damaged + verified.missing > 0 {
-        ui::data("the next build makes those again that the course needs\n");
+        ui::data("the next build makes those again that it needs\n");
     }
     Ok(u8::from(verified.damaged > 0))
 }

@@ -80,7 +80,7 @@ fn start(args: &StartArgs) -> Result<u8> {
     let course = args.course.course()?;
     let state_dir = course.place.state_dir();
     if let Some(info) = running(&state_dir).filter(|info| info.reason.is_none()) {
-        ui::print(&format!("Process {} watches this course already", info.pid));
+        ui::print(&format!("Process {} watches here already", info.pid));
         return Ok(0);
     }
     let log = log_file(&state_dir);
@@ -166,7 +166,7 @@ fn stop(args: &CourseArgs) -> Result<u8> {
     let course = args.course()?;
     let state_dir = course.place.state_dir();
     let Some(info) = running(&state_dir) else {
-        ui::print("No watch of this course is running");
+        ui::print("No watch is running here");
         return Ok(0);
     };
     end(&state_dir, &info)?;
@@ -196,7 +196,7 @@ fn end(state_dir: &Path, info: &DaemonInfo) -> Result<()> {
         {
             // On this machine, its process id may belong to another process.
             return Err(Error::internal(format!(
-                "process {} watches this course in another container or on another machine, and does not answer",
+                "process {} watches here in another container or on another machine, and does not answer",
                 info.pid
             ))
             .hint("run `clm daemon stop` where it was started"));

@@ -62,11 +62,11 @@ pub(super) fn run(args: &ExplainArgs) -> Result<u8> {
     let explained = explained?;
     if explained.is_empty() {
         return Err(Error::usage(format!(
-            "`{}` is neither a source nor an output of the course",
+            "`{}` is neither a source nor an output",
             args.path.display()
         ))
         .hint(format!(
-            "the course root is `{root}`; outputs of other targets or options are not known"
+            "the root directory is `{root}`; outputs of other targets or options are not known"
         )));
     }
     if args.json {

@@ -70,14 +70,14 @@ impl PartArgs {
         found.notes.into_iter().for_each(&mut note);
         if is_verbose {
             for path in &asked.affected.outside {
-                note(format!("`{}` is not part of the course", path.display()));
+                note(format!("`{}` is no source", path.display()));
             }
         }
         match asked.everything {
             Some(reason) => note(format!("{reason}: that may concern every output")),
             None => {
                 if asked.affected.files.is_empty() {
-                    note(format!("no file of the course differs from `{revision}`"));
+                    note(format!("no source differs from `{revision}`"));
                 }
                 part.affected = Some(Affected {
                     is_offline,

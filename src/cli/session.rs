@@ -147,9 +147,9 @@ fn refuse_strange_name(dir: &Path, place: &Place) -> Result<()> {
 fn refuse_source_dir(dir: &Path, place: &Place) -> Result<()> {
     let real = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
     let problem = if place.root.starts_with(&real) {
-        "holds sources of the course"
+        "holds sources"
     } else if real.starts_with(place.root.join("slides")) {
-        "lies among the sources of the course"
+        "lies among the sources"
     } else {
         return Ok(());
     };

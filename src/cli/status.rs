@@ -205,7 +205,13 @@ fn show(status: &Status, place: &Place) {
             }
         }
         (None, Some(unusable)) => line(format!("{unusable}; `clm daemon stop` ends it")),
-        (None, None) => line(format!("no watch of {} is running", status.spec)),
+        (None, None) => {
+            let watched = match place.is_folder() {
+                true => place.root.display().to_string(),
+                false => status.spec.clone(),
+            };
+            line(format!("no watch of {watched} is running"));
+        }
     }
     line(format!(
         "queue: {} waiting, {} running",

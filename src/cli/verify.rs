@@ -69,8 +69,7 @@ impl VerifyArgs {
 }
 
 /// What is said if no action could be verified.
-const IN_VAIN: &str =
-    "nothing could be verified: build the course before, with its renderers installed";
+const IN_VAIN: &str = "nothing could be verified: build before, with the renderers installed";
 
 /// Returns the exit code of a verification.
 pub(super) fn code(verified: &Verified) -> u8 {

@@ -61,7 +61,7 @@ impl Bounds {
             true => Ok(file),
             false => Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "it lies outside of the course",
+                "it lies outside of the root directory",
             )),
         }
     }
@@ -69,11 +69,11 @@ impl Bounds {
     /// Returns the error about a path that leads out of the course.
     pub(crate) fn error(what: &str, real: &Path) -> Diagnostic {
         Diagnostic::error(format!(
-            "{what} leads out of the course, to `{}`",
+            "{what} leads out of the root directory, to `{}`",
             real.display()
         ))
         .hint(format!(
-            "copy it into the course, or allow the place yourself: {ALLOWED_DIRS}={}",
+            "copy it to where it is used, or allow the place yourself: {ALLOWED_DIRS}={}",
             real.display()
         ))
     }
@@ -94,7 +94,7 @@ impl Bounds {
         self.check("the Python of kernels", &dir, file, text)
             .map_err(|error| {
                 error.hint(format!(
-                    "keep the environment in the course, or name it yourself: {KERNEL_PYTHON}={}",
+                    "keep the environment below the root directory, or name it yourself: {KERNEL_PYTHON}={}",
                     named.display()
                 ))
             })

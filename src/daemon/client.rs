@@ -48,12 +48,8 @@ impl Client {
         let Some(info) = running(state_dir) else {
             return Ok(None);
         };
-        let unusable = |reason: String| {
-            Unusable(format!(
-                "process {} watches this course, but {reason}",
-                info.pid
-            ))
-        };
+        let unusable =
+            |reason: String| Unusable(format!("process {} watches here, but {reason}", info.pid));
         let stream = UnixStream::connect(&info.socket)
             .map_err(|error| unusable(format!("it cannot be reached: {error}")))?;
         let mut client = Self {

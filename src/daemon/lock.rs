@@ -160,10 +160,8 @@ fn take_file(state_dir: &Path) -> Result<File> {
             let preview = preview.and_then(|url| url.split('?').next());
             let preview = preview.map_or(String::new(), |url| format!("; its preview is at {url}"));
             let hint = "`clm status` shows what it does, `clm daemon stop` ends it";
-            return Err(
-                Error::usage(format!("this course is watched already, by {who}"))
-                    .hint(format!("{hint}{preview}")),
-            );
+            return Err(Error::usage(format!("it is watched already, by {who}"))
+                .hint(format!("{hint}{preview}")));
         }
         Err(std::fs::TryLockError::Error(error)) => {
             return Err(Error::io_in(Dir::State, "lock", &path, &error));

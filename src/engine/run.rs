@@ -107,7 +107,7 @@ impl Totals {
 /// Returns the error of a run that gives up because sources change again and again.
 fn unsteady() -> Diagnostic {
     Diagnostic::error("sources changed again and again while they were built: some outputs do not show their last state")
-        .hint("look for a program or a deck that writes to sources of the course, and build again when it has ended")
+        .hint("look for a program or a notebook that writes to sources, and build again when it has ended")
 }
 
 impl Run<'_> {

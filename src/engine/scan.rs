@@ -463,7 +463,9 @@ mod tests {
         assert_eq!(files, ["slides/m/a.py", "slides/m/b.py"]);
         let messages: Vec<&str> = diagnostics.iter().map(|d| d.message.as_str()).collect();
         assert!(
-            messages.iter().any(|m| m.contains("out of the course")),
+            messages
+                .iter()
+                .any(|m| m.contains("out of the root directory")),
             "{messages:?}"
         );
         assert!(

@@ -174,14 +174,14 @@ fn selected(
         let is_read = |path: &RelPath| plan.actions.iter().any(|action| action.reads(path));
         if let Some(path) = sources.iter().find(|path| !is_read(path)) {
             return Err(Error::usage(format!("no output depends on `{path}`")).hint(
-                "`--force` takes sources of the course: decks, diagrams, data files, images, directories of them; alone it forces everything",
+                "`--force` takes sources: decks, notebooks, diagrams, data files, images, directories of them; alone it forces everything",
             ));
         }
     }
     let mut read = options.only.iter().zip(are_read);
     if let Some((path, _)) = read.find(|(_, is_read)| !is_read) {
         return Err(Error::usage(format!("no output depends on `{path}`"))
-            .hint("`--only` takes sources of the course: decks, diagrams, data files, images, directories of them"));
+            .hint("`--only` takes sources: decks, notebooks, diagrams, data files, images, directories of them"));
     }
     // What depends on a selected action must follow, and everything that these need must exist.
     for (index, action) in plan.actions.iter().enumerate() {

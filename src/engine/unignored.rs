@@ -46,7 +46,8 @@ pub(super) fn note(course: &Course, spec: &Spec, outputs: &OutputPaths) -> Optio
         _ => ("the lines", named.join(" and ")),
     };
     let message = format!("git does not ignore {all}, which clm writes");
-    let hint = format!("add {lines} {all} to `.gitignore` in the course root; this is said once");
+    let hint =
+        format!("add {lines} {all} to `.gitignore` in the root directory; this is said once");
     Some(Diagnostic::new(Severity::Note, message).hint(hint))
 }
 

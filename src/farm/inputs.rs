@@ -121,7 +121,7 @@ fn read_all(
         let unusable = |reason: &dyn std::fmt::Display| NotMade(format!("`{path}`: {reason}"));
         let real = real.canonicalize().map_err(|error| unusable(&error))?;
         if !bounds.hold(&real) {
-            return Err(unusable(&"it leads out of the course"));
+            return Err(unusable(&"it leads out of the root directory"));
         }
         let metadata = real.metadata().map_err(|error| unusable(&error))?;
         let bytes = std::fs::read(&real).map_err(|error| unusable(&error))?;

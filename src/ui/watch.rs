@@ -212,7 +212,7 @@ impl Watch {
         let is_worth_telling =
             has_made || self.began || self.is_first || is_news || !fixed.is_empty();
         if matches!(self.screen, Screen::Lines(_)) && is_worth_telling {
-            self.begin("the course");
+            self.begin("what is stale");
             let mut flood = Flood::new(self.verbose);
             let lines = now.iter().filter_map(|now| self.text(now, &mut flood));
             for line in lines.collect::<Vec<_>>() {

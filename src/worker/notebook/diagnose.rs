@@ -221,11 +221,16 @@ pub(super) fn unknown_kernel(work: &ExecuteWork, known: &Kernels) -> WorkerError
         [] => "no kernels were found".to_owned(),
         names => format!("kernels that were found: {}", names.join(", ")),
     };
+    // Cells of folders run in the directory of their notebook.
+    let otherwise = match work.directory.is_some() {
+        true => {
+            "`kernel` under `[folder]` in `clm.toml` names another one, and `execute = \"never\"` shows stored results"
+        }
+        false => "`evaluate=\"false\"` in `course.xml` builds the course without it",
+    };
     WorkerError::Missing {
         what: format!("the kernel `{}`", work.kernel),
-        hint: format!(
-            "{install} ({found}); `evaluate=\"false\"` in `course.xml` builds the course without it"
-        ),
+        hint: format!("{install} ({found}); {otherwise}"),
     }
 }
 

@@ -41,8 +41,8 @@ fn copy_all(
         let real = match source.under(&root).canonicalize() {
             Ok(real) if bounds.hold(&real) => real,
             Ok(_) => {
-                let message = format!("`{source}` is a link to a place outside the course");
-                let hint = "put the file itself into the topic";
+                let message = format!("`{source}` is a link to a place outside the root directory");
+                let hint = "put the file itself there";
                 return Ok(Some(
                     Diagnostic::error(message)
                         .at(source.as_str(), None)
@@ -122,7 +122,7 @@ mod tests {
             std::os::unix::fs::symlink("/etc/passwd", root.path().join("t/link")).unwrap();
             let link = [(path("t/link"), path("link"))];
             let diagnostic = copy_all(root.path(), work.path(), &link).unwrap().unwrap();
-            assert!(diagnostic.message.contains("outside the course"));
+            assert!(diagnostic.message.contains("outside the root directory"));
             assert!(!work.path().join("link").exists());
         }
     }

@@ -186,7 +186,7 @@ public final class Report {
             case NETWORK:
                 return "is on the network, which diagrams may not use";
             default:
-                return "lies outside the course, where diagrams may not read";
+                return "lies outside the root directory, where diagrams may not read";
         }
     }
 
@@ -195,9 +195,9 @@ public final class Report {
             case MISSING_IMAGE:
                 return null;
             case NETWORK:
-                return "copy the file into the course, or use what comes with PlantUML, such as `!include <C4/C4_Context>`";
+                return "copy the file to a place beside the diagram, or use what comes with PlantUML, such as `!include <C4/C4_Context>`";
             default:
-                return "copy the file into the course";
+                return "copy the file to a place beside the diagram";
         }
     }
 }
