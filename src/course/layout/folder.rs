@@ -26,7 +26,7 @@ pub(super) fn add(maker: &mut Maker<'_>, section: usize, found: &TreeSection) {
             maker.layout.diagrams.push(DiagramOutputs {
                 diagram: diagram.clone(),
                 destinations: destination.into_iter().collect(),
-                is_written_back: !is_library,
+                is_written_back: destination.is_some(),
             });
         }
         for file in &topic.data {
