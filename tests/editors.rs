@@ -74,6 +74,7 @@ fn story(program: &str, args: &[&str], script: &str, plugin: &str) {
                 clm::testing::tools::Context::of_process(None).tools_dir,
             )
             .env_remove("CLM_STATE_DIR")
+            .env("CLM_DAEMON_AUTO", "off")
             .env("PLUGIN", contrib(plugin))
             .env("COURSE", course.path("my course"))
             .env("RESULT", &result)

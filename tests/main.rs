@@ -21,6 +21,7 @@ mod counts;
 mod course_languages;
 mod cpp;
 mod daemon;
+mod daemon_auto;
 mod demo;
 mod doc_architecture;
 mod doc_format;

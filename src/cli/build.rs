@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Named, Place, shown_from};
 use crate::course::layout::Selection;
 use crate::daemon::client::{Client, ClientBuilt};
+use crate::daemon::{Reason, running};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::checkpoint::{Changed, Checkpoint, Comparison};
 use crate::engine::course::{Course, Specified};
@@ -27,6 +28,7 @@ use crate::profile::Profile;
 use crate::tools;
 use crate::ui::{self, Mode, Results, Verbosity};
 
+use super::daemon;
 use super::options::{MakeArgs, source_paths};
 use super::part::{Part, PartArgs};
 use super::profile::ProfileArgs;
@@ -325,7 +327,14 @@ impl BuildArgs {
             Ok(true) => built(),
             Ok(false) => match self.by_daemon(&course, work) {
                 Some(result) => result,
-                None => self.alone(course, work),
+                None => {
+                    let of_daemon = course.clone();
+                    let result = self.alone(course, work);
+                    if result.is_ok() {
+                        self.leave_daemon(&of_daemon);
+                    }
+                    result
+                }
             },
         };
         let result = result.or_else(|error| match saved {
@@ -340,26 +349,52 @@ impl BuildArgs {
         })
     }
 
-    /// Lets a running daemon do the work; returns `None` if it has to be done here.
-    fn by_daemon(&self, course: &Course, work: &Work<'_>) -> Option<Result<Ended>> {
-        // A daemon uses its own workers, installs nothing, and does not report timings.
-        let is_alone =
-            self.no_daemon || self.check || self.dry_run || self.setup || self.profile.is_wanted();
-        let is_alone = is_alone
+    /// Returns whether it needs what a daemon does not give: one uses its own workers, installs nothing, and does not
+    /// report timings.
+    fn is_alone(&self) -> bool {
+        self.no_daemon
+            || self.check
+            || self.dry_run
+            || self.setup
+            || self.profile.is_wanted()
             || self.make.cache_mode.is_some()
             || self.part.is_alone()
-            || self.verify.is_wanted();
-        if is_alone || self.make.jobs.is_some() || self.make.workers.is_some() {
+            || self.verify.is_wanted()
+            || self.make.jobs.is_some()
+            || self.make.workers.is_some()
+    }
+
+    /// Leaves a daemon behind after a build that worked alone only because there was none.
+    fn leave_daemon(&self, course: &Course) {
+        if self.is_alone() {
+            return;
+        }
+        let reason = match self.saved {
+            Some(_) => Reason::Editor,
+            None => Reason::Build,
+        };
+        daemon::leave_behind(&self.course, course, reason);
+    }
+
+    /// Lets a running daemon do the work; returns `None` if it has to be done here.
+    fn by_daemon(&self, course: &Course, work: &Work<'_>) -> Option<Result<Ended>> {
+        if self.is_alone() {
             return None;
         }
+        let state_dir = course.place.state_dir();
         let alone = |reason: &str| {
+            if running(&state_dir).is_some_and(|info| info.reason.is_some()) {
+                // Nobody started it, so nobody has to know that it cannot be used.
+                tracing::debug!(reason, "this build works without the daemon");
+                return None;
+            }
             let message = format!("this build works without the daemon: {reason}");
             let note = Diagnostic::new(Severity::Note, message);
             let note = note.hint("`clm daemon stop` ends the daemon");
             work.events.emit(Event::Diagnostic(note.into()));
             None
         };
-        let mut client = match Client::connect(&course.place.state_dir()) {
+        let mut client = match Client::connect(&state_dir) {
             Ok(client) => client?,
             Err(unusable) => return alone(&unusable.0),
         };

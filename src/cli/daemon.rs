@@ -1,14 +1,17 @@
 //! `clm daemon`: a watch in the background.
 
+mod auto;
+
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 
 use crate::daemon::client::Client;
 use crate::daemon::protocol::{Answer, Request};
-use crate::daemon::{log_file, running};
+use crate::daemon::{DaemonInfo, log_file, running};
+use crate::engine::course::Course;
 use crate::error::{Dir, Error, Result};
 use crate::private;
 use crate::ui;
@@ -17,6 +20,8 @@ use super::place_args::PlaceArgs;
 use super::session::CourseArgs;
 use super::status;
 use super::watch::preview_line;
+
+pub(super) use auto::leave_behind;
 
 /// How long a daemon may take to answer, and to end.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -74,34 +79,19 @@ pub(super) fn run(args: &DaemonArgs) -> Result<u8> {
 fn start(args: &StartArgs) -> Result<u8> {
     let course = args.course.course()?;
     let state_dir = course.place.state_dir();
-    if let Some(info) = running(&state_dir) {
+    if let Some(info) = running(&state_dir).filter(|info| info.reason.is_none()) {
         ui::print(&format!("Process {} watches this course already", info.pid));
         return Ok(0);
     }
-    let program =
-        std::env::current_exe().map_err(|error| Error::system("find the program `clm`", &error))?;
     let log = log_file(&state_dir);
-    private::create_dir_all(&state_dir)
-        .map_err(|error| Error::io_in(Dir::State, "create", &state_dir, &error))?;
-    let output =
-        private::append(&log).map_err(|error| Error::io_in(Dir::State, "write", &log, &error))?;
-    let size = output.metadata().map_or(0, |metadata| metadata.len());
-    let mut command = Command::new(program);
-    command
-        .arg("watch")
-        .args(args.course.to_args(&course))
-        .args(["--background", &args.idle_exit.to_string()])
-        .args(&args.options)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(output);
-    detach(&mut command);
-    let mut child = command
-        .spawn()
-        .map_err(|error| Error::system("start the daemon", &error))?;
+    let size = std::fs::metadata(&log).map_or(0, |metadata| metadata.len());
+    let minutes = args.idle_exit.to_string();
+    let options = args.options.iter().map(String::as_str);
+    let options = ["--background", &minutes].into_iter().chain(options);
+    let mut child = background(&args.course, &course, options)?;
     let begun = Instant::now();
     loop {
-        if let Some(info) = running(&state_dir) {
+        if let Some(info) = running(&state_dir).filter(|info| info.pid == child.id()) {
             ui::print(&format!(
                 "Process {} watches {}",
                 info.pid,
@@ -128,6 +118,34 @@ fn start(args: &StartArgs) -> Result<u8> {
     }
 }
 
+/// Starts a watch of the course in the background, with further options of `clm watch`. What it prints goes to the log.
+fn background<'o>(
+    args: &CourseArgs,
+    course: &Course,
+    options: impl IntoIterator<Item = &'o str>,
+) -> Result<Child> {
+    let program =
+        std::env::current_exe().map_err(|error| Error::system("find the program `clm`", &error))?;
+    let state_dir = course.place.state_dir();
+    let log = log_file(&state_dir);
+    private::create_dir_all(&state_dir)
+        .map_err(|error| Error::io_in(Dir::State, "create", &state_dir, &error))?;
+    let output =
+        private::append(&log).map_err(|error| Error::io_in(Dir::State, "write", &log, &error))?;
+    let mut command = Command::new(program);
+    command
+        .arg("watch")
+        .args(args.to_args(course))
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(output);
+    detach(&mut command);
+    command
+        .spawn()
+        .map_err(|error| Error::system("start the daemon", &error))
+}
+
 /// Returns the last lines that were added to a log since it had the given size.
 fn log_since(log: &Path, size: u64) -> Option<String> {
     const LINES: usize = 20;
@@ -151,7 +169,22 @@ fn stop(args: &CourseArgs) -> Result<u8> {
         ui::print("No watch of this course is running");
         return Ok(0);
     };
-    let answer = match Client::connect(&state_dir) {
+    end(&state_dir, &info)?;
+    ui::print(&format!("Process {} has ended", info.pid));
+    Ok(0)
+}
+
+/// Ends the daemon of a course if a build left it behind: a watch takes its place.
+pub(super) fn replace_automatic(state_dir: &Path) -> Result<()> {
+    match running(state_dir).filter(|info| info.reason.is_some()) {
+        Some(info) => end(state_dir, &info),
+        None => Ok(()),
+    }
+}
+
+/// Ends a daemon, and returns when it has ended.
+fn end(state_dir: &Path, info: &DaemonInfo) -> Result<()> {
+    let answer = match Client::connect(state_dir) {
         Ok(Some(mut client)) => client.ask(&Request::Shutdown).ok(),
         _ => None,
     };
@@ -175,7 +208,7 @@ fn stop(args: &CourseArgs) -> Result<u8> {
         }
     }
     let begun = Instant::now();
-    while running(&state_dir).is_some_and(|other| other.pid == info.pid) {
+    while running(state_dir).is_some_and(|other| other.pid == info.pid) {
         if begun.elapsed() > PATIENCE {
             return Err(Error::internal(format!(
                 "process {} has not ended within {} s",
@@ -189,6 +222,5 @@ fn stop(args: &CourseArgs) -> Result<u8> {
         }
         std::thread::sleep(LOOK_EVERY);
     }
-    ui::print(&format!("Process {} has ended", info.pid));
-    Ok(0)
+    Ok(())
 }

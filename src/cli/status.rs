@@ -5,6 +5,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Place;
+use crate::daemon::Reason;
 use crate::daemon::client::Client;
 use crate::daemon::protocol::DaemonStatus;
 use crate::diagnostic::Diagnostic;
@@ -190,6 +191,12 @@ fn show(status: &Status, place: &Place) {
                 daemon.spec,
                 ui::duration(daemon.uptime_s * 1000)
             ));
+            if let Some(text) = reason_text(daemon) {
+                line(format!("  {text}"));
+            }
+            if let Some(memory) = daemon.memory {
+                line(format!("  memory {}, workers included", ui::size(memory)));
+            }
             if let Some(preview) = &daemon.preview {
                 line(format!("  preview {preview}"));
             }
@@ -233,6 +240,20 @@ fn show(status: &Status, place: &Place) {
     for text in ui::listed(&status.errors, Some(place)) {
         line(text);
     }
+}
+
+/// Returns why a daemon runs that no user started.
+fn reason_text(daemon: &DaemonStatus) -> Option<String> {
+    let started = match daemon.reason? {
+        Reason::Editor => "a save in an editor (`clm build --saved`)",
+        Reason::Build => "a build",
+    };
+    let ends = daemon.idle_exit_s.map_or_else(String::new, |seconds| {
+        format!(", and ends after {} minutes without work", seconds / 60)
+    });
+    Some(format!(
+        "started by {started}: it makes what is asked for{ends}; `[daemon] auto = \"off\"` in `clm.toml` prevents it"
+    ))
 }
 
 fn worker_text(worker: &WorkerLine, now_ms: i64) -> String {

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Place;
-use crate::daemon::{Daemon, DaemonLock, Hub, MakeEngine, Sink};
+use crate::daemon::{Daemon, DaemonLock, Hub, MakeEngine, Reason, Sink};
 use crate::engine::BuildOptions;
 use crate::engine::driver::WATCH_TRIGGER;
 use crate::error::{Error, Result};
@@ -22,6 +22,7 @@ use crate::ui::{self, MessageFormat, Paths, Reporter, Verbosity, Watch};
 use crate::watch::Tuning;
 use crate::web::{self, Access, Preview};
 
+use super::daemon;
 use super::keys;
 use super::log::RotatingLog;
 use super::options::MakeArgs;
@@ -64,6 +65,9 @@ pub(super) struct WatchArgs {
     /// In the background: write to the log, and end after this many minutes without work
     #[arg(long, hide = true, value_name = "MINUTES")]
     pub background: Option<u64>,
+    /// Build only what clients ask for; the value says what started it
+    #[arg(long, hide = true, value_enum, value_name = "REASON")]
+    pub on_request: Option<Reason>,
 }
 
 fn parse_address(text: &str) -> Result<SocketAddr, String> {
@@ -94,7 +98,11 @@ pub(super) fn run(args: &WatchArgs, profile: Option<Profile>) -> Result<u8> {
 
 fn run_here(args: &WatchArgs, profile: Option<Profile>) -> Result<u8> {
     let course = args.course.course()?;
-    let lock = DaemonLock::take(&course.place.state_dir())?;
+    let state_dir = course.place.state_dir();
+    if args.on_request.is_none() {
+        daemon::replace_automatic(&state_dir)?;
+    }
+    let lock = DaemonLock::take(&state_dir, args.on_request)?;
     let runtime = session::runtime()?;
     let result = runtime.block_on(watch(args, &course.place, lock, profile));
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -170,6 +178,7 @@ async fn watch(
         idle_exit: args
             .background
             .map(|minutes| Duration::from_secs(minutes * 60)),
+        reason: args.on_request,
         keys,
     };
     let result = daemon.run().await;

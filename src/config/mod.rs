@@ -5,6 +5,7 @@
 mod bounds;
 mod cache;
 mod ci;
+mod daemon;
 #[doc(hidden)]
 pub mod env_file;
 mod farm;
@@ -32,6 +33,7 @@ pub(crate) use cache::{
     CacheMode, CacheSettings, MAX_AGE, MAX_SIZE, MAX_WAIT, parse_age, parse_size,
 };
 pub(crate) use ci::{Ci, System};
+pub(crate) use daemon::{AutoDaemon, DaemonSettings};
 pub(crate) use env_file::EnvFile;
 pub(crate) use farm::FarmSettings;
 #[cfg(feature = "farm")]
@@ -59,6 +61,8 @@ pub(crate) mod env {
     /// 0: every Python kernel is a new process; 1: kernels are forked from a process that has already loaded the
     /// imports.
     pub(crate) const ZYGOTE: &str = "CLM_ZYGOTE";
+    /// Which builds leave a daemon behind, instead of `auto` of `[daemon]`: `editor`, `always` or `off`.
+    pub(crate) const DAEMON_AUTO: &str = "CLM_DAEMON_AUTO";
     /// The address of the shared cache, instead of `remote` of `[cache]`; the empty text means none.
     pub(crate) const CACHE_REMOTE: &str = "CLM_CACHE_REMOTE";
     /// How the shared cache is used: `read`, `read-write` or `off`.
@@ -121,6 +125,8 @@ pub struct Settings {
     pub farm: FarmSettings,
     /// What is made of a folder without `course.xml`, and how.
     pub folder: FolderSettings,
+    /// Whether builds leave a daemon behind.
+    pub daemon: DaemonSettings,
 }
 
 /// `[notebook]`
@@ -439,6 +445,7 @@ impl Settings {
             self.notebook.zygote = zero_or_one(env::ZYGOTE, &value.to_string_lossy())?;
         }
         self.cache.apply_env(&lookup)?;
+        self.daemon.apply_env(&lookup)?;
         self.farm.apply_env(lookup)
     }
 }
@@ -491,7 +498,7 @@ mod tests {
             ),
             (
                 "[x]\ny = 1\n",
-                "there is no setting or section `x` here; there are `notebook`, `diagrams`, `images`, `workers`, `output`, `cache`, `farm`, `folder`",
+                "there is no setting or section `x` here; there are `notebook`, `diagrams`, `images`, `workers`, `output`, `cache`, `farm`, `folder`, `daemon`",
             ),
             (
                 "[output]\ndir = true\n",

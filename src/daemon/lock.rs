@@ -38,6 +38,29 @@ pub struct DaemonInfo {
     /// The URL of its preview.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<String>,
+    /// Why it was started, if not by a user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+}
+
+/// Why a daemon was started, if not by a user. Such a daemon makes only what is requested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// An editor asked for the outputs of a file.
+    Editor,
+    /// Something was built.
+    Build,
+}
+
+impl Reason {
+    /// Returns its name, as on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Editor => "editor",
+            Self::Build => "build",
+        }
+    }
 }
 
 /// The right to be the daemon of a course. It is released on drop, and by the system when the process ends.
@@ -46,11 +69,12 @@ pub(crate) struct DaemonLock {
     socket: PathBuf,
     file: Mutex<File>,
     preview: Mutex<Option<String>>,
+    reason: Option<Reason>,
 }
 
 impl DaemonLock {
     /// Takes the lock. Fails if another process is the daemon.
-    pub(crate) fn take(state_dir: &Path) -> Result<Self> {
+    pub(crate) fn take(state_dir: &Path, reason: Option<Reason>) -> Result<Self> {
         let file = take_file(state_dir)?;
         let socket = socket_path(state_dir)?;
         // Remains from a daemon that was killed: since we have the lock, no process listens there.
@@ -60,6 +84,7 @@ impl DaemonLock {
             socket,
             file: Mutex::new(file),
             preview: Mutex::default(),
+            reason,
         })
     }
 
@@ -97,6 +122,7 @@ impl DaemonLock {
             socket: self.socket.clone(),
             started: clock::now_ms().unsigned_abs() / 1000,
             preview,
+            reason: self.reason,
         };
         let path = self.state_dir.join(INFO);
         let io = |error: std::io::Error| Error::io_in(Dir::State, "write", &path, &error);
@@ -286,14 +312,14 @@ mod tests {
     fn one_daemon_for_each_course_and_it_can_be_found() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(running(dir.path()), None);
-        let lock = DaemonLock::take(dir.path()).unwrap();
+        let lock = DaemonLock::take(dir.path(), None).unwrap();
         assert_eq!(running(dir.path()), None, "it does not listen yet");
         lock.announce(Some("http://127.0.0.1:1/".to_owned()))
             .unwrap();
         let info = running(dir.path()).unwrap();
         assert_eq!(info.pid, std::process::id());
         assert_eq!(info.socket, lock.socket());
-        let error = DaemonLock::take(dir.path()).err().unwrap();
+        let error = DaemonLock::take(dir.path(), None).err().unwrap();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains(&info.pid.to_string()));
         drop(lock);
@@ -301,6 +327,6 @@ mod tests {
         let text = serde_json::to_vec(&info).unwrap();
         std::fs::write(dir.path().join(INFO), text).unwrap();
         assert_eq!(running(dir.path()), None, "a killed one leaves its note");
-        DaemonLock::take(dir.path()).unwrap();
+        DaemonLock::take(dir.path(), None).unwrap();
     }
 }

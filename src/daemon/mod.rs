@@ -16,5 +16,5 @@ mod server;
 mod service;
 
 pub(crate) use hub::{Hub, Sink};
-pub(crate) use lock::{DaemonLock, running};
+pub(crate) use lock::{DaemonInfo, DaemonLock, Reason, running};
 pub(crate) use service::{Daemon, MakeEngine, log_file};

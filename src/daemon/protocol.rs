@@ -11,6 +11,8 @@ use crate::digest::Digest;
 use crate::engine::BuildOptions;
 use crate::events::{Counts, Event};
 
+use super::lock::Reason;
+
 /// Incremented whenever an older client would misunderstand.
 pub(crate) const PROTOCOL: u32 = 1;
 /// The longest line, in bytes.
@@ -117,6 +119,15 @@ pub struct DaemonStatus {
     pub spec: String,
     /// The URL of the preview.
     pub preview: Option<String>,
+    /// Why it was started, if not by a user: then it makes only what is requested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// After how many seconds without a request or a change it ends, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_exit_s: Option<u64>,
+    /// The memory of it and its workers, in bytes, where the system says that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
     /// Whether files are polled because there are no events.
     pub is_polling: bool,
     /// The running actions.

@@ -16,6 +16,7 @@ use crate::engine::BuildOptions;
 use crate::engine::driver::Ask;
 use crate::error::{Error, Result};
 use crate::events::Event;
+use crate::memory;
 use crate::watch::{Hold, Watcher};
 
 use super::gate::Gate;
@@ -269,6 +270,7 @@ impl Client {
     fn status(&self) -> DaemonStatus {
         let (running, last_run, errors) = self.server.hub.state();
         DaemonStatus {
+            memory: memory::of_tree(std::process::id()),
             uptime_s: self.server.started.elapsed().as_secs(),
             is_polling: self.server.watcher.is_polling(),
             running,

@@ -18,7 +18,7 @@ use crate::watch::{Tuning, WatchOptions, Watcher};
 
 use super::gate::{self, Gate};
 use super::hub::Hub;
-use super::lock::DaemonLock;
+use super::lock::{DaemonLock, Reason};
 use super::protocol::DaemonStatus;
 use super::server::{self, Server};
 
@@ -47,6 +47,8 @@ pub(crate) struct Daemon {
     pub cancel: CancellationToken,
     /// Ends the daemon after this time without a change or a client.
     pub idle_exit: Option<Duration>,
+    /// Why it was started, if not by a user: then it builds only what is requested.
+    pub reason: Option<Reason>,
     /// Requests from the keyboard.
     pub keys: mpsc::UnboundedReceiver<Ask>,
 }
@@ -117,6 +119,9 @@ impl Daemon {
         // A poller does not look at outputs.
         let outputs = (!self.poll).then(|| watcher.outputs());
         let mut driver = Driver::new(engine, self.options.clone(), outputs);
+        if self.reason.is_some() {
+            driver = driver.only_on_request();
+        }
         let next = loop {
             match driver.serve(asked).await {
                 Ending::Done => break Next::End,
@@ -171,6 +176,8 @@ impl Daemon {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             spec: engine.course().place.spec.display().to_string(),
             preview: self.preview.clone(),
+            reason: self.reason,
+            idle_exit_s: self.idle_exit.map(|limit| limit.as_secs()),
             ..DaemonStatus::default()
         };
         let server = Server {

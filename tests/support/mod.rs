@@ -160,6 +160,7 @@ impl Course {
             .args(args)
             .current_dir(self.root())
             .env_remove("CLM_STATE_DIR")
+            .env("CLM_DAEMON_AUTO", "off")
             .stdin(Stdio::null());
         // The suite may run in a pipeline itself.
         for name in OF_PIPELINES {
@@ -192,7 +193,8 @@ impl Course {
     }
 }
 
-/// Digests of all files below a directory by their path there, but for the lists of outputs, which tell the time.
+/// Digests of all files below a directory by their path there, but for the lists of outputs, which tell the time
+/// and which a watch writes when it is idle, under a temporary name first.
 pub fn tree(dir: &Path) -> BTreeMap<String, Digest> {
     let mut found = BTreeMap::new();
     let mut dirs = vec![dir.to_path_buf()];
@@ -204,7 +206,10 @@ pub fn tree(dir: &Path) -> BTreeMap<String, Digest> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 dirs.push(path);
-            } else if !path.ends_with(".clm-manifest.json") {
+            } else if !path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with(".clm-"))
+            {
                 let name = path.strip_prefix(dir).unwrap().to_str().unwrap().to_owned();
                 found.insert(name, Digest::of_file(&path).unwrap());
             }

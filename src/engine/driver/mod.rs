@@ -86,6 +86,8 @@ pub(crate) struct Driver<'e> {
     next_trial: Option<Instant>,
     /// Whether this is a single build.
     is_only_run: bool,
+    /// Whether only what clients ask for is built.
+    is_on_request: bool,
     /// Whether a run has ended.
     has_run: bool,
     is_warm: bool,
@@ -137,11 +139,18 @@ impl<'e> Driver<'e> {
             },
             next_trial: None,
             is_only_run: false,
+            is_on_request: false,
             has_run: false,
             is_warm: false,
             is_trim: false,
             unread: None,
         }
+    }
+
+    /// Makes it build only what clients ask for. Changes are noted, so that it knows at once what is stale.
+    pub(crate) fn only_on_request(mut self) -> Self {
+        self.is_on_request = true;
+        self
     }
 
     /// Returns a driver for a single build.
@@ -160,6 +169,10 @@ impl<'e> Driver<'e> {
 
     /// Builds what is stale, then waits for requests and serves them, until there is a reason to stop.
     pub(crate) async fn serve(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>) -> Ending {
+        if self.is_on_request && self.state.is_none() {
+            // Ready for the first request. An error is reported by the build that it concerns.
+            self.state = self.prepare().ok().map(|(_, state)| state);
+        }
         loop {
             while let Ok(ask) = asks.try_recv() {
                 self.note(ask);
@@ -297,6 +310,7 @@ impl<'e> Driver<'e> {
         // Drops requests of clients that have disconnected.
         self.due.builds.retain(|(_, answer)| !answer.is_closed());
         let mut build = self.due.builds.pop_front();
+        self.due.run &= !self.is_on_request;
         if build.is_none() && !self.due.run {
             return;
         }

@@ -29,8 +29,9 @@ static IN_CELL_FILE: LazyLock<Option<Regex>> =
 static IN_FILE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"\(([^()]+\.py), line (\d+)\)$").ok());
 /// The module that a failed import looked for.
-static MISSING_MODULE: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"No module named '([^'.]+)").ok());
+static MISSING_MODULE: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"No module named '(?<name>[^']+)'(?:; '(?<file>[^']+)' is not a package)?").ok()
+});
 
 /// An exception that a cell raised.
 pub(super) struct Exception {
@@ -103,19 +104,8 @@ impl Place<'_> {
     }
 
     /// Returns advice about an exception for which it matters where cells run.
-    fn hint_in_folder(&self, name: &str, text: &str) -> Option<String> {
+    fn hint_in_folder(&self, name: &str) -> Option<String> {
         Some(match name {
-            "ModuleNotFoundError" => {
-                let module = MISSING_MODULE
-                    .as_ref()
-                    .and_then(|regex| regex.captures(text));
-                let module = module.map_or_else(String::new, |found| format!(" `{}`", &found[1]));
-                format!(
-                    "install the package that provides{module} into the environment of the kernel `{}` (`{}`), or name \
-                     another environment: `CLM_NOTEBOOK_KERNEL_PYTHON=DIR`",
-                    self.kernel, self.program
-                )
-            }
             "FileNotFoundError" => {
                 "cells run in the directory of their notebook: use a path relative to that"
                     .to_owned()
@@ -132,10 +122,43 @@ impl Place<'_> {
         })
     }
 
+    /// Returns advice about a module that Python does not find. Python names the first part of a dotted name that is
+    /// missing, so the packages before the last part are installed.
+    fn missing_module(&self, text: &str) -> String {
+        let environment = format!(
+            "the environment of the kernel `{}` (`{}`)",
+            self.kernel, self.program
+        );
+        let found = MISSING_MODULE
+            .as_ref()
+            .and_then(|regex| regex.captures(text));
+        let name = found.as_ref().map(|found| &found["name"]);
+        if let Some(file) = found.as_ref().and_then(|found| found.name("file")) {
+            return format!(
+                "`{0}` is a single module here, so nothing can be imported from below it: does a file `{0}.py` hide a \
+                 package of that name?",
+                file.as_str()
+            );
+        }
+        if let Some((package, _)) = name.and_then(|name| name.rsplit_once('.')) {
+            return format!(
+                "`{package}` is installed, but has no such module: check the name; if it is right, another version of the \
+                 package is needed in {environment}"
+            );
+        }
+        let module = name.map_or_else(String::new, |name| format!(" `{name}`"));
+        let otherwise = if self.is_in_folder {
+            ", or name another environment: `CLM_NOTEBOOK_KERNEL_PYTHON=DIR`"
+        } else {
+            "; a module of the course must lie in the topic of the deck"
+        };
+        format!("install the package that provides{module} into {environment}{otherwise}")
+    }
+
     /// Returns advice about an exception; `is_own` says whether Python could not parse the cell itself.
     fn hint(&self, name: &str, text: &str, is_own: bool) -> String {
         if self.is_in_folder
-            && let Some(hint) = self.hint_in_folder(name, text)
+            && let Some(hint) = self.hint_in_folder(name)
         {
             return hint;
         }
@@ -154,15 +177,7 @@ impl Place<'_> {
                     None => "Python cannot read code that the cell makes or loads".to_owned(),
                 }
             }
-            "ModuleNotFoundError" => {
-                let module = MISSING_MODULE.as_ref().and_then(|regex| regex.captures(text));
-                let module = module.map_or_else(String::new, |found| format!(" `{}`", &found[1]));
-                format!(
-                    "install the package that provides{module} into the environment of the kernel \
-                     `{}` (`{}`); a module of the course must lie in the topic of the deck",
-                    self.kernel, self.program
-                )
-            }
+            "ModuleNotFoundError" => self.missing_module(text),
             "NameError" => "every build runs the cells of the deck in order in a fresh kernel: define the name \
                  in an earlier cell"
                 .to_owned(),
@@ -343,12 +358,6 @@ mod tests {
         assert_eq!(diagnostic.detail.as_deref(), Some("tb"));
         assert_eq!(diagnostic.cell, Some(7));
         assert!(diagnostic.hint.unwrap().contains("raises-exception"));
-        let hint = diagnose("ModuleNotFoundError", "No module named 'foo.bar'", &[]).hint;
-        let hint = hint.unwrap();
-        assert!(
-            hint.contains("`foo`") && hint.contains("/env/bin/python"),
-            "{hint}"
-        );
         let bare = diagnose("", "", &[]);
         assert_eq!(bare.message, "the cell failed");
         // A text that consists only of the kernel's name for the cell becomes empty.
@@ -356,6 +365,29 @@ mod tests {
         assert_eq!(diagnose(place, "", &[]).message, "the cell failed");
         assert_eq!(diagnose("SyntaxError", place, &[]).message, "SyntaxError");
         assert_eq!(bare.detail.as_deref(), Some("a.cpp:1: error"));
+    }
+
+    #[test]
+    fn a_package_that_is_installed_is_not_called_missing() {
+        for (text, expected) in [
+            (
+                "No module named 'foo'",
+                "install the package that provides `foo`",
+            ),
+            (
+                "No module named 'foo.bar.baz'",
+                "`foo.bar` is installed, but has no such module",
+            ),
+            (
+                "No module named 'foo.bar'; 'foo' is not a package",
+                "a file `foo.py` hide a package",
+            ),
+        ] {
+            let hint = diagnose("ModuleNotFoundError", text, &[]).hint.unwrap();
+            assert!(hint.contains(expected), "{text}: {hint}");
+        }
+        let hint = diagnose("ModuleNotFoundError", "No module named 'foo'", &[]).hint;
+        assert!(hint.unwrap().contains("`/env/bin/python`"));
     }
 
     #[test]
