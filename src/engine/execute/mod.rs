@@ -512,7 +512,7 @@ impl Execution<'_, '_> {
         match &decided.decision {
             Decision::Fresh(results) => {
                 let results = results.clone();
-                self.report_and_keep(index, replayed);
+                self.report_and_keep(index, replayed, &results);
                 self.note_latest(index, &decided, &decided.discovered, None)?;
                 self.end(index, Status::Fresh, Duration::ZERO);
                 self.schedule.up_to_date(index, results);

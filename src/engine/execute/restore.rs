@@ -86,7 +86,7 @@ impl Execution<'_, '_> {
                         self.ended.saved_ms +=
                             decided.made.as_ref().map_or(0, |made| made.duration_ms);
                     }
-                    self.report_and_keep(index, restorable.replayed);
+                    self.report_and_keep(index, restorable.replayed, &restorable.results);
                     self.note_latest(index, &decided, &decided.discovered, None)?;
                     self.end(index, Status::Restored, took);
                     self.schedule.up_to_date(index, restorable.results);
