@@ -59,7 +59,7 @@ fn notebooks_become_topics_that_build() {
     assert!(course.path(&format!("{two}/img/two/dot_one.svg")).is_file());
     let stderr = &run.stderr;
     for said in [
-        "old/02-Two.ipynb: warning: the cell shows `no.png`, which is no file beside the notebook (cell 1)",
+        "old/02-Two.ipynb: warning: the cell shows `no.png`, which is no picture beside the notebook (cell 1)",
         "old/02-Two.ipynb: warning: a comment of the cell looks like the marker of a cell",
         "old/waves.md: warning: the text has directives of MyST",
         "slides/module_010_m/topic_020_measured/slides_measured.py: 6 cells, 1 picture",
@@ -122,6 +122,30 @@ fn modules_and_sections_can_be_chosen() {
         "{spec}"
     );
     assert_eq!(course.clm(&["check-spec"]).code, 0);
+}
+
+#[test]
+fn a_notebook_brings_pictures_and_no_other_files_of_the_machine() {
+    let course = course();
+    course.write("secret/id_rsa", "a key");
+    course.write("secret/notes.txt", "a note");
+    course.write("shared/Logo.PNG", "a picture");
+    course.write(
+        "old/foreign.ipynb",
+        r#"{"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": [{"cell_type": "markdown", "metadata": {},
+            "source": "![a](../secret/id_rsa) <img src='../secret/notes.txt'> ![b](../shared/Logo.PNG)"}]}"#,
+    );
+    let run = course.clm(&["add", "old/foreign.ipynb"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for path in ["../secret/id_rsa", "../secret/notes.txt"] {
+        let said =
+            format!("the cell shows `{path}`, which is no picture beside the notebook (cell 1)");
+        assert!(run.stderr.contains(&said), "{}", run.stderr);
+    }
+    let images = course.path("slides/module_010_m/topic_020_foreign/img/foreign");
+    let images = std::fs::read_dir(images).unwrap();
+    let images: Vec<_> = images.map(|image| image.unwrap().file_name()).collect();
+    assert_eq!(images, ["Logo.PNG"]);
 }
 
 #[test]

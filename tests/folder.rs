@@ -351,6 +351,34 @@ fn settings_say_what_is_executed() {
 }
 
 #[test]
+fn stored_exceptions_are_no_results_to_trust() {
+    let failed = serde_json::json!([
+        {"output_type": "error", "ename": "E", "evalue": "stored", "traceback": ["stored"]}
+    ]);
+    let stored = |tags: &str| {
+        notebook(&["print('fresh')"])
+            .replace("\"execution_count\":null", "\"execution_count\":1")
+            .replace("\"outputs\":[]", &format!("\"outputs\":{failed}"))
+            .replace(
+                "\"metadata\":{},\"outputs\"",
+                &format!("\"metadata\":{{\"tags\":[{tags}]}},\"outputs\""),
+            )
+    };
+    let folder = folder(&[
+        ("a.ipynb", &stored("")),
+        ("b.ipynb", &stored("\"raises-exception\"")),
+        ("clm.toml", "[folder]\ntrust_outputs = true\n"),
+    ]);
+    built(&folder);
+    assert_shows(&folder, "a.html", &["fresh\n"]);
+    assert_shows(&folder, "b.html", &["stored"]);
+    assert!(
+        !folder.read("_build/b.html").contains("fresh\n"),
+        "this one is meant"
+    );
+}
+
+#[test]
 fn what_is_ignored_is_left_alone() {
     let page = "# %%\n1 + 1\n";
     let folder = folder(&[

@@ -31,6 +31,7 @@ mod editors;
 mod entrance;
 mod farm;
 mod folder;
+mod folder_beside;
 mod format;
 mod hostile;
 mod imports;

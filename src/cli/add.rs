@@ -310,7 +310,16 @@ fn notebook(file: &Path, cwd: &Path) -> std::result::Result<Plain, Vec<Diagnosti
 fn picture(folder: &Path, path: &str) -> Option<Vec<u8>> {
     /// Larger files are no pictures that belong into a course.
     const LARGEST: u64 = 100 << 20;
+    /// A notebook of somebody else must not bring other files of this machine into a course: it can name any path.
+    const SHOWN: [&str; 21] = [
+        "apng", "avif", "bmp", "gif", "ico", "jpeg", "jpg", "m4a", "m4v", "mov", "mp3", "mp4",
+        "ogg", "ogv", "png", "svg", "tif", "tiff", "wav", "webm", "webp",
+    ];
     let file = folder.join(path);
+    let extension = file.extension()?.to_str()?.to_ascii_lowercase();
+    if !SHOWN.contains(&extension.as_str()) {
+        return None;
+    }
     let length = std::fs::metadata(&file)
         .ok()
         .filter(|file| file.is_file())?

@@ -370,7 +370,9 @@ fn are_fresh(action: &Action, results: &Results, publisher: &mut Publisher) -> R
             return Ok(false);
         };
         for destination in &output.destinations {
-            if !publisher.is_fresh(destination, *digest)? && !publisher.is_refused(destination) {
+            if !publisher.is_fresh(destination, *digest)?
+                && !publisher.is_refused(destination, *digest)
+            {
                 return Ok(false);
             }
         }

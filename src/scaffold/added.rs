@@ -146,7 +146,7 @@ impl Pictures<'_> {
             }
             None => {
                 let message =
-                    format!("the cell shows `{path}`, which is no file beside the notebook");
+                    format!("the cell shows `{path}`, which is no picture beside the notebook");
                 self.warn(
                     cell,
                     message,
@@ -251,7 +251,7 @@ mod tests {
             warnings,
             [
                 "the cell shows the attachment `none.png`, which it does not have",
-                "the cell shows `gone.png`, which is no file beside the notebook",
+                "the cell shows `gone.png`, which is no picture beside the notebook",
                 "the text has directives of MyST that pages of courses show as they are: `{note}`",
             ]
         );

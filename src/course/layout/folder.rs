@@ -25,8 +25,9 @@ pub(super) fn add(maker: &mut Maker<'_>, section: usize, found: &TreeSection) {
             };
             maker.layout.diagrams.push(DiagramOutputs {
                 diagram: diagram.clone(),
+                // Of two diagrams that would make the same picture, only the one that has it in the outputs.
+                is_written_back: destination.is_some(),
                 destinations: destination.into_iter().collect(),
-                is_written_back: !is_library,
             });
         }
         for file in &topic.data {

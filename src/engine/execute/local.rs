@@ -168,6 +168,7 @@ impl Execution<'_, '_> {
                 self.unplaced(index, &reasons, results, took);
                 continue;
             }
+            self.report_and_keep(index, Vec::new(), &results);
             self.end(index, Status::Written, took);
             self.schedule.up_to_date(index, results);
         }

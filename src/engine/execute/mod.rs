@@ -309,11 +309,9 @@ impl Execution<'_, '_> {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut renewed = Instant::now();
-        if cancel.is_cancelled() {
-            // It was cancelled before this round began.
-            self.stop();
-        }
         loop {
+            // Also before the first action, and between actions that this process makes without waiting.
+            self.stop_if_cancelled();
             self.set_kernels_ahead();
             let session = self.round.session;
             let here = |kind| session.pool.slots(kind);
@@ -382,7 +380,7 @@ impl Execution<'_, '_> {
         let _span = debug_span!("decide").entered();
         let mut stale = Vec::new();
         for index in ready {
-            if self.schedule.is_stopping() {
+            if self.stop_if_cancelled() {
                 self.schedule.superseded(index);
             } else if let Some(queued) = self.decide(index)? {
                 stale.push(queued);
@@ -514,7 +512,7 @@ impl Execution<'_, '_> {
         match &decided.decision {
             Decision::Fresh(results) => {
                 let results = results.clone();
-                self.report_and_keep(index, replayed);
+                self.report_and_keep(index, replayed, &results);
                 self.note_latest(index, &decided, &decided.discovered, None)?;
                 self.end(index, Status::Fresh, Duration::ZERO);
                 self.schedule.up_to_date(index, results);
@@ -601,6 +599,14 @@ impl Execution<'_, '_> {
         self.end_failed(index, duration, why);
         self.schedule.failed(index);
         self.stop_if_fail_fast();
+    }
+
+    /// Starts no more work if the run was cancelled, and returns whether none is started.
+    pub(super) fn stop_if_cancelled(&mut self) -> bool {
+        if self.round.session.cancel.is_cancelled() && !self.schedule.is_stopping() {
+            self.stop();
+        }
+        self.schedule.is_stopping()
     }
 
     fn stop_if_fail_fast(&mut self) {

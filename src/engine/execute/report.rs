@@ -14,7 +14,7 @@ use crate::plan::{Action, ActionIndex};
 use crate::store::{Latest, Parts};
 use crate::worker::WorkerError;
 
-use super::super::decide::Decided;
+use super::super::decide::{Decided, Results};
 use super::{Execution, millis};
 
 /// Details of how an action ended.
@@ -188,9 +188,14 @@ impl Execution<'_, '_> {
         });
     }
 
-    /// Reports diagnostics of an action, and stores them, to be reported again.
-    pub(super) fn report_and_keep(&mut self, index: ActionIndex, mut diagnostics: Vec<Diagnostic>) {
-        diagnostics.extend(self.refused(index));
+    /// Reports diagnostics of an action with these results, and stores them, to be reported again.
+    pub(super) fn report_and_keep(
+        &mut self,
+        index: ActionIndex,
+        mut diagnostics: Vec<Diagnostic>,
+        results: &Results,
+    ) {
+        diagnostics.extend(self.refused(index, results));
         self.report(index, &diagnostics);
         if !diagnostics.is_empty() {
             self.found.entry(index).or_default().diagnostics = diagnostics;
@@ -198,12 +203,17 @@ impl Execution<'_, '_> {
     }
 
     /// Returns warnings about places of an action's outputs in the source tree where files of the author are.
-    fn refused(&self, index: ActionIndex) -> Vec<Diagnostic> {
+    fn refused(&self, index: ActionIndex, results: &Results) -> Vec<Diagnostic> {
         let action = &self.round.plan.actions[index];
-        let places = action
-            .outputs
-            .iter()
-            .flat_map(|output| &output.destinations);
+        let publisher = &self.round.publisher;
+        let places = action.outputs.iter().flat_map(|output| {
+            let digest = results.iter().find(|(name, _)| **name == *output.name);
+            let places = digest.map(|(_, digest)| (&output.destinations, *digest));
+            places.into_iter().flat_map(|(places, digest)| {
+                let refused = move |place: &&Arc<str>| publisher.is_refused(place, digest);
+                places.iter().filter(refused)
+            })
+        });
         let is_folder = self.round.session.course.place.is_folder();
         let hint = match is_folder {
             true => "remove that file, or set `beside = false` under `[folder]` in `clm.toml`",
@@ -211,11 +221,14 @@ impl Execution<'_, '_> {
                 "remove that file, or set `write_back = false` under `[diagrams]` in `clm.toml`"
             }
         };
-        let refused = places.filter(|place| self.round.publisher.is_refused(place));
-        refused
+        places
             .map(|place| {
+                let why = match publisher.has_written(place) {
+                    true => "was changed since clm wrote it",
+                    false => "was not made by clm",
+                };
                 Diagnostic::warning(format!(
-                    "`{place}` was not made by clm and is not replaced; the outputs show what clm made"
+                    "`{place}` {why} and is not replaced; the outputs show what clm made"
                 ))
                 .at(action.source.as_str(), None)
                 .hint(hint)

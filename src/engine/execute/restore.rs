@@ -44,9 +44,14 @@ pub(super) struct ToPublish<'c> {
 
 impl Execution<'_, '_> {
     /// Restores the collected restorable actions. Those with damaged results are added to `damaged`, to be made again.
+    /// A run that is cancelled leaves the rest as it is.
     pub(super) fn restore(&mut self, damaged: &mut Vec<Queued>) -> Result<()> {
         let mut all = std::mem::take(&mut self.restorable).into_iter().peekable();
         while all.peek().is_some() {
+            if self.stop_if_cancelled() {
+                all.for_each(|left| self.schedule.superseded(left.index));
+                break;
+            }
             self.restore_group(all.by_ref().take(GROUP).collect(), damaged)?;
         }
         Ok(())
@@ -81,7 +86,7 @@ impl Execution<'_, '_> {
                         self.ended.saved_ms +=
                             decided.made.as_ref().map_or(0, |made| made.duration_ms);
                     }
-                    self.report_and_keep(index, restorable.replayed);
+                    self.report_and_keep(index, restorable.replayed, &restorable.results);
                     self.note_latest(index, &decided, &decided.discovered, None)?;
                     self.end(index, Status::Restored, took);
                     self.schedule.up_to_date(index, restorable.results);

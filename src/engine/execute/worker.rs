@@ -239,7 +239,7 @@ impl Execution<'_, '_> {
         let took = elsewhere::took(&outcome);
         let machine = outcome.elsewhere.map(|elsewhere| elsewhere.machine);
         let diagnostics = self.as_now(running, outcome.diagnostics);
-        self.report_and_keep(index, diagnostics);
+        self.report_and_keep(index, diagnostics, &results);
         let published = self.publish_blobs(index, &results)?;
         if published == Published::Damaged {
             return self.superseded(running);

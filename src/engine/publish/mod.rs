@@ -353,13 +353,33 @@ impl Publisher {
         }
     }
 
-    /// Returns whether a file of the author is in the place: one in the source tree that clm did not write. Only in
-    /// `img-generated` directories clm may replace such files.
-    pub(crate) fn is_refused(&self, destination: &str) -> bool {
+    /// Returns whether a file of the author is in the place of these bytes: one in the source tree that clm did not
+    /// write. Only in `img-generated` directories of a course clm may replace such files, and files that it wrote and
+    /// that were changed since; in a folder, it replaces neither.
+    pub(crate) fn is_refused(&self, destination: &str, digest: Digest) -> bool {
+        if !self.is_of_author(destination) {
+            return false;
+        }
+        let there = self.look(destination);
+        there.is_ok_and(|there| there.is_foreign() && !there.has(digest))
+    }
+
+    /// Returns whether a path is one where files that clm did not write are the author's.
+    fn is_of_author(&self, destination: &str) -> bool {
         self.sources.contain(destination)
-            && !destination.contains("/img-generated/")
-            && !self.among_sources.contains(destination)
-            && self.file(destination).symlink_metadata().is_ok()
+            && match self.sources {
+                SourceDirs::Slides => {
+                    !destination.contains("/img-generated/")
+                        && !self.among_sources.contains(destination)
+                }
+                SourceDirs::AllBut(_) => true,
+            }
+    }
+
+    /// Returns whether clm wrote a file at this path of the source tree, whatever it contains now.
+    pub(crate) fn has_written(&self, destination: &str) -> bool {
+        self.among_sources.contains(destination)
+            && matches!(self.recorded(destination), Ok(Some(record)) if !record.is_adopted)
     }
 
     #[tracing::instrument(level = "debug", name = "record", skip_all)]

@@ -118,7 +118,7 @@ impl Publisher {
             self.make_dir(parent)?;
         }
         let is_dir = std::fs::symlink_metadata(&file).is_ok_and(|found| found.is_dir());
-        match is_dir && !self.is_refused(destination) {
+        match is_dir && !self.is_of_author(destination) {
             true => self.clear_dir(destination),
             false => Ok(()),
         }
@@ -163,7 +163,7 @@ impl Publisher {
                 places.push(Prepared::Unchanged((destination, record, action)));
                 continue;
             }
-            if self.is_refused(destination) {
+            if there.is_foreign() && self.is_of_author(destination) {
                 places.push(Prepared::Refused);
                 continue;
             }

@@ -46,6 +46,11 @@ impl There {
         }
     }
 
+    /// Returns whether it is a file with these bytes.
+    pub(super) fn has(&self, wanted: Digest) -> bool {
+        matches!(self.what, What::File { digest, .. } if digest == wanted)
+    }
+
     /// Returns the digest, if clm wrote the bytes.
     pub(super) fn ours(&self) -> Option<Digest> {
         match self.what {

@@ -362,11 +362,14 @@ fn execution_cells(found: &Plain) -> Vec<ExecutionCell> {
         .collect()
 }
 
-/// Returns the results in the file, if it has those of all cells: then it was saved after a complete execution.
+/// Returns the results in the file, if it has those of all cells, and no exception that is not expected: then it was saved
+/// after a complete execution.
 fn stored(found: &Plain, cells: &[ExecutionCell]) -> Option<Stored> {
     let results = cells.iter().map(|cell| {
         let stored = found.stored.get(cell.origin)?;
         let count = stored.execution_count?;
+        let has_failed = stored.outputs.iter().any(|it| it["output_type"] == "error");
+        (cell.may_fail || !has_failed).then_some(())?;
         Some((stored.outputs.clone(), Some(count)))
     });
     results.collect::<Option<Vec<_>>>().map(Arc::from)

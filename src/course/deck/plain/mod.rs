@@ -97,6 +97,7 @@ pub fn reads_extension(extension: &str) -> bool {
 }
 
 fn in_script(path: &RelPath, text: &str, prog_lang: ProgLang) -> Result<Option<Found>, Diagnostic> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // Most scripts are modules: they are not parsed.
     let is_declared = || head(text).contains("format_name:");
     if percent::first_marker(text, prog_lang).is_none() && !is_declared() {
