@@ -505,6 +505,10 @@ mod tests {
                 "`dir` must be a text in quotes, but is `true`",
             ),
             (
+                "[folder]\ninclude = \"x\"\n",
+                "`include` must be a list, such as `[\"a\", \"b\"]`, but is the text \"x\"",
+            ),
+            (
                 "notebook = 3\n",
                 "`notebook` must be a section in brackets, such as `[notebook]`, but is the number `3`",
             ),

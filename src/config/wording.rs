@@ -37,6 +37,7 @@ pub(super) fn reworded(message: &str, written: &str) -> String {
         "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
         "a boolean" => "`true` or `false`",
         "a string" => "a text in quotes",
+        "a sequence" => "a list, such as `[\"a\", \"b\"]`",
         _ if expected.starts_with("struct ") || expected == "a map" => {
             "a section in brackets, such as `[notebook]`"
         }
