@@ -44,12 +44,12 @@ pub(super) struct ToPublish<'c> {
 
 impl Execution<'_, '_> {
     /// Restores the collected restorable actions. Those with damaged results are added to `damaged`, to be made again.
-    /// A run that is cancelled leaves the rest as it is.
+    /// A run that is cancelled restores no more of them.
     pub(super) fn restore(&mut self, damaged: &mut Vec<Queued>) -> Result<()> {
         let mut all = std::mem::take(&mut self.restorable).into_iter().peekable();
         while all.peek().is_some() {
             if self.stop_if_cancelled() {
-                all.for_each(|left| self.schedule.superseded(left.index));
+                all.for_each(|other| self.schedule.superseded(other.index));
                 break;
             }
             self.restore_group(all.by_ref().take(GROUP).collect(), damaged)?;
