@@ -170,6 +170,7 @@ fn nothing_is_written_if_anything_is_wrong() {
         "old/broken.ipynb",
         "old/gone.ipynb",
         "old",
+        "slides/module_010_m/topic_010_first/slides_first.py",
     ]);
     assert_eq!(run.code, 2, "{}", run.stderr);
     for said in [
@@ -180,6 +181,7 @@ fn nothing_is_written_if_anything_is_wrong() {
         "old/broken.ipynb:2: error: the notebook has conflict markers of a merge",
         "old/gone.ipynb: error: there is no such file",
         "old: error: this is a directory",
+        "topic_010_first/slides_first.py: error: this is a deck in the course already\nhint: `clm new topic ID`",
     ] {
         assert!(run.stderr.contains(said), "{said}\n{}", run.stderr);
     }

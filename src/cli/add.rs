@@ -64,7 +64,11 @@ pub(super) fn run(args: &AddArgs) -> Result<u8> {
     let mut added = Vec::new();
     let mut errors = Vec::new();
     for file in &args.files {
-        match course.add(file, &cwd, args.id.as_deref()) {
+        let topic = match deck_of(&place, &cwd.join(file)) {
+            Some(deck) => Err(vec![there_already(&deck)]),
+            None => course.add(file, &cwd, args.id.as_deref()),
+        };
+        match topic {
             Ok(topic) => added.push((file, topic)),
             Err(found) => errors.extend(found.into_iter().map(|error| named(error, file))),
         }
@@ -108,6 +112,20 @@ pub(super) fn run(args: &AddArgs) -> Result<u8> {
         ),
     });
     Ok(0)
+}
+
+/// Returns the path of a file in the course, if it is called like a deck and lies where decks are.
+fn deck_of(place: &Place, file: &Path) -> Option<RelPath> {
+    let root = place.root.canonicalize().ok()?;
+    let path = RelPath::below(&root, &file.canonicalize().ok()?)?;
+    let is_deck = path.as_str().starts_with("slides/") && tree::is_deck(&path);
+    is_deck.then_some(path)
+}
+
+fn there_already(deck: &RelPath) -> Diagnostic {
+    Diagnostic::error("this is a deck in the course already")
+        .at(deck.as_str(), None)
+        .hint("`clm new topic ID` starts a topic with a deck of its own")
 }
 
 /// Names the notebook in a diagnostic as the user named it. Others are about the specification.

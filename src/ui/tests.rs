@@ -342,7 +342,12 @@ fn a_watch_tells_an_editor_with_every_run_all_that_holds() {
     run_of(&mut watch, &events);
     assert_eq!(
         written.take(),
-        ["TIME Building the course ...", spec_warned, warned, NOTHING]
+        [
+            "TIME Building what is stale ...",
+            spec_warned,
+            warned,
+            NOTHING
+        ]
     );
 
     // `a.py` is known to be up to date and is not processed; the specification was fixed.
@@ -353,7 +358,7 @@ fn a_watch_tells_an_editor_with_every_run_all_that_holds() {
     assert_eq!(
         written.take(),
         [
-            "TIME Building the course ...",
+            "TIME Building what is stale ...",
             failed,
             warned,
             &format!("{NOTHING}: b.py")
@@ -367,12 +372,12 @@ fn a_watch_tells_an_editor_with_every_run_all_that_holds() {
     run_of(&mut watch, &[error, a_is_looked_at]);
     assert_eq!(
         written.take(),
-        ["TIME Building the course ...", failed, NOTHING]
+        ["TIME Building what is stale ...", failed, NOTHING]
     );
     run_of(&mut watch, &[action_of("b.py", Status::Fresh)]);
     assert_eq!(
         written.take(),
-        ["TIME Building the course ...", "   fixed b.py", NOTHING]
+        ["TIME Building what is stale ...", "   fixed b.py", NOTHING]
     );
 }
 
@@ -393,7 +398,7 @@ fn a_watch_says_at_once_what_happens_between_runs() {
     assert_eq!(
         written.take(),
         [
-            "TIME Building the course ...",
+            "TIME Building what is stale ...",
             "b.py:3: error: wrong",
             NOTHING
         ]

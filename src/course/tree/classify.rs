@@ -34,6 +34,11 @@ pub(crate) fn is_called_like_deck(name: &str) -> bool {
     DECK_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// Returns whether a file of a topic is a deck, by its name.
+pub(crate) fn is_deck(path: &RelPath) -> bool {
+    classify(path) == Class::Deck
+}
+
 /// Returns the class of a file.
 pub(super) fn classify(path: &RelPath) -> Class {
     let extension = path.extension();

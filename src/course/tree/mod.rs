@@ -20,7 +20,7 @@ use crate::course::spec::{Spec, TopicRef};
 use crate::course::{Lang, Localized, ProgLang, RelPath};
 use crate::diagnostic::Diagnostic;
 
-pub(crate) use classify::{diagram_kind, is_called_like_deck};
+pub(crate) use classify::{diagram_kind, is_called_like_deck, is_deck};
 pub(crate) use folder::{Content, NewUrl, beside, content_of, may_be_source, with_extension};
 pub(crate) use ignore::{is_ignored_dir, is_never_output};
 pub(crate) use modules::simplified;
