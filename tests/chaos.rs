@@ -165,7 +165,7 @@ fn kill_a_worker(random: &mut Random, watching: &Watching) {
 
 #[test]
 fn nothing_is_lost_whatever_a_random_author_does() {
-    let steps = number("CLM_TEST_CHAOS", 150);
+    let steps = number("CLM_TEST_CHAOS", 100);
     let seed = number("CLM_TEST_SEED", 20_261_127);
     let mut random = Random(seed | 1);
     let course = first_course(&mut random);
@@ -264,7 +264,7 @@ fn mend(course: &Course) {
 /// ran, builds of a part, builds that failed, and outputs that somebody changed.
 #[test]
 fn single_builds_end_as_a_clean_build_whatever_happens_between_them() {
-    let steps = number("CLM_TEST_CHAOS", 150) / 5;
+    let steps = number("CLM_TEST_CHAOS", 100) / 5;
     let seed = number("CLM_TEST_SEED", 20_261_128);
     let mut random = Random(seed | 1);
     let course = first_course(&mut random);

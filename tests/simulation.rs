@@ -7,7 +7,7 @@ use crate::support::machines::Machine;
 use crate::support::servers::Nginx;
 use crate::support::{Course, Ran, tree};
 
-const COMMITS: usize = 20;
+const COMMITS: usize = 14;
 const DIAGRAMS: usize = 4;
 const DECKS: usize = 2;
 /// How many versions of everything there are: few, so that earlier ones come back.
