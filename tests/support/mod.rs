@@ -206,10 +206,11 @@ pub fn tree(dir: &Path) -> BTreeMap<String, Digest> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 dirs.push(path);
-            } else if !path
-                .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with(".clm-"))
-            {
+                continue;
+            }
+            let name = path.file_name().unwrap().to_string_lossy();
+            let is_unfinished = name.starts_with(".clm-") && !name.ends_with(".json");
+            if name != ".clm-manifest.json" && !is_unfinished {
                 let name = path.strip_prefix(dir).unwrap().to_str().unwrap().to_owned();
                 found.insert(name, Digest::of_file(&path).unwrap());
             }
