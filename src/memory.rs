@@ -4,6 +4,8 @@
 // The allocator of the C library has no safe interface.
 #![allow(unsafe_code)]
 
+use crate::owner::children;
+
 /// Limits the allocator to one arena per processor. By default it has up to eight, each with free memory of its own,
 /// although no more threads than processors run at a time.
 pub(crate) fn share() {
@@ -32,18 +34,7 @@ pub(crate) fn of_tree(pid: u32) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
-    let children = tasks.into_iter().flatten().flatten().filter_map(|task| {
-        // Children belong to the thread that started them.
-        std::fs::read_to_string(task.path().join("children")).ok()
-    });
-    let below: u64 = children
-        .flat_map(|list| {
-            let pids = list.split_whitespace().filter_map(|pid| pid.parse().ok());
-            pids.collect::<Vec<u32>>()
-        })
-        .filter_map(of_tree)
-        .sum();
+    let below: u64 = children(pid).into_iter().filter_map(of_tree).sum();
     Some(kib * 1024 + below)
 }
 

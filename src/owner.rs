@@ -1,5 +1,5 @@
 //! Identifies the process that owns something (a lease, a worker, a directory, a daemon), and tells whether it has
-//! ended.
+//! ended, and which processes it started.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -138,6 +138,22 @@ fn host() -> String {
     format!("{} {}", name.trim(), namespace.display())
         .trim()
         .to_owned()
+}
+
+/// Returns the processes that any thread of a process started, if the kernel reports them.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for thread in threads.flatten() {
+        let text = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        found.extend(
+            text.split_ascii_whitespace()
+                .filter_map(|pid| pid.parse::<u32>().ok()),
+        );
+    }
+    found
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use clap::ValueEnum;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
@@ -17,7 +18,7 @@ pub struct DaemonSettings {
 }
 
 /// Which builds leave a daemon behind, for courses that nobody watches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum AutoDaemon {
     /// `clm build --saved`, which editors call.
@@ -35,17 +36,13 @@ impl DaemonSettings {
         let Some(value) = lookup(env::DAEMON_AUTO) else {
             return Ok(());
         };
-        self.auto = match &*value.to_string_lossy() {
-            "editor" => AutoDaemon::Editor,
-            "always" => AutoDaemon::Always,
-            "off" => AutoDaemon::Off,
-            other => {
-                return Err(Error::usage(format!(
-                    "{} is `{other}`, but it must be editor, always or off",
-                    env::DAEMON_AUTO
-                )));
-            }
-        };
+        let value = value.to_string_lossy();
+        self.auto = AutoDaemon::from_str(&value, false).map_err(|_| {
+            Error::usage(format!(
+                "{} is `{value}`, but it must be editor, always or off",
+                env::DAEMON_AUTO
+            ))
+        })?;
         Ok(())
     }
 }

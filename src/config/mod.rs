@@ -39,7 +39,7 @@ pub(crate) use farm::FarmSettings;
 #[cfg(feature = "farm")]
 pub(crate) use farm::Property;
 pub(crate) use folder::FolderSettings;
-pub(crate) use named::{Named, course_file_above, folder_above, shown_from};
+pub(crate) use named::{Named, course_file_above, folder_above, has_folder_settings, shown_from};
 pub use place::Place;
 pub(crate) use place::user_cache;
 pub(crate) use specs::{is_spec, specs_below};

@@ -158,19 +158,21 @@ pub(crate) fn course_file_above(dir: &Path) -> Option<PathBuf> {
     files.find(|path| path.is_file())
 }
 
+/// Returns whether the settings in a directory make it a folder without `course.xml`.
+pub(crate) fn has_folder_settings(dir: &Path) -> bool {
+    let text = files::read_to_string(&dir.join(SETTINGS_FILE)).unwrap_or_default();
+    has_folder_section(&text)
+}
+
 /// Returns the nearest directory, this one or one above it, that is a folder without `course.xml` according to its
 /// settings, or because it was built as one.
 pub(crate) fn folder_above(dir: &Path) -> Option<PathBuf> {
-    let has_section = |dir: &Path| {
-        let text = files::read_to_string(&dir.join(SETTINGS_FILE)).unwrap_or_default();
-        has_folder_section(&text)
-    };
     let was_built = |dir: &Path| {
         let has_records = dir.join(".clm/clm.db").is_file();
         has_records && !dir.join(SLIDES).is_dir() && specs_in(dir).is_empty()
     };
     let mut dirs = dir.ancestors();
-    let found = dirs.find(|dir| has_section(dir) || was_built(dir));
+    let found = dirs.find(|dir| has_folder_settings(dir) || was_built(dir));
     found.map(Path::to_path_buf)
 }
 

@@ -37,6 +37,12 @@ pub(crate) fn results_of<'n>(
         .collect()
 }
 
+/// Returns the digest of the result with this name.
+pub(super) fn digest_of(results: &Results, name: &str) -> Option<Digest> {
+    let found = results.iter().find(|(known, _)| **known == *name);
+    found.map(|(_, digest)| *digest)
+}
+
 /// What has to be done about an action.
 #[derive(Debug)]
 pub(crate) enum Decision {
@@ -366,12 +372,12 @@ impl<'a> Decider<'a> {
 
 fn are_fresh(action: &Action, results: &Results, publisher: &mut Publisher) -> Result<bool> {
     for output in &action.outputs {
-        let Some((_, digest)) = results.iter().find(|(name, _)| **name == *output.name) else {
+        let Some(digest) = digest_of(results, &output.name) else {
             return Ok(false);
         };
         for destination in &output.destinations {
-            if !publisher.is_fresh(destination, *digest)?
-                && !publisher.is_refused(destination, *digest)
+            if !publisher.is_fresh(destination, digest)?
+                && !publisher.is_refused(destination, digest)
             {
                 return Ok(false);
             }

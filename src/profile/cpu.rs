@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::owner::children;
 use crate::parallel::lock;
 
 use super::recorder::Recorder;
@@ -105,22 +106,6 @@ fn own() -> Option<Duration> {
         }
     }
     Some(used)
-}
-
-/// Returns the processes that any thread of a process started, if the kernel reports them.
-fn children(pid: u32) -> Vec<u32> {
-    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
-        return Vec::new();
-    };
-    let mut found = Vec::new();
-    for thread in threads.flatten() {
-        let text = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-        found.extend(
-            text.split_ascii_whitespace()
-                .filter_map(|pid| pid.parse::<u32>().ok()),
-        );
-    }
-    found
 }
 
 /// Returns the sum of the times in `/proc/PID/stat`: user and system, of the process and of the children that were

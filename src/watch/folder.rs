@@ -6,11 +6,10 @@ use std::sync::Mutex;
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use crate::config::SETTINGS_FILE;
+use crate::config::{SETTINGS_FILE, has_folder_settings};
 use crate::course::RelPath;
-use crate::course::spec::{Folder, has_folder_section};
+use crate::course::spec::Folder;
 use crate::course::tree::{is_ignored_dir, may_be_source};
-use crate::files;
 use crate::parallel::lock;
 
 use super::rules::{RULE_FILES, Rules};
@@ -121,8 +120,7 @@ impl FolderFilter {
         if let Some(known) = lock(&self.own).get(dir) {
             return *known;
         }
-        let text = files::read_to_string(&dir.join(SETTINGS_FILE)).unwrap_or_default();
-        let is_own = has_folder_section(&text);
+        let is_own = has_folder_settings(dir);
         lock(&self.own).insert(dir.to_path_buf(), is_own);
         is_own
     }

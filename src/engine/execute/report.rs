@@ -14,7 +14,7 @@ use crate::plan::{Action, ActionIndex};
 use crate::store::{Latest, Parts};
 use crate::worker::WorkerError;
 
-use super::super::decide::{Decided, Results};
+use super::super::decide::{Decided, Results, digest_of};
 use super::{Execution, millis};
 
 /// Details of how an action ended.
@@ -207,12 +207,11 @@ impl Execution<'_, '_> {
         let action = &self.round.plan.actions[index];
         let publisher = &self.round.publisher;
         let places = action.outputs.iter().flat_map(|output| {
-            let digest = results.iter().find(|(name, _)| **name == *output.name);
-            let places = digest.map(|(_, digest)| (&output.destinations, *digest));
-            places.into_iter().flat_map(|(places, digest)| {
-                let refused = move |place: &&Arc<str>| publisher.is_refused(place, digest);
-                places.iter().filter(refused)
-            })
+            let digest = digest_of(results, &output.name);
+            let is_refused = move |place: &&Arc<str>| {
+                digest.is_some_and(|digest| publisher.is_refused(place, digest))
+            };
+            output.destinations.iter().filter(is_refused)
         });
         let is_folder = self.round.session.course.place.is_folder();
         let hint = match is_folder {

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::events::Status;
 use crate::plan::{Action, ActionIndex};
 
-use super::super::decide::{Decided, Results};
+use super::super::decide::{Decided, Results, digest_of};
 use super::super::publish::{Content, Failure, Output, Prepared};
 use super::{Execution, Queued};
 
@@ -196,10 +196,9 @@ impl Execution<'_, '_> {
 
 /// Returns the results of an action as blobs, up to the first one that is missing.
 fn blobs(action: &Action, results: &Results) -> Vec<(Digest, &'static Content)> {
-    let digest_of = |name: &str| results.iter().find(|(known, _)| **known == *name);
     let outputs = action.outputs.iter();
     outputs
-        .map_while(|output| digest_of(&output.name))
-        .map(|(_, digest)| (*digest, &Content::Blob))
+        .map_while(|output| digest_of(results, &output.name))
+        .map(|digest| (digest, &Content::Blob))
         .collect()
 }

@@ -146,11 +146,11 @@ fn found(markdown: &str) -> Vec<Found> {
         }
     }
     for (range, url) in definitions {
-        let text = markdown.get(range.clone());
-        if let Some(at) =
-            text.and_then(|text| Some(text.find("]:")? + text[text.find("]:")?..].find(&url)?))
-        {
-            let start = range.start + at;
+        let text = markdown.get(range.clone()).unwrap_or_default();
+        // The label may contain the same words.
+        let label = text.find("]:").unwrap_or(text.len());
+        if let Some(at) = text[label..].find(&url) {
+            let start = range.start + label + at;
             found.push(Found {
                 range: start..start + url.len(),
                 is_shown: shown_by_reference.contains(&url),
